@@ -1,0 +1,241 @@
+//! A pipeline: how one chain's blocks are proved, as a graph of stages.
+//!
+//! [`parse`] turns the TOML text into a [`Pipeline`] in which everything derived (order of stages, which of them
+//! precede the commit, which belong to a cut) is settled, or into every mistake at once. Handlers trust a
+//! `Pipeline`; nothing else checks these rules again.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// One chain's pipeline, valid by construction.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pipeline {
+    pub chain: Chain,
+    /// In dependency order: a stage stands after all that it reads from.
+    pub stages: Vec<Stage>,
+    /// Index into `stages` of the stage whose accepted output commits a block.
+    pub commit: usize,
+    pub provers: BTreeMap<String, Prover>,
+    pub pools: BTreeMap<String, Pool>,
+    pub sinks: BTreeMap<String, Sink>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Chain {
+    pub name: String,
+    pub start_height: u64,
+    /// How many heights from the frontier may be in work at once, at the start; an operator may change it.
+    pub window: u64,
+    pub late: Late,
+    /// Chains of a lower lane go first when pools are shared.
+    pub lane: u8,
+    /// How often open work is looked at again: 1 s for real-time pipelines, else 15 s.
+    pub tick_ms: u64,
+}
+
+/// What happens to a block that is not proved by its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "late")]
+pub enum Late {
+    Wait,
+    /// Recorded missed once this long has passed since the block was acknowledged.
+    Miss { deadline_ms: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Stage {
+    pub name: String,
+    pub strategy: Strategy,
+    /// What it reads from.
+    pub from: Vec<Source>,
+    /// Provers by the height from which they are used, ascending; empty only for a quorum that just decides.
+    pub provers: Vec<(u64, String)>,
+    /// Empty where there is no prover.
+    pub pool: String,
+    pub output: Output,
+    pub limits: TaskLimits,
+    /// Index of the `sequential` stage that made the cut this stage works on; `None`: it works on a block. A
+    /// `sequential` stage names itself.
+    pub cut_by: Option<usize>,
+    /// Works only on what is committed.
+    pub after_commit: bool,
+    /// Longest path from the block, 0 for stages that read only the block.
+    pub depth: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    Block,
+    /// Index into `stages`.
+    Stage(usize),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "strategy")]
+pub enum Strategy {
+    /// A task for each segment of the block, or for each element of the list that the one task of the stage it
+    /// reads from wrote.
+    Split,
+    /// One task once all that it reads from is there. From a block alone: one task for the block.
+    Match {
+        /// Names of fields that all gathered outputs must report with one value.
+        on: Vec<String>,
+        quorum: Option<Quorum>,
+    },
+    /// One task for a cut of contiguous blocks.
+    Sequential(CutRule),
+}
+
+/// `need` of the stages read from agree on the public values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Quorum {
+    pub need: u32,
+    /// Tasks that are not needed any more are cancelled; else they run on.
+    pub cancel_rest: bool,
+}
+
+/// When a cut closes; the first rule that fires.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CutRule {
+    pub size: u64,
+    pub budget: Option<CutBudget>,
+    pub max_wait_ms: Option<u64>,
+    /// A cut holds only blocks with one value of this block field.
+    pub cut_on: Option<String>,
+}
+
+/// The sum of a numeric block field stays at or below `max` (a single block above it is a cut of its own).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CutBudget {
+    pub field: String,
+    pub max: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// Has a verifier; its public values are what the verifier read.
+    Proof,
+    /// A partition, a witness: has none.
+    Data,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TaskLimits {
+    /// Failures (the prover said no) before the task parks.
+    pub max_attempts: u32,
+    /// Losses (spot, crash, lost lease) before the task parks.
+    pub max_losses: u32,
+    /// Before the second attempt; doubles with each failure, at most [`MAX_BACKOFF_MS`].
+    pub backoff_ms: u64,
+    /// One attempt may take this long.
+    pub time_limit_ms: u64,
+    /// All attempts together, from the first claim.
+    pub total_ms: Option<u64>,
+    /// A second copy starts when an attempt has taken this long.
+    pub hedge_ms: Option<u64>,
+    pub output_bytes: u64,
+    pub memory_bytes: Option<u64>,
+}
+
+/// The longest pause between two attempts: 10 minutes.
+pub const MAX_BACKOFF_MS: u64 = 600_000;
+/// Tasks of one group: segments of a block, elements of a partitioner's list.
+pub const MAX_GROUP_TASKS: u32 = 4_096;
+/// Members of a quorum; they are read by key in one transaction.
+pub const MAX_QUORUM_MEMBERS: usize = 16;
+/// Blocks of one cut; the members' names are kept in one item.
+pub const MAX_CUT_BLOCKS: u64 = 1_024;
+
+/// How a prover program is started; read by homes, not by handlers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Prover {
+    pub command: Vec<String>,
+    pub protocol: Protocol,
+    pub verify: Verify,
+    pub environment: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    Stream,
+    /// Started for each task; the input file holds the native request.
+    Files,
+    /// Started for each task; the input file holds the bare payload.
+    FilesBare,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verify {
+    /// The prover's own command and protocol, in another process.
+    Same,
+    Command(Vec<String>),
+    /// Written out as `verify = "none"`: what the prover says is believed.
+    None,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pool {
+    /// Slots of a local worker.
+    pub slots: u32,
+    pub gpus_per_slot: u32,
+    pub lease_ms: u64,
+    /// After this many failures in a row a worker gets no tasks ...
+    pub quarantine_after: u32,
+    /// ... for this long.
+    pub quarantine_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Sink {
+    /// Index of the stage whose out log it reads.
+    pub stage: usize,
+    pub target: SinkTarget,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkTarget {
+    /// Lines of JSON appended to this file.
+    File { path: String },
+}
+
+impl Pipeline {
+    pub fn stage(&self, name: &str) -> Option<(usize, &Stage)> {
+        self.stages.iter().enumerate().find(|(_, stage)| stage.name == name)
+    }
+
+    /// Stages that read from stage `index`.
+    pub fn readers(&self, index: usize) -> impl Iterator<Item = (usize, &Stage)> {
+        self.stages.iter().enumerate().filter(move |(_, stage)| stage.from.contains(&Source::Stage(index)))
+    }
+
+    /// The `sequential` stages, with their rules.
+    pub fn cut_stages(&self) -> impl Iterator<Item = (usize, &Stage, &CutRule)> {
+        self.stages.iter().enumerate().filter_map(|(index, stage)| match &stage.strategy {
+            Strategy::Sequential(rule) => Some((index, stage, rule)),
+            _ => None,
+        })
+    }
+
+    /// The stage whose proofs of cuts by `cut` go to an out log: the last one in that cut.
+    pub fn final_stage_of_cut(&self, cut: usize) -> usize {
+        (0..self.stages.len()).rev().find(|index| self.stages[*index].cut_by == Some(cut)).unwrap_or(cut)
+    }
+
+    /// The `sequential` stage at or before the commit stage, if the pipeline commits by cuts.
+    pub fn commit_cut(&self) -> Option<usize> {
+        self.stages[self.commit].cut_by
+    }
+}
+
+impl Stage {
+    /// The prover to use at a height; `None` where the stage only decides.
+    pub fn prover_at(&self, height: u64) -> Option<&str> {
+        self.provers.iter().rev().find(|(from, _)| *from <= height).map(|(_, name)| name.as_str())
+    }
+}

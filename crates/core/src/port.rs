@@ -1,0 +1,182 @@
+//! The port: the only way the domain touches the world.
+//!
+//! One table of versioned items under (partition, sort) keys, all-or-nothing commits with conditions, an index of
+//! `due` times that may be stale, and wakes that may be lost. Clock and randomness come through it too, so that
+//! everything above is deterministic. Reads by key are strongly consistent. Ranges are hints: nothing in a commit
+//! can depend on what a range did not show.
+
+use std::future::Future;
+
+use serde::{Deserialize, Serialize};
+
+/// Items that one commit may touch, in every home (DynamoDB allows 100; the rest is headroom).
+pub const MAX_BATCH_ITEMS: usize = 80;
+
+/// Shards of the `due` index; a key's shard is [`Key::due_shard`].
+pub const DUE_SHARDS: u8 = 16;
+
+/// Where an item lives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    pub partition: String,
+    pub sort: String,
+}
+
+impl Key {
+    pub fn new(partition: impl Into<String>, sort: impl Into<String>) -> Self {
+        Self { partition: partition.into(), sort: sort.into() }
+    }
+
+    /// The shard of the `due` index that this key belongs to: FNV-1a over partition, NUL and sort, modulo 16.
+    pub fn due_shard(&self) -> u8 {
+        let bytes = self.partition.bytes().chain([0]).chain(self.sort.bytes());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        (hash % u64::from(DUE_SHARDS)) as u8
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} / {}", self.partition, self.sort)
+    }
+}
+
+/// The id of the transaction that last wrote an item. Ids are random, so that an item that was deleted and written
+/// again is never taken for the one that was seen before.
+pub type Version = u64;
+
+/// An item as stored: JSON text under a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub version: Version,
+    pub value: Vec<u8>,
+}
+
+/// Keys of one partition with `from <= sort < to`, in ascending order, or descending when `reverse`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub partition: String,
+    pub from: String,
+    /// Exclusive; `None` is the partition's end.
+    pub to: Option<String>,
+    pub limit: usize,
+    pub reverse: bool,
+}
+
+impl Range {
+    pub fn all(partition: impl Into<String>, limit: usize) -> Self {
+        Self { partition: partition.into(), from: String::new(), to: None, limit, reverse: false }
+    }
+}
+
+/// What must be true of an item for the commit to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    Absent,
+    Version(Version),
+}
+
+/// What happens to an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing; only the expectation counts.
+    Check,
+    /// Written, with the time at which the sweeper must look at it, if any.
+    Put { value: Vec<u8>, due_ms: Option<u64> },
+    Delete,
+}
+
+/// One item of a commit; a batch names each key at most once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Op {
+    pub key: Key,
+    pub expect: Expect,
+    pub action: Action,
+}
+
+/// All or nothing: either every expectation holds and every action happens, or nothing does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The version that every written item gets.
+    pub version: Version,
+    pub ops: Vec<Op>,
+    /// The outside is told of this next: it must be on disk when the commit returns.
+    pub durable: bool,
+}
+
+/// How a commit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    Committed,
+    /// An expectation did not hold; nothing happened.
+    Conflict,
+    /// It may or may not have happened (a timeout, a lost answer).
+    Unknown,
+}
+
+/// A hint that something may be ready to advance. Losing one costs only time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wake {
+    Chain { chain: String },
+    Scope { scope: String },
+    Pool { pool: String },
+    Sink { chain: String, sink: String },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// Passing trouble: the same call may succeed later (throttled, disconnected, disk full).
+    #[error("storage is not available: {0}")]
+    Unavailable(String),
+    /// Trouble that stays until someone mends it (a damaged or newer database, no permission).
+    #[error("storage cannot be used: {0}")]
+    Broken(String),
+}
+
+/// Storage, wakes, clock and randomness of one home.
+///
+/// Futures need not be `Send`: a home runs each handler on one thread.
+pub trait Port {
+    /// Milliseconds since the Unix epoch.
+    fn now_ms(&self) -> u64;
+    fn random(&self) -> u64;
+    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Stored>, PortError>>;
+    fn range(&self, range: &Range) -> impl Future<Output = Result<Vec<(String, Stored)>, PortError>>;
+    /// Keys of one shard whose due time is at or before `until_ms`, soonest first. May be stale either way.
+    fn due(&self, shard: u8, until_ms: u64, limit: usize) -> impl Future<Output = Result<Vec<Key>, PortError>>;
+    /// Moves the due time of an item that exists, without a new version. Used only to look again later.
+    fn arm(&self, key: &Key, due_ms: u64) -> impl Future<Output = Result<(), PortError>>;
+    fn commit(&self, batch: &Batch) -> impl Future<Output = Result<CommitOutcome, PortError>>;
+    /// After the commit; may be lost, repeated, delayed, reordered.
+    fn send(&self, wakes: &[Wake]) -> impl Future<Output = ()>;
+}
+
+impl<P: Port> Port for &P {
+    fn now_ms(&self) -> u64 {
+        (**self).now_ms()
+    }
+    fn random(&self) -> u64 {
+        (**self).random()
+    }
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        (**self).get(key).await
+    }
+    async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
+        (**self).range(range).await
+    }
+    async fn due(&self, shard: u8, until_ms: u64, limit: usize) -> Result<Vec<Key>, PortError> {
+        (**self).due(shard, until_ms, limit).await
+    }
+    async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
+        (**self).arm(key, due_ms).await
+    }
+    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
+        (**self).commit(batch).await
+    }
+    async fn send(&self, wakes: &[Wake]) {
+        (**self).send(wakes).await;
+    }
+}
