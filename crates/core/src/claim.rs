@@ -151,7 +151,7 @@ impl<P: Port> Yard<P> {
             return self.drop_stale(tx, head).await;
         };
         let scope: Option<Scope> = tx.peek(&Scope::key_of(&id.scope)).await?;
-        if scope.as_ref().is_none_or(|scope| is_unwanted(scope)) {
+        if scope.as_ref().is_none_or(is_unwanted) {
             return self.unlist_unwanted(tx, head, task).await;
         }
         let now_ms = self.port.now_ms();

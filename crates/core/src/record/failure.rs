@@ -198,7 +198,7 @@ pub(crate) async fn end_attempt<P: Port>(
         }
         Ending::Released => {}
     }
-    Ok(place(tx, task, &limits, now_ms, wait_ms)?)
+    place(tx, task, &limits, now_ms, wait_ms)
 }
 
 /// Parks, lists or holds back a task whose attempt just ended.
