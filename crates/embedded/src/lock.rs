@@ -39,6 +39,9 @@ impl DataDir {
             Err(error) => return Err(failed(path, "opened")(error)),
         }
         let lock = take_lock(path)?;
+        // Whoever made the directory may have died before its name was on disk. One that was made long ago may stand
+        // in a directory that we cannot open.
+        let _ = sync_directory(parent_of(path));
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 

@@ -36,6 +36,9 @@ const DELETE: &str = "DELETE FROM items WHERE partition = ?1 AND sort = ?2";
 const ARM: &str = "UPDATE items SET due_ms = ?3 WHERE partition = ?1 AND sort = ?2";
 const MARK_SYNC: &str = "UPDATE syncs SET count = count + 1";
 
+#[cfg(test)]
+pub(super) type Hook = Box<dyn FnOnce(&Connection) + Send>;
+
 type Answer = Result<CommitOutcome, PortError>;
 
 /// The handle to the writer's thread. Dropping it lets the thread finish what it has.
@@ -54,7 +57,7 @@ enum Work {
     Commit(Batch),
     Arm(Key, u64),
     #[cfg(test)]
-    Hook(fn(&Connection)),
+    Hook(std::sync::Mutex<Option<Hook>>),
 }
 
 impl Writer {
@@ -78,8 +81,8 @@ impl Writer {
     }
 
     #[cfg(test)]
-    pub(super) fn hook(&self, hook: fn(&Connection)) {
-        self.ask(Work::Hook(hook)).unwrap();
+    pub(super) fn hook(&self, hook: impl FnOnce(&Connection) + Send + 'static) -> Answer {
+        self.ask(Work::Hook(std::sync::Mutex::new(Some(Box::new(hook)))))
     }
 
     fn ask(&self, work: Work) -> Answer {
@@ -287,7 +290,8 @@ impl Work {
             }
             #[cfg(test)]
             Work::Hook(hook) => {
-                hook(connection);
+                let hook = hook.lock().unwrap().take();
+                hook.into_iter().for_each(|hook| hook(connection));
                 Ok(CommitOutcome::Committed)
             }
         }
