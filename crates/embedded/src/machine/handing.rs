@@ -87,7 +87,7 @@ fn ends_with(file: &mut File, length: u64, line: &[u8]) -> io::Result<bool> {
     let Some(from) = length.checked_sub(line.len() as u64) else { return Ok(false) };
     file.seek(SeekFrom::Start(from))?;
     let mut last = Vec::new();
-    file.by_ref().take(line.len() as u64).read_to_end(&mut last)?;
+    Read::by_ref(file).take(line.len() as u64).read_to_end(&mut last)?;
     Ok(last == line)
 }
 
