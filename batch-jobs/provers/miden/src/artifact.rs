@@ -4,7 +4,7 @@
 //! Nothing in a header is believed: the public values count only once the STARK proof was checked with them.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use miden_core::Word;
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::block::MAX_SEGMENTS;
 use crate::error::Error;
 use crate::statement::{BlockStatement, SegmentStatement};
-use crate::word::{bytes_from_hex, hex, word_from_hex, word_to_hex};
+use crate::word::{bytes_from_hex, bytes_to_hex, word_from_hex, word_to_hex};
 
 const SEGMENT_FORMAT: &str = "proofyard-miden-segment-1";
 const BLOCK_FORMAT: &str = "proofyard-miden-block-1";
@@ -41,7 +41,6 @@ struct SegmentHeader {
 #[serde(deny_unknown_fields)]
 struct BlockHeader {
     format: String,
-    program: String,
     public_values: String,
     segment_bytes: Vec<usize>,
 }
@@ -59,7 +58,7 @@ impl SegmentProof {
         let header = SegmentHeader {
             format: SEGMENT_FORMAT.into(),
             program: word_to_hex(&self.program),
-            public_values: format!("0x{}", hex(&self.statement.to_bytes())),
+            public_values: bytes_to_hex(&self.statement.to_bytes()),
             proof_bytes: self.stark_proof.len(),
         };
         let mut bytes = header_line(&header)?;
@@ -70,7 +69,11 @@ impl SegmentProof {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (header, proof) = split_header::<SegmentHeader>(bytes, SEGMENT_FORMAT)?;
         if proof.len() != header.proof_bytes || proof.len() > MAX_SEGMENT_PROOF_BYTES {
-            return Err(Error::Artifact(format!("its proof has {} bytes, not {}", proof.len(), header.proof_bytes)));
+            return Err(Error::Artifact(format!(
+                "its proof has {} bytes, not {}",
+                proof.len(),
+                header.proof_bytes
+            )));
         }
         let public_values = bytes_from_hex(&header.public_values).map_err(in_file)?;
         Ok(Self {
@@ -93,12 +96,11 @@ pub struct BlockProof {
 }
 
 impl BlockProof {
-    pub fn to_bytes(&self, program: &Word) -> Result<Vec<u8>, Error> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let segments = self.segments.iter().map(SegmentProof::to_bytes).collect::<Result<Vec<_>, _>>()?;
         let header = BlockHeader {
             format: BLOCK_FORMAT.into(),
-            program: word_to_hex(program),
-            public_values: format!("0x{}", hex(&self.statement.to_bytes())),
+            public_values: bytes_to_hex(&self.statement.to_bytes()),
             segment_bytes: segments.iter().map(Vec::len).collect(),
         };
         let mut bytes = header_line(&header)?;
@@ -129,10 +131,6 @@ impl BlockProof {
             return Err(Error::Artifact(format!("{} bytes follow its last segment", rest.len())));
         }
         let public_values = bytes_from_hex(&header.public_values).map_err(in_file)?;
-        let program = word_from_hex(&header.program).map_err(in_file)?;
-        if segments.iter().any(|segment| segment.program != program) {
-            return Err(Error::Artifact("its segments are of different programs".into()));
-        }
         Ok(Self { statement: BlockStatement::from_bytes(&public_values).map_err(in_file)?, segments })
     }
 
@@ -179,11 +177,4 @@ fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
         return Err(Error::Artifact(format!("it is larger than {limit} bytes")));
     }
     Ok(bytes)
-}
-
-/// Writes a proof file.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let io = |e| Error::io(format!("writing the proof {}", path.display()), e);
-    let mut file = File::create(path).map_err(io)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)
 }

@@ -173,7 +173,9 @@ pub(crate) fn check_cover(
     let (mut next, mut count) = (0, 0);
     for (from, to) in ranges {
         if from != next || to < from || (to == from && transactions > 0) {
-            return Err(Error::Block(format!("segment {count} is {from}..{to}, expected one from {next} on")));
+            return Err(Error::Block(format!(
+                "segment {count} is {from}..{to}, expected one from {next} on"
+            )));
         }
         (next, count) = (to, count + 1);
         if count > MAX_SEGMENTS || (count > 1 && transactions == 0) {

@@ -35,6 +35,15 @@ impl Error {
         Self::Io { what: what.into(), source }
     }
 
+    /// The same error, said of one of several segments.
+    pub(crate) fn of_segment(self, index: usize) -> Self {
+        match self {
+            Self::Rejected(why) => Self::Rejected(format!("segment {index}: {why}")),
+            Self::OtherStatement(why) => Self::OtherStatement(format!("segment {index}: {why}")),
+            other => other,
+        }
+    }
+
     /// Whether trying again with the same inputs is of no use.
     pub fn is_permanent(&self) -> bool {
         !matches!(self, Self::Io { .. })

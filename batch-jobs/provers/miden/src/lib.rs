@@ -8,6 +8,7 @@ pub mod artifact;
 pub mod block;
 pub mod error;
 pub mod prover;
+pub mod serve;
 pub mod statement;
 pub mod states;
 pub mod vm;

@@ -1,14 +1,76 @@
-use proofyard_miden::{statement::*, vm::*, word::*};
-fn main() {
-    let n: u32 = std::env::args().nth(1).unwrap().parse().unwrap();
-    let txs: Vec<[u8; 32]> = (0..n).map(|i| core::array::from_fn(|j| (i as u8).wrapping_mul(37) ^ (j as u8).wrapping_mul(11) ^ 0xf0)).collect();
-    let vm = SegmentVm::new().unwrap();
-    let pre = absorb(miden_core::Word::empty(), &[9; 32]);
-    let s = SegmentStatement { chain_id: u64::MAX, height: 5, from: 3, to: 3 + n, pre, post: absorb_all(pre, &txs), transactions_digest: absorb_all(miden_core::Word::empty(), &txs) };
-    let t = std::time::Instant::now();
-    let p = vm.prove(&s, &txs).unwrap();
-    let proved = t.elapsed();
-    let t = std::time::Instant::now();
-    let bits = vm.verify(&s, &p).unwrap();
-    println!("{n} tx: prove {proved:?} verify {:?} bytes {} bits {bits}", t.elapsed(), p.len());
+//! The program: `segment` and `join` speak the prover protocol, `states` completes a blocks file.
+use std::io;
+use std::process::ExitCode;
+
+use miden_core::Word;
+use proofyard_miden::error::Error;
+use proofyard_miden::serve::{Joiner, SegmentProver};
+use proofyard_miden::states::{Cut, complete};
+use proofyard_miden::vm::SegmentVm;
+use proofyard_miden::word::word_from_hex;
+
+const USAGE: &str = "\
+usage: proofyard-miden segment   prove and verify segments; the prover protocol on stdin and stdout
+       proofyard-miden join      bundle and check a block's segment proofs; the prover protocol
+       proofyard-miden states [--genesis 0x...] [--segment-transactions N]
+                                 complete a blocks file, from stdin to stdout, with the states of its segments";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["segment"] => serve_with(SegmentProver),
+        ["join"] => serve_with(Joiner),
+        ["states", options @ ..] => match states_options(options) {
+            Ok((genesis, cut)) => done(complete(io::stdin().lock(), io::stdout().lock(), cut, genesis)),
+            Err(why) => usage(&why),
+        },
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        [] => usage("nothing was asked for"),
+        [verb, ..] => usage(&format!("{verb:?} is not understood here")),
+    }
+}
+
+fn serve_with<P: proofyard_prover::Prover>(prover: impl FnOnce(SegmentVm) -> P) -> ExitCode {
+    match SegmentVm::new() {
+        Ok(vm) => proofyard_prover::serve(prover(vm)),
+        Err(error) => done(Err(error)),
+    }
+}
+
+fn states_options(mut options: &[&str]) -> Result<(Word, Cut), String> {
+    let (mut genesis, mut cut) = (Word::empty(), Cut::AsGiven);
+    loop {
+        options = match options {
+            [] => return Ok((genesis, cut)),
+            ["--genesis", state, rest @ ..] => {
+                genesis = word_from_hex(state).map_err(|e| format!("--genesis: {e}"))?;
+                rest
+            }
+            ["--segment-transactions", size, rest @ ..] => {
+                let size: Option<u32> = size.parse().ok().filter(|size| *size > 0);
+                cut = Cut::Every(size.ok_or("--segment-transactions needs a number above 0")?);
+                rest
+            }
+            [option, ..] => return Err(format!("{option:?} is not an option, or has no value")),
+        };
+    }
+}
+
+fn done(result: Result<(), Error>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("proofyard-miden: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage(why: &str) -> ExitCode {
+    eprintln!("proofyard-miden: {why}\n{USAGE}");
+    ExitCode::from(2)
 }

@@ -3,7 +3,6 @@
 //! The join is a bundle of the segment proofs, checked together. It is as large as they are, and checking it takes
 //! as long as checking each of them.
 
-
 use crate::artifact::{BlockProof, SegmentProof};
 use crate::block::{Block, check_cover};
 use crate::error::Error;
@@ -33,7 +32,12 @@ impl SegmentVm {
     }
 
     /// Checks that the proof is one of this segment of the block.
-    pub fn verify_segment(&self, proof: &SegmentProof, block: &Block, index: usize) -> Result<SegmentStatement, Error> {
+    pub fn verify_segment(
+        &self,
+        proof: &SegmentProof,
+        block: &Block,
+        index: usize,
+    ) -> Result<SegmentStatement, Error> {
         let statement = self.check(proof)?;
         statement.expect(&block.segment_statement(index)?)?;
         Ok(statement)
@@ -86,7 +90,10 @@ fn link<'a>(
             return Err(Error::Join(format!("segment {} is of another block than segment 0", index + 1)));
         }
         if next.pre != last.post {
-            return Err(Error::Join(format!("segment {} does not start where segment {index} ends", index + 1)));
+            return Err(Error::Join(format!(
+                "segment {} does not start where segment {index} ends",
+                index + 1
+            )));
         }
         last = next;
     }
@@ -101,4 +108,3 @@ fn link<'a>(
         transactions_digest: fold_digests(digests),
     })
 }
-

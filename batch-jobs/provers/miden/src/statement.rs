@@ -3,7 +3,7 @@
 use miden_core::Word;
 
 use crate::error::Error;
-use crate::word::{hex, word_from_bytes};
+use crate::word::{word_from_bytes, word_to_hex};
 
 /// Applying the transactions `from` to `to` - 1 of this block to `pre` gives `post`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,8 +110,8 @@ fn expect_word(what: &str, found: &Word, expected: &Word) -> Result<(), Error> {
     if found == expected {
         return Ok(());
     }
-    let (found, expected) = (hex(&found.as_bytes()), hex(&expected.as_bytes()));
-    Err(Error::OtherStatement(format!("{what} is 0x{found}, expected 0x{expected}")))
+    let (found, expected) = (word_to_hex(found), word_to_hex(expected));
+    Err(Error::OtherStatement(format!("{what} is {found}, expected {expected}")))
 }
 
 /// Takes fixed-size fields off the front of bytes.

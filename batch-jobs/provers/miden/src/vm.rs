@@ -49,7 +49,9 @@ impl SegmentVm {
         transactions: &[TransactionHash],
     ) -> Result<Vec<u8>, Error> {
         if transactions.len() > MAX_SEGMENT_TRANSACTIONS {
-            return Err(Error::Block(format!("a segment has at most {MAX_SEGMENT_TRANSACTIONS} transactions")));
+            return Err(Error::Block(format!(
+                "a segment has at most {MAX_SEGMENT_TRANSACTIONS} transactions"
+            )));
         }
         if statement.from.checked_add(transactions.len() as u32) != Some(statement.to) {
             return Err(Error::Block("the segment's range is not its number of transactions".into()));

@@ -38,8 +38,8 @@ pub fn word_from_bytes(bytes: &[u8; 32]) -> Result<Word, Error> {
     let mut elements = [Felt::from_u32(0); 4];
     for (element, bytes) in elements.iter_mut().zip(bytes.chunks_exact(8)) {
         let value = bytes.iter().rev().fold(0, |value, byte| (value << 8) | u64::from(*byte));
-        *element = Felt::new(value)
-            .map_err(|_| Error::Word(format!("0x{} is not below the field's order", hex(bytes))))?;
+        *element =
+            Felt::new(value).map_err(|_| Error::Word(format!("{value} is not below the field's order")))?;
     }
     Ok(Word::new(elements))
 }
@@ -51,28 +51,21 @@ pub fn word_from_hex(text: &str) -> Result<Word, Error> {
 
 /// A word as `0x` and 64 hex digits.
 pub fn word_to_hex(word: &Word) -> String {
-    format!("0x{}", hex(&word.as_bytes()))
+    bytes_to_hex(&word.as_bytes())
 }
 
 /// Reads exactly N bytes from `0x` and hex digits.
 pub fn bytes_from_hex<const N: usize>(text: &str) -> Result<[u8; N], Error> {
-    let shown: String = text.chars().take(80).collect();
-    let wrong = || Error::Word(format!("expected 0x and {} hex digits, found {shown:?}", N * 2));
-    let digits = text.strip_prefix("0x").ok_or_else(wrong)?.as_bytes();
-    if digits.len() != N * 2 {
-        return Err(wrong());
-    }
     let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        for digit in pair {
-            let value = char::from(*digit).to_digit(16).ok_or_else(wrong)?;
-            *byte = (*byte << 4) | u8::try_from(value).map_err(|_| wrong())?;
-        }
+    let decoded = text.strip_prefix("0x").map(|digits| hex::decode_to_slice(digits, &mut bytes));
+    if decoded.is_some_and(|decoded| decoded.is_ok()) {
+        return Ok(bytes);
     }
-    Ok(bytes)
+    let shown: String = text.chars().take(80).collect();
+    Err(Error::Word(format!("expected 0x and {} hex digits, found {shown:?}", N * 2)))
 }
 
-/// Hex digits, without `0x`.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Bytes as `0x` and hex digits.
+pub fn bytes_to_hex(bytes: &[u8]) -> String {
+    format!("0x{}", hex::encode(bytes))
 }
