@@ -76,11 +76,13 @@ impl SegmentProof {
             )));
         }
         let public_values = bytes_from_hex(&header.public_values).map_err(in_file)?;
-        Ok(Self {
+        let read = Self {
             program: word_from_hex(&header.program).map_err(in_file)?,
             statement: SegmentStatement::from_bytes(&public_values).map_err(in_file)?,
             stark_proof: proof.to_vec(),
-        })
+        };
+        expect_canonical(&read.to_bytes()?, bytes)?;
+        Ok(read)
     }
 
     pub fn read(path: &Path) -> Result<Self, Error> {
@@ -131,7 +133,10 @@ impl BlockProof {
             return Err(Error::Artifact(format!("{} bytes follow its last segment", rest.len())));
         }
         let public_values = bytes_from_hex(&header.public_values).map_err(in_file)?;
-        Ok(Self { statement: BlockStatement::from_bytes(&public_values).map_err(in_file)?, segments })
+        let statement = BlockStatement::from_bytes(&public_values).map_err(in_file)?;
+        let read = Self { statement, segments };
+        expect_canonical(&read.to_bytes()?, bytes)?;
+        Ok(read)
     }
 
     pub fn read(path: &Path) -> Result<Self, Error> {
@@ -156,6 +161,14 @@ fn split_header<'a, H: Deserialize<'a>>(bytes: &'a [u8], format: &str) -> Result
         return Err(Error::Artifact(format!("its format is {}, expected {format:?}", found.format)));
     }
     Ok((serde_json::from_slice(line).map_err(wrong)?, rest.get(1..).unwrap_or_default()))
+}
+
+/// A header has one form only, so that nobody can make other files of a proof by respelling it.
+fn expect_canonical(canonical: &[u8], bytes: &[u8]) -> Result<(), Error> {
+    if canonical == bytes {
+        return Ok(());
+    }
+    Err(Error::Artifact("its header is not in its canonical form".into()))
 }
 
 #[derive(Deserialize)]
