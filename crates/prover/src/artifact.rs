@@ -1,7 +1,7 @@
-//! Files that provers read and write: an input's selected element, and an output that survives a crash.
+//! Files that provers read and write: an input's selected element, and an output that is there whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -82,16 +82,13 @@ impl Input {
     }
 }
 
-/// Writes a file into the output folder so that it is there whole or not at all, also after a power cut: a temporary
-/// name, synced, renamed, and the folder synced. Returns its path.
+/// Writes a file into the output folder, whole or not at all, and returns its path. It is not synced to the disk:
+/// whoever keeps it does that, and until then a crash costs no more than this attempt.
 pub fn write_output(output_dir: &Path, name: &str, content: &[u8]) -> std::io::Result<PathBuf> {
     let path = output_dir.join(name);
     let temporary = output_dir.join(format!(".{name}.part"));
-    let mut file = File::create(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
+    fs::write(&temporary, content)?;
     fs::rename(&temporary, &path)?;
-    File::open(output_dir)?.sync_all()?;
     Ok(path)
 }
 

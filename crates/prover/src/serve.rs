@@ -67,7 +67,7 @@ pub fn serve_on(prover: &mut impl Prover, mut input: impl BufRead, mut output: i
                 let why = format!("a request line is longer than {REQUEST_LINE_BYTES} bytes");
                 send(&mut output, &failed(None, Failure::permanent(why)))?;
             }
-            Line::Whole => answer(prover, &line, &mut output)?,
+            Line::Whole | Line::Unfinished => answer(prover, &line, &mut output)?,
         }
     }
 }
@@ -141,6 +141,8 @@ fn send(output: &mut impl Write, response: &Response) -> io::Result<()> {
 
 pub(crate) enum Line {
     Whole,
+    /// The stream ended in the middle of it.
+    Unfinished,
     TooLong,
     End,
 }
@@ -158,12 +160,14 @@ pub(crate) fn read_line(
     }
     if line.last() == Some(&b'\n') {
         line.pop();
-    } else if line.len() > limit_bytes {
-        line.clear();
-        skip_line(input)?;
-        return Ok(Line::TooLong);
+        return Ok(Line::Whole);
     }
-    Ok(Line::Whole)
+    if line.len() <= limit_bytes {
+        return Ok(Line::Unfinished);
+    }
+    line.clear();
+    skip_line(input)?;
+    Ok(Line::TooLong)
 }
 
 fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
