@@ -79,7 +79,8 @@ fn tampered_joined_files_are_refused() {
     let block = block(9, 2, 1);
     let joined = vm().join(prove_all(&block), &block).unwrap();
     let bytes = joined.to_bytes().unwrap();
-    let verify = |bytes: &[u8]| BlockProof::from_bytes(bytes).and_then(|proof| vm().verify_block(&proof, &block));
+    let verify =
+        |bytes: &[u8]| BlockProof::from_bytes(bytes).and_then(|proof| vm().verify_block(&proof, &block));
     verify(&bytes).unwrap();
     let mut tampered = bytes.clone();
     for offset in (0..1200).step_by(3).chain((1200..bytes.len()).step_by(397)) {

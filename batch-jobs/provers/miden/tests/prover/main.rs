@@ -72,4 +72,3 @@ fn block(height: u64, transactions: usize, segment_transactions: u32) -> Block {
 fn prove_all(block: &Block) -> Vec<SegmentProof> {
     (0..block.segments.len()).map(|index| vm().prove_segment(block, index).unwrap()).collect()
 }
-

@@ -107,7 +107,8 @@ fn unusable_requests_are_answered() {
 
 #[test]
 fn usage_mistakes_exit_with_2() {
-    for arguments in [&[][..], &["prove"], &["states", "--genesis", "0x12"], &["states", "--segment-transactions", "0"]]
+    for arguments in
+        [&[][..], &["prove"], &["states", "--genesis", "0x12"], &["states", "--segment-transactions", "0"]]
     {
         let output = run(arguments, "");
         assert_eq!(output.status.code(), Some(2), "{output:?}");
