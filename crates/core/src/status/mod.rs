@@ -5,6 +5,7 @@
 
 mod block_times;
 mod chain;
+pub(crate) mod cuts;
 mod finished;
 pub(crate) mod work;
 
