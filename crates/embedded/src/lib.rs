@@ -2,6 +2,7 @@
 
 pub mod artifacts;
 mod block_on;
+pub mod crash_point;
 pub mod lock;
 pub mod machine;
 mod port;

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use proofyard_core::port::{Batch, CommitOutcome, Key, Port, PortError, Range, Stored, Wake};
 
+use crate::crash_point::{CrashPoint, Side};
 use crate::store::SqliteStore;
 
 /// Shared by all of a yard's threads; clones are the same port. Clock and randomness can be given for tests.
@@ -15,12 +16,19 @@ pub struct LocalPort {
     now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     random: Arc<dyn Fn() -> u64 + Send + Sync>,
     send: Arc<dyn Fn(&[Wake]) + Send + Sync>,
+    crash_point: Option<Arc<CrashPoint>>,
 }
 
 impl LocalPort {
     /// `send` hands wakes on; it is called after their commit, on the thread that committed.
     pub fn new(store: Arc<SqliteStore>, send: impl Fn(&[Wake]) + Send + Sync + 'static) -> Self {
-        Self { store, now_ms: Arc::new(system_now_ms), random: Arc::new(system_random), send: Arc::new(send) }
+        Self {
+            store,
+            now_ms: Arc::new(system_now_ms),
+            random: Arc::new(system_random),
+            send: Arc::new(send),
+            crash_point: None,
+        }
     }
 
     pub fn with_clock(self, now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
@@ -29,6 +37,17 @@ impl LocalPort {
 
     pub fn with_random(self, random: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self { random: Arc::new(random), ..self }
+    }
+
+    /// Dies where the environment says, if it says so.
+    pub(crate) fn with_crash_point(self) -> Self {
+        Self { crash_point: CrashPoint::from_environment().map(Arc::new), ..self }
+    }
+
+    fn pass(&self, batch: &Batch, side: Side) {
+        if let Some(point) = &self.crash_point {
+            point.pass(batch, side);
+        }
     }
 
     pub fn store(&self) -> &SqliteStore {
@@ -56,7 +75,12 @@ impl Port for LocalPort {
         self.store.arm(key, due_ms)
     }
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
-        self.store.commit(batch)
+        self.pass(batch, Side::Before);
+        let outcome = self.store.commit(batch)?;
+        if outcome == CommitOutcome::Committed {
+            self.pass(batch, Side::After);
+        }
+        Ok(outcome)
     }
     async fn send(&self, wakes: &[Wake]) {
         (self.send)(wakes);

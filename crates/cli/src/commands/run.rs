@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use proofyard_core::Pipeline;
+use proofyard_core::status::Finished;
 use proofyard_embedded::block_on;
 use proofyard_embedded::machine::{Machine, check_blocks};
 
@@ -56,8 +57,10 @@ fn wait(machine: &Machine, pipeline: &Pipeline) -> Result<(), Failure> {
             println!("frontier {} tip {:?}", frontier.height, tip.height());
             last = frontier.height;
         }
-        if tip.height().is_some_and(|tip| frontier.height > tip) {
-            return Ok(());
+        match block_on(machine.yard().is_finished(chain)).map_err(Failure::work)? {
+            Finished::Yes => return Ok(()),
+            Finished::Stuck { reason, .. } => return Err(Failure::Work(format!("chain {chain} stands still: {reason}"))),
+            Finished::No => {}
         }
         thread::sleep(LOOK);
     }

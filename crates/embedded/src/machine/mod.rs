@@ -130,7 +130,7 @@ impl Machine {
         let artifacts = Arc::new(Artifacts::open(&data_dir)?);
         let wakes = Arc::new(Wakes::default());
         let sent = Arc::clone(&wakes);
-        let port = LocalPort::new(store, move |wakes| sent.send(wakes));
+        let port = LocalPort::new(store, move |wakes| sent.send(wakes)).with_crash_point();
         let shared = Shared {
             yard: Yard::new(port),
             artifacts,
