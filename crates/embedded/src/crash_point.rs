@@ -141,7 +141,10 @@ mod tests {
         assert_eq!(name_of(&batch(&[("W#w", "hb")])), Some("heartbeat"));
         assert_eq!(name_of(&batch(&[("W#w", "hb"), ("W#w", "w")])), Some("worker"));
         assert_eq!(name_of(&batch(&[("H#c#0", "00001#0xab"), ("H#c#0", "00001")])), Some("block"));
-        assert_eq!(name_of(&batch(&[("C#c", "frontier"), ("S#c:b:1", "scope"), ("O#c#join", "0")])), Some("commit"));
+        assert_eq!(
+            name_of(&batch(&[("C#c", "frontier"), ("S#c:b:1", "scope"), ("O#c#join", "0")])),
+            Some("commit")
+        );
         assert_eq!(name_of(&batch(&[("C#c", "frontier")])), None);
     }
 

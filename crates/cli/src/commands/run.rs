@@ -59,7 +59,9 @@ fn wait(machine: &Machine, pipeline: &Pipeline) -> Result<(), Failure> {
         }
         match block_on(machine.yard().is_finished(chain)).map_err(Failure::work)? {
             Finished::Yes => return Ok(()),
-            Finished::Stuck { reason, .. } => return Err(Failure::Work(format!("chain {chain} stands still: {reason}"))),
+            Finished::Stuck { reason, .. } => {
+                return Err(Failure::Work(format!("chain {chain} stands still: {reason}")));
+            }
             Finished::No => {}
         }
         thread::sleep(LOOK);

@@ -1,0 +1,246 @@
+//! SIGKILL, of the yard at every boundary of its handlers and at any time, and of single provers: started again on the
+//! same directory, the yard ends by itself, and at no moment was a promise broken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proofyard_embedded::crash_point::boundaries;
+use proofyard_faults::replay::replay;
+use proofyard_faults::{
+    BlocksFile, Ended, Place, RunningYard, State, ToyPipeline, Witness, final_chain, processes, wait_for,
+};
+
+/// Reached only when a block arrives while a reorg is being written; the simulation reaches it at will.
+const BY_CHANCE: &[&str] = &["append"];
+const LEAST_KILLS: u32 = 50;
+/// A yard that never gives up, since it is killed so often.
+const PATIENT: &[&str] = &["max_attempts = 1000", "max_losses = 10000", "backoff_ms = 10"];
+
+/// One fault, in one start of the yard.
+#[derive(Clone, Copy, Debug)]
+enum Kill {
+    /// Before or after the n-th commit of this kind.
+    At(&'static str, u32, &'static str),
+    AfterMs(u64),
+    /// So many of its prover and guard processes, one after the other.
+    Provers(u32),
+}
+
+fn both_sides(boundaries: &[&'static str], time: u32) -> Vec<Kill> {
+    let sides =
+        |boundary: &&'static str| [Kill::At(boundary, time, "before"), Kill::At(boundary, time, "after")];
+    boundaries.iter().flat_map(sides).collect()
+}
+
+/// Times spread over a yard's start and first work; which they are does not matter.
+fn at_any_time(count: u64) -> Vec<Kill> {
+    (0..count).map(|n| Kill::AfterMs(n * 37 % 250)).collect()
+}
+
+/// What the file grows by, the kills, and when it is done.
+struct Phase {
+    lines: Vec<String>,
+    kills: Vec<Kill>,
+    done: Done,
+}
+
+enum Done {
+    /// The yard ends by itself.
+    Ended,
+    /// Everything below this height is handed on to every sink; the next block's prover hangs.
+    StandsAt(u64),
+}
+
+/// How often the yard died where.
+#[derive(Default)]
+struct Tally {
+    at: BTreeMap<(&'static str, &'static str), u32>,
+    at_any_time: u32,
+    provers: u32,
+}
+
+impl Tally {
+    fn count(&self) -> u32 {
+        self.at.values().sum::<u32>() + self.at_any_time + self.provers
+    }
+
+    fn print(&self) {
+        println!(
+            "{} kills: {} at any time, {} of provers, and at boundaries",
+            self.count(),
+            self.at_any_time,
+            self.provers
+        );
+        for ((boundary, side), times) in &self.at {
+            println!("{times:4} {side:6} {boundary}");
+        }
+    }
+}
+
+#[test]
+fn a_yard_that_is_killed_anywhere_keeps_every_promise() {
+    let mut tally = Tally::default();
+    run(failing_provers(), &mut tally);
+    run(there_and_back_again(), &mut tally);
+    tally.print();
+    let hit: BTreeSet<_> = tally.at.keys().copied().collect();
+    let wanted = boundaries().into_iter().filter(|name| !BY_CHANCE.contains(name));
+    let missed: Vec<_> = wanted
+        .flat_map(|name| [(name, "before"), (name, "after")])
+        .filter(|place| !hit.contains(place))
+        .collect();
+    assert!(missed.is_empty(), "never killed at {missed:?}");
+    assert!(tally.count() >= LEAST_KILLS);
+}
+
+/// A straight chain whose provers fail now and then.
+fn failing_provers() -> (ToyPipeline, Vec<Phase>) {
+    let toy = ["--work-ms", "60", "--fail-rate", "0.15"].map(str::to_owned).to_vec();
+    let pipeline = ToyPipeline { toy, limits: PATIENT.to_vec(), ..ToyPipeline::default() };
+    let starting = ["pipeline", "local workers", "worker", "expiry", "expired", "heartbeat", "block", "feed"];
+    let working = [
+        "open",
+        "tasks",
+        "claim",
+        "loss",
+        "result",
+        "decide",
+        "commit",
+        "sink",
+        "failure",
+        "list again",
+        "settle",
+    ];
+    let mut kills = both_sides(&starting, 1);
+    kills.extend(both_sides(&["block", "feed"], 5));
+    kills.extend(both_sides(&["end"], 1));
+    kills.extend(both_sides(&working, 1));
+    kills.extend(both_sides(&["open", "claim", "result", "decide", "commit", "sink"], 2));
+    kills.extend(at_any_time(12));
+    kills.push(Kill::Provers(12));
+    let lines = BlocksFile::Chain.lines();
+    (pipeline, vec![Phase { lines, kills, done: Done::Ended }])
+}
+
+/// Branch A, B, A, B, A, B: on A, block 9 is never proved. Ranges of two blocks are proved after their commit.
+fn there_and_back_again() -> (ToyPipeline, Vec<Phase>) {
+    let lines = BlocksFile::Reorg.lines();
+    let hash = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["block"]["hash"].as_str().unwrap().to_owned()
+    };
+    let toy = ["--hang", "--only", &hash(&lines[8])].map(str::to_owned).to_vec();
+    let pipeline = ToyPipeline { toy, limits: PATIENT.to_vec(), range: Some(2), ..ToyPipeline::default() };
+    let back_to = |line: &str| vec![format!("{{\"reorg\":\"{}\"}}", hash(line))];
+    let (tip_a, tip_b) = (back_to(&lines[9]), back_to(lines.last().unwrap()));
+    let on_a = |lines: &[String], kills| Phase { lines: lines.to_vec(), kills, done: Done::StandsAt(9) };
+    let on_b = |lines: &[String], kills| Phase { lines: lines.to_vec(), kills, done: Done::Ended };
+    let phases = vec![
+        on_a(&lines[..10], both_sides(&["cut", "emit"], 1)),
+        on_b(&lines[10..], vec![Kill::At("release", 1, "before"), Kill::At("emit", 2, "before")]),
+        on_a(&tip_a, both_sides(&["reorg", "reorg page", "void cuts", "reorg end"], 1)),
+        on_b(
+            &tip_b,
+            vec![
+                Kill::At("release", 1, "after"),
+                Kill::At("unlist", 1, "before"),
+                Kill::At("unlist", 1, "after"),
+            ],
+        ),
+        on_a(&tip_a, at_any_time(12)),
+        on_b(&tip_b, at_any_time(12)),
+    ];
+    (pipeline, phases)
+}
+
+fn run((pipeline, phases): (ToyPipeline, Vec<Phase>), tally: &mut Tally) {
+    let place = Place::new(pipeline, &[]);
+    let (mut lines, mut witness) = (Vec::new(), Witness::default());
+    for phase in phases {
+        lines.extend(phase.lines);
+        place.write_blocks(&lines);
+        for kill in &phase.kills {
+            strike(&place, *kill, &phase.done, tally);
+            witness.look(&place);
+        }
+        go_on(&place, &phase.done);
+        let state = witness.look(&place).unwrap();
+        match phase.done {
+            Done::Ended => look_at_the_end(&place, &state, &final_chain(&lines)),
+            Done::StandsAt(height) => assert_eq!(state.frontier.height, height),
+        }
+    }
+}
+
+/// Starts the yard, and lets the fault happen.
+fn strike(place: &Place, kill: Kill, done: &Done, tally: &mut Tally) {
+    match kill {
+        Kill::At(boundary, time, side) => {
+            let point = format!("{boundary}:{time}:{side}");
+            let mut yard = place.start_with(|command| _ = command.env("PROOFYARD_CRASH_AT", &point));
+            match wait_for(&point, || {
+                yard.ended().or_else(|| stands(place, done).then(|| yard.kill_after(Duration::from_secs(1))))
+            }) {
+                Ended::Killed if stands(place, done) => {}
+                Ended::Killed => *tally.at.entry((boundary, side)).or_default() += 1,
+                Ended::Code(0) => {}
+                ended => panic!("{ended:?} instead of {point}:\n{}", place.log()),
+            }
+        }
+        Kill::AfterMs(time) => match place.start().kill_after(Duration::from_millis(time)) {
+            Ended::Killed => tally.at_any_time += 1,
+            ended => assert_eq!(ended, Ended::Code(0), "{}", place.log()),
+        },
+        Kill::Provers(count) => tally.provers += kill_provers(place, count),
+    }
+}
+
+/// Ends with the yard's own end.
+fn kill_provers(place: &Place, count: u32) -> u32 {
+    let mut yard = place.start();
+    let mut killed = BTreeSet::new();
+    let ended = wait_for("the yard's end", || {
+        let provers = processes::marked(place.mark()).into_iter().filter(|pid| *pid != yard.pid());
+        if let Some(pid) =
+            provers.into_iter().find(|pid| killed.len() < count as usize && !killed.contains(pid))
+        {
+            processes::kill(pid);
+            killed.insert(pid);
+        }
+        yard.ended()
+    });
+    assert_eq!(ended, Ended::Code(0), "{}", place.log());
+    killed.len() as u32
+}
+
+/// Lets the yard do the rest of the phase.
+fn go_on(place: &Place, done: &Done) {
+    let mut yard: RunningYard = place.start();
+    match done {
+        Done::Ended => assert_eq!(yard.wait(), Ended::Code(0), "{}", place.log()),
+        Done::StandsAt(_) => {
+            wait_for("everything below the block that hangs", || stands(place, done).then_some(()));
+            yard.kill();
+        }
+    }
+}
+
+/// Whether all that can be handed on was.
+fn stands(place: &Place, done: &Done) -> bool {
+    let Done::StandsAt(height) = done else { return false };
+    let reaches =
+        |sink: &str| replay(&place.sink_entries(sink), 1).last().is_some_and(|last| last.to + 1 == *height);
+    place.pipeline.sinks().iter().all(|(sink, _)| reaches(sink))
+}
+
+/// Everything is committed and handed on, and it is the file's chain.
+fn look_at_the_end(place: &Place, state: &State, chain: &[(u64, String)]) {
+    assert!(state.is_all_committed(), "{:?} {:?}", state.tip, state.frontier);
+    assert_eq!(state.committed(), chain);
+    assert!(state.parked().is_empty());
+    for (sink, stage) in place.pipeline.sinks() {
+        let entries = place.sink_entries(sink);
+        assert_eq!(entries, state.out_log(stage));
+        let last = replay(&entries, 1).pop().unwrap();
+        assert_eq!((last.to, last.hash), *chain.last().unwrap());
+    }
+}

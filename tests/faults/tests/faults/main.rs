@@ -1,0 +1,5 @@
+//! Whole yards under faults. `cargo test --release -p proofyard-faults -- --nocapture` shows what was hit.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod kills;
