@@ -63,6 +63,13 @@ pub(super) fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+pub(super) fn open_copier(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    prepare(&connection)?;
+    Ok(connection)
+}
+
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(32);
@@ -99,7 +106,7 @@ fn use_log(file: &Path, connection: &Connection) -> Result<(), PortError> {
         )));
     }
     connection.pragma_update(None, "journal_size_limit", LOG_KEPT_BYTES).map_err(failed)?;
-    // The writer decides when (see `writer`).
+    // The writer decides when (see `copier`).
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
     // What an earlier process wrote and never synced is made to last before anything is built on it.
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)

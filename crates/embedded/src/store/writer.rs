@@ -11,22 +11,25 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, MAX_BATCH_ITEMS, Op, PortError};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::copier::{Copier, Failed, copy_log, note_failed_sync};
 use super::error::{explain, is_failed_sync};
 use super::schema::open_writer;
 use super::time_of;
 
 /// Batches that share one transaction at most.
 const MAX_GROUP: usize = 256;
-/// Pages in the log from which it is copied into the database when nobody waits for the writer.
-const COPY_AT_PAGES: i32 = 1_000;
-/// And from which it is copied in any case, waiting for readers, so that steady load cannot grow it for ever.
-const COPY_NOW_AT_PAGES: i32 = 8_000;
+/// Pages by which the log grows between two copies into the database.
+const COPY_EACH_PAGES: i32 = 1_000;
+/// Pages from which the writer itself ends the copy and has the log start anew, as soon as the copier pauses...
+const RESTART_AT_PAGES: i32 = 8_000;
+/// ...and from which it waits for the copier.
+const RESTART_NOW_AT_PAGES: i32 = 32_000;
 
 const VERSION: &str = "SELECT version FROM items WHERE partition = ?1 AND sort = ?2";
 const PUT: &str =
@@ -119,17 +122,19 @@ fn check_shape(batch: &Batch) -> Result<(), PortError> {
     }
 }
 
-/// What the thread has.
+/// What the thread has. The copier comes before the connection, so that the connection is the last to close.
 struct State {
+    copier: Copier,
     connection: Connection,
     file: PathBuf,
+    failed: Failed,
     log_pages: Arc<AtomicI32>,
+    /// How long the log was when the copier was last asked.
+    asked_at_pages: i32,
     /// Whether the connection syncs its commits now.
     syncing: bool,
     /// Whether something was committed that no sync has covered.
     unsynced: bool,
-    /// Why nothing can be written any more.
-    broken: Option<String>,
 }
 
 impl State {
@@ -143,19 +148,23 @@ impl State {
         };
         connection.wal_hook(Some(hook)).map_err(|error| explain(file, &error))?;
         set_syncing(&connection, true).map_err(|error| explain(file, &error))?;
+        let failed = Failed::default();
+        let copier = Copier::start(file, failed.clone())?;
+        let file = file.to_owned();
         Ok(Self {
+            copier,
             connection,
-            file: file.to_owned(),
+            file,
+            failed,
             log_pages,
+            asked_at_pages: 0,
             syncing: true,
             unsynced: false,
-            broken: None,
         })
     }
 
     fn run(mut self, jobs: &Receiver<Job>) {
-        let mut next = jobs.recv().ok();
-        while let Some(first) = next.take() {
+        while let Ok(first) = jobs.recv() {
             let mut group = vec![first];
             while group.len() < MAX_GROUP
                 && let Ok(job) = jobs.try_recv()
@@ -163,20 +172,12 @@ impl State {
                 group.push(job);
             }
             self.commit_group(group);
-            next = match jobs.try_recv() {
-                Ok(job) => Some(job),
-                Err(TryRecvError::Disconnected) => None,
-                Err(TryRecvError::Empty) => {
-                    self.copy_log(COPY_AT_PAGES, "PASSIVE");
-                    jobs.recv().ok()
-                }
-            };
-            self.copy_log(COPY_NOW_AT_PAGES, "RESTART");
+            self.bound_log();
         }
     }
 
     fn commit_group(&mut self, mut group: Vec<Job>) {
-        if let Some(reason) = &self.broken {
+        if let Some(reason) = self.failed.get() {
             let refuse = |job: Job| job.reply(Err(PortError::Broken(reason.clone())));
             return group.into_iter().for_each(refuse);
         }
@@ -184,7 +185,7 @@ impl State {
             Ok(outcomes) => group.into_iter().zip(outcomes).for_each(|(job, outcome)| job.reply(Ok(outcome))),
             Err(error) if group.len() == 1 || is_failed_sync(&error) => {
                 group.drain(..).for_each(|job| job.reply(Err(explain(&self.file, &error))));
-                self.note_failed_sync(&error);
+                note_failed_sync(&self.failed, &self.file, &Err(error));
             }
             // One batch may be too much for the disk where the others are not.
             Err(_) => group.into_iter().for_each(|job| self.commit_group(vec![job])),
@@ -233,25 +234,19 @@ impl State {
         Ok((outcomes, wrote))
     }
 
-    /// Copies the log into the database from so many pages on. A failure is tried again later, as nothing is lost
-    /// by it, save a failed sync.
-    fn copy_log(&mut self, at_pages: i32, mode: &str) {
-        if self.broken.is_some() || self.log_pages.load(Ordering::Relaxed) < at_pages {
-            return;
+    fn bound_log(&mut self) {
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        if pages < self.asked_at_pages {
+            self.asked_at_pages = 0;
         }
-        let copied: rusqlite::Result<(bool, i32, i32)> =
-            self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            });
-        match copied {
-            Ok((_, in_log, copied)) => self.log_pages.store(in_log - copied, Ordering::Relaxed),
-            Err(error) => self.note_failed_sync(&error),
-        }
-    }
-
-    fn note_failed_sync(&mut self, error: &rusqlite::Error) {
-        if is_failed_sync(error) {
-            self.broken = Some(explain(&self.file, error).to_string());
+        let long = pages >= RESTART_AT_PAGES && !self.copier.is_copying();
+        if (long || pages >= RESTART_NOW_AT_PAGES) && self.failed.get().is_none() {
+            // Waits for readers too, whose reads are short.
+            note_failed_sync(&self.failed, &self.file, &copy_log(&self.connection, "RESTART"));
+            self.log_pages.store(0, Ordering::Relaxed);
+        } else if pages - self.asked_at_pages >= COPY_EACH_PAGES {
+            self.asked_at_pages = pages;
+            self.copier.ask();
         }
     }
 }
