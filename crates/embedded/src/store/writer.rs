@@ -13,23 +13,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, MAX_BATCH_ITEMS, Op, PortError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::copier::{Copier, Failed, copy_log, note_failed_sync};
 use super::error::{explain, is_failed_sync};
-use super::schema::open_writer;
+use super::schema::{BUSY_TIMEOUT, open_writer};
 use super::time_of;
 
 /// Batches that share one transaction at most.
 const MAX_GROUP: usize = 256;
 /// Pages by which the log grows between two copies into the database.
 const COPY_EACH_PAGES: i32 = 1_000;
-/// Pages from which the writer itself ends the copy and has the log start anew, as soon as the copier pauses...
+/// Pages from which the writer itself ends the copy and has the log start anew, when the copier pauses. If readers do
+/// not let it, it tries again at the next thousand.
 const RESTART_AT_PAGES: i32 = 8_000;
-/// ...and from which it waits for the copier.
-const RESTART_NOW_AT_PAGES: i32 = 32_000;
+const READERS_TIMEOUT: Duration = Duration::from_millis(50);
 
 const VERSION: &str = "SELECT version FROM items WHERE partition = ?1 AND sort = ?2";
 const PUT: &str =
@@ -131,6 +132,7 @@ struct State {
     log_pages: Arc<AtomicI32>,
     /// How long the log was when the copier was last asked.
     asked_at_pages: i32,
+    restart_at_pages: i32,
     /// Whether the connection syncs its commits now.
     syncing: bool,
     /// Whether something was committed that no sync has covered.
@@ -158,6 +160,7 @@ impl State {
             failed,
             log_pages,
             asked_at_pages: 0,
+            restart_at_pages: RESTART_AT_PAGES,
             syncing: true,
             unsynced: false,
         })
@@ -238,16 +241,24 @@ impl State {
         let pages = self.log_pages.load(Ordering::Relaxed);
         if pages < self.asked_at_pages {
             self.asked_at_pages = 0;
+            self.restart_at_pages = RESTART_AT_PAGES;
         }
-        let long = pages >= RESTART_AT_PAGES && !self.copier.is_copying();
-        if (long || pages >= RESTART_NOW_AT_PAGES) && self.failed.get().is_none() {
-            // Waits for readers too, whose reads are short.
-            note_failed_sync(&self.failed, &self.file, &copy_log(&self.connection, "RESTART"));
-            self.log_pages.store(0, Ordering::Relaxed);
+        let long = pages >= self.restart_at_pages && !self.copier.is_copying();
+        if long && self.failed.get().is_none() {
+            self.restart_log(pages);
         } else if pages - self.asked_at_pages >= COPY_EACH_PAGES {
             self.asked_at_pages = pages;
             self.copier.ask();
         }
+    }
+
+    /// The copier has left little to copy. This waits for readers, but not for a long read from outside.
+    fn restart_log(&mut self, pages: i32) {
+        let done = self.connection.busy_timeout(READERS_TIMEOUT);
+        let done = done.and_then(|()| copy_log(&self.connection, "RESTART"));
+        let done = done.and_then(|()| self.connection.busy_timeout(BUSY_TIMEOUT));
+        note_failed_sync(&self.failed, &self.file, &done);
+        self.restart_at_pages = pages + COPY_EACH_PAGES;
     }
 }
 
