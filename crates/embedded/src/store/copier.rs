@@ -4,9 +4,7 @@
 //! under steady load that never happens by itself, and so `writer` finishes the copy when the log is long.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use proofyard_core::port::PortError;
@@ -19,51 +17,86 @@ use super::schema::open_copier;
 pub(super) type Failed = Arc<OnceLock<String>>;
 
 pub(super) struct Copier {
-    asks: Option<SyncSender<()>>,
-    copying: Arc<AtomicBool>,
+    desk: Arc<Desk>,
     thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Asked,
+    Copying,
+    Closed,
+}
+
+/// Where the writer and the copier meet.
+struct Desk {
+    stage: Mutex<Stage>,
+    changed: Condvar,
 }
 
 impl Copier {
     pub(super) fn start(file: &Path, failed: Failed) -> Result<Self, PortError> {
         let connection = open_copier(file).map_err(|error| explain(file, &error))?;
-        let (asks, waiting) = sync_channel(1);
-        let copying = Arc::new(AtomicBool::new(false));
-        let (file, busy) = (file.to_owned(), copying.clone());
+        let desk = Arc::new(Desk { stage: Mutex::new(Stage::Idle), changed: Condvar::new() });
+        let (file, shared) = (file.to_owned(), desk.clone());
         let thread = std::thread::Builder::new()
             .name("state-copier".to_owned())
-            .spawn(move || run(&connection, &file, &waiting, &busy, &failed))
+            .spawn(move || run(&connection, &file, &shared, &failed))
             .map_err(|error| PortError::Unavailable(format!("the copier's thread did not start: {error}")))?;
-        Ok(Self { asks: Some(asks), copying, thread: Some(thread) })
+        Ok(Self { desk, thread: Some(thread) })
     }
 
-    /// Has the log copied soon.
-    pub(super) fn ask(&self) {
-        if let Some(asks) = &self.asks {
-            // One that waits already is enough.
-            let _ = asks.try_send(());
-        }
+    /// Has the log copied soon; whether it was free to.
+    pub(super) fn ask(&self) -> bool {
+        self.desk.change(Stage::Idle, Stage::Asked)
     }
 
-    pub(super) fn is_copying(&self) -> bool {
-        self.copying.load(Ordering::Acquire)
+    pub(super) fn is_idle(&self) -> bool {
+        *self.desk.lock() == Stage::Idle
+    }
+
+    pub(super) fn wait_until_idle(&self) {
+        self.desk.wait(|stage| stage == Stage::Idle);
     }
 }
 
 impl Drop for Copier {
     fn drop(&mut self) {
-        self.asks = None;
+        *self.desk.lock() = Stage::Closed;
+        self.desk.changed.notify_all();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn run(connection: &Connection, file: &Path, asks: &Receiver<()>, copying: &AtomicBool, failed: &Failed) {
-    while asks.recv().is_ok() {
-        copying.store(true, Ordering::Release);
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, from: Stage, to: Stage) -> bool {
+        let mut stage = self.lock();
+        let changes = *stage == from;
+        if changes {
+            *stage = to;
+            self.changed.notify_all();
+        }
+        changes
+    }
+
+    fn wait(&self, until: impl Fn(Stage) -> bool) -> Stage {
+        let waited = self.changed.wait_while(self.lock(), |stage| !until(*stage));
+        *waited.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn run(connection: &Connection, file: &Path, desk: &Desk, failed: &Failed) {
+    while desk.wait(|stage| matches!(stage, Stage::Asked | Stage::Closed)) == Stage::Asked {
+        desk.change(Stage::Asked, Stage::Copying);
         note_failed_sync(failed, file, &copy_log(connection, "PASSIVE"));
-        copying.store(false, Ordering::Release);
+        desk.change(Stage::Copying, Stage::Idle);
     }
 }
 

@@ -27,9 +27,11 @@ use super::time_of;
 const MAX_GROUP: usize = 256;
 /// Pages by which the log grows between two copies into the database.
 const COPY_EACH_PAGES: i32 = 1_000;
-/// Pages from which the writer itself ends the copy and has the log start anew, when the copier pauses. If readers do
-/// not let it, it tries again at the next thousand.
+/// Pages from which the writer itself ends the copy and has the log start anew, as soon as the copier is idle. If
+/// readers do not let it, it tries again at the next thousand.
 const RESTART_AT_PAGES: i32 = 8_000;
+/// Pages from which it waits for the copier.
+const WAIT_AT_PAGES: i32 = 16_000;
 const READERS_TIMEOUT: Duration = Duration::from_millis(50);
 
 const VERSION: &str = "SELECT version FROM items WHERE partition = ?1 AND sort = ?2";
@@ -243,12 +245,16 @@ impl State {
             self.asked_at_pages = 0;
             self.restart_at_pages = RESTART_AT_PAGES;
         }
-        let long = pages >= self.restart_at_pages && !self.copier.is_copying();
-        if long && self.failed.get().is_none() {
-            self.restart_log(pages);
-        } else if pages - self.asked_at_pages >= COPY_EACH_PAGES {
+        if pages >= self.restart_at_pages && self.failed.get().is_none() {
+            if pages >= WAIT_AT_PAGES {
+                self.copier.wait_until_idle();
+            }
+            // It is no longer asked, and so it is idle soon.
+            if self.copier.is_idle() {
+                self.restart_log(pages);
+            }
+        } else if pages - self.asked_at_pages >= COPY_EACH_PAGES && self.copier.ask() {
             self.asked_at_pages = pages;
-            self.copier.ask();
         }
     }
 
@@ -322,6 +328,7 @@ fn holds(connection: &Connection, op: &Op) -> rusqlite::Result<bool> {
     let found: Option<i64> =
         statement.query_row(params![op.key.partition, op.key.sort], |row| row.get(0)).optional()?;
     Ok(match op.expect {
+        Expect::Any => true,
         Expect::Absent => found.is_none(),
         Expect::Version(version) => found == Some(version.cast_signed()),
     })
