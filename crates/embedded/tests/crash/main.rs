@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-mod disk;
 mod power_loss;
 #[path = "../support/mod.rs"]
 mod support;

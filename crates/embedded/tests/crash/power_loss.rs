@@ -6,8 +6,8 @@ use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, PortEr
 use proofyard_embedded::artifacts::{ArtifactError, Artifacts};
 use proofyard_embedded::lock::DataDir;
 use proofyard_embedded::store::SqliteStore;
+use proofyard_lossy_disk::{LossyDisk, Unsynced};
 
-use crate::disk::{LossyDisk, Unsynced};
 use crate::run_and_kill;
 use crate::support;
 use crate::workload::{Plan, last_batches};

@@ -1,5 +1,7 @@
 //! A directory on a disk that loses power: the shim (see `shim.c`) and what is left afterwards.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests")]
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,10 +23,16 @@ pub enum Unsynced {
     Mixed(u64),
 }
 
+impl Default for LossyDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl LossyDisk {
     pub fn new() -> Self {
         let disk = Self { temp: tempfile::tempdir().unwrap(), losses: 0 };
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash/shim.c");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/shim.c");
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(disk.shim()).arg(source);
         assert!(
@@ -61,6 +69,14 @@ impl LossyDisk {
         restore(&shadow, &before, inode(&before), &after, unsynced);
         // Old directories stay until the end: their inode numbers must not come back.
         self.make_shadow();
+    }
+
+    /// While it is full, writes find no room.
+    pub fn set_full(&self, full: bool) {
+        match full {
+            true => fs::write(self.shadow().join("full"), "").unwrap(),
+            false => fs::remove_file(self.shadow().join("full")).unwrap(),
+        }
     }
 
     /// What is there now, written by processes without the shim, is on the disk.
