@@ -11,21 +11,42 @@ use crate::yard::program;
 use crate::{RunningYard, ToyPipeline, processes};
 
 pub struct Place {
-    folder: TempDir,
+    folder: PathBuf,
+    /// For what no disk fault may touch.
+    outside: TempDir,
     pub pipeline: ToyPipeline,
 }
 
 impl Place {
+    /// `{place}` in the prover's arguments becomes a folder of this place alone.
     pub fn new(pipeline: ToyPipeline, lines: &[String]) -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap(), pipeline };
-        fs::write(place.path("pipeline.toml"), place.pipeline.text()).unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let folder = outside.path().join("place");
+        fs::create_dir(&folder).unwrap();
+        Self::set_up(folder, outside, pipeline, lines)
+    }
+
+    /// The same in a folder that is there.
+    pub fn within(folder: PathBuf, pipeline: ToyPipeline, lines: &[String]) -> Self {
+        Self::set_up(folder, tempfile::tempdir().unwrap(), pipeline, lines)
+    }
+
+    fn set_up(folder: PathBuf, outside: TempDir, pipeline: ToyPipeline, lines: &[String]) -> Self {
+        let place = Self { folder, outside, pipeline };
+        let text = place.pipeline.text().replace("{place}", place.mark());
+        fs::write(place.path("pipeline.toml"), text).unwrap();
         place.write_blocks(lines);
         place
     }
 
+    /// All of it is elsewhere now.
+    pub fn move_to(&mut self, folder: PathBuf) {
+        self.folder = folder;
+    }
+
     /// A file or folder of this place.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -33,8 +54,8 @@ impl Place {
     }
 
     pub fn write_blocks(&self, lines: &[String]) {
-        fs::write(self.path("input.jsonl"), lines.iter().map(|line| format!("{line}\n")).collect::<String>())
-            .unwrap();
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        fs::write(self.path("input.jsonl"), text).unwrap();
     }
 
     /// `proofyard run` in this place; all that it starts bears the place's mark.
@@ -53,25 +74,26 @@ impl Place {
     pub fn start_with(&self, change: impl FnOnce(&mut Command)) -> RunningYard {
         let mut command = self.command();
         change(&mut command);
-        RunningYard::start(command, &self.path("log"))
+        RunningYard::start(command, &self.log_path())
     }
 
+    /// Of this place alone, wherever it is moved.
     pub fn mark(&self) -> &str {
-        self.folder.path().to_str().unwrap()
+        self.outside.path().to_str().unwrap()
     }
 
     /// What the yards said so far.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap_or_default()
+        fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    pub fn sink_file(&self, sink: &str) -> PathBuf {
-        self.path(&format!("{sink}.jsonl"))
+    fn log_path(&self) -> PathBuf {
+        self.outside.path().join("log")
     }
 
     /// The whole lines of a sink's file.
     pub fn sink_lines(&self, sink: &str) -> Vec<String> {
-        whole_lines(&self.sink_file(sink))
+        whole_lines(&self.path(&format!("{sink}.jsonl")))
     }
 
     pub fn sink_entries(&self, sink: &str) -> Vec<OutEntry> {

@@ -10,6 +10,7 @@ use proofyard_core::state::OutEntry;
 
 use super::Shared;
 use crate::block_on;
+use crate::lock::{parent_of, sync_directory};
 
 /// One sink of one chain.
 pub(crate) struct LocalSink {
@@ -23,9 +24,10 @@ pub(crate) struct LocalSink {
 impl LocalSink {
     /// Hands on whatever is next, until the machine stops.
     pub fn run(&self, shared: &Shared) {
+        let mut file = SinkFile::of(self);
         while !shared.wakes.is_stopped() {
             let rung = shared.wakes.rung();
-            match self.turn(shared) {
+            match self.turn(shared, &mut file) {
                 Ok(true) => {}
                 Ok(false) => shared.wakes.wait_for_work(rung, shared.idle_look),
                 Err(error) => {
@@ -37,14 +39,12 @@ impl LocalSink {
     }
 
     /// Hands on one entry; says whether there was one.
-    pub fn turn(&self, shared: &Shared) -> Result<bool, Error> {
+    fn turn(&self, shared: &Shared, file: &mut SinkFile) -> Result<bool, Error> {
         let Some(entry) = block_on(shared.yard.sink_next(&self.chain, &self.name))? else { return Ok(false) };
-        let SinkTarget::File { path } = &self.target;
-        let path = self.base.join(path);
-        match append_once(&path, &entry) {
+        match file.append_once(&entry) {
             Ok(()) => block_on(shared.yard.sink_done(&self.chain, &self.name, entry.sequence))?,
             Err(error) => {
-                let message = format!("{}: {error}", path.display());
+                let message = format!("{}: {error}", file.path.display());
                 shared.complain(&format!("sink {}", self.name), &message);
                 block_on(shared.yard.sink_failed(&self.chain, &self.name, entry.sequence, &message))?;
             }
@@ -53,18 +53,36 @@ impl LocalSink {
     }
 }
 
-/// Appends the entry unless the file's last line is this very one; a line that a crash cut short is cut off.
-fn append_once(path: &Path, entry: &OutEntry) -> io::Result<()> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-    let mut line = serde_json::to_vec(entry)?;
-    line.push(b'\n');
-    let whole = whole_lines(&mut file)?;
-    file.set_len(whole)?;
-    if ends_with(&mut file, whole, &line)? {
-        return file.sync_all();
+struct SinkFile {
+    path: PathBuf,
+    /// Its name outlives a power loss. Whoever made the file may have died before it did.
+    named: bool,
+}
+
+impl SinkFile {
+    fn of(sink: &LocalSink) -> Self {
+        let SinkTarget::File { path } = &sink.target;
+        Self { path: sink.base.join(path), named: false }
     }
-    file.write_all(&line)?;
-    file.sync_all()
+
+    /// Appends the entry unless the file's last line is this very one; a line that a crash cut short is cut off.
+    fn append_once(&mut self, entry: &OutEntry) -> io::Result<()> {
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        let whole = whole_lines(&mut file)?;
+        file.set_len(whole)?;
+        if !ends_with(&mut file, whole, &line)? {
+            file.write_all(&line)?;
+        }
+        file.sync_all()?;
+        // A file that was moved away is made anew.
+        if whole == 0 || !self.named {
+            sync_directory(parent_of(&self.path))?;
+            self.named = true;
+        }
+        Ok(())
+    }
 }
 
 /// The length up to and including the last newline.
@@ -112,10 +130,11 @@ mod tests {
     fn a_repeat_is_written_once_and_a_cut_line_is_mended() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.jsonl");
-        append_once(&path, &entry(0)).unwrap();
-        append_once(&path, &entry(0)).unwrap();
+        let mut file = SinkFile { path: path.clone(), named: false };
+        file.append_once(&entry(0)).unwrap();
+        file.append_once(&entry(0)).unwrap();
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"chain\":\"c\",\"st").unwrap();
-        append_once(&path, &entry(1)).unwrap();
+        file.append_once(&entry(1)).unwrap();
         assert_eq!(read_sink_file(&path).unwrap(), [entry(0), entry(1)]);
     }
 }

@@ -1,0 +1,106 @@
+//! The power goes at every moment that the outside can see, and what it saw is still true; a full disk is waited out.
+
+use std::collections::BTreeSet;
+
+use proofyard_core::state::OutEntry;
+use proofyard_faults::{BlocksFile, Ended, Place, ToyPipeline, Witness, final_chain, processes, wait_for};
+use proofyard_lossy_disk::{LossyDisk, Unsynced};
+
+/// So many more lines in the sinks' files, each time.
+const LINES_A_LIFE: [usize; 4] = [1, 1, 2, 3];
+const BLOCKS: usize = 24;
+
+fn place_on(disk: &LossyDisk) -> Place {
+    let limits = vec!["max_attempts = 1000", "max_losses = 10000", "backoff_ms = 100"];
+    let toy = ["--work-ms", "40"].map(str::to_owned).to_vec();
+    let pipeline = ToyPipeline { toy, range: Some(2), limits, ..ToyPipeline::default() };
+    let place = Place::within(disk.directory(), pipeline, &BlocksFile::Chain.lines()[..BLOCKS]);
+    disk.settle();
+    place
+}
+
+#[test]
+fn what_the_outside_saw_outlives_a_power_loss() {
+    let mut disk = LossyDisk::new();
+    let mut place = place_on(&disk);
+    let sinks = place.pipeline.sinks();
+    let mut losses = 0;
+    loop {
+        let mut yard = place.start_with(|command| disk.preload(command));
+        let lines = || sinks.iter().map(|(sink, _)| place.sink_lines(sink).len()).sum::<usize>();
+        let wanted = lines() + LINES_A_LIFE[losses % LINES_A_LIFE.len()];
+        let seen = || lines() >= wanted;
+        let ended = wait_for("more lines", || yard.ended().or_else(|| seen().then(|| yard.kill())));
+        processes::wait_for_none(place.mark());
+        if ended == Ended::Code(0) {
+            break;
+        }
+        let seen: Vec<(&str, Vec<OutEntry>)> =
+            sinks.iter().map(|(sink, stage)| (*stage, place.sink_entries(sink))).collect();
+        let committed = last_told(&place);
+        disk.lose_power(if losses % 3 == 0 { Unsynced::Lost } else { Unsynced::Mixed(mix(losses)) });
+        place.move_to(disk.directory());
+        disk.settle();
+        losses += 1;
+        let state = Witness::default().look(&place).unwrap();
+        for (stage, entries) in seen {
+            assert!(
+                state.out_log(stage).starts_with(&entries),
+                "loss {losses}: {entries:#?} was seen, {:#?} is left",
+                state.out_log(stage)
+            );
+        }
+        assert!(state.frontier.height >= committed, "{committed} was told, {:?} is left", state.frontier);
+    }
+    println!("{losses} power losses");
+    let state = Witness::default().look(&place).unwrap();
+    assert_eq!(state.committed(), final_chain(&BlocksFile::Chain.lines()[..BLOCKS]));
+    assert!(losses >= BLOCKS / 4, "{losses} losses only");
+}
+
+fn mix(losses: usize) -> u64 {
+    (losses as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The frontier that the newest progress line tells.
+fn last_told(place: &Place) -> u64 {
+    let log = place.log();
+    let told =
+        log.lines().rev().find_map(|line| line.strip_prefix("frontier ")?.split(' ').next()?.parse().ok());
+    told.unwrap_or(0)
+}
+
+#[test]
+fn a_full_disk_is_told_and_waited_out() {
+    let disk = LossyDisk::new();
+    let place = place_on(&disk);
+    let mut yard = place.start_with(|command| disk.preload(command));
+    wait_for("the first commit", || (!place.sink_lines("blocks").is_empty()).then_some(()));
+    disk.set_full(true);
+    wait_for("a word about disk space", || place.log().contains("disk space").then_some(()));
+    assert_eq!(yard.ended(), None, "{}", place.log());
+    disk.set_full(false);
+    assert_eq!(yard.wait(), Ended::Code(0), "{}", place.log());
+    let state = Witness::default().look(&place).unwrap();
+    assert_eq!(state.committed(), final_chain(&BlocksFile::Chain.lines()[..BLOCKS]));
+}
+
+/// It dies on the full disk, is started there in vain, and goes on once there is room.
+#[test]
+fn a_start_on_a_full_disk_breaks_nothing() {
+    let disk = LossyDisk::new();
+    let place = place_on(&disk);
+    let mut witness = Witness::default();
+    let mut yard = place.start_with(|command| disk.preload(command));
+    wait_for("the first commit", || (!place.sink_lines("blocks").is_empty()).then_some(()));
+    disk.set_full(true);
+    yard.kill();
+    witness.look(&place);
+    let refusals: BTreeSet<_> =
+        (0..3).map(|_| format!("{:?}", place.start_with(|command| disk.preload(command)).wait())).collect();
+    assert!(!refusals.contains("Code(0)"), "{refusals:?}");
+    witness.look(&place);
+    disk.set_full(false);
+    assert_eq!(place.start_with(|command| disk.preload(command)).wait(), Ended::Code(0), "{}", place.log());
+    assert!(witness.look(&place).unwrap().is_all_committed());
+}
