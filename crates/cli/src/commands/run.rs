@@ -33,7 +33,7 @@ impl Run {
     pub fn run(&self, json: bool) -> Result<(), Failure> {
         let _ = json;
         let (text, checked) = read_pipeline(&self.pipeline)?;
-        check_blocks(&self.blocks).map_err(Failure::usage)?;
+        check_blocks(&self.blocks, checked.pipeline.chain.start_height).map_err(Failure::usage)?;
         let mut machine =
             Machine::open(&self.data, true, |trouble| eprintln!("{trouble}")).map_err(Failure::usage)?;
         block_on(machine.yard().record_pipeline(&text)).map_err(Failure::usage)?;

@@ -41,9 +41,18 @@ pub enum FeedError {
     Stopped,
 }
 
-/// Reads the whole file and answers what it holds; nothing is taken from a file that has a mistake anywhere.
-pub fn check_blocks(path: &Path) -> Result<Summary, FeedError> {
-    Ok(check_file(open(path)?)?)
+/// Reads the whole file and answers what it holds; nothing is taken from a file that has a mistake anywhere, or that
+/// is not of the chain that starts at this height.
+pub fn check_blocks(path: &Path, start_height: u64) -> Result<Summary, FeedError> {
+    let summary = check_file(open(path)?)?;
+    match summary.first_height == start_height {
+        true => Ok(summary),
+        false => Err(starts_elsewhere(path, start_height, summary.first_height)),
+    }
+}
+
+fn starts_elsewhere(path: &Path, start_height: u64, height: u64) -> FeedError {
+    FeedError::StartsElsewhere { file: path.display().to_string(), line: 1, start_height, height }
 }
 
 fn open(path: &Path) -> Result<Reader<BufReader<File>>, FeedError> {
@@ -70,8 +79,7 @@ pub(crate) fn feed(shared: &Shared, chain: &str, path: &Path) -> Result<(), Feed
         }
         if let Line::Block(block) = &line {
             if number == 1 && block.height != start_height {
-                let height = block.height;
-                return Err(FeedError::StartsElsewhere { file, line: number, start_height, height });
+                return Err(starts_elsewhere(path, start_height, block.height));
             }
             heights.insert(block.hash, block.height);
         }
