@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
+use std::time::Duration;
 
 use proofyard_blocks::{BlocksError, Line, Reader, RecordedBlock, Summary, check_file};
 use proofyard_core::error::Error;
+use proofyard_core::port::PortError;
 use proofyard_core::record::BlockOutcome;
 use proofyard_core::state::Block;
 use proofyard_core::transaction::{read, transact};
@@ -15,6 +17,9 @@ use super::Shared;
 use super::local::Fed;
 use crate::artifacts::ArtifactError;
 use crate::block_on;
+
+/// How long a line waits after passing trouble.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
@@ -39,6 +44,16 @@ pub enum FeedError {
     Yard(#[from] Error),
     #[error("the yard stops; the rest of the file is taken by the next run")]
     Stopped,
+}
+
+impl FeedError {
+    fn passes(&self) -> bool {
+        match self {
+            Self::Yard(Error::Port(PortError::Unavailable(_)) | Error::Contended { .. }) => true,
+            Self::Artifact(ArtifactError::Io { source, .. }) => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
 }
 
 /// Reads the whole file and answers what it holds; nothing is taken from a file that has a mistake anywhere, or that
@@ -91,14 +106,32 @@ pub(crate) fn feed(shared: &Shared, chain: &str, path: &Path) -> Result<(), Feed
             }
             continue;
         }
-        take(shared, chain, &line, &heights)?;
         let durable = matches!(line, Line::Reorg { .. });
-        remember(shared, &Fed { chain: chain.to_owned(), lines: number, last_sha256: sha256 }, durable)?;
+        let fed = Fed { chain: chain.to_owned(), lines: number, last_sha256: sha256 };
+        persist(shared, || {
+            take(shared, chain, &line, &heights)?;
+            Ok(remember(shared, &fed, durable)?)
+        })?;
     }
     if lines < taken {
         return Err(FeedError::Shorter { file, lines: taken, now: lines });
     }
-    Ok(block_on(shared.yard.record_end(chain))?)
+    persist(shared, || Ok(block_on(shared.yard.record_end(chain))?))
+}
+
+/// Does it again while the trouble is one that passes, such as a full disk: repeating a record changes nothing.
+fn persist(shared: &Shared, record: impl Fn() -> Result<(), FeedError>) -> Result<(), FeedError> {
+    loop {
+        match record() {
+            Err(error) if error.passes() => {
+                shared.complain("blocks file", &error);
+                if !shared.pause(TROUBLE_PAUSE) {
+                    return Err(FeedError::Stopped);
+                }
+            }
+            done => return done,
+        }
+    }
 }
 
 fn take(
