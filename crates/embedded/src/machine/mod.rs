@@ -28,10 +28,10 @@ use proofyard_core::port::{Port, PortError, Wake};
 pub use proofyard_prover::runner::GuardCommand;
 
 pub use self::feed::{FeedError, check_blocks};
-pub use self::handing::read_sink_file;
-pub use self::overhead::Overheads;
 use self::handing::LocalSink;
+pub use self::handing::read_sink_file;
 use self::local::{forget_worker, local_workers};
+pub use self::overhead::Overheads;
 use self::slots::LocalWorker;
 use self::wakes::Wakes;
 use crate::artifacts::{ArtifactError, Artifacts};
@@ -165,7 +165,12 @@ impl Machine {
 
     /// Starts to work: what a dead process held is free first, then slots, sweeper and sinks run. File sinks with
     /// relative names write below `sink_base`.
-    pub fn start(&mut self, pipelines: &[Pipeline], guard: &GuardCommand, sink_base: &Path) -> Result<(), MachineError> {
+    pub fn start(
+        &mut self,
+        pipelines: &[Pipeline],
+        guard: &GuardCommand,
+        sink_base: &Path,
+    ) -> Result<(), MachineError> {
         let pools = pools_of(pipelines)?;
         if let Some(shared) = Arc::get_mut(&mut self.shared)
             && pipelines.iter().any(|pipeline| pipeline.chain.tick_ms <= 1_000)
@@ -232,11 +237,7 @@ impl Machine {
         Ok(())
     }
 
-    fn spawn(
-        &mut self,
-        name: &str,
-        work: impl FnOnce(&Shared) + Send + 'static,
-    ) -> Result<(), MachineError> {
+    fn spawn(&mut self, name: &str, work: impl FnOnce(&Shared) + Send + 'static) -> Result<(), MachineError> {
         let shared = Arc::clone(&self.shared);
         let thread = thread::Builder::new().name(name.into()).spawn(move || work(&shared));
         self.threads.push(thread.map_err(|source| self.no_thread(source))?);
@@ -249,8 +250,11 @@ impl Machine {
 
     /// What attempts of a dead process left is nobody's.
     fn empty_work_dir(&self) -> Result<PathBuf, MachineError> {
-        let path = std::path::absolute(self.data_dir().join("work"))
-            .map_err(|source| MachineError::Io { path: self.data_dir().to_owned(), doing: "named", source })?;
+        let path = std::path::absolute(self.data_dir().join("work")).map_err(|source| MachineError::Io {
+            path: self.data_dir().to_owned(),
+            doing: "named",
+            source,
+        })?;
         let failed = |source| MachineError::Io { path: path.clone(), doing: "emptied", source };
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -270,7 +274,10 @@ fn sweep(shared: &Shared) {
     while shared.pause(SWEEP_EVERY) {
         match block_on(shared.yard.sweep()) {
             Ok(swept) => {
-                swept.errors.iter().for_each(|(key, error)| shared.complain(&format!("visit to {key}"), error));
+                swept
+                    .errors
+                    .iter()
+                    .for_each(|(key, error)| shared.complain(&format!("visit to {key}"), error));
             }
             Err(error) => shared.complain("sweep", &error),
         }

@@ -57,7 +57,12 @@ impl Drop for Copied {
 }
 
 impl SlotProvers {
-    pub fn new(artifacts: Arc<Artifacts>, guard: GuardCommand, work_dir: PathBuf, gpus: Option<Vec<u32>>) -> Self {
+    pub fn new(
+        artifacts: Arc<Artifacts>,
+        guard: GuardCommand,
+        work_dir: PathBuf,
+        gpus: Option<Vec<u32>>,
+    ) -> Self {
         Self { artifacts, guard, work_dir, gpus, cancel: RefCell::default(), sessions: RefCell::default() }
     }
 
@@ -69,7 +74,8 @@ impl SlotProvers {
     fn prove_now(&self, assignment: &Assignment) -> Result<Proved<Copied>, Trouble> {
         let folder = self.work_dir.join(&assignment.claim);
         let output_dir = folder.join("out");
-        fs::create_dir_all(&output_dir).map_err(|error| here(&format!("{}: {error}", output_dir.display())))?;
+        fs::create_dir_all(&output_dir)
+            .map_err(|error| here(&format!("{}: {error}", output_dir.display())))?;
         let copied = Copied { path: folder.join("artifact"), folder };
         let prover = assignment.prover();
         let request = ProveRequest {
@@ -105,7 +111,8 @@ impl SlotProvers {
 
     fn verify_now(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<String, Trouble> {
         let output_dir = proved.output.folder.join("verify");
-        fs::create_dir_all(&output_dir).map_err(|error| here(&format!("{}: {error}", output_dir.display())))?;
+        fs::create_dir_all(&output_dir)
+            .map_err(|error| here(&format!("{}: {error}", output_dir.display())))?;
         let request = VerifyRequest {
             proof: proved.output.path.clone(),
             verification_key: proved.verification_key.clone(),
@@ -152,7 +159,8 @@ impl SlotProvers {
 
     fn start(&self, launch: &Launch) -> Result<Session, ProverError> {
         let mut session = Session::start(launch)?;
-        let setup = SetupRequest { gpus: self.gpus.clone().unwrap_or_default(), arguments: Default::default() };
+        let setup =
+            SetupRequest { gpus: self.gpus.clone().unwrap_or_default(), arguments: Default::default() };
         session.setup(&setup, &self.cancel.borrow())?;
         Ok(session)
     }
