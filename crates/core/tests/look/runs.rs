@@ -62,12 +62,10 @@ fn a_reorg_and_back_retracts_and_proves_nothing_twice() {
     assert_eq!(driver.work("w1", good), 0, "all of it is proved");
     driver.end();
     let one = |height| (height, height, false);
-    let log = [
-        [one(1), one(2), one(3), one(4)].as_slice(),
-        &[(3, 4, true), one(3), one(4), one(5)],
-        &[(3, 5, true), one(3), one(4)],
-    ];
-    assert_eq!(handed_on(&driver, "file"), log.concat());
+    let gone = |from, to| (from, to, true);
+    let there = [one(1), one(2), one(3), one(4), gone(3, 4), one(3), one(4), one(5)];
+    let and_back = [gone(3, 5), one(3), one(4)];
+    assert_eq!(handed_on(&driver, "file"), [there.as_slice(), &and_back].concat());
     assert_finished(&driver);
 }
 
