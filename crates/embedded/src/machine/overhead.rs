@@ -69,7 +69,11 @@ impl<E: Executor> Executor for Timed<'_, E> {
         verdict
     }
 
-    async fn store(&self, assignment: &Assignment, proved: &Proved<E::Output>) -> Result<ArtifactRef, Trouble> {
+    async fn store(
+        &self,
+        assignment: &Assignment,
+        proved: &Proved<E::Output>,
+    ) -> Result<ArtifactRef, Trouble> {
         self.inner.store(assignment, proved).await
     }
 }
