@@ -63,7 +63,7 @@ fn parked_at(work: &ScopeWork, stage: &StageWork) -> Hold {
     let because = format!("{} of stage {name} {verb} parked ({reason})", count(number, "task"));
     let height = work.scope.heights().0;
     let ways = vec![
-        format!("mending the cause, then `proofyard retry --height {height}` (new attempts, fresh counts)"),
+        format!("mending the cause, then `proofyard retry {height}` (new attempts, fresh counts)"),
         "a late valid proof by a worker that still has it".to_owned(),
     ];
     Hold::new(Case::Parked, because, ways)

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::Hello;
-use proofyard_core::pipeline::Pool;
+use proofyard_core::pipeline::{Output, Pool};
+use proofyard_core::record::ResultOutcome;
 use proofyard_core::work::Performed;
 use proofyard_prover::runner::{Cancel, GuardCommand};
 
@@ -144,6 +146,11 @@ impl LocalWorker {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
         let performed = performed?;
         shared.drain();
+        if performed == Performed::Recorded(ResultOutcome::Accepted)
+            && assignment.stage().output == Output::Proof
+        {
+            shared.proofs_accepted.fetch_add(1, Ordering::Relaxed);
+        }
         if matches!(performed, Performed::Recorded(_)) {
             shared.overheads.add(started.elapsed().saturating_sub(timed.in_prover()));
         }
