@@ -36,10 +36,7 @@ pub use self::feed::{FeedError, check_blocks};
 use self::handing::LocalSink;
 pub use self::handing::read_sink_file;
 use self::local::{forget_worker, local_workers};
-<<<<<<< HEAD
-=======
 pub use self::operation::{Answer, Operation, operate};
->>>>>>> ops
 pub use self::overhead::Overheads;
 use self::slots::LocalWorker;
 use self::socket::Listener;
@@ -184,13 +181,8 @@ impl Machine {
         self.shared.drain();
     }
 
-<<<<<<< HEAD
-    /// Starts to work: what a dead process held is free first, then slots, sweeper and sinks run. File sinks with
-    /// relative names write below `sink_base`.
-=======
     /// Starts to work: what a dead process held is free first, then slots, sweeper and sinks run, and operators are
     /// listened to. File sinks with relative names write below `sink_base`.
->>>>>>> ops
     pub fn start(
         &mut self,
         pipelines: &[Pipeline],

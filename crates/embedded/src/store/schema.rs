@@ -61,13 +61,13 @@ pub(super) fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-<<<<<<< HEAD
 pub(super) fn open_copier(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     prepare(&connection)?;
     Ok(connection)
-=======
+}
+
 /// Whether readers can make sense of the file.
 pub(super) fn check_reader(file: &Path) -> Result<(), PortError> {
     let connection = open_reader(file).map_err(|error| explain(file, &error))?;
@@ -76,7 +76,6 @@ pub(super) fn check_reader(file: &Path) -> Result<(), PortError> {
         (APPLICATION_ID, newer) => Err(refuse_format(file, newer)),
         _ => Err(refuse_foreign(file)),
     }
->>>>>>> ops
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
