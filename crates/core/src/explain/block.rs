@@ -241,7 +241,7 @@ impl<P: Port> Yard<P> {
             }
         };
         answer.details.splice(0..0, std::iter::once(times).chain(lines));
-        if height > look.frontier.height {
+        if height > look.frontier.height && look.pipeline.commit_cut().is_none() {
             let text =
                 format!("the frontier is at height {}, which must be committed first", look.frontier.height);
             answer.details.push(Line::new(text));

@@ -83,7 +83,7 @@ fn hold_of_next(look: &ChainLook, rule: &CutRule, next: &NextCut, stage: &str) -
         return Hold::due(because, look.pipeline.chain.tick_ms);
     }
     let missing = rule.size.saturating_sub(next.have);
-    let mut ways = vec![format!("{} more on the chain", count(missing, "block"))];
+    let mut ways = vec![format!("{} on the chain", count(missing, "more block"))];
     if let (Some(wait_ms), Some(since_ms)) = (rule.max_wait_ms, next.since_ms) {
         let left_ms = since_ms.saturating_add(wait_ms).saturating_sub(look.now_ms);
         ways.push(format!("its longest wait ending, in {}", span(left_ms)));

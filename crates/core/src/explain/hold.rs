@@ -154,7 +154,10 @@ fn votes(work: &ScopeWork) -> Option<String> {
                 members.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str()).collect();
             let have = match is_in.as_slice() {
                 [] => "has none".to_owned(),
-                names => format!("has {} ({})", names.len(), some(names, NAMES)),
+                names => {
+                    let agree = if names.len() >= *need as usize { " that do not agree" } else { "" };
+                    format!("has {}{agree} ({})", names.len(), some(names, NAMES))
+                }
             };
             let name = name(work, stage);
             Some(format!(

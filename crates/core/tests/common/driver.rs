@@ -29,6 +29,8 @@ pub struct Driver {
 pub enum Does {
     /// A proof with these public values.
     Proves(&'static str),
+    /// A proof that reports this `program`.
+    ProvesOf(&'static str),
     /// A list of so many elements.
     Partitions(u32),
     Fails(FailureKind, &'static str),
@@ -106,9 +108,15 @@ impl Driver {
 
     /// Works on a claimed task as the prover says.
     pub fn perform(&self, assignment: &Assignment, does: Does) -> Performed {
-        let performed = now(self.yard.perform(&Fake { memory: &self.yard.port, does }, assignment));
+        let performed = self.record(assignment, does);
         self.settle();
-        performed.expect("performing")
+        performed
+    }
+
+    /// The same, without the steps that follow from it.
+    pub fn record(&self, assignment: &Assignment, does: Does) -> Performed {
+        let fake = Fake { memory: &self.yard.port, does };
+        now(self.yard.perform(&fake, assignment)).expect("performing")
     }
 
     /// Claims and works until nothing is listed that the worker may run; says how many tasks it took.
@@ -157,8 +165,13 @@ impl Executor for Fake<'_> {
 
     async fn prove(&self, _: &Assignment) -> Result<Proved<()>, Trouble> {
         self.memory.pass(PROVE_MS);
+        let mut program = "x";
         let (claimed_public_values, list) = match &self.does {
             Does::Proves(values) => (Some((*values).to_owned()), None),
+            Does::ProvesOf(name) => {
+                program = name;
+                (Some("0a".to_owned()), None)
+            }
             Does::Partitions(count) => (None, Some(List { count: *count, sha256: "11".repeat(32) })),
             Does::Fails(kind, message) => {
                 let log = vec!["loading keys".to_owned(), (*message).to_owned()];
@@ -173,7 +186,9 @@ impl Executor for Fake<'_> {
             security_bits: None,
             cycles: None,
             list,
-            fields: ["program", "post_state"].map(|name| (name.to_owned(), "x".to_owned())).into(),
+            fields: [("program", program), ("post_state", "x")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
         })
     }
 

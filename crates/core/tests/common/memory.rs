@@ -4,9 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
-use proofyard_core::port::{
-    Action, Batch, CommitOutcome, Expect, Key, Port, PortError, Range, Stored, Wake,
-};
+use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Port, PortError, Range, Stored, Wake};
 
 pub struct Memory {
     now_ms: Cell<u64>,
@@ -17,7 +15,12 @@ pub struct Memory {
 
 impl Memory {
     pub fn new(now_ms: u64, seed: u64) -> Self {
-        Self { now_ms: Cell::new(now_ms), random: Cell::new(seed), items: RefCell::default(), wakes: RefCell::default() }
+        Self {
+            now_ms: Cell::new(now_ms),
+            random: Cell::new(seed),
+            items: RefCell::default(),
+            wakes: RefCell::default(),
+        }
     }
 
     pub fn pass(&self, ms: u64) {
@@ -49,20 +52,19 @@ impl Port for Memory {
     async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
         let from = Key::new(range.partition.clone(), range.from.clone());
         let items = self.items.borrow();
-        let inside = |key: &Key| {
-            key.partition == range.partition && range.to.as_ref().is_none_or(|to| key.sort < *to)
-        };
-        let mut rows: Vec<_> = items
+        let inside =
+            |key: &Key| key.partition == range.partition && range.to.as_ref().is_none_or(|to| key.sort < *to);
+        let rows = items
             .range((Bound::Included(from), Bound::Unbounded))
-            .take_while(|(key, _)| key.partition == range.partition)
-            .filter(|(key, _)| inside(key))
-            .map(|(key, (stored, _))| (key.sort.clone(), stored.clone()))
-            .collect();
+            .take_while(|(key, _)| inside(key))
+            .map(|(key, (stored, _))| (key.sort.clone(), stored.clone()));
         if range.reverse {
+            let mut rows: Vec<_> = rows.collect();
             rows.reverse();
+            rows.truncate(range.limit);
+            return Ok(rows);
         }
-        rows.truncate(range.limit);
-        Ok(rows)
+        Ok(rows.take(range.limit).collect())
     }
 
     async fn due(&self, shard: u8, until_ms: u64, limit: usize) -> Result<Vec<Key>, PortError> {
