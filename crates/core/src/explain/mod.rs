@@ -9,6 +9,8 @@ mod text;
 
 use serde::Serialize;
 
+pub use text::{count, span};
+
 /// The answer to "why is this block not committed?". `Display` writes it for people.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {

@@ -26,7 +26,7 @@ fn write_line(f: &mut Formatter<'_>, line: &Line, depth: usize) -> Result {
 }
 
 /// A length of time in at most two units.
-pub(super) fn span(ms: u64) -> String {
+pub fn span(ms: u64) -> String {
     let s = ms / 1_000;
     let two = |large: u64, unit: &str, small: u64, small_unit: &str| match small {
         0 => format!("{large} {unit}"),
@@ -42,7 +42,7 @@ pub(super) fn span(ms: u64) -> String {
 }
 
 /// "1 task", "2 tasks".
-pub(super) fn count(number: u64, noun: &str) -> String {
+pub fn count(number: u64, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),
