@@ -1,0 +1,9 @@
+//! The real command with a prover that proves nothing: what an operator types, sees and gets back.
+//!
+//! The toy prover must have been built: `cargo build --release -p proofyard-prover`.
+
+mod bad_usage;
+mod running;
+mod stopped;
+mod support;
+mod verify;
