@@ -2,6 +2,8 @@
 //!
 //! The toy prover must have been built: `cargo build --release -p proofyard-prover`.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // Clippy knows tests by their functions, not their helpers.
+
 mod bad_usage;
 mod running;
 mod stopped;
