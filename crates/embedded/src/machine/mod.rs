@@ -37,7 +37,7 @@ use self::handing::LocalSink;
 pub use self::handing::read_sink_file;
 use self::local::{forget_worker, local_workers};
 pub use self::operation::{Answer, Operation, operate};
-pub use self::overhead::Overheads;
+pub use self::overhead::{Overheads, Sample};
 use self::slots::LocalWorker;
 use self::socket::Listener;
 pub use self::socket::{AskError, ask, is_running};

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -223,7 +224,7 @@ impl SlotProvers {
         let limits = &subject.stage.limits;
         Launch {
             command: command.to_vec(),
-            environment: subject.prover.environment.clone().into_iter().collect(),
+            environment: self.environment(subject.prover),
             gpus: self.gpus.clone(),
             working_dir: None,
             guard: self.guard.clone(),
@@ -234,6 +235,19 @@ impl SlotProvers {
                 ..Limits::default()
             },
         }
+    }
+
+    /// Provers that are installed beside this program are found without being on the PATH.
+    fn environment(&self, prover: &Prover) -> Vec<(String, String)> {
+        let mut environment = prover.environment.clone();
+        let here = self.guard.program.parent().map(Path::to_path_buf);
+        let path = environment.get("PATH").cloned().or_else(|| env::var("PATH").ok()).unwrap_or_default();
+        if let Ok(path) = env::join_paths(here.into_iter().chain(env::split_paths(&path)))
+            && let Ok(path) = path.into_string()
+        {
+            environment.insert("PATH".into(), path);
+        }
+        environment.into_iter().collect()
     }
 
     fn inputs(&self, subject: Subject<'_>) -> Result<Vec<PathInput>, Trouble> {

@@ -16,6 +16,7 @@ use proofyard_prover::runner::{Cancel, GuardCommand};
 
 use super::Shared;
 use super::local::{forget_worker, remember_worker};
+use super::overhead::{Sample, Timed};
 use super::provers::SlotProvers;
 use crate::block_on;
 
@@ -131,6 +132,7 @@ impl LocalWorker {
             }
             ClaimOutcome::Nothing | ClaimOutcome::Quarantined { .. } => return Ok(false),
         };
+        let claimed = Instant::now();
         let cancel = Cancel::new();
         self.running
             .lock()
@@ -140,7 +142,7 @@ impl LocalWorker {
             cancel.cancel();
         }
         provers.begin(cancel);
-        let timed = super::overhead::Timed::new(provers);
+        let timed = Timed::new(provers);
         let assignment = block_on(shared.yard.assignment(&request, task))?;
         let performed = block_on(shared.yard.perform(&timed, &assignment));
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
@@ -152,7 +154,8 @@ impl LocalWorker {
             shared.proofs_accepted.fetch_add(1, Ordering::Relaxed);
         }
         if matches!(performed, Performed::Recorded(_)) {
-            shared.overheads.add(started.elapsed().saturating_sub(timed.in_prover()));
+            let overhead = started.elapsed().saturating_sub(timed.in_prover());
+            shared.overheads.add(Sample { task: assignment.task.id.clone(), claimed, overhead });
         }
         Ok(true)
     }

@@ -1,5 +1,6 @@
 //! The port's table in one SQLite file: readers side by side, one writer that shares its syncs (see `writer`).
 
+mod copier;
 mod error;
 mod readers;
 mod schema;
