@@ -1,0 +1,124 @@
+//! Runs seeds: one on each thread at a time, for a fixed time; and says how to see a failing one again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::counters::Counters;
+use crate::trace::TraceMode;
+use crate::world::{self, Mistake};
+
+/// How one seed ended.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub violation: Option<String>,
+    pub counters: Counters,
+    pub trace: Vec<String>,
+    pub digest: u64,
+}
+
+/// How many seeds, and what they showed.
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub seeds: u64,
+    pub wall: Duration,
+    pub counters: Counters,
+    /// The seeds that broke a promise, with the promise.
+    pub failures: Vec<(u64, String)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub first_seed: u64,
+    /// Not after this many, if that comes first.
+    pub seeds: u64,
+    pub budget: Duration,
+    pub threads: usize,
+    pub mistake: Option<Mistake>,
+    /// Ends the run; else it goes on to count them.
+    pub stop_at_failure: bool,
+}
+
+pub fn run_one(seed: u64, mistake: Option<Mistake>, trace: TraceMode) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| world::run(seed, mistake, trace))).unwrap_or_else(|panic| Outcome {
+        violation: Some(format!("a handler panicked: {}", panic_text(&*panic))),
+        ..Outcome::default()
+    })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
+}
+
+pub fn run_many(plan: &Plan) -> Summary {
+    let started = Instant::now();
+    let next_seed = AtomicU64::new(plan.first_seed);
+    let is_over = AtomicBool::new(false);
+    let summary = Mutex::new(Summary::default());
+    std::thread::scope(|scope| {
+        for _ in 0..plan.threads {
+            scope.spawn(|| {
+                let mut own = Summary::default();
+                while !is_over.load(Ordering::Relaxed) && started.elapsed() < plan.budget {
+                    let seed = next_seed.fetch_add(1, Ordering::Relaxed);
+                    if seed - plan.first_seed >= plan.seeds {
+                        break;
+                    }
+                    let outcome = run_one(seed, plan.mistake, TraceMode::Off);
+                    own.seeds += 1;
+                    own.counters.merge(&outcome.counters);
+                    if let Some(violation) = outcome.violation {
+                        own.failures.push((seed, violation));
+                        is_over.fetch_or(plan.stop_at_failure, Ordering::Relaxed);
+                    }
+                }
+                if let Ok(mut summary) = summary.lock() {
+                    summary.seeds += own.seeds;
+                    summary.counters.merge(&own.counters);
+                    summary.failures.append(&mut own.failures);
+                }
+            });
+        }
+    });
+    let mut summary = summary.into_inner().unwrap_or_default();
+    summary.wall = started.elapsed();
+    summary.failures.sort();
+    summary
+}
+
+/// The command that shows this seed again, step by step.
+pub fn reproduce(seed: u64, mistake: Option<Mistake>) -> String {
+    let mistake = mistake.map(|mistake| format!(" --mistake {}", mistake.name())).unwrap_or_default();
+    format!("cargo run --release -p proofyard-simulation -- --seed {seed} --trace{mistake}")
+}
+
+/// Why a seed failed, what led to it, and how to see all of it.
+pub fn print_failure(seed: u64, mistake: Option<Mistake>, violation: &str) {
+    const LAST_LINES: usize = 60;
+    let again = run_one(seed, mistake, TraceMode::Ring(LAST_LINES));
+    println!("\nseed {seed} broke a promise: {violation}");
+    println!("its last steps (simulated ms, step, what happened):");
+    for line in &again.trace {
+        println!("{line}");
+    }
+    if again.violation.as_deref() != Some(violation) {
+        println!("NOT DETERMINISTIC: the second run said {:?}", again.violation);
+    }
+    println!("all of it:\n  {}", reproduce(seed, mistake));
+}
+
+pub fn print_counters(counters: &Counters) {
+    for (title, prefix) in [
+        ("faults", "fault: "),
+        ("store", "port: "),
+        ("handlers", "branch: "),
+        ("world", "world: "),
+        ("checks", "check: "),
+    ] {
+        let counts: Vec<String> =
+            counters.under(prefix).map(|(name, count)| format!("{name} {count}")).collect();
+        println!("{title}: {}", counts.join(", "));
+    }
+}
