@@ -211,10 +211,18 @@ impl Simulation {
             .map_or_else(|| format!("{process:?}"), |process| process.name.clone())
     }
 
-    /// This process's clock, which may be a little ahead of the others'.
-    pub fn process_now_ms(&self, process: ProcessId) -> u64 {
+    /// The clock of the process that runs now, which may be a little ahead of the others'.
+    pub fn process_now_ms(&self) -> u64 {
         let schedule = self.0.schedule.borrow();
-        self.now_ms() + schedule.processes.get(&process).map_or(0, |process| process.clock_skew_ms)
+        let process = self.current_process().and_then(|process| schedule.processes.get(&process));
+        self.now_ms() + process.map_or(0, |process| process.clock_skew_ms)
+    }
+
+    /// The process that runs now stops at its next await.
+    pub fn kill_current(&self) {
+        if let Some(process) = self.current_process() {
+            self.kill(process);
+        }
     }
 
     /// The process stops at once, wherever its handlers are.
@@ -521,7 +529,7 @@ mod tests {
         let simulation = Simulation::new(seed, faults, TraceMode::Off);
         for _ in 0..20 {
             let process = simulation.start_process("adder");
-            simulation.spawn(process, "add", add_one(WeakPort::new(&simulation, process)));
+            simulation.spawn(process, "add", add_one(WeakPort::new(&simulation)));
         }
         while simulation.step() != Step::Idle {}
         assert_eq!(simulation.violation(), None);

@@ -5,27 +5,18 @@
 
 use proofyard_core::port::{Batch, CommitOutcome, Key, Port, PortError, Range, Stored, Wake};
 
-use crate::executor::{ProcessId, Simulation};
+use crate::executor::Simulation;
 use crate::store::Table;
 
-/// The port as one process sees it.
+/// The port of whichever process calls it.
 #[derive(Clone)]
 pub struct WeakPort {
     simulation: Simulation,
-    process: ProcessId,
 }
 
 impl WeakPort {
-    pub fn new(simulation: &Simulation, process: ProcessId) -> Self {
-        Self { simulation: simulation.clone(), process }
-    }
-
-    pub fn simulation(&self) -> &Simulation {
-        &self.simulation
-    }
-
-    pub fn process(&self) -> ProcessId {
-        self.process
+    pub fn new(simulation: &Simulation) -> Self {
+        Self { simulation: simulation.clone() }
     }
 
     /// Time passes, others run, and this process may die here.
@@ -49,7 +40,7 @@ impl WeakPort {
         }
         if simulation.chance(crash_per_10k) {
             simulation.count(crash);
-            simulation.kill(self.process);
+            simulation.kill_current();
             simulation.pause().await;
         }
     }
@@ -98,7 +89,7 @@ impl WeakPort {
 
 impl Port for WeakPort {
     fn now_ms(&self) -> u64 {
-        self.simulation.process_now_ms(self.process)
+        self.simulation.process_now_ms()
     }
 
     fn random(&self) -> u64 {

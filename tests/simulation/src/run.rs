@@ -5,9 +5,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use proofyard_core::mistake::Mistake;
+
 use crate::counters::Counters;
 use crate::trace::TraceMode;
-use crate::world::{self, Mistake};
+use crate::world;
 
 /// How one seed ended.
 #[derive(Debug, Default)]
@@ -38,6 +40,19 @@ pub struct Plan {
     pub mistake: Option<Mistake>,
     /// Ends the run; else it goes on to count them.
     pub stop_at_failure: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            first_seed: 1,
+            seeds: u64::MAX,
+            budget: Duration::from_secs(120),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            mistake: None,
+            stop_at_failure: true,
+        }
+    }
 }
 
 pub fn run_one(seed: u64, mistake: Option<Mistake>, trace: TraceMode) -> Outcome {
@@ -90,7 +105,7 @@ pub fn run_many(plan: &Plan) -> Summary {
 
 /// The command that shows this seed again, step by step.
 pub fn reproduce(seed: u64, mistake: Option<Mistake>) -> String {
-    let mistake = mistake.map(|mistake| format!(" --mistake {}", mistake.name())).unwrap_or_default();
+    let mistake = mistake.map(|mistake| format!(" --mistake {mistake:?}")).unwrap_or_default();
     format!("cargo run --release -p proofyard-simulation -- --seed {seed} --trace{mistake}")
 }
 
@@ -107,6 +122,17 @@ pub fn print_failure(seed: u64, mistake: Option<Mistake>, violation: &str) {
         println!("NOT DETERMINISTIC: the second run said {:?}", again.violation);
     }
     println!("all of it:\n  {}", reproduce(seed, mistake));
+}
+
+pub fn print_summary(summary: &Summary) {
+    let seconds = summary.wall.as_secs_f64();
+    println!(
+        "{} seeds in {seconds:.1} s, {:.1} a second, {} broke a promise",
+        summary.seeds,
+        summary.seeds as f64 / seconds,
+        summary.failures.len()
+    );
+    print_counters(&summary.counters);
 }
 
 pub fn print_counters(counters: &Counters) {

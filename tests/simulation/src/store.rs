@@ -25,9 +25,7 @@ pub struct Change {
 pub struct Table {
     partitions: BTreeMap<String, BTreeMap<String, Row>>,
     due: DueIndex,
-    journal: Vec<Change>,
-    /// Items checked by commits that happened, for the checker's eyes.
-    pub commits: u64,
+    journal: Vec<Vec<Change>>,
 }
 
 impl Table {
@@ -35,12 +33,8 @@ impl Table {
         self.partitions.get(&key.partition)?.get(&key.sort)
     }
 
-    pub fn partition(&self, name: &str) -> impl Iterator<Item = (&String, &Row)> {
-        self.partitions.get(name).into_iter().flatten()
-    }
-
-    pub fn partitions(&self) -> impl Iterator<Item = &String> {
-        self.partitions.keys()
+    pub fn rows(&self) -> impl Iterator<Item = (&String, &String, &Row)> {
+        self.partitions.iter().flat_map(|(partition, rows)| rows.iter().map(move |(sort, row)| (partition, sort, row)))
     }
 
     /// The next few items of a range, after `after` if that is given: one chunk of what a handler reads.
@@ -74,6 +68,7 @@ impl Table {
     /// Whether every expectation holds.
     pub fn allows(&self, batch: &Batch) -> bool {
         batch.ops.iter().all(|op| match op.expect {
+            Expect::Any => true,
             Expect::Absent => self.get(&op.key).is_none(),
             Expect::Version(version) => self.get(&op.key).is_some_and(|row| row.version == version),
         })
@@ -103,7 +98,7 @@ impl Table {
 
     /// Applies what `allows` allowed. The index learns of it `lag_ms` later.
     pub fn apply(&mut self, batch: &Batch, now_ms: u64, mut lag_ms: impl FnMut() -> u64) {
-        self.commits += 1;
+        let mut changes = Vec::new();
         for op in &batch.ops {
             let after = match &op.action {
                 Action::Check => continue,
@@ -117,8 +112,9 @@ impl Table {
             if before.as_ref().and_then(|row| row.due_ms) != due_ms {
                 self.due.set(&op.key, due_ms, now_ms + lag_ms());
             }
-            self.journal.push(Change { key: op.key.clone(), before, after });
+            changes.push(Change { key: op.key.clone(), before, after });
         }
+        self.journal.push(changes);
     }
 
     fn write(&mut self, key: &Key, row: Option<Row>) -> Option<Row> {
@@ -157,7 +153,8 @@ impl Table {
             .collect()
     }
 
-    pub fn take_journal(&mut self) -> Vec<Change> {
+    /// What each commit changed since this was last asked.
+    pub fn take_journal(&mut self) -> Vec<Vec<Change>> {
         std::mem::take(&mut self.journal)
     }
 }
@@ -165,10 +162,6 @@ impl Table {
 impl Row {
     pub fn stored(&self) -> Stored {
         Stored { version: self.version, value: self.value.to_vec() }
-    }
-
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.value).unwrap_or_default()
     }
 }
 

@@ -1,0 +1,108 @@
+//! What a seed's world is like.
+
+use std::collections::BTreeMap;
+
+use super::pipelines::{self, Pools};
+use crate::executor::START_MS;
+use crate::faults::Faults;
+use crate::random::Random;
+
+#[derive(Clone, Debug)]
+pub struct ChainPlan {
+    pub name: String,
+    pub start_height: u64,
+    pub text: String,
+    pub blocks: u64,
+    pub block_interval_ms: u64,
+    pub max_segments: u64,
+    /// How often a new block is on another branch, in 10,000; and how far back that begins.
+    pub reorg: u32,
+    pub reorg_depth: u64,
+}
+
+/// Rates are per 10,000.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub faults: Faults,
+    pub chains: Vec<ChainPlan>,
+    /// By pool.
+    pub workers: BTreeMap<String, u32>,
+    pub slots: u32,
+    pub prove_ms: u64,
+    pub prover_fails: u32,
+    pub prover_refuses: u32,
+    pub proves_wrong: u32,
+    /// A worker that does not verify what it hands in.
+    pub careless: u32,
+    /// A valid proof with public values unlike those of other provers.
+    pub disagrees: u32,
+    pub worker_dies: u32,
+    pub worker_freezes: u32,
+    pub spot_storm: u32,
+    pub everything_dies: u32,
+    pub releases: u32,
+    pub disobeys: u32,
+    pub sink_fails: u32,
+    pub noise_interval_ms: u64,
+    pub operator_interval_ms: u64,
+    pub busy_until_ms: u64,
+}
+
+impl Plan {
+    pub fn draw(random: &mut Random) -> Self {
+        let pools = Pools::draw(random);
+        let chains: Vec<ChainPlan> = (0..*random.pick(&[1, 1, 1, 2, 2, 3]))
+            .map(|index| ChainPlan::draw(&format!("chain-{}", ["a", "b", "c"][index]), &pools, random))
+            .collect();
+        let workers = pools.names.iter().map(|pool| ((*pool).to_owned(), random.between(1, 4) as u32)).collect();
+        let mut rate = |often: u32| *random.pick(&[0, 0, often / 5, often]);
+        let rates = [
+            rate(3_000), rate(600), rate(2_000), rate(2_000), rate(500), rate(1_000), rate(1_000), rate(600), rate(300),
+            rate(1_000), rate(3_000), rate(5_000),
+        ];
+        let [fails, refuses, wrong, careless, disagrees, dies, freezes, storm, all_die, releases, disobeys, sink] = rates;
+        let mining_ms = chains.iter().map(|chain| chain.blocks * chain.block_interval_ms).max().unwrap_or(0);
+        Self {
+            faults: Faults::draw(random),
+            chains,
+            workers,
+            slots: random.between(1, 2) as u32,
+            prove_ms: *random.pick(&[0, 20, 500, 5_000]),
+            prover_fails: fails,
+            prover_refuses: refuses,
+            proves_wrong: wrong,
+            careless,
+            disagrees,
+            worker_dies: dies,
+            worker_freezes: freezes,
+            spot_storm: storm,
+            everything_dies: all_die,
+            releases,
+            disobeys,
+            sink_fails: sink,
+            noise_interval_ms: *random.pick(&[200, 5_000, 60_000]),
+            operator_interval_ms: *random.pick(&[2_000, 20_000, 3_600_000]),
+            busy_until_ms: START_MS + mining_ms + random.between(1_000, 60_000),
+        }
+    }
+}
+
+impl ChainPlan {
+    fn draw(name: &str, pools: &Pools, random: &mut Random) -> Self {
+        let start_height = *random.pick(&[0, 1, 1_020]);
+        let text = pipelines::draw(name, start_height, pools, random);
+        // Now and then so many that a group's tasks take several pages.
+        let (blocks, max_segments) =
+            if random.chance(1_000) { (2, 60) } else { (random.between(2, 10), random.between(1, 4)) };
+        Self {
+            name: name.to_owned(),
+            start_height,
+            text,
+            blocks,
+            block_interval_ms: *random.pick(&[10, 500, 5_000]),
+            max_segments,
+            reorg: *random.pick(&[0, 1_000, 4_000]),
+            reorg_depth: random.between(1, 4),
+        }
+    }
+}
