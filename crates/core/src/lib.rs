@@ -1,4 +1,31 @@
 //! The domain: what proving a chain of blocks in order means, written once over one storage port.
+//!
+//! A handler first *records* one fact in a small transaction. Then, in new transactions, the scope or chain
+//! *advances*: it is read again and every step that is now due is taken. Steps are put-if-absent under derived ids,
+//! so anyone may repeat them, and a crash anywhere only leaves steps for the next one who looks.
+//!
+//! - [`record`]: a block, a reorg, a result, a failure, a release, an operator's word;
+//! - [`advance`]: a scope's groups and tasks; a chain's opening, committing, cutting, emitting;
+//! - [`claim`], [`heartbeat`], [`work`]: what workers do; [`sweep`]: what heals lost messages; [`sinks`]: handing on;
+//! - [`pipeline`], [`strategy`], [`state`]: what all of it is about; [`port`], [`transaction`]: what it stands on.
 
+pub mod advance;
+pub mod claim;
+pub mod error;
+pub mod heartbeat;
+pub mod mistake;
 pub mod pipeline;
 pub mod port;
+pub mod record;
+pub mod sinks;
+pub mod state;
+pub mod strategy;
+pub mod sweep;
+pub mod transaction;
+pub mod work;
+pub mod yard;
+
+pub use error::{Error, Refusal};
+pub use pipeline::Pipeline;
+pub use port::{Port, Wake};
+pub use yard::Yard;

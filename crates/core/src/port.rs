@@ -74,6 +74,8 @@ impl Range {
 /// What must be true of an item for the commit to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
+    /// Nothing is asked of it: another item of the same batch guards it.
+    Any,
     Absent,
     Version(Version),
 }

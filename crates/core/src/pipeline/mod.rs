@@ -8,6 +8,21 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+mod commit;
+mod draw;
+mod graph;
+mod mistake;
+mod parse;
+mod reader;
+mod rules;
+mod stage_table;
+mod suggest;
+mod tables;
+
+pub use draw::draw;
+pub use mistake::Mistake;
+pub use parse::{Checked, parse, text_hash};
+
 /// One chain's pipeline, valid by construction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pipeline {
@@ -40,7 +55,9 @@ pub struct Chain {
 pub enum Late {
     Wait,
     /// Recorded missed once this long has passed since the block was acknowledged.
-    Miss { deadline_ms: u64 },
+    Miss {
+        deadline_ms: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -140,6 +157,12 @@ pub struct TaskLimits {
     pub memory_bytes: Option<u64>,
 }
 
+/// Heights stay exact where JSON numbers are read as doubles.
+pub const MAX_HEIGHT: u64 = 1 << 53;
+/// Heights from the frontier that may be in work at once.
+pub const MAX_WINDOW: u64 = 10_000_000;
+/// Bytes of a pipeline file.
+pub const MAX_TEXT_BYTES: usize = 1 << 20;
 /// The longest pause between two attempts: 10 minutes.
 pub const MAX_BACKOFF_MS: u64 = 600_000;
 /// Tasks of one group: segments of a block, elements of a partitioner's list.

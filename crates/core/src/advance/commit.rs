@@ -1,0 +1,184 @@
+//! Committing: the frontier moves over the canonical block, or the cut, that is proved at it.
+
+use super::open::deadline_ms;
+use crate::error::{Error, Refusal};
+use crate::mistake::Mistake;
+use crate::pipeline::{Pipeline, Stage};
+use crate::port::{Port, Wake};
+use crate::state::{
+    Block, Branch, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, Inputs, OutEntry, OutKind, OutProof,
+    Progress, Scope, Task, TaskId,
+};
+use crate::transaction::{Tx, read, transact};
+use crate::yard::{ChainReads, Yard};
+
+impl<P: Port> Yard<P> {
+    /// Commits what is proved at the frontier, or records it missed; says whether the frontier moved.
+    pub(crate) async fn commit_next(&self, chain: &str, pipeline: &Pipeline) -> Result<bool, Error> {
+        let frontier = self.frontier(chain).await?;
+        let scope_id = match pipeline.commit_cut() {
+            None => {
+                let place: Option<Canonical> =
+                    read(&self.port, &Canonical::key_of(chain, frontier.height)).await?;
+                place.map(|place| place.scope())
+            }
+            Some(cut) => {
+                let key = CutAt::key_of(chain, &pipeline.stages[cut].name, frontier.height);
+                read::<P, CutAt>(&self.port, &key).await?.map(|cut| cut.scope)
+            }
+        };
+        let Some(scope_id) = scope_id else { return Ok(false) };
+        let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(&scope_id)).await? else { return Ok(false) };
+        if scope.progress != Progress::Proved && !self.is_late(pipeline, &scope) {
+            return Ok(false);
+        }
+        transact(&self.port, async |tx| self.commit(tx, chain, pipeline, &scope).await).await
+    }
+
+    fn is_late(&self, pipeline: &Pipeline, scope: &Scope) -> bool {
+        deadline_ms(pipeline, scope).is_some_and(|deadline_ms| deadline_ms <= self.port.now_ms())
+    }
+
+    async fn commit(
+        &self,
+        tx: &mut Tx<'_, P>,
+        chain: &str,
+        pipeline: &Pipeline,
+        seen: &Scope,
+    ) -> Result<bool, Error> {
+        let state = match self.planted(Mistake::CommitWithoutParent) {
+            false => tx.check_chain(chain).await?,
+            true => ChainState { reorg: None, ..tx.peek_chain(chain).await? },
+        };
+        let frontier = tx.check_frontier(chain).await?;
+        let scope: Option<Scope> = tx.check(&Scope::key_of(&seen.id)).await?;
+        let Some(scope) = scope.filter(|scope| scope.branch == Branch::Canonical) else { return Ok(false) };
+        let (from, to) = scope.heights();
+        if from != frontier.height || !state.commits(to) || !self.is_canonical(tx, &scope).await? {
+            return Ok(false);
+        }
+        let (parent, hash) = ends(&scope);
+        if frontier.last_hash.as_ref().is_some_and(|last| *last != parent)
+            && !self.planted(Mistake::CommitWithoutParent)
+        {
+            return self.halt_on_parent(tx, state, &scope, &parent);
+        }
+        let is_missed = scope.progress == Progress::Missed || (state.takes_work() && self.is_late(pipeline, &scope));
+        if scope.progress != Progress::Proved && !is_missed {
+            return Ok(false);
+        }
+        tx.durable();
+        tx.send(Wake::Chain { chain: chain.to_owned() });
+        tx.send(Wake::Scope { scope: scope.id.clone() });
+        let moved = Frontier {
+            height: to + 1,
+            last_hash: Some(hash),
+            due_ms: Some(self.port.now_ms() + pipeline.chain.tick_ms),
+            opened: frontier.opened.max(to + 1),
+            ..frontier.clone()
+        };
+        if scope.progress == Progress::Proved {
+            self.put_commit(tx, pipeline, scope, frontier.next_sequence, moved).await?;
+        } else {
+            tx.put(&Scope { progress: Progress::Missed, ..scope })?;
+            tx.put(&moved)?;
+        }
+        Ok(true)
+    }
+
+    async fn put_commit(
+        &self,
+        tx: &mut Tx<'_, P>,
+        pipeline: &Pipeline,
+        scope: Scope,
+        sequence: u64,
+        moved: Frontier,
+    ) -> Result<(), Error> {
+        let stage = &pipeline.stages[pipeline.commit];
+        self.append_out(tx, stage, &scope, sequence).await?;
+        for (name, _) in pipeline.sinks.iter().filter(|(_, sink)| sink.stage == pipeline.commit) {
+            tx.send(Wake::Sink { chain: scope.chain.clone(), sink: name.clone() });
+        }
+        tx.put(&Frontier { next_sequence: sequence + 1, ..moved })?;
+        tx.put(&Scope { committed_ms: Some(self.port.now_ms()), ..scope })
+    }
+
+    /// Appends a proved scope to the out log of `stage`.
+    pub(crate) async fn append_out(
+        &self,
+        tx: &mut Tx<'_, P>,
+        stage: &Stage,
+        scope: &Scope,
+        sequence: u64,
+    ) -> Result<(), Error> {
+        let (from, to) = scope.heights();
+        let proofs = self.proofs(tx, scope, stage).await?;
+        let kind = OutKind::Proof { from, to, hash: ends(scope).1, scope: scope.id.clone(), proofs };
+        let (chain, stage, at_ms) = (scope.chain.clone(), stage.name.clone(), self.port.now_ms());
+        tx.put(&OutEntry { chain, stage, sequence, at_ms, kind })
+    }
+
+    /// The proofs of a decided stage: its own one, or those of the members that agreed.
+    async fn proofs(&self, tx: &mut Tx<'_, P>, scope: &Scope, stage: &Stage) -> Result<Vec<OutProof>, Error> {
+        let group: Option<Group> = tx.peek(&Group::key_of(&scope.id, &stage.name)).await?;
+        let members = match group.map(|group| group.inputs) {
+            Some(Inputs::Outputs { of, .. }) if stage.provers.is_empty() => of,
+            _ => vec![(stage.name.clone(), 1)],
+        };
+        let mut proofs = Vec::new();
+        for (member, _) in members {
+            let id = TaskId::new(&scope.id, &member, 0);
+            let task: Option<Task> = tx.peek(&id.task_key()).await?;
+            let accepted = task.and_then(|task| task.accepted);
+            let accepted = accepted.ok_or_else(|| Refusal::UnknownTask(id.to_string()))?;
+            proofs.push(OutProof {
+                stage: member,
+                index: 0,
+                artifact: accepted.artifact,
+                public_values: accepted.public_values,
+                verification_key: accepted.verification_key,
+                proof_system: accepted.proof_system,
+            });
+        }
+        Ok(proofs)
+    }
+
+    async fn is_canonical(&self, tx: &mut Tx<'_, P>, scope: &Scope) -> Result<bool, Error> {
+        let key = match scope.cut() {
+            None => Canonical::key_of(&scope.chain, scope.heights().0),
+            Some(cut) => {
+                let at: Option<CutAt> = tx.check(&CutAt::key_of(&scope.chain, &cut.stage, cut.from)).await?;
+                return Ok(at.is_some_and(|at| at.scope == scope.id));
+            }
+        };
+        let place: Option<Canonical> = match self.planted(Mistake::CommitWithoutParent) {
+            false => tx.check(&key).await?,
+            true => tx.peek(&key).await?,
+        };
+        Ok(place.is_some_and(|place| place.scope() == scope.id))
+    }
+
+    /// Cannot happen while the other rules hold; if it does, nothing more is built on it.
+    fn halt_on_parent(
+        &self,
+        tx: &mut Tx<'_, P>,
+        state: ChainState,
+        scope: &Scope,
+        parent: &str,
+    ) -> Result<bool, Error> {
+        let (height, _) = scope.heights();
+        let reason = format!("the block at height {height} has parent {parent}, which is not the last committed one");
+        let halt = Halt { reason, scope: Some(scope.id.clone()), at_ms: self.port.now_ms() };
+        tx.put(&ChainState { halted: Some(halt), ..state })?;
+        Ok(false)
+    }
+}
+
+/// The parent of its first block and the hash of its last.
+pub(crate) fn ends(scope: &Scope) -> (String, String) {
+    match (scope.block(), scope.cut()) {
+        (Some(Block { parent, hash, .. }), _) => (parent.clone(), hash.clone()),
+        (None, Some(Cut { first_parent, last_hash, .. })) => (first_parent.clone(), last_hash.clone()),
+        (None, None) => (String::new(), String::new()),
+    }
+}

@@ -1,0 +1,212 @@
+//! Groups: when a stage's inputs are all there, and creating its tasks page by page.
+
+use super::scope::Step;
+use crate::error::Error;
+use crate::pipeline::{Pipeline, Source, Stage, Strategy};
+use crate::port::Port;
+use crate::record::list;
+use crate::state::{Group, Inputs, Marker, Scope, Subject, Task, TaskId, TaskStatus};
+use crate::strategy::{matching, rank, split};
+use crate::transaction::{Tx, read, transact};
+use crate::yard::Yard;
+
+/// Tasks created in one transaction: three items each, with the scope and the group below the port's 80.
+pub const TASKS_A_PAGE: u32 = 24;
+
+impl<P: Port> Yard<P> {
+    /// The group that a stage may open now, if all that it gathers is there.
+    pub(crate) async fn gather(
+        &self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        index: usize,
+    ) -> Result<Option<split::Plan>, Error> {
+        let stage = &pipeline.stages[index];
+        if stage.after_commit && !self.is_committed(scope, pipeline).await? {
+            return Ok(None);
+        }
+        if let (Strategy::Sequential(_), Subject::Cut(cut)) = (&stage.strategy, &scope.subject) {
+            return self.gather_members(scope, cut, pipeline, stage).await;
+        }
+        let mut of = Vec::new();
+        for source in stage.sources() {
+            let name = &pipeline.stages[source].name;
+            let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, name)).await?;
+            let Some(group) = group.filter(|group| group.decided.is_some()) else { return Ok(None) };
+            // A quorum that only decides hands on the proofs that agreed.
+            match (group.expected, group.inputs) {
+                (0, Inputs::Outputs { of: agreed, .. }) => of.extend(agreed),
+                (expected, _) => of.push((name.clone(), expected)),
+            }
+        }
+        match &stage.strategy {
+            Strategy::Split => self.split_plan(scope, &of).await,
+            Strategy::Match { on, .. } => {
+                if let Some(reason) = self.disagreement_on(scope, on, &of).await? {
+                    return self.block(scope, stage, reason).await;
+                }
+                let block = stage.from.contains(&Source::Block);
+                Ok(Some(split::Plan { inputs: Inputs::Outputs { block, of }, expected: 1 }))
+            }
+            Strategy::Sequential(_) => Ok(None),
+        }
+    }
+
+    async fn split_plan(&self, scope: &Scope, of: &[(String, u32)]) -> Result<Option<split::Plan>, Error> {
+        match of.first() {
+            None => Ok(scope.block().map(split::of_block)),
+            Some((stage, _)) => {
+                let id = TaskId::new(&scope.id, stage, 0);
+                let task: Option<Task> = read(&self.port, &id.task_key()).await?;
+                Ok(task.and_then(|task| task.accepted).as_ref().and_then(split::of_list))
+            }
+        }
+    }
+
+    async fn gather_members(
+        &self,
+        scope: &Scope,
+        cut: &crate::state::Cut,
+        pipeline: &Pipeline,
+        stage: &Stage,
+    ) -> Result<Option<split::Plan>, Error> {
+        let source = stage.sources().next().map(|source| pipeline.stages[source].name.clone());
+        if let Some(source) = &source {
+            for (height, member) in (cut.from..=cut.to).zip(&cut.members) {
+                let id = Scope::block_id(&scope.chain, height, &member.hash, member.generation);
+                let group: Option<Group> = read(&self.port, &Group::key_of(&id, source)).await?;
+                if group.is_none_or(|group| group.decided.is_none()) {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(split::Plan { inputs: Inputs::Members { stage: source }, expected: 1 }))
+    }
+
+    async fn is_committed(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
+        let (_, to) = scope.heights();
+        let closed_after_commit = match &scope.subject {
+            Subject::Block(_) => false,
+            Subject::Cut(cut) => pipeline.stage(&cut.stage).is_some_and(|(index, _)| {
+                pipeline.commit_cut() != Some(index)
+            }),
+        };
+        Ok(closed_after_commit || self.frontier(&scope.chain).await?.height > to)
+    }
+
+    async fn disagreement_on(
+        &self,
+        scope: &Scope,
+        on: &[String],
+        of: &[(String, u32)],
+    ) -> Result<Option<String>, Error> {
+        if on.is_empty() {
+            return Ok(None);
+        }
+        let mut outputs = Vec::new();
+        for (stage, count) in of {
+            for index in 0..*count {
+                let task: Option<Task> = read(&self.port, &TaskId::new(&scope.id, stage, index).task_key()).await?;
+                outputs.extend(task.and_then(|task| task.accepted).map(|accepted| accepted.fields));
+            }
+        }
+        let differs = matching::mismatch(on, &outputs);
+        Ok(differs.map(|(name, one, other)| format!("its inputs differ in `{name}`: {one} and {other}")))
+    }
+
+    /// Says once why a stage whose inputs are there cannot start.
+    async fn block(&self, scope: &Scope, stage: &Stage, reason: String) -> Result<Option<split::Plan>, Error> {
+        let reason = format!("stage {}: {reason}", stage.name);
+        if scope.blocked.as_ref() == Some(&reason) {
+            return Ok(None);
+        }
+        transact(&self.port, async |tx| {
+            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            match now {
+                Some(now) => tx.put(&Scope { blocked: Some(reason.clone()), ..now }),
+                None => Ok(()),
+            }
+        })
+        .await?;
+        Ok(None)
+    }
+
+    /// Creates the next page of a group's tasks, with the group itself on the first.
+    pub(crate) async fn create_page(
+        &self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        index: usize,
+        plan: &split::Plan,
+    ) -> Result<Step, Error> {
+        let stage = &pipeline.stages[index];
+        transact(&self.port, async |tx| {
+            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let Some(now) = now.filter(Scope::is_live) else { return Ok(Step::WAITS) };
+            let group: Option<Group> = tx.check(&Group::key_of(&scope.id, &stage.name)).await?;
+            let mut group = group.unwrap_or_else(|| new_group(&now, stage, plan, self.port.now_ms()));
+            if group.expected != plan.expected {
+                return Ok(Step::MOVED);
+            }
+            let to = group.expected.min(group.created + TASKS_A_PAGE);
+            for number in group.created..to {
+                self.create_task(tx, &now, pipeline, stage, number)?;
+            }
+            group.created = to;
+            tx.put(&group)?;
+            Ok(Step::MOVED)
+        })
+        .await
+    }
+
+    fn create_task(
+        &self,
+        tx: &mut Tx<'_, P>,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        stage: &Stage,
+        number: u32,
+    ) -> Result<(), Error> {
+        let mut task = new_task(scope, pipeline, stage, number);
+        list(tx, &mut task, self.port.now_ms())?;
+        tx.put(&task)?;
+        tx.put(&Marker { id: task.id.clone() })
+    }
+}
+
+pub(crate) fn new_group(scope: &Scope, stage: &Stage, plan: &split::Plan, now_ms: u64) -> Group {
+    Group {
+        scope: scope.id.clone(),
+        stage: stage.name.clone(),
+        expected: plan.expected,
+        created: 0,
+        inputs: plan.inputs.clone(),
+        decided: None,
+        cancelled: false,
+        opened_ms: now_ms,
+    }
+}
+
+fn new_task(scope: &Scope, pipeline: &Pipeline, stage: &Stage, index: u32) -> Task {
+    Task {
+        id: TaskId::new(&scope.id, &stage.name, index),
+        pipeline: scope.pipeline.clone(),
+        height: scope.heights().0,
+        pool: stage.pool.clone(),
+        rank: rank::rank(pipeline, stage, scope),
+        status: TaskStatus::Open,
+        listed: false,
+        listed_ms: 0,
+        attempts: Vec::new(),
+        started: 0,
+        failures: 0,
+        losses: 0,
+        permanent: Vec::new(),
+        avoid: None,
+        first_claimed_ms: None,
+        notes: Vec::new(),
+        parked: None,
+        accepted: None,
+        due_ms: None,
+    }
+}

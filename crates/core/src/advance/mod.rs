@@ -1,0 +1,50 @@
+//! Advancing: read again, take every step that is now due. Anyone may, at any time, any number of times.
+
+mod chain;
+mod commit;
+mod cuts;
+mod groups;
+mod open;
+mod quorum;
+mod scope;
+
+use crate::pipeline::Pipeline;
+use crate::port::{Port, Wake};
+use crate::state::{Scope, Subject};
+use crate::error::Error;
+use crate::yard::Yard;
+
+impl<P: Port> Yard<P> {
+    /// Takes the steps that a wake hints at. Pools and sinks are the home's to wake.
+    pub async fn advance(&self, wake: &Wake) -> Result<(), Error> {
+        match wake {
+            Wake::Chain { chain } => self.advance_chain(chain).await,
+            Wake::Scope { scope } => self.advance_scope(scope).await,
+            Wake::Pool { .. } | Wake::Sink { .. } => Ok(()),
+        }
+    }
+}
+
+/// Indexes of the stages that work on this scope, in dependency order.
+pub(crate) fn stages_of(pipeline: &Pipeline, scope: &Scope) -> Vec<usize> {
+    let cut = match &scope.subject {
+        Subject::Block(_) => None,
+        Subject::Cut(cut) => pipeline.stage(&cut.stage).map(|(index, _)| index),
+    };
+    let in_cut = matches!(scope.subject, Subject::Cut(_));
+    (0..pipeline.stages.len())
+        .filter(|index| pipeline.stages[*index].cut_by == cut && (in_cut == cut.is_some()))
+        .collect()
+}
+
+/// The stage whose proof commits or emits this scope; none for a block that is committed by its cut.
+pub(crate) fn goal_of(pipeline: &Pipeline, scope: &Scope) -> Option<usize> {
+    match &scope.subject {
+        Subject::Block(_) => pipeline.commit_cut().is_none().then_some(pipeline.commit),
+        Subject::Cut(cut) => {
+            let index = pipeline.stage(&cut.stage)?.0;
+            let commits = pipeline.commit_cut() == Some(index);
+            Some(if commits { pipeline.commit } else { pipeline.final_stage_of_cut(index) })
+        }
+    }
+}

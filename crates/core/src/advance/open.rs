@@ -1,0 +1,66 @@
+//! Opening: canonical heights from `opened` up to frontier + window get their groups.
+
+use crate::error::Error;
+use crate::mistake::Mistake;
+use crate::pipeline::{Late, Pipeline};
+use crate::port::{Port, Wake};
+use crate::state::{Canonical, Progress, Scope};
+use crate::transaction::transact;
+use crate::yard::{ChainReads, Yard};
+
+impl<P: Port> Yard<P> {
+    /// Opens the next height, if the window allows; says whether it did.
+    pub(crate) async fn open_next(&self, chain: &str, pipeline: &Pipeline) -> Result<bool, Error> {
+        let (frontier, tip) = (self.frontier(chain).await?, self.tip(chain).await?);
+        let extra = u64::from(self.planted(Mistake::WindowOffByOne));
+        let reaches = |height: u64, window: u64| height.saturating_add(window).saturating_add(extra);
+        let is_there = tip.height().is_some_and(|tip| frontier.opened <= tip);
+        if !is_there || frontier.opened >= reaches(frontier.height, frontier.window) {
+            return Ok(false);
+        }
+        transact(&self.port, async |tx| {
+            let state = tx.check_chain(chain).await?;
+            let mut frontier = tx.check_frontier(chain).await?;
+            let height = frontier.opened;
+            if !state.takes_work() || state.reorg.is_some() || height >= reaches(frontier.height, frontier.window) {
+                return Ok(false);
+            }
+            let Some(place): Option<Canonical> = tx.check(&Canonical::key_of(chain, height)).await? else {
+                return Ok(false);
+            };
+            let Some(scope): Option<Scope> = tx.check(&Scope::key_of(&place.scope())).await? else {
+                return Ok(false);
+            };
+            frontier.opened += 1;
+            if scope.progress == Progress::Waiting {
+                tx.send(Wake::Scope { scope: scope.id.clone() });
+                tx.put(&self.opened(scope, &state.pipeline, pipeline))?;
+            }
+            frontier.due_ms = Some(self.port.now_ms() + pipeline.chain.tick_ms);
+            tx.put(&frontier)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// A block that returned keeps the pipeline it opened with, and its proof.
+    fn opened(&self, mut scope: Scope, pipeline_hash: &str, pipeline: &Pipeline) -> Scope {
+        let now_ms = self.port.now_ms();
+        scope.progress = if scope.proved_ms.is_some() { Progress::Proved } else { Progress::Open };
+        scope.opened_ms.get_or_insert(now_ms);
+        if scope.pipeline.is_empty() {
+            pipeline_hash.clone_into(&mut scope.pipeline);
+        }
+        let due_ms = now_ms + pipeline.chain.tick_ms;
+        scope.due_ms = (!self.planted(Mistake::MissingDue)).then_some(due_ms);
+        scope
+    }
+}
+
+/// When a block is given up.
+pub(crate) fn deadline_ms(pipeline: &Pipeline, scope: &Scope) -> Option<u64> {
+    match pipeline.chain.late {
+        Late::Wait => None,
+        Late::Miss { deadline_ms } => Some(scope.recorded_ms.saturating_add(deadline_ms)),
+    }
+}

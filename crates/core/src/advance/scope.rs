@@ -1,0 +1,220 @@
+//! A scope's own steps: open groups whose inputs are there, create their tasks, decide complete ones, settle.
+
+use super::{goal_of, stages_of};
+use crate::error::Error;
+use crate::mistake::Mistake;
+use crate::pipeline::{Pipeline, Source, Stage, Strategy};
+use crate::port::{Port, Wake};
+use crate::record::list;
+use crate::state::{CutAt, Decision, Group, Marker, Progress, Scope, Task, TaskStatus};
+use crate::transaction::{Tx, read, read_range, transact};
+use crate::yard::Yard;
+
+/// Markers looked at in one page of listing again.
+const MARKERS_A_PAGE: usize = 64;
+
+impl<P: Port> Yard<P> {
+    /// Takes every step of a scope that is due. A scope that is off the chain, not open or settled has none.
+    pub async fn advance_scope(&self, id: &str) -> Result<(), Error> {
+        loop {
+            let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(id)).await? else { return Ok(()) };
+            if !scope.is_live() || scope.settled {
+                return Ok(());
+            }
+            let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+            if scope.relist {
+                self.relist(&scope, &pipeline).await?;
+                continue;
+            }
+            let mut moved = false;
+            let mut over = true;
+            for index in stages_of(&pipeline, &scope) {
+                let step = self.advance_stage(&scope, &pipeline, index).await?;
+                moved |= step.moved;
+                over &= step.over;
+            }
+            if !moved {
+                return if over { self.settle(&scope, &pipeline).await } else { Ok(()) };
+            }
+        }
+    }
+
+    async fn advance_stage(&self, scope: &Scope, pipeline: &Pipeline, index: usize) -> Result<Step, Error> {
+        let stage = &pipeline.stages[index];
+        if let Strategy::Match { quorum: Some(quorum), .. } = &stage.strategy
+            && self.advance_quorum(scope, pipeline, index, quorum).await?
+        {
+            return Ok(Step::MOVED);
+        }
+        let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
+        match group {
+            None if stage.is_quorum() => Ok(Step::WAITS),
+            None => match self.gather(scope, pipeline, index).await? {
+                Some(plan) => self.create_page(scope, pipeline, index, &plan).await,
+                None => Ok(Step::WAITS),
+            },
+            Some(group) if group.is_over() => Ok(Step::OVER),
+            Some(group) if !group.is_created() && !self.planted(Mistake::RangeCount) => {
+                let plan = crate::strategy::split::Plan { inputs: group.inputs, expected: group.expected };
+                self.create_page(scope, pipeline, index, &plan).await
+            }
+            Some(group) => self.complete(scope, pipeline, index, &group).await,
+        }
+    }
+
+    /// Decides a group whose tasks are all created and of which no marker is left. Both facts are stable, so the
+    /// range that shows no marker may be a hint.
+    async fn complete(&self, scope: &Scope, pipeline: &Pipeline, index: usize, group: &Group) -> Result<Step, Error> {
+        let open = self.port.range(&Marker::range(&group.scope, &group.stage, 1)).await?;
+        if !open.is_empty() {
+            if !group.is_created() {
+                let plan =
+                    crate::strategy::split::Plan { inputs: group.inputs.clone(), expected: group.expected };
+                return self.create_page(scope, pipeline, index, &plan).await;
+            }
+            return Ok(Step::WAITS);
+        }
+        transact(&self.port, async |tx| {
+            let scope: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let group: Option<Group> = tx.check(&Group::key_of(&group.scope, &group.stage)).await?;
+            match (scope.filter(Scope::is_live), group.filter(|group| !group.is_over())) {
+                (Some(scope), Some(group)) => {
+                    tx.put(&Group { decided: Some(Decision { at_ms: self.port.now_ms() }), ..group })?;
+                    self.mark_decided(tx, scope, pipeline, index).await?;
+                }
+                _ => return Ok(Step::WAITS),
+            }
+            Ok(Step::MOVED)
+        })
+        .await
+    }
+
+    /// What follows in the scope from a stage's decision: it may be proved by it.
+    pub(crate) async fn mark_decided(
+        &self,
+        tx: &mut Tx<'_, P>,
+        scope: Scope,
+        pipeline: &Pipeline,
+        index: usize,
+    ) -> Result<(), Error> {
+        self.wake_cuts(tx, &scope, pipeline, index).await?;
+        tx.send(Wake::Scope { scope: scope.id.clone() });
+        if goal_of(pipeline, &scope) == Some(index) && scope.progress == Progress::Open {
+            tx.send(Wake::Chain { chain: scope.chain.clone() });
+            let proved_ms = Some(self.port.now_ms());
+            tx.put(&Scope { progress: Progress::Proved, proved_ms, ..scope })?;
+        }
+        Ok(())
+    }
+
+    /// A cut that gathers this stage's outputs may have its last one now.
+    async fn wake_cuts(
+        &self,
+        tx: &mut Tx<'_, P>,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        index: usize,
+    ) -> Result<(), Error> {
+        for (_, reader) in pipeline.readers(index) {
+            if !matches!(reader.strategy, Strategy::Sequential(_)) {
+                continue;
+            }
+            let covering = CutAt::covering(&scope.chain, &reader.name, scope.heights().0);
+            for (_, _, cut) in read_range::<P, CutAt>(&self.port, &covering).await? {
+                tx.send(Wake::Scope { scope: cut.scope });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists open tasks that nobody lists or runs, after the scope came back to the chain.
+    async fn relist(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
+        for index in stages_of(pipeline, scope) {
+            let mut range = Marker::range(&scope.id, &pipeline.stages[index].name, MARKERS_A_PAGE);
+            loop {
+                let page = read_range::<P, Marker>(&self.port, &range).await?;
+                for (_, _, marker) in &page {
+                    self.relist_task(scope, marker).await?;
+                }
+                match page.last() {
+                    Some((key, _, _)) if page.len() == MARKERS_A_PAGE => range.from = format!("{}\u{0}", key.sort),
+                    _ => break,
+                }
+            }
+        }
+        transact(&self.port, async |tx| {
+            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            match now.filter(|now| now == scope) {
+                Some(now) => tx.put(&Scope { relist: false, ..now }),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    async fn relist_task(&self, scope: &Scope, marker: &Marker) -> Result<(), Error> {
+        transact(&self.port, async |tx| {
+            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let task: Option<Task> = tx.check(&marker.id.task_key()).await?;
+            let idle = |task: &Task| {
+                task.status == TaskStatus::Open && !task.listed && task.attempts.is_empty() && task.due_ms.is_none()
+            };
+            if let Some(mut task) = task.filter(idle)
+                && now.is_some_and(|now| now.is_live())
+            {
+                list(tx, &mut task, self.port.now_ms())?;
+                tx.put(&task)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Nothing is left to do for a scope once it is committed and every stage is over.
+    async fn settle(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
+        let (_, to) = scope.heights();
+        let commits_by_frontier = scope.cut().is_none() || goal_of(pipeline, scope) == Some(pipeline.commit);
+        let committed = match commits_by_frontier {
+            true => self.frontier(&scope.chain).await?.height > to,
+            false => scope.committed_ms.is_some(),
+        };
+        if !committed {
+            return Ok(());
+        }
+        transact(&self.port, async |tx| {
+            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            match now.filter(|now| now == scope) {
+                Some(now) => tx.put(&Scope { settled: true, due_ms: None, ..now }),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+}
+
+impl Stage {
+    pub(crate) fn is_quorum(&self) -> bool {
+        matches!(self.strategy, Strategy::Match { quorum: Some(_), .. })
+    }
+
+    /// The stages it reads from.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = usize> {
+        self.from.iter().filter_map(|source| match source {
+            Source::Block => None,
+            Source::Stage(index) => Some(*index),
+        })
+    }
+}
+
+/// What a look at one stage found.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) moved: bool,
+    pub(crate) over: bool,
+}
+
+impl Step {
+    pub(crate) const MOVED: Self = Self { moved: true, over: false };
+    pub(crate) const WAITS: Self = Self { moved: false, over: false };
+    const OVER: Self = Self { moved: false, over: true };
+}

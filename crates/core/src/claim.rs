@@ -1,0 +1,217 @@
+//! Claiming: a worker's slot takes the listed task of lowest rank that it may run.
+//!
+//! Each pool has one ordered range of listed tasks for each chain. A claim merges their heads, and takes one task by
+//! deleting its listing, writing its attempt and its slot, and checking that the worker lives, in one transaction.
+//! It reads its slot first, so that a claim whose outcome was unknown finds itself.
+
+use crate::error::Error;
+use crate::mistake::Mistake;
+use crate::port::{Key, Port, Range, Stored};
+use crate::record::rearm_claimed;
+use crate::state::worker::PoolChain;
+use crate::state::{Attempt, ChainState, Held, Listing, Scope, Slot, Task, TaskStatus, Worker};
+use crate::transaction::{Tx, read, read_range, transact};
+use crate::yard::Yard;
+
+/// Heads read of each chain's range.
+const HEADS: usize = 16;
+/// Chains of one pool.
+const MAX_CHAINS: usize = 256;
+/// Rounds of reading heads and losing the race for one, before the claim comes back empty-handed.
+const MAX_ROUNDS: u32 = 32;
+
+/// Who claims, for which slot, under which id of its own making.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClaimRequest {
+    pub worker: String,
+    pub slot: u32,
+    pub claim: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClaimOutcome {
+    Claimed(Box<Task>),
+    /// Nothing is listed that this worker may run now.
+    Nothing,
+    Quarantined { until_ms: u64 },
+    /// The slot holds another claim that was never ended; release it first.
+    SlotHolds(Box<Held>),
+}
+
+struct Head {
+    key: Key,
+    stored: Stored,
+    listing: Listing,
+}
+
+enum Try {
+    Done(ClaimOutcome),
+    /// Someone was faster, or the listing was stale and is gone now.
+    Again,
+}
+
+impl<P: Port> Yard<P> {
+    /// Takes one task for a free slot.
+    pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimOutcome, Error> {
+        let now_ms = self.port.now_ms();
+        let worker = self.live_worker(&request.worker).await?;
+        if let Some(until_ms) = worker.quarantined_until_ms.filter(|until_ms| *until_ms > now_ms) {
+            return Ok(ClaimOutcome::Quarantined { until_ms });
+        }
+        for _ in 0..MAX_ROUNDS {
+            let Some(head) = self.pick(&worker, now_ms).await? else {
+                return self.nothing(request).await;
+            };
+            match transact(&self.port, async |tx| self.take(tx, request, &head).await).await? {
+                Try::Done(outcome) => return Ok(outcome),
+                Try::Again => {}
+            }
+        }
+        Ok(ClaimOutcome::Nothing)
+    }
+
+    async fn live_worker(&self, id: &str) -> Result<Worker, Error> {
+        let worker: Option<Worker> = read(&self.port, &Worker::key_of(id)).await?;
+        worker.filter(|worker| !worker.dead).ok_or_else(|| Error::WorkerDead { worker: id.to_owned() })
+    }
+
+    /// The lowest rank among the heads of all chains; among equals, one by chance.
+    async fn pick(&self, worker: &Worker, now_ms: u64) -> Result<Option<Head>, Error> {
+        let mut heads = Vec::new();
+        for (_, _, PoolChain { chain, .. }) in
+            read_range::<P, PoolChain>(&self.port, &PoolChain::range(&worker.pool, MAX_CHAINS)).await?
+        {
+            let state: Option<ChainState> = read(&self.port, &ChainState::key_of(&chain)).await?;
+            if state.is_some_and(|state| state.takes_work()) {
+                heads.extend(self.heads(worker, &chain, now_ms).await?);
+            }
+        }
+        let Some(lowest) = heads.iter().map(|head| &head.listing.rank).min().cloned() else { return Ok(None) };
+        heads.retain(|head| head.listing.rank == lowest);
+        let chosen = self.port.random() as usize % heads.len();
+        Ok(Some(heads.swap_remove(chosen)))
+    }
+
+    /// Up to 16 listings of lowest rank in one chain that this worker may run. If a whole head has one rank, its
+    /// claimers are spread over all of that rank.
+    async fn heads(&self, worker: &Worker, chain: &str, now_ms: u64) -> Result<Vec<Head>, Error> {
+        let partition = Listing::partition(&worker.pool, chain);
+        let mut from = String::new();
+        loop {
+            let range = Range { partition: partition.clone(), from, to: None, limit: HEADS, reverse: false };
+            let page = self.page(&range).await?;
+            let (full, last) = (page.len() == HEADS, page.last().map(|head| head.key.sort.clone()));
+            let mut allowed: Vec<Head> =
+                page.into_iter().filter(|head| may_run(worker, &head.listing, now_ms)).collect();
+            match (allowed.first().map(|head| head.listing.rank.clone()), last) {
+                (Some(rank), _) if full && allowed.iter().all(|head| head.listing.rank == rank) => {
+                    allowed.extend(self.spread(worker, &partition, &rank, now_ms).await?);
+                    return Ok(allowed);
+                }
+                (None, Some(last)) if full => from = format!("{last}\u{0}"),
+                _ => return Ok(allowed),
+            }
+        }
+    }
+
+    async fn spread(&self, worker: &Worker, partition: &str, rank: &str, now_ms: u64) -> Result<Vec<Head>, Error> {
+        let from = format!("{rank}#{:016x}", self.port.random());
+        let to = Some(format!("{rank}$"));
+        let range = Range { partition: partition.to_owned(), from, to, limit: HEADS, reverse: false };
+        let page = self.page(&range).await?;
+        Ok(page.into_iter().filter(|head| may_run(worker, &head.listing, now_ms)).collect())
+    }
+
+    async fn page(&self, range: &Range) -> Result<Vec<Head>, Error> {
+        let rows = read_range::<P, Listing>(&self.port, range).await?;
+        Ok(rows.into_iter().map(|(key, stored, listing)| Head { key, stored, listing }).collect())
+    }
+
+    async fn take(&self, tx: &mut Tx<'_, P>, request: &ClaimRequest, head: &Head) -> Result<Try, Error> {
+        if let Some(outcome) = self.held(tx, request).await? {
+            return Ok(Try::Done(outcome));
+        }
+        let worker: Option<Worker> = tx.check(&Worker::key_of(&request.worker)).await?;
+        if worker.is_none_or(|worker| worker.dead) {
+            return Err(Error::WorkerDead { worker: request.worker.clone() });
+        }
+        let id = &head.listing.id;
+        let task: Option<Task> = tx.check(&id.task_key()).await?;
+        let Some(mut task) = task.filter(|task| task.listed && task.status == TaskStatus::Open) else {
+            return self.drop_stale(tx, head).await;
+        };
+        let scope: Option<Scope> = tx.peek(&Scope::key_of(&id.scope)).await?;
+        if scope.as_ref().is_none_or(|scope| is_unwanted(scope)) {
+            return self.unlist_unwanted(tx, head, task).await;
+        }
+        let now_ms = self.port.now_ms();
+        task.started += 1;
+        task.listed = false;
+        task.first_claimed_ms.get_or_insert(now_ms);
+        task.attempts.push(Attempt {
+            number: task.started,
+            worker: request.worker.clone(),
+            slot: request.slot,
+            claim: request.claim.clone(),
+            started_ms: now_ms,
+        });
+        rearm_claimed(self, &mut task).await?;
+        tx.delete_seen(head.key.clone(), &head.stored);
+        tx.put(&task)?;
+        let held = Held { task: id.clone(), attempt: task.started, claim: request.claim.clone() };
+        tx.put(&Slot { worker: request.worker.clone(), slot: request.slot, held: Some(held) })?;
+        Ok(Try::Done(ClaimOutcome::Claimed(Box::new(task))))
+    }
+
+    /// What the slot holds: this very claim, if an earlier call's answer was lost.
+    async fn held(&self, tx: &mut Tx<'_, P>, request: &ClaimRequest) -> Result<Option<ClaimOutcome>, Error> {
+        let slot: Option<Slot> = tx.check(&Slot::key_of(&request.worker, request.slot)).await?;
+        let Some(held) = slot.and_then(|slot| slot.held) else { return Ok(None) };
+        if self.planted(Mistake::NoClaimId) {
+            return Ok(None);
+        }
+        if held.claim != request.claim {
+            return Ok(Some(ClaimOutcome::SlotHolds(Box::new(held))));
+        }
+        let task: Option<Task> = tx.peek(&held.task.task_key()).await?;
+        Ok(Some(match task {
+            Some(task) => ClaimOutcome::Claimed(Box::new(task)),
+            None => ClaimOutcome::SlotHolds(Box::new(held)),
+        }))
+    }
+
+    /// Empty-handed, unless an earlier call of this very claim took something.
+    async fn nothing(&self, request: &ClaimRequest) -> Result<ClaimOutcome, Error> {
+        let held = transact(&self.port, async |tx| self.held(tx, request).await).await?;
+        Ok(held.unwrap_or(ClaimOutcome::Nothing))
+    }
+
+    /// A listing whose task is claimed or over; it cannot come back as this very version.
+    async fn drop_stale(&self, tx: &mut Tx<'_, P>, head: &Head) -> Result<Try, Error> {
+        let still: Option<Listing> = tx.check(&head.key).await?;
+        if still.is_some() {
+            tx.delete_seen(head.key.clone(), &head.stored);
+        }
+        Ok(Try::Again)
+    }
+
+    /// Its block left the chain or was given up. The scope is checked: if it returns, it lists its tasks again.
+    async fn unlist_unwanted(&self, tx: &mut Tx<'_, P>, head: &Head, task: Task) -> Result<Try, Error> {
+        tx.check::<Scope>(&Scope::key_of(&task.id.scope)).await?;
+        tx.delete_seen(head.key.clone(), &head.stored);
+        tx.put(&Task { listed: false, due_ms: None, ..task })?;
+        Ok(Try::Again)
+    }
+}
+
+/// A worker that failed a task gets it again only after others had the chance.
+fn may_run(worker: &Worker, listing: &Listing, now_ms: u64) -> bool {
+    let avoided =
+        listing.avoid.as_ref().is_some_and(|avoid| avoid.worker == worker.id && avoid.until_ms > now_ms);
+    worker.alone || !avoided
+}
+
+/// Nobody needs its results now: it is off the chain, given up, or not opened again yet.
+pub(crate) fn is_unwanted(scope: &Scope) -> bool {
+    !scope.is_live()
+}

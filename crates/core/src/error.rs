@@ -1,0 +1,50 @@
+//! What a handler may answer instead of its result.
+
+use crate::port::{Key, PortError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// An item cannot be read as what its key says.
+    #[error("the stored item {key} cannot be read: {reason}")]
+    Damaged { key: Key, reason: String },
+    /// Others kept changing the same items; the same call may succeed later.
+    #[error("{tries} tries in a row met a conflict; try again")]
+    Contended { tries: u32 },
+    /// The request itself cannot be carried out.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The worker was declared dead; it must start again under a new id.
+    #[error("worker {worker} was declared dead; it must start again under a new id")]
+    WorkerDead { worker: String },
+}
+
+/// Why a request cannot be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("chain {0} is not known here; run a pipeline that names it first")]
+    UnknownChain(String),
+    #[error("height {height} is below the chain's start height {start_height}")]
+    BelowStart { height: u64, start_height: u64 },
+    #[error("block {height} {hash} is not known; send it before naming it")]
+    UnknownBlock { height: u64, hash: String },
+    #[error("the branches meet more than {limit} blocks back; raise the limit only after a look at the node")]
+    ReorgTooDeep { limit: u64 },
+    #[error("there is no canonical block at height {0}")]
+    NoBlock(u64),
+    #[error("task {0} is not known")]
+    UnknownTask(String),
+    #[error("the stored pipeline {hash} cannot be used: {reason}")]
+    BadPipeline { hash: String, reason: String },
+    #[error("chain {chain} starts at height {recorded}, and the pipeline file now says {given}; use another data directory")]
+    StartHeightChanged { chain: String, recorded: u64, given: u64 },
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

@@ -1,0 +1,145 @@
+//! Workers come, heartbeat, and die.
+//!
+//! One write for each host keeps all it holds. Expiry marks the worker dead on condition that its heartbeat did not
+//! move, then empties its slots and lists their tasks again; no claim can join a dead worker.
+
+use crate::claim::is_unwanted;
+use crate::error::{Error, Refusal};
+use crate::port::Port;
+use crate::record::{Ending, end_attempt};
+use crate::state::{Heartbeat, Scope, Slot, Task, Worker};
+use crate::transaction::{Item, read, transact};
+use crate::yard::Yard;
+
+/// Slots of one worker.
+pub const MAX_SLOTS: u32 = 4_096;
+
+/// A worker's id must be new at each start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hello {
+    pub worker: String,
+    pub pool: String,
+    pub slots: u32,
+    /// No other worker serves the pool.
+    pub alone: bool,
+    pub lease_ms: u64,
+}
+
+/// Work that nobody needs any more, by slot and claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drop {
+    pub slot: u32,
+    pub claim: String,
+    pub reason: &'static str,
+}
+
+impl<P: Port> Yard<P> {
+    pub async fn register_worker(&self, hello: &Hello) -> Result<(), Error> {
+        if !(1..=MAX_SLOTS).contains(&hello.slots) {
+            let reason = format!("a worker has from 1 to {MAX_SLOTS} slots, not {}", hello.slots);
+            return Err(Refusal::Invalid(reason).into());
+        }
+        let now_ms = self.port.now_ms();
+        transact(&self.port, async |tx| {
+            if tx.check::<Worker>(&Worker::key_of(&hello.worker)).await?.is_some() {
+                return Ok(());
+            }
+            tx.put(&Worker {
+                id: hello.worker.clone(),
+                pool: hello.pool.clone(),
+                slots: hello.slots,
+                alone: hello.alone,
+                started_ms: now_ms,
+                dead: false,
+                failures_in_row: 0,
+                quarantined_until_ms: None,
+            })?;
+            tx.put(&Heartbeat { worker: hello.worker.clone(), until_ms: now_ms + hello.lease_ms })
+        })
+        .await
+    }
+
+    /// Extends the worker's lease and answers what it should drop.
+    pub async fn heartbeat(&self, worker: &str, lease_ms: u64) -> Result<Vec<Drop>, Error> {
+        let until_ms = self.port.now_ms() + lease_ms;
+        let slots = transact(&self.port, async |tx| {
+            let state: Option<Worker> = tx.peek(&Worker::key_of(worker)).await?;
+            let heartbeat: Option<Heartbeat> = tx.check(&Heartbeat::key_of(worker)).await?;
+            match (state.filter(|state| !state.dead), heartbeat) {
+                (Some(state), Some(heartbeat)) => {
+                    tx.put(&Heartbeat { until_ms, ..heartbeat })?;
+                    Ok(state.slots)
+                }
+                _ => Err(Error::WorkerDead { worker: worker.to_owned() }),
+            }
+        })
+        .await?;
+        let mut drops = Vec::new();
+        for slot in 0..slots {
+            drops.extend(self.to_drop(worker, slot).await?);
+        }
+        Ok(drops)
+    }
+
+    async fn to_drop(&self, worker: &str, slot: u32) -> Result<Option<Drop>, Error> {
+        let held = read::<P, Slot>(&self.port, &Slot::key_of(worker, slot)).await?.and_then(|slot| slot.held);
+        let Some(held) = held else { return Ok(None) };
+        let task: Option<Task> = read(&self.port, &held.task.task_key()).await?;
+        let is_live = |task: &Task| task.attempts.iter().any(|attempt| attempt.claim == held.claim);
+        let reason = if !task.is_some_and(|task| is_live(&task)) {
+            Some("the task is done, cancelled or given to another")
+        } else {
+            let scope: Option<Scope> = read(&self.port, &Scope::key_of(&held.task.scope)).await?;
+            scope.filter(is_unwanted).map(|_| "its block left the chain or was given up")
+        };
+        Ok(reason.map(|reason| Drop { slot, claim: held.claim, reason }))
+    }
+
+    /// Ends a worker whose lease ran out, or whose end was seen: nothing it held stays held.
+    pub async fn expire_worker(&self, id: &str, seen_dead: bool) -> Result<(), Error> {
+        let now_ms = self.port.now_ms();
+        let slots = transact(&self.port, async |tx| {
+            let heartbeat: Option<Heartbeat> = tx.check(&Heartbeat::key_of(id)).await?;
+            let worker: Option<Worker> = tx.check(&Worker::key_of(id)).await?;
+            match (heartbeat, worker) {
+                (Some(heartbeat), Some(worker)) if worker.dead || seen_dead || heartbeat.until_ms <= now_ms => {
+                    tx.put(&Worker { dead: true, ..worker.clone() })?;
+                    Ok(Some(worker.slots))
+                }
+                _ => Ok(None),
+            }
+        })
+        .await?;
+        let Some(slots) = slots else { return Ok(()) };
+        for slot in 0..slots {
+            self.empty_slot(id, slot).await?;
+        }
+        // Last, since the heartbeat's due time is what brings the sweeper back after a crash in between.
+        transact(&self.port, async |tx| {
+            if tx.check::<Heartbeat>(&Heartbeat::key_of(id)).await?.is_some() {
+                tx.delete(Heartbeat::key_of(id));
+                tx.delete(Worker::key_of(id));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn empty_slot(&self, worker: &str, slot: u32) -> Result<(), Error> {
+        transact(&self.port, async |tx| {
+            let slot: Option<Slot> = tx.check(&Slot::key_of(worker, slot)).await?;
+            let Some(slot) = slot else { return Ok(()) };
+            if let Some(held) = &slot.held
+                && let Some(mut task) = tx.check::<Task>(&held.task.task_key()).await?
+                && task.attempts.iter().any(|attempt| attempt.claim == held.claim)
+            {
+                let ending = Ending::Lost { reason: "its worker was lost" };
+                end_attempt(self, tx, &mut task, &held.claim, ending).await?;
+                tx.put(&task)?;
+            }
+            tx.delete(slot.key());
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,7 @@
+//! A pipeline drawn in plain text.
+
+use super::Pipeline;
+
+pub fn draw(pipeline: &Pipeline) -> String {
+    pipeline.chain.name.clone()
+}

@@ -1,0 +1,330 @@
+//! What makes a pipeline out of tables that are each right by themselves: names that name something, strategies
+//! that fit what they read, a commit stage, sinks that have something to read.
+
+use std::collections::BTreeSet;
+
+use super::commit::{self, Commit};
+use super::graph::{Graph, Scope, report_unknown};
+use super::mistake::Mistakes;
+use super::reader::{At, Read, shown};
+use super::stage_table::{Kind, RawStage};
+use super::tables::{File, Named};
+use super::{MAX_QUORUM_MEMBERS, Output, Pipeline, Quorum, Sink, Source, Stage, Strategy, Verify};
+
+/// `None` only where a mistake was found.
+pub(super) fn settle(file: File, mistakes: &mut Mistakes, warnings: &mut Mistakes) -> Option<Pipeline> {
+    if file.stages.is_empty() && mistakes.is_empty() {
+        let at = file.chain.as_ref().map_or(0, |chain| chain.at);
+        mistakes.add(at, "no stage is there", "[stage.NAME] with `strategy`, `from`, `prover` and `pool`");
+        return None;
+    }
+    check_workers(&file, mistakes, warnings);
+    let graph = Graph::new(&file.stages, mistakes);
+    for index in 0..file.stages.len() {
+        check_gathering(index, &file.stages, &graph, mistakes, warnings);
+    }
+    let commit = commit::settle(&file, &graph, mistakes, warnings);
+    check_sinks(&file, commit.as_ref(), mistakes);
+    if !mistakes.is_empty() {
+        return None;
+    }
+    assemble(file, &graph, &commit?)
+}
+
+/// Provers and pools: there where a stage names them, named where they are there.
+fn check_workers(file: &File, mistakes: &mut Mistakes, warnings: &mut Mistakes) {
+    let provers: Vec<&str> = file.provers.iter().map(|prover| prover.name.as_str()).collect();
+    let pools: Vec<&str> = file.pools.iter().map(|pool| pool.name.as_str()).collect();
+    let start_height = file.chain.as_ref().and_then(|chain| chain.start_height);
+    let mut used: BTreeSet<&str> = BTreeSet::new();
+    let mut used_pools: BTreeSet<&str> = BTreeSet::new();
+    let mut believed: BTreeSet<&str> = BTreeSet::new();
+    for stage in &file.stages {
+        if stage.only_decides() {
+            check_runs_nothing(stage, mistakes);
+        } else {
+            check_runs(stage, mistakes);
+        }
+        let named = stage.provers.is().map(|provers| provers.value.as_slice()).unwrap_or_default();
+        for At { value: (_, name), at, .. } in named {
+            used.insert(name);
+            if !matches!(stage.output.is(), Some(At { value: Output::Data, .. })) {
+                believed.insert(name);
+            }
+            if !provers.contains(&name.as_str()) {
+                report_unknown("prover", name, *at, &provers, mistakes);
+            }
+        }
+        if let (Some(first), Some(start)) = (named.first(), start_height)
+            && first.value.0 > start
+        {
+            let message =
+                format!("no prover before height {}, but the chain starts at {start}", first.value.0);
+            mistakes.add(first.at, message, format!("the first from_height is at most {start}"));
+        }
+        if let Read::Is(pool) = &stage.pool {
+            used_pools.insert(&pool.value);
+            if !pools.contains(&pool.value.as_str()) {
+                report_unknown("pool", &pool.value, pool.at, &pools, mistakes);
+            }
+        }
+    }
+    for Named { name, at, value } in &file.provers {
+        if !used.contains(name.as_str()) {
+            let message = format!("no stage uses prover \"{}\"", shown(name));
+            warnings.add(*at, message, "name it in a stage, or take it out");
+        } else if value.verify == Verify::None && believed.contains(name.as_str()) {
+            let message = format!("prover \"{}\" is believed without a verifier", shown(name));
+            warnings.add(
+                *at,
+                message,
+                "leave `verify` out to have its own command verify each proof in another process",
+            );
+        }
+    }
+    for Named { name, at, .. } in file.pools.iter().filter(|pool| !used_pools.contains(pool.name.as_str())) {
+        let message = format!("no stage uses pool \"{}\"", shown(name));
+        warnings.add(*at, message, "name it in a stage, or take it out");
+    }
+}
+
+fn check_runs(stage: &RawStage, mistakes: &mut Mistakes) {
+    let place = format!("[stage.{}]", shown(&stage.name));
+    if stage.provers.is_absent() {
+        let help = "prover = \"a\", the name of a prover; only a match stage with `need` does without";
+        mistakes.add(stage.at, format!("`prover` is missing in {place}"), help);
+    }
+    if stage.pool.is_absent() {
+        mistakes.add(
+            stage.at,
+            format!("`pool` is missing in {place}"),
+            "pool = \"cpu\", where its tasks run",
+        );
+    }
+}
+
+fn check_runs_nothing(stage: &RawStage, mistakes: &mut Mistakes) {
+    let only = "a stage with `need` and no `prover` only decides";
+    if let Read::Is(pool) = &stage.pool {
+        mistakes.add(
+            pool.key_at,
+            "`pool` without `prover`",
+            format!("{only}: take it out, or name a prover"),
+        );
+    }
+    if let Some(key) = &stage.limit_key {
+        let message = format!("`{}` without `prover`", key.value);
+        mistakes.add(key.key_at, message, format!("{only} and has no tasks: take it out, or name a prover"));
+    }
+    if let Read::Is(output @ At { value: Output::Data, .. }) = &stage.output {
+        let help = format!("{only}: what it gives is the proof that was agreed on");
+        mistakes.add(output.at, "`output` is \"data\" without `prover`", help);
+    }
+}
+
+/// Whether what a stage reads fits its strategy.
+fn check_gathering(
+    index: usize,
+    stages: &[RawStage],
+    graph: &Graph,
+    mistakes: &mut Mistakes,
+    warnings: &mut Mistakes,
+) {
+    let stage = &stages[index];
+    let Read::Is(from) = &stage.from else { return };
+    let name = shown(&stage.name);
+    match stage.kind {
+        Some(kind @ (Kind::Split | Kind::Sequential)) if from.value.len() != 1 => {
+            let message = format!("\"{name}\" reads {} sources", from.value.len());
+            let help = format!("a {} stage reads one; a match stage in between can gather them", kind.word());
+            mistakes.add(from.at, message, help);
+        }
+        Some(Kind::Split) => check_split(&name, stages, graph, index, mistakes, warnings),
+        Some(Kind::Sequential) => check_sequential(&name, stages, graph, index, mistakes),
+        Some(Kind::Match) => check_quorum(stage, from, stages, graph, index, mistakes),
+        None => {}
+    }
+}
+
+fn check_split(
+    name: &str,
+    stages: &[RawStage],
+    graph: &Graph,
+    index: usize,
+    mistakes: &mut Mistakes,
+    warnings: &mut Mistakes,
+) {
+    for link in &graph.links[index] {
+        let Source::Stage(source) = link.source else { continue };
+        let source = &stages[source];
+        let source_name = shown(&source.name);
+        let help = "split \"block\", or a list that the one task of a match stage wrote";
+        if source.kind == Some(Kind::Split) {
+            mistakes.add(
+                link.at,
+                format!("\"{name}\" splits \"{source_name}\", which has more than one task"),
+                help,
+            );
+        } else if source.only_decides() {
+            mistakes.add(link.at, format!("\"{name}\" splits \"{source_name}\", which runs nothing"), help);
+        } else if matches!(source.output, Read::Absent | Read::Is(At { value: Output::Proof, .. })) {
+            let help = format!("if \"{source_name}\" writes a list and no proof, it needs output = \"data\"");
+            warnings.add(link.at, format!("\"{name}\" splits what \"{source_name}\" proves"), help);
+        }
+    }
+}
+
+fn check_sequential(name: &str, stages: &[RawStage], graph: &Graph, index: usize, mistakes: &mut Mistakes) {
+    for link in &graph.links[index] {
+        let Source::Stage(source) = link.source else { continue };
+        let source_name = shown(&stages[source].name);
+        if let Scope::Cut(_) = graph.scopes[source] {
+            let message = format!("\"{name}\" makes cuts of \"{source_name}\", which works on cuts already");
+            let help =
+                "cuts of cuts are not in this version: read \"block\" or a match stage that works on a block";
+            mistakes.add(link.at, message, help);
+        } else if stages[source].kind == Some(Kind::Split) {
+            let message =
+                format!("\"{name}\" reads \"{source_name}\", which gives more than one output for a block");
+            mistakes.add(link.at, message, "read \"block\", or a match stage that joins a block's outputs");
+        }
+    }
+}
+
+fn check_quorum(
+    stage: &RawStage,
+    from: &At<Vec<At<String>>>,
+    stages: &[RawStage],
+    graph: &Graph,
+    index: usize,
+    mistakes: &mut Mistakes,
+) {
+    if stage.need.is_absent() {
+        return;
+    }
+    let members = from.value.len();
+    if !(2..=MAX_QUORUM_MEMBERS).contains(&members) {
+        let message = format!("a quorum of {members}");
+        mistakes.add(
+            from.at,
+            message,
+            format!("`from` lists 2 to {MAX_QUORUM_MEMBERS} stages where `need` is set"),
+        );
+    } else if let Read::Is(need) = &stage.need
+        && need.value > members as u64
+    {
+        let message = format!("`need` is {}, but there are {members} members", need.value);
+        mistakes.add(need.at, message, format!("from 1 to {members}"));
+    }
+    for link in &graph.links[index] {
+        let why_not = match link.source {
+            Source::Block => Some("\"block\" proves nothing".to_string()),
+            Source::Stage(member) => cannot_vote(&stages[member]),
+        };
+        if let Some(why_not) = why_not {
+            mistakes.add(
+                link.at,
+                format!("in a quorum {why_not}"),
+                "its members are stages with one task that gives a proof",
+            );
+        }
+    }
+}
+
+fn cannot_vote(member: &RawStage) -> Option<String> {
+    let name = shown(&member.name);
+    match (member.kind, &member.output) {
+        (Some(Kind::Split), _) => Some(format!("\"{name}\" has more than one task")),
+        _ if member.only_decides() => Some(format!("\"{name}\" has no task: it only decides")),
+        (_, Read::Is(At { value: Output::Data, .. })) => Some(format!("\"{name}\" gives data")),
+        _ => None,
+    }
+}
+
+fn check_sinks(file: &File, commit: Option<&Commit>, mistakes: &mut Mistakes) {
+    let names: Vec<&str> = file.stages.iter().map(|stage| stage.name.as_str()).collect();
+    let mut files = BTreeSet::new();
+    for Named { at, value: sink, .. } in &file.sinks {
+        if let Some(target) = &sink.target
+            && !files.insert(format!("{target:?}"))
+        {
+            mistakes.add(*at, "two sinks write one file", "give each a `file` of its own");
+        }
+        let Read::Is(stage) = &sink.stage else { continue };
+        let Some(index) = file.stages.iter().position(|other| other.name == stage.value) else {
+            report_unknown("stage", &stage.value, stage.at, &names, mistakes);
+            continue;
+        };
+        if let Some(commit) = commit.filter(|commit| !commit.out_logs.contains(&index)) {
+            let logged: Vec<&str> = commit.out_logs.iter().map(|index| names[*index]).collect();
+            let message = format!("\"{}\" has no out log", shown(&stage.value));
+            let help = match logged.as_slice() {
+                [one] => format!("the one stage here that has is \"{}\"", shown(one)),
+                _ => format!("stages here that have are {}", super::graph::shown_list(&logged, ", ")),
+            };
+            mistakes.add(stage.at, message, help);
+        }
+    }
+}
+
+fn assemble(file: File, graph: &Graph, commit: &Commit) -> Option<Pipeline> {
+    let place = |index: usize| graph.order.iter().position(|stage| *stage == index);
+    let mut stages: Vec<Option<RawStage>> = file.stages.into_iter().map(Some).collect();
+    let mut settled = Vec::new();
+    for index in &graph.order {
+        let raw = stages[*index].take()?;
+        let from: Option<Vec<Source>> = graph.links[*index]
+            .iter()
+            .map(|link| match link.source {
+                Source::Block => Some(Source::Block),
+                Source::Stage(source) => place(source).map(Source::Stage),
+            })
+            .collect();
+        let cut_by = match graph.scopes[*index] {
+            Scope::Block => None,
+            Scope::Cut(by) => Some(place(by)?),
+            Scope::Unknown => return None,
+        };
+        settled.push(Stage {
+            strategy: strategy(&raw)?,
+            from: from?,
+            cut_by,
+            after_commit: *index != commit.stage && !graph.precedes(*index, commit.stage),
+            depth: graph.depths[*index],
+            provers: raw.provers.or(Vec::new()).into_iter().map(|prover| prover.value).collect(),
+            pool: raw.pool.or(String::new()),
+            output: raw.output.or(Output::Proof),
+            limits: raw.limits,
+            name: raw.name,
+        });
+    }
+    let sink = |sink: RawNamedSink| {
+        let named = match sink.value.stage {
+            Read::Is(named) => settled.iter().position(|stage| stage.name == named.value)?,
+            _ => place(commit.stage)?,
+        };
+        Some((sink.name, Sink { stage: named, target: sink.value.target? }))
+    };
+    Some(Pipeline {
+        chain: file.chain?.settled()?,
+        commit: place(commit.stage)?,
+        provers: file.provers.into_iter().map(|prover| (prover.name, prover.value)).collect(),
+        pools: file.pools.into_iter().map(|pool| (pool.name, pool.value)).collect(),
+        sinks: file.sinks.into_iter().map(sink).collect::<Option<_>>()?,
+        stages: settled,
+    })
+}
+
+type RawNamedSink = Named<super::tables::RawSink>;
+
+fn strategy(raw: &RawStage) -> Option<Strategy> {
+    Some(match raw.kind? {
+        Kind::Split => Strategy::Split,
+        Kind::Sequential => Strategy::Sequential(raw.cut.clone()?),
+        Kind::Match => {
+            let cancel_rest = matches!(raw.cancel_rest, Read::Is(At { value: true, .. }));
+            let need = raw.need.is().and_then(|need| u32::try_from(need.value).ok());
+            Strategy::Match { on: raw.on.clone(), quorum: need.map(|need| Quorum { need, cancel_rest }) }
+        }
+    })
+}

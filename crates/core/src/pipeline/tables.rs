@@ -1,0 +1,352 @@
+//! The tables of a pipeline file, read one by one: what each key may hold, and its default.
+//!
+//! Names are only gathered here; [`super::rules`] says whether they name anything.
+
+use std::collections::BTreeMap;
+
+use toml::de::DeTable;
+
+use super::mistake::Mistakes;
+use super::reader::{At, Fields, Read, shown};
+use super::stage_table::{RawStage, STAGE};
+use super::suggest;
+use super::{Chain, Late, MAX_HEIGHT, MAX_WINDOW, Pool, Protocol, Prover, SinkTarget, Verify};
+
+const ROOT: &[&str] = &["chain", "stage", "prover", "pool", "sink"];
+const CHAIN: &[&str] =
+    &["name", "start_height", "window", "late", "deadline_ms", "lane", "real_time", "tick_ms", "commit"];
+const PROVER: &[&str] = &["command", "protocol", "payload", "verify", "environment"];
+const POOL: &[&str] = &["slots", "gpus_per_slot", "lease_ms", "quarantine_after", "quarantine_ms"];
+const SINK: &[&str] = &["stage", "file", "confirm"];
+
+/// Where a key belongs that stands elsewhere.
+pub(super) const TABLES: &[(&str, &[&str])] = &[
+    ("[chain]", CHAIN),
+    ("[stage.NAME]", STAGE),
+    ("[prover.NAME]", PROVER),
+    ("[pool.NAME]", POOL),
+    ("[sink.NAME]", SINK),
+];
+
+pub(super) const MAX_STAGES: usize = 64;
+/// Provers, pools or sinks of one file.
+const MAX_OTHERS: usize = 256;
+/// A year: no time of ours is longer.
+pub(super) const MAX_MS: u64 = 31_536_000_000;
+const MAX_LEASE_MS: u64 = 86_400_000;
+
+/// What the file says, table by table, in file order.
+#[derive(Default)]
+pub(super) struct File {
+    pub chain: Option<RawChain>,
+    pub stages: Vec<RawStage>,
+    pub provers: Vec<Named<Prover>>,
+    pub pools: Vec<Named<Pool>>,
+    pub sinks: Vec<Named<RawSink>>,
+    /// There is more than may be looked at.
+    pub too_large: bool,
+}
+
+pub(super) struct Named<T> {
+    pub name: String,
+    pub at: usize,
+    pub value: T,
+}
+
+pub(super) struct RawChain {
+    pub at: usize,
+    pub name: Option<String>,
+    pub start_height: Option<u64>,
+    pub window: Read<u64>,
+    pub late: Option<Late>,
+    /// Where `late` stands, or the chain.
+    pub late_at: usize,
+    pub lane: u64,
+    pub tick_ms: u64,
+    pub commit: Read<String>,
+}
+
+pub(super) struct RawSink {
+    pub stage: Read<String>,
+    pub target: Option<SinkTarget>,
+}
+
+/// A named table of the file: its name, where that stands, and its keys.
+pub(super) struct Entry<'t> {
+    pub name: String,
+    pub at: usize,
+    pub keys: &'t DeTable<'t>,
+}
+
+impl File {
+    pub(super) fn read(root: &DeTable<'_>, mistakes: &mut Mistakes) -> Self {
+        let mut file = Self::default();
+        let mut tables: Vec<_> = root.iter().collect();
+        tables.sort_by_key(|(key, _)| key.span().start);
+        for (key, value) in tables {
+            let at = key.span().start;
+            let Some(kind) = known_table(key.get_ref(), at, mistakes) else { continue };
+            let Some(table) = value.get_ref().as_table() else {
+                let right = if kind == "chain" { "[chain]".to_string() } else { format!("[{kind}.NAME]") };
+                mistakes.add(
+                    at,
+                    format!("`{}` is not a table", shown(key.get_ref())),
+                    format!("write {right}"),
+                );
+                continue;
+            };
+            match kind {
+                "chain" => file.chain = Some(RawChain::read(at, table, mistakes)),
+                _ => file.read_entries(kind, table, mistakes),
+            }
+        }
+        if !root.contains_key("chain") && file.chain.is_none() {
+            mistakes.add(0, "`[chain]` is missing", "[chain] with `name`, `start_height` and `window`");
+        }
+        file
+    }
+
+    fn read_entries(&mut self, kind: &'static str, table: &DeTable<'_>, mistakes: &mut Mistakes) {
+        let entries = named_tables(kind, table, mistakes);
+        let most = if kind == "stage" { MAX_STAGES } else { MAX_OTHERS };
+        if let Some(first_too_many) = entries.get(most) {
+            self.too_large = true;
+            let message = format!("{} {kind}s in one pipeline", entries.len());
+            mistakes.add(first_too_many.at, message, format!("at most {most}"));
+        }
+        for entry in entries.into_iter().take(most) {
+            match kind {
+                "stage" => self.stages.push(RawStage::read(entry, mistakes)),
+                "prover" => self.provers.push(read_prover(entry, mistakes)),
+                "pool" => self.pools.push(read_pool(entry, mistakes)),
+                _ => self.sinks.push(read_sink(entry, mistakes)),
+            }
+        }
+    }
+}
+
+/// The kind of a table at the top; for a slip of the pen, what was meant, so that what it holds is read all the
+/// same.
+fn known_table(key: &str, at: usize, mistakes: &mut Mistakes) -> Option<&'static str> {
+    if let Some(kind) = ROOT.iter().find(|kind| **kind == key) {
+        return Some(kind);
+    }
+    let meant = suggest::closest(key, ROOT.iter().copied());
+    let meant = meant.and_then(|meant| ROOT.iter().copied().find(|kind| *kind == meant));
+    let help = match (meant, TABLES.iter().find(|(_, keys)| keys.contains(&key))) {
+        (Some(meant), _) => format!("did you mean `{meant}`?"),
+        (None, Some((table, _))) => format!("`{key}` belongs in {table}"),
+        (None, None) => {
+            "tables are [chain], [stage.NAME], [prover.NAME], [pool.NAME], [sink.NAME]".to_string()
+        }
+    };
+    mistakes.add(at, format!("unknown key `{}` at the top", shown(key)), help);
+    meant
+}
+
+fn named_tables<'t>(kind: &str, table: &'t DeTable<'t>, mistakes: &mut Mistakes) -> Vec<Entry<'t>> {
+    let mut entries = Vec::new();
+    for (key, value) in table.iter() {
+        let at = key.span().start;
+        let Some(keys) = value.get_ref().as_table() else {
+            let message = format!("`{}` stands in no {kind}", shown(key.get_ref()));
+            mistakes.add(at, message, format!("a {kind} is a table: [{kind}.NAME]"));
+            continue;
+        };
+        check_name(kind, key.get_ref(), at, mistakes);
+        entries.push(Entry { name: key.get_ref().to_string(), at, keys });
+    }
+    entries.sort_by_key(|entry| entry.at);
+    entries
+}
+
+fn check_name(kind: &str, name: &str, at: usize, mistakes: &mut Mistakes) {
+    let fits = |name: &str| {
+        (1..=32).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    if !fits(name) {
+        let near = name.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
+        let such_as = if fits(&near) { format!(", such as \"{near}\"") } else { String::new() };
+        let message = format!("\"{}\" cannot be the name of a {kind}", shown(name));
+        mistakes.add(at, message, format!("1 to 32 letters a-z, digits and -{such_as}"));
+    } else if kind == "stage" && name == "block" {
+        let help = "name it otherwise: \"block\" is what stages read a block by";
+        mistakes.add(at, "\"block\" cannot be the name of a stage", help);
+    }
+}
+
+impl RawChain {
+    fn read(at: usize, table: &DeTable<'_>, mistakes: &mut Mistakes) -> Self {
+        let mut fields = Fields::open("[chain]".to_string(), at, table, CHAIN, mistakes);
+        fields.require("name", "name = \"demo\", the name of the chain");
+        fields.require("start_height", "start_height = 1, the first height to prove");
+        fields.require("window", "window = 8, how many heights from the frontier may be in work at once");
+        let name = fields.text("name");
+        if let Read::Is(name) = &name {
+            check_name("chain", &name.value, name.at, fields.mistakes);
+        }
+        let tick_ms = if fields.flag("real_time").or(false) { 1_000 } else { 15_000 };
+        let late_at = fields.get("late").is().map_or(at, |late| late.key_at);
+        Self {
+            at,
+            name: name.value(),
+            start_height: fields.number("start_height", 0..=MAX_HEIGHT).value(),
+            window: fields.number("window", 1..=MAX_WINDOW),
+            late: read_late(&mut fields),
+            late_at,
+            lane: fields.number_or("lane", 0..=99, 0),
+            tick_ms: fields.number_or("tick_ms", 100..=3_600_000, tick_ms),
+            commit: fields.text("commit"),
+        }
+    }
+
+    pub(super) fn settled(self) -> Option<Chain> {
+        Some(Chain {
+            name: self.name?,
+            start_height: self.start_height?,
+            window: self.window.value()?,
+            late: self.late?,
+            lane: u8::try_from(self.lane).ok()?,
+            tick_ms: self.tick_ms,
+        })
+    }
+}
+
+fn read_late(fields: &mut Fields<'_, '_>) -> Option<Late> {
+    let late = fields.choice("late", &[("wait", false), ("miss", true)]);
+    let deadline_ms = fields.number("deadline_ms", 1..=MAX_MS);
+    match (late, deadline_ms) {
+        (Read::Bad, _) | (_, Read::Bad) => None,
+        (Read::Is(At { value: true, .. }), Read::Is(deadline)) => {
+            Some(Late::Miss { deadline_ms: deadline.value })
+        }
+        (Read::Is(At { value: true, key_at, .. }), Read::Absent) => {
+            let help = "deadline_ms = 10000, after which a block is given up";
+            fields.mistakes.add(key_at, "`late = \"miss\"` without `deadline_ms`", help);
+            None
+        }
+        (_, Read::Is(deadline)) => {
+            let help = "late = \"miss\" gives up a block at its deadline; late blocks that wait have none";
+            fields.mistakes.add(deadline.key_at, "`deadline_ms` without `late = \"miss\"`", help);
+            None
+        }
+        (_, Read::Absent) => Some(Late::Wait),
+    }
+}
+
+fn read_pool(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Pool> {
+    let Entry { name, at, keys } = entry;
+    let mut fields = Fields::open(format!("[pool.{}]", shown(&name)), at, keys, POOL, mistakes);
+    let mut small = |key: &str, range, default| fields.number_or(key, range, default) as u32;
+    let value = Pool {
+        slots: small("slots", 1..=4_096, 1),
+        gpus_per_slot: small("gpus_per_slot", 0..=64, 0),
+        quarantine_after: small("quarantine_after", 1..=1_000_000, 5),
+        lease_ms: fields.number_or("lease_ms", 300..=MAX_LEASE_MS, 30_000),
+        quarantine_ms: fields.number_or("quarantine_ms", 1..=MAX_MS, 60_000),
+    };
+    Named { name, at, value }
+}
+
+fn read_sink(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<RawSink> {
+    let Entry { name, at, keys } = entry;
+    let mut fields = Fields::open(format!("[sink.{}]", shown(&name)), at, keys, SINK, mistakes);
+    fields.require("file", "file = \"out.jsonl\", the file that finished proofs are appended to");
+    if let Read::Is(confirm) = fields.text("confirm") {
+        let help = match confirm.value.as_str() {
+            "latest" => None,
+            "safe" | "finalized" => Some("\"latest\" until a followed node says what is safe or finalized"),
+            _ => Some("\"latest\""),
+        };
+        if let Some(help) = help {
+            let message = format!("`confirm = \"{}\"` is not offered", shown(&confirm.value));
+            fields.mistakes.add(confirm.at, message, help);
+        }
+    }
+    let target = fields.text("file").value().map(|path| SinkTarget::File { path });
+    Named { name, at, value: RawSink { stage: fields.text("stage"), target } }
+}
+
+fn read_prover(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Prover> {
+    let Entry { name, at, keys } = entry;
+    let mut fields = Fields::open(format!("[prover.{}]", shown(&name)), at, keys, PROVER, mistakes);
+    fields.require("command", "command = [\"program\", \"argument\"]");
+    let protocol = read_protocol(&mut fields);
+    let value = Prover {
+        command: read_command(&mut fields, protocol),
+        protocol: protocol.unwrap_or(Protocol::Stream),
+        verify: read_verify(&mut fields),
+        environment: read_environment(&mut fields),
+    };
+    Named { name, at, value }
+}
+
+fn read_protocol(fields: &mut Fields<'_, '_>) -> Option<Protocol> {
+    let files = fields.choice("protocol", &[("stream", false), ("files", true)]);
+    let bare = fields.choice("payload", &[("request", false), ("bare", true)]);
+    if let (Read::Absent | Read::Is(At { value: false, .. }), Read::Is(payload)) = (&files, &bare) {
+        let help = "`payload` is for protocol = \"files\"; a stream's requests have one form";
+        fields.mistakes.add(payload.key_at, "`payload` has no meaning in a stream prover", help);
+        return None;
+    }
+    match (files, bare.or(false)) {
+        (Read::Bad, _) => None,
+        (Read::Is(At { value: true, .. }), true) => Some(Protocol::FilesBare),
+        (Read::Is(At { value: true, .. }), false) => Some(Protocol::Files),
+        _ => Some(Protocol::Stream),
+    }
+}
+
+fn read_command(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> Vec<String> {
+    let Read::Is(command) = fields.texts("command", "a list: the program, then its arguments") else {
+        return Vec::new();
+    };
+    for part in ["{input}", "{output}"] {
+        let named = command.value.iter().find(|argument| argument.value.contains(part));
+        match (protocol, named) {
+            (Some(Protocol::Files | Protocol::FilesBare), None) => {
+                let help =
+                    "a files prover is told its two files, as in [\"program\", \"{input}\", \"{output}\"]";
+                fields.mistakes.add(command.at, format!("`command` does not say where {part} goes"), help);
+            }
+            (Some(Protocol::Stream), Some(argument)) => {
+                let help = "protocol = \"files\" fills it in; a stream prover reads its requests from standard input";
+                let message = format!("{part} has no meaning in a stream prover's command");
+                fields.mistakes.add(argument.at, message, help);
+            }
+            _ => {}
+        }
+    }
+    command.value.into_iter().map(|argument| argument.value).collect()
+}
+
+fn read_verify(fields: &mut Fields<'_, '_>) -> Verify {
+    let what =
+        "a list, the verifier's program and arguments, or \"none\"; left out: the prover's own command";
+    match fields.get("verify") {
+        Read::Is(found) if found.value.get_ref().as_str() == Some("none") => Verify::None,
+        _ => match fields.texts("verify", what) {
+            Read::Is(command) => Verify::Command(command.value.into_iter().map(|part| part.value).collect()),
+            _ => Verify::Same,
+        },
+    }
+}
+
+fn read_environment(fields: &mut Fields<'_, '_>) -> BTreeMap<String, String> {
+    let what = "a table: environment = { KEY = \"value\" }";
+    let Some(table) = fields.table("environment", what).value() else { return BTreeMap::new() };
+    let mut environment = BTreeMap::new();
+    for (key, value) in table.iter() {
+        let name = key.get_ref().as_ref();
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let message = format!("\"{}\" cannot name an environment variable", shown(name));
+            fields.mistakes.add(key.span().start, message, "a name such as RUST_LOG");
+        } else if value.get_ref().as_str() == Some("") {
+            environment.insert(name.to_string(), String::new());
+        } else if let Some(value) = fields.text_of(name, value) {
+            environment.insert(name.to_string(), value);
+        }
+    }
+    environment
+}

@@ -1,0 +1,190 @@
+//! A block event: a hint from outside, stored and acknowledged; appended only to the tip that is its parent.
+
+use crate::error::{Error, Refusal};
+use crate::mistake::Mistake;
+use crate::port::{Port, Wake};
+use crate::state::{Block, Branch, Canonical, Frontier, KnownBlock, Progress, Scope, Subject, Tip};
+use crate::transaction::{Tx, read_range, transact};
+use crate::yard::{ChainReads, Yard};
+
+/// Known blocks of one height that adoption looks at.
+const MAX_SIBLINGS: usize = 64;
+
+/// What became of a block event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockOutcome {
+    /// It is the new tip.
+    Appended,
+    /// It is kept until it fits the tip or a reorg names it.
+    Stored,
+    /// It was acknowledged before, and nothing changed.
+    Repeated,
+}
+
+impl<P: Port> Yard<P> {
+    /// Records one block event. A repeat changes nothing, also one of a block that left the chain.
+    pub async fn record_block(&self, chain: &str, block: &Block) -> Result<BlockOutcome, Error> {
+        transact(&self.port, async |tx| {
+            let state = tx.check_chain(chain).await?;
+            if block.height < state.start_height {
+                let (height, start_height) = (block.height, state.start_height);
+                return Err(Refusal::BelowStart { height, start_height }.into());
+            }
+            let known: Option<KnownBlock> =
+                tx.check(&KnownBlock::key_of(chain, block.height, &block.hash)).await?;
+            let is_new = known.is_none();
+            let known = match known {
+                Some(known) => known,
+                None => store(tx, chain, block)?,
+            };
+            let mut scope = match tx.check::<Scope>(&Scope::key_of(&known.scope())).await? {
+                Some(scope) => scope,
+                None => self.new_block_scope(chain, block, known.generation),
+            };
+            if scope.branch != Branch::Stored {
+                return Ok(BlockOutcome::Repeated);
+            }
+            let mut tip = tx.check_tip(chain).await?;
+            tx.durable();
+            if state.reorg.is_none() && (fits(&tip, block, state.start_height) || self.is_fooled(&tip, block)) {
+                self.append(tx, &mut tip, &mut scope, &known).await?;
+                return Ok(BlockOutcome::Appended);
+            }
+            tx.put(&scope)?;
+            Ok(if is_new { BlockOutcome::Stored } else { BlockOutcome::Repeated })
+        })
+        .await
+    }
+
+    /// No more blocks are expected: a last short cut may close.
+    pub async fn record_end(&self, chain: &str) -> Result<(), Error> {
+        transact(&self.port, async |tx| {
+            let mut tip = tx.check_tip(chain).await?;
+            if !tip.ended {
+                tip.ended = true;
+                tx.put(&tip)?;
+                self.wake_frontier(tx, chain).await?;
+            }
+            tx.send(Wake::Chain { chain: chain.to_owned() });
+            tx.durable();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Appends a stored block whose parent has become the tip, if just one fits; says whether it did.
+    pub(crate) async fn adopt(&self, chain: &str) -> Result<bool, Error> {
+        let tip = self.tip(chain).await?;
+        let next = match &tip.head {
+            Some((height, _)) => height + 1,
+            None => self.chain_state(chain).await?.start_height,
+        };
+        let siblings = KnownBlock::range(chain, next, MAX_SIBLINGS);
+        let siblings = read_range::<P, KnownBlock>(&self.port, &siblings).await?;
+        if siblings.is_empty() {
+            return Ok(false);
+        }
+        transact(&self.port, async |tx| {
+            let state = tx.check_chain(chain).await?;
+            let mut tip = tx.check_tip(chain).await?;
+            if state.reorg.is_some() {
+                return Ok(false);
+            }
+            let mut fitting = Vec::new();
+            for (_, _, known) in &siblings {
+                if tip.head.as_ref().is_some_and(|(_, hash)| *hash != known.parent) {
+                    continue;
+                }
+                let scope: Option<Scope> = tx.peek(&Scope::key_of(&known.scope())).await?;
+                fitting.extend(scope.filter(|scope| scope.branch == Branch::Stored).map(|scope| (scope, known)));
+            }
+            // With several, which one is the chain's is for the node to say, not for the order of messages.
+            let [(scope, known)] = fitting.as_mut_slice() else { return Ok(false) };
+            if !scope.block().is_some_and(|block| fits(&tip, block, state.start_height)) {
+                return Ok(false);
+            }
+            self.append(tx, &mut tip, scope, known).await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    fn new_block_scope(&self, chain: &str, block: &Block, generation: u64) -> Scope {
+        Scope {
+            id: Scope::block_id(chain, block.height, &block.hash, generation),
+            chain: chain.to_owned(),
+            subject: Subject::Block(block.clone()),
+            branch: Branch::Stored,
+            progress: Progress::Waiting,
+            pipeline: String::new(),
+            recorded_ms: self.port.now_ms(),
+            opened_ms: None,
+            proved_ms: None,
+            committed_ms: None,
+            relist: false,
+            disagreements: Vec::new(),
+            blocked: None,
+            settled: false,
+            due_ms: None,
+        }
+    }
+
+    async fn append(
+        &self,
+        tx: &mut Tx<'_, P>,
+        tip: &mut Tip,
+        scope: &mut Scope,
+        known: &KnownBlock,
+    ) -> Result<(), Error> {
+        scope.branch = Branch::Canonical;
+        tx.put(scope)?;
+        let place = Canonical::key_of(&known.chain, known.height);
+        tx.check::<Canonical>(&place).await?;
+        tx.put(&Canonical {
+            chain: known.chain.clone(),
+            height: known.height,
+            hash: known.hash.clone(),
+            generation: known.generation,
+        })?;
+        tip.head = Some((known.height, known.hash.clone()));
+        tip.ended = false;
+        tx.put(tip)?;
+        self.wake_frontier(tx, &known.chain).await?;
+        tx.send(Wake::Chain { chain: known.chain.clone() });
+        Ok(())
+    }
+
+    /// Gives the frontier a due time if it has none. Whoever takes it away rewrites the tip, so that one of the two
+    /// meets a conflict.
+    pub(crate) async fn wake_frontier(&self, tx: &mut Tx<'_, P>, chain: &str) -> Result<(), Error> {
+        let mut frontier: Frontier = tx.peek_frontier(chain).await?;
+        if frontier.due_ms.is_none() {
+            frontier.due_ms = Some(self.port.now_ms());
+            tx.put(&frontier)?;
+        }
+        Ok(())
+    }
+
+    fn is_fooled(&self, tip: &Tip, block: &Block) -> bool {
+        self.planted(Mistake::BlockEventTakenAsTruth) && tip.height().is_some_and(|height| block.height <= height)
+    }
+}
+
+fn fits(tip: &Tip, block: &Block, start_height: u64) -> bool {
+    match &tip.head {
+        Some((height, hash)) => block.height == height + 1 && block.parent == *hash,
+        None => block.height == start_height,
+    }
+}
+
+fn store<P: Port>(tx: &mut Tx<'_, P>, chain: &str, block: &Block) -> Result<KnownBlock, Error> {
+    let known = KnownBlock {
+        chain: chain.to_owned(),
+        height: block.height,
+        hash: block.hash.clone(),
+        parent: block.parent.clone(),
+        generation: 0,
+    };
+    tx.put(&known)?;
+    Ok(known)
+}

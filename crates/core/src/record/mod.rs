@@ -1,0 +1,16 @@
+//! Recording: each handler writes one fact in one small transaction, and leaves what follows from it to `advance`.
+
+mod block;
+mod failure;
+mod operator;
+mod pipeline;
+mod reorg;
+mod result;
+
+pub use block::BlockOutcome;
+pub use failure::{FailureKind, FailureOutcome, FailureReport};
+pub use operator::{RetryOutcome, RetrySelection};
+pub use reorg::ReorgOutcome;
+pub use result::{ResultOutcome, ResultReport};
+
+pub(crate) use failure::{Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm, rearm_claimed, unlist};

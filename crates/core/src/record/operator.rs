@@ -1,0 +1,141 @@
+//! An operator's hand: each word is one recorded, durable change.
+
+use super::failure::{list, rearm};
+use crate::error::{Error, Refusal};
+use crate::port::{DUE_SHARDS, Port, Wake};
+use crate::state::{ChainState, Halt, Task, TaskId, TaskStatus};
+use crate::transaction::{Tx, read, transact};
+use crate::yard::{ChainReads, Yard};
+
+/// Parked tasks that one `retry` takes; the rest are taken by the next.
+const MAX_PARKED_A_SHARD: usize = 1_000;
+
+/// Which parked tasks to try again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RetrySelection {
+    AllOf { chain: String },
+    Height { chain: String, height: u64 },
+    One(TaskId),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryOutcome {
+    pub retried: Vec<TaskId>,
+}
+
+impl<P: Port> Yard<P> {
+    /// Nothing new is opened or claimed; running work ends, and commits go on.
+    pub async fn pause(&self, chain: &str) -> Result<(), Error> {
+        self.change_chain(chain, |state| state.paused = true).await
+    }
+
+    /// Ends a pause or a halt. What a quorum disagreed on stays recorded, and does not halt again.
+    pub async fn resume(&self, chain: &str) -> Result<(), Error> {
+        self.change_chain(chain, |state| {
+            state.paused = false;
+            state.halted = None;
+        })
+        .await
+    }
+
+    /// Also no commit and no hand-on, until resumed.
+    pub async fn halt(&self, chain: &str, reason: &str) -> Result<(), Error> {
+        let at_ms = self.port.now_ms();
+        let halt = Halt { reason: reason.to_owned(), scope: None, at_ms };
+        self.change_chain(chain, |state| state.halted = Some(halt.clone())).await
+    }
+
+    /// How many heights from the frontier may be in work at once.
+    pub async fn set_window(&self, chain: &str, window: u64) -> Result<(), Error> {
+        let pipeline = self.chain(chain).await?.1;
+        let least = pipeline.commit_cut().map_or(1, |cut| match &pipeline.stages[cut].strategy {
+            crate::pipeline::Strategy::Sequential(rule) => rule.size,
+            _ => 1,
+        });
+        if window < least {
+            let reason = format!("the window must be at least {least}, or the next commit could never be reached");
+            return Err(Refusal::Invalid(reason).into());
+        }
+        transact(&self.port, async |tx| {
+            let mut frontier = tx.check_frontier(chain).await?;
+            frontier.window = window;
+            frontier.due_ms = Some(self.port.now_ms());
+            tx.put(&frontier)?;
+            tx.send(Wake::Chain { chain: chain.to_owned() });
+            tx.durable();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lists parked tasks again with fresh counts.
+    pub async fn retry(&self, selection: &RetrySelection) -> Result<RetryOutcome, Error> {
+        let mut retried = Vec::new();
+        for id in self.selected(selection).await? {
+            if transact(&self.port, async |tx| self.unpark(tx, &id).await).await? {
+                retried.push(id);
+            }
+        }
+        Ok(RetryOutcome { retried })
+    }
+
+    /// Parked tasks, as the due index shows them.
+    pub async fn parked(&self, chain: &str) -> Result<Vec<Task>, Error> {
+        let mut parked = Vec::new();
+        for shard in 0..DUE_SHARDS {
+            for key in self.port.due(shard, u64::MAX, MAX_PARKED_A_SHARD).await? {
+                if !key.partition.starts_with(&format!("T#{chain}:")) {
+                    continue;
+                }
+                let task: Option<Task> = read(&self.port, &key).await?;
+                parked.extend(task.filter(|task| task.status == TaskStatus::Parked));
+            }
+        }
+        parked.sort_by(|a, b| a.rank.cmp(&b.rank));
+        Ok(parked)
+    }
+
+    async fn selected(&self, selection: &RetrySelection) -> Result<Vec<TaskId>, Error> {
+        let (chain, height) = match selection {
+            RetrySelection::One(id) => return Ok(vec![id.clone()]),
+            RetrySelection::AllOf { chain } => (chain, None),
+            RetrySelection::Height { chain, height } => (chain, Some(*height)),
+        };
+        let parked = self.parked(chain).await?.into_iter();
+        Ok(parked.filter(|task| height.is_none_or(|height| task.height == height)).map(|task| task.id).collect())
+    }
+
+    async fn unpark(&self, tx: &mut Tx<'_, P>, id: &TaskId) -> Result<bool, Error> {
+        let task: Option<Task> = tx.check(&id.task_key()).await?;
+        let mut task = task.ok_or_else(|| Refusal::UnknownTask(id.to_string()))?;
+        if task.status != TaskStatus::Parked {
+            return Ok(false);
+        }
+        let limits = self.limits_of(&task).await?;
+        let now_ms = self.port.now_ms();
+        task.status = TaskStatus::Open;
+        task.parked = None;
+        task.failures = 0;
+        task.losses = 0;
+        task.permanent.clear();
+        task.first_claimed_ms = None;
+        list(tx, &mut task, now_ms)?;
+        rearm(&mut task, &limits, now_ms, 0);
+        tx.put(&task)?;
+        tx.durable();
+        Ok(true)
+    }
+
+    async fn change_chain(&self, chain: &str, change: impl Fn(&mut ChainState)) -> Result<(), Error> {
+        transact(&self.port, async |tx| {
+            let mut state = tx.check_chain(chain).await?;
+            change(&mut state);
+            tx.put(&state)?;
+            self.wake_frontier(tx, chain).await?;
+            tx.send(Wake::Chain { chain: chain.to_owned() });
+            tx.durable();
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,386 @@
+//! A change of branch: one transaction of constant size that compares and swaps the tip, then pages.
+//!
+//! The transaction moves epoch, tip, frontier, cut cursors and out logs at once and leaves an intent. Until the
+//! intent is gone nothing at or above it is opened, cut or committed, so the pages may rewrite heights from the top
+//! down, void cuts, and be repeated by anyone. Nothing under an orphan is deleted: a block that returns is listed
+//! again with the proofs it has. A redo is a reorg onto the same hashes whose scopes are of a new generation.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Refusal};
+use crate::mistake::Mistake;
+use crate::pipeline::Pipeline;
+use crate::port::{Port, Wake};
+use crate::state::{
+    Branch, Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, OutEntry, OutKind, OutState, Progress, Reorg,
+    Scope, Tip,
+};
+use crate::transaction::{Tx, read_range, transact};
+use crate::yard::{ChainReads, Yard};
+
+/// How far back two branches may meet; the walk runs inside one transaction.
+const MAX_REORG_BLOCKS: u64 = 4_096;
+
+/// Heights rewritten in one page: each touches at most 4 items (height, two scopes, known block), and the chain.
+const HEIGHTS_A_PAGE: usize = 16;
+
+/// Cuts voided in one page: two items each, and the chain.
+const CUTS_A_PAGE: usize = 32;
+
+/// What a reorg did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReorgOutcome {
+    /// The named block was the head already.
+    Nothing,
+    /// Heights from here on changed.
+    From(u64),
+}
+
+/// Where a reorg leads: the first height that changes, and the head after it.
+struct Change {
+    first: u64,
+    head: (u64, String),
+    generation: Option<u64>,
+}
+
+impl<P: Port> Yard<P> {
+    /// Makes the known block (height, hash) the head of the chain.
+    pub async fn record_reorg(&self, chain: &str, height: u64, hash: &str) -> Result<ReorgOutcome, Error> {
+        let head = (height, hash.to_owned());
+        self.change_branch(chain, async |tx, _, tip| {
+            if tip.head.as_ref() == Some(&head) {
+                return Ok(None);
+            }
+            let first = first_difference(tx, chain, &head).await?;
+            Ok(Some(Change { first, head: head.clone(), generation: None }))
+        })
+        .await
+    }
+
+    /// Proves every height from `from` on again, in scopes of a new generation.
+    pub async fn record_redo(&self, chain: &str, from: u64) -> Result<ReorgOutcome, Error> {
+        let mut epoch_seen = None;
+        self.change_branch(chain, async |_, state, tip| {
+            // After an unknown outcome the epoch has moved: the redo is recorded, and is not recorded again.
+            if *epoch_seen.get_or_insert(state.epoch) != state.epoch {
+                return Ok(None);
+            }
+            let head = tip.head.clone().filter(|(height, _)| (state.start_height..=*height).contains(&from));
+            let head = head.ok_or(Refusal::NoBlock(from))?;
+            Ok(Some(Change { first: from, head, generation: Some(state.epoch + 1) }))
+        })
+        .await
+    }
+
+    async fn change_branch(
+        &self,
+        chain: &str,
+        mut plan: impl AsyncFnMut(&mut Tx<'_, P>, &ChainState, &Tip) -> Result<Option<Change>, Error>,
+    ) -> Result<ReorgOutcome, Error> {
+        loop {
+            self.finish_reorg(chain).await?;
+            let pipeline = self.chain(chain).await?.1;
+            let outcome = transact(&self.port, async |tx| {
+                let state = tx.check_chain(chain).await?;
+                let tip = tx.check_tip(chain).await?;
+                if state.reorg.is_some() {
+                    return Ok(None);
+                }
+                match plan(tx, &state, &tip).await? {
+                    None => Ok(Some(ReorgOutcome::Nothing)),
+                    Some(change) => {
+                        self.put_change(tx, &pipeline, state, tip, &change).await?;
+                        Ok(Some(ReorgOutcome::From(change.first)))
+                    }
+                }
+            })
+            .await?;
+            if let Some(outcome) = outcome {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    async fn put_change(
+        &self,
+        tx: &mut Tx<'_, P>,
+        pipeline: &Arc<Pipeline>,
+        state: ChainState,
+        tip: Tip,
+        change: &Change,
+    ) -> Result<(), Error> {
+        let chain = &state.chain;
+        let top = tip.height().unwrap_or(0).max(change.head.0);
+        let mut intent = Reorg {
+            from: change.first,
+            next: top,
+            next_hash: (top == change.head.0).then(|| change.head.1.clone()),
+            head: change.head.0,
+            generation: change.generation,
+            cuts_from: Vec::new(),
+        };
+        let mut back_to = change.first;
+        for (index, stage, _) in pipeline.cut_stages() {
+            let out_stage = &pipeline.stages[pipeline.final_stage_of_cut(index)].name;
+            let cut_from = self.step_cuts_back(tx, chain, &stage.name, out_stage, change.first).await?;
+            intent.cuts_from.push((stage.name.clone(), cut_from));
+            if pipeline.commit_cut() == Some(index) {
+                back_to = back_to.min(cut_from);
+            }
+        }
+        self.step_frontier_back(tx, pipeline, &state, change.first, back_to).await?;
+        tx.put(&Tip { chain: chain.clone(), head: Some(change.head.clone()), ended: false })?;
+        tx.send(Wake::Chain { chain: chain.clone() });
+        tx.put(&ChainState { epoch: state.epoch + 1, reorg: Some(intent), ..state })?;
+        tx.durable();
+        Ok(())
+    }
+
+    /// Moves a stage's cursor and out log back before `first`; answers where its voided cuts start.
+    async fn step_cuts_back(
+        &self,
+        tx: &mut Tx<'_, P>,
+        chain: &str,
+        stage: &str,
+        out_stage: &str,
+        first: u64,
+    ) -> Result<u64, Error> {
+        // No cut can close meanwhile: closing checks the chain, which this transaction writes.
+        let covering = read_range::<P, CutAt>(&self.port, &CutAt::covering(chain, stage, first)).await?;
+        let cut_from = covering.first().filter(|(_, _, cut)| cut.to >= first).map_or(first, |(_, _, cut)| cut.from);
+        if let Some(cursor) = tx.check::<Cursor>(&Cursor::key_of(chain, stage)).await?
+            && cursor.next > cut_from
+        {
+            tx.put(&Cursor { next: cut_from, ..cursor })?;
+        }
+        if let Some(out) = tx.check::<OutState>(&OutState::key_of(chain, stage)).await?
+            && out.next_from > cut_from
+        {
+            self.retract(tx, chain, out_stage, out.next_sequence, cut_from, out.next_from - 1)?;
+            tx.put(&OutState { next_from: cut_from, next_sequence: out.next_sequence + 1, ..out })?;
+        }
+        Ok(cut_from)
+    }
+
+    async fn step_frontier_back(
+        &self,
+        tx: &mut Tx<'_, P>,
+        pipeline: &Pipeline,
+        state: &ChainState,
+        first: u64,
+        back_to: u64,
+    ) -> Result<(), Error> {
+        let chain = &state.chain;
+        let mut frontier: Frontier = tx.check_frontier(chain).await?;
+        frontier.due_ms = Some(self.port.now_ms());
+        frontier.opened = frontier.opened.min(first);
+        if frontier.height > back_to {
+            let stage = &pipeline.stages[pipeline.commit].name;
+            self.retract(tx, chain, stage, frontier.next_sequence, back_to, frontier.height - 1)?;
+            frontier.next_sequence += 1;
+            frontier.height = back_to;
+            frontier.last_hash = match back_to.checked_sub(1).filter(|below| *below >= state.start_height) {
+                Some(below) => {
+                    let block: Option<Canonical> = tx.check(&Canonical::key_of(chain, below)).await?;
+                    Some(block.ok_or(Refusal::NoBlock(below))?.hash)
+                }
+                None => None,
+            };
+        }
+        tx.put(&frontier)
+    }
+
+    fn retract(
+        &self,
+        tx: &mut Tx<'_, P>,
+        chain: &str,
+        stage: &str,
+        sequence: u64,
+        from: u64,
+        to: u64,
+    ) -> Result<(), Error> {
+        tx.put(&OutEntry {
+            chain: chain.to_owned(),
+            stage: stage.to_owned(),
+            sequence,
+            at_ms: self.port.now_ms(),
+            kind: OutKind::Retract { from, to },
+        })
+    }
+
+    /// Writes what is left of a recorded reorg, page by page; anyone may, at any time.
+    pub(crate) async fn finish_reorg(&self, chain: &str) -> Result<(), Error> {
+        while let Some(intent) = self.chain_state(chain).await?.reorg {
+            if intent.next >= intent.from && intent.next > 0 {
+                self.rewrite_page(chain).await?;
+            } else if let Some((stage, from)) = intent.cuts_from.first() {
+                self.void_cuts_page(chain, stage, *from).await?;
+            } else {
+                self.close_intent(chain).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn rewrite_page(&self, chain: &str) -> Result<(), Error> {
+        transact(&self.port, async |tx| {
+            let mut state = tx.check_chain(chain).await?;
+            let Some(mut intent) = state.reorg.take() else { return Ok(()) };
+            for _ in 0..HEIGHTS_A_PAGE {
+                if intent.next < intent.from || intent.next == 0 {
+                    break;
+                }
+                self.rewrite_height(tx, chain, &mut intent).await?;
+            }
+            state.reorg = Some(intent);
+            tx.put(&state)
+        })
+        .await
+    }
+
+    async fn rewrite_height(&self, tx: &mut Tx<'_, P>, chain: &str, intent: &mut Reorg) -> Result<(), Error> {
+        let height = intent.next;
+        let place = Canonical::key_of(chain, height);
+        let old: Option<Canonical> = tx.check(&place).await?;
+        let new = match &intent.next_hash {
+            Some(hash) => Some(self.new_canonical(tx, chain, height, hash, intent).await?),
+            None => None,
+        };
+        if let Some(old) = &old
+            && new.as_ref().is_none_or(|known| known.scope() != old.scope())
+        {
+            self.put_branch(tx, &old.scope(), Branch::Orphaned).await?;
+        }
+        intent.next = height - 1;
+        match new {
+            Some(known) => {
+                tx.put(&Canonical { chain: chain.to_owned(), height, hash: known.hash, generation: known.generation })?;
+                intent.next_hash = Some(known.parent);
+            }
+            None => {
+                if old.is_some() {
+                    tx.delete(place);
+                }
+                if intent.next == intent.head {
+                    intent.next_hash = self.head_hash(tx, chain, intent).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The head's hash, once the walk from the old, longer branch comes down to it.
+    async fn head_hash(&self, tx: &mut Tx<'_, P>, chain: &str, intent: &Reorg) -> Result<Option<String>, Error> {
+        let tip: Option<Tip> = tx.peek(&Tip::key_of(chain)).await?;
+        Ok(tip.and_then(|tip| tip.head).filter(|(height, _)| *height == intent.head).map(|(_, hash)| hash))
+    }
+
+    async fn new_canonical(
+        &self,
+        tx: &mut Tx<'_, P>,
+        chain: &str,
+        height: u64,
+        hash: &str,
+        intent: &Reorg,
+    ) -> Result<KnownBlock, Error> {
+        let known: Option<KnownBlock> = tx.check(&KnownBlock::key_of(chain, height, hash)).await?;
+        let known = known.ok_or_else(|| Refusal::UnknownBlock { height, hash: hash.to_owned() })?;
+        match intent.generation.filter(|generation| *generation != known.generation) {
+            None => self.put_branch(tx, &known.scope(), Branch::Canonical).await?,
+            Some(generation) => {
+                let old: Option<Scope> = tx.peek(&Scope::key_of(&known.scope())).await?;
+                let block = old.as_ref().and_then(Scope::block).cloned();
+                let block = block.ok_or_else(|| Refusal::UnknownBlock { height, hash: hash.to_owned() })?;
+                let known = KnownBlock { generation, ..known };
+                let mut scope = self.new_block_scope(chain, &block, generation);
+                scope.branch = Branch::Canonical;
+                tx.put(&scope)?;
+                tx.put(&known)?;
+                return Ok(known);
+            }
+        }
+        Ok(known)
+    }
+
+    async fn put_branch(&self, tx: &mut Tx<'_, P>, id: &str, branch: Branch) -> Result<(), Error> {
+        let scope: Option<Scope> = tx.check(&Scope::key_of(id)).await?;
+        let Some(mut scope) = scope else { return Ok(()) };
+        if scope.branch == branch {
+            return Ok(());
+        }
+        scope.branch = branch;
+        scope.committed_ms = None;
+        scope.settled = false;
+        if branch == Branch::Canonical {
+            // It opens again when the window reaches it, with all the proofs it has.
+            scope.progress = Progress::Waiting;
+            scope.relist = scope.opened_ms.is_some();
+        }
+        tx.put(&scope)
+    }
+
+    async fn void_cuts_page(&self, chain: &str, stage: &str, from: u64) -> Result<(), Error> {
+        transact(&self.port, async |tx| {
+            let mut state = tx.check_chain(chain).await?;
+            let Some(intent) = state.reorg.as_mut() else { return Ok(()) };
+            if intent.cuts_from.first().is_none_or(|(name, at)| name != stage || *at != from) {
+                return Ok(());
+            }
+            let range = CutAt::range_from(chain, stage, from, CUTS_A_PAGE);
+            let cuts = read_range::<P, CutAt>(&self.port, &range).await?;
+            if cuts.len() < CUTS_A_PAGE {
+                intent.cuts_from.remove(0);
+            }
+            let kept = self.planted(Mistake::CutKeptOverReorg);
+            for (key, stored, cut) in cuts.iter().filter(|_| !kept) {
+                tx.delete_seen(key.clone(), stored);
+                let scope: Option<Scope> = tx.check(&Scope::key_of(&cut.scope)).await?;
+                if let Some(scope) = scope {
+                    tx.put(&Scope { branch: Branch::Orphaned, ..scope })?;
+                }
+            }
+            tx.put(&state)
+        })
+        .await
+    }
+
+    async fn close_intent(&self, chain: &str) -> Result<(), Error> {
+        transact(&self.port, async |tx| {
+            let state = tx.check_chain(chain).await?;
+            let Some(intent) = &state.reorg else { return Ok(()) };
+            if (intent.next >= intent.from && intent.next > 0) || !intent.cuts_from.is_empty() {
+                return Ok(());
+            }
+            tx.send(Wake::Chain { chain: chain.to_owned() });
+            tx.put(&ChainState { reorg: None, ..state })
+        })
+        .await
+    }
+}
+
+/// Walks back from the new head to the first block that is canonical already; answers the height above it.
+async fn first_difference<P: Port>(
+    tx: &mut Tx<'_, P>,
+    chain: &str,
+    head: &(u64, String),
+) -> Result<u64, Error> {
+    let (mut height, mut hash) = head.clone();
+    let start_height = tx.peek_chain(chain).await?.start_height;
+    for _ in 0..MAX_REORG_BLOCKS {
+        if height < start_height {
+            return Ok(start_height);
+        }
+        let canonical: Option<Canonical> = tx.peek(&Canonical::key_of(chain, height)).await?;
+        if canonical.is_some_and(|canonical| canonical.hash == hash) {
+            return Ok(height + 1);
+        }
+        let known: Option<KnownBlock> = tx.peek(&KnownBlock::key_of(chain, height, &hash)).await?;
+        let known = known.ok_or_else(|| Refusal::UnknownBlock { height, hash: hash.clone() })?;
+        hash = known.parent;
+        if height == 0 {
+            return Ok(start_height);
+        }
+        height -= 1;
+    }
+    Err(Refusal::ReorgTooDeep { limit: MAX_REORG_BLOCKS }.into())
+}

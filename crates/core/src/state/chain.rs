@@ -1,0 +1,279 @@
+//! `C#chain`, `H#chain#bucket` and `K#chain#stage`: a chain, which of its blocks are canonical, and its cuts.
+
+use serde::{Deserialize, Serialize};
+
+use super::height_key;
+use crate::port::Key;
+use crate::transaction::Item;
+
+/// Changes only on reorg, pause, halt, and when a new pipeline is put in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChainState {
+    pub chain: String,
+    pub start_height: u64,
+    /// Moves with every recorded reorg.
+    pub epoch: u64,
+    /// Nothing is opened or claimed.
+    pub paused: bool,
+    /// Also nothing is committed or handed on, until an operator resumes.
+    pub halted: Option<Halt>,
+    /// A reorg whose pages are not all written yet.
+    pub reorg: Option<Reorg>,
+    /// Hash of the pipeline that scopes get when they open.
+    pub pipeline: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Halt {
+    pub reason: String,
+    pub scope: Option<String>,
+    pub at_ms: u64,
+}
+
+/// What is left of a recorded reorg: heights are rewritten from `next` down to `from`, then cuts are voided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reorg {
+    /// The first height whose block changes.
+    pub from: u64,
+    /// The next height to rewrite.
+    pub next: u64,
+    /// The block that becomes canonical at `next`; `None` above the new head.
+    pub next_hash: Option<String>,
+    /// The new head.
+    pub head: u64,
+    /// Set by a redo: the same hashes get scopes of this generation.
+    pub generation: Option<u64>,
+    /// For each `sequential` stage, the start of the first cut that is voided.
+    pub cuts_from: Vec<(String, u64)>,
+}
+
+impl ChainState {
+    pub fn key_of(chain: &str) -> Key {
+        Key::new(format!("C#{chain}"), "chain")
+    }
+
+    /// May blocks be opened, cuts closed and tasks claimed?
+    pub fn takes_work(&self) -> bool {
+        !self.paused && self.halted.is_none()
+    }
+
+    /// May what lies in heights up to and including `to` be committed or emitted?
+    pub fn commits(&self, to: u64) -> bool {
+        self.halted.is_none() && self.reorg.as_ref().is_none_or(|reorg| to < reorg.from)
+    }
+}
+
+impl Item for ChainState {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain)
+    }
+    fn due_ms(&self) -> Option<u64> {
+        self.reorg.as_ref().map(|_| 0)
+    }
+}
+
+/// The newest canonical block.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tip {
+    pub chain: String,
+    /// `None` before the first block.
+    pub head: Option<(u64, String)>,
+    /// No more blocks are expected, so that a last short cut may close.
+    pub ended: bool,
+}
+
+impl Tip {
+    pub fn key_of(chain: &str) -> Key {
+        Key::new(format!("C#{chain}"), "tip")
+    }
+    pub fn height(&self) -> Option<u64> {
+        self.head.as_ref().map(|(height, _)| *height)
+    }
+}
+
+impl Item for Tip {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain)
+    }
+}
+
+/// Where committing stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Frontier {
+    pub chain: String,
+    /// The next height to commit.
+    pub height: u64,
+    /// Hash of the block below it; `None` at the start height.
+    pub last_hash: Option<String>,
+    pub window: u64,
+    /// The next height to open.
+    pub opened: u64,
+    /// Next sequence of the commit stage's out log.
+    pub next_sequence: u64,
+    /// While there is anything to do for this chain.
+    pub due_ms: Option<u64>,
+}
+
+impl Frontier {
+    pub fn key_of(chain: &str) -> Key {
+        Key::new(format!("C#{chain}"), "frontier")
+    }
+}
+
+impl Item for Frontier {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain)
+    }
+    fn due_ms(&self) -> Option<u64> {
+        self.due_ms
+    }
+}
+
+/// Where the next cut of a `sequential` stage starts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cursor {
+    pub chain: String,
+    pub stage: String,
+    pub next: u64,
+}
+
+impl Cursor {
+    pub fn key_of(chain: &str, stage: &str) -> Key {
+        Key::new(format!("C#{chain}"), format!("cur#{stage}"))
+    }
+}
+
+impl Item for Cursor {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain, &self.stage)
+    }
+}
+
+/// A pipeline's text, by hash: scopes keep the one they opened with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PipelineText {
+    pub chain: String,
+    pub hash: String,
+    pub text: String,
+}
+
+impl PipelineText {
+    pub fn key_of(chain: &str, hash: &str) -> Key {
+        Key::new(format!("C#{chain}"), format!("pipe#{hash}"))
+    }
+}
+
+impl Item for PipelineText {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain, &self.hash)
+    }
+}
+
+/// Heights that share a partition.
+const HEIGHTS_A_PARTITION: u64 = 1_024;
+
+fn height_partition(chain: &str, height: u64) -> String {
+    format!("H#{chain}#{}", height / HEIGHTS_A_PARTITION)
+}
+
+/// Which block is canonical at a height.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Canonical {
+    pub chain: String,
+    pub height: u64,
+    pub hash: String,
+    pub generation: u64,
+}
+
+impl Canonical {
+    pub fn key_of(chain: &str, height: u64) -> Key {
+        Key::new(height_partition(chain, height), height_key(height))
+    }
+    pub fn scope(&self) -> String {
+        super::Scope::block_id(&self.chain, self.height, &self.hash, self.generation)
+    }
+}
+
+impl Item for Canonical {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain, self.height)
+    }
+}
+
+/// A block that was ever acknowledged, canonical or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KnownBlock {
+    pub chain: String,
+    pub height: u64,
+    pub hash: String,
+    pub parent: String,
+    /// Of its newest scope.
+    pub generation: u64,
+}
+
+impl KnownBlock {
+    pub fn key_of(chain: &str, height: u64, hash: &str) -> Key {
+        Key::new(height_partition(chain, height), format!("{}#{hash}", height_key(height)))
+    }
+    /// All known blocks of one height.
+    pub fn range(chain: &str, height: u64, limit: usize) -> crate::port::Range {
+        crate::port::Range {
+            partition: height_partition(chain, height),
+            from: format!("{}#", height_key(height)),
+            to: Some(format!("{}$", height_key(height))),
+            limit,
+            reverse: false,
+        }
+    }
+    pub fn scope(&self) -> String {
+        super::Scope::block_id(&self.chain, self.height, &self.hash, self.generation)
+    }
+}
+
+impl Item for KnownBlock {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain, self.height, &self.hash)
+    }
+}
+
+/// Which cut starts at a height.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CutAt {
+    pub chain: String,
+    pub stage: String,
+    pub from: u64,
+    pub to: u64,
+    pub scope: String,
+}
+
+impl CutAt {
+    pub fn key_of(chain: &str, stage: &str, from: u64) -> Key {
+        Key::new(format!("K#{chain}#{stage}"), height_key(from))
+    }
+    /// The newest cut that starts at or below `height`.
+    pub fn covering(chain: &str, stage: &str, height: u64) -> crate::port::Range {
+        crate::port::Range {
+            partition: format!("K#{chain}#{stage}"),
+            from: String::new(),
+            to: Some(format!("{}~", height_key(height))),
+            limit: 1,
+            reverse: true,
+        }
+    }
+    /// Cuts that start at or above `height`.
+    pub fn range_from(chain: &str, stage: &str, height: u64, limit: usize) -> crate::port::Range {
+        crate::port::Range {
+            partition: format!("K#{chain}#{stage}"),
+            from: height_key(height),
+            to: None,
+            limit,
+            reverse: false,
+        }
+    }
+}
+
+impl Item for CutAt {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain, &self.stage, self.from)
+    }
+}

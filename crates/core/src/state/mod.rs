@@ -1,0 +1,30 @@
+//! The state, laid out: one type for each kind of item, each next to its key.
+//!
+//! Separate items, so that versions conflict only where they should. The table of keys is in ARCHITECTURE.md.
+
+pub mod chain;
+pub mod out;
+pub mod scope;
+pub mod task;
+pub mod worker;
+
+pub use chain::{Canonical, ChainState, Cursor, CutAt, Frontier, Halt, KnownBlock, PipelineText, Reorg, Tip};
+pub use out::{OutEntry, OutKind, OutProof, OutState, SinkCursor};
+pub use scope::{Block, Branch, Cut, CutMember, Decision, Group, Inputs, Progress, Scope, Subject};
+pub use task::{Accepted, Attempt, Avoid, List, Listing, Marker, Note, Task, TaskId, TaskStatus};
+pub use worker::{Heartbeat, Held, Slot, Worker};
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes in the artifact store, named by what they are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ArtifactRef {
+    /// Hex, 64 digits.
+    pub sha256: String,
+    pub bytes: u64,
+}
+
+/// A height as a sort key: decimal, wide enough for any `u64`.
+pub(crate) fn height_key(height: u64) -> String {
+    format!("{height:020}")
+}

@@ -1,0 +1,200 @@
+//! `S#scope`: what work belongs to, a block or a cut, and its groups of tasks.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ArtifactRef;
+use crate::port::Key;
+use crate::transaction::Item;
+
+/// A block or a cut, with how far its proving has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scope {
+    pub id: String,
+    pub chain: String,
+    pub subject: Subject,
+    pub branch: Branch,
+    pub progress: Progress,
+    /// The pipeline it opened with; empty before.
+    pub pipeline: String,
+    pub recorded_ms: u64,
+    pub opened_ms: Option<u64>,
+    pub proved_ms: Option<u64>,
+    /// A block's commit, or a cut's commit or emission.
+    pub committed_ms: Option<u64>,
+    /// It came back to the chain: open tasks that nobody lists or runs must be listed again.
+    pub relist: bool,
+    /// Quorum stages whose disagreement was reported.
+    pub disagreements: Vec<String>,
+    /// Why a stage cannot start though all that it gathers is there.
+    pub blocked: Option<String>,
+    /// Nothing is left to do, late quorum members included.
+    pub settled: bool,
+    pub due_ms: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    Block(Block),
+    Cut(Cut),
+}
+
+/// What the domain needs to know of a block; the rest is in its payload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Block {
+    pub height: u64,
+    pub hash: String,
+    pub parent: String,
+    pub timestamp_s: u64,
+    pub segments: u32,
+    /// Facts that cuts and budgets may name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
+    /// What provers get.
+    pub payload: ArtifactRef,
+}
+
+/// A closed range of contiguous canonical blocks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cut {
+    pub stage: String,
+    pub from: u64,
+    pub to: u64,
+    pub first_parent: String,
+    pub last_hash: String,
+    pub timestamp_s: u64,
+    /// Why it closed, for people.
+    pub closed_by: String,
+    pub members: Vec<CutMember>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CutMember {
+    pub hash: String,
+    pub generation: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Branch {
+    /// Acknowledged, never canonical.
+    Stored,
+    Canonical,
+    /// Left the chain; for a cut: holds a block that did.
+    Orphaned,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    Waiting,
+    Open,
+    /// The proof that commits or emits it is accepted.
+    Proved,
+    Missed,
+}
+
+impl Scope {
+    pub fn key_of(id: &str) -> Key {
+        Key::new(format!("S#{id}"), "scope")
+    }
+
+    pub fn block_id(chain: &str, height: u64, hash: &str, generation: u64) -> String {
+        format!("{chain}:b:{height}:{hash}:{generation}")
+    }
+
+    pub fn cut_id(chain: &str, stage: &str, from: u64, to: u64, epoch: u64) -> String {
+        format!("{chain}:c:{stage}:{from}-{to}:{epoch}")
+    }
+
+    pub fn block(&self) -> Option<&Block> {
+        match &self.subject {
+            Subject::Block(block) => Some(block),
+            Subject::Cut(_) => None,
+        }
+    }
+
+    pub fn cut(&self) -> Option<&Cut> {
+        match &self.subject {
+            Subject::Block(_) => None,
+            Subject::Cut(cut) => Some(cut),
+        }
+    }
+
+    /// First and last height.
+    pub fn heights(&self) -> (u64, u64) {
+        match &self.subject {
+            Subject::Block(block) => (block.height, block.height),
+            Subject::Cut(cut) => (cut.from, cut.to),
+        }
+    }
+
+    /// Its work is wanted: on the chain, opened, not given up.
+    pub fn is_live(&self) -> bool {
+        self.branch == Branch::Canonical && matches!(self.progress, Progress::Open | Progress::Proved)
+    }
+}
+
+impl Item for Scope {
+    fn key(&self) -> Key {
+        Self::key_of(&self.id)
+    }
+    fn due_ms(&self) -> Option<u64> {
+        self.due_ms.filter(|_| self.is_live() && !self.settled)
+    }
+}
+
+/// The tasks of one stage in one scope.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    pub scope: String,
+    pub stage: String,
+    /// How many tasks it has; 0 for a quorum that just decides.
+    pub expected: u32,
+    /// Tasks below this index are there. Only when it reaches `expected` may an empty range of markers mean
+    /// anything.
+    pub created: u32,
+    pub inputs: Inputs,
+    /// All its outputs are accepted.
+    pub decided: Option<Decision>,
+    /// Its one task was cancelled by a quorum that did not need it.
+    pub cancelled: bool,
+    pub opened_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    pub at_ms: u64,
+}
+
+/// What the tasks of a group work on, by name, so that no task lists thousands of inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inputs {
+    /// Task i gets element i of this artifact: a block's segment, or an element of a list.
+    Elements { artifact: ArtifactRef, of_block: bool, list_hash: Option<String> },
+    /// The block, if named, then all outputs of these stages of the same scope, as (stage, tasks).
+    Outputs { block: bool, of: Vec<(String, u32)> },
+    /// For each block of the cut: its payload, or the one output of this stage.
+    Members { stage: Option<String> },
+}
+
+impl Group {
+    pub fn key_of(scope: &str, stage: &str) -> Key {
+        Key::new(format!("S#{scope}"), format!("g#{stage}"))
+    }
+    pub fn is_created(&self) -> bool {
+        self.created >= self.expected
+    }
+    pub fn is_over(&self) -> bool {
+        self.decided.is_some() || self.cancelled
+    }
+}
+
+impl Item for Group {
+    fn key(&self) -> Key {
+        Self::key_of(&self.scope, &self.stage)
+    }
+}

@@ -1,0 +1,154 @@
+//! Transactions over the port: read, decide, commit; a conflict runs the closure again.
+//!
+//! A closure may run several times, also after a commit that did happen and whose answer was lost. It must
+//! therefore recognise its own effect in what it reads.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::port::{Action, Batch, CommitOutcome, Expect, Key, Op, Port, Range, Stored, Wake};
+
+/// A type that is stored under one key.
+pub trait Item: Serialize + DeserializeOwned {
+    fn key(&self) -> Key;
+    /// When the sweeper must look at it; `None` where nothing is left to do.
+    fn due_ms(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Tries of one transaction before [`Error::Contended`]. Under 500 contending workers a claim needs about 3.
+const MAX_TRIES: u32 = 64;
+
+pub struct Tx<'a, P> {
+    port: &'a P,
+    seen: BTreeMap<Key, Option<Stored>>,
+    ops: BTreeMap<Key, (Expect, Action)>,
+    wakes: Vec<Wake>,
+    durable: bool,
+}
+
+impl<'a, P: Port> Tx<'a, P> {
+    fn new(port: &'a P) -> Self {
+        Self { port, seen: BTreeMap::new(), ops: BTreeMap::new(), wakes: Vec::new(), durable: false }
+    }
+
+    /// Reads without validation. What was read before in this transaction is what it says again, so that a write
+    /// is always conditional on what its author saw.
+    pub async fn peek<T: Item>(&mut self, key: &Key) -> Result<Option<T>, Error> {
+        if !self.seen.contains_key(key) {
+            let stored = self.port.get(key).await?;
+            self.seen.insert(key.clone(), stored);
+        }
+        self.seen.get(key).and_then(Option::as_ref).map(|stored| decode(key, stored)).transpose()
+    }
+
+    /// Reads, and the commit fails if the item changed since, its absence included.
+    pub async fn check<T: Item>(&mut self, key: &Key) -> Result<Option<T>, Error> {
+        let item = self.peek(key).await?;
+        let expectation = self.expectation(key);
+        self.ops.entry(key.clone()).or_insert((expectation, Action::Check));
+        Ok(item)
+    }
+
+    /// Writes with the version seen; an item that was not read in this transaction must not exist yet.
+    pub fn put<T: Item>(&mut self, item: &T) -> Result<(), Error> {
+        let key = item.key();
+        let value = serde_json::to_vec(item)
+            .map_err(|error| Error::Damaged { key: key.clone(), reason: error.to_string() })?;
+        let action = Action::Put { value, due_ms: item.due_ms() };
+        self.ops.insert(key.clone(), (self.expectation(&key), action));
+        Ok(())
+    }
+
+    /// Deletes whatever is there; another item of the same transaction must guard it.
+    pub fn delete(&mut self, key: Key) {
+        self.ops.insert(key, (Expect::Any, Action::Delete));
+    }
+
+    /// Deletes an item as it was seen in a range.
+    pub fn delete_seen(&mut self, key: Key, stored: &Stored) {
+        self.ops.insert(key, (Expect::Version(stored.version), Action::Delete));
+    }
+
+    pub fn send(&mut self, wake: Wake) {
+        if !self.wakes.contains(&wake) {
+            self.wakes.push(wake);
+        }
+    }
+
+    /// The outside is told of this: it is on disk before the call returns.
+    pub fn durable(&mut self) {
+        self.durable = true;
+    }
+
+    fn expectation(&self, key: &Key) -> Expect {
+        match self.seen.get(key) {
+            Some(Some(stored)) => Expect::Version(stored.version),
+            Some(None) | None => Expect::Absent,
+        }
+    }
+
+    fn writes(&self) -> bool {
+        self.ops.values().any(|(_, action)| *action != Action::Check)
+    }
+
+    async fn commit(self) -> Result<(CommitOutcome, Vec<Wake>), Error> {
+        if !self.writes() {
+            return Ok((CommitOutcome::Committed, self.wakes));
+        }
+        let ops = self.ops.into_iter().map(|(key, (expect, action))| Op { key, expect, action }).collect();
+        let batch = Batch { version: self.port.random(), ops, durable: self.durable };
+        Ok((self.port.commit(&batch).await?, self.wakes))
+    }
+}
+
+/// Runs `body` until its commit is known to have happened, then sends its wakes.
+pub async fn transact<P: Port, T>(
+    port: &P,
+    mut body: impl AsyncFnMut(&mut Tx<'_, P>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut unsure = Vec::new();
+    for _ in 0..MAX_TRIES {
+        let mut tx = Tx::new(port);
+        let value = body(&mut tx).await?;
+        let (outcome, wakes) = tx.commit().await?;
+        match outcome {
+            CommitOutcome::Committed => {
+                unsure.extend(wakes);
+                if !unsure.is_empty() {
+                    port.send(&unsure).await;
+                }
+                return Ok(value);
+            }
+            CommitOutcome::Conflict => {}
+            // It may have happened, and the next run may then find nothing left to say.
+            CommitOutcome::Unknown => unsure.extend(wakes),
+        }
+    }
+    Err(Error::Contended { tries: MAX_TRIES })
+}
+
+/// Reads one item outside any transaction.
+pub async fn read<P: Port, T: Item>(port: &P, key: &Key) -> Result<Option<T>, Error> {
+    port.get(key).await?.map(|stored| decode(key, &stored)).transpose()
+}
+
+/// Reads a range outside any transaction: a hint.
+pub async fn read_range<P: Port, T: Item>(port: &P, range: &Range) -> Result<Vec<(Key, Stored, T)>, Error> {
+    let rows = port.range(range).await?;
+    let decode_row = |(sort, stored): (String, Stored)| {
+        let key = Key::new(range.partition.clone(), sort);
+        let item = decode(&key, &stored)?;
+        Ok((key, stored, item))
+    };
+    rows.into_iter().map(decode_row).collect()
+}
+
+fn decode<T: Item>(key: &Key, stored: &Stored) -> Result<T, Error> {
+    serde_json::from_slice(&stored.value)
+        .map_err(|error| Error::Damaged { key: key.clone(), reason: error.to_string() })
+}

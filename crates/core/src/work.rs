@@ -1,0 +1,299 @@
+//! Working on a claimed task: gather its inputs, prove, verify, store, record.
+//!
+//! The order is the promise: nothing is recorded before a verifier accepted it, and no result names an artifact that
+//! is not stored. How a prover is run is the home's, behind [`Executor`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::claim::ClaimRequest;
+use crate::error::{Error, Refusal};
+use crate::mistake::Mistake;
+use crate::pipeline::{Output, Pipeline, Prover, Stage, Verify};
+use crate::port::Port;
+use crate::record::{FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport};
+use crate::state::{ArtifactRef, Group, Inputs, List, Scope, Task, TaskId};
+use crate::transaction::read;
+use crate::yard::Yard;
+
+/// A claimed task with all that a prover needs.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    pub task: Task,
+    pub worker: String,
+    pub slot: u32,
+    pub claim: String,
+    pub attempt: u32,
+    pub claimed_ms: u64,
+    pub pipeline: Arc<Pipeline>,
+    pub stage: usize,
+    pub prover_name: String,
+    pub inputs: Vec<Input>,
+}
+
+impl Assignment {
+    pub fn stage(&self) -> &Stage {
+        &self.pipeline.stages[self.stage]
+    }
+
+    pub fn prover(&self) -> &Prover {
+        &self.pipeline.provers[&self.prover_name]
+    }
+
+    /// Whether a verifier must accept the output before it is recorded.
+    pub fn must_verify(&self) -> bool {
+        self.stage().output == Output::Proof && self.prover().verify != Verify::None
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputKind {
+    Block,
+    Proof,
+    Data,
+}
+
+/// One input of a task: an artifact, or one element of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    pub kind: InputKind,
+    pub artifact: ArtifactRef,
+    /// Which element: a block's segment, or one of a list.
+    pub index: Option<u32>,
+    pub stage: Option<String>,
+    pub task_index: u32,
+    pub height: u64,
+    pub public_values: Option<String>,
+    pub verification_key: Option<String>,
+}
+
+/// What a prover says it made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proved<O> {
+    pub output: O,
+    /// The prover's own claim; compared with what the verifier reads.
+    pub claimed_public_values: Option<String>,
+    pub verification_key: Option<String>,
+    pub proof_system: Option<String>,
+    pub security_bits: Option<u32>,
+    pub cycles: Option<u64>,
+    pub list: Option<List>,
+    pub fields: BTreeMap<String, String>,
+}
+
+/// Why an attempt came to nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trouble {
+    Failed { kind: FailureKind, message: String, log: Vec<String> },
+    /// The worker was told to drop it, or must go; nothing is counted.
+    Dropped,
+}
+
+/// How a home runs provers and keeps artifacts.
+pub trait Executor {
+    /// The home's handle on what a prover wrote.
+    type Output;
+    fn prove(&self, assignment: &Assignment) -> impl Future<Output = Result<Proved<Self::Output>, Trouble>>;
+    /// In a process other than the prover's; answers the public values that are in the proof, in hex.
+    fn verify(
+        &self,
+        assignment: &Assignment,
+        proved: &Proved<Self::Output>,
+    ) -> impl Future<Output = Result<String, Trouble>>;
+    /// Durable when it returns.
+    fn store(
+        &self,
+        assignment: &Assignment,
+        proved: &Proved<Self::Output>,
+    ) -> impl Future<Output = Result<ArtifactRef, Trouble>>;
+}
+
+/// How the work on an assignment ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Performed {
+    Recorded(ResultOutcome),
+    Failed { message: String, outcome: FailureOutcome },
+    Released,
+}
+
+impl<P: Port> Yard<P> {
+    /// What a claimed task is, with its inputs.
+    pub async fn assignment(&self, request: &ClaimRequest, task: Task) -> Result<Assignment, Error> {
+        let unknown = || Refusal::UnknownTask(task.id.to_string());
+        let attempt = task.attempts.iter().find(|attempt| attempt.claim == request.claim).cloned();
+        let (number, claimed_ms) = attempt.map_or((task.started, self.port.now_ms()), |a| (a.number, a.started_ms));
+        let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
+        let stage = pipeline.stage(&task.id.stage).ok_or_else(unknown)?.0;
+        let prover_name = pipeline.stages[stage].prover_at(task.height).ok_or_else(unknown)?.to_owned();
+        let inputs = self.inputs(&pipeline, &task.id).await?;
+        Ok(Assignment {
+            worker: request.worker.clone(),
+            slot: request.slot,
+            claim: request.claim.clone(),
+            attempt: number,
+            claimed_ms,
+            pipeline,
+            stage,
+            prover_name,
+            inputs,
+            task,
+        })
+    }
+
+    async fn inputs(&self, pipeline: &Pipeline, id: &TaskId) -> Result<Vec<Input>, Error> {
+        let unknown = || Refusal::UnknownTask(id.to_string());
+        let scope: Option<Scope> = read(&self.port, &Scope::key_of(&id.scope)).await?;
+        let group: Option<Group> = read(&self.port, &Group::key_of(&id.scope, &id.stage)).await?;
+        let (scope, group) = scope.zip(group).ok_or_else(unknown)?;
+        let mut inputs = Vec::new();
+        match group.inputs {
+            Inputs::Elements { artifact, of_block, .. } => {
+                let kind = if of_block { InputKind::Block } else { InputKind::Data };
+                inputs.push(Input { index: Some(id.index), ..whole(kind, artifact, scope.heights().0) });
+            }
+            Inputs::Outputs { block, of } => {
+                inputs.extend(scope.block().filter(|_| block).map(|block| {
+                    whole(InputKind::Block, block.payload.clone(), block.height)
+                }));
+                for (stage, count) in of {
+                    for index in 0..count {
+                        let output = TaskId::new(&id.scope, &stage, index);
+                        inputs.push(self.output_of(pipeline, &output, scope.heights().0).await?);
+                    }
+                }
+            }
+            Inputs::Members { stage } => {
+                let cut = scope.cut().ok_or_else(unknown)?;
+                for (height, member) in (cut.from..=cut.to).zip(&cut.members) {
+                    let block = Scope::block_id(&scope.chain, height, &member.hash, member.generation);
+                    inputs.push(self.member_input(pipeline, &block, stage.as_deref(), height).await?);
+                }
+            }
+        }
+        Ok(inputs)
+    }
+
+    async fn member_input(
+        &self,
+        pipeline: &Pipeline,
+        block: &str,
+        stage: Option<&str>,
+        height: u64,
+    ) -> Result<Input, Error> {
+        if let Some(stage) = stage {
+            return self.output_of(pipeline, &TaskId::new(block, stage, 0), height).await;
+        }
+        let scope: Option<Scope> = read(&self.port, &Scope::key_of(block)).await?;
+        let payload = scope.as_ref().and_then(Scope::block).map(|block| block.payload.clone());
+        let payload = payload.ok_or_else(|| Refusal::UnknownTask(block.to_owned()))?;
+        Ok(whole(InputKind::Block, payload, height))
+    }
+
+    async fn output_of(&self, pipeline: &Pipeline, id: &TaskId, height: u64) -> Result<Input, Error> {
+        let task: Option<Task> = read(&self.port, &id.task_key()).await?;
+        let accepted = task.and_then(|task| task.accepted);
+        let accepted = accepted.ok_or_else(|| Refusal::UnknownTask(id.to_string()))?;
+        let output = pipeline.stage(&id.stage).map(|(_, stage)| stage.output);
+        let kind = if output == Some(Output::Data) { InputKind::Data } else { InputKind::Proof };
+        Ok(Input {
+            stage: Some(id.stage.clone()),
+            task_index: id.index,
+            public_values: accepted.public_values,
+            verification_key: accepted.verification_key,
+            ..whole(kind, accepted.artifact, height)
+        })
+    }
+
+    /// Runs one assignment to its end, and records how it ended.
+    pub async fn perform<E: Executor>(&self, executor: &E, assignment: &Assignment) -> Result<Performed, Error> {
+        match self.attempt(executor, assignment).await {
+            Ok(report) => match self.fault_of(&assignment.task, &report).await? {
+                None => Ok(Performed::Recorded(self.record_result(&report).await?)),
+                Some(message) => {
+                    let kind = FailureKind::Permanent;
+                    self.fail(assignment, Trouble::Failed { kind, message, log: Vec::new() }).await
+                }
+            },
+            Err(trouble) => self.fail(assignment, trouble).await,
+        }
+    }
+
+    async fn attempt<E: Executor>(&self, executor: &E, assignment: &Assignment) -> Result<ResultReport, Trouble> {
+        let started_ms = self.port.now_ms();
+        let proved = executor.prove(assignment).await?;
+        let proved_ms = self.port.now_ms();
+        let public_values = match assignment.must_verify() && !self.planted(Mistake::AcceptWithoutVerifying) {
+            true => Some(verified(executor, assignment, &proved).await?),
+            false if assignment.stage().output == Output::Data => None,
+            false => Some(proved.claimed_public_values.clone().unwrap_or_default()),
+        };
+        let verified_ms = self.port.now_ms();
+        let artifact = executor.store(assignment, &proved).await?;
+        Ok(ResultReport {
+            worker: assignment.worker.clone(),
+            slot: assignment.slot,
+            claim: assignment.claim.clone(),
+            attempt: assignment.attempt,
+            task: assignment.task.id.clone(),
+            artifact,
+            public_values,
+            verification_key: proved.verification_key,
+            proof_system: proved.proof_system,
+            security_bits: proved.security_bits,
+            cycles: proved.cycles,
+            list: proved.list,
+            fields: proved.fields,
+            prover: assignment.prover_name.clone(),
+            claimed_ms: assignment.claimed_ms,
+            prove_ms: proved_ms.saturating_sub(started_ms),
+            verify_ms: verified_ms.saturating_sub(proved_ms),
+        })
+    }
+
+    async fn fail(&self, assignment: &Assignment, trouble: Trouble) -> Result<Performed, Error> {
+        let Assignment { worker, slot, claim, task, .. } = assignment;
+        let Trouble::Failed { kind, message, log } = trouble else {
+            self.record_release(worker, *slot, claim, &task.id).await?;
+            return Ok(Performed::Released);
+        };
+        let report = FailureReport {
+            worker: worker.clone(),
+            slot: *slot,
+            claim: claim.clone(),
+            task: task.id.clone(),
+            kind,
+            message: message.clone(),
+            log,
+        };
+        Ok(Performed::Failed { message, outcome: self.record_failure(&report).await? })
+    }
+}
+
+async fn verified<E: Executor>(
+    executor: &E,
+    assignment: &Assignment,
+    proved: &Proved<E::Output>,
+) -> Result<String, Trouble> {
+    let public_values = executor.verify(assignment, proved).await?;
+    match &proved.claimed_public_values {
+        Some(claimed) if *claimed != public_values => Err(Trouble::Failed {
+            kind: FailureKind::Transient,
+            message: format!("the prover claims public values {claimed}, and the proof has {public_values}"),
+            log: Vec::new(),
+        }),
+        _ => Ok(public_values),
+    }
+}
+
+fn whole(kind: InputKind, artifact: ArtifactRef, height: u64) -> Input {
+    Input {
+        kind,
+        artifact,
+        index: None,
+        stage: None,
+        task_index: 0,
+        height,
+        public_values: None,
+        verification_key: None,
+    }
+}

@@ -1,0 +1,115 @@
+//! A yard: the handlers of one home, over its port.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::{Error, Refusal};
+use crate::pipeline::{self, Pipeline};
+use crate::port::Port;
+use crate::state::{ChainState, Frontier, PipelineText, Tip};
+use crate::transaction::{Tx, read};
+
+/// Pipelines kept parsed; a yard sees a handful in its life, so the bound is for safety only.
+const MAX_CACHED_PIPELINES: usize = 256;
+
+pub struct Yard<P> {
+    pub port: P,
+    pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    #[cfg(feature = "planted-mistakes")]
+    mistake: Option<crate::mistake::Mistake>,
+}
+
+impl<P: Port> Yard<P> {
+    pub fn new(port: P) -> Self {
+        Self {
+            port,
+            pipelines: Mutex::default(),
+            #[cfg(feature = "planted-mistakes")]
+            mistake: None,
+        }
+    }
+
+    /// A yard that breaks one rule on purpose.
+    #[cfg(feature = "planted-mistakes")]
+    pub fn with_mistake(port: P, mistake: crate::mistake::Mistake) -> Self {
+        Self { mistake: Some(mistake), ..Self::new(port) }
+    }
+
+    #[cfg(feature = "planted-mistakes")]
+    pub(crate) fn mistake_is(&self, mistake: crate::mistake::Mistake) -> bool {
+        self.mistake == Some(mistake)
+    }
+
+    /// The pipeline of that hash, as recorded for the chain.
+    pub async fn pipeline(&self, chain: &str, hash: &str) -> Result<Arc<Pipeline>, Error> {
+        let cached = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned();
+        if let Some(pipeline) = cached {
+            return Ok(pipeline);
+        }
+        let bad = |reason: String| Refusal::BadPipeline { hash: hash.to_owned(), reason };
+        let stored: Option<PipelineText> = read(&self.port, &PipelineText::key_of(chain, hash)).await?;
+        let text = stored.ok_or_else(|| bad("it is not stored".into()))?.text;
+        let checked = pipeline::parse(&text)
+            .map_err(|mistakes| bad(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+        let pipeline = Arc::new(checked.pipeline);
+        let mut cache = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= MAX_CACHED_PIPELINES {
+            cache.clear();
+        }
+        cache.insert(hash.to_owned(), Arc::clone(&pipeline));
+        Ok(pipeline)
+    }
+
+    /// The chain's state and the pipeline now in force.
+    pub async fn chain(&self, chain: &str) -> Result<(ChainState, Arc<Pipeline>), Error> {
+        let state = self.chain_state(chain).await?;
+        let pipeline = self.pipeline(chain, &state.pipeline).await?;
+        Ok((state, pipeline))
+    }
+
+    pub async fn chain_state(&self, chain: &str) -> Result<ChainState, Error> {
+        let state = read(&self.port, &ChainState::key_of(chain)).await?;
+        Ok(state.ok_or_else(|| Refusal::UnknownChain(chain.to_owned()))?)
+    }
+
+    pub async fn frontier(&self, chain: &str) -> Result<Frontier, Error> {
+        let frontier = read(&self.port, &Frontier::key_of(chain)).await?;
+        Ok(frontier.ok_or_else(|| Refusal::UnknownChain(chain.to_owned()))?)
+    }
+
+    pub async fn tip(&self, chain: &str) -> Result<Tip, Error> {
+        let tip = read(&self.port, &Tip::key_of(chain)).await?;
+        Ok(tip.ok_or_else(|| Refusal::UnknownChain(chain.to_owned()))?)
+    }
+}
+
+/// Reads the chain's items inside a transaction; a chain that is not there is refused by name.
+pub(crate) trait ChainReads {
+    async fn peek_chain(&mut self, chain: &str) -> Result<ChainState, Error>;
+    async fn check_chain(&mut self, chain: &str) -> Result<ChainState, Error>;
+    async fn check_tip(&mut self, chain: &str) -> Result<Tip, Error>;
+    async fn peek_frontier(&mut self, chain: &str) -> Result<Frontier, Error>;
+    async fn check_frontier(&mut self, chain: &str) -> Result<Frontier, Error>;
+}
+
+impl<P: Port> ChainReads for Tx<'_, P> {
+    async fn peek_chain(&mut self, chain: &str) -> Result<ChainState, Error> {
+        known(chain, self.peek(&ChainState::key_of(chain)).await?)
+    }
+    async fn check_chain(&mut self, chain: &str) -> Result<ChainState, Error> {
+        known(chain, self.check(&ChainState::key_of(chain)).await?)
+    }
+    async fn check_tip(&mut self, chain: &str) -> Result<Tip, Error> {
+        known(chain, self.check(&Tip::key_of(chain)).await?)
+    }
+    async fn peek_frontier(&mut self, chain: &str) -> Result<Frontier, Error> {
+        known(chain, self.peek(&Frontier::key_of(chain)).await?)
+    }
+    async fn check_frontier(&mut self, chain: &str) -> Result<Frontier, Error> {
+        known(chain, self.check(&Frontier::key_of(chain)).await?)
+    }
+}
+
+fn known<T>(chain: &str, item: Option<T>) -> Result<T, Error> {
+    Ok(item.ok_or_else(|| Refusal::UnknownChain(chain.to_owned()))?)
+}
