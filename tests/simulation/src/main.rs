@@ -7,7 +7,8 @@ use proofyard_core::mistake::Mistake;
 use proofyard_simulation::run::{self, Plan};
 use proofyard_simulation::trace::TraceMode;
 
-const USAGE: &str = "usage: proofyard-simulation [--seed N [--trace]] [--mistake NAME] [--seconds N] [--from N]";
+const USAGE: &str =
+    "usage: proofyard-simulation [--seed N [--trace]] [--mistake NAME] [--seconds N] [--from N]";
 
 #[derive(Default)]
 struct Arguments {

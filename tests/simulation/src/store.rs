@@ -34,7 +34,9 @@ impl Table {
     }
 
     pub fn rows(&self) -> impl Iterator<Item = (&String, &String, &Row)> {
-        self.partitions.iter().flat_map(|(partition, rows)| rows.iter().map(move |(sort, row)| (partition, sort, row)))
+        self.partitions
+            .iter()
+            .flat_map(|(partition, rows)| rows.iter().map(move |(sort, row)| (partition, sort, row)))
     }
 
     /// The next few items of a range, after `after` if that is given: one chunk of what a handler reads.

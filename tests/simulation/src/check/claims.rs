@@ -28,7 +28,9 @@ impl Claims {
             match (seen.before.as_deref(), seen.after.as_deref()) {
                 (before, Some(Item::Listing(listing))) => {
                     if let Some(Item::Listing(before)) = before {
-                        sight.must(before.id == listing.id, || format!("two tasks are listed as {}", seen.key));
+                        sight.must(before.id == listing.id, || {
+                            format!("two tasks are listed as {}", seen.key)
+                        });
                     }
                     has_task(sight, listing);
                     let place = (listing.id.chain().to_owned(), seen.key.sort.clone());
@@ -48,7 +50,8 @@ impl Claims {
                 // A listing counts from the last change of its task.
                 (_, Some(Item::Task(task))) if task.listed => {
                     let place = (task.id.chain().to_owned(), Listing::of(task).key().sort);
-                    let listed = self.listed.get_mut(&task.pool).and_then(|listings| listings.get_mut(&place));
+                    let listed =
+                        self.listed.get_mut(&task.pool).and_then(|listings| listings.get_mut(&place));
                     if let Some((since_step, _)) = listed {
                         *since_step = step;
                     }
@@ -71,7 +74,10 @@ impl Claims {
         for ((chain, _), (listed_step, listing)) in self.listed.get(pool).into_iter().flatten() {
             let was_held_back = self.held_back.get(chain).is_some_and(|step| *step >= since_step)
                 || sight.mirror.chain(chain).is_none_or(|state| !state.takes_work());
-            let avoided = listing.avoid.as_ref().is_some_and(|avoid| avoid.worker == worker && avoid.until_ms + 200 > now_ms);
+            let avoided = listing
+                .avoid
+                .as_ref()
+                .is_some_and(|avoid| avoid.worker == worker && avoid.until_ms + 200 > now_ms);
             if listing.rank.as_str() >= rank
                 || *listed_step >= since_step
                 || was_held_back

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use proofyard_core::port::Key;
 use proofyard_core::state::{
-    Canonical, ChainState, Cursor, CutAt, Frontier, Group, Heartbeat, KnownBlock, Listing, Marker, OutEntry, OutState,
-    Scope, SinkCursor, Slot, Task, TaskId, Tip, Worker,
+    Canonical, ChainState, Cursor, CutAt, Frontier, Group, Heartbeat, KnownBlock, Listing, Marker, OutEntry,
+    OutState, Scope, SinkCursor, Slot, Task, TaskId, Tip, Worker,
 };
 use serde_json::from_slice;
 

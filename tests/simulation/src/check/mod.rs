@@ -42,7 +42,7 @@ impl Sight<'_> {
 #[derive(Default)]
 pub struct Checker {
     pub mirror: Mirror,
-    out_logs: out_log::OutLogs,
+    pub out_logs: out_log::OutLogs,
     pub claims: claims::Claims,
 }
 

@@ -76,7 +76,10 @@ fn moves_on(sight: &Sight<'_>, state: &ChainState, commit: &[Seen], before: &Fro
         });
         let Some(block) = scope.block() else { return };
         sight.must(parent.is_none() || parent.as_ref() == Some(&block.parent), || {
-            format!("{chain}: committed {height} {}, whose parent is {}, after {parent:?}", block.hash, block.parent)
+            format!(
+                "{chain}: committed {height} {}, whose parent is {}, after {parent:?}",
+                block.hash, block.parent
+            )
         });
         sight.must(parent.is_some() || height == state.start_height, || {
             format!("{chain}: committed {height} after no parent")
@@ -119,7 +122,9 @@ fn proof_said(sight: &Sight<'_>, commit: &[Seen], chain: &str) -> Option<(u64, u
     let pipeline = sight.pipeline(chain)?;
     let stage = &pipeline.stages[pipeline.commit].name;
     entries(commit).find_map(|entry| match &entry.kind {
-        OutKind::Proof { from, to, .. } if entry.chain == chain && entry.stage == *stage => Some((*from, *to)),
+        OutKind::Proof { from, to, .. } if entry.chain == chain && entry.stage == *stage => {
+            Some((*from, *to))
+        }
         _ => None,
     })
 }
@@ -204,11 +209,13 @@ fn canonical_moves(sight: &Sight<'_>, commit: &[Seen], before: &Canonical, after
 }
 
 fn scope_moves(sight: &Sight<'_>, before: Option<&Scope>, after: &Scope) {
-    let opens = after.progress == Progress::Open && before.is_none_or(|before| before.progress != Progress::Open);
+    let opens =
+        after.progress == Progress::Open && before.is_none_or(|before| before.progress != Progress::Open);
     if !opens {
         return;
     }
-    let (Some(state), Some(frontier)) = (sight.mirror.chain(&after.chain), sight.mirror.frontier(&after.chain))
+    let (Some(state), Some(frontier)) =
+        (sight.mirror.chain(&after.chain), sight.mirror.frontier(&after.chain))
     else {
         return;
     };

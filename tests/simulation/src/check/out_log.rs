@@ -39,6 +39,11 @@ impl OutLogs {
         }
     }
 
+    /// How many entries a stage's log has.
+    pub fn entries(&self, chain: &str, stage: &str) -> u64 {
+        self.0.get(&(chain.to_owned(), stage.to_owned())).map_or(0, |replay| replay.entries)
+    }
+
     fn append(&mut self, sight: &Sight<'_>, entry: &OutEntry) {
         let replay = self.0.entry((entry.chain.clone(), entry.stage.clone())).or_default();
         let name = format!("{}/{}", entry.chain, entry.stage);
@@ -66,9 +71,13 @@ impl OutLogs {
                 is_true(sight, &name, scope, (*from, *to), hash);
                 for proof in proofs {
                     let truth = sight.proving.is_true_for(&proof.artifact, scope, &proof.stage, proof.index);
-                    sight.must(truth, || format!("{name}: {from}..={to} was handed on with a proof that is not true"));
+                    sight.must(truth, || {
+                        format!("{name}: {from}..={to} was handed on with a proof that is not true")
+                    });
                 }
-                sight.must(!proofs.is_empty(), || format!("{name}: {from}..={to} was handed on without a proof"));
+                sight.must(!proofs.is_empty(), || {
+                    format!("{name}: {from}..={to} was handed on without a proof")
+                });
                 replay.proved.insert(*from, (*to, hash.clone(), scope.clone()));
             }
         }
@@ -82,7 +91,10 @@ impl OutLogs {
         let empty = Replay::default();
         let replay = self.0.get(&(chain.to_owned(), stage)).unwrap_or(&empty);
         sight.must(frontier.next_sequence == replay.entries, || {
-            format!("{chain}: the next sequence is {}, after {} entries", frontier.next_sequence, replay.entries)
+            format!(
+                "{chain}: the next sequence is {}, after {} entries",
+                frontier.next_sequence, replay.entries
+            )
         });
         let mut next = pipeline.chain.start_height;
         for (from, (to, ..)) in &replay.proved {
@@ -98,7 +110,8 @@ impl OutLogs {
     /// Heights below the frontier that the log does not name were missed.
     fn were_missed(&self, sight: &Sight<'_>, chain: &str, from: u64, to: u64) {
         for height in from..to {
-            let scope = sight.mirror.canonical(chain, height).and_then(|place| sight.mirror.scope(&place.scope()));
+            let scope =
+                sight.mirror.canonical(chain, height).and_then(|place| sight.mirror.scope(&place.scope()));
             sight.must(scope.is_some_and(|scope| scope.progress == Progress::Missed), || {
                 format!("{chain}: {height} is below the frontier, not told and not missed")
             });
@@ -122,9 +135,10 @@ fn is_true(sight: &Sight<'_>, name: &str, scope: &str, heights: (u64, u64), hash
     let members = scope.cut().map(|cut| cut.members.as_slice()).unwrap_or_default();
     for (height, member) in (heights.0..).zip(members) {
         let place = sight.mirror.canonical(chain, height);
-        sight.must(place.is_some_and(|place| place.hash == member.hash && place.generation == member.generation), || {
-            format!("{name}: a cut over the orphan {height} {} was handed on", member.hash)
-        });
+        sight.must(
+            place.is_some_and(|place| place.hash == member.hash && place.generation == member.generation),
+            || format!("{name}: a cut over the orphan {height} {} was handed on", member.hash),
+        );
     }
     let frontier = sight.mirror.frontier(chain);
     sight.must(frontier.is_some_and(|frontier| heights.1 < frontier.height), || {

@@ -56,12 +56,18 @@ fn is_fed(sight: &Sight<'_>, group: &Group) {
     }
     let expected = expected_tasks(sight, scope, pipeline, index);
     sight.must(expected == Some(group.expected), || {
-        format!("{}/{} expects {} tasks, and {expected:?} are right", group.scope, group.stage, group.expected)
+        format!(
+            "{}/{} expects {} tasks, and {expected:?} are right",
+            group.scope, group.stage, group.expected
+        )
     });
     for source in &stage.from {
         let Source::Stage(source) = source else { continue };
         sight.must(is_gathered(sight, scope, pipeline, stage, *source), || {
-            format!("{}/{} starts before {} is complete", group.scope, group.stage, pipeline.stages[*source].name)
+            format!(
+                "{}/{} starts before {} is complete",
+                group.scope, group.stage, pipeline.stages[*source].name
+            )
         });
     }
 }

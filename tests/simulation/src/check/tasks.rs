@@ -48,7 +48,8 @@ fn task_moves(sight: &Sight<'_>, before: Option<&Task>, after: &Task) {
         format!("{id} counts {} failures, and provers failed {reported} times", after.failures)
     });
     for attempt in &after.attempts {
-        let is_held = sight.mirror.slot(&attempt.worker, attempt.slot).is_some_and(|slot| slot.holds(&attempt.claim));
+        let is_held =
+            sight.mirror.slot(&attempt.worker, attempt.slot).is_some_and(|slot| slot.holds(&attempt.claim));
         let is_dead = sight.mirror.worker(&attempt.worker).is_none_or(|worker| worker.dead);
         sight.must(is_held || is_dead, || {
             format!("{id} is held by {} slot {}, which does not know of it", attempt.worker, attempt.slot)

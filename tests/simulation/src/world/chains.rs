@@ -54,7 +54,9 @@ impl World {
             let mut order: Vec<usize> = (0..branch.len()).collect();
             // After a restart, and now and then, all of it is sent again; and not always in order.
             if sent > 0 && !self.happens(500) {
-                order.retain(|index| index + 4 > branch.len() || !self.is_acknowledged(&chain, &branch[*index]));
+                order.retain(|index| {
+                    index + 4 > branch.len() || !self.is_acknowledged(&chain, &branch[*index])
+                });
             }
             if self.happens(1_000) {
                 order.reverse();
@@ -105,7 +107,8 @@ impl World {
         match self.yard.record_reorg(chain, head.height, &head.hash).await {
             Ok(outcome) => {
                 self.simulation.count("world: follower settled the branch");
-                self.simulation.trace(|| format!("reorg of {chain} onto {} {}: {outcome:?}", head.height, head.hash));
+                self.simulation
+                    .trace(|| format!("reorg of {chain} onto {} {}: {outcome:?}", head.height, head.hash));
             }
             // Not all of the branch is acknowledged yet.
             Err(Error::Refused(_)) => self.simulation.count("world: reorg refused"),
@@ -122,7 +125,8 @@ impl World {
                 self.simulation.sleep(3_600_000).await;
                 continue;
             }
-            let block = self.nodes.borrow().get(&chain).and_then(|node| self.draw(|random| node.any_block(random)));
+            let block =
+                self.nodes.borrow().get(&chain).and_then(|node| self.draw(|random| node.any_block(random)));
             if let Some(block) = block {
                 self.simulation.count("world: stray block event");
                 self.tell(&chain, &block).await;

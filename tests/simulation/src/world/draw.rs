@@ -32,8 +32,6 @@ pub struct Plan {
     pub prover_fails: u32,
     pub prover_refuses: u32,
     pub proves_wrong: u32,
-    /// A worker that does not verify what it hands in.
-    pub careless: u32,
     /// A valid proof with public values unlike those of other provers.
     pub disagrees: u32,
     pub worker_dies: u32,
@@ -54,13 +52,24 @@ impl Plan {
         let chains: Vec<ChainPlan> = (0..*random.pick(&[1, 1, 1, 2, 2, 3]))
             .map(|index| ChainPlan::draw(&format!("chain-{}", ["a", "b", "c"][index]), &pools, random))
             .collect();
-        let workers = pools.names.iter().map(|pool| ((*pool).to_owned(), random.between(1, 4) as u32)).collect();
+        let workers =
+            pools.names.iter().map(|pool| ((*pool).to_owned(), random.between(1, 4) as u32)).collect();
         let mut rate = |often: u32| *random.pick(&[0, 0, often / 5, often]);
         let rates = [
-            rate(3_000), rate(600), rate(2_000), rate(2_000), rate(500), rate(1_000), rate(1_000), rate(600), rate(300),
-            rate(1_000), rate(3_000), rate(5_000),
+            rate(3_000),
+            rate(600),
+            rate(2_000),
+            rate(500),
+            rate(1_000),
+            rate(1_000),
+            rate(600),
+            rate(300),
+            rate(1_000),
+            rate(3_000),
+            rate(5_000),
         ];
-        let [fails, refuses, wrong, careless, disagrees, dies, freezes, storm, all_die, releases, disobeys, sink] = rates;
+        let [fails, refuses, wrong, disagrees, dies, freezes, storm, all_die, releases, disobeys, sink] =
+            rates;
         let mining_ms = chains.iter().map(|chain| chain.blocks * chain.block_interval_ms).max().unwrap_or(0);
         Self {
             faults: Faults::draw(random),
@@ -71,7 +80,6 @@ impl Plan {
             prover_fails: fails,
             prover_refuses: refuses,
             proves_wrong: wrong,
-            careless,
             disagrees,
             worker_dies: dies,
             worker_freezes: freezes,

@@ -32,7 +32,11 @@ impl World {
             if checker.mirror.chain(chain).is_some_and(|state| state.reorg.is_some()) {
                 return Some(format!("{chain}: a reorg is not finished"));
             }
-            if let Some(left) = self.pipelines.get(chain).and_then(|pipeline| self.cuts_left(chain, pipeline, frontier.height)) {
+            if let Some(left) = self
+                .pipelines
+                .get(chain)
+                .and_then(|pipeline| self.cuts_left(chain, pipeline, frontier.height))
+            {
                 return Some(left);
             }
         }
@@ -41,10 +45,17 @@ impl World {
 
     fn cuts_left(&self, chain: &str, pipeline: &Pipeline, height: u64) -> Option<String> {
         let checker = self.checker.borrow();
-        for (_, stage, _) in pipeline.cut_stages().filter(|(index, ..)| pipeline.commit_cut() != Some(*index)) {
-            let emitted = checker.mirror.out_state(chain, &stage.name).map_or(pipeline.chain.start_height, |out| out.next_from);
+        for (_, stage, _) in pipeline.cut_stages().filter(|(index, ..)| pipeline.commit_cut() != Some(*index))
+        {
+            let emitted = checker
+                .mirror
+                .out_state(chain, &stage.name)
+                .map_or(pipeline.chain.start_height, |out| out.next_from);
             if emitted < height {
-                return Some(format!("{chain}/{}: cuts are handed on up to {emitted} of {height}", stage.name));
+                return Some(format!(
+                    "{chain}/{}: cuts are handed on up to {emitted} of {height}",
+                    stage.name
+                ));
             }
         }
         None
@@ -61,7 +72,8 @@ impl World {
                 }
                 Item::Listing(_) => true,
                 Item::Slot(slot) => {
-                    slot.held.is_some() && checker.mirror.worker(&slot.worker).is_some_and(|worker| !worker.dead)
+                    slot.held.is_some()
+                        && checker.mirror.worker(&slot.worker).is_some_and(|worker| !worker.dead)
                 }
                 _ => false,
             };
@@ -79,16 +91,21 @@ impl World {
         for (chain, node) in self.nodes.borrow().iter() {
             for (height, hash) in &node.acknowledged {
                 let scopes = checker.mirror.scopes_of(chain, *height, hash);
-                let is_canonical = checker.mirror.canonical(chain, *height).is_some_and(|place| place.hash == *hash);
+                let is_canonical =
+                    checker.mirror.canonical(chain, *height).is_some_and(|place| place.hash == *hash);
                 let frontier = checker.mirror.frontier(chain).map_or(0, |frontier| frontier.height);
                 let has_end = scopes.iter().any(|scope| match scope.branch {
                     Branch::Canonical => {
-                        is_canonical && *height < frontier && matches!(scope.progress, Progress::Proved | Progress::Missed | Progress::Open)
+                        is_canonical
+                            && *height < frontier
+                            && matches!(scope.progress, Progress::Proved | Progress::Missed | Progress::Open)
                     }
                     Branch::Stored | Branch::Orphaned => !is_canonical,
                 });
                 if !has_end {
-                    self.simulation.violate(format!("{chain}: the acknowledged block {height} {hash} is lost: {scopes:?}"));
+                    self.simulation.violate(format!(
+                        "{chain}: the acknowledged block {height} {hash} is lost: {scopes:?}"
+                    ));
                 }
             }
         }

@@ -58,7 +58,10 @@ pub struct World {
     pub sinks: RefCell<services::Sinks>,
     /// Faults have stopped, and everybody does what they should.
     pub is_calm: Cell<bool>,
-    pub names: Cell<u64>,
+    names: Cell<u64>,
+    worker_ids: RefCell<BTreeMap<ProcessId, String>>,
+    /// Some chain's open work is looked at every second.
+    is_real_time: bool,
     /// Never dies: starts others again.
     init: ProcessId,
 }
@@ -94,17 +97,20 @@ impl World {
         let mut pipelines = BTreeMap::new();
         let mut nodes = BTreeMap::new();
         for chain in &plan.chains {
-            let checked = proofyard_core::pipeline::parse(&chain.text)
-                .map_err(|mistakes| format!("the drawn pipeline is not valid: {mistakes:?}\n{}", chain.text))?;
+            let checked = proofyard_core::pipeline::parse(&chain.text).map_err(|mistakes| {
+                format!("the drawn pipeline is not valid: {mistakes:?}\n{}", chain.text)
+            })?;
             pipelines.insert(chain.name.clone(), Arc::new(checked.pipeline));
-            nodes.insert(chain.name.clone(), NodeChain::new(&chain.name, chain.start_height, chain.max_segments));
+            nodes.insert(
+                chain.name.clone(),
+                NodeChain::new(&chain.name, chain.start_height, chain.max_segments),
+            );
             simulation.trace(|| format!("pipeline of {}:\n{}", chain.name, chain.text));
         }
         let pool_signals = plan.workers.keys().map(|pool| (pool.clone(), Signal::default())).collect();
         Ok(Rc::new(Self {
             simulation: simulation.clone(),
             yard,
-            pipelines,
             nodes: RefCell::new(nodes),
             proving: RefCell::default(),
             checker: RefCell::default(),
@@ -113,7 +119,10 @@ impl World {
             sinks: RefCell::default(),
             is_calm: Cell::new(false),
             names: Cell::new(0),
+            worker_ids: RefCell::default(),
+            is_real_time: pipelines.values().any(|pipeline| pipeline.chain.tick_ms <= 1_000),
             init: simulation.start_process("init"),
+            pipelines,
             plan,
         }))
     }
@@ -174,7 +183,7 @@ impl World {
     }
 
     /// The checker reads what was committed.
-    fn look(&self) {
+    pub(super) fn look(&self) {
         self.checker.borrow_mut().look(&self.simulation, &self.pipelines, &self.proving.borrow());
     }
 
@@ -230,6 +239,7 @@ impl World {
 
     /// Somebody takes a dead process's place, after a while.
     fn replace(self: &Rc<Self>, process: ProcessId) {
+        self.notice_death(process);
         let Some(role) = self.roles.borrow_mut().remove(&process) else { return };
         // A queue hands a message out again; after a few times it gives up.
         if matches!(role, Role::Service(_)) && self.happens(3_000) {

@@ -105,7 +105,8 @@ impl World {
     }
 
     fn kill_where(&self, is_hit: impl Fn(&Role) -> bool) {
-        let hit: Vec<_> = self.roles.borrow().iter().filter(|(_, role)| is_hit(role)).map(|(id, _)| *id).collect();
+        let hit: Vec<_> =
+            self.roles.borrow().iter().filter(|(_, role)| is_hit(role)).map(|(id, _)| *id).collect();
         hit.into_iter().for_each(|process| self.simulation.kill(process));
     }
 }

@@ -42,13 +42,17 @@ pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) 
     }
     let follows = !by_ranges && !misses && random.chance(6_000);
     let mut stages = Stages { text: String::new(), pools: &pools.names, random };
-    let commit = if by_ranges { stages.commit_by_ranges(shape == 6, window) } else { stages.commit_by_blocks(shape) };
+    let commit =
+        if by_ranges { stages.commit_by_ranges(shape == 6, window) } else { stages.commit_by_blocks(shape) };
     let logged = if follows { stages.cuts_after(commit) } else { commit };
     let mut rest = format!("[sink.main]\nstage = \"{commit}\"\nfile = \"{chain}.jsonl\"\n");
     if logged != commit {
         let _ = writeln!(rest, "[sink.cuts]\nstage = \"{logged}\"\nfile = \"{chain}-cuts.jsonl\"");
     }
-    format!("{head}commit = \"{commit}\"\n{}\n{rest}\n[prover.p]\ncommand = [\"p\"]\n\n{}", stages.text, pools.text)
+    format!(
+        "{head}commit = \"{commit}\"\n{}\n{rest}\n[prover.p]\ncommand = [\"p\"]\n\n{}",
+        stages.text, pools.text
+    )
 }
 
 struct Stages<'a> {

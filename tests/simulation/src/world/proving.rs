@@ -19,6 +19,8 @@ pub struct Artifact {
 pub struct Proving {
     artifacts: BTreeMap<String, Artifact>,
     failures: BTreeMap<TaskId, u32>,
+    /// For each scope, the one stage whose prover may disagree with the others.
+    disagreeing: BTreeMap<String, String>,
 }
 
 impl Proving {
@@ -36,8 +38,14 @@ impl Proving {
     pub fn is_true_for(&self, artifact: &ArtifactRef, scope: &str, stage: &str, index: u32) -> bool {
         self.artifact(artifact).is_some_and(|artifact| {
             let task = &artifact.task;
-            artifact.is_true && (task.scope.as_str(), task.stage.as_str(), task.index) == (scope, stage, index)
+            artifact.is_true
+                && (task.scope.as_str(), task.stage.as_str(), task.index) == (scope, stage, index)
         })
+    }
+
+    /// At most one prover of a block is wrong, so that the others can still agree.
+    pub fn may_disagree(&mut self, scope: &str, stage: &str) -> bool {
+        self.disagreeing.entry(scope.to_owned()).or_insert_with(|| stage.to_owned()) == stage
     }
 
     /// A prover, or a verifier, says no; before the yard is told.
