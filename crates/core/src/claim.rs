@@ -33,7 +33,9 @@ pub enum ClaimOutcome {
     Claimed(Box<Task>),
     /// Nothing is listed that this worker may run now.
     Nothing,
-    Quarantined { until_ms: u64 },
+    Quarantined {
+        until_ms: u64,
+    },
     /// The slot holds another claim that was never ended; release it first.
     SlotHolds(Box<Held>),
 }
@@ -86,7 +88,9 @@ impl<P: Port> Yard<P> {
                 heads.extend(self.heads(worker, &chain, now_ms).await?);
             }
         }
-        let Some(lowest) = heads.iter().map(|head| &head.listing.rank).min().cloned() else { return Ok(None) };
+        let Some(lowest) = heads.iter().map(|head| &head.listing.rank).min().cloned() else {
+            return Ok(None);
+        };
         heads.retain(|head| head.listing.rank == lowest);
         let chosen = self.port.random() as usize % heads.len();
         Ok(Some(heads.swap_remove(chosen)))
@@ -114,7 +118,13 @@ impl<P: Port> Yard<P> {
         }
     }
 
-    async fn spread(&self, worker: &Worker, partition: &str, rank: &str, now_ms: u64) -> Result<Vec<Head>, Error> {
+    async fn spread(
+        &self,
+        worker: &Worker,
+        partition: &str,
+        rank: &str,
+        now_ms: u64,
+    ) -> Result<Vec<Head>, Error> {
         let from = format!("{rank}#{:016x}", self.port.random());
         let to = Some(format!("{rank}$"));
         let range = Range { partition: partition.to_owned(), from, to, limit: HEADS, reverse: false };
@@ -141,7 +151,7 @@ impl<P: Port> Yard<P> {
             return self.drop_stale(tx, head).await;
         };
         let scope: Option<Scope> = tx.peek(&Scope::key_of(&id.scope)).await?;
-        if scope.as_ref().is_none_or(|scope| is_unwanted(scope)) {
+        if scope.as_ref().is_none_or(is_unwanted) {
             return self.unlist_unwanted(tx, head, task).await;
         }
         let now_ms = self.port.now_ms();

@@ -37,7 +37,9 @@ pub enum Refusal {
     UnknownTask(String),
     #[error("the stored pipeline {hash} cannot be used: {reason}")]
     BadPipeline { hash: String, reason: String },
-    #[error("chain {chain} starts at height {recorded}, and the pipeline file now says {given}; use another data directory")]
+    #[error(
+        "chain {chain} starts at height {recorded}, and the pipeline file now says {given}; use another data directory"
+    )]
     StartHeightChanged { chain: String, recorded: u64, given: u64 },
     #[error("{0}")]
     Invalid(String),

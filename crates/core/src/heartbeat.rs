@@ -102,7 +102,9 @@ impl<P: Port> Yard<P> {
             let heartbeat: Option<Heartbeat> = tx.check(&Heartbeat::key_of(id)).await?;
             let worker: Option<Worker> = tx.check(&Worker::key_of(id)).await?;
             match (heartbeat, worker) {
-                (Some(heartbeat), Some(worker)) if worker.dead || seen_dead || heartbeat.until_ms <= now_ms => {
+                (Some(heartbeat), Some(worker))
+                    if worker.dead || seen_dead || heartbeat.until_ms <= now_ms =>
+                {
                     tx.put(&Worker { dead: true, ..worker.clone() })?;
                     Ok(Some(worker.slots))
                 }

@@ -86,7 +86,10 @@ pub enum Action {
     /// Nothing; only the expectation counts.
     Check,
     /// Written, with the time at which the sweeper must look at it, if any.
-    Put { value: Vec<u8>, due_ms: Option<u64> },
+    Put {
+        value: Vec<u8>,
+        due_ms: Option<u64>,
+    },
     Delete,
 }
 
@@ -148,7 +151,12 @@ pub trait Port {
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Stored>, PortError>>;
     fn range(&self, range: &Range) -> impl Future<Output = Result<Vec<(String, Stored)>, PortError>>;
     /// Keys of one shard whose due time is at or before `until_ms`, soonest first. May be stale either way.
-    fn due(&self, shard: u8, until_ms: u64, limit: usize) -> impl Future<Output = Result<Vec<Key>, PortError>>;
+    fn due(
+        &self,
+        shard: u8,
+        until_ms: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Key>, PortError>>;
     /// Moves the due time of an item that exists, without a new version. Used only to look again later.
     fn arm(&self, key: &Key, due_ms: u64) -> impl Future<Output = Result<(), PortError>>;
     fn commit(&self, batch: &Batch) -> impl Future<Output = Result<CommitOutcome, PortError>>;

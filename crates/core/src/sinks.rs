@@ -41,7 +41,13 @@ impl<P: Port> Yard<P> {
     }
 
     /// The sink could not take the entry; it is tried again after a pause that doubles.
-    pub async fn sink_failed(&self, chain: &str, sink: &str, sequence: u64, error: &str) -> Result<(), Error> {
+    pub async fn sink_failed(
+        &self,
+        chain: &str,
+        sink: &str,
+        sequence: u64,
+        error: &str,
+    ) -> Result<(), Error> {
         let now_ms = self.port.now_ms();
         self.move_sink(chain, sink, sequence, |cursor| {
             let wait_ms = FIRST_WAIT_MS.saturating_mul(1 << cursor.failures.min(16)).min(LONGEST_WAIT_MS);

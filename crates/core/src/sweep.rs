@@ -1,11 +1,11 @@
 //! The sweeper: visits whatever is due, so that no lost message is lost for good.
 
+use crate::claim::is_unwanted;
 use crate::error::Error;
+use crate::port::Wake;
 use crate::port::{DUE_SHARDS, Key, Port};
 use crate::record::{Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm};
 use crate::state::{Avoid, Frontier, Heartbeat, Scope, SinkCursor, Task, TaskStatus};
-use crate::port::Wake;
-use crate::claim::is_unwanted;
 use crate::transaction::{Tx, read, transact};
 use crate::yard::Yard;
 

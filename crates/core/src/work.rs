@@ -84,7 +84,11 @@ pub struct Proved<O> {
 /// Why an attempt came to nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trouble {
-    Failed { kind: FailureKind, message: String, log: Vec<String> },
+    Failed {
+        kind: FailureKind,
+        message: String,
+        log: Vec<String>,
+    },
     /// The worker was told to drop it, or must go; nothing is counted.
     Dropped,
 }
@@ -121,7 +125,8 @@ impl<P: Port> Yard<P> {
     pub async fn assignment(&self, request: &ClaimRequest, task: Task) -> Result<Assignment, Error> {
         let unknown = || Refusal::UnknownTask(task.id.to_string());
         let attempt = task.attempts.iter().find(|attempt| attempt.claim == request.claim).cloned();
-        let (number, claimed_ms) = attempt.map_or((task.started, self.port.now_ms()), |a| (a.number, a.started_ms));
+        let (number, claimed_ms) =
+            attempt.map_or((task.started, self.port.now_ms()), |a| (a.number, a.started_ms));
         let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
         let stage = pipeline.stage(&task.id.stage).ok_or_else(unknown)?.0;
         let prover_name = pipeline.stages[stage].prover_at(task.height).ok_or_else(unknown)?.to_owned();
@@ -152,9 +157,12 @@ impl<P: Port> Yard<P> {
                 inputs.push(Input { index: Some(id.index), ..whole(kind, artifact, scope.heights().0) });
             }
             Inputs::Outputs { block, of } => {
-                inputs.extend(scope.block().filter(|_| block).map(|block| {
-                    whole(InputKind::Block, block.payload.clone(), block.height)
-                }));
+                inputs.extend(
+                    scope
+                        .block()
+                        .filter(|_| block)
+                        .map(|block| whole(InputKind::Block, block.payload.clone(), block.height)),
+                );
                 for (stage, count) in of {
                     for index in 0..count {
                         let output = TaskId::new(&id.scope, &stage, index);
@@ -205,7 +213,11 @@ impl<P: Port> Yard<P> {
     }
 
     /// Runs one assignment to its end, and records how it ended.
-    pub async fn perform<E: Executor>(&self, executor: &E, assignment: &Assignment) -> Result<Performed, Error> {
+    pub async fn perform<E: Executor>(
+        &self,
+        executor: &E,
+        assignment: &Assignment,
+    ) -> Result<Performed, Error> {
         match self.attempt(executor, assignment).await {
             Ok(report) => match self.fault_of(&assignment.task, &report).await? {
                 None => Ok(Performed::Recorded(self.record_result(&report).await?)),
@@ -218,7 +230,11 @@ impl<P: Port> Yard<P> {
         }
     }
 
-    async fn attempt<E: Executor>(&self, executor: &E, assignment: &Assignment) -> Result<ResultReport, Trouble> {
+    async fn attempt<E: Executor>(
+        &self,
+        executor: &E,
+        assignment: &Assignment,
+    ) -> Result<ResultReport, Trouble> {
         let started_ms = self.port.now_ms();
         let proved = executor.prove(assignment).await?;
         let proved_ms = self.port.now_ms();

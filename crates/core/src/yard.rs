@@ -49,9 +49,7 @@ impl<P: Port> Yard<P> {
         let bad = |reason: String| Refusal::BadPipeline { hash: hash.to_owned(), reason };
         let stored: Option<PipelineText> = read(&self.port, &PipelineText::key_of(chain, hash)).await?;
         let text = stored.ok_or_else(|| bad("it is not stored".into()))?.text;
-        let checked = pipeline::parse(&text)
-            .map_err(|mistakes| bad(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
-        let pipeline = Arc::new(checked.pipeline);
+        let pipeline = Arc::new(parsed(hash, &text)?);
         let mut cache = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= MAX_CACHED_PIPELINES {
             cache.clear();
@@ -81,6 +79,15 @@ impl<P: Port> Yard<P> {
         let tip = read(&self.port, &Tip::key_of(chain)).await?;
         Ok(tip.ok_or_else(|| Refusal::UnknownChain(chain.to_owned()))?)
     }
+}
+
+/// The pipeline of a text that was checked before it came here.
+pub(crate) fn parsed(hash: &str, text: &str) -> Result<Pipeline, Refusal> {
+    pipeline::parse(text).map(|checked| checked.pipeline).map_err(|mistakes| {
+        let reasons: Vec<_> =
+            mistakes.iter().map(|mistake| mistake.display("pipeline").to_string()).collect();
+        Refusal::BadPipeline { hash: hash.to_owned(), reason: reasons.join("; ") }
+    })
 }
 
 /// Reads the chain's items inside a transaction; a chain that is not there is refused by name.

@@ -1,1 +1,27 @@
-//! To be written.
+//! The prover protocol, both sides.
+//!
+//! A prover is any executable. Proofyard starts it, asks it to prove and to verify, and trusts nothing that it says.
+//! This crate holds
+//!
+//! - the messages ([`message`]),
+//! - the author's side: implement [`Prover`], call [`serve`] in `main`, and read inputs and write outputs with the
+//!   helpers in [`artifact`],
+//! - the runner's side: [`runner::Session`] for provers that stay, [`runner::prove_files`] for those that do not,
+//! - the guard ([`guard`]), which kills whatever a prover started when the yard dies.
+//!
+//! `docs/prover-protocol.md` describes the protocol for authors in any language.
+
+pub mod artifact;
+pub mod guard;
+pub mod message;
+mod processes;
+pub mod runner;
+pub mod serve;
+
+pub use artifact::{InputError, write_output};
+pub use guard::guard_main;
+pub use message::{
+    Failure, FailureKind, Input, InputKind, List, ProveOk, ProveRequest, SetupOk, SetupRequest, VerifyOk,
+    VerifyRequest,
+};
+pub use serve::{Progress, Prover, serve};

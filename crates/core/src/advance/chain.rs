@@ -49,7 +49,12 @@ impl<P: Port> Yard<P> {
         Ok(soonest)
     }
 
-    async fn sink_is_behind(&self, chain: &str, pipeline: &Pipeline, frontier: &Frontier) -> Result<bool, Error> {
+    async fn sink_is_behind(
+        &self,
+        chain: &str,
+        pipeline: &Pipeline,
+        frontier: &Frontier,
+    ) -> Result<bool, Error> {
         for (name, sink) in &pipeline.sinks {
             let cursor: Option<SinkCursor> = read(&self.port, &SinkCursor::key_of(chain, name)).await?;
             let handed = cursor.map_or(0, |cursor| cursor.next_sequence);

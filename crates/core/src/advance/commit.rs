@@ -6,8 +6,8 @@ use crate::mistake::Mistake;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::{Port, Wake};
 use crate::state::{
-    Block, Branch, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, Inputs, OutEntry, OutKind, OutProof,
-    Progress, Scope, Task, TaskId,
+    Block, Branch, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, Inputs, OutEntry, OutKind,
+    OutProof, Progress, Scope, Task, TaskId,
 };
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
@@ -28,7 +28,9 @@ impl<P: Port> Yard<P> {
             }
         };
         let Some(scope_id) = scope_id else { return Ok(false) };
-        let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(&scope_id)).await? else { return Ok(false) };
+        let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(&scope_id)).await? else {
+            return Ok(false);
+        };
         if scope.progress != Progress::Proved && !self.is_late(pipeline, &scope) {
             return Ok(false);
         }
@@ -63,7 +65,8 @@ impl<P: Port> Yard<P> {
         {
             return self.halt_on_parent(tx, state, &scope, &parent);
         }
-        let is_missed = scope.progress == Progress::Missed || (state.takes_work() && self.is_late(pipeline, &scope));
+        let is_missed =
+            scope.progress == Progress::Missed || (state.takes_work() && self.is_late(pipeline, &scope));
         if scope.progress != Progress::Proved && !is_missed {
             return Ok(false);
         }
@@ -167,7 +170,8 @@ impl<P: Port> Yard<P> {
         parent: &str,
     ) -> Result<bool, Error> {
         let (height, _) = scope.heights();
-        let reason = format!("the block at height {height} has parent {parent}, which is not the last committed one");
+        let reason =
+            format!("the block at height {height} has parent {parent}, which is not the last committed one");
         let halt = Halt { reason, scope: Some(scope.id.clone()), at_ms: self.port.now_ms() };
         tx.put(&ChainState { halted: Some(halt), ..state })?;
         Ok(false)

@@ -61,10 +61,17 @@ impl<P: Port> Yard<P> {
             if now.epoch != state.epoch || now.reorg.is_some() || !now.takes_work() || cursor != seen {
                 return Ok(false);
             }
-            let scope = self.new_cut(pipeline, &now.pipeline, stage, &waiting[..closed.blocks], &closed, now.epoch);
+            let scope =
+                self.new_cut(pipeline, &now.pipeline, stage, &waiting[..closed.blocks], &closed, now.epoch);
             let (from, to) = scope.heights();
             tx.check::<CutAt>(&CutAt::key_of(chain, &stage.name, from)).await?;
-            tx.put(&CutAt { chain: chain.into(), stage: stage.name.clone(), from, to, scope: scope.id.clone() })?;
+            tx.put(&CutAt {
+                chain: chain.into(),
+                stage: stage.name.clone(),
+                from,
+                to,
+                scope: scope.id.clone(),
+            })?;
             tx.put(&Cursor { chain: chain.into(), stage: stage.name.clone(), next: to + 1 })?;
             tx.send(Wake::Scope { scope: scope.id.clone() });
             tx.put(&scope)?;
@@ -77,7 +84,8 @@ impl<P: Port> Yard<P> {
     async fn waiting(&self, chain: &str, from: u64, to: u64, commits: bool) -> Result<Vec<Waiting>, Error> {
         let mut waiting: Vec<Waiting> = Vec::new();
         for height in from..to {
-            let Some(place): Option<Canonical> = read(&self.port, &Canonical::key_of(chain, height)).await? else {
+            let Some(place): Option<Canonical> = read(&self.port, &Canonical::key_of(chain, height)).await?
+            else {
                 break;
             };
             let scope: Option<Scope> = read(&self.port, &Scope::key_of(&place.scope())).await?;
@@ -88,7 +96,11 @@ impl<P: Port> Yard<P> {
             if waiting.last().is_some_and(|below| below.block.hash != block.parent) {
                 break;
             }
-            waiting.push(Waiting { place, candidate: Candidate { fields: block.fields.clone(), since_ms }, block });
+            waiting.push(Waiting {
+                place,
+                candidate: Candidate { fields: block.fields.clone(), since_ms },
+                block,
+            });
         }
         Ok(waiting)
     }
@@ -154,7 +166,13 @@ impl<P: Port> Yard<P> {
         Ok(any)
     }
 
-    async fn emit_cut(&self, chain: &str, pipeline: &Pipeline, index: usize, stage: &Stage) -> Result<bool, Error> {
+    async fn emit_cut(
+        &self,
+        chain: &str,
+        pipeline: &Pipeline,
+        index: usize,
+        stage: &Stage,
+    ) -> Result<bool, Error> {
         let start_height = self.chain_state(chain).await?.start_height;
         let seen = self.out_state(chain, stage, start_height).await?;
         let key = CutAt::key_of(chain, &stage.name, seen.next_from);

@@ -87,9 +87,9 @@ impl<P: Port> Yard<P> {
         let (_, to) = scope.heights();
         let closed_after_commit = match &scope.subject {
             Subject::Block(_) => false,
-            Subject::Cut(cut) => pipeline.stage(&cut.stage).is_some_and(|(index, _)| {
-                pipeline.commit_cut() != Some(index)
-            }),
+            Subject::Cut(cut) => {
+                pipeline.stage(&cut.stage).is_some_and(|(index, _)| pipeline.commit_cut() != Some(index))
+            }
         };
         Ok(closed_after_commit || self.frontier(&scope.chain).await?.height > to)
     }
@@ -106,7 +106,8 @@ impl<P: Port> Yard<P> {
         let mut outputs = Vec::new();
         for (stage, count) in of {
             for index in 0..*count {
-                let task: Option<Task> = read(&self.port, &TaskId::new(&scope.id, stage, index).task_key()).await?;
+                let task: Option<Task> =
+                    read(&self.port, &TaskId::new(&scope.id, stage, index).task_key()).await?;
                 outputs.extend(task.and_then(|task| task.accepted).map(|accepted| accepted.fields));
             }
         }
@@ -115,7 +116,12 @@ impl<P: Port> Yard<P> {
     }
 
     /// Says once why a stage whose inputs are there cannot start.
-    async fn block(&self, scope: &Scope, stage: &Stage, reason: String) -> Result<Option<split::Plan>, Error> {
+    async fn block(
+        &self,
+        scope: &Scope,
+        stage: &Stage,
+        reason: String,
+    ) -> Result<Option<split::Plan>, Error> {
         let reason = format!("stage {}: {reason}", stage.name);
         if scope.blocked.as_ref() == Some(&reason) {
             return Ok(None);

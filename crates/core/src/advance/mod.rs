@@ -8,10 +8,10 @@ mod open;
 mod quorum;
 mod scope;
 
+use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::port::{Port, Wake};
 use crate::state::{Scope, Subject};
-use crate::error::Error;
 use crate::yard::Yard;
 
 impl<P: Port> Yard<P> {

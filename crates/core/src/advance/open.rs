@@ -22,7 +22,10 @@ impl<P: Port> Yard<P> {
             let state = tx.check_chain(chain).await?;
             let mut frontier = tx.check_frontier(chain).await?;
             let height = frontier.opened;
-            if !state.takes_work() || state.reorg.is_some() || height >= reaches(frontier.height, frontier.window) {
+            if !state.takes_work()
+                || state.reorg.is_some()
+                || height >= reaches(frontier.height, frontier.window)
+            {
                 return Ok(false);
             }
             let Some(place): Option<Canonical> = tx.check(&Canonical::key_of(chain, height)).await? else {

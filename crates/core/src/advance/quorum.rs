@@ -21,7 +21,8 @@ impl<P: Port> Yard<P> {
         quorum: &Quorum,
     ) -> Result<bool, Error> {
         let stage = &pipeline.stages[index];
-        let members: Vec<String> = stage.sources().map(|source| pipeline.stages[source].name.clone()).collect();
+        let members: Vec<String> =
+            stage.sources().map(|source| pipeline.stages[source].name.clone()).collect();
         let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
         let mut values = Vec::new();
         for member in &members {
@@ -33,7 +34,8 @@ impl<P: Port> Yard<P> {
         if (seen.agreed.is_none() || group.is_some()) && (!seen.disagree || reported) {
             return Ok(false);
         }
-        transact(&self.port, async |tx| self.put_quorum(tx, scope, pipeline, index, quorum, &members).await).await
+        transact(&self.port, async |tx| self.put_quorum(tx, scope, pipeline, index, quorum, &members).await)
+            .await
     }
 
     async fn put_quorum(
@@ -52,8 +54,11 @@ impl<P: Port> Yard<P> {
         for member in members {
             tasks.push(tx.check::<Task>(&TaskId::new(&scope.id, member, 0).task_key()).await?);
         }
-        let values: Vec<_> =
-            members.iter().map(String::as_str).zip(tasks.iter().map(|task| public_values(task.as_ref()))).collect();
+        let values: Vec<_> = members
+            .iter()
+            .map(String::as_str)
+            .zip(tasks.iter().map(|task| public_values(task.as_ref())))
+            .collect();
         let tally = tally(quorum.need, &values);
         let mut moved = false;
         if tally.disagree && !now.disagreements.contains(&stage.name) {

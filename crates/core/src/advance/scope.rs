@@ -17,7 +17,9 @@ impl<P: Port> Yard<P> {
     /// Takes every step of a scope that is due. A scope that is off the chain, not open or settled has none.
     pub async fn advance_scope(&self, id: &str) -> Result<(), Error> {
         loop {
-            let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(id)).await? else { return Ok(()) };
+            let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(id)).await? else {
+                return Ok(());
+            };
             if !scope.is_live() || scope.settled {
                 return Ok(());
             }
@@ -64,7 +66,13 @@ impl<P: Port> Yard<P> {
 
     /// Decides a group whose tasks are all created and of which no marker is left. Both facts are stable, so the
     /// range that shows no marker may be a hint.
-    async fn complete(&self, scope: &Scope, pipeline: &Pipeline, index: usize, group: &Group) -> Result<Step, Error> {
+    async fn complete(
+        &self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        index: usize,
+        group: &Group,
+    ) -> Result<Step, Error> {
         let open = self.port.range(&Marker::range(&group.scope, &group.stage, 1)).await?;
         if !open.is_empty() {
             if !group.is_created() {
@@ -137,7 +145,9 @@ impl<P: Port> Yard<P> {
                     self.relist_task(scope, marker).await?;
                 }
                 match page.last() {
-                    Some((key, _, _)) if page.len() == MARKERS_A_PAGE => range.from = format!("{}\u{0}", key.sort),
+                    Some((key, _, _)) if page.len() == MARKERS_A_PAGE => {
+                        range.from = format!("{}\u{0}", key.sort)
+                    }
                     _ => break,
                 }
             }
@@ -157,7 +167,10 @@ impl<P: Port> Yard<P> {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
             let task: Option<Task> = tx.check(&marker.id.task_key()).await?;
             let idle = |task: &Task| {
-                task.status == TaskStatus::Open && !task.listed && task.attempts.is_empty() && task.due_ms.is_none()
+                task.status == TaskStatus::Open
+                    && !task.listed
+                    && task.attempts.is_empty()
+                    && task.due_ms.is_none()
             };
             if let Some(mut task) = task.filter(idle)
                 && now.is_some_and(|now| now.is_live())

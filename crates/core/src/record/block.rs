@@ -46,7 +46,8 @@ impl<P: Port> Yard<P> {
             }
             let mut tip = tx.check_tip(chain).await?;
             tx.durable();
-            if state.reorg.is_none() && (fits(&tip, block, state.start_height) || self.is_fooled(&tip, block)) {
+            if state.reorg.is_none() && (fits(&tip, block, state.start_height) || self.is_fooled(&tip, block))
+            {
                 self.append(tx, &mut tip, &mut scope, &known).await?;
                 return Ok(BlockOutcome::Appended);
             }
@@ -96,7 +97,8 @@ impl<P: Port> Yard<P> {
                     continue;
                 }
                 let scope: Option<Scope> = tx.peek(&Scope::key_of(&known.scope())).await?;
-                fitting.extend(scope.filter(|scope| scope.branch == Branch::Stored).map(|scope| (scope, known)));
+                fitting
+                    .extend(scope.filter(|scope| scope.branch == Branch::Stored).map(|scope| (scope, known)));
             }
             // With several, which one is the chain's is for the node to say, not for the order of messages.
             let [(scope, known)] = fitting.as_mut_slice() else { return Ok(false) };
@@ -109,7 +111,7 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    fn new_block_scope(&self, chain: &str, block: &Block, generation: u64) -> Scope {
+    pub(super) fn new_block_scope(&self, chain: &str, block: &Block, generation: u64) -> Scope {
         Scope {
             id: Scope::block_id(chain, block.height, &block.hash, generation),
             chain: chain.to_owned(),
@@ -166,7 +168,8 @@ impl<P: Port> Yard<P> {
     }
 
     fn is_fooled(&self, tip: &Tip, block: &Block) -> bool {
-        self.planted(Mistake::BlockEventTakenAsTruth) && tip.height().is_some_and(|height| block.height <= height)
+        self.planted(Mistake::BlockEventTakenAsTruth)
+            && tip.height().is_some_and(|height| block.height <= height)
     }
 }
 

@@ -81,7 +81,13 @@ impl<P: Port> Yard<P> {
     }
 
     /// Records that a worker lets an attempt go, and frees the slot.
-    pub async fn record_release(&self, worker: &str, slot: u32, claim: &str, task: &TaskId) -> Result<(), Error> {
+    pub async fn record_release(
+        &self,
+        worker: &str,
+        slot: u32,
+        claim: &str,
+        task: &TaskId,
+    ) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             self.end(tx, task, claim, Ending::Released).await?;
             self.free_slot(tx, worker, slot, claim).await
@@ -90,9 +96,16 @@ impl<P: Port> Yard<P> {
     }
 
     /// Ends the attempt with this claim, if it is live.
-    async fn end(&self, tx: &mut Tx<'_, P>, id: &TaskId, claim: &str, how: Ending) -> Result<FailureOutcome, Error> {
+    async fn end(
+        &self,
+        tx: &mut Tx<'_, P>,
+        id: &TaskId,
+        claim: &str,
+        how: Ending,
+    ) -> Result<FailureOutcome, Error> {
         let task: Option<Task> = tx.check(&id.task_key()).await?;
-        let Some(mut task) = task.filter(|task| task.attempts.iter().any(|attempt| attempt.claim == claim)) else {
+        let Some(mut task) = task.filter(|task| task.attempts.iter().any(|attempt| attempt.claim == claim))
+        else {
             return Ok(FailureOutcome::Stale);
         };
         let outcome = end_attempt(self, tx, &mut task, claim, how).await?;
@@ -117,7 +130,9 @@ impl<P: Port> Yard<P> {
 
     /// A worker that fails task after task is quarantined.
     async fn count_against(&self, tx: &mut Tx<'_, P>, worker: &str, task: &TaskId) -> Result<(), Error> {
-        let Some(mut worker): Option<Worker> = tx.check(&Worker::key_of(worker)).await? else { return Ok(()) };
+        let Some(mut worker): Option<Worker> = tx.check(&Worker::key_of(worker)).await? else {
+            return Ok(());
+        };
         worker.failures_in_row += 1;
         if let Some(pool) = self.pool_of(task.chain(), &worker.pool).await?
             && worker.failures_in_row >= pool.quarantine_after
@@ -163,7 +178,10 @@ pub(crate) async fn end_attempt<P: Port>(
             if kind == FailureKind::Permanent {
                 task.permanent.push(attempt.worker.clone());
             }
-            task.avoid = Some(Avoid { worker: attempt.worker.clone(), until_ms: now_ms + wait_ms + limits.backoff_ms });
+            task.avoid = Some(Avoid {
+                worker: attempt.worker.clone(),
+                until_ms: now_ms + wait_ms + limits.backoff_ms,
+            });
             note(task, Note { at_ms: now_ms, attempt: attempt.number, worker: attempt.worker, message, log });
         }
         Ending::Lost { reason } => {
@@ -173,11 +191,14 @@ pub(crate) async fn end_attempt<P: Port>(
                 task.losses += 1;
             }
             let message = reason.to_owned();
-            note(task, Note { at_ms: now_ms, attempt: attempt.number, worker: attempt.worker, message, log: vec![] });
+            note(
+                task,
+                Note { at_ms: now_ms, attempt: attempt.number, worker: attempt.worker, message, log: vec![] },
+            );
         }
         Ending::Released => {}
     }
-    Ok(place(tx, task, &limits, now_ms, wait_ms)?)
+    place(tx, task, &limits, now_ms, wait_ms)
 }
 
 /// Parks, lists or holds back a task whose attempt just ended.

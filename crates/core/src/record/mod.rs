@@ -13,4 +13,6 @@ pub use operator::{RetryOutcome, RetrySelection};
 pub use reorg::ReorgOutcome;
 pub use result::{ResultOutcome, ResultReport};
 
-pub(crate) use failure::{Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm, rearm_claimed, unlist};
+pub(crate) use failure::{
+    Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm, rearm_claimed, unlist,
+};

@@ -53,7 +53,8 @@ impl<P: Port> Yard<P> {
             _ => 1,
         });
         if window < least {
-            let reason = format!("the window must be at least {least}, or the next commit could never be reached");
+            let reason =
+                format!("the window must be at least {least}, or the next commit could never be reached");
             return Err(Refusal::Invalid(reason).into());
         }
         transact(&self.port, async |tx| {
@@ -102,7 +103,10 @@ impl<P: Port> Yard<P> {
             RetrySelection::Height { chain, height } => (chain, Some(*height)),
         };
         let parked = self.parked(chain).await?.into_iter();
-        Ok(parked.filter(|task| height.is_none_or(|height| task.height == height)).map(|task| task.id).collect())
+        Ok(parked
+            .filter(|task| height.is_none_or(|height| task.height == height))
+            .map(|task| task.id)
+            .collect())
     }
 
     async fn unpark(&self, tx: &mut Tx<'_, P>, id: &TaskId) -> Result<bool, Error> {

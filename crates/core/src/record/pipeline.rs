@@ -6,18 +6,13 @@ use crate::port::{Port, Wake};
 use crate::state::worker::PoolChain;
 use crate::state::{ChainState, Frontier, PipelineText, Tip};
 use crate::transaction::transact;
-use crate::yard::Yard;
+use crate::yard::{Yard, parsed};
 
 impl<P: Port> Yard<P> {
     /// Records a pipeline's text and puts it in force for its chain. What is open keeps the text it opened with.
     pub async fn record_pipeline(&self, text: &str) -> Result<Pipeline, Error> {
         let hash = pipeline::text_hash(text);
-        let new = pipeline::parse(text)
-            .map_err(|mistakes| {
-                let reason = mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                Refusal::BadPipeline { hash: hash.clone(), reason }
-            })?
-            .pipeline;
+        let new = parsed(&hash, text)?;
         let chain = &new.chain.name;
         if let Ok((state, old)) = self.chain(chain).await {
             refuse_other_shape(&state, &old, &new)?;

@@ -12,8 +12,8 @@ use crate::mistake::Mistake;
 use crate::pipeline::Pipeline;
 use crate::port::{Port, Wake};
 use crate::state::{
-    Branch, Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, OutEntry, OutKind, OutState, Progress, Reorg,
-    Scope, Tip,
+    Branch, Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, OutEntry, OutKind, OutState,
+    Progress, Reorg, Scope, Tip,
 };
 use crate::transaction::{Tx, read_range, transact};
 use crate::yard::{ChainReads, Yard};
@@ -147,7 +147,8 @@ impl<P: Port> Yard<P> {
     ) -> Result<u64, Error> {
         // No cut can close meanwhile: closing checks the chain, which this transaction writes.
         let covering = read_range::<P, CutAt>(&self.port, &CutAt::covering(chain, stage, first)).await?;
-        let cut_from = covering.first().filter(|(_, _, cut)| cut.to >= first).map_or(first, |(_, _, cut)| cut.from);
+        let cut_from =
+            covering.first().filter(|(_, _, cut)| cut.to >= first).map_or(first, |(_, _, cut)| cut.from);
         if let Some(cursor) = tx.check::<Cursor>(&Cursor::key_of(chain, stage)).await?
             && cursor.next > cut_from
         {
@@ -254,7 +255,12 @@ impl<P: Port> Yard<P> {
         intent.next = height - 1;
         match new {
             Some(known) => {
-                tx.put(&Canonical { chain: chain.to_owned(), height, hash: known.hash, generation: known.generation })?;
+                tx.put(&Canonical {
+                    chain: chain.to_owned(),
+                    height,
+                    hash: known.hash,
+                    generation: known.generation,
+                })?;
                 intent.next_hash = Some(known.parent);
             }
             None => {
@@ -270,7 +276,12 @@ impl<P: Port> Yard<P> {
     }
 
     /// The head's hash, once the walk from the old, longer branch comes down to it.
-    async fn head_hash(&self, tx: &mut Tx<'_, P>, chain: &str, intent: &Reorg) -> Result<Option<String>, Error> {
+    async fn head_hash(
+        &self,
+        tx: &mut Tx<'_, P>,
+        chain: &str,
+        intent: &Reorg,
+    ) -> Result<Option<String>, Error> {
         let tip: Option<Tip> = tx.peek(&Tip::key_of(chain)).await?;
         Ok(tip.and_then(|tip| tip.head).filter(|(height, _)| *height == intent.head).map(|(_, hash)| hash))
     }

@@ -51,9 +51,8 @@ impl<P: Port> Yard<P> {
     /// is a failed attempt.
     pub async fn fault_of(&self, task: &Task, report: &ResultReport) -> Result<Option<String>, Error> {
         let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
-        let (index, stage) = pipeline
-            .stage(&task.id.stage)
-            .ok_or_else(|| Refusal::UnknownTask(task.id.to_string()))?;
+        let (index, stage) =
+            pipeline.stage(&task.id.stage).ok_or_else(|| Refusal::UnknownTask(task.id.to_string()))?;
         Ok(fault(&pipeline, index, stage, report))
     }
 

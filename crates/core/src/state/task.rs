@@ -198,7 +198,12 @@ pub struct Listing {
 
 impl Listing {
     pub fn of(task: &Task) -> Self {
-        Self { id: task.id.clone(), pool: task.pool.clone(), rank: task.rank.clone(), avoid: task.avoid.clone() }
+        Self {
+            id: task.id.clone(),
+            pool: task.pool.clone(),
+            rank: task.rank.clone(),
+            avoid: task.avoid.clone(),
+        }
     }
 
     /// All pools have one shard until one needs more than about 200 claims a second on DynamoDB.

@@ -8,7 +8,8 @@ pub fn mismatch<'a>(
     outputs: &'a [BTreeMap<String, String>],
 ) -> Option<(&'a str, &'a str, &'a str)> {
     let (first, rest) = outputs.split_first()?;
-    let value = |fields: &'a BTreeMap<String, String>, name: &str| fields.get(name).map_or("", String::as_str);
+    let value =
+        |fields: &'a BTreeMap<String, String>, name: &str| fields.get(name).map_or("", String::as_str);
     rest.iter().find_map(|fields| {
         let name = on.iter().find(|name| value(fields, name) != value(first, name))?;
         Some((name.as_str(), value(first, name), value(fields, name)))

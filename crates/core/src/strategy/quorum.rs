@@ -12,9 +12,11 @@ pub struct Tally<'a> {
 /// `values` holds, in the stage's order, each member with its public values if it has a result.
 pub fn tally<'a>(need: u32, values: &[(&'a str, Option<String>)]) -> Tally<'a> {
     let present = || values.iter().filter_map(|(member, value)| value.as_ref().map(|value| (*member, value)));
-    let supporters = |value: &String| present().filter(|(_, other)| *other == value).map(|(member, _)| member);
-    let agreed = present().map(|(_, value)| supporters(value).collect::<Vec<_>>());
-    let agreed = agreed.filter(|members| members.len() >= need as usize).max_by_key(Vec::len);
+    let supporters = |value: &String| -> Vec<&'a str> {
+        present().filter(|(_, other)| *other == value).map(|(member, _)| member).collect()
+    };
+    let groups = present().map(|(_, value)| supporters(value));
+    let agreed = groups.filter(|members| members.len() >= need as usize).max_by_key(Vec::len);
     let disagree = present().any(|(_, value)| present().any(|(_, other)| other != value));
     Tally { agreed, disagree }
 }

@@ -76,7 +76,10 @@ mod tests {
     #[test]
     fn closes_at_size_and_not_before() {
         assert_eq!(close(&rule(3), &blocks(&[1, 1]), false, 0), None);
-        assert_eq!(close(&rule(3), &blocks(&[1, 1, 1]), false, 0), Some(Closed { blocks: 3, reason: "size" }));
+        assert_eq!(
+            close(&rule(3), &blocks(&[1, 1, 1]), false, 0),
+            Some(Closed { blocks: 3, reason: "size" })
+        );
     }
 
     #[test]
@@ -91,7 +94,10 @@ mod tests {
     fn a_changed_field_the_end_and_waiting_close() {
         let on = CutRule { cut_on: Some("batch".into()), ..rule(9) };
         assert_eq!(close(&on, &blocks(&[1, 2, 100]), false, 0), Some(Closed { blocks: 2, reason: "cut_on" }));
-        assert_eq!(close(&rule(9), &blocks(&[1]), true, 0), Some(Closed { blocks: 1, reason: "end of input" }));
+        assert_eq!(
+            close(&rule(9), &blocks(&[1]), true, 0),
+            Some(Closed { blocks: 1, reason: "end of input" })
+        );
         let wait = CutRule { max_wait_ms: Some(500), ..rule(9) };
         assert_eq!(close(&wait, &blocks(&[1]), false, 1_499), None);
         assert_eq!(close(&wait, &blocks(&[1]), false, 1_500), Some(Closed { blocks: 1, reason: "max_wait" }));

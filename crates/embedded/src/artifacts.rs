@@ -1,0 +1,245 @@
+//! The folder of artifacts: each written once, named by its SHA-256, never changed.
+//!
+//! `artifacts/ab/abcdef...` holds the content whose hash that is. Content gets its name only when it is on disk, so
+//! that a name that exists after a crash has all of its bytes. What is found short or changed nevertheless (a failing
+//! disk, a careless hand) is an error when it is read, and is replaced when the same content is put again.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::lock::{DataDir, create_durably, sync_directory};
+
+const FOLDER: &str = "artifacts";
+/// For content that has no name yet; emptied at each start.
+const UNNAMED: &str = "unnamed";
+const CHUNK_BYTES: usize = 1 << 16;
+
+/// Content, wherever it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ArtifactRef {
+    /// In lower-case hex.
+    pub sha256: String,
+    pub bytes: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    #[error("{} cannot be {doing}: {source}", .path.display())]
+    Io { path: PathBuf, doing: &'static str, source: io::Error },
+    #[error("{} has more than {max_bytes} bytes, which is all that is taken", .path.display())]
+    TooLarge { path: PathBuf, max_bytes: u64 },
+    #[error("{} is not a plain file", .0.display())]
+    NotAFile(PathBuf),
+    #[error("artifact {} is missing; put back a copy of it, or have its task run again", .0.display())]
+    Missing(PathBuf),
+    #[error("artifact {} is damaged: {what}; put back a copy of it, or have its task run again", .path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error("{0:?} is not a SHA-256 in lower-case hex")]
+    BadName(String),
+}
+
+/// The artifacts of one data directory. Shared by all of a yard's threads.
+pub struct Artifacts {
+    root: PathBuf,
+    next_unnamed: AtomicU64,
+}
+
+impl Artifacts {
+    /// Opens the folder of a data directory that this process has taken, and clears what a crash left half-written.
+    pub fn open(dir: &DataDir) -> Result<Self, ArtifactError> {
+        let artifacts = Self::reading(dir.path());
+        let unnamed = artifacts.root.join(UNNAMED);
+        create_durably(&unnamed).map_err(io_error(&unnamed, "made"))?;
+        artifacts.make_shards()?;
+        for entry in fs::read_dir(&unnamed).map_err(io_error(&unnamed, "listed"))? {
+            let left = entry.map_err(io_error(&unnamed, "listed"))?.path();
+            fs::remove_file(&left).map_err(io_error(&left, "removed"))?;
+        }
+        Ok(artifacts)
+    }
+
+    /// All at once and synced, so that no content gets its name in a folder that may itself be lost.
+    fn make_shards(&self) -> Result<(), ArtifactError> {
+        for shard in 0..=u8::MAX {
+            let folder = self.root.join(format!("{shard:02x}"));
+            match fs::create_dir(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(io_error(&folder, "made")(error));
+                }
+                _ => {}
+            }
+        }
+        sync_directory(&self.root).map_err(io_error(&self.root, "synced"))
+    }
+
+    /// The folder for reading only, while a yard may have the directory.
+    pub fn reading(data_dir: &Path) -> Self {
+        Self { root: data_dir.join(FOLDER), next_unnamed: AtomicU64::new(0) }
+    }
+
+    /// Where the content is, or would be.
+    pub fn path(&self, artifact: &ArtifactRef) -> Result<PathBuf, ArtifactError> {
+        let name = &artifact.sha256;
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        match name.get(..2) {
+            Some(shard) if name.len() == 64 && name.bytes().all(hex) => Ok(self.root.join(shard).join(name)),
+            _ => Err(ArtifactError::BadName(name.clone())),
+        }
+    }
+
+    /// Keeps a copy of these bytes. It is on disk, under its name, when this returns.
+    pub fn put_bytes(&self, content: &[u8]) -> Result<ArtifactRef, ArtifactError> {
+        self.put(content, u64::MAX, Path::new("the content"))
+    }
+
+    /// Keeps a copy of a file of at most `max_bytes`. It is on disk, under its name, when this returns.
+    pub fn put_file(&self, path: &Path, max_bytes: u64) -> Result<ArtifactRef, ArtifactError> {
+        let found = fs::metadata(path).map_err(io_error(path, "read"))?;
+        if !found.is_file() {
+            return Err(ArtifactError::NotAFile(path.to_owned()));
+        }
+        if found.len() > max_bytes {
+            return Err(ArtifactError::TooLarge { path: path.to_owned(), max_bytes });
+        }
+        let file = File::open(path).map_err(io_error(path, "read"))?;
+        self.put(file, max_bytes, path)
+    }
+
+    /// The content, checked against its name. Its size is checked against `max_bytes` before anything is read.
+    pub fn read(&self, artifact: &ArtifactRef, max_bytes: u64) -> Result<Vec<u8>, ArtifactError> {
+        if artifact.bytes > max_bytes {
+            return Err(ArtifactError::TooLarge { path: self.path(artifact)?, max_bytes });
+        }
+        let mut content = Vec::new();
+        self.check(artifact, &mut content)?;
+        Ok(content)
+    }
+
+    /// Whether the content is there and whole; reads all of it.
+    pub fn verify(&self, artifact: &ArtifactRef) -> Result<(), ArtifactError> {
+        self.check(artifact, &mut io::sink())
+    }
+
+    /// The file, for reading what is not to be held in memory. Only its size is checked.
+    pub fn open_file(&self, artifact: &ArtifactRef) -> Result<File, ArtifactError> {
+        let path = self.path(artifact)?;
+        let file = File::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ArtifactError::Missing(path.clone()),
+            _ => ArtifactError::Io { path: path.clone(), doing: "read", source: error },
+        })?;
+        let bytes = file.metadata().map_err(io_error(&path, "read"))?.len();
+        if bytes != artifact.bytes {
+            let what = format!("it has {bytes} of {} bytes", artifact.bytes);
+            return Err(ArtifactError::Damaged { path, what });
+        }
+        Ok(file)
+    }
+
+    fn check(&self, artifact: &ArtifactRef, copy: &mut impl Write) -> Result<(), ArtifactError> {
+        let path = self.path(artifact)?;
+        let file = self.open_file(artifact)?;
+        let found =
+            copy_hashed(file.take(artifact.bytes), copy).map_err(|failure| failure.at(&path, &path))?;
+        if found != *artifact {
+            let what = format!("its {} bytes hash to {}", found.bytes, found.sha256);
+            return Err(ArtifactError::Damaged { path, what });
+        }
+        Ok(())
+    }
+
+    fn put(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<ArtifactRef, ArtifactError> {
+        let unnamed = self.unnamed_path();
+        let file = OpenOptions::new().write(true).create_new(true).open(&unnamed);
+        let file = file.map_err(io_error(&unnamed, "made"))?;
+        let put = write_unnamed(file, &unnamed, content, max_bytes, source).and_then(|artifact| {
+            self.give_name(&unnamed, &artifact)?;
+            Ok(artifact)
+        });
+        if put.is_err() {
+            // At worst it is cleared at the next start.
+            let _ = fs::remove_file(&unnamed);
+        }
+        put
+    }
+
+    fn unnamed_path(&self) -> PathBuf {
+        self.root.join(UNNAMED).join(self.next_unnamed.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    fn give_name(&self, unnamed: &Path, artifact: &ArtifactRef) -> Result<(), ArtifactError> {
+        let path = self.path(artifact)?;
+        let folder = path.parent().unwrap_or(&self.root);
+        match self.verify(artifact) {
+            Ok(()) => fs::remove_file(unnamed).map_err(io_error(unnamed, "removed"))?,
+            // Missing, or damaged and mended by this.
+            Err(_) => fs::rename(unnamed, &path).map_err(io_error(&path, "named"))?,
+        }
+        // Also when the name was there: whoever gave it may have died before this.
+        sync_directory(folder).map_err(io_error(folder, "synced"))
+    }
+}
+
+fn write_unnamed(
+    mut file: File,
+    unnamed: &Path,
+    content: impl Read,
+    max_bytes: u64,
+    source: &Path,
+) -> Result<ArtifactRef, ArtifactError> {
+    // The source may grow while it is read.
+    let limited = content.take(max_bytes.saturating_add(1));
+    let artifact = copy_hashed(limited, &mut file).map_err(|failure| failure.at(source, unnamed))?;
+    if artifact.bytes > max_bytes {
+        return Err(ArtifactError::TooLarge { path: source.to_owned(), max_bytes });
+    }
+    // Provers get its path, and none has a reason to write to it.
+    file.set_permissions(Permissions::from_mode(0o444)).map_err(io_error(unnamed, "made read-only"))?;
+    file.sync_all().map_err(io_error(unnamed, "synced"))?;
+    Ok(artifact)
+}
+
+/// Which side of a copy failed.
+enum CopyFailure {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+impl CopyFailure {
+    fn at(self, source: &Path, target: &Path) -> ArtifactError {
+        match self {
+            CopyFailure::Reading(error) => io_error(source, "read")(error),
+            CopyFailure::Writing(error) => io_error(target, "written")(error),
+        }
+    }
+}
+
+fn copy_hashed(mut from: impl Read, to: &mut impl Write) -> Result<ArtifactRef, CopyFailure> {
+    let mut hash = Sha256::new();
+    let mut bytes = 0;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let read = match from.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(CopyFailure::Reading(error)),
+        };
+        let Some(part) = chunk.get(..read) else { break };
+        hash.update(part);
+        to.write_all(part).map_err(CopyFailure::Writing)?;
+        bytes += read as u64;
+    }
+    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(ArtifactRef { sha256, bytes })
+}
+
+fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> ArtifactError {
+    let path = path.to_owned();
+    move |source| ArtifactError::Io { path, doing, source }
+}

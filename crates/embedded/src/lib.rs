@@ -1,0 +1,10 @@
+//! One machine as a home: SQLite for the state, a folder for the artifacts, one process for a data directory.
+
+pub mod artifacts;
+mod block_on;
+pub mod lock;
+mod port;
+pub mod store;
+
+pub use block_on::block_on;
+pub use port::LocalPort;

@@ -1,0 +1,112 @@
+//! The data directory and its lock: one yard process for a directory.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// Holds the process id of the yard that has the directory, for the message to whoever comes second.
+const LOCK_FILE: &str = "lock";
+
+/// A data directory that this process alone uses, until it is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    #[error("there is no yard in {}: the directory does not exist", .0.display())]
+    Missing(PathBuf),
+    #[error("{} is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    #[error("another proofyard (pid {pid}) uses {0}; talk to it with `proofyard status --data {0}`", .path.display())]
+    InUse { path: PathBuf, pid: String },
+    #[error("{} cannot be {doing}: {source}; a yard needs a directory that it may write to", .path.display())]
+    Io { path: PathBuf, doing: &'static str, source: io::Error },
+}
+
+impl DataDir {
+    /// Takes the directory for this process; with `create`, makes it first where it is missing.
+    pub fn open(path: &Path, create: bool) -> Result<Self, DataDirError> {
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Err(DataDirError::NotADirectory(path.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match create {
+                true => create_durably(path).map_err(failed(path, "made"))?,
+                false => return Err(DataDirError::Missing(path.to_owned())),
+            },
+            Err(error) => return Err(failed(path, "opened")(error)),
+        }
+        let lock = take_lock(path)?;
+        // Whoever made the directory may have died before its name was on disk. One that was made long ago may stand
+        // in a directory that we cannot open.
+        let _ = sync_directory(parent_of(path));
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn take_lock(dir: &Path) -> Result<File, DataDirError> {
+    let path = dir.join(LOCK_FILE);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed(&path, "opened for writing"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(DataDirError::InUse { path: dir.to_owned(), pid: holder(&mut file) });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(&path, "locked")(error)),
+    }
+    write_holder(&mut file).map_err(failed(&path, "written"))?;
+    Ok(file)
+}
+
+fn write_holder(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+/// Who has the lock, as far as the file tells: it is empty for a moment after the lock is taken.
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.take(32).read_to_string(&mut text);
+    match text.trim().parse::<u32>() {
+        Ok(pid) if read.is_ok() => pid.to_string(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// Makes a directory and what is missing above it, so that all of it outlives a power loss.
+pub(crate) fn create_durably(path: &Path) -> io::Result<()> {
+    let missing = path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
+    let missing: Vec<&Path> = missing.collect();
+    fs::create_dir_all(path)?;
+    missing.iter().try_for_each(|made| sync_directory(parent_of(made)))
+}
+
+/// Makes the names in a directory last; syncing a file alone does not.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn failed(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> DataDirError {
+    let path = path.to_owned();
+    move |source| DataDirError::Io { path, doing, source }
+}

@@ -1,0 +1,74 @@
+//! The port of this home: the store, this machine's clock, randomness, and wakes within the process.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use proofyard_core::port::{Batch, CommitOutcome, Key, Port, PortError, Range, Stored, Wake};
+
+use crate::store::SqliteStore;
+
+/// Shared by all of a yard's threads; clones are the same port. Clock and randomness can be given for tests.
+#[derive(Clone)]
+pub struct LocalPort {
+    store: Arc<SqliteStore>,
+    now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    random: Arc<dyn Fn() -> u64 + Send + Sync>,
+    send: Arc<dyn Fn(&[Wake]) + Send + Sync>,
+}
+
+impl LocalPort {
+    /// `send` hands wakes on; it is called after their commit, on the thread that committed.
+    pub fn new(store: Arc<SqliteStore>, send: impl Fn(&[Wake]) + Send + Sync + 'static) -> Self {
+        Self { store, now_ms: Arc::new(system_now_ms), random: Arc::new(system_random), send: Arc::new(send) }
+    }
+
+    pub fn with_clock(self, now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { now_ms: Arc::new(now_ms), ..self }
+    }
+
+    pub fn with_random(self, random: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { random: Arc::new(random), ..self }
+    }
+
+    pub fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+}
+
+impl Port for LocalPort {
+    fn now_ms(&self) -> u64 {
+        (self.now_ms)()
+    }
+    fn random(&self) -> u64 {
+        (self.random)()
+    }
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        self.store.get(key)
+    }
+    async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
+        self.store.range(range)
+    }
+    async fn due(&self, shard: u8, until_ms: u64, limit: usize) -> Result<Vec<Key>, PortError> {
+        self.store.due(shard, until_ms, limit)
+    }
+    async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
+        self.store.arm(key, due_ms)
+    }
+    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
+        self.store.commit(batch)
+    }
+    async fn send(&self, wakes: &[Wake]) {
+        (self.send)(wakes);
+    }
+}
+
+fn system_now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// SipHash under keys that the system chose at random and that no two calls share.
+fn system_random() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}

@@ -1,0 +1,121 @@
+//! The port's table in one SQLite file: readers side by side, one writer that shares its syncs (see `writer`).
+
+mod error;
+mod readers;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use proofyard_core::port::{Batch, CommitOutcome, Key, PortError, Range, Stored};
+use rusqlite::{OptionalExtension, Row, params};
+
+use self::readers::Readers;
+use self::writer::Writer;
+use crate::lock::DataDir;
+
+/// The file's name in the data directory.
+pub const STATE_FILE: &str = "state.db";
+
+const GET: &str = "SELECT version, value FROM items WHERE partition = ?1 AND sort = ?2";
+// Four texts, since SQLite finds a bound in the key's order only where it stands as a plain comparison.
+const UP: &str =
+    "SELECT sort, version, value FROM items WHERE partition = ?1 AND sort >= ?2 ORDER BY sort LIMIT ?4";
+const UP_TO: &str = "SELECT sort, version, value FROM items WHERE partition = ?1 AND sort >= ?2 AND sort < ?3 ORDER BY sort LIMIT ?4";
+const DOWN: &str =
+    "SELECT sort, version, value FROM items WHERE partition = ?1 AND sort >= ?2 ORDER BY sort DESC LIMIT ?4";
+const DOWN_FROM: &str =
+    "SELECT sort, version, value FROM items WHERE partition = ?1 AND sort >= ?2 AND sort < ?3
+    ORDER BY sort DESC LIMIT ?4";
+const DUE: &str =
+    "SELECT partition, sort FROM items WHERE due_shard = ?1 AND due_ms <= ?2 ORDER BY due_ms LIMIT ?3";
+
+/// The state of a yard. Shared by all of its threads.
+pub struct SqliteStore {
+    readers: Readers,
+    writer: Writer,
+    file: PathBuf,
+}
+
+impl SqliteStore {
+    /// Opens the state in a data directory, or starts it. The directory must stay taken as long as the store is used.
+    pub fn open(dir: &DataDir) -> Result<Self, PortError> {
+        let file = dir.path().join(STATE_FILE);
+        let writer = Writer::start(&file)?;
+        Ok(Self { readers: Readers::new(&file), writer, file })
+    }
+
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    pub fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        self.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(GET)?;
+            statement.query_row(params![key.partition, key.sort], |row| stored(row, 0)).optional()
+        })
+    }
+
+    pub fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
+        let query = match (range.reverse, range.to.is_some()) {
+            (false, false) => UP,
+            (false, true) => UP_TO,
+            (true, false) => DOWN,
+            (true, true) => DOWN_FROM,
+        };
+        self.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(query)?;
+            let found = statement
+                .query_map(params![range.partition, range.from, range.to, limit_of(range.limit)], |row| {
+                    Ok((row.get(0)?, stored(row, 1)?))
+                })?;
+            found.collect()
+        })
+    }
+
+    /// Keys of one shard whose due time is at or before `until_ms`, soonest first.
+    pub fn due(&self, shard: u8, until_ms: u64, limit: usize) -> Result<Vec<Key>, PortError> {
+        self.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(DUE)?;
+            let found = statement.query_map(params![shard, time_of(until_ms), limit_of(limit)], |row| {
+                Ok(Key { partition: row.get(0)?, sort: row.get(1)? })
+            })?;
+            found.collect()
+        })
+    }
+
+    /// Moves the due time of an item that exists; nothing happens where there is none.
+    pub fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
+        self.writer.arm(key.clone(), due_ms)
+    }
+
+    /// Returns when the batch is written, and on disk if it is durable. Never `Unknown`: when the writer is gone,
+    /// that is an error, and the file tells at the next start.
+    pub fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
+        self.writer.commit(batch.clone())
+    }
+}
+
+impl Drop for SqliteStore {
+    /// The writer goes last, so that it is the one that folds the log into the file.
+    fn drop(&mut self) {
+        self.readers.close();
+    }
+}
+
+fn stored(row: &Row<'_>, at: usize) -> rusqlite::Result<Stored> {
+    let version: i64 = row.get(at)?;
+    Ok(Stored { version: version.cast_unsigned(), value: row.get(at + 1)? })
+}
+
+/// SQLite's integers are signed: versions keep their bits, times and limits stop at the greatest.
+fn time_of(time_ms: u64) -> i64 {
+    i64::try_from(time_ms).unwrap_or(i64::MAX)
+}
+
+fn limit_of(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

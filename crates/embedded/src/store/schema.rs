@@ -1,0 +1,127 @@
+//! The database file: making it, recognising it, and the settings that every connection has.
+
+use std::path::Path;
+use std::time::Duration;
+
+use proofyard_core::port::PortError;
+use rusqlite::{Connection, OpenFlags};
+
+use super::error::explain;
+use crate::lock::sync_directory;
+
+/// "PfYd": tells our files from other programs' SQLite files.
+const APPLICATION_ID: i32 = 0x5066_5964;
+/// The layout below. A file with a greater number is refused.
+const FORMAT: i32 = 1;
+
+/// Text is compared byte by byte (the BINARY collation), as the port wants it. `syncs` is written where a commit
+/// must reach the disk and has nothing of its own to write.
+const LAYOUT: &str = "
+    CREATE TABLE items (
+        partition TEXT NOT NULL,
+        sort TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        value BLOB NOT NULL,
+        due_ms INTEGER,
+        due_shard INTEGER NOT NULL,
+        PRIMARY KEY (partition, sort)
+    ) WITHOUT ROWID;
+    CREATE INDEX items_due ON items (due_shard, due_ms) WHERE due_ms IS NOT NULL;
+    CREATE TABLE syncs (count INTEGER NOT NULL);
+    INSERT INTO syncs VALUES (0);
+";
+
+/// The size that the log is cut back to after it was all copied into the database.
+const LOG_KEPT_BYTES: i64 = 32 << 20;
+/// Readers never wait for the writer; this is for programs from outside, such as a backup.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Opens the database for its writer, making it first where there is none.
+pub(super) fn open_writer(file: &Path) -> Result<Connection, PortError> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(file, flags).map_err(|error| explain(file, &error))?;
+    prepare(&connection).map_err(|error| explain(file, &error))?;
+    let (application, format) = marks(&connection).map_err(|error| explain(file, &error))?;
+    match (application, format) {
+        (APPLICATION_ID, FORMAT) => {}
+        (APPLICATION_ID, newer) => return Err(refuse_format(file, newer)),
+        (0, 0) if is_empty(&connection).map_err(|error| explain(file, &error))? => {
+            create(&mut connection).map_err(|error| explain(file, &error))?;
+        }
+        _ => return Err(refuse_foreign(file)),
+    }
+    use_log(file, &connection)?;
+    sync_name(file)?;
+    Ok(connection)
+}
+
+pub(super) fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    prepare(&connection)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+fn marks(connection: &Connection) -> rusqlite::Result<(i32, i32)> {
+    let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let format = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok((application, format))
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
+}
+
+/// All in one transaction: a crash leaves an empty file, which is as good as none.
+fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.execute_batch(LAYOUT)?;
+    transaction.commit()
+}
+
+fn use_log(file: &Path, connection: &Connection) -> Result<(), PortError> {
+    let failed = |error| explain(file, &error);
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(failed)?;
+    if mode != "wal" {
+        let at = file.display();
+        return Err(PortError::Broken(format!(
+            "{at} is on a file system without locks or shared memory; use a local disk"
+        )));
+    }
+    connection.pragma_update(None, "journal_size_limit", LOG_KEPT_BYTES).map_err(failed)?;
+    // The writer decides when (see `writer`).
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
+    // What an earlier process wrote and never synced is made to last before anything is built on it.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)
+}
+
+fn sync_name(file: &Path) -> Result<(), PortError> {
+    let directory = file.parent().unwrap_or(Path::new("."));
+    sync_directory(directory)
+        .map_err(|error| PortError::Broken(format!("{} cannot be synced: {error}", directory.display())))
+}
+
+fn refuse_format(file: &Path, format: i32) -> PortError {
+    PortError::Broken(format!(
+        "{} has format {format}, and this proofyard knows format {FORMAT}: use the proofyard that wrote it, or a newer \
+         one; nothing was changed",
+        file.display()
+    ))
+}
+
+fn refuse_foreign(file: &Path) -> PortError {
+    PortError::Broken(format!(
+        "{} is another program's SQLite database: give proofyard a directory of its own; nothing was changed",
+        file.display()
+    ))
+}

@@ -1,0 +1,239 @@
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use proofyard_core::port::{Action, Expect, Op};
+use rusqlite::Connection;
+
+use super::*;
+
+fn open(path: &Path) -> (DataDir, Result<SqliteStore, PortError>) {
+    let dir = DataDir::open(path, true).unwrap();
+    let store = SqliteStore::open(&dir);
+    (dir, store)
+}
+
+fn opened(path: &Path) -> (DataDir, SqliteStore) {
+    let (dir, store) = open(path);
+    (dir, store.unwrap())
+}
+
+fn put(sort: &str, expect: Expect, value: Vec<u8>) -> Op {
+    Op { key: Key::new("p", sort), expect, action: Action::Put { value, due_ms: None } }
+}
+
+fn batch(version: u64, ops: Vec<Op>) -> Batch {
+    Batch { version, ops, durable: false }
+}
+
+fn message(result: Result<impl Sized, PortError>) -> String {
+    match result {
+        Ok(_) => "no error".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn allow_pages(store: &SqliteStore, pages: u32) {
+    // Not within the group's transaction's own count: the limit holds from here on.
+    let hook = move |connection: &Connection| {
+        let set: u32 =
+            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get(0)).unwrap();
+        assert!(set >= pages);
+    };
+    assert_eq!(store.writer.hook(hook).unwrap(), CommitOutcome::Committed);
+}
+
+#[test]
+fn a_full_disk_is_survived_and_work_goes_on_when_there_is_room() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, store) = opened(temp.path());
+    let outcome = store.commit(&batch(1, vec![put("small", Expect::Absent, b"one".to_vec())])).unwrap();
+    assert_eq!(outcome, CommitOutcome::Committed);
+    allow_pages(&store, 40);
+
+    let mut kept = 0;
+    let refused = loop {
+        match store.commit(&batch(1, vec![put(&format!("{kept}"), Expect::Absent, vec![b'x'; 20_000])])) {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!((1..40).contains(&kept), "{kept}");
+    assert!(matches!(refused, PortError::Unavailable(_)), "{refused:?}");
+    assert!(refused.to_string().contains("free some disk space"), "{refused}");
+    assert_eq!(store.get(&Key::new("p", format!("{kept}"))).unwrap(), None);
+
+    // What needs no room goes through, also while others ask for too much.
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let store = &store;
+            let big = batch(1, vec![put(&format!("big {n}"), Expect::Absent, vec![b'x'; 400_000])]);
+            scope.spawn(move || {
+                let refused = store.commit(&big);
+                assert!(matches!(refused, Err(PortError::Unavailable(_))), "{refused:?}");
+            });
+        }
+        for version in 1..50 {
+            let small = batch(version + 1, vec![put("small", Expect::Version(version), b"two".to_vec())]);
+            assert_eq!(store.commit(&small).unwrap(), CommitOutcome::Committed);
+        }
+    });
+
+    allow_pages(&store, 100_000);
+    let outcome = store.commit(&batch(1, vec![put("big", Expect::Absent, vec![b'x'; 400_000])])).unwrap();
+    assert_eq!(outcome, CommitOutcome::Committed);
+    drop((store, dir));
+    let (_dir, store) = opened(temp.path());
+    let found: Vec<String> =
+        store.range(&Range::all("p", 100)).unwrap().into_iter().map(|(sort, _)| sort).collect();
+    let mut expected: Vec<String> =
+        (0..kept).map(|n| format!("{n}")).chain(["big".into(), "small".into()]).collect();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_whole(&store);
+}
+
+fn assert_whole(store: &SqliteStore) {
+    let said = store
+        .readers
+        .read(|connection| connection.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)));
+    assert_eq!(said.unwrap(), "ok");
+}
+
+#[test]
+fn a_newer_format_is_refused_and_left_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    drop(opened(temp.path()));
+    let file = temp.path().join(STATE_FILE);
+    Connection::open(&file).unwrap().pragma_update(None, "user_version", 7).unwrap();
+    let before = fs::read(&file).unwrap();
+    let said = message(open(temp.path()).1);
+    assert!(said.contains("format 7") && said.contains("format 1") && said.contains("newer"), "{said}");
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn another_programs_database_is_refused_and_left_alone() {
+    for mark in ["CREATE TABLE theirs (x)", "PRAGMA application_id = 7", "PRAGMA user_version = 7"] {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join(STATE_FILE);
+        Connection::open(&file).unwrap().execute_batch(mark).unwrap();
+        let before = fs::read(&file).unwrap();
+        let said = message(open(temp.path()).1);
+        assert!(said.contains("another program"), "{mark}: {said}");
+        assert_eq!(fs::read(&file).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join(STATE_FILE);
+    let rubbish = vec![b'?'; 10_000];
+    fs::write(&file, &rubbish).unwrap();
+    let (_dir, store) = open(temp.path());
+    assert!(matches!(store, Err(PortError::Broken(_))));
+    let said = message(store);
+    assert!(said.contains(&file.display().to_string()) && said.contains("damaged"), "{said}");
+    assert_eq!(fs::read(&file).unwrap(), rubbish);
+}
+
+#[test]
+fn damage_inside_the_file_is_an_error_and_never_a_wrong_answer() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, store) = opened(temp.path());
+    for n in 0..100 {
+        store.commit(&batch(1, vec![put(&format!("{n}"), Expect::Absent, vec![b'x'; 3_000])])).unwrap();
+    }
+    drop((store, dir));
+    let file = temp.path().join(STATE_FILE);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[3 * 4_096..].fill(0xa5);
+    fs::write(&file, bytes).unwrap();
+    let (_dir, store) = opened(temp.path());
+    let read = store.range(&Range::all("p", 1_000));
+    assert!(matches!(read, Err(PortError::Broken(_))), "{:?}", read.map(|found| found.len()));
+    let written = store.commit(&batch(2, vec![put("50", Expect::Version(1), b"two".to_vec())]));
+    assert!(matches!(written, Err(PortError::Broken(_))), "{written:?}");
+}
+
+#[test]
+fn callers_of_a_writer_that_died_are_told() {
+    let temp = tempfile::tempdir().unwrap();
+    let (_dir, store) = opened(temp.path());
+    store.commit(&batch(1, vec![put("a", Expect::Absent, b"one".to_vec())])).unwrap();
+    let hook = store.writer.hook(|_| panic!("planted: the writer dies"));
+    assert!(matches!(hook, Err(PortError::Broken(_))));
+    let said = message(store.commit(&batch(2, vec![put("a", Expect::Version(1), b"two".to_vec())])));
+    assert!(said.contains("has stopped"), "{said}");
+    assert_eq!(store.get(&Key::new("p", "a")).unwrap().unwrap().value, b"one");
+}
+
+/// A commit that changes no page would sync nothing, and what it checked may not be on disk yet.
+#[test]
+fn a_durable_check_syncs_what_it_checked() {
+    let temp = tempfile::tempdir().unwrap();
+    let (_dir, store) = opened(temp.path());
+    let count = || {
+        store.readers.read(|connection| {
+            connection.query_row("SELECT count FROM syncs", [], |row| row.get::<_, i64>(0))
+        })
+    };
+    let check = Op { key: Key::new("p", "a"), expect: Expect::Version(1), action: Action::Check };
+    let durable = Batch { version: 9, ops: vec![check], durable: true };
+    store.commit(&batch(1, vec![put("a", Expect::Absent, b"one".to_vec())])).unwrap();
+    assert_eq!(count().unwrap(), 0);
+    assert_eq!(store.commit(&durable).unwrap(), CommitOutcome::Committed);
+    assert_eq!(count().unwrap(), 1);
+    assert_eq!(store.commit(&durable).unwrap(), CommitOutcome::Committed);
+    assert_eq!(count().unwrap(), 1, "nothing was unsynced");
+}
+
+#[test]
+fn the_log_stays_bounded_under_steady_writes_and_reads() {
+    let temp = tempfile::tempdir().unwrap();
+    let (_dir, store) = opened(temp.path());
+    let done = AtomicBool::new(false);
+    let log = temp.path().join("state.db-wal");
+    let mut greatest = 0;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let (store, done) = (&store, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    store.range(&Range::all("p", 10)).unwrap();
+                }
+            });
+        }
+        // About 20,000 pages in all.
+        for version in 0..250 {
+            let expect = if version == 0 { Expect::Absent } else { Expect::Version(version - 1) };
+            let ops = (0..10).map(|n| put(&format!("{n}"), expect, vec![b'x'; 30_000])).collect();
+            assert_eq!(store.commit(&batch(version, ops)).unwrap(), CommitOutcome::Committed);
+            greatest = greatest.max(fs::metadata(&log).unwrap().len());
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(greatest < 40 << 20, "the log grew to {greatest} bytes");
+}
+
+#[test]
+fn lookups_are_by_index() {
+    let temp = tempfile::tempdir().unwrap();
+    let (_dir, store) = opened(temp.path());
+    let bounded = "USING PRIMARY KEY (partition=? AND sort>? AND sort<?)";
+    let open_ended = "USING PRIMARY KEY (partition=? AND sort>?)";
+    let due = "USING COVERING INDEX items_due (due_shard=? AND due_ms<?)";
+    for (query, expected) in
+        [(UP, open_ended), (UP_TO, bounded), (DOWN, open_ended), (DOWN_FROM, bounded), (DUE, due)]
+    {
+        let plan: Vec<String> = store
+            .readers
+            .read(|connection| {
+                let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}"))?;
+                let count = statement.parameter_count();
+                statement.query_map(rusqlite::params_from_iter(vec![0; count]), |row| row.get(3))?.collect()
+            })
+            .unwrap();
+        assert!(plan.len() == 1 && plan[0].ends_with(expected), "{query}: {plan:?}");
+    }
+}

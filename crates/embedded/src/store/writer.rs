@@ -1,0 +1,339 @@
+//! The one writer: a thread that commits what waits for it together.
+//!
+//! It takes every batch that waits, writes them in one SQLite transaction, and answers all of them after its commit.
+//! While the disk syncs one group, the next one gathers, so that the busier the yard is, the more batches share a
+//! sync; nothing is ever held back to wait for company.
+//!
+//! The transaction is synced only if one of its batches is durable. That one sync also covers what earlier groups
+//! left unsynced: the log is one file that only grows between checkpoints, a sync is for the whole file, and a
+//! checkpoint syncs the log before it copies it and the database before the log starts anew.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+
+use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, MAX_BATCH_ITEMS, Op, PortError};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::error::{explain, is_failed_sync};
+use super::schema::open_writer;
+use super::time_of;
+
+/// Batches that share one transaction at most.
+const MAX_GROUP: usize = 256;
+/// Pages in the log from which it is copied into the database when nobody waits for the writer.
+const COPY_AT_PAGES: i32 = 1_000;
+/// And from which it is copied in any case, waiting for readers, so that steady load cannot grow it for ever.
+const COPY_NOW_AT_PAGES: i32 = 8_000;
+
+const VERSION: &str = "SELECT version FROM items WHERE partition = ?1 AND sort = ?2";
+const PUT: &str =
+    "INSERT INTO items (partition, sort, version, value, due_ms, due_shard) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT (partition, sort) DO UPDATE SET version = ?3, value = ?4, due_ms = ?5";
+const DELETE: &str = "DELETE FROM items WHERE partition = ?1 AND sort = ?2";
+const ARM: &str = "UPDATE items SET due_ms = ?3 WHERE partition = ?1 AND sort = ?2";
+const MARK_SYNC: &str = "UPDATE syncs SET count = count + 1";
+
+#[cfg(test)]
+pub(super) type Hook = Box<dyn FnOnce(&Connection) + Send>;
+
+type Answer = Result<CommitOutcome, PortError>;
+
+/// The handle to the writer's thread. Dropping it lets the thread finish what it has.
+pub(super) struct Writer {
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    file: PathBuf,
+}
+
+struct Job {
+    work: Work,
+    answer: SyncSender<Answer>,
+}
+
+enum Work {
+    Commit(Batch),
+    Arm(Key, u64),
+    #[cfg(test)]
+    Hook(std::sync::Mutex<Option<Hook>>),
+}
+
+impl Writer {
+    pub(super) fn start(file: &Path) -> Result<Self, PortError> {
+        let state = State::open(file)?;
+        let (jobs, waiting) = sync_channel(MAX_GROUP);
+        let thread = std::thread::Builder::new()
+            .name("state-writer".to_owned())
+            .spawn(move || state.run(&waiting))
+            .map_err(|error| PortError::Unavailable(format!("the writer's thread did not start: {error}")))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), file: file.to_owned() })
+    }
+
+    pub(super) fn commit(&self, batch: Batch) -> Answer {
+        check_shape(&batch)?;
+        self.ask(Work::Commit(batch))
+    }
+
+    pub(super) fn arm(&self, key: Key, due_ms: u64) -> Result<(), PortError> {
+        self.ask(Work::Arm(key, due_ms)).map(|_| ())
+    }
+
+    #[cfg(test)]
+    pub(super) fn hook(&self, hook: impl FnOnce(&Connection) + Send + 'static) -> Answer {
+        self.ask(Work::Hook(std::sync::Mutex::new(Some(Box::new(hook)))))
+    }
+
+    fn ask(&self, work: Work) -> Answer {
+        let gone =
+            || PortError::Broken(format!("the writer of {} has stopped; start again", self.file.display()));
+        let (answer, answered) = sync_channel(1);
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(Job { work, answer }).map_err(|_| gone())?;
+        answered.recv().map_err(|_| gone())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has told its callers by hanging up.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What no home could commit is refused here too, so that it shows on the first machine.
+fn check_shape(batch: &Batch) -> Result<(), PortError> {
+    if batch.ops.len() > MAX_BATCH_ITEMS {
+        let found = batch.ops.len();
+        return Err(PortError::Broken(format!("a commit of {found} items; {MAX_BATCH_ITEMS} are the most")));
+    }
+    let mut keys: Vec<&Key> = batch.ops.iter().map(|op| &op.key).collect();
+    keys.sort_unstable();
+    match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(PortError::Broken(format!("a commit names {} twice", pair[0]))),
+        None => Ok(()),
+    }
+}
+
+/// What the thread has.
+struct State {
+    connection: Connection,
+    file: PathBuf,
+    log_pages: Arc<AtomicI32>,
+    /// Whether the connection syncs its commits now.
+    syncing: bool,
+    /// Whether something was committed that no sync has covered.
+    unsynced: bool,
+    /// Why nothing can be written any more.
+    broken: Option<String>,
+}
+
+impl State {
+    fn open(file: &Path) -> Result<Self, PortError> {
+        let mut connection = open_writer(file)?;
+        let log_pages = Arc::new(AtomicI32::new(0));
+        let pages = log_pages.clone();
+        let hook = move |_: &mut rusqlite::hooks::Wal, count| {
+            pages.store(count, Ordering::Relaxed);
+            Ok(())
+        };
+        connection.wal_hook(Some(hook)).map_err(|error| explain(file, &error))?;
+        set_syncing(&connection, true).map_err(|error| explain(file, &error))?;
+        Ok(Self {
+            connection,
+            file: file.to_owned(),
+            log_pages,
+            syncing: true,
+            unsynced: false,
+            broken: None,
+        })
+    }
+
+    fn run(mut self, jobs: &Receiver<Job>) {
+        let mut next = jobs.recv().ok();
+        while let Some(first) = next.take() {
+            let mut group = vec![first];
+            while group.len() < MAX_GROUP
+                && let Ok(job) = jobs.try_recv()
+            {
+                group.push(job);
+            }
+            self.commit_group(group);
+            next = match jobs.try_recv() {
+                Ok(job) => Some(job),
+                Err(TryRecvError::Disconnected) => None,
+                Err(TryRecvError::Empty) => {
+                    self.copy_log(COPY_AT_PAGES, "PASSIVE");
+                    jobs.recv().ok()
+                }
+            };
+            self.copy_log(COPY_NOW_AT_PAGES, "RESTART");
+        }
+    }
+
+    fn commit_group(&mut self, mut group: Vec<Job>) {
+        if let Some(reason) = &self.broken {
+            let refuse = |job: Job| job.reply(Err(PortError::Broken(reason.clone())));
+            return group.into_iter().for_each(refuse);
+        }
+        match self.try_group(&group) {
+            Ok(outcomes) => group.into_iter().zip(outcomes).for_each(|(job, outcome)| job.reply(Ok(outcome))),
+            Err(error) if group.len() == 1 || is_failed_sync(&error) => {
+                group.drain(..).for_each(|job| job.reply(Err(explain(&self.file, &error))));
+                self.note_failed_sync(&error);
+            }
+            // One batch may be too much for the disk where the others are not.
+            Err(_) => group.into_iter().for_each(|job| self.commit_group(vec![job])),
+        }
+    }
+
+    fn try_group(&mut self, group: &[Job]) -> rusqlite::Result<Vec<CommitOutcome>> {
+        let durable = group.iter().any(|job| job.work.is_durable());
+        self.roll_back()?;
+        if durable != self.syncing {
+            set_syncing(&self.connection, durable)?;
+            self.syncing = durable;
+        }
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let done = self.write_group(group, durable).and_then(|done| {
+            self.connection.execute_batch("COMMIT")?;
+            Ok(done)
+        });
+        match done {
+            Ok((outcomes, wrote)) => {
+                self.unsynced = !durable && (self.unsynced || wrote);
+                Ok(outcomes)
+            }
+            Err(error) => {
+                self.roll_back()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// SQLite has rolled some failures back by itself.
+    fn roll_back(&self) -> rusqlite::Result<()> {
+        if self.connection.is_autocommit() { Ok(()) } else { self.connection.execute_batch("ROLLBACK") }
+    }
+
+    fn write_group(&self, group: &[Job], durable: bool) -> rusqlite::Result<(Vec<CommitOutcome>, bool)> {
+        let changes = self.connection.total_changes();
+        let outcomes =
+            group.iter().map(|job| job.work.write(&self.connection)).collect::<rusqlite::Result<_>>()?;
+        let mut wrote = self.connection.total_changes() != changes;
+        // A durable batch that only checks makes durable what it checked, but a commit without a page syncs nothing.
+        if durable && !wrote && self.unsynced {
+            self.connection.prepare_cached(MARK_SYNC)?.execute([])?;
+            wrote = true;
+        }
+        Ok((outcomes, wrote))
+    }
+
+    /// Copies the log into the database from so many pages on. A failure is tried again later, as nothing is lost
+    /// by it, save a failed sync.
+    fn copy_log(&mut self, at_pages: i32, mode: &str) {
+        if self.broken.is_some() || self.log_pages.load(Ordering::Relaxed) < at_pages {
+            return;
+        }
+        let copied: rusqlite::Result<(bool, i32, i32)> =
+            self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            });
+        match copied {
+            Ok((_, in_log, copied)) => self.log_pages.store(in_log - copied, Ordering::Relaxed),
+            Err(error) => self.note_failed_sync(&error),
+        }
+    }
+
+    fn note_failed_sync(&mut self, error: &rusqlite::Error) {
+        if is_failed_sync(error) {
+            self.broken = Some(explain(&self.file, error).to_string());
+        }
+    }
+}
+
+/// FULL syncs the log at each commit, NORMAL only around checkpoints. Between transactions it may change.
+fn set_syncing(connection: &Connection, syncing: bool) -> rusqlite::Result<()> {
+    connection.execute_batch(if syncing {
+        "PRAGMA synchronous = FULL"
+    } else {
+        "PRAGMA synchronous = NORMAL"
+    })
+}
+
+impl Job {
+    fn reply(self, answer: Answer) {
+        // The one who asked waits for it; if its thread is gone, nobody needs it.
+        let _ = self.answer.send(answer);
+    }
+}
+
+impl Work {
+    fn is_durable(&self) -> bool {
+        matches!(self, Work::Commit(batch) if batch.durable)
+    }
+
+    fn write(&self, connection: &Connection) -> rusqlite::Result<CommitOutcome> {
+        match self {
+            Work::Commit(batch) => write_batch(connection, batch),
+            Work::Arm(key, due_ms) => {
+                connection.prepare_cached(ARM)?.execute(params![
+                    key.partition,
+                    key.sort,
+                    time_of(*due_ms)
+                ])?;
+                Ok(CommitOutcome::Committed)
+            }
+            #[cfg(test)]
+            Work::Hook(hook) => {
+                let hook = hook.lock().unwrap().take();
+                hook.into_iter().for_each(|hook| hook(connection));
+                Ok(CommitOutcome::Committed)
+            }
+        }
+    }
+}
+
+/// Looks at every expectation before the first write, so that a conflict leaves the rest of the group untouched.
+fn write_batch(connection: &Connection, batch: &Batch) -> rusqlite::Result<CommitOutcome> {
+    for op in &batch.ops {
+        if !holds(connection, op)? {
+            return Ok(CommitOutcome::Conflict);
+        }
+    }
+    for op in &batch.ops {
+        write_op(connection, op, batch.version)?;
+    }
+    Ok(CommitOutcome::Committed)
+}
+
+fn holds(connection: &Connection, op: &Op) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached(VERSION)?;
+    let found: Option<i64> =
+        statement.query_row(params![op.key.partition, op.key.sort], |row| row.get(0)).optional()?;
+    Ok(match op.expect {
+        Expect::Absent => found.is_none(),
+        Expect::Version(version) => found == Some(version.cast_signed()),
+    })
+}
+
+fn write_op(connection: &Connection, op: &Op, version: u64) -> rusqlite::Result<()> {
+    let Key { partition, sort } = &op.key;
+    match &op.action {
+        Action::Check => {}
+        Action::Put { value, due_ms } => {
+            let due_ms = due_ms.map(time_of);
+            let shard = op.key.due_shard();
+            let mut statement = connection.prepare_cached(PUT)?;
+            statement.execute(params![partition, sort, version.cast_signed(), value, due_ms, shard])?;
+        }
+        Action::Delete => {
+            connection.prepare_cached(DELETE)?.execute(params![partition, sort])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! What is put is there, whole, or an error says what is wrong with it.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use proofyard_embedded::artifacts::{ArtifactError, ArtifactRef, Artifacts};
+use proofyard_embedded::lock::DataDir;
+use tempfile::TempDir;
+
+fn open() -> (TempDir, DataDir, Artifacts) {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(&temp.path().join("yard"), true).unwrap();
+    let artifacts = Artifacts::open(&dir).unwrap();
+    (temp, dir, artifacts)
+}
+
+fn unnamed(dir: &DataDir) -> Vec<PathBuf> {
+    fs::read_dir(dir.path().join("artifacts/unnamed")).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// As a failing disk or a careless hand would; the file itself is read-only.
+fn overwrite(path: &PathBuf, content: &[u8]) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+#[test]
+fn content_is_kept_under_its_hash() {
+    let (_temp, dir, artifacts) = open();
+    let artifact = artifacts.put_bytes(b"abc").unwrap();
+    let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(artifact, ArtifactRef { sha256: expected.to_owned(), bytes: 3 });
+    let path = artifacts.path(&artifact).unwrap();
+    assert_eq!(path, dir.path().join("artifacts/ba").join(expected));
+    assert_eq!(fs::read(path).unwrap(), b"abc");
+    assert_eq!(artifacts.read(&artifact, 3).unwrap(), b"abc");
+    let mut text = String::new();
+    artifacts.open_file(&artifact).unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "abc");
+    assert_eq!(Artifacts::reading(dir.path()).read(&artifact, 3).unwrap(), b"abc");
+    assert_eq!(unnamed(&dir), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_file_is_copied_so_that_its_owner_may_do_as_it_likes() {
+    let (temp, _dir, artifacts) = open();
+    let file = temp.path().join("proof");
+    let content: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+    fs::write(&file, &content).unwrap();
+    let artifact = artifacts.put_file(&file, 300_000).unwrap();
+    fs::write(&file, b"changed").unwrap();
+    assert_eq!(artifacts.read(&artifact, 1 << 20).unwrap(), content);
+    assert!(matches!(artifacts.read(&artifact, 299_999), Err(ArtifactError::TooLarge { .. })));
+}
+
+#[test]
+fn putting_the_same_again_also_at_once_keeps_one() {
+    let (_temp, dir, artifacts) = open();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                (0..20).for_each(|n| _ = artifacts.put_bytes(format!("content {n}").as_bytes()).unwrap())
+            });
+        }
+    });
+    let again = artifacts.put_bytes(b"content 7").unwrap();
+    artifacts.verify(&again).unwrap();
+    assert_eq!(unnamed(&dir), Vec::<PathBuf>::new());
+    let shards = fs::read_dir(dir.path().join("artifacts")).unwrap();
+    let kept = shards.map(|shard| fs::read_dir(shard.unwrap().path()).unwrap().count()).sum::<usize>();
+    assert_eq!(kept, 20);
+}
+
+#[test]
+fn a_truncated_or_changed_artifact_is_named_and_mended_by_putting_it_again() {
+    let (_temp, _dir, artifacts) = open();
+    let artifact = artifacts.put_bytes(b"a proof").unwrap();
+    let path = artifacts.path(&artifact).unwrap();
+    for (damage, what) in [
+        (b"a pro".as_slice(), "5 of 7 bytes"),
+        (b"", "0 of 7"),
+        (b"a prooF", "hash to"),
+        (b"longer than it", "14 of 7"),
+    ] {
+        overwrite(&path, damage);
+        for said in [artifacts.read(&artifact, 100).map(|_| ()), artifacts.verify(&artifact)] {
+            let said = said.unwrap_err().to_string();
+            assert!(said.contains(&path.display().to_string()), "{said}");
+            assert!(said.contains(what) && said.contains("put back a copy"), "{said}");
+        }
+        assert_eq!(artifacts.put_bytes(b"a proof").unwrap(), artifact);
+        assert_eq!(artifacts.read(&artifact, 100).unwrap(), b"a proof");
+    }
+    fs::remove_file(&path).unwrap();
+    let said = artifacts.verify(&artifact).unwrap_err();
+    assert!(matches!(said, ArtifactError::Missing(_)), "{said}");
+}
+
+#[test]
+fn a_reference_from_outside_reaches_nothing_else() {
+    let (_temp, _dir, artifacts) = open();
+    let long = "a".repeat(64);
+    let names =
+        ["", "a", "../../state.db", "é", &long[1..], &long.to_uppercase(), &format!("../{}", &long[3..])];
+    for name in names {
+        let artifact = ArtifactRef { sha256: name.to_owned(), bytes: 0 };
+        assert!(matches!(artifacts.verify(&artifact), Err(ArtifactError::BadName(_))), "{name}");
+        assert!(matches!(artifacts.path(&artifact), Err(ArtifactError::BadName(_))), "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_file_or_too_large_or_gone_is_refused_and_leaves_nothing() {
+    let (temp, dir, artifacts) = open();
+    let file = temp.path().join("proof");
+    fs::write(&file, [0; 101]).unwrap();
+    assert!(matches!(artifacts.put_file(&file, 100), Err(ArtifactError::TooLarge { .. })));
+    assert!(matches!(artifacts.put_file(temp.path(), 100), Err(ArtifactError::NotAFile(_))));
+    assert!(matches!(artifacts.put_file("/dev/zero".as_ref(), 100), Err(ArtifactError::NotAFile(_))));
+    let said = artifacts.put_file(&temp.path().join("gone"), 100).unwrap_err().to_string();
+    assert!(said.contains("gone"), "{said}");
+    // Says it is empty, and has more and more to give.
+    let growing = artifacts.put_file("/proc/self/maps".as_ref(), 10);
+    assert!(matches!(growing, Err(ArtifactError::TooLarge { .. })), "{growing:?}");
+    assert_eq!(unnamed(&dir), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_a_crash_left_half_written_is_cleared_at_the_next_start() {
+    let (_temp, dir, artifacts) = open();
+    let kept = artifacts.put_bytes(b"kept").unwrap();
+    fs::write(dir.path().join("artifacts/unnamed/0"), b"half").unwrap();
+    let artifacts = Artifacts::open(&dir).unwrap();
+    assert_eq!(unnamed(&dir), Vec::<PathBuf>::new());
+    let next = artifacts.put_bytes(b"next").unwrap();
+    artifacts.verify(&next).unwrap();
+    artifacts.verify(&kept).unwrap();
+}

@@ -1,0 +1,118 @@
+//! Files that provers read and write: an input's selected element, and an output that is there whole or not at all.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::message::{Failure, Input, InputKind};
+
+/// The largest input that is read into memory. Proofs and blocks are far below it; a prover that needs more opens
+/// the path itself.
+pub const INPUT_BYTES: u64 = 1 << 30;
+
+/// An input that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    #[error("cannot read {path}: {source}")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{path} is larger than {INPUT_BYTES} bytes")]
+    TooLarge { path: PathBuf },
+    #[error("{path} is not the JSON that was expected: {source}")]
+    NotJson { path: PathBuf, source: serde_json::Error },
+    #[error("{path} has {count} elements, but element {index} is asked for")]
+    NoElement { path: PathBuf, count: usize, index: u32 },
+}
+
+impl From<InputError> for Failure {
+    fn from(error: InputError) -> Failure {
+        match error {
+            InputError::Unreadable { .. } => Failure::transient(error),
+            _ => Failure::permanent(error),
+        }
+    }
+}
+
+impl Input {
+    /// The selected element's bytes, or the whole file's where `index` is none.
+    pub fn read(&self) -> Result<Vec<u8>, InputError> {
+        let content = self.read_file()?;
+        match self.index {
+            None => Ok(content),
+            Some(index) => self.element(&content, index).map(|raw| raw.get().as_bytes().to_vec()),
+        }
+    }
+
+    /// The selected element (or the whole file), as JSON.
+    pub fn read_json<T: DeserializeOwned>(&self) -> Result<T, InputError> {
+        serde_json::from_slice(&self.read()?).map_err(|source| self.not_json(source))
+    }
+
+    /// The whole file, whatever `index` says.
+    pub fn read_file(&self) -> Result<Vec<u8>, InputError> {
+        let unreadable = |source| InputError::Unreadable { path: self.path.clone(), source };
+        let mut content = Vec::new();
+        let file = File::open(&self.path).map_err(unreadable)?;
+        file.take(INPUT_BYTES + 1).read_to_end(&mut content).map_err(unreadable)?;
+        if content.len() as u64 > INPUT_BYTES {
+            return Err(InputError::TooLarge { path: self.path.clone() });
+        }
+        Ok(content)
+    }
+
+    fn element<'a>(&self, content: &'a [u8], index: u32) -> Result<&'a RawValue, InputError> {
+        #[derive(serde::Deserialize)]
+        struct Segments<'a> {
+            #[serde(borrow)]
+            segments: Vec<&'a RawValue>,
+        }
+        let elements = match self.kind {
+            InputKind::Block => serde_json::from_slice::<Segments<'a>>(content).map(|block| block.segments),
+            InputKind::Proof | InputKind::Data => serde_json::from_slice(content),
+        }
+        .map_err(|source| self.not_json(source))?;
+        let none = InputError::NoElement { path: self.path.clone(), count: elements.len(), index };
+        elements.get(index as usize).copied().ok_or(none)
+    }
+
+    fn not_json(&self, source: serde_json::Error) -> InputError {
+        InputError::NotJson { path: self.path.clone(), source }
+    }
+}
+
+/// Writes a file into the output folder, whole or not at all, and returns its path. It is not synced to the disk:
+/// whoever keeps it does that, and until then a crash costs no more than this attempt.
+pub fn write_output(output_dir: &Path, name: &str, content: &[u8]) -> std::io::Result<PathBuf> {
+    let path = output_dir.join(name);
+    let temporary = output_dir.join(format!(".{name}.part"));
+    fs::write(&temporary, content)?;
+    fs::rename(&temporary, &path)?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(kind: InputKind, path: PathBuf, index: Option<u32>) -> Input {
+        Input { kind, path, index, stage: None, task_index: 0, public_values: None, verification_key: None }
+    }
+
+    #[test]
+    fn an_index_selects_a_segment_or_an_element() {
+        let folder = tempfile::tempdir().unwrap();
+        let block =
+            write_output(folder.path(), "block", br#"{"block":{},"segments":[{"from":0}, {"from":5}]}"#)
+                .unwrap();
+        assert_eq!(input(InputKind::Block, block.clone(), Some(1)).read().unwrap(), br#"{"from":5}"#);
+        assert!(input(InputKind::Block, block, None).read().unwrap().starts_with(b"{\"block\""));
+        let list = write_output(folder.path(), "list", b"[1, 2.50, [3]]").unwrap();
+        assert_eq!(input(InputKind::Data, list.clone(), Some(1)).read().unwrap(), b"2.50");
+        let error = input(InputKind::Data, list.clone(), Some(3)).read().unwrap_err();
+        assert!(matches!(error, InputError::NoElement { count: 3, index: 3, .. }), "{error}");
+        let error = input(InputKind::Block, list, Some(0)).read().unwrap_err();
+        assert!(matches!(error, InputError::NotJson { .. }), "{error}");
+    }
+}

@@ -1,0 +1,108 @@
+//! The toy's command line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+const HELP: &str = "\
+A prover that proves nothing, for tests and benchmarks only.
+
+  --files INPUT OUTPUT   work on one input file (the `files` protocol) and end
+  --work-ms N            sleep that long on each task
+  --burn-ms N            compute that long on each task
+  --list N               write a JSON list of N elements instead of a proof
+  --field NAME=VALUE     answer with this match field (may be repeated)
+
+Faults, each at every task unless restricted:
+  --fail                 answer with a transient error
+  --fail-rate R          answer so to this share of attempts, chosen by task and attempt
+  --fail-at TEXT         answer so to tasks whose id contains TEXT
+  --permanent            those errors are permanent ones
+  --exit-code N          end with this exit code
+  --die-by-signal        die by SIGABRT
+  --hang                 never answer
+  --rubbish              answer with a line that is no response
+  --huge-output BYTES    write a file of this size first
+  --memory BYTES         use this much memory from then on
+  --fork-children        leave children behind, orphaned and in sessions of their own
+  --claim-wrong-values   claim other public values than the proof has
+  --false-proof          write a proof of something else
+
+Restrictions of the faults:
+  --verb NAME            to this verb instead of `prove`
+  --only TEXT            to tasks whose id contains TEXT
+  --times N --state FILE to the first N times, counted in FILE across processes";
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub files: Option<(PathBuf, PathBuf)>,
+    pub work_ms: u64,
+    pub burn_ms: u64,
+    pub list: Option<u32>,
+    pub fields: BTreeMap<String, String>,
+    pub fail: bool,
+    pub fail_rate: f64,
+    pub fail_at: Option<String>,
+    pub permanent: bool,
+    pub exit_code: Option<i32>,
+    pub die_by_signal: bool,
+    pub hang: bool,
+    pub rubbish: bool,
+    pub huge_output: Option<u64>,
+    pub memory: Option<usize>,
+    pub fork_children: bool,
+    pub claim_wrong_values: bool,
+    pub false_proof: bool,
+    pub verb: Option<String>,
+    pub only: Option<String>,
+    pub times: Option<u64>,
+    pub state: Option<PathBuf>,
+}
+
+impl Options {
+    /// The error is what to tell the user.
+    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+        let mut options = Options::default();
+        let mut rest = arguments;
+        while let Some(name) = rest.next() {
+            let mut text = || rest.next().ok_or(format!("{name} needs a value"));
+            match name.as_str() {
+                "--files" => options.files = Some((text()?.into(), text()?.into())),
+                "--work-ms" => options.work_ms = number(&name, text()?)?,
+                "--burn-ms" => options.burn_ms = number(&name, text()?)?,
+                "--list" => options.list = Some(number(&name, text()?)?),
+                "--field" => {
+                    _ = text()?
+                        .split_once('=')
+                        .map(|(name, value)| options.fields.insert(name.into(), value.into()))
+                }
+                "--fail" => options.fail = true,
+                "--fail-rate" => options.fail_rate = number(&name, text()?)?,
+                "--fail-at" => options.fail_at = Some(text()?),
+                "--permanent" => options.permanent = true,
+                "--exit-code" => options.exit_code = Some(number(&name, text()?)?),
+                "--die-by-signal" => options.die_by_signal = true,
+                "--hang" => options.hang = true,
+                "--rubbish" => options.rubbish = true,
+                "--huge-output" => options.huge_output = Some(number(&name, text()?)?),
+                "--memory" => options.memory = Some(number(&name, text()?)?),
+                "--fork-children" => options.fork_children = true,
+                "--claim-wrong-values" => options.claim_wrong_values = true,
+                "--false-proof" => options.false_proof = true,
+                "--verb" => options.verb = Some(text()?),
+                "--only" => options.only = Some(text()?),
+                "--times" => options.times = Some(number(&name, text()?)?),
+                "--state" => options.state = Some(text()?.into()),
+                "--help" => return Err(HELP.into()),
+                _ => return Err(format!("unknown option {name}\n\n{HELP}")),
+            }
+        }
+        if options.times.is_some() != options.state.is_some() {
+            return Err("--times and --state go together".into());
+        }
+        Ok(options)
+    }
+}
+
+fn number<T: std::str::FromStr>(name: &str, text: String) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{name} needs a number, not {text:?}"))
+}

@@ -1,0 +1,260 @@
+//! The messages of the `stream` protocol: one JSON object on each line.
+//!
+//! The runner writes a [`Request`] and reads [`Response`]s: any number of progress lines, then one line with `ok` or
+//! `error`. Every object may have fields that its reader does not know; they are ignored, so that either side can be
+//! newer. Binary values are lower-case hexadecimal without a prefix; paths are absolute.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The most bytes that a `ProveOk`'s `fields` may have, names and values together.
+pub const FIELDS_BYTES: usize = 1024;
+
+/// One line to a prover.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Chosen by the runner; every response to this request repeats it.
+    pub id: String,
+    #[serde(flatten)]
+    pub call: Call,
+}
+
+/// What a prover is asked to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "lowercase")]
+pub enum Call {
+    Setup(SetupRequest),
+    Prove(ProveRequest),
+    Verify(VerifyRequest),
+}
+
+/// Load keys and programs. Sent once for each process, before anything else.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SetupRequest {
+    /// The GPUs of this slot, as the host numbers them. `CUDA_VISIBLE_DEVICES` names the same ones, so CUDA itself
+    /// numbers them from 0.
+    #[serde(default)]
+    pub gpus: Vec<u32>,
+    /// What the pipeline file says for this prover; Proofyard does not read it.
+    #[serde(default)]
+    pub arguments: Map<String, Value>,
+}
+
+/// Prove one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProveRequest {
+    /// The task's id: the same for each attempt.
+    pub task: String,
+    /// Which try at the task this is, from 1.
+    pub attempt: u32,
+    pub inputs: Vec<Input>,
+    /// An existing, empty folder for this attempt alone. All output goes here.
+    pub output_dir: PathBuf,
+    #[serde(default)]
+    pub gpus: Vec<u32>,
+    /// From when the request is sent; afterwards the prover is killed.
+    pub deadline_ms: u64,
+}
+
+/// Check a proof, and read its public values out of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerifyRequest {
+    pub proof: PathBuf,
+    /// The key that the pipeline pins, or else the one that the prover named.
+    pub verification_key: Option<String>,
+    /// The same inputs that `prove` had. A proof that is not about them must be refused.
+    pub inputs: Vec<Input>,
+    /// An existing folder for anything temporary.
+    pub output_dir: PathBuf,
+}
+
+/// One thing that a task works on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    pub kind: InputKind,
+    /// The file that holds it. It must not be changed.
+    pub path: PathBuf,
+    /// Which element is meant: of a block, the segment; of a list that an upstream task wrote, the element. None
+    /// means the whole file.
+    #[serde(default)]
+    pub index: Option<u32>,
+    /// The stage that wrote it; none for a block.
+    #[serde(default)]
+    pub stage: Option<String>,
+    /// The index of the task that wrote it within its stage and scope; 0 for a block.
+    #[serde(default)]
+    pub task_index: u32,
+    /// Of a proof: what its verifier read from it.
+    #[serde(default)]
+    pub public_values: Option<String>,
+    #[serde(default)]
+    pub verification_key: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputKind {
+    /// A line of a blocks file: the node's block and its segments.
+    Block,
+    /// A proof that its verifier accepted.
+    Proof,
+    /// What a stage without a verifier wrote: a partition, a witness.
+    Data,
+}
+
+/// One line from a prover: progress, or the one answer (`ok` or `error`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Response {
+    /// The request's id; none only where the request could not be read.
+    pub id: Option<String>,
+    /// How much of the work is done, from 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<f64>,
+    /// What goes with `progress`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// A `SetupOk`, `ProveOk` or `VerifyOk`, after the request's verb.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ok: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+/// What a prover says of itself once its keys are loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupOk {
+    #[serde(default)]
+    pub verification_key: Option<String>,
+    #[serde(default)]
+    pub proof_system: Option<String>,
+    #[serde(default)]
+    pub security_bits: Option<u32>,
+}
+
+/// A proof (or data) that was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProveOk {
+    /// The written file, inside the request's `output_dir`.
+    pub proof: PathBuf,
+    #[serde(default)]
+    pub verification_key: Option<String>,
+    /// A short name, such as `miden-stark`.
+    #[serde(default)]
+    pub proof_system: Option<String>,
+    /// The conjectured security that the prover was set to.
+    #[serde(default)]
+    pub security_bits: Option<u32>,
+    /// How much was executed, in the prover's own cycles.
+    #[serde(default)]
+    pub cycles: Option<u64>,
+    /// A claim only: Proofyard uses what the verifier reads from the proof.
+    #[serde(default)]
+    pub public_values: Option<String>,
+    /// Set where the file is a JSON list that a later stage splits over.
+    #[serde(default)]
+    pub list: Option<List>,
+    /// Values that a `match` stage groups by; `FIELDS_BYTES` at most.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
+}
+
+/// The output file is a JSON list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct List {
+    pub count: u32,
+}
+
+/// The proof holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyOk {
+    /// What the verifier read from the proof.
+    pub public_values: String,
+}
+
+/// The prover says no.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{kind} error: {message}")]
+pub struct Failure {
+    pub kind: FailureKind,
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailureKind {
+    /// The same inputs will fail anywhere: it is not worth many tries.
+    Permanent,
+    /// Another try may succeed.
+    Transient,
+}
+
+impl std::fmt::Display for FailureKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            FailureKind::Permanent => "permanent",
+            FailureKind::Transient => "transient",
+        })
+    }
+}
+
+impl Failure {
+    pub fn permanent(message: impl ToString) -> Failure {
+        Failure { kind: FailureKind::Permanent, message: message.to_string() }
+    }
+
+    pub fn transient(message: impl ToString) -> Failure {
+        Failure { kind: FailureKind::Transient, message: message.to_string() }
+    }
+}
+
+/// An input or output error is about this machine, not about the task.
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure::transient(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The documented lines are read, and unknown fields are ignored.
+    #[test]
+    fn documented_requests_are_read() {
+        let prove: Request = serde_json::from_str(
+            r#"{"id":"8","verb":"prove","task":"t","attempt":1,"inputs":[{"kind":"block","path":"/b","index":3,
+            "stage":null,"task_index":0,"public_values":null,"verification_key":null,"new":1}],"output_dir":"/o",
+            "gpus":[0],"deadline_ms":60000,"newer":{}}"#,
+        )
+        .unwrap();
+        let Call::Prove(request) = prove.call else { panic!("{prove:?}") };
+        assert_eq!(request.inputs[0].index, Some(3));
+        let setup: Request = serde_json::from_str(r#"{"id":"7","verb":"setup"}"#).unwrap();
+        assert_eq!(setup.call, Call::Setup(SetupRequest::default()));
+        assert!(serde_json::from_str::<Request>(r#"{"id":"7","verb":"dance"}"#).is_err());
+    }
+
+    #[test]
+    fn messages_come_back_as_they_were() {
+        let request = Request {
+            id: "9".into(),
+            call: Call::Verify(VerifyRequest {
+                proof: "/p".into(),
+                verification_key: None,
+                inputs: vec![],
+                output_dir: "/o".into(),
+            }),
+        };
+        let line = serde_json::to_string(&request).unwrap();
+        assert!(line.contains(r#""verb":"verify""#), "{line}");
+        assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+        let response =
+            Response { id: Some("9".into()), error: Some(Failure::permanent("no")), ..Default::default() };
+        let line = serde_json::to_string(&response).unwrap();
+        assert_eq!(line, r#"{"id":"9","error":{"kind":"permanent","message":"no"}}"#);
+        assert_eq!(serde_json::from_str::<Response>(&line).unwrap(), response);
+    }
+}

@@ -1,0 +1,77 @@
+//! What can go wrong with a prover, as the yard must tell it apart.
+
+use crate::message::{Failure, FailureKind};
+
+/// A failed call to a prover.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{command}: {message}")]
+pub struct ProverError {
+    pub kind: ErrorKind,
+    pub message: String,
+    /// The prover's command line.
+    pub command: String,
+    /// The last lines that it wrote to stderr, oldest first.
+    pub log: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The prover says that no try can succeed.
+    Permanent,
+    /// The prover says that another try may succeed.
+    Transient,
+    /// There is no such program, or it cannot be executed.
+    CouldNotStart,
+    /// It ended without an answer. Both are none when it ended in a way that could not be learned.
+    Died { exit: Option<i32>, signal: Option<i32> },
+    /// It was killed after this time.
+    TimedOut { limit_ms: u64 },
+    /// Somebody asked for it.
+    Cancelled,
+    /// It broke the protocol.
+    Rubbish,
+    /// It wrote more than its limit; it was killed if it still ran.
+    OutputTooLarge { limit_bytes: u64 },
+    /// It used more memory than its limit, and was killed.
+    MemoryExceeded { limit_bytes: u64 },
+    /// It says that it is done, but there is no file that can be used.
+    BadOutput,
+    /// The request cannot be put to this prover: an input is missing or is not what the payload needs.
+    BadInput,
+}
+
+/// An error on its way to becoming a `ProverError`: it does not know the command and the log.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub kind: ErrorKind,
+    pub message: String,
+}
+
+impl Fault {
+    pub fn new(kind: ErrorKind, message: impl ToString) -> Fault {
+        Fault { kind, message: message.to_string() }
+    }
+
+    pub fn rubbish(message: impl ToString) -> Fault {
+        Fault::new(ErrorKind::Rubbish, message)
+    }
+
+    pub fn bad_output(message: impl ToString) -> Fault {
+        Fault::new(ErrorKind::BadOutput, message)
+    }
+
+    /// Whether the prover itself said it, and so goes on living.
+    pub fn is_reported(&self) -> bool {
+        matches!(self.kind, ErrorKind::Permanent | ErrorKind::Transient)
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Fault {
+        let kind = match failure.kind {
+            FailureKind::Permanent => ErrorKind::Permanent,
+            FailureKind::Transient => ErrorKind::Transient,
+        };
+        Fault { kind, message: failure.message }
+    }
+}

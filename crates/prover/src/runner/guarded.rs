@@ -1,0 +1,205 @@
+//! A prover's process, seen through its guard.
+
+use std::io::{self, ErrorKind as IoError, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+
+use super::error::{ErrorKind, Fault};
+use super::launch::{Launch, Limits};
+use super::watch::Watch;
+use crate::guard::{EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND};
+use crate::processes::{Process, with_environment};
+
+/// The environment variable that marks all that one guard started, should the guard itself be killed.
+const MARK: &str = "PROOFYARD_GUARD";
+
+/// A guard needs milliseconds to kill everything. One that takes this long hangs, or waits for a process that hangs
+/// in the kernel.
+const GUARD_PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) enum Stdin {
+    /// The prover reads what `send` writes.
+    Open,
+    /// The prover reads nothing.
+    Closed,
+}
+
+/// A running guard. Dropping it kills the prover and all that it started.
+pub(crate) struct Guarded {
+    guard: Child,
+    /// As long as it is open, the guard lets the prover live.
+    lifeline: Option<UnixStream>,
+    mark: String,
+    grace: Duration,
+}
+
+impl Guarded {
+    pub fn start(
+        launch: &Launch,
+        arguments: &[String],
+        stdin: Stdin,
+    ) -> Result<(Guarded, ChildStdout, ChildStderr), Fault> {
+        let cannot = |error: io::Error| {
+            let guard = launch.guard.program.display();
+            Fault::new(ErrorKind::CouldNotStart, format!("cannot start its guard {guard}: {error}"))
+        };
+        let mark = new_mark();
+        let (lifeline, guards_end) = UnixStream::pair().map_err(cannot)?;
+        lifeline.set_nonblocking(true).map_err(cannot)?;
+        let mut command = guard_command(launch, arguments, stdin);
+        command
+            .env(MARK, &mark)
+            .stdin(OwnedFd::from(guards_end))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut guard = command.spawn().map_err(cannot)?;
+        let streams = guard.stdout.take().zip(guard.stderr.take());
+        let grace = Duration::from_millis(launch.limits.grace_ms);
+        let guarded = Guarded { guard, lifeline: Some(lifeline), mark, grace };
+        let (stdout, stderr) = streams.ok_or_else(|| cannot(io::Error::other("no pipes")))?;
+        Ok((guarded, stdout, stderr))
+    }
+
+    pub fn pid(&self) -> Result<Pid, Fault> {
+        Pid::from_raw(self.guard.id().cast_signed())
+            .ok_or_else(|| Fault::new(ErrorKind::CouldNotStart, "its guard has no pid"))
+    }
+
+    /// Writes a request, however slowly the prover reads. Returns early, without an error, when the prover is gone:
+    /// reading its answer will say how.
+    pub fn send(&mut self, line: &[u8], watch: &mut Watch<'_>) -> Result<(), Fault> {
+        let mut left = line;
+        while let (false, Some(lifeline)) = (left.is_empty(), &mut self.lifeline) {
+            match lifeline.write(left) {
+                Ok(written) => left = &left[written..],
+                Err(error) if error.kind() == IoError::WouldBlock => {
+                    let timeout = Timespec::try_from(watch.patience()).unwrap_or_default();
+                    let _ = poll(&mut [PollFd::new(lifeline, PollFlags::OUT)], Some(&timeout));
+                    watch.check()?;
+                }
+                Err(error) if error.kind() == IoError::Interrupted => {}
+                Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the guard's own end, and so for the prover's and that of all it started.
+    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        let pid = self.pid().ok()?;
+        loop {
+            if let Ok(Some(status)) = self.guard.try_wait() {
+                return Some(status);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let Ok(ended) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+            let timeout = Timespec::try_from(left).ok()?;
+            let _ = poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&timeout));
+        }
+    }
+
+    /// Tells the prover that nothing more comes, and gives it its grace period to end by itself.
+    pub fn end(mut self) {
+        if let Some(lifeline) = &self.lifeline {
+            let _ = lifeline.shutdown(Shutdown::Write);
+        }
+        self.wait(self.grace + GUARD_PATIENCE);
+    }
+
+    /// Kills the prover and all that it started, at once. Repeating it does nothing.
+    pub fn kill(&mut self) {
+        self.lifeline = None;
+        if self.wait(GUARD_PATIENCE).is_none() {
+            let _ = self.guard.kill();
+        }
+        // A guard that was itself killed has left its work to us.
+        let status = self.wait(GUARD_PATIENCE);
+        if status.is_none_or(|status| status.signal().is_some()) {
+            self.kill_marked();
+        }
+    }
+
+    fn kill_marked(&self) {
+        let deadline = Instant::now() + GUARD_PATIENCE;
+        while Instant::now() < deadline {
+            let left = with_environment(MARK, &self.mark);
+            if left.is_empty() {
+                return;
+            }
+            left.iter().for_each(Process::kill);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn guard_command(launch: &Launch, arguments: &[String], stdin: Stdin) -> Command {
+    let mut command = Command::new(&launch.guard.program);
+    // A group of its own, so that what is sent to the yard's group (Ctrl-C) does not kill the guard before its work.
+    command.args(&launch.guard.leading_arguments).process_group(0);
+    command.arg("--grace-ms").arg(launch.limits.grace_ms.to_string());
+    if let Some(bytes) = launch.limits.file_bytes {
+        command.arg("--file-bytes").arg(bytes.to_string());
+    }
+    if matches!(stdin, Stdin::Closed) {
+        command.arg("--no-stdin");
+    }
+    command.arg("--").args(arguments);
+    command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
+    if let Some(gpus) = &launch.gpus {
+        let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
+        command.env("CUDA_VISIBLE_DEVICES", gpus.join(","));
+    }
+    if let Some(folder) = &launch.working_dir {
+        command.current_dir(folder);
+    }
+    command
+}
+
+/// Differs from every other one on this machine.
+fn new_mark() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("{}-{now_ns}-{count}", std::process::id())
+}
+
+/// What a guard's exit says about its prover. `answered` says whether the prover was ever heard of.
+pub(crate) fn how_it_ended(status: Option<ExitStatus>, answered: bool, limits: &Limits) -> Fault {
+    const NOT_STARTED: [i32; 2] = [EXIT_NOT_FOUND as i32, EXIT_NOT_EXECUTABLE as i32];
+    let died = |exit, signal, message: String| Fault::new(ErrorKind::Died { exit, signal }, message);
+    let Some(status) = status else { return died(None, None, "it closed its output and did not end".into()) };
+    match (status.code(), limits.file_bytes) {
+        (Some(code), _) if !answered && NOT_STARTED.contains(&code) => {
+            Fault::new(ErrorKind::CouldNotStart, format!("it could not be started (exit code {code})"))
+        }
+        (Some(code), Some(limit_bytes)) if code == 128 + Signal::XFSZ.as_raw() => {
+            let message = format!("it wrote a file of more than {limit_bytes} bytes");
+            Fault::new(ErrorKind::OutputTooLarge { limit_bytes }, message)
+        }
+        // Signals go up to 64; a shell reports them in the same way.
+        (Some(code @ 129..=192), _) => {
+            died(None, Some(code - 128), format!("it was killed by signal {}", code - 128))
+        }
+        (Some(code), _) => died(Some(code), None, format!("it ended with exit code {code}")),
+        (None, _) => died(None, status.signal(), "its guard was killed".into()),
+    }
+}

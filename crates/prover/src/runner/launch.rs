@@ -1,0 +1,72 @@
+//! How a prover is started, and what it may use up.
+
+use std::path::PathBuf;
+
+/// How to start a prover.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The program and its arguments. In `files` mode `{input}` and `{output}` stand for paths.
+    pub command: Vec<String>,
+    /// Added to the yard's own environment.
+    pub environment: Vec<(String, String)>,
+    /// The slot's GPUs, for `CUDA_VISIBLE_DEVICES`. An empty list sets the variable to nothing, so that the prover sees
+    /// no GPU; none (a pool without GPUs) leaves the variable as it is.
+    pub gpus: Option<Vec<u32>>,
+    /// Where the prover runs; none is the yard's own folder.
+    pub working_dir: Option<PathBuf>,
+    pub guard: GuardCommand,
+    pub limits: Limits,
+}
+
+/// How to start the guard: a program that calls `guard_main` with what follows the leading arguments.
+#[derive(Clone, Debug)]
+pub struct GuardCommand {
+    /// An absolute path.
+    pub program: PathBuf,
+    pub leading_arguments: Vec<String>,
+}
+
+/// What one prover may use up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For one `prove` or `verify`; a request's own deadline may be shorter.
+    pub time_ms: u64,
+    /// For `setup`, which may load or make large keys.
+    pub setup_ms: u64,
+    /// For all that is written into the output folder during a call, together. It is looked at again and again, so a
+    /// fast writer gets somewhat further before it is killed.
+    pub output_bytes: u64,
+    /// For any single file, wherever it is, enforced by the kernel (`RLIMIT_FSIZE`). A prover that caches keys needs
+    /// room for them here.
+    pub file_bytes: Option<u64>,
+    /// For the resident memory of the prover and all that it started, summed up; pages that they share count for each.
+    pub memory_bytes: Option<u64>,
+    /// For one response line.
+    pub line_bytes: usize,
+    /// How many of the last lines of the log are kept.
+    pub log_lines: usize,
+    /// How long a prover may take to end after it was asked to (`Session::end`). One that is killed gets none.
+    pub grace_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            time_ms: 60 * 60 * 1000,
+            setup_ms: 60 * 60 * 1000,
+            output_bytes: 1 << 30,
+            file_bytes: None,
+            memory_bytes: None,
+            line_bytes: 1 << 20,
+            log_lines: 50,
+            grace_ms: 2000,
+        }
+    }
+}
+
+impl Launch {
+    /// The command as one line, for messages.
+    pub(crate) fn command_line(&self) -> String {
+        self.command.join(" ")
+    }
+}

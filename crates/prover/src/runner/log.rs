@@ -1,0 +1,152 @@
+//! A prover's last log lines.
+//!
+//! A thread reads the stream to its end, so that a prover never blocks on its log. Reading happens under the log's
+//! lock: who holds the lock and finds nothing left in the pipe has seen everything that was written so far.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+/// A longer line is cut into several.
+const LINE_BYTES: usize = 4096;
+
+pub(crate) struct Log {
+    lines: Arc<Mutex<Lines>>,
+    streams: Vec<Stream>,
+}
+
+struct Stream {
+    /// The read end, only to see whether something is left in it.
+    pipe: OwnedFd,
+    ended: Receiver<()>,
+}
+
+struct Lines {
+    lines: VecDeque<String>,
+    limit: usize,
+}
+
+impl Log {
+    pub fn new(limit: usize) -> Log {
+        Log { lines: Arc::new(Mutex::new(Lines { lines: VecDeque::new(), limit })), streams: Vec::new() }
+    }
+
+    /// Collects lines from a pipe until it ends.
+    pub fn follow(&mut self, pipe: impl Into<OwnedFd>) -> std::io::Result<()> {
+        let pipe = pipe.into();
+        let (running, ended) = sync_channel(1);
+        self.streams.push(Stream { pipe: pipe.try_clone()?, ended });
+        let lines = Arc::clone(&self.lines);
+        thread::Builder::new().name("prover log".into()).spawn(move || collect(pipe, &lines, running))?;
+        Ok(())
+    }
+
+    pub fn clear(&self) {
+        lock(&self.lines).lines.clear();
+    }
+
+    pub fn last_lines(&self) -> Vec<String> {
+        lock(&self.lines).lines.iter().cloned().collect()
+    }
+
+    /// Waits until what was written so far is in, or as long as `patience`.
+    pub fn catch_up(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let behind = |stream: &Stream| {
+            let ended = matches!(stream.ended.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected));
+            !ended && rustix::io::ioctl_fionread(&stream.pipe).unwrap_or(0) > 0
+        };
+        while self.streams.iter().any(behind) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits for the end of the streams, or as long as `patience`.
+    pub fn wait_for_end(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        for stream in &self.streams {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Err(RecvTimeoutError::Timeout) = stream.ended.recv_timeout(left) {
+                return;
+            }
+        }
+    }
+}
+
+fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `_running` is dropped at the end, which is how the others learn of it.
+fn collect(pipe: OwnedFd, lines: &Mutex<Lines>, _running: SyncSender<()>) {
+    let mut source = std::fs::File::from(pipe);
+    let mut chunk = [0; 8192];
+    let mut unfinished = Vec::new();
+    loop {
+        match poll(&mut [PollFd::new(&source, PollFlags::IN)], None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return,
+        }
+        let mut lines = lock(lines);
+        let read = match source.read(&mut chunk) {
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => 0,
+        };
+        for byte in &chunk[..read] {
+            if *byte == b'\n' || unfinished.len() == LINE_BYTES {
+                lines.push(&unfinished);
+                unfinished.clear();
+            }
+            if *byte != b'\n' {
+                unfinished.push(*byte);
+            }
+        }
+        if read == 0 {
+            if !unfinished.is_empty() {
+                lines.push(&unfinished);
+            }
+            return;
+        }
+    }
+}
+
+impl Lines {
+    fn push(&mut self, line: &[u8]) {
+        self.lines.push_back(readable(line));
+        while self.lines.len() > self.limit {
+            self.lines.pop_front();
+        }
+    }
+}
+
+/// Text that is safe to show on a terminal: a prover must not move the operator's cursor.
+fn readable(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let shown = |letter: char| if letter.is_control() && letter != '\t' { '\u{fffd}' } else { letter };
+    text.trim_end_matches('\r').chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_last_lines_are_kept_and_made_readable() {
+        let (read, mut write) = std::io::pipe().unwrap();
+        let mut log = Log::new(3);
+        log.follow(read).unwrap();
+        write.write_all(b"one\ntwo\r\n\x1b[31mred \xff\n").unwrap();
+        write.write_all(&[b'x'; LINE_BYTES + 1]).unwrap();
+        drop(write);
+        log.wait_for_end(Duration::from_secs(10));
+        assert_eq!(log.last_lines(), ["\u{fffd}[31mred \u{fffd}", &"x".repeat(LINE_BYTES), "x"]);
+    }
+}

@@ -1,0 +1,24 @@
+//! The runner's side: start a prover under a guard, ask it, and trust nothing that it says.
+//!
+//! - [`Session`] is a live `stream` prover; [`prove_files`] and [`verify_files`] start a `files` prover for one task.
+//! - Everything is limited ([`Limits`]): time, output, memory, the length of a line, the log that is kept. Whatever
+//!   breaks a limit or the protocol is killed with all that it started.
+//! - Everything that can go wrong is a [`ProverError`] with a kind, the prover's command, and its last log lines.
+//!
+//! All calls block; a [`Cancel`] ends them from another thread.
+
+mod error;
+mod files;
+mod guarded;
+mod launch;
+mod log;
+mod output;
+mod session;
+mod watch;
+
+pub use error::{ErrorKind, ProverError};
+pub use files::{Payload, prove_files, verify_files};
+pub use launch::{GuardCommand, Launch, Limits};
+pub use output::{OutputFile, Proved};
+pub use session::{Session, Update};
+pub use watch::Cancel;

@@ -1,0 +1,268 @@
+//! A live `stream` prover.
+//!
+//! One request is in work at a time. The prover goes on living after an answer, also after an error that it reported
+//! itself; after anything else (silence, rubbish, a limit) it is killed, since nobody knows what its next line would
+//! answer.
+
+use std::io::BufReader;
+use std::path::Path;
+use std::process::ChildStdout;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::error::{ErrorKind, Fault, ProverError};
+use super::guarded::{Guarded, Stdin, how_it_ended};
+use super::launch::{Launch, Limits};
+use super::log::Log;
+use super::output::{Proved, check_hex, check_ok, open_output};
+use super::watch::{Cancel, Watch};
+use crate::message::{Call, ProveRequest, Request, Response, SetupOk, SetupRequest, VerifyOk, VerifyRequest};
+use crate::serve::{Line, read_line};
+
+/// Response lines that wait to be looked at; a prover that writes more has to wait.
+const LINES_WAITING: usize = 16;
+
+/// How long to wait for the log to end (or to come in) once the prover has ended (or answered).
+const LOG_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a prover that ended its stdout may take to end itself, before its exit code is no longer of interest.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A progress line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// From 0 to 1.
+    pub progress: f64,
+    pub message: Option<String>,
+}
+
+/// A live `stream` prover. Dropping it kills the prover and all that it started.
+pub struct Session {
+    command: String,
+    limits: Limits,
+    guarded: Guarded,
+    lines: Receiver<Event>,
+    log: Log,
+    requests: u64,
+    /// Whether it ever gave a valid response.
+    answered: bool,
+    usable: bool,
+}
+
+enum Event {
+    Line(Vec<u8>),
+    TooLong,
+}
+
+impl Session {
+    /// Starts the prover. That the program exists is only known at the first request.
+    pub fn start(launch: &Launch) -> Result<Session, ProverError> {
+        Session::try_start(launch).map_err(|fault| {
+            let (kind, message, command) = (fault.kind, fault.message, launch.command_line());
+            ProverError { kind, message, command, log: Vec::new() }
+        })
+    }
+
+    fn try_start(launch: &Launch) -> Result<Session, Fault> {
+        let cannot = |error| Fault::new(ErrorKind::CouldNotStart, error);
+        let (guarded, stdout, stderr) = Guarded::start(launch, &launch.command, Stdin::Open)?;
+        let mut log = Log::new(launch.limits.log_lines);
+        log.follow(stderr).map_err(cannot)?;
+        let (sender, lines) = sync_channel(LINES_WAITING);
+        let line_bytes = launch.limits.line_bytes;
+        let read = move || read_lines(stdout, line_bytes, &sender);
+        thread::Builder::new().name("prover output".into()).spawn(read).map_err(cannot)?;
+        let (command, limits) = (launch.command_line(), launch.limits.clone());
+        Ok(Session { command, limits, guarded, lines, log, requests: 0, answered: false, usable: true })
+    }
+
+    /// Whether it can be asked again. If not, drop it and start another one.
+    pub fn is_usable(&self) -> bool {
+        self.usable
+    }
+
+    /// Has it load its keys.
+    pub fn setup(&mut self, request: &SetupRequest, cancel: &Cancel) -> Result<SetupOk, ProverError> {
+        self.call(|session| {
+            let call = Call::Setup(request.clone());
+            let ok: SetupOk = session.ask(call, session.limits.setup_ms, None, cancel, &mut |_| {})?;
+            check_hex("verification_key", ok.verification_key.as_deref())?;
+            Ok(ok)
+        })
+    }
+
+    /// Has it prove a task. `request.deadline_ms` is shortened to the limit on time.
+    pub fn prove(
+        &mut self,
+        request: &ProveRequest,
+        cancel: &Cancel,
+        on_progress: &mut dyn FnMut(Update),
+    ) -> Result<Proved, ProverError> {
+        self.call(|session| {
+            let mut request = request.clone();
+            request.deadline_ms = request.deadline_ms.min(session.limits.time_ms);
+            let (limit_ms, output_dir) = (request.deadline_ms, request.output_dir.clone());
+            let mut ok: crate::message::ProveOk =
+                session.ask(Call::Prove(request), limit_ms, Some(&output_dir), cancel, on_progress)?;
+            let output = open_output(&output_dir, &ok.proof, &session.limits)?;
+            check_ok(&ok, &output)?;
+            ok.proof = output.path.clone();
+            Ok(Proved { ok, output })
+        })
+    }
+
+    /// Has it verify a proof. Must be another process than the one that proved.
+    pub fn verify(&mut self, request: &VerifyRequest, cancel: &Cancel) -> Result<VerifyOk, ProverError> {
+        self.call(|session| {
+            let (call, limit_ms) = (Call::Verify(request.clone()), session.limits.time_ms);
+            let ok: VerifyOk = session.ask(call, limit_ms, Some(&request.output_dir), cancel, &mut |_| {})?;
+            check_hex("public_values", Some(&ok.public_values))?;
+            Ok(ok)
+        })
+    }
+
+    /// Lets the prover end by itself within its grace period. Dropping it kills it at once.
+    pub fn end(self) {
+        self.guarded.end();
+    }
+
+    /// Keeps the session in order around one call.
+    fn call<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T, Fault>) -> Result<T, ProverError> {
+        if !self.usable {
+            let kind = ErrorKind::Died { exit: None, signal: None };
+            return Err(self.error(Fault::new(kind, "it was ended after an earlier request")));
+        }
+        match work(self) {
+            Ok(done) => {
+                self.log.clear();
+                Ok(done)
+            }
+            Err(fault) if fault.is_reported() => {
+                self.log.catch_up(LOG_PATIENCE);
+                let error = self.error(fault);
+                self.log.clear();
+                Err(error)
+            }
+            Err(fault) => {
+                self.usable = false;
+                self.guarded.kill();
+                self.log.wait_for_end(LOG_PATIENCE);
+                Err(self.error(fault))
+            }
+        }
+    }
+
+    fn error(&self, fault: Fault) -> ProverError {
+        let (kind, message, command) = (fault.kind, fault.message, self.command.clone());
+        ProverError { kind, message, command, log: self.log.last_lines() }
+    }
+
+    /// Sends one request and reads to its answer.
+    fn ask<T: DeserializeOwned>(
+        &mut self,
+        call: Call,
+        limit_ms: u64,
+        output_dir: Option<&Path>,
+        cancel: &Cancel,
+        on_progress: &mut dyn FnMut(Update),
+    ) -> Result<T, Fault> {
+        self.requests += 1;
+        let id = self.requests.to_string();
+        let bad_input =
+            |error| Fault::new(ErrorKind::BadInput, format!("the request cannot be written: {error}"));
+        let mut line = serde_json::to_vec(&Request { id: id.clone(), call }).map_err(bad_input)?;
+        line.push(b'\n');
+        let limits = self.limits.clone();
+        let mut watch = Watch::new(&limits, cancel, self.guarded.pid()?, limit_ms, output_dir);
+        watch.check()?;
+        self.guarded.send(&line, &mut watch)?;
+        loop {
+            match self.next_response(&mut watch, &id)? {
+                Answer::Progress(update) => on_progress(update),
+                Answer::Error(fault) => return Err(fault),
+                Answer::Ok(value) => {
+                    watch.check_output()?;
+                    let wrong =
+                        |error| Fault::rubbish(format!("its answer is not what was asked for: {error}"));
+                    return serde_json::from_value(value).map_err(wrong);
+                }
+            }
+        }
+    }
+
+    fn next_response(&mut self, watch: &mut Watch<'_>, id: &str) -> Result<Answer, Fault> {
+        loop {
+            let event = self.lines.recv_timeout(watch.patience());
+            watch.check()?;
+            match event {
+                Ok(Event::Line(line)) => {
+                    let answer = Answer::read(&line, id)?;
+                    self.answered = true;
+                    return Ok(answer);
+                }
+                Ok(Event::TooLong) => {
+                    let limit = self.limits.line_bytes;
+                    return Err(Fault::rubbish(format!("it wrote a line of more than {limit} bytes")));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.guarded.wait(EXIT_PATIENCE);
+                    return Err(how_it_ended(status, self.answered, &self.limits));
+                }
+            }
+        }
+    }
+}
+
+enum Answer {
+    Progress(Update),
+    Ok(serde_json::Value),
+    Error(Fault),
+}
+
+impl Answer {
+    fn read(line: &[u8], id: &str) -> Result<Answer, Fault> {
+        let start = || String::from_utf8_lossy(&line[..line.len().min(80)]).escape_debug().to_string();
+        let response: Response = serde_json::from_slice(line).map_err(|error| {
+            Fault::rubbish(format!("it wrote {:?}, which is no response: {error}", start()))
+        })?;
+        if response.id.as_deref() != Some(id) {
+            let why = response.error.map_or(String::new(), |failure| format!(": {failure}"));
+            return Err(Fault::rubbish(format!(
+                "it answered request {:?} instead of {id:?}{why}",
+                response.id
+            )));
+        }
+        match (response.progress, response.ok, response.error) {
+            (Some(progress), None, None) => {
+                Ok(Answer::Progress(Update { progress, message: response.message }))
+            }
+            (None, Some(ok), None) => Ok(Answer::Ok(ok)),
+            (None, None, Some(failure)) => Ok(Answer::Error(failure.into())),
+            _ => Err(Fault::rubbish(format!(
+                "it wrote {:?}, which must have one of progress, ok, error",
+                start()
+            ))),
+        }
+    }
+}
+
+/// Passes on lines until the prover's output ends, or nobody listens.
+fn read_lines(stdout: ChildStdout, line_bytes: usize, lines: &SyncSender<Event>) {
+    let mut stdout = BufReader::new(stdout);
+    let mut line = Vec::new();
+    loop {
+        let event = match read_line(&mut stdout, &mut line, line_bytes) {
+            Ok(Line::Whole) => Event::Line(std::mem::take(&mut line)),
+            Ok(Line::TooLong) => Event::TooLong,
+            // A line without an end was cut off by the prover's death.
+            Ok(Line::Unfinished | Line::End) | Err(_) => return,
+        };
+        if lines.send(event).is_err() {
+            return;
+        }
+    }
+}

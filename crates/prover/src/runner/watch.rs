@@ -1,0 +1,113 @@
+//! What is watched while a prover works: time, cancellation, output, memory.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
+
+use super::error::{ErrorKind, Fault};
+use super::launch::Limits;
+use super::output::{folder_bytes, too_large};
+use crate::processes::descendants;
+
+/// How long anyone waits before looking at the watch again.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+/// Walking the process tree costs more than looking into a folder.
+const MEMORY_EVERY: Duration = Duration::from_millis(200);
+
+/// Ends a call from another thread; clones are one and the same.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    pub fn new() -> Cancel {
+        Cancel::default()
+    }
+
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+pub(crate) struct Watch<'a> {
+    limits: &'a Limits,
+    cancel: &'a Cancel,
+    guard: Pid,
+    limit_ms: u64,
+    deadline: Instant,
+    /// The folder, and what was in it before.
+    output: Option<(&'a Path, u64)>,
+    next_look: Instant,
+    next_memory: Instant,
+}
+
+impl<'a> Watch<'a> {
+    pub fn new(
+        limits: &'a Limits,
+        cancel: &'a Cancel,
+        guard: Pid,
+        limit_ms: u64,
+        output_dir: Option<&'a Path>,
+    ) -> Watch<'a> {
+        let now = Instant::now();
+        // A limit that no clock can hold is a year.
+        let limit = Duration::from_millis(limit_ms);
+        let deadline = now.checked_add(limit).unwrap_or(now + Duration::from_secs(365 * 24 * 3600));
+        let output = output_dir.map(|folder| (folder, folder_bytes(folder).unwrap_or(0)));
+        let (next_look, next_memory) = (now + TICK, now + MEMORY_EVERY);
+        Watch { limits, cancel, guard, limit_ms, deadline, output, next_look, next_memory }
+    }
+
+    /// How long to wait for something to happen before the next `check`.
+    pub fn patience(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()).min(TICK)
+    }
+
+    /// Cheap enough to be called after everything that happens.
+    pub fn check(&mut self) -> Result<(), Fault> {
+        let now = Instant::now();
+        if self.cancel.is_cancelled() {
+            return Err(Fault::new(ErrorKind::Cancelled, "it was cancelled"));
+        }
+        if now >= self.deadline {
+            let limit_ms = self.limit_ms;
+            let message = format!("it took longer than {limit_ms} ms");
+            return Err(Fault::new(ErrorKind::TimedOut { limit_ms }, message));
+        }
+        if now >= self.next_look {
+            self.next_look = now + TICK;
+            self.check_output()?;
+        }
+        if now >= self.next_memory {
+            self.next_memory = now + MEMORY_EVERY;
+            self.check_memory()?;
+        }
+        Ok(())
+    }
+
+    pub fn check_output(&self) -> Result<(), Fault> {
+        let Some((folder, before)) = self.output else { return Ok(()) };
+        let grown = folder_bytes(folder).map(|bytes| bytes.saturating_sub(before));
+        if grown.is_none_or(|grown| grown > self.limits.output_bytes) {
+            return Err(too_large(self.limits));
+        }
+        Ok(())
+    }
+
+    fn check_memory(&self) -> Result<(), Fault> {
+        let Some(limit_bytes) = self.limits.memory_bytes else { return Ok(()) };
+        let used: u64 = descendants(self.guard).iter().map(|process| process.resident_bytes).sum();
+        if used <= limit_bytes {
+            return Ok(());
+        }
+        let message = format!("it used {used} bytes of memory; {limit_bytes} are allowed");
+        Err(Fault::new(ErrorKind::MemoryExceeded { limit_bytes }, message))
+    }
+}

@@ -1,0 +1,253 @@
+//! The author's side of the `stream` protocol: a loop over stdin and stdout.
+//!
+//! Implement [`Prover`] and call [`serve`] in `main`. The loop answers each request with one line; a line that is not
+//! a request is answered with an error, and so is a panic in a handler. It ends with the end of stdin. While it runs,
+//! whatever is printed to stdout by anyone else goes to stderr, so that a library's `println!` cannot spoil the
+//! protocol.
+
+use std::any::Any;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::message::{
+    Call, Failure, ProveOk, ProveRequest, Request, Response, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
+};
+
+/// The longest request line that is read: a task of 4,096 inputs, each described in up to 4 KiB.
+pub const REQUEST_LINE_BYTES: usize = 16 << 20;
+
+/// Reports how far the work is (0 to 1), with a word about what is done now.
+pub type Progress<'a> = dyn FnMut(f64, &str) + 'a;
+
+/// A prover, written in Rust.
+pub trait Prover {
+    /// Loads keys and programs. Called once, before anything else.
+    fn setup(&mut self, _request: &SetupRequest) -> Result<SetupOk, Failure> {
+        Ok(SetupOk::default())
+    }
+
+    /// Proves one task and writes the proof into `request.output_dir`.
+    fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure>;
+
+    /// Checks a proof against its inputs and returns the public values that are in the proof. Runs in another process
+    /// than the one that proved.
+    fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure>;
+}
+
+/// Answers requests from stdin on stdout until stdin ends.
+pub fn serve(mut prover: impl Prover) -> ExitCode {
+    let served = take_stdout().and_then(|output| serve_on(&mut prover, BufReader::new(io::stdin()), output));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("prover protocol: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Keeps stdout for the protocol alone: what else is printed goes to stderr from here on.
+fn take_stdout() -> io::Result<File> {
+    let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    Ok(File::from(output))
+}
+
+/// As [`serve`], on any pair of streams.
+pub fn serve_on(prover: &mut impl Prover, mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+    let mut line = Vec::new();
+    loop {
+        match read_line(&mut input, &mut line, REQUEST_LINE_BYTES)? {
+            Line::End => return Ok(()),
+            Line::TooLong => {
+                let why = format!("a request line is longer than {REQUEST_LINE_BYTES} bytes");
+                send(&mut output, &failed(None, Failure::permanent(why)))?;
+            }
+            Line::Whole | Line::Unfinished => answer(prover, &line, &mut output)?,
+        }
+    }
+}
+
+fn answer(prover: &mut impl Prover, line: &[u8], output: &mut impl Write) -> io::Result<()> {
+    let request = match serde_json::from_slice::<Request>(line) {
+        Ok(request) => request,
+        Err(error) => {
+            let why = Failure::permanent(format!("this is not a request: {error}"));
+            return send(output, &failed(id_of(line), why));
+        }
+    };
+    let id = Some(request.id.clone());
+    let handled = catch_unwind(AssertUnwindSafe(|| handle(prover, request, output)));
+    let response = match handled {
+        Ok(Ok(ok)) => Response { id, ok: Some(ok), ..Response::default() },
+        Ok(Err(failure)) => failed(id, failure),
+        Err(panic) => failed(id, Failure::transient(format!("the prover panicked: {}", panic_text(&*panic)))),
+    };
+    send(output, &response)
+}
+
+fn handle(
+    prover: &mut impl Prover,
+    request: Request,
+    output: &mut impl Write,
+) -> Result<serde_json::Value, Failure> {
+    fn value(ok: impl Serialize) -> Result<serde_json::Value, Failure> {
+        serde_json::to_value(ok).map_err(Failure::permanent)
+    }
+    match request.call {
+        Call::Setup(setup) => value(prover.setup(&setup)?),
+        Call::Verify(verify) => value(prover.verify(&verify)?),
+        Call::Prove(prove) => {
+            let mut progress = |progress: f64, message: &str| {
+                let (progress, message) = (Some(progress), Some(message.to_string()));
+                let line =
+                    Response { id: Some(request.id.clone()), progress, message, ..Response::default() };
+                // Progress is a courtesy; if the runner is gone, the answer's write will say so.
+                let _ = send(output, &line);
+            };
+            value(prover.prove(&prove, &mut progress)?)
+        }
+    }
+}
+
+fn failed(id: Option<String>, error: Failure) -> Response {
+    Response { id, error: Some(error), ..Response::default() }
+}
+
+/// The id of a line that is JSON but not a request that we know, so that its sender learns which one it was.
+fn id_of(line: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Id {
+        id: String,
+    }
+    serde_json::from_slice::<Id>(line).ok().map(|line| line.id)
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
+fn send(output: &mut impl Write, response: &Response) -> io::Result<()> {
+    let mut line = serde_json::to_vec(response)?;
+    line.push(b'\n');
+    output.write_all(&line)?;
+    output.flush()
+}
+
+pub(crate) enum Line {
+    Whole,
+    /// The stream ended in the middle of it.
+    Unfinished,
+    TooLong,
+    End,
+}
+
+/// Reads one line without its end. The rest of a line that is too long is skipped.
+pub(crate) fn read_line(
+    input: &mut impl BufRead,
+    line: &mut Vec<u8>,
+    limit_bytes: usize,
+) -> io::Result<Line> {
+    line.clear();
+    let read = input.by_ref().take(limit_bytes as u64 + 1).read_until(b'\n', line)?;
+    if read == 0 {
+        return Ok(Line::End);
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        return Ok(Line::Whole);
+    }
+    if line.len() <= limit_bytes {
+        return Ok(Line::Unfinished);
+    }
+    line.clear();
+    skip_line(input)?;
+    Ok(Line::TooLong)
+}
+
+fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let buffer = input.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let end = buffer.iter().position(|byte| *byte == b'\n');
+        let skipped = end.map_or(buffer.len(), |end| end + 1);
+        input.consume(skipped);
+        if end.is_some() {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Moody;
+
+    impl Prover for Moody {
+        fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+            progress(0.5, "half");
+            match request.task.as_str() {
+                "panic" => panic!("no mood"),
+                "refuse" => Err(Failure::permanent("never")),
+                _ => Ok(ProveOk { proof: "/o/p".into(), ..ProveOk::default() }),
+            }
+        }
+
+        fn verify(&mut self, _: &VerifyRequest) -> Result<VerifyOk, Failure> {
+            Ok(VerifyOk { public_values: "00".into() })
+        }
+    }
+
+    fn answers(input: &str) -> Vec<Response> {
+        let mut output = Vec::new();
+        serve_on(&mut Moody, input.as_bytes(), &mut output).unwrap();
+        let lines = output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+    }
+
+    fn prove(task: &str) -> String {
+        format!(
+            r#"{{"id":"1","verb":"prove","task":"{task}","attempt":1,"inputs":[],"output_dir":"/o","deadline_ms":1}}"#
+        )
+    }
+
+    #[test]
+    fn progress_comes_before_the_answer() {
+        let answers = answers(&prove("a"));
+        assert_eq!(answers.len(), 2);
+        assert_eq!(answers[0].progress, Some(0.5));
+        assert_eq!(answers[1].ok.as_ref().unwrap()["proof"], "/o/p");
+    }
+
+    /// Neither rubbish nor a panic ends the loop: the request after it is answered.
+    #[test]
+    fn rubbish_and_panics_are_answered() {
+        let long = "x".repeat(REQUEST_LINE_BYTES + 1);
+        let lines = [
+            "rubbish",
+            r#"{"id":"4","verb":"dance"}"#,
+            &long,
+            &prove("panic"),
+            &prove("refuse"),
+            &prove("a"),
+        ];
+        let answers: Vec<_> =
+            answers(&lines.join("\n")).into_iter().filter(|one| one.progress.is_none()).collect();
+        assert_eq!(answers.len(), lines.len());
+        let failure = |index: usize| answers[index].error.clone().unwrap();
+        assert_eq!(answers[0].id, None);
+        assert_eq!(answers[1].id.as_deref(), Some("4"));
+        assert!(failure(2).message.contains("longer than"), "{}", failure(2));
+        assert_eq!(failure(3), Failure::transient("the prover panicked: no mood"));
+        assert_eq!(failure(4), Failure::permanent("never"));
+        assert!(answers[5].ok.is_some());
+    }
+}

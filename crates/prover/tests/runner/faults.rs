@@ -1,0 +1,269 @@
+//! Whatever a `stream` prover does wrong is told apart, keeps its last log lines, and leaves nothing running.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proofyard_prover::SetupRequest;
+use proofyard_prover::runner::{Cancel, ErrorKind, Launch, ProverError, Session};
+
+use crate::support::{Place, wait_for};
+
+fn prove(place: &Place, launch: &Launch) -> Result<(), ProverError> {
+    let mut session = Session::start(launch)?;
+    session.prove(&place.prove_segment(), &Cancel::new(), &mut |_| {}).map(|_| ())
+}
+
+/// The error of one attempt, after which no process is left.
+fn failure(place: &Place, launch: &Launch) -> ProverError {
+    let error = prove(place, launch).unwrap_err();
+    assert_eq!(place.processes(), [""; 0], "{error}");
+    assert!(error.to_string().contains(&launch.command[0]), "{error}");
+    error
+}
+
+#[test]
+fn each_fault_of_the_toy_is_told_apart() {
+    let died = |exit, signal| ErrorKind::Died { exit, signal };
+    let cases: [(&[&str], ErrorKind); 6] = [
+        (&["--fail"], ErrorKind::Transient),
+        (&["--fail-at", "block-1/", "--permanent"], ErrorKind::Permanent),
+        (&["--exit-code", "3"], died(Some(3), None)),
+        (&["--exit-code", "0"], died(Some(0), None)),
+        (&["--die-by-signal"], died(None, Some(6))),
+        (&["--rubbish", "--hang"], ErrorKind::Rubbish),
+    ];
+    for (options, kind) in cases {
+        let place = Place::new();
+        let error = failure(&place, &place.toy(options));
+        assert_eq!(error.kind, kind, "{options:?}: {error}");
+        let log = ["toy prover: proves block-1/segment/1, attempt 1", "toy prover: a fault is due"];
+        assert_eq!(error.log, log, "{options:?}");
+    }
+}
+
+#[test]
+fn a_reported_error_leaves_the_session_usable_and_others_do_not() {
+    let (place, cancel) = (Place::new(), Cancel::new());
+    let state = place.text("state");
+    let mut session = Session::start(&place.toy(&["--fail", "--times", "2", "--state", &state])).unwrap();
+    for _ in 0..2 {
+        let error = session.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Transient);
+        assert_eq!(error.log.len(), 2, "only this request's lines: {:?}", error.log);
+    }
+    session.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap();
+
+    let mut session = Session::start(&place.toy(&["--exit-code", "1"])).unwrap();
+    assert!(session.is_usable());
+    session.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap_err();
+    assert!(!session.is_usable());
+    let again = session.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap_err();
+    assert_eq!(again.kind, ErrorKind::Died { exit: None, signal: None });
+}
+
+#[test]
+fn a_fault_that_happens_once_is_gone_in_the_next_process() {
+    let place = Place::new();
+    let state = place.text("state");
+    let launch = place.toy(&["--die-by-signal", "--times", "1", "--state", &state]);
+    failure(&place, &launch);
+    prove(&place, &launch).unwrap();
+}
+
+/// A claim is not believed, and a false proof is refused: only the verifier's word counts.
+#[test]
+fn lies_are_found_by_the_verifier() {
+    let (place, cancel) = (Place::new(), Cancel::new());
+    let mut verifier = Session::start(&place.toy(&[])).unwrap();
+    let mut proved_by = |option: &str| {
+        let mut liar = Session::start(&place.toy(&[option])).unwrap();
+        let proved = liar.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap();
+        let verify = place.verify_request(&proved.output.path, place.prove_segment().inputs);
+        (proved.ok.public_values, verifier.verify(&verify, &cancel))
+    };
+    let (claimed, verified) = proved_by("--claim-wrong-values");
+    assert_ne!(claimed, Some(verified.unwrap().public_values));
+    let (_, verified) = proved_by("--false-proof");
+    assert_eq!(verified.unwrap_err().kind, ErrorKind::Permanent);
+}
+
+#[test]
+fn the_time_limit_kills_the_prover_and_its_children() {
+    let place = Place::new();
+    let mut launch = place.toy(&["--fork-children", "--hang"]);
+    launch.limits.time_ms = 700;
+    let error = failure(&place, &launch);
+    assert_eq!(error.kind, ErrorKind::TimedOut { limit_ms: 700 });
+    assert!(error.log.contains(&"toy prover: has left children".into()), "{:?}", error.log);
+}
+
+#[test]
+fn setup_has_its_own_time_limit() {
+    let place = Place::new();
+    let mut launch = place.toy(&["--hang", "--verb", "setup"]);
+    launch.limits.setup_ms = 200;
+    let mut session = Session::start(&launch).unwrap();
+    let error = session.setup(&SetupRequest::default(), &Cancel::new()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::TimedOut { limit_ms: 200 });
+    assert_eq!(place.processes(), [""; 0]);
+}
+
+/// Neither a full pipe nor a flood of progress keeps the deadline from being seen.
+#[test]
+fn the_time_limit_holds_whatever_the_prover_does_with_its_pipes() {
+    let place = Place::new();
+    let flood = r#"read -r line; while :; do echo '{"id":"1","progress":0.1}'; echo log >&2; done"#;
+    for script in ["exec sleep 1000", "exec <&-; sleep 1000", flood] {
+        let mut launch = place.shell(script);
+        launch.limits.time_ms = 500;
+        let mut session = Session::start(&launch).unwrap();
+        let large = place.prove_request(vec![place.block(Some(1)); 10_000]);
+        let error = session.prove(&large, &Cancel::new(), &mut |_| {}).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TimedOut { limit_ms: 500 }, "{script}");
+        assert_eq!(place.processes(), [""; 0], "{script}");
+    }
+}
+
+#[test]
+fn a_cancelled_call_ends_at_once_and_kills() {
+    let place = Place::new();
+    let cancel = Cancel::new();
+    let mut session = Session::start(&place.toy(&["--hang", "--fork-children"])).unwrap();
+    let started = Instant::now();
+    let error = thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_for(Duration::from_secs(30), || place.processes().len(), |count| *count >= 5);
+            cancel.cancel();
+        });
+        session.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap_err()
+    });
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+    assert!(started.elapsed() < Duration::from_secs(50), "it did not wait for the time limit");
+    assert_eq!(place.processes(), [""; 0]);
+}
+
+#[test]
+fn a_gigabyte_of_output_is_stopped_early() {
+    let place = Place::new();
+    let mut launch = place.toy(&["--huge-output", "1000000000"]);
+    launch.limits.output_bytes = 10_000_000;
+    let error = failure(&place, &launch);
+    assert_eq!(error.kind, ErrorKind::OutputTooLarge { limit_bytes: 10_000_000 });
+    let written = fs::metadata(place.path("out/huge")).unwrap().len();
+    assert!(written < 1_000_000_000, "{written} bytes were written");
+}
+
+/// Also what is written too fast to be seen while it happens.
+#[test]
+fn output_is_measured_after_the_answer_too() {
+    let place = Place::new();
+    let script = r#"read -r line; echo {} > "$OUT/p"; head -c 5000 /dev/zero > "$OUT/more"
+                    printf '{"id":"1","ok":{"proof":"%s/p"}}\n' "$OUT"; cat > /dev/null"#;
+    let mut launch = place.shell(script);
+    launch.limits.output_bytes = 4000;
+    assert_eq!(failure(&place, &launch).kind, ErrorKind::OutputTooLarge { limit_bytes: 4000 });
+}
+
+#[test]
+fn a_file_limit_is_kept_by_the_kernel() {
+    let place = Place::new();
+    let mut launch = place.toy(&["--huge-output", "1000000000"]);
+    launch.limits.file_bytes = Some(1_000_000);
+    assert_eq!(failure(&place, &launch).kind, ErrorKind::OutputTooLarge { limit_bytes: 1_000_000 });
+    assert_eq!(fs::metadata(place.path("out/huge")).unwrap().len(), 1_000_000);
+}
+
+#[test]
+fn memory_is_limited_over_all_processes() {
+    let place = Place::new();
+    let mut launch = place.toy(&["--memory", "300000000", "--work-ms", "50000"]);
+    launch.limits.memory_bytes = Some(100_000_000);
+    let error = failure(&place, &launch);
+    assert_eq!(error.kind, ErrorKind::MemoryExceeded { limit_bytes: 100_000_000 });
+}
+
+#[test]
+fn what_cannot_be_started_is_no_death() {
+    let place = Place::new();
+    fs::write(place.path("text"), "not a program").unwrap();
+    for program in ["/no/such/program", "no-such-program", &place.text("text")] {
+        let error = failure(&place, &place.launch(&[program]));
+        assert_eq!(error.kind, ErrorKind::CouldNotStart, "{error}");
+        assert!(error.log[0].contains(program), "{:?}", error.log);
+    }
+    let mut launch = place.toy(&[]);
+    launch.guard.program = "/no/such/guard".into();
+    assert_eq!(failure(&place, &launch).kind, ErrorKind::CouldNotStart);
+}
+
+#[test]
+fn answers_that_break_the_protocol_are_rubbish() {
+    let answers = [
+        r#"{"id":"2","ok":{"proof":"/x"}}"#,
+        r#"{"id":null,"error":{"kind":"permanent","message":"what?"}}"#,
+        r#"{"id":"1"}"#,
+        r#"{"id":"1","ok":{},"error":{"kind":"permanent","message":""}}"#,
+        r#"{"id":"1","ok":{"proof":7}}"#,
+        r#"{"id":"1","error":{"kind":"sad","message":""}}"#,
+        r#"{"id":"1","ok":{"proof":"PROOF","public_values":"xyz"}}"#,
+        r#"{"id":"1","ok":{"proof":"PROOF","verification_key":"ABCD"}}"#,
+        &format!(r#"{{"id":"1","ok":{{"proof":"PROOF","fields":{{"f":"{}"}}}}}}"#, "x".repeat(1024)),
+        &format!(r#"{{"id":"1","message":"{}"}}"#, "x".repeat(3000)),
+        "[]",
+        "",
+        "\\xff",
+    ];
+    for answer in answers {
+        let place = Place::new();
+        fs::write(place.path("out/proof"), "{}").unwrap();
+        fs::write(place.path("answer"), format!("{answer}\n").replace("PROOF", &place.text("out/proof")))
+            .unwrap();
+        let mut launch = place.shell(r#"read -r line; cat "$ANSWER"; cat > /dev/null"#);
+        launch.environment.push(("ANSWER".into(), place.text("answer")));
+        launch.limits.line_bytes = 2000;
+        assert_eq!(failure(&place, &launch).kind, ErrorKind::Rubbish, "{answer}");
+    }
+}
+
+#[test]
+fn only_a_regular_file_inside_the_folder_is_an_output() {
+    let place = Place::new();
+    fs::write(place.path("secret"), "secret").unwrap();
+    symlink(place.path("secret"), place.path("out/link")).unwrap();
+    fs::write(place.path("out/list"), "[1,2]").unwrap();
+    let cases = [
+        (place.text("out/missing"), ""),
+        (place.text("secret"), ""),
+        (place.text("out/../secret"), ""),
+        (place.text("out/link"), ""),
+        (place.text("out"), ""),
+        ("proof".into(), ""),
+        (place.text("out/list"), r#","list":{"count":3}"#),
+    ];
+    for (path, more) in cases {
+        let script =
+            format!(r#"read -r line; echo '{{"id":"1","ok":{{"proof":"{path}"{more}}}}}'; cat > /dev/null"#);
+        let error = failure(&place, &place.shell(&script));
+        assert_eq!(error.kind, ErrorKind::BadOutput, "{path}: {error}");
+    }
+}
+
+#[test]
+fn a_prover_that_ends_in_the_middle_of_a_line_has_died() {
+    let place = Place::new();
+    let launch = place.shell(r#"read -r line; echo last words >&2; printf '{"id":"1","o'; exit 5"#);
+    let error = failure(&place, &launch);
+    assert_eq!(error.kind, ErrorKind::Died { exit: Some(5), signal: None });
+    assert_eq!(error.log, ["last words"]);
+}
+
+#[test]
+fn only_the_last_log_lines_are_kept() {
+    let place = Place::new();
+    let mut launch =
+        place.shell("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i >&2; done; exit 1");
+    launch.limits.log_lines = 3;
+    assert_eq!(failure(&place, &launch).log, ["line 19998", "line 19999", "line 20000"]);
+}

@@ -1,0 +1,135 @@
+//! Whoever dies, and however: nothing that a prover started is left.
+
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use proofyard_prover::runner::{Cancel, ErrorKind, Session};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{PATIENCE, Place, TOY, launch, wait_for};
+
+/// The guard's aim is milliseconds; a busy machine gets more.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+const OWNER: &str = "PROOFYARD_TEST_OWNER";
+
+/// Not a test: the process that plays the yard, started by the tests below with a mark for its processes.
+#[test]
+#[ignore = "run by other tests as a process of its own"]
+fn owner() {
+    let Ok(mark) = env::var(OWNER) else { return };
+    let place = Place::new();
+    let launch = launch(&[TOY, "--fork-children", "--hang"], &mark);
+    let mut session = Session::start(&launch).unwrap();
+    let _ = session.prove(&place.prove_segment(), &Cancel::new(), &mut |_| {});
+}
+
+fn start_owner(place: &Place) -> Child {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "guard::owner", "--ignored"]).env(OWNER, place.mark());
+    let owner = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for_children(place);
+    owner
+}
+
+/// Until the prover, its child and its orphans are all there.
+fn wait_for_children(place: &Place) {
+    let orphans = |found: &Vec<String>| found.iter().filter(|one| one.ends_with(" sleep 1000 ")).count();
+    wait_for(PATIENCE, || place.processes(), |found| orphans(found) >= 4);
+}
+
+fn kill(pid: &str) {
+    let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+}
+
+fn pid_of_guard(place: &Place) -> String {
+    let all = place.processes();
+    let guard = all.iter().find(|one| one.contains("--grace-ms")).unwrap();
+    guard.split(' ').next().unwrap().into()
+}
+
+#[test]
+fn nothing_is_left_when_the_owner_is_killed() {
+    let place = Place::new();
+    let mut owner = start_owner(&place);
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    place.wait_for_no_process(AT_ONCE);
+}
+
+#[test]
+fn nothing_is_left_when_the_guard_is_killed() {
+    let place = Place::new();
+    let mut session = Session::start(&place.toy(&["--fork-children", "--hang"])).unwrap();
+    let error = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_for_children(&place);
+            kill(&pid_of_guard(&place));
+        });
+        session.prove(&place.prove_segment(), &Cancel::new(), &mut |_| {}).unwrap_err()
+    });
+    assert!(matches!(error.kind, ErrorKind::Died { .. }), "{error}");
+    assert_eq!(place.processes(), [""; 0]);
+}
+
+/// With both gone there is nobody to find orphans, but the prover itself dies by its parent-death signal.
+#[test]
+fn the_prover_dies_when_owner_and_guard_are_killed() {
+    let place = Place::new();
+    let mut owner = start_owner(&place);
+    // Stopped, so that it cannot clean up after the guard.
+    kill_process(Pid::from_child(&owner), Signal::STOP).unwrap();
+    kill(&pid_of_guard(&place));
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let provers =
+        || place.processes().into_iter().filter(|one| one.contains("toy-prover")).collect::<Vec<_>>();
+    wait_for(AT_ONCE, provers, |left| left.is_empty());
+    for orphan in place.processes() {
+        kill(orphan.split(' ').next().unwrap());
+    }
+    place.wait_for_no_process(AT_ONCE);
+}
+
+fn guard(place: &Place, script: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proofyard-guard"));
+    command.args(["--grace-ms", "20000", "--", "sh", "-c", script]).env("PROOFYARD_TEST", place.mark());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+#[test]
+fn its_exit_code_is_the_provers() {
+    let place = Place::new();
+    let cases = [
+        ("exit 0", 0),
+        ("exit 7", 7),
+        ("kill -TERM $$", 143),
+        ("kill -KILL $$", 137),
+        ("exec /no/such", 127),
+    ];
+    for (script, code) in cases {
+        let mut guard = guard(&place, script).spawn().unwrap();
+        let _stdin = guard.stdin.take();
+        assert_eq!(guard.wait().unwrap().code(), Some(code), "{script}");
+    }
+}
+
+/// Orphans go with the prover, also those that hold its stdout.
+#[test]
+fn orphans_end_with_the_prover() {
+    let place = Place::new();
+    let mut guard = guard(&place, "setsid sleep 1000 & (sleep 1000 &) ; read -r line; echo \"got $line\"")
+        .spawn()
+        .unwrap();
+    let mut stdin = guard.stdin.take().unwrap();
+    stdin.write_all(b"it\n").unwrap();
+    let mut lines = BufReader::new(guard.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "got it");
+    assert!(lines.next().is_none(), "stdout ends, since nobody holds it any more");
+    assert_eq!(guard.wait().unwrap().code(), Some(0));
+    assert_eq!(place.processes(), [""; 0]);
+}

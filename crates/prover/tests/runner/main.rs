@@ -1,0 +1,9 @@
+//! The runner against real processes: the toy prover with its faults, and small shell scripts for what it cannot do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+
+mod faults;
+mod files;
+mod guard;
+mod stream;
+mod support;
