@@ -113,7 +113,7 @@ impl<P: Port> Yard<P> {
         let top = tip.height().unwrap_or(0).max(change.head.0);
         let mut intent = Reorg {
             from: change.first,
-            next: top,
+            next: top + 1,
             next_hash: (top == change.head.0).then(|| change.head.1.clone()),
             head: change.head.0,
             generation: change.generation,
@@ -212,7 +212,7 @@ impl<P: Port> Yard<P> {
     /// Writes what is left of a recorded reorg, page by page; anyone may, at any time.
     pub(crate) async fn finish_reorg(&self, chain: &str) -> Result<(), Error> {
         while let Some(intent) = self.chain_state(chain).await?.reorg {
-            if intent.next >= intent.from && intent.next > 0 {
+            if intent.next > intent.from {
                 self.rewrite_page(chain).await?;
             } else if let Some((stage, from)) = intent.cuts_from.first() {
                 self.void_cuts_page(chain, stage, *from).await?;
@@ -228,7 +228,7 @@ impl<P: Port> Yard<P> {
             let mut state = tx.check_chain(chain).await?;
             let Some(mut intent) = state.reorg.take() else { return Ok(()) };
             for _ in 0..HEIGHTS_A_PAGE {
-                if intent.next < intent.from || intent.next == 0 {
+                if intent.next <= intent.from {
                     break;
                 }
                 self.rewrite_height(tx, chain, &mut intent).await?;
@@ -240,7 +240,7 @@ impl<P: Port> Yard<P> {
     }
 
     async fn rewrite_height(&self, tx: &mut Tx<'_, P>, chain: &str, intent: &mut Reorg) -> Result<(), Error> {
-        let height = intent.next;
+        let height = intent.next - 1;
         let place = Canonical::key_of(chain, height);
         let old: Option<Canonical> = tx.check(&place).await?;
         let new = match &intent.next_hash {
@@ -252,7 +252,7 @@ impl<P: Port> Yard<P> {
         {
             self.put_branch(tx, &old.scope(), Branch::Orphaned).await?;
         }
-        intent.next = height - 1;
+        intent.next = height;
         match new {
             Some(known) => {
                 tx.put(&Canonical {
@@ -267,7 +267,7 @@ impl<P: Port> Yard<P> {
                 if old.is_some() {
                     tx.delete(place);
                 }
-                if intent.next == intent.head {
+                if intent.next == intent.head + 1 {
                     intent.next_hash = self.head_hash(tx, chain, intent).await?;
                 }
             }
@@ -359,7 +359,7 @@ impl<P: Port> Yard<P> {
         transact(&self.port, async |tx| {
             let state = tx.check_chain(chain).await?;
             let Some(intent) = &state.reorg else { return Ok(()) };
-            if (intent.next >= intent.from && intent.next > 0) || !intent.cuts_from.is_empty() {
+            if intent.next > intent.from || !intent.cuts_from.is_empty() {
                 return Ok(());
             }
             tx.send(Wake::Chain { chain: chain.to_owned() });

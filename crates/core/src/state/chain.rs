@@ -30,14 +30,14 @@ pub struct Halt {
     pub at_ms: u64,
 }
 
-/// What is left of a recorded reorg: heights are rewritten from `next` down to `from`, then cuts are voided.
+/// What is left of a recorded reorg: heights below `next` are rewritten down to `from`, then cuts are voided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reorg {
     /// The first height whose block changes.
     pub from: u64,
-    /// The next height to rewrite.
+    /// One above the next height to rewrite.
     pub next: u64,
-    /// The block that becomes canonical at `next`; `None` above the new head.
+    /// The block that becomes canonical just below `next`; `None` above the new head.
     pub next_hash: Option<String>,
     /// The new head.
     pub head: u64,
