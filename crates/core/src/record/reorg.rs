@@ -145,13 +145,12 @@ impl<P: Port> Yard<P> {
         out_stage: &str,
         first: u64,
     ) -> Result<u64, Error> {
-        // No cut can close meanwhile: closing checks the chain, which this transaction writes.
+        // Closing a cut writes the cursor: read before the cuts, it vouches for them.
+        let cursor: Option<Cursor> = tx.check(&Cursor::key_of(chain, stage)).await?;
         let covering = read_range::<P, CutAt>(&self.port, &CutAt::covering(chain, stage, first)).await?;
         let cut_from =
             covering.first().filter(|(_, _, cut)| cut.to >= first).map_or(first, |(_, _, cut)| cut.from);
-        if let Some(cursor) = tx.check::<Cursor>(&Cursor::key_of(chain, stage)).await?
-            && cursor.next > cut_from
-        {
+        if let Some(cursor) = cursor.filter(|cursor| cursor.next > cut_from) {
             tx.put(&Cursor { next: cut_from, ..cursor })?;
         }
         if let Some(out) = tx.check::<OutState>(&OutState::key_of(chain, stage)).await?

@@ -9,7 +9,7 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
     for seen in commit {
         let must_be_due = match seen.after.as_deref() {
             Some(Item::Scope(scope)) => scope.is_live() && !scope.settled,
-            Some(Item::Task(task)) => task_is_due(task),
+            Some(Item::Task(task)) => is_wanted(sight, task) && task_is_due(task),
             Some(Item::Chain(state)) => state.reorg.is_some(),
             Some(Item::Heartbeat(_)) => true,
             _ => false,
@@ -25,6 +25,11 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
             _ => {}
         }
     }
+}
+
+/// Off the chain nothing is due; what returns is listed again as a whole.
+fn is_wanted(sight: &Sight<'_>, task: &Task) -> bool {
+    sight.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live() && !scope.relist)
 }
 
 /// Listed tasks wait for workers, which look by themselves; all others that are open wait for a time.

@@ -9,7 +9,7 @@ use crate::check::mirror::Item;
 
 /// Simulated time from the last fault until all must be done: longest backoffs, leases, limits and quarantines
 /// together stay well below.
-pub const SETTLES_WITHIN_MS: u64 = 4 * 3_600_000;
+pub const SETTLES_WITHIN_MS: u64 = 45 * 60_000;
 
 impl World {
     /// What is not done yet, if anything.
