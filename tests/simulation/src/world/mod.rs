@@ -269,5 +269,7 @@ impl World {
         self.simulation.trace(|| "faults stop".into());
         self.simulation.set_faults(Faults::none());
         self.is_calm.set(true);
+        // Whoever sleeps long begins anew.
+        self.kill_where(|role| matches!(role, Role::Operator));
     }
 }

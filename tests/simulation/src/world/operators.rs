@@ -60,11 +60,11 @@ impl World {
         self.draw(|random| random.between(node.start_height, head))
     }
 
-    fn said<T>(&self, count: &'static str, answer: Result<T, Error>) -> bool {
+    fn said<T: std::fmt::Debug>(&self, count: &'static str, answer: Result<T, Error>) -> bool {
         match answer {
-            Ok(_) => {
+            Ok(answer) => {
                 self.simulation.count(count);
-                self.simulation.trace(|| count.to_owned());
+                self.simulation.trace(|| format!("{count}: {answer:?}"));
                 true
             }
             Err(Error::Refused(_)) => true,
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    fn kill_where(&self, is_hit: impl Fn(&Role) -> bool) {
+    pub(super) fn kill_where(&self, is_hit: impl Fn(&Role) -> bool) {
         let hit: Vec<_> =
             self.roles.borrow().iter().filter(|(_, role)| is_hit(role)).map(|(id, _)| *id).collect();
         hit.into_iter().for_each(|process| self.simulation.kill(process));
