@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::{Deserialize, Serialize};
+use proofyard_core::state::ArtifactRef;
 use sha2::{Digest, Sha256};
 
 use crate::lock::{DataDir, create_durably, sync_directory};
@@ -19,14 +19,6 @@ const FOLDER: &str = "artifacts";
 /// For content that has no name yet; emptied at each start.
 const UNNAMED: &str = "unnamed";
 const CHUNK_BYTES: usize = 1 << 16;
-
-/// Content, wherever it is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ArtifactRef {
-    /// In lower-case hex.
-    pub sha256: String,
-    pub bytes: u64,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {

@@ -3,6 +3,7 @@
 pub mod artifacts;
 mod block_on;
 pub mod lock;
+pub mod machine;
 mod port;
 pub mod store;
 

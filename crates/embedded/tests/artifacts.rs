@@ -5,7 +5,8 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use proofyard_embedded::artifacts::{ArtifactError, ArtifactRef, Artifacts};
+use proofyard_core::state::ArtifactRef;
+use proofyard_embedded::artifacts::{ArtifactError, Artifacts};
 use proofyard_embedded::lock::DataDir;
 use tempfile::TempDir;
 

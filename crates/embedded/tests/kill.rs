@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Stdio;
 
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op};
-use proofyard_embedded::artifacts::{ArtifactRef, Artifacts};
+use proofyard_core::state::ArtifactRef;
+use proofyard_embedded::artifacts::Artifacts;
 use proofyard_embedded::lock::DataDir;
 use proofyard_embedded::store::SqliteStore;
 

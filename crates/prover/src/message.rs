@@ -13,6 +13,9 @@ use serde_json::{Map, Value};
 /// The most bytes that a `ProveOk`'s `fields` may have, names and values together.
 pub const FIELDS_BYTES: usize = 1024;
 
+/// The longest name of a proof system; ASCII without blanks.
+pub const PROOF_SYSTEM_BYTES: usize = 64;
+
 /// One line to a prover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
@@ -141,7 +144,7 @@ pub struct ProveOk {
     pub proof: PathBuf,
     #[serde(default)]
     pub verification_key: Option<String>,
-    /// A short name, such as `miden-stark`.
+    /// A short name, such as `miden-stark`; `PROOF_SYSTEM_BYTES` at most.
     #[serde(default)]
     pub proof_system: Option<String>,
     /// The conjectured security that the prover was set to.

@@ -32,16 +32,17 @@ pub(super) fn settle(
         Read::Is(named) => named_stage(named, &file.stages, mistakes)?,
         Read::Absent => default_stage(file, graph, chain.at, mistakes, warnings)?,
     };
-    if !graph.sound {
-        return None;
-    }
     if let Scope::Cut(by) = graph.scopes[stage] {
         check_window(&chain.window, stage, by, &file.stages, mistakes);
     }
+    if !graph.sound {
+        return None;
+    }
     let ends = (0..file.stages.len()).filter(|index| graph.scopes[*index] == Scope::Cut(*index));
     let ends = ends.filter(|cut| graph.scopes[stage] != Scope::Cut(*cut));
-    let ends: Vec<usize> = ends.filter_map(|cut| end_of_cut(cut, &file.stages, graph, mistakes)).collect();
-    Some(Commit { stage, out_logs: [vec![stage], ends].concat() })
+    let ends: Vec<Option<usize>> = ends.map(|cut| end_of_cut(cut, &file.stages, graph, mistakes)).collect();
+    let ends: Option<Vec<usize>> = ends.into_iter().collect();
+    Some(Commit { stage, out_logs: [vec![stage], ends?].concat() })
 }
 
 fn named_stage(named: &At<String>, stages: &[RawStage], mistakes: &mut Mistakes) -> Option<usize> {
@@ -74,10 +75,7 @@ fn default_stage(
     mistakes: &mut Mistakes,
     warnings: &mut Mistakes,
 ) -> Option<usize> {
-    let unclear = |index: &usize| {
-        graph.scopes[*index] == Scope::Unknown || matches!(file.stages[*index].output, Read::Bad)
-    };
-    if !graph.sound || (0..file.stages.len()).any(|index| unclear(&index)) {
+    if !graph.sound || file.stages.iter().any(|stage| matches!(stage.output, Read::Bad)) {
         return None;
     }
     let gives_one = |index: &usize| {

@@ -31,7 +31,7 @@ pub(super) struct Graph {
     pub depths: Vec<u32>,
     /// For each stage those that it reads from, directly or not, as a set of bits.
     ancestors: Vec<u64>,
-    /// Every source was found and nothing goes in a circle.
+    /// Every source was found, nothing goes in a circle, and it is known what each stage works on.
     pub sound: bool,
 }
 
@@ -56,6 +56,7 @@ impl Graph {
             graph.depths[index] = graph.depth(index);
             graph.scopes[index] = graph.scope(index, stages, mistakes);
         }
+        graph.sound &= !graph.scopes.contains(&Scope::Unknown);
         graph
     }
 
@@ -207,14 +208,12 @@ pub(super) fn report_unknown(kind: &str, name: &str, at: usize, known: &[&str], 
     const MAX_LISTED: usize = 12;
     let listed = shown_list(&known[..known.len().min(MAX_LISTED)], ", ");
     let more = if known.len() > MAX_LISTED { ", ..." } else { "" };
-    let mut help = match known.len() {
-        0 => format!("no {kind} is there: write [{kind}.{}]", shown(name)),
-        1 => format!("the one {kind} here is {listed}"),
-        _ => format!("{kind}s here are {listed}{more}"),
+    let help = match (known.len(), suggest::closest(name, known.iter().copied())) {
+        (0, _) => format!("no {kind} is there: write [{kind}.{}]", shown(name)),
+        (1, _) => format!("the one {kind} here is {listed}"),
+        (_, None) => format!("{kind}s here are {listed}{more}"),
+        (_, Some(meant)) => format!("{kind}s here are {listed}{more}; did you mean \"{}\"?", shown(meant)),
     };
-    if let Some(meant) = suggest::closest(name, known.iter().copied()) {
-        help.push_str(&format!("; did you mean \"{}\"?", shown(meant)));
-    }
     mistakes.add(at, format!("unknown {kind} \"{}\"", shown(name)), help);
 }
 

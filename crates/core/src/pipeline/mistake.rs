@@ -38,6 +38,10 @@ impl Mistakes {
         self.found.push((at, message.into(), help.into()));
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

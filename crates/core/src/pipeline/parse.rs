@@ -47,24 +47,38 @@ pub fn text_hash(text: &str) -> String {
 
 /// Says whether the text cannot be read on; a key that is set twice is the one slip after which it can.
 fn report_syntax(errors: &[toml::de::Error], text: &str, mistakes: &mut Mistakes) -> bool {
-    let mut broken = false;
-    let mut lines_told = Vec::new();
-    for error in errors {
-        let span = error.span().unwrap_or(text.len()..text.len());
-        if error.message() == "duplicate key" {
-            let key = shown(text.get(span.clone()).unwrap_or_default());
-            mistakes.add(span.start, format!("`{key}` is there twice"), "keep one of them");
+    let mut errors: Vec<(usize, usize, &str)> = errors
+        .iter()
+        .map(|error| (error.span().unwrap_or(text.len()..text.len()), error.message()))
+        .map(|(span, message)| (span.start, span.end, message))
+        .collect();
+    errors.sort();
+    let mut told = 0;
+    let mut told_to = 0;
+    for (start, end, message) in errors {
+        if message == "duplicate key" {
+            let key = shown(text.get(start..end).unwrap_or_default());
+            mistakes.add(start, format!("`{key}` is there twice"), "keep one of them");
             continue;
         }
-        broken = true;
-        // Recovery stumbles over the rest of a broken line again.
-        let line = text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count();
-        if !lines_told.contains(&line) {
-            lines_told.push(line);
-            mistakes.add(span.start, format!("not TOML: {}", error.message()), SYNTAX_HELP);
+        // Recovery stumbles again over the rest of a broken line, and over all that is behind a list without an end.
+        if start < told_to {
+            continue;
+        }
+        told_to =
+            text.get(start..).and_then(|rest| rest.find('\n')).map_or(usize::MAX, |end| start + end + 1);
+        told += 1;
+        let in_list = message.contains("array");
+        let help = if in_list { LIST_HELP } else { SYNTAX_HELP };
+        mistakes.add(start, format!("not TOML: {message}"), help);
+        if in_list || told == MAX_SYNTAX_ERRORS {
+            break;
         }
     }
-    broken
+    told > 0
 }
 
+/// A file with more than this is something else.
+const MAX_SYNTAX_ERRORS: usize = 20;
 const SYNTAX_HELP: &str = "write key = \"text\", key = 1, key = [\"a\", \"b\"] or a [table] on a line";
+const LIST_HELP: &str = "a list is [\"a\", \"b\"]; is its ] missing before this?";

@@ -155,7 +155,10 @@ impl<'t, 'm> Fields<'t, 'm> {
     pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&'static str, T)]) -> Read<T> {
         self.get(key).and_then(|found| {
             let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-            let words = words.join(" or ");
+            let words = match words.split_last() {
+                Some((last, others)) => format!("{} or {last}", others.join(", ")),
+                None => String::new(),
+            };
             let Some(text) = found.value.get_ref().as_str() else {
                 self.wrong_type(key, found.value, &words);
                 return None;

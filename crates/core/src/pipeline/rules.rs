@@ -13,16 +13,16 @@ use super::{MAX_QUORUM_MEMBERS, Output, Pipeline, Quorum, Sink, Source, Stage, S
 
 /// `None` only where a mistake was found.
 pub(super) fn settle(file: File, mistakes: &mut Mistakes, warnings: &mut Mistakes) -> Option<Pipeline> {
-    if file.stages.is_empty() && mistakes.is_empty() {
-        let at = file.chain.as_ref().map_or(0, |chain| chain.at);
-        mistakes.add(at, "no stage is there", "[stage.NAME] with `strategy`, `from`, `prover` and `pool`");
+    if file.stages.is_empty() {
         return None;
     }
     check_workers(&file, mistakes, warnings);
-    let graph = Graph::new(&file.stages, mistakes);
+    let mut graph = Graph::new(&file.stages, mistakes);
+    let before = mistakes.len();
     for index in 0..file.stages.len() {
         check_gathering(index, &file.stages, &graph, mistakes, warnings);
     }
+    graph.sound &= mistakes.len() == before;
     let commit = commit::settle(&file, &graph, mistakes, warnings);
     check_sinks(&file, commit.as_ref(), mistakes);
     if !mistakes.is_empty() {

@@ -124,8 +124,13 @@ impl RawStage {
     }
 
     fn read_match(&mut self, fields: &mut Fields<'_, '_>) {
-        let on = fields.texts("on", "a list of field names");
-        self.on = on.or(Vec::new()).into_iter().map(|field| field.value).collect();
+        if let Read::Is(on) = fields.texts("on", "a list of field names") {
+            if on.value.len() > MAX_LIST {
+                let message = format!("`on` lists {} fields", on.value.len());
+                fields.mistakes.add(on.at, message, format!("at most {MAX_LIST}"));
+            }
+            self.on = on.value.into_iter().map(|field| field.value).collect();
+        }
         self.need = fields.number("need", 1..=MAX_QUORUM_MEMBERS as u64);
         self.cancel_rest = fields.choice("after_need", &[("run", false), ("cancel", true)]);
         if let (Read::Is(after), Read::Absent) = (&self.cancel_rest, &self.need) {

@@ -34,8 +34,17 @@ const UNITS: &[(&[&str], &str, u64)] = &[
 
 /// The known word that was most likely meant.
 pub(super) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    closest_within(0, word, known)
+}
+
+/// The same where up to `slips` are likelier than a word that we never heard of.
+pub(super) fn closest_within<'k>(
+    slips: usize,
+    word: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
     let near = known.into_iter().filter_map(|candidate| {
-        let allowed = word.chars().count().max(candidate.chars().count()).div_ceil(4).min(3);
+        let allowed = (word.chars().count().max(candidate.chars().count()) / 3).min(3).max(slips);
         let distance = distance(word, candidate, allowed)?;
         Some((distance, candidate))
     });
@@ -118,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_closest_word_is_found() {
-        let known = ["miden", "miden-join", "sp1", "start_height", "max_attempts"];
+        let known = ["a", "miden", "miden-join", "sp1", "start_height", "max_attempts"];
         for (word, meant) in [
             ("midn", Some("miden")),
             ("mdien", Some("miden")),
@@ -126,6 +135,7 @@ mod tests {
             ("max-attempt", Some("max_attempts")),
             ("sp2", Some("sp1")),
             ("risc0", None),
+            ("b", None),
             ("", None),
         ] {
             assert_eq!(closest(word, known), meant, "{word}");

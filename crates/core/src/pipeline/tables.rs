@@ -83,27 +83,38 @@ impl File {
         let mut file = Self::default();
         let mut tables: Vec<_> = root.iter().collect();
         tables.sort_by_key(|(key, _)| key.span().start);
+        let mut stages_explained = false;
         for (key, value) in tables {
             let at = key.span().start;
             let Some(kind) = known_table(key.get_ref(), at, mistakes) else { continue };
-            let Some(table) = value.get_ref().as_table() else {
-                let right = if kind == "chain" { "[chain]".to_string() } else { format!("[{kind}.NAME]") };
-                mistakes.add(
-                    at,
-                    format!("`{}` is not a table", shown(key.get_ref())),
-                    format!("write {right}"),
-                );
-                continue;
-            };
-            match kind {
-                "chain" => file.chain = Some(RawChain::read(at, table, mistakes)),
-                _ => file.read_entries(kind, table, mistakes),
+            let before = mistakes.len();
+            match value.get_ref().as_table() {
+                Some(table) => file.read_table(kind, at, table, mistakes),
+                None => {
+                    let right =
+                        if kind == "chain" { "[chain]".to_string() } else { format!("[{kind}.NAME]") };
+                    let message = format!("`{}` is not a table", shown(key.get_ref()));
+                    mistakes.add(at, message, format!("write {right}"));
+                }
             }
+            stages_explained |= kind == "stage" && mistakes.len() > before;
         }
-        if !root.contains_key("chain") && file.chain.is_none() {
+        if file.chain.is_none() && !root.contains_key("chain") {
             mistakes.add(0, "`[chain]` is missing", "[chain] with `name`, `start_height` and `window`");
         }
+        if file.stages.is_empty() && !stages_explained {
+            let at = file.chain.as_ref().map_or(0, |chain| chain.at);
+            let help = "[stage.NAME] with `strategy`, `from`, `prover` and `pool`";
+            mistakes.add(at, "no stage is there", help);
+        }
         file
+    }
+
+    fn read_table(&mut self, kind: &'static str, at: usize, table: &DeTable<'_>, mistakes: &mut Mistakes) {
+        match kind {
+            "chain" => self.chain = Some(RawChain::read(at, table, mistakes)),
+            _ => self.read_entries(kind, table, mistakes),
+        }
     }
 
     fn read_entries(&mut self, kind: &'static str, table: &DeTable<'_>, mistakes: &mut Mistakes) {
@@ -131,7 +142,7 @@ fn known_table(key: &str, at: usize, mistakes: &mut Mistakes) -> Option<&'static
     if let Some(kind) = ROOT.iter().find(|kind| **kind == key) {
         return Some(kind);
     }
-    let meant = suggest::closest(key, ROOT.iter().copied());
+    let meant = suggest::closest_within(2, key, ROOT.iter().copied());
     let meant = meant.and_then(|meant| ROOT.iter().copied().find(|kind| *kind == meant));
     let help = match (meant, TABLES.iter().find(|(_, keys)| keys.contains(&key))) {
         (Some(meant), _) => format!("did you mean `{meant}`?"),

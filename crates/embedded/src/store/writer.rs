@@ -316,6 +316,7 @@ fn holds(connection: &Connection, op: &Op) -> rusqlite::Result<bool> {
     let found: Option<i64> =
         statement.query_row(params![op.key.partition, op.key.sort], |row| row.get(0)).optional()?;
     Ok(match op.expect {
+        Expect::Any => true,
         Expect::Absent => found.is_none(),
         Expect::Version(version) => found == Some(version.cast_signed()),
     })

@@ -1,5 +1,6 @@
 //! What can go wrong with a prover, as the yard must tell it apart.
 
+use super::log::readable_message;
 use crate::message::{Failure, FailureKind};
 
 /// A failed call to a prover.
@@ -72,6 +73,6 @@ impl From<Failure> for Fault {
             FailureKind::Permanent => ErrorKind::Permanent,
             FailureKind::Transient => ErrorKind::Transient,
         };
-        Fault { kind, message: failure.message }
+        Fault { kind, message: readable_message(&failure.message) }
     }
 }

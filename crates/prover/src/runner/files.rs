@@ -106,6 +106,8 @@ impl Run<'_> {
     ) -> Result<(), Fault> {
         let input_path = self.output_dir.join("input.json");
         write_input(&input_path)?;
+        // What another run left there is not this one's output.
+        let _ = fs::remove_file(self.output_path());
         let arguments = self.arguments(&input_path)?;
         let cannot = |error| Fault::new(ErrorKind::CouldNotStart, error);
         let (mut guarded, stdout, stderr) = Guarded::start(self.launch, &arguments, Stdin::Closed)?;

@@ -133,6 +133,15 @@ fn readable(line: &[u8]) -> String {
     text.trim_end_matches('\r').chars().map(shown).collect()
 }
 
+/// A message from a prover, safe to show and not longer than a line of its log.
+pub(crate) fn readable_message(message: &str) -> String {
+    let mut end = message.len().min(LINE_BYTES);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    readable(message[..end].replace('\n', " ").as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

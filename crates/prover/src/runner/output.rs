@@ -10,7 +10,7 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 use super::error::{ErrorKind, Fault};
 use super::launch::Limits;
-use crate::message::{FIELDS_BYTES, ProveOk};
+use crate::message::{FIELDS_BYTES, PROOF_SYSTEM_BYTES, ProveOk};
 
 /// More files than this are too much output, whatever their size.
 const OUTPUT_FILES: usize = 10_000;
@@ -95,6 +95,7 @@ pub(crate) fn folder_bytes(folder: &Path) -> Option<u64> {
 pub(crate) fn check_ok(ok: &ProveOk, output: &OutputFile) -> Result<(), Fault> {
     check_hex("verification_key", ok.verification_key.as_deref())?;
     check_hex("public_values", ok.public_values.as_deref())?;
+    check_proof_system(ok.proof_system.as_deref())?;
     let fields_bytes: usize = ok.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
     if fields_bytes > FIELDS_BYTES {
         return Err(Fault::rubbish(format!(
@@ -112,6 +113,18 @@ pub(crate) fn check_ok(ok: &ProveOk, output: &OutputFile) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// It is shown in tables, so it must be a name.
+pub(crate) fn check_proof_system(name: Option<&str>) -> Result<(), Fault> {
+    let is_name =
+        |name: &str| name.len() <= PROOF_SYSTEM_BYTES && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if name.is_none_or(is_name) {
+        return Ok(());
+    }
+    Err(Fault::rubbish(format!(
+        "its proof_system is not a name of up to {PROOF_SYSTEM_BYTES} ASCII characters"
+    )))
 }
 
 pub(crate) fn check_hex(name: &str, value: Option<&str>) -> Result<(), Fault> {

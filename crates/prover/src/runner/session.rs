@@ -16,10 +16,12 @@ use serde::de::DeserializeOwned;
 use super::error::{ErrorKind, Fault, ProverError};
 use super::guarded::{Guarded, Stdin, how_it_ended};
 use super::launch::{Launch, Limits};
-use super::log::Log;
-use super::output::{Proved, check_hex, check_ok, open_output};
+use super::log::{Log, readable_message};
+use super::output::{Proved, check_hex, check_ok, check_proof_system, open_output};
 use super::watch::{Cancel, Watch};
-use crate::message::{Call, ProveRequest, Request, Response, SetupOk, SetupRequest, VerifyOk, VerifyRequest};
+use crate::message::{
+    Call, ProveOk, ProveRequest, Request, Response, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
+};
 use crate::serve::{Line, read_line};
 
 /// Response lines that wait to be looked at; a prover that writes more has to wait.
@@ -90,6 +92,7 @@ impl Session {
             let call = Call::Setup(request.clone());
             let ok: SetupOk = session.ask(call, session.limits.setup_ms, None, cancel, &mut |_| {})?;
             check_hex("verification_key", ok.verification_key.as_deref())?;
+            check_proof_system(ok.proof_system.as_deref())?;
             Ok(ok)
         })
     }
@@ -105,7 +108,7 @@ impl Session {
             let mut request = request.clone();
             request.deadline_ms = request.deadline_ms.min(session.limits.time_ms);
             let (limit_ms, output_dir) = (request.deadline_ms, request.output_dir.clone());
-            let mut ok: crate::message::ProveOk =
+            let mut ok: ProveOk =
                 session.ask(Call::Prove(request), limit_ms, Some(&output_dir), cancel, on_progress)?;
             let output = open_output(&output_dir, &ok.proof, &session.limits)?;
             check_ok(&ok, &output)?;
@@ -230,7 +233,8 @@ impl Answer {
             Fault::rubbish(format!("it wrote {:?}, which is no response: {error}", start()))
         })?;
         if response.id.as_deref() != Some(id) {
-            let why = response.error.map_or(String::new(), |failure| format!(": {failure}"));
+            let why =
+                response.error.map_or(String::new(), |failure| format!(": {}", Fault::from(failure).message));
             return Err(Fault::rubbish(format!(
                 "it answered request {:?} instead of {id:?}{why}",
                 response.id
@@ -238,7 +242,8 @@ impl Answer {
         }
         match (response.progress, response.ok, response.error) {
             (Some(progress), None, None) => {
-                Ok(Answer::Progress(Update { progress, message: response.message }))
+                let message = response.message.as_deref().map(readable_message);
+                Ok(Answer::Progress(Update { progress: progress.clamp(0.0, 1.0), message }))
             }
             (None, Some(ok), None) => Ok(Answer::Ok(ok)),
             (None, None, Some(failure)) => Ok(Answer::Error(failure.into())),

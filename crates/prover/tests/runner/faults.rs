@@ -209,6 +209,7 @@ fn answers_that_break_the_protocol_are_rubbish() {
         r#"{"id":"1","error":{"kind":"sad","message":""}}"#,
         r#"{"id":"1","ok":{"proof":"PROOF","public_values":"xyz"}}"#,
         r#"{"id":"1","ok":{"proof":"PROOF","verification_key":"ABCD"}}"#,
+        r#"{"id":"1","ok":{"proof":"PROOF","proof_system":"my own\u001b[2J"}}"#,
         &format!(r#"{{"id":"1","ok":{{"proof":"PROOF","fields":{{"f":"{}"}}}}}}"#, "x".repeat(1024)),
         &format!(r#"{{"id":"1","message":"{}"}}"#, "x".repeat(3000)),
         "[]",
@@ -257,6 +258,19 @@ fn a_prover_that_ends_in_the_middle_of_a_line_has_died() {
     let error = failure(&place, &launch);
     assert_eq!(error.kind, ErrorKind::Died { exit: Some(5), signal: None });
     assert_eq!(error.log, ["last words"]);
+}
+
+/// What a prover says is shown to an operator, so it must not reach the terminal as it is.
+#[test]
+fn messages_are_made_readable_and_bounded() {
+    let place = Place::new();
+    let long = "x".repeat(10_000);
+    let script = format!(
+        r#"read -r line; printf '%s\n' '{{"id":"1","error":{{"kind":"transient","message":"\u001b[2Jtwo\nlines {long}"}}}}'"#
+    );
+    let error = failure(&place, &place.shell(&script));
+    assert!(error.message.starts_with("\u{fffd}[2Jtwo lines xxx"), "{error}");
+    assert!(error.message.len() < 5000);
 }
 
 #[test]

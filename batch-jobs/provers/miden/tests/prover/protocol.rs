@@ -1,0 +1,117 @@
+//! The program as it is used: requests on stdin, answers on stdout, proving and verifying in different processes.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::bare_line;
+
+/// Runs the program once on these lines.
+fn run(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_proofyard-miden"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Sends one request to a new process; returns its answer.
+fn ask(verb: &str, request: Value) -> Value {
+    let output = run(&[verb], &format!("{request}\n"));
+    assert!(output.status.success(), "{output:?}");
+    let last = output.stdout.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap();
+    serde_json::from_slice(last).unwrap()
+}
+
+fn prove(verb: &str, inputs: &[Value], output_dir: &Path) -> Value {
+    ask(
+        verb,
+        json!({"id": "1", "verb": "prove", "task": "t", "attempt": 1, "inputs": inputs, "output_dir": output_dir,
+            "deadline_ms": 60_000}),
+    )
+}
+
+fn verify(verb: &str, proof: &Value, key: Option<&str>, inputs: &[Value], output_dir: &Path) -> Value {
+    ask(
+        verb,
+        json!({"id": "1", "verb": "verify", "proof": proof, "verification_key": key, "inputs": inputs,
+            "output_dir": output_dir}),
+    )
+}
+
+#[test]
+fn a_block_goes_through_both_provers() {
+    let folder = tempfile::tempdir().unwrap();
+    let states = run(&["states", "--segment-transactions", "2"], &bare_line(5, 3).to_string());
+    assert!(states.status.success(), "{states:?}");
+    let block_path = folder.path().join("block.json");
+    fs::write(&block_path, &states.stdout).unwrap();
+    let parsed = proofyard_miden::block::Block::read(&block_path).unwrap();
+    let whole = json!({"kind": "block", "path": block_path});
+    let segment = |index: u32| json!({"kind": "block", "path": block_path, "index": index});
+
+    let setup = ask("segment", json!({"id": "0", "verb": "setup"}));
+    let key = setup["ok"]["verification_key"].as_str().unwrap().to_string();
+    assert_eq!(key.len(), 64);
+    assert_eq!(setup["ok"]["security_bits"], 96);
+
+    let mut inputs = vec![whole.clone()];
+    for index in 0..2 {
+        let output_dir = folder.path().join(index.to_string());
+        fs::create_dir(&output_dir).unwrap();
+        let proved = prove("segment", &[segment(index)], &output_dir);
+        let proof = &proved["ok"]["proof"];
+        let verified = verify("segment", proof, Some(&key), &[segment(index)], &output_dir);
+        let expected = hex::encode(parsed.segment_statement(index as usize).unwrap().to_bytes());
+        assert_eq!(verified["ok"]["public_values"], expected, "{verified}");
+        assert_eq!(proved["ok"]["public_values"], expected);
+        inputs.push(json!({"kind": "proof", "path": proof, "stage": "prove", "task_index": index}));
+
+        let other = verify("segment", proof, Some(&key), &[segment(1 - index)], &output_dir);
+        assert_eq!(other["error"]["kind"], "permanent", "{other}");
+        let other = verify("segment", proof, Some(&"00".repeat(32)), &[segment(index)], &output_dir);
+        assert_eq!(other["error"]["kind"], "permanent", "{other}");
+    }
+
+    let joined = prove("join", &inputs, folder.path());
+    let proof = &joined["ok"]["proof"];
+    let expected = hex::encode(parsed.statement().unwrap().to_bytes());
+    for inputs in [&inputs[..1], &inputs[..]] {
+        let verified = verify("join", proof, Some(&key), inputs, folder.path());
+        assert_eq!(verified["ok"]["public_values"], expected, "{verified}");
+    }
+    inputs.swap(1, 2);
+    let swapped = prove("join", &inputs, folder.path());
+    assert_eq!(swapped["error"]["kind"], "permanent", "{swapped}");
+}
+
+#[test]
+fn unusable_requests_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let block_path = folder.path().join("block.json");
+    fs::write(&block_path, "{}").unwrap();
+    let unusable = json!({"kind": "block", "path": block_path, "index": 0});
+    let absent = json!({"kind": "block", "path": folder.path().join("absent"), "index": 0});
+    assert_eq!(prove("segment", &[], folder.path())["error"]["kind"], "permanent");
+    assert_eq!(prove("segment", &[unusable.clone()], folder.path())["error"]["kind"], "permanent");
+    assert_eq!(prove("segment", &[absent], folder.path())["error"]["kind"], "transient");
+    assert_eq!(prove("join", &[unusable], folder.path())["error"]["kind"], "permanent");
+}
+
+#[test]
+fn usage_mistakes_exit_with_2() {
+    for arguments in
+        [&[][..], &["prove"], &["states", "--genesis", "0x12"], &["states", "--segment-transactions", "0"]]
+    {
+        let output = run(arguments, "");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+    assert_eq!(run(&["states"], "rubbish").status.code(), Some(1));
+}

@@ -1,0 +1,40 @@
+//! `proofyard check PIPELINE`: every mistake, or what the pipeline does.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use proofyard_core::pipeline::draw;
+
+use super::read_pipeline;
+use crate::failure::Failure;
+
+/// Explains every mistake in a pipeline file, with file, line and column.
+#[derive(Args)]
+pub struct Check {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// Draws the stages.
+    #[arg(long)]
+    graph: bool,
+}
+
+impl Check {
+    pub fn run(&self, json: bool) -> Result<(), Failure> {
+        let (_, checked) = read_pipeline(&self.pipeline)?;
+        if json {
+            let answer = serde_json::json!({ "pipeline": checked.pipeline, "warnings": checked.warnings });
+            println!("{answer}");
+            return Ok(());
+        }
+        let name = self.pipeline.display().to_string();
+        for warning in &checked.warnings {
+            println!("warning: {}", warning.display(&name));
+        }
+        if self.graph {
+            print!("{}", draw(&checked.pipeline));
+        } else {
+            println!("{name}: no mistakes");
+        }
+        Ok(())
+    }
+}

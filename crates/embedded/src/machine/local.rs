@@ -1,0 +1,68 @@
+//! The items that only this home has: which workers this process registered, and how far a blocks file was fed.
+
+use proofyard_core::error::Error;
+use proofyard_core::port::{Key, Port};
+use proofyard_core::transaction::{Item, read, transact};
+use serde::{Deserialize, Serialize};
+
+/// Workers registered by the process that has, or last had, this directory. The next one knows that they are dead.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct LocalWorkers {
+    pub ids: Vec<String>,
+}
+
+impl LocalWorkers {
+    fn key_here() -> Key {
+        Key::new("L", "workers")
+    }
+}
+
+impl Item for LocalWorkers {
+    fn key(&self) -> Key {
+        Self::key_here()
+    }
+}
+
+pub(crate) async fn local_workers<P: Port>(port: &P) -> Result<Vec<String>, Error> {
+    let workers: Option<LocalWorkers> = read(port, &LocalWorkers::key_here()).await?;
+    Ok(workers.unwrap_or_default().ids)
+}
+
+pub(crate) async fn remember_worker<P: Port>(port: &P, id: &str) -> Result<(), Error> {
+    change_workers(port, |ids| ids.push(id.to_owned())).await
+}
+
+pub(crate) async fn forget_worker<P: Port>(port: &P, id: &str) -> Result<(), Error> {
+    change_workers(port, |ids| ids.retain(|known| known != id)).await
+}
+
+async fn change_workers<P: Port>(port: &P, change: impl Fn(&mut Vec<String>)) -> Result<(), Error> {
+    transact(port, async |tx| {
+        let workers: Option<LocalWorkers> = tx.check(&LocalWorkers::key_here()).await?;
+        let mut workers = workers.unwrap_or_default();
+        change(&mut workers.ids);
+        tx.put(&workers)
+    })
+    .await
+}
+
+/// How many lines of a blocks file were taken, so that a restart does not take a reorg line a second time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Fed {
+    pub chain: String,
+    pub lines: u64,
+    /// SHA-256 of the last line taken: the file may grow, and must not change.
+    pub last_sha256: String,
+}
+
+impl Fed {
+    pub fn key_of(chain: &str) -> Key {
+        Key::new(format!("L#{chain}"), "fed")
+    }
+}
+
+impl Item for Fed {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain)
+    }
+}

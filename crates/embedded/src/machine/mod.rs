@@ -1,0 +1,292 @@
+//! A running yard on one machine: the handlers on threads, over this home's port.
+//!
+//! Slots claim and work; the advancer takes the steps that wakes hint at (and so does a slot, right after its own
+//! result); the sweeper visits what is due each tick; each sink hands on; a feeder records a blocks file. All of them
+//! may die at any moment: what they leave behind is the next process's to find in the store.
+
+mod feed;
+mod handing;
+mod local;
+mod overhead;
+mod provers;
+mod slots;
+mod wakes;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use proofyard_core::Yard;
+use proofyard_core::error::Error;
+use proofyard_core::pipeline::{Pipeline, Pool};
+use proofyard_core::port::{Port, PortError, Wake};
+pub use proofyard_prover::runner::GuardCommand;
+
+pub use self::feed::{FeedError, check_blocks};
+pub use self::handing::read_sink_file;
+pub use self::overhead::Overheads;
+use self::handing::LocalSink;
+use self::local::{forget_worker, local_workers};
+use self::slots::LocalWorker;
+use self::wakes::Wakes;
+use crate::artifacts::{ArtifactError, Artifacts};
+use crate::lock::{DataDir, DataDirError};
+use crate::store::SqliteStore;
+use crate::{LocalPort, block_on};
+
+/// How often the sweeper looks; items that are due later cost it nothing.
+const SWEEP_EVERY: Duration = Duration::from_millis(250);
+/// How often an idle slot or sink looks without having been woken, in real-time pipelines and in others.
+const REAL_TIME_LOOK: Duration = Duration::from_secs(1);
+const QUIET_LOOK: Duration = Duration::from_secs(20);
+/// A stopping thread is looked for this often.
+const STOP_LOOK: Duration = Duration::from_millis(20);
+
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactError),
+    #[error(transparent)]
+    Yard(#[from] Error),
+    #[error("{} cannot be {doing}: {source}", .path.display())]
+    Io { path: PathBuf, doing: &'static str, source: io::Error },
+    #[error("pool {pool} is declared in two ways; pipelines of one yard must declare it alike")]
+    PoolsDiffer { pool: String },
+}
+
+/// What the machine says while it runs: trouble that it goes on after.
+pub type Complaints = dyn Fn(&str) + Send + Sync;
+
+/// What all threads share.
+pub(crate) struct Shared {
+    pub yard: Yard<LocalPort>,
+    pub artifacts: Arc<Artifacts>,
+    pub wakes: Arc<Wakes>,
+    pub overheads: Overheads,
+    pub idle_look: Duration,
+    complaints: Box<Complaints>,
+}
+
+impl Shared {
+    /// Takes all steps that wait.
+    pub fn drain(&self) {
+        while let Some(wake) = self.wakes.take() {
+            self.step(&wake);
+        }
+    }
+
+    fn step(&self, wake: &Wake) {
+        if let Err(error) = block_on(self.yard.advance(wake)) {
+            // The scope stays due: the sweeper tries again.
+            self.complain("advance", &error);
+        }
+    }
+
+    pub fn complain(&self, what: &str, error: &dyn Display) {
+        (self.complaints)(&format!("{what}: {error}"));
+    }
+
+    pub fn random(&self) -> u64 {
+        self.yard.port.random()
+    }
+
+    /// Waits; false if the machine stops meanwhile.
+    pub fn pause(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while !self.wakes.is_stopped() {
+            let Some(left) = until.checked_duration_since(Instant::now()) else { return true };
+            thread::sleep(left.min(STOP_LOOK));
+        }
+        false
+    }
+}
+
+/// A yard on this machine: opened, perhaps working.
+pub struct Machine {
+    shared: Arc<Shared>,
+    data_dir: DataDir,
+    workers: Vec<Arc<LocalWorker>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Machine {
+    /// Takes the data directory for this process; nothing runs yet.
+    pub fn open(
+        data_dir: &Path,
+        create: bool,
+        complaints: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Self, MachineError> {
+        let data_dir = DataDir::open(data_dir, create)?;
+        let store = Arc::new(SqliteStore::open(&data_dir)?);
+        let artifacts = Arc::new(Artifacts::open(&data_dir)?);
+        let wakes = Arc::new(Wakes::default());
+        let sent = Arc::clone(&wakes);
+        let port = LocalPort::new(store, move |wakes| sent.send(wakes));
+        let shared = Shared {
+            yard: Yard::new(port),
+            artifacts,
+            wakes,
+            overheads: Overheads::default(),
+            idle_look: QUIET_LOOK,
+            complaints: Box::new(complaints),
+        };
+        Ok(Self { shared: Arc::new(shared), data_dir, workers: Vec::new(), threads: Vec::new() })
+    }
+
+    pub fn yard(&self) -> &Yard<LocalPort> {
+        &self.shared.yard
+    }
+
+    pub fn artifacts(&self) -> &Artifacts {
+        &self.shared.artifacts
+    }
+
+    pub fn overheads(&self) -> &Overheads {
+        &self.shared.overheads
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// Takes all steps that wait, on this thread; for a machine that is not started.
+    pub fn drain(&self) {
+        self.shared.drain();
+    }
+
+    /// Starts to work: what a dead process held is free first, then slots, sweeper and sinks run. File sinks with
+    /// relative names write below `sink_base`.
+    pub fn start(&mut self, pipelines: &[Pipeline], guard: &GuardCommand, sink_base: &Path) -> Result<(), MachineError> {
+        let pools = pools_of(pipelines)?;
+        if let Some(shared) = Arc::get_mut(&mut self.shared)
+            && pipelines.iter().any(|pipeline| pipeline.chain.tick_ms <= 1_000)
+        {
+            shared.idle_look = REAL_TIME_LOOK;
+        }
+        let work_dir = self.empty_work_dir()?;
+        for id in block_on(local_workers(&self.shared.yard.port))? {
+            block_on(self.shared.yard.expire_worker(&id, true))?;
+            block_on(forget_worker(&self.shared.yard.port, &id))?;
+        }
+        for _ in 0..advancers() {
+            self.spawn("advancer", |shared| {
+                while let Some(wake) = shared.wakes.wait_for_step() {
+                    shared.step(&wake);
+                }
+            })?;
+        }
+        self.spawn("sweeper", sweep)?;
+        for (name, pool) in pools {
+            let worker = Arc::new(LocalWorker::new(&name, &pool, guard.clone(), work_dir.clone()));
+            worker.register(&self.shared)?;
+            let keeper = Arc::clone(&worker);
+            self.spawn("heartbeat", move |shared| keeper.keep_lease(shared))?;
+            for slot in 0..pool.slots {
+                let worker = Arc::clone(&worker);
+                self.spawn("slot", move |shared| worker.run_slot(shared, slot))?;
+            }
+            self.workers.push(worker);
+        }
+        for pipeline in pipelines {
+            for (name, sink) in &pipeline.sinks {
+                let sink = LocalSink {
+                    chain: pipeline.chain.name.clone(),
+                    name: name.clone(),
+                    target: sink.target.clone(),
+                    base: sink_base.to_owned(),
+                };
+                self.spawn("sink", move |shared| sink.run(shared))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records a blocks file on a thread of its own; the handle answers how it ended.
+    pub fn feed(&self, chain: &str, path: &Path) -> Result<JoinHandle<Result<(), FeedError>>, MachineError> {
+        let (shared, chain, path) = (Arc::clone(&self.shared), chain.to_owned(), path.to_owned());
+        let feeder = move || feed::feed(&shared, &chain, &path);
+        thread::Builder::new().name("feeder".into()).spawn(feeder).map_err(|source| self.no_thread(source))
+    }
+
+    /// Stops: running provers are killed and their tasks released, so that the next start takes them at once.
+    pub fn stop(mut self) -> Result<(), MachineError> {
+        self.shared.wakes.stop();
+        self.workers.iter().for_each(|worker| worker.cancel_all());
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so; what it held is freed below.
+            let _ = thread.join();
+        }
+        for worker in &self.workers {
+            block_on(self.shared.yard.expire_worker(&worker.id(), true))?;
+            block_on(forget_worker(&self.shared.yard.port, &worker.id()))?;
+        }
+        Ok(())
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&Shared) + Send + 'static,
+    ) -> Result<(), MachineError> {
+        let shared = Arc::clone(&self.shared);
+        let thread = thread::Builder::new().name(name.into()).spawn(move || work(&shared));
+        self.threads.push(thread.map_err(|source| self.no_thread(source))?);
+        Ok(())
+    }
+
+    fn no_thread(&self, source: io::Error) -> MachineError {
+        MachineError::Io { path: self.data_dir().to_owned(), doing: "worked on by another thread", source }
+    }
+
+    /// What attempts of a dead process left is nobody's.
+    fn empty_work_dir(&self) -> Result<PathBuf, MachineError> {
+        let path = std::path::absolute(self.data_dir().join("work"))
+            .map_err(|source| MachineError::Io { path: self.data_dir().to_owned(), doing: "named", source })?;
+        let failed = |source| MachineError::Io { path: path.clone(), doing: "emptied", source };
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        fs::create_dir_all(&path).map_err(failed)?;
+        Ok(path)
+    }
+}
+
+/// Steps of different scopes go side by side; more threads than processors would only meet conflicts.
+fn advancers() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(4)
+}
+
+fn sweep(shared: &Shared) {
+    while shared.pause(SWEEP_EVERY) {
+        match block_on(shared.yard.sweep()) {
+            Ok(swept) => {
+                swept.errors.iter().for_each(|(key, error)| shared.complain(&format!("visit to {key}"), error));
+            }
+            Err(error) => shared.complain("sweep", &error),
+        }
+    }
+}
+
+/// The pools of all pipelines of this yard.
+fn pools_of(pipelines: &[Pipeline]) -> Result<BTreeMap<String, Pool>, MachineError> {
+    let mut pools: BTreeMap<String, Pool> = BTreeMap::new();
+    for (name, pool) in pipelines.iter().flat_map(|pipeline| &pipeline.pools) {
+        match pools.get(name) {
+            Some(known) if known != pool => return Err(MachineError::PoolsDiffer { pool: name.clone() }),
+            _ => {
+                pools.insert(name.clone(), pool.clone());
+            }
+        }
+    }
+    Ok(pools)
+}

@@ -1,0 +1,269 @@
+//! Running provers for one slot: sessions that stay, programs that are started for each task, and verifiers that are
+//! always other processes.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proofyard_core::pipeline::{Protocol, Prover, Verify};
+use proofyard_core::record::FailureKind;
+use proofyard_core::state::{ArtifactRef, List};
+use proofyard_core::work::{Assignment, Executor, Input, InputKind, Proved, Trouble};
+use proofyard_prover::message::{Input as PathInput, InputKind as PathInputKind, SetupRequest};
+use proofyard_prover::runner::{
+    Cancel, ErrorKind, GuardCommand, Launch, Limits, OutputFile, Payload, ProverError, Session, prove_files,
+    verify_files,
+};
+use proofyard_prover::{ProveRequest, VerifyOk, VerifyRequest};
+use sha2::{Digest, Sha256};
+
+use crate::artifacts::Artifacts;
+
+/// Largest input artifact that is checked and given to a prover.
+const CHUNK_BYTES: usize = 1 << 16;
+
+/// Proving and verifying are never the same process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Role {
+    Prove,
+    Verify,
+}
+
+/// The provers of one slot.
+pub(crate) struct SlotProvers {
+    artifacts: Arc<Artifacts>,
+    guard: GuardCommand,
+    /// Holds a folder for each attempt, removed at its end.
+    work_dir: PathBuf,
+    gpus: Option<Vec<u32>>,
+    cancel: RefCell<Cancel>,
+    sessions: RefCell<HashMap<(String, Role), Session>>,
+}
+
+/// A copy of what the prover wrote, out of its reach.
+pub(crate) struct Copied {
+    path: PathBuf,
+    folder: PathBuf,
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed at the next start.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl SlotProvers {
+    pub fn new(artifacts: Arc<Artifacts>, guard: GuardCommand, work_dir: PathBuf, gpus: Option<Vec<u32>>) -> Self {
+        Self { artifacts, guard, work_dir, gpus, cancel: RefCell::default(), sessions: RefCell::default() }
+    }
+
+    /// Starts an attempt; its calls end when this token is cancelled.
+    pub fn begin(&self, cancel: Cancel) {
+        *self.cancel.borrow_mut() = cancel;
+    }
+
+    fn prove_now(&self, assignment: &Assignment) -> Result<Proved<Copied>, Trouble> {
+        let folder = self.work_dir.join(&assignment.claim);
+        let output_dir = folder.join("out");
+        fs::create_dir_all(&output_dir).map_err(|error| here(&format!("{}: {error}", output_dir.display())))?;
+        let copied = Copied { path: folder.join("artifact"), folder };
+        let prover = assignment.prover();
+        let request = ProveRequest {
+            task: assignment.task.id.to_string(),
+            attempt: assignment.attempt,
+            inputs: self.inputs(assignment)?,
+            output_dir,
+            gpus: self.gpus.clone().unwrap_or_default(),
+            deadline_ms: assignment.stage().limits.time_limit_ms,
+        };
+        let launch = self.launch(assignment, prover, &prover.command);
+        let cancel = self.cancel.borrow().clone();
+        let made = match payload(prover.protocol) {
+            Some(payload) => prove_files(&launch, payload, &request, &cancel),
+            None => self.ask(assignment, Role::Prove, &launch, |session| {
+                session.prove(&request, &cancel, &mut |_| {})
+            }),
+        }
+        .map_err(trouble)?;
+        let sha256 = copy(made.output, &copied.path)
+            .map_err(|error| here(&format!("{}: {error}", copied.path.display())))?;
+        Ok(Proved {
+            output: copied,
+            claimed_public_values: made.ok.public_values.map(|value| bare_hex(&value)),
+            verification_key: made.ok.verification_key,
+            proof_system: made.ok.proof_system,
+            security_bits: made.ok.security_bits,
+            cycles: made.ok.cycles,
+            list: made.ok.list.map(|list| List { count: list.count, sha256 }),
+            fields: made.ok.fields,
+        })
+    }
+
+    fn verify_now(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<String, Trouble> {
+        let output_dir = proved.output.folder.join("verify");
+        fs::create_dir_all(&output_dir).map_err(|error| here(&format!("{}: {error}", output_dir.display())))?;
+        let request = VerifyRequest {
+            proof: proved.output.path.clone(),
+            verification_key: proved.verification_key.clone(),
+            inputs: self.inputs(assignment)?,
+            output_dir,
+        };
+        self.verdict(assignment, &request).map(|ok| bare_hex(&ok.public_values)).map_err(refused)
+    }
+
+    fn verdict(&self, assignment: &Assignment, request: &VerifyRequest) -> Result<VerifyOk, ProverError> {
+        let prover = assignment.prover();
+        let command = match &prover.verify {
+            Verify::Command(command) => command,
+            Verify::Same | Verify::None => &prover.command,
+        };
+        let launch = self.launch(assignment, prover, command);
+        let cancel = self.cancel.borrow().clone();
+        match payload(prover.protocol) {
+            Some(_) => verify_files(&launch, request, &cancel),
+            None => self.ask(assignment, Role::Verify, &launch, |session| session.verify(request, &cancel)),
+        }
+    }
+
+    /// Asks the slot's session of this prover, which is started and set up where there is none.
+    fn ask<T>(
+        &self,
+        assignment: &Assignment,
+        role: Role,
+        launch: &Launch,
+        question: impl FnOnce(&mut Session) -> Result<T, ProverError>,
+    ) -> Result<T, ProverError> {
+        let key = (format!("{}\u{0}{}", assignment.task.pipeline, assignment.prover_name), role);
+        let mut sessions = self.sessions.borrow_mut();
+        let mut session = match sessions.remove(&key) {
+            Some(session) => session,
+            None => self.start(launch)?,
+        };
+        let answer = question(&mut session);
+        if session.is_usable() {
+            sessions.insert(key, session);
+        }
+        answer
+    }
+
+    fn start(&self, launch: &Launch) -> Result<Session, ProverError> {
+        let mut session = Session::start(launch)?;
+        let setup = SetupRequest { gpus: self.gpus.clone().unwrap_or_default(), arguments: Default::default() };
+        session.setup(&setup, &self.cancel.borrow())?;
+        Ok(session)
+    }
+
+    fn launch(&self, assignment: &Assignment, prover: &Prover, command: &[String]) -> Launch {
+        let limits = &assignment.stage().limits;
+        Launch {
+            command: command.to_vec(),
+            environment: prover.environment.clone().into_iter().collect(),
+            gpus: self.gpus.clone(),
+            working_dir: None,
+            guard: self.guard.clone(),
+            limits: Limits {
+                time_ms: limits.time_limit_ms,
+                output_bytes: limits.output_bytes,
+                memory_bytes: limits.memory_bytes,
+                ..Limits::default()
+            },
+        }
+    }
+
+    fn inputs(&self, assignment: &Assignment) -> Result<Vec<PathInput>, Trouble> {
+        assignment.inputs.iter().map(|input| self.input(input)).collect()
+    }
+
+    fn input(&self, input: &Input) -> Result<PathInput, Trouble> {
+        let artifact = &input.artifact;
+        let path = self.artifacts.verify(artifact).and_then(|()| self.artifacts.path(artifact));
+        Ok(PathInput {
+            kind: match input.kind {
+                InputKind::Block => PathInputKind::Block,
+                InputKind::Proof => PathInputKind::Proof,
+                InputKind::Data => PathInputKind::Data,
+            },
+            path: path.map_err(|error| here(&error.to_string()))?,
+            index: input.index,
+            stage: input.stage.clone(),
+            task_index: input.task_index,
+            public_values: input.public_values.clone(),
+            verification_key: input.verification_key.clone(),
+        })
+    }
+}
+
+impl Executor for SlotProvers {
+    type Output = Copied;
+
+    async fn prove(&self, assignment: &Assignment) -> Result<Proved<Copied>, Trouble> {
+        self.prove_now(assignment)
+    }
+
+    async fn verify(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<String, Trouble> {
+        self.verify_now(assignment, proved)
+    }
+
+    async fn store(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<ArtifactRef, Trouble> {
+        let limit_bytes = assignment.stage().limits.output_bytes;
+        self.artifacts.put_file(&proved.output.path, limit_bytes).map_err(|error| here(&error.to_string()))
+    }
+}
+
+/// Copies the checked, still open file, since the prover may put another one under its path; answers its SHA-256.
+fn copy(output: OutputFile, to: &Path) -> io::Result<String> {
+    let mut from = output.file.take(output.bytes);
+    let mut to = File::create_new(to)?;
+    let mut digest = Sha256::new();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let read = from.read(&mut chunk)?;
+        if read == 0 {
+            return Ok(hex::encode(digest.finalize()));
+        }
+        digest.update(&chunk[..read]);
+        to.write_all(&chunk[..read])?;
+    }
+}
+
+fn payload(protocol: Protocol) -> Option<Payload> {
+    match protocol {
+        Protocol::Stream => None,
+        Protocol::Files => Some(Payload::Request),
+        Protocol::FilesBare => Some(Payload::Bare),
+    }
+}
+
+/// One spelling, so that values compare as text.
+fn bare_hex(value: &str) -> String {
+    value.strip_prefix("0x").unwrap_or(value).to_ascii_lowercase()
+}
+
+fn trouble(error: ProverError) -> Trouble {
+    let kind = match error.kind {
+        ErrorKind::Cancelled => return Trouble::Dropped,
+        ErrorKind::Permanent => FailureKind::Permanent,
+        _ => FailureKind::Transient,
+    };
+    Trouble::Failed { kind, message: error.to_string(), log: error.log }
+}
+
+/// A proof that its verifier refuses says nothing about the next try.
+fn refused(error: ProverError) -> Trouble {
+    match trouble(error) {
+        Trouble::Failed { message, log, .. } => {
+            let message = format!("the verifier did not accept it: {message}");
+            Trouble::Failed { kind: FailureKind::Transient, message, log }
+        }
+        Trouble::Dropped => Trouble::Dropped,
+    }
+}
+
+/// Trouble of this machine, not of the prover.
+fn here(message: &str) -> Trouble {
+    Trouble::Failed { kind: FailureKind::Transient, message: message.to_owned(), log: Vec::new() }
+}
