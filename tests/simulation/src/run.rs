@@ -18,6 +18,7 @@ pub struct Outcome {
     pub counters: Counters,
     pub trace: Vec<String>,
     pub digest: u64,
+    pub steps: u64,
 }
 
 /// How many seeds, and what they showed.
@@ -25,6 +26,8 @@ pub struct Outcome {
 pub struct Summary {
     pub seeds: u64,
     pub wall: Duration,
+    /// Awaits of handlers and other happenings, over all seeds.
+    pub steps: u64,
     pub counters: Counters,
     /// The seeds that broke a promise, with the promise.
     pub failures: Vec<(u64, String)>,
@@ -83,6 +86,7 @@ pub fn run_many(plan: &Plan) -> Summary {
                     }
                     let outcome = run_one(seed, plan.mistake, TraceMode::Off);
                     own.seeds += 1;
+                    own.steps += outcome.steps;
                     own.counters.merge(&outcome.counters);
                     if let Some(violation) = outcome.violation {
                         own.failures.push((seed, violation));
@@ -91,6 +95,7 @@ pub fn run_many(plan: &Plan) -> Summary {
                 }
                 if let Ok(mut summary) = summary.lock() {
                     summary.seeds += own.seeds;
+                    summary.steps += own.steps;
                     summary.counters.merge(&own.counters);
                     summary.failures.append(&mut own.failures);
                 }
@@ -127,9 +132,10 @@ pub fn print_failure(seed: u64, mistake: Option<Mistake>, violation: &str) {
 pub fn print_summary(summary: &Summary) {
     let seconds = summary.wall.as_secs_f64();
     println!(
-        "{} seeds in {seconds:.1} s, {:.1} a second, {} broke a promise",
+        "{} seeds in {seconds:.1} s, {:.1} a second, {} steps a seed, {} broke a promise",
         summary.seeds,
         summary.seeds as f64 / seconds,
+        summary.steps / summary.seeds.max(1),
         summary.failures.len()
     );
     print_counters(&summary.counters);

@@ -24,6 +24,8 @@ pub struct ChainPlan {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub faults: Faults,
+    /// Items of a handler's page, if fewer than in a home.
+    pub page_items: Option<usize>,
     pub chains: Vec<ChainPlan>,
     /// By pool.
     pub workers: BTreeMap<String, u32>,
@@ -73,6 +75,7 @@ impl Plan {
         let mining_ms = chains.iter().map(|chain| chain.blocks * chain.block_interval_ms).max().unwrap_or(0);
         Self {
             faults: Faults::draw(random),
+            page_items: *random.pick(&[None, Some(1), Some(2), Some(4)]),
             chains,
             workers,
             slots: random.between(1, 2) as u32,

@@ -84,6 +84,7 @@ pub fn run(seed: u64, mistake: Option<Mistake>, trace: TraceMode) -> Outcome {
         counters: simulation.counters(),
         trace: simulation.trace_lines(),
         digest: simulation.digest(),
+        steps: simulation.steps(),
     }
 }
 
@@ -93,6 +94,10 @@ impl World {
         let yard = match mistake {
             Some(mistake) => Yard::with_mistake(port, mistake),
             None => Yard::new(port),
+        };
+        let yard = match plan.page_items {
+            Some(items) => yard.with_pages_of(items),
+            None => yard,
         };
         let mut pipelines = BTreeMap::new();
         let mut nodes = BTreeMap::new();
