@@ -59,6 +59,8 @@ struct Process {
     name: String,
     frozen_until_ms: u64,
     clock_skew_ms: u64,
+    /// How slow its calls are, beside those of others.
+    pace: u64,
     tasks: BTreeSet<TaskId>,
 }
 
@@ -190,11 +192,12 @@ impl Simulation {
     pub fn start_process(&self, name: impl Into<String>) -> ProcessId {
         let skew_max_ms = self.faults().clock_skew_max_ms;
         let clock_skew_ms = self.random(|random| random.below(skew_max_ms + 1));
+        let pace = self.random(|random| *random.pick(&[0, 1, 1, 8]));
         let mut schedule = self.0.schedule.borrow_mut();
         schedule.next_id += 1;
         let id = ProcessId(schedule.next_id as u32);
         let process =
-            Process { name: name.into(), frozen_until_ms: 0, clock_skew_ms, tasks: BTreeSet::new() };
+            Process { name: name.into(), frozen_until_ms: 0, clock_skew_ms, pace, tasks: BTreeSet::new() };
         schedule.processes.insert(id, process);
         id
     }
@@ -216,6 +219,13 @@ impl Simulation {
         let schedule = self.0.schedule.borrow();
         let process = self.current_process().and_then(|process| schedule.processes.get(&process));
         self.now_ms() + process.map_or(0, |process| process.clock_skew_ms)
+    }
+
+    /// How slow the process that runs now is.
+    pub fn pace(&self) -> u64 {
+        let schedule = self.0.schedule.borrow();
+        let process = self.current_process().and_then(|process| schedule.processes.get(&process));
+        process.map_or(1, |process| process.pace)
     }
 
     /// The process that runs now stops at its next await.

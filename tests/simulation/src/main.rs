@@ -75,7 +75,7 @@ fn run_seeds(arguments: &Arguments) -> ExitCode {
         first_seed: arguments.from.unwrap_or(1),
         budget: Duration::from_secs(arguments.seconds.unwrap_or(120)),
         mistake: arguments.mistake,
-        stop_at_failure: arguments.mistake.is_none(),
+        stop_after_failures: if arguments.mistake.is_none() { 1 } else { u64::MAX },
         ..Plan::default()
     };
     let summary = run::run_many(&plan);

@@ -25,7 +25,8 @@ impl WeakPort {
         let (pauses, sleep_ms) = {
             let faults = simulation.faults();
             let pauses = 1 + simulation.random(|random| random.below(faults.extra_pauses + 1));
-            let mut sleep_ms = simulation.random(|random| random.skewed(faults.latency_max_ms));
+            let mut sleep_ms =
+                simulation.pace() * simulation.random(|random| random.skewed(faults.latency_max_ms));
             if simulation.chance(faults.stall) {
                 simulation.count("fault: stall");
                 sleep_ms = simulation.random(|random| random.below(faults.stall_max_ms));

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use proofyard_core::mistake::Mistake;
@@ -41,8 +41,8 @@ pub struct Plan {
     pub budget: Duration,
     pub threads: usize,
     pub mistake: Option<Mistake>,
-    /// Ends the run; else it goes on to count them.
-    pub stop_at_failure: bool,
+    /// So many seeds that broke a promise end the run.
+    pub stop_after_failures: u64,
 }
 
 impl Default for Plan {
@@ -53,7 +53,7 @@ impl Default for Plan {
             budget: Duration::from_secs(120),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             mistake: None,
-            stop_at_failure: true,
+            stop_after_failures: 1,
         }
     }
 }
@@ -73,13 +73,15 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 pub fn run_many(plan: &Plan) -> Summary {
     let started = Instant::now();
     let next_seed = AtomicU64::new(plan.first_seed);
-    let is_over = AtomicBool::new(false);
+    let failures = AtomicU64::new(0);
     let summary = Mutex::new(Summary::default());
     std::thread::scope(|scope| {
         for _ in 0..plan.threads {
             scope.spawn(|| {
                 let mut own = Summary::default();
-                while !is_over.load(Ordering::Relaxed) && started.elapsed() < plan.budget {
+                while failures.load(Ordering::Relaxed) < plan.stop_after_failures
+                    && started.elapsed() < plan.budget
+                {
                     let seed = next_seed.fetch_add(1, Ordering::Relaxed);
                     if seed - plan.first_seed >= plan.seeds {
                         break;
@@ -90,7 +92,7 @@ pub fn run_many(plan: &Plan) -> Summary {
                     own.counters.merge(&outcome.counters);
                     if let Some(violation) = outcome.violation {
                         own.failures.push((seed, violation));
-                        is_over.fetch_or(plan.stop_at_failure, Ordering::Relaxed);
+                        failures.fetch_add(1, Ordering::Relaxed);
                     }
                 }
                 if let Ok(mut summary) = summary.lock() {

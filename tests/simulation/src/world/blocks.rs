@@ -72,10 +72,7 @@ impl NodeChain {
     /// Another branch becomes the true one: a new one from up to `depth` blocks back, or one that was left.
     pub fn change_branch(&mut self, depth: u64, random: &mut Random) -> bool {
         let Some(head) = self.head.clone() else { return false };
-        if !self.left.is_empty() && random.chance(5_000) {
-            let at = random.index(self.left.len());
-            let back = std::mem::replace(&mut self.left[at], head);
-            self.head = Some(back);
+        if random.chance(5_000) && self.go_back(random) {
             return true;
         }
         let mut parent = Some(head.clone());
@@ -87,6 +84,14 @@ impl NodeChain {
         }
         self.left.push(head);
         self.head = parent;
+        true
+    }
+
+    /// A branch that was left becomes the true one again.
+    pub fn go_back(&mut self, random: &mut Random) -> bool {
+        let (Some(head), false) = (self.head.clone(), self.left.is_empty()) else { return false };
+        let at = random.index(self.left.len());
+        self.head = Some(std::mem::replace(&mut self.left[at], head));
         true
     }
 

@@ -28,12 +28,21 @@ impl World {
     async fn mine(&self, index: usize) {
         let plan = &self.plan.chains[index];
         loop {
-            let pause_ms = self.draw(|random| random.between(0, plan.block_interval_ms * 2));
+            let is_over = self.nodes.borrow().get(&plan.name).is_some_and(|node| node.mined() >= plan.blocks);
+            let interval_ms = if is_over { 1_000 } else { plan.block_interval_ms };
+            let pause_ms = self.draw(|random| random.between(0, interval_ms * 2));
             self.simulation.sleep(pause_ms).await;
             let mut nodes = self.nodes.borrow_mut();
             let Some(node) = nodes.get_mut(&plan.name) else { return };
-            if node.mined() >= plan.blocks || self.is_calm.get() {
+            if self.is_calm.get() || (is_over && plan.reorg == 0) {
                 return;
+            }
+            if is_over {
+                if self.happens(plan.reorg) && self.draw(|random| node.go_back(random)) {
+                    self.simulation.count("world: node went back to a branch it had left");
+                    self.node_signal.notify(&self.simulation);
+                }
+                continue;
             }
             let is_reorg = node.head.is_some() && self.happens(plan.reorg);
             if is_reorg && self.draw(|random| node.change_branch(plan.reorg_depth, random)) {
@@ -41,6 +50,9 @@ impl World {
             } else {
                 self.draw(|random| node.mine(random));
                 self.simulation.count("world: block mined");
+            }
+            if self.draw(|random| random.chance(5_000)) {
+                self.node_signal.notify(&self.simulation);
             }
             self.simulation.trace(|| format!("node of {}: head is {:?}", plan.name, node.head));
         }
@@ -55,7 +67,7 @@ impl World {
             // After a restart, and now and then, all of it is sent again; and not always in order.
             if sent > 0 && !self.happens(500) {
                 order.retain(|index| {
-                    index + 4 > branch.len() || !self.is_acknowledged(&chain, &branch[*index])
+                    index + 2 > branch.len() || !self.is_acknowledged(&chain, &branch[*index])
                 });
             }
             if self.happens(1_000) {
@@ -68,8 +80,8 @@ impl World {
             if let Some(head) = branch.last() {
                 self.settle(&chain, head).await;
             }
-            let pause_ms = self.draw(|random| random.between(50, 2_000));
-            self.simulation.sleep(pause_ms).await;
+            let pause_ms = self.draw(|random| random.between(50, 4_000));
+            self.node_signal.wait(&self.simulation, self.simulation.now_ms() + pause_ms).await;
         }
     }
 

@@ -91,9 +91,9 @@ impl Plan {
             releases,
             disobeys,
             sink_fails: sink,
-            noise_interval_ms: *random.pick(&[200, 5_000, 60_000]),
+            noise_interval_ms: *random.pick(&[1_000, 5_000, 60_000]),
             operator_interval_ms: *random.pick(&[2_000, 20_000, 3_600_000]),
-            busy_until_ms: START_MS + mining_ms + random.between(1_000, 60_000),
+            busy_until_ms: START_MS + mining_ms + random.between(1_000, 30_000),
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct World {
     pub checker: RefCell<Checker>,
     pub roles: RefCell<BTreeMap<ProcessId, Role>>,
     pub pool_signals: BTreeMap<String, Signal>,
+    /// The node has news.
+    pub node_signal: Signal,
     pub sinks: RefCell<services::Sinks>,
     /// Faults have stopped, and everybody does what they should.
     pub is_calm: Cell<bool>,
@@ -68,6 +70,9 @@ pub struct World {
 
 /// A seed that is busy for longer stops its faults.
 const MAX_BUSY_STEPS: u64 = 60_000;
+
+/// No seed needs a tenth of this: who is not done by then goes round in circles.
+const MAX_STEPS: u64 = 1_000_000;
 
 pub fn run(seed: u64, mistake: Option<Mistake>, trace: TraceMode) -> Outcome {
     let mut random = Random::new(seed ^ 0x5eed);
@@ -121,6 +126,7 @@ impl World {
             checker: RefCell::default(),
             roles: RefCell::default(),
             pool_signals,
+            node_signal: Signal::default(),
             sinks: RefCell::default(),
             is_calm: Cell::new(false),
             names: Cell::new(0),
@@ -159,6 +165,10 @@ impl World {
             }
             self.look();
             if self.simulation.violation().is_some() {
+                return;
+            }
+            if self.simulation.steps() > MAX_STEPS {
+                self.simulation.violate(format!("no end in sight: {:?}", self.what_is_left()));
                 return;
             }
             let now_ms = self.simulation.now_ms();
@@ -247,7 +257,7 @@ impl World {
         self.notice_death(process);
         let Some(role) = self.roles.borrow_mut().remove(&process) else { return };
         // A queue hands a message out again; after a few times it gives up.
-        if matches!(role, Role::Service(_)) && self.happens(3_000) {
+        if matches!(role, Role::Service(_)) && self.happens(6_000) {
             return;
         }
         let delay_ms = self.draw(|random| random.skewed(5_000));

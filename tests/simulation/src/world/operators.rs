@@ -11,7 +11,7 @@ use super::{Role, World};
 impl World {
     pub(super) async fn operate(self: Rc<Self>) {
         loop {
-            let interval_ms = if self.is_calm.get() { 2_000 } else { self.plan.operator_interval_ms };
+            let interval_ms = if self.is_calm.get() { 10_000 } else { self.plan.operator_interval_ms };
             let pause_ms = self.draw(|random| random.between(1, interval_ms * 2));
             self.simulation.sleep(pause_ms).await;
             let chain = self.draw(|random| random.pick(&self.plan.chains).name.clone());
