@@ -10,11 +10,14 @@ use proofyard_core::transaction::Item as _;
 use super::Sight;
 use super::mirror::{Item, Mirror, Seen};
 
+/// Chain and sort key of a listing.
+type Place = (String, String);
+
 /// Since when what is true now has been true, in steps.
 #[derive(Default)]
 pub struct Claims {
-    /// By pool, then by place in the order: chain and sort key of the listing.
-    listed: BTreeMap<String, BTreeMap<(String, String), (u64, Listing)>>,
+    /// By pool, then by place.
+    listed: BTreeMap<String, BTreeMap<Place, (u64, Listing)>>,
     /// When a chain last did not take work; absent while it never did not.
     held_back: BTreeMap<String, u64>,
     /// When a scope last was not wanted.

@@ -29,7 +29,7 @@ impl World {
         let plan = &self.plan.chains[index];
         loop {
             let is_over = self.nodes.borrow().get(&plan.name).is_some_and(|node| node.mined() >= plan.blocks);
-            let interval_ms = if is_over { 1_000 } else { plan.block_interval_ms };
+            let interval_ms = if is_over { plan.flip_interval_ms } else { plan.block_interval_ms };
             let pause_ms = self.draw(|random| random.between(0, interval_ms * 2));
             self.simulation.sleep(pause_ms).await;
             let mut nodes = self.nodes.borrow_mut();
@@ -113,7 +113,7 @@ impl World {
             return;
         }
         // What is only not appended yet may be adopted; or the follower is impatient.
-        if self.draw(|random| random.chance(5_000)) {
+        if self.draw(|random| random.chance(3_000)) {
             return;
         }
         match self.yard.record_reorg(chain, head.height, &head.hash).await {

@@ -18,6 +18,8 @@ pub struct ChainPlan {
     /// How often a new block is on another branch, in 10,000; and how far back that begins.
     pub reorg: u32,
     pub reorg_depth: u64,
+    /// How long the node stays on a branch once all blocks are there.
+    pub flip_interval_ms: u64,
 }
 
 /// Rates are per 10,000.
@@ -92,7 +94,7 @@ impl Plan {
             disobeys,
             sink_fails: sink,
             noise_interval_ms: *random.pick(&[1_000, 5_000, 60_000]),
-            operator_interval_ms: *random.pick(&[2_000, 20_000, 3_600_000]),
+            operator_interval_ms: *random.pick(&[500, 3_000, 20_000, 3_600_000]),
             busy_until_ms: START_MS + mining_ms + random.between(1_000, 30_000),
         }
     }
@@ -112,8 +114,9 @@ impl ChainPlan {
             blocks,
             block_interval_ms: *random.pick(&[10, 500, 5_000]),
             max_segments,
-            reorg: *random.pick(&[0, 1_000, 4_000]),
-            reorg_depth: random.between(1, 4),
+            reorg: *random.pick(&[0, 2_000, 5_000]),
+            reorg_depth: random.between(1, 6),
+            flip_interval_ms: *random.pick(&[200, 2_000]),
         }
     }
 }
