@@ -8,13 +8,16 @@ use proofyard_core::port::{Batch, CommitOutcome, Key, Port, PortError, Range, St
 
 use crate::store::SqliteStore;
 
+type Source = Arc<dyn Fn() -> u64 + Send + Sync>;
+type Wakes = Arc<dyn Fn(&[Wake]) + Send + Sync>;
+
 /// Shared by all of a yard's threads; clones are the same port. Clock and randomness can be given for tests.
 #[derive(Clone)]
 pub struct LocalPort {
     store: Arc<SqliteStore>,
-    now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
-    random: Arc<dyn Fn() -> u64 + Send + Sync>,
-    send: Arc<dyn Fn(&[Wake]) + Send + Sync>,
+    now_ms: Source,
+    random: Source,
+    send: Wakes,
 }
 
 impl LocalPort {

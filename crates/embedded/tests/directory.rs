@@ -1,5 +1,7 @@
 //! The data directory: one process at a time, and plain words where it cannot be used.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 mod support;
 
 use std::fs;

@@ -8,6 +8,7 @@ pub(crate) async fn run(port: &impl Port) {
     an_item_is_read_back_under_its_commits_version(port).await;
     an_expectation_must_hold(port).await;
     a_check_writes_nothing_but_counts(port).await;
+    any_state_may_be_expected(port).await;
     a_deleted_and_rewritten_item_is_another_one(port).await;
     a_delete_needs_its_expectation(port).await;
     a_full_batch_is_all_or_nothing(port).await;
@@ -57,6 +58,21 @@ async fn a_check_writes_nothing_but_counts(port: &impl Port) {
     conflicts(port, with(put(&written, Expect::Version(first), "never"))).await;
     conflicts(port, checks()).await;
     assert_eq!(value_of(port, &written).await, "one");
+}
+
+async fn any_state_may_be_expected(port: &impl Port) {
+    let partition = fresh_partition(port, "any");
+    let (key, other) = (Key::new(&partition, "a"), Key::new(&partition, "other"));
+    committed(port, vec![check(&key, Expect::Any), delete(&other, Expect::Any)]).await;
+    for value in ["one", "two"] {
+        let version = committed(port, vec![put(&key, Expect::Any, value)]).await;
+        assert_eq!(port.get(&key).await.unwrap().unwrap().version, version);
+        assert_eq!(value_of(port, &key).await, value);
+    }
+    conflicts(port, vec![put(&key, Expect::Any, "never"), check(&other, Expect::Version(1))]).await;
+    assert_eq!(value_of(port, &key).await, "two");
+    committed(port, vec![delete(&key, Expect::Any)]).await;
+    assert_eq!(value_of(port, &key).await, "absent");
 }
 
 async fn a_deleted_and_rewritten_item_is_another_one(port: &impl Port) {

@@ -1,7 +1,15 @@
 //! One file for each verb: what it takes, what it does, what it answers.
 
 pub mod check;
+pub mod explain;
+pub mod pause;
+pub mod redo;
+pub mod resume;
+pub mod retry;
 pub mod run;
+pub mod status;
+pub mod verify;
+pub mod window;
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +25,8 @@ pub const GUARD_ARGUMENT: &str = "guard";
 /// Reads a pipeline file; every mistake at once.
 pub fn read_pipeline(path: &Path) -> Result<(String, Checked), Failure> {
     let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
     match parse(&text) {
         Ok(checked) => Ok((text, checked)),
         Err(mistakes) => {
@@ -29,6 +38,7 @@ pub fn read_pipeline(path: &Path) -> Result<(String, Checked), Failure> {
 
 /// How this very program is started as a guard.
 pub fn guard() -> Result<GuardCommand, Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::work(format!("this program's own path: {error}")))?;
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::work(format!("this program's own path: {error}")))?;
     Ok(GuardCommand { program, leading_arguments: vec![GUARD_ARGUMENT.to_owned()] })
 }

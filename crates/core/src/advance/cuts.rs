@@ -11,10 +11,10 @@ use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
 
 /// A block that may be in the next cut.
-struct Waiting {
+pub(crate) struct Waiting {
     place: Canonical,
     block: Block,
-    candidate: Candidate,
+    pub(crate) candidate: Candidate,
 }
 
 impl<P: Port> Yard<P> {
@@ -81,7 +81,13 @@ impl<P: Port> Yard<P> {
     }
 
     /// Canonical blocks with `from <= height < to`, as far as they are contiguous.
-    async fn waiting(&self, chain: &str, from: u64, to: u64, commits: bool) -> Result<Vec<Waiting>, Error> {
+    pub(crate) async fn waiting(
+        &self,
+        chain: &str,
+        from: u64,
+        to: u64,
+        commits: bool,
+    ) -> Result<Vec<Waiting>, Error> {
         let mut waiting: Vec<Waiting> = Vec::new();
         for height in from..to {
             let Some(place): Option<Canonical> = read(&self.port, &Canonical::key_of(chain, height)).await?

@@ -83,7 +83,7 @@ impl<P: Port> Yard<P> {
         Ok(Some(split::Plan { inputs: Inputs::Members { stage: source }, expected: 1 }))
     }
 
-    async fn is_committed(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
+    pub(crate) async fn is_committed(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
         let (_, to) = scope.heights();
         let closed_after_commit = match &scope.subject {
             Subject::Block(_) => false,

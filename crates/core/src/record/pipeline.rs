@@ -4,7 +4,7 @@ use crate::error::{Error, Refusal};
 use crate::pipeline::{self, Pipeline};
 use crate::port::{Port, Wake};
 use crate::state::worker::PoolChain;
-use crate::state::{ChainState, Frontier, PipelineText, Tip};
+use crate::state::{ChainState, Frontier, KnownChain, PipelineText, Tip};
 use crate::transaction::transact;
 use crate::yard::{Yard, parsed};
 
@@ -21,6 +21,9 @@ impl<P: Port> Yard<P> {
             let stored: Option<PipelineText> = tx.peek(&PipelineText::key_of(chain, &hash)).await?;
             if stored.is_none() {
                 tx.put(&PipelineText { chain: chain.clone(), hash: hash.clone(), text: text.to_owned() })?;
+            }
+            if tx.peek::<KnownChain>(&KnownChain::key_of(chain)).await?.is_none() {
+                tx.put(&KnownChain { chain: chain.clone() })?;
             }
             for pool in new.pools.keys() {
                 let entry = PoolChain { pool: pool.clone(), chain: chain.clone() };

@@ -129,7 +129,9 @@ impl<P: Port> Yard<P> {
             }
         }
         self.step_frontier_back(tx, pipeline, &state, change.first, back_to).await?;
-        tx.put(&Tip { chain: chain.clone(), head: Some(change.head.clone()), ended: false })?;
+        // After a reorg more blocks may come; a redo says nothing new about the input.
+        let ended = tip.ended && change.generation.is_some();
+        tx.put(&Tip { chain: chain.clone(), head: Some(change.head.clone()), ended })?;
         tx.send(Wake::Chain { chain: chain.clone() });
         tx.put(&ChainState { epoch: state.epoch + 1, reorg: Some(intent), ..state })?;
         tx.durable();

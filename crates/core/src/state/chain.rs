@@ -1,10 +1,32 @@
-//! `C#chain`, `H#chain#bucket` and `K#chain#stage`: a chain, which of its blocks are canonical, and its cuts.
+//! `Y`, `C#chain`, `H#chain#bucket` and `K#chain#stage`: the yard's chains, a chain, which of its blocks are
+//! canonical, and its cuts.
 
 use serde::{Deserialize, Serialize};
 
 use super::height_key;
 use crate::port::Key;
 use crate::transaction::Item;
+
+/// A chain of this yard: it is in the list of them from its first pipeline on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KnownChain {
+    pub chain: String,
+}
+
+impl KnownChain {
+    pub fn key_of(chain: &str) -> Key {
+        Key::new("Y", chain)
+    }
+    pub fn range(limit: usize) -> crate::port::Range {
+        crate::port::Range::all("Y", limit)
+    }
+}
+
+impl Item for KnownChain {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain)
+    }
+}
 
 /// Changes only on reorg, pause, halt, and when a new pipeline is put in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

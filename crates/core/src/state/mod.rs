@@ -8,10 +8,12 @@ pub mod scope;
 pub mod task;
 pub mod worker;
 
-pub use chain::{Canonical, ChainState, Cursor, CutAt, Frontier, Halt, KnownBlock, PipelineText, Reorg, Tip};
+pub use chain::{
+    Canonical, ChainState, Cursor, CutAt, Frontier, Halt, KnownBlock, KnownChain, PipelineText, Reorg, Tip,
+};
 pub use out::{OutEntry, OutKind, OutProof, OutState, SinkCursor};
 pub use scope::{Block, Branch, Cut, CutMember, Decision, Group, Inputs, Progress, Scope, Subject};
-pub use task::{Accepted, Attempt, Avoid, List, Listing, Marker, Note, Task, TaskId, TaskStatus};
+pub use task::{Accepted, Attempt, Avoid, BadTaskId, List, Listing, Marker, Note, Task, TaskId, TaskStatus};
 pub use worker::{Heartbeat, Held, Slot, Worker};
 
 use serde::{Deserialize, Serialize};

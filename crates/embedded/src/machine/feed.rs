@@ -29,7 +29,9 @@ pub enum FeedError {
     Changed { file: String, line: u64 },
     #[error("{file}: {lines} lines were taken before, and it now has {now}; a blocks file may only grow")]
     Shorter { file: String, lines: u64, now: u64 },
-    #[error("{file}:{line}: the pipeline starts at height {start_height}, and the file at {height}; change `start_height` or the file")]
+    #[error(
+        "{file}:{line}: the pipeline starts at height {start_height}, and the file at {height}; change `start_height` or the file"
+    )]
     StartsElsewhere { file: String, line: u64, start_height: u64, height: u64 },
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -91,7 +93,12 @@ pub(crate) fn feed(shared: &Shared, chain: &str, path: &Path) -> Result<(), Feed
     Ok(block_on(shared.yard.record_end(chain))?)
 }
 
-fn take(shared: &Shared, chain: &str, line: &Line, heights: &HashMap<[u8; 32], u64>) -> Result<(), FeedError> {
+fn take(
+    shared: &Shared,
+    chain: &str,
+    line: &Line,
+    heights: &HashMap<[u8; 32], u64>,
+) -> Result<(), FeedError> {
     match line {
         Line::Block(block) => {
             record(shared, chain, block)?;

@@ -7,7 +7,6 @@ use proofyard_core::port::PortError;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::explain;
-use crate::lock::sync_directory;
 
 /// "PfYd": tells our files from other programs' SQLite files.
 const APPLICATION_ID: i32 = 0x5066_5964;
@@ -34,7 +33,7 @@ const LAYOUT: &str = "
 /// The size that the log is cut back to after it was all copied into the database.
 const LOG_KEPT_BYTES: i64 = 32 << 20;
 /// Readers never wait for the writer; this is for programs from outside, such as a backup.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the database for its writer, making it first where there is none.
 pub(super) fn open_writer(file: &Path) -> Result<Connection, PortError> {
@@ -52,7 +51,6 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, PortError> {
         _ => return Err(refuse_foreign(file)),
     }
     use_log(file, &connection)?;
-    sync_name(file)?;
     Ok(connection)
 }
 
@@ -61,6 +59,23 @@ pub(super) fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(file, flags)?;
     prepare(&connection)?;
     Ok(connection)
+}
+
+pub(super) fn open_copier(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    prepare(&connection)?;
+    Ok(connection)
+}
+
+/// Whether readers can make sense of the file.
+pub(super) fn check_reader(file: &Path) -> Result<(), PortError> {
+    let connection = open_reader(file).map_err(|error| explain(file, &error))?;
+    match marks(&connection).map_err(|error| explain(file, &error))? {
+        (APPLICATION_ID, FORMAT) => Ok(()),
+        (APPLICATION_ID, newer) => Err(refuse_format(file, newer)),
+        _ => Err(refuse_foreign(file)),
+    }
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
@@ -99,16 +114,10 @@ fn use_log(file: &Path, connection: &Connection) -> Result<(), PortError> {
         )));
     }
     connection.pragma_update(None, "journal_size_limit", LOG_KEPT_BYTES).map_err(failed)?;
-    // The writer decides when (see `writer`).
+    // The writer decides when (see `copier`).
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
     // What an earlier process wrote and never synced is made to last before anything is built on it.
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)
-}
-
-fn sync_name(file: &Path) -> Result<(), PortError> {
-    let directory = file.parent().unwrap_or(Path::new("."));
-    sync_directory(directory)
-        .map_err(|error| PortError::Broken(format!("{} cannot be synced: {error}", directory.display())))
 }
 
 fn refuse_format(file: &Path, format: i32) -> PortError {

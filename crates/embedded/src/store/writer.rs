@@ -11,22 +11,28 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, MAX_BATCH_ITEMS, Op, PortError};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::copier::{Copier, Failed, copy_log, note_failed_sync};
 use super::error::{explain, is_failed_sync};
-use super::schema::open_writer;
+use super::schema::{BUSY_TIMEOUT, open_writer};
 use super::time_of;
 
 /// Batches that share one transaction at most.
 const MAX_GROUP: usize = 256;
-/// Pages in the log from which it is copied into the database when nobody waits for the writer.
-const COPY_AT_PAGES: i32 = 1_000;
-/// And from which it is copied in any case, waiting for readers, so that steady load cannot grow it for ever.
-const COPY_NOW_AT_PAGES: i32 = 8_000;
+/// Pages by which the log grows between two copies into the database.
+const COPY_EACH_PAGES: i32 = 1_000;
+/// Pages from which the writer itself ends the copy and has the log start anew, as soon as the copier is idle. If
+/// readers do not let it, it tries again at the next thousand.
+const RESTART_AT_PAGES: i32 = 8_000;
+/// Pages from which it waits for the copier.
+const WAIT_AT_PAGES: i32 = 16_000;
+const READERS_TIMEOUT: Duration = Duration::from_millis(50);
 
 const VERSION: &str = "SELECT version FROM items WHERE partition = ?1 AND sort = ?2";
 const PUT: &str =
@@ -119,17 +125,20 @@ fn check_shape(batch: &Batch) -> Result<(), PortError> {
     }
 }
 
-/// What the thread has.
+/// What the thread has. The copier comes before the connection, so that the connection is the last to close.
 struct State {
+    copier: Copier,
     connection: Connection,
     file: PathBuf,
+    failed: Failed,
     log_pages: Arc<AtomicI32>,
+    /// How long the log was when the copier was last asked.
+    asked_at_pages: i32,
+    restart_at_pages: i32,
     /// Whether the connection syncs its commits now.
     syncing: bool,
     /// Whether something was committed that no sync has covered.
     unsynced: bool,
-    /// Why nothing can be written any more.
-    broken: Option<String>,
 }
 
 impl State {
@@ -143,19 +152,24 @@ impl State {
         };
         connection.wal_hook(Some(hook)).map_err(|error| explain(file, &error))?;
         set_syncing(&connection, true).map_err(|error| explain(file, &error))?;
+        let failed = Failed::default();
+        let copier = Copier::start(file, failed.clone())?;
+        let file = file.to_owned();
         Ok(Self {
+            copier,
             connection,
-            file: file.to_owned(),
+            file,
+            failed,
             log_pages,
+            asked_at_pages: 0,
+            restart_at_pages: RESTART_AT_PAGES,
             syncing: true,
             unsynced: false,
-            broken: None,
         })
     }
 
     fn run(mut self, jobs: &Receiver<Job>) {
-        let mut next = jobs.recv().ok();
-        while let Some(first) = next.take() {
+        while let Ok(first) = jobs.recv() {
             let mut group = vec![first];
             while group.len() < MAX_GROUP
                 && let Ok(job) = jobs.try_recv()
@@ -163,20 +177,12 @@ impl State {
                 group.push(job);
             }
             self.commit_group(group);
-            next = match jobs.try_recv() {
-                Ok(job) => Some(job),
-                Err(TryRecvError::Disconnected) => None,
-                Err(TryRecvError::Empty) => {
-                    self.copy_log(COPY_AT_PAGES, "PASSIVE");
-                    jobs.recv().ok()
-                }
-            };
-            self.copy_log(COPY_NOW_AT_PAGES, "RESTART");
+            self.bound_log();
         }
     }
 
     fn commit_group(&mut self, mut group: Vec<Job>) {
-        if let Some(reason) = &self.broken {
+        if let Some(reason) = self.failed.get() {
             let refuse = |job: Job| job.reply(Err(PortError::Broken(reason.clone())));
             return group.into_iter().for_each(refuse);
         }
@@ -184,7 +190,7 @@ impl State {
             Ok(outcomes) => group.into_iter().zip(outcomes).for_each(|(job, outcome)| job.reply(Ok(outcome))),
             Err(error) if group.len() == 1 || is_failed_sync(&error) => {
                 group.drain(..).for_each(|job| job.reply(Err(explain(&self.file, &error))));
-                self.note_failed_sync(&error);
+                note_failed_sync(&self.failed, &self.file, &Err(error));
             }
             // One batch may be too much for the disk where the others are not.
             Err(_) => group.into_iter().for_each(|job| self.commit_group(vec![job])),
@@ -233,26 +239,32 @@ impl State {
         Ok((outcomes, wrote))
     }
 
-    /// Copies the log into the database from so many pages on. A failure is tried again later, as nothing is lost
-    /// by it, save a failed sync.
-    fn copy_log(&mut self, at_pages: i32, mode: &str) {
-        if self.broken.is_some() || self.log_pages.load(Ordering::Relaxed) < at_pages {
-            return;
+    fn bound_log(&mut self) {
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        if pages < self.asked_at_pages {
+            self.asked_at_pages = 0;
+            self.restart_at_pages = RESTART_AT_PAGES;
         }
-        let copied: rusqlite::Result<(bool, i32, i32)> =
-            self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            });
-        match copied {
-            Ok((_, in_log, copied)) => self.log_pages.store(in_log - copied, Ordering::Relaxed),
-            Err(error) => self.note_failed_sync(&error),
+        if pages >= self.restart_at_pages && self.failed.get().is_none() {
+            if pages >= WAIT_AT_PAGES {
+                self.copier.wait_until_idle();
+            }
+            // It is no longer asked, and so it is idle soon.
+            if self.copier.is_idle() {
+                self.restart_log(pages);
+            }
+        } else if pages - self.asked_at_pages >= COPY_EACH_PAGES && self.copier.ask() {
+            self.asked_at_pages = pages;
         }
     }
 
-    fn note_failed_sync(&mut self, error: &rusqlite::Error) {
-        if is_failed_sync(error) {
-            self.broken = Some(explain(&self.file, error).to_string());
-        }
+    /// The copier has left little to copy. This waits for readers, but not for a long read from outside.
+    fn restart_log(&mut self, pages: i32) {
+        let done = self.connection.busy_timeout(READERS_TIMEOUT);
+        let done = done.and_then(|()| copy_log(&self.connection, "RESTART"));
+        let done = done.and_then(|()| self.connection.busy_timeout(BUSY_TIMEOUT));
+        note_failed_sync(&self.failed, &self.file, &done);
+        self.restart_at_pages = pages + COPY_EACH_PAGES;
     }
 }
 

@@ -1,0 +1,103 @@
+//! `status`: one chain at a glance, and the chains there are.
+
+use super::work::{Budget, ChainLook, MAX_TASKS, ScopeWork, parked_task, row};
+use super::{ChainStatus, HaltStatus, ReorgStatus, SinkStatus, StageStatus, TaskCounts, TipStatus};
+use crate::error::Error;
+use crate::port::Port;
+use crate::state::KnownChain;
+use crate::transaction::read_range;
+use crate::yard::Yard;
+
+/// Chains of one yard; a pool serves no more either.
+const MAX_CHAINS: usize = 256;
+
+impl<P: Port> Yard<P> {
+    /// Where a chain is; `with_tasks` adds a row for each open task.
+    pub async fn status(&self, chain: &str, with_tasks: bool) -> Result<ChainStatus, Error> {
+        let look = self.look(chain).await?;
+        let mut budget = Budget::new(MAX_TASKS);
+        let mut scopes = Vec::new();
+        for scope in self.open_scopes(&look, &mut budget).await? {
+            scopes.push(self.scope_work(scope, &mut budget).await?);
+        }
+        let mut open: Vec<_> = scopes.iter().flat_map(ScopeWork::tasks).collect();
+        open.sort_by(|a, b| (&a.rank, &a.id).cmp(&(&b.rank, &b.id)));
+        let lag_blocks =
+            look.tip.height().map_or(0, |tip| tip.saturating_add(1).saturating_sub(look.frontier.height));
+        let oldest = self.block_scope(chain, look.frontier.height).await?;
+        Ok(ChainStatus {
+            chain: chain.to_owned(),
+            now_ms: look.now_ms,
+            pipeline: look.state.pipeline.clone(),
+            epoch: look.state.epoch,
+            start_height: look.state.start_height,
+            tip: look.tip.head.clone().map(|(height, hash)| TipStatus { height, hash }),
+            ended: look.tip.ended,
+            frontier: look.frontier.height,
+            window: look.frontier.window,
+            opened: look.frontier.opened,
+            heights_passed: look.frontier.height.saturating_sub(look.state.start_height),
+            paused: look.state.paused,
+            halted: look
+                .state
+                .halted
+                .clone()
+                .map(|halt| HaltStatus { reason: halt.reason, at_ms: halt.at_ms }),
+            reorg: look.state.reorg.as_ref().map(|reorg| ReorgStatus { from: reorg.from, head: reorg.head }),
+            lag_blocks,
+            lag_ms: oldest.map_or(0, |block| look.now_ms.saturating_sub(block.recorded_ms)),
+            stages: stages(&look, &scopes),
+            parked: open.iter().filter_map(|task| parked_task(task)).collect(),
+            sinks: self.sinks(&look).await?,
+            tasks: with_tasks.then(|| open.iter().map(|task| row(task)).collect()),
+            truncated: budget.truncated,
+        })
+    }
+
+    /// The names of this yard's chains, in their order, at most 256.
+    pub async fn chains(&self) -> Result<Vec<String>, Error> {
+        let known = read_range::<P, KnownChain>(&self.port, &KnownChain::range(MAX_CHAINS)).await?;
+        Ok(known.into_iter().map(|(_, _, known)| known.chain).collect())
+    }
+
+    pub(super) async fn sinks(&self, look: &ChainLook) -> Result<Vec<SinkStatus>, Error> {
+        let mut sinks = Vec::new();
+        for (name, sink) in &look.pipeline.sinks {
+            let cursor = self.sink_cursor(look.chain(), name).await?;
+            let written = self.out_sequence(&look.pipeline, sink.stage, &look.frontier).await?;
+            sinks.push(SinkStatus {
+                sink: name.clone(),
+                stage: look.pipeline.stages[sink.stage].name.clone(),
+                next_sequence: cursor.next_sequence,
+                behind: written.saturating_sub(cursor.next_sequence),
+                failures: cursor.failures,
+                last_error: cursor.last_error,
+                next_try_ms: cursor.next_try_ms,
+            });
+        }
+        Ok(sinks)
+    }
+}
+
+/// The pipeline's stages with the sums over all open scopes. A scope may have opened with an older pipeline; stages
+/// that are gone since come last.
+fn stages(look: &ChainLook, scopes: &[ScopeWork]) -> Vec<StageStatus> {
+    let of = |pipeline: &crate::Pipeline, index: usize| StageStatus {
+        stage: pipeline.stages[index].name.clone(),
+        pool: pipeline.stages[index].pool.clone(),
+        commits: pipeline.commit == index,
+        tasks: TaskCounts::default(),
+    };
+    let mut stages: Vec<_> = (0..look.pipeline.stages.len()).map(|index| of(&look.pipeline, index)).collect();
+    for scope in scopes {
+        for work in &scope.stages {
+            let name = &scope.pipeline.stages[work.index].name;
+            let position = stages.iter().position(|status| status.stage == *name).unwrap_or_else(|| {
+                stages.push(of(&scope.pipeline, work.index));
+                stages.len() - 1
+            });
+            stages[position].tasks = stages[position].tasks.sum(work.counts);
+        }
+    }
+    stages
+}

@@ -1,0 +1,177 @@
+//! Whether a chain whose input ended is proved to the end, or stands still until an operator acts.
+//!
+//! The answer is `No` as soon as something is found that a worker, a clock, a sink or the next look brings on, so
+//! the walk over all heights happens only at the end.
+
+use serde::Serialize;
+
+use super::ParkedTask;
+use super::work::{Budget, ChainLook, Gate, ScopeWork, parked_task};
+use crate::error::Error;
+use crate::pipeline::Late;
+use crate::port::Port;
+use crate::state::{CutAt, Scope};
+use crate::transaction::read;
+use crate::yard::Yard;
+
+/// Parked tasks named in one answer; an operator sees the rest after these.
+const MAX_PARKED: usize = 1_000;
+
+/// How far from its end a chain is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "finished")]
+pub enum Finished {
+    /// Something can still move.
+    No,
+    /// The input ended, all of it is committed (or missed), and every sink has it.
+    Yes,
+    /// Nothing moves until an operator acts.
+    Stuck { parked: Vec<ParkedTask>, reason: String },
+}
+
+/// What stands still.
+#[derive(Default)]
+struct Still {
+    unfinished: bool,
+    parked: Vec<ParkedTask>,
+    /// The first stage that can never start as things are.
+    dead_end: Option<String>,
+}
+
+impl<P: Port> Yard<P> {
+    /// Whether there is anything left to do for a chain. A paused chain that has work left answers `No`.
+    pub async fn is_finished(&self, chain: &str) -> Result<Finished, Error> {
+        let look = self.look(chain).await?;
+        let mut still = Still::default();
+        if look.state.reorg.is_some() || self.work_moves(&look, &mut still).await? {
+            return Ok(Finished::No);
+        }
+        if let Some(halt) = &look.state.halted {
+            return Ok(Finished::Stuck { parked: still.parked, reason: halt.reason.clone() });
+        }
+        if self.chain_moves(&look).await? {
+            return Ok(Finished::No);
+        }
+        let all_passed = look.tip.height().is_none_or(|tip| tip < look.frontier.height);
+        if look.tip.ended && all_passed && !still.unfinished {
+            return Ok(Finished::Yes);
+        }
+        if look.state.paused {
+            return Ok(Finished::No);
+        }
+        let reason = match (still.parked.len(), still.dead_end.take()) {
+            (0, None) => return Ok(Finished::No),
+            (0, Some(dead_end)) => dead_end,
+            (1, _) => "1 task is parked".to_owned(),
+            (count, _) => format!("{count} tasks are parked"),
+        };
+        Ok(Finished::Stuck { parked: still.parked, reason })
+    }
+
+    /// Whether any scope has work that can still move; what cannot is kept in `still`.
+    async fn work_moves(&self, look: &ChainLook, still: &mut Still) -> Result<bool, Error> {
+        for height in look.frontier.height..look.frontier.opened {
+            if self.block_moves(look, height, still).await? {
+                return Ok(true);
+            }
+        }
+        for (index, _, _) in look.pipeline.cut_stages() {
+            if self.cuts_move(look, index, still).await? {
+                return Ok(true);
+            }
+        }
+        for height in (look.state.start_height..look.frontier.height).rev() {
+            if self.block_moves(look, height, still).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn block_moves(&self, look: &ChainLook, height: u64, still: &mut Still) -> Result<bool, Error> {
+        match self.block_scope(look.chain(), height).await? {
+            Some(scope) => self.scope_moves(look, scope, look.frontier.height, still).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn cuts_move(&self, look: &ChainLook, index: usize, still: &mut Still) -> Result<bool, Error> {
+        let stage = &look.pipeline.stages[index].name;
+        let next = self.next_cut_to_hand_on(look, index).await?;
+        let mut from = next;
+        while let Some(cut) = read::<P, CutAt>(&self.port, &CutAt::key_of(look.chain(), stage, from)).await? {
+            if let Some(scope) = read::<P, Scope>(&self.port, &Scope::key_of(&cut.scope)).await?
+                && self.scope_moves(look, scope, next, still).await?
+            {
+                return Ok(true);
+            }
+            from = cut.to.saturating_add(1);
+        }
+        still.unfinished |= look.tip.height().is_some_and(|tip| next <= tip);
+        Ok(false)
+    }
+
+    async fn scope_moves(
+        &self,
+        look: &ChainLook,
+        scope: Scope,
+        next: u64,
+        still: &mut Still,
+    ) -> Result<bool, Error> {
+        if !scope.is_live() || scope.settled {
+            return Ok(false);
+        }
+        // One scope has at most a few groups, each with its own bound.
+        let work = self.scope_work(scope, &mut Budget::new(usize::MAX)).await?;
+        let committed = Self::is_handed_on(look, &work.scope);
+        if work.is_done(committed) {
+            return Ok(false);
+        }
+        let moves = match look.state.halted {
+            Some(_) => work.runs(),
+            None => work.moves(work.scope.heights().0 == next, committed),
+        };
+        still.unfinished = true;
+        let room = MAX_PARKED - still.parked.len().min(MAX_PARKED);
+        still.parked.extend(work.tasks().filter_map(parked_task).take(room));
+        still.dead_end = still.dead_end.take().or_else(|| dead_end(&work));
+        Ok(moves)
+    }
+
+    /// Whether the chain itself, or a sink, has a step to take or to wait for.
+    async fn chain_moves(&self, look: &ChainLook) -> Result<bool, Error> {
+        let next_block = match look.tip.height() {
+            Some(tip) => tip.saturating_add(1),
+            None => look.state.start_height,
+        };
+        let opens = look.frontier.opened < look.window_end() && look.frontier.opened < next_block;
+        let awaits_input = !look.tip.ended && next_block < look.window_end();
+        let has_deadline =
+            look.pipeline.chain.late != Late::Wait && look.frontier.height < next_block && !look.state.paused;
+        if opens || awaits_input || has_deadline {
+            return Ok(true);
+        }
+        for (index, stage, rule) in look.pipeline.cut_stages() {
+            let cut = self.next_cut(look, index, stage, rule).await?;
+            if cut.closed.is_some() || (cut.have > 0 && rule.max_wait_ms.is_some()) {
+                return Ok(true);
+            }
+        }
+        Ok(self.sinks(look).await?.iter().any(|sink| sink.behind > 0))
+    }
+}
+
+/// Why a stage of this scope can never start, parked tasks aside.
+fn dead_end(work: &ScopeWork) -> Option<String> {
+    let (height, _) = work.scope.heights();
+    work.stages.iter().find_map(|stage| {
+        let name = &work.pipeline.stages[stage.index].name;
+        match &stage.gate {
+            Gate::Blocked(reason) => Some(format!("stage {name} cannot start at height {height}: {reason}")),
+            Gate::Votes { need, members } if members.iter().all(|(_, value)| value.is_some()) => {
+                Some(format!("no {need} provers of stage {name} agree at height {height}"))
+            }
+            _ => None,
+        }
+    })
+}

@@ -1,0 +1,159 @@
+//! Where proving is: a look at a chain's state, for operators and for reports. Nothing here writes.
+//!
+//! What is read changes meanwhile, so a look is no snapshot: each item is true, and two of them may be a moment
+//! apart. Everything is bounded; what did not fit is said to be `truncated`.
+
+mod block_times;
+mod chain;
+pub(crate) mod cuts;
+mod finished;
+pub(crate) mod work;
+
+use serde::Serialize;
+
+pub use block_times::BlockTimes;
+pub use finished::Finished;
+
+use crate::state::Note;
+
+/// Where one chain is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ChainStatus {
+    pub chain: String,
+    /// When this was read.
+    pub now_ms: u64,
+    /// Hash of the pipeline that scopes get when they open.
+    pub pipeline: String,
+    /// Moves with every reorg.
+    pub epoch: u64,
+    pub start_height: u64,
+    /// The newest canonical block; `None` before the first.
+    pub tip: Option<TipStatus>,
+    /// No more blocks are expected.
+    pub ended: bool,
+    /// The next height to commit.
+    pub frontier: u64,
+    pub window: u64,
+    /// The next height to open.
+    pub opened: u64,
+    /// Heights below the frontier: committed, or missed where the pipeline gives late blocks up.
+    pub heights_passed: u64,
+    pub paused: bool,
+    pub halted: Option<HaltStatus>,
+    /// A reorg whose pages are not all written yet.
+    pub reorg: Option<ReorgStatus>,
+    /// Known blocks that are not committed.
+    pub lag_blocks: u64,
+    /// Since the oldest of them was acknowledged; 0 where there is none.
+    pub lag_ms: u64,
+    /// In dependency order; tasks of open scopes alone.
+    pub stages: Vec<StageStatus>,
+    /// Lowest rank first.
+    pub parked: Vec<ParkedTask>,
+    pub sinks: Vec<SinkStatus>,
+    /// Tasks that are not over, lowest rank first; `None` unless they were asked for.
+    pub tasks: Option<Vec<TaskRow>>,
+    /// There is more open work than is looked at; counts and lists show only a part.
+    pub truncated: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TipStatus {
+    pub height: u64,
+    pub hash: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HaltStatus {
+    pub reason: String,
+    pub at_ms: u64,
+}
+
+/// Heights from `from` up to `head` change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReorgStatus {
+    pub from: u64,
+    pub head: u64,
+}
+
+/// How the tasks of one stage stand in the open scopes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StageStatus {
+    pub stage: String,
+    /// Empty where there is no prover.
+    pub pool: String,
+    /// It is the stage whose proof commits.
+    pub commits: bool,
+    #[serde(flatten)]
+    pub tasks: TaskCounts,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TaskCounts {
+    /// Listed, and not claimed yet.
+    pub waiting: u64,
+    pub running: u64,
+    /// An attempt failed; the next one waits.
+    pub backing_off: u64,
+    /// Wait for an operator.
+    pub parked: u64,
+    pub accepted: u64,
+    /// Not needed by a quorum that has decided.
+    pub cancelled: u64,
+}
+
+/// How a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// Listed, and not claimed yet.
+    Waiting,
+    Running,
+    BackingOff,
+    Parked,
+    Accepted,
+    Cancelled,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ParkedTask {
+    pub task: String,
+    pub height: u64,
+    pub reason: String,
+    /// Its last failure or loss.
+    pub note: Option<Note>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SinkStatus {
+    pub sink: String,
+    /// The stage whose out log it reads.
+    pub stage: String,
+    pub next_sequence: u64,
+    /// Entries it has not got yet.
+    pub behind: u64,
+    /// Tries in a row that failed.
+    pub failures: u32,
+    pub last_error: Option<String>,
+    pub next_try_ms: Option<u64>,
+}
+
+/// One task that is not over.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TaskRow {
+    pub task: String,
+    pub height: u64,
+    pub stage: String,
+    pub index: u32,
+    pub state: TaskState,
+    pub rank: String,
+    /// Who runs it (the older of two copies).
+    pub worker: Option<String>,
+    /// The live attempt's number, or that of the last one; 0 before the first.
+    pub attempt: u32,
+    /// Since when it is as `state` says.
+    pub since_ms: u64,
+    pub failures: u32,
+    pub losses: u32,
+    pub note: Option<Note>,
+}
