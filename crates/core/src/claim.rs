@@ -91,7 +91,7 @@ impl<P: Port> Yard<P> {
         let Some(lowest) = heads.iter().map(|head| &head.listing.rank).min().cloned() else {
             return Ok(None);
         };
-        heads.retain(|head| head.listing.rank == lowest);
+        heads.retain(|head| head.listing.rank == lowest || self.planted(Mistake::AnyRank));
         let chosen = self.port.random() as usize % heads.len();
         Ok(Some(heads.swap_remove(chosen)))
     }
