@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use proofyard_core::error::Error;
+use proofyard_core::port::PortError;
+use proofyard_embedded::machine::{AskError, MachineError};
+
 /// A verb that did not come to its end.
 #[derive(Debug)]
 pub enum Failure {
@@ -9,6 +13,8 @@ pub enum Failure {
     Work(String),
     /// Exit code 2: bad usage, config or input.
     Usage(String),
+    /// Asked to stop before the end, with the code that shells expect then.
+    Stopped { message: String, exit_code: u8 },
 }
 
 impl Failure {
@@ -24,6 +30,7 @@ impl Failure {
         let (message, code) = match self {
             Self::Work(message) => (message, 1),
             Self::Usage(message) => (message, 2),
+            Self::Stopped { message, exit_code } => (message, exit_code),
         };
         if json {
             eprintln!("{}", serde_json::json!({ "error": message, "exit_code": code }));
@@ -31,5 +38,36 @@ impl Failure {
             eprintln!("{message}");
         }
         ExitCode::from(code)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(_) => Self::usage(error),
+            _ => Self::work(error),
+        }
+    }
+}
+
+impl From<MachineError> for Failure {
+    fn from(error: MachineError) -> Self {
+        match error {
+            MachineError::DataDir(_) | MachineError::PoolsDiffer { .. } => Self::usage(error),
+            // A database of a newer version, of another program, or one that cannot be written.
+            MachineError::Port(PortError::Broken(_)) => Self::usage(error),
+            MachineError::Yard(error) => error.into(),
+            _ => Self::work(error),
+        }
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Machine(error) => error.into(),
+            AskError::Refused(_) => Self::usage(error),
+            AskError::Failed(_) | AskError::NoAnswer(_) => Self::work(error),
+        }
     }
 }

@@ -1,15 +1,24 @@
 //! The `proofyard` command: one verb, one file in `commands`.
 //!
-//! Exit code 0: done; 1: work failed or is parked; 2: bad usage, config or input.
+//! Exit code 0: done; 1: work failed or is parked; 2: bad usage, config or input. A run that a signal ended has 128 and
+//! the signal's number.
 
 mod commands;
+mod ending;
 mod failure;
+mod output;
+mod progress;
+mod proving;
+mod signals;
+mod table;
+mod text;
+mod yard;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, run};
+use crate::commands::{check, demo, explain, pause, redo, resume, retry, run, status, verify, window};
 
 /// Proves a chain of blocks, in order, and survives anything.
 #[derive(Parser)]
@@ -24,8 +33,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    Demo(demo::Demo),
     Check(check::Check),
     Run(run::Run),
+    Status(status::Status),
+    Explain(explain::Explain),
+    Verify(verify::Verify),
+    Pause(pause::Pause),
+    Resume(resume::Resume),
+    Retry(retry::Retry),
+    Window(window::Window),
+    Redo(redo::Redo),
 }
 
 fn main() -> ExitCode {
@@ -37,8 +55,17 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = arguments.json;
     let done = match arguments.verb {
+        Verb::Demo(demo) => demo.run(json),
         Verb::Check(check) => check.run(json),
         Verb::Run(run) => run.run(json),
+        Verb::Status(status) => status.run(json),
+        Verb::Explain(explain) => explain.run(json),
+        Verb::Verify(verify) => verify.run(json),
+        Verb::Pause(pause) => pause.run(json),
+        Verb::Resume(resume) => resume.run(json),
+        Verb::Retry(retry) => retry.run(json),
+        Verb::Window(window) => window.run(json),
+        Verb::Redo(redo) => redo.run(json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

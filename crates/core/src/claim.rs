@@ -91,7 +91,7 @@ impl<P: Port> Yard<P> {
         let Some(lowest) = heads.iter().map(|head| &head.listing.rank).min().cloned() else {
             return Ok(None);
         };
-        heads.retain(|head| head.listing.rank == lowest);
+        heads.retain(|head| head.listing.rank == lowest || self.planted(Mistake::AnyRank));
         let chosen = self.port.random() as usize % heads.len();
         Ok(Some(heads.swap_remove(chosen)))
     }
@@ -102,9 +102,10 @@ impl<P: Port> Yard<P> {
         let partition = Listing::partition(&worker.pool, chain);
         let mut from = String::new();
         loop {
-            let range = Range { partition: partition.clone(), from, to: None, limit: HEADS, reverse: false };
+            let limit = self.page_of(HEADS);
+            let range = Range { partition: partition.clone(), from, to: None, limit, reverse: false };
             let page = self.page(&range).await?;
-            let (full, last) = (page.len() == HEADS, page.last().map(|head| head.key.sort.clone()));
+            let (full, last) = (page.len() == limit, page.last().map(|head| head.key.sort.clone()));
             let mut allowed: Vec<Head> =
                 page.into_iter().filter(|head| may_run(worker, &head.listing, now_ms)).collect();
             match (allowed.first().map(|head| head.listing.rank.clone()), last) {
@@ -127,7 +128,8 @@ impl<P: Port> Yard<P> {
     ) -> Result<Vec<Head>, Error> {
         let from = format!("{rank}#{:016x}", self.port.random());
         let to = Some(format!("{rank}$"));
-        let range = Range { partition: partition.to_owned(), from, to, limit: HEADS, reverse: false };
+        let range =
+            Range { partition: partition.to_owned(), from, to, limit: self.page_of(HEADS), reverse: false };
         let page = self.page(&range).await?;
         Ok(page.into_iter().filter(|head| may_run(worker, &head.listing, now_ms)).collect())
     }

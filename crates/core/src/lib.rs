@@ -8,10 +8,12 @@
 //! - [`advance`]: a scope's groups and tasks; a chain's opening, committing, cutting, emitting;
 //! - [`status`], [`explain`]: what people and reports read of it;
 //! - [`claim`], [`heartbeat`], [`work`]: what workers do; [`sweep`]: what heals lost messages; [`sinks`]: handing on;
+//! - [`committed`]: what may be checked again;
 //! - [`pipeline`], [`strategy`], [`state`]: what all of it is about; [`port`], [`transaction`]: what it stands on.
 
 pub mod advance;
 pub mod claim;
+pub mod committed;
 pub mod error;
 pub mod explain;
 pub mod heartbeat;

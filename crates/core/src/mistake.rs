@@ -24,10 +24,12 @@ pub enum Mistake {
     LossCountedAsFailure,
     /// An opened scope has no due time.
     MissingDue,
+    /// A claim takes any of the heads, whatever its rank.
+    AnyRank,
 }
 
 impl Mistake {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RangeCount,
         Self::AdvanceBeforeRecord,
         Self::BlockEventTakenAsTruth,
@@ -38,6 +40,7 @@ impl Mistake {
         Self::CommitWithoutParent,
         Self::LossCountedAsFailure,
         Self::MissingDue,
+        Self::AnyRank,
     ];
 }
 

@@ -145,7 +145,7 @@ impl<P: Port> Yard<P> {
         })
     }
 
-    async fn inputs(&self, pipeline: &Pipeline, id: &TaskId) -> Result<Vec<Input>, Error> {
+    pub(crate) async fn inputs(&self, pipeline: &Pipeline, id: &TaskId) -> Result<Vec<Input>, Error> {
         let unknown = || Refusal::UnknownTask(id.to_string());
         let scope: Option<Scope> = read(&self.port, &Scope::key_of(&id.scope)).await?;
         let group: Option<Group> = read(&self.port, &Group::key_of(&id.scope, &id.stage)).await?;

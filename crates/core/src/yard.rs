@@ -17,6 +17,8 @@ pub struct Yard<P> {
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
     #[cfg(feature = "planted-mistakes")]
     mistake: Option<crate::mistake::Mistake>,
+    #[cfg(feature = "planted-mistakes")]
+    page_items: Option<usize>,
 }
 
 impl<P: Port> Yard<P> {
@@ -26,6 +28,8 @@ impl<P: Port> Yard<P> {
             pipelines: Mutex::default(),
             #[cfg(feature = "planted-mistakes")]
             mistake: None,
+            #[cfg(feature = "planted-mistakes")]
+            page_items: None,
         }
     }
 
@@ -33,6 +37,24 @@ impl<P: Port> Yard<P> {
     #[cfg(feature = "planted-mistakes")]
     pub fn with_mistake(port: P, mistake: crate::mistake::Mistake) -> Self {
         Self { mistake: Some(mistake), ..Self::new(port) }
+    }
+
+    /// A yard of small pages, in which a few items show what else only many would.
+    #[cfg(feature = "planted-mistakes")]
+    pub fn with_pages_of(self, items: usize) -> Self {
+        Self { page_items: Some(items), ..self }
+    }
+
+    /// How many items one page of a loop takes, where `full` is what a home can take.
+    #[cfg(feature = "planted-mistakes")]
+    pub(crate) fn page_of(&self, full: usize) -> usize {
+        self.page_items.map_or(full, |items| items.min(full))
+    }
+
+    #[cfg(not(feature = "planted-mistakes"))]
+    #[inline(always)]
+    pub(crate) fn page_of(&self, full: usize) -> usize {
+        full
     }
 
     #[cfg(feature = "planted-mistakes")]

@@ -18,6 +18,8 @@ pub struct DataDir {
 pub enum DataDirError {
     #[error("there is no yard in {}: the directory does not exist", .0.display())]
     Missing(PathBuf),
+    #[error("there is no yard in {}: nothing was ever run there; `proofyard run` starts one", .0.display())]
+    NoYard(PathBuf),
     #[error("{} is not a directory", .0.display())]
     NotADirectory(PathBuf),
     #[error("another proofyard (pid {pid}) uses {0}; talk to it with `proofyard status --data {0}`", .path.display())]

@@ -7,6 +7,7 @@ use proofyard_core::pipeline::draw;
 
 use super::read_pipeline;
 use crate::failure::Failure;
+use crate::output;
 
 /// Explains every mistake in a pipeline file, with file, line and column.
 #[derive(Args)]
@@ -23,17 +24,16 @@ impl Check {
         let (_, checked) = read_pipeline(&self.pipeline)?;
         if json {
             let answer = serde_json::json!({ "pipeline": checked.pipeline, "warnings": checked.warnings });
-            println!("{answer}");
-            return Ok(());
+            return output::json(&answer);
         }
         let name = self.pipeline.display().to_string();
         for warning in &checked.warnings {
-            println!("warning: {}", warning.display(&name));
+            output::line(format!("warning: {}", warning.display(&name)));
         }
         if self.graph {
-            print!("{}", draw(&checked.pipeline));
+            output::line(draw(&checked.pipeline).trim_end());
         } else {
-            println!("{name}: no mistakes");
+            output::line(format!("{name}: no mistakes"));
         }
         Ok(())
     }

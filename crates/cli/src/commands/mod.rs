@@ -1,7 +1,16 @@
 //! One file for each verb: what it takes, what it does, what it answers.
 
 pub mod check;
+pub mod demo;
+pub mod explain;
+pub mod pause;
+pub mod redo;
+pub mod resume;
+pub mod retry;
 pub mod run;
+pub mod status;
+pub mod verify;
+pub mod window;
 
 use std::fs;
 use std::path::Path;

@@ -1,20 +1,18 @@
 //! `proofyard run PIPELINE --blocks FILE`: proves a file's blocks to the end; started again, it goes on.
 
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
+use std::sync::Arc;
 
 use clap::Args;
-use proofyard_core::Pipeline;
-use proofyard_core::status::Finished;
-use proofyard_embedded::block_on;
-use proofyard_embedded::machine::{Machine, check_blocks};
+use proofyard_embedded::machine::check_blocks;
 
 use super::{guard, read_pipeline};
+use crate::ending::tell;
 use crate::failure::Failure;
-
-/// How often progress is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+use crate::progress::Progress;
+use crate::proving::{Job, prove};
+use crate::signals::Signals;
+use crate::yard::{DEFAULT_DATA, data_flag};
 
 /// Proves a file's blocks to the end. Started again after any crash, it goes on where it was.
 #[derive(Args)]
@@ -25,45 +23,35 @@ pub struct Run {
     #[arg(long, value_name = "FILE")]
     blocks: PathBuf,
     /// Where the yard keeps its state.
-    #[arg(long, value_name = "DIR", default_value = "proofyard.data")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
     data: PathBuf,
 }
 
 impl Run {
     pub fn run(&self, json: bool) -> Result<(), Failure> {
-        let _ = json;
         let (text, checked) = read_pipeline(&self.pipeline)?;
-        check_blocks(&self.blocks, checked.pipeline.chain.start_height).map_err(Failure::usage)?;
-        let mut machine =
-            Machine::open(&self.data, true, |trouble| eprintln!("{trouble}")).map_err(Failure::usage)?;
-        block_on(machine.yard().record_pipeline(&text)).map_err(Failure::usage)?;
-        let base = self.pipeline.parent().unwrap_or(Path::new(""));
-        machine.start(std::slice::from_ref(&checked.pipeline), &guard()?, base).map_err(Failure::work)?;
-        let feeder = machine.feed(&checked.pipeline.chain.name, &self.blocks).map_err(Failure::work)?;
-        let fed = feeder.join().map_err(|_| Failure::work("the feeder panicked"))?;
-        fed.map_err(Failure::usage)?;
-        wait(&machine, &checked.pipeline)?;
-        machine.stop().map_err(Failure::work)
+        let input =
+            check_blocks(&self.blocks, checked.pipeline.chain.start_height).map_err(Failure::usage)?;
+        let progress = Arc::new(Progress::new(json, input.tip_height));
+        let name = self.pipeline.display().to_string();
+        for warning in &checked.warnings {
+            progress.note(&format!("warning: {}", warning.display(&name)));
+        }
+        let signals = Signals::listen()?;
+        let job = Job {
+            text: &text,
+            pipeline: &checked.pipeline,
+            sink_base: self.pipeline.parent().unwrap_or(Path::new("")),
+            blocks: &self.blocks,
+            data: &self.data,
+            guard: &guard()?,
+        };
+        let ended = prove(&job, &progress, &signals)?;
+        tell(ended, &progress, &self.again(), &self.data)
     }
-}
 
-fn wait(machine: &Machine, pipeline: &Pipeline) -> Result<(), Failure> {
-    let chain = &pipeline.chain.name;
-    let mut last = 0;
-    loop {
-        let frontier = block_on(machine.yard().frontier(chain)).map_err(Failure::work)?;
-        let tip = block_on(machine.yard().tip(chain)).map_err(Failure::work)?;
-        if frontier.height != last {
-            println!("frontier {} tip {:?}", frontier.height, tip.height());
-            last = frontier.height;
-        }
-        match block_on(machine.yard().is_finished(chain)).map_err(Failure::work)? {
-            Finished::Yes => return Ok(()),
-            Finished::Stuck { reason, .. } => {
-                return Err(Failure::Work(format!("chain {chain} stands still: {reason}")));
-            }
-            Finished::No => {}
-        }
-        thread::sleep(LOOK);
+    fn again(&self) -> String {
+        let (pipeline, blocks) = (self.pipeline.display(), self.blocks.display());
+        format!("proofyard run {pipeline} --blocks {blocks}{}", data_flag(&self.data))
     }
 }

@@ -11,7 +11,7 @@ use crate::transaction::{Tx, read, transact};
 use crate::yard::Yard;
 
 /// Tasks created in one transaction: three items each, with the scope and the group below the port's 80.
-pub const TASKS_A_PAGE: u32 = 24;
+pub const TASKS_A_PAGE: usize = 24;
 
 impl<P: Port> Yard<P> {
     /// The group that a stage may open now, if all that it gathers is there.
@@ -154,7 +154,7 @@ impl<P: Port> Yard<P> {
             if group.expected != plan.expected {
                 return Ok(Step::MOVED);
             }
-            let to = group.expected.min(group.created + TASKS_A_PAGE);
+            let to = group.expected.min(group.created + self.page_of(TASKS_A_PAGE) as u32);
             for number in group.created..to {
                 self.create_task(tx, &now, pipeline, stage, number)?;
             }

@@ -138,14 +138,15 @@ impl<P: Port> Yard<P> {
     /// Lists open tasks that nobody lists or runs, after the scope came back to the chain.
     async fn relist(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
         for index in stages_of(pipeline, scope) {
-            let mut range = Marker::range(&scope.id, &pipeline.stages[index].name, MARKERS_A_PAGE);
+            let page_markers = self.page_of(MARKERS_A_PAGE);
+            let mut range = Marker::range(&scope.id, &pipeline.stages[index].name, page_markers);
             loop {
                 let page = read_range::<P, Marker>(&self.port, &range).await?;
                 for (_, _, marker) in &page {
                     self.relist_task(scope, marker).await?;
                 }
                 match page.last() {
-                    Some((key, _, _)) if page.len() == MARKERS_A_PAGE => {
+                    Some((key, _, _)) if page.len() == page_markers => {
                         range.from = format!("{}\u{0}", key.sort)
                     }
                     _ => break,

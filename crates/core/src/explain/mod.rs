@@ -1,13 +1,15 @@
 //! Why a block is not committed, from state alone: what it waits for, who holds it since when, what was tried and
 //! how it failed, and what would move it.
 
+mod block;
+mod cut;
+mod hold;
+mod stages;
 mod text;
 
 use serde::Serialize;
 
-use crate::error::Error;
-use crate::port::Port;
-use crate::yard::Yard;
+pub use text::{count, span};
 
 /// The answer to "why is this block not committed?". `Display` writes it for people.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -63,10 +65,12 @@ pub struct Line {
     pub under: Vec<Line>,
 }
 
-impl<P: Port> Yard<P> {
-    /// Why the block at a height is not committed, or how it was.
-    pub async fn explain(&self, chain: &str, height: u64) -> Result<Explanation, Error> {
-        let _ = height;
-        Err(crate::Refusal::UnknownChain(chain.to_owned()).into())
+impl Line {
+    fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), under: Vec::new() }
+    }
+
+    fn over(text: impl Into<String>, under: Vec<Self>) -> Self {
+        Self { text: text.into(), under }
     }
 }

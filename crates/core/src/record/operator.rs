@@ -2,13 +2,13 @@
 
 use super::failure::{list, rearm};
 use crate::error::{Error, Refusal};
-use crate::port::{DUE_SHARDS, Port, Wake};
+use crate::port::{DUE_SHARDS, Key, Port, Wake};
 use crate::state::{ChainState, Halt, Task, TaskId, TaskStatus};
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
 
-/// Parked tasks that one `retry` takes; the rest are taken by the next.
-const MAX_PARKED_A_SHARD: usize = 1_000;
+/// Keys of one shard that are asked for first. Parked work is due late, so it stands behind all that is open.
+const FIRST_KEYS_A_SHARD: usize = 1_000;
 
 /// Which parked tasks to try again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl<P: Port> Yard<P> {
     pub async fn parked(&self, chain: &str) -> Result<Vec<Task>, Error> {
         let mut parked = Vec::new();
         for shard in 0..DUE_SHARDS {
-            for key in self.port.due(shard, u64::MAX, MAX_PARKED_A_SHARD).await? {
+            for key in self.all_due(shard).await? {
                 if !key.partition.starts_with(&format!("T#{chain}:")) {
                     continue;
                 }
@@ -94,6 +94,18 @@ impl<P: Port> Yard<P> {
         }
         parked.sort_by(|a, b| a.rank.cmp(&b.rank));
         Ok(parked)
+    }
+
+    /// The index knows no page but the first, so a full one is asked for again, larger.
+    async fn all_due(&self, shard: u8) -> Result<Vec<Key>, Error> {
+        let mut limit = FIRST_KEYS_A_SHARD;
+        loop {
+            let keys = self.port.due(shard, u64::MAX, limit).await?;
+            if keys.len() < limit {
+                return Ok(keys);
+            }
+            limit = limit.saturating_mul(8);
+        }
     }
 
     async fn selected(&self, selection: &RetrySelection) -> Result<Vec<TaskId>, Error> {

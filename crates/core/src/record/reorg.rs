@@ -129,7 +129,9 @@ impl<P: Port> Yard<P> {
             }
         }
         self.step_frontier_back(tx, pipeline, &state, change.first, back_to).await?;
-        tx.put(&Tip { chain: chain.clone(), head: Some(change.head.clone()), ended: false })?;
+        // After a reorg more blocks may come; a redo says nothing new about the input.
+        let ended = tip.ended && change.generation.is_some();
+        tx.put(&Tip { chain: chain.clone(), head: Some(change.head.clone()), ended })?;
         tx.send(Wake::Chain { chain: chain.clone() });
         tx.put(&ChainState { epoch: state.epoch + 1, reorg: Some(intent), ..state })?;
         tx.durable();
@@ -226,7 +228,7 @@ impl<P: Port> Yard<P> {
         transact(&self.port, async |tx| {
             let mut state = tx.check_chain(chain).await?;
             let Some(mut intent) = state.reorg.take() else { return Ok(()) };
-            for _ in 0..HEIGHTS_A_PAGE {
+            for _ in 0..self.page_of(HEIGHTS_A_PAGE) {
                 if intent.next <= intent.from {
                     break;
                 }
@@ -336,9 +338,10 @@ impl<P: Port> Yard<P> {
             if intent.cuts_from.first().is_none_or(|(name, at)| name != stage || *at != from) {
                 return Ok(());
             }
-            let range = CutAt::range_from(chain, stage, from, CUTS_A_PAGE);
+            let page_cuts = self.page_of(CUTS_A_PAGE);
+            let range = CutAt::range_from(chain, stage, from, page_cuts);
             let cuts = read_range::<P, CutAt>(&self.port, &range).await?;
-            if cuts.len() < CUTS_A_PAGE {
+            if cuts.len() < page_cuts {
                 intent.cuts_from.remove(0);
             }
             let kept = self.planted(Mistake::CutKeptOverReorg);

@@ -46,6 +46,27 @@ impl std::fmt::Display for TaskId {
     }
 }
 
+impl std::str::FromStr for TaskId {
+    type Err = BadTaskId;
+
+    /// Reads what `Display` writes.
+    fn from_str(text: &str) -> Result<Self, BadTaskId> {
+        let mut parts = text.rsplitn(3, '/');
+        let (index, stage, scope) = (parts.next(), parts.next(), parts.next());
+        let index = index.and_then(|index| index.parse().ok());
+        match (scope, stage, index) {
+            (Some(scope), Some(stage), Some(index)) if !scope.is_empty() => {
+                Ok(Self::new(scope, stage, index))
+            }
+            _ => Err(BadTaskId(text.to_owned())),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no task; `proofyard status --tasks` shows them as SCOPE/STAGE/INDEX")]
+pub struct BadTaskId(String);
+
 fn index_key(index: u32) -> String {
     format!("{index:05}")
 }

@@ -124,6 +124,9 @@ impl<P: Port> Yard<P> {
         // One scope has at most a few groups, each with its own bound.
         let work = self.scope_work(scope, &mut Budget::new(usize::MAX)).await?;
         let committed = Self::is_handed_on(look, &work.scope);
+        if work.is_done(committed) {
+            return Ok(false);
+        }
         let moves = match look.state.halted {
             Some(_) => work.runs(),
             None => work.moves(work.scope.heights().0 == next, committed),

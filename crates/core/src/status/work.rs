@@ -123,6 +123,14 @@ impl ScopeWork {
         self.stages.iter().all(StageWork::is_over)
     }
 
+    /// Committed, and nothing but a note of that is left. Where a quorum is in it, only a settled scope is known to
+    /// have no disagreement that nobody has seen yet.
+    pub(crate) fn is_done(&self, committed: bool) -> bool {
+        committed
+            && self.is_over()
+            && !self.stages.iter().any(|stage| self.pipeline.stages[stage.index].is_quorum())
+    }
+
     pub(crate) fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.stages.iter().flat_map(|stage| &stage.open)
     }

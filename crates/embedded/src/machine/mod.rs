@@ -4,12 +4,15 @@
 //! result); the sweeper visits what is due each tick; each sink hands on; a feeder records a blocks file. All of them
 //! may die at any moment: what they leave behind is the next process's to find in the store.
 
+mod again;
 mod feed;
 mod handing;
 mod local;
+mod operation;
 mod overhead;
 mod provers;
 mod slots;
+mod socket;
 mod wakes;
 
 use std::collections::BTreeMap;
@@ -18,6 +21,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -27,16 +31,20 @@ use proofyard_core::pipeline::{Pipeline, Pool};
 use proofyard_core::port::{Port, PortError, Wake};
 pub use proofyard_prover::runner::GuardCommand;
 
+pub use self::again::{Refuted, Verdict, Verifier};
 pub use self::feed::{FeedError, check_blocks};
 use self::handing::LocalSink;
 pub use self::handing::read_sink_file;
 use self::local::{forget_worker, local_workers};
-pub use self::overhead::Overheads;
+pub use self::operation::{Answer, Operation, operate};
+pub use self::overhead::{Overheads, Sample};
 use self::slots::LocalWorker;
+use self::socket::Listener;
+pub use self::socket::{AskError, ask, is_running};
 use self::wakes::Wakes;
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::lock::{DataDir, DataDirError};
-use crate::store::SqliteStore;
+use crate::store::{STATE_FILE, SqliteStore};
 use crate::{LocalPort, block_on};
 
 /// How often the sweeper looks; items that are due later cost it nothing.
@@ -72,6 +80,7 @@ pub(crate) struct Shared {
     pub artifacts: Arc<Artifacts>,
     pub wakes: Arc<Wakes>,
     pub overheads: Overheads,
+    pub proofs_accepted: AtomicU64,
     pub idle_look: Duration,
     complaints: Box<Complaints>,
 }
@@ -125,6 +134,9 @@ impl Machine {
         create: bool,
         complaints: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, MachineError> {
+        if !create {
+            expect_yard(data_dir)?;
+        }
         let data_dir = DataDir::open(data_dir, create)?;
         let store = Arc::new(SqliteStore::open(&data_dir)?);
         let artifacts = Arc::new(Artifacts::open(&data_dir)?);
@@ -136,6 +148,7 @@ impl Machine {
             artifacts,
             wakes,
             overheads: Overheads::default(),
+            proofs_accepted: AtomicU64::new(0),
             idle_look: QUIET_LOOK,
             complaints: Box::new(complaints),
         };
@@ -154,6 +167,11 @@ impl Machine {
         &self.shared.overheads
     }
 
+    /// Proofs that this process made, had verified and saw accepted.
+    pub fn proofs_accepted(&self) -> u64 {
+        self.shared.proofs_accepted.load(Ordering::Relaxed)
+    }
+
     pub fn data_dir(&self) -> &Path {
         self.data_dir.path()
     }
@@ -163,8 +181,8 @@ impl Machine {
         self.shared.drain();
     }
 
-    /// Starts to work: what a dead process held is free first, then slots, sweeper and sinks run. File sinks with
-    /// relative names write below `sink_base`.
+    /// Starts to work: what a dead process held is free first, then slots, sweeper and sinks run, and operators are
+    /// listened to. File sinks with relative names write below `sink_base`.
     pub fn start(
         &mut self,
         pipelines: &[Pipeline],
@@ -212,7 +230,8 @@ impl Machine {
                 self.spawn("sink", move |shared| sink.run(shared))?;
             }
         }
-        Ok(())
+        let listener = Listener::open(self.data_dir(), &work_dir)?;
+        self.spawn("socket", move |shared| listener.serve(shared))
     }
 
     /// Records a blocks file on a thread of its own; the handle answers how it ended.
@@ -262,6 +281,30 @@ impl Machine {
         }
         fs::create_dir_all(&path).map_err(failed)?;
         Ok(path)
+    }
+}
+
+/// A yard to look at, whether or not a process works on it; nothing can be changed through it.
+pub fn look(data_dir: &Path) -> Result<Yard<LocalPort>, MachineError> {
+    expect_yard(data_dir)?;
+    let store = Arc::new(SqliteStore::looking(data_dir)?);
+    Ok(Yard::new(LocalPort::new(store, |_| {})))
+}
+
+/// Before anything is made in a directory that is somebody else's.
+fn expect_yard(data_dir: &Path) -> Result<(), DataDirError> {
+    let failed = |source| DataDirError::Io { path: data_dir.to_owned(), doing: "opened", source };
+    match fs::metadata(data_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(DataDirError::Missing(data_dir.to_owned()))
+        }
+        Err(error) => Err(failed(error)),
+        Ok(found) if !found.is_dir() => Err(DataDirError::NotADirectory(data_dir.to_owned())),
+        Ok(_) => match data_dir.join(STATE_FILE).try_exists() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DataDirError::NoYard(data_dir.to_owned())),
+            Err(error) => Err(failed(error)),
+        },
     }
 }
 

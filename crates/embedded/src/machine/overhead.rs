@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use proofyard_core::state::ArtifactRef;
+use proofyard_core::state::{ArtifactRef, TaskId};
 use proofyard_core::work::{Assignment, Executor, Proved, Trouble};
 
 /// Samples kept; later ones are not counted.
@@ -13,22 +13,37 @@ const MAX_SAMPLES: usize = 1_000_000;
 /// Overhead of each task whose result was recorded, in this process.
 #[derive(Default)]
 pub struct Overheads {
-    samples: Mutex<Vec<Duration>>,
+    samples: Mutex<Vec<Sample>>,
+}
+
+/// One task.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub task: TaskId,
+    /// When its slot had it.
+    pub claimed: Instant,
+    /// From when the slot asked for it until it was recorded and what followed was done, without prover and verifier.
+    pub overhead: Duration,
 }
 
 impl Overheads {
-    pub(crate) fn add(&self, overhead: Duration) {
+    pub(crate) fn add(&self, sample: Sample) {
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() < MAX_SAMPLES {
-            samples.push(overhead);
+            samples.push(sample);
         }
+    }
+
+    pub fn samples(&self) -> Vec<Sample> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ascending.
     pub fn sorted(&self) -> Vec<Duration> {
-        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        samples.sort_unstable();
-        samples
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut overheads: Vec<_> = samples.iter().map(|sample| sample.overhead).collect();
+        overheads.sort_unstable();
+        overheads
     }
 }
 

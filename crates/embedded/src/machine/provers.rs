@@ -3,12 +3,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proofyard_core::pipeline::{Protocol, Prover, Verify};
+use proofyard_core::committed::CommittedProof;
+use proofyard_core::pipeline::{Protocol, Prover, Stage, Verify};
 use proofyard_core::record::FailureKind;
 use proofyard_core::state::{ArtifactRef, List};
 use proofyard_core::work::{Assignment, Executor, Input, InputKind, Proved, Trouble};
@@ -30,6 +32,41 @@ const CHUNK_BYTES: usize = 1 << 16;
 enum Role {
     Prove,
     Verify,
+}
+
+/// What a prover is asked about: a claimed task, or a committed proof that is checked again.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    /// Hash of the pipeline that names the prover.
+    pipeline: &'a str,
+    stage: &'a Stage,
+    prover_name: &'a str,
+    prover: &'a Prover,
+    inputs: &'a [Input],
+}
+
+impl<'a> From<&'a Assignment> for Subject<'a> {
+    fn from(assignment: &'a Assignment) -> Self {
+        Self {
+            pipeline: &assignment.task.pipeline,
+            stage: assignment.stage(),
+            prover_name: &assignment.prover_name,
+            prover: assignment.prover(),
+            inputs: &assignment.inputs,
+        }
+    }
+}
+
+impl<'a> From<&'a CommittedProof> for Subject<'a> {
+    fn from(committed: &'a CommittedProof) -> Self {
+        Self {
+            pipeline: &committed.task.pipeline,
+            stage: committed.stage(),
+            prover_name: &committed.prover_name,
+            prover: committed.prover(),
+            inputs: &committed.inputs,
+        }
+    }
 }
 
 /// The provers of one slot.
@@ -77,22 +114,21 @@ impl SlotProvers {
         fs::create_dir_all(&output_dir)
             .map_err(|error| here(&format!("{}: {error}", output_dir.display())))?;
         let copied = Copied { path: folder.join("artifact"), folder };
-        let prover = assignment.prover();
+        let subject = Subject::from(assignment);
         let request = ProveRequest {
             task: assignment.task.id.to_string(),
             attempt: assignment.attempt,
-            inputs: self.inputs(assignment)?,
+            inputs: self.inputs(subject)?,
             output_dir,
             gpus: self.gpus.clone().unwrap_or_default(),
             deadline_ms: assignment.stage().limits.time_limit_ms,
         };
-        let launch = self.launch(assignment, prover, &prover.command);
+        let launch = self.launch(subject, &subject.prover.command);
         let cancel = self.cancel.borrow().clone();
-        let made = match payload(prover.protocol) {
+        let made = match payload(subject.prover.protocol) {
             Some(payload) => prove_files(&launch, payload, &request, &cancel),
-            None => self.ask(assignment, Role::Prove, &launch, |session| {
-                session.prove(&request, &cancel, &mut |_| {})
-            }),
+            None => self
+                .ask(subject, Role::Prove, &launch, |session| session.prove(&request, &cancel, &mut |_| {})),
         }
         .map_err(trouble)?;
         let sha256 = copy(made.output, &copied.path)
@@ -111,40 +147,59 @@ impl SlotProvers {
 
     fn verify_now(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<String, Trouble> {
         let output_dir = proved.output.folder.join("verify");
-        fs::create_dir_all(&output_dir)
-            .map_err(|error| here(&format!("{}: {error}", output_dir.display())))?;
-        let request = VerifyRequest {
-            proof: proved.output.path.clone(),
-            verification_key: proved.verification_key.clone(),
-            inputs: self.inputs(assignment)?,
-            output_dir,
-        };
-        self.verdict(assignment, &request).map(|ok| bare_hex(&ok.public_values)).map_err(refused)
+        let verification_key = proved.verification_key.clone();
+        self.ask_verifier(Subject::from(assignment), proved.output.path.clone(), verification_key, output_dir)
     }
 
-    fn verdict(&self, assignment: &Assignment, request: &VerifyRequest) -> Result<VerifyOk, ProverError> {
-        let prover = assignment.prover();
+    /// Verifies a committed proof from the artifacts alone; answers its public values.
+    pub fn verify_again(&self, committed: &CommittedProof) -> Result<String, Trouble> {
+        let artifact = &committed.proof.artifact;
+        let path = self.artifacts.verify(artifact).and_then(|()| self.artifacts.path(artifact));
+        let path = path.map_err(|error| here(&error.to_string()))?;
+        let output_dir = self.work_dir.join("verify");
+        let verification_key = committed.proof.verification_key.clone();
+        let verdict = self.ask_verifier(Subject::from(committed), path, verification_key, output_dir.clone());
+        // What it left must not count for the next one.
+        let _ = fs::remove_dir_all(&output_dir);
+        verdict
+    }
+
+    fn ask_verifier(
+        &self,
+        subject: Subject<'_>,
+        proof: PathBuf,
+        verification_key: Option<String>,
+        output_dir: PathBuf,
+    ) -> Result<String, Trouble> {
+        fs::create_dir_all(&output_dir)
+            .map_err(|error| here(&format!("{}: {error}", output_dir.display())))?;
+        let request = VerifyRequest { proof, verification_key, inputs: self.inputs(subject)?, output_dir };
+        self.verdict(subject, &request).map(|ok| bare_hex(&ok.public_values)).map_err(refused)
+    }
+
+    fn verdict(&self, subject: Subject<'_>, request: &VerifyRequest) -> Result<VerifyOk, ProverError> {
+        let prover = subject.prover;
         let command = match &prover.verify {
             Verify::Command(command) => command,
             Verify::Same | Verify::None => &prover.command,
         };
-        let launch = self.launch(assignment, prover, command);
+        let launch = self.launch(subject, command);
         let cancel = self.cancel.borrow().clone();
         match payload(prover.protocol) {
             Some(_) => verify_files(&launch, request, &cancel),
-            None => self.ask(assignment, Role::Verify, &launch, |session| session.verify(request, &cancel)),
+            None => self.ask(subject, Role::Verify, &launch, |session| session.verify(request, &cancel)),
         }
     }
 
     /// Asks the slot's session of this prover, which is started and set up where there is none.
     fn ask<T>(
         &self,
-        assignment: &Assignment,
+        subject: Subject<'_>,
         role: Role,
         launch: &Launch,
         question: impl FnOnce(&mut Session) -> Result<T, ProverError>,
     ) -> Result<T, ProverError> {
-        let key = (format!("{}\u{0}{}", assignment.task.pipeline, assignment.prover_name), role);
+        let key = (format!("{}\u{0}{}", subject.pipeline, subject.prover_name), role);
         let mut sessions = self.sessions.borrow_mut();
         let mut session = match sessions.remove(&key) {
             Some(session) => session,
@@ -165,11 +220,11 @@ impl SlotProvers {
         Ok(session)
     }
 
-    fn launch(&self, assignment: &Assignment, prover: &Prover, command: &[String]) -> Launch {
-        let limits = &assignment.stage().limits;
+    fn launch(&self, subject: Subject<'_>, command: &[String]) -> Launch {
+        let limits = &subject.stage.limits;
         Launch {
             command: command.to_vec(),
-            environment: prover.environment.clone().into_iter().collect(),
+            environment: self.environment(subject.prover),
             gpus: self.gpus.clone(),
             working_dir: None,
             guard: self.guard.clone(),
@@ -182,8 +237,21 @@ impl SlotProvers {
         }
     }
 
-    fn inputs(&self, assignment: &Assignment) -> Result<Vec<PathInput>, Trouble> {
-        assignment.inputs.iter().map(|input| self.input(input)).collect()
+    /// Provers that are installed beside this program are found without being on the PATH.
+    fn environment(&self, prover: &Prover) -> Vec<(String, String)> {
+        let mut environment = prover.environment.clone();
+        let here = self.guard.program.parent().map(Path::to_path_buf);
+        let path = environment.get("PATH").cloned().or_else(|| env::var("PATH").ok()).unwrap_or_default();
+        if let Ok(path) = env::join_paths(here.into_iter().chain(env::split_paths(&path)))
+            && let Ok(path) = path.into_string()
+        {
+            environment.insert("PATH".into(), path);
+        }
+        environment.into_iter().collect()
+    }
+
+    fn inputs(&self, subject: Subject<'_>) -> Result<Vec<PathInput>, Trouble> {
+        subject.inputs.iter().map(|input| self.input(input)).collect()
     }
 
     fn input(&self, input: &Input) -> Result<PathInput, Trouble> {

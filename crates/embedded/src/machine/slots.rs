@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::Hello;
-use proofyard_core::pipeline::Pool;
+use proofyard_core::pipeline::{Output, Pool};
+use proofyard_core::record::ResultOutcome;
 use proofyard_core::work::Performed;
 use proofyard_prover::runner::{Cancel, GuardCommand};
 
 use super::Shared;
 use super::local::{forget_worker, remember_worker};
+use super::overhead::{Sample, Timed};
 use super::provers::SlotProvers;
 use crate::block_on;
 
@@ -129,6 +132,7 @@ impl LocalWorker {
             }
             ClaimOutcome::Nothing | ClaimOutcome::Quarantined { .. } => return Ok(false),
         };
+        let claimed = Instant::now();
         let cancel = Cancel::new();
         self.running
             .lock()
@@ -138,14 +142,20 @@ impl LocalWorker {
             cancel.cancel();
         }
         provers.begin(cancel);
-        let timed = super::overhead::Timed::new(provers);
+        let timed = Timed::new(provers);
         let assignment = block_on(shared.yard.assignment(&request, task))?;
         let performed = block_on(shared.yard.perform(&timed, &assignment));
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
         let performed = performed?;
         shared.drain();
+        if performed == Performed::Recorded(ResultOutcome::Accepted)
+            && assignment.stage().output == Output::Proof
+        {
+            shared.proofs_accepted.fetch_add(1, Ordering::Relaxed);
+        }
         if matches!(performed, Performed::Recorded(_)) {
-            shared.overheads.add(started.elapsed().saturating_sub(timed.in_prover()));
+            let overhead = started.elapsed().saturating_sub(timed.in_prover());
+            shared.overheads.add(Sample { task: assignment.task.id.clone(), claimed, overhead });
         }
         Ok(true)
     }

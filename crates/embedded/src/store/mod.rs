@@ -12,6 +12,7 @@ use proofyard_core::port::{Batch, CommitOutcome, Key, PortError, Range, Stored};
 use rusqlite::{OptionalExtension, Row, params};
 
 use self::readers::Readers;
+use self::schema::check_reader;
 use self::writer::Writer;
 use crate::lock::DataDir;
 
@@ -34,7 +35,8 @@ const DUE: &str =
 /// The state of a yard. Shared by all of its threads.
 pub struct SqliteStore {
     readers: Readers,
-    writer: Writer,
+    /// `None` where the state is only looked at.
+    writer: Option<Writer>,
     file: PathBuf,
 }
 
@@ -43,7 +45,14 @@ impl SqliteStore {
     pub fn open(dir: &DataDir) -> Result<Self, PortError> {
         let file = dir.path().join(STATE_FILE);
         let writer = Writer::start(&file)?;
-        Ok(Self { readers: Readers::new(&file), writer, file })
+        Ok(Self { readers: Readers::new(&file), writer: Some(writer), file })
+    }
+
+    /// Opens the state to look at it, also while another process has the directory. Nothing can be committed.
+    pub fn looking(data_dir: &Path) -> Result<Self, PortError> {
+        let file = data_dir.join(STATE_FILE);
+        check_reader(&file)?;
+        Ok(Self { readers: Readers::new(&file), writer: None, file })
     }
 
     pub fn file(&self) -> &Path {
@@ -87,13 +96,20 @@ impl SqliteStore {
 
     /// Moves the due time of an item that exists; nothing happens where there is none.
     pub fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
-        self.writer.arm(key.clone(), due_ms)
+        self.writer()?.arm(key.clone(), due_ms)
     }
 
     /// Returns when the batch is written, and on disk if it is durable. Never `Unknown`: when the writer is gone,
     /// that is an error, and the file tells at the next start.
     pub fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
-        self.writer.commit(batch.clone())
+        self.writer()?.commit(batch.clone())
+    }
+
+    fn writer(&self) -> Result<&Writer, PortError> {
+        let file = self.file.display();
+        self.writer
+            .as_ref()
+            .ok_or_else(|| PortError::Broken(format!("{file} was opened to look at it alone")))
     }
 }
 

@@ -68,6 +68,16 @@ pub(super) fn open_copier(file: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Whether readers can make sense of the file.
+pub(super) fn check_reader(file: &Path) -> Result<(), PortError> {
+    let connection = open_reader(file).map_err(|error| explain(file, &error))?;
+    match marks(&connection).map_err(|error| explain(file, &error))? {
+        (APPLICATION_ID, FORMAT) => Ok(()),
+        (APPLICATION_ID, newer) => Err(refuse_format(file, newer)),
+        _ => Err(refuse_foreign(file)),
+    }
+}
+
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(32);

@@ -39,7 +39,7 @@ fn allow_pages(store: &SqliteStore, pages: u32) {
             connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get(0)).unwrap();
         assert!(set >= pages);
     };
-    assert_eq!(store.writer.hook(hook).unwrap(), CommitOutcome::Committed);
+    assert_eq!(store.writer().unwrap().hook(hook).unwrap(), CommitOutcome::Committed);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn callers_of_a_writer_that_died_are_told() {
     let temp = tempfile::tempdir().unwrap();
     let (_dir, store) = opened(temp.path());
     store.commit(&batch(1, vec![put("a", Expect::Absent, b"one".to_vec())])).unwrap();
-    let hook = store.writer.hook(|_| panic!("planted: the writer dies"));
+    let hook = store.writer().unwrap().hook(|_| panic!("planted: the writer dies"));
     assert!(matches!(hook, Err(PortError::Broken(_))));
     let said = message(store.commit(&batch(2, vec![put("a", Expect::Version(1), b"two".to_vec())])));
     assert!(said.contains("has stopped"), "{said}");

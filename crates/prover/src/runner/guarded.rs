@@ -111,6 +111,10 @@ impl Guarded {
         }
     }
 
+    pub fn is_guard_killed(&mut self) -> bool {
+        matches!(self.guard.try_wait(), Ok(Some(status)) if status.signal().is_some())
+    }
+
     /// Tells the prover that nothing more comes, and gives it its grace period to end by itself.
     pub fn end(mut self) {
         if let Some(lifeline) = &self.lifeline {

@@ -210,6 +210,10 @@ impl Session {
                     let limit = self.limits.line_bytes;
                     return Err(Fault::rubbish(format!("it wrote a line of more than {limit} bytes")));
                 }
+                // Orphans of a guard that was killed may hold the prover's output open.
+                Err(RecvTimeoutError::Timeout) if self.guarded.is_guard_killed() => {
+                    return Err(how_it_ended(self.guarded.wait(EXIT_PATIENCE), self.answered, &self.limits));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.guarded.wait(EXIT_PATIENCE);

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use proofyard_prover::runner::{Cancel, ErrorKind, Session};
+use proofyard_prover::runner::{Cancel, ErrorKind, Launch, Session};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{PATIENCE, Place, TOY, launch, wait_for};
@@ -63,11 +63,19 @@ fn nothing_is_left_when_the_owner_is_killed() {
 #[test]
 fn nothing_is_left_when_the_guard_is_killed() {
     let place = Place::new();
-    let mut session = Session::start(&place.toy(&["--fork-children", "--hang"])).unwrap();
+    // These orphans hold the prover's stdout too.
+    let script = "for i in 1 2 3 4; do setsid sleep 1000 & done; wait";
+    for launch in [place.toy(&["--fork-children", "--hang"]), place.shell(script)] {
+        guard_is_killed(&place, &launch);
+    }
+}
+
+fn guard_is_killed(place: &Place, launch: &Launch) {
+    let mut session = Session::start(launch).unwrap();
     let error = std::thread::scope(|scope| {
         scope.spawn(|| {
-            wait_for_children(&place);
-            kill(&pid_of_guard(&place));
+            wait_for_children(place);
+            kill(&pid_of_guard(place));
         });
         session.prove(&place.prove_segment(), &Cancel::new(), &mut |_| {}).unwrap_err()
     });
@@ -116,6 +124,19 @@ fn its_exit_code_is_the_provers() {
         let _stdin = guard.stdin.take();
         assert_eq!(guard.wait().unwrap().code(), Some(code), "{script}");
     }
+}
+
+/// Also when requests that it never read still wait in front of it.
+#[test]
+fn a_prover_that_reads_nothing_dies_with_the_owner() {
+    let place = Place::new();
+    let mut guard = guard(&place, "exec sleep 1000").spawn().unwrap();
+    let mut stdin = guard.stdin.take().unwrap();
+    // More than the prover's pipe holds, less than that, the guard's buffer and the guard's pipe together.
+    stdin.write_all(&[b'x'; 150_000]).unwrap();
+    drop(stdin);
+    place.wait_for_no_process(AT_ONCE);
+    assert_eq!(guard.wait().unwrap().code(), Some(137));
 }
 
 /// Orphans go with the prover, also those that hold its stdout.

@@ -1,0 +1,26 @@
+//! `proofyard pause`: nothing new starts until `resume`.
+
+use clap::Args;
+use proofyard_embedded::machine::Operation;
+
+use crate::failure::Failure;
+use crate::output;
+use crate::yard::YardArguments;
+
+/// Nothing new is opened or claimed until `resume`; running work ends, and commits go on.
+#[derive(Args)]
+pub struct Pause {
+    #[command(flatten)]
+    yard: YardArguments,
+}
+
+impl Pause {
+    pub fn run(&self, json: bool) -> Result<(), Failure> {
+        let answer = self.yard.ask(|chain| Operation::Pause { chain })?;
+        if json {
+            return output::json(&answer);
+        }
+        output::line("paused: running work ends, nothing new starts; `proofyard resume` goes on");
+        Ok(())
+    }
+}

@@ -1,0 +1,30 @@
+//! `proofyard redo FROM`: proves every height from there on again.
+
+use clap::Args;
+use proofyard_embedded::machine::Operation;
+
+use crate::failure::Failure;
+use crate::output;
+use crate::yard::YardArguments;
+
+/// Proves every height from FROM on again. What was handed on of them is retracted.
+#[derive(Args)]
+pub struct Redo {
+    from: u64,
+    #[command(flatten)]
+    yard: YardArguments,
+}
+
+impl Redo {
+    pub fn run(&self, json: bool) -> Result<(), Failure> {
+        let from = self.from;
+        let answer = self.yard.ask(|chain| Operation::Redo { chain, from })?;
+        if json {
+            return output::json(&answer);
+        }
+        output::line(format!(
+            "heights from {from} on are proved again, by the yard that runs or the next `proofyard run`"
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! `proofyard resume`: ends a pause, or a halt.
+
+use clap::Args;
+use proofyard_embedded::machine::Operation;
+
+use crate::failure::Failure;
+use crate::output;
+use crate::yard::YardArguments;
+
+/// Ends a pause, or a halt once its cause is settled.
+#[derive(Args)]
+pub struct Resume {
+    #[command(flatten)]
+    yard: YardArguments,
+}
+
+impl Resume {
+    pub fn run(&self, json: bool) -> Result<(), Failure> {
+        let answer = self.yard.ask(|chain| Operation::Resume { chain })?;
+        if json {
+            return output::json(&answer);
+        }
+        output::line("resumed");
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! `proofyard status [--tasks]`: where proving is, at a glance.
+
+use clap::Args;
+use proofyard_core::explain::span;
+use proofyard_core::state::Note;
+use proofyard_core::status::{ChainStatus, TaskRow, TaskState};
+use proofyard_embedded::block_on;
+use proofyard_embedded::machine::is_running;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::output;
+use crate::progress::{holds, lag, stage_table};
+use crate::table::{Side, Table};
+use crate::text::shortened;
+use crate::yard::YardArguments;
+
+const NOTE_SHOWN: usize = 80;
+
+/// Where proving is.
+#[derive(Args)]
+pub struct Status {
+    #[command(flatten)]
+    yard: YardArguments,
+    /// Also every task that is not over: what waits, what runs where.
+    #[arg(long)]
+    tasks: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    /// A yard process works on the directory now.
+    running: bool,
+    #[serde(flatten)]
+    status: ChainStatus,
+}
+
+impl Status {
+    pub fn run(&self, json: bool) -> Result<(), Failure> {
+        let yard = self.yard.look()?;
+        let running = is_running(&self.yard.data);
+        for (number, chain) in self.yard.chains(&yard)?.iter().enumerate() {
+            let status = block_on(yard.status(chain, self.tasks))?;
+            if json {
+                output::json(&Document { running, status })?;
+                continue;
+            }
+            if number > 0 {
+                output::line("");
+            }
+            output::line(page(&status, running));
+        }
+        Ok(())
+    }
+}
+
+fn page(status: &ChainStatus, running: bool) -> String {
+    let mut parts = vec![head(status, running), stage_table(status).to_string()];
+    parts.extend(sinks(status));
+    parts.extend(parked(status));
+    parts.extend(status.tasks.as_ref().map(|tasks| task_table(status, tasks)));
+    if status.truncated {
+        parts.push("There is more open work than is looked at; only a part is shown.".to_owned());
+    }
+    parts.join("\n\n")
+}
+
+fn head(status: &ChainStatus, running: bool) -> String {
+    let committed = match status.heights_passed {
+        0 => "nothing yet".to_owned(),
+        _ => format!("heights {} to {}", status.start_height, status.frontier - 1),
+    };
+    let known = match &status.tip {
+        None => "no block yet".to_owned(),
+        Some(tip) if status.ended => format!("up to height {}, and no more come", tip.height),
+        Some(tip) => format!("up to height {}", tip.height),
+    };
+    let mut table = Table::new([("chain", Side::Left), (&status.chain, Side::Left)]);
+    let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
+    row("yard", if running { "running" } else { "not running" }.to_owned());
+    for hold in holds(status) {
+        row("", hold);
+    }
+    row("committed", committed);
+    row("known", known);
+    row(
+        "window",
+        format!(
+            "{} (heights {} to {})",
+            status.window,
+            status.frontier,
+            (status.frontier + status.window).saturating_sub(1)
+        ),
+    );
+    row("lag", lag(status));
+    table.to_string()
+}
+
+fn sinks(status: &ChainStatus) -> Option<String> {
+    let mut table = Table::new([
+        ("sink", Side::Left),
+        ("of", Side::Left),
+        ("handed on", Side::Right),
+        ("behind", Side::Right),
+        ("failures", Side::Right),
+        ("last error", Side::Left),
+    ]);
+    for sink in &status.sinks {
+        let error = sink.last_error.as_deref().map(|error| shortened(error, NOTE_SHOWN));
+        let counts =
+            [sink.next_sequence, sink.behind, u64::from(sink.failures)].map(|number| number.to_string());
+        table.row([sink.sink.clone(), sink.stage.clone()].into_iter().chain(counts).chain(error));
+    }
+    (!table.is_empty()).then(|| table.to_string())
+}
+
+fn parked(status: &ChainStatus) -> Option<String> {
+    let mut table = Table::new([
+        ("height", Side::Right),
+        ("parked task", Side::Left),
+        ("why", Side::Left),
+        ("last", Side::Left),
+    ]);
+    for task in &status.parked {
+        table.row([
+            task.height.to_string(),
+            task.task.clone(),
+            task.reason.clone(),
+            said(task.note.as_ref()),
+        ]);
+    }
+    (!table.is_empty()).then(|| table.to_string())
+}
+
+fn task_table(status: &ChainStatus, tasks: &[TaskRow]) -> String {
+    let mut table = Table::new([
+        ("height", Side::Right),
+        ("stage", Side::Left),
+        ("index", Side::Right),
+        ("state", Side::Left),
+        ("since", Side::Right),
+        ("worker", Side::Left),
+        ("attempt", Side::Right),
+        ("failures", Side::Right),
+        ("losses", Side::Right),
+        ("last", Side::Left),
+    ]);
+    for task in tasks {
+        table.row([
+            task.height.to_string(),
+            task.stage.clone(),
+            task.index.to_string(),
+            state(task.state).to_owned(),
+            span(status.now_ms.saturating_sub(task.since_ms)),
+            task.worker.clone().unwrap_or_default(),
+            task.attempt.to_string(),
+            task.failures.to_string(),
+            task.losses.to_string(),
+            said(task.note.as_ref()),
+        ]);
+    }
+    if table.is_empty() { "no open tasks".to_owned() } else { table.to_string() }
+}
+
+fn said(note: Option<&Note>) -> String {
+    note.map(|note| shortened(&note.message, NOTE_SHOWN)).unwrap_or_default()
+}
+
+fn state(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Waiting => "waiting",
+        TaskState::Running => "running",
+        TaskState::BackingOff => "backing off",
+        TaskState::Parked => "parked",
+        TaskState::Accepted => "accepted",
+        TaskState::Cancelled => "cancelled",
+    }
+}

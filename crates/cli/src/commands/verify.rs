@@ -1,0 +1,222 @@
+//! `proofyard verify [FROM..TO]`: committed proofs are checked again, from the artifacts alone.
+
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use proofyard_core::Yard;
+use proofyard_core::committed::{Committed, CommittedProof};
+use proofyard_core::explain::count;
+use proofyard_embedded::machine::{Refuted, Verdict, Verifier};
+use proofyard_embedded::{LocalPort, block_on};
+use serde::Serialize;
+
+use super::guard;
+use crate::failure::Failure;
+use crate::output;
+use crate::text::{bytes, duration};
+use crate::yard::YardArguments;
+
+/// Log lines shown of a verifier that refused.
+const LOG_SHOWN: usize = 5;
+
+/// Checks committed proofs again: each artifact's hash, then the proof by its verifier, then its public values. A
+/// yard that runs is not disturbed.
+#[derive(Args)]
+pub struct Verify {
+    /// A height, or a range with both ends in it; either end may be left out. All that is committed by default.
+    #[arg(value_name = "FROM..TO")]
+    heights: Option<Heights>,
+    #[command(flatten)]
+    yard: YardArguments,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Heights(RangeInclusive<u64>);
+
+impl FromStr for Heights {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (from, to) = text.split_once("..").unwrap_or((text, text));
+        let end = |end: &str, open: u64| match (end, text.contains("..")) {
+            ("", true) => Ok(open),
+            _ => end.parse().map_err(|_| format!("{end:?} is no height; write one, or FROM..TO")),
+        };
+        let heights = end(from, 0)?..=end(to, u64::MAX)?;
+        if heights.is_empty() {
+            return Err("the range ends before it starts".to_owned());
+        }
+        Ok(Self(heights))
+    }
+}
+
+#[derive(Default, Serialize)]
+struct Tally {
+    proofs: u64,
+    verified: u64,
+    /// The pipeline names no verifier for them.
+    only_whole: u64,
+    failed: u64,
+}
+
+/// One proof, as it is told.
+#[derive(Serialize)]
+struct Told {
+    from: u64,
+    to: u64,
+    task: String,
+    artifact: String,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    log: Vec<String>,
+    took_ms: f64,
+}
+
+impl Verify {
+    pub fn run(&self, json: bool) -> Result<(), Failure> {
+        let yard = self.yard.look()?;
+        let chain = self.yard.one_chain(&yard)?;
+        let heights = self.heights.as_ref().map_or(0..=u64::MAX, |heights| heights.0.clone());
+        let committed = block_on(yard.committed(&chain, &heights))?;
+        if committed.is_empty() && self.heights.is_some() {
+            let frontier = block_on(yard.frontier(&chain))?.height;
+            return Err(Failure::Usage(format!(
+                "nothing is committed there; the next height to commit is {frontier}"
+            )));
+        }
+        let scratch =
+            tempfile::Builder::new().prefix("proofyard-verify-").tempdir().map_err(Failure::work)?;
+        let verifier = Verifier::new(&self.yard.data, guard()?, scratch.path().to_owned());
+        let mut tally = Tally::default();
+        for entry in &committed {
+            check_entry(&yard, &chain, entry, &verifier, &mut tally, json)?;
+        }
+        if json {
+            output::json(&tally)?;
+        } else {
+            output::line(tally.summary());
+        }
+        match tally.failed {
+            0 => Ok(()),
+            failed => Err(Failure::Work(format!("{} did not stand", count(failed, "committed proof")))),
+        }
+    }
+}
+
+fn check_entry(
+    yard: &Yard<LocalPort>,
+    chain: &str,
+    entry: &Committed,
+    verifier: &Verifier,
+    tally: &mut Tally,
+    json: bool,
+) -> Result<(), Failure> {
+    for committed in block_on(yard.committed_proofs(chain, entry))? {
+        let started = Instant::now();
+        let verdict = verifier.check(&committed);
+        let took = started.elapsed();
+        tally.count(&verdict);
+        if json {
+            output::json(&Told::new(entry, &committed, &verdict, took))?;
+        } else {
+            output::line(line(entry, &committed, &verdict, took));
+        }
+    }
+    Ok(())
+}
+
+fn line(
+    entry: &Committed,
+    committed: &CommittedProof,
+    verdict: &Result<Verdict, Refuted>,
+    took: Duration,
+) -> String {
+    let at = match entry.from == entry.to {
+        true => format!("height {}", entry.from),
+        false => format!("heights {} to {}", entry.from, entry.to),
+    };
+    let artifact = &committed.proof.artifact;
+    let what = format!(
+        "{} {}, artifact {}",
+        committed.stage().name,
+        bytes(artifact.bytes),
+        artifact.sha256.get(..16).unwrap_or(&artifact.sha256)
+    );
+    match verdict {
+        Ok(Verdict::Verified) => format!("{at}: verified ({what}, {})", duration(took)),
+        Ok(Verdict::OnlyWhole) => format!("{at}: whole, but its pipeline names no verifier ({what})"),
+        Err(refuted) => {
+            let mut lines = vec![format!("{at}: FAILED ({what}): {refuted}")];
+            let skipped = refuted.log.len().saturating_sub(LOG_SHOWN);
+            lines.extend(refuted.log.iter().skip(skipped).map(|line| format!("    {line}")));
+            lines.join("\n")
+        }
+    }
+}
+
+impl Told {
+    fn new(
+        entry: &Committed,
+        committed: &CommittedProof,
+        verdict: &Result<Verdict, Refuted>,
+        took: Duration,
+    ) -> Self {
+        Self {
+            from: entry.from,
+            to: entry.to,
+            task: committed.task.id.to_string(),
+            artifact: committed.proof.artifact.sha256.clone(),
+            verdict: match verdict {
+                Ok(Verdict::Verified) => "verified",
+                Ok(Verdict::OnlyWhole) => "only_whole",
+                Err(_) => "failed",
+            },
+            error: verdict.as_ref().err().map(Refuted::to_string),
+            log: verdict.as_ref().err().map(|refuted| refuted.log.clone()).unwrap_or_default(),
+            took_ms: took.as_secs_f64() * 1_000.0,
+        }
+    }
+}
+
+impl Tally {
+    fn count(&mut self, verdict: &Result<Verdict, Refuted>) {
+        self.proofs += 1;
+        match verdict {
+            Ok(Verdict::Verified) => self.verified += 1,
+            Ok(Verdict::OnlyWhole) => self.only_whole += 1,
+            Err(_) => self.failed += 1,
+        }
+    }
+
+    fn summary(&self) -> String {
+        let Self { proofs, verified, only_whole, .. } = self;
+        match only_whole {
+            _ if *proofs == 0 => "nothing is committed yet".to_owned(),
+            0 => format!("{verified} of {proofs} committed proofs verified"),
+            _ => format!(
+                "{verified} of {proofs} committed proofs verified; {only_whole} have no verifier and are whole"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_they_are_written() {
+        let read = |text: &str| text.parse::<Heights>().map(|heights| heights.0);
+        assert_eq!(read("3..7"), Ok(3..=7));
+        assert_eq!(read("3.."), Ok(3..=u64::MAX));
+        assert_eq!(read("..7"), Ok(0..=7));
+        assert_eq!(read("7"), Ok(7..=7));
+        for wrong in ["", "x", "7..3", "1..2..3", "-1"] {
+            read(wrong).unwrap_err();
+        }
+    }
+}

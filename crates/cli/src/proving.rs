@@ -1,0 +1,166 @@
+//! Proving a blocks file to its end: the machine at work, what is shown of it, and how it may end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use proofyard_core::Pipeline;
+use proofyard_core::state::OutKind;
+use proofyard_core::status::{Finished, ParkedTask};
+use proofyard_embedded::block_on;
+use proofyard_embedded::machine::{FeedError, GuardCommand, Machine};
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::signals::{Signals, StopSignal};
+
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What is to be proved, and where.
+pub struct Job<'a> {
+    /// The pipeline file's text, and what it says.
+    pub text: &'a str,
+    pub pipeline: &'a Pipeline,
+    /// File sinks with relative names write below it.
+    pub sink_base: &'a Path,
+    pub blocks: &'a Path,
+    pub data: &'a Path,
+    pub guard: &'a GuardCommand,
+}
+
+/// How it ended, with the yard stopped in order.
+pub struct Ended {
+    pub how: End,
+    pub figures: Figures,
+}
+
+pub enum End {
+    Finished,
+    /// Nothing moves until an operator acts.
+    Stuck {
+        parked: Vec<ParkedTask>,
+        reason: String,
+    },
+    Stopped(StopSignal),
+}
+
+pub struct Figures {
+    /// Of the whole chain.
+    pub blocks_committed: u64,
+    pub blocks_missed: u64,
+    /// Of this run.
+    pub committed_now: u64,
+    pub proofs_accepted: u64,
+    pub took: Duration,
+    /// What tasks cost outside prover and verifier, ascending.
+    pub overheads: Vec<Duration>,
+}
+
+/// Works until the file is proved, nothing moves, or a signal comes.
+pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Result<Ended, Failure> {
+    let complaints = Arc::clone(progress);
+    let mut machine = Machine::open(job.data, true, move |trouble| complaints.note(trouble))?;
+    block_on(machine.yard().record_pipeline(job.text))?;
+    let mut run = Run::begin(job, progress)?;
+    run.sequence = block_on(machine.yard().frontier(run.chain))?.next_sequence;
+    machine.start(std::slice::from_ref(job.pipeline), job.guard, job.sink_base)?;
+    run.feeder = Some(machine.feed(run.chain, job.blocks)?);
+    let how = run.follow(&machine, signals);
+    progress.end();
+    let figures = run.figures(&machine);
+    // In order also after a failure, which counts more than trouble with stopping.
+    let stopped = machine.stop();
+    let how = how?;
+    stopped?;
+    Ok(Ended { how, figures: figures? })
+}
+
+struct Run<'a> {
+    chain: &'a str,
+    progress: &'a Progress,
+    started: Instant,
+    feeder: Option<JoinHandle<Result<(), FeedError>>>,
+    /// Next of the out log to look at.
+    sequence: u64,
+    committed_now: u64,
+}
+
+impl<'a> Run<'a> {
+    fn begin(job: &Job<'a>, progress: &'a Progress) -> Result<Self, Failure> {
+        let chain = &job.pipeline.chain.name;
+        Ok(Self { chain, progress, started: Instant::now(), feeder: None, sequence: 0, committed_now: 0 })
+    }
+
+    fn follow(&mut self, machine: &Machine, signals: &Signals) -> Result<End, Failure> {
+        loop {
+            if let Some(signal) = signals.stop() {
+                return Ok(End::Stopped(signal));
+            }
+            self.end_feeding()?;
+            self.tell_commits(machine)?;
+            if self.progress.is_due() {
+                self.progress.show(&block_on(machine.yard().status(self.chain, false))?);
+            }
+            if self.feeder.is_none() {
+                match block_on(machine.yard().is_finished(self.chain))? {
+                    Finished::No => {}
+                    Finished::Yes => {
+                        self.tell_commits(machine)?;
+                        return Ok(End::Finished);
+                    }
+                    Finished::Stuck { parked, reason } => return Ok(End::Stuck { parked, reason }),
+                }
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// A file that is not what it was is bad input, wherever proving is by then.
+    fn end_feeding(&mut self) -> Result<(), Failure> {
+        match self.feeder.take_if(|feeder| feeder.is_finished()).map(JoinHandle::join) {
+            None | Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Err(FeedError::Yard(error)))) => Err(error.into()),
+            Some(Ok(Err(error @ FeedError::Artifact(_)))) => Err(Failure::work(error)),
+            Some(Ok(Err(error))) => Err(Failure::usage(error)),
+            Some(Err(_)) => Err(Failure::work("the blocks file's reader panicked")),
+        }
+    }
+
+    fn tell_commits(&mut self, machine: &Machine) -> Result<(), Failure> {
+        loop {
+            let entries = block_on(machine.yard().out_log(self.chain, self.sequence))?;
+            if entries.is_empty() {
+                return Ok(());
+            }
+            for entry in &entries {
+                self.sequence = entry.sequence + 1;
+                let event = match &entry.kind {
+                    OutKind::Proof { from, to, .. } => {
+                        self.committed_now += to - from + 1;
+                        "committed"
+                    }
+                    OutKind::Retract { .. } => "retracted",
+                };
+                self.progress.event(&json!({ "event": event, "entry": entry }));
+            }
+        }
+    }
+
+    fn figures(&self, machine: &Machine) -> Result<Figures, Failure> {
+        let committed = block_on(machine.yard().committed(self.chain, &(0..=u64::MAX)))?;
+        let blocks_committed = committed.iter().map(|entry| entry.to - entry.from + 1).sum();
+        let frontier = block_on(machine.yard().frontier(self.chain))?.height;
+        let passed = frontier - block_on(machine.yard().chain_state(self.chain))?.start_height;
+        Ok(Figures {
+            blocks_committed,
+            blocks_missed: passed.saturating_sub(blocks_committed),
+            committed_now: self.committed_now,
+            proofs_accepted: machine.proofs_accepted(),
+            took: self.started.elapsed(),
+            overheads: machine.overheads().sorted(),
+        })
+    }
+}

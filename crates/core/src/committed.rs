@@ -1,0 +1,124 @@
+//! What is committed now, by its out log, and what it takes to check one committed proof again.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::error::{Error, Refusal};
+use crate::pipeline::{Pipeline, Prover, Stage};
+use crate::port::Port;
+use crate::state::{OutEntry, OutKind, OutProof, Task, TaskId};
+use crate::transaction::{read, read_range};
+use crate::work::Input;
+use crate::yard::Yard;
+
+/// Out log entries read at once.
+const ENTRIES_A_PAGE: usize = 256;
+
+/// An entry of the commit stage's out log that still holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    pub from: u64,
+    pub to: u64,
+    pub sequence: u64,
+}
+
+/// All that a verifier needs for one committed proof.
+#[derive(Clone, Debug)]
+pub struct CommittedProof {
+    pub task: Task,
+    pub proof: OutProof,
+    pub pipeline: Arc<Pipeline>,
+    pub stage: usize,
+    pub prover_name: String,
+    /// What the task worked on.
+    pub inputs: Vec<Input>,
+}
+
+impl CommittedProof {
+    pub fn stage(&self) -> &Stage {
+        &self.pipeline.stages[self.stage]
+    }
+
+    pub fn prover(&self) -> &Prover {
+        &self.pipeline.provers[&self.prover_name]
+    }
+}
+
+impl<P: Port> Yard<P> {
+    /// What is committed of these heights, in their order; retracted entries are left out.
+    pub async fn committed(
+        &self,
+        chain: &str,
+        heights: &RangeInclusive<u64>,
+    ) -> Result<Vec<Committed>, Error> {
+        let mut holds: BTreeMap<u64, Committed> = BTreeMap::new();
+        let mut sequence = 0;
+        loop {
+            let page = self.out_log(chain, sequence).await?;
+            for entry in &page {
+                sequence = entry.sequence + 1;
+                match entry.kind {
+                    OutKind::Proof { from, to, .. } if from <= *heights.end() && to >= *heights.start() => {
+                        holds.insert(from, Committed { from, to, sequence: entry.sequence });
+                    }
+                    OutKind::Proof { .. } => {}
+                    OutKind::Retract { from, to } => {
+                        holds.retain(|_, entry| entry.to < from || entry.from > to);
+                    }
+                }
+            }
+            if page.len() < ENTRIES_A_PAGE {
+                return Ok(holds.into_values().collect());
+            }
+        }
+    }
+
+    /// The commit stage's out log from a sequence on, at most 256 entries.
+    pub async fn out_log(&self, chain: &str, sequence: u64) -> Result<Vec<OutEntry>, Error> {
+        let pipeline = self.chain(chain).await?.1;
+        let stage = &pipeline.stages[pipeline.commit].name;
+        let range = OutEntry::range_from(chain, stage, sequence, ENTRIES_A_PAGE);
+        let entries = read_range::<P, OutEntry>(&self.port, &range).await?;
+        Ok(entries.into_iter().map(|(_, _, entry)| entry).collect())
+    }
+
+    /// The proofs of one entry, each with what it was made from.
+    pub async fn committed_proofs(
+        &self,
+        chain: &str,
+        committed: &Committed,
+    ) -> Result<Vec<CommittedProof>, Error> {
+        let pipeline = self.chain(chain).await?.1;
+        let key = OutEntry::key_of(chain, &pipeline.stages[pipeline.commit].name, committed.sequence);
+        let entry: Option<OutEntry> = read(&self.port, &key).await?;
+        let Some(OutKind::Proof { scope, proofs, .. }) = entry.map(|entry| entry.kind) else {
+            return Err(Refusal::NoBlock(committed.from).into());
+        };
+        let mut found = Vec::new();
+        for proof in proofs {
+            found.push(self.committed_proof(chain, &scope, proof).await?);
+        }
+        Ok(found)
+    }
+
+    async fn committed_proof(
+        &self,
+        chain: &str,
+        scope: &str,
+        proof: OutProof,
+    ) -> Result<CommittedProof, Error> {
+        let id = TaskId::new(scope, &proof.stage, proof.index);
+        let unknown = || Refusal::UnknownTask(id.to_string());
+        let task: Option<Task> = read(&self.port, &id.task_key()).await?;
+        let task = task.ok_or_else(unknown)?;
+        let prover_name = task.accepted.as_ref().ok_or_else(unknown)?.prover.clone();
+        let pipeline = self.pipeline(chain, &task.pipeline).await?;
+        let stage = pipeline.stage(&id.stage).ok_or_else(unknown)?.0;
+        if !pipeline.provers.contains_key(&prover_name) {
+            return Err(unknown().into());
+        }
+        let inputs = self.inputs(&pipeline, &id).await?;
+        Ok(CommittedProof { task, proof, pipeline, stage, prover_name, inputs })
+    }
+}

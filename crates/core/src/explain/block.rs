@@ -1,0 +1,386 @@
+//! Which case a block is, from the outside in: off the chain, below the frontier, not opened, open, proved.
+
+use super::hold::{Hold, hold};
+use super::stages::pause_of;
+use super::text::{count, short, span};
+use super::{Case, Explanation, Line};
+use crate::error::Error;
+use crate::pipeline::Late;
+use crate::port::Port;
+use crate::state::{Branch, Halt, KnownBlock, OutEntry, OutKind, Progress, Reorg, Scope, Task, TaskId};
+use crate::status::work::{Budget, ChainLook, MAX_TASKS, ScopeWork};
+use crate::transaction::{read, read_range};
+use crate::yard::Yard;
+
+/// Blocks shown of one height.
+const SIBLINGS: usize = 16;
+/// Blocks that a cut waits for and that are looked at as well.
+const MEMBERS_SHOWN: usize = 3;
+
+/// What is said of one height.
+pub(super) struct Answer {
+    pub(super) case: Case,
+    pub(super) verdict: String,
+    pub(super) details: Vec<Line>,
+    pub(super) ways: Vec<String>,
+}
+
+impl Answer {
+    fn new(case: Case, verdict: String) -> Self {
+        Self { case, verdict, details: Vec::new(), ways: Vec::new() }
+    }
+
+    pub(super) fn of(look: &ChainLook, height: u64, hold: Hold) -> Self {
+        let verdict = not_committed(look, height, &hold.because);
+        Self { case: hold.case, verdict, details: Vec::new(), ways: hold.ways }
+    }
+
+    fn detail(mut self, line: Line) -> Self {
+        self.details.push(line);
+        self
+    }
+
+    fn way(mut self, way: impl Into<String>) -> Self {
+        self.ways.push(way.into());
+        self
+    }
+
+    /// As part of another answer, whose way out it is as well.
+    fn into_line(self) -> (Line, Vec<String>) {
+        (Line::over(self.verdict, self.details), self.ways)
+    }
+}
+
+fn not_committed(look: &ChainLook, height: u64, because: &str) -> String {
+    format!("Block {height} of chain {} is not committed: {because}.", look.chain())
+}
+
+impl<P: Port> Yard<P> {
+    /// Why the block at a height is not committed, or how it was.
+    pub async fn explain(&self, chain: &str, height: u64) -> Result<Explanation, Error> {
+        let look = self.look(chain).await?;
+        let Answer { case, verdict, details, ways } = self.answer(&look, height).await?;
+        let (chain, now_ms) = (chain.to_owned(), look.now_ms);
+        Ok(Explanation { chain, height, now_ms, case, verdict, details, what_would_move_it: ways })
+    }
+
+    async fn answer(&self, look: &ChainLook, height: u64) -> Result<Answer, Error> {
+        let start_height = look.state.start_height;
+        if height < start_height {
+            let verdict = format!(
+                "Chain {} starts at height {start_height}; block {height} is before it.",
+                look.chain()
+            );
+            return Ok(Answer::new(Case::BelowStart, verdict));
+        }
+        let reorg = look.state.reorg.as_ref().filter(|reorg| reorg.from <= height);
+        if let Some(reorg) = reorg {
+            return Ok(in_reorg(look, height, reorg));
+        }
+        let Some(scope) = self.block_scope(look.chain(), height).await? else {
+            return self.off_chain(look, height).await;
+        };
+        if height < look.frontier.height {
+            return self.passed(look, scope).await;
+        }
+        let answer = self.uncommitted(look, scope).await?;
+        Ok(match &look.state.halted {
+            Some(halt) => halted(look, height, halt, answer),
+            None => answer,
+        })
+    }
+
+    /// No block at this height is on the chain.
+    async fn off_chain(&self, look: &ChainLook, height: u64) -> Result<Answer, Error> {
+        let range = KnownBlock::range(look.chain(), height, SIBLINGS);
+        let known = read_range::<P, KnownBlock>(&self.port, &range).await?;
+        let tip = match &look.tip.head {
+            Some((tip, hash)) => format!("the tip is at height {tip}, {}", short(hash)),
+            None => "no block came yet".to_owned(),
+        };
+        if known.is_empty() {
+            let verdict = format!("No block is known at height {height} of chain {}: {tip}.", look.chain());
+            let answer = Answer::new(Case::Unknown, verdict);
+            return Ok(match look.tip.ended {
+                true => answer.way("a longer input: the one that was given has ended"),
+                false => answer.way("the block's arrival from the node, or in the blocks file"),
+            });
+        }
+        let blocks = count(known.len() as u64, "block");
+        let verdict = format!(
+            "Block {height} of chain {} is not committed: {blocks} known there, none on the chain; {tip}.",
+            look.chain()
+        );
+        let mut answer = Answer::new(Case::NotCanonical, verdict);
+        for (_, _, block) in known {
+            let scope: Option<Scope> = read(&self.port, &Scope::key_of(&block.scope())).await?;
+            answer.details.push(Line::new(sibling_text(look, &block, scope.as_ref())));
+        }
+        Ok(answer
+            .way("the block that is missing between the tip and it, if it is on the tip's branch")
+            .way("a reorg to its branch: from the node that is followed, or a line {\"reorg\": HASH} in the blocks file"))
+    }
+
+    /// Below the frontier: committed, or given up.
+    async fn passed(&self, look: &ChainLook, scope: Scope) -> Result<Answer, Error> {
+        let height = scope.heights().0;
+        if scope.progress == Progress::Missed {
+            return Ok(missed(look, &scope).detail(Line::new("the frontier has moved over it")));
+        }
+        let commit = match look.pipeline.commit_cut() {
+            Some(cut) => self.cut_covering(look.chain(), &look.pipeline.stages[cut].name, height).await?,
+            None => Some(scope.clone()),
+        };
+        let at_ms = commit.as_ref().and_then(|commit| commit.committed_ms);
+        let ago =
+            at_ms.map_or(String::new(), |at_ms| format!(" {} ago", span(look.now_ms.saturating_sub(at_ms))));
+        let verdict = format!("Block {height} of chain {} was committed{ago}.", look.chain());
+        let mut answer = Answer::new(Case::Committed, verdict);
+        if let Some(commit) = commit {
+            answer.details = self.proof_lines(look, &commit).await?;
+        }
+        if !scope.settled {
+            let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
+            if !work.is_over() {
+                let lines = self.stage_lines(look, &work).await?;
+                answer.details.push(Line::over("work that goes on after the commit:", lines));
+                answer.ways = hold(look, &work, |_| true).map(|hold| hold.ways).unwrap_or_default();
+            }
+        }
+        Ok(answer)
+    }
+
+    /// By which proofs a scope was committed, and where the out log has it.
+    async fn proof_lines(&self, look: &ChainLook, scope: &Scope) -> Result<Vec<Line>, Error> {
+        let commit = &look.pipeline.stages[look.pipeline.commit].name;
+        let mut lines = Vec::new();
+        if let Some(cut) = scope.cut() {
+            lines
+                .push(Line::new(format!("in the cut {}..{}, closed by {}", cut.from, cut.to, cut.closed_by)));
+        }
+        for stage in self.committing_stages(scope, commit).await? {
+            let task: Option<Task> = read(&self.port, &TaskId::new(&scope.id, &stage, 0).task_key()).await?;
+            let Some(proof) = task.and_then(|task| task.accepted) else { continue };
+            let text = format!(
+                "by the proof {} of stage {stage}: {}, made by {} on {} in attempt {}, proved in {}, verified in {}",
+                short(&proof.artifact.sha256),
+                count(proof.artifact.bytes, "byte"),
+                proof.prover,
+                proof.worker,
+                proof.attempt,
+                span(proof.prove_ms),
+                span(proof.verify_ms),
+            );
+            lines.push(Line::new(text));
+        }
+        // Right where no reorg, miss or cut came between; elsewhere finding it would take a walk over the log.
+        let sequence = scope.heights().0 - look.state.start_height;
+        let entry: Option<OutEntry> =
+            read(&self.port, &OutEntry::key_of(look.chain(), commit, sequence)).await?;
+        if entry
+            .is_some_and(|entry| matches!(&entry.kind, OutKind::Proof { scope: of, .. } if *of == scope.id))
+        {
+            lines.push(Line::new(format!("entry {sequence} of the out log of stage {commit}")));
+        }
+        Ok(lines)
+    }
+
+    /// On the chain, at or above the frontier.
+    async fn uncommitted(&self, look: &ChainLook, scope: Scope) -> Result<Answer, Error> {
+        match scope.progress {
+            Progress::Missed => Ok(missed(look, &scope)),
+            _ if scope.branch != Branch::Canonical => {
+                let hold = Hold::due("its place on the chain is changing", look.pipeline.chain.tick_ms);
+                Ok(Answer::of(look, scope.heights().0, hold))
+            }
+            Progress::Waiting => self.unopened(look, &scope).await,
+            Progress::Proved => {
+                let height = scope.heights().0;
+                self.proved(look, &scope, height).await
+            }
+            Progress::Open => self.open(look, scope).await,
+        }
+    }
+
+    async fn unopened(&self, look: &ChainLook, scope: &Scope) -> Result<Answer, Error> {
+        let height = scope.heights().0;
+        let waited = span(look.now_ms.saturating_sub(scope.recorded_ms));
+        let known = Line::new(format!("acknowledged {waited} ago, not opened yet"));
+        let (frontier, window) = (look.frontier.height, look.frontier.window);
+        if height >= look.window_end() {
+            let because = format!(
+                "it is beyond the window, which reaches from {frontier} to {}",
+                look.window_end().saturating_sub(1)
+            );
+            let verdict = not_committed(look, height, &because);
+            let answer = Answer::new(Case::BeyondWindow, verdict).detail(known);
+            let answer = self.with_frontier(look, answer, height).await?;
+            return Ok(answer.way(format!("a wider window than {window}: `proofyard window N`")));
+        }
+        if let Some(pause) = pause_of(look) {
+            let verdict = not_committed(look, height, "the chain is paused, and it was not opened before");
+            return Ok(Answer::new(Case::Paused, verdict).detail(known).way(pause));
+        }
+        let hold = Hold::due("it is about to be opened", look.pipeline.chain.tick_ms);
+        Ok(Answer::of(look, height, hold).detail(known))
+    }
+
+    async fn open(&self, look: &ChainLook, scope: Scope) -> Result<Answer, Error> {
+        let height = scope.heights().0;
+        let times = opened_line(look, &scope);
+        let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
+        let lines = self.stage_lines(look, &work).await?;
+        let own = hold(look, &work, |index| !work.pipeline.stages[index].after_commit);
+        let mut answer = match (own, look.pipeline.commit_cut()) {
+            (Some(own), _) => Answer::of(look, height, own),
+            (None, Some(cut)) => {
+                self.with_members(look, self.explain_cut(look, cut, height).await?, cut, height).await?
+            }
+            (None, None) => {
+                Answer::of(look, height, Hold::due("its commit is due", look.pipeline.chain.tick_ms))
+            }
+        };
+        answer.details.splice(0..0, std::iter::once(times).chain(lines));
+        if height > look.frontier.height && look.pipeline.commit_cut().is_none() {
+            let text =
+                format!("the frontier is at height {}, which must be committed first", look.frontier.height);
+            answer.details.push(Line::new(text));
+        }
+        Ok(answer)
+    }
+
+    /// Where its cut waits for other blocks, what those wait for.
+    async fn with_members(
+        &self,
+        look: &ChainLook,
+        mut answer: Answer,
+        cut: usize,
+        height: u64,
+    ) -> Result<Answer, Error> {
+        let stage = &look.pipeline.stages[cut].name;
+        let Some(scope) = self.cut_covering(look.chain(), stage, height).await? else { return Ok(answer) };
+        let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
+        let heights = hold(look, &work, |_| true).map(|hold| hold.heights).unwrap_or_default();
+        for member in heights.into_iter().filter(|member| *member != height).take(MEMBERS_SHOWN) {
+            let Some(scope) = self.block_scope(look.chain(), member).await? else { continue };
+            if scope.pipeline.is_empty() {
+                continue;
+            }
+            let work: ScopeWork = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
+            let Some(hold) = hold(look, &work, |index| !work.pipeline.stages[index].after_commit) else {
+                continue;
+            };
+            let lines = self.stage_lines(look, &work).await?;
+            answer.case = hold.case;
+            answer.details.push(Line::over(format!("block {member}: {}", hold.because), lines));
+            answer.ways.extend(hold.ways);
+        }
+        answer.ways.dedup();
+        Ok(answer)
+    }
+
+    /// Its proof is there; what is missing is its turn.
+    pub(super) async fn proved(&self, look: &ChainLook, scope: &Scope, height: u64) -> Result<Answer, Error> {
+        let ago = scope.proved_ms.map_or(0, |proved_ms| look.now_ms.saturating_sub(proved_ms));
+        let proved = Line::new(format!("proved {} ago", span(ago)));
+        if scope.heights().0 <= look.frontier.height {
+            let hold = Hold::due("it is proved, and its commit is due", look.pipeline.chain.tick_ms);
+            return Ok(Answer::of(look, height, hold).detail(proved));
+        }
+        let because = format!("it is proved, and the frontier is at height {}", look.frontier.height);
+        let answer = Answer::new(Case::BehindFrontier, not_committed(look, height, &because)).detail(proved);
+        self.with_frontier(look, answer, height).await
+    }
+
+    /// Adds what the block at the frontier waits for, since it is the one to look at.
+    async fn with_frontier(
+        &self,
+        look: &ChainLook,
+        mut answer: Answer,
+        height: u64,
+    ) -> Result<Answer, Error> {
+        let frontier = look.frontier.height;
+        if frontier >= height {
+            return Ok(answer);
+        }
+        let at_frontier = match self.block_scope(look.chain(), frontier).await? {
+            Some(scope) => Box::pin(self.uncommitted(look, scope)).await?,
+            None => Box::pin(self.off_chain(look, frontier)).await?,
+        };
+        let (line, ways) = at_frontier.into_line();
+        answer.details.push(Line::over("the block at the frontier is the one to look at:", vec![line]));
+        answer.ways.extend(ways);
+        Ok(answer)
+    }
+}
+
+fn in_reorg(look: &ChainLook, height: u64, reorg: &Reorg) -> Answer {
+    let because = format!("a reorg from height {} is being written", reorg.from);
+    let left = reorg.next.saturating_add(1).saturating_sub(reorg.from);
+    let cuts = reorg.cuts_from.len() as u64;
+    let text = format!(
+        "the new head is at height {}; {} and the cuts of {} are left to rewrite",
+        reorg.head,
+        count(left, "height"),
+        count(cuts, "stage")
+    );
+    Answer::new(Case::Reorg, not_committed(look, height, &because)).detail(Line::new(text)).way(format!(
+        "nothing from outside: the sweeper goes on with it within {}",
+        span(look.pipeline.chain.tick_ms)
+    ))
+}
+
+/// The halt comes first; what the block itself waits for is kept below it.
+fn halted(look: &ChainLook, height: u64, halt: &Halt, answer: Answer) -> Answer {
+    let because = format!("the chain is halted, {}", halt.reason);
+    let since = span(look.now_ms.saturating_sub(halt.at_ms));
+    let (line, _) = answer.into_line();
+    Answer::new(Case::Halted, not_committed(look, height, &because))
+        .detail(Line::new(format!("halted for {since}; nothing is opened, claimed, committed or handed on")))
+        .detail(line)
+        .way("finding out who is right, then `proofyard resume`")
+}
+
+fn missed(look: &ChainLook, scope: &Scope) -> Answer {
+    let height = scope.heights().0;
+    let verdict =
+        format!("Block {height} of chain {} was missed: it was not proved by its deadline.", look.chain());
+    let mut answer = Answer::new(Case::Missed, verdict);
+    if let Late::Miss { deadline_ms } = look.pipeline.chain.late {
+        let ago = span(look.now_ms.saturating_sub(scope.recorded_ms.saturating_add(deadline_ms)));
+        let text = format!("it had {} from its arrival, which ended {ago} ago", span(deadline_ms));
+        answer.details.push(Line::new(text));
+    }
+    answer
+}
+
+fn opened_line(look: &ChainLook, scope: &Scope) -> Line {
+    let ago = |at_ms: u64| span(look.now_ms.saturating_sub(at_ms));
+    let mut text = format!("acknowledged {} ago", ago(scope.recorded_ms));
+    if let Some(opened_ms) = scope.opened_ms {
+        text.push_str(&format!(", opened {} ago", ago(opened_ms)));
+    }
+    if let Late::Miss { deadline_ms } = look.pipeline.chain.late {
+        let left_ms = scope.recorded_ms.saturating_add(deadline_ms).saturating_sub(look.now_ms);
+        let when = if left_ms == 0 { "at the next look".to_owned() } else { format!("in {}", span(left_ms)) };
+        text.push_str(&format!("; given up {when}"));
+    }
+    Line::new(text)
+}
+
+fn sibling_text(look: &ChainLook, block: &KnownBlock, scope: Option<&Scope>) -> String {
+    let what = match scope.map(|scope| scope.branch) {
+        Some(Branch::Orphaned) => "left the chain in a reorg",
+        Some(Branch::Canonical) => "is on the chain",
+        Some(Branch::Stored) | None => "is stored, never on the chain",
+    };
+    let age = scope.map_or(String::new(), |scope| {
+        format!(", acknowledged {} ago", span(look.now_ms.saturating_sub(scope.recorded_ms)))
+    });
+    let fits = match &look.tip.head {
+        Some((tip, hash)) if tip + 1 == block.height && *hash == block.parent => "; its parent is the tip",
+        Some(_) => "; its parent is not the tip",
+        None => "",
+    };
+    format!("{} (parent {}) {what}{age}{fits}", short(&block.hash), short(&block.parent))
+}

@@ -1,0 +1,98 @@
+//! Blocks that are committed by cuts: the cut that holds one, or why none has closed over it yet.
+
+use super::Line;
+use super::hold::Hold;
+use super::text::{count, span};
+use super::{Case, block::Answer};
+use crate::error::Error;
+use crate::pipeline::{CutRule, Strategy};
+use crate::port::Port;
+use crate::state::{Progress, Scope};
+use crate::status::cuts::NextCut;
+use crate::status::work::{Budget, ChainLook, MAX_TASKS};
+use crate::yard::Yard;
+
+impl<P: Port> Yard<P> {
+    /// Why the cut that commits this block is not committed.
+    pub(super) async fn explain_cut(
+        &self,
+        look: &ChainLook,
+        cut: usize,
+        height: u64,
+    ) -> Result<Answer, Error> {
+        let stage = &look.pipeline.stages[cut];
+        match self.cut_covering(look.chain(), &stage.name, height).await? {
+            Some(scope) => self.explain_closed(look, scope, height).await,
+            None => self.explain_unclosed(look, cut, height).await,
+        }
+    }
+
+    async fn explain_closed(&self, look: &ChainLook, scope: Scope, height: u64) -> Result<Answer, Error> {
+        let (from, to) = scope.heights();
+        let closed_by = scope.cut().map(|cut| cut.closed_by.clone()).unwrap_or_default();
+        let age = span(look.now_ms.saturating_sub(scope.recorded_ms));
+        let title = format!("it is in the cut {from}..{to}, closed by {closed_by} {age} ago");
+        if scope.progress == Progress::Proved {
+            let mut answer = self.proved(look, &scope, height).await?;
+            answer.details.insert(0, Line::new(title));
+            return Ok(answer);
+        }
+        let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
+        let lines = self.stage_lines(look, &work).await?;
+        let hold = super::hold::hold(look, &work, |_| true);
+        let hold =
+            hold.unwrap_or_else(|| Hold::due("its cut is about to be proved", look.pipeline.chain.tick_ms));
+        let mut answer = Answer::of(look, height, hold);
+        answer.details.push(Line::over(title, lines));
+        Ok(answer)
+    }
+
+    async fn explain_unclosed(&self, look: &ChainLook, cut: usize, height: u64) -> Result<Answer, Error> {
+        let stage = &look.pipeline.stages[cut];
+        let Strategy::Sequential(rule) = &stage.strategy else {
+            return Ok(Answer::of(look, height, Hold::due("its cut is due", look.pipeline.chain.tick_ms)));
+        };
+        let next = self.next_cut(look, cut, stage, rule).await?;
+        let mut answer = Answer::of(look, height, hold_of_next(look, rule, &next, &stage.name));
+        let have = format!("the next cut starts at height {} and has {}", next.from, of_size(rule, &next));
+        let mut rules = vec![Line::new(format!("{} close it", count(rule.size, "block")))];
+        if let Some(budget) = &rule.budget {
+            let text =
+                format!("a block that takes the sum of {} above {} closes it", budget.field, budget.max);
+            rules.push(Line::new(text));
+        }
+        if let Some(field) = &rule.cut_on {
+            rules.push(Line::new(format!("a block with another {field} closes it")));
+        }
+        if let Some(wait_ms) = rule.max_wait_ms {
+            rules.push(Line::new(format!("{} of waiting close it", span(wait_ms))));
+        }
+        rules.push(Line::new("the end of the input closes it"));
+        answer.details.push(Line::over(have, rules));
+        Ok(answer)
+    }
+}
+
+fn of_size(rule: &CutRule, next: &NextCut) -> String {
+    format!("{} of {}", next.have, count(rule.size, "block"))
+}
+
+fn hold_of_next(look: &ChainLook, rule: &CutRule, next: &NextCut, stage: &str) -> Hold {
+    if let Some(closed) = next.closed.as_ref().filter(|_| look.state.takes_work()) {
+        let because = format!("its cut is due to close by {}", closed.reason);
+        return Hold::due(because, look.pipeline.chain.tick_ms);
+    }
+    let missing = rule.size.saturating_sub(next.have);
+    let mut ways = vec![format!("{} on the chain", count(missing, "more block"))];
+    if let (Some(wait_ms), Some(since_ms)) = (rule.max_wait_ms, next.since_ms) {
+        let left_ms = since_ms.saturating_add(wait_ms).saturating_sub(look.now_ms);
+        ways.push(format!("its longest wait ending, in {}", span(left_ms)));
+    }
+    if !look.tip.ended {
+        ways.push("the end of the input".to_owned());
+    }
+    ways.extend(super::stages::pause_of(look));
+    let case = if look.state.paused { Case::Paused } else { Case::WaitsForCut };
+    let because = format!("no cut of stage {stage} has closed over it yet; it has {}", of_size(rule, next));
+    Hold { case, because, ways, heights: Vec::new() }
+}

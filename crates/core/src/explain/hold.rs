@@ -1,0 +1,230 @@
+//! What holds a scope up: the one thing to look at first, in a sentence, and what would move it.
+
+use super::text::{count, some, span};
+use super::{Case, stages::pause_of};
+use crate::pipeline::{Pipeline, Strategy};
+use crate::status::TaskCounts;
+use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork};
+
+/// Names shown in one sentence.
+const NAMES: usize = 5;
+
+/// Why a scope has no proof yet.
+pub(super) struct Hold {
+    pub(super) case: Case,
+    /// Ends a sentence that says what is not committed.
+    pub(super) because: String,
+    pub(super) ways: Vec<String>,
+    /// Blocks that a cut waits for.
+    pub(super) heights: Vec<u64>,
+}
+
+impl Hold {
+    fn new(case: Case, because: impl Into<String>, ways: Vec<String>) -> Self {
+        Self { case, because: because.into(), ways, heights: Vec::new() }
+    }
+
+    pub(super) fn due(because: impl Into<String>, tick_ms: u64) -> Self {
+        let way = format!("nothing from outside: the sweeper looks every {}", span(tick_ms));
+        Self::new(Case::Due, because, vec![way])
+    }
+}
+
+/// The first thing that holds up the stages of a scope that are wanted for its commit; `None` if all are over.
+pub(super) fn hold(look: &ChainLook, work: &ScopeWork, wanted: impl Fn(usize) -> bool) -> Option<Hold> {
+    let open: Vec<&StageWork> =
+        work.stages.iter().filter(|stage| wanted(stage.index) && !stage.is_over()).collect();
+    if open.is_empty() {
+        return None;
+    }
+    let in_order = [parked, blocked, split_vote, working, members, due, parked_after_all];
+    let found = in_order.iter().find_map(|hold| hold(look, work, &open));
+    Some(found.unwrap_or_else(|| Hold::due("its next step is due", look.pipeline.chain.tick_ms)))
+}
+
+fn name<'a>(work: &'a ScopeWork, stage: &StageWork) -> &'a str {
+    &work.pipeline.stages[stage.index].name
+}
+
+fn parked(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
+    let stage = open.iter().find(|stage| stage.counts.parked > 0 && !can_do_without(work, stage))?;
+    Some(parked_at(work, stage))
+}
+
+/// What a quorum could do without holds it up once nothing else is left that could move.
+fn parked_after_all(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
+    open.iter().find(|stage| stage.counts.parked > 0).map(|stage| parked_at(work, stage))
+}
+
+fn parked_at(work: &ScopeWork, stage: &StageWork) -> Hold {
+    let reason = stage.open.iter().find_map(|task| task.parked.clone()).unwrap_or_default();
+    let (number, name) = (stage.counts.parked, name(work, stage));
+    let verb = if number == 1 { "is" } else { "are" };
+    let because = format!("{} of stage {name} {verb} parked ({reason})", count(number, "task"));
+    let height = work.scope.heights().0;
+    let ways = vec![
+        format!("mending the cause, then `proofyard retry {height}` (new attempts, fresh counts)"),
+        "a late valid proof by a worker that still has it".to_owned(),
+    ];
+    Hold::new(Case::Parked, because, ways)
+}
+
+/// A quorum that reads this stage, and no other reader does, can still be reached by its other members.
+fn can_do_without(work: &ScopeWork, stage: &StageWork) -> bool {
+    let mut readers = work.pipeline.readers(stage.index).peekable();
+    readers.peek().is_some()
+        && readers.all(|(index, reader)| match &reader.strategy {
+            Strategy::Match { quorum: Some(quorum), .. } => {
+                let left = reader.sources().filter(|member| is_in_or_comes(work, *member)).count();
+                work.stages.iter().any(|work| work.index == index) && left >= quorum.need as usize
+            }
+            _ => false,
+        })
+}
+
+fn is_in_or_comes(work: &ScopeWork, member: usize) -> bool {
+    work.stages.iter().any(|stage| stage.index == member && stage.counts.parked == 0)
+}
+
+fn blocked(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
+    open.iter().find_map(|stage| match &stage.gate {
+        Gate::Blocked(reason) => {
+            let height = work.scope.heights().0;
+            let because = format!("stage {} cannot start: {reason}", name(work, stage));
+            let way =
+                format!("mending the prover, then `proofyard redo {height}` (proves it again from there)");
+            Some(Hold::new(Case::Blocked, because, vec![way]))
+        }
+        _ => None,
+    })
+}
+
+/// All members are in, and too few agree.
+fn split_vote(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
+    open.iter().find_map(|stage| match &stage.gate {
+        Gate::Votes { need, members } if members.iter().all(|(_, value)| value.is_some()) => {
+            let because = format!("no {need} members of stage {} agree", name(work, stage));
+            let height = work.scope.heights().0;
+            let way = format!("finding which prover is wrong, then `proofyard redo {height}`");
+            Some(Hold::new(Case::Blocked, because, vec![way]))
+        }
+        _ => None,
+    })
+}
+
+fn working(look: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
+    let busy: Vec<&&StageWork> = open.iter().filter(|stage| left(stage.counts) > 0).collect();
+    let stage = busy.first()?;
+    let counts = busy.iter().fold(TaskCounts::default(), |sum, stage| sum.sum(stage.counts));
+    let total = stage.group.as_ref().map_or(0, |group| u64::from(group.expected));
+    let because = match votes(work) {
+        Some(votes) => votes,
+        None => {
+            let (left, name) = (left(stage.counts), name(work, stage));
+            format!("stage {name} has {left} of {} left ({})", count(total, "task"), shares(stage.counts))
+        }
+    };
+    if let Some(pause) = pause_of(look).filter(|_| counts.running == 0) {
+        return Some(Hold::new(Case::Paused, format!("the chain is paused, and {because}"), vec![pause]));
+    }
+    Some(Hold::new(Case::Working, because, ways_of(look, &work.pipeline, &busy, counts)))
+}
+
+fn left(counts: TaskCounts) -> u64 {
+    counts.waiting + counts.running + counts.backing_off
+}
+
+fn shares(counts: TaskCounts) -> String {
+    let shares = [
+        (counts.running, "running"),
+        (counts.waiting, "waiting for a worker"),
+        (counts.backing_off, "backing off"),
+    ];
+    let shown: Vec<String> =
+        shares.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    shown.join(", ")
+}
+
+fn votes(work: &ScopeWork) -> Option<String> {
+    work.stages.iter().find_map(|stage| match &stage.gate {
+        Gate::Votes { need, members } => {
+            let is_in: Vec<&str> =
+                members.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name.as_str()).collect();
+            let missing: Vec<&str> =
+                members.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str()).collect();
+            let have = match is_in.as_slice() {
+                [] => "has none".to_owned(),
+                names => {
+                    let agree = if names.len() >= *need as usize { " that do not agree" } else { "" };
+                    format!("has {}{agree} ({})", names.len(), some(names, NAMES))
+                }
+            };
+            let name = name(work, stage);
+            Some(format!(
+                "stage {name} needs {need} of {} to agree and {have}; {} to come: {}",
+                members.len(),
+                missing.len(),
+                some(&missing, NAMES)
+            ))
+        }
+        _ => None,
+    })
+}
+
+fn ways_of(look: &ChainLook, pipeline: &Pipeline, busy: &[&&StageWork], counts: TaskCounts) -> Vec<String> {
+    let tasks = || busy.iter().flat_map(|stage| &stage.open);
+    let mut ways = Vec::new();
+    if counts.running > 0 {
+        let mut workers: Vec<&str> =
+            tasks().flat_map(|task| &task.attempts).map(|attempt| attempt.worker.as_str()).collect();
+        workers.sort_unstable();
+        workers.dedup();
+        ways.push(format!(
+            "the running attempts ending, by result, failure or lost lease (on {})",
+            some(&workers, NAMES)
+        ));
+    }
+    if counts.waiting > 0 {
+        let mut pools: Vec<&str> =
+            busy.iter().filter(|stage| stage.counts.waiting > 0).map(|stage| pool(pipeline, stage)).collect();
+        pools.dedup();
+        ways.push(format!("a free worker of pool {}", some(&pools, NAMES)));
+    }
+    if counts.backing_off > 0 {
+        let due_ms =
+            tasks().filter(|task| task.attempts.is_empty() && !task.listed).filter_map(|t| t.due_ms).min();
+        let wait = due_ms.map_or(0, |due_ms| due_ms.saturating_sub(look.now_ms));
+        ways.push(match wait {
+            0 => "the next attempt after a failure, which is due".to_owned(),
+            wait_ms => format!("the next attempt after a failure, in {}", span(wait_ms)),
+        });
+    }
+    ways
+}
+
+fn pool<'a>(pipeline: &'a Pipeline, stage: &StageWork) -> &'a str {
+    &pipeline.stages[stage.index].pool
+}
+
+fn members(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
+    open.iter().find_map(|stage| match &stage.gate {
+        Gate::Members { stage: source, heights } => {
+            let because = format!(
+                "stage {} waits for stage {source} of {} {}",
+                name(work, stage),
+                if heights.len() == 1 { "block" } else { "blocks" },
+                some(heights, NAMES)
+            );
+            let hold = Hold::new(Case::Working, because, Vec::new());
+            Some(Hold { heights: heights.clone(), ..hold })
+        }
+        _ => None,
+    })
+}
+
+fn due(look: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
+    let stage = open.iter().find(|stage| stage.group.is_some() || stage.gate == Gate::Due)?;
+    let what = if stage.group.is_some() { "completing" } else { "opening" };
+    let because = format!("{what} stage {} is due", name(work, stage));
+    Some(Hold::due(because, look.pipeline.chain.tick_ms))
+}

@@ -1,0 +1,200 @@
+//! How each stage of a scope stands, and each task that holds it up: who has it since when, and what was tried.
+
+use super::Line;
+use super::text::{count, short, some, span};
+use crate::error::Error;
+use crate::pipeline::{Stage, TaskLimits};
+use crate::port::{Port, Range};
+use crate::record::attempt_limit_ms;
+use crate::state::{Attempt, Group, Heartbeat, Listing, Note, Task};
+use crate::status::TaskState;
+use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork, since_ms, state_of};
+use crate::transaction::{Item, read};
+use crate::yard::Yard;
+
+/// Tasks shown of one stage, the ones that most need a look first.
+const TASKS_SHOWN: usize = 8;
+/// Names shown in one line.
+const NAMES: usize = 8;
+/// Listings counted before one: beyond this the number says nothing more.
+const AHEAD: usize = 100;
+
+/// What ends a pause, if there is one.
+pub(super) fn pause_of(look: &ChainLook) -> Option<String> {
+    look.state.paused.then(|| "`proofyard resume` (paused: running work ends, nothing new starts)".to_owned())
+}
+
+impl<P: Port> Yard<P> {
+    /// A line for each stage, in dependency order.
+    pub(super) async fn stage_lines(&self, look: &ChainLook, work: &ScopeWork) -> Result<Vec<Line>, Error> {
+        let mut lines = Vec::new();
+        for stage in &work.stages {
+            lines.push(self.stage_line(look, work, stage).await?);
+        }
+        Ok(lines)
+    }
+
+    async fn stage_line(&self, look: &ChainLook, work: &ScopeWork, stage: &StageWork) -> Result<Line, Error> {
+        let plan = &work.pipeline.stages[stage.index];
+        let name = &plan.name;
+        let Some(group) = &stage.group else { return Ok(gate_line(name, &stage.gate)) };
+        if group.is_over() {
+            return Ok(Line::new(over_text(name, group)));
+        }
+        let mut open: Vec<&Task> = stage.open.iter().collect();
+        open.sort_by_key(|task| (urgency(task), task.id.index));
+        let mut under = Vec::new();
+        for task in open.iter().take(TASKS_SHOWN) {
+            under.push(self.task_line(look, plan, task).await?);
+        }
+        if open.len() > TASKS_SHOWN {
+            under.push(Line::new(format!("and {} more", count((open.len() - TASKS_SHOWN) as u64, "task"))));
+        }
+        let accepted = stage.counts.accepted;
+        let mut text =
+            format!("stage {name}: {accepted} of {} accepted", count(group.expected.into(), "task"));
+        if !group.is_created() {
+            text.push_str(&format!(", {} created so far", group.created));
+        }
+        Ok(Line::over(text, under))
+    }
+
+    async fn task_line(&self, look: &ChainLook, stage: &Stage, task: &Task) -> Result<Line, Error> {
+        let since = span(look.now_ms.saturating_sub(since_ms(task)));
+        let text = match state_of(task) {
+            TaskState::Parked => {
+                let reason = task.parked.as_deref().unwrap_or("for no recorded reason");
+                format!("parked for {since}: {reason}")
+            }
+            TaskState::BackingOff => match task.due_ms {
+                Some(due_ms) if due_ms > look.now_ms => {
+                    format!("backing off: tried again in {}", span(due_ms - look.now_ms))
+                }
+                _ => "backing off: the next attempt is due".to_owned(),
+            },
+            TaskState::Waiting => {
+                let ahead = self.listed_ahead(task).await?;
+                format!("waits for a worker of pool {} for {since}{ahead}", task.pool)
+            }
+            TaskState::Running => self.attempts_text(look, stage, task).await?,
+            TaskState::Accepted => "accepted".to_owned(),
+            TaskState::Cancelled => "cancelled".to_owned(),
+        };
+        let tried = tried(task, &stage.limits);
+        let notes = task.notes.iter().map(|note| note_line(look, note)).collect();
+        Ok(Line::over(format!("task {}: {text}{tried}", task.id.index), notes))
+    }
+
+    /// How many listed tasks of its pool and chain start before this one.
+    async fn listed_ahead(&self, task: &Task) -> Result<String, Error> {
+        let key = Listing::of(task).key();
+        let (partition, to) = (key.partition, Some(key.sort));
+        let range = Range { partition, from: String::new(), to, limit: AHEAD, reverse: false };
+        Ok(match self.port.range(&range).await?.len() {
+            0 => ", first in its line".to_owned(),
+            AHEAD => format!(", behind {AHEAD} or more others"),
+            ahead => format!(", behind {}", count(ahead as u64, "other")),
+        })
+    }
+
+    async fn attempts_text(&self, look: &ChainLook, stage: &Stage, task: &Task) -> Result<String, Error> {
+        let mut texts = Vec::new();
+        for attempt in &task.attempts {
+            texts.push(self.attempt_text(look, stage, attempt).await?);
+        }
+        if task.listed {
+            texts.push("a second copy waits for a worker".to_owned());
+        }
+        Ok(texts.join("; "))
+    }
+
+    async fn attempt_text(
+        &self,
+        look: &ChainLook,
+        stage: &Stage,
+        attempt: &Attempt,
+    ) -> Result<String, Error> {
+        let Attempt { worker, number, started_ms, .. } = attempt;
+        let heartbeat: Option<Heartbeat> = read(&self.port, &Heartbeat::key_of(worker)).await?;
+        let lease = match heartbeat.map(|heartbeat| heartbeat.until_ms) {
+            None => "that worker is gone, and the task is listed again at the next look".to_owned(),
+            Some(until_ms) if until_ms > look.now_ms => {
+                format!("its lease holds for {}", span(until_ms - look.now_ms))
+            }
+            Some(until_ms) => {
+                let since = span(look.now_ms - until_ms);
+                format!("its lease ran out {since} ago, and the task is listed again at the next look")
+            }
+        };
+        let ran_ms = look.now_ms.saturating_sub(*started_ms);
+        let left_ms = attempt_limit_ms(&stage.limits).saturating_sub(ran_ms);
+        let limit = match left_ms {
+            0 => "over its time limit".to_owned(),
+            left_ms => format!("time limit in {}", span(left_ms)),
+        };
+        Ok(format!("worker {worker} runs attempt {number} for {} ({lease}; {limit})", span(ran_ms)))
+    }
+}
+
+fn urgency(task: &Task) -> u8 {
+    match state_of(task) {
+        TaskState::Parked => 0,
+        TaskState::BackingOff => 1,
+        TaskState::Running => 2,
+        _ => 3,
+    }
+}
+
+fn tried(task: &Task, limits: &TaskLimits) -> String {
+    let mut text = String::new();
+    if task.failures > 0 {
+        text.push_str(&format!("; {} of {}", count(task.failures.into(), "failure"), limits.max_attempts));
+    }
+    if task.losses > 0 {
+        text.push_str(&format!("; {}", count(task.losses.into(), "lost worker")));
+    }
+    text
+}
+
+fn note_line(look: &ChainLook, note: &Note) -> Line {
+    let ago = span(look.now_ms.saturating_sub(note.at_ms));
+    let text = format!("attempt {} on {}, {ago} ago: {}", note.attempt, note.worker, note.message);
+    Line::over(text, note.log.iter().map(|line| Line::new(format!("| {line}"))).collect())
+}
+
+fn over_text(name: &str, group: &Group) -> String {
+    match (group.cancelled, group.expected) {
+        (true, _) => format!("stage {name}: cancelled, the quorum did not need it"),
+        (false, 0) => format!("stage {name}: agreed"),
+        (false, tasks) => format!("stage {name}: done ({})", count(tasks.into(), "task")),
+    }
+}
+
+fn gate_line(name: &str, gate: &Gate) -> Line {
+    let text = match gate {
+        Gate::Passed | Gate::Due => {
+            format!("stage {name}: all that it gathers is there; it opens at the next look")
+        }
+        Gate::Stages(stages) => format!("stage {name}: waits for {}", some(stages, NAMES)),
+        Gate::Members { stage, heights } => {
+            format!("stage {name}: waits for stage {stage} of {}", heights_text(heights))
+        }
+        Gate::Commit => format!("stage {name}: starts once the block is committed"),
+        Gate::Blocked(reason) => format!("stage {name}: cannot start, {reason}"),
+        Gate::Votes { need, members } => {
+            let is_in = members.iter().filter(|(_, value)| value.is_some()).count();
+            let votes = members.iter().map(|(member, value)| match value {
+                Some(value) => Line::new(format!("{member}: in, with public values {}", short(value))),
+                None => Line::new(format!("{member}: missing")),
+            });
+            let text = format!("stage {name}: {is_in} of {} in, and {need} must agree", members.len());
+            return Line::over(text, votes.collect());
+        }
+    };
+    Line::new(text)
+}
+
+fn heights_text(heights: &[u64]) -> String {
+    let noun = if heights.len() == 1 { "block" } else { "blocks" };
+    format!("{noun} {}", some(heights, NAMES))
+}

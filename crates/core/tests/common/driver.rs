@@ -1,0 +1,203 @@
+//! Drives a yard: records blocks, takes the steps that wakes hint at, and runs tasks with a prover of the test's
+//! making.
+
+use std::collections::BTreeMap;
+
+use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
+use proofyard_core::heartbeat::Hello;
+use proofyard_core::record::{BlockOutcome, FailureKind};
+use proofyard_core::state::{ArtifactRef, Block, List};
+use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
+use proofyard_core::{Yard, pipeline};
+
+use super::memory::Memory;
+use super::now;
+
+/// The clock at the start of each test.
+pub const START_MS: u64 = 1_000_000_000;
+pub const PROVE_MS: u64 = 300;
+pub const VERIFY_MS: u64 = 20;
+pub const LEASE_MS: u64 = 600_000;
+
+pub struct Driver {
+    pub yard: Yard<Memory>,
+    pub chain: String,
+    claims: u64,
+}
+
+/// What a prover does with a task.
+pub enum Does {
+    /// A proof with these public values.
+    Proves(&'static str),
+    /// A proof that reports this `program`.
+    ProvesOf(&'static str),
+    /// A list of so many elements.
+    Partitions(u32),
+    Fails(FailureKind, &'static str),
+}
+
+impl Driver {
+    pub fn new(pipeline: &str) -> Self {
+        let yard = Yard::new(Memory::new(START_MS, 7));
+        let chain = now(yard.record_pipeline(pipeline)).expect("a good pipeline").chain.name;
+        let driver = Self { yard, chain, claims: 0 };
+        driver.settle();
+        driver
+    }
+
+    pub fn pass(&self, ms: u64) {
+        self.yard.port.pass(ms);
+    }
+
+    /// Takes every step that a wake hints at, until no wake is left.
+    pub fn settle(&self) {
+        while let Some(wake) = self.yard.port.next_wake() {
+            now(self.yard.advance(&wake)).expect("advancing");
+        }
+    }
+
+    /// One visit of the sweeper, and what follows from it.
+    pub fn sweep(&self) {
+        let swept = now(self.yard.sweep()).expect("sweeping");
+        assert!(swept.errors.is_empty(), "{:?}", swept.errors);
+        self.settle();
+    }
+
+    pub fn block(&self, height: u64) -> BlockOutcome {
+        self.send(&block(height, "a", "a"))
+    }
+
+    pub fn blocks(&self, heights: std::ops::RangeInclusive<u64>) {
+        for height in heights {
+            assert_eq!(self.block(height), BlockOutcome::Appended);
+        }
+    }
+
+    pub fn send(&self, block: &Block) -> BlockOutcome {
+        let outcome = now(self.yard.record_block(&self.chain, block)).expect("recording a block");
+        self.settle();
+        outcome
+    }
+
+    pub fn end(&self) {
+        now(self.yard.record_end(&self.chain)).expect("recording the end");
+        self.settle();
+    }
+
+    pub fn worker(&self, worker: &str, pool: &str) {
+        let hello = Hello {
+            worker: worker.to_owned(),
+            pool: pool.to_owned(),
+            slots: 64,
+            alone: false,
+            lease_ms: LEASE_MS,
+        };
+        now(self.yard.register_worker(&hello)).expect("registering");
+    }
+
+    /// Claims the next task for a fresh slot and leaves it running.
+    pub fn claim(&mut self, worker: &str) -> Option<Assignment> {
+        self.claims += 1;
+        let claim = format!("claim-{}", self.claims);
+        let request = ClaimRequest { worker: worker.to_owned(), slot: (self.claims % 64) as u32, claim };
+        match now(self.yard.claim(&request)).expect("claiming") {
+            ClaimOutcome::Claimed(task) => Some(now(self.yard.assignment(&request, *task)).expect("inputs")),
+            _ => None,
+        }
+    }
+
+    /// Works on a claimed task as the prover says.
+    pub fn perform(&self, assignment: &Assignment, does: Does) -> Performed {
+        let performed = self.record(assignment, does);
+        self.settle();
+        performed
+    }
+
+    /// The same, without the steps that follow from it.
+    pub fn record(&self, assignment: &Assignment, does: Does) -> Performed {
+        let fake = Fake { memory: &self.yard.port, does };
+        now(self.yard.perform(&fake, assignment)).expect("performing")
+    }
+
+    /// Claims and works until nothing is listed that the worker may run; says how many tasks it took.
+    pub fn work(&mut self, worker: &str, does: impl Fn(&Assignment) -> Does) -> usize {
+        let mut tasks = 0;
+        while let Some(assignment) = self.claim(worker) {
+            self.perform(&assignment, does(&assignment));
+            tasks += 1;
+        }
+        tasks
+    }
+}
+
+/// A block of the branch `own`, whose parent is of the branch `parent`; three segments.
+pub fn block(height: u64, own: &str, parent: &str) -> Block {
+    Block {
+        height,
+        hash: format!("{own}{height}"),
+        parent: format!("{parent}{}", height.wrapping_sub(1)),
+        timestamp_s: 1_700_000_000 + height,
+        segments: 3,
+        fields: BTreeMap::new(),
+        payload: artifact(100),
+    }
+}
+
+fn artifact(bytes: u64) -> ArtifactRef {
+    ArtifactRef { sha256: "5a".repeat(32), bytes }
+}
+
+/// What a test's prover usually does: data is a list of two, and a proof says its height.
+pub fn good(assignment: &Assignment) -> Does {
+    match assignment.stage().output {
+        pipeline::Output::Data => Does::Partitions(2),
+        pipeline::Output::Proof => Does::Proves("0a"),
+    }
+}
+
+struct Fake<'a> {
+    memory: &'a Memory,
+    does: Does,
+}
+
+impl Executor for Fake<'_> {
+    type Output = ();
+
+    async fn prove(&self, _: &Assignment) -> Result<Proved<()>, Trouble> {
+        self.memory.pass(PROVE_MS);
+        let mut program = "x";
+        let (claimed_public_values, list) = match &self.does {
+            Does::Proves(values) => (Some((*values).to_owned()), None),
+            Does::ProvesOf(name) => {
+                program = name;
+                (Some("0a".to_owned()), None)
+            }
+            Does::Partitions(count) => (None, Some(List { count: *count, sha256: "11".repeat(32) })),
+            Does::Fails(kind, message) => {
+                let log = vec!["loading keys".to_owned(), (*message).to_owned()];
+                return Err(Trouble::Failed { kind: *kind, message: (*message).to_owned(), log });
+            }
+        };
+        Ok(Proved {
+            output: (),
+            claimed_public_values,
+            verification_key: None,
+            proof_system: None,
+            security_bits: None,
+            cycles: None,
+            list,
+            fields: [("program", program), ("post_state", "x")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        })
+    }
+
+    async fn verify(&self, _: &Assignment, proved: &Proved<()>) -> Result<String, Trouble> {
+        self.memory.pass(VERIFY_MS);
+        Ok(proved.claimed_public_values.clone().unwrap_or_default())
+    }
+
+    async fn store(&self, _: &Assignment, _: &Proved<()>) -> Result<ArtifactRef, Trouble> {
+        Ok(artifact(1_000))
+    }
+}

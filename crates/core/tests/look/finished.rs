@@ -1,0 +1,174 @@
+use proofyard_core::record::{FailureKind, RetrySelection};
+use proofyard_core::status::Finished;
+
+use super::common::driver::{Does, Driver, good};
+use super::common::now;
+use super::{AFTER, CUTS, DEMO, REALTIME, fail_at};
+
+fn finished(driver: &Driver) -> Finished {
+    now(driver.yard.is_finished(&driver.chain)).expect("an answer")
+}
+
+fn hand_on(driver: &Driver, sink: &str) {
+    while let Some(entry) = now(driver.yard.sink_next(&driver.chain, sink)).expect("an entry or none") {
+        now(driver.yard.sink_done(&driver.chain, sink, entry.sequence)).expect("recorded");
+    }
+}
+
+#[test]
+fn yes_only_once_all_is_committed_and_handed_on() {
+    let mut driver = Driver::new(DEMO);
+    driver.worker("w1", "cpu");
+    driver.blocks(1..=20);
+    assert_eq!(finished(&driver), Finished::No);
+    driver.work("w1", good);
+    assert_eq!(finished(&driver), Finished::No, "more blocks may come");
+    driver.end();
+    assert_eq!(finished(&driver), Finished::No, "the sink has nothing yet");
+    hand_on(&driver, "file");
+    assert_eq!(finished(&driver), Finished::Yes);
+}
+
+#[test]
+fn an_input_without_blocks_is_finished() {
+    let driver = Driver::new(DEMO);
+    driver.end();
+    assert_eq!(finished(&driver), Finished::Yes);
+}
+
+#[test]
+fn stuck_when_parked_work_is_all_that_is_left_and_not_before() {
+    let mut driver = Driver::new(DEMO);
+    driver.worker("w1", "cpu");
+    driver.worker("w2", "cpu");
+    driver.blocks(1..=12);
+    driver.end();
+    fail_at(&mut driver, ["w1", "w2"], "segment", 1);
+    let Finished::Stuck { parked, reason } = finished(&driver) else { panic!("it is stuck") };
+    assert_eq!((parked.len(), reason.as_str()), (3, "3 tasks are parked"));
+    now(driver.yard.retry(&RetrySelection::AllOf { chain: "demo".into() })).expect("retried");
+    assert_eq!(finished(&driver), Finished::No);
+    driver.work("w1", good);
+    hand_on(&driver, "file");
+    assert_eq!(finished(&driver), Finished::Yes);
+}
+
+#[test]
+fn not_stuck_while_the_input_may_bring_more_that_can_open() {
+    let mut driver = Driver::new(DEMO);
+    driver.worker("w1", "cpu");
+    driver.worker("w2", "cpu");
+    driver.blocks(1..=2);
+    fail_at(&mut driver, ["w1", "w2"], "join", 1);
+    assert_eq!(finished(&driver), Finished::No);
+    driver.blocks(3..=12);
+    driver.work("w1", good);
+    assert!(matches!(finished(&driver), Finished::Stuck { .. }), "the window is full");
+}
+
+#[test]
+fn a_paused_chain_with_work_left_is_not_finished() {
+    let mut driver = Driver::new(DEMO);
+    driver.worker("w1", "cpu");
+    driver.blocks(1..=2);
+    driver.end();
+    now(driver.yard.pause("demo")).expect("paused");
+    assert_eq!(driver.work("w1", good), 0);
+    assert_eq!(finished(&driver), Finished::No);
+}
+
+#[test]
+fn a_halted_chain_is_stuck_once_nothing_runs() {
+    let mut driver = Driver::new(DEMO);
+    driver.worker("w1", "cpu");
+    driver.blocks(1..=2);
+    driver.end();
+    let running = driver.claim("w1").expect("a task");
+    now(driver.yard.halt("demo", "wrong node")).expect("halted");
+    assert_eq!(finished(&driver), Finished::No, "a result may still come");
+    driver.perform(&running, good(&running));
+    let Finished::Stuck { parked, reason } = finished(&driver) else { panic!("it is stuck") };
+    assert_eq!((parked.len(), reason.as_str()), (0, "wrong node"));
+}
+
+#[test]
+fn cuts_after_the_commit_must_be_emitted_too() {
+    let mut driver = Driver::new(AFTER);
+    driver.worker("w1", "cpu");
+    driver.worker("w2", "slow");
+    driver.blocks(1..=5);
+    driver.end();
+    driver.work("w1", good);
+    assert_eq!(finished(&driver), Finished::No);
+    driver.work("w2", good);
+    hand_on(&driver, "pairs");
+    assert_eq!(finished(&driver), Finished::Yes, "the last cut is short");
+}
+
+#[test]
+fn parked_work_after_the_commit_is_stuck_too() {
+    let mut driver = Driver::new(AFTER);
+    for worker in ["w1", "w2"] {
+        driver.worker(worker, "slow");
+    }
+    driver.worker("w3", "cpu");
+    driver.blocks(1..=4);
+    driver.end();
+    driver.work("w3", good);
+    fail_at(&mut driver, ["w1", "w2"], "pair", 1);
+    let Finished::Stuck { parked, .. } = finished(&driver) else { panic!("it is stuck") };
+    assert_eq!(parked[0].task, "after:c:pair:1-2:0/pair/0");
+}
+
+#[test]
+fn commits_by_cuts_finish_with_a_short_last_cut() {
+    let mut driver = Driver::new(CUTS);
+    driver.worker("w1", "cpu");
+    driver.blocks(1..=5);
+    driver.work("w1", good);
+    assert_eq!(finished(&driver), Finished::No);
+    driver.end();
+    driver.work("w1", good);
+    assert_eq!(finished(&driver), Finished::Yes);
+}
+
+#[test]
+fn missed_blocks_do_not_keep_it_open() {
+    let driver = Driver::new(REALTIME);
+    driver.blocks(21_000_000..=21_000_001);
+    driver.end();
+    assert_eq!(finished(&driver), Finished::No, "their deadline comes");
+    driver.pass(12_000);
+    driver.sweep();
+    assert_eq!(finished(&driver), Finished::Yes);
+}
+
+#[test]
+fn a_quorum_that_can_never_agree_is_stuck() {
+    let mut driver = Driver::new(&REALTIME.replace("late = \"miss\"\ndeadline_ms = 12000\n", ""));
+    driver.worker("w1", "gpu");
+    driver.block(21_000_000);
+    driver.end();
+    driver.work("w1", |assignment| match assignment.task.id.stage.as_str() {
+        "zisk" => Does::Proves("01"),
+        "sp1" => Does::Proves("02"),
+        _ => Does::Proves("03"),
+    });
+    let Finished::Stuck { reason, .. } = finished(&driver) else { panic!("it is stuck") };
+    assert!(reason.contains("disagree"), "{reason}");
+    now(driver.yard.resume("realtime")).expect("resumed");
+    driver.settle();
+    driver.work("w1", |_| Does::Proves("03"));
+    let Finished::Stuck { reason, .. } = finished(&driver) else { panic!("it is stuck") };
+    assert_eq!(reason, "no 2 provers of stage agree agree at height 21000000");
+}
+
+#[test]
+fn a_failed_task_that_backs_off_is_not_stuck() {
+    let mut driver = Driver::new(DEMO);
+    driver.worker("w1", "cpu");
+    driver.blocks(1..=1);
+    driver.end();
+    driver.work("w1", |_| Does::Fails(FailureKind::Transient, "busy"));
+    assert_eq!(finished(&driver), Finished::No);
+}

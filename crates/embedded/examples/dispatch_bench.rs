@@ -1,0 +1,119 @@
+//! What dispatching costs on this machine, beside the disk's own sync in the same run:
+//!
+//! ```text
+//! cargo build --release -p proofyard-prover
+//! cargo run --release -p proofyard-embedded --example dispatch_bench -- [DIR] [TASKS_A_SECOND] [SECONDS]
+//! ```
+//!
+//! Blocks of one task each come at a steady rate; the prover does nothing. Overhead is all that a task waits for
+//! except prover and verifier: from the block's acknowledgement to the claim, and the slot's time around the prover.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use proofyard_core::state::Block;
+use proofyard_embedded::block_on;
+use proofyard_embedded::machine::{GuardCommand, Machine};
+
+const PIPELINE: &str = r#"
+[chain]
+name = "bench"
+start_height = 1
+window = 1000000
+
+[stage.task]
+strategy = "match"
+from = "block"
+prover = "nothing"
+pool = "cpu"
+
+[prover.nothing]
+command = ["proofyard-toy-prover"]
+
+[pool.cpu]
+slots = 2
+"#;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let parent = PathBuf::from(arguments.next().unwrap_or_else(|| ".".into()));
+    let rate: u32 = arguments.next().map_or(Ok(100), |text| text.parse())?;
+    let seconds: u32 = arguments.next().map_or(Ok(10), |text| text.parse())?;
+    let dir = tempfile::tempdir_in(&parent)?;
+    println!("{rate} tasks/s for {seconds} s in {}", parent.display());
+    row("disk: fdatasync of 4 KiB, before", syncs(dir.path())?);
+    let (acks, overheads, unmatched) = dispatch(dir.path(), rate, seconds)?;
+    row("disk: fdatasync of 4 KiB, after", syncs(dir.path())?);
+    row("durable acknowledgement of a block", acks);
+    row("overhead of a task", overheads);
+    if unmatched > 0 {
+        println!("{unmatched} tasks were claimed before their block's acknowledgement returned");
+    }
+    Ok(())
+}
+
+fn dispatch(dir: &Path, rate: u32, seconds: u32) -> Result<(Vec<Duration>, Vec<Duration>, usize), Box<dyn Error>> {
+    let mut machine = Machine::open(&dir.join("yard"), true, |trouble| eprintln!("{trouble}"))?;
+    let pipeline = block_on(machine.yard().record_pipeline(PIPELINE))?;
+    machine.start(std::slice::from_ref(&pipeline), &guard()?, dir)?;
+    let payload = machine.artifacts().put_bytes(b"a block")?;
+    let (mut sent, mut acks) = (HashMap::new(), Vec::new());
+    let (started, pause) = (Instant::now(), Duration::from_secs(1) / rate);
+    let mut parent = "0".to_owned();
+    for height in 1..=u64::from(rate * seconds) {
+        let due = started + pause * u32::try_from(height)?;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let (hash, timestamp_s) = (height.to_string(), height * 12);
+        let (segments, fields) = (1, Default::default());
+        let block = Block { height, hash: hash.clone(), parent, timestamp_s, segments, fields, payload: payload.clone() };
+        let asked = Instant::now();
+        block_on(machine.yard().record_block("bench", &block))?;
+        acks.push(asked.elapsed());
+        sent.insert(hash.clone(), Instant::now());
+        parent = hash;
+    }
+    block_on(machine.yard().record_end("bench"))?;
+    let last = u64::from(rate * seconds);
+    while block_on(machine.yard().frontier("bench"))?.height <= last {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (mut overheads, mut unmatched) = (Vec::new(), 0);
+    for sample in machine.overheads().samples() {
+        let hash = sample.task.scope.split(':').nth(3).unwrap_or_default();
+        let waited = sent.get(hash).and_then(|sent| sample.claimed.checked_duration_since(*sent));
+        unmatched += usize::from(waited.is_none());
+        overheads.push(sample.overhead + waited.unwrap_or_default());
+    }
+    machine.stop()?;
+    Ok((acks, overheads, unmatched))
+}
+
+/// The guard and the toy prover stand beside this example's folder.
+fn guard() -> Result<GuardCommand, Box<dyn Error>> {
+    let here = std::env::current_exe()?;
+    let program = here.ancestors().nth(2).ok_or("no target folder")?.join("proofyard-guard");
+    Ok(GuardCommand { program, leading_arguments: Vec::new() })
+}
+
+fn syncs(dir: &Path) -> Result<Vec<Duration>, Box<dyn Error>> {
+    let mut file = OpenOptions::new().create(true).append(true).open(dir.join("sync"))?;
+    let mut times = Vec::new();
+    for _ in 0..500 {
+        let since = Instant::now();
+        file.write_all(&[7; 4_096])?;
+        file.sync_data()?;
+        times.push(since.elapsed());
+    }
+    Ok(times)
+}
+
+fn row(what: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len().saturating_sub(1)));
+    let ms = |time: Option<&Duration>| time.map_or(f64::NAN, |time| time.as_secs_f64() * 1_000.0);
+    println!("{what:40} P50 {:8.3} ms  P99 {:8.3} ms  ({} samples)", ms(at(50)), ms(at(99)), times.len());
+}

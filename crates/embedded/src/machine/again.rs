@@ -1,0 +1,70 @@
+//! Checking committed proofs again, from the artifacts alone, in a process of its own beside any yard.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proofyard_core::committed::CommittedProof;
+use proofyard_core::pipeline::{Output, Verify};
+use proofyard_core::work::Trouble;
+use proofyard_prover::runner::GuardCommand;
+
+use super::provers::SlotProvers;
+use crate::artifacts::Artifacts;
+
+/// What a second look at a committed proof can say for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its verifier accepts it, with the public values that were recorded.
+    Verified,
+    /// The pipeline names no verifier; the artifact is whole.
+    OnlyWhole,
+}
+
+/// Why a committed proof does not stand.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("artifact {}: {message}", .artifact.display())]
+pub struct Refuted {
+    pub artifact: PathBuf,
+    pub message: String,
+    /// The verifier's last log lines.
+    pub log: Vec<String>,
+}
+
+/// Keeps its verifiers alive from one proof to the next; none of them ever proved anything.
+pub struct Verifier {
+    artifacts: Arc<Artifacts>,
+    provers: SlotProvers,
+}
+
+impl Verifier {
+    /// Verifiers write below `scratch`, which is the caller's to remove.
+    pub fn new(data_dir: &Path, guard: GuardCommand, scratch: PathBuf) -> Self {
+        let artifacts = Arc::new(Artifacts::reading(data_dir));
+        let provers = SlotProvers::new(Arc::clone(&artifacts), guard, scratch, None);
+        Self { artifacts, provers }
+    }
+
+    pub fn check(&self, committed: &CommittedProof) -> Result<Verdict, Refuted> {
+        let proof = &committed.proof;
+        let path = self.artifacts.path(&proof.artifact).unwrap_or_default();
+        let refuted = |message: String, log| Refuted { artifact: path.clone(), message, log };
+        if committed.prover().verify == Verify::None || committed.stage().output == Output::Data {
+            let whole = self.artifacts.verify(&proof.artifact);
+            return whole
+                .map(|()| Verdict::OnlyWhole)
+                .map_err(|error| refuted(error.to_string(), Vec::new()));
+        }
+        let found = self.provers.verify_again(committed).map_err(|trouble| match trouble {
+            Trouble::Failed { message, log, .. } => refuted(message, log),
+            Trouble::Dropped => refuted("its verification was cancelled".into(), Vec::new()),
+        })?;
+        match &proof.public_values {
+            Some(recorded) if *recorded == found => Ok(Verdict::Verified),
+            recorded => {
+                let recorded = recorded.as_deref().unwrap_or("none");
+                let message = format!("it has public values {found}, and those recorded are {recorded}");
+                Err(refuted(message, Vec::new()))
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! An operator's words, as they are spoken to a running yard or carried out on one that does not run.
+
+use proofyard_core::Yard;
+use proofyard_core::error::{Error, Refusal};
+use proofyard_core::record::RetrySelection;
+use proofyard_core::state::TaskId;
+use serde::{Deserialize, Serialize};
+
+use crate::{LocalPort, block_on};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "operation", deny_unknown_fields)]
+pub enum Operation {
+    /// Nothing new is opened or claimed.
+    Pause { chain: String },
+    /// Ends a pause or a halt.
+    Resume { chain: String },
+    /// Tries parked tasks again: one, those of a height, or all.
+    Retry {
+        chain: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        height: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<String>,
+    },
+    /// How many heights from the frontier may be in work at once.
+    Window { chain: String, window: u64 },
+    /// Proves every height from this one on again.
+    Redo { chain: String, from: u64 },
+}
+
+/// What was done, and is on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "done")]
+pub enum Answer {
+    Paused { chain: String },
+    Resumed { chain: String },
+    Retried { chain: String, tasks: Vec<String> },
+    Window { chain: String, window: u64 },
+    Redo { chain: String, from: u64 },
+}
+
+/// Carries out an operator's word; its answer is durable. Steps that follow from it are left to whoever is woken.
+pub fn operate(yard: &Yard<LocalPort>, operation: &Operation) -> Result<Answer, Error> {
+    match operation {
+        Operation::Pause { chain } => {
+            block_on(yard.pause(chain))?;
+            Ok(Answer::Paused { chain: chain.clone() })
+        }
+        Operation::Resume { chain } => {
+            block_on(yard.resume(chain))?;
+            Ok(Answer::Resumed { chain: chain.clone() })
+        }
+        Operation::Retry { chain, height, task } => {
+            // A chain that is not there has nothing parked, and is to be named as such.
+            block_on(yard.chain_state(chain))?;
+            let selection = selection(chain, *height, task.as_deref())?;
+            let retried = block_on(yard.retry(&selection))?.retried;
+            let tasks = retried.iter().map(TaskId::to_string).collect();
+            Ok(Answer::Retried { chain: chain.clone(), tasks })
+        }
+        Operation::Window { chain, window } => {
+            block_on(yard.set_window(chain, *window))?;
+            Ok(Answer::Window { chain: chain.clone(), window: *window })
+        }
+        Operation::Redo { chain, from } => {
+            block_on(yard.record_redo(chain, *from))?;
+            Ok(Answer::Redo { chain: chain.clone(), from: *from })
+        }
+    }
+}
+
+fn selection(chain: &str, height: Option<u64>, task: Option<&str>) -> Result<RetrySelection, Error> {
+    let refuse = |reason: String| Err(Refusal::Invalid(reason).into());
+    match (height, task) {
+        (None, None) => Ok(RetrySelection::AllOf { chain: chain.to_owned() }),
+        (Some(height), None) => Ok(RetrySelection::Height { chain: chain.to_owned(), height }),
+        (None, Some(task)) => match task.parse::<TaskId>() {
+            Ok(id) if id.chain() == chain => Ok(RetrySelection::One(id)),
+            Ok(id) => refuse(format!("task {task} is of chain {}, not of {chain}", id.chain())),
+            Err(error) => refuse(error.to_string()),
+        },
+        (Some(_), Some(_)) => refuse("a height or a task is retried, not both".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_read_as_a_person_would_write_it() {
+        let read = |text| serde_json::from_str::<Operation>(text);
+        let all = Operation::Retry { chain: "c".into(), height: None, task: None };
+        assert_eq!(read(r#"{"operation": "retry", "chain": "c"}"#).unwrap(), all);
+        let redo = Operation::Redo { chain: "c".into(), from: 7 };
+        assert_eq!(read(r#"{"operation": "redo", "chain": "c", "from": 7}"#).unwrap(), redo);
+        read(r#"{"operation": "redo", "chain": "c", "from": 7, "to": 9}"#).unwrap_err();
+        read(r#"{"operation": "explode", "chain": "c"}"#).unwrap_err();
+    }
+
+    #[test]
+    fn a_task_is_retried_on_its_own_chain_alone() {
+        let id = TaskId::new("c:b:7:0xab:0", "join", 3);
+        assert_eq!(selection("c", None, Some(&id.to_string())).unwrap(), RetrySelection::One(id.clone()));
+        selection("d", None, Some(&id.to_string())).unwrap_err();
+        selection("c", Some(7), Some(&id.to_string())).unwrap_err();
+        selection("c", None, Some("join/3")).unwrap_err();
+    }
+}

@@ -1,0 +1,293 @@
+//! The running yard's Unix socket: an operator's words, one JSON request a line, one JSON answer a line.
+//!
+//! Whoever holds the directory's lock may replace the socket's file, so one that a dead yard left does not matter.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proofyard_core::error::Error;
+use serde::{Deserialize, Serialize};
+
+use super::operation::{Answer, Operation, operate};
+use super::{Machine, MachineError, STOP_LOOK, Shared};
+use crate::lock::DataDirError;
+
+const SOCKET_FILE: &str = "socket";
+/// What the system's socket addresses hold. A longer path is reached through a descriptor of its directory.
+const MAX_ADDRESS_BYTES: usize = 107;
+/// Those that come when so many talk wait in the system's queue.
+const MAX_CONNECTIONS: usize = 8;
+const MAX_REQUEST_BYTES: usize = 1 << 16;
+/// A retry names every task that it lists again.
+const MAX_ANSWER_BYTES: u64 = 1 << 28;
+/// How long one who is connected may take for a request, or for reading an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a silent connection is looked at.
+const READ_LOOK: Duration = Duration::from_millis(100);
+/// How long an operator waits for a yard that starts or stops meanwhile.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
+/// The running yard may be busy; its work is never cut off by us.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply {
+    Ok(Answer),
+    /// It cannot be done as asked.
+    Refused(String),
+    /// It could be done another time.
+    Failed(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Failed(String),
+    #[error("the yard did not answer ({0}); `proofyard status` shows whether it was done")]
+    NoAnswer(io::Error),
+}
+
+/// Whether a yard process works on this directory now.
+pub fn is_running(data_dir: &Path) -> bool {
+    connect(data_dir).is_ok()
+}
+
+/// Has an operator's word carried out: by the yard that runs in the directory, or, if none does, here.
+pub fn ask(data_dir: &Path, operation: &Operation) -> Result<Answer, AskError> {
+    let until = Instant::now() + TURN_PATIENCE;
+    loop {
+        if let Ok(stream) = connect(data_dir) {
+            return ask_running(stream, operation);
+        }
+        match Machine::open(data_dir, false, |_| {}) {
+            Ok(machine) => {
+                let answer = operate(machine.yard(), operation);
+                machine.drain();
+                return outcome(reply(answer));
+            }
+            // A yard starts or ends just now, or another operator's word is carried out.
+            Err(MachineError::DataDir(DataDirError::InUse { .. })) if Instant::now() < until => {
+                thread::sleep(STOP_LOOK);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn ask_running(mut stream: UnixStream, operation: &Operation) -> Result<Answer, AskError> {
+    let reply = || -> io::Result<Reply> {
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
+        send(&mut stream, operation)?;
+        let mut line = Vec::new();
+        BufReader::new(stream.take(MAX_ANSWER_BYTES)).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up"));
+        }
+        Ok(serde_json::from_slice(&line)?)
+    };
+    outcome(reply().map_err(AskError::NoAnswer)?)
+}
+
+fn outcome(reply: Reply) -> Result<Answer, AskError> {
+    match reply {
+        Reply::Ok(answer) => Ok(answer),
+        Reply::Refused(reason) => Err(AskError::Refused(reason)),
+        Reply::Failed(reason) => Err(AskError::Failed(reason)),
+    }
+}
+
+fn reply(answer: Result<Answer, Error>) -> Reply {
+    match answer {
+        Ok(answer) => Reply::Ok(answer),
+        Err(Error::Refused(refusal)) => Reply::Refused(refusal.to_string()),
+        Err(error) => Reply::Failed(error.to_string()),
+    }
+}
+
+fn send(stream: &mut UnixStream, message: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+fn connect(data_dir: &Path) -> io::Result<UnixStream> {
+    let (address, _dir) = address(data_dir)?;
+    UnixStream::connect(address)
+}
+
+/// The socket's path, or one that is short enough while the descriptor is open.
+fn address(dir: &Path) -> io::Result<(PathBuf, Option<File>)> {
+    let path = dir.join(SOCKET_FILE);
+    if path.as_os_str().len() <= MAX_ADDRESS_BYTES {
+        return Ok((path, None));
+    }
+    let dir = File::open(dir)?;
+    Ok((PathBuf::from(format!("/proc/self/fd/{}/{SOCKET_FILE}", dir.as_raw_fd())), Some(dir)))
+}
+
+/// The running yard's end. Its file goes with it.
+pub(crate) struct Listener {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Listener {
+    /// Must be called by the holder of the directory's lock. The socket is made in a folder that nobody else can
+    /// enter, so that it never stands open to others.
+    pub fn open(data_dir: &Path, work_dir: &Path) -> Result<Self, MachineError> {
+        let private = work_dir.join(SOCKET_FILE);
+        let path = data_dir.join(SOCKET_FILE);
+        let listen = || -> io::Result<UnixListener> {
+            DirBuilder::new().mode(0o700).create(&private)?;
+            let (address, _dir) = address(&private)?;
+            let listener = UnixListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            fs::set_permissions(private.join(SOCKET_FILE), Permissions::from_mode(0o600))?;
+            fs::rename(private.join(SOCKET_FILE), &path)?;
+            fs::remove_dir(&private)?;
+            Ok(listener)
+        };
+        match listen() {
+            Ok(listener) => Ok(Self { listener, path }),
+            Err(source) => Err(MachineError::Io { path, doing: "listened on", source }),
+        }
+    }
+
+    /// Answers until the machine stops.
+    pub fn serve(&self, shared: &Shared) {
+        let open = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            while shared.pause(STOP_LOOK) {
+                while open.load(Ordering::Acquire) < MAX_CONNECTIONS
+                    && let Ok((stream, _)) = self.listener.accept()
+                {
+                    open.fetch_add(1, Ordering::AcqRel);
+                    let open = &open;
+                    let talk = move || {
+                        // One who hangs up has nothing to be told.
+                        let _ = converse(shared, stream);
+                        open.fetch_sub(1, Ordering::AcqRel);
+                    };
+                    if let Err(error) =
+                        thread::Builder::new().name("operator".into()).spawn_scoped(scope, talk)
+                    {
+                        open.fetch_sub(1, Ordering::AcqRel);
+                        shared.complain("socket", &error);
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // One that stays is replaced by the next yard.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn converse(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(READ_LOOK))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut input = BufReader::new(stream.try_clone()?);
+    loop {
+        match read_request(&mut input, || shared.wakes.is_stopped())? {
+            Request::End => return Ok(()),
+            Request::TooLong => {
+                let refusal = format!("a request has at most {MAX_REQUEST_BYTES} bytes");
+                return send(&mut stream, &Reply::Refused(refusal));
+            }
+            Request::Line(line) => send(&mut stream, &answer(shared, &line))?,
+        }
+    }
+}
+
+fn answer(shared: &Shared, line: &[u8]) -> Reply {
+    match serde_json::from_slice(line) {
+        Ok(operation) => reply(operate(&shared.yard, &operation)),
+        Err(error) => Reply::Refused(format!("this is no operation: {error}")),
+    }
+}
+
+enum Request {
+    Line(Vec<u8>),
+    TooLong,
+    /// It hung up, was silent for too long, or the machine stops.
+    End,
+}
+
+/// However slowly it comes, it may take only so long.
+fn read_request(input: &mut impl BufRead, stopped: impl Fn() -> bool) -> io::Result<Request> {
+    let until = Instant::now() + PATIENCE;
+    let mut line = Vec::new();
+    while !stopped() && Instant::now() < until {
+        let available = match input.fill_buf() {
+            Ok([]) => return Ok(Request::End),
+            Ok(available) => available,
+            Err(error) if is_passing(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        let end = available.iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(available.len(), |end| end + 1);
+        line.extend_from_slice(&available[..taken]);
+        input.consume(taken);
+        if line.len() > MAX_REQUEST_BYTES {
+            return Ok(Request::TooLong);
+        }
+        if end.is_some() {
+            return Ok(Request::Line(line));
+        }
+    }
+    Ok(Request::End)
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_one_line_of_bounded_length() {
+        let mut input = BufReader::with_capacity(4, b"one\ntwo words\nrest".as_slice());
+        let mut next = || match read_request(&mut input, || false).unwrap() {
+            Request::Line(line) => String::from_utf8(line).unwrap(),
+            Request::TooLong => "too long".into(),
+            Request::End => "end".into(),
+        };
+        assert_eq!([next(), next(), next()], ["one\n", "two words\n", "end"]);
+        let long = vec![b'x'; MAX_REQUEST_BYTES + 1];
+        assert!(matches!(read_request(&mut long.as_slice(), || false).unwrap(), Request::TooLong));
+        assert!(matches!(read_request(&mut b"one\n".as_slice(), || true).unwrap(), Request::End));
+    }
+
+    #[test]
+    fn a_deep_directory_has_a_short_address() {
+        let temp = tempfile::tempdir().unwrap();
+        let deep = temp.path().join("x".repeat(150));
+        fs::create_dir(&deep).unwrap();
+        let (at, _dir) = address(&deep).unwrap();
+        assert!(at.as_os_str().len() <= MAX_ADDRESS_BYTES);
+        let listener = UnixListener::bind(at).unwrap();
+        connect(&deep).unwrap();
+        drop(listener);
+        connect(&deep).unwrap_err();
+    }
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# All tests: style, lints, every crate, the simulation, whole-system faults, and the demo itself.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/need.sh
+
+step() {
+    echo "== $* (at ${SECONDS} s)"
+}
+
+step "format"
+cargo fmt --all --check
+step "build"
+cargo build --release --locked --workspace --exclude proofyard-simulation --bins
+step "lints"
+cargo clippy --release --locked --workspace --all-targets -- -D warnings
+step "tests"
+cargo test --release --locked --workspace --exclude proofyard-simulation
+step "simulation"
+cargo test --release --locked -p proofyard-simulation -- --nocapture
+step "demo"
+demo=$(mktemp -d)
+trap 'rm -rf "$demo"' EXIT
+bash scripts/demo.sh --data "$demo/yard"
+step "done"

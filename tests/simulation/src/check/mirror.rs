@@ -1,0 +1,189 @@
+//! What is stored, decoded: every commit is read once as it happens, straight from the store and without faults.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use proofyard_core::port::Key;
+use proofyard_core::state::{
+    Canonical, ChainState, Cursor, CutAt, Frontier, Group, Heartbeat, KnownBlock, Listing, Marker, OutEntry,
+    OutState, Scope, SinkCursor, Slot, Task, TaskId, Tip, Worker,
+};
+use serde_json::from_slice;
+
+use crate::store::{Change, Row};
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    Chain(ChainState),
+    Tip(Tip),
+    Frontier(Frontier),
+    Cursor(Cursor),
+    Canonical(Canonical),
+    Known(KnownBlock),
+    CutAt(CutAt),
+    Scope(Box<Scope>),
+    Group(Group),
+    Task(Box<Task>),
+    Marker(Marker),
+    Listing(Listing),
+    Worker(Worker),
+    Heartbeat(Heartbeat),
+    Slot(Slot),
+    Out(OutEntry),
+    OutState(OutState),
+    Sink(SinkCursor),
+    /// A pipeline's text, a pool's chain: nothing depends on their change.
+    Other,
+}
+
+/// One item that a commit changed, decoded.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub key: Key,
+    pub before: Option<Rc<Item>>,
+    pub after: Option<Rc<Item>>,
+    /// With the item as it is after the commit.
+    pub due_ms: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+pub struct Mirror {
+    items: BTreeMap<Key, Rc<Item>>,
+}
+
+impl Mirror {
+    /// Takes one commit over; an item that is not what its key says is an error.
+    pub fn apply(&mut self, changes: &[Change]) -> Result<Vec<Seen>, String> {
+        changes.iter().map(|change| self.apply_one(change)).collect()
+    }
+
+    fn apply_one(&mut self, change: &Change) -> Result<Seen, String> {
+        let key = change.key.clone();
+        let after = change.after.as_ref().map(|row| decode(&key, row).map(Rc::new)).transpose()?;
+        let before = match &after {
+            Some(item) => self.items.insert(key.clone(), item.clone()),
+            None => self.items.remove(&key),
+        };
+        let due_ms = change.after.as_ref().and_then(|row| row.due_ms);
+        Ok(Seen { key, before, after, due_ms })
+    }
+
+    pub fn items(&self) -> impl Iterator<Item = (&Key, &Item)> {
+        self.items.iter().map(|(key, item)| (key, &**item))
+    }
+
+    fn get(&self, key: &Key) -> Option<&Item> {
+        self.items.get(key).map(|item| &**item)
+    }
+
+    pub fn chain(&self, chain: &str) -> Option<&ChainState> {
+        match self.get(&ChainState::key_of(chain))? {
+            Item::Chain(state) => Some(state),
+            _ => None,
+        }
+    }
+
+    pub fn tip(&self, chain: &str) -> Option<&Tip> {
+        match self.get(&Tip::key_of(chain))? {
+            Item::Tip(tip) => Some(tip),
+            _ => None,
+        }
+    }
+
+    pub fn frontier(&self, chain: &str) -> Option<&Frontier> {
+        match self.get(&Frontier::key_of(chain))? {
+            Item::Frontier(frontier) => Some(frontier),
+            _ => None,
+        }
+    }
+
+    pub fn canonical(&self, chain: &str, height: u64) -> Option<&Canonical> {
+        match self.get(&Canonical::key_of(chain, height))? {
+            Item::Canonical(canonical) => Some(canonical),
+            _ => None,
+        }
+    }
+
+    pub fn scope(&self, id: &str) -> Option<&Scope> {
+        match self.get(&Scope::key_of(id))? {
+            Item::Scope(scope) => Some(scope),
+            _ => None,
+        }
+    }
+
+    /// The scopes of a block, one for each generation.
+    pub fn scopes_of(&self, chain: &str, height: u64, hash: &str) -> Vec<&Scope> {
+        let start = format!("S#{}", Scope::block_id(chain, height, hash, 0));
+        let start = start.trim_end_matches('0').to_owned();
+        let from = Key::new(start.clone(), "");
+        let rows = self.items.range(from..).take_while(|(key, _)| key.partition.starts_with(&start));
+        rows.filter_map(|(_, item)| match &**item {
+            Item::Scope(scope) => Some(&**scope),
+            _ => None,
+        })
+        .collect()
+    }
+
+    pub fn out_state(&self, chain: &str, stage: &str) -> Option<&OutState> {
+        match self.get(&OutState::key_of(chain, stage))? {
+            Item::OutState(out) => Some(out),
+            _ => None,
+        }
+    }
+
+    pub fn group(&self, scope: &str, stage: &str) -> Option<&Group> {
+        match self.get(&Group::key_of(scope, stage))? {
+            Item::Group(group) => Some(group),
+            _ => None,
+        }
+    }
+
+    pub fn task(&self, id: &TaskId) -> Option<&Task> {
+        match self.get(&id.task_key())? {
+            Item::Task(task) => Some(task),
+            _ => None,
+        }
+    }
+
+    pub fn worker(&self, id: &str) -> Option<&Worker> {
+        match self.get(&Worker::key_of(id))? {
+            Item::Worker(worker) => Some(worker),
+            _ => None,
+        }
+    }
+
+    pub fn slot(&self, worker: &str, slot: u32) -> Option<&Slot> {
+        match self.get(&Slot::key_of(worker, slot))? {
+            Item::Slot(slot) => Some(slot),
+            _ => None,
+        }
+    }
+}
+
+fn decode(key: &Key, row: &Row) -> Result<Item, String> {
+    let value = &row.value[..];
+    let sort = key.sort.split('#').next().unwrap_or_default();
+    let item = match (key.partition.split('#').next().unwrap_or_default(), sort) {
+        ("C", "chain") => from_slice(value).map(Item::Chain),
+        ("C", "tip") => from_slice(value).map(Item::Tip),
+        ("C", "frontier") => from_slice(value).map(Item::Frontier),
+        ("C", "cur") => from_slice(value).map(Item::Cursor),
+        ("C", "out") => from_slice(value).map(Item::OutState),
+        ("C", "sink") => from_slice(value).map(Item::Sink),
+        ("H", _) if key.sort.contains('#') => from_slice(value).map(Item::Known),
+        ("H", _) => from_slice(value).map(Item::Canonical),
+        ("K", _) => from_slice(value).map(Item::CutAt),
+        ("S", "scope") => from_slice(value).map(|scope| Item::Scope(Box::new(scope))),
+        ("S", "g") => from_slice(value).map(Item::Group),
+        ("T", _) => from_slice(value).map(|task| Item::Task(Box::new(task))),
+        ("M", _) => from_slice(value).map(Item::Marker),
+        ("R", _) => from_slice(value).map(Item::Listing),
+        ("W", "w") => from_slice(value).map(Item::Worker),
+        ("W", "hb") => from_slice(value).map(Item::Heartbeat),
+        ("W", "slot") => from_slice(value).map(Item::Slot),
+        ("O", _) => from_slice(value).map(Item::Out),
+        ("C" | "P", _) => Ok(Item::Other),
+        _ => return Err(format!("{key} is no key of the layout")),
+    };
+    item.map_err(|error| format!("{key} cannot be read: {error}"))
+}

@@ -1,0 +1,243 @@
+//! Promise 1, order: the frontier moves over contiguous heights, each once, back only in a recorded reorg; parents
+//! are linked; the tip moves to a child or by a reorg; blocks open only inside the window.
+
+use proofyard_core::pipeline::Late;
+use proofyard_core::state::{
+    Branch, Canonical, ChainState, Frontier, OutEntry, OutKind, Progress, Reorg, Scope, Subject, Tip,
+};
+
+use super::Sight;
+use super::mirror::{Item, Seen};
+
+pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
+    for seen in commit {
+        match (seen.before.as_deref(), seen.after.as_deref()) {
+            (Some(Item::Frontier(before)), Some(Item::Frontier(after))) => {
+                frontier_moves(sight, commit, before, after);
+            }
+            (Some(Item::Tip(before)), Some(Item::Tip(after))) => tip_moves(sight, commit, before, after),
+            (before, Some(Item::Scope(after))) => {
+                let before = match before {
+                    Some(Item::Scope(before)) => Some(&**before),
+                    _ => None,
+                };
+                scope_moves(sight, before, after);
+            }
+            (Some(Item::Canonical(before)), after) => {
+                let after = match after {
+                    Some(Item::Canonical(after)) => Some(after),
+                    _ => None,
+                };
+                canonical_moves(sight, commit, before, after);
+            }
+            (Some(Item::Frontier(_) | Item::Tip(_) | Item::Chain(_) | Item::Scope(_)), None) => {
+                sight.must(false, || format!("{} was deleted", seen.key));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn frontier_moves(sight: &Sight<'_>, commit: &[Seen], before: &Frontier, after: &Frontier) {
+    let Some(state) = sight.mirror.chain(&after.chain) else { return };
+    let limit = after.height + after.window;
+    sight.must(after.opened <= before.opened.max(limit), || {
+        format!("{}: opened up to {} with the window's end at {limit}", after.chain, after.opened)
+    });
+    if after.height > before.height {
+        sight.simulation.count("check: frontier moved on");
+        moves_on(sight, state, commit, before, after);
+    } else if after.height < before.height {
+        sight.simulation.count("check: frontier moved back");
+        moves_back(sight, commit, before, after);
+    } else {
+        sight.must(after.last_hash == before.last_hash || is_reorg(commit).is_some(), || {
+            format!("{}: the last committed hash changed without a commit", after.chain)
+        });
+    }
+}
+
+fn moves_on(sight: &Sight<'_>, state: &ChainState, commit: &[Seen], before: &Frontier, after: &Frontier) {
+    let chain = &after.chain;
+    let last = after.height - 1;
+    sight.must(state.halted.is_none(), || format!("{chain}: committed while halted"));
+    sight.must(state.commits(last), || format!("{chain}: committed {last} inside an unfinished reorg"));
+    let mut parent = before.last_hash.clone();
+    let mut missed = 0;
+    for height in before.height..after.height {
+        let Some(place) = sight.mirror.canonical(chain, height) else {
+            return sight.must(false, || format!("{chain}: committed {height}, where no block is canonical"));
+        };
+        let Some(scope) = sight.mirror.scope(&place.scope()) else {
+            return sight.must(false, || format!("{chain}: committed {height}, whose scope is not there"));
+        };
+        sight.must(scope.branch == Branch::Canonical, || {
+            format!("{chain}: committed {}, which is {:?}", scope.id, scope.branch)
+        });
+        let Some(block) = scope.block() else { return };
+        sight.must(parent.is_none() || parent.as_ref() == Some(&block.parent), || {
+            format!(
+                "{chain}: committed {height} {}, whose parent is {}, after {parent:?}",
+                block.hash, block.parent
+            )
+        });
+        sight.must(parent.is_some() || height == state.start_height, || {
+            format!("{chain}: committed {height} after no parent")
+        });
+        parent = Some(block.hash.clone());
+        if scope.progress == Progress::Missed {
+            missed += 1;
+            sight.simulation.count("check: missed");
+            is_late(sight, scope);
+        }
+    }
+    sight.must(parent == after.last_hash, || {
+        format!("{chain}: the last committed hash is {:?}, not {parent:?}", after.last_hash)
+    });
+    let heights = after.height - before.height;
+    let said = proof_said(sight, commit, chain);
+    match said {
+        Some((from, to)) => sight.must((from, to) == (before.height, last) && missed == 0, || {
+            format!("{chain}: committed {}..={last} but told {from}..={to}", before.height)
+        }),
+        None => sight.must(missed == heights, || {
+            format!("{chain}: committed {}..={last} without an entry in the out log", before.height)
+        }),
+    }
+}
+
+fn is_late(sight: &Sight<'_>, scope: &Scope) {
+    let late = sight.pipeline(&scope.chain).map(|pipeline| pipeline.chain.late);
+    let Some(Late::Miss { deadline_ms }) = late else {
+        return sight.must(false, || format!("{} was missed in a pipeline that waits", scope.id));
+    };
+    const CLOCK_SKEW_MS: u64 = 200;
+    sight.must(sight.simulation.now_ms() + CLOCK_SKEW_MS >= scope.recorded_ms + deadline_ms, || {
+        format!("{} was missed before its deadline", scope.id)
+    });
+}
+
+/// The heights of the commit stage's proof entry in this commit.
+fn proof_said(sight: &Sight<'_>, commit: &[Seen], chain: &str) -> Option<(u64, u64)> {
+    let pipeline = sight.pipeline(chain)?;
+    let stage = &pipeline.stages[pipeline.commit].name;
+    entries(commit).find_map(|entry| match &entry.kind {
+        OutKind::Proof { from, to, .. } if entry.chain == chain && entry.stage == *stage => {
+            Some((*from, *to))
+        }
+        _ => None,
+    })
+}
+
+fn entries(commit: &[Seen]) -> impl Iterator<Item = &OutEntry> {
+    commit.iter().filter_map(|seen| match seen.after.as_deref() {
+        Some(Item::Out(entry)) => Some(entry),
+        _ => None,
+    })
+}
+
+/// The reorg that this commit records.
+fn is_reorg(commit: &[Seen]) -> Option<&Reorg> {
+    commit.iter().find_map(|seen| match (seen.before.as_deref(), seen.after.as_deref()) {
+        (Some(Item::Chain(before)), Some(Item::Chain(after))) if after.epoch == before.epoch + 1 => {
+            after.reorg.as_ref()
+        }
+        _ => None,
+    })
+}
+
+fn moves_back(sight: &Sight<'_>, commit: &[Seen], before: &Frontier, after: &Frontier) {
+    let chain = &after.chain;
+    let Some(reorg) = is_reorg(commit) else {
+        return sight.must(false, || format!("{chain}: the frontier moved back without a reorg"));
+    };
+    sight.must(after.height <= reorg.from, || {
+        format!("{chain}: a reorg from {} left the frontier at {}", reorg.from, after.height)
+    });
+    let is_retracted = entries(commit).any(|entry| {
+        entry.chain == *chain
+            && matches!(entry.kind, OutKind::Retract { from, to } if from == after.height && to == before.height - 1)
+    });
+    sight.must(is_retracted, || {
+        format!("{chain}: {}..{} left the chain without a retract", after.height, before.height)
+    });
+    let below = after.height.checked_sub(1).and_then(|below| sight.mirror.canonical(chain, below));
+    sight.must(below.map(|below| &below.hash) == after.last_hash.as_ref(), || {
+        format!("{chain}: after the reorg the last hash is {:?}", after.last_hash)
+    });
+}
+
+fn tip_moves(sight: &Sight<'_>, commit: &[Seen], before: &Tip, after: &Tip) {
+    if before.head == after.head {
+        return;
+    }
+    if is_reorg(commit).is_some() {
+        sight.simulation.count("check: branch changed");
+        return;
+    }
+    let chain = &after.chain;
+    let Some((height, hash)) = &after.head else {
+        return sight.must(false, || format!("{chain}: the tip vanished"));
+    };
+    let block = sight.mirror.canonical(chain, *height).and_then(|place| sight.mirror.scope(&place.scope()));
+    let Some(block) = block.and_then(Scope::block).filter(|block| block.hash == *hash) else {
+        return sight.must(false, || format!("{chain}: the tip {height} {hash} is not canonical"));
+    };
+    let follows = match &before.head {
+        Some((below, parent)) => *height == below + 1 && block.parent == *parent,
+        None => sight.mirror.chain(chain).is_some_and(|state| state.start_height == *height),
+    };
+    sight.must(follows, || format!("{chain}: {height} {hash} was appended to {:?}", before.head));
+}
+
+fn canonical_moves(sight: &Sight<'_>, commit: &[Seen], before: &Canonical, after: Option<&Canonical>) {
+    if after == Some(before) {
+        return;
+    }
+    let chain = &before.chain;
+    let was_in_reorg = commit.iter().find_map(|seen| match seen.before.as_deref() {
+        Some(Item::Chain(state)) if state.chain == *chain => state.reorg.as_ref(),
+        _ => None,
+    });
+    sight.must(was_in_reorg.is_some_and(|reorg| before.height >= reorg.from), || {
+        format!("{chain}: {} changed from {} to {after:?} outside a reorg", before.height, before.hash)
+    });
+    let frontier = sight.mirror.frontier(chain);
+    sight.must(frontier.is_some_and(|frontier| before.height >= frontier.height), || {
+        format!("{chain}: the committed height {} changed", before.height)
+    });
+}
+
+fn scope_moves(sight: &Sight<'_>, before: Option<&Scope>, after: &Scope) {
+    let opens =
+        after.progress == Progress::Open && before.is_none_or(|before| before.progress != Progress::Open);
+    if !opens {
+        return;
+    }
+    let (Some(state), Some(frontier)) =
+        (sight.mirror.chain(&after.chain), sight.mirror.frontier(&after.chain))
+    else {
+        return;
+    };
+    let (from, to) = after.heights();
+    sight.must(state.takes_work(), || format!("{} opened while its chain takes no work", after.id));
+    sight.must(after.branch == Branch::Canonical, || format!("{} opened as {:?}", after.id, after.branch));
+    match &after.subject {
+        Subject::Block(_) => {
+            sight.simulation.count("check: block opened");
+            sight.must(to < frontier.height + frontier.window, || {
+                format!("{} opened with the window's end at {}", after.id, frontier.height + frontier.window)
+            });
+        }
+        Subject::Cut(cut) => {
+            sight.simulation.count("check: cut opened");
+            let members = (from..=to).map(|height| sight.mirror.canonical(&after.chain, height));
+            let fits = members.zip(&cut.members).all(|(place, member)| {
+                place.is_some_and(|place| place.hash == member.hash && place.generation == member.generation)
+            });
+            sight.must(fits && cut.members.len() as u64 == to - from + 1, || {
+                format!("{} opened over blocks that are not canonical", after.id)
+            });
+        }
+    }
+}

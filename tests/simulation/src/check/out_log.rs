@@ -1,0 +1,149 @@
+//! The out log, replayed: its sequences are contiguous, nothing in it changes, and its proofs and retracts give
+//! exactly what is committed, each height once, with true proofs of canonical blocks only.
+
+use std::collections::BTreeMap;
+
+use proofyard_core::state::{Branch, OutEntry, OutKind, Progress};
+
+use super::Sight;
+use super::mirror::{Item, Seen};
+
+/// For each chain and stage: what a reader of the whole log would believe.
+#[derive(Default)]
+pub struct OutLogs(BTreeMap<(String, String), Replay>);
+
+#[derive(Default)]
+struct Replay {
+    entries: u64,
+    /// First height to (last height, hash of the last block, scope).
+    proved: BTreeMap<u64, (u64, String, String)>,
+}
+
+impl OutLogs {
+    pub fn check(&mut self, sight: &Sight<'_>, commit: &[Seen]) {
+        for seen in commit {
+            match (seen.before.as_deref(), seen.after.as_deref()) {
+                (Some(Item::Out(before)), after) => {
+                    sight.must(matches!(after, Some(Item::Out(after)) if after == before), || {
+                        format!("entry {} of the out log changed", seen.key)
+                    });
+                }
+                (None, Some(Item::Out(entry))) => self.append(sight, entry),
+                _ => {}
+            }
+        }
+        for seen in commit {
+            if let Some(Item::Frontier(frontier)) = seen.after.as_deref() {
+                self.agrees(sight, &frontier.chain);
+            }
+        }
+    }
+
+    /// How many entries a stage's log has.
+    pub fn entries(&self, chain: &str, stage: &str) -> u64 {
+        self.0.get(&(chain.to_owned(), stage.to_owned())).map_or(0, |replay| replay.entries)
+    }
+
+    fn append(&mut self, sight: &Sight<'_>, entry: &OutEntry) {
+        let replay = self.0.entry((entry.chain.clone(), entry.stage.clone())).or_default();
+        let name = format!("{}/{}", entry.chain, entry.stage);
+        sight.must(entry.sequence == replay.entries, || {
+            format!("{name}: sequence {} follows {} entries", entry.sequence, replay.entries)
+        });
+        replay.entries += 1;
+        match &entry.kind {
+            OutKind::Retract { from, to } => {
+                sight.simulation.count("check: retract");
+                let upper = replay.proved.range(*from..).next_back().map(|(_, (last, ..))| *last);
+                sight.must(upper.is_none_or(|last| last <= *to), || {
+                    format!("{name}: a retract of {from}..={to} leaves {upper:?} standing")
+                });
+                let cut = replay.proved.range(..*from).next_back().filter(|(_, (last, ..))| last >= from);
+                sight.must(cut.is_none(), || format!("{name}: a retract from {from} splits {cut:?}"));
+                replay.proved.split_off(from);
+            }
+            OutKind::Proof { from, to, hash, scope, proofs } => {
+                sight.simulation.count("check: proof handed on");
+                let last = replay.proved.last_key_value().map(|(_, (last, ..))| *last);
+                sight.must(last.is_none_or(|last| *from > last) && from <= to, || {
+                    format!("{name}: {from}..={to} is told after {last:?}")
+                });
+                is_true(sight, &name, scope, (*from, *to), hash);
+                for proof in proofs {
+                    let truth = sight.proving.is_true_for(&proof.artifact, scope, &proof.stage, proof.index);
+                    sight.must(truth, || {
+                        format!("{name}: {from}..={to} was handed on with a proof that is not true")
+                    });
+                }
+                sight.must(!proofs.is_empty(), || {
+                    format!("{name}: {from}..={to} was handed on without a proof")
+                });
+                replay.proved.insert(*from, (*to, hash.clone(), scope.clone()));
+            }
+        }
+    }
+
+    /// The commit stage's log says what the frontier says.
+    fn agrees(&self, sight: &Sight<'_>, chain: &str) {
+        let Some(pipeline) = sight.pipeline(chain) else { return };
+        let stage = pipeline.stages[pipeline.commit].name.clone();
+        let Some(frontier) = sight.mirror.frontier(chain) else { return };
+        let empty = Replay::default();
+        let replay = self.0.get(&(chain.to_owned(), stage)).unwrap_or(&empty);
+        sight.must(frontier.next_sequence == replay.entries, || {
+            format!(
+                "{chain}: the next sequence is {}, after {} entries",
+                frontier.next_sequence, replay.entries
+            )
+        });
+        let mut next = pipeline.chain.start_height;
+        for (from, (to, ..)) in &replay.proved {
+            self.were_missed(sight, chain, next, *from);
+            next = to + 1;
+        }
+        self.were_missed(sight, chain, next, frontier.height);
+        sight.must(next <= frontier.height, || {
+            format!("{chain}: the out log reaches {next}, the frontier {}", frontier.height)
+        });
+    }
+
+    /// Heights below the frontier that the log does not name were missed.
+    fn were_missed(&self, sight: &Sight<'_>, chain: &str, from: u64, to: u64) {
+        for height in from..to {
+            let scope =
+                sight.mirror.canonical(chain, height).and_then(|place| sight.mirror.scope(&place.scope()));
+            sight.must(scope.is_some_and(|scope| scope.progress == Progress::Missed), || {
+                format!("{chain}: {height} is below the frontier, not told and not missed")
+            });
+        }
+    }
+}
+
+/// What is handed on is of canonical blocks, committed when the stage comes after the commit.
+fn is_true(sight: &Sight<'_>, name: &str, scope: &str, heights: (u64, u64), hash: &str) {
+    let Some(scope) = sight.mirror.scope(scope) else {
+        return sight.must(false, || format!("{name}: an entry names {scope}, which is not there"));
+    };
+    sight.must(scope.branch == Branch::Canonical && scope.heights() == heights, || {
+        format!("{name}: {heights:?} was handed on from {}, which is {:?}", scope.id, scope.branch)
+    });
+    let chain = &scope.chain;
+    let last = sight.mirror.canonical(chain, heights.1);
+    sight.must(last.is_some_and(|last| last.hash == hash), || {
+        format!("{name}: {heights:?} was handed on as {hash}, which is not canonical")
+    });
+    let members = scope.cut().map(|cut| cut.members.as_slice()).unwrap_or_default();
+    for (height, member) in (heights.0..).zip(members) {
+        let place = sight.mirror.canonical(chain, height);
+        sight.must(
+            place.is_some_and(|place| place.hash == member.hash && place.generation == member.generation),
+            || format!("{name}: a cut over the orphan {height} {} was handed on", member.hash),
+        );
+    }
+    let frontier = sight.mirror.frontier(chain);
+    sight.must(frontier.is_some_and(|frontier| heights.1 < frontier.height), || {
+        format!("{name}: {heights:?} was handed on before it was committed")
+    });
+    let is_halted = sight.mirror.chain(chain).is_some_and(|state| state.halted.is_some());
+    sight.must(!is_halted, || format!("{name}: {heights:?} was handed on while halted"));
+}

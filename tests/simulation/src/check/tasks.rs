@@ -1,0 +1,75 @@
+//! Promise 3, once: a result is accepted once and stays; and the books of a task are right: what it lists, who
+//! holds it, what its failures and losses were.
+
+use proofyard_core::state::{Task, TaskStatus};
+
+use super::Sight;
+use super::mirror::{Item, Seen};
+
+pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
+    for seen in commit {
+        match (seen.before.as_deref(), seen.after.as_deref()) {
+            (before, Some(Item::Task(after))) => {
+                let before = match before {
+                    Some(Item::Task(before)) => Some(&**before),
+                    _ => None,
+                };
+                task_moves(sight, before, after);
+            }
+            (Some(Item::Task(task)), None) => sight.must(false, || format!("task {} was deleted", task.id)),
+            (Some(Item::Slot(before)), _) => slot_moves(sight, before),
+            _ => {}
+        }
+    }
+}
+
+fn task_moves(sight: &Sight<'_>, before: Option<&Task>, after: &Task) {
+    let id = &after.id;
+    if let Some(before) = before {
+        sight.must(before.accepted.is_none() || before.accepted == after.accepted, || {
+            format!("the accepted result of {id} changed")
+        });
+        sight.must(before.rank == after.rank, || format!("the rank of {id} changed"));
+    }
+    match after.status {
+        TaskStatus::Accepted => {
+            sight.must(after.accepted.is_some(), || format!("{id} is accepted without a result"));
+        }
+        _ => sight.must(after.accepted.is_none(), || format!("{id} has a result and is {:?}", after.status)),
+    }
+    sight.must(after.status != TaskStatus::Parked || after.attempts.is_empty(), || {
+        format!("{id} parked while an attempt runs")
+    });
+    sight.must(after.attempts.len() <= Task::MAX_LIVE_ATTEMPTS, || {
+        format!("{id} has {} live attempts", after.attempts.len())
+    });
+    let reported = sight.proving.failures_reported(id);
+    sight.must(after.failures <= reported, || {
+        format!("{id} counts {} failures, and provers failed {reported} times", after.failures)
+    });
+    for attempt in &after.attempts {
+        let is_held =
+            sight.mirror.slot(&attempt.worker, attempt.slot).is_some_and(|slot| slot.holds(&attempt.claim));
+        let is_dead = sight.mirror.worker(&attempt.worker).is_none_or(|worker| worker.dead);
+        sight.must(is_held || is_dead, || {
+            format!("{id} is held by {} slot {}, which does not know of it", attempt.worker, attempt.slot)
+        });
+    }
+}
+
+/// A slot lets go only of what its task no longer counts as running there.
+fn slot_moves(sight: &Sight<'_>, before: &proofyard_core::state::Slot) {
+    let Some(held) = &before.held else { return };
+    let slot = sight.mirror.slot(&before.worker, before.slot);
+    if slot.is_some_and(|slot| slot.holds(&held.claim)) {
+        return;
+    }
+    let still_runs = sight
+        .mirror
+        .task(&held.task)
+        .is_some_and(|task| task.attempts.iter().any(|attempt| attempt.claim == held.claim));
+    let is_dead = sight.mirror.worker(&before.worker).is_none_or(|worker| worker.dead);
+    sight.must(!still_runs || is_dead, || {
+        format!("{} slot {} let go of {}, which still counts on it", before.worker, before.slot, held.task)
+    });
+}

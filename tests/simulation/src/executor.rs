@@ -1,0 +1,607 @@
+//! Runs many handlers at once on one thread, and decides by the seed which goes on next.
+//!
+//! Every await of a handler is a point where another may run, where simulated time may pass, and where the process
+//! it belongs to may die: then all futures of that process are dropped as they stand.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use proofyard_core::port::Wake;
+
+use crate::counters::Counters;
+use crate::faults::Faults;
+use crate::random::Random;
+use crate::store::Table;
+use crate::trace::{Trace, TraceMode};
+
+pub type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProcessId(pub u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TaskId(u64);
+
+/// What one step of the executor did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    Polled,
+    /// A wake arrives; the world decides who handles it.
+    Wake(Wake),
+    /// A process died; the world decides who comes after it.
+    Died(ProcessId),
+    /// Nothing is left to do.
+    Idle,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Ready,
+    At(u64),
+}
+
+struct Task {
+    process: ProcessId,
+    name: &'static str,
+    /// Taken out while it is polled.
+    future: Option<LocalFuture>,
+    /// Timers set for an earlier wait are void.
+    wait: u64,
+    is_ready: bool,
+}
+
+#[derive(Debug)]
+struct Process {
+    name: String,
+    frozen_until_ms: u64,
+    clock_skew_ms: u64,
+    /// How slow its calls are, beside those of others.
+    pace: u64,
+    tasks: BTreeSet<TaskId>,
+}
+
+enum Timer {
+    Task(TaskId, u64),
+    Wake(Wake),
+}
+
+#[derive(Default)]
+struct Schedule {
+    tasks: BTreeMap<TaskId, Task>,
+    ready: Vec<TaskId>,
+    timers: BTreeMap<(u64, u64), Timer>,
+    processes: BTreeMap<ProcessId, Process>,
+    dead: Vec<ProcessId>,
+    next_id: u64,
+}
+
+/// One seed's whole machine; a handle to clone.
+#[derive(Clone)]
+pub struct Simulation(Rc<Inner>);
+
+struct Inner {
+    now_ms: Cell<u64>,
+    step: Cell<u64>,
+    random: RefCell<Random>,
+    faults: RefCell<Faults>,
+    counters: RefCell<Counters>,
+    trace: Trace,
+    table: RefCell<Table>,
+    schedule: RefCell<Schedule>,
+    current: Cell<Option<(TaskId, ProcessId)>>,
+    next: Cell<Option<Next>>,
+    violation: RefCell<Option<String>>,
+}
+
+/// Simulated time starts here, so that no arithmetic on times goes below zero.
+pub const START_MS: u64 = 1_000_000;
+
+impl Simulation {
+    pub fn new(seed: u64, faults: Faults, trace: TraceMode) -> Self {
+        Self(Rc::new(Inner {
+            now_ms: Cell::new(START_MS),
+            step: Cell::new(0),
+            random: RefCell::new(Random::new(seed)),
+            faults: RefCell::new(faults),
+            counters: RefCell::default(),
+            trace: Trace::new(trace),
+            table: RefCell::default(),
+            schedule: RefCell::default(),
+            current: Cell::new(None),
+            next: Cell::new(None),
+            violation: RefCell::default(),
+        }))
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        self.0.now_ms.get()
+    }
+
+    pub fn steps(&self) -> u64 {
+        self.0.step.get()
+    }
+
+    pub fn random<T>(&self, draw: impl FnOnce(&mut Random) -> T) -> T {
+        draw(&mut self.0.random.borrow_mut())
+    }
+
+    pub fn chance(&self, per_10k: u32) -> bool {
+        self.random(|random| random.chance(per_10k))
+    }
+
+    pub fn faults(&self) -> std::cell::Ref<'_, Faults> {
+        self.0.faults.borrow()
+    }
+
+    pub fn set_faults(&self, faults: Faults) {
+        *self.0.faults.borrow_mut() = faults;
+    }
+
+    pub fn table(&self) -> std::cell::Ref<'_, Table> {
+        self.0.table.borrow()
+    }
+
+    pub fn table_mut(&self) -> std::cell::RefMut<'_, Table> {
+        self.0.table.borrow_mut()
+    }
+
+    pub fn count(&self, name: &'static str) {
+        self.0.counters.borrow_mut().add(name);
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.0.counters.borrow().clone()
+    }
+
+    pub fn trace(&self, text: impl FnOnce() -> String) {
+        self.0.trace.line(self.now_ms(), self.steps(), || match self.0.current.get() {
+            Some((_, process)) => format!("[{}] {}", self.process_name(process), text()),
+            None => text(),
+        });
+    }
+
+    pub fn digest(&self) -> u64 {
+        self.0.trace.digest()
+    }
+
+    pub fn stir(&self, fact: u64) {
+        self.0.trace.stir(fact);
+    }
+
+    pub fn trace_lines(&self) -> Vec<String> {
+        self.0.trace.lines()
+    }
+
+    /// A promise is broken; the first one is kept.
+    pub fn violate(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.trace(|| format!("VIOLATION {what}"));
+        self.0.violation.borrow_mut().get_or_insert(what);
+    }
+
+    pub fn violation(&self) -> Option<String> {
+        self.0.violation.borrow().clone()
+    }
+
+    // Processes.
+
+    pub fn start_process(&self, name: impl Into<String>) -> ProcessId {
+        let skew_max_ms = self.faults().clock_skew_max_ms;
+        let clock_skew_ms = self.random(|random| random.below(skew_max_ms + 1));
+        let pace = self.random(|random| *random.pick(&[0, 1, 1, 8]));
+        let mut schedule = self.0.schedule.borrow_mut();
+        schedule.next_id += 1;
+        let id = ProcessId(schedule.next_id as u32);
+        let process =
+            Process { name: name.into(), frozen_until_ms: 0, clock_skew_ms, pace, tasks: BTreeSet::new() };
+        schedule.processes.insert(id, process);
+        id
+    }
+
+    pub fn is_alive(&self, process: ProcessId) -> bool {
+        self.0.schedule.borrow().processes.contains_key(&process)
+    }
+
+    pub fn process_name(&self, process: ProcessId) -> String {
+        let schedule = self.0.schedule.borrow();
+        schedule
+            .processes
+            .get(&process)
+            .map_or_else(|| format!("{process:?}"), |process| process.name.clone())
+    }
+
+    /// The clock of the process that runs now, which may be a little ahead of the others'.
+    pub fn process_now_ms(&self) -> u64 {
+        let schedule = self.0.schedule.borrow();
+        let process = self.current_process().and_then(|process| schedule.processes.get(&process));
+        self.now_ms() + process.map_or(0, |process| process.clock_skew_ms)
+    }
+
+    /// How slow the process that runs now is.
+    pub fn pace(&self) -> u64 {
+        let schedule = self.0.schedule.borrow();
+        let process = self.current_process().and_then(|process| schedule.processes.get(&process));
+        process.map_or(1, |process| process.pace)
+    }
+
+    /// The process that runs now stops at its next await.
+    pub fn kill_current(&self) {
+        if let Some(process) = self.current_process() {
+            self.kill(process);
+        }
+    }
+
+    /// The process stops at once, wherever its handlers are.
+    pub fn kill(&self, process: ProcessId) {
+        let removed = self.0.schedule.borrow_mut().processes.remove(&process);
+        let Some(removed) = removed else { return };
+        self.trace(|| format!("process {} dies", removed.name));
+        let mut dropped = Vec::new();
+        {
+            let mut schedule = self.0.schedule.borrow_mut();
+            for id in &removed.tasks {
+                dropped.extend(schedule.tasks.remove(id).and_then(|task| task.future));
+            }
+            schedule.ready.retain(|id| !removed.tasks.contains(id));
+            schedule.dead.push(process);
+        }
+        // Dropping runs destructors, which may look at the schedule.
+        drop(dropped);
+    }
+
+    /// The process does not move until then; its calls that are under way end later.
+    pub fn freeze(&self, process: ProcessId, until_ms: u64) {
+        if let Some(process) = self.0.schedule.borrow_mut().processes.get_mut(&process) {
+            process.frozen_until_ms = until_ms;
+        }
+    }
+
+    /// Every process stops; what its futures held is freed.
+    pub fn end(&self) {
+        let processes: Vec<ProcessId> = self.0.schedule.borrow().processes.keys().copied().collect();
+        for process in processes {
+            self.kill(process);
+        }
+        self.0.schedule.take();
+    }
+
+    pub fn current_process(&self) -> Option<ProcessId> {
+        self.0.current.get().map(|(_, process)| process)
+    }
+
+    // Tasks.
+
+    /// Nothing happens when the process is dead.
+    pub fn spawn(&self, process: ProcessId, name: &'static str, future: impl Future<Output = ()> + 'static) {
+        let mut schedule = self.0.schedule.borrow_mut();
+        schedule.next_id += 1;
+        let id = TaskId(schedule.next_id);
+        let Some(owner) = schedule.processes.get_mut(&process) else { return };
+        owner.tasks.insert(id);
+        let task = Task { process, name, future: Some(Box::pin(future)), wait: 0, is_ready: true };
+        schedule.tasks.insert(id, task);
+        schedule.ready.push(id);
+    }
+
+    pub fn send_later(&self, at_ms: u64, wake: Wake) {
+        let mut schedule = self.0.schedule.borrow_mut();
+        schedule.next_id += 1;
+        let order = schedule.next_id;
+        schedule.timers.insert((at_ms, order), Timer::Wake(wake));
+    }
+
+    /// One thing happens: a wake arrives, a process dies, or a handler goes on to its next await.
+    pub fn step(&self) -> Step {
+        self.0.step.set(self.0.step.get() + 1);
+        if let Some(process) = self.0.schedule.borrow_mut().dead.pop() {
+            return Step::Died(process);
+        }
+        let is_busy = !self.0.schedule.borrow().ready.is_empty();
+        if !is_busy && !self.jump_to_next_timer() {
+            return Step::Idle;
+        }
+        if let Some(wake) = self.fire_timers() {
+            return Step::Wake(wake);
+        }
+        if let Some(id) = self.take_ready() {
+            self.poll(id);
+        }
+        Step::Polled
+    }
+
+    fn jump_to_next_timer(&self) -> bool {
+        let next = self.0.schedule.borrow().timers.keys().next().map(|(at_ms, _)| *at_ms);
+        if let Some(at_ms) = next {
+            self.0.now_ms.set(at_ms.max(self.now_ms()));
+        }
+        next.is_some()
+    }
+
+    /// Makes the tasks ready whose time has come, up to the first wake.
+    fn fire_timers(&self) -> Option<Wake> {
+        let now_ms = self.now_ms();
+        let mut schedule = self.0.schedule.borrow_mut();
+        while let Some(entry) = schedule.timers.first_entry() {
+            if entry.key().0 > now_ms {
+                break;
+            }
+            match entry.remove() {
+                Timer::Wake(wake) => return Some(wake),
+                Timer::Task(id, wait) => {
+                    let Schedule { tasks, ready, .. } = &mut *schedule;
+                    if let Some(task) = tasks.get_mut(&id).filter(|task| task.wait == wait && !task.is_ready)
+                    {
+                        task.is_ready = true;
+                        ready.push(id);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn take_ready(&self) -> Option<TaskId> {
+        let length = self.0.schedule.borrow().ready.len();
+        if length == 0 {
+            return None;
+        }
+        let at = self.random(|random| random.index(length));
+        let now_ms = self.now_ms();
+        let mut schedule = self.0.schedule.borrow_mut();
+        let id = schedule.ready.swap_remove(at);
+        let process = schedule.tasks.get(&id)?.process;
+        let frozen_until_ms = schedule.processes.get(&process)?.frozen_until_ms;
+        if frozen_until_ms > now_ms {
+            schedule.wait_until(id, frozen_until_ms);
+            return None;
+        }
+        Some(id)
+    }
+
+    fn poll(&self, id: TaskId) {
+        let taken = {
+            let mut schedule = self.0.schedule.borrow_mut();
+            schedule.tasks.get_mut(&id).and_then(|task| {
+                task.is_ready = false;
+                task.wait += 1;
+                Some((task.future.take()?, task.process, task.name))
+            })
+        };
+        let Some((mut future, process, name)) = taken else { return };
+        self.0.current.set(Some((id, process)));
+        self.0.next.set(None);
+        let outcome = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.0.current.set(None);
+        self.stir(id.0 ^ self.now_ms().rotate_left(32));
+        match outcome {
+            Poll::Ready(()) => self.forget(id, process),
+            Poll::Pending => self.park(id, future, name),
+        }
+    }
+
+    fn forget(&self, id: TaskId, process: ProcessId) {
+        let mut schedule = self.0.schedule.borrow_mut();
+        schedule.tasks.remove(&id);
+        let Some(owner) = schedule.processes.get_mut(&process) else { return };
+        owner.tasks.remove(&id);
+        // A process without work has ended by itself.
+        if owner.tasks.is_empty() {
+            schedule.processes.remove(&process);
+        }
+    }
+
+    fn park(&self, id: TaskId, future: LocalFuture, name: &'static str) {
+        let next = self.0.next.take();
+        let mut schedule = self.0.schedule.borrow_mut();
+        let Some(task) = schedule.tasks.get_mut(&id) else {
+            drop(schedule);
+            drop(future); // Its process died meanwhile.
+            return;
+        };
+        task.future = Some(future);
+        match next {
+            Some(Next::Ready) => {
+                task.is_ready = true;
+                schedule.ready.push(id);
+            }
+            Some(Next::At(at_ms)) => schedule.wait_until(id, at_ms),
+            None => {
+                drop(schedule);
+                self.violate(format!("task {name} waits for nothing that the simulation knows"));
+            }
+        }
+    }
+
+    fn wait(&self, next: Next) {
+        let earlier = match (self.0.next.get(), next) {
+            (Some(Next::Ready), _) | (_, Next::Ready) => Next::Ready,
+            (Some(Next::At(a)), Next::At(b)) => Next::At(a.min(b)),
+            (None, next) => next,
+        };
+        self.0.next.set(Some(earlier));
+    }
+
+    /// Lets others run.
+    pub fn pause(&self) -> impl Future<Output = ()> + use<> {
+        let simulation = self.clone();
+        let mut is_first = true;
+        std::future::poll_fn(move |_| {
+            if std::mem::take(&mut is_first) {
+                simulation.wait(Next::Ready);
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+    }
+
+    pub fn sleep(&self, ms: u64) -> impl Future<Output = ()> + use<> {
+        self.sleep_until(self.now_ms() + ms)
+    }
+
+    pub fn sleep_until(&self, at_ms: u64) -> impl Future<Output = ()> + use<> {
+        let simulation = self.clone();
+        std::future::poll_fn(move |_| {
+            if simulation.now_ms() >= at_ms {
+                return Poll::Ready(());
+            }
+            simulation.wait(Next::At(at_ms));
+            Poll::Pending
+        })
+    }
+}
+
+impl Schedule {
+    fn wait_until(&mut self, id: TaskId, at_ms: u64) {
+        self.next_id += 1;
+        let order = self.next_id;
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.is_ready = false;
+            self.timers.insert((at_ms, order), Timer::Task(id, task.wait));
+        }
+    }
+}
+
+/// Something that tasks wait for: each notice lets all that wait go on.
+#[derive(Clone, Default)]
+pub struct Signal(Rc<RefCell<(u64, Vec<TaskId>)>>);
+
+impl Signal {
+    pub fn notify(&self, simulation: &Simulation) {
+        let waiting = {
+            let mut signal = self.0.borrow_mut();
+            signal.0 += 1;
+            std::mem::take(&mut signal.1)
+        };
+        let mut schedule = simulation.0.schedule.borrow_mut();
+        for id in waiting {
+            let Schedule { tasks, ready, .. } = &mut *schedule;
+            // A task that is being polled right now sees the notice by itself.
+            if let Some(task) = tasks.get_mut(&id).filter(|task| !task.is_ready && task.future.is_some()) {
+                task.is_ready = true;
+                task.wait += 1;
+                ready.push(id);
+            }
+        }
+    }
+
+    /// Until the next notice, or until then.
+    pub fn wait(&self, simulation: &Simulation, until_ms: u64) -> impl Future<Output = ()> + use<> {
+        let (signal, simulation) = (self.clone(), simulation.clone());
+        let seen = signal.0.borrow().0;
+        std::future::poll_fn(move |_| {
+            if signal.0.borrow().0 != seen || simulation.now_ms() >= until_ms {
+                return Poll::Ready(());
+            }
+            if let Some((id, _)) = simulation.0.current.get() {
+                let mut state = signal.0.borrow_mut();
+                if !state.1.contains(&id) {
+                    state.1.push(id);
+                }
+            }
+            simulation.wait(Next::At(until_ms));
+            Poll::Pending
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, Port};
+
+    use super::*;
+    use crate::port::WeakPort;
+
+    /// Adds one to a shared number, as a handler does: read, write on condition, again on conflict.
+    async fn add_one(port: WeakPort) {
+        let key = Key::new("P", "number");
+        loop {
+            let Ok(stored) = port.get(&key).await else { continue };
+            let number = stored.as_ref().map_or(0, |stored| number(&stored.value));
+            let expect = stored.map_or(Expect::Absent, |stored| Expect::Version(stored.version));
+            let value = (number + 1).to_string().into_bytes();
+            let op = Op { key: key.clone(), expect, action: Action::Put { value, due_ms: None } };
+            let batch = Batch { version: port.random(), ops: vec![op], durable: false };
+            if matches!(port.commit(&batch).await, Ok(CommitOutcome::Committed)) {
+                return;
+            }
+        }
+    }
+
+    fn number(value: &[u8]) -> u64 {
+        std::str::from_utf8(value).unwrap().parse().unwrap()
+    }
+
+    fn run(seed: u64, faults: Faults) -> (u64, u64, Counters) {
+        let simulation = Simulation::new(seed, faults, TraceMode::Off);
+        for _ in 0..20 {
+            let process = simulation.start_process("adder");
+            simulation.spawn(process, "add", add_one(WeakPort::new(&simulation)));
+        }
+        while simulation.step() != Step::Idle {}
+        assert_eq!(simulation.violation(), None);
+        let total = simulation.table().get(&Key::new("P", "number")).map_or(0, |row| number(&row.value));
+        (total, simulation.digest(), simulation.counters())
+    }
+
+    #[test]
+    fn interleaved_handlers_conflict_and_lose_nothing() {
+        let (total, _, counters) = run(3, Faults::none());
+        assert_eq!(total, 20);
+        assert!(counters.get("port: conflict") > 0);
+    }
+
+    #[test]
+    fn a_seed_is_one_schedule() {
+        let faults = Faults { crash_after_commit: 1_000, unknown_done: 1_000, ..Faults::none() };
+        let (total, digest, counters) = run(5, faults.clone());
+        assert_eq!((total, digest, counters.clone()), run(5, faults.clone()));
+        assert_ne!(digest, run(6, faults).1);
+        assert!(counters.get("fault: crash after a commit") > 0);
+        assert!(counters.get("fault: unknown, done") > 0);
+    }
+
+    #[test]
+    fn a_frozen_process_goes_on_later_and_a_dead_one_never() {
+        let simulation = Simulation::new(1, Faults::none(), TraceMode::Off);
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let start = |name: &'static str, sleep_ms: u64| {
+            let process = simulation.start_process(name);
+            let (inner, seen) = (simulation.clone(), seen.clone());
+            simulation.spawn(process, name, async move {
+                inner.sleep_until(START_MS + sleep_ms).await;
+                seen.borrow_mut().push((name, inner.now_ms() - START_MS));
+            });
+            process
+        };
+        let (frozen, dead) = (start("frozen", 10), start("dead", 20));
+        start("free", 30);
+        simulation.freeze(frozen, START_MS + 100);
+        simulation.kill(dead);
+        while simulation.step() != Step::Idle {}
+        assert_eq!(*seen.borrow(), [("free", 30), ("frozen", 100)]);
+    }
+
+    #[test]
+    fn a_signal_ends_a_wait_early() {
+        let simulation = Simulation::new(1, Faults::none(), TraceMode::Off);
+        let signal = Signal::default();
+        let process = simulation.start_process("both");
+        let (inner, waited) = (simulation.clone(), signal.clone());
+        simulation.spawn(process, "waiter", async move {
+            waited.wait(&inner, START_MS + 1_000).await;
+            assert_eq!(inner.now_ms(), START_MS + 7);
+        });
+        let inner = simulation.clone();
+        simulation.spawn(process, "notifier", async move {
+            inner.sleep(7).await;
+            signal.notify(&inner);
+        });
+        while simulation.is_alive(process) {
+            assert_ne!(simulation.step(), Step::Idle);
+        }
+    }
+}

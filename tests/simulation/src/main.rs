@@ -1,0 +1,90 @@
+//! `--seed N [--trace] [--mistake NAME]` runs one seed; otherwise many, for `--seconds N`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use proofyard_core::mistake::Mistake;
+use proofyard_simulation::run::{self, Plan};
+use proofyard_simulation::trace::TraceMode;
+
+const USAGE: &str =
+    "usage: proofyard-simulation [--seed N [--trace]] [--mistake NAME] [--seconds N] [--from N]";
+
+#[derive(Default)]
+struct Arguments {
+    seed: Option<u64>,
+    trace: bool,
+    mistake: Option<Mistake>,
+    seconds: Option<u64>,
+    from: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    match read_arguments() {
+        Ok(arguments) if arguments.seed.is_some() => run_seed(&arguments),
+        Ok(arguments) => run_seeds(&arguments),
+        Err(reason) => {
+            eprintln!("{reason}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn read_arguments() -> Result<Arguments, String> {
+    let mut arguments = Arguments::default();
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        let number = |text: String| text.parse::<u64>().map_err(|_| format!("{text} is no number"));
+        match word.as_str() {
+            "--seed" => arguments.seed = Some(number(value()?)?),
+            "--trace" => arguments.trace = true,
+            "--mistake" => arguments.mistake = Some(mistake(&value()?)?),
+            "--seconds" => arguments.seconds = Some(number(value()?)?),
+            "--from" => arguments.from = Some(number(value()?)?),
+            _ => return Err(format!("{word} is not known")),
+        }
+    }
+    Ok(arguments)
+}
+
+fn mistake(name: &str) -> Result<Mistake, String> {
+    let known = Mistake::ALL.into_iter().find(|mistake| format!("{mistake:?}").eq_ignore_ascii_case(name));
+    known.ok_or_else(|| format!("{name} is none of {:?}", Mistake::ALL))
+}
+
+fn run_seed(arguments: &Arguments) -> ExitCode {
+    let mode = if arguments.trace { TraceMode::Print } else { TraceMode::Off };
+    let seed = arguments.seed.unwrap_or_default();
+    let outcome = run::run_one(seed, arguments.mistake, mode);
+    run::print_counters(&outcome.counters);
+    match outcome.violation {
+        Some(violation) => {
+            println!("seed {seed} broke a promise: {violation}");
+            ExitCode::FAILURE
+        }
+        None => {
+            println!("seed {seed} holds every promise (digest {:016x})", outcome.digest);
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn run_seeds(arguments: &Arguments) -> ExitCode {
+    let plan = Plan {
+        first_seed: arguments.from.unwrap_or(1),
+        budget: Duration::from_secs(arguments.seconds.unwrap_or(120)),
+        mistake: arguments.mistake,
+        stop_after_failures: if arguments.mistake.is_none() { 1 } else { u64::MAX },
+        ..Plan::default()
+    };
+    let summary = run::run_many(&plan);
+    run::print_summary(&summary);
+    match summary.failures.first() {
+        Some((seed, violation)) => {
+            run::print_failure(*seed, plan.mistake, violation);
+            ExitCode::FAILURE
+        }
+        None => ExitCode::SUCCESS,
+    }
+}

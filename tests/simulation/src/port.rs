@@ -1,0 +1,226 @@
+//! The port as the weakest home would give it. Reads by key are true at one moment between call and answer; ranges
+//! are read a few items at a time with others in between; a commit may conflict for nothing, or leave its caller
+//! not knowing; the `due` index lags; wakes get lost, doubled, late and out of order; and a process may die at
+//! every await.
+
+use proofyard_core::port::{Batch, CommitOutcome, Key, Port, PortError, Range, Stored, Wake};
+
+use crate::executor::Simulation;
+use crate::store::Table;
+
+/// The port of whichever process calls it.
+#[derive(Clone)]
+pub struct WeakPort {
+    simulation: Simulation,
+}
+
+impl WeakPort {
+    pub fn new(simulation: &Simulation) -> Self {
+        Self { simulation: simulation.clone() }
+    }
+
+    /// Time passes, others run, and this process may die here.
+    async fn await_point(&self, crash_per_10k: u32, crash: &'static str) {
+        let simulation = &self.simulation;
+        let (pauses, sleep_ms) = {
+            let faults = simulation.faults();
+            let pauses = 1 + simulation.random(|random| random.below(faults.extra_pauses + 1));
+            let mut sleep_ms =
+                simulation.pace() * simulation.random(|random| random.skewed(faults.latency_max_ms));
+            if simulation.chance(faults.stall) {
+                simulation.count("fault: stall");
+                sleep_ms = simulation.random(|random| random.below(faults.stall_max_ms));
+            }
+            (pauses, sleep_ms)
+        };
+        for _ in 0..pauses {
+            simulation.pause().await;
+        }
+        if sleep_ms > 0 {
+            simulation.sleep(sleep_ms).await;
+        }
+        if simulation.chance(crash_per_10k) {
+            simulation.count(crash);
+            simulation.kill_current();
+            simulation.pause().await;
+        }
+    }
+
+    async fn between(&self) {
+        let crash_per_10k = self.simulation.faults().crash_elsewhere;
+        self.await_point(crash_per_10k, "fault: crash between reads").await;
+    }
+
+    fn is_unavailable(&self) -> Result<(), PortError> {
+        let per_10k = self.simulation.faults().unavailable;
+        if !self.simulation.chance(per_10k) {
+            return Ok(());
+        }
+        self.simulation.count("fault: unavailable");
+        Err(PortError::Unavailable("throttled".into()))
+    }
+
+    fn index_lag_ms(&self) -> u64 {
+        let lag_max_ms = self.simulation.faults().due_lag_max_ms;
+        let lag_ms = self.simulation.random(|random| random.skewed(lag_max_ms));
+        if lag_ms > 0 {
+            self.simulation.count("fault: due index late");
+        }
+        lag_ms
+    }
+
+    /// What the store does with a batch that arrives.
+    fn apply(&self, batch: &Batch) -> CommitOutcome {
+        let simulation = &self.simulation;
+        if let Some(malformed) = Table::malformed(batch) {
+            simulation.violate(format!("a commit that no home takes: {malformed}"));
+        }
+        if !simulation.table().allows(batch) {
+            simulation.count("port: conflict");
+            simulation.trace(|| format!("conflict: {}", describe(batch)));
+            return CommitOutcome::Conflict;
+        }
+        simulation.trace(|| format!("commit {}", describe(batch)));
+        let now_ms = simulation.now_ms();
+        simulation.table_mut().apply(batch, now_ms, || self.index_lag_ms());
+        simulation.count("port: commit");
+        CommitOutcome::Committed
+    }
+}
+
+impl Port for WeakPort {
+    fn now_ms(&self) -> u64 {
+        self.simulation.process_now_ms()
+    }
+
+    fn random(&self) -> u64 {
+        self.simulation.random(|random| random.number())
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        self.between().await;
+        self.is_unavailable()?;
+        let stored = self.simulation.table().get(key).map(|row| row.stored());
+        self.simulation.pause().await;
+        Ok(stored)
+    }
+
+    async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
+        let mut found: Vec<(String, Stored)> = Vec::new();
+        loop {
+            self.between().await;
+            self.is_unavailable()?;
+            let limit = self.simulation.random(|random| random.between(1, 4)) as usize;
+            let limit = limit.min(range.limit - found.len());
+            let after = found.last().map(|(sort, _)| sort.as_str());
+            let chunk = self.simulation.table().chunk(range, after, limit);
+            let is_last = chunk.len() < limit;
+            found.extend(chunk);
+            if is_last || found.len() >= range.limit {
+                return Ok(found);
+            }
+            self.simulation.count("port: range read in pieces");
+        }
+    }
+
+    async fn due(&self, shard: u8, until_ms: u64, limit: usize) -> Result<Vec<Key>, PortError> {
+        self.between().await;
+        self.is_unavailable()?;
+        let now_ms = self.simulation.now_ms();
+        let keys = self.simulation.table_mut().due(shard, until_ms, limit, now_ms);
+        Ok(keys)
+    }
+
+    async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
+        self.between().await;
+        self.is_unavailable()?;
+        let seen_from_ms = self.simulation.now_ms() + self.index_lag_ms();
+        self.simulation.table_mut().arm(key, due_ms, seen_from_ms);
+        self.simulation.pause().await;
+        Ok(())
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
+        let simulation = &self.simulation;
+        let crash_per_10k = simulation.faults().crash_before_commit;
+        self.await_point(crash_per_10k, "fault: crash before a commit").await;
+        self.is_unavailable()?;
+        let (spurious_conflict, unknown_not_done, unknown_done, crash_after) = {
+            let faults = simulation.faults();
+            (
+                faults.spurious_conflict,
+                faults.unknown_not_done,
+                faults.unknown_done,
+                faults.crash_after_commit,
+            )
+        };
+        if simulation.chance(spurious_conflict) {
+            simulation.count("fault: conflict for nothing");
+            return Ok(CommitOutcome::Conflict);
+        }
+        if simulation.chance(unknown_not_done) {
+            simulation.count("fault: unknown, not done");
+            simulation.trace(|| format!("unknown, not done: {}", describe(batch)));
+            return Ok(CommitOutcome::Unknown);
+        }
+        let outcome = self.apply(batch);
+        if outcome != CommitOutcome::Committed {
+            simulation.pause().await;
+            return Ok(outcome);
+        }
+        // Dying here is dying between a commit and its sends.
+        self.await_point(crash_after, "fault: crash after a commit").await;
+        if simulation.chance(unknown_done) {
+            simulation.count("fault: unknown, done");
+            simulation.trace(|| "its outcome is unknown to the caller".into());
+            return Ok(CommitOutcome::Unknown);
+        }
+        Ok(outcome)
+    }
+
+    async fn send(&self, wakes: &[Wake]) {
+        let simulation = &self.simulation;
+        for wake in wakes {
+            let (drop, repeat, delay_max_ms) = {
+                let faults = simulation.faults();
+                (faults.wake_drop, faults.wake_repeat, faults.wake_delay_max_ms)
+            };
+            if simulation.chance(drop) {
+                simulation.count("fault: wake dropped");
+                simulation.trace(|| format!("dropped: {wake:?}"));
+                continue;
+            }
+            let mut copies = 1;
+            while copies < 4 && simulation.chance(repeat) {
+                simulation.count("fault: wake repeated");
+                copies += 1;
+            }
+            for _ in 0..copies {
+                // Each copy has a delay of its own, so that copies and wakes overtake each other.
+                let delay_ms = simulation.random(|random| random.skewed(delay_max_ms));
+                if delay_ms > 0 {
+                    simulation.count("fault: wake late");
+                }
+                simulation.send_later(simulation.now_ms() + delay_ms, wake.clone());
+            }
+            simulation.pause().await;
+        }
+    }
+}
+
+fn describe(batch: &Batch) -> String {
+    use proofyard_core::port::Action;
+    let ops: Vec<String> = batch
+        .ops
+        .iter()
+        .map(|op| match &op.action {
+            Action::Check => format!("?{}", op.key),
+            Action::Delete => format!("-{}", op.key),
+            Action::Put { value, due_ms } => {
+                let due = due_ms.map(|due_ms| format!(" due {due_ms}")).unwrap_or_default();
+                format!("+{}{due} {}", op.key, String::from_utf8_lossy(value))
+            }
+        })
+        .collect();
+    ops.join("\n                     ")
+}

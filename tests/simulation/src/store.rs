@@ -1,0 +1,277 @@
+//! The truth of the weak store: versioned items, a `due` index that lags behind them, and a journal of what was
+//! written, which the checker reads without faults. How the port lies about it is in `port.rs`.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use proofyard_core::port::{Action, Batch, DUE_SHARDS, Expect, Key, MAX_BATCH_ITEMS, Range, Stored, Version};
+
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub version: Version,
+    pub value: Rc<[u8]>,
+    pub due_ms: Option<u64>,
+}
+
+/// One item that a commit changed.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub key: Key,
+    pub before: Option<Row>,
+    pub after: Option<Row>,
+}
+
+#[derive(Debug, Default)]
+pub struct Table {
+    partitions: BTreeMap<String, BTreeMap<String, Row>>,
+    due: DueIndex,
+    journal: Vec<Vec<Change>>,
+}
+
+impl Table {
+    pub fn get(&self, key: &Key) -> Option<&Row> {
+        self.partitions.get(&key.partition)?.get(&key.sort)
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = (&String, &String, &Row)> {
+        self.partitions
+            .iter()
+            .flat_map(|(partition, rows)| rows.iter().map(move |(sort, row)| (partition, sort, row)))
+    }
+
+    /// The next few items of a range, after `after` if that is given: one chunk of what a handler reads.
+    pub fn chunk(&self, range: &Range, after: Option<&str>, limit: usize) -> Vec<(String, Stored)> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let Some(rows) = self.partitions.get(&range.partition) else { return Vec::new() };
+        let mut low = Included(range.from.as_str());
+        let mut high = range.to.as_deref().map_or(Unbounded, Excluded);
+        match after {
+            Some(after) if range.reverse => high = Excluded(after),
+            Some(after) => low = Excluded(after),
+            None => {}
+        }
+        let is_empty = match (low, high) {
+            (Included(low), Excluded(high)) => low >= high,
+            (Excluded(low), Excluded(high)) => low >= high,
+            _ => false,
+        };
+        if is_empty {
+            return Vec::new();
+        }
+        let read = |(sort, row): (&String, &Row)| (sort.clone(), row.stored());
+        let rows = rows.range::<str, _>((low, high));
+        if range.reverse {
+            rows.rev().take(limit).map(read).collect()
+        } else {
+            rows.take(limit).map(read).collect()
+        }
+    }
+
+    /// Whether every expectation holds.
+    pub fn allows(&self, batch: &Batch) -> bool {
+        batch.ops.iter().all(|op| match op.expect {
+            Expect::Any => true,
+            Expect::Absent => self.get(&op.key).is_none(),
+            Expect::Version(version) => self.get(&op.key).is_some_and(|row| row.version == version),
+        })
+    }
+
+    /// What no home would take, whatever is stored.
+    pub fn malformed(batch: &Batch) -> Option<String> {
+        if batch.ops.is_empty() || batch.ops.len() > MAX_BATCH_ITEMS {
+            return Some(format!("a batch of {} items", batch.ops.len()));
+        }
+        let mut keys: Vec<&Key> = batch.ops.iter().map(|op| &op.key).collect();
+        keys.sort();
+        if let Some(twice) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Some(format!("a batch names {} twice", twice[0]));
+        }
+        batch.ops.iter().find_map(|op| {
+            let value_bytes = match &op.action {
+                Action::Put { value, .. } => value.len(),
+                _ => 0,
+            };
+            let is_too_large =
+                value_bytes > 380_000 || op.key.sort.len() > 1_024 || op.key.partition.len() > 2_048;
+            let is_unnamed = op.key.sort.is_empty() || op.key.partition.is_empty();
+            (is_too_large || is_unnamed).then(|| format!("{} is no item: {value_bytes} bytes", op.key))
+        })
+    }
+
+    /// Applies what `allows` allowed. The index learns of it `lag_ms` later.
+    pub fn apply(&mut self, batch: &Batch, now_ms: u64, mut lag_ms: impl FnMut() -> u64) {
+        let mut changes = Vec::new();
+        for op in &batch.ops {
+            let after = match &op.action {
+                Action::Check => continue,
+                Action::Put { value, due_ms } => {
+                    Some(Row { version: batch.version, value: value.as_slice().into(), due_ms: *due_ms })
+                }
+                Action::Delete => None,
+            };
+            let due_ms = after.as_ref().and_then(|row| row.due_ms);
+            let before = self.write(&op.key, after.clone());
+            if before.as_ref().and_then(|row| row.due_ms) != due_ms {
+                self.due.set(&op.key, due_ms, now_ms + lag_ms());
+            }
+            changes.push(Change { key: op.key.clone(), before, after });
+        }
+        self.journal.push(changes);
+    }
+
+    fn write(&mut self, key: &Key, row: Option<Row>) -> Option<Row> {
+        match row {
+            Some(row) => {
+                self.partitions.entry(key.partition.clone()).or_default().insert(key.sort.clone(), row)
+            }
+            None => {
+                let rows = self.partitions.get_mut(&key.partition)?;
+                let before = rows.remove(&key.sort);
+                if rows.is_empty() {
+                    self.partitions.remove(&key.partition);
+                }
+                before
+            }
+        }
+    }
+
+    pub fn arm(&mut self, key: &Key, due_ms: u64, seen_from_ms: u64) {
+        let row = self.partitions.get_mut(&key.partition).and_then(|rows| rows.get_mut(&key.sort));
+        if let Some(row) = row {
+            row.due_ms = Some(due_ms);
+            self.due.set(key, Some(due_ms), seen_from_ms);
+        }
+    }
+
+    /// As the index shows it now.
+    pub fn due(&mut self, shard: u8, until_ms: u64, limit: usize, now_ms: u64) -> Vec<Key> {
+        self.due.settle(now_ms);
+        let shard = &self.due.shards[usize::from(shard % DUE_SHARDS)];
+        shard
+            .keys()
+            .take_while(|(due_ms, _)| *due_ms <= until_ms)
+            .take(limit)
+            .map(|(_, key)| key.clone())
+            .collect()
+    }
+
+    /// What each commit changed since this was last asked.
+    pub fn take_journal(&mut self) -> Vec<Vec<Change>> {
+        std::mem::take(&mut self.journal)
+    }
+}
+
+impl Row {
+    pub fn stored(&self) -> Stored {
+        Stored { version: self.version, value: self.value.to_vec() }
+    }
+}
+
+/// The index of due times: right in the end, and for each key in the order of its writes, but late.
+#[derive(Debug)]
+struct DueIndex {
+    shards: [BTreeMap<(u64, Key), ()>; DUE_SHARDS as usize],
+    shown: BTreeMap<Key, u64>,
+    /// By the time from which it is seen.
+    coming: BTreeMap<(u64, u64), (Key, Option<u64>)>,
+    /// The last change of a key that is still coming.
+    last_change_ms: BTreeMap<Key, u64>,
+    order: u64,
+}
+
+impl Default for DueIndex {
+    fn default() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| BTreeMap::new()),
+            shown: BTreeMap::new(),
+            coming: BTreeMap::new(),
+            last_change_ms: BTreeMap::new(),
+            order: 0,
+        }
+    }
+}
+
+impl DueIndex {
+    fn set(&mut self, key: &Key, due_ms: Option<u64>, seen_from_ms: u64) {
+        self.order += 1;
+        let last_ms = self.last_change_ms.entry(key.clone()).or_default();
+        *last_ms = seen_from_ms.max(*last_ms);
+        self.coming.insert((*last_ms, self.order), (key.clone(), due_ms));
+    }
+
+    fn settle(&mut self, now_ms: u64) {
+        while let Some(entry) = self.coming.first_entry() {
+            let (seen_from_ms, _) = *entry.key();
+            if seen_from_ms > now_ms {
+                break;
+            }
+            let (key, due_ms) = entry.remove();
+            if self.last_change_ms.get(&key) == Some(&seen_from_ms) {
+                self.last_change_ms.remove(&key);
+            }
+            let shard = &mut self.shards[usize::from(key.due_shard())];
+            if let Some(shown_ms) = self.shown.remove(&key) {
+                shard.remove(&(shown_ms, key.clone()));
+            }
+            if let Some(due_ms) = due_ms {
+                shard.insert((due_ms, key.clone()), ());
+                self.shown.insert(key, due_ms);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proofyard_core::port::Op;
+
+    use super::*;
+
+    fn put(sort: &str, expect: Expect, version: Version, due_ms: Option<u64>) -> Batch {
+        let action = Action::Put { value: b"1".to_vec(), due_ms };
+        Batch { version, ops: vec![Op { key: Key::new("P", sort), expect, action }], durable: false }
+    }
+
+    fn all(table: &mut Table, until_ms: u64, now_ms: u64) -> usize {
+        (0..DUE_SHARDS).map(|shard| table.due(shard, until_ms, 9, now_ms).len()).sum()
+    }
+
+    #[test]
+    fn an_expectation_that_does_not_hold_forbids_the_whole_batch() {
+        let mut table = Table::default();
+        table.apply(&put("a", Expect::Absent, 7, None), 0, || 0);
+        assert!(!table.allows(&put("a", Expect::Absent, 8, None)));
+        assert!(!table.allows(&put("a", Expect::Version(6), 8, None)));
+        assert!(table.allows(&put("a", Expect::Version(7), 8, None)));
+    }
+
+    #[test]
+    fn the_due_index_is_late_and_then_right() {
+        let mut table = Table::default();
+        table.apply(&put("a", Expect::Absent, 1, Some(5)), 0, || 100);
+        assert_eq!(all(&mut table, 50, 50), 0);
+        assert_eq!(all(&mut table, 50, 100), 1);
+        // A later write is not overtaken by an earlier one, however late that was.
+        table.apply(&put("a", Expect::Version(1), 2, Some(6)), 100, || 500);
+        table.apply(&put("a", Expect::Version(2), 3, None), 101, || 0);
+        assert_eq!(all(&mut table, 50, 300), 1);
+        assert_eq!(all(&mut table, 50, 600), 0);
+    }
+
+    #[test]
+    fn a_range_is_read_chunk_by_chunk_in_both_directions() {
+        let mut table = Table::default();
+        for sort in ["a", "b", "c", "d"] {
+            table.apply(&put(sort, Expect::Absent, 1, None), 0, || 0);
+        }
+        let sorts =
+            |chunk: Vec<(String, Stored)>| chunk.into_iter().map(|(sort, _)| sort).collect::<String>();
+        let mut range = Range { from: "a".into(), to: Some("d".into()), ..Range::all("P", 10) };
+        assert_eq!(sorts(table.chunk(&range, None, 2)), "ab");
+        assert_eq!(sorts(table.chunk(&range, Some("b"), 2)), "c");
+        range.reverse = true;
+        assert_eq!(sorts(table.chunk(&range, None, 2)), "cb");
+        assert_eq!(sorts(table.chunk(&range, Some("b"), 2)), "a");
+        assert_eq!(sorts(table.chunk(&range, Some("a"), 2)), "");
+    }
+}

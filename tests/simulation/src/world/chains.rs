@@ -1,0 +1,157 @@
+//! The true nodes, and what tells the yard of their blocks: followers, which settle branches, and noise.
+
+use std::rc::Rc;
+
+use proofyard_core::error::Error;
+use proofyard_core::state::Block;
+
+use super::World;
+
+impl World {
+    pub(super) async fn put_pipelines_in_force(self: Rc<Self>) {
+        for chain in &self.plan.chains {
+            while let Err(error) = self.yard.record_pipeline(&chain.text).await {
+                self.expect_passing("record_pipeline", &error);
+                self.simulation.sleep(100).await;
+            }
+        }
+    }
+
+    pub(super) fn start_nodes(self: &Rc<Self>) {
+        for index in 0..self.plan.chains.len() {
+            let world = self.clone();
+            let process = self.simulation.start_process(format!("node of {}", self.plan.chains[index].name));
+            self.simulation.spawn(process, "mine", async move { world.mine(index).await });
+        }
+    }
+
+    async fn mine(&self, index: usize) {
+        let plan = &self.plan.chains[index];
+        loop {
+            let is_over = self.nodes.borrow().get(&plan.name).is_some_and(|node| node.mined() >= plan.blocks);
+            let interval_ms = if is_over { plan.flip_interval_ms } else { plan.block_interval_ms };
+            let pause_ms = self.draw(|random| random.between(0, interval_ms * 2));
+            self.simulation.sleep(pause_ms).await;
+            let mut nodes = self.nodes.borrow_mut();
+            let Some(node) = nodes.get_mut(&plan.name) else { return };
+            if self.is_calm.get() || (is_over && plan.reorg == 0) {
+                return;
+            }
+            if is_over {
+                if self.happens(plan.reorg) && self.draw(|random| node.go_back(random)) {
+                    self.simulation.count("world: node went back to a branch it had left");
+                    self.node_signal.notify(&self.simulation);
+                }
+                continue;
+            }
+            let is_reorg = node.head.is_some() && self.happens(plan.reorg);
+            if is_reorg && self.draw(|random| node.change_branch(plan.reorg_depth, random)) {
+                self.simulation.count("world: node changed branch");
+            } else {
+                self.draw(|random| node.mine(random));
+                self.simulation.count("world: block mined");
+            }
+            if self.draw(|random| random.chance(5_000)) {
+                self.node_signal.notify(&self.simulation);
+            }
+            self.simulation.trace(|| format!("node of {}: head is {:?}", plan.name, node.head));
+        }
+    }
+
+    /// Tells the yard of the node's branch, again and again, and settles which branch is the chain's.
+    pub(super) async fn follow(self: Rc<Self>, chain: String) {
+        let mut sent = 0;
+        loop {
+            let branch = self.nodes.borrow().get(&chain).map(|node| node.branch()).unwrap_or_default();
+            let mut order: Vec<usize> = (0..branch.len()).collect();
+            // After a restart, and now and then, all of it is sent again; and not always in order.
+            if sent > 0 && !self.happens(500) {
+                order.retain(|index| {
+                    index + 2 > branch.len() || !self.is_acknowledged(&chain, &branch[*index])
+                });
+            }
+            if self.happens(1_000) {
+                order.reverse();
+            }
+            for index in order {
+                self.tell(&chain, &branch[index]).await;
+                sent += 1;
+            }
+            if let Some(head) = branch.last() {
+                self.settle(&chain, head).await;
+            }
+            let pause_ms = self.draw(|random| random.between(50, 4_000));
+            self.node_signal.wait(&self.simulation, self.simulation.now_ms() + pause_ms).await;
+        }
+    }
+
+    fn is_acknowledged(&self, chain: &str, block: &Block) -> bool {
+        let nodes = self.nodes.borrow();
+        nodes.get(chain).is_some_and(|node| node.acknowledged.contains(&(block.height, block.hash.clone())))
+    }
+
+    async fn tell(&self, chain: &str, block: &Block) -> bool {
+        match self.yard.record_block(chain, block).await {
+            Ok(outcome) => {
+                self.simulation.trace(|| format!("{} {} of {chain}: {outcome:?}", block.height, block.hash));
+                if let Some(node) = self.nodes.borrow_mut().get_mut(chain) {
+                    node.acknowledged.insert((block.height, block.hash.clone()));
+                }
+                true
+            }
+            Err(error) => {
+                self.expect_passing("record_block", &error);
+                false
+            }
+        }
+    }
+
+    /// The yard's branch must be the node's.
+    async fn settle(&self, chain: &str, head: &Block) {
+        let Ok(tip) = self.yard.tip(chain).await else { return };
+        if tip.head.as_ref().is_some_and(|(height, hash)| (*height, hash) == (head.height, &head.hash)) {
+            return;
+        }
+        // What is only not appended yet may be adopted; or the follower is impatient.
+        if self.draw(|random| random.chance(3_000)) {
+            return;
+        }
+        match self.yard.record_reorg(chain, head.height, &head.hash).await {
+            Ok(outcome) => {
+                self.simulation.count("world: follower settled the branch");
+                self.simulation
+                    .trace(|| format!("reorg of {chain} onto {} {}: {outcome:?}", head.height, head.hash));
+            }
+            // Not all of the branch is acknowledged yet.
+            Err(Error::Refused(_)) => self.simulation.count("world: reorg refused"),
+            Err(error) => self.expect_passing("record_reorg", &error),
+        }
+    }
+
+    /// Late repeats, blocks of branches that were left, blocks from the future.
+    pub(super) async fn make_noise(self: Rc<Self>, chain: String) {
+        loop {
+            let pause_ms = self.draw(|random| random.between(1, self.plan.noise_interval_ms * 2));
+            self.simulation.sleep(pause_ms).await;
+            if self.is_calm.get() {
+                self.simulation.sleep(3_600_000).await;
+                continue;
+            }
+            let block =
+                self.nodes.borrow().get(&chain).and_then(|node| self.draw(|random| node.any_block(random)));
+            if let Some(block) = block {
+                self.simulation.count("world: stray block event");
+                self.tell(&chain, &block).await;
+            }
+        }
+    }
+
+    /// Only what passes may go wrong.
+    pub(super) fn expect_passing(&self, what: &str, error: &Error) {
+        match error {
+            Error::Port(_) => self.simulation.count("branch: port error passed on"),
+            Error::Contended { .. } => self.simulation.count("branch: contended"),
+            error => self.simulation.violate(format!("{what}: {error}")),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What a seed's world is like.
+
+use std::collections::BTreeMap;
+
+use super::pipelines::{self, Pools};
+use crate::executor::START_MS;
+use crate::faults::Faults;
+use crate::random::Random;
+
+#[derive(Clone, Debug)]
+pub struct ChainPlan {
+    pub name: String,
+    pub start_height: u64,
+    pub text: String,
+    pub blocks: u64,
+    pub block_interval_ms: u64,
+    pub max_segments: u64,
+    /// How often a new block is on another branch, in 10,000; and how far back that begins.
+    pub reorg: u32,
+    pub reorg_depth: u64,
+    /// How long the node stays on a branch once all blocks are there.
+    pub flip_interval_ms: u64,
+}
+
+/// Rates are per 10,000.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub faults: Faults,
+    /// Items of a handler's page, if fewer than in a home.
+    pub page_items: Option<usize>,
+    pub chains: Vec<ChainPlan>,
+    /// By pool.
+    pub workers: BTreeMap<String, u32>,
+    pub slots: u32,
+    pub prove_ms: u64,
+    pub prover_fails: u32,
+    pub prover_refuses: u32,
+    pub proves_wrong: u32,
+    /// A valid proof with public values unlike those of other provers.
+    pub disagrees: u32,
+    pub worker_dies: u32,
+    pub worker_freezes: u32,
+    pub spot_storm: u32,
+    pub everything_dies: u32,
+    pub releases: u32,
+    pub disobeys: u32,
+    pub sink_fails: u32,
+    pub noise_interval_ms: u64,
+    pub operator_interval_ms: u64,
+    pub busy_until_ms: u64,
+}
+
+impl Plan {
+    pub fn draw(random: &mut Random) -> Self {
+        let pools = Pools::draw(random);
+        let chains: Vec<ChainPlan> = (0..*random.pick(&[1, 1, 1, 2, 2, 3]))
+            .map(|index| ChainPlan::draw(&format!("chain-{}", ["a", "b", "c"][index]), &pools, random))
+            .collect();
+        let workers =
+            pools.names.iter().map(|pool| ((*pool).to_owned(), random.between(1, 4) as u32)).collect();
+        let mut rate = |often: u32| *random.pick(&[0, 0, often / 5, often]);
+        let rates = [
+            rate(3_000),
+            rate(600),
+            rate(2_000),
+            rate(500),
+            rate(1_000),
+            rate(1_000),
+            rate(600),
+            rate(300),
+            rate(1_000),
+            rate(3_000),
+            rate(5_000),
+        ];
+        let [fails, refuses, wrong, disagrees, dies, freezes, storm, all_die, releases, disobeys, sink] =
+            rates;
+        let mining_ms = chains.iter().map(|chain| chain.blocks * chain.block_interval_ms).max().unwrap_or(0);
+        Self {
+            faults: Faults::draw(random),
+            page_items: *random.pick(&[None, Some(1), Some(2), Some(4)]),
+            chains,
+            workers,
+            slots: random.between(1, 2) as u32,
+            prove_ms: *random.pick(&[0, 20, 500, 5_000]),
+            prover_fails: fails,
+            prover_refuses: refuses,
+            proves_wrong: wrong,
+            disagrees,
+            worker_dies: dies,
+            worker_freezes: freezes,
+            spot_storm: storm,
+            everything_dies: all_die,
+            releases,
+            disobeys,
+            sink_fails: sink,
+            noise_interval_ms: *random.pick(&[1_000, 5_000, 60_000]),
+            operator_interval_ms: *random.pick(&[500, 3_000, 20_000, 3_600_000]),
+            busy_until_ms: START_MS + mining_ms + random.between(1_000, 30_000),
+        }
+    }
+}
+
+impl ChainPlan {
+    fn draw(name: &str, pools: &Pools, random: &mut Random) -> Self {
+        let start_height = *random.pick(&[0, 1, 1_020]);
+        let text = pipelines::draw(name, start_height, pools, random);
+        // Now and then so many that a group's tasks take several pages.
+        let (blocks, max_segments) =
+            if random.chance(1_000) { (2, 60) } else { (random.between(2, 10), random.between(1, 4)) };
+        Self {
+            name: name.to_owned(),
+            start_height,
+            text,
+            blocks,
+            block_interval_ms: *random.pick(&[10, 500, 5_000]),
+            max_segments,
+            reorg: *random.pick(&[0, 2_000, 5_000]),
+            reorg_depth: random.between(1, 6),
+            flip_interval_ms: *random.pick(&[200, 2_000]),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The world around the handlers: nodes, followers, workers, provers, sinks, operators and the sweeper, each a
+//! process that may die, stall and come back. A seed draws how many there are and how badly they behave.
+
+pub mod blocks;
+pub mod chains;
+pub mod draw;
+pub mod ending;
+pub mod operators;
+pub mod pipelines;
+pub mod proving;
+pub mod services;
+pub mod workers;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use proofyard_core::mistake::Mistake;
+use proofyard_core::pipeline::Pipeline;
+use proofyard_core::port::Wake;
+use proofyard_core::yard::Yard;
+
+use self::blocks::NodeChain;
+use self::draw::Plan;
+use self::proving::Proving;
+use crate::check::Checker;
+use crate::executor::{ProcessId, Signal, Simulation, Step};
+use crate::faults::Faults;
+use crate::port::WeakPort;
+use crate::random::Random;
+use crate::run::Outcome;
+use crate::trace::TraceMode;
+
+/// Who a process is, so that somebody takes its place when it dies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    Follower(String),
+    Noise(String),
+    Sink(String, String),
+    Sweeper,
+    Operator,
+    Worker(String),
+    /// A handler that a wake started; the wake may come again.
+    Service(Wake),
+}
+
+pub struct World {
+    pub simulation: Simulation,
+    pub plan: Plan,
+    pub yard: Yard<WeakPort>,
+    pub pipelines: BTreeMap<String, Arc<Pipeline>>,
+    pub nodes: RefCell<BTreeMap<String, NodeChain>>,
+    pub proving: RefCell<Proving>,
+    pub checker: RefCell<Checker>,
+    pub roles: RefCell<BTreeMap<ProcessId, Role>>,
+    pub pool_signals: BTreeMap<String, Signal>,
+    /// The node has news.
+    pub node_signal: Signal,
+    pub sinks: RefCell<services::Sinks>,
+    /// Faults have stopped, and everybody does what they should.
+    pub is_calm: Cell<bool>,
+    names: Cell<u64>,
+    worker_ids: RefCell<BTreeMap<ProcessId, String>>,
+    /// Some chain's open work is looked at every second.
+    is_real_time: bool,
+    /// Never dies: starts others again.
+    init: ProcessId,
+}
+
+/// A seed that is busy for longer stops its faults.
+const MAX_BUSY_STEPS: u64 = 60_000;
+
+/// No seed needs a tenth of this: who is not done by then goes round in circles.
+const MAX_STEPS: u64 = 1_000_000;
+
+pub fn run(seed: u64, mistake: Option<Mistake>, trace: TraceMode) -> Outcome {
+    let mut random = Random::new(seed ^ 0x5eed);
+    let plan = Plan::draw(&mut random);
+    let simulation = Simulation::new(seed, Faults::none(), trace);
+    let world = World::new(&simulation, plan, mistake);
+    match world {
+        Ok(world) => world.live(),
+        Err(reason) => simulation.violate(reason),
+    }
+    simulation.end();
+    Outcome {
+        violation: simulation.violation(),
+        counters: simulation.counters(),
+        trace: simulation.trace_lines(),
+        digest: simulation.digest(),
+        steps: simulation.steps(),
+    }
+}
+
+impl World {
+    fn new(simulation: &Simulation, plan: Plan, mistake: Option<Mistake>) -> Result<Rc<Self>, String> {
+        let port = WeakPort::new(simulation);
+        let yard = match mistake {
+            Some(mistake) => Yard::with_mistake(port, mistake),
+            None => Yard::new(port),
+        };
+        let yard = match plan.page_items {
+            Some(items) => yard.with_pages_of(items),
+            None => yard,
+        };
+        let mut pipelines = BTreeMap::new();
+        let mut nodes = BTreeMap::new();
+        for chain in &plan.chains {
+            let checked = proofyard_core::pipeline::parse(&chain.text).map_err(|mistakes| {
+                format!("the drawn pipeline is not valid: {mistakes:?}\n{}", chain.text)
+            })?;
+            pipelines.insert(chain.name.clone(), Arc::new(checked.pipeline));
+            nodes.insert(
+                chain.name.clone(),
+                NodeChain::new(&chain.name, chain.start_height, chain.max_segments),
+            );
+            simulation.trace(|| format!("pipeline of {}:\n{}", chain.name, chain.text));
+        }
+        let pool_signals = plan.workers.keys().map(|pool| (pool.clone(), Signal::default())).collect();
+        Ok(Rc::new(Self {
+            simulation: simulation.clone(),
+            yard,
+            nodes: RefCell::new(nodes),
+            proving: RefCell::default(),
+            checker: RefCell::default(),
+            roles: RefCell::default(),
+            pool_signals,
+            node_signal: Signal::default(),
+            sinks: RefCell::default(),
+            is_calm: Cell::new(false),
+            names: Cell::new(0),
+            worker_ids: RefCell::default(),
+            is_real_time: pipelines.values().any(|pipeline| pipeline.chain.tick_ms <= 1_000),
+            init: simulation.start_process("init"),
+            pipelines,
+            plan,
+        }))
+    }
+
+    pub fn name(&self, kind: &str) -> String {
+        self.names.set(self.names.get() + 1);
+        format!("{kind}{}", self.names.get())
+    }
+
+    pub fn draw<T>(&self, draw: impl FnOnce(&mut Random) -> T) -> T {
+        self.simulation.random(draw)
+    }
+
+    /// In so many of 10,000 cases, while there are faults.
+    pub fn happens(&self, per_10k: u32) -> bool {
+        !self.is_calm.get() && self.simulation.chance(per_10k)
+    }
+
+    fn live(self: &Rc<Self>) {
+        self.start_all();
+        let mut ends_at_ms = None;
+        let mut next_look_ms = 0;
+        loop {
+            match self.simulation.step() {
+                Step::Polled => {}
+                Step::Wake(wake) => self.wake(wake),
+                Step::Died(process) => self.replace(process),
+                Step::Idle => self.simulation.violate("nobody is left to do anything"),
+            }
+            self.look();
+            if self.simulation.violation().is_some() {
+                return;
+            }
+            if self.simulation.steps() > MAX_STEPS {
+                self.simulation.violate(format!("no end in sight: {:?}", self.what_is_left()));
+                return;
+            }
+            let now_ms = self.simulation.now_ms();
+            match ends_at_ms {
+                None if self.is_over() => {
+                    self.calm();
+                    ends_at_ms = Some(now_ms + ending::SETTLES_WITHIN_MS);
+                }
+                Some(ends_at_ms) if now_ms >= next_look_ms => {
+                    next_look_ms = now_ms + 1_000;
+                    let left = self.what_is_left();
+                    if left.is_none() {
+                        return self.check_rest();
+                    }
+                    if now_ms > ends_at_ms {
+                        self.simulation.violate(format!("not settled in time: {}", left.unwrap_or_default()));
+                        return;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.simulation.now_ms() >= self.plan.busy_until_ms || self.simulation.steps() >= MAX_BUSY_STEPS
+    }
+
+    /// The checker reads what was committed.
+    pub(super) fn look(&self) {
+        self.checker.borrow_mut().look(&self.simulation, &self.pipelines, &self.proving.borrow());
+    }
+
+    fn start_all(self: &Rc<Self>) {
+        let world = self.clone();
+        self.simulation.spawn(self.init, "begin", async move {
+            world.clone().put_pipelines_in_force().await;
+            for chain in &world.plan.chains {
+                world.start(Role::Follower(chain.name.clone()));
+                world.start(Role::Noise(chain.name.clone()));
+                for sink in world.pipelines[&chain.name].sinks.keys() {
+                    world.start(Role::Sink(chain.name.clone(), sink.clone()));
+                }
+            }
+            for (pool, workers) in &world.plan.workers {
+                (0..*workers).for_each(|_| world.start(Role::Worker(pool.clone())));
+            }
+            world.start(Role::Sweeper);
+            world.start(Role::Operator);
+            world.simulation.set_faults(world.plan.faults.clone());
+            world.make_disasters().await;
+        });
+        self.start_nodes();
+    }
+
+    /// Starts a process in this role.
+    pub fn start(self: &Rc<Self>, role: Role) {
+        let world = self.clone();
+        let process = self.simulation.start_process(self.role_name(&role));
+        self.roles.borrow_mut().insert(process, role.clone());
+        match role {
+            Role::Follower(chain) => self.simulation.spawn(process, "follow", world.follow(chain)),
+            Role::Noise(chain) => self.simulation.spawn(process, "noise", world.make_noise(chain)),
+            Role::Sink(chain, sink) => self.simulation.spawn(process, "sink", world.hand_on(chain, sink)),
+            Role::Sweeper => self.simulation.spawn(process, "sweep", world.sweep()),
+            Role::Operator => self.simulation.spawn(process, "operate", world.operate()),
+            Role::Worker(pool) => self.simulation.spawn(process, "work", world.work(process, pool)),
+            Role::Service(wake) => self.simulation.spawn(process, "advance", world.serve(wake)),
+        }
+    }
+
+    fn role_name(&self, role: &Role) -> String {
+        match role {
+            Role::Follower(chain) => format!("follower of {chain}"),
+            Role::Noise(chain) => format!("noise on {chain}"),
+            Role::Sink(chain, sink) => format!("sink {chain}/{sink}"),
+            Role::Sweeper => "sweeper".into(),
+            Role::Operator => "operator".into(),
+            Role::Worker(pool) => self.name(&format!("{pool}-worker")),
+            Role::Service(_) => self.name("service"),
+        }
+    }
+
+    /// Somebody takes a dead process's place, after a while.
+    fn replace(self: &Rc<Self>, process: ProcessId) {
+        self.notice_death(process);
+        let Some(role) = self.roles.borrow_mut().remove(&process) else { return };
+        // A queue hands a message out again; after a few times it gives up.
+        if matches!(role, Role::Service(_)) && self.happens(6_000) {
+            return;
+        }
+        let delay_ms = self.draw(|random| random.skewed(5_000));
+        let (world, simulation) = (self.clone(), self.simulation.clone());
+        self.simulation.spawn(self.init, "restart", async move {
+            simulation.sleep(delay_ms).await;
+            world.start(role);
+        });
+    }
+
+    fn wake(self: &Rc<Self>, wake: Wake) {
+        match &wake {
+            Wake::Pool { pool } => {
+                if let Some(signal) = self.pool_signals.get(pool) {
+                    signal.notify(&self.simulation);
+                }
+            }
+            Wake::Sink { .. } => self.sinks.borrow().signal.notify(&self.simulation),
+            Wake::Chain { .. } | Wake::Scope { .. } => self.start(Role::Service(wake)),
+        }
+    }
+
+    fn calm(self: &Rc<Self>) {
+        self.simulation.trace(|| "faults stop".into());
+        self.simulation.set_faults(Faults::none());
+        self.is_calm.set(true);
+        // Whoever sleeps long begins anew.
+        self.kill_where(|role| matches!(role, Role::Operator));
+    }
+}

@@ -1,0 +1,162 @@
+//! Random pipelines, as the files that people would write.
+
+use std::fmt::Write;
+
+use crate::random::Random;
+
+/// Pools of one name must be declared alike in all chains, so one declaration serves a whole seed.
+#[derive(Clone, Debug)]
+pub struct Pools {
+    pub names: Vec<&'static str>,
+    text: String,
+}
+
+impl Pools {
+    pub fn draw(random: &mut Random) -> Self {
+        let names = if random.chance(5_000) { vec!["cpu"] } else { vec!["cpu", "gpu"] };
+        let mut text = String::new();
+        for name in &names {
+            let lease_ms = random.pick(&[3_000, 10_000, 30_000]);
+            let (after, quarantine_ms) = (random.between(2, 5), random.pick(&[1_000, 20_000]));
+            let _ = writeln!(
+                text,
+                "[pool.{name}]\nslots = 2\nlease_ms = {lease_ms}\nquarantine_after = {after}\n\
+                 quarantine_ms = {quarantine_ms}\n"
+            );
+        }
+        Self { names, text }
+    }
+}
+
+/// A pipeline's text.
+pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) -> String {
+    let mut head = format!("[chain]\nname = \"{chain}\"\nstart_height = {start_height}\n");
+    let shape = random.below(7);
+    let by_ranges = shape >= 5;
+    let window = random.between(if by_ranges { 3 } else { 1 }, 6);
+    let (lane, tick_ms) = (random.below(2), random.pick(&[1_000, 5_000, 15_000]));
+    let _ = writeln!(head, "window = {window}\nlane = {lane}\ntick_ms = {tick_ms}");
+    let misses = !by_ranges && random.chance(2_500);
+    if misses {
+        let _ = writeln!(head, "late = \"miss\"\ndeadline_ms = {}", random.pick(&[5_000, 60_000]));
+    }
+    let follows = !by_ranges && !misses && random.chance(6_000);
+    let mut stages = Stages { text: String::new(), pools: &pools.names, random };
+    let commit =
+        if by_ranges { stages.commit_by_ranges(shape == 6, window) } else { stages.commit_by_blocks(shape) };
+    let logged = if follows { stages.cuts_after(commit) } else { commit };
+    let mut rest = format!("[sink.main]\nstage = \"{commit}\"\nfile = \"{chain}.jsonl\"\n");
+    if logged != commit {
+        let _ = writeln!(rest, "[sink.cuts]\nstage = \"{logged}\"\nfile = \"{chain}-cuts.jsonl\"");
+    }
+    format!(
+        "{head}commit = \"{commit}\"\n{}\n{rest}\n[prover.p]\ncommand = [\"p\"]\n\n{}",
+        stages.text, pools.text
+    )
+}
+
+struct Stages<'a> {
+    text: String,
+    pools: &'a [&'static str],
+    random: &'a mut Random,
+}
+
+impl Stages<'_> {
+    fn stage(&mut self, name: &str, strategy: &str, from: &str, more: &str) {
+        let pool = *self.random.pick(self.pools);
+        let _ = writeln!(
+            self.text,
+            "\n[stage.{name}]\nstrategy = \"{strategy}\"\nfrom = {from}\nprover = \"p\"\npool = \"{pool}\"\n{more}"
+        );
+        let limits = [
+            ("max_attempts", self.random.between(2, 4)),
+            ("max_losses", self.random.between(2, 8)),
+            ("backoff_ms", *self.random.pick(&[0, 100, 2_000])),
+        ];
+        for (key, value) in limits {
+            let _ = writeln!(self.text, "{key} = {value}");
+        }
+        if self.random.chance(5_000) {
+            let time_limit_ms = self.random.between(5_000, 30_000);
+            let _ = writeln!(self.text, "time_limit_ms = {time_limit_ms}");
+            if self.random.chance(5_000) {
+                let _ = writeln!(self.text, "hedge_ms = {}", time_limit_ms / 4);
+            }
+            if self.random.chance(3_000) {
+                let _ = writeln!(self.text, "total_ms = {}", time_limit_ms * 3);
+            }
+        }
+    }
+
+    fn commit_by_blocks(&mut self, shape: u64) -> &'static str {
+        match shape {
+            0 => {
+                self.stage("segment", "split", "\"block\"", "");
+                self.stage("join", "match", "\"segment\"", "on = [\"state\"]");
+                "join"
+            }
+            1 => {
+                self.stage("prove", "match", "\"block\"", "");
+                "prove"
+            }
+            2 => {
+                self.stage("plan", "match", "\"block\"", "output = \"data\"");
+                self.stage("part", "split", "\"plan\"", "");
+                self.stage("join", "match", "\"part\"", "");
+                "join"
+            }
+            3 => {
+                for zkvm in ["one", "two", "three"] {
+                    self.stage(zkvm, "match", "\"block\"", "");
+                }
+                let after_need = if self.random.chance(5_000) { "after_need = \"cancel\"" } else { "" };
+                let _ = writeln!(
+                    self.text,
+                    "\n[stage.agree]\nstrategy = \"match\"\nfrom = [\"one\", \"two\", \"three\"]\nneed = 2\n{after_need}"
+                );
+                "agree"
+            }
+            _ => {
+                self.stage("witness", "match", "\"block\"", "output = \"data\"");
+                self.stage("segment", "split", "\"block\"", "");
+                self.stage("join", "match", "[\"block\", \"witness\", \"segment\"]", "");
+                "join"
+            }
+        }
+    }
+
+    fn commit_by_ranges(&mut self, with_wrap: bool, window: u64) -> &'static str {
+        self.stage("prove", "match", "\"block\"", "");
+        let rule = self.cut_rule(window);
+        self.stage("range", "sequential", "\"prove\"", &rule);
+        if !with_wrap {
+            return "range";
+        }
+        self.stage("wrap", "match", "\"range\"", "");
+        "wrap"
+    }
+
+    fn cuts_after(&mut self, commit: &str) -> &'static str {
+        let rule = self.cut_rule(4);
+        let from = if commit == "agree" { "\"block\"".to_owned() } else { format!("\"{commit}\"") };
+        self.stage("batch", "sequential", &from, &rule);
+        if self.random.chance(5_000) {
+            self.stage("proof", "match", "\"batch\"", "");
+            return "proof";
+        }
+        "batch"
+    }
+
+    fn cut_rule(&mut self, size_max: u64) -> String {
+        let mut rule = format!("size = {}\n", self.random.between(1, size_max));
+        // Without a time limit, the blocks of an unfinished cut wait for more blocks.
+        let _ = writeln!(rule, "max_wait_ms = {}", self.random.pick(&[1_000, 60_000]));
+        if self.random.chance(3_000) {
+            let _ = writeln!(rule, "budget = {{ field = \"gas\", max = 150 }}");
+        }
+        if self.random.chance(3_000) {
+            let _ = writeln!(rule, "cut_on = \"batch\"");
+        }
+        rule
+    }
+}

@@ -1,0 +1,59 @@
+//! What is true of proofs. Fake provers write artifacts here, and only this says whether one proves its task; a
+//! verifier looks here too.
+
+use std::collections::BTreeMap;
+
+use proofyard_core::state::{ArtifactRef, List, TaskId};
+
+/// What an artifact is.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    pub task: TaskId,
+    pub is_true: bool,
+    /// What a verifier reads from it.
+    pub public_values: String,
+    pub list: Option<List>,
+}
+
+#[derive(Debug, Default)]
+pub struct Proving {
+    artifacts: BTreeMap<String, Artifact>,
+    failures: BTreeMap<TaskId, u32>,
+    /// For each scope, the one stage whose prover may disagree with the others.
+    disagreeing: BTreeMap<String, String>,
+}
+
+impl Proving {
+    /// A prover writes its output.
+    pub fn write(&mut self, artifact: Artifact) -> ArtifactRef {
+        let sha256 = format!("{:064x}", self.artifacts.len() + 1);
+        self.artifacts.insert(sha256.clone(), artifact);
+        ArtifactRef { sha256, bytes: 100 }
+    }
+
+    pub fn artifact(&self, artifact: &ArtifactRef) -> Option<&Artifact> {
+        self.artifacts.get(&artifact.sha256)
+    }
+
+    pub fn is_true_for(&self, artifact: &ArtifactRef, scope: &str, stage: &str, index: u32) -> bool {
+        self.artifact(artifact).is_some_and(|artifact| {
+            let task = &artifact.task;
+            artifact.is_true
+                && (task.scope.as_str(), task.stage.as_str(), task.index) == (scope, stage, index)
+        })
+    }
+
+    /// At most one prover of a block is wrong, so that the others can still agree.
+    pub fn may_disagree(&mut self, scope: &str, stage: &str) -> bool {
+        self.disagreeing.entry(scope.to_owned()).or_insert_with(|| stage.to_owned()) == stage
+    }
+
+    /// A prover, or a verifier, says no; before the yard is told.
+    pub fn note_failure(&mut self, task: &TaskId) {
+        *self.failures.entry(task.clone()).or_default() += 1;
+    }
+
+    pub fn failures_reported(&self, task: &TaskId) -> u32 {
+        self.failures.get(task).copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,340 @@
+//! Workers: processes that claim, prove, verify and hand in, that die, freeze, go on as zombies, and let go.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
+use proofyard_core::error::Error;
+use proofyard_core::heartbeat::Hello;
+use proofyard_core::pipeline::Strategy;
+use proofyard_core::record::FailureKind;
+use proofyard_core::state::{ArtifactRef, List, Task, TaskId};
+use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
+
+use super::World;
+use super::proving::Artifact;
+use crate::check::Sight;
+use crate::executor::ProcessId;
+
+/// What the tasks of one worker process share.
+pub(super) struct Worker {
+    id: String,
+    pool: String,
+    process: ProcessId,
+    lease_ms: u64,
+    /// Claims that a heartbeat said to drop.
+    dropped: RefCell<BTreeSet<String>>,
+    /// Never looks at what it is told to drop, nor whether it was declared dead.
+    is_zombie: bool,
+}
+
+impl World {
+    pub(super) async fn work(self: Rc<Self>, process: ProcessId, pool: String) {
+        let lease_ms =
+            self.pipelines.values().find_map(|pipeline| pipeline.pools.get(&pool)).map(|pool| pool.lease_ms);
+        let id = self.simulation.process_name(process);
+        self.worker_ids.borrow_mut().insert(process, id.clone());
+        let is_zombie = self.happens(self.plan.disobeys);
+        let lease_ms = lease_ms.unwrap_or(30_000);
+        let worker = Rc::new(Worker { id, pool, process, lease_ms, dropped: RefCell::default(), is_zombie });
+        let alone = self.plan.workers.get(&worker.pool) == Some(&1);
+        let hello = Hello {
+            worker: worker.id.clone(),
+            pool: worker.pool.clone(),
+            slots: self.plan.slots,
+            alone,
+            lease_ms,
+        };
+        while let Err(error) = self.yard.register_worker(&hello).await {
+            self.expect_passing("register_worker", &error);
+            self.simulation.sleep(100).await;
+        }
+        self.simulation.spawn(process, "heartbeat", self.clone().keep_alive(worker.clone()));
+        for slot in 0..self.plan.slots {
+            self.simulation.spawn(process, "slot", self.clone().run_slot(worker.clone(), slot));
+        }
+    }
+
+    async fn keep_alive(self: Rc<Self>, worker: Rc<Worker>) {
+        loop {
+            self.simulation.sleep(worker.lease_ms / 3).await;
+            match self.yard.heartbeat(&worker.id, worker.lease_ms).await {
+                Ok(drops) => {
+                    for drop in drops {
+                        self.simulation.count("branch: told to drop");
+                        worker.dropped.borrow_mut().insert(drop.claim);
+                    }
+                }
+                Err(Error::WorkerDead { .. }) => {
+                    self.simulation.count("branch: heartbeat of a dead worker");
+                    if self.ends_as_zombie(&worker) {
+                        return;
+                    }
+                    self.simulation.kill_current();
+                    return self.simulation.pause().await;
+                }
+                Err(error) => self.expect_passing("heartbeat", &error),
+            }
+        }
+    }
+
+    fn ends_as_zombie(&self, worker: &Worker) -> bool {
+        let is_zombie = worker.is_zombie && !self.is_calm.get();
+        if is_zombie {
+            self.simulation.count("world: zombie goes on");
+        }
+        is_zombie
+    }
+
+    async fn run_slot(self: Rc<Self>, worker: Rc<Worker>, slot: u32) {
+        loop {
+            let request = ClaimRequest { worker: worker.id.clone(), slot, claim: self.name("claim") };
+            let since_step = self.simulation.steps();
+            let Some(outcome) = self.claim(&request).await else { return };
+            match outcome {
+                ClaimOutcome::Claimed(task) => {
+                    self.check_claim(&worker, since_step, &task);
+                    self.perform(&worker, &request, *task).await;
+                }
+                ClaimOutcome::Nothing => {
+                    let idle_ms = if self.is_real_time { 1_000 } else { 20_000 };
+                    let until_ms = self.simulation.now_ms() + idle_ms;
+                    self.pool_signals[&worker.pool].wait(&self.simulation, until_ms).await;
+                }
+                ClaimOutcome::Quarantined { until_ms } => {
+                    self.simulation.count("branch: quarantined");
+                    self.simulation.sleep_until(until_ms).await;
+                }
+                ClaimOutcome::SlotHolds(held) => {
+                    self.simulation.count("branch: slot holds another claim");
+                    self.release(&worker, slot, &held.claim, &held.task).await;
+                }
+            }
+        }
+    }
+
+    /// The same claim until its outcome is known; `None` once the worker is dead.
+    async fn claim(&self, request: &ClaimRequest) -> Option<ClaimOutcome> {
+        loop {
+            match self.yard.claim(request).await {
+                Ok(outcome) => return Some(outcome),
+                Err(Error::WorkerDead { .. }) => {
+                    self.simulation.count("branch: claim of a dead worker");
+                    self.simulation.kill_current();
+                    self.simulation.pause().await;
+                    return None;
+                }
+                Err(error) => {
+                    self.expect_passing("claim", &error);
+                    self.simulation.sleep(20).await;
+                }
+            }
+        }
+    }
+
+    fn check_claim(&self, worker: &Worker, since_step: u64, task: &Task) {
+        self.simulation.trace(|| format!("claimed {} of rank {}", task.id, task.rank));
+        self.look();
+        let checker = self.checker.borrow();
+        let sight = Sight {
+            simulation: &self.simulation,
+            mirror: &checker.mirror,
+            pipelines: &self.pipelines,
+            proving: &self.proving.borrow(),
+        };
+        checker.claims.check(&sight, &worker.id, since_step, &worker.pool, &task.rank);
+    }
+
+    async fn perform(self: &Rc<Self>, worker: &Rc<Worker>, request: &ClaimRequest, task: Task) {
+        let id = task.id.clone();
+        // A worker that cannot reach the yard tries again, and in the end lets go.
+        for _ in 0..3 {
+            let assignment = match self.yard.assignment(request, task.clone()).await {
+                Ok(assignment) => assignment,
+                Err(error) => {
+                    self.expect_passing("assignment", &error);
+                    self.simulation.sleep(50).await;
+                    continue;
+                }
+            };
+            let prover = Prover { world: self.clone(), worker: worker.clone() };
+            match self.yard.perform(&prover, &assignment).await {
+                Ok(performed) => return self.note_performed(&performed),
+                Err(error) => self.expect_passing("perform", &error),
+            }
+        }
+        if self.draw(|random| random.chance(5_000)) {
+            self.release(worker, request.slot, &request.claim, &id).await;
+        }
+    }
+
+    fn note_performed(&self, performed: &Performed) {
+        self.simulation.trace(|| format!("{performed:?}"));
+        use proofyard_core::record::{FailureOutcome, ResultOutcome};
+        self.simulation.count(match performed {
+            Performed::Recorded(ResultOutcome::Accepted) => "branch: result accepted",
+            Performed::Recorded(ResultOutcome::AlreadyAccepted) => "branch: result was there already",
+            Performed::Failed { outcome: FailureOutcome::Retried, .. } => "branch: failure, retried",
+            Performed::Failed { outcome: FailureOutcome::Parked, .. } => "branch: failure, parked",
+            Performed::Failed { outcome: FailureOutcome::OtherCopyRuns, .. } => {
+                "branch: failure, other copy runs"
+            }
+            Performed::Failed { outcome: FailureOutcome::Stale, .. } => "branch: failure of a stale attempt",
+            Performed::Released => "branch: released",
+        });
+    }
+
+    async fn release(&self, worker: &Worker, slot: u32, claim: &str, task: &TaskId) {
+        while let Err(error) = self.yard.record_release(&worker.id, slot, claim, task).await {
+            self.expect_passing("record_release", &error);
+            self.simulation.sleep(50).await;
+        }
+    }
+
+    /// Somebody sees the end of a worker process, and says so at once.
+    pub(super) fn notice_death(self: &Rc<Self>, process: ProcessId) {
+        let Some(id) = self.worker_ids.borrow_mut().remove(&process) else { return };
+        if !self.happens(3_000) {
+            return;
+        }
+        self.simulation.count("world: death noticed");
+        let (world, watcher) = (self.clone(), self.simulation.start_process("watcher"));
+        self.simulation.spawn(watcher, "expire", async move {
+            if let Err(error) = world.yard.expire_worker(&id, true).await {
+                world.expect_passing("expire_worker", &error);
+            }
+        });
+    }
+}
+
+struct Prover {
+    world: Rc<World>,
+    worker: Rc<Worker>,
+}
+
+impl Prover {
+    /// Work takes time, in which much may happen to its worker.
+    async fn take_time(&self, ms: u64, claim: &str) -> Result<(), Trouble> {
+        let world = &self.world;
+        let (plan, simulation) = (&world.plan, &world.simulation);
+        let ms = if world.is_calm.get() { ms.min(20) } else { world.draw(|random| random.skewed(ms * 2)) };
+        for _ in 0..2 {
+            simulation.sleep(ms / 2).await;
+            if world.happens(plan.worker_dies / 2) {
+                simulation.count("fault: worker died at work");
+                simulation.kill_current();
+                simulation.pause().await;
+            }
+            if world.happens(plan.worker_freezes / 2) {
+                simulation.count("fault: worker froze");
+                let until_ms =
+                    simulation.now_ms() + world.draw(|random| random.below(self.worker.lease_ms * 3));
+                simulation.freeze(self.worker.process, until_ms);
+                simulation.pause().await;
+            }
+            let is_dropped = self.worker.dropped.borrow().contains(claim) && !self.worker.is_zombie;
+            if is_dropped || world.happens(plan.releases / 4) {
+                return Err(Trouble::Dropped);
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, task: &TaskId, kind: FailureKind, message: &str) -> Trouble {
+        self.world.proving.borrow_mut().note_failure(task);
+        Trouble::Failed { kind, message: message.to_owned(), log: vec!["last words".to_owned()] }
+    }
+
+    /// The output of a prover that works as it should, apart from what a verifier must see.
+    fn write(&self, assignment: &Assignment, is_true: bool) -> ArtifactRef {
+        let world = &self.world;
+        let pipeline = &assignment.pipeline;
+        let id = &assignment.task.id;
+        let is_split =
+            pipeline.readers(assignment.stage).any(|(_, reader)| reader.strategy == Strategy::Split);
+        let count = world.draw(|random| if random.chance(500) { 60 } else { random.between(1, 4) as u32 });
+        let is_member = pipeline
+            .readers(assignment.stage)
+            .any(|(_, reader)| matches!(reader.strategy, Strategy::Match { quorum: Some(_), .. }));
+        let mut proving = world.proving.borrow_mut();
+        let disagrees =
+            is_member && world.happens(world.plan.disagrees) && proving.may_disagree(&id.scope, &id.stage);
+        if disagrees {
+            world.simulation.count("fault: valid proof of other public values");
+        }
+        proving.write(Artifact {
+            task: id.clone(),
+            is_true,
+            public_values: format!("{}-{}", id.scope, if disagrees { "other" } else { "true" }),
+            list: is_split.then(|| List { count, sha256: format!("list-of-{id}") }),
+        })
+    }
+}
+
+impl Executor for Prover {
+    type Output = ArtifactRef;
+
+    async fn prove(&self, assignment: &Assignment) -> Result<Proved<ArtifactRef>, Trouble> {
+        let (world, id) = (&self.world, &assignment.task.id);
+        let (plan, simulation) = (&world.plan, &world.simulation);
+        self.take_time(plan.prove_ms, &assignment.claim).await?;
+        if world.happens(plan.prover_fails) {
+            simulation.count("fault: prover failed");
+            return Err(self.failed(id, FailureKind::Transient, "out of memory"));
+        }
+        if world.happens(plan.prover_refuses) {
+            simulation.count("fault: prover refused for good");
+            return Err(self.failed(id, FailureKind::Permanent, "not provable"));
+        }
+        let must_verify = assignment.must_verify();
+        let is_wrong = must_verify && world.happens(plan.proves_wrong);
+        let output = self.write(assignment, !is_wrong);
+        let artifact = world.proving.borrow().artifact(&output).cloned();
+        let (public_values, mut list) =
+            artifact.map(|artifact| (artifact.public_values, artifact.list)).unwrap_or_default();
+        let mut claimed = Some(public_values).filter(|_| world.draw(|random| random.chance(7_000)));
+        if is_wrong {
+            simulation.count("fault: wrong proof");
+        } else if must_verify && world.happens(plan.proves_wrong / 4) {
+            simulation.count("fault: wrong claim of public values");
+            world.proving.borrow_mut().note_failure(id);
+            claimed = Some("what it is not".to_owned());
+        } else if list.is_some() && world.happens(plan.proves_wrong / 4) {
+            simulation.count("fault: no list where one is due");
+            world.proving.borrow_mut().note_failure(id);
+            list = None;
+        }
+        Ok(Proved {
+            output,
+            claimed_public_values: claimed,
+            verification_key: None,
+            proof_system: Some("fake".to_owned()),
+            security_bits: None,
+            cycles: None,
+            list,
+            fields: BTreeMap::from([("state".to_owned(), id.scope.clone())]),
+        })
+    }
+
+    async fn verify(&self, assignment: &Assignment, proved: &Proved<ArtifactRef>) -> Result<String, Trouble> {
+        self.take_time(self.world.plan.prove_ms / 10, &assignment.claim).await?;
+        let artifact = self.world.proving.borrow().artifact(&proved.output).cloned();
+        match artifact.filter(|artifact| artifact.is_true) {
+            Some(artifact) => Ok(artifact.public_values),
+            None => {
+                self.world.simulation.count("branch: verifier refused");
+                Err(self.failed(&assignment.task.id, FailureKind::Transient, "the proof does not verify"))
+            }
+        }
+    }
+
+    async fn store(
+        &self,
+        assignment: &Assignment,
+        proved: &Proved<ArtifactRef>,
+    ) -> Result<ArtifactRef, Trouble> {
+        self.take_time(10, &assignment.claim).await?;
+        Ok(proved.output.clone())
+    }
+}

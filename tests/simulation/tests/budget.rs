@@ -1,0 +1,128 @@
+//! The simulation as a test: for SIMULATION_SECONDS (120) it plants each mistake until it is caught, then runs the
+//! handlers as they are, and asks that every kind of fault and branch really happened.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use proofyard_core::mistake::Mistake;
+use proofyard_simulation::run::{self, Plan};
+
+/// All of it, in a run long enough to ask for them.
+const EXPECTED: &[&str] = &[
+    "fault: conflict for nothing",
+    "fault: unknown, done",
+    "fault: unknown, not done",
+    "fault: unavailable",
+    "fault: stall",
+    "fault: crash before a commit",
+    "fault: crash after a commit",
+    "fault: crash between reads",
+    "fault: crash after a hand-on",
+    "fault: everything died",
+    "fault: spot storm",
+    "fault: due index late",
+    "fault: wake dropped",
+    "fault: wake repeated",
+    "fault: wake late",
+    "fault: prover failed",
+    "fault: prover refused for good",
+    "fault: wrong proof",
+    "fault: wrong claim of public values",
+    "fault: valid proof of other public values",
+    "fault: no list where one is due",
+    "fault: sink failed",
+    "fault: worker died at work",
+    "fault: worker froze",
+    "port: conflict",
+    "port: range read in pieces",
+    "branch: claim of a dead worker",
+    "branch: contended",
+    "branch: failure of a stale attempt",
+    "branch: failure, other copy runs",
+    "branch: failure, parked",
+    "branch: failure, retried",
+    "branch: heartbeat of a dead worker",
+    "branch: quarantined",
+    "branch: released",
+    "branch: result accepted",
+    "branch: result was there already",
+    "branch: slot holds another claim",
+    "branch: told to drop",
+    "branch: verifier refused",
+    "world: halted",
+    "world: node changed branch",
+    "world: node went back to a branch it had left",
+    "world: paused",
+    "world: redone",
+    "world: resumed",
+    "world: retried",
+    "world: stray block event",
+    "world: window changed",
+    "world: zombie goes on",
+    "check: branch changed",
+    "check: claim",
+    "check: cut opened",
+    "check: frontier moved back",
+    "check: missed",
+    "check: retract",
+    "check: settled",
+    "check: sink got a repeat",
+];
+
+/// Shorter runs are for a quick look, and promise nothing about what they meet.
+const LONG_ENOUGH: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let budget = Duration::from_secs(number("SIMULATION_SECONDS").unwrap_or(120));
+    let first_seed = number("SIMULATION_FROM").unwrap_or(1);
+    let started = Instant::now();
+    // What is not caught at once gets more time; the handlers as they are get the most.
+    let missed = catch_mistakes(&Mistake::ALL, first_seed, budget / 40);
+    let share = (budget * 2 / 5).saturating_sub(started.elapsed()) / missed.len().max(1) as u32;
+    let missed = catch_mistakes(&missed, first_seed, share);
+    let plan = Plan { first_seed, budget: budget.saturating_sub(started.elapsed()), ..Plan::default() };
+    println!("\nseeds from {first_seed}, on {} threads", plan.threads);
+    let summary = run::run_many(&plan);
+    run::print_summary(&summary);
+    if let Some((seed, violation)) = summary.failures.first() {
+        run::print_failure(*seed, None, violation);
+        return ExitCode::FAILURE;
+    }
+    let missing: Vec<_> = EXPECTED.iter().filter(|name| summary.counters.get(name) == 0).collect();
+    if budget >= LONG_ENOUGH && !missing.is_empty() {
+        println!("never happened: {missing:?}");
+        return ExitCode::FAILURE;
+    }
+    if !missed.is_empty() {
+        println!("not caught: {missed:?}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Plants each mistake alone and runs seeds until three have caught it or its share is spent; answers those that
+/// none caught.
+fn catch_mistakes(mistakes: &[Mistake], first_seed: u64, share: Duration) -> Vec<Mistake> {
+    let mut missed = Vec::new();
+    for mistake in mistakes.iter().copied() {
+        let plan = Plan {
+            first_seed,
+            budget: share,
+            mistake: Some(mistake),
+            stop_after_failures: 3,
+            ..Plan::default()
+        };
+        let summary = run::run_many(&plan);
+        let (caught, seeds, seconds) = (summary.failures.len(), summary.seeds, summary.wall.as_secs_f64());
+        println!("{mistake:?}: caught by {caught} of {seeds} seeds in {seconds:.1} s");
+        match summary.failures.first() {
+            Some((seed, violation)) => {
+                let violation: String = violation.chars().take(140).collect();
+                println!("  {violation}\n  {}", run::reproduce(*seed, Some(mistake)));
+            }
+            None => missed.push(mistake),
+        }
+    }
+    missed
+}
