@@ -4,6 +4,7 @@
 //! the signal's number.
 
 mod commands;
+mod ending;
 mod failure;
 mod output;
 mod progress;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, explain, pause, redo, resume, retry, run, status, verify, window};
+use crate::commands::{check, demo, explain, pause, redo, resume, retry, run, status, verify, window};
 
 /// Proves a chain of blocks, in order, and survives anything.
 #[derive(Parser)]
@@ -32,6 +33,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    Demo(demo::Demo),
     Check(check::Check),
     Run(run::Run),
     Status(status::Status),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = arguments.json;
     let done = match arguments.verb {
+        Verb::Demo(demo) => demo.run(json),
         Verb::Check(check) => check.run(json),
         Verb::Run(run) => run.run(json),
         Verb::Status(status) => status.run(json),

@@ -36,15 +36,13 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
-/// The last `shown` characters' worth is cut off from a long text.
+/// One line of at most so many characters: the end of a long text, since a failure's cause stands there.
 pub fn shortened(text: &str, shown: usize) -> String {
-    let mut line: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(shown + 1).collect();
-    if line.chars().count() > shown {
-        line.pop();
-        line.push('…');
+    let line: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match line.len().checked_sub(shown) {
+        None | Some(0) => line.into_iter().collect(),
+        Some(over) => std::iter::once('…').chain(line.into_iter().skip(over + 1)).collect(),
     }
-    line
 }
 
 #[cfg(test)]
@@ -60,7 +58,8 @@ mod tests {
             [bytes(999), bytes(1_234), bytes(999_999), bytes(45_000_000)],
             ["999 B", "1.2 kB", "1.0 MB", "45 MB"]
         );
-        assert_eq!(shortened("one\ntwo three", 8), "one two …");
+        assert_eq!(shortened("one\ntwo three", 9), "…wo three");
+        assert_eq!(shortened("one\ntwo", 7), "one two");
     }
 
     #[test]

@@ -129,3 +129,27 @@ fn assert_passed(done: &Output) {
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
+
+#[test]
+fn a_state_is_looked_at_beside_its_writer_and_not_changed() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(temp.path(), true).unwrap();
+    let store = SqliteStore::open(&dir).unwrap();
+    let beside = SqliteStore::looking(temp.path()).unwrap();
+    let key = Key::new("p", "s");
+    let action = Action::Put { value: b"1".to_vec(), due_ms: None };
+    let batch = Batch {
+        version: 1,
+        ops: vec![Op { key: key.clone(), expect: Expect::Absent, action }],
+        durable: false,
+    };
+    assert!(matches!(beside.commit(&batch), Err(PortError::Broken(_))));
+    store.commit(&batch).unwrap();
+    assert_eq!(beside.get(&key).unwrap().map(|stored| stored.value), Some(b"1".to_vec()));
+    drop((store, dir));
+    let after = SqliteStore::looking(temp.path()).unwrap();
+    assert_eq!(after.get(&key).unwrap().map(|stored| stored.value), Some(b"1".to_vec()));
+    drop((beside, after));
+    fs::write(temp.path().join("state.db"), "not a database").unwrap();
+    assert!(SqliteStore::looking(temp.path()).is_err());
+}

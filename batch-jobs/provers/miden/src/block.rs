@@ -105,7 +105,7 @@ impl Block {
             };
             segments.push(Segment { from, to, pre: word("pre", &pre)?, post: word("post", &post)? });
         }
-        check_cover(segments.iter().map(|s| (s.from, s.to)), transactions.len())?;
+        check_cover(segments.iter().map(|s| (s.from, s.to)), transactions.len()).map_err(Error::Block)?;
         for (index, pair) in segments.windows(2).enumerate() {
             if pair[0].post != pair[1].pre {
                 return Err(Error::Block(format!(
@@ -169,21 +169,19 @@ impl Block {
 pub(crate) fn check_cover(
     ranges: impl IntoIterator<Item = (u32, u32)>,
     transactions: usize,
-) -> Result<(), Error> {
+) -> Result<(), String> {
     let (mut next, mut count) = (0, 0);
     for (from, to) in ranges {
         if from != next || to < from || (to == from && transactions > 0) {
-            return Err(Error::Block(format!(
-                "segment {count} is {from}..{to}, expected one from {next} on"
-            )));
+            return Err(format!("segment {count} is {from}..{to}, expected one from {next} on"));
         }
         (next, count) = (to, count + 1);
         if count > MAX_SEGMENTS || (count > 1 && transactions == 0) {
-            return Err(Error::Block(format!("it has more than {} segments", count - 1)));
+            return Err(format!("it has more than {} segments", count - 1));
         }
     }
     if count == 0 || next as usize != transactions {
-        return Err(Error::Block(format!("its segments cover {next} of {transactions} transactions")));
+        return Err(format!("its segments cover {next} of {transactions} transactions"));
     }
     Ok(())
 }

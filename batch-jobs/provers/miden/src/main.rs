@@ -6,7 +6,7 @@ use miden_core::Word;
 use proofyard_miden::error::Error;
 use proofyard_miden::serve::{Joiner, SegmentProver};
 use proofyard_miden::states::{Cut, complete};
-use proofyard_miden::vm::SegmentVm;
+use proofyard_miden::vm::{MAX_SEGMENT_TRANSACTIONS, SegmentVm};
 use proofyard_miden::word::word_from_hex;
 
 const USAGE: &str = "\
@@ -51,8 +51,10 @@ fn states_options(mut options: &[&str]) -> Result<(Word, Cut), String> {
                 rest
             }
             ["--segment-transactions", size, rest @ ..] => {
-                let size: Option<u32> = size.parse().ok().filter(|size| *size > 0);
-                cut = Cut::Every(size.ok_or("--segment-transactions needs a number above 0")?);
+                let size =
+                    size.parse().ok().filter(|size| (1..=MAX_SEGMENT_TRANSACTIONS as u32).contains(size));
+                let why = || format!("--segment-transactions needs 1 to {MAX_SEGMENT_TRANSACTIONS}");
+                cut = Cut::Every(size.ok_or_else(why)?);
                 rest
             }
             [option, ..] => return Err(format!("{option:?} is not an option, or has no value")),

@@ -98,7 +98,7 @@ fn link<'a>(
         last = next;
     }
     check_cover(segments.clone().map(|segment| (segment.from, segment.to)), transactions)
-        .map_err(|e| Error::Join(e.to_string()))?;
+        .map_err(Error::Join)?;
     let digests = segments.map(|segment| segment.transactions_digest);
     Ok(BlockStatement {
         chain_id: first.chain_id,

@@ -120,7 +120,7 @@ fn ranges(cut: Cut, given: Option<&RawValue>, transactions: usize) -> Result<Vec
             starts.map(|from| (from, from.saturating_add(size.max(1)).min(count))).collect()
         }
     };
-    check_cover(ranges.iter().copied(), transactions)?;
+    check_cover(ranges.iter().copied(), transactions).map_err(Error::Block)?;
     Ok(ranges)
 }
 

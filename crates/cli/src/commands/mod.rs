@@ -1,6 +1,7 @@
 //! One file for each verb: what it takes, what it does, what it answers.
 
 pub mod check;
+pub mod demo;
 pub mod explain;
 pub mod pause;
 pub mod redo;

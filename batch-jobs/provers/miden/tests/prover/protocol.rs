@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::slice::from_ref;
 
 use serde_json::{Value, json};
 
@@ -100,7 +101,7 @@ fn unusable_requests_are_answered() {
     let unusable = json!({"kind": "block", "path": block_path, "index": 0});
     let absent = json!({"kind": "block", "path": folder.path().join("absent"), "index": 0});
     assert_eq!(prove("segment", &[], folder.path())["error"]["kind"], "permanent");
-    assert_eq!(prove("segment", &[unusable.clone()], folder.path())["error"]["kind"], "permanent");
+    assert_eq!(prove("segment", from_ref(&unusable), folder.path())["error"]["kind"], "permanent");
     assert_eq!(prove("segment", &[absent], folder.path())["error"]["kind"], "transient");
     assert_eq!(prove("join", &[unusable], folder.path())["error"]["kind"], "permanent");
 }

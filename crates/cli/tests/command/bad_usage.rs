@@ -1,0 +1,97 @@
+//! Bad usage, config and input end with exit code 2, and leave nothing behind.
+
+use std::fs;
+
+use super::support::Place;
+
+const VERBS: [&[&str]; 8] = [
+    &["status"],
+    &["explain", "1"],
+    &["verify"],
+    &["pause"],
+    &["resume"],
+    &["retry"],
+    &["window", "3"],
+    &["redo", "1"],
+];
+
+#[test]
+fn a_directory_without_a_yard_is_named_and_left_alone() {
+    let mut place = Place::new(1);
+    for verb in VERBS {
+        place.verb(verb).expect_code(2).expect_error("there is no yard in");
+        assert!(!place.data.exists());
+    }
+    place.data = place.path("theirs");
+    fs::create_dir(&place.data).unwrap();
+    for verb in VERBS {
+        place.verb(verb).expect_code(2).expect_error("there is no yard in");
+        assert_eq!(fs::read_dir(&place.data).unwrap().count(), 0, "{verb:?}");
+    }
+    place.data = place.path("blocks.jsonl");
+    for verb in VERBS {
+        place.verb(verb).expect_code(2).expect_error("is not a directory");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let place = Place::new(2);
+    place.run().expect_code(0);
+    let wrong: [&[&str]; 16] = [
+        &["explain"],
+        &["explain", "first"],
+        &["verify", "2..1"],
+        &["verify", "a..b"],
+        &["verify", "7..9"],
+        &["window"],
+        &["window", "0"],
+        &["window", "-1"],
+        &["redo"],
+        &["redo", "0"],
+        &["redo", "3"],
+        &["retry", "no task"],
+        &["retry", "demo:b:1:0xab:0/join/0"],
+        &["retry", "other:b:1:0xab:0/join/0"],
+        &["status", "--chain", "other"],
+        &["pause", "--chain", "other"],
+    ];
+    for arguments in wrong {
+        let done = place.verb(arguments).expect_code(2);
+        assert!(!done.err.is_empty(), "{arguments:?}");
+        let mut json = arguments.to_vec();
+        json.push("--json");
+        place.verb(&json).expect_code(2);
+    }
+    for arguments in [&[][..], &["prove-it"], &["run"], &["run", "pipeline.toml"], &["status", "--taks"]] {
+        assert_eq!(place.command(arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_run_starts_nothing_on_bad_files() {
+    let place = Place::new(3);
+    let sound = fs::read_to_string(place.path("blocks.jsonl")).unwrap();
+    let without_second: Vec<_> =
+        sound.lines().enumerate().filter(|(number, _)| *number != 1).map(|(_, line)| line).collect();
+    fs::write(place.path("blocks.jsonl"), without_second.join("\n")).unwrap();
+    place.run().expect_code(2).expect_error("blocks.jsonl:2");
+    fs::remove_file(place.path("blocks.jsonl")).unwrap();
+    place.run().expect_code(2).expect_error("blocks.jsonl");
+    fs::write(place.path("blocks.jsonl"), sound).unwrap();
+    fs::write(place.path("pipeline.toml"), "[chain]\nname = \"demo\"\nstart_hight = 1\n").unwrap();
+    place.run().expect_code(2).expect_error("pipeline.toml:3");
+    assert!(!place.data.exists());
+}
+
+#[test]
+fn a_blocks_file_may_only_grow() {
+    let place = Place::new(4);
+    let four = fs::read_to_string(place.path("blocks.jsonl")).unwrap();
+    let three: Vec<_> = four.lines().take(3).collect();
+    place.run().expect_code(0);
+    fs::write(place.path("blocks.jsonl"), three.join("\n") + "\n").unwrap();
+    place.run().expect_code(2).expect_error("may only grow");
+    fs::write(place.path("blocks.jsonl"), four).unwrap();
+    place.run().expect_code(0).expect_output("4 blocks committed");
+}

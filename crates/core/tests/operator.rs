@@ -1,0 +1,69 @@
+//! An operator's words, and what may be checked again afterwards.
+
+#![allow(clippy::expect_used, clippy::panic)] // Clippy knows tests by their functions, not their helpers.
+#![allow(dead_code)] // The driver is shared with other tests.
+
+mod common;
+
+use common::driver::{Driver, block, good};
+use common::now;
+use proofyard_core::committed::Committed;
+
+const DEMO: &str = include_str!("pipeline/demo.toml");
+
+fn proved(blocks: std::ops::RangeInclusive<u64>) -> Driver {
+    let mut driver = Driver::new(DEMO);
+    driver.worker("w1", "cpu");
+    driver.blocks(blocks);
+    driver.end();
+    driver.work("w1", good);
+    driver
+}
+
+fn committed(driver: &Driver, heights: std::ops::RangeInclusive<u64>) -> Vec<(u64, u64)> {
+    let committed = now(driver.yard.committed(&driver.chain, &heights)).expect("an out log");
+    committed.iter().map(|Committed { from, sequence, .. }| (*from, *sequence)).collect()
+}
+
+#[test]
+fn a_redo_does_not_open_the_input_again_and_a_reorg_does() {
+    let driver = proved(1..=6);
+    now(driver.yard.record_redo(&driver.chain, 4)).expect("a redo");
+    driver.settle();
+    assert!(
+        now(driver.yard.tip(&driver.chain)).expect("a tip").ended,
+        "no more blocks come because of a redo"
+    );
+    let other = block(6, "b", "a");
+    driver.send(&other);
+    now(driver.yard.record_reorg(&driver.chain, 6, &other.hash)).expect("a reorg");
+    driver.settle();
+    assert!(!now(driver.yard.tip(&driver.chain)).expect("a tip").ended, "the other branch may go on");
+}
+
+#[test]
+fn what_is_committed_now_is_told_over_retracts() {
+    let mut driver = proved(1..=6);
+    let first: Vec<_> = (1..=6).map(|height| (height, height - 1)).collect();
+    assert_eq!(committed(&driver, 0..=u64::MAX), first);
+    assert_eq!(committed(&driver, 2..=3), [(2, 1), (3, 2)]);
+    assert_eq!(committed(&driver, 7..=9), []);
+    now(driver.yard.record_redo(&driver.chain, 4)).expect("a redo");
+    driver.settle();
+    assert_eq!(committed(&driver, 0..=u64::MAX), first[..3]);
+    driver.work("w1", good);
+    // Sequence 6 is the retract.
+    assert_eq!(committed(&driver, 3..=6), [(3, 2), (4, 7), (5, 8), (6, 9)]);
+}
+
+#[test]
+fn a_committed_proof_comes_with_what_it_was_made_from() {
+    let driver = proved(1..=3);
+    let entry = now(driver.yard.committed(&driver.chain, &(2..=2))).expect("an out log")[0];
+    let proofs = now(driver.yard.committed_proofs(&driver.chain, &entry)).expect("its proofs");
+    let [proof] = proofs.as_slice() else { panic!("one proof commits") };
+    let stage = &proof.stage().name;
+    assert_eq!((proof.task.height, &proof.proof.stage), (2, stage));
+    let inputs: Vec<_> = proof.inputs.iter().map(|input| (input.height, input.stage.as_deref())).collect();
+    assert_eq!(inputs, [(2, Some("segment")); 3]);
+}
