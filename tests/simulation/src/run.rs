@@ -28,6 +28,8 @@ pub struct Summary {
     pub wall: Duration,
     /// Awaits of handlers and other happenings, over all seeds.
     pub steps: u64,
+    /// Of the seed that took most.
+    pub most_steps: u64,
     pub counters: Counters,
     /// The seeds that broke a promise, with the promise.
     pub failures: Vec<(u64, String)>,
@@ -89,6 +91,7 @@ pub fn run_many(plan: &Plan) -> Summary {
                     let outcome = run_one(seed, plan.mistake, TraceMode::Off);
                     own.seeds += 1;
                     own.steps += outcome.steps;
+                    own.most_steps = own.most_steps.max(outcome.steps);
                     own.counters.merge(&outcome.counters);
                     if let Some(violation) = outcome.violation {
                         own.failures.push((seed, violation));
@@ -98,6 +101,7 @@ pub fn run_many(plan: &Plan) -> Summary {
                 if let Ok(mut summary) = summary.lock() {
                     summary.seeds += own.seeds;
                     summary.steps += own.steps;
+                    summary.most_steps = summary.most_steps.max(own.most_steps);
                     summary.counters.merge(&own.counters);
                     summary.failures.append(&mut own.failures);
                 }
@@ -134,10 +138,11 @@ pub fn print_failure(seed: u64, mistake: Option<Mistake>, violation: &str) {
 pub fn print_summary(summary: &Summary) {
     let seconds = summary.wall.as_secs_f64();
     println!(
-        "{} seeds in {seconds:.1} s, {:.1} a second, {} steps a seed, {} broke a promise",
+        "{} seeds in {seconds:.1} s, {:.1} a second, {} steps a seed and at most {}, {} broke a promise",
         summary.seeds,
         summary.seeds as f64 / seconds,
         summary.steps / summary.seeds.max(1),
+        summary.most_steps,
         summary.failures.len()
     );
     print_counters(&summary.counters);

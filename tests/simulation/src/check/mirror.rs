@@ -182,7 +182,7 @@ fn decode(key: &Key, row: &Row) -> Result<Item, String> {
         ("W", "hb") => from_slice(value).map(Item::Heartbeat),
         ("W", "slot") => from_slice(value).map(Item::Slot),
         ("O", _) => from_slice(value).map(Item::Out),
-        ("C" | "P", _) => Ok(Item::Other),
+        ("C" | "P" | "Y", _) => Ok(Item::Other),
         _ => return Err(format!("{key} is no key of the layout")),
     };
     item.map_err(|error| format!("{key} cannot be read: {error}"))

@@ -23,6 +23,7 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
                 };
                 scope_moves(sight, before, after);
             }
+            (Some(Item::Chain(before)), Some(Item::Chain(after))) => halts(sight, before, after),
             (Some(Item::Canonical(before)), after) => {
                 let after = match after {
                     Some(Item::Canonical(after)) => Some(after),
@@ -36,6 +37,15 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
             _ => {}
         }
     }
+}
+
+/// A halt over a parent says that another rule was broken before.
+fn halts(sight: &Sight<'_>, before: &ChainState, after: &ChainState) {
+    let Some(halt) = after.halted.as_ref().filter(|_| before.halted.is_none()) else { return };
+    if halt.reason.contains("disagree") {
+        sight.simulation.count("check: disagreement halted");
+    }
+    sight.must(!halt.reason.contains("has parent"), || format!("{} halted: {}", after.chain, halt.reason));
 }
 
 fn frontier_moves(sight: &Sight<'_>, commit: &[Seen], before: &Frontier, after: &Frontier) {
@@ -209,6 +219,15 @@ fn canonical_moves(sight: &Sight<'_>, commit: &[Seen], before: &Canonical, after
 }
 
 fn scope_moves(sight: &Sight<'_>, before: Option<&Scope>, after: &Scope) {
+    let was = before.map(|before| before.branch);
+    match (was, after.branch) {
+        (Some(Branch::Canonical), Branch::Orphaned) if after.cut().is_some() => {
+            sight.simulation.count("check: cut voided");
+        }
+        (Some(Branch::Canonical), Branch::Orphaned) => sight.simulation.count("check: block orphaned"),
+        (Some(Branch::Orphaned), Branch::Canonical) => sight.simulation.count("check: block returned"),
+        _ => {}
+    }
     let opens =
         after.progress == Progress::Open && before.is_none_or(|before| before.progress != Progress::Open);
     if !opens {

@@ -26,6 +26,7 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
 fn task_moves(sight: &Sight<'_>, before: Option<&Task>, after: &Task) {
     let id = &after.id;
     if let Some(before) = before {
+        count(sight, before, after);
         sight.must(before.accepted.is_none() || before.accepted == after.accepted, || {
             format!("the accepted result of {id} changed")
         });
@@ -54,6 +55,34 @@ fn task_moves(sight: &Sight<'_>, before: Option<&Task>, after: &Task) {
         sight.must(is_held || is_dead, || {
             format!("{id} is held by {} slot {}, which does not know of it", attempt.worker, attempt.slot)
         });
+    }
+}
+
+fn count(sight: &Sight<'_>, before: &Task, after: &Task) {
+    let is_new = before.status != after.status;
+    if after.attempts.len() > 1 && before.attempts.len() == 1 {
+        sight.simulation.count("check: second copy runs");
+    }
+    if after.losses > before.losses {
+        sight.simulation.count("check: attempt lost");
+    }
+    match after.status {
+        TaskStatus::Parked if is_new => sight.simulation.count("check: task parked"),
+        TaskStatus::Cancelled if is_new => sight.simulation.count("check: task cancelled"),
+        TaskStatus::Open if before.status == TaskStatus::Parked => {
+            sight.simulation.count("check: task unparked")
+        }
+        TaskStatus::Accepted if is_new => {
+            let number = after.accepted.as_ref().map(|accepted| accepted.attempt);
+            let was_live = before.attempts.iter().any(|attempt| Some(attempt.number) == number);
+            if !was_live {
+                sight.simulation.count("check: late result accepted");
+            }
+            if before.status == TaskStatus::Parked {
+                sight.simulation.count("check: result of a parked task accepted");
+            }
+        }
+        _ => {}
     }
 }
 

@@ -58,22 +58,6 @@ impl Plan {
             .collect();
         let workers =
             pools.names.iter().map(|pool| ((*pool).to_owned(), random.between(1, 4) as u32)).collect();
-        let mut rate = |often: u32| *random.pick(&[0, 0, often / 5, often]);
-        let rates = [
-            rate(3_000),
-            rate(600),
-            rate(2_000),
-            rate(500),
-            rate(1_000),
-            rate(1_000),
-            rate(600),
-            rate(300),
-            rate(1_000),
-            rate(3_000),
-            rate(5_000),
-        ];
-        let [fails, refuses, wrong, disagrees, dies, freezes, storm, all_die, releases, disobeys, sink] =
-            rates;
         let mining_ms = chains.iter().map(|chain| chain.blocks * chain.block_interval_ms).max().unwrap_or(0);
         Self {
             faults: Faults::draw(random),
@@ -82,17 +66,17 @@ impl Plan {
             workers,
             slots: random.between(1, 2) as u32,
             prove_ms: *random.pick(&[0, 20, 500, 5_000]),
-            prover_fails: fails,
-            prover_refuses: refuses,
-            proves_wrong: wrong,
-            disagrees,
-            worker_dies: dies,
-            worker_freezes: freezes,
-            spot_storm: storm,
-            everything_dies: all_die,
-            releases,
-            disobeys,
-            sink_fails: sink,
+            prover_fails: rate(random, 3_000),
+            prover_refuses: rate(random, 600),
+            proves_wrong: rate(random, 2_000),
+            disagrees: rate(random, 1_000),
+            worker_dies: rate(random, 1_000),
+            worker_freezes: rate(random, 2_000),
+            spot_storm: rate(random, 600),
+            everything_dies: rate(random, 300),
+            releases: rate(random, 1_000),
+            disobeys: rate(random, 6_000),
+            sink_fails: rate(random, 5_000),
             noise_interval_ms: *random.pick(&[1_000, 5_000, 60_000]),
             operator_interval_ms: *random.pick(&[500, 3_000, 20_000, 3_600_000]),
             busy_until_ms: START_MS + mining_ms + random.between(1_000, 30_000),
@@ -119,4 +103,9 @@ impl ChainPlan {
             flip_interval_ms: *random.pick(&[200, 2_000]),
         }
     }
+}
+
+/// Never in some seeds, often in others.
+fn rate(random: &mut Random, often: u32) -> u32 {
+    *random.pick(&[0, 0, often / 5, often])
 }

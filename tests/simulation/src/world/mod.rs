@@ -71,8 +71,8 @@ pub struct World {
 /// A seed that is busy for longer stops its faults.
 const MAX_BUSY_STEPS: u64 = 60_000;
 
-/// No seed needs a tenth of this: who is not done by then goes round in circles.
-const MAX_STEPS: u64 = 1_000_000;
+/// Seeds that settle need far fewer: who is not done by then goes round in circles.
+const MAX_STEPS: u64 = 400_000;
 
 pub fn run(seed: u64, mistake: Option<Mistake>, trace: TraceMode) -> Outcome {
     let mut random = Random::new(seed ^ 0x5eed);

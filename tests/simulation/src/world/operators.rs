@@ -24,7 +24,7 @@ impl World {
     }
 
     async fn meddle(self: &Rc<Self>, chain: &str) {
-        let done = match self.draw(|random| random.below(10)) {
+        let done = match self.draw(|random| random.below(11)) {
             0 => self.said("world: paused", self.yard.pause(chain).await),
             1 => self.said("world: halted", self.yard.halt(chain, "the operator says so").await),
             2..=4 => self.said("world: resumed", self.yard.resume(chain).await),
@@ -45,12 +45,23 @@ impl World {
                 let selection = RetrySelection::AllOf { chain: chain.to_owned() };
                 self.said("world: retried", self.yard.retry(&selection).await)
             }
+            9 => {
+                let text = self.other_limits(chain);
+                self.said("world: pipeline changed", self.yard.record_pipeline(&text).await)
+            }
             _ => self.said("world: input ended", self.yard.record_end(chain).await),
         };
         // An operator who saw an error does not know; a moment later they look again.
         if !done {
             self.simulation.sleep(50).await;
         }
+    }
+
+    /// The same stages under other limits; what is open keeps the text it opened with.
+    fn other_limits(&self, chain: &str) -> String {
+        let text = self.plan.chains.iter().find(|plan| plan.name == chain).map(|plan| plan.text.clone());
+        let losses = self.draw(|random| random.between(2, 9));
+        text.unwrap_or_default().replace("max_losses = ", &format!("max_losses = {losses}"))
     }
 
     fn any_height(&self, chain: &str) -> u64 {

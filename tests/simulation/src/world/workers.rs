@@ -8,6 +8,7 @@ use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::Hello;
 use proofyard_core::pipeline::Strategy;
+use proofyard_core::port::Wake;
 use proofyard_core::record::FailureKind;
 use proofyard_core::state::{ArtifactRef, List, Task, TaskId};
 use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
@@ -149,7 +150,7 @@ impl World {
     async fn perform(self: &Rc<Self>, worker: &Rc<Worker>, request: &ClaimRequest, task: Task) {
         let id = task.id.clone();
         // A worker that cannot reach the yard tries again, and in the end lets go.
-        for _ in 0..3 {
+        for _ in 0..2 {
             let assignment = match self.yard.assignment(request, task.clone()).await {
                 Ok(assignment) => assignment,
                 Err(error) => {
@@ -160,12 +161,26 @@ impl World {
             };
             let prover = Prover { world: self.clone(), worker: worker.clone() };
             match self.yard.perform(&prover, &assignment).await {
-                Ok(performed) => return self.note_performed(&performed),
+                Ok(performed) => {
+                    self.note_performed(&performed);
+                    return self.advance_here(&id.scope).await;
+                }
                 Err(error) => self.expect_passing("perform", &error),
             }
         }
-        if self.draw(|random| random.chance(5_000)) {
+        if self.draw(|random| random.chance(3_000)) {
             self.release(worker, request.slot, &request.claim, &id).await;
+        }
+    }
+
+    /// In a real-time pool the worker takes the next steps itself.
+    async fn advance_here(&self, scope: &str) {
+        if !self.is_real_time || self.draw(|random| random.chance(5_000)) {
+            return;
+        }
+        self.simulation.count("branch: worker advanced");
+        if let Err(error) = self.yard.advance(&Wake::Scope { scope: scope.to_owned() }).await {
+            self.expect_passing("advance", &error);
         }
     }
 
@@ -300,7 +315,7 @@ impl Executor for Prover {
             simulation.count("fault: wrong claim of public values");
             world.proving.borrow_mut().note_failure(id);
             claimed = Some("what it is not".to_owned());
-        } else if list.is_some() && world.happens(plan.proves_wrong / 4) {
+        } else if list.is_some() && world.happens(plan.proves_wrong / 2) {
             simulation.count("fault: no list where one is due");
             world.proving.borrow_mut().note_failure(id);
             list = None;
