@@ -56,7 +56,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn dispatch(dir: &Path, rate: u32, seconds: u32) -> Result<(Vec<Duration>, Vec<Duration>, usize), Box<dyn Error>> {
+fn dispatch(
+    dir: &Path,
+    rate: u32,
+    seconds: u32,
+) -> Result<(Vec<Duration>, Vec<Duration>, usize), Box<dyn Error>> {
     let mut machine = Machine::open(&dir.join("yard"), true, |trouble| eprintln!("{trouble}"))?;
     let pipeline = block_on(machine.yard().record_pipeline(PIPELINE))?;
     machine.start(std::slice::from_ref(&pipeline), &guard()?, dir)?;
@@ -69,7 +73,15 @@ fn dispatch(dir: &Path, rate: u32, seconds: u32) -> Result<(Vec<Duration>, Vec<D
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let (hash, timestamp_s) = (height.to_string(), height * 12);
         let (segments, fields) = (1, Default::default());
-        let block = Block { height, hash: hash.clone(), parent, timestamp_s, segments, fields, payload: payload.clone() };
+        let block = Block {
+            height,
+            hash: hash.clone(),
+            parent,
+            timestamp_s,
+            segments,
+            fields,
+            payload: payload.clone(),
+        };
         let asked = Instant::now();
         block_on(machine.yard().record_block("bench", &block))?;
         acks.push(asked.elapsed());
