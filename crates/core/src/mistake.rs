@@ -43,17 +43,3 @@ impl Mistake {
         Self::AnyRank,
     ];
 }
-
-impl<P: crate::port::Port> crate::yard::Yard<P> {
-    /// True only in a yard that was built with this mistake.
-    #[cfg(feature = "planted-mistakes")]
-    pub(crate) fn planted(&self, mistake: Mistake) -> bool {
-        self.mistake_is(mistake)
-    }
-
-    #[cfg(not(feature = "planted-mistakes"))]
-    #[inline(always)]
-    pub(crate) fn planted(&self, _: Mistake) -> bool {
-        false
-    }
-}

@@ -57,9 +57,16 @@ impl<P: Port> Yard<P> {
         full
     }
 
+    /// True only in a yard that was built with this mistake.
     #[cfg(feature = "planted-mistakes")]
-    pub(crate) fn mistake_is(&self, mistake: crate::mistake::Mistake) -> bool {
+    pub(crate) fn planted(&self, mistake: crate::mistake::Mistake) -> bool {
         self.mistake == Some(mistake)
+    }
+
+    #[cfg(not(feature = "planted-mistakes"))]
+    #[inline(always)]
+    pub(crate) fn planted(&self, _: crate::mistake::Mistake) -> bool {
+        false
     }
 
     /// The pipeline of that hash, as recorded for the chain.

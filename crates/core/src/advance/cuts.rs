@@ -133,31 +133,24 @@ impl<P: Port> Yard<P> {
             hash: waiting.place.hash.clone(),
             generation: waiting.place.generation,
         };
+        let id = Scope::cut_id(chain, &stage.name, first.height, last.height, epoch);
+        let cut = Cut {
+            stage: stage.name.clone(),
+            from: first.height,
+            to: last.height,
+            first_parent: first.parent.clone(),
+            last_hash: last.hash.clone(),
+            timestamp_s: first.timestamp_s,
+            closed_by: closed.reason.to_owned(),
+            members: blocks.iter().map(member).collect(),
+        };
         Scope {
-            id: Scope::cut_id(chain, &stage.name, first.height, last.height, epoch),
-            chain: chain.clone(),
-            subject: Subject::Cut(Cut {
-                stage: stage.name.clone(),
-                from: first.height,
-                to: last.height,
-                first_parent: first.parent.clone(),
-                last_hash: last.hash.clone(),
-                timestamp_s: first.timestamp_s,
-                closed_by: closed.reason.to_owned(),
-                members: blocks.iter().map(member).collect(),
-            }),
             branch: Branch::Canonical,
             progress: Progress::Open,
             pipeline: pipeline_hash.to_owned(),
-            recorded_ms: now_ms,
             opened_ms: Some(now_ms),
-            proved_ms: None,
-            committed_ms: None,
-            relist: false,
-            disagreements: Vec::new(),
-            blocked: None,
-            settled: false,
             due_ms: Some(now_ms + pipeline.chain.tick_ms),
+            ..Scope::new(id, chain, Subject::Cut(cut), now_ms)
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
 use crate::port::{Port, Wake};
-use crate::state::{Block, Branch, Canonical, Frontier, KnownBlock, Progress, Scope, Subject, Tip};
+use crate::state::{Block, Branch, Canonical, Frontier, KnownBlock, Scope, Subject, Tip};
 use crate::transaction::{Tx, read_range, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -112,23 +112,8 @@ impl<P: Port> Yard<P> {
     }
 
     pub(super) fn new_block_scope(&self, chain: &str, block: &Block, generation: u64) -> Scope {
-        Scope {
-            id: Scope::block_id(chain, block.height, &block.hash, generation),
-            chain: chain.to_owned(),
-            subject: Subject::Block(block.clone()),
-            branch: Branch::Stored,
-            progress: Progress::Waiting,
-            pipeline: String::new(),
-            recorded_ms: self.port.now_ms(),
-            opened_ms: None,
-            proved_ms: None,
-            committed_ms: None,
-            relist: false,
-            disagreements: Vec::new(),
-            blocked: None,
-            settled: false,
-            due_ms: None,
-        }
+        let id = Scope::block_id(chain, block.height, &block.hash, generation);
+        Scope::new(id, chain, Subject::Block(block.clone()), self.port.now_ms())
     }
 
     async fn append(

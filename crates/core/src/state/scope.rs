@@ -97,6 +97,27 @@ pub enum Progress {
 }
 
 impl Scope {
+    /// As it is when it is first recorded: off the chain, with nothing done.
+    pub fn new(id: String, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
+        Self {
+            id,
+            chain: chain.to_owned(),
+            subject,
+            branch: Branch::Stored,
+            progress: Progress::Waiting,
+            pipeline: String::new(),
+            recorded_ms,
+            opened_ms: None,
+            proved_ms: None,
+            committed_ms: None,
+            relist: false,
+            disagreements: Vec::new(),
+            blocked: None,
+            settled: false,
+            due_ms: None,
+        }
+    }
+
     pub fn key_of(id: &str) -> Key {
         Key::new(format!("S#{id}"), "scope")
     }
