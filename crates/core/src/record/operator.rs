@@ -143,12 +143,20 @@ impl<P: Port> Yard<P> {
     }
 
     async fn change_chain(&self, chain: &str, change: impl Fn(&mut ChainState)) -> Result<(), Error> {
+        let pipeline = self.chain(chain).await?.1;
         transact(&self.port, async |tx| {
             let mut state = tx.check_chain(chain).await?;
             change(&mut state);
             tx.put(&state)?;
             self.wake_frontier(tx, chain).await?;
             tx.send(Wake::Chain { chain: chain.to_owned() });
+            // What was held back may go on: listed tasks, and entries to hand on.
+            for pool in pipeline.pools.keys() {
+                tx.send(Wake::Pool { pool: pool.clone() });
+            }
+            for sink in pipeline.sinks.keys() {
+                tx.send(Wake::Sink { chain: chain.to_owned(), sink: sink.clone() });
+            }
             tx.durable();
             Ok(())
         })

@@ -1,5 +1,6 @@
 //! Whole runs, as their outcome is read: every promise about order and reuse that a user sees.
 
+use proofyard_core::port::Wake;
 use proofyard_core::state::{Block, OutEntry, OutKind};
 use proofyard_core::status::Finished;
 
@@ -132,4 +133,15 @@ fn lost_wakes_cost_only_time() {
     }
     assert_eq!(handed_on(&driver, "file").len(), 3);
     assert_finished(&driver);
+}
+
+#[test]
+fn the_end_of_a_pause_wakes_the_workers_that_found_nothing() {
+    let driver = Driver::new(DEMO);
+    driver.blocks(1..=2);
+    now(driver.yard.pause("demo")).expect("paused");
+    driver.settle();
+    now(driver.yard.resume("demo")).expect("resumed");
+    let wakes: Vec<_> = std::iter::from_fn(|| driver.yard.port.next_wake()).collect();
+    assert!(wakes.contains(&Wake::Pool { pool: "cpu".into() }), "{wakes:?}");
 }
