@@ -143,7 +143,7 @@ fn failures_are_told_with_their_last_log_lines() {
         &[
             "3 tasks of stage segment are parked (two attempts ended with a permanent error)",
             "the witness is wrong",
-            "`proofyard retry --height 1`",
+            "`proofyard retry 1`",
         ],
     );
     now(driver.yard.retry(&RetrySelection::Height { chain: "demo".into(), height: 1 })).expect("retried");
@@ -271,7 +271,7 @@ fn proved_and_waiting_for_a_lower_one() {
         &[
             "it is proved, and the frontier is at height 1",
             "Block 1 of chain demo is not committed: 1 task of stage join is parked",
-            "`proofyard retry --height 1`",
+            "`proofyard retry 1`",
         ],
     );
 }

@@ -53,7 +53,7 @@ fn a_cut_waits_for_the_stages_of_its_blocks() {
         &[
             "stage fold waits for stage prove of block 3",
             "block 3: 1 task of stage prove is parked",
-            "`proofyard retry --height 3`",
+            "`proofyard retry 3`",
         ],
     );
 }
