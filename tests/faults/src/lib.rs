@@ -23,7 +23,7 @@ pub use pipeline::ToyPipeline;
 pub use place::Place;
 pub use state::State;
 pub use witness::Witness;
-pub use yard::{Ended, RunningYard};
+pub use yard::{Ended, RunningYard, program};
 
 use std::time::{Duration, Instant};
 

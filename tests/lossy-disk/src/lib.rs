@@ -130,19 +130,25 @@ fn has_unsynced(unsynced: Unsynced, inode: u64) -> bool {
 }
 
 fn names_now(directory: &Path) -> String {
-    let Ok(entries) = fs::read_dir(directory) else { return String::new() };
-    let lines = entries.map(|entry| {
-        let entry = entry.unwrap();
-        let kind = if entry.file_type().unwrap().is_dir() { 'd' } else { 'f' };
-        format!("{kind} {} {}\n", inode(&entry.path()), entry.file_name().into_string().unwrap())
-    });
-    lines.collect()
+    if !directory.is_dir() {
+        return String::new();
+    }
+    let line = |path: &Path| {
+        let kind = if path.is_dir() { 'd' } else { 'f' };
+        format!("{kind} {} {}\n", inode(path), path.file_name().unwrap().to_str().unwrap())
+    };
+    kept_below(directory).iter().map(|path| line(path)).collect()
+}
+
+/// Folders and plain files: nothing else holds anything.
+fn kept_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_dir() || path.is_file()).collect()
 }
 
 fn keep_all(directory: &Path, shadow: &Path) {
     fs::write(shadow.join(format!("names/{}", inode(directory))), names_now(directory)).unwrap();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
+    for path in kept_below(directory) {
         match path.is_dir() {
             true => keep_all(&path, shadow),
             false => _ = fs::copy(&path, shadow.join(format!("inode/{}", inode(&path)))).unwrap(),

@@ -71,6 +71,7 @@ static void keep_names(const char *path, FILE *out) {
     struct dirent *entry;
     while ((entry = readdir(directory))) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (entry->d_type != DT_DIR && entry->d_type != DT_REG) continue;
         fprintf(out, "%c %llu %s\n", entry->d_type == DT_DIR ? 'd' : 'f', (unsigned long long)entry->d_ino, entry->d_name);
     }
     closedir(directory);

@@ -46,7 +46,7 @@ impl Demo {
         let text = pipeline_text();
         let blocks = self.write_files(&text).map_err(|error| self.cannot_write(&error))?;
         let checked = parse(&text).map_err(|_| Failure::work("the demo's own pipeline has a mistake"))?;
-        let input = check_blocks(&blocks).map_err(Failure::usage)?;
+        let input = check_blocks(&blocks, checked.pipeline.chain.start_height).map_err(Failure::usage)?;
         let progress = Arc::new(Progress::new(json, input.tip_height));
         progress.note(&format!(
             "proving blocks {} to {} of a recorded Ethereum node: {} transactions in {} segments, with Miden STARK proofs",

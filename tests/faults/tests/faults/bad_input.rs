@@ -32,9 +32,10 @@ fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(content(&path)),
-            false => _ = found.insert(path.display().to_string(), fs::read(&path).unwrap()),
+        if path.is_dir() {
+            found.extend(content(&path));
+        } else if path.is_file() {
+            found.insert(path.display().to_string(), fs::read(&path).unwrap());
         }
     }
     found

@@ -1,11 +1,12 @@
 //! Provers that fail in every way that a program can: tried again if they fail once, parked with what they said if
 //! they go on, while the chain waits.
 
+use std::process::Command;
 use std::thread;
 
 use proofyard_core::state::Task;
 use proofyard_faults::replay::replay;
-use proofyard_faults::{BlocksFile, Ended, Place, State, ToyPipeline, Witness, final_chain};
+use proofyard_faults::{BlocksFile, Ended, Place, State, ToyPipeline, Witness, final_chain, program};
 
 struct BadProver {
     does: &'static [&'static str],
@@ -131,7 +132,19 @@ fn a_prover_that_goes_on_failing_is_parked_and_the_chain_waits() {
             assert!(waited_ms >= BACKOFF_MS, "{:?}: tried again after {waited_ms} ms", bad.does);
         }
         assert_waits_at(&place, &state, 2);
+        let explained = explain(&place, 2);
+        assert!(explained.contains("all 2 attempts failed"), "{:?}: {explained}", bad.does);
+        assert!(explained.contains(bad.told_as), "{:?}: {explained}", bad.does);
     });
+}
+
+/// What an operator is told.
+fn explain(place: &Place, height: u64) -> String {
+    let mut command = Command::new(program("proofyard"));
+    let output =
+        command.args(["explain", &height.to_string(), "--data"]).arg(place.data_dir()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn assert_waits_at(place: &Place, state: &State, height: u64) {
