@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir_in(&parent)?;
     println!("{rate} tasks/s for {seconds} s in {}", parent.display());
     row("disk: fdatasync of 4 KiB, before", syncs(dir.path())?);
-    let (acks, overheads, unmatched) = dispatch(dir.path(), rate, seconds)?;
+    let Times { acks, overheads, unmatched } = dispatch(dir.path(), rate, seconds)?;
     row("disk: fdatasync of 4 KiB, after", syncs(dir.path())?);
     row("durable acknowledgement of a block", acks);
     row("overhead of a task", overheads);
@@ -56,11 +56,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn dispatch(
-    dir: &Path,
-    rate: u32,
-    seconds: u32,
-) -> Result<(Vec<Duration>, Vec<Duration>, usize), Box<dyn Error>> {
+struct Times {
+    acks: Vec<Duration>,
+    overheads: Vec<Duration>,
+    /// Tasks that were claimed before their block's acknowledgement returned.
+    unmatched: usize,
+}
+
+fn dispatch(dir: &Path, rate: u32, seconds: u32) -> Result<Times, Box<dyn Error>> {
     let mut machine = Machine::open(&dir.join("yard"), true, |trouble| eprintln!("{trouble}"))?;
     let pipeline = block_on(machine.yard().record_pipeline(PIPELINE))?;
     machine.start(std::slice::from_ref(&pipeline), &guard()?, dir)?;
@@ -101,7 +104,7 @@ fn dispatch(
         overheads.push(sample.overhead + waited.unwrap_or_default());
     }
     machine.stop()?;
-    Ok((acks, overheads, unmatched))
+    Ok(Times { acks, overheads, unmatched })
 }
 
 /// The guard and the toy prover stand beside this example's folder.
