@@ -25,7 +25,7 @@ impl<P: Port> Yard<P> {
     pub async fn sweep(&self) -> Result<Swept, Error> {
         let mut swept = Swept::default();
         for shard in 0..DUE_SHARDS {
-            for key in self.port.due(shard, self.port.now_ms(), self.page_of(MAX_VISITS_A_SHARD)).await? {
+            for key in self.port.due(shard, self.port.now_ms(), MAX_VISITS_A_SHARD).await? {
                 swept.visited += 1;
                 if let Err(error) = self.visit(&key).await {
                     swept.errors.push((key, error.to_string()));
