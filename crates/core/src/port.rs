@@ -71,6 +71,13 @@ impl Range {
     }
 }
 
+/// An entry of the `due` index.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    pub due_ms: u64,
+    pub key: Key,
+}
+
 /// What must be true of an item for the commit to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
@@ -150,13 +157,15 @@ pub trait Port {
     fn random(&self) -> u64;
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Stored>, PortError>>;
     fn range(&self, range: &Range) -> impl Future<Output = Result<Vec<(String, Stored)>, PortError>>;
-    /// Keys of one shard whose due time is at or before `until_ms`, soonest first. May be stale either way.
+    /// Entries of one shard whose due time is at or before `until_ms`, soonest first; with `after`, those that
+    /// follow an entry of an earlier answer. May be stale either way.
     fn due(
         &self,
         shard: u8,
+        after: Option<&Due>,
         until_ms: u64,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Key>, PortError>>;
+    ) -> impl Future<Output = Result<Vec<Due>, PortError>>;
     /// Moves the due time of an item that exists, without a new version. Used only to look again later.
     fn arm(&self, key: &Key, due_ms: u64) -> impl Future<Output = Result<(), PortError>>;
     fn commit(&self, batch: &Batch) -> impl Future<Output = Result<CommitOutcome, PortError>>;
@@ -177,8 +186,14 @@ impl<P: Port> Port for &P {
     async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
         (**self).range(range).await
     }
-    async fn due(&self, shard: u8, until_ms: u64, limit: usize) -> Result<Vec<Key>, PortError> {
-        (**self).due(shard, until_ms, limit).await
+    async fn due(
+        &self,
+        shard: u8,
+        after: Option<&Due>,
+        until_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Due>, PortError> {
+        (**self).due(shard, after, until_ms, limit).await
     }
     async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
         (**self).arm(key, due_ms).await

@@ -3,14 +3,14 @@
 use crate::claim::is_unwanted;
 use crate::error::Error;
 use crate::port::Wake;
-use crate::port::{DUE_SHARDS, Key, Port};
+use crate::port::{DUE_SHARDS, Due, Key, Port};
 use crate::record::{Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm};
 use crate::state::{Avoid, Frontier, Heartbeat, Scope, SinkCursor, Task, TaskStatus};
 use crate::transaction::{Tx, read, transact};
 use crate::yard::Yard;
 
-/// Due keys visited of one shard in one tick.
-const MAX_VISITS_A_SHARD: usize = 256;
+/// Entries of the due index read at a time.
+const DUE_A_PAGE: usize = 256;
 
 /// What one sweep did.
 #[derive(Clone, Debug, Default)]
@@ -25,14 +25,30 @@ impl<P: Port> Yard<P> {
     pub async fn sweep(&self) -> Result<Swept, Error> {
         let mut swept = Swept::default();
         for shard in 0..DUE_SHARDS {
-            for key in self.port.due(shard, self.port.now_ms(), MAX_VISITS_A_SHARD).await? {
-                swept.visited += 1;
-                if let Err(error) = self.visit(&key).await {
-                    swept.errors.push((key, error.to_string()));
+            let until_ms = self.port.now_ms();
+            let mut page = self.due_page(shard, None, until_ms).await?;
+            // What stays due, because its visit failed, is passed by, so that it does not hide what is behind it.
+            while let Some(last) = page.last().cloned() {
+                for Due { key, .. } in page {
+                    swept.visited += 1;
+                    if let Err(error) = self.visit(&key).await {
+                        swept.errors.push((key, error.to_string()));
+                    }
                 }
+                page = self.due_page(shard, Some(&last), until_ms).await?;
             }
         }
         Ok(swept)
+    }
+
+    /// The next entries of a shard that are due by `until_ms`; none after the last.
+    pub(crate) async fn due_page(
+        &self,
+        shard: u8,
+        after: Option<&Due>,
+        until_ms: u64,
+    ) -> Result<Vec<Due>, Error> {
+        Ok(self.port.due(shard, after, until_ms, self.page_of(DUE_A_PAGE)).await?)
     }
 
     async fn visit(&self, key: &Key) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use proofyard_core::port::{Batch, CommitOutcome, Key, Port, PortError, Range, Stored, Wake};
+use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Wake};
 
 use crate::crash_point::{CrashPoint, Side};
 use crate::store::SqliteStore;
@@ -71,8 +71,14 @@ impl Port for LocalPort {
     async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
         self.store.range(range)
     }
-    async fn due(&self, shard: u8, until_ms: u64, limit: usize) -> Result<Vec<Key>, PortError> {
-        self.store.due(shard, until_ms, limit)
+    async fn due(
+        &self,
+        shard: u8,
+        after: Option<&Due>,
+        until_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Due>, PortError> {
+        self.store.due(shard, after, until_ms, limit)
     }
     async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
         self.store.arm(key, due_ms)

@@ -18,9 +18,34 @@ pub(crate) async fn run(port: &impl Port) {
 
 /// What the index says of the partition's keys, in its order. Other keys of the shard do not count.
 async fn due(port: &impl Port, partition: &str, shard: u8, until_ms: u64) -> Vec<String> {
-    let found = port.due(shard, until_ms, usize::MAX).await.unwrap();
-    assert!(found.iter().all(|key| key.due_shard() == shard), "a key in another shard's index: {found:?}");
-    found.into_iter().filter(|key| key.partition == partition).map(|key| key.sort).collect()
+    let found = port.due(shard, None, until_ms, usize::MAX).await.unwrap();
+    assert!(
+        found.iter().all(|due| due.key.due_shard() == shard),
+        "a key in another shard's index: {found:?}"
+    );
+    found
+        .into_iter()
+        .map(|due| due.key)
+        .filter(|key| key.partition == partition)
+        .map(|key| key.sort)
+        .collect()
+}
+
+/// The same, read a few at a time, each page after the last entry of the one before.
+async fn paged(port: &impl Port, partition: &str, shard: u8, until_ms: u64, limit: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut page = port.due(shard, None, until_ms, limit).await.unwrap();
+    while let Some(last) = page.last().cloned() {
+        assert!(page.len() <= limit, "{} entries on a page of {limit}", page.len());
+        found.extend(page);
+        page = port.due(shard, Some(&last), until_ms, limit).await.unwrap();
+    }
+    found
+        .into_iter()
+        .map(|due| due.key)
+        .filter(|key| key.partition == partition)
+        .map(|key| key.sort)
+        .collect()
 }
 
 async fn assert_due(port: &impl Port, partition: &str, shard: u8, until_ms: u64, expected: &[&str]) {
@@ -78,8 +103,24 @@ async fn the_soonest_come_first_and_the_limit_holds(port: &impl Port) {
     assert_due(port, &partition, shard, 49, &sorts[..4]).await;
     assert_due(port, &partition, shard, 10, &sorts[..1]).await;
     assert_due(port, &partition, shard, 9, &[]).await;
-    assert_eq!(port.due(shard, u64::MAX, 2).await.unwrap().len(), 2);
-    assert_eq!(port.due(shard, u64::MAX, 0).await.unwrap().len(), 0);
+    assert_eq!(port.due(shard, None, u64::MAX, 2).await.unwrap().len(), 2);
+    assert_eq!(port.due(shard, None, u64::MAX, 0).await.unwrap().len(), 0);
+    assert_eq!(paged(port, &partition, shard, 50, 2).await, sorts);
+    // Of one time all the same, each once.
+    for sort in &sorts {
+        port.arm(&Key::new(&partition, *sort), 45).await.unwrap();
+    }
+    let mut same_time = sorts.clone();
+    same_time.sort_unstable();
+    let start_ms = port.now_ms();
+    loop {
+        let mut found = paged(port, &partition, shard, 45, 2).await;
+        found.sort_unstable();
+        if found == same_time {
+            break;
+        }
+        assert!(port.now_ms() < start_ms + PATIENCE_MS, "in pages of 2: {found:?}");
+    }
     for sort in sorts {
         let key = Key::new(&partition, sort);
         let seen = port.get(&key).await.unwrap().unwrap().version;

@@ -3,7 +3,7 @@
 //! not knowing; the `due` index lags; wakes get lost, doubled, late and out of order; and a process may die at
 //! every await.
 
-use proofyard_core::port::{Batch, CommitOutcome, Key, Port, PortError, Range, Stored, Wake};
+use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Wake};
 
 use crate::executor::Simulation;
 use crate::store::Table;
@@ -123,12 +123,21 @@ impl Port for WeakPort {
         }
     }
 
-    async fn due(&self, shard: u8, until_ms: u64, limit: usize) -> Result<Vec<Key>, PortError> {
+    async fn due(
+        &self,
+        shard: u8,
+        after: Option<&Due>,
+        until_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Due>, PortError> {
         self.between().await;
         self.is_unavailable()?;
         let now_ms = self.simulation.now_ms();
-        let keys = self.simulation.table_mut().due(shard, until_ms, limit, now_ms);
-        Ok(keys)
+        let due = self.simulation.table_mut().due(shard, after, until_ms, limit, now_ms);
+        if after.is_some() && !due.is_empty() {
+            self.simulation.count("port: due index read in pages");
+        }
+        Ok(due)
     }
 
     async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {

@@ -1,10 +1,12 @@
 //! The truth of the weak store: versioned items, a `due` index that lags behind them, and a journal of what was
 //! written, which the checker reads without faults. How the port lies about it is in `port.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use proofyard_core::port::{Action, Batch, DUE_SHARDS, Expect, Key, MAX_BATCH_ITEMS, Range, Stored, Version};
+use proofyard_core::port::{
+    Action, Batch, DUE_SHARDS, Due, Expect, Key, MAX_BATCH_ITEMS, Range, Stored, Version,
+};
 
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -144,14 +146,22 @@ impl Table {
     }
 
     /// As the index shows it now.
-    pub fn due(&mut self, shard: u8, until_ms: u64, limit: usize, now_ms: u64) -> Vec<Key> {
+    pub fn due(
+        &mut self,
+        shard: u8,
+        after: Option<&Due>,
+        until_ms: u64,
+        limit: usize,
+        now_ms: u64,
+    ) -> Vec<Due> {
+        use std::ops::Bound::{Excluded, Unbounded};
         self.due.settle(now_ms);
         let shard = &self.due.shards[usize::from(shard % DUE_SHARDS)];
         shard
-            .keys()
-            .take_while(|(due_ms, _)| *due_ms <= until_ms)
+            .range((after.map_or(Unbounded, Excluded), Unbounded))
+            .take_while(|due| due.due_ms <= until_ms)
             .take(limit)
-            .map(|(_, key)| key.clone())
+            .cloned()
             .collect()
     }
 
@@ -170,7 +180,7 @@ impl Row {
 /// The index of due times: right in the end, and for each key in the order of its writes, but late.
 #[derive(Debug)]
 struct DueIndex {
-    shards: [BTreeMap<(u64, Key), ()>; DUE_SHARDS as usize],
+    shards: [BTreeSet<Due>; DUE_SHARDS as usize],
     shown: BTreeMap<Key, u64>,
     /// By the time from which it is seen.
     coming: BTreeMap<(u64, u64), (Key, Option<u64>)>,
@@ -182,7 +192,7 @@ struct DueIndex {
 impl Default for DueIndex {
     fn default() -> Self {
         Self {
-            shards: std::array::from_fn(|_| BTreeMap::new()),
+            shards: std::array::from_fn(|_| BTreeSet::new()),
             shown: BTreeMap::new(),
             coming: BTreeMap::new(),
             last_change_ms: BTreeMap::new(),
@@ -211,10 +221,10 @@ impl DueIndex {
             }
             let shard = &mut self.shards[usize::from(key.due_shard())];
             if let Some(shown_ms) = self.shown.remove(&key) {
-                shard.remove(&(shown_ms, key.clone()));
+                shard.remove(&Due { due_ms: shown_ms, key: key.clone() });
             }
             if let Some(due_ms) = due_ms {
-                shard.insert((due_ms, key.clone()), ());
+                shard.insert(Due { due_ms, key: key.clone() });
                 self.shown.insert(key, due_ms);
             }
         }
@@ -233,7 +243,7 @@ mod tests {
     }
 
     fn all(table: &mut Table, until_ms: u64, now_ms: u64) -> usize {
-        (0..DUE_SHARDS).map(|shard| table.due(shard, until_ms, 9, now_ms).len()).sum()
+        (0..DUE_SHARDS).map(|shard| table.due(shard, None, until_ms, 9, now_ms).len()).sum()
     }
 
     #[test]

@@ -35,6 +35,7 @@ const EXPECTED: &[&str] = &[
     "fault: worker froze",
     "port: conflict",
     "port: range read in pieces",
+    "port: due index read in pages",
     "branch: claim of a dead worker",
     "branch: failure of a stale attempt",
     "branch: failure, other copy runs",

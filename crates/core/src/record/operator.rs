@@ -2,13 +2,10 @@
 
 use super::failure::{list, rearm};
 use crate::error::{Error, Refusal};
-use crate::port::{DUE_SHARDS, Key, Port, Wake};
+use crate::port::{DUE_SHARDS, Due, Port, Wake};
 use crate::state::{ChainState, Halt, Task, TaskId, TaskStatus};
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
-
-/// Keys of one shard that are asked for first. Parked work is due late, so it stands behind all that is open.
-const FIRST_KEYS_A_SHARD: usize = 1_000;
 
 /// Which parked tasks to try again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,30 +79,20 @@ impl<P: Port> Yard<P> {
 
     /// Parked tasks, as the due index shows them.
     pub async fn parked(&self, chain: &str) -> Result<Vec<Task>, Error> {
+        let tasks = format!("T#{chain}:");
         let mut parked = Vec::new();
         for shard in 0..DUE_SHARDS {
-            for key in self.all_due(shard).await? {
-                if !key.partition.starts_with(&format!("T#{chain}:")) {
-                    continue;
+            let mut page = self.due_page(shard, None, u64::MAX).await?;
+            while let Some(last) = page.last().cloned() {
+                for Due { key, .. } in page.iter().filter(|due| due.key.partition.starts_with(&tasks)) {
+                    let task: Option<Task> = read(&self.port, key).await?;
+                    parked.extend(task.filter(|task| task.status == TaskStatus::Parked));
                 }
-                let task: Option<Task> = read(&self.port, &key).await?;
-                parked.extend(task.filter(|task| task.status == TaskStatus::Parked));
+                page = self.due_page(shard, Some(&last), u64::MAX).await?;
             }
         }
         parked.sort_by(|a, b| a.rank.cmp(&b.rank));
         Ok(parked)
-    }
-
-    /// The index knows no page but the first, so a full one is asked for again, larger.
-    async fn all_due(&self, shard: u8) -> Result<Vec<Key>, Error> {
-        let mut limit = FIRST_KEYS_A_SHARD;
-        loop {
-            let keys = self.port.due(shard, u64::MAX, limit).await?;
-            if keys.len() < limit {
-                return Ok(keys);
-            }
-            limit = limit.saturating_mul(8);
-        }
     }
 
     async fn selected(&self, selection: &RetrySelection) -> Result<Vec<TaskId>, Error> {

@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
-use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Port, PortError, Range, Stored, Wake};
+use proofyard_core::port::{
+    Action, Batch, CommitOutcome, Due, Expect, Key, Port, PortError, Range, Stored, Wake,
+};
 
 pub struct Memory {
     now_ms: Cell<u64>,
@@ -67,17 +69,23 @@ impl Port for Memory {
         Ok(rows.take(range.limit).collect())
     }
 
-    async fn due(&self, shard: u8, until_ms: u64, limit: usize) -> Result<Vec<Key>, PortError> {
+    async fn due(
+        &self,
+        shard: u8,
+        after: Option<&Due>,
+        until_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Due>, PortError> {
         let items = self.items.borrow();
-        let mut due: Vec<(u64, Key)> = items
+        let mut due: Vec<Due> = items
             .iter()
             .filter(|(key, _)| key.due_shard() == shard)
-            .filter_map(|(key, (_, due_ms))| due_ms.map(|due_ms| (due_ms, key.clone())))
-            .filter(|(due_ms, _)| *due_ms <= until_ms)
+            .filter_map(|(key, (_, due_ms))| due_ms.map(|due_ms| Due { due_ms, key: key.clone() }))
+            .filter(|due| due.due_ms <= until_ms && after.is_none_or(|after| due > after))
             .collect();
         due.sort();
         due.truncate(limit);
-        Ok(due.into_iter().map(|(_, key)| key).collect())
+        Ok(due)
     }
 
     async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {

@@ -8,7 +8,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-use proofyard_core::port::{Batch, CommitOutcome, Key, PortError, Range, Stored};
+use proofyard_core::port::{Batch, CommitOutcome, Due, Key, PortError, Range, Stored};
 use rusqlite::{OptionalExtension, Row, params};
 
 use self::readers::Readers;
@@ -29,8 +29,8 @@ const DOWN: &str =
 const DOWN_FROM: &str =
     "SELECT sort, version, value FROM items WHERE partition = ?1 AND sort >= ?2 AND sort < ?3
     ORDER BY sort DESC LIMIT ?4";
-const DUE: &str =
-    "SELECT partition, sort FROM items WHERE due_shard = ?1 AND due_ms <= ?2 ORDER BY due_ms LIMIT ?3";
+const DUE: &str = "SELECT due_ms, partition, sort FROM items WHERE due_shard = ?1 AND due_ms <= ?2
+    AND (due_ms, partition, sort) > (?3, ?4, ?5) ORDER BY due_ms, partition, sort LIMIT ?6";
 
 /// The state of a yard. Shared by all of its threads.
 pub struct SqliteStore {
@@ -84,12 +84,28 @@ impl SqliteStore {
     }
 
     /// Keys of one shard whose due time is at or before `until_ms`, soonest first.
-    pub fn due(&self, shard: u8, until_ms: u64, limit: usize) -> Result<Vec<Key>, PortError> {
+    pub fn due(
+        &self,
+        shard: u8,
+        after: Option<&Due>,
+        until_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Due>, PortError> {
+        // No time is before the epoch.
+        let (after_ms, partition, sort) = match after {
+            Some(Due { due_ms, key }) => (time_of(*due_ms), key.partition.as_str(), key.sort.as_str()),
+            None => (-1, "", ""),
+        };
         self.readers.read(|connection| {
             let mut statement = connection.prepare_cached(DUE)?;
-            let found = statement.query_map(params![shard, time_of(until_ms), limit_of(limit)], |row| {
-                Ok(Key { partition: row.get(0)?, sort: row.get(1)? })
-            })?;
+            let found = statement.query_map(
+                params![shard, time_of(until_ms), after_ms, partition, sort, limit_of(limit)],
+                |row| {
+                    let due_ms: i64 = row.get(0)?;
+                    let key = Key { partition: row.get(1)?, sort: row.get(2)? };
+                    Ok(Due { due_ms: due_ms.cast_unsigned(), key })
+                },
+            )?;
             found.collect()
         })
     }

@@ -24,6 +24,13 @@ pub struct Claims {
     unwanted: BTreeMap<String, u64>,
 }
 
+/// When a claim began.
+#[derive(Clone, Copy)]
+pub struct Since {
+    pub step: u64,
+    pub ms: u64,
+}
+
 impl Claims {
     pub fn note(&mut self, sight: &Sight<'_>, commit: &[Seen]) {
         let step = sight.simulation.steps();
@@ -70,17 +77,17 @@ impl Claims {
         }
     }
 
-    /// A worker got a task by a claim that began at `since_step` and ends now.
-    pub fn check(&self, sight: &Sight<'_>, worker: &str, since_step: u64, pool: &str, rank: &str) {
+    /// A worker got a task by a claim that began at `since` and ends now.
+    pub fn check(&self, sight: &Sight<'_>, worker: &str, since: Since, pool: &str, rank: &str) {
         sight.simulation.count("check: claim");
-        let now_ms = sight.simulation.now_ms();
+        let Since { step: since_step, ms: since_ms } = since;
         for ((chain, _), (listed_step, listing)) in self.listed.get(pool).into_iter().flatten() {
             let was_held_back = self.held_back.get(chain).is_some_and(|step| *step >= since_step)
                 || sight.mirror.chain(chain).is_none_or(|state| !state.takes_work());
             let avoided = listing
                 .avoid
                 .as_ref()
-                .is_some_and(|avoid| avoid.worker == worker && avoid.until_ms + 200 > now_ms);
+                .is_some_and(|avoid| avoid.worker == worker && avoid.until_ms > since_ms);
             if listing.rank.as_str() >= rank
                 || *listed_step >= since_step
                 || was_held_back

@@ -16,6 +16,7 @@ use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
 use super::World;
 use super::proving::Artifact;
 use crate::check::Sight;
+use crate::check::claims::Since;
 use crate::executor::ProcessId;
 
 /// What the tasks of one worker process share.
@@ -91,11 +92,11 @@ impl World {
     async fn run_slot(self: Rc<Self>, worker: Rc<Worker>, slot: u32) {
         loop {
             let request = ClaimRequest { worker: worker.id.clone(), slot, claim: self.name("claim") };
-            let since_step = self.simulation.steps();
+            let since = Since { step: self.simulation.steps(), ms: self.simulation.process_now_ms() };
             let Some(outcome) = self.claim(&request).await else { return };
             match outcome {
                 ClaimOutcome::Claimed(task) => {
-                    self.check_claim(&worker, since_step, &task);
+                    self.check_claim(&worker, since, &task);
                     self.perform(&worker, &request, *task).await;
                 }
                 ClaimOutcome::Nothing => {
@@ -134,7 +135,7 @@ impl World {
         }
     }
 
-    fn check_claim(&self, worker: &Worker, since_step: u64, task: &Task) {
+    fn check_claim(&self, worker: &Worker, since: Since, task: &Task) {
         self.simulation.trace(|| format!("claimed {} of rank {}", task.id, task.rank));
         self.look();
         let checker = self.checker.borrow();
@@ -144,7 +145,7 @@ impl World {
             pipelines: &self.pipelines,
             proving: &self.proving.borrow(),
         };
-        checker.claims.check(&sight, &worker.id, since_step, &worker.pool, &task.rank);
+        checker.claims.check(&sight, &worker.id, since, &worker.pool, &task.rank);
     }
 
     async fn perform(self: &Rc<Self>, worker: &Rc<Worker>, request: &ClaimRequest, task: Task) {
