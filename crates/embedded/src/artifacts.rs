@@ -36,6 +36,30 @@ pub enum ArtifactError {
     BadName(String),
 }
 
+/// Content that has no name yet: beside the artifacts, not synced, gone when this is dropped.
+pub struct Draft {
+    path: PathBuf,
+    artifact: ArtifactRef,
+}
+
+impl Draft {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it will be called if it is kept.
+    pub fn artifact(&self) -> &ArtifactRef {
+        &self.artifact
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // At worst it is cleared at the next start; if it was kept, it is not here any more.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 /// The artifacts of one data directory. Shared by all of a yard's threads.
 pub struct Artifacts {
     root: PathBuf,
@@ -87,7 +111,7 @@ impl Artifacts {
 
     /// Keeps a copy of these bytes. It is on disk, under its name, when this returns.
     pub fn put_bytes(&self, content: &[u8]) -> Result<ArtifactRef, ArtifactError> {
-        self.put(content, u64::MAX, Path::new("the content"))
+        self.keep(&self.draft(content, u64::MAX, Path::new("the content"))?)
     }
 
     /// Keeps a copy of a file of at most `max_bytes`. It is on disk, under its name, when this returns.
@@ -100,7 +124,7 @@ impl Artifacts {
             return Err(ArtifactError::TooLarge { path: path.to_owned(), max_bytes });
         }
         let file = File::open(path).map_err(io_error(path, "read"))?;
-        self.put(file, max_bytes, path)
+        self.keep(&self.draft(file, max_bytes, path)?)
     }
 
     /// The content, checked against its name. Its size is checked against `max_bytes` before anything is read.
@@ -145,55 +169,47 @@ impl Artifacts {
         Ok(())
     }
 
-    fn put(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<ArtifactRef, ArtifactError> {
-        let unnamed = self.unnamed_path();
-        let file = OpenOptions::new().write(true).create_new(true).open(&unnamed);
-        let file = file.map_err(io_error(&unnamed, "made"))?;
-        let put = write_unnamed(file, &unnamed, content, max_bytes, source).and_then(|artifact| {
-            self.give_name(&unnamed, &artifact)?;
-            Ok(artifact)
-        });
-        if put.is_err() {
-            // At worst it is cleared at the next start.
-            let _ = fs::remove_file(&unnamed);
+    /// Copies at most `max_bytes`; `source` is what an error calls them. It can be read at once, and is kept later.
+    pub fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError> {
+        let path = self.unnamed_path();
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        let mut file = file.map_err(io_error(&path, "made"))?;
+        let mut draft = Draft { path, artifact: ArtifactRef { sha256: String::new(), bytes: 0 } };
+        // The source may grow while it is read.
+        let limited = content.take(max_bytes.saturating_add(1));
+        draft.artifact =
+            copy_hashed(limited, &mut file).map_err(|failure| failure.at(source, &draft.path))?;
+        if draft.artifact.bytes > max_bytes {
+            return Err(ArtifactError::TooLarge { path: source.to_owned(), max_bytes });
         }
-        put
+        // Provers get its path, and none has a reason to write to it.
+        file.set_permissions(Permissions::from_mode(0o444))
+            .map_err(io_error(&draft.path, "made read-only"))?;
+        Ok(draft)
+    }
+
+    /// Gives a draft its name. It is on disk, under its name, when this returns.
+    pub fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError> {
+        let file = File::open(&draft.path).map_err(io_error(&draft.path, "opened"))?;
+        file.sync_all().map_err(io_error(&draft.path, "synced"))?;
+        self.give_name(draft)?;
+        Ok(draft.artifact.clone())
     }
 
     fn unnamed_path(&self) -> PathBuf {
         self.root.join(UNNAMED).join(self.next_unnamed.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
-    fn give_name(&self, unnamed: &Path, artifact: &ArtifactRef) -> Result<(), ArtifactError> {
-        let path = self.path(artifact)?;
+    fn give_name(&self, draft: &Draft) -> Result<(), ArtifactError> {
+        let path = self.path(&draft.artifact)?;
         let folder = path.parent().unwrap_or(&self.root);
-        match self.verify(artifact) {
-            Ok(()) => fs::remove_file(unnamed).map_err(io_error(unnamed, "removed"))?,
+        if self.verify(&draft.artifact).is_err() {
             // Missing, or damaged and mended by this.
-            Err(_) => fs::rename(unnamed, &path).map_err(io_error(&path, "named"))?,
+            fs::rename(&draft.path, &path).map_err(io_error(&path, "named"))?;
         }
         // Also when the name was there: whoever gave it may have died before this.
         sync_directory(folder).map_err(io_error(folder, "synced"))
     }
-}
-
-fn write_unnamed(
-    mut file: File,
-    unnamed: &Path,
-    content: impl Read,
-    max_bytes: u64,
-    source: &Path,
-) -> Result<ArtifactRef, ArtifactError> {
-    // The source may grow while it is read.
-    let limited = content.take(max_bytes.saturating_add(1));
-    let artifact = copy_hashed(limited, &mut file).map_err(|failure| failure.at(source, unnamed))?;
-    if artifact.bytes > max_bytes {
-        return Err(ArtifactError::TooLarge { path: source.to_owned(), max_bytes });
-    }
-    // Provers get its path, and none has a reason to write to it.
-    file.set_permissions(Permissions::from_mode(0o444)).map_err(io_error(unnamed, "made read-only"))?;
-    file.sync_all().map_err(io_error(unnamed, "synced"))?;
-    Ok(artifact)
 }
 
 /// Which side of a copy failed.

@@ -1,8 +1,8 @@
 //! A running yard on one machine: the handlers on threads, over this home's port.
 //!
-//! Slots claim and work; the advancer takes the steps that wakes hint at (and so does a slot, right after its own
-//! result); the sweeper visits what is due each tick; each sink hands on; a feeder records a blocks file. All of them
-//! may die at any moment: what they leave behind is the next process's to find in the store.
+//! Slots claim and work; advancers take the steps that wakes hint at; the sweeper visits what is due each tick; each
+//! sink hands on; a feeder records a blocks file. All of them may die at any moment: what they leave behind is the
+//! next process's to find in the store.
 
 mod again;
 mod feed;

@@ -1,11 +1,9 @@
-//! What a task costs its slot outside prover and verifier: claiming, gathering inputs, storing, recording, advancing.
+//! What a task costs its slot outside prover and verifier: claiming, gathering inputs, storing, recording.
 
-use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use proofyard_core::state::{ArtifactRef, TaskId};
-use proofyard_core::work::{Assignment, Executor, Proved, Trouble};
+use proofyard_core::state::TaskId;
 
 /// Samples kept; later ones are not counted.
 const MAX_SAMPLES: usize = 1_000_000;
@@ -22,7 +20,7 @@ pub struct Sample {
     pub task: TaskId,
     /// When its slot had it.
     pub claimed: Instant,
-    /// From when the slot asked for it until it was recorded and what followed was done, without prover and verifier.
+    /// From when the slot asked for it until it was recorded, without prover and verifier.
     pub overhead: Duration,
 }
 
@@ -44,51 +42,5 @@ impl Overheads {
         let mut overheads: Vec<_> = samples.iter().map(|sample| sample.overhead).collect();
         overheads.sort_unstable();
         overheads
-    }
-}
-
-/// An executor that adds up the time spent in prover and verifier.
-pub(crate) struct Timed<'a, E> {
-    inner: &'a E,
-    in_prover: Cell<Duration>,
-}
-
-impl<'a, E> Timed<'a, E> {
-    pub fn new(inner: &'a E) -> Self {
-        Self { inner, in_prover: Cell::default() }
-    }
-
-    pub fn in_prover(&self) -> Duration {
-        self.in_prover.get()
-    }
-
-    fn spent(&self, since: Instant) {
-        self.in_prover.set(self.in_prover.get() + since.elapsed());
-    }
-}
-
-impl<E: Executor> Executor for Timed<'_, E> {
-    type Output = E::Output;
-
-    async fn prove(&self, assignment: &Assignment) -> Result<Proved<E::Output>, Trouble> {
-        let since = Instant::now();
-        let proved = self.inner.prove(assignment).await;
-        self.spent(since);
-        proved
-    }
-
-    async fn verify(&self, assignment: &Assignment, proved: &Proved<E::Output>) -> Result<String, Trouble> {
-        let since = Instant::now();
-        let verdict = self.inner.verify(assignment, proved).await;
-        self.spent(since);
-        verdict
-    }
-
-    async fn store(
-        &self,
-        assignment: &Assignment,
-        proved: &Proved<E::Output>,
-    ) -> Result<ArtifactRef, Trouble> {
-        self.inner.store(assignment, proved).await
     }
 }

@@ -1,13 +1,14 @@
 //! Running provers for one slot: sessions that stay, programs that are started for each task, and verifiers that are
 //! always other processes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::env;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use proofyard_core::committed::CommittedProof;
 use proofyard_core::pipeline::{Protocol, Prover, Stage, Verify};
@@ -16,16 +17,11 @@ use proofyard_core::state::{ArtifactRef, List};
 use proofyard_core::work::{Assignment, Executor, Input, InputKind, Proved, Trouble};
 use proofyard_prover::message::{Input as PathInput, InputKind as PathInputKind, SetupRequest};
 use proofyard_prover::runner::{
-    Cancel, ErrorKind, GuardCommand, Launch, Limits, OutputFile, Payload, ProverError, Session, prove_files,
-    verify_files,
+    Cancel, ErrorKind, GuardCommand, Launch, Limits, Payload, ProverError, Session, prove_files, verify_files,
 };
 use proofyard_prover::{ProveRequest, VerifyOk, VerifyRequest};
-use sha2::{Digest, Sha256};
 
-use crate::artifacts::Artifacts;
-
-/// Largest input artifact that is checked and given to a prover.
-const CHUNK_BYTES: usize = 1 << 16;
+use crate::artifacts::{Artifacts, Draft};
 
 /// Proving and verifying are never the same process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,18 +74,24 @@ pub(crate) struct SlotProvers {
     gpus: Option<Vec<u32>>,
     cancel: RefCell<Cancel>,
     sessions: RefCell<HashMap<(String, Role), Session>>,
+    /// Time spent in provers and verifiers in this attempt.
+    in_provers: Cell<Duration>,
 }
 
-/// A copy of what the prover wrote, out of its reach.
+/// What the prover wrote, copied out of its reach, and what it was made from.
 pub(crate) struct Copied {
-    path: PathBuf,
-    folder: PathBuf,
+    draft: Draft,
+    inputs: Vec<PathInput>,
+    folder: AttemptFolder,
 }
 
-impl Drop for Copied {
+/// Where the provers of an attempt write.
+struct AttemptFolder(PathBuf);
+
+impl Drop for AttemptFolder {
     fn drop(&mut self) {
         // What cannot be removed now is removed at the next start.
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -100,20 +102,33 @@ impl SlotProvers {
         work_dir: PathBuf,
         gpus: Option<Vec<u32>>,
     ) -> Self {
-        Self { artifacts, guard, work_dir, gpus, cancel: RefCell::default(), sessions: RefCell::default() }
+        let (cancel, sessions, in_provers) = Default::default();
+        Self { artifacts, guard, work_dir, gpus, cancel, sessions, in_provers }
     }
 
     /// Starts an attempt; its calls end when this token is cancelled.
     pub fn begin(&self, cancel: Cancel) {
         *self.cancel.borrow_mut() = cancel;
+        self.in_provers.set(Duration::ZERO);
+    }
+
+    /// How much of the attempt was spent in provers and verifiers.
+    pub fn in_provers(&self) -> Duration {
+        self.in_provers.get()
+    }
+
+    fn timed<T>(&self, work: impl FnOnce() -> T) -> T {
+        let since = Instant::now();
+        let done = work();
+        self.in_provers.set(self.in_provers.get() + since.elapsed());
+        done
     }
 
     fn prove_now(&self, assignment: &Assignment) -> Result<Proved<Copied>, Trouble> {
-        let folder = self.work_dir.join(&assignment.claim);
-        let output_dir = folder.join("out");
+        let folder = AttemptFolder(self.work_dir.join(&assignment.claim));
+        let output_dir = folder.0.join("out");
         fs::create_dir_all(&output_dir)
             .map_err(|error| here(&format!("{}: {error}", output_dir.display())))?;
-        let copied = Copied { path: folder.join("artifact"), folder };
         let subject = Subject::from(assignment);
         let request = ProveRequest {
             task: assignment.task.id.to_string(),
@@ -125,16 +140,20 @@ impl SlotProvers {
         };
         let launch = self.launch(subject, &subject.prover.command);
         let cancel = self.cancel.borrow().clone();
-        let made = match payload(subject.prover.protocol) {
+        let made = self.timed(|| match payload(subject.prover.protocol) {
             Some(payload) => prove_files(&launch, payload, &request, &cancel),
             None => self
                 .ask(subject, Role::Prove, &launch, |session| session.prove(&request, &cancel, &mut |_| {})),
-        }
-        .map_err(trouble)?;
-        let sha256 = copy(made.output, &copied.path)
-            .map_err(|error| here(&format!("{}: {error}", copied.path.display())))?;
+        });
+        let made = made.map_err(trouble)?;
+        // The checked, still open file, since the prover may put another one under its path.
+        let draft = self
+            .artifacts
+            .draft(made.output.file.take(made.output.bytes), made.output.bytes, &made.output.path)
+            .map_err(|error| here(&error.to_string()))?;
+        let sha256 = draft.artifact().sha256.clone();
         Ok(Proved {
-            output: copied,
+            output: Copied { draft, inputs: request.inputs, folder },
             claimed_public_values: made.ok.public_values.map(|value| bare_hex(&value)),
             verification_key: made.ok.verification_key,
             proof_system: made.ok.proof_system,
@@ -146,9 +165,14 @@ impl SlotProvers {
     }
 
     fn verify_now(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<String, Trouble> {
-        let output_dir = proved.output.folder.join("verify");
-        let verification_key = proved.verification_key.clone();
-        self.ask_verifier(Subject::from(assignment), proved.output.path.clone(), verification_key, output_dir)
+        let Copied { draft, inputs, folder } = &proved.output;
+        let request = VerifyRequest {
+            proof: draft.path().to_owned(),
+            verification_key: proved.verification_key.clone(),
+            inputs: inputs.clone(),
+            output_dir: folder.0.join("verify"),
+        };
+        self.ask_verifier(Subject::from(assignment), &request)
     }
 
     /// Verifies a committed proof from the artifacts alone; answers its public values.
@@ -156,25 +180,22 @@ impl SlotProvers {
         let artifact = &committed.proof.artifact;
         let path = self.artifacts.verify(artifact).and_then(|()| self.artifacts.path(artifact));
         let path = path.map_err(|error| here(&error.to_string()))?;
-        let output_dir = self.work_dir.join("verify");
-        let verification_key = committed.proof.verification_key.clone();
-        let verdict = self.ask_verifier(Subject::from(committed), path, verification_key, output_dir.clone());
-        // What it left must not count for the next one.
-        let _ = fs::remove_dir_all(&output_dir);
-        verdict
+        let subject = Subject::from(committed);
+        let folder = AttemptFolder(self.work_dir.join("verify"));
+        let request = VerifyRequest {
+            proof: path,
+            verification_key: committed.proof.verification_key.clone(),
+            inputs: self.inputs(subject)?,
+            output_dir: folder.0.clone(),
+        };
+        self.ask_verifier(subject, &request)
     }
 
-    fn ask_verifier(
-        &self,
-        subject: Subject<'_>,
-        proof: PathBuf,
-        verification_key: Option<String>,
-        output_dir: PathBuf,
-    ) -> Result<String, Trouble> {
-        fs::create_dir_all(&output_dir)
-            .map_err(|error| here(&format!("{}: {error}", output_dir.display())))?;
-        let request = VerifyRequest { proof, verification_key, inputs: self.inputs(subject)?, output_dir };
-        self.verdict(subject, &request).map(|ok| bare_hex(&ok.public_values)).map_err(refused)
+    fn ask_verifier(&self, subject: Subject<'_>, request: &VerifyRequest) -> Result<String, Trouble> {
+        fs::create_dir_all(&request.output_dir)
+            .map_err(|error| here(&format!("{}: {error}", request.output_dir.display())))?;
+        let verdict = self.timed(|| self.verdict(subject, request));
+        verdict.map(|ok| bare_hex(&ok.public_values)).map_err(refused)
     }
 
     fn verdict(&self, subject: Subject<'_>, request: &VerifyRequest) -> Result<VerifyOk, ProverError> {
@@ -284,25 +305,8 @@ impl Executor for SlotProvers {
         self.verify_now(assignment, proved)
     }
 
-    async fn store(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<ArtifactRef, Trouble> {
-        let limit_bytes = assignment.stage().limits.output_bytes;
-        self.artifacts.put_file(&proved.output.path, limit_bytes).map_err(|error| here(&error.to_string()))
-    }
-}
-
-/// Copies the checked, still open file, since the prover may put another one under its path; answers its SHA-256.
-fn copy(output: OutputFile, to: &Path) -> io::Result<String> {
-    let mut from = output.file.take(output.bytes);
-    let mut to = File::create_new(to)?;
-    let mut digest = Sha256::new();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let read = from.read(&mut chunk)?;
-        if read == 0 {
-            return Ok(hex::encode(digest.finalize()));
-        }
-        digest.update(&chunk[..read]);
-        to.write_all(&chunk[..read])?;
+    async fn store(&self, _: &Assignment, proved: &Proved<Copied>) -> Result<ArtifactRef, Trouble> {
+        self.artifacts.keep(&proved.output.draft).map_err(|error| here(&error.to_string()))
     }
 }
 

@@ -16,7 +16,7 @@ use proofyard_prover::runner::{Cancel, GuardCommand};
 
 use super::Shared;
 use super::local::{forget_worker, remember_worker};
-use super::overhead::{Sample, Timed};
+use super::overhead::Sample;
 use super::provers::SlotProvers;
 use crate::block_on;
 
@@ -142,19 +142,17 @@ impl LocalWorker {
             cancel.cancel();
         }
         provers.begin(cancel);
-        let timed = Timed::new(provers);
         let assignment = block_on(shared.yard.assignment(&request, task))?;
-        let performed = block_on(shared.yard.perform(&timed, &assignment));
+        let performed = block_on(shared.yard.perform(provers, &assignment));
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
         let performed = performed?;
-        shared.drain();
         if performed == Performed::Recorded(ResultOutcome::Accepted)
             && assignment.stage().output == Output::Proof
         {
             shared.proofs_accepted.fetch_add(1, Ordering::Relaxed);
         }
         if matches!(performed, Performed::Recorded(_)) {
-            let overhead = started.elapsed().saturating_sub(timed.in_prover());
+            let overhead = started.elapsed().saturating_sub(provers.in_provers());
             shared.overheads.add(Sample { task: assignment.task.id.clone(), claimed, overhead });
         }
         Ok(true)
