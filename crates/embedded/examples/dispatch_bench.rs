@@ -1,4 +1,4 @@
-//! What dispatching costs on this machine, beside the disk's own sync in the same run:
+//! What dispatching costs on this machine, beside the disk's own sync at the same pace in the same run:
 //!
 //! ```text
 //! cargo build --release -p proofyard-prover
@@ -45,22 +45,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let seconds: u32 = arguments.next().map_or(Ok(10), |text| text.parse())?;
     let dir = tempfile::tempdir_in(&parent)?;
     println!("{rate} tasks/s for {seconds} s in {}", parent.display());
-    row("disk: fdatasync of 4 KiB, before", syncs(dir.path())?);
-    let Times { acks, overheads, unmatched } = dispatch(dir.path(), rate, seconds)?;
-    row("disk: fdatasync of 4 KiB, after", syncs(dir.path())?);
+    row("disk: fdatasync of 4 KiB, before", syncs(dir.path(), rate)?);
+    let Times { acks, waits, slots, overheads } = dispatch(dir.path(), rate, seconds)?;
+    row("disk: fdatasync of 4 KiB, after", syncs(dir.path(), rate)?);
     row("durable acknowledgement of a block", acks);
-    row("overhead of a task", overheads);
-    if unmatched > 0 {
-        println!("{unmatched} tasks were claimed before their block's acknowledgement returned");
-    }
+    row("from there until its task is claimed", waits);
+    row("the claimed task's slot, without provers", slots);
+    row("overhead of a task: both", overheads);
     Ok(())
 }
 
 struct Times {
     acks: Vec<Duration>,
+    /// Zero if the task was claimed before its block's acknowledgement returned.
+    waits: Vec<Duration>,
+    slots: Vec<Duration>,
     overheads: Vec<Duration>,
-    /// Tasks that were claimed before their block's acknowledgement returned.
-    unmatched: usize,
 }
 
 fn dispatch(dir: &Path, rate: u32, seconds: u32) -> Result<Times, Box<dyn Error>> {
@@ -96,15 +96,17 @@ fn dispatch(dir: &Path, rate: u32, seconds: u32) -> Result<Times, Box<dyn Error>
     while block_on(machine.yard().frontier("bench"))?.height <= last {
         std::thread::sleep(Duration::from_millis(10));
     }
-    let (mut overheads, mut unmatched) = (Vec::new(), 0);
+    let (mut waits, mut slots, mut overheads) = (Vec::new(), Vec::new(), Vec::new());
     for sample in machine.overheads().samples() {
         let hash = sample.task.scope.split(':').nth(3).unwrap_or_default();
-        let waited = sent.get(hash).and_then(|sent| sample.claimed.checked_duration_since(*sent));
-        unmatched += usize::from(waited.is_none());
-        overheads.push(sample.overhead + waited.unwrap_or_default());
+        let acknowledged = sent.get(hash).ok_or("a task of no block")?;
+        let waited = sample.claimed.saturating_duration_since(*acknowledged);
+        waits.push(waited);
+        slots.push(sample.working);
+        overheads.push(waited + sample.working);
     }
     machine.stop()?;
-    Ok(Times { acks, overheads, unmatched })
+    Ok(Times { acks, waits, slots, overheads })
 }
 
 /// The guard and the toy prover stand beside this example's folder.
@@ -114,10 +116,12 @@ fn guard() -> Result<GuardCommand, Box<dyn Error>> {
     Ok(GuardCommand { program, leading_arguments: Vec::new() })
 }
 
-fn syncs(dir: &Path) -> Result<Vec<Duration>, Box<dyn Error>> {
+/// At that pace, since a disk, as a processor, is slower when it has just rested.
+fn syncs(dir: &Path, rate: u32) -> Result<Vec<Duration>, Box<dyn Error>> {
     let mut file = OpenOptions::new().create(true).append(true).open(dir.join("sync"))?;
     let mut times = Vec::new();
-    for _ in 0..500 {
+    for _ in 0..200 {
+        std::thread::sleep(Duration::from_secs(1) / rate);
         let since = Instant::now();
         file.write_all(&[7; 4_096])?;
         file.sync_data()?;

@@ -4,11 +4,14 @@
 //! that a name that exists after a crash has all of its bytes. What is found short or changed nevertheless (a failing
 //! disk, a careless hand) is an error when it is read, and is replaced when the same content is put again.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
 
 use proofyard_core::state::ArtifactRef;
 use sha2::{Digest, Sha256};
@@ -26,8 +29,6 @@ pub enum ArtifactError {
     Io { path: PathBuf, doing: &'static str, source: io::Error },
     #[error("{} has more than {max_bytes} bytes, which is all that is taken", .path.display())]
     TooLarge { path: PathBuf, max_bytes: u64 },
-    #[error("{} is not a plain file", .0.display())]
-    NotAFile(PathBuf),
     #[error("artifact {} is missing; put back a copy of it, or have its task run again", .0.display())]
     Missing(PathBuf),
     #[error("artifact {} is damaged: {what}; put back a copy of it, or have its task run again", .path.display())]
@@ -36,10 +37,12 @@ pub enum ArtifactError {
     BadName(String),
 }
 
-/// Content that has no name yet: beside the artifacts, not synced, gone when this is dropped.
+/// Content that has no name yet: beside the artifacts, perhaps not on disk, gone when this is dropped.
 pub struct Draft {
     path: PathBuf,
+    file: Arc<File>,
     artifact: ArtifactRef,
+    sync: Cell<Option<JoinHandle<io::Result<()>>>>,
 }
 
 impl Draft {
@@ -50,6 +53,21 @@ impl Draft {
     /// What it will be called if it is kept.
     pub fn artifact(&self) -> &ArtifactRef {
         &self.artifact
+    }
+
+    /// Has the disk sync it from now on, so that keeping it need not wait for all of that.
+    pub fn begin_sync(&self) {
+        let file = Arc::clone(&self.file);
+        let sync = thread::Builder::new().name("artifact sync".into()).spawn(move || file.sync_all());
+        self.sync.set(sync.ok());
+    }
+
+    fn end_sync(&self) -> io::Result<()> {
+        match self.sync.take().map(JoinHandle::join) {
+            Some(Ok(synced)) => synced,
+            Some(Err(_)) => Err(io::Error::other("the thread that synced it panicked")),
+            None => self.file.sync_all(),
+        }
     }
 }
 
@@ -114,17 +132,33 @@ impl Artifacts {
         self.keep(&self.draft(content, u64::MAX, Path::new("the content"))?)
     }
 
-    /// Keeps a copy of a file of at most `max_bytes`. It is on disk, under its name, when this returns.
-    pub fn put_file(&self, path: &Path, max_bytes: u64) -> Result<ArtifactRef, ArtifactError> {
-        let found = fs::metadata(path).map_err(io_error(path, "read"))?;
-        if !found.is_file() {
-            return Err(ArtifactError::NotAFile(path.to_owned()));
+    /// Copies at most `max_bytes`; `source` is what an error calls them. It can be read at once, and is kept later.
+    pub fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError> {
+        let path = self.unnamed_path();
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = Arc::new(file.map_err(io_error(&path, "made"))?);
+        let artifact = ArtifactRef { sha256: String::new(), bytes: 0 };
+        let mut draft = Draft { path, file, artifact, sync: Cell::default() };
+        // The source may grow while it is read.
+        let limited = content.take(max_bytes.saturating_add(1));
+        draft.artifact =
+            copy_hashed(limited, &mut &*draft.file).map_err(|failure| failure.at(source, &draft.path))?;
+        if draft.artifact.bytes > max_bytes {
+            return Err(ArtifactError::TooLarge { path: source.to_owned(), max_bytes });
         }
-        if found.len() > max_bytes {
-            return Err(ArtifactError::TooLarge { path: path.to_owned(), max_bytes });
-        }
-        let file = File::open(path).map_err(io_error(path, "read"))?;
-        self.keep(&self.draft(file, max_bytes, path)?)
+        // Provers get its path, and none has a reason to write to it.
+        draft
+            .file
+            .set_permissions(Permissions::from_mode(0o444))
+            .map_err(io_error(&draft.path, "made read-only"))?;
+        Ok(draft)
+    }
+
+    /// Gives a draft its name. It is on disk, under its name, when this returns.
+    pub fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError> {
+        draft.end_sync().map_err(io_error(&draft.path, "synced"))?;
+        self.give_name(draft)?;
+        Ok(draft.artifact.clone())
     }
 
     /// The content, checked against its name. Its size is checked against `max_bytes` before anything is read.
@@ -167,33 +201,6 @@ impl Artifacts {
             return Err(ArtifactError::Damaged { path, what });
         }
         Ok(())
-    }
-
-    /// Copies at most `max_bytes`; `source` is what an error calls them. It can be read at once, and is kept later.
-    pub fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError> {
-        let path = self.unnamed_path();
-        let file = OpenOptions::new().write(true).create_new(true).open(&path);
-        let mut file = file.map_err(io_error(&path, "made"))?;
-        let mut draft = Draft { path, artifact: ArtifactRef { sha256: String::new(), bytes: 0 } };
-        // The source may grow while it is read.
-        let limited = content.take(max_bytes.saturating_add(1));
-        draft.artifact =
-            copy_hashed(limited, &mut file).map_err(|failure| failure.at(source, &draft.path))?;
-        if draft.artifact.bytes > max_bytes {
-            return Err(ArtifactError::TooLarge { path: source.to_owned(), max_bytes });
-        }
-        // Provers get its path, and none has a reason to write to it.
-        file.set_permissions(Permissions::from_mode(0o444))
-            .map_err(io_error(&draft.path, "made read-only"))?;
-        Ok(draft)
-    }
-
-    /// Gives a draft its name. It is on disk, under its name, when this returns.
-    pub fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError> {
-        let file = File::open(&draft.path).map_err(io_error(&draft.path, "opened"))?;
-        file.sync_all().map_err(io_error(&draft.path, "synced"))?;
-        self.give_name(draft)?;
-        Ok(draft.artifact.clone())
     }
 
     fn unnamed_path(&self) -> PathBuf {

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proofyard_core::state::ArtifactRef;
 use proofyard_embedded::artifacts::{ArtifactError, Artifacts};
@@ -52,8 +52,11 @@ fn a_file_is_copied_so_that_its_owner_may_do_as_it_likes() {
     let file = temp.path().join("proof");
     let content: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
     fs::write(&file, &content).unwrap();
-    let artifact = artifacts.put_file(&file, 300_000).unwrap();
+    let draft = artifacts.draft(File::open(&file).unwrap(), 300_000, &file).unwrap();
     fs::write(&file, b"changed").unwrap();
+    assert_eq!(fs::read(draft.path()).unwrap(), content);
+    let artifact = artifacts.keep(&draft).unwrap();
+    assert_eq!(&artifact, draft.artifact());
     assert_eq!(artifacts.read(&artifact, 1 << 20).unwrap(), content);
     assert!(matches!(artifacts.read(&artifact, 299_999), Err(ArtifactError::TooLarge { .. })));
 }
@@ -115,18 +118,32 @@ fn a_reference_from_outside_reaches_nothing_else() {
 }
 
 #[test]
-fn what_is_no_file_or_too_large_or_gone_is_refused_and_leaves_nothing() {
+fn what_is_too_large_or_cannot_be_read_is_refused_and_leaves_nothing() {
     let (temp, dir, artifacts) = open();
+    let draft = |path: &Path| artifacts.draft(File::open(path).unwrap(), 100, path).map(|_| ());
     let file = temp.path().join("proof");
     fs::write(&file, [0; 101]).unwrap();
-    assert!(matches!(artifacts.put_file(&file, 100), Err(ArtifactError::TooLarge { .. })));
-    assert!(matches!(artifacts.put_file(temp.path(), 100), Err(ArtifactError::NotAFile(_))));
-    assert!(matches!(artifacts.put_file("/dev/zero".as_ref(), 100), Err(ArtifactError::NotAFile(_))));
-    let said = artifacts.put_file(&temp.path().join("gone"), 100).unwrap_err().to_string();
-    assert!(said.contains("gone"), "{said}");
-    // Says it is empty, and has more and more to give.
-    let growing = artifacts.put_file("/proc/self/maps".as_ref(), 10);
-    assert!(matches!(growing, Err(ArtifactError::TooLarge { .. })), "{growing:?}");
+    for endless in [file.as_path(), "/dev/zero".as_ref()] {
+        assert!(matches!(draft(endless), Err(ArtifactError::TooLarge { .. })));
+    }
+    let said = draft(temp.path()).unwrap_err().to_string();
+    assert!(said.contains(&temp.path().display().to_string()), "{said}");
+    assert_eq!(unnamed(&dir), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_draft_that_is_not_kept_is_gone_and_one_that_is_synced_early_is_kept_all_the_same() {
+    let (_temp, dir, artifacts) = open();
+    let dropped = artifacts.draft(b"refused".as_slice(), 100, "it".as_ref()).unwrap();
+    dropped.begin_sync();
+    let missing = dropped.artifact().clone();
+    drop(dropped);
+    assert!(matches!(artifacts.verify(&missing), Err(ArtifactError::Missing(_))));
+    let draft = artifacts.draft(b"accepted".as_slice(), 100, "it".as_ref()).unwrap();
+    draft.begin_sync();
+    let kept = artifacts.keep(&draft).unwrap();
+    drop(draft);
+    assert_eq!(artifacts.read(&kept, 100).unwrap(), b"accepted");
     assert_eq!(unnamed(&dir), Vec::<PathBuf>::new());
 }
 

@@ -90,7 +90,8 @@ impl Verify {
         }
         let scratch =
             tempfile::Builder::new().prefix("proofyard-verify-").tempdir().map_err(Failure::work)?;
-        let verifier = Verifier::new(&self.yard.data, guard()?, scratch.path().to_owned());
+        let verifier =
+            Verifier::new(&self.yard.data, guard()?, scratch.path().to_owned()).map_err(Failure::work)?;
         let mut tally = Tally::default();
         for entry in &committed {
             check_entry(&yard, &chain, entry, &verifier, &mut tally, json)?;

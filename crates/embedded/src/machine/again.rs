@@ -1,5 +1,6 @@
 //! Checking committed proofs again, from the artifacts alone, in a process of its own beside any yard.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use proofyard_core::work::Trouble;
 use proofyard_prover::runner::GuardCommand;
 
 use super::provers::SlotProvers;
+use super::work_dir::WorkDir;
 use crate::artifacts::Artifacts;
 
 /// What a second look at a committed proof can say for it.
@@ -38,10 +40,11 @@ pub struct Verifier {
 
 impl Verifier {
     /// Verifiers write below `scratch`, which is the caller's to remove.
-    pub fn new(data_dir: &Path, guard: GuardCommand, scratch: PathBuf) -> Self {
+    pub fn new(data_dir: &Path, guard: GuardCommand, scratch: PathBuf) -> io::Result<Self> {
         let artifacts = Arc::new(Artifacts::reading(data_dir));
-        let provers = SlotProvers::new(Arc::clone(&artifacts), guard, scratch, None);
-        Self { artifacts, provers }
+        let work_dir = Arc::new(WorkDir::new(scratch)?);
+        let provers = SlotProvers::new(Arc::clone(&artifacts), guard, work_dir, None);
+        Ok(Self { artifacts, provers })
     }
 
     pub fn check(&self, committed: &CommittedProof) -> Result<Verdict, Refuted> {

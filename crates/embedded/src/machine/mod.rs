@@ -14,6 +14,7 @@ mod provers;
 mod slots;
 mod socket;
 mod wakes;
+mod work_dir;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -42,6 +43,7 @@ use self::slots::LocalWorker;
 use self::socket::Listener;
 pub use self::socket::{AskError, ask, is_running};
 use self::wakes::Wakes;
+use self::work_dir::WorkDir;
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::lock::{DataDir, DataDirError};
 use crate::store::{STATE_FILE, SqliteStore};
@@ -209,7 +211,7 @@ impl Machine {
         }
         self.spawn("sweeper", sweep)?;
         for (name, pool) in pools {
-            let worker = Arc::new(LocalWorker::new(&name, &pool, guard.clone(), work_dir.clone()));
+            let worker = Arc::new(LocalWorker::new(&name, &pool, guard.clone(), Arc::clone(&work_dir)));
             worker.register(&self.shared)?;
             let keeper = Arc::clone(&worker);
             self.spawn("heartbeat", move |shared| keeper.keep_lease(shared))?;
@@ -230,7 +232,7 @@ impl Machine {
                 self.spawn("sink", move |shared| sink.run(shared))?;
             }
         }
-        let listener = Listener::open(self.data_dir(), &work_dir)?;
+        let listener = Listener::open(self.data_dir(), work_dir.path())?;
         self.spawn("socket", move |shared| listener.serve(shared))
     }
 
@@ -268,7 +270,7 @@ impl Machine {
     }
 
     /// What attempts of a dead process left is nobody's.
-    fn empty_work_dir(&self) -> Result<PathBuf, MachineError> {
+    fn empty_work_dir(&self) -> Result<Arc<WorkDir>, MachineError> {
         let path = std::path::absolute(self.data_dir().join("work")).map_err(|source| MachineError::Io {
             path: self.data_dir().to_owned(),
             doing: "named",
@@ -280,7 +282,7 @@ impl Machine {
             _ => {}
         }
         fs::create_dir_all(&path).map_err(failed)?;
-        Ok(path)
+        Ok(Arc::new(WorkDir::new(path.clone()).map_err(failed)?))
     }
 }
 

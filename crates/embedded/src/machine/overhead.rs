@@ -20,8 +20,10 @@ pub struct Sample {
     pub task: TaskId,
     /// When its slot had it.
     pub claimed: Instant,
-    /// From when the slot asked for it until it was recorded, without prover and verifier.
-    pub overhead: Duration,
+    /// How long claiming took.
+    pub claiming: Duration,
+    /// From its claim until it was recorded, without prover and verifier.
+    pub working: Duration,
 }
 
 impl Overheads {
@@ -39,7 +41,7 @@ impl Overheads {
     /// Ascending.
     pub fn sorted(&self) -> Vec<Duration> {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut overheads: Vec<_> = samples.iter().map(|sample| sample.overhead).collect();
+        let mut overheads: Vec<_> = samples.iter().map(|sample| sample.claiming + sample.working).collect();
         overheads.sort_unstable();
         overheads
     }

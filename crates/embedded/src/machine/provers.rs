@@ -4,8 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::env;
-use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use proofyard_prover::runner::{
 };
 use proofyard_prover::{ProveRequest, VerifyOk, VerifyRequest};
 
+use super::work_dir::{AttemptFolder, WorkDir};
 use crate::artifacts::{Artifacts, Draft};
 
 /// Proving and verifying are never the same process.
@@ -69,8 +69,7 @@ impl<'a> From<&'a CommittedProof> for Subject<'a> {
 pub(crate) struct SlotProvers {
     artifacts: Arc<Artifacts>,
     guard: GuardCommand,
-    /// Holds a folder for each attempt, removed at its end.
-    work_dir: PathBuf,
+    work_dir: Arc<WorkDir>,
     gpus: Option<Vec<u32>>,
     cancel: RefCell<Cancel>,
     sessions: RefCell<HashMap<(String, Role), Session>>,
@@ -85,21 +84,11 @@ pub(crate) struct Copied {
     folder: AttemptFolder,
 }
 
-/// Where the provers of an attempt write.
-struct AttemptFolder(PathBuf);
-
-impl Drop for AttemptFolder {
-    fn drop(&mut self) {
-        // What cannot be removed now is removed at the next start.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 impl SlotProvers {
     pub fn new(
         artifacts: Arc<Artifacts>,
         guard: GuardCommand,
-        work_dir: PathBuf,
+        work_dir: Arc<WorkDir>,
         gpus: Option<Vec<u32>>,
     ) -> Self {
         let (cancel, sessions, in_provers) = Default::default();
@@ -125,10 +114,8 @@ impl SlotProvers {
     }
 
     fn prove_now(&self, assignment: &Assignment) -> Result<Proved<Copied>, Trouble> {
-        let folder = AttemptFolder(self.work_dir.join(&assignment.claim));
-        let output_dir = folder.0.join("out");
-        fs::create_dir_all(&output_dir)
-            .map_err(|error| here(&format!("{}: {error}", output_dir.display())))?;
+        let folder = self.folder()?;
+        let output_dir = self.inner(&folder, "out")?;
         let subject = Subject::from(assignment);
         let request = ProveRequest {
             task: assignment.task.id.to_string(),
@@ -170,8 +157,9 @@ impl SlotProvers {
             proof: draft.path().to_owned(),
             verification_key: proved.verification_key.clone(),
             inputs: inputs.clone(),
-            output_dir: folder.0.join("verify"),
+            output_dir: self.inner(folder, "verify")?,
         };
+        draft.begin_sync();
         self.ask_verifier(Subject::from(assignment), &request)
     }
 
@@ -181,19 +169,17 @@ impl SlotProvers {
         let path = self.artifacts.verify(artifact).and_then(|()| self.artifacts.path(artifact));
         let path = path.map_err(|error| here(&error.to_string()))?;
         let subject = Subject::from(committed);
-        let folder = AttemptFolder(self.work_dir.join("verify"));
+        let folder = self.folder()?;
         let request = VerifyRequest {
             proof: path,
             verification_key: committed.proof.verification_key.clone(),
             inputs: self.inputs(subject)?,
-            output_dir: folder.0.clone(),
+            output_dir: self.inner(&folder, "verify")?,
         };
         self.ask_verifier(subject, &request)
     }
 
     fn ask_verifier(&self, subject: Subject<'_>, request: &VerifyRequest) -> Result<String, Trouble> {
-        fs::create_dir_all(&request.output_dir)
-            .map_err(|error| here(&format!("{}: {error}", request.output_dir.display())))?;
         let verdict = self.timed(|| self.verdict(subject, request));
         verdict.map(|ok| bare_hex(&ok.public_values)).map_err(refused)
     }
@@ -269,6 +255,18 @@ impl SlotProvers {
             environment.insert("PATH".into(), path);
         }
         environment.into_iter().collect()
+    }
+
+    fn folder(&self) -> Result<AttemptFolder, Trouble> {
+        self.work_dir.folder().map_err(|error| self.no_folder(&error))
+    }
+
+    fn inner(&self, folder: &AttemptFolder, name: &str) -> Result<PathBuf, Trouble> {
+        folder.inner(name).map_err(|error| self.no_folder(&error))
+    }
+
+    fn no_folder(&self, error: &io::Error) -> Trouble {
+        here(&format!("no folder can be made in {}: {error}", self.work_dir.path().display()))
     }
 
     fn inputs(&self, subject: Subject<'_>) -> Result<Vec<PathInput>, Trouble> {

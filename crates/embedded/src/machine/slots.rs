@@ -1,7 +1,6 @@
 //! Local workers: one for each pool, with a thread for each slot and one that heartbeats.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use super::Shared;
 use super::local::{forget_worker, remember_worker};
 use super::overhead::Sample;
 use super::provers::SlotProvers;
+use super::work_dir::WorkDir;
 use crate::block_on;
 
 /// After storage trouble a slot tries again, since the sweeper would otherwise find it idle for good.
@@ -28,14 +28,14 @@ pub(crate) struct LocalWorker {
     pub pool_name: String,
     pub pool: Pool,
     pub guard: GuardCommand,
-    pub work_dir: PathBuf,
+    pub work_dir: Arc<WorkDir>,
     id: Mutex<String>,
     /// What each slot works on, to be cancelled.
     running: Mutex<HashMap<u32, (String, Cancel)>>,
 }
 
 impl LocalWorker {
-    pub fn new(pool_name: &str, pool: &Pool, guard: GuardCommand, work_dir: PathBuf) -> Self {
+    pub fn new(pool_name: &str, pool: &Pool, guard: GuardCommand, work_dir: Arc<WorkDir>) -> Self {
         Self {
             pool_name: pool_name.to_owned(),
             pool: pool.clone(),
@@ -101,8 +101,12 @@ impl LocalWorker {
     pub fn run_slot(&self, shared: &Shared, slot: u32) {
         let per_slot = self.pool.gpus_per_slot;
         let gpus = (per_slot > 0).then(|| (slot * per_slot..(slot + 1) * per_slot).collect());
-        let provers =
-            SlotProvers::new(Arc::clone(&shared.artifacts), self.guard.clone(), self.work_dir.clone(), gpus);
+        let provers = SlotProvers::new(
+            Arc::clone(&shared.artifacts),
+            self.guard.clone(),
+            Arc::clone(&self.work_dir),
+            gpus,
+        );
         while !shared.wakes.is_stopped() {
             let rung = shared.wakes.rung();
             match self.turn(shared, &provers, slot) {
@@ -152,8 +156,12 @@ impl LocalWorker {
             shared.proofs_accepted.fetch_add(1, Ordering::Relaxed);
         }
         if matches!(performed, Performed::Recorded(_)) {
-            let overhead = started.elapsed().saturating_sub(provers.in_provers());
-            shared.overheads.add(Sample { task: assignment.task.id.clone(), claimed, overhead });
+            shared.overheads.add(Sample {
+                task: assignment.task.id.clone(),
+                claimed,
+                claiming: claimed - started,
+                working: claimed.elapsed().saturating_sub(provers.in_provers()),
+            });
         }
         Ok(true)
     }

@@ -253,7 +253,7 @@ fn lookups_are_by_index() {
     let (_dir, store) = opened(temp.path());
     let bounded = "USING PRIMARY KEY (partition=? AND sort>? AND sort<?)";
     let open_ended = "USING PRIMARY KEY (partition=? AND sort>?)";
-    let due = "USING COVERING INDEX items_due (due_shard=? AND due_ms<?)";
+    let due = "USING COVERING INDEX items_due (due_shard=? AND (due_ms,partition,sort)>(?,?,?) AND due_ms<?)";
     for (query, expected) in
         [(UP, open_ended), (UP_TO, bounded), (DOWN, open_ended), (DOWN_FROM, bounded), (DUE, due)]
     {
