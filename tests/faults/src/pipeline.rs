@@ -24,6 +24,7 @@ impl Default for ToyPipeline {
 
 impl ToyPipeline {
     pub const CHAIN: &str = "faults";
+    pub const LEASE_MS: u64 = 300;
     /// Names of its sinks, which are their files too, and the stages that they read.
     pub const BLOCKS_SINK: (&str, &str) = ("blocks", "join");
     pub const RANGES_SINK: (&str, &str) = ("ranges", "range");
@@ -35,10 +36,10 @@ impl ToyPipeline {
     pub fn text(&self) -> String {
         let mut command = vec![program("proofyard-toy-prover").to_str().unwrap().to_owned()];
         command.extend(self.toy.iter().cloned());
-        let (chain, window, slots) = (Self::CHAIN, self.window, self.slots);
+        let (chain, window, slots, lease_ms) = (Self::CHAIN, self.window, self.slots, Self::LEASE_MS);
         let mut text = format!(
             "[chain]\nname = \"{chain}\"\nstart_height = 1\nwindow = {window}\ntick_ms = 100\ncommit = \"join\"\n\n\
-             [prover.toy]\ncommand = {}\n\n[pool.cpu]\nslots = {slots}\nlease_ms = 300\n\n",
+             [prover.toy]\ncommand = {}\n\n[pool.cpu]\nslots = {slots}\nlease_ms = {lease_ms}\n\n",
             serde_json::to_string(&command).unwrap()
         );
         self.stage(&mut text, "segment", "strategy = \"split\"\nfrom = \"block\"");

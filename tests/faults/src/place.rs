@@ -77,6 +77,13 @@ impl Place {
         RunningYard::start(command, &self.log_path())
     }
 
+    /// An operator's word, which the yard takes.
+    pub fn operate(&self, verb: &str) {
+        let answer =
+            Command::new(program("proofyard")).arg(verb).arg("--data").arg(self.data_dir()).output().unwrap();
+        assert!(answer.status.success(), "{verb}: {}", String::from_utf8_lossy(&answer.stderr));
+    }
+
     /// Of this place alone, wherever it is moved.
     pub fn mark(&self) -> &str {
         self.outside.path().to_str().unwrap()

@@ -25,9 +25,9 @@ pub fn wait_for_none(mark: &str) {
     wait_for("the end of all that the yard started", || marked(mark).is_empty().then_some(()));
 }
 
-pub fn kill(pid: u32) {
+pub fn send(pid: u32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
         // It may have ended meanwhile.
-        let _ = kill_process(pid, Signal::KILL);
+        let _ = kill_process(pid, signal);
     }
 }
