@@ -12,7 +12,7 @@ use crate::mistake::Mistake;
 use crate::pipeline::{Output, Pipeline, Prover, Stage, Verify};
 use crate::port::Port;
 use crate::record::{FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport};
-use crate::state::{ArtifactRef, Group, Inputs, List, Scope, Task, TaskId};
+use crate::state::{ArtifactRef, Group, Inputs, List, Scope, Task, TaskId, TaskResult};
 use crate::transaction::read;
 use crate::yard::Yard;
 
@@ -219,7 +219,7 @@ impl<P: Port> Yard<P> {
         assignment: &Assignment,
     ) -> Result<Performed, Error> {
         match self.attempt(executor, assignment).await {
-            Ok(report) => match self.fault_of(&assignment.task, &report).await? {
+            Ok(report) => match self.fault_of(&assignment.task, &report.result).await? {
                 None => Ok(Performed::Recorded(self.record_result(&report).await?)),
                 Some(message) => {
                     let kind = FailureKind::Permanent;
@@ -245,12 +245,7 @@ impl<P: Port> Yard<P> {
         };
         let verified_ms = self.port.now_ms();
         let artifact = executor.store(assignment, &proved).await?;
-        Ok(ResultReport {
-            worker: assignment.worker.clone(),
-            slot: assignment.slot,
-            claim: assignment.claim.clone(),
-            attempt: assignment.attempt,
-            task: assignment.task.id.clone(),
+        let result = TaskResult {
             artifact,
             public_values,
             verification_key: proved.verification_key,
@@ -260,10 +255,15 @@ impl<P: Port> Yard<P> {
             list: proved.list,
             fields: proved.fields,
             prover: assignment.prover_name.clone(),
+            worker: assignment.worker.clone(),
+            attempt: assignment.attempt,
             claimed_ms: assignment.claimed_ms,
             prove_ms: proved_ms.saturating_sub(started_ms),
             verify_ms: verified_ms.saturating_sub(proved_ms),
-        })
+            at_ms: self.port.now_ms(),
+        };
+        let Assignment { task, slot, claim, .. } = assignment;
+        Ok(ResultReport { task: task.id.clone(), slot: *slot, claim: claim.clone(), result })
     }
 
     async fn fail(&self, assignment: &Assignment, trouble: Trouble) -> Result<Performed, Error> {

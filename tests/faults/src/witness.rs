@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proofyard_core::state::{Accepted, OutKind, TaskId, TaskStatus};
+use proofyard_core::state::{OutKind, TaskId, TaskResult, TaskStatus};
 use proofyard_embedded::artifacts::Artifacts;
 
 use crate::blocks::block_of;
@@ -15,7 +15,7 @@ const MAX_PROOF_BYTES: u64 = 1 << 20;
 #[derive(Default)]
 pub struct Witness {
     sink_lines: BTreeMap<&'static str, Vec<String>>,
-    accepted: BTreeMap<TaskId, Accepted>,
+    accepted: BTreeMap<TaskId, TaskResult>,
     known: BTreeSet<(u64, String)>,
     frontier: u64,
     epoch: u64,

@@ -11,6 +11,7 @@ use serde::Serialize;
 mod commit;
 mod draw;
 mod graph;
+mod keys;
 mod mistake;
 mod parse;
 mod reader;
@@ -163,6 +164,8 @@ pub const MAX_HEIGHT: u64 = 1 << 53;
 pub const MAX_WINDOW: u64 = 10_000_000;
 /// Bytes of a pipeline file.
 pub const MAX_TEXT_BYTES: usize = 1 << 20;
+/// A year: no time of a pipeline is longer.
+pub const MAX_MS: u64 = 31_536_000_000;
 /// The longest pause between two attempts: 10 minutes.
 pub const MAX_BACKOFF_MS: u64 = 600_000;
 /// Tasks of one group: segments of a block, elements of a partitioner's list.

@@ -8,9 +8,9 @@ use std::ops::RangeInclusive;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::keys::TABLES;
 use super::mistake::Mistakes;
 use super::suggest;
-use super::tables::TABLES;
 
 pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 
@@ -63,6 +63,13 @@ impl<T> Read<T> {
             },
         }
     }
+}
+
+/// A named table of the file: its name, where that stands, and its keys.
+pub(super) struct Entry<'t> {
+    pub name: String,
+    pub at: usize,
+    pub keys: &'t DeTable<'t>,
 }
 
 /// The keys of one table.

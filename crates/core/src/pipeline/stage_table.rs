@@ -2,35 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use super::reader::{At, Fields, Read, Value, shown};
-use super::tables::{Entry, MAX_MS};
-use super::{CutBudget, CutRule, MAX_BACKOFF_MS, MAX_CUT_BLOCKS, MAX_HEIGHT, MAX_QUORUM_MEMBERS};
+use super::keys::{CHOSEN_PROVER, STAGE};
+use super::reader::{At, Entry, Fields, Read, Value, shown};
+use super::{CutBudget, CutRule, MAX_BACKOFF_MS, MAX_CUT_BLOCKS, MAX_HEIGHT, MAX_MS, MAX_QUORUM_MEMBERS};
 use super::{Output, TaskLimits};
 
 use super::mistake::Mistakes;
 
-pub(super) const STAGE: &[&str] = &[
-    "strategy",
-    "from",
-    "prover",
-    "pool",
-    "output",
-    "on",
-    "need",
-    "after_need",
-    "size",
-    "budget",
-    "max_wait_ms",
-    "cut_on",
-    "max_attempts",
-    "max_losses",
-    "backoff_ms",
-    "time_limit_ms",
-    "total_ms",
-    "hedge_ms",
-    "output_bytes",
-    "memory_bytes",
-];
 const OF_MATCH: &[&str] = &["on", "need", "after_need"];
 const OF_SEQUENTIAL: &[&str] = &["size", "budget", "max_wait_ms", "cut_on"];
 /// Keys that say how a task is run.
@@ -45,7 +23,6 @@ const OF_TASKS: &[&str] = &[
     "memory_bytes",
 ];
 const BUDGET: &[&str] = &["field", "max"];
-const CHOSEN_PROVER: &[&str] = &["prover", "from_height"];
 
 /// Entries of one list: sources, fields, provers by height.
 const MAX_LIST: usize = 64;

@@ -6,33 +6,16 @@ use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
+use super::keys::{CHAIN, POOL, PROVER, ROOT, SINK, TABLES};
 use super::mistake::Mistakes;
-use super::reader::{At, Fields, Read, shown};
-use super::stage_table::{RawStage, STAGE};
+use super::reader::{At, Entry, Fields, Read, shown};
+use super::stage_table::RawStage;
 use super::suggest;
-use super::{Chain, Late, MAX_HEIGHT, MAX_WINDOW, Pool, Protocol, Prover, SinkTarget, Verify};
-
-const ROOT: &[&str] = &["chain", "stage", "prover", "pool", "sink"];
-const CHAIN: &[&str] =
-    &["name", "start_height", "window", "late", "deadline_ms", "lane", "real_time", "tick_ms", "commit"];
-const PROVER: &[&str] = &["command", "protocol", "payload", "verify", "environment"];
-const POOL: &[&str] = &["slots", "gpus_per_slot", "lease_ms", "quarantine_after", "quarantine_ms"];
-const SINK: &[&str] = &["stage", "file", "confirm"];
-
-/// Where a key belongs that stands elsewhere.
-pub(super) const TABLES: &[(&str, &[&str])] = &[
-    ("[chain]", CHAIN),
-    ("[stage.NAME]", STAGE),
-    ("[prover.NAME]", PROVER),
-    ("[pool.NAME]", POOL),
-    ("[sink.NAME]", SINK),
-];
+use super::{Chain, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Protocol, Prover, SinkTarget, Verify};
 
 pub(super) const MAX_STAGES: usize = 64;
 /// Provers, pools or sinks of one file.
 const MAX_OTHERS: usize = 256;
-/// A year: no time of ours is longer.
-pub(super) const MAX_MS: u64 = 31_536_000_000;
 const MAX_LEASE_MS: u64 = 86_400_000;
 
 /// What the file says, table by table, in file order.
@@ -69,13 +52,6 @@ pub(super) struct RawChain {
 pub(super) struct RawSink {
     pub stage: Read<String>,
     pub target: Option<SinkTarget>,
-}
-
-/// A named table of the file: its name, where that stands, and its keys.
-pub(super) struct Entry<'t> {
-    pub name: String,
-    pub at: usize,
-    pub keys: &'t DeTable<'t>,
 }
 
 impl File {

@@ -2,14 +2,12 @@
 //!
 //! It checks neither the scope nor the chain: an orphan's valid proof is kept for the block's return.
 
-use std::collections::BTreeMap;
-
 use super::failure::unlist;
 use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
 use crate::pipeline::{MAX_GROUP_TASKS, Output, Pipeline, Stage, Strategy};
 use crate::port::{Port, Wake};
-use crate::state::{Accepted, ArtifactRef, List, Marker, Task, TaskId, TaskStatus, Worker};
+use crate::state::{Marker, Task, TaskId, TaskResult, TaskStatus, Worker};
 use crate::transaction::{Item, Tx, transact};
 use crate::yard::Yard;
 
@@ -19,24 +17,10 @@ const MAX_FIELD_BYTES: usize = 1_024;
 /// What a worker brings: the artifact is stored already, and verified if it is a proof.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResultReport {
-    pub worker: String,
+    pub task: TaskId,
     pub slot: u32,
     pub claim: String,
-    pub attempt: u32,
-    pub task: TaskId,
-    pub artifact: ArtifactRef,
-    /// Hex; what the verifier read from the proof.
-    pub public_values: Option<String>,
-    pub verification_key: Option<String>,
-    pub proof_system: Option<String>,
-    pub security_bits: Option<u32>,
-    pub cycles: Option<u64>,
-    pub list: Option<List>,
-    pub fields: BTreeMap<String, String>,
-    pub prover: String,
-    pub claimed_ms: u64,
-    pub prove_ms: u64,
-    pub verify_ms: u64,
+    pub result: TaskResult,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,11 +33,11 @@ pub enum ResultOutcome {
 impl<P: Port> Yard<P> {
     /// What is wrong with an output for its stage, if anything; asked before it is recorded, since a wrong output
     /// is a failed attempt.
-    pub async fn fault_of(&self, task: &Task, report: &ResultReport) -> Result<Option<String>, Error> {
+    pub async fn fault_of(&self, task: &Task, result: &TaskResult) -> Result<Option<String>, Error> {
         let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
         let (index, stage) =
             pipeline.stage(&task.id.stage).ok_or_else(|| Refusal::UnknownTask(task.id.to_string()))?;
-        Ok(fault(&pipeline, index, stage, report))
+        Ok(fault(&pipeline, index, stage, result))
     }
 
     /// Accepts a result, once. The attempt need not be live: a late valid proof is welcome, also for a parked task.
@@ -64,7 +48,7 @@ impl<P: Port> Yard<P> {
         transact(&self.port, async |tx| {
             let task: Option<Task> = tx.check(&report.task.task_key()).await?;
             let mut task = task.ok_or_else(|| Refusal::UnknownTask(report.task.to_string()))?;
-            self.free_slot(tx, &report.worker, report.slot, &report.claim).await?;
+            self.free_slot(tx, &report.result.worker, report.slot, &report.claim).await?;
             if task.accepted.is_some() {
                 return Ok(ResultOutcome::AlreadyAccepted);
             }
@@ -74,9 +58,9 @@ impl<P: Port> Yard<P> {
             task.parked = None;
             task.attempts.clear();
             task.due_ms = None;
-            task.accepted = Some(accepted(report, self.port.now_ms()));
+            task.accepted = Some(TaskResult { at_ms: self.port.now_ms(), ..report.result.clone() });
             tx.put(&task)?;
-            self.clear_failures(tx, &report.worker).await?;
+            self.clear_failures(tx, &report.result.worker).await?;
             tx.send(Wake::Scope { scope: report.task.scope.clone() });
             Ok(ResultOutcome::Accepted)
         })
@@ -103,45 +87,24 @@ impl<P: Port> Yard<P> {
     }
 }
 
-fn accepted(report: &ResultReport, at_ms: u64) -> Accepted {
-    let report = report.clone();
-    Accepted {
-        artifact: report.artifact,
-        public_values: report.public_values,
-        verification_key: report.verification_key,
-        proof_system: report.proof_system,
-        security_bits: report.security_bits,
-        cycles: report.cycles,
-        list: report.list,
-        fields: report.fields,
-        prover: report.prover,
-        worker: report.worker,
-        attempt: report.attempt,
-        claimed_ms: report.claimed_ms,
-        prove_ms: report.prove_ms,
-        verify_ms: report.verify_ms,
-        at_ms,
-    }
-}
-
-fn fault(pipeline: &Pipeline, index: usize, stage: &Stage, report: &ResultReport) -> Option<String> {
-    let field_bytes: usize = report.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+fn fault(pipeline: &Pipeline, index: usize, stage: &Stage, result: &TaskResult) -> Option<String> {
+    let field_bytes: usize = result.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
     if field_bytes > MAX_FIELD_BYTES {
         return Some(format!("its match fields take {field_bytes} bytes; at most {MAX_FIELD_BYTES} may be"));
     }
-    let believed = stage.output == Output::Data || report.public_values.is_some();
+    let believed = stage.output == Output::Data || result.public_values.is_some();
     if !believed {
         return Some("no verifier read public values from the proof".into());
     }
     let is_split = pipeline.readers(index).any(|(_, reader)| reader.strategy == Strategy::Split);
-    match (&report.list, is_split) {
+    match (&result.list, is_split) {
         (None, true) => Some("the next stage splits its output, and it is not a list".into()),
         (Some(list), true) if !(1..=MAX_GROUP_TASKS).contains(&list.count) => {
             Some(format!("its list has {} elements; from 1 to {MAX_GROUP_TASKS} may be", list.count))
         }
         _ => {
             let reads_fields = pipeline.readers(index).find_map(|(_, reader)| match &reader.strategy {
-                Strategy::Match { on, .. } => on.iter().find(|name| !report.fields.contains_key(*name)),
+                Strategy::Match { on, .. } => on.iter().find(|name| !result.fields.contains_key(*name)),
                 _ => None,
             })?;
             Some(format!("it reports no match field `{reads_fields}`, which the next stage needs"))

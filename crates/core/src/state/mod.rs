@@ -13,7 +13,9 @@ pub use chain::{
 };
 pub use out::{OutEntry, OutKind, OutProof, OutState, SinkCursor};
 pub use scope::{Block, Branch, Cut, CutMember, Decision, Group, Inputs, Progress, Scope, Subject};
-pub use task::{Accepted, Attempt, Avoid, BadTaskId, List, Listing, Marker, Note, Task, TaskId, TaskStatus};
+pub use task::{
+    Attempt, Avoid, BadTaskId, List, Listing, Marker, Note, Task, TaskId, TaskResult, TaskStatus,
+};
 pub use worker::{Heartbeat, Held, Slot, Worker};
 
 use serde::{Deserialize, Serialize};

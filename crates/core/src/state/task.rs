@@ -100,7 +100,7 @@ pub struct Task {
     /// The newest failures and losses, oldest first, at most [`Task::MAX_NOTES`].
     pub notes: Vec<Note>,
     pub parked: Option<String>,
-    pub accepted: Option<Accepted>,
+    pub accepted: Option<TaskResult>,
     pub due_ms: Option<u64>,
 }
 
@@ -152,9 +152,9 @@ pub struct Note {
     pub log: Vec<String>,
 }
 
-/// What was accepted, once.
+/// What an attempt made, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Accepted {
+pub struct TaskResult {
     pub artifact: ArtifactRef,
     /// Hex; what the verifier read from the proof. `None` for data.
     pub public_values: Option<String>,
@@ -171,6 +171,7 @@ pub struct Accepted {
     pub claimed_ms: u64,
     pub prove_ms: u64,
     pub verify_ms: u64,
+    /// When it was accepted.
     pub at_ms: u64,
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proofyard_core::pipeline::{Output, Pipeline, Quorum, Source, Stage, Strategy};
-use proofyard_core::state::{Accepted, Group, Scope, Subject, Task, TaskId};
+use proofyard_core::state::{Group, Scope, Subject, Task, TaskId, TaskResult};
 
 use super::Sight;
 use super::mirror::{Item, Seen};
@@ -29,7 +29,7 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
     }
 }
 
-fn is_true(sight: &Sight<'_>, task: &Task, accepted: &Accepted) {
+fn is_true(sight: &Sight<'_>, task: &Task, accepted: &TaskResult) {
     sight.simulation.count("check: result accepted");
     let id = &task.id;
     let artifact = sight.proving.artifact(&accepted.artifact);

@@ -1,0 +1,41 @@
+//! The keys that a pipeline file's tables may have.
+
+pub(super) const ROOT: &[&str] = &["chain", "stage", "prover", "pool", "sink"];
+pub(super) const CHAIN: &[&str] =
+    &["name", "start_height", "window", "late", "deadline_ms", "lane", "real_time", "tick_ms", "commit"];
+pub(super) const PROVER: &[&str] = &["command", "protocol", "payload", "verify", "environment"];
+pub(super) const POOL: &[&str] = &["slots", "gpus_per_slot", "lease_ms", "quarantine_after", "quarantine_ms"];
+pub(super) const SINK: &[&str] = &["stage", "file", "confirm"];
+pub(super) const STAGE: &[&str] = &[
+    "strategy",
+    "from",
+    "prover",
+    "pool",
+    "output",
+    "on",
+    "need",
+    "after_need",
+    "size",
+    "budget",
+    "max_wait_ms",
+    "cut_on",
+    "max_attempts",
+    "max_losses",
+    "backoff_ms",
+    "time_limit_ms",
+    "total_ms",
+    "hedge_ms",
+    "output_bytes",
+    "memory_bytes",
+];
+/// A prover of a stage, from a height on.
+pub(super) const CHOSEN_PROVER: &[&str] = &["prover", "from_height"];
+
+/// Where a key belongs that stands elsewhere.
+pub(super) const TABLES: &[(&str, &[&str])] = &[
+    ("[chain]", CHAIN),
+    ("[stage.NAME]", STAGE),
+    ("[prover.NAME]", PROVER),
+    ("[pool.NAME]", POOL),
+    ("[sink.NAME]", SINK),
+];
