@@ -21,6 +21,7 @@ pub const MAX_BLOCKS: usize = 1 << 20;
 /// What a sound file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
+    pub lines: u64,
     pub chain_id: u64,
     pub blocks: u64,
     pub transactions: u64,
@@ -53,7 +54,8 @@ pub fn check_file<R: BufRead>(mut reader: Reader<R>) -> Result<Summary, BlocksEr
         taken.map_err(|fault| fault.at(reader.file(), number))?;
     }
     let summary = chain.ok_or(Fault::NoBlocks).and_then(Chain::end);
-    summary.map_err(|fault| fault.at(reader.file(), last_line))
+    let summary = summary.map_err(|fault| fault.at(reader.file(), last_line))?;
+    Ok(Summary { lines: last_line, ..summary })
 }
 
 type Hash = [u8; 32];
@@ -77,6 +79,7 @@ struct Chain {
 impl Chain {
     fn starting(line: u64, block: &RecordedBlock) -> Self {
         let summary = Summary {
+            lines: 0,
             chain_id: block.chain_id,
             blocks: 0,
             transactions: 0,

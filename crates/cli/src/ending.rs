@@ -59,6 +59,7 @@ fn stuck(figures: &Figures, parked: &[ParkedTask], reason: &str, again: &str, da
     if let Some(first) = parked.first() {
         lines.push(format!("To see why:                 proofyard explain {}{flags}", first.height));
         lines.push(format!("Once the cause is mended:   proofyard retry{flags}"));
+        lines.push(format!("Or, in the pipeline file:   proofyard redo {}{flags}", first.height));
     } else {
         lines.push(format!("To see where it stands:     proofyard status{flags}"));
     }

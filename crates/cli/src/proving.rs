@@ -27,6 +27,8 @@ pub struct Job<'a> {
     /// File sinks with relative names write below it.
     pub sink_base: &'a Path,
     pub blocks: &'a Path,
+    /// How many lines it had when it was checked.
+    pub lines: u64,
     pub data: &'a Path,
     pub guard: &'a GuardCommand,
 }
@@ -67,7 +69,7 @@ pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Resu
     let mut run = Run::begin(job, progress)?;
     run.sequence = block_on(machine.yard().frontier(run.chain))?.next_sequence;
     machine.start(std::slice::from_ref(job.pipeline), job.guard, job.sink_base)?;
-    run.feeder = Some(machine.feed(run.chain, job.blocks)?);
+    run.feeder = Some(machine.feed(run.chain, job.blocks, job.lines)?);
     let how = run.follow(&machine, signals);
     progress.end();
     let figures = run.figures(&machine);
@@ -98,6 +100,9 @@ impl<'a> Run<'a> {
         loop {
             if let Some(signal) = signals.stop() {
                 return Ok(End::Stopped(signal));
+            }
+            if let Some(reason) = machine.failure() {
+                return Err(Failure::work(reason));
             }
             self.end_feeding()?;
             self.tell_commits(machine)?;

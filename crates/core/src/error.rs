@@ -41,6 +41,11 @@ pub enum Refusal {
         "chain {chain} starts at height {recorded}, and the pipeline file now says {given}; use another data directory"
     )]
     StartHeightChanged { chain: String, recorded: u64, given: u64 },
+    #[error(
+        "pool {pool} is gone from the pipeline file, and the blocks from height {height} on were opened with it; bring \
+         it back until they are committed, or have them opened again with `proofyard redo {height}`"
+    )]
+    PoolInUse { pool: String, height: u64 },
     #[error("{0}")]
     Invalid(String),
 }

@@ -91,6 +91,10 @@ pub enum Trouble {
     },
     /// The worker was told to drop it, or must go; nothing is counted.
     Dropped,
+    /// The worker's machine is in trouble that passes, such as a full disk; nothing is counted.
+    Hindered {
+        message: String,
+    },
 }
 
 /// How a home runs provers and keeps artifacts.
@@ -116,8 +120,15 @@ pub trait Executor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Performed {
     Recorded(ResultOutcome),
-    Failed { message: String, outcome: FailureOutcome },
+    Failed {
+        message: String,
+        outcome: FailureOutcome,
+    },
     Released,
+    /// Let go of, since the worker's machine is in trouble; it should wait a little before it claims again.
+    Hindered {
+        message: String,
+    },
 }
 
 impl<P: Port> Yard<P> {
@@ -268,9 +279,16 @@ impl<P: Port> Yard<P> {
 
     async fn fail(&self, assignment: &Assignment, trouble: Trouble) -> Result<Performed, Error> {
         let Assignment { worker, slot, claim, task, .. } = assignment;
-        let Trouble::Failed { kind, message, log } = trouble else {
-            self.record_release(worker, *slot, claim, &task.id).await?;
-            return Ok(Performed::Released);
+        let (kind, message, log) = match trouble {
+            Trouble::Failed { kind, message, log } => (kind, message, log),
+            Trouble::Dropped => {
+                self.record_release(worker, *slot, claim, &task.id).await?;
+                return Ok(Performed::Released);
+            }
+            Trouble::Hindered { message } => {
+                self.record_release(worker, *slot, claim, &task.id).await?;
+                return Ok(Performed::Hindered { message });
+            }
         };
         let report = FailureReport {
             worker: worker.clone(),

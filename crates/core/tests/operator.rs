@@ -42,6 +42,23 @@ fn a_redo_does_not_open_the_input_again_and_a_reorg_does() {
 }
 
 #[test]
+fn a_pool_stays_in_the_pipeline_as_long_as_open_blocks_need_it() {
+    let other = DEMO.replace("cpu", "gpu");
+    let mut driver = Driver::new(DEMO);
+    now(driver.yard.record_pipeline(&other)).expect("nothing is open");
+    now(driver.yard.record_pipeline(DEMO)).expect("nothing is open");
+    driver.blocks(1..=3);
+    let error = now(driver.yard.record_pipeline(&other)).expect_err("blocks wait for the pool").to_string();
+    assert!(error.contains("pool cpu is gone") && error.contains("`proofyard redo 1`"), "{error}");
+    now(driver.yard.record_redo(&driver.chain, 1)).expect("a redo");
+    now(driver.yard.record_pipeline(&other)).expect("they are to be opened again");
+    driver.settle();
+    driver.worker("w1", "gpu");
+    driver.work("w1", good);
+    assert_eq!(committed(&driver, 0..=u64::MAX).len(), 3);
+}
+
+#[test]
 fn what_is_committed_now_is_told_over_retracts() {
     let mut driver = proved(1..=6);
     let first: Vec<_> = (1..=6).map(|height| (height, height - 1)).collect();

@@ -29,12 +29,23 @@ pub enum ArtifactError {
     Io { path: PathBuf, doing: &'static str, source: io::Error },
     #[error("{} has more than {max_bytes} bytes, which is all that is taken", .path.display())]
     TooLarge { path: PathBuf, max_bytes: u64 },
-    #[error("artifact {} is missing; put back a copy of it, or have its task run again", .0.display())]
+    #[error("artifact {} is missing; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)", .0.display())]
     Missing(PathBuf),
-    #[error("artifact {} is damaged: {what}; put back a copy of it, or have its task run again", .path.display())]
+    #[error("artifact {} is damaged: {what}; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)", .path.display())]
     Damaged { path: PathBuf, what: String },
     #[error("{0:?} is not a SHA-256 in lower-case hex")]
     BadName(String),
+}
+
+impl ArtifactError {
+    /// It passes once there is room again.
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_full_disk(source))
+    }
+}
+
+pub(crate) fn is_full_disk(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Content that has no name yet: beside the artifacts, perhaps not on disk, gone when this is dropped.

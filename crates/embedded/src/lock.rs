@@ -4,8 +4,13 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use crate::store::STATE_FILE;
+
 /// Holds the process id of the yard that has the directory, for the message to whoever comes second.
 const LOCK_FILE: &str = "lock";
+
+/// What may stand in a directory without a state: our lock, and what a fresh file system has.
+const OWN_FILES: &[&str] = &[LOCK_FILE, "lost+found"];
 
 /// A data directory that this process alone uses, until it is dropped.
 #[derive(Debug)]
@@ -22,6 +27,11 @@ pub enum DataDirError {
     NoYard(PathBuf),
     #[error("{} is not a directory", .0.display())]
     NotADirectory(PathBuf),
+    #[error(
+        "{} holds something else ({found}) and no yard; name a new directory, or an empty one",
+        .path.display()
+    )]
+    NotAYard { path: PathBuf, found: String },
     #[error("another proofyard (pid {pid}) uses {0}; talk to it with `proofyard status --data {0}`", .path.display())]
     InUse { path: PathBuf, pid: String },
     #[error("{} cannot be {doing}: {source}; a yard needs a directory that it may write to", .path.display())]
@@ -29,10 +39,11 @@ pub enum DataDirError {
 }
 
 impl DataDir {
-    /// Takes the directory for this process; with `create`, makes it first where it is missing.
+    /// Takes the directory for this process; with `create`, makes it first where it is missing. A directory that holds
+    /// other people's files is refused, since a yard empties its folders in there at each start.
     pub fn open(path: &Path, create: bool) -> Result<Self, DataDirError> {
         match fs::metadata(path) {
-            Ok(found) if found.is_dir() => {}
+            Ok(found) if found.is_dir() => expect_own(path)?,
             Ok(_) => return Err(DataDirError::NotADirectory(path.to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => match create {
                 true => create_durably(path).map_err(failed(path, "made"))?,
@@ -50,6 +61,21 @@ impl DataDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Before its state is made, a yard makes only its lock.
+fn expect_own(path: &Path) -> Result<(), DataDirError> {
+    if path.join(STATE_FILE).try_exists().map_err(failed(path, "opened"))? {
+        return Ok(());
+    }
+    for entry in fs::read_dir(path).map_err(failed(path, "listed"))? {
+        let name = entry.map_err(failed(path, "listed"))?.file_name();
+        let name = name.to_string_lossy();
+        if !OWN_FILES.contains(&&*name) && !name.starts_with(STATE_FILE) {
+            return Err(DataDirError::NotAYard { path: path.to_owned(), found: name.into_owned() });
+        }
+    }
+    Ok(())
 }
 
 fn take_lock(dir: &Path) -> Result<File, DataDirError> {

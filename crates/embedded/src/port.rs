@@ -58,6 +58,13 @@ impl LocalPort {
     }
 }
 
+impl LocalPort {
+    /// Why nothing can be written any more, if that is so.
+    pub fn failure(&self) -> Option<String> {
+        self.store.failure()
+    }
+}
+
 impl Port for LocalPort {
     fn now_ms(&self) -> u64 {
         (self.now_ms)()

@@ -54,6 +54,21 @@ fn a_file_in_its_place_is_refused() {
 }
 
 #[test]
+fn a_directory_of_other_things_is_refused_and_left_as_it_was() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::create_dir_all(temp.path().join("work/thesis")).unwrap();
+    fs::write(temp.path().join("lock"), "theirs").unwrap();
+    for create in [true, false] {
+        let said = DataDir::open(temp.path(), create).unwrap_err().to_string();
+        assert!(said.contains("holds something else (work)"), "{said}");
+        assert_eq!(fs::read_to_string(temp.path().join("lock")).unwrap(), "theirs");
+    }
+    fs::remove_dir_all(temp.path().join("work")).unwrap();
+    fs::create_dir(temp.path().join("lost+found")).unwrap();
+    DataDir::open(temp.path(), true).unwrap();
+}
+
+#[test]
 fn a_read_only_directory_is_named() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("yard");

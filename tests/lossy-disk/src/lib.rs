@@ -79,6 +79,11 @@ impl LossyDisk {
         }
     }
 
+    /// The same for writes to files whose path contains this, such as a folder on a disk of its own.
+    pub fn set_full_in(&self, part: &str) {
+        fs::write(self.shadow().join("full"), part).unwrap();
+    }
+
     /// What is there now, written by processes without the shim, is on the disk.
     pub fn settle(&self) {
         keep_all(&self.directory(), &self.shadow());

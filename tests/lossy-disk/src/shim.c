@@ -5,7 +5,7 @@
  *   names/N   the lines "type inode name" of directory N when it was last synced
  * Nothing else outlives it: a file's name only by a sync of its directory. Nothing is really synced.
  * Removed files are kept in grave/, so that no inode number is used twice.
- * While LOSSY_SHADOW/full exists, writes find no room; while LOSSY_SHADOW/failing exists, syncs fail.
+ * While LOSSY_SHADOW/full exists, writes find no room (only those to paths with its content in them, if it has any); while LOSSY_SHADOW/failing exists, syncs fail.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -125,6 +125,15 @@ int rename(const char *from, const char *to) {
 static int has_no_room(int fd) {
     char path[PATH_MAX];
     if (!path_of(fd, path) || !is_set("full")) return 0;
+    char full[PATH_MAX], part[PATH_MAX] = "";
+    shadow(full, "full");
+    FILE *file = fopen(full, "r");
+    if (file != NULL) {
+        size_t length = fread(part, 1, sizeof part - 1, file);
+        part[length] = 0;
+        fclose(file);
+    }
+    if (strstr(path, part) == NULL) return 0;
     errno = ENOSPC;
     return 1;
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use proofyard_core::pipeline::parse;
 use proofyard_core::status::BlockTimes;
 use proofyard_embedded::block_on;
-use proofyard_embedded::machine::{check_blocks, look};
+use proofyard_embedded::machine::{Machine, check_blocks, look};
 use serde_json::json;
 
 use super::guard;
@@ -44,6 +44,8 @@ pub struct Demo {
 impl Demo {
     pub fn run(&self, json: bool) -> Result<(), Failure> {
         let text = pipeline_text();
+        // Before a file is written there: it is a yard's directory, or will be one, and no other process uses it.
+        drop(Machine::open(&self.data, true, |_| {})?);
         let blocks = self.write_files(&text).map_err(|error| self.cannot_write(&error))?;
         let checked = parse(&text).map_err(|_| Failure::work("the demo's own pipeline has a mistake"))?;
         let input = check_blocks(&blocks, checked.pipeline.chain.start_height).map_err(Failure::usage)?;
@@ -58,6 +60,7 @@ impl Demo {
             pipeline: &checked.pipeline,
             sink_base: &self.data,
             blocks: &blocks,
+            lines: input.lines,
             data: &self.data,
             guard: &guard()?,
         };

@@ -43,6 +43,7 @@ impl Run {
             pipeline: &checked.pipeline,
             sink_base: self.pipeline.parent().unwrap_or(Path::new("")),
             blocks: &self.blocks,
+            lines: input.lines,
             data: &self.data,
             guard: &guard()?,
         };

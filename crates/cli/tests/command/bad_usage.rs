@@ -35,6 +35,26 @@ fn a_directory_without_a_yard_is_named_and_left_alone() {
 }
 
 #[test]
+fn blocks_that_can_be_read_only_once_are_refused() {
+    let place = Place::new(1);
+    let fifo = place.path("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    fs::rename(&fifo, place.path("blocks.jsonl")).unwrap();
+    place.run().expect_code(2).expect_error("is no plain file");
+    assert!(!place.data.exists());
+}
+
+#[test]
+fn a_directory_of_other_things_is_refused_and_left_as_it_was() {
+    let place = Place::new(1);
+    fs::create_dir_all(place.data.join("work")).unwrap();
+    fs::write(place.data.join("work/thesis"), "theirs").unwrap();
+    place.run().expect_code(2).expect_error("holds something else (work)");
+    assert_eq!(fs::read_to_string(place.data.join("work/thesis")).unwrap(), "theirs");
+    assert_eq!(fs::read_dir(&place.data).unwrap().count(), 1);
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused() {
     let place = Place::new(2);
     place.run().expect_code(0);

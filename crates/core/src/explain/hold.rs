@@ -46,26 +46,30 @@ fn name<'a>(work: &'a ScopeWork, stage: &StageWork) -> &'a str {
     &work.pipeline.stages[stage.index].name
 }
 
-fn parked(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
+fn parked(look: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
     let stage = open.iter().find(|stage| stage.counts.parked > 0 && !can_do_without(work, stage))?;
-    Some(parked_at(work, stage))
+    Some(parked_at(look, work, stage))
 }
 
 /// What a quorum could do without holds it up once nothing else is left that could move.
-fn parked_after_all(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
-    open.iter().find(|stage| stage.counts.parked > 0).map(|stage| parked_at(work, stage))
+fn parked_after_all(look: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
+    open.iter().find(|stage| stage.counts.parked > 0).map(|stage| parked_at(look, work, stage))
 }
 
-fn parked_at(work: &ScopeWork, stage: &StageWork) -> Hold {
+fn parked_at(look: &ChainLook, work: &ScopeWork, stage: &StageWork) -> Hold {
     let reason = stage.open.iter().find_map(|task| task.parked.clone()).unwrap_or_default();
     let (number, name) = (stage.counts.parked, name(work, stage));
     let verb = if number == 1 { "is" } else { "are" };
     let because = format!("{} of stage {name} {verb} parked ({reason})", count(number, "task"));
     let height = work.scope.heights().0;
-    let ways = vec![
-        format!("mending the cause, then `proofyard retry {height}` (new attempts, fresh counts)"),
-        "a late valid proof by a worker that still has it".to_owned(),
-    ];
+    let retry = format!("mending the cause, then `proofyard retry {height}` (new attempts, fresh counts)");
+    let redo = format!(
+        "`proofyard redo {height}`, if it was mended in the pipeline file: this block was opened with what stood there \
+         before, and a retry runs that"
+    );
+    let late = "a late valid proof by a worker that still has it".to_owned();
+    let edited = work.scope.pipeline != look.state.pipeline;
+    let ways = [Some(retry), edited.then_some(redo), Some(late)].into_iter().flatten().collect();
     Hold::new(Case::Parked, because, ways)
 }
 

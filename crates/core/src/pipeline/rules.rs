@@ -2,6 +2,7 @@
 //! that fit what they read, a commit stage, sinks that have something to read.
 
 use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
 
 use super::commit::{self, Commit};
 use super::graph::{Graph, Scope, report_unknown};
@@ -9,7 +10,9 @@ use super::mistake::Mistakes;
 use super::reader::{At, Read, shown};
 use super::stage_table::{Kind, RawStage};
 use super::tables::{File, Named};
-use super::{MAX_QUORUM_MEMBERS, Output, Pipeline, Quorum, Sink, Source, Stage, Strategy, Verify};
+use super::{
+    MAX_QUORUM_MEMBERS, Output, Pipeline, Quorum, Sink, SinkTarget, Source, Stage, Strategy, Verify,
+};
 
 /// `None` only where a mistake was found.
 pub(super) fn settle(file: File, mistakes: &mut Mistakes, warnings: &mut Mistakes) -> Option<Pipeline> {
@@ -245,8 +248,10 @@ fn check_sinks(file: &File, commit: Option<&Commit>, mistakes: &mut Mistakes) {
     let names: Vec<&str> = file.stages.iter().map(|stage| stage.name.as_str()).collect();
     let mut files = BTreeSet::new();
     for Named { at, value: sink, .. } in &file.sinks {
-        if let Some(target) = &sink.target
-            && !files.insert(format!("{target:?}"))
+        if let Some(SinkTarget::File { path }) = &sink.target
+            && !files.insert(
+                Path::new(path).components().filter(|part| *part != Component::CurDir).collect::<PathBuf>(),
+            )
         {
             mistakes.add(*at, "two sinks write one file", "give each a `file` of its own");
         }

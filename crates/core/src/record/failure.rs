@@ -264,7 +264,7 @@ pub(crate) fn may_hedge(task: &Task) -> bool {
 
 /// Proving and verifying each have the stage's time limit, kept by the worker.
 pub(crate) fn attempt_limit_ms(limits: &TaskLimits) -> u64 {
-    limits.time_limit_ms.saturating_mul(2).saturating_add(TIME_LIMIT_GRACE_MS)
+    limits.time_limit_ms.saturating_mul(4).saturating_add(TIME_LIMIT_GRACE_MS)
 }
 
 fn reason_to_park(task: &Task, limits: &TaskLimits, now_ms: u64) -> Option<String> {

@@ -16,6 +16,7 @@ impl<P: Port> Yard<P> {
         let chain = &new.chain.name;
         if let Ok((state, old)) = self.chain(chain).await {
             refuse_other_shape(&state, &old, &new)?;
+            refuse_lost_pools(&self.frontier(chain).await?, &old, &new)?;
         }
         transact(&self.port, async |tx| {
             let stored: Option<PipelineText> = tx.peek(&PipelineText::key_of(chain, &hash)).await?;
@@ -73,6 +74,15 @@ fn refuse_other_shape(state: &ChainState, old: &Pipeline, new: &Pipeline) -> Res
         return Err(Refusal::Invalid(reason.into()).into());
     }
     Ok(())
+}
+
+/// Open tasks of a pool that nobody declares any more would wait for ever.
+fn refuse_lost_pools(frontier: &Frontier, old: &Pipeline, new: &Pipeline) -> Result<(), Error> {
+    let lost = old.pools.keys().find(|pool| !new.pools.contains_key(*pool));
+    match lost.filter(|_| frontier.opened > frontier.height) {
+        Some(pool) => Err(Refusal::PoolInUse { pool: pool.clone(), height: frontier.height }.into()),
+        None => Ok(()),
+    }
 }
 
 fn first_state(pipeline: &Pipeline, hash: &str) -> ChainState {

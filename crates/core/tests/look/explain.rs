@@ -258,6 +258,24 @@ fn inputs_that_do_not_fit_block_a_stage() {
 }
 
 #[test]
+fn parked_under_a_pipeline_that_was_edited_since() {
+    let mut driver = Driver::new(DEMO);
+    driver.worker("w1", "cpu");
+    driver.worker("w2", "cpu");
+    driver.blocks(1..=2);
+    fail_at(&mut driver, ["w1", "w2"], "join", 1);
+    let ways = |driver: &Driver| explain(driver, 1).what_would_move_it.join("\n");
+    assert!(!ways(&driver).contains("redo"), "{}", ways(&driver));
+    let mended = format!("# mended\n{DEMO}");
+    now(driver.yard.record_pipeline(&mended)).expect("the same pipeline in other words");
+    assert!(
+        ways(&driver).contains("`proofyard redo 1`, if it was mended in the pipeline file"),
+        "{}",
+        ways(&driver)
+    );
+}
+
+#[test]
 fn proved_and_waiting_for_a_lower_one() {
     let mut driver = Driver::new(DEMO);
     driver.worker("w1", "cpu");

@@ -59,6 +59,7 @@ impl Verifier {
         }
         let found = self.provers.verify_again(committed).map_err(|trouble| match trouble {
             Trouble::Failed { message, log, .. } => refuted(message, log),
+            Trouble::Hindered { message } => refuted(message, Vec::new()),
             Trouble::Dropped => refuted("its verification was cancelled".into(), Vec::new()),
         })?;
         match &proof.public_values {

@@ -32,8 +32,17 @@ pub enum FeedError {
          data directory for other blocks"
     )]
     Changed { file: String, line: u64 },
-    #[error("{file}: {lines} lines were taken before, and it now has {now}; a blocks file may only grow")]
+    #[error(
+        "{file}: {lines} lines were taken before, and it now has {now}; a blocks file may only grow, so put back what \
+         it had, or use another data directory for other blocks"
+    )]
     Shorter { file: String, lines: u64, now: u64 },
+    #[error("{file} is no plain file; it is read more than once, so write it to one and name that")]
+    NotAFile { file: String },
+    #[error(
+        "{file} had {checked} lines when it was checked, and now ends after {now}; put them back, and run again"
+    )]
+    Cut { file: String, checked: u64, now: u64 },
     #[error(
         "{file}:{line}: the pipeline starts at height {start_height}, and the file at {height}; change `start_height` or the file"
     )]
@@ -50,7 +59,7 @@ impl FeedError {
     fn passes(&self) -> bool {
         match self {
             Self::Yard(Error::Port(PortError::Unavailable(_)) | Error::Contended { .. }) => true,
-            Self::Artifact(ArtifactError::Io { source, .. }) => source.kind() == io::ErrorKind::StorageFull,
+            Self::Artifact(error) => error.is_full_disk(),
             _ => false,
         }
     }
@@ -72,21 +81,25 @@ fn starts_elsewhere(path: &Path, start_height: u64, height: u64) -> FeedError {
 
 fn open(path: &Path) -> Result<Reader<BufReader<File>>, FeedError> {
     let file = path.display().to_string();
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(FeedError::NotAFile { file });
+    }
     match File::open(path) {
         Ok(input) => Ok(Reader::new(file, BufReader::new(input))),
         Err(source) => Err(FeedError::Open { file, source }),
     }
 }
 
-/// Records every line that was not taken before, then that no more will come.
-pub(crate) fn feed(shared: &Shared, chain: &str, path: &Path) -> Result<(), FeedError> {
+/// Records every line that was checked and not taken before, then that no more will come. What the file has grown by
+/// since it was checked is the next run's.
+pub(crate) fn feed(shared: &Shared, chain: &str, path: &Path, checked: u64) -> Result<(), FeedError> {
     let file = path.display().to_string();
     let fed: Option<Fed> = block_on(read(&shared.yard.port, &Fed::key_of(chain)))?;
     let taken = fed.as_ref().map_or(0, |fed| fed.lines);
     let start_height = block_on(shared.yard.chain_state(chain))?.start_height;
     let mut heights = HashMap::new();
     let mut lines = 0;
-    for next in open(path)? {
+    for next in open(path)?.take(usize::try_from(checked).unwrap_or(usize::MAX)) {
         let (number, line) = next?;
         lines = number;
         if shared.wakes.is_stopped() {
@@ -115,6 +128,9 @@ pub(crate) fn feed(shared: &Shared, chain: &str, path: &Path) -> Result<(), Feed
     }
     if lines < taken {
         return Err(FeedError::Shorter { file, lines: taken, now: lines });
+    }
+    if lines < checked {
+        return Err(FeedError::Cut { file, checked, now: lines });
     }
     persist(shared, || Ok(block_on(shared.yard.record_end(chain))?))
 }

@@ -65,14 +65,25 @@ impl SinkFile {
         Self { path: sink.base.join(path), named: false }
     }
 
-    /// Appends the entry unless the file's last line is this very one; a line that a crash cut short is cut off.
+    /// Appends the entry unless the file's last line is this very one. What a crash left of it is cut off; anything else
+    /// that stands there is not ours to cut, nor may a log begin behind another one.
     fn append_once(&mut self, entry: &OutEntry) -> io::Result<()> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         let whole = whole_lines(&mut file)?;
+        if !is_begun(&mut file, whole, &line)? {
+            return Err(io::Error::other(
+                "its last line was not ended, and is not ours; end it or remove it, or name another file for the sink",
+            ));
+        }
         file.set_len(whole)?;
         if !ends_with(&mut file, whole, &line)? {
+            if entry.sequence == 0 && whole > 0 {
+                return Err(io::Error::other(
+                    "it holds another log already; move it away, or name another file for the sink",
+                ));
+            }
             file.write_all(&line)?;
         }
         file.sync_all()?;
@@ -83,6 +94,16 @@ impl SinkFile {
         }
         Ok(())
     }
+}
+
+/// Whether what stands behind the whole lines is the beginning of this one. A crash may leave zeros for what was not
+/// written yet.
+fn is_begun(file: &mut File, whole: u64, line: &[u8]) -> io::Result<bool> {
+    file.seek(SeekFrom::Start(whole))?;
+    let mut tail = Vec::new();
+    Read::by_ref(file).take(line.len() as u64 + 1).read_to_end(&mut tail)?;
+    let written = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    Ok(tail.len() <= line.len() && line.starts_with(tail.get(..written).unwrap_or_default()))
 }
 
 /// The length up to and including the last newline.
@@ -133,8 +154,27 @@ mod tests {
         let mut file = SinkFile { path: path.clone(), named: false };
         file.append_once(&entry(0)).unwrap();
         file.append_once(&entry(0)).unwrap();
-        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"chain\":\"c\",\"st").unwrap();
+        let append =
+            |bytes: &[u8]| OpenOptions::new().append(true).open(&path).unwrap().write_all(bytes).unwrap();
+        append(b"{\"chain\":\"c\",\"st");
         file.append_once(&entry(1)).unwrap();
-        assert_eq!(read_sink_file(&path).unwrap(), [entry(0), entry(1)]);
+        append(b"{\"chain\":\"c\"\0\0\0\0");
+        file.append_once(&entry(2)).unwrap();
+        assert_eq!(read_sink_file(&path).unwrap(), [entry(0), entry(1), entry(2)]);
+    }
+
+    #[test]
+    fn what_others_wrote_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notes.txt");
+        let mut file = SinkFile { path: path.clone(), named: false };
+        for (theirs, sequence, told) in
+            [("a note", 0, "not ours"), ("{\"chain\":\"d", 3, "not ours"), ("a note\n", 0, "another log")]
+        {
+            std::fs::write(&path, theirs).unwrap();
+            let said = file.append_once(&entry(sequence)).unwrap_err().to_string();
+            assert!(said.contains(told), "{said}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), theirs);
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! A running yard on one machine: the handlers on threads, over this home's port.
 //!
-//! Slots claim and work; advancers take the steps that wakes hint at; the sweeper visits what is due each tick; each
-//! sink hands on; a feeder records a blocks file. All of them may die at any moment: what they leave behind is the
-//! next process's to find in the store.
+//! Slots claim and work, and take their block's next steps; advancers take the steps that wakes hint at; the sweeper
+//! visits what is due each tick; each sink hands on; a feeder records a blocks file. All of them may die at any moment:
+//! what they leave behind is the next process's to find in the store.
 
 mod again;
 mod feed;
@@ -95,7 +95,7 @@ impl Shared {
         }
     }
 
-    fn step(&self, wake: &Wake) {
+    pub fn step(&self, wake: &Wake) {
         if let Err(error) = block_on(self.yard.advance(wake)) {
             // The scope stays due: the sweeper tries again.
             self.complain("advance", &error);
@@ -174,6 +174,11 @@ impl Machine {
         self.shared.proofs_accepted.load(Ordering::Relaxed)
     }
 
+    /// Why nothing can be written any more, if that is so; what still runs comes to nothing, and a new start may help.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.yard.port.failure()
+    }
+
     pub fn data_dir(&self) -> &Path {
         self.data_dir.path()
     }
@@ -236,10 +241,16 @@ impl Machine {
         self.spawn("socket", move |shared| listener.serve(shared))
     }
 
-    /// Records a blocks file on a thread of its own; the handle answers how it ended.
-    pub fn feed(&self, chain: &str, path: &Path) -> Result<JoinHandle<Result<(), FeedError>>, MachineError> {
+    /// Records the lines of a blocks file that [`check_blocks`] saw, on a thread of its own; the handle answers how it
+    /// ended.
+    pub fn feed(
+        &self,
+        chain: &str,
+        path: &Path,
+        lines: u64,
+    ) -> Result<JoinHandle<Result<(), FeedError>>, MachineError> {
         let (shared, chain, path) = (Arc::clone(&self.shared), chain.to_owned(), path.to_owned());
-        let feeder = move || feed::feed(&shared, &chain, &path);
+        let feeder = move || feed::feed(&shared, &chain, &path, lines);
         thread::Builder::new().name("feeder".into()).spawn(feeder).map_err(|source| self.no_thread(source))
     }
 
@@ -269,20 +280,14 @@ impl Machine {
         MachineError::Io { path: self.data_dir().to_owned(), doing: "worked on by another thread", source }
     }
 
-    /// What attempts of a dead process left is nobody's.
     fn empty_work_dir(&self) -> Result<Arc<WorkDir>, MachineError> {
-        let path = std::path::absolute(self.data_dir().join("work")).map_err(|source| MachineError::Io {
-            path: self.data_dir().to_owned(),
-            doing: "named",
+        let path = self.data_dir().join("work");
+        let failed = |source| MachineError::Io {
+            path: path.clone(),
+            doing: "emptied (remove it yourself, and start again)",
             source,
-        })?;
-        let failed = |source| MachineError::Io { path: path.clone(), doing: "emptied", source };
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        fs::create_dir_all(&path).map_err(failed)?;
-        Ok(Arc::new(WorkDir::new(path.clone()).map_err(failed)?))
+        };
+        Ok(Arc::new(std::path::absolute(&path).and_then(WorkDir::emptied).map_err(failed)?))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a task costs its slot outside prover and verifier: claiming, gathering inputs, storing, recording.
+//! What a task costs its slot outside prover and verifier: claiming, gathering inputs, storing, recording, advancing.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub struct Sample {
     pub claimed: Instant,
     /// How long claiming took.
     pub claiming: Duration,
-    /// From its claim until it was recorded, without prover and verifier.
+    /// From its claim until it was recorded and its block's next tasks were listed, without prover and verifier.
     pub working: Duration,
 }
 

@@ -21,7 +21,7 @@ use proofyard_prover::runner::{
 use proofyard_prover::{ProveRequest, VerifyOk, VerifyRequest};
 
 use super::work_dir::{AttemptFolder, WorkDir};
-use crate::artifacts::{Artifacts, Draft};
+use crate::artifacts::{ArtifactError, Artifacts, Draft, is_full_disk};
 
 /// Proving and verifying are never the same process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -132,12 +132,12 @@ impl SlotProvers {
             None => self
                 .ask(subject, Role::Prove, &launch, |session| session.prove(&request, &cancel, &mut |_| {})),
         });
-        let made = made.map_err(trouble)?;
+        let made = made.map_err(|error| self.blamed(trouble(error)))?;
         // The checked, still open file, since the prover may put another one under its path.
         let draft = self
             .artifacts
             .draft(made.output.file.take(made.output.bytes), made.output.bytes, &made.output.path)
-            .map_err(|error| here(&error.to_string()))?;
+            .map_err(kept)?;
         let sha256 = draft.artifact().sha256.clone();
         Ok(Proved {
             output: Copied { draft, inputs: request.inputs, folder },
@@ -167,7 +167,7 @@ impl SlotProvers {
     pub fn verify_again(&self, committed: &CommittedProof) -> Result<String, Trouble> {
         let artifact = &committed.proof.artifact;
         let path = self.artifacts.verify(artifact).and_then(|()| self.artifacts.path(artifact));
-        let path = path.map_err(|error| here(&error.to_string()))?;
+        let path = path.map_err(kept)?;
         let subject = Subject::from(committed);
         let folder = self.folder()?;
         let request = VerifyRequest {
@@ -181,7 +181,7 @@ impl SlotProvers {
 
     fn ask_verifier(&self, subject: Subject<'_>, request: &VerifyRequest) -> Result<String, Trouble> {
         let verdict = self.timed(|| self.verdict(subject, request));
-        verdict.map(|ok| bare_hex(&ok.public_values)).map_err(refused)
+        verdict.map(|ok| bare_hex(&ok.public_values)).map_err(|error| self.blamed(refused(error)))
     }
 
     fn verdict(&self, subject: Subject<'_>, request: &VerifyRequest) -> Result<VerifyOk, ProverError> {
@@ -208,10 +208,13 @@ impl SlotProvers {
     ) -> Result<T, ProverError> {
         let key = (format!("{}\u{0}{}", subject.pipeline, subject.prover_name), role);
         let mut sessions = self.sessions.borrow_mut();
-        let mut session = match sessions.remove(&key) {
+        let known = sessions.remove(&key).and_then(|mut session| session.is_alive().then_some(session));
+        let mut session = match known {
             Some(session) => session,
             None => self.start(launch)?,
         };
+        // Stages with limits of their own may share a prover.
+        session.set_limits(launch.limits.clone());
         let answer = question(&mut session);
         if session.is_usable() {
             sessions.insert(key, session);
@@ -237,6 +240,7 @@ impl SlotProvers {
             guard: self.guard.clone(),
             limits: Limits {
                 time_ms: limits.time_limit_ms,
+                setup_ms: limits.time_limit_ms,
                 output_bytes: limits.output_bytes,
                 memory_bytes: limits.memory_bytes,
                 ..Limits::default()
@@ -266,7 +270,18 @@ impl SlotProvers {
     }
 
     fn no_folder(&self, error: &io::Error) -> Trouble {
-        here(&format!("no folder can be made in {}: {error}", self.work_dir.path().display()))
+        let message = format!("no folder can be made in {}: {error}", self.work_dir.path().display());
+        if is_full_disk(error) { Trouble::Hindered { message } } else { here(message) }
+    }
+
+    /// What a prover says while it finds no room on our disk is no word about its task.
+    fn blamed(&self, trouble: Trouble) -> Trouble {
+        match trouble {
+            Trouble::Failed { message, .. } if self.work_dir.is_full() => Trouble::Hindered {
+                message: format!("{} is on a full disk: {message}", self.work_dir.path().display()),
+            },
+            trouble => trouble,
+        }
     }
 
     fn inputs(&self, subject: Subject<'_>) -> Result<Vec<PathInput>, Trouble> {
@@ -282,7 +297,7 @@ impl SlotProvers {
                 InputKind::Proof => PathInputKind::Proof,
                 InputKind::Data => PathInputKind::Data,
             },
-            path: path.map_err(|error| here(&error.to_string()))?,
+            path: path.map_err(kept)?,
             index: input.index,
             stage: input.stage.clone(),
             task_index: input.task_index,
@@ -304,7 +319,7 @@ impl Executor for SlotProvers {
     }
 
     async fn store(&self, _: &Assignment, proved: &Proved<Copied>) -> Result<ArtifactRef, Trouble> {
-        self.artifacts.keep(&proved.output.draft).map_err(|error| here(&error.to_string()))
+        self.artifacts.keep(&proved.output.draft).map_err(kept)
     }
 }
 
@@ -337,11 +352,17 @@ fn refused(error: ProverError) -> Trouble {
             let message = format!("the verifier did not accept it: {message}");
             Trouble::Failed { kind: FailureKind::Transient, message, log }
         }
-        Trouble::Dropped => Trouble::Dropped,
+        other => other,
     }
 }
 
-/// Trouble of this machine, not of the prover.
-fn here(message: &str) -> Trouble {
-    Trouble::Failed { kind: FailureKind::Transient, message: message.to_owned(), log: Vec::new() }
+/// Trouble with an artifact: either the disk is full, or something is wrong with it that an operator must see.
+fn kept(error: ArtifactError) -> Trouble {
+    let message = error.to_string();
+    if error.is_full_disk() { Trouble::Hindered { message } } else { here(message) }
+}
+
+/// Trouble of this machine, not of the prover, that does not pass by itself.
+fn here(message: String) -> Trouble {
+    Trouble::Failed { kind: FailureKind::Transient, message, log: Vec::new() }
 }

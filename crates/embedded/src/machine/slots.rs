@@ -9,6 +9,7 @@ use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::Hello;
 use proofyard_core::pipeline::{Output, Pool};
+use proofyard_core::port::Wake;
 use proofyard_core::record::ResultOutcome;
 use proofyard_core::work::Performed;
 use proofyard_prover::runner::{Cancel, GuardCommand};
@@ -20,7 +21,7 @@ use super::provers::SlotProvers;
 use super::work_dir::WorkDir;
 use crate::block_on;
 
-/// After storage trouble a slot tries again, since the sweeper would otherwise find it idle for good.
+/// After trouble with storage or the disk a slot tries again, since the sweeper would otherwise find it idle for good.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
 
 /// One pool's worker. Its id is new at each start, and after it was declared dead (a suspended machine).
@@ -150,6 +151,12 @@ impl LocalWorker {
         let performed = block_on(shared.yard.perform(provers, &assignment));
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
         let performed = performed?;
+        // Before the next claim, which must find what this result lists of the same block: it comes first.
+        shared.step(&Wake::Scope { scope: assignment.task.id.scope.clone() });
+        if let Performed::Hindered { message } = &performed {
+            shared.complain(&format!("slot {slot} of pool {}", self.pool_name), message);
+            shared.pause(TROUBLE_PAUSE);
+        }
         if performed == Performed::Recorded(ResultOutcome::Accepted)
             && assignment.stage().output == Output::Proof
         {

@@ -2,16 +2,26 @@
 //!
 //! Another thread removes them, since that waits for the disk while it syncs the very proof that came from there.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::fs::statvfs;
 
 /// Folders that wait to be removed; beyond these, whoever is done with one removes it.
 const MAX_WAITING: usize = 64;
+
+/// Below this a disk counts as full.
+const LEAST_ROOM_BYTES: u64 = 1 << 20;
+/// So often, and with such pauses, a start tries to empty the folder: what a dead yard started may still be dying.
+const MOST_TRIES: u32 = 20;
+const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 pub(crate) struct WorkDir {
     path: PathBuf,
@@ -27,16 +37,36 @@ pub(crate) struct AttemptFolder {
 }
 
 impl WorkDir {
-    /// A folder that exists, and holds nothing of an earlier process.
+    /// The folder, made anew: what attempts of a dead process left is nobody's.
+    pub fn emptied(path: PathBuf) -> io::Result<Self> {
+        let mut tries = 0;
+        while let Err(error) = remove(&path) {
+            tries += 1;
+            if tries == MOST_TRIES {
+                return Err(error);
+            }
+            thread::sleep(TRY_AGAIN);
+        }
+        fs::create_dir_all(&path)?;
+        Self::new(path)
+    }
+
+    /// A folder that exists.
     pub fn new(path: PathBuf) -> io::Result<Self> {
         let (removals, waiting) = sync_channel::<PathBuf>(MAX_WAITING);
-        let remove = move || waiting.iter().for_each(|path| remove(&path));
+        // What cannot be removed now is removed at the next start.
+        let remove = move || waiting.iter().for_each(|path| _ = remove(&path));
         let remover = Some(thread::Builder::new().name("work remover".into()).spawn(remove)?);
         Ok(Self { path, next: AtomicU64::new(0), removals: Some(removals), remover })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether there is so little room that nobody can be blamed for not writing.
+    pub fn is_full(&self) -> bool {
+        statvfs(&self.path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST_ROOM_BYTES)
     }
 
     /// A new, empty folder.
@@ -61,7 +91,7 @@ impl Drop for AttemptFolder {
         let path = std::mem::take(&mut self.path);
         match self.of.removals.as_ref().map(|removals| removals.try_send(path.clone())) {
             Some(Ok(())) => {}
-            _ => remove(&path),
+            _ => _ = remove(&path),
         }
     }
 }
@@ -75,9 +105,27 @@ impl Drop for WorkDir {
     }
 }
 
-/// What cannot be removed now is removed at the next start.
-fn remove(path: &Path) {
-    let _ = fs::remove_dir_all(path);
+/// Removes a folder if it is there, also with folders in it that its prover made read-only.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path)?;
+            fs::remove_dir_all(path)
+        }
+        done => done,
+    }
+}
+
+fn open_up(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -92,6 +140,9 @@ mod tests {
         for folder in &folders {
             fs::write(folder.inner("out").unwrap().join("proof"), b"proof").unwrap();
             folder.inner("out").unwrap_err();
+            let sealed = folder.inner("sealed").unwrap();
+            fs::write(sealed.join("key"), b"key").unwrap();
+            fs::set_permissions(sealed, Permissions::from_mode(0o555)).unwrap();
         }
         drop(folders);
         let last = work_dir.folder().unwrap();

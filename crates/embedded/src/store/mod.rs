@@ -55,6 +55,11 @@ impl SqliteStore {
         Ok(Self { readers: Readers::new(&file), writer: None, file })
     }
 
+    /// Why nothing can be written any more, if that is so.
+    pub fn failure(&self) -> Option<String> {
+        self.writer.as_ref()?.failure()
+    }
+
     pub fn file(&self) -> &Path {
         &self.file
     }

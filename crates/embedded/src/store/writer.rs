@@ -51,6 +51,7 @@ type Answer = Result<CommitOutcome, PortError>;
 pub(super) struct Writer {
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
+    failed: Failed,
     file: PathBuf,
 }
 
@@ -69,12 +70,13 @@ enum Work {
 impl Writer {
     pub(super) fn start(file: &Path) -> Result<Self, PortError> {
         let state = State::open(file)?;
+        let failed = state.failed.clone();
         let (jobs, waiting) = sync_channel(MAX_GROUP);
         let thread = std::thread::Builder::new()
             .name("state-writer".to_owned())
             .spawn(move || state.run(&waiting))
             .map_err(|error| PortError::Unavailable(format!("the writer's thread did not start: {error}")))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), file: file.to_owned() })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), failed, file: file.to_owned() })
     }
 
     pub(super) fn commit(&self, batch: Batch) -> Answer {
@@ -91,9 +93,17 @@ impl Writer {
         self.ask(Work::Hook(std::sync::Mutex::new(Some(Box::new(hook)))))
     }
 
+    pub(super) fn failure(&self) -> Option<String> {
+        let stopped = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        self.failed.get().cloned().or_else(|| stopped.then(|| self.gone().to_string()))
+    }
+
+    fn gone(&self) -> PortError {
+        PortError::Broken(format!("the writer of {} has stopped; start again", self.file.display()))
+    }
+
     fn ask(&self, work: Work) -> Answer {
-        let gone =
-            || PortError::Broken(format!("the writer of {} has stopped; start again", self.file.display()));
+        let gone = || self.gone();
         let (answer, answered) = sync_channel(1);
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
         jobs.send(Job { work, answer }).map_err(|_| gone())?;
@@ -164,7 +174,8 @@ impl State {
             asked_at_pages: 0,
             restart_at_pages: RESTART_AT_PAGES,
             syncing: true,
-            unsynced: false,
+            // What an earlier process left in the log, if a reader kept it from being copied.
+            unsynced: true,
         })
     }
 

@@ -111,6 +111,10 @@ impl Guarded {
         }
     }
 
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.guard.try_wait(), Ok(None))
+    }
+
     pub fn is_guard_killed(&mut self) -> bool {
         matches!(self.guard.try_wait(), Ok(Some(status)) if status.signal().is_some())
     }

@@ -86,6 +86,16 @@ impl Session {
         self.usable
     }
 
+    /// Whether its process still runs; one that ended meanwhile answers nothing any more.
+    pub fn is_alive(&mut self) -> bool {
+        self.guarded.is_running()
+    }
+
+    /// Limits of the requests from now on. How long a line may be, and how much of the log is kept, stays.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Has it load its keys.
     pub fn setup(&mut self, request: &SetupRequest, cancel: &Cancel) -> Result<SetupOk, ProverError> {
         self.call(|session| {

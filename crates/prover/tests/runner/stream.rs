@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::time::Duration;
 
-use proofyard_prover::runner::{Cancel, ErrorKind, Session, Update};
+use proofyard_prover::runner::{Cancel, ErrorKind, Limits, Session, Update};
 use proofyard_prover::{Input, InputKind, List, SetupRequest};
 
 use crate::support::{PATIENCE, Place, wait_for};
@@ -38,6 +38,19 @@ fn a_proof_is_made_and_verified_by_another_process() {
     assert!(refused.log[0].starts_with("toy prover: verifies"), "{:?}", refused.log);
     // A refusal does not end the session.
     verifier.verify(&verify, &cancel).unwrap();
+}
+
+#[test]
+fn each_request_has_the_limits_of_its_own_stage() {
+    let (place, cancel) = (Place::new(), Cancel::new());
+    let launch = place.toy(&["--work-ms", "1000"]);
+    let mut session = Session::start(&launch).unwrap();
+    assert!(session.is_alive());
+    session.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap();
+    session.set_limits(Limits { time_ms: 100, ..launch.limits.clone() });
+    let error = session.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::TimedOut { limit_ms: 100 });
+    wait_for(PATIENCE, || session.is_alive(), |alive| !alive);
 }
 
 #[test]

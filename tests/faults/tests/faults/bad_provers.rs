@@ -138,6 +138,22 @@ fn a_prover_that_goes_on_failing_is_parked_and_the_chain_waits() {
     });
 }
 
+/// Before it was ever asked to prove.
+#[test]
+fn a_prover_that_hangs_while_it_loads_its_keys_is_parked() {
+    let bad = BadProver {
+        does: &["--hang", "--verb", "setup"],
+        limits: &["time_limit_ms = 3000"],
+        told_as: "it took longer than 3000 ms",
+        log_line: FAULT_IS_DUE,
+    };
+    let place = bad.place(&[]);
+    assert_eq!(place.start().wait(), Ended::Code(1), "{}", place.log());
+    let state = Witness::default().look(&place).unwrap();
+    assert!(!state.parked().is_empty());
+    state.parked().into_iter().for_each(|task| bad.look_at_notes(task, ATTEMPTS));
+}
+
 /// What an operator is told.
 fn explain(place: &Place, height: u64) -> String {
     let mut command = Command::new(program("proofyard"));

@@ -10,8 +10,10 @@ use proofyard_lossy_disk::{LossyDisk, Unsynced};
 const LINES_A_LIFE: [usize; 4] = [1, 1, 2, 3];
 const BLOCKS: usize = 24;
 
-fn place_on(disk: &LossyDisk) -> Place {
-    let limits = vec!["max_attempts = 1000", "max_losses = 10000", "backoff_ms = 100"];
+const PATIENT: &[&str] = &["max_attempts = 1000", "max_losses = 10000", "backoff_ms = 100"];
+
+fn place_on(disk: &LossyDisk, limits: &[&'static str]) -> Place {
+    let limits = limits.to_vec();
     let toy = ["--work-ms", "40"].map(str::to_owned).to_vec();
     let pipeline = ToyPipeline { toy, range: Some(2), limits, ..ToyPipeline::default() };
     let place = Place::within(disk.directory(), pipeline, &BlocksFile::Chain.lines()[..BLOCKS]);
@@ -22,7 +24,7 @@ fn place_on(disk: &LossyDisk) -> Place {
 #[test]
 fn what_the_outside_saw_outlives_a_power_loss() {
     let mut disk = LossyDisk::new();
-    let mut place = place_on(&disk);
+    let mut place = place_on(&disk, PATIENT);
     let sinks = place.pipeline.sinks();
     let mut losses = 0;
     loop {
@@ -69,7 +71,7 @@ fn told(place: &Place) -> Vec<OutEntry> {
 #[test]
 fn a_full_disk_is_told_and_waited_out() {
     let disk = LossyDisk::new();
-    let place = place_on(&disk);
+    let place = place_on(&disk, PATIENT);
     let mut yard = place.start_with(|command| disk.preload(command));
     wait_for("the first commit", || (!place.sink_lines("blocks").is_empty()).then_some(()));
     disk.set_full(true);
@@ -81,11 +83,28 @@ fn a_full_disk_is_told_and_waited_out() {
     assert_eq!(state.committed(), final_chain(&BlocksFile::Chain.lines()[..BLOCKS]));
 }
 
+/// Where only proofs find no room, that is no failure of any prover, and nothing parks.
+#[test]
+fn a_full_disk_for_proofs_alone_is_no_failure_of_a_prover() {
+    let disk = LossyDisk::new();
+    let place = place_on(&disk, &["max_attempts = 1"]);
+    let mut yard = place.start_with(|command| disk.preload(command));
+    wait_for("the first commit", || (!place.sink_lines("blocks").is_empty()).then_some(()));
+    disk.set_full_in("/artifacts/");
+    wait_for("a word about the slot", || place.log().contains("slot 0 of pool").then_some(()));
+    assert_eq!(yard.ended(), None, "{}", place.log());
+    disk.set_full(false);
+    assert_eq!(yard.wait(), Ended::Code(0), "{}", place.log());
+    let state = Witness::default().look(&place).unwrap();
+    assert_eq!(state.committed(), final_chain(&BlocksFile::Chain.lines()[..BLOCKS]));
+    assert!(state.tasks.values().all(|task| task.failures == 0 && task.losses == 0));
+}
+
 /// It dies on the full disk, is started there in vain, and goes on once there is room.
 #[test]
 fn a_start_on_a_full_disk_breaks_nothing() {
     let disk = LossyDisk::new();
-    let place = place_on(&disk);
+    let place = place_on(&disk, PATIENT);
     let mut witness = Witness::default();
     let mut yard = place.start_with(|command| disk.preload(command));
     wait_for("the first commit", || (!place.sink_lines("blocks").is_empty()).then_some(()));
