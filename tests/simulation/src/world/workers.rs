@@ -198,6 +198,7 @@ impl World {
             }
             Performed::Failed { outcome: FailureOutcome::Stale, .. } => "branch: failure of a stale attempt",
             Performed::Released => "branch: released",
+            Performed::Hindered { .. } => "branch: let go for a full disk",
         });
     }
 
@@ -351,6 +352,10 @@ impl Executor for Prover {
         proved: &Proved<ArtifactRef>,
     ) -> Result<ArtifactRef, Trouble> {
         self.take_time(10, &assignment.claim).await?;
+        if self.world.happens(self.world.plan.releases / 4) {
+            self.world.simulation.count("fault: disk full at a worker");
+            return Err(Trouble::Hindered { message: "no room for the proof".to_owned() });
+        }
         Ok(proved.output.clone())
     }
 }
