@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/need.sh
+need cargo-fmt "run: rustup component add rustfmt"
+need cargo-clippy "run: rustup component add clippy"
 
 step() {
     echo "== $* (at ${SECONDS} s)"

@@ -16,6 +16,8 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 /// The rate is that of the last so many seconds.
 const RATE_OVER: Duration = Duration::from_secs(30);
 /// The same trouble is told again after this time only.
+/// Different notes that are remembered.
+const MAX_NOTES: usize = 64;
 const REPEAT_AFTER: Duration = Duration::from_secs(10);
 const BAR: usize = 24;
 
@@ -40,7 +42,8 @@ struct Shown {
     drawn: usize,
     last: Option<(Instant, Seen)>,
     samples: VecDeque<(Instant, u64)>,
-    note: Option<(Instant, String)>,
+    /// What was told lately, and when.
+    notes: VecDeque<(Instant, String)>,
 }
 
 /// What is worth a new line.
@@ -112,12 +115,9 @@ impl Progress {
     /// Trouble that the run goes on after, to stderr.
     pub fn note(&self, text: &str) {
         let mut shown = self.lock();
-        let repeats =
-            shown.note.as_ref().is_some_and(|(at, last)| last == text && at.elapsed() < REPEAT_AFTER);
-        if !repeats {
+        if shown.is_news(text, Instant::now()) {
             shown.draw(&[]);
             eprintln!("{text}");
-            shown.note = Some((Instant::now(), text.to_owned()));
         }
     }
 
@@ -187,6 +187,19 @@ impl Progress {
 }
 
 impl Shown {
+    /// Whether it was not told lately. If not, it is taken as told now.
+    fn is_news(&mut self, text: &str, now: Instant) -> bool {
+        self.notes.retain(|(at, _)| now.saturating_duration_since(*at) < REPEAT_AFTER);
+        if self.notes.iter().any(|(_, told)| told == text) {
+            return false;
+        }
+        if self.notes.len() == MAX_NOTES {
+            self.notes.pop_front();
+        }
+        self.notes.push_back((now, text.to_owned()));
+        true
+    }
+
     fn pace(&mut self, now: Instant, passed: u64, blocks: u64) -> Pace {
         if self.samples.back().is_none_or(|(_, last)| *last <= passed) {
             self.samples.push_back((now, passed));
@@ -297,6 +310,20 @@ fn in_words(tasks: &TaskCounts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trouble_is_told_again_only_after_a_while_also_when_several_alternate() {
+        let mut shown = Shown::default();
+        let start = Instant::now();
+        let mut told = 0;
+        for tenth in 0..300 {
+            let now = start + Duration::from_millis(100 * tenth);
+            told += (0..5).filter(|slot| shown.is_news(&format!("slot {slot}: no room"), now)).count();
+        }
+        assert_eq!(told, 5 * 3);
+        assert!((0..1_000).all(|n| shown.is_news(&format!("news {n}"), start)));
+        assert_eq!(shown.notes.len(), MAX_NOTES);
+    }
 
     #[test]
     fn the_pace_is_that_of_the_last_seconds() {

@@ -41,7 +41,7 @@ pub struct SetupRequest {
     /// numbers them from 0.
     #[serde(default)]
     pub gpus: Vec<u32>,
-    /// What the pipeline file says for this prover; Proofyard does not read it.
+    /// For what a pipeline file will say for this prover; empty so far.
     #[serde(default)]
     pub arguments: Map<String, Value>,
 }
@@ -66,7 +66,8 @@ pub struct ProveRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VerifyRequest {
     pub proof: PathBuf,
-    /// The key that the pipeline pins, or else the one that the prover named.
+    /// The key that the prover named. A verifier must know which keys it accepts: a true proof of another program is
+    /// no proof of this one.
     pub verification_key: Option<String>,
     /// The same inputs that `prove` had. A proof that is not about them must be refused.
     pub inputs: Vec<Input>,

@@ -64,6 +64,7 @@ pub fn serve_on(prover: &mut impl Prover, mut input: impl BufRead, mut output: i
         match read_line(&mut input, &mut line, REQUEST_LINE_BYTES)? {
             Line::End => return Ok(()),
             Line::TooLong => {
+                skip_line(&mut input)?;
                 let why = format!("a request line is longer than {REQUEST_LINE_BYTES} bytes");
                 send(&mut output, &failed(None, Failure::permanent(why)))?;
             }
@@ -147,7 +148,7 @@ pub(crate) enum Line {
     End,
 }
 
-/// Reads one line without its end. The rest of a line that is too long is skipped.
+/// Reads one line without its end. The rest of a line that is too long is left for [`skip_line`].
 pub(crate) fn read_line(
     input: &mut impl BufRead,
     line: &mut Vec<u8>,
@@ -166,7 +167,6 @@ pub(crate) fn read_line(
         return Ok(Line::Unfinished);
     }
     line.clear();
-    skip_line(input)?;
     Ok(Line::TooLong)
 }
 

@@ -46,7 +46,7 @@ impl Demo {
         let text = pipeline_text();
         // Before a file is written there: it is a yard's directory, or will be one, and no other process uses it.
         drop(Machine::open(&self.data, true, |_| {})?);
-        let blocks = self.write_files(&text).map_err(|error| self.cannot_write(&error))?;
+        let blocks = self.write_files(&text)?;
         let checked = parse(&text).map_err(|_| Failure::work("the demo's own pipeline has a mistake"))?;
         let input = check_blocks(&blocks, checked.pipeline.chain.start_height).map_err(Failure::usage)?;
         let progress = Arc::new(Progress::new(json, input.tip_height));
@@ -94,13 +94,20 @@ impl Demo {
         if self.data == Path::new("proofyard-demo.data") { blocks } else { blocks + &data_flag(&self.data) }
     }
 
-    /// The files that a user of `run` would write.
-    fn write_files(&self, pipeline: &str) -> io::Result<PathBuf> {
-        fs::create_dir_all(&self.data)?;
-        fs::write(self.data.join("demo.toml"), pipeline)?;
+    /// The files that a user of `run` would write. A blocks file may only grow.
+    fn write_files(&self, pipeline: &str) -> Result<PathBuf, Failure> {
         let blocks = self.data.join("blocks.jsonl");
+        let before = fs::read_to_string(&blocks).unwrap_or_default().lines().count() as u64;
+        if before > self.blocks {
+            return Err(Failure::Usage(format!(
+                "the demo in {} has {before} blocks already; ask for at least as many, or name another place with --data",
+                self.data.display()
+            )));
+        }
         let lines: String = BLOCKS.split_inclusive('\n').take(self.blocks as usize).collect();
-        fs::write(&blocks, lines)?;
+        for (file, text) in [(&self.data.join("demo.toml"), pipeline), (&blocks, &lines)] {
+            replace(file, text).map_err(|error| self.cannot_write(&error))?;
+        }
         Ok(blocks)
     }
 
@@ -110,6 +117,13 @@ impl Demo {
             self.data.display()
         ))
     }
+}
+
+/// At once, so that no reader sees half of it.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let draft = file.with_extension("draft");
+    fs::write(&draft, text)?;
+    fs::rename(draft, file)
 }
 
 /// The example, with a slot for each processor.

@@ -276,7 +276,8 @@ fn read_lines(stdout: ChildStdout, line_bytes: usize, lines: &SyncSender<Event>)
     loop {
         let event = match read_line(&mut stdout, &mut line, line_bytes) {
             Ok(Line::Whole) => Event::Line(std::mem::take(&mut line)),
-            Ok(Line::TooLong) => Event::TooLong,
+            // Nobody waits for its end, which may never come.
+            Ok(Line::TooLong) => return drop(lines.send(Event::TooLong)),
             // A line without an end was cut off by the prover's death.
             Ok(Line::Unfinished | Line::End) | Err(_) => return,
         };

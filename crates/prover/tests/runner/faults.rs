@@ -127,6 +127,16 @@ fn the_time_limit_holds_whatever_the_prover_does_with_its_pipes() {
 }
 
 #[test]
+fn output_without_an_end_is_told_as_soon_as_it_is_too_long() {
+    let place = Place::new();
+    let mut launch = place.shell("tr '\\0' x < /dev/zero");
+    launch.limits.time_ms = 600_000;
+    let error = failure(&place, &launch);
+    assert_eq!(error.kind, ErrorKind::Rubbish, "{error}");
+    assert!(error.to_string().contains("1048576 bytes"), "{error}");
+}
+
+#[test]
 fn a_cancelled_call_ends_at_once_and_kills() {
     let place = Place::new();
     let cancel = Cancel::new();
