@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use proofyard_core::error::Error;
+use proofyard_core::pipeline::Mistake;
 use proofyard_core::port::PortError;
 use proofyard_embedded::machine::{AskError, MachineError};
 
@@ -13,6 +14,8 @@ pub enum Failure {
     Work(String),
     /// Exit code 2: bad usage, config or input.
     Usage(String),
+    /// Exit code 2: a pipeline file with mistakes.
+    Mistakes { file: String, mistakes: Vec<Mistake> },
     /// Asked to stop before the end, with the code that shells expect then.
     Stopped { message: String, exit_code: u8 },
 }
@@ -27,13 +30,24 @@ impl Failure {
     }
 
     pub fn tell(self, json: bool) -> ExitCode {
+        let mut listed = Vec::new();
         let (message, code) = match self {
             Self::Work(message) => (message, 1),
             Self::Usage(message) => (message, 2),
+            Self::Mistakes { file, mistakes } => {
+                let told: Vec<_> =
+                    mistakes.iter().map(|mistake| mistake.display(&file).to_string()).collect();
+                listed = mistakes;
+                (told.join("\n"), 2)
+            }
             Self::Stopped { message, exit_code } => (message, exit_code),
         };
         if json {
-            eprintln!("{}", serde_json::json!({ "error": message, "exit_code": code }));
+            let mut document = serde_json::json!({ "error": message, "exit_code": code });
+            if !listed.is_empty() {
+                document["mistakes"] = serde_json::json!(listed);
+            }
+            eprintln!("{document}");
         } else {
             eprintln!("{message}");
         }

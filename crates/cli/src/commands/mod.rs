@@ -12,10 +12,11 @@ pub mod status;
 pub mod verify;
 pub mod window;
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use proofyard_core::pipeline::{Checked, parse};
+use proofyard_core::pipeline::{Checked, MAX_TEXT_BYTES, Mistake, parse};
 use proofyard_embedded::machine::GuardCommand;
 
 use crate::failure::Failure;
@@ -25,15 +26,36 @@ pub const GUARD_ARGUMENT: &str = "guard";
 
 /// Reads a pipeline file; every mistake at once.
 pub fn read_pipeline(path: &Path) -> Result<(String, Checked), Failure> {
-    let name = path.display().to_string();
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
+    let file = path.display().to_string();
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|input| input.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| Failure::usage(format!("{file} cannot be read: {error}")))?;
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        // What is too large may be cut within a character; its mistake is another one.
+        Err(error) if error.as_bytes().len() > MAX_TEXT_BYTES => {
+            String::from_utf8_lossy(error.as_bytes()).into_owned()
+        }
+        Err(error) => {
+            let mistakes = vec![not_utf8(error.as_bytes(), error.utf8_error().valid_up_to())];
+            return Err(Failure::Mistakes { file, mistakes });
+        }
+    };
     match parse(&text) {
         Ok(checked) => Ok((text, checked)),
-        Err(mistakes) => {
-            let told: Vec<_> = mistakes.iter().map(|mistake| mistake.display(&name).to_string()).collect();
-            Err(Failure::Usage(told.join("\n")))
-        }
+        Err(mistakes) => Err(Failure::Mistakes { file, mistakes }),
+    }
+}
+
+fn not_utf8(bytes: &[u8], at: usize) -> Mistake {
+    let before = String::from_utf8_lossy(bytes.get(..at).unwrap_or_default());
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    Mistake {
+        line: before.matches('\n').count() + 1,
+        column: line.chars().count() + 1,
+        message: "this is not UTF-8".to_owned(),
+        help: "save the file as UTF-8 text".to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::support::Place;
+use super::support::{Done, Place};
 
 const VERBS: [&[&str]; 8] = [
     &["status"],
@@ -102,6 +102,24 @@ fn a_run_starts_nothing_on_bad_files() {
     fs::write(place.path("pipeline.toml"), "[chain]\nname = \"demo\"\nstart_hight = 1\n").unwrap();
     place.run().expect_code(2).expect_error("pipeline.toml:3");
     assert!(!place.data.exists());
+}
+
+#[test]
+fn mistakes_of_a_pipeline_file_have_a_place_each() {
+    let place = Place::new(1);
+    let check = |json: &[&str]| {
+        Done::of(place.command(&[&["check", "pipeline.toml"], json].concat()).output().unwrap())
+            .expect_code(2)
+    };
+    fs::write(place.path("pipeline.toml"), b"[chain]\n# \xc3\xa9 \xff\n").unwrap();
+    check(&[]).expect_error("pipeline.toml:2:5: this is not UTF-8");
+    fs::write(place.path("pipeline.toml"), "é".repeat(1 << 20)).unwrap();
+    check(&[]).expect_error("1048576 bytes");
+    fs::write(place.path("pipeline.toml"), "[chain]\nname = \"demo\"\nstart_hight = 1\nwindow = 0\n")
+        .unwrap();
+    let told: serde_json::Value = serde_json::from_str(&check(&["--json"]).err).unwrap();
+    let lines: Vec<_> = told["mistakes"].as_array().unwrap().iter().map(|mistake| &mistake["line"]).collect();
+    assert!(lines.contains(&&3.into()) && lines.contains(&&4.into()), "{told}");
 }
 
 #[test]
