@@ -148,7 +148,7 @@ pub struct TaskLimits {
     pub max_losses: u32,
     /// Before the second attempt; doubles with each failure, at most [`MAX_BACKOFF_MS`].
     pub backoff_ms: u64,
-    /// One attempt may take this long.
+    /// Setting a prover up, proving and verifying may each take this long.
     pub time_limit_ms: u64,
     /// All attempts together, from the first claim.
     pub total_ms: Option<u64>,

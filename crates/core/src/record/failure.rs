@@ -262,7 +262,7 @@ pub(crate) fn may_hedge(task: &Task) -> bool {
     !task.listed && task.attempts.len() == 1
 }
 
-/// Proving and verifying each have the stage's time limit, kept by the worker.
+/// Setting up, proving, setting a verifier up and verifying each have the stage's time limit, kept by the worker.
 pub(crate) fn attempt_limit_ms(limits: &TaskLimits) -> u64 {
     limits.time_limit_ms.saturating_mul(4).saturating_add(TIME_LIMIT_GRACE_MS)
 }
