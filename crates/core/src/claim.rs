@@ -6,6 +6,7 @@
 
 use crate::error::Error;
 use crate::mistake::Mistake;
+use crate::pipeline::Pool;
 use crate::port::{Key, Port, Range, Stored};
 use crate::record::rearm_claimed;
 use crate::state::worker::PoolChain;
@@ -70,6 +71,32 @@ impl<P: Port> Yard<P> {
             }
         }
         Ok(ClaimOutcome::Nothing)
+    }
+
+    /// The pool as its pipelines declare it; `None` where no pipeline names it.
+    pub async fn pool(&self, pool: &str) -> Result<Option<Pool>, Error> {
+        let chains = read_range::<P, PoolChain>(&self.port, &PoolChain::range(pool, MAX_CHAINS)).await?;
+        for (_, _, PoolChain { chain, .. }) in chains {
+            if let Some(declared) = self.chain(&chain).await?.1.pools.get(pool) {
+                return Ok(Some(declared.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many listed tasks of a pool wait for a worker; counts no further than `limit`.
+    pub async fn waiting_tasks(&self, pool: &str, limit: usize) -> Result<usize, Error> {
+        let mut waiting = 0;
+        for (_, _, PoolChain { chain, .. }) in
+            read_range::<P, PoolChain>(&self.port, &PoolChain::range(pool, MAX_CHAINS)).await?
+        {
+            let state: Option<ChainState> = read(&self.port, &ChainState::key_of(&chain)).await?;
+            if waiting < limit && state.is_some_and(|state| state.takes_work()) {
+                let range = Range::all(Listing::partition(pool, &chain), limit - waiting);
+                waiting += self.port.range(&range).await?.len();
+            }
+        }
+        Ok(waiting)
     }
 
     async fn live_worker(&self, id: &str) -> Result<Worker, Error> {

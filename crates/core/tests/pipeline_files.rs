@@ -74,8 +74,14 @@ fn what_is_left_out_has_its_default() {
     let prover =
         Prover { command, protocol: Protocol::Stream, verify: Verify::Same, environment: Default::default() };
     assert_eq!(demo.provers["miden-join"], prover);
-    let pool =
-        Pool { slots: 2, gpus_per_slot: 0, lease_ms: 30_000, quarantine_after: 5, quarantine_ms: 60_000 };
+    let pool = Pool {
+        slots: 2,
+        gpus_per_slot: 0,
+        lease_ms: 30_000,
+        quarantine_after: 5,
+        quarantine_ms: 60_000,
+        workers_advance: false,
+    };
     assert_eq!(demo.pools["cpu"], pool);
     assert_eq!(demo.sinks["file"].stage, demo.commit);
 }

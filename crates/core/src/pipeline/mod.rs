@@ -214,6 +214,9 @@ pub struct Pool {
     pub quarantine_after: u32,
     /// ... for this long.
     pub quarantine_ms: u64,
+    /// Workers of another machine take a result's next steps themselves, which is sooner than having them taken, and
+    /// needs the permission to write everything; else they only record. On one machine slots always take them.
+    pub workers_advance: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -232,6 +232,10 @@ fn read_pool(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Pool> {
         quarantine_after: small("quarantine_after", 1..=1_000_000, 5),
         lease_ms: fields.number_or("lease_ms", 300..=MAX_LEASE_MS, 30_000),
         quarantine_ms: fields.number_or("quarantine_ms", 1..=MAX_MS, 60_000),
+        workers_advance: fields
+            .choice("advance", &[("collector", false), ("worker", true)])
+            .value()
+            .unwrap_or_default(),
     };
     Named { name, at, value }
 }

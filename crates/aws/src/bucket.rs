@@ -1,0 +1,212 @@
+//! The artifacts in one S3 bucket: `artifacts/ab/abcdef...` holds the content whose SHA-256 that is, written once.
+//!
+//! S3 checks the hash of what arrives. What is there already is left alone, unless it has another size: then someone's
+//! hand, or a broken copy, is mended by putting the content again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::{ByteStream, Length};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use proofyard_core::state::ArtifactRef;
+
+use crate::sdk::time_limits;
+use crate::trouble::{Trouble, trouble_of};
+
+/// Larger content goes in parts of this size; S3 takes 10,000 parts, which is 640 GB.
+const PART_BYTES: u64 = 64 << 20;
+/// A proof may be gigabytes, and a disk far away.
+const ATTEMPT: Duration = Duration::from_secs(300);
+const CALL: Duration = Duration::from_secs(900);
+
+#[derive(Debug, thiserror::Error)]
+pub enum BucketError {
+    #[error("{address} is not there")]
+    Missing { address: String },
+    #[error("{address} cannot be {doing}: {reason}")]
+    Failed { address: String, doing: &'static str, reason: String, passes: bool },
+}
+
+#[derive(Clone)]
+pub struct Bucket {
+    client: Client,
+    name: String,
+}
+
+impl Bucket {
+    pub fn new(config: &aws_config::SdkConfig, name: String) -> Self {
+        // Local stores answer at one address for all buckets.
+        let local = config.endpoint_url().is_some();
+        let config = aws_sdk_s3::config::Builder::from(config)
+            .timeout_config(time_limits(ATTEMPT, CALL))
+            .force_path_style(local)
+            .build();
+        Self { client: Client::from_conf(config), name }
+    }
+
+    fn key(artifact: &ArtifactRef) -> String {
+        format!("artifacts/{}/{}", artifact.sha256.get(..2).unwrap_or("__"), artifact.sha256)
+    }
+
+    /// `s3://bucket/artifacts/...`
+    pub fn address(&self, artifact: &ArtifactRef) -> String {
+        self.address_of(&Self::key(artifact))
+    }
+
+    fn address_of(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.name)
+    }
+
+    /// Durable when it returns. The file's content must be the artifact's.
+    pub async fn put_file(&self, artifact: &ArtifactRef, path: &Path) -> Result<(), BucketError> {
+        let unread = |error: &dyn std::fmt::Display| BucketError::Failed {
+            address: path.display().to_string(),
+            doing: "read",
+            reason: error.to_string(),
+            passes: false,
+        };
+        if artifact.bytes > PART_BYTES {
+            return self.put_in_parts(artifact, path, &unread).await;
+        }
+        let content = tokio::fs::read(path).await.map_err(|error| unread(&error))?;
+        self.put_bytes(artifact, content).await
+    }
+
+    /// The same, of content in memory.
+    pub async fn put_bytes(&self, artifact: &ArtifactRef, content: Vec<u8>) -> Result<(), BucketError> {
+        let key = Self::key(artifact);
+        match self.put_new(&key, content.clone(), Some(artifact)).await? {
+            true => Ok(()),
+            false if self.bytes_of(&key).await? == Some(artifact.bytes) => Ok(()),
+            false => self.replace(&key, content, artifact).await,
+        }
+    }
+
+    /// Writes what has no name yet; says whether it did.
+    pub async fn put_new(
+        &self,
+        key: &str,
+        content: Vec<u8>,
+        artifact: Option<&ArtifactRef>,
+    ) -> Result<bool, BucketError> {
+        let put = self
+            .client
+            .put_object()
+            .bucket(&self.name)
+            .key(key)
+            .if_none_match("*")
+            .set_checksum_sha256(artifact.map(checksum))
+            .body(ByteStream::from(content));
+        match put.send().await {
+            Ok(_) => Ok(true),
+            // The second: another one is writing it right now.
+            Err(error)
+                if matches!(error.code(), Some("PreconditionFailed" | "ConditionalRequestConflict")) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(self.failed(key, "written", &error)),
+        }
+    }
+
+    async fn replace(&self, key: &str, content: Vec<u8>, artifact: &ArtifactRef) -> Result<(), BucketError> {
+        let put = self.client.put_object().bucket(&self.name).key(key);
+        let put = put.checksum_sha256(checksum(artifact)).body(ByteStream::from(content));
+        put.send().await.map(|_| ()).map_err(|error| self.failed(key, "written", &error))
+    }
+
+    /// Parts are not hashed together by S3 the way an artifact is named: whoever reads it checks that.
+    async fn put_in_parts(
+        &self,
+        artifact: &ArtifactRef,
+        path: &Path,
+        unread: &(dyn Fn(&dyn std::fmt::Display) -> BucketError + Sync),
+    ) -> Result<(), BucketError> {
+        let key = Self::key(artifact);
+        if self.bytes_of(&key).await? == Some(artifact.bytes) {
+            return Ok(());
+        }
+        let begun = self.client.create_multipart_upload().bucket(&self.name).key(&key).send().await;
+        let begun = begun.map_err(|error| self.failed(&key, "written", &error))?;
+        let upload = begun.upload_id.unwrap_or_default();
+        let mut parts = Vec::new();
+        for (number, offset) in (1..).zip((0..artifact.bytes).step_by(PART_BYTES as usize)) {
+            let length = PART_BYTES.min(artifact.bytes - offset);
+            let body = ByteStream::read_from()
+                .path(path)
+                .offset(offset)
+                .length(Length::Exact(length))
+                .build()
+                .await
+                .map_err(|error| unread(&error))?;
+            let put = self.client.upload_part().bucket(&self.name).key(&key).upload_id(&upload);
+            match put.part_number(number).body(body).send().await {
+                Ok(put) => {
+                    parts.push(CompletedPart::builder().part_number(number).set_e_tag(put.e_tag).build());
+                }
+                Err(error) => {
+                    // What was begun and not ended would cost for ever.
+                    let abort = self.client.abort_multipart_upload().bucket(&self.name).key(&key);
+                    _ = abort.upload_id(&upload).send().await;
+                    return Err(self.failed(&key, "written", &error));
+                }
+            }
+        }
+        let end = self.client.complete_multipart_upload().bucket(&self.name).key(&key).upload_id(&upload);
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let ended = end.multipart_upload(parts).send().await;
+        ended.map(|_| ()).map_err(|error| self.failed(&key, "written", &error))
+    }
+
+    /// Its size, if it is there.
+    async fn bytes_of(&self, key: &str) -> Result<Option<u64>, BucketError> {
+        match self.client.head_object().bucket(&self.name).key(key).send().await {
+            Ok(found) => Ok(found.content_length.and_then(|bytes| u64::try_from(bytes).ok())),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(None),
+            Err(error) => Err(self.failed(key, "looked at", &error)),
+        }
+    }
+
+    /// Writes the content to `to`, a file that is empty. Nothing is checked here but that all of it came.
+    pub async fn get_file(
+        &self,
+        artifact: &ArtifactRef,
+        to: &mut (impl tokio::io::AsyncWrite + Unpin),
+    ) -> Result<(), BucketError> {
+        let key = Self::key(artifact);
+        let got = self.client.get_object().bucket(&self.name).key(&key).send().await;
+        let got = got.map_err(|error| match error.as_service_error() {
+            Some(service) if service.is_no_such_key() => {
+                BucketError::Missing { address: self.address_of(&key) }
+            }
+            _ => self.failed(&key, "read", &error),
+        })?;
+        let copied = tokio::io::copy(&mut got.body.into_async_read(), to).await;
+        copied.map(|_| ()).map_err(|error| BucketError::Failed {
+            address: self.address_of(&key),
+            doing: "read",
+            reason: error.to_string(),
+            passes: true,
+        })
+    }
+
+    fn failed<E, R>(&self, key: &str, doing: &'static str, error: &SdkError<E, R>) -> BucketError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        let (reason, passes) = match trouble_of(error) {
+            Trouble::Passing(reason) | Trouble::Unknown(reason) => (reason, true),
+            Trouble::Lasting(reason) => (reason, false),
+        };
+        BucketError::Failed { address: self.address_of(key), doing, reason, passes }
+    }
+}
+
+/// As S3 writes it: base64.
+fn checksum(artifact: &ArtifactRef) -> String {
+    let bytes = hex::decode(&artifact.sha256).unwrap_or_default();
+    aws_smithy_types::base64::encode(bytes)
+}

@@ -1,0 +1,151 @@
+//! What arrives on a queue, and what becomes of each message.
+//!
+//! Messages of one group are taken in order, groups side by side. One that fails for a passing reason comes again within
+//! two seconds, and so do those behind it in its group, which are not touched before it. One that can never be taken goes
+//! to the queue's dead letters at once, with its reason, so that it holds up nobody; a redrive brings it back.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use proofyard_core::error::Error;
+use proofyard_core::record::BlockOutcome;
+use tracing::{error, info, warn};
+
+use crate::home::Home;
+use crate::message::{Event, Message};
+use crate::names::Names;
+use crate::queues::{Incoming, Outgoing, QueueError};
+
+/// SQS takes more; nobody reads more.
+const MAX_REASON_CHARS: usize = 500;
+
+/// How taking one message ended.
+#[derive(Debug)]
+enum Ended {
+    Done,
+    /// For a passing reason.
+    Again(String),
+    Never(String),
+}
+
+impl Home {
+    /// Takes a batch, and answers the ids of the messages that are to come again. Their time is set already.
+    pub async fn take_batch(&self, queue: &str, messages: &[Incoming], until: Instant) -> Vec<String> {
+        let mut groups: BTreeMap<String, Vec<&Incoming>> = BTreeMap::new();
+        for message in messages {
+            let group = message.group.clone().unwrap_or_else(|| message.id.clone());
+            groups.entry(group).or_default().push(message);
+        }
+        let taken = groups.into_values().map(|group| self.take_group(queue, group, until));
+        let again: Vec<&Incoming> = join_all(taken).await.into_iter().flatten().collect();
+        if again.is_empty() {
+            return Vec::new();
+        }
+        // A little longer each time, and never beyond two seconds.
+        let when: Vec<_> = again.iter().map(|message| (*message, message.receives.min(2))).collect();
+        if let Err(trouble) = self.queues.show_again(queue, &when).await {
+            warn!(%trouble, "failed messages come again later than they should");
+        }
+        again.into_iter().map(|message| message.id.clone()).collect()
+    }
+
+    /// Answers what is to come again: the first that failed, and all behind it.
+    async fn take_group<'a>(
+        &self,
+        queue: &str,
+        group: Vec<&'a Incoming>,
+        until: Instant,
+    ) -> Vec<&'a Incoming> {
+        let mut left = group.into_iter();
+        while let Some(message) = left.next() {
+            let reason = if Instant::now() >= until {
+                "there is no time left".to_owned()
+            } else {
+                match self.take(&message.body, until).await {
+                    Ended::Done => continue,
+                    Ended::Never(reason) => match self.bury(queue, message, &reason).await {
+                        Ok(()) => continue,
+                        Err(trouble) => trouble.to_string(),
+                    },
+                    Ended::Again(reason) => reason,
+                }
+            };
+            warn!(queue, message = message.id, receives = message.receives, reason, "a message comes again");
+            return std::iter::once(message).chain(left).collect();
+        }
+        Vec::new()
+    }
+
+    async fn bury(&self, queue: &str, message: &Incoming, reason: &str) -> Result<(), QueueError> {
+        error!(queue, message = message.id, body = message.body, reason, "a message cannot be taken");
+        let reason: String = reason.chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect();
+        let dead = Outgoing {
+            body: message.body.clone(),
+            group: message.group.clone(),
+            deduplication: message.group.as_ref().map(|_| message.id.clone()),
+            delay_s: 0,
+            attributes: vec![("reason".to_owned(), reason)],
+        };
+        self.queues.send(&Names::dead_letters_of(queue), &[dead]).await
+    }
+
+    async fn take(&self, body: &str, until: Instant) -> Ended {
+        let event = match Event::read(body) {
+            Ok(event) => event,
+            Err(error) => return Ended::Never(format!("it is no message of this yard: {error}")),
+        };
+        if let Err(trouble) = self.record(event).await {
+            let reason = trouble.to_string();
+            return if passes(&trouble) { Ended::Again(reason) } else { Ended::Never(reason) };
+        }
+        match self.settle(until).await {
+            Ok(()) => Ended::Done,
+            Err(trouble) => Ended::Again(trouble.to_string()),
+        }
+    }
+
+    /// Records the fact that a message brings, if it brings one.
+    async fn record(&self, event: Event) -> Result<(), Error> {
+        let message = match event {
+            Event::Message(message) => *message,
+            Event::JobEnded { job } => return self.job_ended(&job).await,
+            Event::Other { kind } => {
+                info!(kind, "told by AWS, and nothing to do");
+                return Ok(());
+            }
+        };
+        match message {
+            Message::Block { chain, block } => {
+                let outcome = self.yard.record_block(&chain, &block).await?;
+                let (height, hash) = (block.height, &block.hash);
+                info!(chain, height, hash, repeated = outcome == BlockOutcome::Repeated, "block recorded");
+            }
+            Message::Reorg { chain, height, hash } => {
+                let outcome = self.yard.record_reorg(&chain, height, &hash).await?;
+                info!(chain, height, hash, ?outcome, "reorg recorded");
+            }
+            Message::End { chain } => self.yard.record_end(&chain).await?,
+            Message::Wake(wake) => self.yard.port.outbox().put(&[wake]),
+            Message::Tick {} => self.sweep().await?,
+        }
+        Ok(())
+    }
+
+    /// Visits what is due, and looks after the pools.
+    pub async fn sweep(&self) -> Result<(), Error> {
+        let swept = self.yard.sweep().await?;
+        for (key, trouble) in &swept.errors {
+            error!(%key, trouble, "a visit failed; it stays due");
+        }
+        self.ensure_all_workers().await;
+        self.tell_metrics().await
+    }
+}
+
+fn passes(trouble: &Error) -> bool {
+    match trouble {
+        Error::Port(_) | Error::Contended { .. } => true,
+        Error::Damaged { .. } | Error::Refused(_) | Error::WorkerDead { .. } => false,
+    }
+}

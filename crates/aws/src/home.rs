@@ -1,0 +1,239 @@
+//! A yard on AWS: the domain's handlers over its port, and the services they need.
+
+use std::collections::HashMap;
+use std::env;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use proofyard_core::Yard;
+use proofyard_core::error::Error;
+use proofyard_core::port::{Port, Wake};
+use tracing::{error, info, warn};
+
+use crate::bucket::Bucket;
+use crate::jobs::{Jobs, Pools, more_workers};
+use crate::message::Message;
+use crate::names::{BadYardName, Names};
+use crate::outbox::Outbox;
+use crate::port::{AwsPort, system_random};
+use crate::queues::{Outgoing, QueueError, Queues};
+use crate::sdk::sdk_config;
+use crate::table::Table;
+
+/// A pool's workers are counted at most this often by those who list tasks; the sweeper counts at each tick.
+const COUNT_WORKERS_EVERY_MS: u64 = 3_000;
+/// Tasks that are counted beyond what a pool's workers could take at once.
+const MAX_WAITING: usize = 4_096;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error(transparent)]
+    BadName(#[from] BadYardName),
+    #[error("environment variable PROOFYARD_YARD is not set; it names the yard")]
+    NoYard,
+    #[error(
+        "environment variable PROOFYARD_POOLS cannot be read: {0}; it is the `pools` of infra/spec/yard.json"
+    )]
+    BadPools(serde_json::Error),
+    #[error(
+        "the account cannot be asked for, which names the bucket: {0}; set PROOFYARD_BUCKET to name it yourself"
+    )]
+    NoAccount(String),
+}
+
+pub struct Home {
+    pub names: Names,
+    pub yard: Yard<AwsPort>,
+    pub queues: Queues,
+    pub bucket: Bucket,
+    jobs: Jobs,
+    pools: Pools,
+    /// When each pool's workers were counted.
+    counted_ms: Mutex<HashMap<String, u64>>,
+    pub(crate) watch: crate::metrics::Watch,
+}
+
+impl Home {
+    /// As the environment of a function or of a job names it.
+    pub async fn from_environment() -> Result<Self, ConnectError> {
+        let yard = env::var("PROOFYARD_YARD").map_err(|_| ConnectError::NoYard)?;
+        Self::connect(&yard).await
+    }
+
+    /// Nothing is asked of AWS here but, where no variable says it, the account's number.
+    pub async fn connect(yard: &str) -> Result<Self, ConnectError> {
+        let names = Names::of(yard)?;
+        let pools = match env::var("PROOFYARD_POOLS") {
+            Ok(pools) => serde_json::from_str(&pools).map_err(ConnectError::BadPools)?,
+            Err(_) => Pools::new(),
+        };
+        let config = sdk_config().await;
+        let bucket = match env::var("PROOFYARD_BUCKET") {
+            Ok(bucket) => bucket,
+            Err(_) => names.bucket(&account(&config).await?),
+        };
+        let table = Table::new(aws_sdk_dynamodb::Client::new(&config), names.table());
+        let random = Arc::new(system_random);
+        Ok(Self {
+            yard: Yard::new(AwsPort::new(table, Arc::new(Outbox::default()))),
+            queues: Queues::new(aws_sdk_sqs::Client::new(&config), random),
+            bucket: Bucket::new(&config, bucket),
+            jobs: Jobs::new(aws_sdk_batch::Client::new(&config)),
+            pools,
+            names,
+            counted_ms: Mutex::default(),
+            watch: crate::metrics::Watch::default(),
+        })
+    }
+
+    fn outbox(&self) -> &Outbox {
+        self.yard.port.outbox()
+    }
+
+    /// Takes the steps that handlers left in the outbox, as long as there is time, and has others take the rest. A step
+    /// that fails for good is logged: what it is about stays due, and the sweeper comes back to it.
+    pub async fn settle(&self, until: Instant) -> Result<(), Error> {
+        let mut passing = None;
+        while Instant::now() < until
+            && passing.is_none()
+            && let Some(step) = self.outbox().take_step()
+        {
+            match self.step(&step).await {
+                Ok(()) => {}
+                Err(trouble @ (Error::Port(_) | Error::Contended { .. })) => passing = Some(trouble),
+                Err(trouble) => error!(?step, %trouble, "a step cannot be taken"),
+            }
+        }
+        self.deliver().await;
+        passing.map_or(Ok(()), Err)
+    }
+
+    async fn step(&self, step: &Wake) -> Result<(), Error> {
+        match step {
+            Wake::Sink { chain, sink } => self.hand_on(chain, sink).await,
+            step => self.yard.advance(step).await,
+        }
+    }
+
+    /// Puts all wakes on their queues. What cannot be sent is lost: the sweeper finds it.
+    pub async fn deliver(&self) {
+        let mut chains = Vec::new();
+        let mut scopes = Vec::new();
+        for wake in self.outbox().take_all() {
+            match &wake {
+                Wake::Pool { pool } => {
+                    self.tell(&self.names.wake_queue(pool), vec![self.token()]).await;
+                    self.ensure_workers(pool, false).await;
+                }
+                Wake::Chain { chain } => chains.push(self.wake_message(chain, &wake)),
+                Wake::Scope { scope } => scopes.push(self.wake_message(scope, &wake)),
+                Wake::Sink { chain, sink } => {
+                    scopes.push(self.wake_message(&format!("{chain}:sink:{sink}"), &wake));
+                }
+            }
+        }
+        self.tell(&self.names.blocks_queue(), chains).await;
+        self.tell(&self.names.results_queue(), scopes).await;
+    }
+
+    async fn tell(&self, queue: &str, messages: Vec<Outgoing>) {
+        if messages.is_empty() {
+            return;
+        }
+        if let Err(trouble) = self.queues.send(queue, &messages).await {
+            warn!(%trouble, lost = messages.len(), "wakes were lost");
+        }
+    }
+
+    /// Says that there may be work, and nothing else.
+    fn token(&self) -> Outgoing {
+        Outgoing { body: "{}".to_owned(), ..Outgoing::default() }
+    }
+
+    /// Each wake is a message of its own: that two of them say the same does not make them the same.
+    fn wake_message(&self, group: &str, wake: &Wake) -> Outgoing {
+        Outgoing {
+            body: serde_json::to_string(&Message::Wake(wake.clone())).unwrap_or_default(),
+            group: Some(group_id(group)),
+            deduplication: Some(format!("wake-{:016x}", self.yard.port.random())),
+            ..Outgoing::default()
+        }
+    }
+
+    /// Puts a fact on the queue of its chain, where it is kept until it is recorded.
+    pub async fn post(
+        &self,
+        chain: &str,
+        deduplication: String,
+        message: &Message,
+    ) -> Result<(), QueueError> {
+        let queue = self.names.blocks_queue();
+        let body = serde_json::to_string(message)
+            .map_err(|error| QueueError { queue: queue.clone(), reason: error.to_string() })?;
+        let outgoing = Outgoing {
+            body,
+            group: Some(group_id(chain)),
+            deduplication: Some(deduplication),
+            ..Outgoing::default()
+        };
+        self.queues.send(&queue, &[outgoing]).await
+    }
+
+    /// Submits workers where tasks wait and nobody is there to take them.
+    pub(crate) async fn ensure_workers(&self, pool: &str, at_leisure: bool) {
+        let Some(jobs) = self.pools.get(pool) else { return };
+        let now_ms = self.yard.port.now_ms();
+        {
+            let mut counted = self.counted_ms.lock().unwrap_or_else(PoisonError::into_inner);
+            let last_ms = counted.entry(pool.to_owned()).or_default();
+            if !at_leisure && last_ms.saturating_add(COUNT_WORKERS_EVERY_MS) > now_ms {
+                return;
+            }
+            *last_ms = now_ms;
+        }
+        let submitted = async {
+            let slots = self.yard.pool(pool).await?.map_or(1, |pool| pool.slots.max(1));
+            let waiting = self.yard.waiting_tasks(pool, MAX_WAITING).await?;
+            let wanted = u32::try_from(waiting).unwrap_or(u32::MAX).div_ceil(slots);
+            if wanted == 0 {
+                return Ok(0);
+            }
+            let more = more_workers(jobs, self.jobs.alive(jobs).await?, wanted, at_leisure);
+            for _ in 0..more {
+                self.jobs.submit(jobs, &format!("{}-{pool}", self.names.table())).await?;
+            }
+            Ok::<_, Box<dyn std::error::Error>>(more)
+        };
+        match submitted.await {
+            Ok(0) => {}
+            Ok(more) => info!(pool, workers = more, "workers submitted"),
+            Err(trouble) => error!(pool, %trouble, "no worker can be submitted; the next tick tries again"),
+        }
+    }
+
+    pub(crate) async fn ensure_all_workers(&self) {
+        for pool in self.pools.keys() {
+            self.ensure_workers(pool, true).await;
+        }
+    }
+}
+
+/// SQS takes 128 characters for a group: what is longer is named by its hash.
+fn group_id(subject: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let plain = subject.len() <= 128 && subject.bytes().all(|byte| byte.is_ascii_graphic());
+    if plain { subject.to_owned() } else { hex::encode(Sha256::digest(subject)) }
+}
+
+async fn account(config: &aws_config::SdkConfig) -> Result<String, ConnectError> {
+    let sts = aws_sdk_sts::Client::new(config);
+    let said = sts.get_caller_identity().send().await;
+    let said = said.map_err(|error| {
+        ConnectError::NoAccount(match crate::trouble::trouble_of(&error) {
+            crate::trouble::Trouble::Passing(reason)
+            | crate::trouble::Trouble::Unknown(reason)
+            | crate::trouble::Trouble::Lasting(reason) => reason,
+        })
+    })?;
+    said.account.ok_or_else(|| ConnectError::NoAccount("the answer names none".to_owned()))
+}

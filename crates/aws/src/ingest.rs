@@ -1,0 +1,267 @@
+//! Block events from outside, signed: checked, their payloads stored, then kept on the chain's queue until recorded.
+//!
+//! A request is `POST /CHAIN` with lines as in a blocks file, one or more, the oldest first. It carries
+//!
+//! - `x-proofyard-timestamp`: seconds since the Unix epoch, at most five minutes from now;
+//! - `x-proofyard-signature`: `v1=` and the HMAC-SHA256, in hex, of `TIMESTAMP.CHAIN.BODY` under the yard's secret.
+//!
+//! A repeat within five minutes under the same timestamp is the same message; one with another timestamp is a new one,
+//! so that a block that left the chain can come back. Being told of a block is a hint: what it says must hash to its name,
+//! and it is appended only to its parent.
+
+use hmac::{Hmac, KeyInit, Mac};
+use proofyard_blocks::{Line, RecordedBlock, parse_line};
+use proofyard_core::error::{Error, Refusal};
+use proofyard_core::port::Port;
+use proofyard_core::state::{ArtifactRef, Block};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tracing::{info, warn};
+
+use crate::home::Home;
+use crate::message::Message;
+
+/// Bytes of a request: what AWS lets through to a function, less its own wrapping (6 MB, of which base64 takes a third).
+pub const MAX_BODY_BYTES: usize = 4_000_000;
+/// A request that is older, or from the future, is refused: it may be a replay.
+pub const REPLAY_WINDOW_S: u64 = 300;
+/// Blocks of one request.
+pub const MAX_BLOCKS: usize = 64;
+
+/// A request from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    pub chain: String,
+    pub timestamp: Option<String>,
+    pub signature: Option<String>,
+    pub body: Vec<u8>,
+}
+
+/// What is answered: a status as in HTTP, and JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Response {
+    #[serde(skip)]
+    pub status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Response {
+    fn accepted(blocks: usize) -> Self {
+        Self { status: 202, accepted: Some(blocks), error: None }
+    }
+    fn refused(status: u16, error: impl Into<String>) -> Self {
+        Self { status, accepted: None, error: Some(error.into()) }
+    }
+}
+
+/// Whether whoever sent it has the secret, and sent it now.
+pub fn authentic(request: &Request, secret: &[u8], now_s: u64) -> Result<(), Response> {
+    let refused = |error: &str| Err(Response::refused(401, error));
+    if secret.is_empty() {
+        return refused("this yard has no webhook secret, so nothing is taken; set PROOFYARD_WEBHOOK_SECRET");
+    }
+    let Some(timestamp) = &request.timestamp else {
+        return refused("header x-proofyard-timestamp is missing; give seconds since the Unix epoch");
+    };
+    let Ok(sent_s) = timestamp.parse::<u64>() else {
+        return refused("header x-proofyard-timestamp is no number; give seconds since the Unix epoch");
+    };
+    if sent_s.abs_diff(now_s) > REPLAY_WINDOW_S {
+        return refused(
+            "the request is older than five minutes, or from the future; check the clock, and sign it again",
+        );
+    }
+    let signature = request.signature.as_deref().and_then(|signature| signature.strip_prefix("v1="));
+    let Some(signature) = signature.and_then(|signature| hex::decode(signature).ok()) else {
+        return refused("header x-proofyard-signature is missing, or not v1= and hex");
+    };
+    match signing(secret, timestamp, &request.chain, &request.body).verify_slice(&signature) {
+        Ok(()) => Ok(()),
+        Err(_) => refused("the signature is not that of TIMESTAMP.CHAIN.BODY under this yard's secret"),
+    }
+}
+
+/// What a sender puts into `x-proofyard-signature`.
+pub fn signature(secret: &[u8], timestamp: &str, chain: &str, body: &[u8]) -> String {
+    format!("v1={}", hex::encode(signing(secret, timestamp, chain, body).finalize().into_bytes()))
+}
+
+fn signing(secret: &[u8], timestamp: &str, chain: &str, body: &[u8]) -> Hmac<Sha256> {
+    // A key of any length is a key: longer ones are hashed, shorter ones are filled up.
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap_or_else(|_| Hmac::new(&Default::default()));
+    for part in [timestamp.as_bytes(), b".", chain.as_bytes(), b".", body] {
+        mac.update(part);
+    }
+    mac
+}
+
+/// The blocks of a body; the whole body is refused for one bad line.
+fn blocks_of(body: &[u8]) -> Result<Vec<RecordedBlock>, String> {
+    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let mut blocks = Vec::new();
+    for (number, line) in (1..).zip(lines) {
+        if blocks.len() == MAX_BLOCKS {
+            return Err(format!("it has more than {MAX_BLOCKS} blocks; send them in several requests"));
+        }
+        match parse_line("body", number, line).map_err(|error| error.to_string())? {
+            Line::Block(block) => blocks.push(*Box::new(block)),
+            Line::Reorg { .. } => {
+                return Err(format!(
+                    "body:{number}: a reorg is an operator's or a follower's word, and not taken from a webhook"
+                ));
+            }
+        }
+    }
+    if blocks.is_empty() { Err("it has no block".to_owned()) } else { Ok(blocks) }
+}
+
+impl Home {
+    /// Takes a request from outside. A block that is answered with 202 is kept until it is recorded.
+    pub async fn ingest(&self, request: &Request, secret: &[u8]) -> Response {
+        if request.body.len() > MAX_BODY_BYTES {
+            let found = request.body.len();
+            return Response::refused(
+                413,
+                format!("the body has {found} bytes; {MAX_BODY_BYTES} are the most"),
+            );
+        }
+        if let Err(refused) = authentic(request, secret, self.yard.port.now_ms() / 1_000) {
+            warn!(chain = request.chain, error = refused.error, "a request was refused");
+            return refused;
+        }
+        let blocks = match blocks_of(&request.body) {
+            Ok(blocks) => blocks,
+            Err(error) => return Response::refused(400, error),
+        };
+        match self.yard.chain_state(&request.chain).await {
+            Ok(_) => {}
+            Err(Error::Refused(refusal @ Refusal::UnknownChain(_))) => {
+                return Response::refused(404, refusal.to_string());
+            }
+            Err(error) => return Response::refused(503, error.to_string()),
+        }
+        let delivery = request.timestamp.as_deref().unwrap_or_default();
+        for block in &blocks {
+            if let Err(error) = self.accept(&request.chain, block, delivery).await {
+                warn!(chain = request.chain, height = block.height, error, "a block cannot be taken now");
+                return Response::refused(503, error);
+            }
+        }
+        Response::accepted(blocks.len())
+    }
+
+    /// Keeps a block: its payload first, then the event that names it.
+    async fn accept(&self, chain: &str, block: &RecordedBlock, delivery: &str) -> Result<(), String> {
+        let block = self.keep_payload(block).await?;
+        let said = format!("{chain}\u{0}{}\u{0}{}\u{0}{delivery}", block.height, block.hash);
+        let deduplication = hex::encode(Sha256::digest(said));
+        info!(chain, height = block.height, hash = block.hash, "block accepted");
+        let message = Message::Block { chain: chain.to_owned(), block };
+        self.post(chain, deduplication, &message).await.map_err(|error| error.to_string())
+    }
+
+    /// Stores what a recorded block says, and answers the event that names it.
+    pub async fn keep_payload(&self, block: &RecordedBlock) -> Result<Block, String> {
+        let payload = ArtifactRef {
+            sha256: hex::encode(Sha256::digest(&block.payload)),
+            bytes: block.payload.len() as u64,
+        };
+        let kept = self.bucket.put_bytes(&payload, block.payload.clone()).await;
+        kept.map_err(|error| error.to_string())?;
+        Ok(Block {
+            height: block.height,
+            hash: format!("0x{}", hex::encode(block.hash)),
+            parent: format!("0x{}", hex::encode(block.parent)),
+            timestamp_s: block.timestamp_s,
+            segments: block.segments,
+            fields: block.fields.clone(),
+            payload,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signed(body: &[u8], at_s: u64) -> Request {
+        let timestamp = at_s.to_string();
+        let signature = signature(b"secret", &timestamp, "c", body);
+        Request {
+            chain: "c".into(),
+            timestamp: Some(timestamp),
+            signature: Some(signature),
+            body: body.to_vec(),
+        }
+    }
+
+    #[test]
+    fn only_who_has_the_secret_and_sent_it_now_is_heard() {
+        let request = signed(b"body", 1_000);
+        for now_s in [700, 1_000, 1_300] {
+            authentic(&request, b"secret", now_s).unwrap();
+        }
+        let says = |request: &Request, secret: &[u8], now_s, text: &str| {
+            let refused = authentic(request, secret, now_s).unwrap_err();
+            assert_eq!(refused.status, 401);
+            assert!(refused.error.as_deref().unwrap().contains(text), "{refused:?}");
+        };
+        says(&request, b"secret", 699, "older than five minutes");
+        says(&request, b"secret", 1_301, "older than five minutes");
+        says(&request, b"another", 1_000, "the signature is not");
+        says(&request, b"", 1_000, "no webhook secret");
+        says(
+            &Request { body: b"other".to_vec(), ..request.clone() },
+            b"secret",
+            1_000,
+            "the signature is not",
+        );
+        says(&Request { chain: "d".into(), ..request.clone() }, b"secret", 1_000, "the signature is not");
+        says(&Request { timestamp: None, ..request.clone() }, b"secret", 1_000, "timestamp is missing");
+        says(&Request { timestamp: Some("now".into()), ..request.clone() }, b"secret", 1_000, "is no number");
+        says(
+            &Request { timestamp: Some("1001".into()), ..request.clone() },
+            b"secret",
+            1_000,
+            "the signature",
+        );
+        says(&Request { signature: None, ..request.clone() }, b"secret", 1_000, "signature is missing");
+        says(
+            &Request { signature: Some("v1=zz".into()), ..request },
+            b"secret",
+            1_000,
+            "signature is missing",
+        );
+    }
+
+    /// From RFC 4231, test case 2, as a check that this is HMAC-SHA256 and nothing else.
+    #[test]
+    fn the_signature_is_hmac_sha256() {
+        let mut mac = Hmac::<Sha256>::new_from_slice(b"Jefe").unwrap();
+        mac.update(b"what do ya want for nothing?");
+        assert_eq!(
+            hex::encode(mac.finalize().into_bytes()),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+    }
+
+    #[test]
+    fn a_body_is_taken_whole_or_not_at_all() {
+        let chain = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/blocks/chain.jsonl");
+        let chain = std::fs::read(chain).unwrap();
+        let blocks = blocks_of(&chain).unwrap();
+        assert_eq!(blocks.len(), 16);
+        let refused = |body: Vec<u8>, text: &str| {
+            let said = blocks_of(&body).unwrap_err();
+            assert!(said.contains(text), "{said}");
+        };
+        refused(Vec::new(), "no block");
+        refused([chain.clone(), b"{}\n".to_vec()].concat(), "body:17");
+        refused(chain.repeat(5), "more than 64 blocks");
+        let reorg = format!("{{\"reorg\": \"0x{}\"}}", "ab".repeat(32));
+        refused(reorg.into_bytes(), "not taken from a webhook");
+    }
+}

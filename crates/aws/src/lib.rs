@@ -1,0 +1,26 @@
+//! AWS as a home: DynamoDB for the state, SQS for the wakes, S3 for the artifacts, Batch for the workers.
+//!
+//! - [`names`]: what a yard's resources are called; [`sdk`]: how AWS is spoken to;
+//! - [`table`], [`queues`], [`bucket`], [`jobs`]: one service each, and all that is known of it here;
+//! - [`port`], [`outbox`]: the domain's port over them;
+//! - [`message`], [`consume`], [`ingest`], [`ticks`], [`handing`], [`job_workers`]: what is done with what arrives;
+//! - [`metrics`]: what CloudWatch is told;
+//! - [`home`]: all of it together.
+
+pub mod bucket;
+pub mod consume;
+pub mod handing;
+pub mod home;
+pub mod ingest;
+mod job_workers;
+pub mod jobs;
+pub mod message;
+pub mod metrics;
+pub mod names;
+pub mod outbox;
+pub mod port;
+pub mod queues;
+pub mod sdk;
+pub mod table;
+pub mod ticks;
+mod trouble;

@@ -1,0 +1,83 @@
+//! The port of this home: the table, this machine's clock, randomness, and an outbox for wakes.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Wake};
+
+use crate::outbox::Outbox;
+use crate::table::Table;
+
+/// Where time or randomness comes from.
+pub type Source = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Clones are the same port. Clock and randomness can be given for tests.
+#[derive(Clone)]
+pub struct AwsPort {
+    table: Table,
+    outbox: Arc<Outbox>,
+    now_ms: Source,
+    random: Source,
+}
+
+impl AwsPort {
+    pub fn new(table: Table, outbox: Arc<Outbox>) -> Self {
+        Self { table, outbox, now_ms: Arc::new(system_now_ms), random: Arc::new(system_random) }
+    }
+
+    pub fn with_clock(self, now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { now_ms: Arc::new(now_ms), ..self }
+    }
+
+    pub fn with_random(self, random: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { random: Arc::new(random), ..self }
+    }
+
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+}
+
+impl Port for AwsPort {
+    fn now_ms(&self) -> u64 {
+        (self.now_ms)()
+    }
+    fn random(&self) -> u64 {
+        (self.random)()
+    }
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        self.table.get(key).await
+    }
+    async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
+        self.table.range(range).await
+    }
+    async fn due(
+        &self,
+        shard: u8,
+        after: Option<&Due>,
+        until_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Due>, PortError> {
+        self.table.due(shard, after, until_ms, limit).await
+    }
+    async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
+        self.table.arm(key, due_ms).await
+    }
+    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
+        self.table.commit(batch, &*self.random).await
+    }
+    async fn send(&self, wakes: &[Wake]) {
+        self.outbox.put(wakes);
+    }
+}
+
+pub(crate) fn system_now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// SipHash under keys that the system chose at random and that no two calls share.
+pub fn system_random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0_u8)
+}

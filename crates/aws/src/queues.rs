@@ -1,0 +1,235 @@
+//! SQS: sending in batches of ten, receiving, and what happens to a message afterwards.
+//!
+//! A batch may fail in part: what failed is sent again, a few times, with a random wait between.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageAttributeValue,
+    MessageSystemAttributeName, SendMessageBatchRequestEntry,
+};
+
+use crate::sdk::time_limits;
+use crate::trouble::{Trouble, trouble_of};
+
+/// What SQS takes in one batch.
+pub const MAX_BATCH: usize = 10;
+/// The longest delay of a message in a standard queue.
+pub const MAX_DELAY_S: u32 = 900;
+/// Bytes of one message, attributes included: SQS takes 1 MiB, and this leaves room for the attributes.
+pub const MAX_MESSAGE_BYTES: usize = 1_000_000;
+const TRIES: u32 = 4;
+const FIRST_WAIT_MS: u64 = 40;
+/// A receive waits this long for a message, and the call some time more.
+pub const LONG_POLL_S: u32 = 20;
+const RECEIVE_CALL: Duration = Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+#[error("queue {queue}: {reason}")]
+pub struct QueueError {
+    pub queue: String,
+    pub reason: String,
+}
+
+/// A message to send.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    pub body: String,
+    /// FIFO queues: who is kept in order, and what makes a repeat within five minutes the same message.
+    pub group: Option<String>,
+    pub deduplication: Option<String>,
+    /// Standard queues only.
+    pub delay_s: u32,
+    /// Attributes that say why it is where it is.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// A message received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    pub id: String,
+    pub receipt: String,
+    pub body: String,
+    pub group: Option<String>,
+    /// How often it was received, this time included.
+    pub receives: u32,
+}
+
+#[derive(Clone)]
+pub struct Queues {
+    client: Client,
+    urls: Arc<Mutex<HashMap<String, String>>>,
+    random: crate::port::Source,
+}
+
+impl Queues {
+    pub fn new(client: Client, random: crate::port::Source) -> Self {
+        Self { client, urls: Arc::default(), random }
+    }
+
+    async fn url(&self, queue: &str) -> Result<String, QueueError> {
+        let known = self.urls.lock().unwrap_or_else(PoisonError::into_inner).get(queue).cloned();
+        if let Some(url) = known {
+            return Ok(url);
+        }
+        let found = self.client.get_queue_url().queue_name(queue).send().await;
+        let found = found.map_err(|error| failed(queue, &error))?;
+        let url = found
+            .queue_url
+            .ok_or_else(|| QueueError { queue: queue.to_owned(), reason: "it has no address".to_owned() })?;
+        self.urls.lock().unwrap_or_else(PoisonError::into_inner).insert(queue.to_owned(), url.clone());
+        Ok(url)
+    }
+
+    /// Sends all of them, in order; what fails for a passing reason is tried again.
+    pub async fn send(&self, queue: &str, messages: &[Outgoing]) -> Result<(), QueueError> {
+        let url = self.url(queue).await?;
+        for batch in messages.chunks(MAX_BATCH) {
+            self.send_batch(queue, &url, batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_batch(&self, queue: &str, url: &str, batch: &[Outgoing]) -> Result<(), QueueError> {
+        let mut left: Vec<usize> = (0..batch.len()).collect();
+        let mut reason = String::new();
+        let mut wait_ms = FIRST_WAIT_MS;
+        for _ in 0..TRIES {
+            let entries = left.iter().filter_map(|place| Some((place, batch.get(*place)?)));
+            let entries =
+                entries.map(|(place, message)| entry(*place, message)).collect::<Result<Vec<_>, _>>();
+            let entries = entries.map_err(|error| QueueError {
+                queue: queue.to_owned(),
+                reason: format!("a message cannot be sent: {error}"),
+            })?;
+            let sent =
+                self.client.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
+            let sent = sent.map_err(|error| failed(queue, &error))?;
+            if sent.failed.is_empty() {
+                return Ok(());
+            }
+            if let Some(fault) = sent.failed.iter().find(|entry| entry.sender_fault) {
+                let said = fault.message.as_deref().unwrap_or_default();
+                reason = format!("a message was refused: {} {said}", fault.code);
+                break;
+            }
+            left = sent.failed.iter().filter_map(|entry| entry.id.parse().ok()).collect();
+            reason = format!("{} of {} messages were not taken", left.len(), batch.len());
+            tokio::time::sleep(Duration::from_millis((self.random)() % wait_ms)).await;
+            wait_ms *= 2;
+        }
+        Err(QueueError { queue: queue.to_owned(), reason })
+    }
+
+    /// Up to ten messages; waits up to `wait_s` for the first.
+    pub async fn receive(&self, queue: &str, wait_s: u32) -> Result<Vec<Incoming>, QueueError> {
+        let limits =
+            aws_sdk_sqs::config::Config::builder().timeout_config(time_limits(RECEIVE_CALL, RECEIVE_CALL));
+        let got = self
+            .client
+            .receive_message()
+            .queue_url(self.url(queue).await?)
+            .max_number_of_messages(MAX_BATCH as i32)
+            .wait_time_seconds(i32::try_from(wait_s.min(LONG_POLL_S)).unwrap_or_default())
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .customize()
+            .config_override(limits)
+            .send()
+            .await
+            .map_err(|error| failed(queue, &error))?;
+        Ok(got.messages.unwrap_or_default().into_iter().filter_map(incoming).collect())
+    }
+
+    /// They are dealt with.
+    pub async fn delete(&self, queue: &str, messages: &[&Incoming]) -> Result<(), QueueError> {
+        let url = self.url(queue).await?;
+        for batch in messages.chunks(MAX_BATCH) {
+            let entries = batch.iter().enumerate().map(|(place, message)| {
+                DeleteMessageBatchRequestEntry::builder()
+                    .id(place.to_string())
+                    .receipt_handle(&message.receipt)
+                    .build()
+            });
+            let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(queue, &error))?;
+            let deleted = self.client.delete_message_batch().queue_url(&url).set_entries(Some(entries));
+            // What stays comes again, and finds nothing left to do.
+            deleted.send().await.map_err(|error| failed(queue, &error))?;
+        }
+        Ok(())
+    }
+
+    /// They come again after so many seconds.
+    pub async fn show_again(&self, queue: &str, messages: &[(&Incoming, u32)]) -> Result<(), QueueError> {
+        let url = self.url(queue).await?;
+        for batch in messages.chunks(MAX_BATCH) {
+            let entries = batch.iter().enumerate().map(|(place, (message, after_s))| {
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(place.to_string())
+                    .receipt_handle(&message.receipt)
+                    .visibility_timeout(i32::try_from(*after_s).unwrap_or_default())
+                    .build()
+            });
+            let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(queue, &error))?;
+            let change = self.client.change_message_visibility_batch().queue_url(&url);
+            change.set_entries(Some(entries)).send().await.map_err(|error| failed(queue, &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn entry(
+    place: usize,
+    message: &Outgoing,
+) -> Result<SendMessageBatchRequestEntry, aws_sdk_sqs::error::BuildError> {
+    let Outgoing { body, group, deduplication, delay_s, attributes } = message;
+    let mut entry = SendMessageBatchRequestEntry::builder()
+        .id(place.to_string())
+        .message_body(body)
+        .set_message_group_id(group.clone())
+        .set_message_deduplication_id(deduplication.clone());
+    if *delay_s > 0 {
+        entry = entry.delay_seconds(i32::try_from(*delay_s.min(&MAX_DELAY_S)).unwrap_or_default());
+    }
+    for (name, value) in attributes {
+        let value = MessageAttributeValue::builder().data_type("String").string_value(value).build()?;
+        entry = entry.message_attributes(name, value);
+    }
+    entry.build()
+}
+
+fn incoming(message: aws_sdk_sqs::types::Message) -> Option<Incoming> {
+    let attributes = message.attributes.unwrap_or_default();
+    let attribute = |name| attributes.get(&name).cloned();
+    Some(Incoming {
+        id: message.message_id?,
+        receipt: message.receipt_handle?,
+        body: message.body.unwrap_or_default(),
+        group: attribute(MessageSystemAttributeName::MessageGroupId),
+        receives: attribute(MessageSystemAttributeName::ApproximateReceiveCount)
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(1),
+    })
+}
+
+fn unbuilt(queue: &str, error: &aws_sdk_sqs::error::BuildError) -> QueueError {
+    QueueError { queue: queue.to_owned(), reason: error.to_string() }
+}
+
+fn failed<E, R>(queue: &str, error: &SdkError<E, R>) -> QueueError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let (Trouble::Passing(reason) | Trouble::Unknown(reason) | Trouble::Lasting(reason)) = trouble_of(error);
+    let reason = match error.code() {
+        Some("AWS.SimpleQueueService.NonExistentQueue" | "QueueDoesNotExist") => {
+            format!("{reason}; check the yard's name and region, or deploy it first")
+        }
+        _ => reason,
+    };
+    QueueError { queue: queue.to_owned(), reason }
+}

@@ -1,0 +1,48 @@
+//! How this home speaks to AWS: one HTTP client, a time limit on every call, bounded and jittered retries.
+//!
+//! Region, credentials and endpoints come from where every AWS SDK takes them: the environment, `~/.aws`, the container
+//! or the instance. `AWS_ENDPOINT_URL` (and `AWS_ENDPOINT_URL_BATCH` and so on, for one service) names another AWS,
+//! such as a local one.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+/// A function has 5 s for an event; a call that takes longer than these is better made again by the next one.
+const CONNECT: Duration = Duration::from_secs(1);
+const ATTEMPT: Duration = Duration::from_millis(1_500);
+const CALL: Duration = Duration::from_secs(4);
+/// Tries of one call, and the first wait between two of them; the SDK doubles it and takes a random part.
+const TRIES: u32 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(40);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// What every client of this home is made from.
+pub async fn sdk_config() -> SdkConfig {
+    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let region = aws_config::meta::region::RegionProviderChain::default_provider();
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(https)
+        .region(region.or_else(Region::new("us-east-1")))
+        .timeout_config(time_limits(ATTEMPT, CALL))
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(TRIES)
+                .with_initial_backoff(FIRST_WAIT)
+                .with_max_backoff(LONGEST_WAIT),
+        )
+        .load()
+        .await
+}
+
+pub(crate) fn time_limits(attempt: Duration, call: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(call)
+        .build()
+}
