@@ -1,6 +1,5 @@
 //! One machine as a home: SQLite for the state, a folder for the artifacts, one process for a data directory.
 
-pub mod artifacts;
 mod block_on;
 pub mod crash_point;
 pub mod lock;

@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use proofyard_worker::durable::{create_durably, parent_of, sync_directory};
+
 use crate::store::STATE_FILE;
 
 /// Holds the process id of the yard that has the directory, for the message to whoever comes second.
@@ -111,26 +113,6 @@ fn holder(file: &mut File) -> String {
     match text.trim().parse::<u32>() {
         Ok(pid) if read.is_ok() => pid.to_string(),
         _ => "unknown".to_owned(),
-    }
-}
-
-/// Makes a directory and what is missing above it, so that all of it outlives a power loss.
-pub(crate) fn create_durably(path: &Path) -> io::Result<()> {
-    let missing = path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
-    let missing: Vec<&Path> = missing.collect();
-    fs::create_dir_all(path)?;
-    missing.iter().try_for_each(|made| sync_directory(parent_of(made)))
-}
-
-/// Makes the names in a directory last; syncing a file alone does not.
-pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-pub(crate) fn parent_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
     }
 }
 

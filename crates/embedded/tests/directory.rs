@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::Output;
 
 use proofyard_core::port::{Action, Batch, Expect, Key, Op, PortError};
-use proofyard_embedded::artifacts::Artifacts;
 use proofyard_embedded::lock::{DataDir, DataDirError};
 use proofyard_embedded::store::SqliteStore;
+use proofyard_worker::artifacts::Artifacts;
 
 #[test]
 fn only_one_at_a_time_may_have_it() {
@@ -96,7 +96,7 @@ fn a_yard_that_became_read_only_says_so_and_keeps_what_it_has() {
     let dir = DataDir::open(&path, true).unwrap();
     let store = SqliteStore::open(&dir).unwrap();
     store.commit(&one_item()).unwrap();
-    Artifacts::open(&dir).unwrap();
+    Artifacts::open(dir.path()).unwrap();
     drop((store, dir));
     let before = fs::read(path.join("state.db")).unwrap();
     // The lock can still be taken, so that the store itself meets the trouble.

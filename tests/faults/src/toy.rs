@@ -1,7 +1,7 @@
 //! Whether a toy proof is true of its inputs, worked out again, without the toy's own code.
 
 use proofyard_core::work::{Input, InputKind};
-use proofyard_embedded::artifacts::Artifacts;
+use proofyard_worker::artifacts::Artifacts;
 use sha2::{Digest, Sha256};
 
 const MAX_BYTES: u64 = 1 << 24;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proofyard_core::state::{OutKind, TaskId, TaskResult, TaskStatus};
-use proofyard_embedded::artifacts::Artifacts;
+use proofyard_worker::artifacts::Artifacts;
 
 use crate::blocks::block_of;
 use crate::replay::{Standing, replay};

@@ -2,14 +2,16 @@
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use proofyard_core::Yard;
 use proofyard_core::committed::{Committed, CommittedProof};
 use proofyard_core::explain::count;
-use proofyard_embedded::machine::{Refuted, Verdict, Verifier};
 use proofyard_embedded::{LocalPort, block_on};
+use proofyard_worker::artifacts::Artifacts;
+use proofyard_worker::{Refuted, Verdict, Verifier};
 use serde::Serialize;
 
 use super::guard;
@@ -90,8 +92,9 @@ impl Verify {
         }
         let scratch =
             tempfile::Builder::new().prefix("proofyard-verify-").tempdir().map_err(Failure::work)?;
+        let artifacts = Arc::new(Artifacts::reading(&self.yard.data));
         let verifier =
-            Verifier::new(&self.yard.data, guard()?, scratch.path().to_owned()).map_err(Failure::work)?;
+            Verifier::new(artifacts, guard()?, scratch.path().to_owned()).map_err(Failure::work)?;
         let mut tally = Tally::default();
         for entry in &committed {
             check_entry(&yard, &chain, entry, &verifier, &mut tally, json)?;
@@ -112,7 +115,7 @@ fn check_entry(
     yard: &Yard<LocalPort>,
     chain: &str,
     entry: &Committed,
-    verifier: &Verifier,
+    verifier: &Verifier<Artifacts>,
     tally: &mut Tally,
     json: bool,
 ) -> Result<(), Failure> {

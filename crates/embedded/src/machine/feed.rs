@@ -12,10 +12,11 @@ use proofyard_core::port::PortError;
 use proofyard_core::record::BlockOutcome;
 use proofyard_core::state::Block;
 use proofyard_core::transaction::{read, transact};
+use proofyard_worker::Home;
+use proofyard_worker::artifacts::ArtifactError;
 
 use super::Shared;
 use super::local::Fed;
-use crate::artifacts::ArtifactError;
 use crate::block_on;
 
 /// How long a line waits after passing trouble.
@@ -59,7 +60,7 @@ impl FeedError {
     fn passes(&self) -> bool {
         match self {
             Self::Yard(Error::Port(PortError::Unavailable(_)) | Error::Contended { .. }) => true,
-            Self::Artifact(error) => error.is_full_disk(),
+            Self::Artifact(error) => error.passes(),
             _ => false,
         }
     }

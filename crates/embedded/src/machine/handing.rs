@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use proofyard_core::error::Error;
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::state::OutEntry;
+use proofyard_worker::Home;
+use proofyard_worker::durable::{parent_of, sync_directory};
 
 use super::Shared;
 use crate::block_on;
-use crate::lock::{parent_of, sync_directory};
 
 /// One sink of one chain.
 pub(crate) struct LocalSink {

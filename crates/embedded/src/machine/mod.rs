@@ -4,17 +4,12 @@
 //! visits what is due each tick; each sink hands on; a feeder records a blocks file. All of them may die at any moment:
 //! what they leave behind is the next process's to find in the store.
 
-mod again;
 mod feed;
 mod handing;
 mod local;
 mod operation;
-mod overhead;
-mod provers;
-mod slots;
 mod socket;
 mod wakes;
-mod work_dir;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -28,23 +23,21 @@ use std::time::{Duration, Instant};
 
 use proofyard_core::Yard;
 use proofyard_core::error::Error;
-use proofyard_core::pipeline::{Pipeline, Pool};
-use proofyard_core::port::{Port, PortError, Wake};
+use proofyard_core::pipeline::{Output, Pipeline, Pool};
+use proofyard_core::port::{PortError, Wake};
+use proofyard_core::record::ResultOutcome;
 pub use proofyard_prover::runner::GuardCommand;
+use proofyard_worker::artifacts::{ArtifactError, Artifacts};
+use proofyard_worker::{Finished, Home, Overheads, PoolWorker, WorkDir, WorkerPlan};
 
-pub use self::again::{Refuted, Verdict, Verifier};
 pub use self::feed::{FeedError, check_blocks};
 use self::handing::LocalSink;
 pub use self::handing::read_sink_file;
-use self::local::{forget_worker, local_workers};
+use self::local::{forget_worker, local_workers, remember_worker};
 pub use self::operation::{Answer, Operation, operate};
-pub use self::overhead::{Overheads, Sample};
-use self::slots::LocalWorker;
 use self::socket::Listener;
 pub use self::socket::{AskError, ask, is_running};
 use self::wakes::Wakes;
-use self::work_dir::WorkDir;
-use crate::artifacts::{ArtifactError, Artifacts};
 use crate::lock::{DataDir, DataDirError};
 use crate::store::{STATE_FILE, SqliteStore};
 use crate::{LocalPort, block_on};
@@ -94,24 +87,48 @@ impl Shared {
             self.step(&wake);
         }
     }
+}
 
-    pub fn step(&self, wake: &Wake) {
+impl Home for Shared {
+    type Port = LocalPort;
+    type Artifacts = Artifacts;
+
+    fn yard(&self) -> &Yard<LocalPort> {
+        &self.yard
+    }
+
+    fn artifacts(&self) -> &Arc<Artifacts> {
+        &self.artifacts
+    }
+
+    fn block_on<F: Future>(&self, handler: F) -> F::Output {
+        block_on(handler)
+    }
+
+    fn will_register(&self, worker: &str) -> Result<(), Error> {
+        block_on(remember_worker(&self.yard.port, worker))
+    }
+
+    fn gave_up(&self, worker: &str) -> Result<(), Error> {
+        block_on(forget_worker(&self.yard.port, worker))
+    }
+
+    fn step(&self, wake: &Wake) {
         if let Err(error) = block_on(self.yard.advance(wake)) {
             // The scope stays due: the sweeper tries again.
             self.complain("advance", &error);
         }
     }
 
-    pub fn complain(&self, what: &str, error: &dyn Display) {
+    fn complain(&self, what: &str, error: &dyn Display) {
         (self.complaints)(&format!("{what}: {error}"));
     }
 
-    pub fn random(&self) -> u64 {
-        self.yard.port.random()
+    fn is_stopped(&self) -> bool {
+        self.wakes.is_stopped()
     }
 
-    /// Waits; false if the machine stops meanwhile.
-    pub fn pause(&self, time: Duration) -> bool {
+    fn pause(&self, time: Duration) -> bool {
         let until = Instant::now() + time;
         while !self.wakes.is_stopped() {
             let Some(left) = until.checked_duration_since(Instant::now()) else { return true };
@@ -119,13 +136,33 @@ impl Shared {
         }
         false
     }
+
+    fn rung(&self) -> u64 {
+        self.wakes.rung()
+    }
+
+    fn ring(&self) {
+        self.wakes.ring();
+    }
+
+    fn wait_for_work(&self, rung: u64, at_most: Duration) {
+        self.wakes.wait_for_work(rung, self.idle_look.min(at_most));
+    }
+
+    fn recorded(&self, finished: Finished<'_>) {
+        let is_proof = finished.assignment.stage().output == Output::Proof;
+        if is_proof && *finished.outcome == ResultOutcome::Accepted {
+            self.proofs_accepted.fetch_add(1, Ordering::Relaxed);
+        }
+        self.overheads.add(finished.sample);
+    }
 }
 
 /// A yard on this machine: opened, perhaps working.
 pub struct Machine {
     shared: Arc<Shared>,
     data_dir: DataDir,
-    workers: Vec<Arc<LocalWorker>>,
+    workers: Vec<Arc<PoolWorker>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -141,7 +178,7 @@ impl Machine {
         }
         let data_dir = DataDir::open(data_dir, create)?;
         let store = Arc::new(SqliteStore::open(&data_dir)?);
-        let artifacts = Arc::new(Artifacts::open(&data_dir)?);
+        let artifacts = Arc::new(Artifacts::open(data_dir.path())?);
         let wakes = Arc::new(Wakes::default());
         let sent = Arc::clone(&wakes);
         let port = LocalPort::new(store, move |wakes| sent.send(wakes)).with_crash_point();
@@ -216,11 +253,11 @@ impl Machine {
         }
         self.spawn("sweeper", sweep)?;
         for (name, pool) in pools {
-            let worker = Arc::new(LocalWorker::new(&name, &pool, guard.clone(), Arc::clone(&work_dir)));
-            worker.register(&self.shared)?;
+            let worker = Arc::new(PoolWorker::new(local_plan(name, pool, guard, &work_dir)));
+            worker.register(&*self.shared)?;
             let keeper = Arc::clone(&worker);
             self.spawn("heartbeat", move |shared| keeper.keep_lease(shared))?;
-            for slot in 0..pool.slots {
+            for slot in 0..worker.slots() {
                 let worker = Arc::clone(&worker);
                 self.spawn("slot", move |shared| worker.run_slot(shared, slot))?;
             }
@@ -263,8 +300,7 @@ impl Machine {
             let _ = thread.join();
         }
         for worker in &self.workers {
-            block_on(self.shared.yard.expire_worker(&worker.id(), true))?;
-            block_on(forget_worker(&self.shared.yard.port, &worker.id()))?;
+            worker.unregister(&*self.shared)?;
         }
         Ok(())
     }
@@ -331,6 +367,20 @@ fn sweep(shared: &Shared) {
             }
             Err(error) => shared.complain("sweep", &error),
         }
+    }
+}
+
+/// This process is all of its pool's workers, and works until it is stopped.
+fn local_plan(pool_name: String, pool: Pool, guard: &GuardCommand, work_dir: &Arc<WorkDir>) -> WorkerPlan {
+    WorkerPlan {
+        id_prefix: "local".to_owned(),
+        pool_name,
+        pool,
+        alone: true,
+        max_tasks: None,
+        idle_out: None,
+        guard: guard.clone(),
+        work_dir: Arc::clone(work_dir),
     }
 }
 

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use proofyard_core::error::Error;
+use proofyard_worker::Home;
 use serde::{Deserialize, Serialize};
 
 use super::operation::{Answer, Operation, operate};

@@ -72,6 +72,12 @@ impl Wakes {
         Some(wake)
     }
 
+    /// Rings the bell for whoever waits for work.
+    pub fn ring(&self) {
+        self.lock().rung += 1;
+        self.work.notify_all();
+    }
+
     /// How often the bell has rung; give it to [`Wakes::wait_for_work`] after having looked.
     pub fn rung(&self) -> u64 {
         self.lock().rung

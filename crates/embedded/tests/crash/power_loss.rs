@@ -3,10 +3,10 @@
 use std::fs;
 
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, PortError};
-use proofyard_embedded::artifacts::{ArtifactError, Artifacts};
 use proofyard_embedded::lock::DataDir;
 use proofyard_embedded::store::SqliteStore;
 use proofyard_lossy_disk::{LossyDisk, Unsynced};
+use proofyard_worker::artifacts::{ArtifactError, Artifacts};
 
 use crate::run_and_kill;
 use crate::support;
@@ -105,7 +105,7 @@ fn on_a_full_and_a_failing_disk() {
     let switch = |name: &str| format!("{shadow}/{name}");
     let dir = DataDir::open(&path, true).unwrap();
     let store = SqliteStore::open(&dir).unwrap();
-    let artifacts = Artifacts::open(&dir).unwrap();
+    let artifacts = Artifacts::open(dir.path()).unwrap();
     put(&store, "before", 100).unwrap();
 
     fs::write(switch("full"), "").unwrap();

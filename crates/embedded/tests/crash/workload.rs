@@ -6,9 +6,9 @@ use std::process::Command;
 
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op};
 use proofyard_core::state::ArtifactRef;
-use proofyard_embedded::artifacts::Artifacts;
 use proofyard_embedded::lock::DataDir;
 use proofyard_embedded::store::SqliteStore;
+use proofyard_worker::artifacts::Artifacts;
 
 use crate::support;
 
@@ -57,7 +57,7 @@ fn commits_until_it_is_killed() {
     let plan = Plan::given();
     let dir = DataDir::open(&path, true).unwrap();
     let store = SqliteStore::open(&dir).unwrap();
-    let artifacts = Artifacts::open(&dir).unwrap();
+    let artifacts = Artifacts::open(dir.path()).unwrap();
     std::thread::scope(|scope| {
         for lane in 0..plan.lanes {
             let (store, artifacts) = (&store, &artifacts);
@@ -95,7 +95,7 @@ fn key(lane: usize, item: u64) -> Key {
 pub fn last_batches(directory: &Path, lanes: usize) -> Vec<u64> {
     let dir = DataDir::open(directory, true).unwrap();
     let store = SqliteStore::open(&dir).unwrap();
-    let artifacts = Artifacts::open(&dir).unwrap();
+    let artifacts = Artifacts::open(dir.path()).unwrap();
     let found = (0..lanes).map(|lane| {
         if let Some(stored) = store.get(&key(lane, 0)).unwrap() {
             artifacts.verify(&named_in(&stored.value)).unwrap();

@@ -1,8 +1,8 @@
 //! What is watched while a prover works: time, cancellation, output, memory.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
@@ -20,7 +20,13 @@ const MEMORY_EVERY: Duration = Duration::from_millis(200);
 
 /// Ends a call from another thread; clones are one and the same.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel(Arc<Cancelled>);
+
+#[derive(Debug, Default)]
+struct Cancelled {
+    now: AtomicBool,
+    from: Mutex<Option<Instant>>,
+}
 
 impl Cancel {
     pub fn new() -> Cancel {
@@ -28,11 +34,18 @@ impl Cancel {
     }
 
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.now.store(true, Ordering::Release);
+    }
+
+    /// Ends the call if it still runs then; of several times the first counts.
+    pub fn cancel_at(&self, time: Instant) {
+        let mut from = self.0.from.lock().unwrap_or_else(PoisonError::into_inner);
+        *from = Some(from.map_or(time, |known| known.min(time)));
     }
 
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        let from = *self.0.from.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.now.load(Ordering::Acquire) || from.is_some_and(|from| from <= Instant::now())
     }
 }
 

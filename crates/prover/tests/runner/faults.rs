@@ -155,6 +155,21 @@ fn a_cancelled_call_ends_at_once_and_kills() {
 }
 
 #[test]
+fn a_call_that_is_to_be_cancelled_at_a_time_runs_until_then() {
+    let place = Place::new();
+    let cancel = Cancel::new();
+    let (soon, later) = (Duration::from_millis(700), Duration::from_secs(1_000));
+    let mut session = Session::start(&place.toy(&["--hang"])).unwrap();
+    let started = Instant::now();
+    cancel.cancel_at(started + soon);
+    cancel.cancel_at(started + later);
+    let error = session.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+    assert!((soon..Duration::from_secs(50)).contains(&started.elapsed()), "{:?}", started.elapsed());
+    assert_eq!(place.processes(), [""; 0]);
+}
+
+#[test]
 fn a_gigabyte_of_output_is_stopped_early() {
     let place = Place::new();
     let mut launch = place.toy(&["--huge-output", "1000000000"]);

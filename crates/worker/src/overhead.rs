@@ -27,7 +27,7 @@ pub struct Sample {
 }
 
 impl Overheads {
-    pub(crate) fn add(&self, sample: Sample) {
+    pub fn add(&self, sample: Sample) {
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() < MAX_SAMPLES {
             samples.push(sample);

@@ -3,6 +3,8 @@
 //! `artifacts/ab/abcdef...` holds the content whose hash that is. Content gets its name only when it is on disk, so
 //! that a name that exists after a crash has all of its bytes. What is found short or changed nevertheless (a failing
 //! disk, a careless hand) is an error when it is read, and is replaced when the same content is put again.
+//!
+//! A home that keeps its artifacts elsewhere has an [`ArtifactStore`] of its own, over such a folder for what is here.
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -16,12 +18,28 @@ use std::thread::{self, JoinHandle};
 use proofyard_core::state::ArtifactRef;
 use sha2::{Digest, Sha256};
 
-use crate::lock::{DataDir, create_durably, sync_directory};
+use crate::durable::{create_durably, sync_directory};
 
 const FOLDER: &str = "artifacts";
 /// For content that has no name yet; emptied at each start.
 const UNNAMED: &str = "unnamed";
 const CHUNK_BYTES: usize = 1 << 16;
+
+/// Where a worker finds what its tasks are made of, and puts what it made. Content is named by its hash.
+///
+/// It is called inside [`crate::Home::block_on`], on that thread, and blocks it: a store that waits on a network does so
+/// on threads of its own.
+pub trait ArtifactStore: Send + Sync + 'static {
+    /// The content as a file on this machine, checked against its name.
+    fn fetch(&self, artifact: &ArtifactRef) -> Result<PathBuf, ArtifactError>;
+    /// Copies at most `max_bytes` to this machine; `source` is what an error calls them. Unnamed yet, it can be read at
+    /// once.
+    fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError>;
+    /// Gives a draft its name. It is durable, under its name, when this returns.
+    fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError>;
+    /// What messages call an artifact: a path, or an address.
+    fn name_of(&self, artifact: &ArtifactRef) -> String;
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
@@ -35,12 +53,27 @@ pub enum ArtifactError {
     Damaged { path: PathBuf, what: String },
     #[error("{0:?} is not a SHA-256 in lower-case hex")]
     BadName(String),
+    /// Of a store on another machine.
+    #[error("{artifact} cannot be {doing}: {reason}")]
+    Remote { artifact: String, doing: &'static str, reason: String, passes: bool },
+    #[error(
+        "artifact {artifact} is missing; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)"
+    )]
+    MissingThere { artifact: String },
+    #[error(
+        "artifact {artifact} is damaged: {what}; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)"
+    )]
+    DamagedThere { artifact: String, what: String },
 }
 
 impl ArtifactError {
-    /// It passes once there is room again.
-    pub fn is_full_disk(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if is_full_disk(source))
+    /// The same call may succeed later: once there is room again, or the other machine answers.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_full_disk(source),
+            Self::Remote { passes, .. } => *passes,
+            _ => false,
+        }
     }
 }
 
@@ -89,16 +122,16 @@ impl Drop for Draft {
     }
 }
 
-/// The artifacts of one data directory. Shared by all of a yard's threads.
+/// The artifacts of one directory. Shared by all of a process's threads.
 pub struct Artifacts {
     root: PathBuf,
     next_unnamed: AtomicU64,
 }
 
 impl Artifacts {
-    /// Opens the folder of a data directory that this process has taken, and clears what a crash left half-written.
-    pub fn open(dir: &DataDir) -> Result<Self, ArtifactError> {
-        let artifacts = Self::reading(dir.path());
+    /// Opens the folder in a directory that this process alone uses, and clears what a crash left half-written.
+    pub fn open(directory: &Path) -> Result<Self, ArtifactError> {
+        let artifacts = Self::reading(directory);
         let unnamed = artifacts.root.join(UNNAMED);
         create_durably(&unnamed).map_err(io_error(&unnamed, "made"))?;
         artifacts.make_shards()?;
@@ -123,9 +156,9 @@ impl Artifacts {
         sync_directory(&self.root).map_err(io_error(&self.root, "synced"))
     }
 
-    /// The folder for reading only, while a yard may have the directory.
-    pub fn reading(data_dir: &Path) -> Self {
-        Self { root: data_dir.join(FOLDER), next_unnamed: AtomicU64::new(0) }
+    /// The folder for reading only, while another process may have the directory.
+    pub fn reading(directory: &Path) -> Self {
+        Self { root: directory.join(FOLDER), next_unnamed: AtomicU64::new(0) }
     }
 
     /// Where the content is, or would be.
@@ -141,35 +174,6 @@ impl Artifacts {
     /// Keeps a copy of these bytes. It is on disk, under its name, when this returns.
     pub fn put_bytes(&self, content: &[u8]) -> Result<ArtifactRef, ArtifactError> {
         self.keep(&self.draft(content, u64::MAX, Path::new("the content"))?)
-    }
-
-    /// Copies at most `max_bytes`; `source` is what an error calls them. It can be read at once, and is kept later.
-    pub fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError> {
-        let path = self.unnamed_path();
-        let file = OpenOptions::new().write(true).create_new(true).open(&path);
-        let file = Arc::new(file.map_err(io_error(&path, "made"))?);
-        let artifact = ArtifactRef { sha256: String::new(), bytes: 0 };
-        let mut draft = Draft { path, file, artifact, sync: Cell::default() };
-        // The source may grow while it is read.
-        let limited = content.take(max_bytes.saturating_add(1));
-        draft.artifact =
-            copy_hashed(limited, &mut &*draft.file).map_err(|failure| failure.at(source, &draft.path))?;
-        if draft.artifact.bytes > max_bytes {
-            return Err(ArtifactError::TooLarge { path: source.to_owned(), max_bytes });
-        }
-        // Provers get its path, and none has a reason to write to it.
-        draft
-            .file
-            .set_permissions(Permissions::from_mode(0o444))
-            .map_err(io_error(&draft.path, "made read-only"))?;
-        Ok(draft)
-    }
-
-    /// Gives a draft its name. It is on disk, under its name, when this returns.
-    pub fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError> {
-        draft.end_sync().map_err(io_error(&draft.path, "synced"))?;
-        self.give_name(draft)?;
-        Ok(draft.artifact.clone())
     }
 
     /// The content, checked against its name. Its size is checked against `max_bytes` before anything is read.
@@ -227,6 +231,44 @@ impl Artifacts {
         }
         // Also when the name was there: whoever gave it may have died before this.
         sync_directory(folder).map_err(io_error(folder, "synced"))
+    }
+}
+
+impl ArtifactStore for Artifacts {
+    fn fetch(&self, artifact: &ArtifactRef) -> Result<PathBuf, ArtifactError> {
+        self.verify(artifact)?;
+        self.path(artifact)
+    }
+
+    fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError> {
+        let path = self.unnamed_path();
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = Arc::new(file.map_err(io_error(&path, "made"))?);
+        let artifact = ArtifactRef { sha256: String::new(), bytes: 0 };
+        let mut draft = Draft { path, file, artifact, sync: Cell::default() };
+        // The source may grow while it is read.
+        let limited = content.take(max_bytes.saturating_add(1));
+        draft.artifact =
+            copy_hashed(limited, &mut &*draft.file).map_err(|failure| failure.at(source, &draft.path))?;
+        if draft.artifact.bytes > max_bytes {
+            return Err(ArtifactError::TooLarge { path: source.to_owned(), max_bytes });
+        }
+        // Provers get its path, and none has a reason to write to it.
+        draft
+            .file
+            .set_permissions(Permissions::from_mode(0o444))
+            .map_err(io_error(&draft.path, "made read-only"))?;
+        Ok(draft)
+    }
+
+    fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError> {
+        draft.end_sync().map_err(io_error(&draft.path, "synced"))?;
+        self.give_name(draft)?;
+        Ok(draft.artifact.clone())
+    }
+
+    fn name_of(&self, artifact: &ArtifactRef) -> String {
+        self.path(artifact).map_or_else(|_| artifact.sha256.clone(), |path| path.display().to_string())
     }
 }
 

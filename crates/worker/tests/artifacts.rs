@@ -8,19 +8,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use proofyard_core::state::ArtifactRef;
-use proofyard_embedded::artifacts::{ArtifactError, Artifacts};
-use proofyard_embedded::lock::DataDir;
+use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts};
 use tempfile::TempDir;
 
-fn open() -> (TempDir, DataDir, Artifacts) {
+fn open() -> (TempDir, PathBuf, Artifacts) {
     let temp = tempfile::tempdir().unwrap();
-    let dir = DataDir::open(&temp.path().join("yard"), true).unwrap();
+    let dir = temp.path().join("yard");
     let artifacts = Artifacts::open(&dir).unwrap();
     (temp, dir, artifacts)
 }
 
-fn unnamed(dir: &DataDir) -> Vec<PathBuf> {
-    fs::read_dir(dir.path().join("artifacts/unnamed")).unwrap().map(|entry| entry.unwrap().path()).collect()
+fn unnamed(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir.join("artifacts/unnamed")).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
 /// As a failing disk or a careless hand would; the file itself is read-only.
@@ -36,13 +35,13 @@ fn content_is_kept_under_its_hash() {
     let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(artifact, ArtifactRef { sha256: expected.to_owned(), bytes: 3 });
     let path = artifacts.path(&artifact).unwrap();
-    assert_eq!(path, dir.path().join("artifacts/ba").join(expected));
+    assert_eq!(path, dir.join("artifacts/ba").join(expected));
     assert_eq!(fs::read(path).unwrap(), b"abc");
     assert_eq!(artifacts.read(&artifact, 3).unwrap(), b"abc");
     let mut text = String::new();
     artifacts.open_file(&artifact).unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "abc");
-    assert_eq!(Artifacts::reading(dir.path()).read(&artifact, 3).unwrap(), b"abc");
+    assert_eq!(Artifacts::reading(&dir).read(&artifact, 3).unwrap(), b"abc");
     assert_eq!(unnamed(&dir), Vec::<PathBuf>::new());
 }
 
@@ -74,7 +73,7 @@ fn putting_the_same_again_also_at_once_keeps_one() {
     let again = artifacts.put_bytes(b"content 7").unwrap();
     artifacts.verify(&again).unwrap();
     assert_eq!(unnamed(&dir), Vec::<PathBuf>::new());
-    let shards = fs::read_dir(dir.path().join("artifacts")).unwrap();
+    let shards = fs::read_dir(dir.join("artifacts")).unwrap();
     let kept = shards.map(|shard| fs::read_dir(shard.unwrap().path()).unwrap().count()).sum::<usize>();
     assert_eq!(kept, 20);
 }
@@ -151,10 +150,44 @@ fn a_draft_that_is_not_kept_is_gone_and_one_that_is_synced_early_is_kept_all_the
 fn what_a_crash_left_half_written_is_cleared_at_the_next_start() {
     let (_temp, dir, artifacts) = open();
     let kept = artifacts.put_bytes(b"kept").unwrap();
-    fs::write(dir.path().join("artifacts/unnamed/0"), b"half").unwrap();
+    fs::write(dir.join("artifacts/unnamed/0"), b"half").unwrap();
     let artifacts = Artifacts::open(&dir).unwrap();
     assert_eq!(unnamed(&dir), Vec::<PathBuf>::new());
     let next = artifacts.put_bytes(b"next").unwrap();
     artifacts.verify(&next).unwrap();
     artifacts.verify(&kept).unwrap();
+}
+
+#[test]
+fn what_a_worker_asks_for_is_checked_and_named_by_its_path() {
+    let (_temp, _dir, artifacts) = open();
+    let artifact = artifacts.put_bytes(b"a proof").unwrap();
+    let path = artifacts.fetch(&artifact).unwrap();
+    assert_eq!(artifacts.name_of(&artifact), path.display().to_string());
+    overwrite(&path, b"a prooF");
+    assert!(matches!(artifacts.fetch(&artifact), Err(ArtifactError::Damaged { .. })));
+    let rubbish = ArtifactRef { sha256: "rubbish".to_owned(), bytes: 0 };
+    assert_eq!(artifacts.name_of(&rubbish), "rubbish");
+}
+
+#[test]
+fn trouble_of_a_store_elsewhere_is_told_as_trouble_of_the_folder_is() {
+    let (_temp, _dir, artifacts) = open();
+    let missing = ArtifactRef { sha256: "0".repeat(64), bytes: 1 };
+    let here = artifacts.fetch(&missing).unwrap_err();
+    let there = ArtifactError::MissingThere { artifact: artifacts.name_of(&missing) };
+    assert_eq!(there.to_string(), here.to_string());
+    let damaged = artifacts.put_bytes(b"a proof").unwrap();
+    overwrite(&artifacts.path(&damaged).unwrap(), b"short");
+    let here = artifacts.fetch(&damaged).unwrap_err();
+    let what = "it has 5 of 7 bytes".to_owned();
+    let there = ArtifactError::DamagedThere { artifact: artifacts.name_of(&damaged), what };
+    assert_eq!(there.to_string(), here.to_string());
+    assert!(!here.passes() && !there.passes());
+    for passes in [true, false] {
+        let (artifact, reason) = ("s3://bucket/it".to_owned(), "the bucket is busy".to_owned());
+        let error = ArtifactError::Remote { artifact, doing: "read", reason, passes };
+        assert_eq!(error.to_string(), "s3://bucket/it cannot be read: the bucket is busy");
+        assert_eq!(error.passes(), passes);
+    }
 }

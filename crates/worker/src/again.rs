@@ -1,7 +1,7 @@
 //! Checking committed proofs again, from the artifacts alone, in a process of its own beside any yard.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use proofyard_core::committed::CommittedProof;
@@ -9,9 +9,9 @@ use proofyard_core::pipeline::{Output, Verify};
 use proofyard_core::work::Trouble;
 use proofyard_prover::runner::GuardCommand;
 
-use super::provers::SlotProvers;
-use super::work_dir::WorkDir;
-use crate::artifacts::Artifacts;
+use crate::artifacts::ArtifactStore;
+use crate::provers::SlotProvers;
+use crate::work_dir::WorkDir;
 
 /// What a second look at a committed proof can say for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,24 +24,24 @@ pub enum Verdict {
 
 /// Why a committed proof does not stand.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("artifact {}: {message}", .artifact.display())]
+#[error("artifact {artifact}: {message}")]
 pub struct Refuted {
-    pub artifact: PathBuf,
+    /// As its store names it.
+    pub artifact: String,
     pub message: String,
     /// The verifier's last log lines.
     pub log: Vec<String>,
 }
 
 /// Keeps its verifiers alive from one proof to the next; none of them ever proved anything.
-pub struct Verifier {
-    artifacts: Arc<Artifacts>,
-    provers: SlotProvers,
+pub struct Verifier<A> {
+    artifacts: Arc<A>,
+    provers: SlotProvers<A>,
 }
 
-impl Verifier {
+impl<A: ArtifactStore> Verifier<A> {
     /// Verifiers write below `scratch`, which is the caller's to remove.
-    pub fn new(data_dir: &Path, guard: GuardCommand, scratch: PathBuf) -> io::Result<Self> {
-        let artifacts = Arc::new(Artifacts::reading(data_dir));
+    pub fn new(artifacts: Arc<A>, guard: GuardCommand, scratch: PathBuf) -> io::Result<Self> {
         let work_dir = Arc::new(WorkDir::new(scratch)?);
         let provers = SlotProvers::new(Arc::clone(&artifacts), guard, work_dir, None);
         Ok(Self { artifacts, provers })
@@ -49,13 +49,11 @@ impl Verifier {
 
     pub fn check(&self, committed: &CommittedProof) -> Result<Verdict, Refuted> {
         let proof = &committed.proof;
-        let path = self.artifacts.path(&proof.artifact).unwrap_or_default();
-        let refuted = |message: String, log| Refuted { artifact: path.clone(), message, log };
+        let name = self.artifacts.name_of(&proof.artifact);
+        let refuted = |message: String, log| Refuted { artifact: name.clone(), message, log };
         if committed.prover().verify == Verify::None || committed.stage().output == Output::Data {
-            let whole = self.artifacts.verify(&proof.artifact);
-            return whole
-                .map(|()| Verdict::OnlyWhole)
-                .map_err(|error| refuted(error.to_string(), Vec::new()));
+            let whole = self.artifacts.fetch(&proof.artifact);
+            return whole.map(|_| Verdict::OnlyWhole).map_err(|error| refuted(error.to_string(), Vec::new()));
         }
         let found = self.provers.verify_again(committed).map_err(|trouble| match trouble {
             Trouble::Failed { message, log, .. } => refuted(message, log),

@@ -23,7 +23,8 @@ const LEAST_ROOM_BYTES: u64 = 1 << 20;
 const MOST_TRIES: u32 = 20;
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
-pub(crate) struct WorkDir {
+/// One process's; attempts write below it.
+pub struct WorkDir {
     path: PathBuf,
     next: AtomicU64,
     removals: Option<SyncSender<PathBuf>>,
@@ -65,12 +66,12 @@ impl WorkDir {
     }
 
     /// Whether there is so little room that nobody can be blamed for not writing.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         statvfs(&self.path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST_ROOM_BYTES)
     }
 
     /// A new, empty folder.
-    pub fn folder(self: &Arc<Self>) -> io::Result<AttemptFolder> {
+    pub(crate) fn folder(self: &Arc<Self>) -> io::Result<AttemptFolder> {
         let path = self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         fs::create_dir(&path)?;
         Ok(AttemptFolder { path, of: Arc::clone(self) })

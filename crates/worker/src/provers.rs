@@ -20,8 +20,8 @@ use proofyard_prover::runner::{
 };
 use proofyard_prover::{ProveRequest, VerifyOk, VerifyRequest};
 
-use super::work_dir::{AttemptFolder, WorkDir};
-use crate::artifacts::{ArtifactError, Artifacts, Draft, is_full_disk};
+use crate::artifacts::{ArtifactError, ArtifactStore, Draft, is_full_disk};
+use crate::work_dir::{AttemptFolder, WorkDir};
 
 /// Proving and verifying are never the same process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,8 +66,8 @@ impl<'a> From<&'a CommittedProof> for Subject<'a> {
 }
 
 /// The provers of one slot.
-pub(crate) struct SlotProvers {
-    artifacts: Arc<Artifacts>,
+pub(crate) struct SlotProvers<A> {
+    artifacts: Arc<A>,
     guard: GuardCommand,
     work_dir: Arc<WorkDir>,
     gpus: Option<Vec<u32>>,
@@ -84,9 +84,9 @@ pub(crate) struct Copied {
     folder: AttemptFolder,
 }
 
-impl SlotProvers {
+impl<A: ArtifactStore> SlotProvers<A> {
     pub fn new(
-        artifacts: Arc<Artifacts>,
+        artifacts: Arc<A>,
         guard: GuardCommand,
         work_dir: Arc<WorkDir>,
         gpus: Option<Vec<u32>>,
@@ -166,8 +166,7 @@ impl SlotProvers {
     /// Verifies a committed proof from the artifacts alone; answers its public values.
     pub fn verify_again(&self, committed: &CommittedProof) -> Result<String, Trouble> {
         let artifact = &committed.proof.artifact;
-        let path = self.artifacts.verify(artifact).and_then(|()| self.artifacts.path(artifact));
-        let path = path.map_err(kept)?;
+        let path = self.artifacts.fetch(artifact).map_err(kept)?;
         let subject = Subject::from(committed);
         let folder = self.folder()?;
         let request = VerifyRequest {
@@ -290,14 +289,13 @@ impl SlotProvers {
 
     fn input(&self, input: &Input) -> Result<PathInput, Trouble> {
         let artifact = &input.artifact;
-        let path = self.artifacts.verify(artifact).and_then(|()| self.artifacts.path(artifact));
         Ok(PathInput {
             kind: match input.kind {
                 InputKind::Block => PathInputKind::Block,
                 InputKind::Proof => PathInputKind::Proof,
                 InputKind::Data => PathInputKind::Data,
             },
-            path: path.map_err(kept)?,
+            path: self.artifacts.fetch(artifact).map_err(kept)?,
             index: input.index,
             stage: input.stage.clone(),
             task_index: input.task_index,
@@ -307,7 +305,7 @@ impl SlotProvers {
     }
 }
 
-impl Executor for SlotProvers {
+impl<A: ArtifactStore> Executor for SlotProvers<A> {
     type Output = Copied;
 
     async fn prove(&self, assignment: &Assignment) -> Result<Proved<Copied>, Trouble> {
@@ -356,10 +354,10 @@ fn refused(error: ProverError) -> Trouble {
     }
 }
 
-/// Trouble with an artifact: either the disk is full, or something is wrong with it that an operator must see.
+/// Trouble with an artifact: either it passes, or something is wrong with it that an operator must see.
 fn kept(error: ArtifactError) -> Trouble {
     let message = error.to_string();
-    if error.is_full_disk() { Trouble::Hindered { message } } else { here(message) }
+    if error.passes() { Trouble::Hindered { message } } else { here(message) }
 }
 
 /// Trouble of this machine, not of the prover, that does not pass by itself.

@@ -1,0 +1,278 @@
+//! A home in memory with its artifacts in a folder, one chain of one-task blocks, and a toy prover.
+
+use std::env;
+use std::fmt::Display;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::Command;
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proofyard_core::Yard;
+use proofyard_core::error::Error;
+use proofyard_core::pipeline::Pipeline;
+use proofyard_core::port::Wake;
+use proofyard_core::state::{ArtifactRef, Block, Scope, Task, TaskId, Worker};
+use proofyard_core::transaction::read;
+use proofyard_prover::runner::GuardCommand;
+use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts, Draft};
+use proofyard_worker::{Finished, Home, WorkDir, WorkerPlan};
+use tempfile::TempDir;
+
+use super::port::SharedMemory;
+
+/// No test waits longer for anything that must happen; nor does an idle slot look again before.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(5);
+
+pub struct TestHome {
+    yard: Yard<SharedMemory>,
+    artifacts: Arc<Shelf>,
+    pipeline: Pipeline,
+    folder: TempDir,
+    bell: Mutex<Bell>,
+    rings: Condvar,
+    /// What was told, and of whom or what.
+    told: Mutex<Vec<(String, String)>>,
+}
+
+#[derive(Default)]
+struct Bell {
+    rung: u64,
+    stopped: bool,
+}
+
+impl TestHome {
+    /// So many blocks of one task each; their prover is the toy with these arguments.
+    pub fn new(toy: &[&str], blocks: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let yard = Yard::new(SharedMemory::new());
+        let text = format!(
+            "[chain]\nname = \"test\"\nstart_height = 1\nwindow = 100\n\n\
+             [stage.task]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"toy\"\npool = \"cpu\"\n\n\
+             [prover.toy]\ncommand = {:?}\n\n[pool.cpu]\nslots = 1\nlease_ms = 300\n",
+            [&["proofyard-toy-prover"], toy].concat()
+        );
+        let pipeline = now(yard.record_pipeline(&text)).unwrap();
+        let home = Self {
+            yard,
+            artifacts: Arc::new(Shelf::new(folder.path())),
+            pipeline,
+            folder,
+            bell: Mutex::default(),
+            rings: Condvar::new(),
+            told: Mutex::default(),
+        };
+        (1..=blocks).for_each(|height| home.block(height));
+        home
+    }
+
+    pub fn port(&self) -> &SharedMemory {
+        &self.yard.port
+    }
+
+    pub fn shelf(&self) -> &Shelf {
+        &self.artifacts
+    }
+
+    /// A worker with so many slots, as it is elsewhere, that never ends by itself.
+    pub fn plan(&self, slots: u32) -> WorkerPlan {
+        let pool = self.pipeline.pools["cpu"].clone();
+        let work = self.folder.path().join("work");
+        let program = programs().join("proofyard-guard");
+        WorkerPlan {
+            id_prefix: "job-7".to_owned(),
+            pool_name: "cpu".to_owned(),
+            pool: proofyard_core::pipeline::Pool { slots, ..pool },
+            alone: false,
+            max_tasks: None,
+            idle_out: None,
+            guard: GuardCommand { program, leading_arguments: Vec::new() },
+            work_dir: Arc::new(WorkDir::emptied(work).unwrap()),
+        }
+    }
+
+    /// The next block comes.
+    pub fn block(&self, height: u64) {
+        let block = Block {
+            height,
+            hash: format!("hash{height}"),
+            parent: format!("hash{}", height - 1),
+            timestamp_s: height,
+            segments: 1,
+            fields: Default::default(),
+            payload: self.artifacts.folder.put_bytes(b"a block").unwrap(),
+        };
+        now(self.yard.record_block("test", &block)).unwrap();
+        self.take_steps();
+    }
+
+    /// The blocks' tasks, in order.
+    pub fn tasks(&self) -> Vec<Task> {
+        (1..)
+            .map_while(|height| {
+                let scope = Scope::block_id("test", height, &format!("hash{height}"), 0);
+                now(read(&self.yard.port, &TaskId::new(&scope, "task", 0).task_key())).unwrap()
+            })
+            .collect()
+    }
+
+    pub fn wait_for(&self, what: &str, is_there: impl Fn(&[Task]) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_there(&self.tasks()) {
+            assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}: {:#?}", self.tasks());
+            thread::sleep(LOOK);
+        }
+    }
+
+    pub fn worker(&self, id: &str) -> Worker {
+        now(read(&self.yard.port, &Worker::key_of(id))).unwrap().expect("a registered worker")
+    }
+
+    pub fn has_worker(&self, id: &str) -> bool {
+        now(read::<_, Worker>(&self.yard.port, &Worker::key_of(id))).unwrap().is_some()
+    }
+
+    /// What was told of this.
+    pub fn told(&self, what: &str) -> Vec<String> {
+        let told = self.told.lock().unwrap();
+        told.iter().filter(|(of, _)| of == what).map(|(_, said)| said.clone()).collect()
+    }
+
+    pub fn stop(&self) {
+        self.bell.lock().unwrap().stopped = true;
+        self.rings.notify_all();
+    }
+
+    fn tell(&self, of: &str, said: impl Display) {
+        self.told.lock().unwrap().push((of.to_owned(), said.to_string()));
+    }
+
+    fn take_steps(&self) {
+        while let Some(wake) = self.yard.port.next_wake() {
+            match wake {
+                Wake::Pool { .. } | Wake::Sink { .. } => self.ring(),
+                Wake::Chain { .. } | Wake::Scope { .. } => now(self.yard.advance(&wake)).unwrap(),
+            }
+        }
+    }
+}
+
+impl Home for TestHome {
+    type Port = SharedMemory;
+    type Artifacts = Shelf;
+
+    fn yard(&self) -> &Yard<SharedMemory> {
+        &self.yard
+    }
+    fn artifacts(&self) -> &Arc<Shelf> {
+        &self.artifacts
+    }
+    fn block_on<F: Future>(&self, handler: F) -> F::Output {
+        now(handler)
+    }
+    fn will_register(&self, worker: &str) -> Result<(), Error> {
+        assert!(!self.has_worker(worker));
+        self.tell("registers", worker);
+        Ok(())
+    }
+    fn gave_up(&self, worker: &str) -> Result<(), Error> {
+        assert!(!self.has_worker(worker));
+        self.tell("gave up", worker);
+        Ok(())
+    }
+    fn step(&self, wake: &Wake) {
+        now(self.yard.advance(wake)).unwrap();
+        self.take_steps();
+    }
+    fn complain(&self, what: &str, error: &dyn Display) {
+        self.tell(what, error);
+    }
+    fn is_stopped(&self) -> bool {
+        self.bell.lock().unwrap().stopped
+    }
+    fn pause(&self, time: Duration) -> bool {
+        let bell = self.bell.lock().unwrap();
+        let (bell, _) = self.rings.wait_timeout_while(bell, time, |bell| !bell.stopped).unwrap();
+        !bell.stopped
+    }
+    fn rung(&self) -> u64 {
+        self.bell.lock().unwrap().rung
+    }
+    fn ring(&self) {
+        self.bell.lock().unwrap().rung += 1;
+        self.rings.notify_all();
+    }
+    fn wait_for_work(&self, rung: u64, at_most: Duration) {
+        let bell = self.bell.lock().unwrap();
+        let quiet = |bell: &mut Bell| bell.rung == rung && !bell.stopped;
+        drop(self.rings.wait_timeout_while(bell, PATIENCE.min(at_most), quiet).unwrap());
+    }
+    fn recorded(&self, finished: Finished<'_>) {
+        assert_eq!(finished.assignment.task.id, finished.sample.task);
+        self.tell("recorded", &finished.sample.task);
+    }
+}
+
+/// A folder that is far away as often as a test wants it.
+pub struct Shelf {
+    folder: Artifacts,
+    fails: Mutex<Option<bool>>,
+}
+
+impl Shelf {
+    fn new(directory: &Path) -> Self {
+        Self { folder: Artifacts::open(directory).unwrap(), fails: Mutex::default() }
+    }
+
+    /// The next artifact cannot be fetched.
+    pub fn fail_once(&self, passes: bool) {
+        *self.fails.lock().unwrap() = Some(passes);
+    }
+}
+
+impl ArtifactStore for Shelf {
+    fn fetch(&self, artifact: &ArtifactRef) -> Result<PathBuf, ArtifactError> {
+        match self.fails.lock().unwrap().take() {
+            Some(passes) => Err(ArtifactError::Remote {
+                artifact: self.name_of(artifact),
+                doing: "fetched",
+                reason: "a test's trouble".to_owned(),
+                passes,
+            }),
+            None => self.folder.fetch(artifact),
+        }
+    }
+    fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError> {
+        self.folder.draft(content, max_bytes, source)
+    }
+    fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError> {
+        self.folder.keep(draft)
+    }
+    fn name_of(&self, artifact: &ArtifactRef) -> String {
+        format!("far://{}", artifact.sha256)
+    }
+}
+
+/// Runs a future that never has to wait: the memory port answers at once.
+pub fn now<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("nothing in memory waits"),
+    }
+}
+
+/// Where the guard and the toy prover are, built from these very sources.
+fn programs() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let mut build = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+        build.args(["build", "--quiet", "--release", "-p", "proofyard-prover"]);
+        assert!(build.status().unwrap().success(), "the programs that provers need do not build");
+        // This test is target/release/deps/NAME.
+        env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
+    })
+}

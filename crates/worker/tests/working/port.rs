@@ -1,0 +1,74 @@
+//! The port in memory, for many threads, and with trouble when a test wants some.
+
+use std::sync::{Mutex, MutexGuard};
+
+use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Wake};
+
+use self::memory::Memory;
+use super::home::now;
+
+#[allow(dead_code, reason = "other tests need more of it")]
+#[path = "../../../core/tests/common/memory.rs"]
+mod memory;
+
+const START_MS: u64 = 1_000_000_000;
+
+pub struct SharedMemory {
+    memory: Mutex<Memory>,
+    fails: Mutex<Option<&'static str>>,
+}
+
+impl SharedMemory {
+    pub fn new() -> Self {
+        Self { memory: Mutex::new(Memory::new(START_MS, 7)), fails: Mutex::default() }
+    }
+
+    /// The next read of an item whose sort key begins so fails.
+    pub fn fail_once(&self, sort: &'static str) {
+        *self.fails.lock().unwrap() = Some(sort);
+    }
+
+    pub fn next_wake(&self) -> Option<Wake> {
+        self.lock().next_wake()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap()
+    }
+}
+
+impl Port for SharedMemory {
+    fn now_ms(&self) -> u64 {
+        self.lock().now_ms()
+    }
+    fn random(&self) -> u64 {
+        self.lock().random()
+    }
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        if self.fails.lock().unwrap().take_if(|sort| key.sort.starts_with(*sort)).is_some() {
+            return Err(PortError::Unavailable("a test's trouble".to_owned()));
+        }
+        now(self.lock().get(key))
+    }
+    async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
+        now(self.lock().range(range))
+    }
+    async fn due(
+        &self,
+        shard: u8,
+        after: Option<&Due>,
+        until_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Due>, PortError> {
+        now(self.lock().due(shard, after, until_ms, limit))
+    }
+    async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
+        now(self.lock().arm(key, due_ms))
+    }
+    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
+        now(self.lock().commit(batch))
+    }
+    async fn send(&self, wakes: &[Wake]) {
+        now(self.lock().send(wakes));
+    }
+}
