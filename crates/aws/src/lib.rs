@@ -2,13 +2,17 @@
 //!
 //! - [`names`]: what a yard's resources are called; [`sdk`]: how AWS is spoken to;
 //! - [`table`], [`queues`], [`bucket`], [`jobs`]: one service each, and all that is known of it here;
+//! - [`artifacts`]: the bucket as a worker's store, behind a folder;
 //! - [`port`], [`outbox`]: the domain's port over them;
 //! - [`message`], [`consume`], [`ingest`], [`ticks`], [`handing`], [`job_workers`]: what is done with what arrives;
 //! - [`metrics`]: what CloudWatch is told;
+//! - [`feeding`]: a blocks file posted; [`serve`]: the functions' work without Lambda;
 //! - [`home`]: all of it together.
 
+pub mod artifacts;
 pub mod bucket;
 pub mod consume;
+pub mod feeding;
 pub mod handing;
 pub mod home;
 pub mod ingest;
@@ -21,6 +25,7 @@ pub mod outbox;
 pub mod port;
 pub mod queues;
 pub mod sdk;
+pub mod serve;
 pub mod table;
 pub mod ticks;
 mod trouble;

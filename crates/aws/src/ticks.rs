@@ -28,12 +28,18 @@ pub fn delays_s(tick_ms: u64) -> Vec<u32> {
 }
 
 impl Home {
-    /// Sends the ticks of the minute that begins now, as often as the chain that is in the greatest hurry needs.
-    pub async fn send_ticks(&self) -> Result<usize, TickError> {
+    /// Of the chain that is in the greatest hurry.
+    pub async fn shortest_tick_ms(&self) -> Result<u64, Error> {
         let mut tick_ms = QUIET_MS;
         for chain in self.yard.chains().await? {
             tick_ms = tick_ms.min(self.yard.chain(&chain).await?.1.chain.tick_ms);
         }
+        Ok(tick_ms)
+    }
+
+    /// Sends the ticks of the minute that begins now, as often as the chain that is in the greatest hurry needs.
+    pub async fn send_ticks(&self) -> Result<usize, TickError> {
+        let tick_ms = self.shortest_tick_ms().await?;
         let body = serde_json::to_string(&Message::Tick {}).unwrap_or_default();
         let ticks: Vec<Outgoing> = delays_s(tick_ms)
             .into_iter()

@@ -4,6 +4,8 @@
 //! the signal's number.
 
 mod commands;
+mod either;
+mod elsewhere;
 mod ending;
 mod failure;
 mod output;
@@ -18,7 +20,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, demo, explain, pause, redo, resume, retry, run, status, verify, window};
+use crate::commands::{
+    check, demo, explain, pause, redo, resume, retry, run, serve, status, verify, window, worker,
+};
 
 /// Proves a chain of blocks, in order, and survives anything.
 #[derive(Parser)]
@@ -43,6 +47,8 @@ enum Verb {
     Resume(resume::Resume),
     Retry(retry::Retry),
     Window(window::Window),
+    Serve(serve::Serve),
+    Worker(worker::Worker),
     Redo(redo::Redo),
 }
 
@@ -65,6 +71,8 @@ fn main() -> ExitCode {
         Verb::Resume(resume) => resume.run(json),
         Verb::Retry(retry) => retry.run(json),
         Verb::Window(window) => window.run(json),
+        Verb::Serve(serve) => serve.run(),
+        Verb::Worker(worker) => worker.run(),
         Verb::Redo(redo) => redo.run(json),
     };
     match done {

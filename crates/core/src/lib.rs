@@ -8,7 +8,7 @@
 //! - [`advance`]: a scope's groups and tasks; a chain's opening, committing, cutting, emitting;
 //! - [`status`], [`explain`]: what people and reports read of it;
 //! - [`claim`], [`heartbeat`], [`work`]: what workers do; [`sweep`]: what heals lost messages; [`sinks`]: handing on;
-//! - [`committed`]: what may be checked again;
+//! - [`committed`]: what may be checked again; [`operation`]: what an operator may say;
 //! - [`pipeline`], [`strategy`], [`state`]: what all of it is about; [`port`], [`transaction`]: what it stands on.
 
 pub mod advance;
@@ -18,6 +18,7 @@ pub mod error;
 pub mod explain;
 pub mod heartbeat;
 pub mod mistake;
+pub mod operation;
 pub mod pipeline;
 pub mod port;
 pub mod record;

@@ -218,6 +218,11 @@ impl Artifacts {
         Ok(())
     }
 
+    /// The folder of it all.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     fn unnamed_path(&self) -> PathBuf {
         self.root.join(UNNAMED).join(self.next_unnamed.fetch_add(1, Ordering::Relaxed).to_string())
     }

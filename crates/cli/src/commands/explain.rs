@@ -1,11 +1,10 @@
 //! `proofyard explain HEIGHT`: why a block is not committed, or how it was.
 
 use clap::Args;
-use proofyard_embedded::block_on;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::yard::YardArguments;
+use crate::yard::{YardArguments, block_on};
 
 /// Why a block waits: for what, who holds it since when, what was tried, and what would move it.
 #[derive(Args)]

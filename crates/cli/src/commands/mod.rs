@@ -8,9 +8,11 @@ pub mod redo;
 pub mod resume;
 pub mod retry;
 pub mod run;
+pub mod serve;
 pub mod status;
 pub mod verify;
 pub mod window;
+pub mod worker;
 
 use std::fs::File;
 use std::io::Read;

@@ -1,7 +1,7 @@
 //! `proofyard pause`: nothing new starts until `resume`.
 
 use clap::Args;
-use proofyard_embedded::machine::Operation;
+use proofyard_core::operation::Operation;
 
 use crate::failure::Failure;
 use crate::output;

@@ -1,7 +1,7 @@
 //! `proofyard redo FROM`: proves every height from there on again.
 
 use clap::Args;
-use proofyard_embedded::machine::Operation;
+use proofyard_core::operation::Operation;
 
 use crate::failure::Failure;
 use crate::output;

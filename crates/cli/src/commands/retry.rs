@@ -2,8 +2,8 @@
 
 use clap::Args;
 use proofyard_core::explain::count;
+use proofyard_core::operation::{Answer, Operation};
 use proofyard_core::state::TaskId;
-use proofyard_embedded::machine::{Answer, Operation};
 
 use crate::failure::Failure;
 use crate::output;

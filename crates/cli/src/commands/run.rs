@@ -7,6 +7,7 @@ use clap::Args;
 use proofyard_embedded::machine::check_blocks;
 
 use super::{guard, read_pipeline};
+use crate::elsewhere::run_on_aws;
 use crate::ending::tell;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -20,39 +21,51 @@ pub struct Run {
     /// The pipeline file.
     pipeline: PathBuf,
     /// Recorded blocks, one a line.
-    #[arg(long, value_name = "FILE")]
-    blocks: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "aws")]
+    blocks: Option<PathBuf>,
     /// Where the yard keeps its state.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
     data: PathBuf,
+    /// A yard on AWS, by its name: the pipeline is put in force there, and the blocks, if any, are posted and followed.
+    #[arg(long, value_name = "NAME", conflicts_with = "data")]
+    aws: Option<String>,
 }
 
 impl Run {
     pub fn run(&self, json: bool) -> Result<(), Failure> {
         let (text, checked) = read_pipeline(&self.pipeline)?;
-        let input =
-            check_blocks(&self.blocks, checked.pipeline.chain.start_height).map_err(Failure::usage)?;
-        let progress = Arc::new(Progress::new(json, input.tip_height));
+        let start_height = checked.pipeline.chain.start_height;
+        let input = match &self.blocks {
+            Some(blocks) => Some(check_blocks(blocks, start_height).map_err(Failure::usage)?),
+            None => None,
+        };
+        let progress = Arc::new(Progress::new(json, input.as_ref().map_or(0, |input| input.tip_height)));
         let name = self.pipeline.display().to_string();
         for warning in &checked.warnings {
             progress.note(&format!("warning: {}", warning.display(&name)));
         }
         let signals = Signals::listen()?;
+        if let Some(name) = &self.aws {
+            return run_on_aws(name, &text, self.blocks.as_deref(), &progress, &signals);
+        }
+        let (Some(blocks), Some(input)) = (&self.blocks, input) else {
+            return Err(Failure::Usage("name the blocks with --blocks".to_owned()));
+        };
         let job = Job {
             text: &text,
             pipeline: &checked.pipeline,
             sink_base: self.pipeline.parent().unwrap_or(Path::new("")),
-            blocks: &self.blocks,
+            blocks,
             lines: input.lines,
             data: &self.data,
             guard: &guard()?,
         };
         let ended = prove(&job, &progress, &signals)?;
-        tell(ended, &progress, &self.again(), &self.data)
+        tell(ended, &progress, &self.again(blocks), &self.data)
     }
 
-    fn again(&self) -> String {
-        let (pipeline, blocks) = (self.pipeline.display(), self.blocks.display());
+    fn again(&self, blocks: &Path) -> String {
+        let (pipeline, blocks) = (self.pipeline.display(), blocks.display());
         format!("proofyard run {pipeline} --blocks {blocks}{}", data_flag(&self.data))
     }
 }

@@ -4,7 +4,6 @@ use clap::Args;
 use proofyard_core::explain::span;
 use proofyard_core::state::Note;
 use proofyard_core::status::{ChainStatus, TaskRow, TaskState};
-use proofyard_embedded::block_on;
 use proofyard_embedded::machine::is_running;
 use serde::Serialize;
 
@@ -13,7 +12,7 @@ use crate::output;
 use crate::progress::{holds, lag, stage_table};
 use crate::table::{Side, Table};
 use crate::text::shortened;
-use crate::yard::YardArguments;
+use crate::yard::{YardArguments, block_on};
 
 const NOTE_SHOWN: usize = 80;
 
@@ -29,8 +28,9 @@ pub struct Status {
 
 #[derive(Serialize)]
 struct Document {
-    /// A yard process works on the directory now.
-    running: bool,
+    /// A yard process works on the directory now; of a yard on AWS nobody can say that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<bool>,
     #[serde(flatten)]
     status: ChainStatus,
 }
@@ -38,7 +38,7 @@ struct Document {
 impl Status {
     pub fn run(&self, json: bool) -> Result<(), Failure> {
         let yard = self.yard.look()?;
-        let running = is_running(&self.yard.data);
+        let running = self.yard.aws.is_none().then(|| is_running(&self.yard.data));
         for (number, chain) in self.yard.chains(&yard)?.iter().enumerate() {
             let status = block_on(yard.status(chain, self.tasks))?;
             if json {
@@ -54,7 +54,7 @@ impl Status {
     }
 }
 
-fn page(status: &ChainStatus, running: bool) -> String {
+fn page(status: &ChainStatus, running: Option<bool>) -> String {
     let mut parts = vec![head(status, running), stage_table(status).to_string()];
     parts.extend(sinks(status));
     parts.extend(parked(status));
@@ -65,7 +65,7 @@ fn page(status: &ChainStatus, running: bool) -> String {
     parts.join("\n\n")
 }
 
-fn head(status: &ChainStatus, running: bool) -> String {
+fn head(status: &ChainStatus, running: Option<bool>) -> String {
     let committed = match status.heights_passed {
         0 => "nothing yet".to_owned(),
         _ => format!("heights {} to {}", status.start_height, status.frontier - 1),
@@ -77,7 +77,12 @@ fn head(status: &ChainStatus, running: bool) -> String {
     };
     let mut table = Table::new([("chain", Side::Left), (&status.chain, Side::Left)]);
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
-    row("yard", if running { "running" } else { "not running" }.to_owned());
+    let runs = match running {
+        Some(true) => "running",
+        Some(false) => "not running",
+        None => "on AWS",
+    };
+    row("yard", runs.to_owned());
     for hold in holds(status) {
         row("", hold);
     }

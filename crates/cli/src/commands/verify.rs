@@ -2,23 +2,21 @@
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use proofyard_core::Yard;
 use proofyard_core::committed::{Committed, CommittedProof};
 use proofyard_core::explain::count;
-use proofyard_embedded::{LocalPort, block_on};
-use proofyard_worker::artifacts::Artifacts;
 use proofyard_worker::{Refuted, Verdict, Verifier};
 use serde::Serialize;
 
 use super::guard;
+use crate::either::{AnyArtifacts, AnyPort};
 use crate::failure::Failure;
 use crate::output;
 use crate::text::{bytes, duration};
-use crate::yard::YardArguments;
+use crate::yard::{YardArguments, block_on};
 
 /// Log lines shown of a verifier that refused.
 const LOG_SHOWN: usize = 5;
@@ -92,9 +90,12 @@ impl Verify {
         }
         let scratch =
             tempfile::Builder::new().prefix("proofyard-verify-").tempdir().map_err(Failure::work)?;
-        let artifacts = Arc::new(Artifacts::reading(&self.yard.data));
-        let verifier =
-            Verifier::new(artifacts, guard()?, scratch.path().to_owned()).map_err(Failure::work)?;
+        let (kept, made) = (scratch.path().join("kept"), scratch.path().join("made"));
+        for folder in [&kept, &made] {
+            std::fs::create_dir(folder).map_err(Failure::work)?;
+        }
+        let artifacts = self.yard.artifacts(&kept)?;
+        let verifier = Verifier::new(artifacts, guard()?, made).map_err(Failure::work)?;
         let mut tally = Tally::default();
         for entry in &committed {
             check_entry(&yard, &chain, entry, &verifier, &mut tally, json)?;
@@ -112,10 +113,10 @@ impl Verify {
 }
 
 fn check_entry(
-    yard: &Yard<LocalPort>,
+    yard: &Yard<AnyPort>,
     chain: &str,
     entry: &Committed,
-    verifier: &Verifier<Artifacts>,
+    verifier: &Verifier<AnyArtifacts>,
     tally: &mut Tally,
     json: bool,
 ) -> Result<(), Failure> {

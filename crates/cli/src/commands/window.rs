@@ -1,7 +1,7 @@
 //! `proofyard window N`: how many heights may be in work at once.
 
 use clap::Args;
-use proofyard_embedded::machine::Operation;
+use proofyard_core::operation::Operation;
 
 use crate::failure::Failure;
 use crate::output;

@@ -7,7 +7,6 @@
 mod feed;
 mod handing;
 mod local;
-mod operation;
 mod socket;
 mod wakes;
 
@@ -34,7 +33,6 @@ pub use self::feed::{FeedError, check_blocks};
 use self::handing::LocalSink;
 pub use self::handing::read_sink_file;
 use self::local::{forget_worker, local_workers, remember_worker};
-pub use self::operation::{Answer, Operation, operate};
 use self::socket::Listener;
 pub use self::socket::{AskError, ask, is_running};
 use self::wakes::Wakes;

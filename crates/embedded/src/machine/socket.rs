@@ -13,11 +13,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use proofyard_core::error::Error;
+use proofyard_core::operation::{Answer, Operation};
 use proofyard_worker::Home;
 use serde::{Deserialize, Serialize};
 
-use super::operation::{Answer, Operation, operate};
 use super::{Machine, MachineError, STOP_LOOK, Shared};
+use crate::block_on;
 use crate::lock::DataDirError;
 
 const SOCKET_FILE: &str = "socket";
@@ -73,7 +74,7 @@ pub fn ask(data_dir: &Path, operation: &Operation) -> Result<Answer, AskError> {
         }
         match Machine::open(data_dir, false, |_| {}) {
             Ok(machine) => {
-                let answer = operate(machine.yard(), operation);
+                let answer = block_on(machine.yard().operate(operation));
                 machine.drain();
                 return outcome(reply(answer));
             }
@@ -219,7 +220,7 @@ fn converse(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
 
 fn answer(shared: &Shared, line: &[u8]) -> Reply {
     match serde_json::from_slice(line) {
-        Ok(operation) => reply(operate(&shared.yard, &operation)),
+        Ok(operation) => reply(block_on(shared.yard.operate(&operation))),
         Err(error) => Reply::Refused(format!("this is no operation: {error}")),
     }
 }

@@ -1,12 +1,12 @@
-//! An operator's words, as they are spoken to a running yard or carried out on one that does not run.
+//! An operator's words, as they are spoken to a yard, and what is answered.
 
-use proofyard_core::Yard;
-use proofyard_core::error::{Error, Refusal};
-use proofyard_core::record::RetrySelection;
-use proofyard_core::state::TaskId;
 use serde::{Deserialize, Serialize};
 
-use crate::{LocalPort, block_on};
+use crate::error::{Error, Refusal};
+use crate::port::Port;
+use crate::record::RetrySelection;
+use crate::state::TaskId;
+use crate::yard::Yard;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "operation", deny_unknown_fields)]
@@ -40,32 +40,33 @@ pub enum Answer {
     Redo { chain: String, from: u64 },
 }
 
-/// Carries out an operator's word; its answer is durable. Steps that follow from it are left to whoever is woken.
-pub fn operate(yard: &Yard<LocalPort>, operation: &Operation) -> Result<Answer, Error> {
-    match operation {
-        Operation::Pause { chain } => {
-            block_on(yard.pause(chain))?;
-            Ok(Answer::Paused { chain: chain.clone() })
-        }
-        Operation::Resume { chain } => {
-            block_on(yard.resume(chain))?;
-            Ok(Answer::Resumed { chain: chain.clone() })
-        }
-        Operation::Retry { chain, height, task } => {
-            // A chain that is not there has nothing parked, and is to be named as such.
-            block_on(yard.chain_state(chain))?;
-            let selection = selection(chain, *height, task.as_deref())?;
-            let retried = block_on(yard.retry(&selection))?.retried;
-            let tasks = retried.iter().map(TaskId::to_string).collect();
-            Ok(Answer::Retried { chain: chain.clone(), tasks })
-        }
-        Operation::Window { chain, window } => {
-            block_on(yard.set_window(chain, *window))?;
-            Ok(Answer::Window { chain: chain.clone(), window: *window })
-        }
-        Operation::Redo { chain, from } => {
-            block_on(yard.record_redo(chain, *from))?;
-            Ok(Answer::Redo { chain: chain.clone(), from: *from })
+impl<P: Port> Yard<P> {
+    /// Carries out an operator's word; its answer is durable. Steps that follow from it are left to whoever is woken.
+    pub async fn operate(&self, operation: &Operation) -> Result<Answer, Error> {
+        match operation {
+            Operation::Pause { chain } => {
+                self.pause(chain).await?;
+                Ok(Answer::Paused { chain: chain.clone() })
+            }
+            Operation::Resume { chain } => {
+                self.resume(chain).await?;
+                Ok(Answer::Resumed { chain: chain.clone() })
+            }
+            Operation::Retry { chain, height, task } => {
+                // A chain that is not there has nothing parked, and is to be named as such.
+                self.chain_state(chain).await?;
+                let selection = selection(chain, *height, task.as_deref())?;
+                let tasks = self.retry(&selection).await?.retried.iter().map(TaskId::to_string).collect();
+                Ok(Answer::Retried { chain: chain.clone(), tasks })
+            }
+            Operation::Window { chain, window } => {
+                self.set_window(chain, *window).await?;
+                Ok(Answer::Window { chain: chain.clone(), window: *window })
+            }
+            Operation::Redo { chain, from } => {
+                self.record_redo(chain, *from).await?;
+                Ok(Answer::Redo { chain: chain.clone(), from: *from })
+            }
         }
     }
 }

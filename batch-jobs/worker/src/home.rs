@@ -1,0 +1,112 @@
+//! AWS as the home of a worker.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proofyard_aws::artifacts::BucketArtifacts;
+use proofyard_aws::home::Home as Aws;
+use proofyard_aws::metrics::{line, tell};
+use proofyard_aws::port::AwsPort;
+use proofyard_core::error::Error;
+use proofyard_core::port::{Port, Wake};
+use proofyard_core::yard::Yard;
+use proofyard_worker::{Finished, Home};
+use serde_json::json;
+use tokio::runtime::Handle;
+use tracing::{info, warn};
+
+use crate::bell::Bell;
+
+/// Steps that one result calls for are taken within this, or left to the collector.
+const STEPS: Duration = Duration::from_secs(10);
+
+pub(crate) struct JobHome {
+    pub aws: Aws,
+    pub artifacts: Arc<BucketArtifacts>,
+    pub runtime: Handle,
+    pub bell: Bell,
+    /// The job of AWS Batch that this is, if it is one.
+    pub job: Option<String>,
+    pub pool: String,
+    /// Takes a result's steps itself.
+    pub advances: bool,
+    /// How often an idle slot looks at the pool without having been told.
+    pub idle_look: Duration,
+}
+
+impl Home for JobHome {
+    type Port = AwsPort;
+    type Artifacts = BucketArtifacts;
+
+    fn yard(&self) -> &Yard<AwsPort> {
+        &self.aws.yard
+    }
+
+    fn artifacts(&self) -> &Arc<BucketArtifacts> {
+        &self.artifacts
+    }
+
+    /// On this thread, while the runtime's own threads watch the network.
+    fn block_on<F: Future>(&self, handler: F) -> F::Output {
+        let _inside = self.runtime.enter();
+        pollster::block_on(handler)
+    }
+
+    fn will_register(&self, worker: &str) -> Result<(), Error> {
+        match &self.job {
+            Some(job) => self.block_on(self.aws.remember_worker(job, worker)),
+            None => Ok(()),
+        }
+    }
+
+    fn step(&self, wake: &Wake) {
+        self.aws.yard.port.outbox().put(std::slice::from_ref(wake));
+        if !self.advances {
+            return self.block_on(self.aws.deliver());
+        }
+        if let Err(error) = self.block_on(self.aws.settle(Instant::now() + STEPS)) {
+            // It stays due: the sweeper tries again.
+            self.complain("advance", &error);
+        }
+        // What was listed may be for this worker's other slots.
+        self.ring();
+    }
+
+    fn complain(&self, what: &str, error: &dyn Display) {
+        warn!(pool = self.pool, what, %error, "trouble that the worker goes on after");
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.bell.is_stopped()
+    }
+
+    fn pause(&self, time: Duration) -> bool {
+        self.bell.pause(time)
+    }
+
+    fn rung(&self) -> u64 {
+        self.bell.rung()
+    }
+
+    fn ring(&self) {
+        self.bell.ring();
+    }
+
+    fn wait_for_work(&self, rung: u64, at_most: Duration) {
+        self.bell.wait(rung, at_most.min(self.idle_look));
+    }
+
+    fn recorded(&self, finished: Finished<'_>) {
+        let (task, sample) = (&finished.assignment.task.id, &finished.sample);
+        let overhead_ms = (sample.claiming + sample.working).as_secs_f64() * 1_000.0;
+        let (chain, height, attempt) =
+            (task.chain(), finished.assignment.task.height, finished.assignment.attempt);
+        info!(chain, height, scope = task.scope, task = %task, attempt, outcome = ?finished.outcome, "recorded");
+        tell(&line(
+            self.aws.yard.port.now_ms(),
+            &[("Yard", self.aws.names.yard()), ("Pool", &self.pool)],
+            &[("TaskOverhead", "Milliseconds", json!(overhead_ms))],
+        ));
+    }
+}

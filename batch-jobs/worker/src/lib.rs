@@ -1,0 +1,251 @@
+//! The worker on AWS: claims a pool's tasks by rank, proves, verifies, puts the proof in the bucket, records.
+//!
+//! One program for workers that stay (`idle_out`) and for jobs of one task (`max_tasks`). A job names no task: it claims
+//! what comes first when it runs. When the machine is to be taken back (a spot notice) or the job is stopped (SIGTERM),
+//! no more is claimed, what can be done in time is done, and the rest is released for others at once.
+
+mod bell;
+mod home;
+mod spot;
+
+use std::env;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use proofyard_aws::artifacts::BucketArtifacts;
+use proofyard_aws::home::{ConnectError, Home as Aws};
+use proofyard_core::error::Error;
+use proofyard_core::pipeline::Pool;
+use proofyard_prover::runner::GuardCommand;
+use proofyard_worker::artifacts::ArtifactError;
+use proofyard_worker::{PoolWorker, WorkDir, WorkerPlan};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use tracing::{error, info, warn};
+
+use crate::bell::Bell;
+use crate::home::JobHome;
+use crate::spot::{LOOK_EVERY, SpotNotice};
+
+/// Of two minutes that a spot notice gives, what is left for releasing.
+const SPOT_GRACE: Duration = Duration::from_secs(100);
+/// AWS Batch kills 30 s after SIGTERM.
+const TERM_GRACE: Duration = Duration::from_secs(20);
+/// How often signals are looked for.
+const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(100);
+const IDLE_LOOK_MS: u64 = 20_000;
+const REAL_TIME_LOOK: Duration = Duration::from_secs(1);
+/// Messages of a wake queue are waited for in the background for so long.
+const TOKEN_PAUSE: Duration = Duration::from_secs(5);
+const GIB: u64 = 1 << 30;
+
+/// Works for one pool.
+#[derive(Args, Clone, Debug)]
+pub struct WorkerArguments {
+    /// Which pool's tasks to take.
+    #[arg(long, value_name = "NAME")]
+    pub pool: String,
+    /// Ends after so many tasks; without it, the worker stays.
+    #[arg(long, value_name = "N")]
+    pub max_tasks: Option<u64>,
+    /// Ends when there was no work for so long.
+    #[arg(long, value_name = "MS")]
+    pub idle_out_ms: Option<u64>,
+    /// Where provers write and artifacts are kept meanwhile; a folder of the system's temporary one without it.
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    /// About how much of the artifacts is kept there.
+    #[arg(long, value_name = "GIB", default_value_t = 32)]
+    pub cache_gib: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Yard(#[from] Error),
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactError),
+    #[error(
+        "no pipeline of yard {yard} has a pool {pool}; `proofyard status --aws {yard}` shows what there is"
+    )]
+    NoPool { yard: String, pool: String },
+    #[error("{doing}: {source}")]
+    Io { doing: &'static str, source: io::Error },
+}
+
+fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> WorkerError {
+    move |source| WorkerError::Io { doing, source }
+}
+
+/// Logs lines of JSON to stderr; `RUST_LOG` says how much, as with any Rust program. Standard output is for metrics.
+pub fn log_in_json() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .init();
+}
+
+/// Works until there is nothing more to do for it, or it must go.
+pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand) -> Result<(), WorkerError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        flag::register(signal, Arc::clone(&stop)).map_err(failed("signals cannot be listened to"))?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(failed("threads cannot be started"))?;
+    let aws = runtime.block_on(async {
+        match yard {
+            Some(yard) => Aws::connect(yard).await,
+            None => Aws::from_environment().await,
+        }
+    })?;
+    let pool = runtime.block_on(aws.yard.pool(&arguments.pool))?;
+    let pool = pool.ok_or_else(|| WorkerError::NoPool {
+        yard: aws.names.yard().to_owned(),
+        pool: arguments.pool.clone(),
+    })?;
+    let idle_look = match runtime.block_on(aws.shortest_tick_ms())? {
+        ..=1_000 => REAL_TIME_LOOK,
+        _ => Duration::from_millis(IDLE_LOOK_MS),
+    };
+    let scratch = match &arguments.scratch {
+        Some(scratch) => tempfile::TempDir::with_prefix_in("worker-", scratch),
+        None => tempfile::TempDir::with_prefix("proofyard-worker-"),
+    };
+    let scratch = scratch.map_err(failed("no folder can be made for provers to write to"))?;
+    let kept = scratch.path().join("kept");
+    std::fs::create_dir(&kept).map_err(failed("no folder can be made for artifacts"))?;
+    let artifacts = BucketArtifacts::new(
+        aws.bucket.clone(),
+        &kept,
+        arguments.cache_gib.saturating_mul(GIB),
+        runtime.handle().clone(),
+    )?;
+    let home = Arc::new(JobHome {
+        artifacts: Arc::new(artifacts),
+        runtime: runtime.handle().clone(),
+        bell: Bell::default(),
+        job: env::var("AWS_BATCH_JOB_ID").ok(),
+        pool: arguments.pool.clone(),
+        advances: pool.workers_advance,
+        idle_look,
+        aws,
+    });
+    let work_dir = WorkDir::emptied(scratch.path().join("work"))
+        .map_err(failed("no folder can be made for provers to write to"))?;
+    let worker = Arc::new(PoolWorker::new(plan(arguments, &home, pool, guard, Arc::new(work_dir))));
+    run(&home, &worker, &stop)?;
+    drop((worker, home));
+    Ok(())
+}
+
+fn plan(
+    arguments: &WorkerArguments,
+    home: &JobHome,
+    pool: Pool,
+    guard: GuardCommand,
+    work_dir: Arc<WorkDir>,
+) -> WorkerPlan {
+    let attempt = env::var("AWS_BATCH_JOB_ATTEMPT").unwrap_or_default();
+    let id_prefix = match &home.job {
+        Some(job) => format!("job-{job}-{attempt}"),
+        None => "worker".to_owned(),
+    };
+    WorkerPlan {
+        id_prefix,
+        pool_name: arguments.pool.clone(),
+        pool,
+        alone: false,
+        max_tasks: arguments.max_tasks,
+        idle_out: arguments.idle_out_ms.map(Duration::from_millis),
+        guard,
+        work_dir,
+    }
+}
+
+fn run(home: &Arc<JobHome>, worker: &Arc<PoolWorker>, stop: &AtomicBool) -> Result<(), WorkerError> {
+    worker.register(&**home)?;
+    info!(pool = home.pool, worker = worker.id(), slots = worker.slots(), "the worker claims tasks");
+    thread::scope(|scope| {
+        let lease = scope.spawn(|| worker.keep_lease(&**home));
+        scope.spawn(|| wait_for_tokens(home));
+        scope.spawn(|| watch_for_the_end(home, worker, stop));
+        let slots: Vec<_> =
+            (0..worker.slots()).map(|slot| scope.spawn(move || worker.run_slot(&**home, slot))).collect();
+        let panicked = slots.into_iter().filter_map(|slot| slot.join().err()).count();
+        if panicked > 0 {
+            error!(panicked, "slots ended in a panic; their tasks are released");
+        }
+        home.bell.stop();
+        drop(lease);
+    });
+    let ended = worker.unregister(&**home);
+    home_rest(home);
+    info!(pool = home.pool, worker = worker.id(), "the worker has ended");
+    Ok(ended?)
+}
+
+/// What the end of a worker leads to: its tasks are listed again, and others are to know.
+fn home_rest(home: &JobHome) {
+    use proofyard_worker::Home;
+    home.block_on(home.aws.deliver());
+}
+
+/// A token says that there may be work, and nothing else.
+fn wait_for_tokens(home: &JobHome) {
+    use proofyard_worker::Home;
+    let queue = home.aws.names.wake_queue(&home.pool);
+    while !home.is_stopped() {
+        let tokens = home.block_on(home.aws.queues.receive(&queue, TOKEN_PAUSE.as_secs() as u32));
+        match tokens {
+            Ok(tokens) if tokens.is_empty() => {}
+            Ok(tokens) => {
+                home.ring();
+                let tokens: Vec<_> = tokens.iter().collect();
+                if let Err(error) = home.block_on(home.aws.queues.delete(&queue, &tokens)) {
+                    home.complain("tokens", &error);
+                }
+            }
+            Err(error) => {
+                home.complain("tokens", &error);
+                home.pause(TOKEN_PAUSE);
+            }
+        }
+    }
+}
+
+/// Leaves when a signal or a spot notice says so.
+fn watch_for_the_end(home: &JobHome, worker: &PoolWorker, stop: &AtomicBool) {
+    use proofyard_worker::Home;
+    let spot = home.job.is_some().then(SpotNotice::new);
+    let mut looked = Instant::now();
+    while !home.is_stopped() {
+        if stop.load(Ordering::Relaxed) {
+            warn!(pool = home.pool, worker = worker.id(), "asked to stop");
+            return worker.leave(home, Instant::now() + TERM_GRACE);
+        }
+        if let Some(spot) = spot.as_ref().filter(|_| looked.elapsed() >= LOOK_EVERY) {
+            looked = Instant::now();
+            if let Some(notice) = home.block_on(spot.look()) {
+                warn!(pool = home.pool, worker = worker.id(), notice, "this machine is taken back");
+                return worker.leave(home, Instant::now() + SPOT_GRACE);
+            }
+        }
+        home.pause(LOOK_FOR_SIGNALS);
+    }
+}

@@ -1,0 +1,41 @@
+//! The word that this machine is about to be taken back: two minutes before, at the instance's metadata service.
+//!
+//! Version 2 of the service, by the SDK's client, which keeps the session token and knows where the service is
+//! (`AWS_EC2_METADATA_SERVICE_ENDPOINT` names another place).
+
+use std::time::Duration;
+
+use aws_config::imds;
+use tracing::warn;
+
+/// AWS advises to look every five seconds.
+pub const LOOK_EVERY: Duration = Duration::from_secs(5);
+const PLACE: &str = "/latest/meta-data/spot/instance-action";
+
+pub(crate) struct SpotNotice {
+    client: imds::Client,
+}
+
+impl SpotNotice {
+    pub fn new() -> Self {
+        let client = imds::Client::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .read_timeout(Duration::from_secs(1))
+            .max_attempts(1)
+            .build();
+        Self { client }
+    }
+
+    /// What is said of this machine's end, if anything is. A machine that is no spot instance is not spoken of, nor is
+    /// one without the service.
+    pub async fn look(&self) -> Option<String> {
+        match self.client.get(PLACE).await {
+            Ok(notice) => Some(AsRef::<str>::as_ref(&notice).to_owned()),
+            Err(imds::client::error::ImdsError::ErrorResponse(_)) => None,
+            Err(error) => {
+                warn!(%error, "the instance's metadata service does not answer");
+                None
+            }
+        }
+    }
+}

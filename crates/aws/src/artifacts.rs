@@ -1,0 +1,163 @@
+//! The bucket as a worker's store: a folder of this machine in front of it.
+//!
+//! What a task needs is fetched once and kept in the folder, within a limit; what a task made is put in the bucket
+//! before it counts as kept.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use proofyard_core::state::ArtifactRef;
+use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts, Draft};
+use tokio::runtime::Handle;
+
+use crate::bucket::{Bucket, BucketError};
+
+/// A file that was asked for a moment ago is in a prover's hands: it stays, whatever the limit.
+const IN_USE: Duration = Duration::from_secs(600);
+
+pub struct BucketArtifacts {
+    bucket: Bucket,
+    folder: Artifacts,
+    runtime: Handle,
+    max_bytes: u64,
+    held: Mutex<HashMap<ArtifactRef, Instant>>,
+}
+
+impl BucketArtifacts {
+    /// Keeps about `max_bytes` below `folder`, which is this process's alone. Calls wait on the threads of `runtime`.
+    pub fn new(
+        bucket: Bucket,
+        folder: &Path,
+        max_bytes: u64,
+        runtime: Handle,
+    ) -> Result<Self, ArtifactError> {
+        let folder = Artifacts::open(folder)?;
+        Ok(Self { bucket, folder, runtime, max_bytes, held: Mutex::default() })
+    }
+
+    /// Waits for what runs on the runtime's own threads; the caller may be inside one of its futures.
+    fn wait<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.runtime.spawn(async move { _ = sender.send(work.await) });
+        receiver.recv().ok()
+    }
+
+    fn download(&self, artifact: &ArtifactRef) -> Result<(), ArtifactError> {
+        let address = self.bucket.address(artifact);
+        let (bucket, wanted) = (self.bucket.clone(), artifact.clone());
+        let target = tempfile::NamedTempFile::new_in(self.folder.root()).map_err(|source| {
+            ArtifactError::Io { path: self.folder.root().to_owned(), doing: "written to", source }
+        })?;
+        let unread = |source| ArtifactError::Io { path: target.path().to_owned(), doing: "read", source };
+        let mut file = tokio::fs::File::from_std(target.reopen().map_err(unread)?);
+        let got = self.wait(async move {
+            bucket.get_file(&wanted, &mut file).await?;
+            // A file's end is written in the background until then.
+            tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(|error| BucketError::Failed {
+                address: bucket.address(&wanted),
+                doing: "kept here",
+                reason: error.to_string(),
+                passes: true,
+            })
+        });
+        got.unwrap_or_else(|| Err(self.stopped(artifact))).map_err(remote)?;
+        let draft = self.folder.draft(target.reopen().map_err(unread)?, artifact.bytes, target.path());
+        let what = match draft {
+            Ok(draft) if draft.artifact() == artifact => {
+                self.folder.keep(&draft)?;
+                return Ok(());
+            }
+            Ok(draft) => {
+                let ArtifactRef { bytes, sha256 } = draft.artifact();
+                match *bytes == artifact.bytes {
+                    true => format!("its {bytes} bytes hash to {sha256}"),
+                    false => format!("it has {bytes} of {} bytes", artifact.bytes),
+                }
+            }
+            Err(ArtifactError::TooLarge { .. }) => format!("it has more than its {} bytes", artifact.bytes),
+            Err(error) => return Err(error),
+        };
+        Err(ArtifactError::DamagedThere { artifact: address, what })
+    }
+
+    fn stopped(&self, artifact: &ArtifactRef) -> BucketError {
+        BucketError::Failed {
+            address: self.bucket.address(artifact),
+            doing: "reached",
+            reason: "this process stops".to_owned(),
+            passes: true,
+        }
+    }
+
+    /// Notes that a file is here and in use, and makes room.
+    fn hold(&self, artifact: &ArtifactRef) {
+        let mut held = self.held();
+        held.insert(artifact.clone(), Instant::now());
+        let mut bytes: u64 = held.keys().map(|artifact| artifact.bytes).sum();
+        if bytes <= self.max_bytes {
+            return;
+        }
+        let mut oldest: Vec<(Instant, ArtifactRef)> =
+            held.iter().map(|(artifact, at)| (*at, artifact.clone())).collect();
+        oldest.sort_by_key(|(at, _)| *at);
+        for (at, artifact) in oldest {
+            if bytes <= self.max_bytes || at.elapsed() < IN_USE {
+                break;
+            }
+            if let Ok(path) = self.folder.path(&artifact) {
+                // What cannot be removed is not counted any more; the folder goes with the worker.
+                _ = fs::remove_file(path);
+            }
+            bytes -= artifact.bytes;
+            held.remove(&artifact);
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<ArtifactRef, Instant>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ArtifactStore for BucketArtifacts {
+    fn fetch(&self, artifact: &ArtifactRef) -> Result<PathBuf, ArtifactError> {
+        let here = self.folder.fetch(artifact);
+        if here.is_err() {
+            self.download(artifact)?;
+        }
+        self.hold(artifact);
+        self.folder.path(artifact)
+    }
+
+    fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError> {
+        self.folder.draft(content, max_bytes, source)
+    }
+
+    fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError> {
+        let artifact = draft.artifact().clone();
+        let (bucket, path) = (self.bucket.clone(), draft.path().to_owned());
+        let putting = artifact.clone();
+        let put = self.wait(async move { bucket.put_file(&putting, &path).await });
+        put.unwrap_or_else(|| Err(self.stopped(&artifact))).map_err(remote)?;
+        // The next task that reads it may be this worker's.
+        self.folder.keep(draft)?;
+        self.hold(&artifact);
+        Ok(artifact)
+    }
+
+    fn name_of(&self, artifact: &ArtifactRef) -> String {
+        self.bucket.address(artifact)
+    }
+}
+
+fn remote(error: BucketError) -> ArtifactError {
+    match error {
+        BucketError::Missing { address } => ArtifactError::MissingThere { artifact: address },
+        BucketError::Failed { address, doing, reason, passes } => {
+            ArtifactError::Remote { artifact: address, doing, reason, passes }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The functions' work without Lambda: a process that polls the queues itself.
+//!
+//! Each poller takes a batch at a time. SQS keeps the messages of one group in order, whoever polls; so groups go side by
+//! side, as many as there are pollers. The sweeper needs no queue here: it looks when it is time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tracing::{info, warn};
+
+use crate::home::Home;
+use crate::queues::Incoming;
+
+/// A batch's messages are hidden for thirty seconds; it must be dealt with before.
+const TIME_OF_A_BATCH: Duration = Duration::from_secs(20);
+/// A poll waits so long for a message, which is how soon a poller sees that it is to stop.
+const POLL_S: u32 = 2;
+const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a process does for a yard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Dispatcher,
+    Collector,
+    Sweeper,
+}
+
+/// Works until `stop`. Each queue's role has so many pollers, each a thread.
+pub fn serve(home: &Home, runtime: &Handle, roles: &[Role], pollers: usize, stop: &AtomicBool) {
+    thread::scope(|scope| {
+        for role in roles {
+            let queue = match role {
+                Role::Dispatcher => home.names.blocks_queue(),
+                Role::Collector => home.names.results_queue(),
+                Role::Sweeper => {
+                    scope.spawn(|| sweep(home, runtime, stop));
+                    continue;
+                }
+            };
+            for _ in 0..pollers {
+                let queue = queue.clone();
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        if let Err(error) = block_on(runtime, poll(home, &queue)) {
+                            warn!(queue, error, "polling failed; it is tried again");
+                            thread::sleep(TROUBLE_PAUSE);
+                        }
+                    }
+                });
+            }
+        }
+        info!(?roles, pollers, "serving");
+    });
+}
+
+/// On this thread, while the runtime's own threads watch the network.
+fn block_on<F: Future>(runtime: &Handle, work: F) -> F::Output {
+    let _inside = runtime.enter();
+    pollster::block_on(work)
+}
+
+async fn poll(home: &Home, queue: &str) -> Result<(), String> {
+    let messages = home.queues.receive(queue, POLL_S).await.map_err(|error| error.to_string())?;
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let again = home.take_batch(queue, &messages, Instant::now() + TIME_OF_A_BATCH).await;
+    let done: Vec<&Incoming> = messages.iter().filter(|message| !again.contains(&message.id)).collect();
+    home.queues.delete(queue, &done).await.map_err(|error| error.to_string())
+}
+
+fn sweep(home: &Home, runtime: &Handle, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        let swept = block_on(runtime, async {
+            home.sweep().await?;
+            home.settle(began + TIME_OF_A_BATCH).await?;
+            home.shortest_tick_ms().await
+        });
+        let pause = match swept {
+            Ok(tick_ms) => Duration::from_millis(tick_ms),
+            Err(error) => {
+                warn!(%error, "a sweep failed; the next one comes");
+                TROUBLE_PAUSE
+            }
+        };
+        while began.elapsed() < pause && !stop.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(100).min(pause));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Takes block events from outside: by a signed request to its address, or by a direct call, which AWS has authorized.
+
+use std::env;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use proofyard_aws::home::Home;
+use proofyard_aws::ingest::Request;
+use proofyard_aws::message::Message;
+use proofyard_core::port::Port;
+use proofyard_function::{Error, run};
+use serde_json::{Value, json};
+
+fn main() -> Result<(), Error> {
+    let secret = env::var("PROOFYARD_WEBHOOK_SECRET").unwrap_or_default();
+    run(async move |home, event| {
+        let payload: Value = event.payload;
+        match request_of(&payload) {
+            Some(request) => {
+                let response = home.ingest(&request, secret.as_bytes()).await;
+                Ok(json!({
+                    "statusCode": response.status,
+                    "headers": { "content-type": "application/json" },
+                    "body": serde_json::to_string(&response)?,
+                }))
+            }
+            None => direct(home, payload).await,
+        }
+    })
+}
+
+/// What came by the function's address, if that is how it came.
+fn request_of(payload: &Value) -> Option<Request> {
+    payload.pointer("/requestContext/http")?;
+    let text = |place: &str| payload.pointer(place).and_then(Value::as_str);
+    // Names of headers are in lower case here.
+    let header = |name: &str| text(&format!("/headers/{name}")).map(str::to_owned);
+    let body = text("/body").unwrap_or_default();
+    let encoded = payload.get("isBase64Encoded").and_then(Value::as_bool).unwrap_or_default();
+    Some(Request {
+        chain: text("/rawPath").unwrap_or_default().trim_matches('/').to_owned(),
+        timestamp: header("x-proofyard-timestamp"),
+        signature: header("x-proofyard-signature"),
+        // What is not base64 is not what was signed, and is refused as such.
+        body: if encoded { BASE64.decode(body).unwrap_or_default() } else { body.as_bytes().to_vec() },
+    })
+}
+
+/// A fact of whoever may call the function itself: the payload of a block is in the bucket already.
+async fn direct(home: &Home, payload: Value) -> Result<Value, Error> {
+    let message: Message = serde_json::from_value(payload).map_err(|error| {
+        format!("this is neither a request nor a message: {error}; send {{\"block\": {{\"chain\": ..., \"block\": ...}}}}")
+    })?;
+    let chain = match &message {
+        Message::Block { chain, .. } | Message::Reorg { chain, .. } | Message::End { chain } => chain.clone(),
+        Message::Wake(_) | Message::Tick {} => return Err("only block, reorg and end are taken here".into()),
+    };
+    let deduplication = format!("direct-{:016x}", home.yard.port.random());
+    home.post(&chain, deduplication, &message).await?;
+    Ok(json!({ "accepted": 1 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_to_the_functions_address_is_read() {
+        let event = |body: &str, encoded: bool| {
+            json!({
+                "version": "2.0",
+                "rawPath": "/demo",
+                "requestContext": { "http": { "method": "POST", "path": "/demo" } },
+                "headers": { "x-proofyard-timestamp": "7", "x-proofyard-signature": "v1=ab" },
+                "body": body,
+                "isBase64Encoded": encoded,
+            })
+        };
+        let request = request_of(&event("line", false)).unwrap();
+        assert_eq!((request.chain.as_str(), request.body.as_slice()), ("demo", b"line".as_slice()));
+        assert_eq!((request.timestamp.as_deref(), request.signature.as_deref()), (Some("7"), Some("v1=ab")));
+        assert_eq!(request_of(&event("bGluZQ==", true)).unwrap(), request);
+        assert_eq!(request_of(&json!({ "block": {} })), None);
+    }
+}

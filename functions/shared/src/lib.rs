@@ -1,0 +1,70 @@
+//! What the functions have in common: each `main` only says what an event is to its handler.
+//!
+//! A function connects once, when it starts, and keeps its connections from one event to the next. Logs are lines of JSON.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use lambda_runtime::service_fn;
+pub use lambda_runtime::{Context, Error, LambdaEvent};
+use proofyard_aws::home::{ConnectError, Home};
+use proofyard_aws::queues::Incoming;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Kept of an event's time for the answer, and for what must still be sent.
+const RESERVE: Duration = Duration::from_millis(1_200);
+
+/// Runs a function until Lambda ends it.
+pub fn run<E, A>(handler: impl AsyncFn(&Home, LambdaEvent<E>) -> Result<A, Error>) -> Result<(), Error>
+where
+    E: DeserializeOwned,
+    A: Serialize,
+{
+    log_in_json();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let home = Home::from_environment().await.inspect_err(|error: &ConnectError| {
+            tracing::error!(%error, "the function cannot start");
+        })?;
+        let (home, handler) = (&home, &handler);
+        lambda_runtime::run(service_fn(move |event| async move { handler(home, event).await })).await
+    })
+}
+
+/// Lines of JSON on the standard output; `RUST_LOG` says how much, as with any Rust program.
+pub fn log_in_json() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .with_current_span(false)
+        .init();
+}
+
+/// When a handler should have ended.
+pub fn until(context: &Context) -> Instant {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let left = Duration::from_millis(context.deadline).saturating_sub(now).saturating_sub(RESERVE);
+    Instant::now() + left
+}
+
+/// Takes the messages that a queue's mapping brings; what failed comes again.
+pub async fn take_messages(home: &Home, queue: &str, event: SqsEvent, until: Instant) -> SqsBatchResponse {
+    let messages: Vec<Incoming> = event.records.into_iter().map(incoming).collect();
+    let mut response = SqsBatchResponse::default();
+    response.set_failures(home.take_batch(queue, &messages, until).await);
+    response
+}
+
+fn incoming(message: SqsMessage) -> Incoming {
+    let attribute = |name: &str| message.attributes.get(name).cloned();
+    Incoming {
+        group: attribute("MessageGroupId"),
+        receives: attribute("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1),
+        id: message.message_id.unwrap_or_default(),
+        receipt: message.receipt_handle.unwrap_or_default(),
+        body: message.body.unwrap_or_default(),
+    }
+}
