@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--endpoint", help="an AWS that runs already, such as LocalStack; MiniStack is started without it")
     parser.add_argument("--webhook-secret", default="local-secret")
     parser.add_argument("--no-functions", action="store_true", help="queues alone: for `proofyard serve`")
+    parser.add_argument("--until-stdin-ends", action="store_true", help="stop when whoever holds the standard input lets go of it")
     parser.add_argument("--no-schedule", action="store_true", help="nobody sends ticks but who wants to")
     return parser.parse_args()
 
@@ -38,6 +39,8 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    if options.until_stdin_ends:
+        threading.Thread(target=lambda: (sys.stdin.buffer.read(), stop.set()), daemon=True).start()
     state = options.state or Path(tempfile.mkdtemp(prefix="proofyard-local-aws-"))
     state.mkdir(parents=True, exist_ok=True)
     started: list[Any] = []

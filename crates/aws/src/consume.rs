@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 use proofyard_core::error::Error;
+use proofyard_core::port::Port;
 use proofyard_core::record::BlockOutcome;
 use tracing::{error, info, warn};
 
@@ -88,6 +89,37 @@ impl Home {
             attributes: vec![("reason".to_owned(), reason)],
         };
         self.queues.send(&Names::dead_letters_of(queue), &[dead]).await
+    }
+
+    /// Puts all dead letters back on the queues they are from; answers how many. Those that still cannot be taken come
+    /// back here.
+    pub async fn redrive(&self) -> Result<usize, QueueError> {
+        let mut moved = 0;
+        let queues = [self.names.blocks_queue(), self.names.results_queue(), self.names.ticks_queue()];
+        for queue in queues {
+            let dead = Names::dead_letters_of(&queue);
+            loop {
+                let messages = self.queues.receive(&dead, 1).await?;
+                if messages.is_empty() {
+                    break;
+                }
+                for message in &messages {
+                    let again = Outgoing {
+                        body: message.body.clone(),
+                        group: message.group.clone(),
+                        deduplication: message
+                            .group
+                            .as_ref()
+                            .map(|_| format!("again-{:016x}", self.yard.port.random())),
+                        ..Outgoing::default()
+                    };
+                    self.queues.send(&queue, &[again]).await?;
+                    self.queues.delete(&dead, &[message]).await?;
+                    moved += 1;
+                }
+            }
+        }
+        Ok(moved)
     }
 
     async fn take(&self, body: &str, until: Instant) -> Ended {

@@ -72,18 +72,23 @@ impl Home {
             Ok(bucket) => bucket,
             Err(_) => names.bucket(&account(&config).await?),
         };
-        let table = Table::new(aws_sdk_dynamodb::Client::new(&config), names.table());
+        Ok(Self::new(names, &config, bucket, pools))
+    }
+
+    /// Over an AWS that is spoken to as `config` says.
+    pub fn new(names: Names, config: &aws_config::SdkConfig, bucket: String, pools: Pools) -> Self {
+        let table = Table::new(aws_sdk_dynamodb::Client::new(config), names.table());
         let random = Arc::new(system_random);
-        Ok(Self {
+        Self {
             yard: Yard::new(AwsPort::new(table, Arc::new(Outbox::default()))),
-            queues: Queues::new(aws_sdk_sqs::Client::new(&config), random),
-            bucket: Bucket::new(&config, bucket),
-            jobs: Jobs::new(aws_sdk_batch::Client::new(&config)),
+            queues: Queues::new(aws_sdk_sqs::Client::new(config), random),
+            bucket: Bucket::new(config, bucket),
+            jobs: Jobs::new(aws_sdk_batch::Client::new(config)),
             pools,
             names,
             counted_ms: Mutex::default(),
             watch: crate::metrics::Watch::default(),
-        })
+        }
     }
 
     fn outbox(&self) -> &Outbox {

@@ -11,6 +11,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::HttpClient;
 
 /// A function has 5 s for an event; a call that takes longer than these is better made again by the next one.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -24,9 +25,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// What every client of this home is made from.
 pub async fn sdk_config() -> SdkConfig {
     let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    over(https).await
+}
+
+/// The same over another HTTP client, such as one that a test breaks.
+pub async fn over(client: impl HttpClient + 'static) -> SdkConfig {
     let region = aws_config::meta::region::RegionProviderChain::default_provider();
     aws_config::defaults(BehaviorVersion::latest())
-        .http_client(https)
+        .http_client(client)
         .region(region.or_else(Region::new("us-east-1")))
         .timeout_config(time_limits(ATTEMPT, CALL))
         .retry_config(

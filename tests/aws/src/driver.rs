@@ -1,0 +1,225 @@
+//! A yard on a local AWS that a test drives by hand: it sends messages, takes what is on the queues, and proves with a
+//! prover of the test's making.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use aws_config::SdkConfig;
+use proofyard_aws::home::Home;
+use proofyard_aws::jobs::Pools;
+use proofyard_aws::names::Names;
+use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
+use proofyard_core::error::Error;
+use proofyard_core::heartbeat::Hello;
+use proofyard_core::port::Port;
+use proofyard_core::state::{ArtifactRef, Block};
+use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
+use sha2::{Digest, Sha256};
+
+use crate::http::Breakable;
+use crate::local::LocalAws;
+
+/// Every block is one task, and its proof commits it.
+pub const PIPELINE: &str = r#"
+[chain]
+name = "c"
+start_height = 1
+window = 8
+
+[stage.prove]
+strategy = "match"
+from = "block"
+prover = "p"
+pool = "cpu"
+
+[prover.p]
+command = ["prover"]
+
+[pool.cpu]
+slots = 1
+
+[sink.file]
+file = "out.jsonl"
+"#;
+
+pub const LEASE_MS: u64 = 600_000;
+
+/// A yard over a client that breaks on demand.
+pub struct Driver {
+    pub home: Home,
+    pub http: Breakable,
+    pub config: SdkConfig,
+}
+
+/// The SDK reads credentials from the environment of its process; tests share that, and not their AWS.
+async fn configured(http: &Breakable, endpoint: &str) -> SdkConfig {
+    let credentials = aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "test");
+    proofyard_aws::sdk::over(http.clone())
+        .await
+        .into_builder()
+        .endpoint_url(endpoint)
+        .region(aws_config::Region::new("us-east-1"))
+        .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
+impl Driver {
+    /// Of an AWS that is not there: every answer is the test's.
+    pub async fn detached() -> Self {
+        let http = Breakable::default();
+        let config = configured(&http, "http://127.0.0.1:1").await;
+        let home = Home::new(Names::of("test").unwrap(), &config, "bucket".to_owned(), Pools::new());
+        Self { home, http, config }
+    }
+
+    pub async fn new(aws: &LocalAws) -> Self {
+        let http = Breakable::default();
+        let config = configured(&http, aws.endpoint()).await;
+        let home = Home::new(Names::of(&aws.yard).unwrap(), &config, aws.bucket().to_owned(), Pools::new());
+        Self { home, http, config }
+    }
+
+    /// With the pipeline in force.
+    pub async fn with_pipeline(aws: &LocalAws, text: &str) -> Self {
+        let driver = Self::new(aws).await;
+        driver.home.yard.record_pipeline(text).await.unwrap();
+        driver.settle().await.unwrap();
+        driver
+    }
+
+    pub async fn settle(&self) -> Result<(), Error> {
+        self.home.settle(Instant::now() + Duration::from_secs(60)).await
+    }
+
+    /// Takes what is on a queue until it is empty, as its function does; answers how many messages came.
+    pub async fn drain(&self, queue: &str) -> usize {
+        let mut taken = 0;
+        loop {
+            let messages = self.home.queues.receive(queue, 0).await.unwrap();
+            if messages.is_empty() {
+                return taken;
+            }
+            let until = Instant::now() + Duration::from_secs(60);
+            let again = self.home.take_batch(queue, &messages, until).await;
+            let done: Vec<_> = messages.iter().filter(|message| !again.contains(&message.id)).collect();
+            taken += done.len();
+            self.home.queues.delete(queue, &done).await.unwrap();
+        }
+    }
+
+    /// Blocks and results, until nothing is left.
+    pub async fn drain_all(&self) {
+        loop {
+            let blocks = self.drain(&self.home.names.blocks_queue()).await;
+            let results = self.drain(&self.home.names.results_queue()).await;
+            if blocks + results == 0 {
+                return;
+            }
+        }
+    }
+
+    pub async fn register(&self, worker: &str) {
+        let hello = Hello {
+            worker: worker.to_owned(),
+            pool: "cpu".into(),
+            slots: 1,
+            alone: false,
+            lease_ms: LEASE_MS,
+        };
+        self.home.yard.register_worker(&hello).await.unwrap();
+    }
+
+    /// Claims one task and proves it; says whether there was one. Its steps are left in the outbox.
+    pub async fn work(&self, worker: &str) -> Result<bool, Error> {
+        let claim = format!("{:016x}", self.home.yard.port.random());
+        let request = ClaimRequest { worker: worker.to_owned(), slot: 0, claim };
+        let task = match self.home.yard.claim(&request).await? {
+            ClaimOutcome::Claimed(task) => *task,
+            ClaimOutcome::SlotHolds(held) => {
+                self.home.yard.record_release(worker, 0, &held.claim, &held.task).await?;
+                return Ok(true);
+            }
+            ClaimOutcome::Nothing | ClaimOutcome::Quarantined { .. } => return Ok(false),
+        };
+        let assignment = self.home.yard.assignment(&request, task).await?;
+        match self.home.yard.perform(&Prover { home: &self.home }, &assignment).await? {
+            Performed::Recorded(_) | Performed::Released | Performed::Hindered { .. } => Ok(true),
+            Performed::Failed { message, .. } => panic!("{message}"),
+        }
+    }
+
+    /// Works until nothing is listed.
+    pub async fn work_all(&self, worker: &str) {
+        loop {
+            while self.work(worker).await.unwrap() {
+                self.settle().await.unwrap();
+            }
+            self.drain_all().await;
+            if self.home.yard.waiting_tasks("cpu", 1).await.unwrap() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Hashes of the out log's proofs, in order of sequence, each checked to be the next height.
+    pub async fn committed(&self, chain: &str) -> Vec<(u64, String)> {
+        let committed = self.home.yard.committed(chain, &(0..=u64::MAX)).await.unwrap();
+        let mut blocks = Vec::new();
+        for entry in committed {
+            let proofs = self.home.yard.committed_proofs(chain, &entry).await.unwrap();
+            blocks.extend(proofs.into_iter().map(|proof| (entry.from, proof.proof.artifact.sha256)));
+        }
+        blocks
+    }
+}
+
+/// A block of a chain of the test's making; `branch` tells two of one height apart.
+pub fn block(height: u64, branch: &str, parent_branch: &str) -> Block {
+    let hash =
+        |height: u64, branch: &str| format!("0x{}", hex::encode(Sha256::digest(format!("{height}{branch}"))));
+    Block {
+        height,
+        hash: hash(height, branch),
+        parent: hash(height - 1, parent_branch),
+        timestamp_s: 1_700_000_000 + height,
+        segments: 1,
+        fields: BTreeMap::new(),
+        payload: ArtifactRef { sha256: "0".repeat(64), bytes: 0 },
+    }
+}
+
+/// Proves by naming the task's block, and puts the proof in the bucket.
+struct Prover<'a> {
+    home: &'a Home,
+}
+
+impl Executor for Prover<'_> {
+    type Output = Vec<u8>;
+
+    async fn prove(&self, assignment: &Assignment) -> Result<Proved<Vec<u8>>, Trouble> {
+        Ok(Proved {
+            output: assignment.task.id.scope.clone().into_bytes(),
+            claimed_public_values: None,
+            verification_key: None,
+            proof_system: None,
+            security_bits: None,
+            cycles: None,
+            list: None,
+            fields: BTreeMap::new(),
+        })
+    }
+
+    async fn verify(&self, _: &Assignment, proved: &Proved<Vec<u8>>) -> Result<String, Trouble> {
+        Ok(hex::encode(&proved.output))
+    }
+
+    async fn store(&self, _: &Assignment, proved: &Proved<Vec<u8>>) -> Result<ArtifactRef, Trouble> {
+        let artifact = ArtifactRef {
+            sha256: hex::encode(Sha256::digest(&proved.output)),
+            bytes: proved.output.len() as u64,
+        };
+        let put = self.home.bucket.put_bytes(&artifact, proved.output.clone()).await;
+        put.map_err(|error| Trouble::Hindered { message: error.to_string() })?;
+        Ok(artifact)
+    }
+}

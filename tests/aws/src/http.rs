@@ -1,0 +1,132 @@
+//! An HTTP client that counts calls, and breaks those that a test says.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use aws_smithy_http_client::Builder;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+
+/// What happens to a call.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// It is made.
+    Made,
+    /// It does not arrive, and an answer with this status and body comes.
+    Answered(u16, String),
+    /// It is made, and its answer is lost.
+    AnswerLost,
+    /// It does not arrive.
+    NotSent,
+}
+
+impl Fate {
+    pub fn throttled() -> Self {
+        Self::error("ThrottlingException", "slow down")
+    }
+
+    /// As services that speak JSON tell an error.
+    pub fn error(code: &str, message: &str) -> Self {
+        Self::Answered(400, format!(r#"{{"__type": "com.amazonaws#{code}", "message": "{message}"}}"#))
+    }
+}
+
+/// Decides by the operation's name, as `GetItem` or `SendMessageBatch`, and the body.
+pub type Decide = dyn Fn(&str, &str) -> Fate + Send + Sync;
+
+/// Clones are the same client.
+#[derive(Clone)]
+pub struct Breakable {
+    real: SharedHttpClient,
+    decide: Arc<Mutex<Arc<Decide>>>,
+    counts: Arc<Mutex<BTreeMap<String, u64>>>,
+}
+
+impl std::fmt::Debug for Breakable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Breakable")
+    }
+}
+
+impl Default for Breakable {
+    fn default() -> Self {
+        Self {
+            real: Builder::new().build_http(),
+            decide: Arc::new(Mutex::new(Arc::new(|_, _| Fate::Made))),
+            counts: Arc::default(),
+        }
+    }
+}
+
+impl Breakable {
+    /// From now on.
+    pub fn breaks(&self, decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) {
+        *self.decide.lock().unwrap() = Arc::new(decide);
+    }
+
+    /// Breaks nothing any more.
+    pub fn works(&self) {
+        self.breaks(|_, _| Fate::Made);
+    }
+
+    /// Calls since the last time, by operation.
+    pub fn take_counts(&self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut self.counts.lock().unwrap())
+    }
+}
+
+/// DynamoDB and SQS name the operation in a header; S3 has only method and place.
+fn operation(request: &HttpRequest) -> String {
+    match request.headers().get("x-amz-target") {
+        Some(target) => target.rsplit('.').next().unwrap_or(target).to_owned(),
+        None => format!("{} object", request.method()),
+    }
+}
+
+impl HttpClient for Breakable {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let real = self.real.http_connector(settings, components);
+        SharedHttpConnector::new(Breaking { real, of: self.clone() })
+    }
+}
+
+#[derive(Debug)]
+struct Breaking {
+    real: SharedHttpConnector,
+    of: Breakable,
+}
+
+impl HttpConnector for Breaking {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let operation = operation(&request);
+        let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
+        *self.of.counts.lock().unwrap().entry(operation.clone()).or_default() += 1;
+        let decide = Arc::clone(&self.of.decide.lock().unwrap());
+        let lost = || ConnectorError::timeout("a test lost it".into());
+        match decide(&operation, &body) {
+            Fate::Made => self.real.call(request),
+            Fate::NotSent => HttpConnectorFuture::ready(Err(ConnectorError::io("a test broke it".into()))),
+            Fate::Answered(status, body) => {
+                let status = status.try_into().unwrap();
+                HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))
+            }
+            Fate::AnswerLost => {
+                let made = self.real.call(request);
+                HttpConnectorFuture::new(async move {
+                    let _ = made.await;
+                    Err(lost())
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A local AWS, started by the command that users start it with, gone with the value.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+
+/// A started local AWS with the resources of one yard.
+pub struct LocalAws {
+    process: Child,
+    /// It stops when this is let go of, also by a test that is killed.
+    stdin: Option<ChildStdin>,
+    state: tempfile::TempDir,
+    pub yard: String,
+    /// What programs are to find in their environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// The folder with the workspace's programs, built.
+pub fn programs() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        // As everything else is built, so that nothing is built twice.
+        build.args([
+            "build",
+            "--quiet",
+            "--release",
+            "--workspace",
+            "--exclude",
+            "proofyard-simulation",
+            "--bins",
+        ]);
+        assert!(build.status().unwrap().success(), "the programs under test do not build");
+        // This test is target/release/deps/NAME.
+        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
+    })
+}
+
+impl LocalAws {
+    /// Queues, table and bucket, and nobody who works.
+    pub fn without_functions() -> Self {
+        Self::start(&["--no-functions"])
+    }
+
+    /// All of it, with the real functions.
+    pub fn whole(options: &[&str]) -> Self {
+        programs();
+        Self::start(options)
+    }
+
+    fn start(options: &[&str]) -> Self {
+        let yard = "test".to_owned();
+        let state = tempfile::Builder::new().prefix("proofyard-aws-test-").tempdir().unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../localstack/start.sh");
+        let mut process = Command::new("bash")
+            .args([
+                script,
+                "--yard",
+                &yard,
+                "--port",
+                "0",
+                "--batch-port",
+                "0",
+                "--until-stdin-ends",
+                "--state",
+            ])
+            .arg(state.path())
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = process.stdin.take();
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert!(ready.starts_with("ready: "), "the local AWS did not start: {ready:?}");
+        let environment = std::fs::read_to_string(state.path().join("env")).unwrap();
+        let environment = environment.lines().map(|line| {
+            let (name, value) = line.strip_prefix("export ").unwrap().split_once('=').unwrap();
+            (name.to_owned(), value.trim_matches('\'').to_owned())
+        });
+        Self { process, stdin, environment: environment.collect(), state, yard }
+    }
+
+    pub fn endpoint(&self) -> &str {
+        &self.environment["AWS_ENDPOINT_URL"]
+    }
+
+    pub fn bucket(&self) -> &str {
+        &self.environment["PROOFYARD_BUCKET"]
+    }
+
+    /// The folder with its logs.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// A program of the workspace, in this AWS's environment.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(programs().join(name));
+        command.envs(&self.environment);
+        command
+    }
+
+    /// Asks the stand-in for AWS Batch, by its API or its controls for tests.
+    pub fn batch(&self, path: &str, body: &serde_json::Value) -> serde_json::Value {
+        post(&format!("{}{path}", self.environment["AWS_ENDPOINT_URL_BATCH"]), body)
+    }
+}
+
+/// One request, for what has no client here.
+pub fn post(url: &str, body: &serde_json::Value) -> serde_json::Value {
+    use std::io::{Read, Write};
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let body = body.to_string();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "POST /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, content) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    assert!(head.contains(" 200 "), "{url}: {answer}");
+    let json = content.find('{').map_or("null", |begin| &content[begin..=content.rfind('}').unwrap()]);
+    serde_json::from_str(json).unwrap()
+}
+
+impl Drop for LocalAws {
+    fn drop(&mut self) {
+        self.stdin = None;
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,99 @@
+//! Many at once: claims without a leader, and groups of a queue side by side.
+
+use std::sync::Arc;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use proofyard_aws::message::Message;
+use proofyard_aws::serve::{Role, serve};
+use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
+use proofyard_aws_tests::http::Fate;
+use proofyard_aws_tests::local::LocalAws;
+use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
+use proofyard_core::port::Port;
+use proofyard_core::state::Block;
+
+const WORKERS: usize = 500;
+/// Calls that wait for the local AWS at once: it takes one at a time.
+const AT_ONCE: usize = 64;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_workers_claim_in_three_tries_each() {
+    let aws = LocalAws::without_functions();
+    let split = PIPELINE.replace("strategy = \"match\"", "strategy = \"split\"");
+    let split = split.replace("[prover.p]", "[stage.join]\nstrategy = \"match\"\nfrom = [\"block\", \"prove\"]\nprover = \"p\"\npool = \"cpu\"\n\n[prover.p]");
+    let driver = Driver::with_pipeline(&aws, &split).await;
+    let wide = Block { segments: WORKERS as u32, ..block(1, "a", "a") };
+    driver.home.yard.record_block("c", &wide).await.unwrap();
+    driver.settle().await.unwrap();
+    let workers: Vec<String> = (0..WORKERS).map(|n| format!("w{n}")).collect();
+    iter(&workers).for_each_concurrent(AT_ONCE, |worker| driver.register(worker)).await;
+    driver.http.take_counts();
+    let taken = AtomicU64::new(0);
+    let claims = iter(&workers).for_each_concurrent(AT_ONCE, |worker| {
+        let (driver, taken) = (&driver, &taken);
+        async move {
+            let claim = format!("{:016x}", driver.home.yard.port.random());
+            let request = ClaimRequest { worker: worker.clone(), slot: 0, claim };
+            match driver.home.yard.claim(&request).await.unwrap() {
+                ClaimOutcome::Claimed(_) => _ = taken.fetch_add(1, Ordering::Relaxed),
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    claims.await;
+    let tries = driver.http.take_counts()["TransactWriteItems"];
+    println!("{WORKERS} claims took {tries} tries");
+    assert_eq!(taken.into_inner(), WORKERS as u64);
+    assert!(tries <= 3 * WORKERS as u64, "{tries} tries for {WORKERS} claims");
+}
+
+/// Eight chains' messages are all being taken before any of them is done.
+#[test]
+fn eight_groups_go_side_by_side() {
+    const GROUPS: usize = 8;
+    let aws = LocalAws::without_functions();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let chains: Vec<String> = (0..GROUPS).map(|n| format!("chain{n}")).collect();
+    let driver = runtime.block_on(async {
+        let driver = Driver::new(&aws).await;
+        for chain in &chains {
+            let text = PIPELINE.replace("name = \"c\"", &format!("name = \"{chain}\""));
+            driver.home.yard.record_pipeline(&text).await.unwrap();
+        }
+        driver.settle().await.unwrap();
+        for chain in &chains {
+            let message = Message::Block { chain: chain.clone(), block: block(1, "a", "a") };
+            driver.home.post(chain, chain.clone(), &message).await.unwrap();
+        }
+        driver
+    });
+    let (all, met) = (Barrier::new(GROUPS), Arc::new(AtomicU64::new(0)));
+    let here = Arc::clone(&met);
+    driver.http.breaks(move |operation, body| {
+        // The transaction that records a block: each waits here for the others.
+        if operation == "TransactWriteItems"
+            && body.contains("tip")
+            && here.load(Ordering::SeqCst) < GROUPS as u64
+        {
+            here.fetch_add(1, Ordering::SeqCst);
+            all.wait();
+        }
+        Fate::Made
+    });
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&driver.home, runtime.handle(), &[Role::Dispatcher], GROUPS, &stop));
+        proofyard_aws_tests::wait_for("all groups", || {
+            (met.load(Ordering::SeqCst) >= GROUPS as u64).then_some(())
+        });
+        stop.store(true, Ordering::Relaxed);
+    });
+    runtime.block_on(async {
+        for chain in &chains {
+            assert_eq!(driver.home.yard.tip(chain).await.unwrap().height(), Some(1));
+        }
+    });
+}

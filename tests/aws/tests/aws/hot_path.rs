@@ -1,0 +1,51 @@
+//! Calls to AWS on a block's way, counted: they may only go down.
+
+use std::collections::BTreeMap;
+
+use proofyard_aws::message::Message;
+use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
+use proofyard_aws_tests::local::LocalAws;
+use proofyard_core::port::Port;
+
+fn sum(counts: &BTreeMap<String, u64>) -> u64 {
+    counts.values().sum()
+}
+
+/// A block of one task, in a pool whose workers record only, with nothing else going on.
+#[tokio::test]
+async fn a_block_takes_so_many_calls_and_no_more() {
+    let aws = LocalAws::without_functions();
+    let driver = Driver::with_pipeline(&aws, PIPELINE).await;
+    driver.register("w").await;
+    let mut counted = Vec::new();
+    for height in 1..=3 {
+        driver.http.take_counts();
+        let message = Message::Block { chain: "c".into(), block: block(height, "a", "a") };
+        let deduplication = format!("{:016x}", driver.home.yard.port.random());
+        driver.home.post("c", deduplication, &message).await.unwrap();
+        let posted = driver.http.take_counts();
+        driver.drain(&driver.home.names.blocks_queue()).await;
+        let mut opened = driver.http.take_counts();
+        assert!(driver.work("w").await.unwrap());
+        driver.home.deliver().await;
+        let worked = driver.http.take_counts();
+        driver.drain(&driver.home.names.results_queue()).await;
+        let mut committed = driver.http.take_counts();
+        for counts in [&mut opened, &mut committed] {
+            // Polling is Lambda's.
+            counts.retain(|operation, _| {
+                !operation.starts_with("ReceiveMessage") && !operation.starts_with("Delete")
+            });
+        }
+        counted =
+            vec![("posted", posted), ("dispatcher", opened), ("worker", worked), ("collector", committed)];
+    }
+    assert_eq!(driver.committed("c").await.len(), 3);
+    for (step, counts) in &counted {
+        println!("{step}: {} calls {counts:?}", sum(counts));
+    }
+    let most = [("posted", 1), ("dispatcher", 36), ("worker", 27), ("collector", 34)];
+    for ((step, counts), (_, most)) in counted.iter().zip(most) {
+        assert!(sum(counts) <= most, "{step}: {} calls, and {most} are the most: {counts:?}", sum(counts));
+    }
+}

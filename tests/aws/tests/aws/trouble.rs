@@ -1,0 +1,120 @@
+//! AWS in trouble: throttled, silent, forgetful.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use proofyard_aws::message::Message;
+use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
+use proofyard_aws_tests::http::Fate;
+use proofyard_aws_tests::local::LocalAws;
+use proofyard_core::error::Error;
+use proofyard_core::port::Port;
+
+/// Nothing is taken and nothing lost while the table is throttled for a minute (of which the test waits as much as its
+/// messages need to come again a few times).
+#[tokio::test]
+async fn a_table_that_is_throttled_for_long_loses_no_message() {
+    let aws = LocalAws::without_functions();
+    let driver = Driver::with_pipeline(&aws, PIPELINE).await;
+    driver.register("w").await;
+    for height in 1..=3 {
+        let message = Message::Block { chain: "c".into(), block: block(height, "a", "a") };
+        driver.home.post("c", format!("{height}"), &message).await.unwrap();
+    }
+    let tables = ["GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem", "DeleteItem"];
+    driver.http.breaks(move |operation, _| match tables.contains(&operation) {
+        true => Fate::throttled(),
+        false => Fate::Made,
+    });
+    let queue = driver.home.names.blocks_queue();
+    let (began, mut came) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(6) {
+        let messages = driver.home.queues.receive(&queue, 1).await.unwrap();
+        came += messages.len();
+        let until = Instant::now() + Duration::from_secs(5);
+        let again = driver.home.take_batch(&queue, &messages, until).await;
+        assert_eq!(again.len(), messages.len());
+    }
+    assert!(came >= 9, "messages came {came} times");
+    driver.http.works();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    driver.drain_all().await;
+    driver.work_all("w").await;
+    let heights: Vec<u64> = driver.committed("c").await.into_iter().map(|(height, _)| height).collect();
+    assert_eq!(heights, [1, 2, 3]);
+}
+
+/// Of all calls to the table some are throttled, some are not sent, and of some the answer is lost.
+#[tokio::test]
+async fn whatever_calls_fail_blocks_are_committed_once_and_in_order() {
+    let aws = LocalAws::without_functions();
+    let driver = Driver::with_pipeline(&aws, &PIPELINE.replace("window = 8", "window = 3")).await;
+    driver.register("w").await;
+    let calls = AtomicU64::new(0);
+    driver.http.breaks(move |operation, _| {
+        if operation.contains("Message") || operation.contains("object") {
+            return Fate::Made;
+        }
+        // A fixed sequence without a short period, so that a failing run can be had again.
+        let n = calls.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        match n % 10 {
+            0 => Fate::throttled(),
+            1 => Fate::AnswerLost,
+            2 => Fate::NotSent,
+            _ => Fate::Made,
+        }
+    });
+    for height in 1..=8 {
+        let message = Message::Block { chain: "c".into(), block: block(height, "a", "a") };
+        driver.home.post("c", format!("{height}"), &message).await.unwrap();
+    }
+    let began = Instant::now();
+    loop {
+        driver.drain_all().await;
+        while let Ok(true) | Err(Error::Port(_)) = driver.work("w").await {
+            _ = driver.settle().await;
+            if began.elapsed() > Duration::from_secs(90) {
+                break;
+            }
+        }
+        _ = driver.settle().await;
+        let frontier = driver.home.yard.frontier("c").await;
+        if frontier.is_ok_and(|frontier| frontier.height == 9) {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(90), "it does not end");
+    }
+    driver.http.works();
+    let heights: Vec<u64> = driver.committed("c").await.into_iter().map(|(height, _)| height).collect();
+    assert_eq!(heights, (1..=8).collect::<Vec<_>>());
+    let log = driver.home.yard.out_log("c", 0).await.unwrap();
+    assert_eq!(log.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
+}
+
+/// The bucket's objects are written once, and mended where they are not what they should be.
+#[tokio::test]
+async fn an_artifact_that_is_cut_short_is_told_and_mended_by_putting_it_again() {
+    use proofyard_core::state::ArtifactRef;
+    use sha2::Digest;
+    let aws = LocalAws::without_functions();
+    let driver = Driver::new(&aws).await;
+    let content = b"a proof".to_vec();
+    let artifact = ArtifactRef { sha256: hex::encode(sha2::Sha256::digest(&content)), bytes: 7 };
+    let bucket = &driver.home.bucket;
+    let mut nothing = tokio::io::sink();
+    let missing = bucket.get_file(&artifact, &mut nothing).await.unwrap_err();
+    assert!(missing.to_string().contains("is not there"), "{missing}");
+    bucket.put_bytes(&artifact, content.clone()).await.unwrap();
+    bucket.put_bytes(&artifact, content.clone()).await.unwrap();
+    let s3 = aws_sdk_s3::Client::from_conf(
+        aws_sdk_s3::config::Builder::from(&driver.config).force_path_style(true).build(),
+    );
+    let key = format!("artifacts/{}/{}", &artifact.sha256[..2], artifact.sha256);
+    let cut = s3.put_object().bucket(aws.bucket()).key(&key).body(content[..3].to_vec().into());
+    cut.send().await.unwrap();
+    bucket.put_bytes(&artifact, content.clone()).await.unwrap();
+    let mut read = Vec::new();
+    bucket.get_file(&artifact, &mut read).await.unwrap();
+    assert_eq!(read, content);
+    assert_ne!(driver.home.yard.port.now_ms(), 0);
+}
