@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests the stand-in for AWS Batch, and that what was started is gone when it should be.
+# Tests the local AWS: the stand-in for AWS Batch, what is made from the spec, and that nothing survives its end.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=$("$here/venv.sh")
-cd "$here" && exec env PYTHONPATH="$here" "$venv/bin/python" -m unittest discover --start-directory tests "$@"
+cd "$here" && exec env PYTHONPATH="$here:$here/tests" "$venv/bin/python" -m unittest discover --start-directory tests "$@"

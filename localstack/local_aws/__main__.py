@@ -5,117 +5,164 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
-import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import batch, ministack, processes, spec
-from .ministack import CannotStart
-from .resources import Functions, Resources
+from . import ministack, processes, spec
+from .batch.changes import Changes
+from .batch.runner import GRACE_S, Runner
+from .batch.service import Service
+from .ministack import CannotStart, MiniStack
+from .resources import Functions, Resources, binary, client
 
 ROOT = Path(__file__).resolve().parents[2]
+LOOK_S = 0.2
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="localstack/start.sh", description=__doc__)
     parser.add_argument("--yard", required=True, help="the yard's name")
-    parser.add_argument("--port", type=int, default=4566, help="where AWS answers; 0: a free port")
-    parser.add_argument("--batch-port", type=int, default=4567, help="where the stand-in for AWS Batch answers; 0: a free port")
-    parser.add_argument("--state", type=Path, help="where logs and `env` are; a temporary folder without it")
-    parser.add_argument("--binaries", type=Path, default=ROOT / "target" / "release", help="where functions and workers are")
-    parser.add_argument("--endpoint", help="an AWS that runs already, such as LocalStack; MiniStack is started without it")
-    parser.add_argument("--webhook-secret", default="local-secret")
-    parser.add_argument("--no-functions", action="store_true", help="queues alone: for `proofyard serve`")
-    parser.add_argument("--until-stdin-ends", action="store_true", help="stop when whoever holds the standard input lets go of it")
-    parser.add_argument("--no-schedule", action="store_true", help="nobody sends ticks but who wants to")
+    parser.add_argument("--port", type=int, default=4566, help="where AWS answers; 0: a free port (default: 4566)")
+    parser.add_argument(
+        "--batch-port", type=int, default=4567, help="where AWS Batch answers; 0: a free port (default: 4567)"
+    )
+    parser.add_argument("--state", type=Path, help="where `env` and logs go (default: a folder that goes in the end)")
+    parser.add_argument(
+        "--binaries", type=Path, default=ROOT / "target" / "release", help="where the programs are (default: target/release)"
+    )
+    parser.add_argument("--endpoint", help="an AWS that runs already, such as LocalStack; MiniStack is not started")
+    parser.add_argument("--webhook-secret", default="local-secret", help="of the ingest function (default: local-secret)")
+    parser.add_argument("--no-functions", action="store_true", help="no functions: something else takes from the queues")
+    parser.add_argument("--no-schedule", action="store_true", help="nothing wakes the sweeper each minute")
+    parser.add_argument("--until-stdin-ends", action="store_true", help="stop when nobody holds the standard input any more")
+    parser.add_argument(
+        "--grace", type=float, default=GRACE_S, metavar="SECONDS", help="from SIGTERM to SIGKILL for a job (default: 30)"
+    )
     return parser.parse_args()
 
 
-def main() -> int:
-    options = arguments()
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    if options.until_stdin_ends:
-        threading.Thread(target=lambda: (sys.stdin.buffer.read(), stop.set()), daemon=True).start()
-    state = options.state or Path(tempfile.mkdtemp(prefix="proofyard-local-aws-"))
-    state.mkdir(parents=True, exist_ok=True)
-    started: list[Any] = []
-    try:
-        filled = spec.load(options.yard)
-        endpoint, jobs = start(options, filled, state.resolve(), started)
-        print(f"ready: yard {options.yard} at {endpoint}, Batch at {jobs}; use it with: . {state / 'env'}", flush=True)
-        while not stop.wait(0.5) and all(process.poll() is None for process in started[:1]):
-            pass
-        if not stop.is_set():
-            raise CannotStart(f"MiniStack has ended; see {state / 'ministack.log'}")
-        return 0
-    except (CannotStart, spec.BadSpec) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    finally:
-        for service in reversed(started):
-            service.stop() if hasattr(service, "stop") else processes.end(service)
-        if options.state is None:
-            shutil.rmtree(state, ignore_errors=True)
+class LocalAws:
+    def __init__(self, options: argparse.Namespace, state: Path) -> None:
+        self.options = options
+        self.state = state
+        self.binaries: Path = options.binaries.resolve()
+        self.spec = spec.load(options.yard)
+        self.ministack: MiniStack | None = None
+        #: In the order in which they are stopped.
+        self.to_stop: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        if not self.options.no_functions:
+            for function in self.spec["functions"].values():
+                binary(self.binaries, function["binary"])
+        # Its port is known before anybody is told of it.
+        ministack.check_port(self.options.batch_port, "--batch-port")
+        self.endpoint = self._endpoint()
+        say(f"AWS answers at {self.endpoint}")
+        resources = Resources(self.spec, self.endpoint)
+        resources.make()
+        say("table, bucket and queues are there")
+        self._start_batch(resources)
+        say(f"AWS Batch answers at {self.batch.endpoint}")
+        if not self.options.no_functions:
+            self._make_functions(resources)
+
+    def _endpoint(self) -> str:
+        if self.options.endpoint:
+            ministack.wait_for(self.options.endpoint, "start that AWS first, or leave out --endpoint")
+            return str(self.options.endpoint)
+        self.ministack = MiniStack(self.options.port, self.state)
+        self.to_stop.append(self.ministack.stop)
+        self.ministack.start()
+        return self.ministack.endpoint
+
+    def _start_batch(self, resources: Resources) -> None:
+        changes = Changes(client("sqs", self.endpoint), resources.queue_urls["results"])
+        # Filled in below: what jobs get names the port that the service has.
+        environment: dict[str, str] = {}
+        runner = Runner(self.state / "jobs", environment, changes.tell, self.options.grace)
+        self.batch = Service(runner, self.options.batch_port)
+        path = f"{self.binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        environment |= ministack.clean_environment() | {"PATH": path} | self._aws_environment()
+        for name, pool in self.spec["pools"].items():
+            runner.add_queue(pool["job_queue"], pool["max_workers"])
+            runner.register(job_definition(self.spec, name, self._yard_environment()))
+        changes.start()
+        self.batch.start()
+        self.to_stop[:0] = [self.batch.stop, changes.stop]
+
+    def _make_functions(self, resources: Resources) -> None:
+        inside = {"PROOFYARD_WEBHOOK_SECRET": self.options.webhook_secret, "RUST_LOG": "info"}
+        functions = Functions(resources, self.binaries, {**self.environment(), **inside})
+        urls = functions.make(with_schedule=not self.options.no_schedule)
+        say(f"functions are there: {', '.join(self.spec['functions'])}")
+        for name, url in urls.items():
+            host = url.split("//")[1].strip("/")
+            say(f"webhook {name}: curl --header 'Host: {host}' {self.endpoint}/")
+
+    def _aws_environment(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ENDPOINT_URL_BATCH": self.batch.endpoint,
+            **ministack.CREDENTIALS,
+            "AWS_REGION": ministack.REGION,
+            "AWS_DEFAULT_REGION": ministack.REGION,
+            # No SDK looks for a machine's role, or for news of it, where there is none.
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def _yard_environment(self) -> dict[str, str]:
+        return {
+            "PROOFYARD_YARD": self.options.yard,
+            "PROOFYARD_BUCKET": self.spec["bucket"]["name"],
+            "PROOFYARD_POOLS": json.dumps(self.spec["pools"]),
+        }
+
+    def environment(self) -> dict[str, str]:
+        return {**self._aws_environment(), **self._yard_environment()}
+
+    def tell_ready(self) -> None:
+        place = self.state / "env"
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items()]
+        # Whoever waits for the file finds it whole.
+        half = place.with_suffix(".new")
+        half.write_text("".join(lines))
+        half.rename(place)
+        print(f"ready: yard {self.options.yard} at {self.endpoint}; use it with: . {shlex.quote(str(place))}", flush=True)
+
+    def watch(self) -> None:
+        while True:
+            if self.ministack:
+                self.ministack.check()
+            time.sleep(LOOK_S)
+
+    def stop(self) -> None:
+        (self.state / "env").unlink(missing_ok=True)
+        for stop in self.to_stop:
+            stop()
 
 
-def start(options: argparse.Namespace, filled: dict[str, Any], state: Path, started: list[Any]) -> tuple[str, str]:
-    endpoint = options.endpoint
-    if endpoint is None:
-        port = options.port or ministack.free_port()
-        started.append(ministack.start(port, state))
-        endpoint = f"http://127.0.0.1:{port}"
-    batch_port = options.batch_port or ministack.free_port()
-    ministack.check_port(batch_port, "--batch-port")
-    jobs = f"http://127.0.0.1:{batch_port}"
-    environment = {
-        **ministack.CREDENTIALS,
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ENDPOINT_URL_BATCH": jobs,
-        "AWS_REGION": ministack.REGION,
-        "AWS_DEFAULT_REGION": ministack.REGION,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "PROOFYARD_YARD": options.yard,
-        "PROOFYARD_BUCKET": filled["bucket"]["name"],
-        "PROOFYARD_POOLS": json.dumps(filled["pools"]),
-    }
-    (state / "env").write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()))
-    functions = None
-    if not options.no_functions:
-        inside = {**environment, "PROOFYARD_WEBHOOK_SECRET": options.webhook_secret, "RUST_LOG": "info"}
-        functions = Functions(options.binaries.resolve(), inside, not options.no_schedule)
-    resources = Resources(filled, endpoint)
-    resources.make_all(functions)
-    told = batch.QueueOfChanges(resources.client("sqs"), resources.queues["results"])
-    path = f"{options.binaries.resolve()}{os.pathsep}{os.environ.get('PATH', '')}"
-    service = batch.Service(batch.Runner(state / "jobs", {**environment, "PATH": path}, told), batch_port)
-    service.start()
-    started.append(service)
-    for name, pool in filled["pools"].items():
-        service.runner.queue(pool["job_queue"], pool["max_workers"])
-        service.runner.register(definition(filled, name, pool))
-    return endpoint, jobs
-
-
-def definition(filled: dict[str, Any], name: str, pool: dict[str, Any]) -> dict[str, Any]:
-    """The pool's job definition, as RegisterJobDefinition takes it."""
-    command = [*filled["worker"]["command"], "--pool", name, "--idle-out-ms", str(pool["idle_out_ms"])]
+def job_definition(described: dict[str, Any], name: str, environment: dict[str, str]) -> dict[str, Any]:
+    """A pool's job definition, as RegisterJobDefinition takes it."""
+    pool = described["pools"][name]
+    command = [*described["worker"]["command"], "--pool", name]
     if pool["max_tasks"] > 0:
         command += ["--max-tasks", str(pool["max_tasks"])]
-    resources = [
-        {"type": "VCPU", "value": str(pool["vcpus"])},
-        {"type": "MEMORY", "value": str(pool["memory_mb"])},
-    ]
-    if pool["gpus"] > 0:
-        resources.append({"type": "GPU", "value": str(pool["gpus"])})
+    command += ["--idle-out-ms", str(pool["idle_out_ms"])]
+    needs = {"VCPU": pool["vcpus"], "MEMORY": pool["memory_mb"], "GPU": pool["gpus"]}
     return {
         "jobDefinitionName": pool["job_definition"],
         "type": "container",
-        "containerProperties": {"image": "local", "command": command, "resourceRequirements": resources},
+        "containerProperties": {
+            "image": "local",
+            "command": command,
+            "environment": [{"name": key, "value": value} for key, value in environment.items()],
+            "resourceRequirements": [{"type": kind, "value": str(value)} for kind, value in needs.items() if value > 0],
+        },
         "retryStrategy": {
             "attempts": pool["attempts"],
             "evaluateOnExit": [
@@ -125,6 +172,42 @@ def definition(filled: dict[str, Any], name: str, pool: dict[str, Any]) -> dict[
         },
         "timeout": {"attemptDurationSeconds": pool["timeout_s"]},
     }
+
+
+def say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def work(options: argparse.Namespace, state: Path) -> int:
+    local: LocalAws | None = None
+    if options.until_stdin_ends:
+        processes.stop_when_stdin_ends()
+    try:
+        local = LocalAws(options, state)
+        local.start()
+        local.tell_ready()
+        local.watch()
+    except (CannotStart, spec.BadSpec) as error:
+        say(f"error: {error}")
+    finally:
+        if local:
+            local.stop()
+        if not options.state:
+            shutil.rmtree(state, ignore_errors=True)
+    return 2
+
+
+def main() -> int:
+    options = arguments()
+    if options.state:
+        options.state.mkdir(parents=True, exist_ok=True)
+        return processes.watched(lambda: work(options, options.state.resolve()))
+    state = Path(tempfile.mkdtemp(prefix="proofyard-local-aws-"))
+    try:
+        return processes.watched(lambda: work(options, state))
+    finally:
+        # Where the second process could not.
+        shutil.rmtree(state, ignore_errors=True)
 
 
 if __name__ == "__main__":

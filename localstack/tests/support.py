@@ -1,0 +1,103 @@
+"""What the tests share: a local AWS of their own, and waiting for what comes soon."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from local_aws.resources import client
+
+PATIENCE_S = 20.0
+YARD = "test"
+QUEUE = f"proofyard-{YARD}-cpu"
+T = TypeVar("T")
+
+
+def soon(look: Callable[[], T]) -> T:
+    """What `look` finds as soon as that is something."""
+    until = time.monotonic() + PATIENCE_S
+    while not (found := look()):
+        if time.monotonic() > until:
+            raise AssertionError(f"in vain for {PATIENCE_S} s")
+        time.sleep(0.02)
+    return found
+
+
+def command(*arguments: str) -> list[str]:
+    return [
+        sys.executable, "-m", "local_aws", "--yard", YARD, "--port", "0", "--batch-port", "0", "--no-functions", *arguments,
+    ]
+
+
+class Local:
+    """Runs the command, `before` in front of it, and knows its processes by a mark in their environment."""
+
+    def __init__(self, *arguments: str, before: tuple[str, ...] = ()) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="local-aws-test-")
+        self.state = Path(self.folder.name)
+        self.mark = f"LOCAL_AWS_TEST={uuid.uuid4()}".encode()
+        name, _, value = self.mark.decode().partition("=")
+        self.process = subprocess.Popen(
+            [*before, *command("--state", str(self.state), "--grace", "1", *arguments)],
+            env={**os.environ, name: value},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout and self.process.stderr
+        self.ready = self.process.stdout.readline()
+        if not self.ready.startswith("ready: "):
+            raise AssertionError(f"not ready: {self.ready}{self.process.stderr.read()}")
+        text = (self.state / "env").read_text()
+        self.environment = dict(re.findall(r"^export (\w+)='?(.*?)'?$", text, re.MULTILINE))
+        self.batch = client("batch", self.environment["AWS_ENDPOINT_URL_BATCH"])
+        self.sqs = client("sqs", self.environment["AWS_ENDPOINT_URL"])
+
+    def alive(self) -> list[int]:
+        return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and self._is_ours(int(pid))]
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            return self.mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(PATIENCE_S)
+        assert self.process.stdout and self.process.stderr
+        self.process.stdout.close()
+        self.process.stderr.close()
+        self.folder.cleanup()
+
+    def submit(self, script: str, **wanted: Any) -> str:
+        """A job that runs a line of shell."""
+        overrides = {"command": ["sh", "-c", script], **wanted.pop("overrides", {})}
+        wanted = {"jobName": "job", "jobQueue": QUEUE, "jobDefinition": QUEUE, **wanted}
+        return str(self.batch.submit_job(containerOverrides=overrides, **wanted)["jobId"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return dict(self.batch.describe_jobs(jobs=[job_id])["jobs"][0])
+
+    def until(self, job_id: str, *states: str) -> dict[str, Any]:
+        return soon(lambda: (job := self.job(job_id))["status"] in states and job or {})
+
+    def until_over(self, job_id: str) -> dict[str, Any]:
+        return self.until(job_id, "SUCCEEDED", "FAILED")
+
+    def log(self, job_id: str, attempt: int = 1) -> str:
+        return (self.state / "jobs" / job_id.replace(":", "-") / str(attempt) / "log").read_text()
+
+    def control(self, what: str, job_id: str) -> None:
+        request = urllib.request.Request(
+            f"{self.environment['AWS_ENDPOINT_URL_BATCH']}/local/{what}", json.dumps({"jobId": job_id}).encode()
+        )
+        urllib.request.urlopen(request).close()
