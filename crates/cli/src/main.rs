@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, demo, explain, pause, redo, resume, retry, run, serve, status, verify, window, worker,
+    check, demo, explain, pause, redo, redrive, resume, retry, run, serve, status, verify, window, worker,
 };
 
 /// Proves a chain of blocks, in order, and survives anything.
@@ -47,6 +47,7 @@ enum Verb {
     Resume(resume::Resume),
     Retry(retry::Retry),
     Window(window::Window),
+    Redrive(redrive::Redrive),
     Serve(serve::Serve),
     Worker(worker::Worker),
     Redo(redo::Redo),
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Resume(resume) => resume.run(json),
         Verb::Retry(retry) => retry.run(json),
         Verb::Window(window) => window.run(json),
+        Verb::Redrive(redrive) => redrive.run(json),
         Verb::Serve(serve) => serve.run(),
         Verb::Worker(worker) => worker.run(),
         Verb::Redo(redo) => redo.run(json),

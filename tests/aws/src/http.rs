@@ -20,6 +20,8 @@ pub enum Fate {
     Made,
     /// It does not arrive, and an answer with this status and body comes.
     Answered(u16, String),
+    /// It is made once as many as this barrier waits for are here.
+    Together(Arc<tokio::sync::Barrier>),
     /// It is made, and its answer is lost.
     AnswerLost,
     /// It does not arrive.
@@ -115,6 +117,13 @@ impl HttpConnector for Breaking {
         let lost = || ConnectorError::timeout("a test lost it".into());
         match decide(&operation, &body) {
             Fate::Made => self.real.call(request),
+            Fate::Together(barrier) => {
+                let real = self.real.clone();
+                HttpConnectorFuture::new(async move {
+                    barrier.wait().await;
+                    real.call(request).await
+                })
+            }
             Fate::NotSent => HttpConnectorFuture::ready(Err(ConnectorError::io("a test broke it".into()))),
             Fate::Answered(status, body) => {
                 let status = status.try_into().unwrap();

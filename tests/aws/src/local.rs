@@ -22,6 +22,15 @@ pub fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        // A test's own CARGO_ variables would have build scripts run again, and all that depends on them built again.
+        for (name, _) in std::env::vars_os() {
+            if name
+                .to_str()
+                .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+            {
+                build.env_remove(name);
+            }
+        }
         // As everything else is built, so that nothing is built twice.
         build.args([
             "build",

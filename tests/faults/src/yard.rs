@@ -23,7 +23,25 @@ fn programs() -> PathBuf {
         return PathBuf::from(folder);
     }
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    build.args(["build", "--quiet", "--release", "-p", "proofyard", "-p", "proofyard-prover"]);
+    // A test's own CARGO_ variables would have build scripts run again, and all that depends on them built again.
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            build.env_remove(name);
+        }
+    }
+    // As everything else is built, so that nothing is built twice.
+    build.args([
+        "build",
+        "--quiet",
+        "--release",
+        "--workspace",
+        "--exclude",
+        "proofyard-simulation",
+        "--bins",
+    ]);
     assert!(build.status().unwrap().success(), "the programs under test do not build");
     // This test is target/release/deps/NAME.
     std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod explain;
 pub mod pause;
 pub mod redo;
+pub mod redrive;
 pub mod resume;
 pub mod retry;
 pub mod run;
