@@ -10,12 +10,16 @@ step() {
     echo "== $* (at ${SECONDS} s)"
 }
 
+need python3 "it runs the local AWS of the tests; on Debian: apt-get install python3 python3-venv"
+
 step "format"
 cargo fmt --all --check
 step "build"
 cargo build --release --locked --workspace --exclude proofyard-simulation --bins
 step "lints"
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
+step "local AWS"
+bash localstack/test.sh
 step "tests"
 cargo test --release --locked --workspace --exclude proofyard-simulation
 step "simulation"

@@ -310,9 +310,9 @@ impl Table {
         Ok(Some(item.build()))
     }
 
-    fn read_failed<E: ProvideErrorMetadata, R>(&self, error: SdkError<E, R>) -> PortError
+    fn read_failed<E, R>(&self, error: SdkError<E, R>) -> PortError
     where
-        E: std::error::Error + 'static,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
         match trouble_of(&error) {
@@ -323,12 +323,9 @@ impl Table {
         }
     }
 
-    fn write_failed<E: ProvideErrorMetadata, R>(
-        &self,
-        error: SdkError<E, R>,
-    ) -> Result<CommitOutcome, PortError>
+    fn write_failed<E, R>(&self, error: SdkError<E, R>) -> Result<CommitOutcome, PortError>
     where
-        E: std::error::Error + 'static,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
         if error.code() == Some("TransactionConflictException") {

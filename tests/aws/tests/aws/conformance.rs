@@ -35,7 +35,11 @@ async fn lost_answers_are_asked_for_again_and_nothing_happens_twice() {
     let calls = AtomicU64::new(0);
     driver.http.breaks(move |operation, _| {
         let writes = operation == "PutItem" || operation == "TransactWriteItems";
-        if writes && calls.fetch_add(1, Ordering::Relaxed) % 3 == 0 { Fate::AnswerLost } else { Fate::Made }
+        if writes && calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
+            Fate::AnswerLost
+        } else {
+            Fate::Made
+        }
     });
     increment(port, &counter, 10).await;
     driver.http.works();
