@@ -32,10 +32,6 @@ use crate::bell::Bell;
 use crate::home::JobHome;
 use crate::spot::{LOOK_EVERY, SpotNotice};
 
-/// Of two minutes that a spot notice gives, what is left for releasing.
-const SPOT_GRACE: Duration = Duration::from_secs(100);
-/// AWS Batch kills 30 s after SIGTERM.
-const TERM_GRACE: Duration = Duration::from_secs(20);
 /// How often signals are looked for.
 const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(100);
 const IDLE_LOOK_MS: u64 = 20_000;
@@ -56,6 +52,12 @@ pub struct WorkerArguments {
     /// Ends when there was no work for so long.
     #[arg(long, value_name = "MS")]
     pub idle_out_ms: Option<u64>,
+    /// After a spot notice, which comes two minutes before the end, running proofs have so long.
+    #[arg(long, value_name = "MS", default_value_t = 100_000)]
+    pub spot_grace_ms: u64,
+    /// After SIGTERM, which AWS Batch sends 30 s before SIGKILL, running proofs have so long.
+    #[arg(long, value_name = "MS", default_value_t = 20_000)]
+    pub term_grace_ms: u64,
     /// Where provers write and artifacts are kept meanwhile; a folder of the system's temporary one without it.
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
@@ -149,7 +151,7 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
     let work_dir = WorkDir::emptied(scratch.path().join("work"))
         .map_err(failed("no folder can be made for provers to write to"))?;
     let worker = Arc::new(PoolWorker::new(plan(arguments, &home, pool, guard, Arc::new(work_dir))));
-    run(&home, &worker, &stop)?;
+    run(arguments, &home, &worker, &stop)?;
     drop((worker, home));
     Ok(())
 }
@@ -178,13 +180,18 @@ fn plan(
     }
 }
 
-fn run(home: &Arc<JobHome>, worker: &Arc<PoolWorker>, stop: &AtomicBool) -> Result<(), WorkerError> {
+fn run(
+    arguments: &WorkerArguments,
+    home: &Arc<JobHome>,
+    worker: &Arc<PoolWorker>,
+    stop: &AtomicBool,
+) -> Result<(), WorkerError> {
     worker.register(&**home)?;
     info!(pool = home.pool, worker = worker.id(), slots = worker.slots(), "the worker claims tasks");
     thread::scope(|scope| {
         let lease = scope.spawn(|| worker.keep_lease(&**home));
         scope.spawn(|| wait_for_tokens(home));
-        scope.spawn(|| watch_for_the_end(home, worker, stop));
+        scope.spawn(|| watch_for_the_end(arguments, home, worker, stop));
         let slots: Vec<_> =
             (0..worker.slots()).map(|slot| scope.spawn(move || worker.run_slot(&**home, slot))).collect();
         let panicked = slots.into_iter().filter_map(|slot| slot.join().err()).count();
@@ -230,20 +237,20 @@ fn wait_for_tokens(home: &JobHome) {
 }
 
 /// Leaves when a signal or a spot notice says so.
-fn watch_for_the_end(home: &JobHome, worker: &PoolWorker, stop: &AtomicBool) {
+fn watch_for_the_end(arguments: &WorkerArguments, home: &JobHome, worker: &PoolWorker, stop: &AtomicBool) {
     use proofyard_worker::Home;
     let spot = home.job.is_some().then(SpotNotice::new);
     let mut looked = Instant::now();
     while !home.is_stopped() {
         if stop.load(Ordering::Relaxed) {
             warn!(pool = home.pool, worker = worker.id(), "asked to stop");
-            return worker.leave(home, Instant::now() + TERM_GRACE);
+            return worker.leave(home, Instant::now() + Duration::from_millis(arguments.term_grace_ms));
         }
         if let Some(spot) = spot.as_ref().filter(|_| looked.elapsed() >= LOOK_EVERY) {
             looked = Instant::now();
             if let Some(notice) = home.block_on(spot.look()) {
                 warn!(pool = home.pool, worker = worker.id(), notice, "this machine is taken back");
-                return worker.leave(home, Instant::now() + SPOT_GRACE);
+                return worker.leave(home, Instant::now() + Duration::from_millis(arguments.spot_grace_ms));
             }
         }
         home.pause(LOOK_FOR_SIGNALS);

@@ -3,6 +3,7 @@
 //! Version 2 of the service, by the SDK's client, which keeps the session token and knows where the service is
 //! (`AWS_EC2_METADATA_SERVICE_ENDPOINT` names another place).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_config::imds;
@@ -14,6 +15,8 @@ const PLACE: &str = "/latest/meta-data/spot/instance-action";
 
 pub(crate) struct SpotNotice {
     client: imds::Client,
+    /// That the service does not answer was told already.
+    told: AtomicBool,
 }
 
 impl SpotNotice {
@@ -23,7 +26,7 @@ impl SpotNotice {
             .read_timeout(Duration::from_secs(1))
             .max_attempts(1)
             .build();
-        Self { client }
+        Self { client, told: AtomicBool::new(false) }
     }
 
     /// What is said of this machine's end, if anything is. A machine that is no spot instance is not spoken of, nor is
@@ -33,7 +36,9 @@ impl SpotNotice {
             Ok(notice) => Some(AsRef::<str>::as_ref(&notice).to_owned()),
             Err(imds::client::error::ImdsError::ErrorResponse(_)) => None,
             Err(error) => {
-                warn!(%error, "the instance's metadata service does not answer");
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    warn!(%error, "no spot notice will be seen: the instance's metadata service does not answer");
+                }
                 None
             }
         }
