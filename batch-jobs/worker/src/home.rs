@@ -61,7 +61,7 @@ impl Home for JobHome {
     }
 
     fn step(&self, wake: &Wake) {
-        self.aws.yard.port.outbox().put(std::slice::from_ref(wake));
+        self.block_on(self.aws.yard.port.send(std::slice::from_ref(wake)));
         if !self.advances {
             return self.block_on(self.aws.deliver());
         }

@@ -4,6 +4,7 @@
 //! two seconds, and so do those behind it in its group, which are not touched before it. One that can never be taken goes
 //! to the queue's dead letters at once, with its reason, so that it holds up nobody; a redrive brings it back.
 
+use futures_util::future::LocalBoxFuture;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -32,23 +33,30 @@ enum Ended {
 
 impl Home {
     /// Takes a batch, and answers the ids of the messages that are to come again. Their time is set already.
-    pub async fn take_batch(&self, queue: &str, messages: &[Incoming], until: Instant) -> Vec<String> {
-        let mut groups: BTreeMap<String, Vec<&Incoming>> = BTreeMap::new();
-        for message in messages {
-            let group = message.group.clone().unwrap_or_else(|| message.id.clone());
-            groups.entry(group).or_default().push(message);
-        }
-        let taken = groups.into_values().map(|group| self.take_group(queue, group, until));
-        let again: Vec<&Incoming> = join_all(taken).await.into_iter().flatten().collect();
-        if again.is_empty() {
-            return Vec::new();
-        }
-        // A little longer each time, and never beyond two seconds.
-        let when: Vec<_> = again.iter().map(|message| (*message, message.receives.min(2))).collect();
-        if let Err(trouble) = self.queues.show_again(queue, &when).await {
-            warn!(%trouble, "failed messages come again later than they should");
-        }
-        again.into_iter().map(|message| message.id.clone()).collect()
+    pub fn take_batch<'a>(
+        &'a self,
+        queue: &'a str,
+        messages: &'a [Incoming],
+        until: Instant,
+    ) -> LocalBoxFuture<'a, Vec<String>> {
+        Box::pin(async move {
+            let mut groups: BTreeMap<String, Vec<&Incoming>> = BTreeMap::new();
+            for message in messages {
+                let group = message.group.clone().unwrap_or_else(|| message.id.clone());
+                groups.entry(group).or_default().push(message);
+            }
+            let taken = groups.into_values().map(|group| self.take_group(queue, group, until));
+            let again: Vec<&Incoming> = join_all(taken).await.into_iter().flatten().collect();
+            if again.is_empty() {
+                return Vec::new();
+            }
+            // A little longer each time, and never beyond two seconds.
+            let when: Vec<_> = again.iter().map(|message| (*message, message.receives.min(2))).collect();
+            if let Err(trouble) = self.queues.show_again(queue, &when).await {
+                warn!(%trouble, "failed messages come again later than they should");
+            }
+            again.into_iter().map(|message| message.id.clone()).collect()
+        })
     }
 
     /// Answers what is to come again: the first that failed, and all behind it.
@@ -63,7 +71,7 @@ impl Home {
             let reason = if Instant::now() >= until {
                 "there is no time left".to_owned()
             } else {
-                match self.take(&message.body, until).await {
+                match self.errand(self.take(&message.body, until)).await {
                     Ended::Done => continue,
                     Ended::Never(reason) => match self.bury(queue, message, &reason).await {
                         Ok(()) => continue,
@@ -93,33 +101,35 @@ impl Home {
 
     /// Puts all dead letters back on the queues they are from; answers how many. Those that still cannot be taken come
     /// back here.
-    pub async fn redrive(&self) -> Result<usize, QueueError> {
-        let mut moved = 0;
-        let queues = [self.names.blocks_queue(), self.names.results_queue(), self.names.ticks_queue()];
-        for queue in queues {
-            let dead = Names::dead_letters_of(&queue);
-            loop {
-                let messages = self.queues.receive(&dead, 1).await?;
-                if messages.is_empty() {
-                    break;
-                }
-                for message in &messages {
-                    let again = Outgoing {
-                        body: message.body.clone(),
-                        group: message.group.clone(),
-                        deduplication: message
-                            .group
-                            .as_ref()
-                            .map(|_| format!("again-{:016x}", self.yard.port.random())),
-                        ..Outgoing::default()
-                    };
-                    self.queues.send(&queue, &[again]).await?;
-                    self.queues.delete(&dead, &[message]).await?;
-                    moved += 1;
+    pub fn redrive(&self) -> LocalBoxFuture<'_, Result<usize, QueueError>> {
+        Box::pin(async move {
+            let mut moved = 0;
+            let queues = [self.names.blocks_queue(), self.names.results_queue(), self.names.ticks_queue()];
+            for queue in queues {
+                let dead = Names::dead_letters_of(&queue);
+                loop {
+                    let messages = self.queues.receive(&dead, 1).await?;
+                    if messages.is_empty() {
+                        break;
+                    }
+                    for message in &messages {
+                        let again = Outgoing {
+                            body: message.body.clone(),
+                            group: message.group.clone(),
+                            deduplication: message
+                                .group
+                                .as_ref()
+                                .map(|_| format!("again-{:016x}", self.yard.port.random())),
+                            ..Outgoing::default()
+                        };
+                        self.queues.send(&queue, &[again]).await?;
+                        self.queues.delete(&dead, &[message]).await?;
+                        moved += 1;
+                    }
                 }
             }
-        }
-        Ok(moved)
+            Ok(moved)
+        })
     }
 
     async fn take(&self, body: &str, until: Instant) -> Ended {
@@ -158,20 +168,22 @@ impl Home {
                 info!(chain, height, hash, ?outcome, "reorg recorded");
             }
             Message::End { chain } => self.yard.record_end(&chain).await?,
-            Message::Wake(wake) => self.yard.port.outbox().put(&[wake]),
+            Message::Wake(wake) => self.yard.port.send(&[wake]).await,
             Message::Tick {} => self.sweep().await?,
         }
         Ok(())
     }
 
     /// Visits what is due, and looks after the pools.
-    pub async fn sweep(&self) -> Result<(), Error> {
-        let swept = self.yard.sweep().await?;
-        for (key, trouble) in &swept.errors {
-            error!(%key, trouble, "a visit failed; it stays due");
-        }
-        self.ensure_all_workers().await;
-        self.tell_metrics().await
+    pub fn sweep(&self) -> LocalBoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let swept = self.yard.sweep().await?;
+            for (key, trouble) in &swept.errors {
+                error!(%key, trouble, "a visit failed; it stays due");
+            }
+            self.ensure_all_workers().await;
+            self.tell_metrics().await
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A yard on AWS: the domain's handlers over its port, and the services they need.
 
+use futures_util::future::LocalBoxFuture;
 use std::collections::HashMap;
 use std::env;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use proofyard_core::port::{Port, Wake};
 use tracing::{error, info, warn};
 
 use crate::bucket::Bucket;
+use crate::errand::Errand;
 use crate::jobs::{Jobs, Pools, more_workers};
 use crate::message::Message;
 use crate::names::{BadYardName, Names};
@@ -55,24 +57,28 @@ pub struct Home {
 
 impl Home {
     /// As the environment of a function or of a job names it.
-    pub async fn from_environment() -> Result<Self, ConnectError> {
-        let yard = env::var("PROOFYARD_YARD").map_err(|_| ConnectError::NoYard)?;
-        Self::connect(&yard).await
+    pub fn from_environment() -> LocalBoxFuture<'static, Result<Self, ConnectError>> {
+        Box::pin(async move {
+            let yard = env::var("PROOFYARD_YARD").map_err(|_| ConnectError::NoYard)?;
+            Self::connect(&yard).await
+        })
     }
 
     /// Nothing is asked of AWS here but, where no variable says it, the account's number.
-    pub async fn connect(yard: &str) -> Result<Self, ConnectError> {
-        let names = Names::of(yard)?;
-        let pools = match env::var("PROOFYARD_POOLS") {
-            Ok(pools) => serde_json::from_str(&pools).map_err(ConnectError::BadPools)?,
-            Err(_) => Pools::new(),
-        };
-        let config = sdk_config().await;
-        let bucket = match env::var("PROOFYARD_BUCKET") {
-            Ok(bucket) => bucket,
-            Err(_) => names.bucket(&account(&config).await?),
-        };
-        Ok(Self::new(names, &config, bucket, pools))
+    pub fn connect(yard: &str) -> LocalBoxFuture<'_, Result<Self, ConnectError>> {
+        Box::pin(async move {
+            let names = Names::of(yard)?;
+            let pools = match env::var("PROOFYARD_POOLS") {
+                Ok(pools) => serde_json::from_str(&pools).map_err(ConnectError::BadPools)?,
+                Err(_) => Pools::new(),
+            };
+            let config = sdk_config().await;
+            let bucket = match env::var("PROOFYARD_BUCKET") {
+                Ok(bucket) => bucket,
+                Err(_) => names.bucket(&account(&config).await?),
+            };
+            Ok(Self::new(names, &config, bucket, pools))
+        })
     }
 
     /// Over an AWS that is spoken to as `config` says.
@@ -91,17 +97,26 @@ impl Home {
         }
     }
 
-    fn outbox(&self) -> &Outbox {
-        self.yard.port.outbox()
+    /// Does `work`, and takes the steps that it leads to, as one errand.
+    pub async fn errand<T>(&self, work: impl Future<Output = T>) -> T {
+        Errand::run(self.yard.port.outbox(), work).await
     }
 
-    /// Takes the steps that handlers left in the outbox, as long as there is time, and has others take the rest. A step
-    /// that fails for good is logged: what it is about stays due, and the sweeper comes back to it.
-    pub async fn settle(&self, until: Instant) -> Result<(), Error> {
+    fn with_outbox<T>(&self, ask: impl Fn(&Outbox) -> T) -> T {
+        Errand::with_outbox(self.yard.port.outbox(), ask)
+    }
+
+    /// Takes the steps that wait in the outbox, as long as there is time, and has others take the rest. A step that
+    /// fails for good is logged: what it is about stays due, and the sweeper comes back to it.
+    pub fn settle(&self, until: Instant) -> LocalBoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move { self.errand(self.take_steps(until)).await })
+    }
+
+    async fn take_steps(&self, until: Instant) -> Result<(), Error> {
         let mut passing = None;
         while Instant::now() < until
             && passing.is_none()
-            && let Some(step) = self.outbox().take_step()
+            && let Some(step) = self.with_outbox(Outbox::take_step)
         {
             match self.step(&step).await {
                 Ok(()) => {}
@@ -121,24 +136,26 @@ impl Home {
     }
 
     /// Puts all wakes on their queues. What cannot be sent is lost: the sweeper finds it.
-    pub async fn deliver(&self) {
-        let mut chains = Vec::new();
-        let mut scopes = Vec::new();
-        for wake in self.outbox().take_all() {
-            match &wake {
-                Wake::Pool { pool } => {
-                    self.tell(&self.names.wake_queue(pool), vec![self.token()]).await;
-                    self.ensure_workers(pool, false).await;
-                }
-                Wake::Chain { chain } => chains.push(self.wake_message(chain, &wake)),
-                Wake::Scope { scope } => scopes.push(self.wake_message(scope, &wake)),
-                Wake::Sink { chain, sink } => {
-                    scopes.push(self.wake_message(&format!("{chain}:sink:{sink}"), &wake));
+    pub fn deliver(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            let mut chains = Vec::new();
+            let mut scopes = Vec::new();
+            for wake in self.with_outbox(Outbox::take_all) {
+                match &wake {
+                    Wake::Pool { pool } => {
+                        self.tell(&self.names.wake_queue(pool), vec![self.token()]).await;
+                        self.ensure_workers(pool, false).await;
+                    }
+                    Wake::Chain { chain } => chains.push(self.wake_message(chain, &wake)),
+                    Wake::Scope { scope } => scopes.push(self.wake_message(scope, &wake)),
+                    Wake::Sink { chain, sink } => {
+                        scopes.push(self.wake_message(&format!("{chain}:sink:{sink}"), &wake));
+                    }
                 }
             }
-        }
-        self.tell(&self.names.blocks_queue(), chains).await;
-        self.tell(&self.names.results_queue(), scopes).await;
+            self.tell(&self.names.blocks_queue(), chains).await;
+            self.tell(&self.names.results_queue(), scopes).await;
+        })
     }
 
     async fn tell(&self, queue: &str, messages: Vec<Outgoing>) {
@@ -166,22 +183,24 @@ impl Home {
     }
 
     /// Puts a fact on the queue of its chain, where it is kept until it is recorded.
-    pub async fn post(
-        &self,
-        chain: &str,
+    pub fn post<'a>(
+        &'a self,
+        chain: &'a str,
         deduplication: String,
-        message: &Message,
-    ) -> Result<(), QueueError> {
-        let queue = self.names.blocks_queue();
-        let body = serde_json::to_string(message)
-            .map_err(|error| QueueError { queue: queue.clone(), reason: error.to_string() })?;
-        let outgoing = Outgoing {
-            body,
-            group: Some(group_id(chain)),
-            deduplication: Some(deduplication),
-            ..Outgoing::default()
-        };
-        self.queues.send(&queue, &[outgoing]).await
+        message: &'a Message,
+    ) -> LocalBoxFuture<'a, Result<(), QueueError>> {
+        Box::pin(async move {
+            let queue = self.names.blocks_queue();
+            let body = serde_json::to_string(message)
+                .map_err(|error| QueueError { queue: queue.clone(), reason: error.to_string() })?;
+            let outgoing = Outgoing {
+                body,
+                group: Some(group_id(chain)),
+                deduplication: Some(deduplication),
+                ..Outgoing::default()
+            };
+            self.queues.send(&queue, &[outgoing]).await
+        })
     }
 
     /// Submits workers where tasks wait and nobody is there to take them.

@@ -9,6 +9,7 @@
 //! so that a block that left the chain can come back. Being told of a block is a hint: what it says must hash to its name,
 //! and it is appended only to its parent.
 
+use futures_util::future::LocalBoxFuture;
 use hmac::{Hmac, KeyInit, Mac};
 use proofyard_blocks::{Line, RecordedBlock, parse_line};
 use proofyard_core::error::{Error, Refusal};
@@ -120,37 +121,39 @@ fn blocks_of(body: &[u8]) -> Result<Vec<RecordedBlock>, String> {
 
 impl Home {
     /// Takes a request from outside. A block that is answered with 202 is kept until it is recorded.
-    pub async fn ingest(&self, request: &Request, secret: &[u8]) -> Response {
-        if request.body.len() > MAX_BODY_BYTES {
-            let found = request.body.len();
-            return Response::refused(
-                413,
-                format!("the body has {found} bytes; {MAX_BODY_BYTES} are the most"),
-            );
-        }
-        if let Err(refused) = authentic(request, secret, self.yard.port.now_ms() / 1_000) {
-            warn!(chain = request.chain, error = refused.error, "a request was refused");
-            return refused;
-        }
-        let blocks = match blocks_of(&request.body) {
-            Ok(blocks) => blocks,
-            Err(error) => return Response::refused(400, error),
-        };
-        match self.yard.chain_state(&request.chain).await {
-            Ok(_) => {}
-            Err(Error::Refused(refusal @ Refusal::UnknownChain(_))) => {
-                return Response::refused(404, refusal.to_string());
+    pub fn ingest<'a>(&'a self, request: &'a Request, secret: &'a [u8]) -> LocalBoxFuture<'a, Response> {
+        Box::pin(async move {
+            if request.body.len() > MAX_BODY_BYTES {
+                let found = request.body.len();
+                return Response::refused(
+                    413,
+                    format!("the body has {found} bytes; {MAX_BODY_BYTES} are the most"),
+                );
             }
-            Err(error) => return Response::refused(503, error.to_string()),
-        }
-        let delivery = request.timestamp.as_deref().unwrap_or_default();
-        for block in &blocks {
-            if let Err(error) = self.accept(&request.chain, block, delivery).await {
-                warn!(chain = request.chain, height = block.height, error, "a block cannot be taken now");
-                return Response::refused(503, error);
+            if let Err(refused) = authentic(request, secret, self.yard.port.now_ms() / 1_000) {
+                warn!(chain = request.chain, error = refused.error, "a request was refused");
+                return refused;
             }
-        }
-        Response::accepted(blocks.len())
+            let blocks = match blocks_of(&request.body) {
+                Ok(blocks) => blocks,
+                Err(error) => return Response::refused(400, error),
+            };
+            match self.yard.chain_state(&request.chain).await {
+                Ok(_) => {}
+                Err(Error::Refused(refusal @ Refusal::UnknownChain(_))) => {
+                    return Response::refused(404, refusal.to_string());
+                }
+                Err(error) => return Response::refused(503, error.to_string()),
+            }
+            let delivery = request.timestamp.as_deref().unwrap_or_default();
+            for block in &blocks {
+                if let Err(error) = self.accept(&request.chain, block, delivery).await {
+                    warn!(chain = request.chain, height = block.height, error, "a block cannot be taken now");
+                    return Response::refused(503, error);
+                }
+            }
+            Response::accepted(blocks.len())
+        })
     }
 
     /// Keeps a block: its payload first, then the event that names it.

@@ -3,6 +3,7 @@
 //! A job names no task: it claims what comes first when it runs. So submitting one too many costs a start, and one too
 //! few a tick; nothing is lost either way.
 
+use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 
 use aws_sdk_batch::Client;
@@ -68,13 +69,15 @@ impl Jobs {
         Self { client }
     }
 
-    pub async fn alive(&self, pool: &PoolJobs) -> Result<Alive, JobError> {
-        let mut alive = Alive::default();
-        for status in COMING {
-            alive.coming += self.count(pool, status).await?;
-        }
-        alive.running = self.count(pool, JobStatus::Running).await?;
-        Ok(alive)
+    pub fn alive<'a>(&'a self, pool: &'a PoolJobs) -> BoxFuture<'a, Result<Alive, JobError>> {
+        Box::pin(async move {
+            let mut alive = Alive::default();
+            for status in COMING {
+                alive.coming += self.count(pool, status).await?;
+            }
+            alive.running = self.count(pool, JobStatus::Running).await?;
+            Ok(alive)
+        })
     }
 
     /// No further than one page, which is more workers than any pool has.
@@ -84,16 +87,18 @@ impl Jobs {
         Ok(u32::try_from(listed.job_summary_list.unwrap_or_default().len()).unwrap_or(u32::MAX))
     }
 
-    pub async fn submit(&self, pool: &PoolJobs, name: &str) -> Result<(), JobError> {
-        self.client
-            .submit_job()
-            .job_queue(&pool.job_queue)
-            .job_definition(&pool.job_definition)
-            .job_name(name)
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| failed(&pool.job_queue, &error))
+    pub fn submit<'a>(&'a self, pool: &'a PoolJobs, name: &'a str) -> BoxFuture<'a, Result<(), JobError>> {
+        Box::pin(async move {
+            self.client
+                .submit_job()
+                .job_queue(&pool.job_queue)
+                .job_definition(&pool.job_definition)
+                .job_name(name)
+                .send()
+                .await
+                .map(|_| ())
+                .map_err(|error| failed(&pool.job_queue, &error))
+        })
     }
 }
 

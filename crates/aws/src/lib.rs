@@ -12,6 +12,7 @@
 pub mod artifacts;
 pub mod bucket;
 pub mod consume;
+mod errand;
 pub mod feeding;
 pub mod handing;
 pub mod home;

@@ -17,10 +17,10 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    pub fn put(&self, wakes: &[Wake]) {
+    pub fn put(&self, wakes: impl IntoIterator<Item = Wake>) {
         let mut waiting = self.waiting();
         let room = MAX_WAITING.saturating_sub(waiting.len());
-        waiting.extend(wakes.iter().take(room).cloned());
+        waiting.extend(wakes.into_iter().take(room));
     }
 
     /// The next step that can be taken here: a chain's, a scope's or a sink's.

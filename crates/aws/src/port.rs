@@ -1,12 +1,17 @@
 //! The port of this home: the table, this machine's clock, randomness, and an outbox for wakes.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Wake};
 
+use crate::errand::Errand;
 use crate::outbox::Outbox;
 use crate::table::Table;
+
+/// The longest wait after a first conflict; it doubles with each, up to the other.
+const FIRST_WAIT_MS: u64 = 10;
+const LONGEST_WAIT_MS: u64 = 320;
 
 /// Where time or randomness comes from.
 pub type Source = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -33,6 +38,7 @@ impl AwsPort {
         Self { random: Arc::new(random), ..self }
     }
 
+    /// Wakes that no errand took yet.
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
     }
@@ -46,7 +52,12 @@ impl Port for AwsPort {
         (self.random)()
     }
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        self.table.get(key).await
+        if let Some(stored) = Errand::known(key) {
+            return Ok(stored);
+        }
+        let stored = self.table.get(key).await?;
+        Errand::learn(key, &stored);
+        Ok(stored)
     }
     async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
         self.table.range(range).await
@@ -64,10 +75,16 @@ impl Port for AwsPort {
         self.table.arm(key, due_ms).await
     }
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
-        self.table.commit(batch, &*self.random).await
+        let outcome = self.table.commit(batch, &*self.random).await;
+        Errand::committed(batch, &outcome);
+        outcome
+    }
+    async fn step_aside(&self, tries: u32) {
+        let longest_ms = FIRST_WAIT_MS.saturating_mul(1 << tries.min(16)).min(LONGEST_WAIT_MS);
+        tokio::time::sleep(Duration::from_millis(self.random() % longest_ms)).await;
     }
     async fn send(&self, wakes: &[Wake]) {
-        self.outbox.put(wakes);
+        Errand::with_outbox(&self.outbox, |outbox| outbox.put(wakes.iter().cloned()));
     }
 }
 

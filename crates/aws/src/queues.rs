@@ -2,6 +2,7 @@
 //!
 //! A batch may fail in part: what failed is sent again, a few times, with a random wait between.
 
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -86,12 +87,18 @@ impl Queues {
     }
 
     /// Sends all of them, in order; what fails for a passing reason is tried again.
-    pub async fn send(&self, queue: &str, messages: &[Outgoing]) -> Result<(), QueueError> {
-        let url = self.url(queue).await?;
-        for batch in messages.chunks(MAX_BATCH) {
-            self.send_batch(queue, &url, batch).await?;
-        }
-        Ok(())
+    pub fn send<'a>(
+        &'a self,
+        queue: &'a str,
+        messages: &'a [Outgoing],
+    ) -> BoxFuture<'a, Result<(), QueueError>> {
+        Box::pin(async move {
+            let url = self.url(queue).await?;
+            for batch in messages.chunks(MAX_BATCH) {
+                self.send_batch(queue, &url, batch).await?;
+            }
+            Ok(())
+        })
     }
 
     async fn send_batch(&self, queue: &str, url: &str, batch: &[Outgoing]) -> Result<(), QueueError> {
@@ -126,58 +133,78 @@ impl Queues {
     }
 
     /// Up to ten messages; waits up to `wait_s` for the first.
-    pub async fn receive(&self, queue: &str, wait_s: u32) -> Result<Vec<Incoming>, QueueError> {
-        let limits =
-            aws_sdk_sqs::config::Config::builder().timeout_config(time_limits(RECEIVE_CALL, RECEIVE_CALL));
-        let got = self
-            .client
-            .receive_message()
-            .queue_url(self.url(queue).await?)
-            .max_number_of_messages(MAX_BATCH as i32)
-            .wait_time_seconds(i32::try_from(wait_s.min(LONG_POLL_S)).unwrap_or_default())
-            .message_system_attribute_names(MessageSystemAttributeName::All)
-            .customize()
-            .config_override(limits)
-            .send()
-            .await
-            .map_err(|error| failed(queue, &error))?;
-        Ok(got.messages.unwrap_or_default().into_iter().filter_map(incoming).collect())
+    pub fn receive<'a>(
+        &'a self,
+        queue: &'a str,
+        wait_s: u32,
+    ) -> BoxFuture<'a, Result<Vec<Incoming>, QueueError>> {
+        Box::pin(async move {
+            let limits = aws_sdk_sqs::config::Config::builder()
+                .timeout_config(time_limits(RECEIVE_CALL, RECEIVE_CALL));
+            let got = self
+                .client
+                .receive_message()
+                .queue_url(self.url(queue).await?)
+                .max_number_of_messages(MAX_BATCH as i32)
+                .wait_time_seconds(i32::try_from(wait_s.min(LONG_POLL_S)).unwrap_or_default())
+                .message_system_attribute_names(MessageSystemAttributeName::All)
+                .customize()
+                .config_override(limits)
+                .send()
+                .await
+                .map_err(|error| failed(queue, &error))?;
+            Ok(got.messages.unwrap_or_default().into_iter().filter_map(incoming).collect())
+        })
     }
 
     /// They are dealt with.
-    pub async fn delete(&self, queue: &str, messages: &[&Incoming]) -> Result<(), QueueError> {
-        let url = self.url(queue).await?;
-        for batch in messages.chunks(MAX_BATCH) {
-            let entries = batch.iter().enumerate().map(|(place, message)| {
-                DeleteMessageBatchRequestEntry::builder()
-                    .id(place.to_string())
-                    .receipt_handle(&message.receipt)
-                    .build()
-            });
-            let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(queue, &error))?;
-            let deleted = self.client.delete_message_batch().queue_url(&url).set_entries(Some(entries));
-            // What stays comes again, and finds nothing left to do.
-            deleted.send().await.map_err(|error| failed(queue, &error))?;
-        }
-        Ok(())
+    pub fn delete<'a>(
+        &'a self,
+        queue: &'a str,
+        messages: &'a [&'a Incoming],
+    ) -> BoxFuture<'a, Result<(), QueueError>> {
+        Box::pin(async move {
+            let url = self.url(queue).await?;
+            for batch in messages.chunks(MAX_BATCH) {
+                let entries = batch.iter().enumerate().map(|(place, message)| {
+                    DeleteMessageBatchRequestEntry::builder()
+                        .id(place.to_string())
+                        .receipt_handle(&message.receipt)
+                        .build()
+                });
+                let entries =
+                    entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(queue, &error))?;
+                let deleted = self.client.delete_message_batch().queue_url(&url).set_entries(Some(entries));
+                // What stays comes again, and finds nothing left to do.
+                deleted.send().await.map_err(|error| failed(queue, &error))?;
+            }
+            Ok(())
+        })
     }
 
     /// They come again after so many seconds.
-    pub async fn show_again(&self, queue: &str, messages: &[(&Incoming, u32)]) -> Result<(), QueueError> {
-        let url = self.url(queue).await?;
-        for batch in messages.chunks(MAX_BATCH) {
-            let entries = batch.iter().enumerate().map(|(place, (message, after_s))| {
-                ChangeMessageVisibilityBatchRequestEntry::builder()
-                    .id(place.to_string())
-                    .receipt_handle(&message.receipt)
-                    .visibility_timeout(i32::try_from(*after_s).unwrap_or_default())
-                    .build()
-            });
-            let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(queue, &error))?;
-            let change = self.client.change_message_visibility_batch().queue_url(&url);
-            change.set_entries(Some(entries)).send().await.map_err(|error| failed(queue, &error))?;
-        }
-        Ok(())
+    pub fn show_again<'a>(
+        &'a self,
+        queue: &'a str,
+        messages: &'a [(&'a Incoming, u32)],
+    ) -> BoxFuture<'a, Result<(), QueueError>> {
+        Box::pin(async move {
+            let url = self.url(queue).await?;
+            for batch in messages.chunks(MAX_BATCH) {
+                let entries = batch.iter().enumerate().map(|(place, (message, after_s))| {
+                    ChangeMessageVisibilityBatchRequestEntry::builder()
+                        .id(place.to_string())
+                        .receipt_handle(&message.receipt)
+                        .visibility_timeout(i32::try_from(*after_s).unwrap_or_default())
+                        .build()
+                });
+                let entries =
+                    entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(queue, &error))?;
+                let change = self.client.change_message_visibility_batch().queue_url(&url);
+                change.set_entries(Some(entries)).send().await.map_err(|error| failed(queue, &error))?;
+            }
+            Ok(())
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 //! the call again cannot make the commit twice; a commit of one item is one conditional write, which tells its own
 //! effect by the version it finds.
 
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -48,84 +49,90 @@ impl Table {
         Self { client, name }
     }
 
-    pub async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        if key.partition.is_empty() || key.sort.is_empty() {
-            // DynamoDB has no such keys.
-            return Ok(None);
-        }
-        let found = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .consistent_read(true)
-            .key(PARTITION, text(&key.partition))
-            .key(SORT, text(&key.sort))
-            .send()
-            .await
-            .map_err(|error| self.read_failed(error))?;
-        found.item.map(|row| stored(&row).map(|(_, stored)| stored)).transpose()
+    pub fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Stored>, PortError>> {
+        Box::pin(async move {
+            if key.partition.is_empty() || key.sort.is_empty() {
+                // DynamoDB has no such keys.
+                return Ok(None);
+            }
+            let found = self
+                .client
+                .get_item()
+                .table_name(&self.name)
+                .consistent_read(true)
+                .key(PARTITION, text(&key.partition))
+                .key(SORT, text(&key.sort))
+                .send()
+                .await
+                .map_err(|error| self.read_failed(error))?;
+            found.item.map(|row| stored(&row).map(|(_, stored)| stored)).transpose()
+        })
     }
 
-    pub async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
-        if range.limit == 0 || range.to.as_ref().is_some_and(|to| *to <= range.from) {
-            return Ok(Vec::new());
-        }
-        let mut query = self.client.query().consistent_read(true).scan_index_forward(!range.reverse);
-        query = query.expression_attribute_values(":p", text(&range.partition));
-        // DynamoDB takes no empty text for a key, and its BETWEEN has its end inside: that end is left out below.
-        let condition = match (range.from.as_str(), &range.to) {
-            ("", None) => "p = :p",
-            ("", Some(to)) => {
-                query = query.expression_attribute_values(":to", text(to));
-                "p = :p AND s < :to"
+    pub fn range<'a>(&'a self, range: &'a Range) -> BoxFuture<'a, Result<Vec<(String, Stored)>, PortError>> {
+        Box::pin(async move {
+            if range.limit == 0 || range.to.as_ref().is_some_and(|to| *to <= range.from) {
+                return Ok(Vec::new());
             }
-            (from, None) => {
-                query = query.expression_attribute_values(":from", text(from));
-                "p = :p AND s >= :from"
-            }
-            (from, Some(to)) => {
-                query = query.expression_attribute_values(":from", text(from));
-                query = query.expression_attribute_values(":to", text(to));
-                "p = :p AND s BETWEEN :from AND :to"
-            }
-        };
-        let rows =
-            self.pages(query.key_condition_expression(condition), range.limit.saturating_add(1)).await?;
-        let read = rows.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
-        let inside = read.into_iter().filter(|(sort, _)| range.to.as_ref() != Some(sort));
-        Ok(inside.take(range.limit).collect())
+            let mut query = self.client.query().consistent_read(true).scan_index_forward(!range.reverse);
+            query = query.expression_attribute_values(":p", text(&range.partition));
+            // DynamoDB takes no empty text for a key, and its BETWEEN has its end inside: that end is left out below.
+            let condition = match (range.from.as_str(), &range.to) {
+                ("", None) => "p = :p",
+                ("", Some(to)) => {
+                    query = query.expression_attribute_values(":to", text(to));
+                    "p = :p AND s < :to"
+                }
+                (from, None) => {
+                    query = query.expression_attribute_values(":from", text(from));
+                    "p = :p AND s >= :from"
+                }
+                (from, Some(to)) => {
+                    query = query.expression_attribute_values(":from", text(from));
+                    query = query.expression_attribute_values(":to", text(to));
+                    "p = :p AND s BETWEEN :from AND :to"
+                }
+            };
+            let rows =
+                self.pages(query.key_condition_expression(condition), range.limit.saturating_add(1)).await?;
+            let read = rows.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+            let inside = read.into_iter().filter(|(sort, _)| range.to.as_ref() != Some(sort));
+            Ok(inside.take(range.limit).collect())
+        })
     }
 
-    pub async fn due(
-        &self,
+    pub fn due<'a>(
+        &'a self,
         shard: u8,
-        after: Option<&Due>,
+        after: Option<&'a Due>,
         until_ms: u64,
         limit: usize,
-    ) -> Result<Vec<Due>, PortError> {
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        let mut query = self
-            .client
-            .query()
-            .index_name(INDEX)
-            .key_condition_expression("b = :b AND t <= :t")
-            .expression_attribute_values(":b", number(shard.into()))
-            .expression_attribute_values(":t", number(until_ms));
-        if let Some(Due { due_ms, key }) = after {
-            query = query
-                .exclusive_start_key(DUE_SHARD, number(shard.into()))
-                .exclusive_start_key(DUE_MS, number(*due_ms))
-                .exclusive_start_key(PARTITION, text(&key.partition))
-                .exclusive_start_key(SORT, text(&key.sort));
-        }
-        let rows = self.pages(query, limit).await?;
-        let entry = |row: &Row| {
-            let key = Key::new(text_of(row, PARTITION)?, text_of(row, SORT)?);
-            Ok(Due { due_ms: number_of(row, DUE_MS)?, key })
-        };
-        rows.iter().map(entry).collect()
+    ) -> BoxFuture<'a, Result<Vec<Due>, PortError>> {
+        Box::pin(async move {
+            if limit == 0 {
+                return Ok(Vec::new());
+            }
+            let mut query = self
+                .client
+                .query()
+                .index_name(INDEX)
+                .key_condition_expression("b = :b AND t <= :t")
+                .expression_attribute_values(":b", number(shard.into()))
+                .expression_attribute_values(":t", number(until_ms));
+            if let Some(Due { due_ms, key }) = after {
+                query = query
+                    .exclusive_start_key(DUE_SHARD, number(shard.into()))
+                    .exclusive_start_key(DUE_MS, number(*due_ms))
+                    .exclusive_start_key(PARTITION, text(&key.partition))
+                    .exclusive_start_key(SORT, text(&key.sort));
+            }
+            let rows = self.pages(query, limit).await?;
+            let entry = |row: &Row| {
+                let key = Key::new(text_of(row, PARTITION)?, text_of(row, SORT)?);
+                Ok(Due { due_ms: number_of(row, DUE_MS)?, key })
+            };
+            rows.iter().map(entry).collect()
+        })
     }
 
     /// Rows of all pages, until there are `limit`.
@@ -145,49 +152,56 @@ impl Table {
         }
     }
 
-    pub async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
-        let armed = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key(PARTITION, text(&key.partition))
-            .key(SORT, text(&key.sort))
-            .update_expression("SET b = :b, t = :t")
-            .condition_expression("attribute_exists(p)")
-            .expression_attribute_values(":b", number(key.due_shard().into()))
-            .expression_attribute_values(":t", number(due_ms))
-            .send()
-            .await;
-        match armed {
-            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(()),
-            // Whoever wrote it meanwhile has set a time of its own.
-            Err(error) if error.code() == Some("TransactionConflictException") => Ok(()),
-            Err(error) => Err(self.read_failed(error)),
-            Ok(_) => Ok(()),
-        }
+    pub fn arm<'a>(&'a self, key: &'a Key, due_ms: u64) -> BoxFuture<'a, Result<(), PortError>> {
+        Box::pin(async move {
+            let armed = self
+                .client
+                .update_item()
+                .table_name(&self.name)
+                .key(PARTITION, text(&key.partition))
+                .key(SORT, text(&key.sort))
+                .update_expression("SET b = :b, t = :t")
+                .condition_expression("attribute_exists(p)")
+                .expression_attribute_values(":b", number(key.due_shard().into()))
+                .expression_attribute_values(":t", number(due_ms))
+                .send()
+                .await;
+            match armed {
+                Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(()),
+                // Whoever wrote it meanwhile has set a time of its own.
+                Err(error) if error.code() == Some("TransactionConflictException") => Ok(()),
+                Err(error) => Err(self.read_failed(error)),
+                Ok(_) => Ok(()),
+            }
+        })
     }
 
     /// `random` spreads the waits of those who met one another.
-    pub async fn commit(
-        &self,
-        batch: &Batch,
-        random: &(dyn Fn() -> u64 + Send + Sync),
-    ) -> Result<CommitOutcome, PortError> {
-        if batch.ops.len() > MAX_BATCH_ITEMS {
-            let found = batch.ops.len();
-            return Err(PortError::Broken(format!(
-                "a commit of {found} items; {MAX_BATCH_ITEMS} are the most"
-            )));
-        }
-        let mut ops = batch.ops.iter().filter(|op| op.expect != Expect::Any || op.action != Action::Check);
-        match (ops.next(), ops.next()) {
-            (None, _) => Ok(CommitOutcome::Committed),
-            (Some(Op { key, expect, action: Action::Put { value, due_ms } }), None) => {
-                self.put_one(batch.version, key, *expect, value, *due_ms).await
+    pub fn commit<'a>(
+        &'a self,
+        batch: &'a Batch,
+        random: &'a (dyn Fn() -> u64 + Send + Sync),
+    ) -> BoxFuture<'a, Result<CommitOutcome, PortError>> {
+        Box::pin(async move {
+            if batch.ops.len() > MAX_BATCH_ITEMS {
+                let found = batch.ops.len();
+                return Err(PortError::Broken(format!(
+                    "a commit of {found} items; {MAX_BATCH_ITEMS} are the most"
+                )));
             }
-            (Some(Op { key, expect, action: Action::Delete }), None) => self.delete_one(key, *expect).await,
-            _ => self.transact(batch, random).await,
-        }
+            let mut ops =
+                batch.ops.iter().filter(|op| op.expect != Expect::Any || op.action != Action::Check);
+            match (ops.next(), ops.next()) {
+                (None, _) => Ok(CommitOutcome::Committed),
+                (Some(Op { key, expect, action: Action::Put { value, due_ms } }), None) => {
+                    self.put_one(batch.version, key, *expect, value, *due_ms).await
+                }
+                (Some(Op { key, expect, action: Action::Delete }), None) => {
+                    self.delete_one(key, *expect).await
+                }
+                _ => self.transact(batch, random).await,
+            }
+        })
     }
 
     async fn put_one(

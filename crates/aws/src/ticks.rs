@@ -1,6 +1,7 @@
 //! Time, by messages: each minute the sweeper is woken by a schedule and sends that minute's ticks, delayed. No message
 //! makes another one of its kind, so nothing can feed itself.
 
+use futures_util::future::LocalBoxFuture;
 use proofyard_core::error::Error;
 
 use crate::home::Home;
@@ -38,15 +39,17 @@ impl Home {
     }
 
     /// Sends the ticks of the minute that begins now, as often as the chain that is in the greatest hurry needs.
-    pub async fn send_ticks(&self) -> Result<usize, TickError> {
-        let tick_ms = self.shortest_tick_ms().await?;
-        let body = serde_json::to_string(&Message::Tick {}).unwrap_or_default();
-        let ticks: Vec<Outgoing> = delays_s(tick_ms)
-            .into_iter()
-            .map(|delay_s| Outgoing { body: body.clone(), delay_s, ..Outgoing::default() })
-            .collect();
-        self.queues.send(&self.names.ticks_queue(), &ticks).await?;
-        Ok(ticks.len())
+    pub fn send_ticks(&self) -> LocalBoxFuture<'_, Result<usize, TickError>> {
+        Box::pin(async move {
+            let tick_ms = self.shortest_tick_ms().await?;
+            let body = serde_json::to_string(&Message::Tick {}).unwrap_or_default();
+            let ticks: Vec<Outgoing> = delays_s(tick_ms)
+                .into_iter()
+                .map(|delay_s| Outgoing { body: body.clone(), delay_s, ..Outgoing::default() })
+                .collect();
+            self.queues.send(&self.names.ticks_queue(), &ticks).await?;
+            Ok(ticks.len())
+        })
     }
 }
 

@@ -9,7 +9,8 @@
 //! - [`status`], [`explain`]: what people and reports read of it;
 //! - [`claim`], [`heartbeat`], [`work`]: what workers do; [`sweep`]: what heals lost messages; [`sinks`]: handing on;
 //! - [`committed`]: what may be checked again; [`operation`]: what an operator may say;
-//! - [`pipeline`], [`strategy`], [`state`]: what all of it is about; [`port`], [`transaction`]: what it stands on.
+//! - [`pipeline`], [`strategy`], [`state`]: what all of it is about; [`port`], [`transaction`], [`view`]: what it
+//!   stands on.
 
 pub mod advance;
 pub mod claim;
@@ -28,6 +29,7 @@ pub mod status;
 pub mod strategy;
 pub mod sweep;
 pub mod transaction;
+pub mod view;
 pub mod work;
 pub mod yard;
 

@@ -169,6 +169,12 @@ pub trait Port {
     /// Moves the due time of an item that exists, without a new version. Used only to look again later.
     fn arm(&self, key: &Key, due_ms: u64) -> impl Future<Output = Result<(), PortError>>;
     fn commit(&self, batch: &Batch) -> impl Future<Output = Result<CommitOutcome, PortError>>;
+    /// After the `tries`-th try of a transaction that was not committed, before the next: where writers are far apart,
+    /// they must not meet again at once.
+    fn step_aside(&self, tries: u32) -> impl Future<Output = ()> {
+        let _ = tries;
+        std::future::ready(())
+    }
     /// After the commit; may be lost, repeated, delayed, reordered.
     fn send(&self, wakes: &[Wake]) -> impl Future<Output = ()>;
 }
@@ -200,6 +206,9 @@ impl<P: Port> Port for &P {
     }
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
         (**self).commit(batch).await
+    }
+    async fn step_aside(&self, tries: u32) {
+        (**self).step_aside(tries).await;
     }
     async fn send(&self, wakes: &[Wake]) {
         (**self).send(wakes).await;

@@ -112,7 +112,7 @@ pub async fn transact<P: Port, T>(
     mut body: impl AsyncFnMut(&mut Tx<'_, P>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let mut unsure = Vec::new();
-    for _ in 0..MAX_TRIES {
+    for tries in 1..=MAX_TRIES {
         let mut tx = Tx::new(port);
         let value = body(&mut tx).await?;
         let (outcome, wakes) = tx.commit().await?;
@@ -128,6 +128,7 @@ pub async fn transact<P: Port, T>(
             // It may have happened, and the next run may then find nothing left to say.
             CommitOutcome::Unknown => unsure.extend(wakes),
         }
+        port.step_aside(tries).await;
     }
     Err(Error::Contended { tries: MAX_TRIES })
 }

@@ -79,6 +79,14 @@ impl Driver {
         Self { home, http, config }
     }
 
+    /// Waits for its calls as long as the local AWS needs, which takes one at a time.
+    pub fn patient(self, aws: &LocalAws) -> Self {
+        let patience = aws_config::timeout::TimeoutConfig::disabled();
+        let config = self.config.into_builder().timeout_config(patience).build();
+        let home = Home::new(Names::of(&aws.yard).unwrap(), &config, aws.bucket().to_owned(), Pools::new());
+        Self { home, config, ..self }
+    }
+
     /// With the pipeline in force.
     pub async fn with_pipeline(aws: &LocalAws, text: &str) -> Self {
         let driver = Self::new(aws).await;

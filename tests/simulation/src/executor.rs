@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use proofyard_core::port::Wake;
+use proofyard_core::view::View;
 
 use crate::counters::Counters;
 use crate::faults::Faults;
@@ -49,9 +50,28 @@ struct Task {
     name: &'static str,
     /// Taken out while it is polled.
     future: Option<LocalFuture>,
+    /// While it is on an errand.
+    errand: Option<Errand>,
     /// Timers set for an earlier wait are void.
     wait: u64,
     is_ready: bool,
+}
+
+/// What a handler does for one message, as a home whose reads are far away does it: nothing is read twice, and the steps
+/// it leads to are taken at once, by the same caller, in the same view.
+#[derive(Default)]
+pub struct Errand {
+    pub view: View,
+    pub wakes: BTreeSet<Wake>,
+}
+
+impl Errand {
+    /// Pools and sinks have others who look after them.
+    pub fn take_step(&mut self) -> Option<Wake> {
+        let is_step = |wake: &&Wake| matches!(wake, Wake::Chain { .. } | Wake::Scope { .. });
+        let step = self.wakes.iter().find(is_step).cloned()?;
+        self.wakes.take(&step)
+    }
 }
 
 #[derive(Debug)]
@@ -282,9 +302,24 @@ impl Simulation {
         let id = TaskId(schedule.next_id);
         let Some(owner) = schedule.processes.get_mut(&process) else { return };
         owner.tasks.insert(id);
-        let task = Task { process, name, future: Some(Box::pin(future)), wait: 0, is_ready: true };
+        let task =
+            Task { process, name, future: Some(Box::pin(future)), errand: None, wait: 0, is_ready: true };
         schedule.tasks.insert(id, task);
         schedule.ready.push(id);
+    }
+
+    /// The task that runs now begins an errand, or ends it; answers what it was on.
+    pub fn set_errand(&self, errand: Option<Errand>) -> Option<Errand> {
+        let (id, _) = self.0.current.get()?;
+        let mut schedule = self.0.schedule.borrow_mut();
+        std::mem::replace(&mut schedule.tasks.get_mut(&id)?.errand, errand)
+    }
+
+    /// Asks the errand of the task that runs now, if it is on one.
+    pub fn on_errand<T>(&self, ask: impl FnOnce(&mut Errand) -> T) -> Option<T> {
+        let (id, _) = self.0.current.get()?;
+        let mut schedule = self.0.schedule.borrow_mut();
+        schedule.tasks.get_mut(&id)?.errand.as_mut().map(ask)
     }
 
     pub fn send_later(&self, at_ms: u64, wake: Wake) {

@@ -98,9 +98,14 @@ impl Port for WeakPort {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        if let Some(stored) = self.simulation.on_errand(|errand| errand.view.known(key)).flatten() {
+            self.simulation.count("port: read from a view");
+            return Ok(stored);
+        }
         self.between().await;
         self.is_unavailable()?;
         let stored = self.simulation.table().get(key).map(|row| row.stored());
+        self.simulation.on_errand(|errand| errand.view.learn(key, stored.clone()));
         self.simulation.pause().await;
         Ok(stored)
     }
@@ -150,6 +155,20 @@ impl Port for WeakPort {
     }
 
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
+        let outcome = self.try_commit(batch).await;
+        self.simulation.on_errand(|errand| errand.view.committed(batch, &outcome));
+        outcome
+    }
+
+    async fn send(&self, wakes: &[Wake]) {
+        if self.simulation.on_errand(|errand| errand.wakes.extend(wakes.iter().cloned())).is_none() {
+            self.send_out(wakes).await;
+        }
+    }
+}
+
+impl WeakPort {
+    async fn try_commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
         let simulation = &self.simulation;
         let crash_per_10k = simulation.faults().crash_before_commit;
         self.await_point(crash_per_10k, "fault: crash before a commit").await;
@@ -187,7 +206,8 @@ impl Port for WeakPort {
         Ok(outcome)
     }
 
-    async fn send(&self, wakes: &[Wake]) {
+    /// On messages, which get lost.
+    pub async fn send_out(&self, wakes: &[Wake]) {
         let simulation = &self.simulation;
         for wake in wakes {
             let (drop, repeat, delay_max_ms) = {

@@ -16,23 +16,29 @@ use proofyard_core::port::Port;
 use proofyard_core::state::Block;
 
 const WORKERS: usize = 500;
-/// Calls that wait for the local AWS at once: it takes one at a time.
-const AT_ONCE: usize = 64;
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_workers_claim_in_three_tries_each() {
     let aws = LocalAws::without_functions();
     let split = PIPELINE.replace("strategy = \"match\"", "strategy = \"split\"");
     let split = split.replace("[prover.p]", "[stage.join]\nstrategy = \"match\"\nfrom = [\"block\", \"prove\"]\nprover = \"p\"\npool = \"cpu\"\n\n[prover.p]");
-    let driver = Driver::with_pipeline(&aws, &split).await;
+    let driver = Driver::with_pipeline(&aws, &split).await.patient(&aws);
     let wide = Block { segments: WORKERS as u32, ..block(1, "a", "a") };
     driver.home.yard.record_block("c", &wide).await.unwrap();
     driver.settle().await.unwrap();
     let workers: Vec<String> = (0..WORKERS).map(|n| format!("w{n}")).collect();
-    iter(&workers).for_each_concurrent(AT_ONCE, |worker| driver.register(worker)).await;
+    iter(&workers).for_each_concurrent(16, |worker| driver.register(worker)).await;
+    // Each has chosen its task before any of them takes one.
+    let (all, chosen) = (Arc::new(tokio::sync::Barrier::new(WORKERS)), AtomicU64::new(0));
+    driver.http.breaks(move |operation, _| {
+        let first = || chosen.fetch_add(1, Ordering::SeqCst) < WORKERS as u64;
+        match operation == "TransactWriteItems" && first() {
+            true => Fate::Together(Arc::clone(&all)),
+            false => Fate::Made,
+        }
+    });
     driver.http.take_counts();
     let taken = AtomicU64::new(0);
-    let claims = iter(&workers).for_each_concurrent(AT_ONCE, |worker| {
+    let claims = iter(&workers).for_each_concurrent(None, |worker| {
         let (driver, taken) = (&driver, &taken);
         async move {
             let claim = format!("{:016x}", driver.home.yard.port.random());

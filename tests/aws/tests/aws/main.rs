@@ -7,5 +7,6 @@ mod contention;
 mod end_to_end;
 mod hot_path;
 mod messages;
+mod reorgs;
 mod services;
 mod trouble;

@@ -45,6 +45,8 @@ pub struct Plan {
     pub releases: u32,
     pub disobeys: u32,
     pub sink_fails: u32,
+    /// Messages that are dealt with in one view, their steps included.
+    pub errands: u32,
     pub noise_interval_ms: u64,
     pub operator_interval_ms: u64,
     pub busy_until_ms: u64,
@@ -77,6 +79,7 @@ impl Plan {
             releases: rate(random, 1_000),
             disobeys: rate(random, 6_000),
             sink_fails: rate(random, 5_000),
+            errands: rate(random, 10_000),
             noise_interval_ms: *random.pick(&[1_000, 5_000, 60_000]),
             operator_interval_ms: *random.pick(&[500, 3_000, 20_000, 3_600_000]),
             busy_until_ms: START_MS + mining_ms + random.between(1_000, 30_000),

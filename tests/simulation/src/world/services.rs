@@ -7,7 +7,7 @@ use proofyard_core::port::Wake;
 use proofyard_core::state::OutEntry;
 
 use super::World;
-use crate::executor::Signal;
+use crate::executor::{Errand, Signal};
 
 /// What each sink was handed.
 #[derive(Default)]
@@ -19,12 +19,33 @@ pub struct Sinks {
 impl World {
     /// One handler call for one wake; a message that fails comes again a few times.
     pub(super) async fn serve(self: Rc<Self>, wake: Wake) {
+        if self.happens(self.plan.errands) {
+            return self.go_on_errand(wake).await;
+        }
         for _ in 0..3 {
             match self.yard.advance(&wake).await {
                 Ok(()) => return,
                 Err(error) => self.expect_passing("advance", &error),
             }
             self.simulation.sleep(200).await;
+        }
+    }
+
+    /// One message, and the steps that it leads to, until a limit of time ends it.
+    async fn go_on_errand(&self, wake: Wake) {
+        self.simulation.count("branch: errand");
+        self.simulation.set_errand(Some(Errand { wakes: [wake].into(), ..Errand::default() }));
+        let mut steps = self.simulation.random(|random| random.between(1, 12));
+        while steps > 0
+            && let Some(step) = self.simulation.on_errand(Errand::take_step).flatten()
+        {
+            steps -= 1;
+            if let Err(error) = self.yard.advance(&step).await {
+                self.expect_passing("advance", &error);
+            }
+        }
+        if let Some(errand) = self.simulation.set_errand(None) {
+            self.yard.port.send_out(&Vec::from_iter(errand.wakes)).await;
         }
     }
 
