@@ -133,12 +133,12 @@ impl<P: Port> Yard<P> {
             let range = Range { partition: partition.clone(), from, to: None, limit, reverse: false };
             let page = self.page(&range).await?;
             let (full, last) = (page.len() == limit, page.last().map(|head| head.key.sort.clone()));
-            let mut allowed: Vec<Head> =
+            let allowed: Vec<Head> =
                 page.into_iter().filter(|head| may_run(worker, &head.listing, now_ms)).collect();
             match (allowed.first().map(|head| head.listing.rank.clone()), last) {
                 (Some(rank), _) if full && allowed.iter().all(|head| head.listing.rank == rank) => {
-                    allowed.extend(self.spread(worker, &partition, &rank, now_ms).await?);
-                    return Ok(allowed);
+                    let spread = self.spread(worker, &partition, &rank, now_ms).await?;
+                    return Ok(if spread.is_empty() { allowed } else { spread });
                 }
                 (None, Some(last)) if full => from = format!("{last}\u{0}"),
                 _ => return Ok(allowed),

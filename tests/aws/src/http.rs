@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use aws_smithy_http_client::Builder;
 use aws_smithy_runtime_api::client::http::{
@@ -48,6 +49,8 @@ pub struct Breakable {
     real: SharedHttpClient,
     decide: Arc<Mutex<Arc<Decide>>>,
     counts: Arc<Mutex<BTreeMap<String, u64>>>,
+    /// From calls that are made to their answers.
+    time: Arc<Mutex<Duration>>,
 }
 
 impl std::fmt::Debug for Breakable {
@@ -62,6 +65,7 @@ impl Default for Breakable {
             real: Builder::new().build_http(),
             decide: Arc::new(Mutex::new(Arc::new(|_, _| Fate::Made))),
             counts: Arc::default(),
+            time: Arc::default(),
         }
     }
 }
@@ -80,6 +84,12 @@ impl Breakable {
     /// Calls since the last time, by operation.
     pub fn take_counts(&self) -> BTreeMap<String, u64> {
         std::mem::take(&mut self.counts.lock().unwrap())
+    }
+
+    /// What calls took since the last time, from when they were made until their answers began; those that were made at
+    /// once count each.
+    pub fn take_time(&self) -> Duration {
+        std::mem::take(&mut self.time.lock().unwrap())
     }
 }
 
@@ -116,7 +126,15 @@ impl HttpConnector for Breaking {
         let decide = Arc::clone(&self.of.decide.lock().unwrap());
         let lost = || ConnectorError::timeout("a test lost it".into());
         match decide(&operation, &body) {
-            Fate::Made => self.real.call(request),
+            Fate::Made => {
+                let (made, time, began) =
+                    (self.real.call(request), Arc::clone(&self.of.time), Instant::now());
+                HttpConnectorFuture::new(async move {
+                    let answered = made.await;
+                    *time.lock().unwrap() += began.elapsed();
+                    answered
+                })
+            }
             Fate::Together(barrier) => {
                 let real = self.real.clone();
                 HttpConnectorFuture::new(async move {
