@@ -21,7 +21,7 @@ cargo clippy --release --locked --workspace --all-targets -- -D warnings
 step "local AWS"
 bash localstack/test.sh
 step "tests"
-cargo test --release --locked --workspace --exclude proofyard-simulation
+cargo test --release --locked --workspace --exclude proofyard-simulation --no-fail-fast
 step "simulation"
 cargo test --release --locked -p proofyard-simulation -- --nocapture
 step "demo"
