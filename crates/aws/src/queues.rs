@@ -24,6 +24,8 @@ pub const MAX_DELAY_S: u32 = 900;
 pub const MAX_MESSAGE_BYTES: usize = 1_000_000;
 const TRIES: u32 = 4;
 const FIRST_WAIT_MS: u64 = 40;
+/// The attribute that names the redrive which put a message back.
+pub const REDRIVE: &str = "redrive";
 /// A receive waits this long for a message, and the call some time more.
 pub const LONG_POLL_S: u32 = 20;
 const RECEIVE_CALL: Duration = Duration::from_secs(30);
@@ -57,6 +59,8 @@ pub struct Incoming {
     pub group: Option<String>,
     /// How often it was received, this time included.
     pub receives: u32,
+    /// Which redrive put it back, if one did: the same does not put it back twice.
+    pub redrive: Option<String>,
 }
 
 #[derive(Clone)]
@@ -69,6 +73,17 @@ pub struct Queues {
 impl Queues {
     pub fn new(client: Client, random: crate::port::Source) -> Self {
         Self { client, urls: Arc::default(), random }
+    }
+
+    /// Whether there is such a queue.
+    pub async fn exists(&self, queue: &str) -> Result<bool, QueueError> {
+        match self.client.get_queue_url().queue_name(queue).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_queue_does_not_exist()) => {
+                Ok(false)
+            }
+            Err(error) => Err(failed(queue, &error)),
+        }
     }
 
     async fn url(&self, queue: &str) -> Result<String, QueueError> {
@@ -136,6 +151,7 @@ impl Queues {
             .max_number_of_messages(MAX_BATCH as i32)
             .wait_time_seconds(i32::try_from(wait_s.min(LONG_POLL_S)).unwrap_or_default())
             .message_system_attribute_names(MessageSystemAttributeName::All)
+            .message_attribute_names(REDRIVE)
             .customize()
             .config_override(limits)
             .send()
@@ -212,6 +228,7 @@ fn incoming(message: aws_sdk_sqs::types::Message) -> Option<Incoming> {
         receives: attribute(MessageSystemAttributeName::ApproximateReceiveCount)
             .and_then(|count| count.parse().ok())
             .unwrap_or(1),
+        redrive: message.message_attributes.and_then(|mut all| all.remove(REDRIVE)?.string_value),
     })
 }
 

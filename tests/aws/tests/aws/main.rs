@@ -4,8 +4,12 @@
 
 mod conformance;
 mod contention;
+mod dead_letters;
 mod end_to_end;
+mod expiry;
 mod hot_path;
 mod messages;
 mod services;
 mod trouble;
+mod uploads;
+mod webhook;
