@@ -126,16 +126,20 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
     let mut worker = aws.program("proofyard-worker");
     let worked = worker.args(["--pool", "cpu", "--idle-out-ms", "3000"]).output().unwrap();
     assert!(worked.status.success(), "{worked:?}");
-    driver.drain(&names.ticks_queue()).await;
-    driver.drain_all().await;
+    assert_eq!(sqs.count(&names.wake_queue("cpu")).await, 0);
+    // Each of the others has an effect that nothing else has had.
+    assert_eq!(driver.drain(&names.results_queue()).await, 1);
+    let heights: Vec<u64> = driver.committed("c").await.into_iter().map(|(height, _)| height).collect();
+    assert_eq!(heights, [1]);
+    assert_eq!(driver.home.yard.tip("later").await.unwrap().height(), None);
+    assert_eq!(driver.drain(&names.blocks_queue()).await, 1);
+    assert_eq!(driver.home.yard.tip("later").await.unwrap().height(), Some(1));
+    assert!(driver.home.yard.port.get(&Worker::key_of("gone")).await.unwrap().is_some());
+    assert_eq!(driver.drain(&names.ticks_queue()).await, 1);
+    assert_eq!(driver.home.yard.port.get(&Worker::key_of("gone")).await.unwrap(), None);
     for queue in &queues {
         assert_eq!(sqs.count(&Names::dead_letters_of(queue)).await, 0, "{queue}");
     }
-    assert_eq!(sqs.count(&names.ticks_queue()).await, 0);
-    let heights: Vec<u64> = driver.committed("c").await.into_iter().map(|(height, _)| height).collect();
-    assert_eq!(heights, [1]);
-    assert_eq!(driver.home.yard.tip("later").await.unwrap().height(), Some(1));
-    assert_eq!(driver.home.yard.port.get(&Worker::key_of("gone")).await.unwrap(), None);
 }
 
 /// Beside functions that bury again at once what is put back, a redrive ends, having put back each once.
