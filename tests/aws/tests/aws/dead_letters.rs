@@ -146,7 +146,8 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
 #[tokio::test]
 async fn what_still_cannot_be_taken_is_put_back_once() {
     let aws = LocalAws::without_functions();
-    let driver = Driver::with_pipeline(&aws, PIPELINE).await;
+    // Its pool is not deployed, and has no queue.
+    let driver = Driver::with_pipeline(&aws, &PIPELINE.replace("cpu", "gpu")).await;
     let (sqs, queue) = (sqs(&driver), driver.home.names.blocks_queue());
     for height in [1, 2, 3] {
         post_block(&driver, "nobody's", height).await;
