@@ -32,7 +32,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--state", type=Path, help="where `env` and logs go (default: a folder that goes in the end)")
     parser.add_argument(
-        "--binaries", type=Path, default=ROOT / "target" / "release", help="where the programs are (default: target/release)"
+        "--binaries", default=str(ROOT / "target" / "release"), metavar="DIR[:DIR...]",
+        help="where the programs are; functions also as functions/build.sh leaves them, in target/lambda (default: target/release)",
     )
     parser.add_argument("--endpoint", help="an AWS that runs already, such as LocalStack; MiniStack is not started")
     parser.add_argument("--webhook-secret", default="local-secret", help="of the ingest function (default: local-secret)")
@@ -49,7 +50,7 @@ class LocalAws:
     def __init__(self, options: argparse.Namespace, state: Path) -> None:
         self.options = options
         self.state = state
-        self.binaries: Path = options.binaries.resolve()
+        self.binaries = [Path(folder).resolve() for folder in options.binaries.split(os.pathsep)]
         self.spec = spec.load(options.yard)
         self.ministack: MiniStack | None = None
         #: In the order in which they are stopped.
@@ -86,7 +87,7 @@ class LocalAws:
         environment: dict[str, str] = {}
         runner = Runner(self.state / "jobs", environment, changes.tell, self.options.grace)
         self.batch = Service(runner, self.options.batch_port)
-        path = f"{self.binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        path = os.pathsep.join([*map(str, self.binaries), os.environ.get("PATH", os.defpath)])
         environment |= ministack.clean_environment() | {"PATH": path} | self._aws_environment()
         for name, pool in self.spec["pools"].items():
             runner.add_queue(pool["job_queue"], pool["max_workers"])

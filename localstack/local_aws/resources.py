@@ -27,11 +27,14 @@ def client(service: str, endpoint: str) -> Any:
     return session.client(service, endpoint_url=endpoint, config=config)
 
 
-def binary(folder: Path, name: str) -> Path:
-    path = folder / name
-    if not path.is_file():
-        raise CannotStart(f"{path} is missing; build it with `cargo build --release`, or name its folder with --binaries")
-    return path
+def binary(folders: list[Path], name: str) -> Path:
+    """The function's program: by its name, or as cargo-lambda leaves it."""
+    for folder in folders:
+        for path in (folder / name, folder / name / "bootstrap"):
+            if path.is_file():
+                return path
+    where = " and ".join(map(str, folders))
+    raise CannotStart(f"{name} is missing in {where}; build it with `cargo build --release`, or name its folder with --binaries")
 
 
 class Resources:
@@ -45,7 +48,7 @@ class Resources:
     def make(self) -> None:
         try:
             self._make_table()
-            client("s3", self.endpoint).create_bucket(Bucket=self.spec["bucket"]["name"])
+            self._make_bucket()
             for key, queue in self.spec["queues"].items():
                 for name in spec.queue_names(self.spec, key):
                     self.queue_urls[key] = self._make_queue(queue, name)
@@ -56,7 +59,8 @@ class Resources:
         table = self.spec["table"]
         index = table["index"]
         keys = [table["partition_key"], table["sort_key"], index["partition_key"], index["sort_key"]]
-        client("dynamodb", self.endpoint).create_table(
+        tables = client("dynamodb", self.endpoint)
+        tables.create_table(
             TableName=table["name"],
             BillingMode="PAY_PER_REQUEST",
             AttributeDefinitions=[{"AttributeName": key["name"], "AttributeType": key["type"]} for key in keys],
@@ -69,6 +73,20 @@ class Resources:
                 }
             ],
         )
+        expiry = {"AttributeName": table["ttl_attribute"], "Enabled": True}
+        tables.update_time_to_live(TableName=table["name"], TimeToLiveSpecification=expiry)
+
+    def _make_bucket(self) -> None:
+        bucket = self.spec["bucket"]
+        buckets = client("s3", self.endpoint)
+        buckets.create_bucket(Bucket=bucket["name"])
+        rule = {
+            "ID": "abort-uploads",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": bucket["abort_uploads_after_days"]},
+        }
+        buckets.put_bucket_lifecycle_configuration(Bucket=bucket["name"], LifecycleConfiguration={"Rules": [rule]})
 
     def _make_queue(self, queue: dict[str, Any], name: str) -> str:
         defaults = self.spec["queue_defaults"]
@@ -100,7 +118,7 @@ class Resources:
 class Functions:
     """The Lambda functions: real binaries, wired by real event source mappings."""
 
-    def __init__(self, resources: Resources, binaries: Path, environment: dict[str, str]) -> None:
+    def __init__(self, resources: Resources, binaries: list[Path], environment: dict[str, str]) -> None:
         self.resources = resources
         self.spec = resources.spec
         self.binaries = binaries

@@ -81,8 +81,12 @@ class Made(unittest.TestCase):
         types = {key["AttributeName"]: key["AttributeType"] for key in table["AttributeDefinitions"]}
         self.assertEqual(types, {"p": "S", "s": "S", "b": "N", "t": "N"})
         self.assertEqual(table["GlobalSecondaryIndexes"][0]["Projection"], {"ProjectionType": "KEYS_ONLY"})
-        client("s3", endpoint).head_bucket(Bucket=local.environment["PROOFYARD_BUCKET"])
         described = spec.load(YARD)
+        expiry = client("dynamodb", endpoint).describe_time_to_live(TableName=f"proofyard-{YARD}")["TimeToLiveDescription"]
+        self.assertEqual(expiry, {"TimeToLiveStatus": "ENABLED", "AttributeName": described["table"]["ttl_attribute"]})
+        rules = client("s3", endpoint).get_bucket_lifecycle_configuration(Bucket=local.environment["PROOFYARD_BUCKET"])["Rules"]
+        aborted = {"DaysAfterInitiation": described["bucket"]["abort_uploads_after_days"]}
+        self.assertEqual([rule["AbortIncompleteMultipartUpload"] for rule in rules], [aborted])
         for key, queue in described["queues"].items():
             for name in spec.queue_names(described, key):
                 self._check_queue(local, name, queue, described["queue_defaults"])

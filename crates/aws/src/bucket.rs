@@ -1,7 +1,8 @@
 //! The artifacts in one S3 bucket: `artifacts/ab/abcdef...` holds the content whose SHA-256 that is, written once.
 //!
 //! S3 checks the hash of what arrives. What is there already is left alone, unless it has another size: then someone's
-//! hand, or a broken copy, is mended by putting the content again.
+//! hand, or a broken copy, is mended by putting the content again. Large content goes in parts, of which nothing stays
+//! unless all of them arrive.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,8 +10,9 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::{ByteStream, Length};
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use proofyard_core::state::ArtifactRef;
+use tracing::warn;
 
 use crate::sdk::time_limits;
 use crate::trouble::{Trouble, trouble_of};
@@ -33,6 +35,7 @@ pub enum BucketError {
 pub struct Bucket {
     client: Client,
     name: String,
+    part_bytes: u64,
 }
 
 impl Bucket {
@@ -43,7 +46,12 @@ impl Bucket {
             .timeout_config(time_limits(ATTEMPT, CALL))
             .force_path_style(local)
             .build();
-        Self { client: Client::from_conf(config), name }
+        Self { client: Client::from_conf(config), name, part_bytes: PART_BYTES }
+    }
+
+    /// With smaller parts, for tests; S3 takes no less than 5 MiB.
+    pub fn with_parts_of(self, part_bytes: u64) -> Self {
+        Self { part_bytes, ..self }
     }
 
     fn key(artifact: &ArtifactRef) -> String {
@@ -61,16 +69,10 @@ impl Bucket {
 
     /// Durable when it returns. The file's content must be the artifact's.
     pub async fn put_file(&self, artifact: &ArtifactRef, path: &Path) -> Result<(), BucketError> {
-        let unread = |error: &dyn std::fmt::Display| BucketError::Failed {
-            address: path.display().to_string(),
-            doing: "read",
-            reason: error.to_string(),
-            passes: false,
-        };
-        if artifact.bytes > PART_BYTES {
-            return self.put_in_parts(artifact, path, &unread).await;
+        if artifact.bytes > self.part_bytes {
+            return self.put_in_parts(artifact, path).await;
         }
-        let content = tokio::fs::read(path).await.map_err(|error| unread(&error))?;
+        let content = tokio::fs::read(path).await.map_err(|error| unread(path, &error))?;
         self.put_bytes(artifact, content).await
     }
 
@@ -117,47 +119,54 @@ impl Bucket {
         put.send().await.map(|_| ()).map_err(|error| self.failed(key, "written", &error))
     }
 
-    /// Parts are not hashed together by S3 the way an artifact is named: whoever reads it checks that.
-    async fn put_in_parts(
-        &self,
-        artifact: &ArtifactRef,
-        path: &Path,
-        unread: &(dyn Fn(&dyn std::fmt::Display) -> BucketError + Sync),
-    ) -> Result<(), BucketError> {
+    /// Each part is hashed, but S3 does not hash them together the way an artifact is named: whoever reads it checks
+    /// that. The last step makes the object, unless another one made it meanwhile.
+    async fn put_in_parts(&self, artifact: &ArtifactRef, path: &Path) -> Result<(), BucketError> {
         let key = Self::key(artifact);
-        if self.bytes_of(&key).await? == Some(artifact.bytes) {
+        let there = self.bytes_of(&key).await?;
+        if there == Some(artifact.bytes) {
             return Ok(());
         }
-        let begun = self.client.create_multipart_upload().bucket(&self.name).key(&key).send().await;
+        let create = self.client.create_multipart_upload().bucket(&self.name).key(&key);
+        let begun = create.checksum_algorithm(ChecksumAlgorithm::Sha256).send().await;
         let begun = begun.map_err(|error| self.failed(&key, "written", &error))?;
         let upload = begun.upload_id.unwrap_or_default();
-        let mut parts = Vec::new();
-        for (number, offset) in (1..).zip((0..artifact.bytes).step_by(PART_BYTES as usize)) {
-            let length = PART_BYTES.min(artifact.bytes - offset);
-            let body = ByteStream::read_from()
-                .path(path)
-                .offset(offset)
-                .length(Length::Exact(length))
-                .build()
-                .await
-                .map_err(|error| unread(&error))?;
-            let put = self.client.upload_part().bucket(&self.name).key(&key).upload_id(&upload);
-            match put.part_number(number).body(body).send().await {
-                Ok(put) => {
-                    parts.push(CompletedPart::builder().part_number(number).set_e_tag(put.e_tag).build());
-                }
-                Err(error) => {
-                    // What was begun and not ended would cost for ever.
-                    let abort = self.client.abort_multipart_upload().bucket(&self.name).key(&key);
-                    _ = abort.upload_id(&upload).send().await;
-                    return Err(self.failed(&key, "written", &error));
-                }
-            }
+        let put = async {
+            let parts = self.put_parts(artifact, &key, &upload, path).await?;
+            let end = self.client.complete_multipart_upload().bucket(&self.name).key(&key);
+            let once = there.is_none().then(|| "*".to_owned());
+            let end = end.upload_id(&upload).set_if_none_match(once).multipart_upload(parts);
+            end.send().await.map_err(|error| self.failed(&key, "written", &error))
+        };
+        let Err(failed) = put.await else { return Ok(()) };
+        // What was begun and not ended would cost until the bucket's lifecycle ends it.
+        let abort = self.client.abort_multipart_upload().bucket(&self.name).key(&key).upload_id(&upload);
+        if let Err(error) = abort.send().await {
+            warn!(trouble = %self.failed(&key, "given up", &error), "parts are left behind for a while");
         }
-        let end = self.client.complete_multipart_upload().bucket(&self.name).key(&key).upload_id(&upload);
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let ended = end.multipart_upload(parts).send().await;
-        ended.map(|_| ()).map_err(|error| self.failed(&key, "written", &error))
+        // Another one was faster, or only the answer was lost.
+        if self.bytes_of(&key).await? == Some(artifact.bytes) { Ok(()) } else { Err(failed) }
+    }
+
+    async fn put_parts(
+        &self,
+        artifact: &ArtifactRef,
+        key: &str,
+        upload: &str,
+        path: &Path,
+    ) -> Result<CompletedMultipartUpload, BucketError> {
+        let mut parts = CompletedMultipartUpload::builder();
+        for (number, offset) in (1..).zip((0..artifact.bytes).step_by(self.part_bytes as usize)) {
+            let length = Length::Exact(self.part_bytes.min(artifact.bytes - offset));
+            let body = ByteStream::read_from().path(path).offset(offset).length(length).build().await;
+            let body = body.map_err(|error| unread(path, &error))?;
+            let put = self.client.upload_part().bucket(&self.name).key(key).upload_id(upload);
+            let put = put.part_number(number).checksum_algorithm(ChecksumAlgorithm::Sha256).body(body);
+            let put = put.send().await.map_err(|error| self.failed(key, "written", &error))?;
+            let part = CompletedPart::builder().part_number(number).set_e_tag(put.e_tag);
+            parts = parts.parts(part.set_checksum_sha256(put.checksum_sha256).build());
+        }
+        Ok(parts.build())
     }
 
     /// Its size, if it is there.
@@ -202,6 +211,15 @@ impl Bucket {
             Trouble::Lasting(reason) => (reason, false),
         };
         BucketError::Failed { address: self.address_of(key), doing, reason, passes }
+    }
+}
+
+fn unread(path: &Path, error: &dyn std::fmt::Display) -> BucketError {
+    BucketError::Failed {
+        address: path.display().to_string(),
+        doing: "read",
+        reason: error.to_string(),
+        passes: false,
     }
 }
 

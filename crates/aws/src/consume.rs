@@ -1,14 +1,14 @@
 //! What arrives on a queue, and what becomes of each message.
 //!
 //! Messages of one group are taken in order, groups side by side. One that fails for a passing reason comes again within
-//! two seconds, and so do those behind it in its group, which are not touched before it. One that can never be taken goes
-//! to the queue's dead letters at once, with its reason, so that it holds up nobody; a redrive brings it back.
+//! two seconds, later within a minute, and so do those behind it in its group, which are not touched before it. One that
+//! can never be taken goes to the queue's dead letters at once, with its reason, so that it holds up nobody; a redrive
+//! brings it back.
 
-use futures_util::future::LocalBoxFuture;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use futures_util::future::join_all;
+use futures_util::future::{LocalBoxFuture, join_all};
 use proofyard_core::error::Error;
 use proofyard_core::port::Port;
 use proofyard_core::record::BlockOutcome;
@@ -17,10 +17,12 @@ use tracing::{error, info, warn};
 use crate::home::Home;
 use crate::message::{Event, Message};
 use crate::names::Names;
-use crate::queues::{Incoming, Outgoing, QueueError};
+use crate::queues::{Incoming, Outgoing, QueueError, REDRIVE};
 
 /// SQS takes more; nobody reads more.
 const MAX_REASON_CHARS: usize = 500;
+/// The attribute of a dead letter that says why it is one.
+const REASON: &str = "reason";
 
 /// How taking one message ended.
 #[derive(Debug)]
@@ -50,8 +52,8 @@ impl Home {
             if again.is_empty() {
                 return Vec::new();
             }
-            // A little longer each time, and never beyond two seconds.
-            let when: Vec<_> = again.iter().map(|message| (*message, message.receives.min(2))).collect();
+            let when: Vec<_> =
+                again.iter().map(|message| (*message, comes_again_after_s(message.receives))).collect();
             if let Err(trouble) = self.queues.show_again(queue, &when).await {
                 warn!(%trouble, "failed messages come again later than they should");
             }
@@ -94,42 +96,11 @@ impl Home {
             group: message.group.clone(),
             deduplication: message.group.as_ref().map(|_| message.id.clone()),
             delay_s: 0,
-            attributes: vec![("reason".to_owned(), reason)],
+            attributes: std::iter::once((REASON.to_owned(), reason))
+                .chain(message.redrive.clone().map(|redrive| (REDRIVE.to_owned(), redrive)))
+                .collect(),
         };
         self.queues.send(&Names::dead_letters_of(queue), &[dead]).await
-    }
-
-    /// Puts all dead letters back on the queues they are from; answers how many. Those that still cannot be taken come
-    /// back here.
-    pub fn redrive(&self) -> LocalBoxFuture<'_, Result<usize, QueueError>> {
-        Box::pin(async move {
-            let mut moved = 0;
-            let queues = [self.names.blocks_queue(), self.names.results_queue(), self.names.ticks_queue()];
-            for queue in queues {
-                let dead = Names::dead_letters_of(&queue);
-                loop {
-                    let messages = self.queues.receive(&dead, 1).await?;
-                    if messages.is_empty() {
-                        break;
-                    }
-                    for message in &messages {
-                        let again = Outgoing {
-                            body: message.body.clone(),
-                            group: message.group.clone(),
-                            deduplication: message
-                                .group
-                                .as_ref()
-                                .map(|_| format!("again-{:016x}", self.yard.port.random())),
-                            ..Outgoing::default()
-                        };
-                        self.queues.send(&queue, &[again]).await?;
-                        self.queues.delete(&dead, &[message]).await?;
-                        moved += 1;
-                    }
-                }
-            }
-            Ok(moved)
-        })
     }
 
     async fn take(&self, body: &str, until: Instant) -> Ended {
@@ -187,9 +158,34 @@ impl Home {
     }
 }
 
+/// Two seconds at most in the first minute and a half, so that a hiccup costs no more; then a sixteenth more with each
+/// receive, so that the thousand receives after which SQS gives a message up take hours, and what is mended meanwhile is
+/// noticed within a minute.
+fn comes_again_after_s(receives: u32) -> u32 {
+    receives.min(2).max(receives / 16)
+}
+
 fn passes(trouble: &Error) -> bool {
     match trouble {
         Error::Port(_) | Error::Contended { .. } => true,
         Error::Damaged { .. } | Error::Refused(_) | Error::WorkerDead { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passing_trouble_gives_up_no_message_for_hours() {
+        let spec = include_str!("../../../infra/spec/yard.json");
+        let spec: serde_json::Value = serde_json::from_str(spec).unwrap();
+        let receives = spec.pointer("/queue_defaults/receives_before_dead_letter").unwrap().as_u64().unwrap();
+        // Of which none is SQS's that makes no call.
+        let waits = (1..receives as u32).map(comes_again_after_s);
+        assert!(waits.clone().take(45).all(|wait_s| wait_s <= 2));
+        assert!(waits.clone().all(|wait_s| wait_s <= 62));
+        let hours = waits.sum::<u32>() / 3_600;
+        assert_eq!(hours, 8);
     }
 }

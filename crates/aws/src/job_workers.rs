@@ -1,7 +1,9 @@
 //! Which workers a job of AWS Batch registered, so that its end, when Batch tells it, ends them at once.
 //!
 //! What Batch tells is a hint like any other: a worker that lives although its job is said to be over starts again under
-//! a new id, and what it proved meanwhile is welcome.
+//! a new id, and what it proved meanwhile is welcome. A job whose end nobody tells, or told before its last worker
+//! registered, leaves an item that nobody reads any more: these alone expire. (A dead worker's own items are deleted by
+//! whoever ends it.)
 
 use proofyard_core::error::Error;
 use proofyard_core::port::Key;
@@ -13,6 +15,14 @@ use crate::home::Home;
 
 /// Ids kept of one job; beyond these, leases run out by themselves.
 const MAX_IDS: usize = 64;
+const PARTITION: &str = "W#job:";
+/// Longer than a job lives. Of one that lives longer, the leases run out by themselves.
+const KEPT_S: u64 = 30 * 24 * 3_600;
+
+/// How long an item with this key is kept after it was written; `None`: for ever.
+pub(crate) fn kept_s(key: &Key) -> Option<u64> {
+    key.partition.starts_with(PARTITION).then_some(KEPT_S)
+}
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct JobWorkers {
@@ -23,7 +33,7 @@ struct JobWorkers {
 impl JobWorkers {
     /// Among the workers' keys, which are all that a worker may write.
     fn key_of(job: &str) -> Key {
-        Key::new(format!("W#job:{job}"), "ids")
+        Key::new(format!("{PARTITION}{job}"), "ids")
     }
 }
 

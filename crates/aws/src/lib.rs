@@ -5,6 +5,7 @@
 //! - [`artifacts`]: the bucket as a worker's store, behind a folder;
 //! - [`port`], [`outbox`], `errand`: the domain's port over them, and what it remembers meanwhile;
 //! - [`message`], [`consume`], [`ingest`], [`ticks`], [`handing`], [`job_workers`]: what is done with what arrives;
+//! - [`redrive`]: what could not be taken, once more;
 //! - [`metrics`]: what CloudWatch is told;
 //! - [`feeding`]: a blocks file posted; [`serve`]: the functions' work without Lambda;
 //! - [`home`]: all of it together.
@@ -28,6 +29,7 @@ pub mod names;
 pub mod outbox;
 pub mod port;
 pub mod queues;
+pub mod redrive;
 pub mod sdk;
 pub mod serve;
 pub mod table;

@@ -74,6 +74,7 @@ mod tests {
         };
         let names = Names::of("y").unwrap();
         assert_eq!(names.table(), name("/table/name"));
+        assert_eq!(crate::table::EXPIRES_S, name("/table/ttl_attribute"));
         assert_eq!(names.bucket("1"), name("/bucket/name"));
         assert_eq!(names.blocks_queue(), name("/queues/blocks/name"));
         assert_eq!(names.results_queue(), name("/queues/results/name"));

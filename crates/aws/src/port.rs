@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Wake};
 
 use crate::errand::Errand;
+use crate::job_workers;
 use crate::outbox::Outbox;
 use crate::table::Table;
 
@@ -75,7 +76,9 @@ impl Port for AwsPort {
         self.table.arm(key, due_ms).await
     }
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
-        let outcome = self.table.commit(batch, &*self.random).await;
+        let now_s = self.now_ms() / 1_000;
+        let expires_s = |key: &Key| job_workers::kept_s(key).map(|kept_s| now_s + kept_s);
+        let outcome = self.table.commit(batch, &expires_s, &*self.random).await;
         Errand::committed(batch, &outcome);
         outcome
     }

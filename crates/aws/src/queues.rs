@@ -2,7 +2,6 @@
 //!
 //! A batch may fail in part: what failed is sent again, a few times, with a random wait between.
 
-use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageAttributeValue,
     MessageSystemAttributeName, SendMessageBatchRequestEntry,
 };
+use futures_util::future::BoxFuture;
 
 use crate::sdk::time_limits;
 use crate::trouble::{Trouble, trouble_of};
@@ -25,6 +25,8 @@ pub const MAX_DELAY_S: u32 = 900;
 pub const MAX_MESSAGE_BYTES: usize = 1_000_000;
 const TRIES: u32 = 4;
 const FIRST_WAIT_MS: u64 = 40;
+/// The attribute that names the redrive which put a message back.
+pub const REDRIVE: &str = "redrive";
 /// A receive waits this long for a message, and the call some time more.
 pub const LONG_POLL_S: u32 = 20;
 const RECEIVE_CALL: Duration = Duration::from_secs(30);
@@ -58,6 +60,8 @@ pub struct Incoming {
     pub group: Option<String>,
     /// How often it was received, this time included.
     pub receives: u32,
+    /// Which redrive put it back, if one did: the same does not put it back twice.
+    pub redrive: Option<String>,
 }
 
 #[derive(Clone)]
@@ -70,6 +74,17 @@ pub struct Queues {
 impl Queues {
     pub fn new(client: Client, random: crate::port::Source) -> Self {
         Self { client, urls: Arc::default(), random }
+    }
+
+    /// Whether there is such a queue.
+    pub async fn exists(&self, queue: &str) -> Result<bool, QueueError> {
+        match self.client.get_queue_url().queue_name(queue).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_queue_does_not_exist()) => {
+                Ok(false)
+            }
+            Err(error) => Err(failed(queue, &error)),
+        }
     }
 
     async fn url(&self, queue: &str) -> Result<String, QueueError> {
@@ -148,6 +163,7 @@ impl Queues {
                 .max_number_of_messages(MAX_BATCH as i32)
                 .wait_time_seconds(i32::try_from(wait_s.min(LONG_POLL_S)).unwrap_or_default())
                 .message_system_attribute_names(MessageSystemAttributeName::All)
+                .message_attribute_names(REDRIVE)
                 .customize()
                 .config_override(limits)
                 .send()
@@ -239,6 +255,7 @@ fn incoming(message: aws_sdk_sqs::types::Message) -> Option<Incoming> {
         receives: attribute(MessageSystemAttributeName::ApproximateReceiveCount)
             .and_then(|count| count.parse().ok())
             .unwrap_or(1),
+        redrive: message.message_attributes.and_then(|mut all| all.remove(REDRIVE)?.string_value),
     })
 }
 

@@ -6,7 +6,6 @@
 //! the call again cannot make the commit twice; a commit of one item is one conditional write, which tells its own
 //! effect by the version it finds.
 
-use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
+use futures_util::future::BoxFuture;
 use proofyard_core::port::{
     Action, Batch, CommitOutcome, Due, Expect, Key, MAX_BATCH_ITEMS, Op, PortError, Range, Stored,
 };
@@ -30,6 +30,8 @@ const VERSION: &str = "v";
 const VALUE: &str = "d";
 const DUE_SHARD: &str = "b";
 const DUE_MS: &str = "t";
+/// DynamoDB deletes the item some time after it, if it deletes it at all.
+pub const EXPIRES_S: &str = "x";
 const INDEX: &str = "due";
 
 /// Tries of a transaction that was throttled or that met another one, and the longest wait after the first.
@@ -37,6 +39,8 @@ const TRIES: u32 = 5;
 const FIRST_WAIT_MS: u64 = 40;
 
 type Row = HashMap<String, AttributeValue>;
+/// When an item with this key may be forgotten, in seconds since the Unix epoch; `None`: never.
+pub type ExpiresS<'a> = dyn Fn(&Key) -> Option<u64> + Send + Sync + 'a;
 
 #[derive(Clone)]
 pub struct Table {
@@ -176,10 +180,11 @@ impl Table {
         })
     }
 
-    /// `random` spreads the waits of those who met one another.
+    /// `expires_s` says which items expire; `random` spreads the waits of those who met one another.
     pub fn commit<'a>(
         &'a self,
         batch: &'a Batch,
+        expires_s: &'a ExpiresS<'_>,
         random: &'a (dyn Fn() -> u64 + Send + Sync),
     ) -> BoxFuture<'a, Result<CommitOutcome, PortError>> {
         Box::pin(async move {
@@ -194,29 +199,23 @@ impl Table {
             match (ops.next(), ops.next()) {
                 (None, _) => Ok(CommitOutcome::Committed),
                 (Some(Op { key, expect, action: Action::Put { value, due_ms } }), None) => {
-                    self.put_one(batch.version, key, *expect, value, *due_ms).await
+                    let row = row(batch.version, key, value, *due_ms, expires_s(key));
+                    self.put_one(batch.version, row, *expect).await
                 }
                 (Some(Op { key, expect, action: Action::Delete }), None) => {
                     self.delete_one(key, *expect).await
                 }
-                _ => self.transact(batch, random).await,
+                _ => self.transact(batch, expires_s, random).await,
             }
         })
     }
 
-    async fn put_one(
-        &self,
-        version: u64,
-        key: &Key,
-        expect: Expect,
-        value: &[u8],
-        due_ms: Option<u64>,
-    ) -> Result<CommitOutcome, PortError> {
+    async fn put_one(&self, version: u64, row: Row, expect: Expect) -> Result<CommitOutcome, PortError> {
         let put = self
             .client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(row(version, key, value, due_ms)))
+            .set_item(Some(row))
             .set_condition_expression(condition(expect))
             .set_expression_attribute_values(seen(expect))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -256,9 +255,10 @@ impl Table {
     async fn transact(
         &self,
         batch: &Batch,
+        expires_s: &ExpiresS<'_>,
         random: &(dyn Fn() -> u64 + Send + Sync),
     ) -> Result<CommitOutcome, PortError> {
-        let items = batch.ops.iter().filter_map(|op| self.item(batch.version, op).transpose());
+        let items = batch.ops.iter().filter_map(|op| self.item(batch.version, op, expires_s).transpose());
         let items = items.collect::<Result<Vec<_>, _>>()?;
         let mut wait_ms = FIRST_WAIT_MS;
         for _ in 0..TRIES {
@@ -286,7 +286,12 @@ impl Table {
         Ok(CommitOutcome::Conflict)
     }
 
-    fn item(&self, version: u64, op: &Op) -> Result<Option<TransactWriteItem>, PortError> {
+    fn item(
+        &self,
+        version: u64,
+        op: &Op,
+        expires_s: &ExpiresS<'_>,
+    ) -> Result<Option<TransactWriteItem>, PortError> {
         let Op { key, expect, action } = op;
         let key_row =
             || Row::from([(PARTITION.to_owned(), text(&key.partition)), (SORT.to_owned(), text(&key.sort))]);
@@ -305,7 +310,7 @@ impl Table {
             Action::Put { value, due_ms } => {
                 let put = Put::builder()
                     .table_name(&self.name)
-                    .set_item(Some(row(version, key, value, *due_ms)))
+                    .set_item(Some(row(version, key, value, *due_ms, expires_s(key))))
                     .set_condition_expression(condition(*expect))
                     .set_expression_attribute_values(seen(*expect))
                     .build();
@@ -415,7 +420,7 @@ fn seen(expect: Expect) -> Option<Row> {
     }
 }
 
-fn row(version: u64, key: &Key, value: &[u8], due_ms: Option<u64>) -> Row {
+fn row(version: u64, key: &Key, value: &[u8], due_ms: Option<u64>, expires_s: Option<u64>) -> Row {
     // Text where it is text, so that people can read the table too.
     let value = match std::str::from_utf8(value) {
         Ok(value) => text(value),
@@ -430,6 +435,9 @@ fn row(version: u64, key: &Key, value: &[u8], due_ms: Option<u64>) -> Row {
     if let Some(due_ms) = due_ms {
         row.insert(DUE_SHARD.to_owned(), number(key.due_shard().into()));
         row.insert(DUE_MS.to_owned(), number(due_ms));
+    }
+    if let Some(expires_s) = expires_s {
+        row.insert(EXPIRES_S.to_owned(), number(expires_s));
     }
     row
 }

@@ -14,7 +14,7 @@ pub(crate) enum Trouble {
 }
 
 /// Codes by which AWS says: not now.
-const PASSING: [&str; 9] = [
+const PASSING: [&str; 10] = [
     "ThrottlingException",
     "Throttling",
     "ProvisionedThroughputExceededException",
@@ -24,6 +24,7 @@ const PASSING: [&str; 9] = [
     "LimitExceededException",
     "SlowDown",
     "ExpiredTokenException",
+    "ConditionalRequestConflict",
 ];
 
 pub(crate) fn trouble_of<E, R>(error: &SdkError<E, R>) -> Trouble

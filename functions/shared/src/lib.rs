@@ -8,7 +8,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::service_fn;
 pub use lambda_runtime::{Context, Error, LambdaEvent};
 use proofyard_aws::home::{ConnectError, Home};
-use proofyard_aws::queues::Incoming;
+use proofyard_aws::queues::{Incoming, REDRIVE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -60,11 +60,13 @@ pub async fn take_messages(home: &Home, queue: &str, event: SqsEvent, until: Ins
 
 fn incoming(message: SqsMessage) -> Incoming {
     let attribute = |name: &str| message.attributes.get(name).cloned();
+    let redrive = message.message_attributes.get(REDRIVE).and_then(|said| said.string_value.clone());
     Incoming {
         group: attribute("MessageGroupId"),
         receives: attribute("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1),
         id: message.message_id.unwrap_or_default(),
         receipt: message.receipt_handle.unwrap_or_default(),
         body: message.body.unwrap_or_default(),
+        redrive,
     }
 }

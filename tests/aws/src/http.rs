@@ -95,9 +95,17 @@ impl Breakable {
 
 /// DynamoDB and SQS name the operation in a header; S3 has only method and place.
 fn operation(request: &HttpRequest) -> String {
-    match request.headers().get("x-amz-target") {
-        Some(target) => target.rsplit('.').next().unwrap_or(target).to_owned(),
-        None => format!("{} object", request.method()),
+    if let Some(target) = request.headers().get("x-amz-target") {
+        return target.rsplit('.').next().unwrap_or(target).to_owned();
+    }
+    let query = request.uri().split_once('?').map_or("", |(_, query)| query);
+    let has = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
+    match (request.method(), has("uploadId")) {
+        ("POST", false) if has("uploads") => "CreateMultipartUpload".to_owned(),
+        ("PUT", true) => "UploadPart".to_owned(),
+        ("POST", true) => "CompleteMultipartUpload".to_owned(),
+        ("DELETE", true) => "AbortMultipartUpload".to_owned(),
+        (method, _) => format!("{method} object"),
     }
 }
 

@@ -115,28 +115,45 @@ impl LocalAws {
 
     /// Asks the stand-in for AWS Batch, by its API or its controls for tests.
     pub fn batch(&self, path: &str, body: &serde_json::Value) -> serde_json::Value {
-        post(&format!("{}{path}", self.environment["AWS_ENDPOINT_URL_BATCH"]), body)
+        let headers = [("Content-Type", "application/json")];
+        let request = Request { method: "POST", path, headers: &headers, body: &body.to_string() };
+        let (status, said) = request.send(&self.environment["AWS_ENDPOINT_URL_BATCH"]);
+        assert_eq!(status, 200, "{path}: {said}");
+        said
     }
 }
 
 /// One request, for what has no client here.
-pub fn post(url: &str, body: &serde_json::Value) -> serde_json::Value {
-    use std::io::{Read, Write};
-    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let body = body.to_string();
-    let mut stream = std::net::TcpStream::connect(host).unwrap();
-    write!(
-        stream,
-        "POST /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, content) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    assert!(head.contains(" 200 "), "{url}: {answer}");
-    let json = content.find('{').map_or("null", |begin| &content[begin..=content.rfind('}').unwrap()]);
-    serde_json::from_str(json).unwrap()
+pub struct Request<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub headers: &'a [(&'a str, &'a str)],
+    pub body: &'a str,
+}
+
+impl Request<'_> {
+    /// Answers the status, and the JSON of the answer.
+    pub fn send(&self, endpoint: &str) -> (u16, serde_json::Value) {
+        use std::io::{Read, Write};
+        let Self { method, path, headers, body } = self;
+        let address = endpoint.strip_prefix("http://").unwrap();
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in *headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if !headers.iter().any(|(name, _)| *name == "Host") {
+            head += &format!("Host: {address}\r\n");
+        }
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(stream, "{head}\r\n{body}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, content) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let json = content.find('{').map_or("null", |begin| &content[begin..=content.rfind('}').unwrap()]);
+        (status.unwrap_or_else(|| panic!("{answer}")), serde_json::from_str(json).unwrap())
+    }
 }
 
 impl Drop for LocalAws {

@@ -4,9 +4,13 @@
 
 mod conformance;
 mod contention;
+mod dead_letters;
 mod end_to_end;
+mod expiry;
 mod hot_path;
 mod messages;
 mod reorgs;
 mod services;
 mod trouble;
+mod uploads;
+mod webhook;
