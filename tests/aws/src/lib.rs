@@ -6,6 +6,8 @@
 pub mod driver;
 pub mod http;
 pub mod local;
+pub mod metadata;
+pub mod toy;
 
 use std::time::{Duration, Instant};
 

@@ -6,6 +6,7 @@ mod conformance;
 mod contention;
 mod end_to_end;
 mod hot_path;
+mod leaving;
 mod messages;
 mod services;
 mod trouble;
