@@ -65,9 +65,7 @@ fn answer(mut stream: &TcpStream, state: &Mutex<State>) {
             ("200 OK", TOKEN.to_owned())
         }
         ("PUT", TOKEN_PLACE) => ("400 Bad Request", String::new()),
-        _ if !has("x-aws-ec2-metadata-token", &|token| token == TOKEN) => {
-            ("401 Unauthorized", String::new())
-        }
+        _ if !has("x-aws-ec2-metadata-token", &|token| token == TOKEN) => ("401 Unauthorized", String::new()),
         ("GET", NOTICE_PLACE) => {
             let mut state = state.lock().unwrap();
             state.quiet_looks += u64::from(state.notice.is_none());

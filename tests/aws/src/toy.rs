@@ -38,6 +38,8 @@ impl ToyYard {
         command.extend(faults);
         let text = PIPELINE
             .replace(r#"command = ["prover"]"#, &format!("command = {}", json!(command)))
+            // Dead workers are found within a lease and a tick.
+            .replace("[chain]", "[chain]\ntick_ms = 500")
             .replace("[stage.prove]", &format!("[stage.prove]\n{stage}"))
             .replace("[pool.cpu]", &format!("[pool.cpu]\n{pool}"));
         let runtime = Runtime::new().unwrap();
@@ -67,6 +69,23 @@ impl ToyYard {
     pub fn asked_to_prove(&self, id: &TaskId) -> usize {
         let log = fs::read_to_string(self.folder.path().join("toy.log")).unwrap_or_default();
         log.lines().filter(|line| line.starts_with(&format!("prove {id} "))).count()
+    }
+
+    /// Nothing is claimed until it is resumed.
+    pub fn pause(&self) {
+        self.runtime.block_on(self.driver.home.yard.pause("c")).unwrap();
+    }
+
+    pub fn resume(&self) {
+        self.runtime.block_on(async {
+            self.driver.home.yard.resume("c").await.unwrap();
+            self.driver.settle().await.unwrap();
+        });
+    }
+
+    /// One tick.
+    pub fn sweep(&self) {
+        self.runtime.block_on(self.driver.home.sweep()).unwrap();
     }
 
     /// Takes what workers told, and says which heights are committed then.
@@ -105,6 +124,11 @@ impl ToyYard {
     pub fn overwrite(&self, key: &str, content: impl Into<Vec<u8>>) {
         let put = self.s3().put_object().bucket(self.aws.bucket()).key(key).body(content.into().into());
         self.runtime.block_on(put.send()).unwrap();
+    }
+
+    pub fn object(&self, key: &str) -> Vec<u8> {
+        let get = self.s3().get_object().bucket(self.aws.bucket()).key(key);
+        self.runtime.block_on(async { get.send().await.unwrap().body.collect().await.unwrap().to_vec() })
     }
 
     pub fn remove(&self, key: &str) {
