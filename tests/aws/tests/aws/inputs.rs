@@ -8,7 +8,8 @@ use proofyard_core::state::TaskStatus;
 fn a_payload_that_is_missing_or_cut_short_is_told_and_mended_by_putting_it_again() {
     let yard = ToyYard::new(&[], "max_attempts = 2\nbackoff_ms = 100", "");
     let _worker = yard.worker("worker", |_| {});
-    let damages: [(u64, &dyn Fn(&str), &str); 2] = [
+    type Damage<'a> = (u64, &'a dyn Fn(&str), &'a str);
+    let damages: [Damage<'_>; 2] = [
         (1, &|key| yard.remove(key), "is missing; put back a copy of it"),
         (
             2,

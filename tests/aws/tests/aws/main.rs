@@ -11,4 +11,5 @@ mod leaving;
 mod messages;
 mod services;
 mod trouble;
+mod two_workers;
 mod unrecorded;
