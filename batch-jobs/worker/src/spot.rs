@@ -6,22 +6,26 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aws_config::imds;
+use aws_config::imds::Client;
+use aws_config::imds::client::error::ImdsError;
+use proofyard_aws::sdk::metadata_config;
 use tracing::warn;
 
 /// AWS advises to look every five seconds.
 pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 const PLACE: &str = "/latest/meta-data/spot/instance-action";
+const NOTHING_SAID: u16 = 404;
 
 pub(crate) struct SpotNotice {
-    client: imds::Client,
+    client: Client,
     /// That the service does not answer was told already.
     told: AtomicBool,
 }
 
 impl SpotNotice {
     pub fn new() -> Self {
-        let client = imds::Client::builder()
+        let client = Client::builder()
+            .configure(&metadata_config())
             .connect_timeout(Duration::from_secs(1))
             .read_timeout(Duration::from_secs(1))
             .max_attempts(1)
@@ -34,10 +38,10 @@ impl SpotNotice {
     pub async fn look(&self) -> Option<String> {
         match self.client.get(PLACE).await {
             Ok(notice) => Some(AsRef::<str>::as_ref(&notice).to_owned()),
-            Err(imds::client::error::ImdsError::ErrorResponse(_)) => None,
+            Err(ImdsError::ErrorResponse(said)) if said.response().status().as_u16() == NOTHING_SAID => None,
             Err(error) => {
                 if !self.told.swap(true, Ordering::Relaxed) {
-                    warn!(%error, "no spot notice will be seen: the instance's metadata service does not answer");
+                    warn!(%error, "no spot notice is seen: the instance's metadata service does not answer");
                 }
                 None
             }

@@ -10,14 +10,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use proofyard_core::state::ArtifactRef;
+use futures_util::future::join;
+use proofyard_core::state::{ArtifactRef, TaskId};
 use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts, Draft};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tracing::warn;
 
 use crate::bucket::{Bucket, BucketError};
 
 /// A file that was asked for a moment ago is in a prover's hands: it stays, whatever the limit.
 const IN_USE: Duration = Duration::from_secs(600);
+
+/// What an attempt leaves to be known holds its result up no longer.
+const LEAVING: Duration = Duration::from_secs(5);
 
 pub struct BucketArtifacts {
     bucket: Bucket,
@@ -84,6 +90,23 @@ impl BucketArtifacts {
         Err(ArtifactError::DamagedThere { artifact: address, what })
     }
 
+    /// Puts a draft in the bucket, while `beside` is done too.
+    fn keep_while(
+        &self,
+        draft: &Draft,
+        beside: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<ArtifactRef, ArtifactError> {
+        let artifact = draft.artifact().clone();
+        let (bucket, path) = (self.bucket.clone(), draft.path().to_owned());
+        let putting = artifact.clone();
+        let put = self.wait(async move { join(bucket.put_file(&putting, &path), beside).await.0 });
+        put.unwrap_or_else(|| Err(self.stopped(&artifact))).map_err(remote)?;
+        // The next task that reads it may be this worker's.
+        self.folder.keep(draft)?;
+        self.hold(&artifact);
+        Ok(artifact)
+    }
+
     fn stopped(&self, artifact: &ArtifactRef) -> BucketError {
         BucketError::Failed {
             address: self.bucket.address(artifact),
@@ -137,15 +160,30 @@ impl ArtifactStore for BucketArtifacts {
     }
 
     fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError> {
-        let artifact = draft.artifact().clone();
-        let (bucket, path) = (self.bucket.clone(), draft.path().to_owned());
-        let putting = artifact.clone();
-        let put = self.wait(async move { bucket.put_file(&putting, &path).await });
-        put.unwrap_or_else(|| Err(self.stopped(&artifact))).map_err(remote)?;
-        // The next task that reads it may be this worker's.
-        self.folder.keep(draft)?;
-        self.hold(&artifact);
-        Ok(artifact)
+        self.keep_while(draft, std::future::ready(()))
+    }
+
+    /// Side by side: where one is there without the other, the next attempt proves as usual.
+    fn keep_for(&self, draft: &Draft, task: &TaskId, made: Vec<u8>) -> Result<ArtifactRef, ArtifactError> {
+        let (bucket, task) = (self.bucket.clone(), task.clone());
+        self.keep_while(draft, async move {
+            let why = match timeout(LEAVING, bucket.put_made(&task, made)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(late) => late.to_string(),
+            };
+            warn!(%task, why, "if this attempt's result is not recorded, the next one proves again");
+        })
+    }
+
+    fn recall(&self, task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
+        let (bucket, wanted) = (self.bucket.clone(), task.clone());
+        let got = self.wait(async move { bucket.get_made(&wanted).await });
+        got.unwrap_or(Ok(None)).map_err(remote)
+    }
+
+    fn dismiss(&self, task: &TaskId, why: &str) {
+        warn!(%task, why, "what an earlier attempt made is not taken up: the task is proved again");
     }
 
     fn name_of(&self, artifact: &ArtifactRef) -> String {

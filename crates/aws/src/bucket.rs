@@ -1,5 +1,8 @@
 //! The artifacts in one S3 bucket: `artifacts/ab/abcdef...` holds the content whose SHA-256 that is, written once.
 //!
+//! `made/...` says, under the SHA-256 of a task's id, what an attempt at it made, from before the result is recorded; it
+//! may be forgotten once the task has its result.
+//!
 //! S3 checks the hash of what arrives. What is there already is left alone, unless it has another size: then someone's
 //! hand, or a broken copy, is mended by putting the content again. Large content goes in parts, of which nothing stays
 //! unless all of them arrive.
@@ -11,7 +14,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
-use proofyard_core::state::ArtifactRef;
+use proofyard_core::state::{ArtifactRef, TaskId};
+use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use crate::sdk::time_limits;
@@ -19,6 +23,8 @@ use crate::trouble::{Trouble, trouble_of};
 
 /// Larger content goes in parts of this size; S3 takes 10,000 parts, which is 640 GB.
 const PART_BYTES: u64 = 64 << 20;
+/// What is read of what an attempt left to be known.
+const MAX_MADE_BYTES: u64 = 64 << 10;
 /// A proof may be gigabytes, and a disk far away.
 const ATTEMPT: Duration = Duration::from_secs(300);
 const CALL: Duration = Duration::from_secs(900);
@@ -82,7 +88,7 @@ impl Bucket {
         match self.put_new(&key, content.clone(), Some(artifact)).await? {
             true => Ok(()),
             false if self.bytes_of(&key).await? == Some(artifact.bytes) => Ok(()),
-            false => self.replace(&key, content, artifact).await,
+            false => self.replace(&key, content, Some(checksum(artifact))).await,
         }
     }
 
@@ -113,10 +119,39 @@ impl Bucket {
         }
     }
 
-    async fn replace(&self, key: &str, content: Vec<u8>, artifact: &ArtifactRef) -> Result<(), BucketError> {
+    async fn replace(
+        &self,
+        key: &str,
+        content: Vec<u8>,
+        checksum: Option<String>,
+    ) -> Result<(), BucketError> {
         let put = self.client.put_object().bucket(&self.name).key(key);
-        let put = put.checksum_sha256(checksum(artifact)).body(ByteStream::from(content));
+        let put = put.set_checksum_sha256(checksum).body(ByteStream::from(content));
         put.send().await.map(|_| ()).map_err(|error| self.failed(key, "written", &error))
+    }
+
+    fn made_key(task: &TaskId) -> String {
+        format!("made/{}.json", hex::encode(Sha256::digest(task.to_string())))
+    }
+
+    /// In place of what an earlier attempt left there.
+    pub async fn put_made(&self, task: &TaskId, made: Vec<u8>) -> Result<(), BucketError> {
+        self.replace(&Self::made_key(task), made, None).await
+    }
+
+    /// Its beginning, if it is longer than anything that an attempt leaves.
+    pub async fn get_made(&self, task: &TaskId) -> Result<Option<Vec<u8>>, BucketError> {
+        use tokio::io::AsyncReadExt;
+        let key = Self::made_key(task);
+        let content = match self.get(&key).await {
+            Ok(content) => content,
+            Err(BucketError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut made = Vec::new();
+        let read = content.into_async_read().take(MAX_MADE_BYTES).read_to_end(&mut made).await;
+        read.map_err(|error| self.cut_off(&key, &error))?;
+        Ok(Some(made))
     }
 
     /// Each part is hashed, but S3 does not hash them together the way an artifact is named: whoever reads it checks
@@ -185,20 +220,28 @@ impl Bucket {
         to: &mut (impl tokio::io::AsyncWrite + Unpin),
     ) -> Result<(), BucketError> {
         let key = Self::key(artifact);
-        let got = self.client.get_object().bucket(&self.name).key(&key).send().await;
-        let got = got.map_err(|error| match error.as_service_error() {
+        let content = self.get(&key).await?;
+        let copied = tokio::io::copy(&mut content.into_async_read(), to).await;
+        copied.map(|_| ()).map_err(|error| self.cut_off(&key, &error))
+    }
+
+    async fn get(&self, key: &str) -> Result<ByteStream, BucketError> {
+        let got = self.client.get_object().bucket(&self.name).key(key).send().await;
+        got.map(|got| got.body).map_err(|error| match error.as_service_error() {
             Some(service) if service.is_no_such_key() => {
-                BucketError::Missing { address: self.address_of(&key) }
+                BucketError::Missing { address: self.address_of(key) }
             }
-            _ => self.failed(&key, "read", &error),
-        })?;
-        let copied = tokio::io::copy(&mut got.body.into_async_read(), to).await;
-        copied.map(|_| ()).map_err(|error| BucketError::Failed {
-            address: self.address_of(&key),
+            _ => self.failed(key, "read", &error),
+        })
+    }
+
+    fn cut_off(&self, key: &str, error: &std::io::Error) -> BucketError {
+        BucketError::Failed {
+            address: self.address_of(key),
             doing: "read",
             reason: error.to_string(),
             passes: true,
-        })
+        }
     }
 
     fn failed<E, R>(&self, key: &str, doing: &'static str, error: &SdkError<E, R>) -> BucketError

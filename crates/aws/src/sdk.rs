@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -43,6 +44,12 @@ pub async fn over(client: impl HttpClient + 'static) -> SdkConfig {
         )
         .load()
         .await
+}
+
+/// What a client of the instance's metadata service is made from: it is on this machine, and speaks plain HTTP. The SDK
+/// is built without an HTTP client of its own, so one must be given here too.
+pub fn metadata_config() -> ProviderConfig {
+    ProviderConfig::without_region().with_http_client(Builder::new().build_http())
 }
 
 pub(crate) fn time_limits(attempt: Duration, call: Duration) -> TimeoutConfig {

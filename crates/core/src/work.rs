@@ -1,7 +1,8 @@
 //! Working on a claimed task: gather its inputs, prove, verify, store, record.
 //!
 //! The order is the promise: nothing is recorded before a verifier accepted it, and no result names an artifact that
-//! is not stored. How a prover is run is the home's, behind [`Executor`].
+//! is not stored. What an attempt stored but never recorded, since its worker died or the table was silent, the next
+//! attempt may take up, if its home remembers it and its verifier accepts it anew. How a prover is run is the home's, behind [`Executor`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
 use crate::pipeline::{Output, Pipeline, Prover, Stage, Verify};
 use crate::port::Port;
-use crate::record::{FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport};
+use crate::record::{FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport, fault};
 use crate::state::{ArtifactRef, Group, Inputs, List, Scope, Task, TaskId, TaskResult};
 use crate::transaction::read;
 use crate::yard::Yard;
@@ -114,6 +115,18 @@ pub trait Executor {
         assignment: &Assignment,
         proved: &Proved<Self::Output>,
     ) -> impl Future<Output = Result<ArtifactRef, Trouble>>;
+    /// What an earlier attempt at the task stored and did not record, where the home remembers that. It is believed no
+    /// more than a prover is.
+    fn recall(
+        &self,
+        _assignment: &Assignment,
+    ) -> impl Future<Output = Result<Option<Proved<Self::Output>>, Trouble>> {
+        async { Ok(None) }
+    }
+    /// Told why what it recalled is not taken up.
+    fn dismiss(&self, _assignment: &Assignment, _why: &str) -> impl Future<Output = ()> {
+        async {}
+    }
 }
 
 /// How the work on an assignment ended.
@@ -246,8 +259,49 @@ impl<P: Port> Yard<P> {
         executor: &E,
         assignment: &Assignment,
     ) -> Result<ResultReport, Trouble> {
+        if let Some(report) = self.taken_up(executor, assignment).await? {
+            return Ok(report);
+        }
         let started_ms = self.port.now_ms();
         let proved = executor.prove(assignment).await?;
+        self.finish(executor, assignment, proved, started_ms).await
+    }
+
+    /// The result of an earlier attempt, if there is one and it stands. Anything wrong with it only means that the task
+    /// is proved as usual.
+    async fn taken_up<E: Executor>(
+        &self,
+        executor: &E,
+        assignment: &Assignment,
+    ) -> Result<Option<ResultReport>, Trouble> {
+        // What no verifier can judge is made again.
+        if assignment.attempt <= 1 || !assignment.must_verify() {
+            return Ok(None);
+        }
+        let started_ms = self.port.now_ms();
+        let Some(proved) = executor.recall(assignment).await? else { return Ok(None) };
+        let why = match self.finish(executor, assignment, proved, started_ms).await {
+            Ok(report) => {
+                match fault(&assignment.pipeline, assignment.stage, assignment.stage(), &report.result) {
+                    None => return Ok(Some(report)),
+                    Some(why) => why,
+                }
+            }
+            Err(Trouble::Failed { message, .. }) => message,
+            Err(passing) => return Err(passing),
+        };
+        executor.dismiss(assignment, &why).await;
+        Ok(None)
+    }
+
+    /// Verifies and stores what was made.
+    async fn finish<E: Executor>(
+        &self,
+        executor: &E,
+        assignment: &Assignment,
+        proved: Proved<E::Output>,
+        started_ms: u64,
+    ) -> Result<ResultReport, Trouble> {
         let proved_ms = self.port.now_ms();
         let public_values = match assignment.must_verify() && !self.planted(Mistake::AcceptWithoutVerifying) {
             true => Some(verified(executor, assignment, &proved).await?),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
-use proofyard_core::state::ArtifactRef;
+use proofyard_core::state::{ArtifactRef, TaskId};
 use sha2::{Digest, Sha256};
 
 use crate::durable::{create_durably, sync_directory};
@@ -37,6 +37,17 @@ pub trait ArtifactStore: Send + Sync + 'static {
     fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError>;
     /// Gives a draft its name. It is durable, under its name, when this returns.
     fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError>;
+    /// Keeps a draft, and beside it, until nobody can want it any more, what its task's next attempt is to know if this
+    /// one's result is never recorded. A store may remember nothing: then that attempt makes it again.
+    fn keep_for(&self, draft: &Draft, _task: &TaskId, _made: Vec<u8>) -> Result<ArtifactRef, ArtifactError> {
+        self.keep(draft)
+    }
+    /// What an earlier attempt at this task left to be known, if anything did. It may be damaged.
+    fn recall(&self, _task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
+        Ok(None)
+    }
+    /// Told why what was recalled is of no use.
+    fn dismiss(&self, _task: &TaskId, _why: &str) {}
     /// What messages call an artifact: a path, or an address.
     fn name_of(&self, artifact: &ArtifactRef) -> String;
 }

@@ -10,6 +10,7 @@ pub mod artifacts;
 pub mod durable;
 mod duty;
 mod home;
+mod made;
 mod overhead;
 mod pool_worker;
 mod provers;

@@ -21,6 +21,7 @@ use proofyard_prover::runner::{
 use proofyard_prover::{ProveRequest, VerifyOk, VerifyRequest};
 
 use crate::artifacts::{ArtifactError, ArtifactStore, Draft, is_full_disk};
+use crate::made::Made;
 use crate::work_dir::{AttemptFolder, WorkDir};
 
 /// Proving and verifying are never the same process.
@@ -77,11 +78,20 @@ pub(crate) struct SlotProvers<A> {
     in_provers: Cell<Duration>,
 }
 
-/// What the prover wrote, copied out of its reach, and what it was made from.
+/// What the prover wrote, out of its reach, and what it was made from.
 pub(crate) struct Copied {
-    draft: Draft,
+    proof: Proof,
     inputs: Vec<PathInput>,
     folder: AttemptFolder,
+}
+
+enum Proof {
+    Draft(Draft),
+    /// By an earlier attempt.
+    Stored {
+        path: PathBuf,
+        artifact: ArtifactRef,
+    },
 }
 
 impl<A: ArtifactStore> SlotProvers<A> {
@@ -140,7 +150,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
             .map_err(kept)?;
         let sha256 = draft.artifact().sha256.clone();
         Ok(Proved {
-            output: Copied { draft, inputs: request.inputs, folder },
+            output: Copied { proof: Proof::Draft(draft), inputs: request.inputs, folder },
             claimed_public_values: made.ok.public_values.map(|value| bare_hex(&value)),
             verification_key: made.ok.verification_key,
             proof_system: made.ok.proof_system,
@@ -152,15 +162,65 @@ impl<A: ArtifactStore> SlotProvers<A> {
     }
 
     fn verify_now(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<String, Trouble> {
-        let Copied { draft, inputs, folder } = &proved.output;
+        let Copied { proof, inputs, folder } = &proved.output;
+        let path = match proof {
+            Proof::Draft(draft) => {
+                draft.begin_sync();
+                draft.path()
+            }
+            Proof::Stored { path, .. } => path,
+        };
         let request = VerifyRequest {
-            proof: draft.path().to_owned(),
+            proof: path.to_owned(),
             verification_key: proved.verification_key.clone(),
             inputs: inputs.clone(),
             output_dir: self.inner(folder, "verify")?,
         };
-        draft.begin_sync();
         self.ask_verifier(Subject::from(assignment), &request)
+    }
+
+    fn recall_now(&self, assignment: &Assignment) -> Result<Option<Proved<Copied>>, Trouble> {
+        let dismissed = |why: &str| {
+            self.artifacts.dismiss(&assignment.task.id, why);
+            Ok(None)
+        };
+        let unless_it_passes = |error: ArtifactError| match error.passes() {
+            true => Err(kept(error)),
+            false => dismissed(&error.to_string()),
+        };
+        let made = match self.artifacts.recall(&assignment.task.id) {
+            Ok(Some(made)) => made,
+            Ok(None) => return Ok(None),
+            Err(error) => return unless_it_passes(error),
+        };
+        let made = match Made::read(&made, assignment) {
+            Ok(made) => made,
+            Err(why) => return dismissed(&why),
+        };
+        let artifact = made.artifact.clone();
+        let path = match self.artifacts.fetch(&artifact) {
+            Ok(path) => path,
+            Err(error) => return unless_it_passes(error),
+        };
+        let (inputs, folder) = (self.inputs(Subject::from(assignment))?, self.folder()?);
+        let proof = Proof::Stored { path, artifact };
+        Ok(Some(made.into_proved(Copied { proof, inputs, folder })))
+    }
+
+    fn store_now(
+        &self,
+        assignment: &Assignment,
+        proved: &Proved<Copied>,
+    ) -> Result<ArtifactRef, ArtifactError> {
+        match &proved.output.proof {
+            Proof::Stored { artifact, .. } => Ok(artifact.clone()),
+            // What no verifier can judge is not taken up either.
+            Proof::Draft(draft) if assignment.must_verify() => {
+                let made = Made::of(assignment, proved, draft.artifact()).to_json();
+                self.artifacts.keep_for(draft, &assignment.task.id, made)
+            }
+            Proof::Draft(draft) => self.artifacts.keep(draft),
+        }
     }
 
     /// Verifies a committed proof from the artifacts alone; answers its public values.
@@ -316,8 +376,16 @@ impl<A: ArtifactStore> Executor for SlotProvers<A> {
         self.verify_now(assignment, proved)
     }
 
-    async fn store(&self, _: &Assignment, proved: &Proved<Copied>) -> Result<ArtifactRef, Trouble> {
-        self.artifacts.keep(&proved.output.draft).map_err(kept)
+    async fn store(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<ArtifactRef, Trouble> {
+        self.store_now(assignment, proved).map_err(kept)
+    }
+
+    async fn recall(&self, assignment: &Assignment) -> Result<Option<Proved<Copied>>, Trouble> {
+        self.recall_now(assignment)
+    }
+
+    async fn dismiss(&self, assignment: &Assignment, why: &str) {
+        self.artifacts.dismiss(&assignment.task.id, why);
     }
 }
 

@@ -221,13 +221,16 @@ impl Executor for Prover<'_> {
         Ok(hex::encode(&proved.output))
     }
 
-    async fn store(&self, _: &Assignment, proved: &Proved<Vec<u8>>) -> Result<ArtifactRef, Trouble> {
+    async fn store(&self, assignment: &Assignment, proved: &Proved<Vec<u8>>) -> Result<ArtifactRef, Trouble> {
         let artifact = ArtifactRef {
             sha256: hex::encode(Sha256::digest(&proved.output)),
             bytes: proved.output.len() as u64,
         };
         let put = self.home.bucket.put_bytes(&artifact, proved.output.clone()).await;
         put.map_err(|error| Trouble::Hindered { message: error.to_string() })?;
+        // For the calls' number: nobody takes it up here.
+        let left = self.home.bucket.put_made(&assignment.task.id, b"{}".to_vec()).await;
+        left.map_err(|error| Trouble::Hindered { message: error.to_string() })?;
         Ok(artifact)
     }
 }

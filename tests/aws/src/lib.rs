@@ -6,6 +6,9 @@
 pub mod driver;
 pub mod http;
 pub mod local;
+pub mod metadata;
+pub mod relay;
+pub mod toy;
 
 use std::time::{Duration, Instant};
 

@@ -11,6 +11,7 @@ pub use block::BlockOutcome;
 pub use failure::{FailureKind, FailureOutcome, FailureReport};
 pub use operator::{RetryOutcome, RetrySelection};
 pub use reorg::ReorgOutcome;
+pub(crate) use result::fault;
 pub use result::{ResultOutcome, ResultReport};
 
 pub(crate) use failure::{

@@ -87,7 +87,7 @@ impl<P: Port> Yard<P> {
     }
 }
 
-fn fault(pipeline: &Pipeline, index: usize, stage: &Stage, result: &TaskResult) -> Option<String> {
+pub(crate) fn fault(pipeline: &Pipeline, index: usize, stage: &Stage, result: &TaskResult) -> Option<String> {
     let field_bytes: usize = result.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
     if field_bytes > MAX_FIELD_BYTES {
         return Some(format!("its match fields take {field_bytes} bytes; at most {MAX_FIELD_BYTES} may be"));

@@ -7,6 +7,8 @@ mod faults;
 mod options;
 mod statement;
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
@@ -58,6 +60,10 @@ impl Prover for Toy {
 
     fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
         eprintln!("toy prover: proves {}, attempt {}", request.task, request.attempt);
+        if let Some(log) = &self.options.log {
+            let mut log = OpenOptions::new().create(true).append(true).open(log)?;
+            writeln!(log, "prove {} {}", request.task, request.attempt)?;
+        }
         let strike =
             self.faults.strike("prove", &request.task, request.attempt, Some(&request.output_dir))?;
         self.work(progress);

@@ -11,6 +11,7 @@ A prover that proves nothing, for tests and benchmarks only.
   --burn-ms N            compute that long on each task
   --list N               write a JSON list of N elements instead of a proof
   --field NAME=VALUE     answer with this match field (may be repeated)
+  --log FILE             append a line for each task to prove: prove TASK ATTEMPT
 
 Faults, each at every task unless restricted:
   --fail                 answer with a transient error
@@ -39,6 +40,7 @@ pub struct Options {
     pub burn_ms: u64,
     pub list: Option<u32>,
     pub fields: BTreeMap<String, String>,
+    pub log: Option<PathBuf>,
     pub fail: bool,
     pub fail_rate: f64,
     pub fail_at: Option<String>,
@@ -75,6 +77,7 @@ impl Options {
                         .split_once('=')
                         .map(|(name, value)| options.fields.insert(name.into(), value.into()))
                 }
+                "--log" => options.log = Some(text()?.into()),
                 "--fail" => options.fail = true,
                 "--fail-rate" => options.fail_rate = number(&name, text()?)?,
                 "--fail-at" => options.fail_at = Some(text()?),

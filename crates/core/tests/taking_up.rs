@@ -1,0 +1,148 @@
+//! What an attempt stored and never recorded, and the next one takes up.
+
+#![allow(clippy::expect_used, clippy::panic)] // Clippy knows tests by their functions, not their helpers.
+#![allow(dead_code)] // The driver is shared with other tests.
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use common::driver::Driver;
+use common::now;
+use proofyard_core::record::{FailureKind, ResultOutcome};
+use proofyard_core::state::ArtifactRef;
+use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
+
+const DEMO: &str = include_str!("pipeline/demo.toml");
+const ANEW: &str = "0a";
+const BEFORE: &str = "0b";
+
+/// A home that remembers a proof of an earlier attempt, and a verifier with an opinion of it.
+struct Remembers {
+    verdict: Result<(), Trouble>,
+    /// The name of its match field; the next stage needs `program`.
+    program: &'static str,
+    recalled: Cell<bool>,
+    proved: Cell<bool>,
+    dismissed: RefCell<Option<String>>,
+}
+
+impl Remembers {
+    fn with(verdict: Result<(), Trouble>) -> Self {
+        let (recalled, proved, dismissed) = Default::default();
+        Self { verdict, program: "program", recalled, proved, dismissed }
+    }
+}
+
+impl Executor for Remembers {
+    /// Public values.
+    type Output = &'static str;
+
+    async fn prove(&self, _: &Assignment) -> Result<Proved<&'static str>, Trouble> {
+        self.proved.set(true);
+        Ok(made(ANEW, "program"))
+    }
+
+    async fn verify(&self, _: &Assignment, proved: &Proved<&'static str>) -> Result<String, Trouble> {
+        match &self.verdict {
+            Err(trouble) if proved.output == BEFORE => Err(trouble.clone()),
+            _ => Ok(proved.output.to_owned()),
+        }
+    }
+
+    async fn store(&self, _: &Assignment, _: &Proved<&'static str>) -> Result<ArtifactRef, Trouble> {
+        Ok(ArtifactRef { sha256: "5a".repeat(32), bytes: 1 })
+    }
+
+    async fn recall(&self, _: &Assignment) -> Result<Option<Proved<&'static str>>, Trouble> {
+        self.recalled.set(true);
+        Ok(Some(made(BEFORE, self.program)))
+    }
+
+    async fn dismiss(&self, _: &Assignment, why: &str) {
+        *self.dismissed.borrow_mut() = Some(why.to_owned());
+    }
+}
+
+fn made(output: &'static str, program: &str) -> Proved<&'static str> {
+    let fields = [(program, "x"), ("post_state", "x")];
+    Proved {
+        output,
+        claimed_public_values: None,
+        verification_key: None,
+        proof_system: None,
+        security_bits: None,
+        cycles: None,
+        list: None,
+        fields: fields
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into_iter()
+            .collect::<BTreeMap<_, _>>(),
+    }
+}
+
+/// The first task's attempt of this number, as the home has it done; and the public values that are recorded then.
+fn attempt(number: u32, home: &Remembers) -> (Performed, Option<String>) {
+    let mut driver = Driver::new(DEMO);
+    driver.worker("w", "cpu");
+    driver.block(1);
+    let mut assignment = driver.claim("w").expect("a task");
+    while assignment.attempt < number {
+        let Assignment { worker, slot, claim, task, .. } = &assignment;
+        now(driver.yard.record_release(worker, *slot, claim, &task.id)).expect("a release");
+        assignment = driver.claim("w").expect("the same task");
+    }
+    let performed = now(driver.yard.perform(home, &assignment)).expect("performing");
+    let key = assignment.task.id.task_key();
+    let task =
+        now(proofyard_core::transaction::read::<_, proofyard_core::state::Task>(&driver.yard.port, &key));
+    (performed, task.expect("a table").expect("the task").accepted.and_then(|result| result.public_values))
+}
+
+fn recorded(values: &str) -> (Performed, Option<String>) {
+    (Performed::Recorded(ResultOutcome::Accepted), Some(values.to_owned()))
+}
+
+fn refused() -> Trouble {
+    Trouble::Failed { kind: FailureKind::Permanent, message: "no".into(), log: Vec::new() }
+}
+
+#[test]
+fn a_first_attempt_looks_for_nothing() {
+    let home = Remembers::with(Ok(()));
+    assert_eq!(attempt(1, &home), recorded(ANEW));
+    assert!(home.proved.get() && !home.recalled.get());
+}
+
+#[test]
+fn what_its_verifier_accepts_is_not_proved_again() {
+    let home = Remembers::with(Ok(()));
+    assert_eq!(attempt(2, &home), recorded(BEFORE));
+    assert!(!home.proved.get() && home.dismissed.take().is_none());
+}
+
+#[test]
+fn what_its_verifier_refuses_is_proved_again_and_counts_against_nobody() {
+    let home = Remembers::with(Err(refused()));
+    assert_eq!(attempt(2, &home), recorded(ANEW));
+    assert!(home.proved.get());
+    assert_eq!(home.dismissed.take().as_deref(), Some("no"));
+}
+
+#[test]
+fn what_is_no_output_of_its_stage_is_proved_again() {
+    let home = Remembers { program: "another name", ..Remembers::with(Ok(())) };
+    assert_eq!(attempt(2, &home), recorded(ANEW));
+    let why = home.dismissed.take().expect("a reason");
+    assert!(why.contains("no match field `program`"), "{why}");
+}
+
+#[test]
+fn trouble_that_passes_does_not_have_it_proved_again() {
+    let home = Remembers::with(Err(Trouble::Dropped));
+    assert_eq!(attempt(2, &home), (Performed::Released, None));
+    let home = Remembers::with(Err(Trouble::Hindered { message: "full".into() }));
+    assert_eq!(attempt(2, &home), (Performed::Hindered { message: "full".into() }, None));
+    assert!(!home.proved.get() && home.dismissed.take().is_none());
+}
