@@ -14,6 +14,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use futures_util::future::BoxFuture;
 use proofyard_core::state::{ArtifactRef, TaskId};
 use sha2::{Digest, Sha256};
 use tracing::warn;
@@ -74,49 +75,63 @@ impl Bucket {
     }
 
     /// Durable when it returns. The file's content must be the artifact's.
-    pub async fn put_file(&self, artifact: &ArtifactRef, path: &Path) -> Result<(), BucketError> {
-        if artifact.bytes > self.part_bytes {
-            return self.put_in_parts(artifact, path).await;
-        }
-        let content = tokio::fs::read(path).await.map_err(|error| unread(path, &error))?;
-        self.put_bytes(artifact, content).await
+    pub fn put_file<'a>(
+        &'a self,
+        artifact: &'a ArtifactRef,
+        path: &'a Path,
+    ) -> BoxFuture<'a, Result<(), BucketError>> {
+        Box::pin(async move {
+            if artifact.bytes > self.part_bytes {
+                return self.put_in_parts(artifact, path).await;
+            }
+            let content = tokio::fs::read(path).await.map_err(|error| unread(path, &error))?;
+            self.put_bytes(artifact, content).await
+        })
     }
 
     /// The same, of content in memory.
-    pub async fn put_bytes(&self, artifact: &ArtifactRef, content: Vec<u8>) -> Result<(), BucketError> {
-        let key = Self::key(artifact);
-        match self.put_new(&key, content.clone(), Some(artifact)).await? {
-            true => Ok(()),
-            false if self.bytes_of(&key).await? == Some(artifact.bytes) => Ok(()),
-            false => self.replace(&key, content, Some(checksum(artifact))).await,
-        }
+    pub fn put_bytes<'a>(
+        &'a self,
+        artifact: &'a ArtifactRef,
+        content: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), BucketError>> {
+        Box::pin(async move {
+            let key = Self::key(artifact);
+            match self.put_new(&key, content.clone(), Some(artifact)).await? {
+                true => Ok(()),
+                false if self.bytes_of(&key).await? == Some(artifact.bytes) => Ok(()),
+                false => self.replace(&key, content, Some(checksum(artifact))).await,
+            }
+        })
     }
 
     /// Writes what has no name yet; says whether it did.
-    pub async fn put_new(
-        &self,
-        key: &str,
+    pub fn put_new<'a>(
+        &'a self,
+        key: &'a str,
         content: Vec<u8>,
-        artifact: Option<&ArtifactRef>,
-    ) -> Result<bool, BucketError> {
-        let put = self
-            .client
-            .put_object()
-            .bucket(&self.name)
-            .key(key)
-            .if_none_match("*")
-            .set_checksum_sha256(artifact.map(checksum))
-            .body(ByteStream::from(content));
-        match put.send().await {
-            Ok(_) => Ok(true),
-            // The second: another one is writing it right now.
-            Err(error)
-                if matches!(error.code(), Some("PreconditionFailed" | "ConditionalRequestConflict")) =>
-            {
-                Ok(false)
+        artifact: Option<&'a ArtifactRef>,
+    ) -> BoxFuture<'a, Result<bool, BucketError>> {
+        Box::pin(async move {
+            let put = self
+                .client
+                .put_object()
+                .bucket(&self.name)
+                .key(key)
+                .if_none_match("*")
+                .set_checksum_sha256(artifact.map(checksum))
+                .body(ByteStream::from(content));
+            match put.send().await {
+                Ok(_) => Ok(true),
+                // The second: another one is writing it right now.
+                Err(error)
+                    if matches!(error.code(), Some("PreconditionFailed" | "ConditionalRequestConflict")) =>
+                {
+                    Ok(false)
+                }
+                Err(error) => Err(self.failed(key, "written", &error)),
             }
-            Err(error) => Err(self.failed(key, "written", &error)),
-        }
+        })
     }
 
     async fn replace(
@@ -135,23 +150,25 @@ impl Bucket {
     }
 
     /// In place of what an earlier attempt left there.
-    pub async fn put_made(&self, task: &TaskId, made: Vec<u8>) -> Result<(), BucketError> {
-        self.replace(&Self::made_key(task), made, None).await
+    pub fn put_made<'a>(&'a self, task: &'a TaskId, made: Vec<u8>) -> BoxFuture<'a, Result<(), BucketError>> {
+        Box::pin(async move { self.replace(&Self::made_key(task), made, None).await })
     }
 
     /// Its beginning, if it is longer than anything that an attempt leaves.
-    pub async fn get_made(&self, task: &TaskId) -> Result<Option<Vec<u8>>, BucketError> {
-        use tokio::io::AsyncReadExt;
-        let key = Self::made_key(task);
-        let content = match self.get(&key).await {
-            Ok(content) => content,
-            Err(BucketError::Missing { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut made = Vec::new();
-        let read = content.into_async_read().take(MAX_MADE_BYTES).read_to_end(&mut made).await;
-        read.map_err(|error| self.cut_off(&key, &error))?;
-        Ok(Some(made))
+    pub fn get_made<'a>(&'a self, task: &'a TaskId) -> BoxFuture<'a, Result<Option<Vec<u8>>, BucketError>> {
+        Box::pin(async move {
+            use tokio::io::AsyncReadExt;
+            let key = Self::made_key(task);
+            let content = match self.get(&key).await {
+                Ok(content) => content,
+                Err(BucketError::Missing { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let mut made = Vec::new();
+            let read = content.into_async_read().take(MAX_MADE_BYTES).read_to_end(&mut made).await;
+            read.map_err(|error| self.cut_off(&key, &error))?;
+            Ok(Some(made))
+        })
     }
 
     /// Each part is hashed, but S3 does not hash them together the way an artifact is named: whoever reads it checks
@@ -214,15 +231,17 @@ impl Bucket {
     }
 
     /// Writes the content to `to`, a file that is empty. Nothing is checked here but that all of it came.
-    pub async fn get_file(
-        &self,
-        artifact: &ArtifactRef,
-        to: &mut (impl tokio::io::AsyncWrite + Unpin),
-    ) -> Result<(), BucketError> {
-        let key = Self::key(artifact);
-        let content = self.get(&key).await?;
-        let copied = tokio::io::copy(&mut content.into_async_read(), to).await;
-        copied.map(|_| ()).map_err(|error| self.cut_off(&key, &error))
+    pub fn get_file<'a>(
+        &'a self,
+        artifact: &'a ArtifactRef,
+        to: &'a mut (dyn tokio::io::AsyncWrite + Unpin + Send),
+    ) -> BoxFuture<'a, Result<(), BucketError>> {
+        Box::pin(async move {
+            let key = Self::key(artifact);
+            let content = self.get(&key).await?;
+            let copied = tokio::io::copy(&mut content.into_async_read(), to).await;
+            copied.map(|_| ()).map_err(|error| self.cut_off(&key, &error))
+        })
     }
 
     async fn get(&self, key: &str) -> Result<ByteStream, BucketError> {
