@@ -9,7 +9,9 @@ mod home;
 mod spot;
 
 use std::env;
+use std::fs::{Permissions, set_permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +23,7 @@ use proofyard_aws::artifacts::BucketArtifacts;
 use proofyard_aws::home::{ConnectError, Home as Aws};
 use proofyard_core::error::Error;
 use proofyard_core::pipeline::Pool;
-use proofyard_prover::runner::GuardCommand;
+use proofyard_prover::runner::{GuardCommand, User};
 use proofyard_worker::artifacts::ArtifactError;
 use proofyard_worker::{PoolWorker, WorkDir, WorkerPlan};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -61,6 +63,9 @@ pub struct WorkerArguments {
     /// Where provers write and artifacts are kept meanwhile; a folder of the system's temporary one without it.
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
+    /// Runs provers as this user, who sees nothing of the worker's credentials. Without it they run as the worker does.
+    #[arg(long, value_name = "UID:GID")]
+    pub prover_user: Option<User>,
     /// About how much of the artifacts is kept there.
     #[arg(long, value_name = "GIB", default_value_t = 32)]
     pub cache_gib: u64,
@@ -130,6 +135,11 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
         None => tempfile::TempDir::with_prefix("proofyard-worker-"),
     };
     let scratch = scratch.map_err(failed("no folder can be made for provers to write to"))?;
+    if arguments.prover_user.is_some() {
+        // What is in it may be reached, and not listed.
+        set_permissions(scratch.path(), Permissions::from_mode(0o711))
+            .map_err(failed("the folder that provers write to cannot be opened to them"))?;
+    }
     let kept = scratch.path().join("kept");
     std::fs::create_dir(&kept).map_err(failed("no folder can be made for artifacts"))?;
     let artifacts = BucketArtifacts::new(
@@ -149,7 +159,9 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
         aws,
     });
     let work_dir = WorkDir::emptied(scratch.path().join("work"))
-        .map_err(failed("no folder can be made for provers to write to"))?;
+        .map_err(failed("no folder can be made for provers to write to"))?
+        .owned_by(arguments.prover_user);
+    let guard = GuardCommand { user: arguments.prover_user, ..guard };
     let worker = Arc::new(PoolWorker::new(plan(arguments, &home, pool, guard, Arc::new(work_dir))));
     run(arguments, &home, &worker, &stop)?;
     drop((worker, home));

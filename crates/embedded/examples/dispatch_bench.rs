@@ -113,7 +113,7 @@ fn dispatch(dir: &Path, rate: u32, seconds: u32) -> Result<Times, Box<dyn Error>
 fn guard() -> Result<GuardCommand, Box<dyn Error>> {
     let here = std::env::current_exe()?;
     let program = here.ancestors().nth(2).ok_or("no target folder")?.join("proofyard-guard");
-    Ok(GuardCommand { program, leading_arguments: Vec::new() })
+    Ok(GuardCommand { program, leading_arguments: Vec::new(), user: None })
 }
 
 /// At that pace, since a disk, as a processor, is slower when it has just rested.

@@ -30,7 +30,10 @@ use rustix::process::{
     pidfd_open, set_child_subreaper, set_parent_process_death_signal, setrlimit, wait,
 };
 
+use rustix::thread::{clear_ambient_capability_set, set_no_new_privs};
+
 use crate::processes::{Process, descendants};
+use crate::runner::User;
 
 /// What a shell exits with when it cannot find, or cannot execute, a command.
 pub const EXIT_NOT_FOUND: u8 = 127;
@@ -51,6 +54,10 @@ struct Options {
     file_bytes: Option<u64>,
     /// The prover's stdin is empty; the guard's own is only watched.
     no_stdin: bool,
+    /// As whom the prover runs, if that is another user.
+    user: Option<User>,
+    /// Set in the second step: it runs as that user already, and is to keep nothing of what let it become that.
+    confined: bool,
     /// Set in the second step: become the prover, whose parent must be this process.
     become_child_of: Option<i32>,
     command: Vec<OsString>,
@@ -84,6 +91,8 @@ impl Options {
                 Some("--grace-ms") => options.grace = Duration::from_millis(number(rest.next())?),
                 Some("--file-bytes") => options.file_bytes = Some(number(rest.next())?),
                 Some("--no-stdin") => options.no_stdin = true,
+                Some("--user") => options.user = Some(number(rest.next())?),
+                Some("--confined") => options.confined = true,
                 Some("--become-child-of") => options.become_child_of = Some(number(rest.next())?),
                 Some("--") => break,
                 _ => return Err(usage()),
@@ -99,7 +108,7 @@ fn number<T: std::str::FromStr>(text: Option<OsString>) -> io::Result<T> {
 }
 
 fn usage() -> io::Error {
-    io::Error::other("usage: [--grace-ms N] [--file-bytes N] [--no-stdin] -- COMMAND...")
+    io::Error::other("usage: [--grace-ms N] [--file-bytes N] [--no-stdin] [--user UID:GID] -- COMMAND...")
 }
 
 fn guard(options: &Options, tail: usize) -> io::Result<u8> {
@@ -125,17 +134,35 @@ fn start_prover(options: &Options, tail: usize) -> io::Result<(Pid, Option<Child
     if let Some(bytes) = options.file_bytes {
         command.arg("--file-bytes").arg(bytes.to_string());
     }
+    if let Some(user) = options.user {
+        // In this step and not in the second: changing user takes the parent-death signal away.
+        command.arg("--confined").uid(user.uid).gid(user.gid);
+    }
     command.arg("--").args(&options.command).process_group(0);
     command.stdin(if options.no_stdin { Stdio::null() } else { Stdio::piped() });
-    let mut child = command.spawn()?;
+    let mut child = command.spawn().map_err(|error| cannot_become(options.user, error))?;
     let pid = Pid::from_raw(child.id().cast_signed()).ok_or_else(|| io::Error::other("no pid"))?;
     Ok((pid, child.stdin.take()))
+}
+
+fn cannot_become(user: Option<User>, error: io::Error) -> io::Error {
+    match user {
+        Some(user) if error.kind() == ErrorKind::PermissionDenied => {
+            let need = "it takes root, or CAP_SETUID, CAP_SETGID and CAP_KILL";
+            io::Error::new(error.kind(), format!("cannot start a process of user {user}: {error}; {need}"))
+        }
+        _ => error,
+    }
 }
 
 /// The step between fork and exec, without unsafe code: sets what must hold in the prover's process, then turns into
 /// the prover. Returns only if that fails.
 fn become_prover(parent: i32, options: &Options) -> io::Error {
     let prepared = || -> io::Result<()> {
+        if options.confined {
+            clear_ambient_capability_set()?;
+            set_no_new_privs(true)?;
+        }
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The guard may have died before the signal was asked for.
         if getppid().map(Pid::as_raw_pid) != Some(parent) {

@@ -4,7 +4,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use proofyard_prover::runner::User;
 use rustix::fs::statvfs;
 
 /// Folders that wait to be removed; beyond these, whoever is done with one removes it.
@@ -26,6 +27,8 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// One process's; attempts write below it.
 pub struct WorkDir {
     path: PathBuf,
+    /// Who writes there, if that is not the worker's own user.
+    owner: Option<User>,
     next: AtomicU64,
     removals: Option<SyncSender<PathBuf>>,
     remover: Option<JoinHandle<()>>,
@@ -58,7 +61,13 @@ impl WorkDir {
         // What cannot be removed now is removed at the next start.
         let remove = move || waiting.iter().for_each(|path| _ = remove(&path));
         let remover = Some(thread::Builder::new().name("work remover".into()).spawn(remove)?);
-        Ok(Self { path, next: AtomicU64::new(0), removals: Some(removals), remover })
+        Ok(Self { path, owner: None, next: AtomicU64::new(0), removals: Some(removals), remover })
+    }
+
+    /// Provers run as this user: each folder is theirs.
+    pub fn owned_by(mut self, owner: Option<User>) -> Self {
+        self.owner = owner;
+        self
     }
 
     pub fn path(&self) -> &Path {
@@ -73,8 +82,16 @@ impl WorkDir {
     /// A new, empty folder.
     pub(crate) fn folder(self: &Arc<Self>) -> io::Result<AttemptFolder> {
         let path = self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        fs::create_dir(&path)?;
+        self.create(&path)?;
         Ok(AttemptFolder { path, of: Arc::clone(self) })
+    }
+
+    fn create(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)?;
+        match self.owner {
+            Some(User { uid, gid }) => chown(path, Some(uid), Some(gid)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -82,7 +99,7 @@ impl AttemptFolder {
     /// A new folder in it.
     pub fn inner(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
-        fs::create_dir(&path)?;
+        self.of.create(&path)?;
         Ok(path)
     }
 }

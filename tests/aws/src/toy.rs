@@ -31,7 +31,6 @@ pub struct Worker {
 impl ToyYard {
     /// The toy is told `faults`, and the stage and the pool have these lines too.
     pub fn new(faults: &[&str], stage: &str, pool: &str) -> Self {
-        let aws = LocalAws::whole(&["--no-functions"]);
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("toy.log");
         let mut command = vec!["proofyard-toy-prover", "--log", log.to_str().unwrap()];
@@ -42,8 +41,14 @@ impl ToyYard {
             .replace("[chain]", "[chain]\ntick_ms = 500")
             .replace("[stage.prove]", &format!("[stage.prove]\n{stage}"))
             .replace("[pool.cpu]", &format!("[pool.cpu]\n{pool}"));
+        Self::with_pipeline(&text, folder)
+    }
+
+    /// With a pipeline of its own in place of the toy's.
+    pub fn with_pipeline(text: &str, folder: tempfile::TempDir) -> Self {
+        let aws = LocalAws::whole(&["--no-functions"]);
         let runtime = Runtime::new().unwrap();
-        let driver = runtime.block_on(Driver::with_pipeline(&aws, &text));
+        let driver = runtime.block_on(Driver::with_pipeline(&aws, text));
         Self { aws, runtime, driver, folder }
     }
 

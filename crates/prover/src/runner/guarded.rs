@@ -1,5 +1,6 @@
 //! A prover's process, seen through its guard.
 
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind as IoError, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -170,6 +171,12 @@ fn guard_command(launch: &Launch, arguments: &[String], stdin: Stdin) -> Command
     if matches!(stdin, Stdin::Closed) {
         command.arg("--no-stdin");
     }
+    if let Some(user) = &launch.guard.user {
+        command.arg("--user").arg(user.to_string());
+        std::env::vars_os().filter(|(name, _)| leads_to_credentials(name)).for_each(|(name, _)| {
+            command.env_remove(name);
+        });
+    }
     command.arg("--").args(arguments);
     command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
     if let Some(gpus) = &launch.gpus {
@@ -180,6 +187,11 @@ fn guard_command(launch: &Launch, arguments: &[String], stdin: Stdin) -> Command
         command.current_dir(folder);
     }
     command
+}
+
+/// Credentials of AWS, or where a container gets them: what another user is not to have.
+fn leads_to_credentials(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with("AWS_") || name.starts_with("ECS_"))
 }
 
 /// Differs from every other one on this machine.

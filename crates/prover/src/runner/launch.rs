@@ -1,6 +1,8 @@
 //! How a prover is started, and what it may use up.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// How to start a prover.
 #[derive(Clone, Debug)]
@@ -24,6 +26,38 @@ pub struct GuardCommand {
     /// An absolute path.
     pub program: PathBuf,
     pub leading_arguments: Vec<String>,
+    /// As whom provers run; none is the yard's own user.
+    pub user: Option<User>,
+}
+
+/// A user that is not the yard's: it cannot read what is the yard's alone, such as credentials.
+///
+/// Who starts a prover as another user is root, or has CAP_SETUID, CAP_SETGID and CAP_KILL; and CAP_CHOWN,
+/// CAP_DAC_OVERRIDE and CAP_FOWNER for the folders that the two share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
+impl FromStr for User {
+    type Err = String;
+
+    /// `UID:GID`, two numbers of which none is root's.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ids = text.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+        match ids {
+            Some((uid, gid)) if uid != 0 && gid != 0 => Ok(Self { uid, gid }),
+            Some(_) => Err(format!("{text}: root cannot be kept from anything; name another user")),
+            None => Err(format!("{text} is not UID:GID, such as 10002:10002")),
+        }
+    }
 }
 
 /// What one prover may use up.

@@ -18,7 +18,7 @@ mod watch;
 
 pub use error::{ErrorKind, ProverError};
 pub use files::{Payload, prove_files, verify_files};
-pub use launch::{GuardCommand, Launch, Limits};
+pub use launch::{GuardCommand, Launch, Limits, User};
 pub use output::{OutputFile, Proved};
 pub use session::{Session, Update};
 pub use watch::Cancel;

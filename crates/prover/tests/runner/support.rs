@@ -106,6 +106,7 @@ pub fn launch(command: &[&str], mark: &str) -> Launch {
         guard: GuardCommand {
             program: env!("CARGO_BIN_EXE_proofyard-guard").into(),
             leading_arguments: vec![],
+            user: None,
         },
         limits: Limits { time_ms: 60_000, setup_ms: 60_000, ..Limits::default() },
     }

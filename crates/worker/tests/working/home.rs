@@ -90,7 +90,7 @@ impl TestHome {
             alone: false,
             max_tasks: None,
             idle_out: None,
-            guard: GuardCommand { program, leading_arguments: Vec::new() },
+            guard: GuardCommand { program, leading_arguments: Vec::new(), user: None },
             work_dir: Arc::new(WorkDir::emptied(work).unwrap()),
         }
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+mod confined;
 mod conformance;
 mod contention;
 mod dead_letters;
