@@ -53,6 +53,10 @@ impl Home for JobHome {
         pollster::block_on(handler)
     }
 
+    fn errand<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.aws.blocking_errand(work)
+    }
+
     fn will_register(&self, worker: &str) -> Result<(), Error> {
         match &self.job {
             Some(job) => self.block_on(self.aws.remember_worker(job, worker)),

@@ -21,14 +21,48 @@ pub(crate) struct Errand {
 }
 
 impl Errand {
-    /// Runs `work` as one errand that begins with what waits in `outbox`, or as a part of the one it is in.
+    /// Runs `work` as one errand, or as a part of the one it is in. What is left then waits in `outbox`.
     pub async fn run<T>(outbox: &Outbox, work: impl Future<Output = T>) -> T {
-        if NOW.try_with(|_| ()).is_ok() {
+        if Self::runs() {
             return work.await;
         }
-        let errand = Self::default();
-        errand.outbox.put(outbox.take_all());
-        NOW.scope(errand, work).await
+        let whole = async {
+            let done = work.await;
+            Self::leave(outbox);
+            done
+        };
+        NOW.scope(Self::default(), whole).await
+    }
+
+    /// The same, of work that blocks.
+    pub fn run_blocking<T>(outbox: &Outbox, work: impl FnOnce() -> T) -> T {
+        if Self::runs() {
+            return work();
+        }
+        NOW.sync_scope(Self::default(), || {
+            let done = work();
+            Self::leave(outbox);
+            done
+        })
+    }
+
+    fn runs() -> bool {
+        NOW.try_with(|_| ()).is_ok()
+    }
+
+    fn leave(outbox: &Outbox) {
+        let _ = NOW.try_with(|errand| outbox.put(errand.outbox.take_all()));
+    }
+
+    /// Takes over what waits in `outbox`: others may have put it there, after what this errand knows.
+    pub fn take_over(outbox: &Outbox) {
+        let _ = NOW.try_with(|errand| {
+            let others = outbox.take_all();
+            if !others.is_empty() {
+                *errand.view() = View::default();
+                errand.outbox.put(others);
+            }
+        });
     }
 
     /// Asks the outbox of the errand that runs, or else this one.

@@ -102,6 +102,11 @@ impl Home {
         Errand::run(self.yard.port.outbox(), work).await
     }
 
+    /// The same, of work that blocks.
+    pub fn blocking_errand<T>(&self, work: impl FnOnce() -> T) -> T {
+        Errand::run_blocking(self.yard.port.outbox(), work)
+    }
+
     fn with_outbox<T>(&self, ask: impl Fn(&Outbox) -> T) -> T {
         Errand::with_outbox(self.yard.port.outbox(), ask)
     }
@@ -113,6 +118,7 @@ impl Home {
     }
 
     async fn take_steps(&self, until: Instant) -> Result<(), Error> {
+        Errand::take_over(self.yard.port.outbox());
         let mut passing = None;
         while Instant::now() < until
             && passing.is_none()

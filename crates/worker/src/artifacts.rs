@@ -86,6 +86,12 @@ impl ArtifactError {
             _ => false,
         }
     }
+
+    /// Nobody has it any more as it was, as far as its store knows.
+    pub fn is_lost(&self) -> bool {
+        use ArtifactError::{Damaged, DamagedThere, Missing, MissingThere};
+        matches!(self, Missing(_) | Damaged { .. } | MissingThere { .. } | DamagedThere { .. })
+    }
 }
 
 pub(crate) fn is_full_disk(error: &io::Error) -> bool {

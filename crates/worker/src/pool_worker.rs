@@ -146,7 +146,7 @@ impl PoolWorker {
                 home.ring();
                 return;
             }
-            let turn = self.turn(home, &provers, slot);
+            let turn = home.errand(|| self.turn(home, &provers, slot));
             if !matches!(turn, Ok(Turn::Worked)) {
                 // Also after trouble: the slot may hold the task still, and only by claiming does it release it.
                 self.duty.claimed_none();

@@ -355,7 +355,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
                 InputKind::Proof => PathInputKind::Proof,
                 InputKind::Data => PathInputKind::Data,
             },
-            path: self.artifacts.fetch(artifact).map_err(kept)?,
+            path: self.artifacts.fetch(artifact).map_err(unusable)?,
             index: input.index,
             stage: input.stage.clone(),
             task_index: input.task_index,
@@ -417,6 +417,17 @@ fn refused(error: ProverError) -> Trouble {
         Trouble::Failed { message, log, .. } => {
             let message = format!("the verifier did not accept it: {message}");
             Trouble::Failed { kind: FailureKind::Transient, message, log }
+        }
+        other => other,
+    }
+}
+
+/// Trouble with an input. One that is not there, or not whole, is as bad for every other worker.
+fn unusable(error: ArtifactError) -> Trouble {
+    let is_lost = error.is_lost();
+    match kept(error) {
+        Trouble::Failed { message, log, .. } if is_lost => {
+            Trouble::Failed { kind: FailureKind::BadInput, message, log }
         }
         other => other,
     }

@@ -139,6 +139,10 @@ impl Driver {
 
     /// Claims one task and proves it; says whether there was one. Its steps are left in the outbox.
     pub async fn work(&self, worker: &str) -> Result<bool, Error> {
+        self.home.errand(self.work_on(worker)).await
+    }
+
+    async fn work_on(&self, worker: &str) -> Result<bool, Error> {
         let claim = format!("{:016x}", self.home.yard.port.random());
         let request = ClaimRequest { worker: worker.to_owned(), slot: 0, claim };
         let task = match self.home.yard.claim(&request).await? {

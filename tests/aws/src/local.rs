@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 
 /// A started local AWS with the resources of one yard.
 pub struct LocalAws {
-    process: Child,
+    /// None if it was there before.
+    process: Option<Child>,
     /// It stops when this is let go of, also by a test that is killed.
     stdin: Option<ChildStdin>,
     state: tempfile::TempDir,
@@ -59,6 +60,13 @@ impl LocalAws {
         Self::start(options)
     }
 
+    /// All of it; or the yard that `PROOFYARD_TEST_YARD` names, on the AWS that the environment names.
+    pub fn whole_or_named() -> Self {
+        let Ok(yard) = std::env::var("PROOFYARD_TEST_YARD") else { return Self::whole(&[]) };
+        let state = tempfile::tempdir().unwrap();
+        Self { process: None, stdin: None, state, yard, environment: BTreeMap::new() }
+    }
+
     fn start(options: &[&str]) -> Self {
         let yard = "test".to_owned();
         let state = tempfile::Builder::new().prefix("proofyard-aws-test-").tempdir().unwrap();
@@ -90,7 +98,7 @@ impl LocalAws {
             let (name, value) = line.strip_prefix("export ").unwrap().split_once('=').unwrap();
             (name.to_owned(), value.trim_matches('\'').to_owned())
         });
-        Self { process, stdin, environment: environment.collect(), state, yard }
+        Self { process: Some(process), stdin, environment: environment.collect(), state, yard }
     }
 
     pub fn endpoint(&self) -> &str {
@@ -159,6 +167,8 @@ impl Request<'_> {
 impl Drop for LocalAws {
     fn drop(&mut self) {
         self.stdin = None;
-        let _ = self.process.wait();
+        if let Some(mut process) = self.process.take() {
+            let _ = process.wait();
+        }
     }
 }

@@ -29,6 +29,9 @@ pub enum FailureKind {
     /// The prover says that it can never work; parks once a second attempt confirms it.
     Permanent,
     Transient,
+    /// What the task is made from is missing or damaged: another worker would find the same, so it is not counted
+    /// against this one.
+    BadInput,
 }
 
 /// A worker's word that an attempt failed.
@@ -72,7 +75,7 @@ impl<P: Port> Yard<P> {
             };
             let outcome = self.end(tx, &report.task, &report.claim, ending).await?;
             self.free_slot(tx, &report.worker, report.slot, &report.claim).await?;
-            if outcome != FailureOutcome::Stale {
+            if outcome != FailureOutcome::Stale && report.kind != FailureKind::BadInput {
                 self.count_against(tx, &report.worker, &report.task).await?;
             }
             Ok(outcome)

@@ -60,7 +60,7 @@ fn running_jobs(aws: &LocalAws) -> Vec<String> {
 
 #[test]
 fn blocks_become_the_same_proofs_on_aws_as_on_one_machine() {
-    let aws = LocalAws::whole(&[]);
+    let aws = LocalAws::whole_or_named();
     let here = tempfile::tempdir().unwrap();
     let blocks = some_blocks(here.path(), BLOCKS);
     let output = started(&aws, &blocks).wait_with_output().unwrap();

@@ -6,7 +6,9 @@ use proofyard_core::state::TaskStatus;
 
 #[test]
 fn a_payload_that_is_missing_or_cut_short_is_told_and_mended_by_putting_it_again() {
-    let yard = ToyYard::new(&[], "max_attempts = 2\nbackoff_ms = 100", "");
+    // A worker that could be blamed for it would be gone for good.
+    let pool = "quarantine_after = 1\nquarantine_ms = 3600000";
+    let yard = ToyYard::new(&[], "max_attempts = 2\nbackoff_ms = 100", pool);
     let _worker = yard.worker("worker", |_| {});
     type Damage<'a> = (u64, &'a dyn Fn(&str), &'a str);
     let damages: [Damage<'_>; 2] = [
