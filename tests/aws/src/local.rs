@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
+
+pub use proofyard_programs::programs;
 
 /// A started local AWS with the resources of one yard.
 pub struct LocalAws {
@@ -16,36 +17,6 @@ pub struct LocalAws {
     pub yard: String,
     /// What programs are to find in their environment.
     pub environment: BTreeMap<String, String>,
-}
-
-/// The folder with the workspace's programs, built.
-pub fn programs() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        // A test's own CARGO_ variables would have build scripts run again, and all that depends on them built again.
-        for (name, _) in std::env::vars_os() {
-            if name
-                .to_str()
-                .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-            {
-                build.env_remove(name);
-            }
-        }
-        // As everything else is built, so that nothing is built twice.
-        build.args([
-            "build",
-            "--quiet",
-            "--release",
-            "--workspace",
-            "--exclude",
-            "proofyard-simulation",
-            "--bins",
-        ]);
-        assert!(build.status().unwrap().success(), "the programs under test do not build");
-        // This test is target/release/deps/NAME.
-        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
-    })
 }
 
 impl LocalAws {

@@ -4,47 +4,15 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use proofyard_programs::programs;
 
 use crate::{PATIENCE, wait_for};
 
-/// Where the programs under test are, if they are built already; else they are built first.
-const PROGRAMS: &str = "PROOFYARD_PROGRAMS";
-
-/// A program under test, built from these very sources.
+/// A program under test.
 pub fn program(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(programs).join(name)
-}
-
-fn programs() -> PathBuf {
-    if let Some(folder) = std::env::var_os(PROGRAMS) {
-        return PathBuf::from(folder);
-    }
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    // A test's own CARGO_ variables would have build scripts run again, and all that depends on them built again.
-    for (name, _) in std::env::vars_os() {
-        if name
-            .to_str()
-            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-        {
-            build.env_remove(name);
-        }
-    }
-    // As everything else is built, so that nothing is built twice.
-    build.args([
-        "build",
-        "--quiet",
-        "--release",
-        "--workspace",
-        "--exclude",
-        "proofyard-simulation",
-        "--bins",
-    ]);
-    assert!(build.status().unwrap().success(), "the programs under test do not build");
-    // This test is target/release/deps/NAME.
-    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
+    programs().join(name)
 }
 
 /// How a yard ended.
