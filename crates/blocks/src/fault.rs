@@ -61,25 +61,15 @@ pub enum Fault {
          the block again"
     )]
     StrayTransaction { height: u64, index: usize },
-    #[error("block {height}: it has {found} segments but must have 1 to {limit}; compute its states again")]
+    #[error("block {height}: it has {found} segments but must have 1 to {limit}; cut it again")]
     SegmentCount { height: u64, found: usize, limit: usize },
     #[error(
         "block {height}: segment {index} is {from}..{to} but must begin at {begin}, end after that and not \
-         beyond the block's {transactions} transactions; compute its states again"
+         beyond the block's {transactions} transactions; cut it again"
     )]
     SegmentRange { height: u64, index: usize, from: u32, to: u32, begin: u32, transactions: u32 },
-    #[error(
-        "block {height}: its segments end at transaction {end} but it has {transactions}; compute its \
-         states again"
-    )]
+    #[error("block {height}: its segments end at transaction {end} but it has {transactions}; cut it again")]
     SegmentsShort { height: u64, end: u32, transactions: u32 },
-    #[error(
-        "block {height}: segment {index} begins in state {} but must begin in {}, {}; compute its states \
-         again",
-        to_hex(pre), to_hex(expected),
-        if *.index == 0 { "as it is empty" } else { "where the one before it ends" }
-    )]
-    SegmentState { height: u64, index: usize, pre: [u8; 32], expected: [u8; 32] },
 
     // What only the file tells.
     #[error("the file holds no block; record some")]

@@ -3,17 +3,17 @@
 //! A line is a block, or an explicit change of branch:
 //!
 //! ```text
-//! {"chain_id":31337,"block":{…},"segments":[{"from":0,"to":8,"pre":"0x…","post":"0x…"}, …]}
+//! {"chain_id":31337,"block":{…},"pre":"0x…","post":"0x…","segments":[{"from":0,"to":8}, …]}
 //! {"reorg":"0x…"}
 //! ```
 //!
 //! - `block` is the node's own answer to `eth_getBlockByNumber`, unchanged.
-//! - `segments` cut its transactions into parts that prove independently: `from` is in, `to` is not, `pre`
-//!   and `post` are the states before and after.
+//! - `pre` and `post` are the states before and after the block.
+//! - `segments` cut its transactions into parts that prove independently: `from` is in, `to` is not.
 //! - `reorg` names the new tip. The blocks of its branch stand above that line.
 //!
 //! [`parse_line`] checks what one line can tell: the header hashes to the block's hash, the segments cover
-//! the transactions and chain up. [`check_file`] checks what only the file can tell: each block's parent is
+//! the transactions. [`check_file`] checks what only the file can tell: each block's parent is
 //! there, no height is left out, no block comes twice, a fork is settled by a reorg line, and the states go
 //! on from the parent's. A reader that must take nothing of a bad file runs it first.
 //!
@@ -45,9 +45,9 @@ pub struct RecordedBlock {
     pub transactions: u32,
     pub gas_used: u64,
     pub segments: u32,
-    /// The state before the first segment.
+    /// The state before the block.
     pub state_pre: [u8; 32],
-    /// The state after the last segment.
+    /// The state after the block.
     pub state_post: [u8; 32],
     /// Facts of the header that a pipeline may cut or budget by: numbers in decimal, bytes as 0x and hex.
     pub fields: BTreeMap<String, String>,

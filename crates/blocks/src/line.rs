@@ -23,6 +23,8 @@ pub fn parse_line(file: &str, line_number: u64, bytes: &[u8]) -> Result<Line, Bl
 struct RawLine {
     chain_id: Option<u64>,
     block: Option<NodeBlock>,
+    pre: Option<Fixed<32>>,
+    post: Option<Fixed<32>>,
     segments: Option<Vec<RawSegment>>,
     reorg: Option<Fixed<32>>,
 }
@@ -32,8 +34,6 @@ struct RawLine {
 struct RawSegment {
     from: u32,
     to: u32,
-    pre: Fixed<32>,
-    post: Fixed<32>,
 }
 
 fn parse(bytes: &[u8]) -> Result<Line, Fault> {
@@ -46,10 +46,15 @@ fn parse(bytes: &[u8]) -> Result<Line, Fault> {
     })?;
     let raw: RawLine = serde_json::from_str(text).map_err(|error| bad_json(&error, bytes))?;
     match raw {
-        RawLine { chain_id: Some(chain_id), block: Some(block), segments: Some(segments), reorg: None } => {
-            check_block(chain_id, &block, &segments, bytes).map(Line::Block)
-        }
-        RawLine { chain_id: None, block: None, segments: None, reorg: Some(hash) } => {
+        RawLine {
+            chain_id: Some(chain_id),
+            block: Some(block),
+            pre: Some(pre),
+            post: Some(post),
+            segments: Some(segments),
+            reorg: None,
+        } => check_block(chain_id, &block, [pre.0, post.0], &segments, bytes).map(Line::Block),
+        RawLine { chain_id: None, block: None, pre: None, post: None, segments: None, reorg: Some(hash) } => {
             Ok(Line::Reorg { hash: hash.0 })
         }
         _ => Err(Fault::NeitherBlockNorReorg),
@@ -74,6 +79,7 @@ fn bad_json(error: &serde_json::Error, bytes: &[u8]) -> Fault {
 fn check_block(
     chain_id: u64,
     block: &NodeBlock,
+    [state_pre, state_post]: [[u8; 32]; 2],
     segments: &[RawSegment],
     payload: &[u8],
 ) -> Result<RecordedBlock, Fault> {
@@ -83,7 +89,7 @@ fn check_block(
         return Err(Fault::WrongHash { height, computed: hash, said });
     }
     let transactions = check_transactions(block)?;
-    let (first, last) = check_segments(height, transactions, segments)?;
+    check_segments(height, transactions, segments)?;
     Ok(RecordedBlock {
         chain_id,
         height,
@@ -93,8 +99,8 @@ fn check_block(
         transactions,
         gas_used: block.gas_used.0,
         segments: u32::try_from(segments.len()).unwrap_or(u32::MAX), // at most MAX_SEGMENTS
-        state_pre: first.pre.0,
-        state_post: last.post.0,
+        state_pre,
+        state_post,
         fields: block.fields(transactions),
         payload: payload.to_vec(),
     })
@@ -118,33 +124,22 @@ fn check_transactions(block: &NodeBlock) -> Result<u32, Fault> {
     Ok(transactions)
 }
 
-/// The first and the last segment, if all of them cover the transactions in order and chain up.
-fn check_segments(
-    height: u64,
-    transactions: u32,
-    segments: &[RawSegment],
-) -> Result<(RawSegment, RawSegment), Fault> {
-    let (Some(&first), Some(&last)) = (segments.first(), segments.last()) else {
-        return Err(Fault::SegmentCount { height, found: 0, limit: MAX_SEGMENTS });
-    };
-    if segments.len() > MAX_SEGMENTS {
+/// They must cover the transactions in order.
+fn check_segments(height: u64, transactions: u32, segments: &[RawSegment]) -> Result<(), Fault> {
+    if segments.is_empty() || segments.len() > MAX_SEGMENTS {
         return Err(Fault::SegmentCount { height, found: segments.len(), limit: MAX_SEGMENTS });
     }
-    let (mut begin, mut state) = (0, first.pre);
+    let mut begin = 0;
     for (index, segment) in segments.iter().enumerate() {
-        let RawSegment { from, to, pre, post } = *segment;
+        let RawSegment { from, to } = *segment;
         let empty_block = transactions == 0 && segments.len() == 1;
         if from != begin || to > transactions || (to <= from && !empty_block) {
             return Err(Fault::SegmentRange { height, index, from, to, begin, transactions });
         }
-        let expected = if empty_block { post } else { state };
-        if pre != expected {
-            return Err(Fault::SegmentState { height, index, pre: pre.0, expected: expected.0 });
-        }
-        (begin, state) = (to, post);
+        begin = to;
     }
     if begin != transactions {
         return Err(Fault::SegmentsShort { height, end: begin, transactions });
     }
-    Ok((first, last))
+    Ok(())
 }

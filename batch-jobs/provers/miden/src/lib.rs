@@ -1,15 +1,16 @@
-//! A prover behind the Proofyard protocol: STARK proofs, by Miden VM, of a hash chain over a block's transactions.
+//! STARK proofs of blocks by Miden VM: of segments, of whole blocks, and of proofs.
 //!
-//! One segment's statement is: applying the transactions with these hashes to this state gives that state, where a
-//! transaction takes `state` to `hash(state, hash(transaction))`. It is computed inside the virtual machine. It is
-//! not EVM execution. The README beside this crate says exactly what is proved.
+//! Four programs ([`programs`]) are proved: `segment` and `block` compute the statement of `proofyard-statement` inside
+//! the virtual machine; `merge` and `range` run Miden's own verifier inside it, and bind what the inner proofs state to
+//! what they state themselves. A program's hash is its verification key.
 
-pub mod artifact;
-pub mod block;
-pub mod error;
-pub mod prover;
-pub mod serve;
-pub mod statement;
-pub mod states;
-pub mod vm;
-pub mod word;
+mod assembly;
+pub mod bundle;
+mod commands;
+pub mod programs;
+pub mod recursion;
+mod vm;
+mod words;
+
+pub use commands::run;
+pub use vm::{Machine, ProofHash, Statement, security_bits};

@@ -1,129 +1,157 @@
-//! The proved program and the virtual machine: a statement in, a STARK proof out, and the check of one.
+//! A program and the virtual machine: public inputs in, a STARK proof out, and the check of one.
 //!
-//! The program's hash is the verification key. A verifier compiles the program itself and never takes the hash
-//! from a proof. Miden's code sees bytes from outside here, so whatever it may panic on is caught.
+//! Miden's code sees bytes from outside here, so whatever it may panic on is caught.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use miden_assembly::Assembler;
-use miden_core::program::Program;
+use miden_core::program::{Program, ProgramInfo};
 use miden_core::{Felt, Word};
+use miden_core_lib::CoreLibrary;
 use miden_processor::advice::AdviceInputs;
-use miden_processor::{DefaultHost, ExecutionOptions, StackInputs, StackOutputs};
+use miden_processor::{DefaultHost, ExecutionOptions, StackInputs, StackOutputs, execute_sync};
 use miden_prover::{ExecutionProof, HashFunction, ProvingOptions, prove_sync};
+use proofyard_statement::Error;
 
-use crate::error::Error;
-use crate::statement::SegmentStatement;
-use crate::word::{TransactionHash, limbs, word_to_hex};
+use crate::assembly::source;
+use crate::words::key_bytes;
 
-const SOURCE: &str = include_str!("segment.masm");
+/// Of each stack, in and out.
+const STACK_ELEMENTS: usize = 16;
 
-/// The hash that the STARK commits with; the fastest of Miden's, since nothing verifies these proofs in a circuit.
-const PROOF_HASH: HashFunction = HashFunction::Blake3_256;
+/// What a proof commits with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofHash {
+    /// The fastest to prove with.
+    Blake3,
+    /// About twice as slow, and the one that Miden's verifier inside the virtual machine checks.
+    Poseidon2,
+}
 
-/// More would not fit a small machine's memory in one proof; a block is cut into segments for that.
-pub const MAX_SEGMENT_TRANSACTIONS: usize = 1024;
+impl ProofHash {
+    fn function(self) -> HashFunction {
+        match self {
+            Self::Blake3 => HashFunction::Blake3_256,
+            Self::Poseidon2 => HashFunction::Poseidon2,
+        }
+    }
 
-/// Proves and checks segments.
-pub struct SegmentVm {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Blake3 => 0,
+            Self::Poseidon2 => 1,
+        }
+    }
+}
+
+/// What is public of one run: the two stacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    pub inputs: Vec<Felt>,
+    pub outputs: Vec<Felt>,
+}
+
+/// One program, ready to be proved and checked.
+pub struct Machine {
     program: Program,
 }
 
-impl SegmentVm {
-    /// Compiles the program.
-    pub fn new() -> Result<Self, Error> {
-        let program =
-            Assembler::default().assemble_program(SOURCE).map_err(|e| Error::Proving(format!("{e:?}")))?;
+impl Machine {
+    /// Compiles a program that may name other programs' hashes.
+    pub(crate) fn new(program: &str, pinned: &[(&str, Word)]) -> Result<Self, Error> {
+        let assembling = |e| Error::Proving(format!("the program does not assemble: {e:?}"));
+        let assembler =
+            Assembler::default().with_dynamic_library(CoreLibrary::default()).map_err(assembling)?;
+        let program = assembler.assemble_program(source(program, pinned)).map_err(assembling)?;
         Ok(Self { program })
     }
 
-    /// The program's hash: the verification key.
-    pub fn verification_key(&self) -> Word {
+    /// The program's hash.
+    pub fn hash(&self) -> Word {
         self.program.hash()
     }
 
-    /// Proves the statement, and returns the STARK proof. A statement that is not true has no proof.
-    pub fn prove(
-        &self,
-        statement: &SegmentStatement,
-        transactions: &[TransactionHash],
-    ) -> Result<Vec<u8>, Error> {
-        if transactions.len() > MAX_SEGMENT_TRANSACTIONS {
-            return Err(Error::Block(format!(
-                "a segment has at most {MAX_SEGMENT_TRANSACTIONS} transactions"
-            )));
-        }
-        if statement.from.checked_add(transactions.len() as u32) != Some(statement.to) {
-            return Err(Error::Block("the segment's range is not its number of transactions".into()));
-        }
-        let advice = AdviceInputs::default().with_stack(transactions.iter().flat_map(advice_of));
-        let inputs = stack_inputs(statement)?;
-        let proving = || {
-            prove_sync(
-                &self.program,
-                inputs,
-                advice,
-                &mut DefaultHost::default(),
-                ExecutionOptions::default(),
-                ProvingOptions::new(PROOF_HASH),
-            )
-        };
-        let (outputs, proof) = catch_unwind(AssertUnwindSafe(proving))
-            .map_err(|_| Error::Proving("Miden panicked".into()))?
-            .map_err(|e| Error::Proving(e.to_string()))?;
-        if outputs != stack_outputs(statement)? {
-            return Err(Error::Block(format!(
-                "the transactions take the pre-state to {}, not to the post-state {}",
-                outputs.get_word(0).map_or_else(String::new, |word| word_to_hex(&word)),
-                word_to_hex(&statement.post),
-            )));
-        }
-        Ok(proof.stark_proof().to_vec())
+    /// The program's hash as bytes: the verification key.
+    pub fn verification_key(&self) -> [u8; 32] {
+        key_bytes(&self.hash())
     }
 
-    /// Checks a STARK proof of the statement; returns the security level in bits that the library gives it.
-    pub fn verify(&self, statement: &SegmentStatement, stark_proof: &[u8]) -> Result<u32, Error> {
-        let (inputs, outputs) = (stack_inputs(statement)?, stack_outputs(statement)?);
-        let proof = ExecutionProof::new(stark_proof.to_vec(), PROOF_HASH, Vec::new());
+    pub fn info(&self) -> ProgramInfo {
+        self.program.to_info()
+    }
+
+    /// Runs the program without proving it.
+    pub fn execute(&self, inputs: &[Felt], advice: AdviceInputs) -> Result<Vec<Felt>, Error> {
+        let stack = stack_inputs(inputs)?;
+        let mut host = host()?;
+        let running = || execute_sync(&self.program, stack, advice, &mut host, ExecutionOptions::default());
+        let output = catch_unwind(AssertUnwindSafe(running))
+            .map_err(|_| Error::Proving("Miden panicked".into()))?
+            .map_err(|e| Error::Proving(with_sources(&e)))?;
+        Ok(output.stack.to_vec())
+    }
+
+    /// Proves a run, and returns its outputs and the proof: a byte for its hash, then Miden's own bytes.
+    pub(crate) fn prove(
+        &self,
+        inputs: &[Felt],
+        advice: AdviceInputs,
+        hash: ProofHash,
+    ) -> Result<(Vec<Felt>, Vec<u8>), Error> {
+        let stack = stack_inputs(inputs)?;
+        let mut host = host()?;
+        let (execution, proving) = (ExecutionOptions::default(), ProvingOptions::new(hash.function()));
+        let proving = || prove_sync(&self.program, stack, advice, &mut host, execution, proving);
+        let (outputs, proof) = catch_unwind(AssertUnwindSafe(proving))
+            .map_err(|_| Error::Proving("Miden panicked".into()))?
+            .map_err(|e| Error::Proving(with_sources(&e)))?;
+        Ok((outputs.to_vec(), [&[hash.byte()], proof.stark_proof()].concat()))
+    }
+
+    /// Checks a proof of this statement.
+    pub(crate) fn verify(&self, statement: &Statement, proof: &[u8]) -> Result<(), Error> {
+        let (hash, stark) = split_proof(proof)?;
+        let inputs = stack_inputs(&statement.inputs)?;
+        let outputs = StackOutputs::new(&statement.outputs).map_err(|e| Error::Proving(e.to_string()))?;
+        let proof = ExecutionProof::new(stark.to_vec(), hash.function(), Vec::new());
         let verifying = || miden_verifier::verify(self.program.to_info(), inputs, outputs, proof);
         catch_unwind(AssertUnwindSafe(verifying))
             .map_err(|_| Error::Rejected("it is malformed".into()))?
-            .map_err(|e| Error::Rejected(with_sources(&e)))
+            .map_err(|e| Error::Rejected(with_sources(&e)))?;
+        Ok(())
+    }
+}
+
+/// The hash that a proof commits with, and Miden's own bytes.
+pub(crate) fn split_proof(proof: &[u8]) -> Result<(ProofHash, &[u8]), Error> {
+    match proof.split_first() {
+        Some((0, stark)) => Ok((ProofHash::Blake3, stark)),
+        Some((1, stark)) => Ok((ProofHash::Poseidon2, stark)),
+        _ => Err(Error::Rejected("it does not say which hash it commits with".into())),
     }
 }
 
 /// The security level in bits that the library gives every proof: a constant of the library, not computed.
 pub fn security_bits() -> u32 {
-    ExecutionProof::new(Vec::new(), PROOF_HASH, Vec::new()).security_level()
+    ExecutionProof::new(Vec::new(), HashFunction::Blake3_256, Vec::new()).security_level()
 }
 
-fn stack_inputs(statement: &SegmentStatement) -> Result<StackInputs, Error> {
-    let mut elements = statement.pre.as_elements().to_vec();
-    elements.extend([statement.from, statement.to].map(Felt::from_u32));
-    elements.extend(halves(statement.chain_id));
-    elements.extend(halves(statement.height));
-    StackInputs::new(&elements).map_err(|e| Error::Proving(e.to_string()))
+/// A stack with zeros below what is given.
+pub(crate) fn whole_stack(elements: &[Felt]) -> Vec<Felt> {
+    let mut stack = elements.to_vec();
+    stack.resize(STACK_ELEMENTS, Felt::from_u32(0));
+    stack
 }
 
-fn stack_outputs(statement: &SegmentStatement) -> Result<StackOutputs, Error> {
-    let mut elements = statement.post.as_elements().to_vec();
-    elements.extend_from_slice(statement.transactions_digest.as_elements());
-    StackOutputs::new(&elements).map_err(|e| Error::Proving(e.to_string()))
+pub(crate) fn stack_inputs(elements: &[Felt]) -> Result<StackInputs, Error> {
+    StackInputs::new(elements).map_err(|e| Error::Proving(e.to_string()))
 }
 
-/// A 64-bit integer may be above the field's order; its halves never are.
-fn halves(value: u64) -> [Felt; 2] {
-    [value & 0xffff_ffff, value >> 32].map(Felt::new_unchecked)
+fn host() -> Result<DefaultHost, Error> {
+    DefaultHost::default().with_library(&CoreLibrary::default()).map_err(|e| Error::Proving(e.to_string()))
 }
 
-/// The program reads the second half of a hash first, because the last word read is the top of the stack.
-fn advice_of(transaction: &TransactionHash) -> [Felt; 8] {
-    let mut limbs = limbs(transaction);
-    limbs.rotate_left(4);
-    limbs
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(error.source(), |error| error.source());
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

@@ -1,33 +1,33 @@
-//! Real proofs of small blocks: made, checked, tampered with.
+//! Real proofs of small blocks: made, checked, tampered with, and proved to have been checked.
 
 // Helpers outside of test functions may fail a test too.
 #![allow(clippy::unwrap_used)]
 
+mod blocks;
 mod joins;
 mod protocol;
+mod recursion;
 mod segments;
-mod states;
 
 use std::sync::OnceLock;
 
-use miden_core::Word;
-use proofyard_miden::artifact::SegmentProof;
-use proofyard_miden::block::Block;
-use proofyard_miden::states::{Cut, complete};
-use proofyard_miden::vm::SegmentVm;
-use proofyard_miden::word::{TransactionHash, absorb, bytes_to_hex};
+use proofyard_miden::ProofHash;
+use proofyard_miden::programs::SegmentProgram;
+use proofyard_statement::complete::{Cut, complete};
+use proofyard_statement::digest::{bytes_to_hex, close};
+use proofyard_statement::{Block, Digest, ProofFile, TransactionHash};
 use serde_json::{Value, json};
 
 const CHAIN_ID: u64 = u64::MAX - 7;
 
-fn vm() -> &'static SegmentVm {
-    static VM: OnceLock<SegmentVm> = OnceLock::new();
-    VM.get_or_init(|| SegmentVm::new().unwrap())
+fn segments() -> &'static SegmentProgram {
+    static PROGRAM: OnceLock<SegmentProgram> = OnceLock::new();
+    PROGRAM.get_or_init(|| SegmentProgram::new().unwrap())
 }
 
 /// A state that is not zero, so that no zero in the wrong place goes unseen.
-fn genesis() -> Word {
-    absorb(Word::empty(), &[7; 32])
+fn genesis() -> Digest {
+    close([0; 32], [7; 32])
 }
 
 fn transaction(height: u64, index: usize) -> TransactionHash {
@@ -56,22 +56,28 @@ fn bare_line(height: u64, transactions: usize) -> Value {
     })
 }
 
-/// The completed line of one block.
-fn line(height: u64, transactions: usize, segment_transactions: u32) -> Value {
+/// Blocks in a row, with these numbers of transactions.
+fn chain(from: u64, transactions: &[usize], segment_transactions: u32) -> Vec<Block> {
+    let lines =
+        (from..).zip(transactions).map(|(height, number)| format!("{}\n", bare_line(height, *number)));
     let mut out = Vec::new();
-    let bare = bare_line(height, transactions).to_string();
+    let bare: String = lines.collect();
     complete(bare.as_bytes(), &mut out, Cut::Every(segment_transactions), genesis()).unwrap();
-    serde_json::from_slice(&out).unwrap()
-}
-
-fn parse(line: &Value) -> Block {
-    Block::parse(line.to_string().as_bytes()).unwrap()
+    out.split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| Block::parse(line).unwrap())
+        .collect()
 }
 
 fn block(height: u64, transactions: usize, segment_transactions: u32) -> Block {
-    parse(&line(height, transactions, segment_transactions))
+    chain(height, &[transactions], segment_transactions).remove(0)
 }
 
-fn prove_all(block: &Block) -> Vec<SegmentProof> {
-    (0..block.segments.len()).map(|index| vm().prove_segment(block, index).unwrap()).collect()
+fn prove_all(block: &Block, hash: ProofHash) -> Vec<ProofFile> {
+    (0..block.segments.len()).map(|index| segments().prove(block, index, hash).unwrap()).collect()
+}
+
+fn changed(mut digest: Digest) -> Digest {
+    digest[31] ^= 1;
+    digest
 }

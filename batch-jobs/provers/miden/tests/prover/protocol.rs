@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::slice::from_ref;
 
+use proofyard_statement::Block;
+use proofyard_statement::complete::{Cut, complete};
 use serde_json::{Value, json};
 
-use crate::bare_line;
+use crate::{bare_line, genesis};
 
 /// Runs the program once on these lines.
 fn run(arguments: &[&str], input: &str) -> Output {
@@ -50,11 +52,11 @@ fn verify(verb: &str, proof: &Value, key: Option<&str>, inputs: &[Value], output
 #[test]
 fn a_block_goes_through_both_provers() {
     let folder = tempfile::tempdir().unwrap();
-    let states = run(&["states", "--segment-transactions", "2"], &bare_line(5, 3).to_string());
-    assert!(states.status.success(), "{states:?}");
     let block_path = folder.path().join("block.json");
-    fs::write(&block_path, &states.stdout).unwrap();
-    let parsed = proofyard_miden::block::Block::read(&block_path).unwrap();
+    let mut line = Vec::new();
+    complete(bare_line(5, 3).to_string().as_bytes(), &mut line, Cut::Every(2), genesis()).unwrap();
+    fs::write(&block_path, &line).unwrap();
+    let parsed = Block::read(&block_path).unwrap();
     let whole = json!({"kind": "block", "path": block_path});
     let segment = |index: u32| json!({"kind": "block", "path": block_path, "index": index});
 
@@ -70,7 +72,7 @@ fn a_block_goes_through_both_provers() {
         let proved = prove("segment", &[segment(index)], &output_dir);
         let proof = &proved["ok"]["proof"];
         let verified = verify("segment", proof, Some(&key), &[segment(index)], &output_dir);
-        let expected = hex::encode(parsed.segment_statement(index as usize).unwrap().to_bytes());
+        let expected = hex::encode(parsed.segment_values(index as usize).unwrap().to_bytes());
         assert_eq!(verified["ok"]["public_values"], expected, "{verified}");
         assert_eq!(proved["ok"]["public_values"], expected);
         inputs.push(json!({"kind": "proof", "path": proof, "stage": "prove", "task_index": index}));
@@ -83,7 +85,7 @@ fn a_block_goes_through_both_provers() {
 
     let joined = prove("join", &inputs, folder.path());
     let proof = &joined["ok"]["proof"];
-    let expected = hex::encode(parsed.statement().unwrap().to_bytes());
+    let expected = hex::encode(parsed.values().to_bytes());
     for inputs in [&inputs[..1], &inputs[..]] {
         let verified = verify("join", proof, Some(&key), inputs, folder.path());
         assert_eq!(verified["ok"]["public_values"], expected, "{verified}");
@@ -108,11 +110,8 @@ fn unusable_requests_are_answered() {
 
 #[test]
 fn usage_mistakes_exit_with_2() {
-    for arguments in
-        [&[][..], &["prove"], &["states", "--genesis", "0x12"], &["states", "--segment-transactions", "0"]]
-    {
+    for arguments in [&[][..], &["prove"], &["segment", "--outer"], &["merge", "--inner"]] {
         let output = run(arguments, "");
         assert_eq!(output.status.code(), Some(2), "{output:?}");
     }
-    assert_eq!(run(&["states"], "rubbish").status.code(), Some(1));
 }

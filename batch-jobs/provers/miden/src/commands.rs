@@ -1,0 +1,217 @@
+//! The program's verbs: each is a prover of the protocol, on stdin and stdout.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use proofyard_prover::serve::Progress;
+use proofyard_prover::{
+    Failure, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, serve,
+    write_output,
+};
+use proofyard_statement::inputs::{block_and_proofs, expect_key, proofs, range_values, segment, whole_block};
+use proofyard_statement::proof_file::{format_of, read_bounded};
+use proofyard_statement::{Error, ProofFile};
+
+use crate::bundle::Bundle;
+use crate::programs::{
+    BLOCK_FORMAT, BlockProgram, MAX_PROOF_BYTES, MergeProgram, RANGE_FORMAT, RangeProgram, SEGMENT_FORMAT,
+    SegmentProgram,
+};
+use crate::vm::{Machine, ProofHash, security_bits};
+
+const PROOF_SYSTEM: &str = "miden-stark";
+
+const USAGE: &str = "\
+usage: proofyard-miden segment [--inner]   prove a segment of a block
+       proofyard-miden join                bundle a block's segment proofs; checked together
+       proofyard-miden block [--inner]     prove a whole block at once
+       proofyard-miden merge               prove a block from its segments' proofs: one proof that verified them
+       proofyard-miden range               prove a range from proofs of blocks and of ranges
+       each speaks the prover protocol on stdin and stdout
+       --inner   commit with Poseidon2, so that merge and range can verify the proof; about twice as slow";
+
+/// What the program does with its arguments.
+pub fn run(arguments: &[&str]) -> ExitCode {
+    match arguments {
+        ["segment"] => served(SegmentProgram::new().map(|program| Segments(program, ProofHash::Blake3))),
+        ["segment", "--inner"] => {
+            served(SegmentProgram::new().map(|program| Segments(program, ProofHash::Poseidon2)))
+        }
+        ["join"] => served(SegmentProgram::new().map(Joins)),
+        ["block"] => served(BlockProgram::new().map(|program| Blocks(program, ProofHash::Blake3))),
+        ["block", "--inner"] => {
+            served(BlockProgram::new().map(|program| Blocks(program, ProofHash::Poseidon2)))
+        }
+        ["merge"] => served(MergeProgram::new().map(Merges)),
+        ["range"] => served(RangeProgram::new().map(Ranges)),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        [] => usage("nothing was asked for"),
+        [first, ..] => usage(&format!("{first:?} is not understood here")),
+    }
+}
+
+fn served(prover: Result<impl Prover, Error>) -> ExitCode {
+    match prover {
+        Ok(prover) => serve(prover),
+        Err(error) => {
+            eprintln!("proofyard-miden: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage(why: &str) -> ExitCode {
+    eprintln!("proofyard-miden: {why}\n{USAGE}");
+    ExitCode::from(2)
+}
+
+struct Segments(SegmentProgram, ProofHash);
+struct Joins(SegmentProgram);
+struct Blocks(BlockProgram, ProofHash);
+struct Merges(MergeProgram);
+struct Ranges(RangeProgram);
+
+impl Prover for Segments {
+    fn setup(&mut self, _request: &SetupRequest) -> Result<SetupOk, Failure> {
+        Ok(setup_ok(self.0.machine()))
+    }
+
+    fn prove(&mut self, request: &ProveRequest, _progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+        let (block, index) = segment(&request.inputs)?;
+        written(request, "segment.proof", &self.0.prove(&block, index, self.1)?)
+    }
+
+    fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
+        check_key(self.0.machine(), request)?;
+        let (block, index) = segment(&request.inputs)?;
+        let file = ProofFile::read(&request.proof, SEGMENT_FORMAT, MAX_PROOF_BYTES)?;
+        verified(&self.0.verify(&file, &block, index)?.to_bytes())
+    }
+}
+
+impl Prover for Joins {
+    fn setup(&mut self, _request: &SetupRequest) -> Result<SetupOk, Failure> {
+        Ok(setup_ok(self.0.machine()))
+    }
+
+    fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+        let (block, paths) = block_and_proofs(&request.inputs)?;
+        progress(0.0, "checking the segment proofs");
+        let bundle = Bundle { segments: read_all(&paths, SEGMENT_FORMAT)? };
+        let values = bundle.verify(&self.0, &block)?;
+        let path = write_output(&request.output_dir, "block.proof", &bundle.to_bytes()?)?;
+        Ok(prove_ok(self.0.machine().verification_key(), path, &values.to_bytes()))
+    }
+
+    /// The proof's own segment proofs are checked, not the inputs': the block alone is enough.
+    fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
+        check_key(self.0.machine(), request)?;
+        let (block, _) = block_and_proofs(&request.inputs)?;
+        verified(&Bundle::read(&request.proof)?.verify(&self.0, &block)?.to_bytes())
+    }
+}
+
+impl Prover for Blocks {
+    fn setup(&mut self, _request: &SetupRequest) -> Result<SetupOk, Failure> {
+        Ok(setup_ok(self.0.machine()))
+    }
+
+    fn prove(&mut self, request: &ProveRequest, _progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+        let block = whole_block(&request.inputs)?;
+        written(request, "block.proof", &self.0.prove(&block, self.1)?)
+    }
+
+    fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
+        check_key(self.0.machine(), request)?;
+        let block = whole_block(&request.inputs)?;
+        let values = self.0.check(&ProofFile::read(&request.proof, BLOCK_FORMAT, MAX_PROOF_BYTES)?)?;
+        values.expect(&block.checked_values()?)?;
+        verified(&values.to_bytes())
+    }
+}
+
+impl Prover for Merges {
+    fn setup(&mut self, _request: &SetupRequest) -> Result<SetupOk, Failure> {
+        Ok(setup_ok(self.0.machine()))
+    }
+
+    fn prove(&mut self, request: &ProveRequest, _progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+        let (block, paths) = block_and_proofs(&request.inputs)?;
+        written(request, "block.proof", &self.0.prove(&block, &read_all(&paths, SEGMENT_FORMAT)?)?)
+    }
+
+    fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
+        check_key(self.0.machine(), request)?;
+        let (block, _) = block_and_proofs(&request.inputs)?;
+        let values = self.0.check(&ProofFile::read(&request.proof, BLOCK_FORMAT, MAX_PROOF_BYTES)?)?;
+        values.expect(&block.checked_values()?)?;
+        verified(&values.to_bytes())
+    }
+}
+
+impl Prover for Ranges {
+    fn setup(&mut self, _request: &SetupRequest) -> Result<SetupOk, Failure> {
+        Ok(setup_ok(self.0.machine()))
+    }
+
+    fn prove(&mut self, request: &ProveRequest, _progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+        let read = |(path, _): (&Path, _)| read_either(path);
+        let files = proofs(&request.inputs)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        written(request, "range.proof", &self.0.prove(&files)?)
+    }
+
+    fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
+        check_key(self.0.machine(), request)?;
+        let values = self.0.check(&ProofFile::read(&request.proof, RANGE_FORMAT, MAX_PROOF_BYTES)?)?;
+        values.expect(&range_values(&request.inputs)?)?;
+        verified(&values.to_bytes())
+    }
+}
+
+fn read_all(paths: &[&Path], format: &'static str) -> Result<Vec<ProofFile>, Error> {
+    paths.iter().map(|path| ProofFile::read(path, format, MAX_PROOF_BYTES)).collect()
+}
+
+/// A proof of a block or of a range.
+fn read_either(path: &Path) -> Result<ProofFile, Error> {
+    let format = match format_of(&read_bounded(path, MAX_PROOF_BYTES)?)?.as_str() {
+        RANGE_FORMAT => RANGE_FORMAT,
+        _ => BLOCK_FORMAT,
+    };
+    ProofFile::read(path, format, MAX_PROOF_BYTES)
+}
+
+fn check_key(machine: &Machine, request: &VerifyRequest) -> Result<(), Error> {
+    expect_key(request.verification_key.as_deref(), &machine.verification_key())
+}
+
+fn setup_ok(machine: &Machine) -> SetupOk {
+    SetupOk {
+        verification_key: Some(hex::encode(machine.verification_key())),
+        proof_system: Some(PROOF_SYSTEM.into()),
+        security_bits: Some(security_bits()),
+    }
+}
+
+fn written(request: &ProveRequest, name: &str, file: &ProofFile) -> Result<ProveOk, Failure> {
+    let path = write_output(&request.output_dir, name, &file.to_bytes()?)?;
+    Ok(prove_ok(&file.verification_key, path, &file.public_values))
+}
+
+fn prove_ok(key: impl AsRef<[u8]>, proof: PathBuf, public_values: &[u8]) -> ProveOk {
+    ProveOk {
+        proof,
+        verification_key: Some(hex::encode(key)),
+        proof_system: Some(PROOF_SYSTEM.into()),
+        security_bits: Some(security_bits()),
+        public_values: Some(hex::encode(public_values)),
+        ..ProveOk::default()
+    }
+}
+
+fn verified(public_values: &[u8]) -> Result<VerifyOk, Failure> {
+    Ok(VerifyOk { public_values: hex::encode(public_values) })
+}
