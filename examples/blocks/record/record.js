@@ -1,13 +1,13 @@
-// Records blocks files from a local Ethereum node (anvil): a chain, a chain with a reorg, and, for the tests of the
-// reader, a block of each fork that changed the header.
+// Records blocks files from a local Ethereum node (anvil): a chain, a quiet chain, a chain with a reorg, and, for the
+// tests of the reader, a block of each fork that changed the header.
 //
 // Everything that the node hashes is fixed (mnemonic, genesis, timestamps, nonces, fees), so recording again gives the
-// same files. The node gives blocks; the prover's `states` verb adds each block's segments and their states.
+// same files. The node gives blocks; `proofyard-states` adds their states and cuts them into segments.
 //
 //   npm install && node record.js [--states PATH] [--raw]
 //
-// --states PATH   the prover that computes the states (default: target/release/proofyard-miden)
-// --raw           write the node's blocks alone, without segments
+// --states PATH   the program that computes the states (default: target/release/proofyard-states)
+// --raw           write the node's blocks alone, without states and segments
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -22,6 +22,7 @@ const GENESIS_S = 1_767_225_600; // 2026-01-01T00:00:00Z
 const SLOT_S = 12;
 const CHAIN_ID = 31337;
 const SEGMENT_TRANSACTIONS = 8;
+const QUIET_SEGMENT_TRANSACTIONS = 4;
 const START_LIMIT_MS = 30_000;
 
 // Its runtime adds one to storage slot 0 and logs the sum.
@@ -29,13 +30,14 @@ const COUNTER = "0x6013600c60003960136000f3" + "60005460010180600055600052602060
 
 const { values: options } = parseArgs({
   options: {
-    states: { type: "string", default: here("../../../target/release/proofyard-miden") },
+    states: { type: "string", default: here("../../../target/release/proofyard-states") },
     raw: { type: "boolean", default: false },
   },
 });
 
 async function main() {
   await write("../chain.jsonl", await withNode(recordChain));
+  await write("../quiet.jsonl", await withNode(recordQuiet), { segmentTransactions: QUIET_SEGMENT_TRANSACTIONS });
   await write("../reorg.jsonl", await withNode(recordReorg));
   await write("../../../crates/blocks/tests/blocks/forks.jsonl", await recordForks(), { raw: true });
 }
@@ -45,6 +47,14 @@ async function recordChain(node) {
   const traffic = await Traffic.start(node, 1);
   const lines = [];
   for (let height = 1; height <= 64; height++) lines.push(await traffic.mine());
+  return lines;
+}
+
+/** 16 blocks of 0 to 8 transactions, for provers of a fixed size. */
+async function recordQuiet(node) {
+  const traffic = await Traffic.start(node, 4, { most: 8 });
+  const lines = [];
+  for (let height = 1; height <= 16; height++) lines.push(await traffic.mine());
   return lines;
 }
 
@@ -73,9 +83,9 @@ async function recordForks() {
 
 /** Signed transactions of the node's own accounts, drawn from a seeded generator, and the blocks made of them. */
 class Traffic {
-  static async start(node, seed, { londonFees = true } = {}) {
+  static async start(node, seed, { londonFees = true, most = null } = {}) {
     const traffic = new Traffic();
-    Object.assign(traffic, { node, random: generator(seed), londonFees, counter: null });
+    Object.assign(traffic, { node, random: generator(seed), londonFees, most, counter: null });
     traffic.accounts = await node.call("eth_accounts");
     await traffic.resume();
     return traffic;
@@ -108,6 +118,7 @@ class Traffic {
 
   /** Mostly 6 to 20, now and then an empty, a small or a full block. */
   blockSize() {
+    if (this.most !== null) return this.random(this.most + 1);
     const kind = this.random(16);
     if (kind === 0) return 0;
     if (kind === 1) return 1 + this.random(5);
@@ -210,16 +221,16 @@ class Node {
 }
 
 /** Adds the states unless the raw blocks are wanted, and puts the file in place only when it is whole. */
-async function write(path, lines, { raw } = options) {
+async function write(path, lines, { raw = options.raw, segmentTransactions = SEGMENT_TRANSACTIONS } = {}) {
   const blocks = lines.map((line) => JSON.stringify(line) + "\n").join("");
-  const text = raw ? blocks : await withStates(blocks);
+  const text = raw ? blocks : await withStates(blocks, segmentTransactions);
   writeFileSync(here(path) + ".new", text);
   renameSync(here(path) + ".new", here(path));
   console.log(`${path}: ${text.split("\n").length - 1} lines, ${Buffer.byteLength(text)} bytes`);
 }
 
-async function withStates(blocks) {
-  const child = spawn(options.states, ["states", "--segment-transactions", SEGMENT_TRANSACTIONS], {
+async function withStates(blocks, segmentTransactions) {
+  const child = spawn(options.states, ["--segment-transactions", segmentTransactions], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const ended = once(child, "close");
@@ -229,7 +240,7 @@ async function withStates(blocks) {
   child.stdout.setEncoding("utf8");
   for await (const chunk of child.stdout) text += chunk;
   const [code] = await ended;
-  if (code !== 0) throw new Error(`${options.states} states ended with ${code}`);
+  if (code !== 0) throw new Error(`${options.states} ended with ${code}`);
   return text;
 }
 

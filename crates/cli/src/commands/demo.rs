@@ -27,6 +27,8 @@ use crate::yard::data_flag;
 const BLOCKS: &str = include_str!("../../../../examples/blocks/chain.jsonl");
 const PIPELINE: &str = include_str!("../../../../examples/demo.toml");
 const MAX_BLOCKS: u64 = 64;
+/// Proved in well under a minute by two cores.
+const DEFAULT_BLOCKS: u64 = 8;
 
 /// Proves a recorded chain of real Ethereum blocks with real STARK proofs, in under a minute.
 ///
@@ -34,7 +36,7 @@ const MAX_BLOCKS: u64 = 64;
 #[derive(Args)]
 pub struct Demo {
     /// How many of the 64 recorded blocks.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=MAX_BLOCKS))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BLOCKS, value_parser = clap::value_parser!(u64).range(1..=MAX_BLOCKS))]
     blocks: u64,
     /// Where the yard keeps its state, its pipeline and its blocks.
     #[arg(long, value_name = "DIR", default_value = "proofyard-demo.data")]
@@ -90,7 +92,8 @@ impl Demo {
     }
 
     fn flags(&self) -> String {
-        let blocks = if self.blocks == 16 { String::new() } else { format!(" --blocks {}", self.blocks) };
+        let blocks =
+            if self.blocks == DEFAULT_BLOCKS { String::new() } else { format!(" --blocks {}", self.blocks) };
         if self.data == Path::new("proofyard-demo.data") { blocks } else { blocks + &data_flag(&self.data) }
     }
 
