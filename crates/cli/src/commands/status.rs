@@ -173,6 +173,7 @@ fn said(note: Option<&Note>) -> String {
 
 fn state(state: TaskState) -> &'static str {
     match state {
+        TaskState::Gathering => "gathering",
         TaskState::Waiting => "waiting",
         TaskState::Running => "running",
         TaskState::BackingOff => "backing off",

@@ -124,7 +124,7 @@ fn working(look: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Ho
     let because = match votes(work) {
         Some(votes) => votes,
         None => {
-            let (left, name) = (left(stage.counts), name(work, stage));
+            let (left, name) = (open_tasks(stage.counts), name(work, stage));
             format!("stage {name} has {left} of {} left ({})", count(total, "task"), shares(stage.counts))
         }
     };
@@ -138,11 +138,16 @@ fn left(counts: TaskCounts) -> u64 {
     counts.waiting + counts.running + counts.backing_off
 }
 
+fn open_tasks(counts: TaskCounts) -> u64 {
+    left(counts) + counts.gathering
+}
+
 fn shares(counts: TaskCounts) -> String {
     let shares = [
         (counts.running, "running"),
         (counts.waiting, "waiting for a worker"),
         (counts.backing_off, "backing off"),
+        (counts.gathering, "waiting for what they join"),
     ];
     let shown: Vec<String> =
         shares.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();

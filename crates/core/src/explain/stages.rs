@@ -77,6 +77,7 @@ impl<P: Port> Yard<P> {
                 format!("waits for a worker of pool {} for {since}{ahead}", task.pool)
             }
             TaskState::Running => self.attempts_text(look, stage, task).await?,
+            TaskState::Gathering => self.gathering_text(task).await?,
             TaskState::Accepted => "accepted".to_owned(),
             TaskState::Cancelled => "cancelled".to_owned(),
         };
@@ -94,6 +95,15 @@ impl<P: Port> Yard<P> {
             0 => ", first in its line".to_owned(),
             AHEAD => format!(", behind {AHEAD} or more others"),
             ahead => format!(", behind {}", count(ahead as u64, "other")),
+        })
+    }
+
+    /// What a task of a reduction still waits for.
+    async fn gathering_text(&self, task: &Task) -> Result<String, Error> {
+        let missing = self.missing_children(&task.id).await?;
+        Ok(match missing.is_empty() {
+            true => "has all that it joins; it is listed at the next look".to_owned(),
+            false => format!("joins {} that are not there yet", some(&missing, NAMES)),
         })
     }
 
@@ -141,6 +151,7 @@ fn urgency(task: &Task) -> u8 {
         TaskState::Parked => 0,
         TaskState::BackingOff => 1,
         TaskState::Running => 2,
+        TaskState::Gathering => 4,
         _ => 3,
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ArtifactRef;
 use crate::port::Key;
+use crate::strategy::reduce::Tree;
 use crate::transaction::Item;
 
 /// A block or a cut, with how far its proving has come.
@@ -68,6 +69,14 @@ pub struct Cut {
     /// Why it closed, for people.
     pub closed_by: String,
     pub members: Vec<CutMember>,
+}
+
+impl Cut {
+    /// The scope of a member, counted from the first.
+    pub fn member_id(&self, chain: &str, member: u32) -> Option<String> {
+        let CutMember { hash, generation } = self.members.get(member as usize)?;
+        Some(Scope::block_id(chain, self.from + u64::from(member), hash, *generation))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -200,11 +209,30 @@ pub enum Inputs {
     Outputs { block: bool, of: Vec<(String, u32)> },
     /// For each block of the cut: its payload, or the one output of this stage.
     Members { stage: Option<String> },
+    /// The same, reduced by the tree of [`crate::strategy::reduce`]: each task gets its own children.
+    Reduced { stage: Option<String>, members: u32, arity: u32 },
+}
+
+impl Inputs {
+    /// Who joins what, where the group is a reduction.
+    pub fn tree(&self) -> Option<Tree> {
+        match self {
+            Self::Reduced { members, arity, .. } => Some(Tree::new(*members, *arity)),
+            _ => None,
+        }
+    }
 }
 
 impl Group {
     pub fn key_of(scope: &str, stage: &str) -> Key {
         Key::new(format!("S#{scope}"), format!("g#{stage}"))
+    }
+    /// How many of its tasks, from the first, give what the next stages read.
+    pub fn outputs(&self) -> u32 {
+        match self.inputs {
+            Inputs::Reduced { .. } => 1,
+            _ => self.expected,
+        }
     }
     pub fn is_created(&self) -> bool {
         self.created >= self.expected

@@ -90,6 +90,8 @@ pub struct StageStatus {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TaskCounts {
+    /// Not all that they join is there.
+    pub gathering: u64,
     /// Listed, and not claimed yet.
     pub waiting: u64,
     pub running: u64,
@@ -106,6 +108,8 @@ pub struct TaskCounts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
+    /// Not all that it joins is there.
+    Gathering,
     /// Listed, and not claimed yet.
     Waiting,
     Running,
