@@ -71,8 +71,14 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((join.from.as_slice(), join.depth), ([Source::Stage(0)].as_slice(), 1));
     assert_eq!(demo.commit, 1);
     let command = vec!["proofyard-miden".to_string(), "join".to_string()];
-    let prover =
-        Prover { command, protocol: Protocol::Stream, verify: Verify::Same, environment: Default::default() };
+    let prover = Prover {
+        command,
+        protocol: Protocol::Stream,
+        verify: Verify::Same,
+        verification_key: None,
+        arguments: Default::default(),
+        environment: Default::default(),
+    };
     assert_eq!(demo.provers["miden-join"], prover);
     let pool = Pool {
         slots: 2,
@@ -124,6 +130,7 @@ fn a_rollup_proves_ranges_of_committed_blocks() {
         budget: Some(CutBudget { field: "gasUsed".to_string(), max: 30_000_000 }),
         max_wait_ms: Some(600_000),
         cut_on: Some("batch".to_string()),
+        arity: None,
     };
     assert_eq!(rollup.stages[3].strategy, Strategy::Sequential(rule));
     assert_eq!((rollup.sinks["blocks"].stage, rollup.sinks["l1"].stage), (2, 4));

@@ -14,14 +14,18 @@ use crate::yard::Yard;
 const MARKERS_A_PAGE: usize = 64;
 
 impl<P: Port> Yard<P> {
-    /// Takes every step of a scope that is due. A scope that is off the chain, not open or settled has none.
+    /// Takes every step of a scope that is due. A scope that is off the chain, not open or settled has
+    /// none, but what its quorums find out late.
     pub async fn advance_scope(&self, id: &str) -> Result<(), Error> {
         loop {
             let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(id)).await? else {
                 return Ok(());
             };
-            if !scope.is_live() || scope.settled {
+            if !scope.is_live() {
                 return Ok(());
+            }
+            if scope.settled {
+                return self.watch_settled(&scope).await;
             }
             let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
             if scope.relist {
@@ -39,6 +43,17 @@ impl<P: Port> Yard<P> {
                 return if over { self.settle(&scope, &pipeline).await } else { Ok(()) };
             }
         }
+    }
+
+    /// A member that a quorum had cancelled may still bring a proof, and that may disagree.
+    async fn watch_settled(&self, scope: &Scope) -> Result<(), Error> {
+        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        for index in stages_of(&pipeline, scope) {
+            if let Strategy::Match { quorum: Some(quorum), .. } = &pipeline.stages[index].strategy {
+                self.advance_quorum(scope, &pipeline, index, quorum).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn advance_stage(&self, scope: &Scope, pipeline: &Pipeline, index: usize) -> Result<Step, Error> {

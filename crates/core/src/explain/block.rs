@@ -14,6 +14,7 @@ use crate::yard::Yard;
 
 /// Blocks shown of one height.
 const SIBLINGS: usize = 16;
+const END_OF_HALT: &str = "finding out who is right, then `proofyard resume`";
 /// Blocks that a cut waits for and that are looked at as well.
 const MEMBERS_SHOWN: usize = 3;
 
@@ -139,12 +140,22 @@ impl<P: Port> Yard<P> {
         if let Some(commit) = commit {
             answer.details = self.proof_lines(look, &commit).await?;
         }
+        let pipeline = self.pipeline(look.chain(), &scope.pipeline).await?;
+        for stage in &pipeline.stages {
+            if scope.reported_dissent(&stage.name) > 0 {
+                answer.details.extend(self.disagreement_line(&scope, &pipeline, stage).await?);
+            }
+        }
+        if let Some(halt) = look.state.halted.as_ref().filter(|halt| halt.scope.as_ref() == Some(&scope.id)) {
+            answer.details.push(Line::new(format!("the chain is halted, {}", halt.reason)));
+            answer.ways.push(END_OF_HALT.to_owned());
+        }
         if !scope.settled {
             let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
             if !work.is_over() {
                 let lines = self.stage_lines(look, &work).await?;
                 answer.details.push(Line::over("work that goes on after the commit:", lines));
-                answer.ways = hold(look, &work, |_| true).map(|hold| hold.ways).unwrap_or_default();
+                answer.ways.extend(hold(look, &work, |_| true).map(|hold| hold.ways).unwrap_or_default());
             }
         }
         Ok(answer)
@@ -338,7 +349,7 @@ fn halted(look: &ChainLook, height: u64, halt: &Halt, answer: Answer) -> Answer 
     Answer::new(Case::Halted, not_committed(look, height, &because))
         .detail(Line::new(format!("halted for {since}; nothing is opened, claimed, committed or handed on")))
         .detail(line)
-        .way("finding out who is right, then `proofyard resume`")
+        .way(END_OF_HALT)
 }
 
 fn missed(look: &ChainLook, scope: &Scope) -> Answer {

@@ -59,7 +59,7 @@ pub(super) fn some<T: Display>(items: &[T], shown: usize) -> String {
 }
 
 /// The start of a hash or of public values: enough to tell two apart.
-pub(super) fn short(hex: &str) -> String {
+pub(crate) fn short(hex: &str) -> String {
     const SHOWN: usize = 16;
     match hex.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{}…", &hex[..at]),

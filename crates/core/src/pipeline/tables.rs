@@ -271,7 +271,7 @@ fn read_prover(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Prover> {
         command: read_command(&mut fields, protocol),
         protocol: protocol.unwrap_or(Protocol::Stream),
         verify: read_verify(&mut fields),
-        verification_key: read_verification_key(&mut fields),
+        verification_key: read_verification_key(&mut fields, protocol),
         arguments: arguments::read(&mut fields, protocol),
         environment: read_environment(&mut fields),
     };
@@ -330,8 +330,13 @@ fn read_verify(fields: &mut Fields<'_, '_>) -> Verify {
 }
 
 /// Bare lower-case hex, however it was written, so that keys compare as text.
-fn read_verification_key(fields: &mut Fields<'_, '_>) -> Option<String> {
+fn read_verification_key(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> Option<String> {
     let Read::Is(key) = fields.text("verification_key") else { return None };
+    if matches!(protocol, Some(Protocol::Files | Protocol::FilesBare)) {
+        let help = "a files prover names no key with its proof: tell its verifier which one to accept";
+        fields.mistakes.add(key.key_at, "`verification_key` cannot be pinned for a files prover", help);
+        return None;
+    }
     let bare = key.value.strip_prefix("0x").unwrap_or(&key.value);
     let is_hex = bare.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hex && bare.len().is_multiple_of(2) && (2..=2 * MAX_KEY_BYTES).contains(&bare.len()) {

@@ -26,7 +26,7 @@ pub struct Scope {
     pub committed_ms: Option<u64>,
     /// It came back to the chain: open tasks that nobody lists or runs must be listed again.
     pub relist: bool,
-    /// Quorum stages whose disagreement was reported.
+    /// Quorum stages whose disagreement was reported, once for each proof that is not of the largest group.
     pub disagreements: Vec<String>,
     /// Why a stage cannot start though all that it gathers is there.
     pub blocked: Option<String>,
@@ -151,6 +151,11 @@ impl Scope {
             Subject::Block(_) => None,
             Subject::Cut(cut) => Some(cut),
         }
+    }
+
+    /// Proofs of a quorum stage whose dissent was reported.
+    pub fn reported_dissent(&self, stage: &str) -> usize {
+        self.disagreements.iter().filter(|reported| *reported == stage).count()
     }
 
     /// First and last height.

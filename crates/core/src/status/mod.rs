@@ -8,6 +8,7 @@ mod chain;
 pub(crate) mod cuts;
 mod finished;
 pub(crate) mod work;
+mod workers;
 
 use serde::Serialize;
 
@@ -48,6 +49,8 @@ pub struct ChainStatus {
     pub lag_ms: u64,
     /// In dependency order; tasks of open scopes alone.
     pub stages: Vec<StageStatus>,
+    /// Pools whose tasks wait, also of blocks that were committed without them, while none of their workers is alive.
+    pub pools_without_workers: Vec<String>,
     /// Lowest rank first.
     pub parked: Vec<ParkedTask>,
     pub sinks: Vec<SinkStatus>,

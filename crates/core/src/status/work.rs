@@ -348,7 +348,7 @@ impl<P: Port> Yard<P> {
         }
         let votes: Vec<_> = members.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let tally = tally(quorum.need, &votes);
-        let unreported = tally.disagree && !scope.disagreements.contains(&stage.name);
+        let unreported = tally.dissent > scope.reported_dissent(&stage.name);
         if tally.agreed.is_some() || unreported {
             return Ok(Gate::Due);
         }
