@@ -263,26 +263,46 @@ fn fail(driver: &mut Driver, worker: &str) {
     driver.sweep();
 }
 
+fn is_stuck_on_one(driver: &Driver) -> bool {
+    matches!(now(driver.yard.is_finished("joined")), Ok(Finished::Stuck { parked, .. }) if parked.len() == 1)
+}
+
 #[test]
-fn a_task_of_the_tree_that_parks_holds_up_only_what_is_above_it() {
+fn a_task_of_the_tree_that_parks_holds_up_what_is_above_it() {
     let mut driver = driver(JOINED);
-    driver.blocks(10..=14);
+    driver.blocks(10..=12);
     driver.end();
     driver.work("blocks", good);
     fail(&mut driver, "folds");
+    assert!(!is_stuck_on_one(&driver));
     fail(&mut driver, "folds");
-    assert_eq!(driver.work("folds", good), 1, "the other task of the lowest level");
+    assert_eq!(driver.work("folds", good), 0);
     explained(
         &driver,
         12,
         Case::Parked,
-        &["1 task of stage fold is parked (two attempts ended with a permanent error)", "joins task"],
+        &["1 task of stage fold is parked (two attempts ended with a permanent error)", "joins task 1 that"],
     );
+    assert!(is_stuck_on_one(&driver));
+    now(driver.yard.retry(&RetrySelection::AllOf { chain: "joined".into() })).expect("a retry");
+    driver.settle();
+    assert_eq!(driver.work("folds", good), 2);
+}
+
+/// While a block's own task is parked, a tree that waits for that block moves by nothing.
+#[test]
+fn a_tree_that_waits_for_a_parked_block_is_stuck() {
+    let mut driver = driver(JOINED);
+    driver.blocks(10..=14);
+    driver.end();
+    for height in 11..=14 {
+        proves(&mut driver, height);
+    }
+    fail(&mut driver, "blocks");
+    assert_eq!(driver.work("folds", good), 1);
     assert!(matches!(now(driver.yard.is_finished("joined")), Ok(Finished::No)));
     fail(&mut driver, "blocks");
-    assert!(
-        matches!(now(driver.yard.is_finished("joined")), Ok(Finished::Stuck { parked, .. }) if parked.len() == 1)
-    );
+    assert!(is_stuck_on_one(&driver));
     explained(
         &driver,
         12,
@@ -418,6 +438,7 @@ fn only_proofs_under_the_pinned_key_count() {
     let all = RetrySelection::AllOf { chain: "joined".into() };
     now(driver.yard.retry(&all)).expect("a retry");
     driver.settle();
+    driver.pass(10_000);
     let assignment = driver.claim("blocks").expect("the block once more");
     driver.perform(&assignment, Does::ProvesUnder(Some("abcd")));
     let fold = driver.claim("folds").expect("the fold");

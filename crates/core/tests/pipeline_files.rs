@@ -193,6 +193,49 @@ fn odd_things_are_warned_of_and_accepted() {
 }
 
 #[test]
+fn a_cut_may_be_reduced() {
+    let folding = pipeline(&FOLDING.replace("size = 8", "size = 8\narity = 3"));
+    let Strategy::Sequential(rule) = &folding.stages[0].strategy else { panic!("{folding:?}") };
+    assert_eq!((rule.size, rule.arity), (8, Some(3)));
+    assert!(draw(&folding).contains("sequential, joined 3 by 3"), "{}", draw(&folding));
+}
+
+#[test]
+fn forks_are_those_of_all_that_goes_into_a_cut() {
+    let of = |stage: &str, fork: &str, text: &str| {
+        let plain = format!("prover = \"{stage}\"");
+        assert!(text.contains(&plain));
+        text.replacen(&plain, &format!("prover = [{{ prover = \"{stage}\" }}, {fork}]"), 1)
+    };
+    let text = of("partition", "{ prover = \"join\", from_height = 70 }", ROLLUP);
+    let text =
+        of("wrap", "{ prover = \"wrap\", from_height = 20 }, { prover = \"join\", from_height = 50 }", &text);
+    let rollup = pipeline(&text);
+    // The partition goes into the join, which goes into the cut; naming a prover again is no fork.
+    assert_eq!(rollup.forks_of_cut(3), [50, 70]);
+    assert_eq!(pipeline(ROLLUP).forks_of_cut(3), Vec::<u64>::new());
+}
+
+#[test]
+fn keys_are_read_in_one_spelling_and_arguments_as_they_are() {
+    let arguments =
+        r#"{ po2 = 0x14, name = "x", fast = true, list = [1, "two", -3], deep = { a = [], b = {} } }"#;
+    let more = format!("command = [\"zisk-prover\"]\nverification_key = \"0xABcd\"\narguments = {arguments}");
+    let zisk = pipeline(&REALTIME.replace("command = [\"zisk-prover\"]", &more)).provers["zisk"].clone();
+    assert_eq!(zisk.verification_key.as_deref(), Some("abcd"));
+    assert_eq!(zisk.other_key(Some("abcd")), None);
+    assert_eq!((zisk.other_key(Some("abce")), zisk.other_key(None)), (Some("abcd"), Some("abcd")));
+    let told = serde_json::json!({
+        "po2": 20, "name": "x", "fast": true, "list": [1, "two", -3], "deep": {"a": [], "b": {}}
+    });
+    assert_eq!(serde_json::Value::Object(zisk.arguments), told);
+    let large = format!("command = [\"zisk-prover\"]\narguments = {{ large = \"{}\" }}", "a".repeat(65_536));
+    let mistakes = parse(&REALTIME.replace("command = [\"zisk-prover\"]", &large)).unwrap_err();
+    assert_eq!(mistakes.len(), 1);
+    assert_eq!(mistakes[0].message, "`arguments` takes 65548 bytes as JSON");
+}
+
+#[test]
 fn there_are_limits() {
     let stage = |index: usize| {
         format!(

@@ -2,7 +2,7 @@
 
 use super::groups::new_group;
 use crate::error::Error;
-use crate::explain::short;
+use crate::explain::told;
 use crate::pipeline::{Pipeline, Quorum};
 use crate::port::{Port, Wake};
 use crate::record::unlist;
@@ -99,7 +99,7 @@ impl<P: Port> Yard<P> {
         let state: ChainState = tx.check_chain(&scope.chain).await?;
         let said: Vec<String> = values
             .iter()
-            .filter_map(|(member, value)| value.as_ref().map(|value| format!("{member} says {}", short(value))))
+            .filter_map(|(member, value)| Some(format!("{member} says {}", told(value.as_deref()?))))
             .collect();
         let (height, _) = scope.heights();
         let reason = format!("the provers of stage {stage} disagree at height {height}: {}", said.join(", "));

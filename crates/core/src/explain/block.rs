@@ -140,12 +140,7 @@ impl<P: Port> Yard<P> {
         if let Some(commit) = commit {
             answer.details = self.proof_lines(look, &commit).await?;
         }
-        let pipeline = self.pipeline(look.chain(), &scope.pipeline).await?;
-        for stage in &pipeline.stages {
-            if scope.reported_dissent(&stage.name) > 0 {
-                answer.details.extend(self.disagreement_line(&scope, &pipeline, stage).await?);
-            }
-        }
+        answer.details.extend(self.disagreements(&scope).await?);
         if let Some(halt) = look.state.halted.as_ref().filter(|halt| halt.scope.as_ref() == Some(&scope.id)) {
             answer.details.push(Line::new(format!("the chain is halted, {}", halt.reason)));
             answer.ways.push(END_OF_HALT.to_owned());
@@ -293,7 +288,7 @@ impl<P: Port> Yard<P> {
     /// Its proof is there; what is missing is its turn.
     pub(super) async fn proved(&self, look: &ChainLook, scope: &Scope, height: u64) -> Result<Answer, Error> {
         let ago = scope.proved_ms.map_or(0, |proved_ms| look.now_ms.saturating_sub(proved_ms));
-        let proved = Line::new(format!("proved {} ago", span(ago)));
+        let proved = Line::over(format!("proved {} ago", span(ago)), self.disagreements(scope).await?);
         if scope.heights().0 <= look.frontier.height {
             let hold = Hold::due("it is proved, and its commit is due", look.pipeline.chain.tick_ms);
             return Ok(Answer::of(look, height, hold).detail(proved));
@@ -301,6 +296,19 @@ impl<P: Port> Yard<P> {
         let because = format!("it is proved, and the frontier is at height {}", look.frontier.height);
         let answer = Answer::new(Case::BehindFrontier, not_committed(look, height, &because)).detail(proved);
         self.with_frontier(look, answer, height).await
+    }
+
+    /// Who said what in the quorums of a scope that do not agree.
+    async fn disagreements(&self, scope: &Scope) -> Result<Vec<Line>, Error> {
+        if scope.disagreements.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let mut lines = Vec::new();
+        for stage in pipeline.stages.iter().filter(|stage| scope.reported_dissent(&stage.name) > 0) {
+            lines.extend(self.disagreement_line(scope, &pipeline, stage).await?);
+        }
+        Ok(lines)
     }
 
     /// Adds what the block at the frontier waits for, since it is the one to look at.

@@ -4,8 +4,8 @@ use super::text::{count, some, span};
 use super::{Case, stages::pause_of};
 use crate::pipeline::{Pipeline, Strategy};
 use crate::status::TaskCounts;
-use crate::strategy::quorum::{Vote, can_agree};
 use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork};
+use crate::strategy::quorum::{Vote, can_agree};
 
 /// Names shown in one sentence.
 const NAMES: usize = 5;
@@ -64,7 +64,11 @@ fn parked_at(look: &ChainLook, work: &ScopeWork, stage: &StageWork) -> Hold {
     let mut because = format!("{} of stage {name} {verb} parked ({reason})", count(number, "task"));
     let out_of_reach = work.pipeline.readers(stage.index).find_map(|(index, reader)| {
         let Strategy::Match { quorum: Some(quorum), .. } = &reader.strategy else { return None };
-        (quorum_can_agree(work, index) == Some(false)).then_some((&reader.name, quorum.need, reader.from.len()))
+        (quorum_can_agree(work, index) == Some(false)).then_some((
+            &reader.name,
+            quorum.need,
+            reader.from.len(),
+        ))
     });
     if let Some((quorum, need, members)) = out_of_reach {
         because.push_str(&format!(", and without it no {need} of {members} of stage {quorum} can agree"));
@@ -92,9 +96,8 @@ fn quorum_can_agree(work: &ScopeWork, index: usize) -> Option<bool> {
     let stage = work.stages.iter().find(|stage| stage.index == index)?;
     let Strategy::Match { quorum: Some(_), .. } = &work.pipeline.stages[index].strategy else { return None };
     let Gate::Votes { need, members } = &stage.gate else { return Some(true) };
-    let parked = |member: usize| {
-        work.stages.iter().any(|stage| stage.index == member && stage.counts.parked > 0)
-    };
+    let parked =
+        |member: usize| work.stages.iter().any(|stage| stage.index == member && stage.counts.parked > 0);
     let sources = work.pipeline.stages[index].sources();
     let votes: Vec<Vote<'_>> = sources
         .zip(members)

@@ -1,7 +1,7 @@
 //! How each stage of a scope stands, and each task that holds it up: who has it since when, and what was tried.
 
 use super::Line;
-use super::text::{count, short, some, span};
+use super::text::{count, some, span, told};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage, TaskLimits};
 use crate::port::{Port, Range};
@@ -58,7 +58,7 @@ impl<P: Port> Yard<P> {
             let Some(proof) = task.and_then(|task| task.accepted) else { continue };
             said.push(Line::new(format!(
                 "{member} says {} by the proof {} ({}, made by {} on {})",
-                short(proof.public_values.as_deref().unwrap_or_default()),
+                told(proof.public_values.as_deref().unwrap_or_default()),
                 proof.artifact.sha256,
                 count(proof.artifact.bytes, "byte"),
                 proof.prover,
@@ -232,7 +232,7 @@ fn gate_line(name: &str, gate: &Gate) -> Line {
         Gate::Votes { need, members } => {
             let is_in = members.iter().filter(|(_, value)| value.is_some()).count();
             let votes = members.iter().map(|(member, value)| match value {
-                Some(value) => Line::new(format!("{member}: in, with public values {}", short(value))),
+                Some(value) => Line::new(format!("{member}: in, with public values {}", told(value))),
                 None => Line::new(format!("{member}: missing")),
             });
             let text = format!("stage {name}: {is_in} of {} in, and {need} must agree", members.len());

@@ -7,7 +7,7 @@ use crate::transaction::read;
 use crate::yard::Yard;
 
 /// Pages of the due index looked at in one shard: leases end soon, so they stand before what waits long.
-const PAGES: usize = 4;
+const PAGES: usize = 2;
 
 impl<P: Port> Yard<P> {
     /// Whether a worker of this pool holds a lease; `None` if more is due than is looked at.
@@ -19,7 +19,8 @@ impl<P: Port> Yard<P> {
             while let Some(last) = page.last().cloned() {
                 for due in page.iter().filter(|due| due.key.sort == "hb") {
                     let heartbeat: Option<Heartbeat> = read(&self.port, &due.key).await?;
-                    let Some(heartbeat) = heartbeat.filter(|lease| lease.until_ms > self.port.now_ms()) else {
+                    let Some(heartbeat) = heartbeat.filter(|lease| lease.until_ms > self.port.now_ms())
+                    else {
                         continue;
                     };
                     let worker: Option<Worker> = read(&self.port, &Worker::key_of(&heartbeat.worker)).await?;

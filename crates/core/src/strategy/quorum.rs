@@ -109,9 +109,11 @@ mod tests {
     fn what_a_majority_agrees_on_does_not_depend_on_the_order() {
         for members in 2..=5_usize {
             for case in 0..3_usize.pow(members as u32) {
-                let said: Vec<usize> = (0..members).map(|member| case / 3_usize.pow(member as u32) % 3).collect();
+                let said: Vec<usize> =
+                    (0..members).map(|member| case / 3_usize.pow(member as u32) % 3).collect();
                 for need in members / 2 + 1..=members {
-                    let right = (0..3).find(|value| said.iter().filter(|said| *said == value).count() >= need);
+                    let right =
+                        (0..3).find(|value| said.iter().filter(|said| *said == value).count() >= need);
                     for order in orders(members) {
                         assert_eq!(decided_value(need as u32, &said, &order), right, "{said:?} in {order:?}");
                     }

@@ -10,6 +10,7 @@ mod block_times;
 mod explain;
 mod explain_cuts;
 mod finished;
+mod quorums;
 mod runs;
 mod status;
 
