@@ -281,6 +281,7 @@ pub fn stage_table(status: &ChainStatus) -> Table {
     let mut table = Table::new([
         ("stage", left),
         ("pool", left),
+        ("gathering", right),
         ("waiting", right),
         ("running", right),
         ("backing off", right),
@@ -290,7 +291,8 @@ pub fn stage_table(status: &ChainStatus) -> Table {
     for stage in &status.stages {
         let name = if stage.commits { format!("{} (commits)", stage.stage) } else { stage.stage.clone() };
         let tasks = &stage.tasks;
-        let counts = [tasks.waiting, tasks.running, tasks.backing_off, tasks.parked, tasks.accepted];
+        let counts =
+            [tasks.gathering, tasks.waiting, tasks.running, tasks.backing_off, tasks.parked, tasks.accepted];
         table.row([name, stage.pool.clone()].into_iter().chain(counts.map(|tasks| tasks.to_string())));
     }
     table
@@ -298,6 +300,7 @@ pub fn stage_table(status: &ChainStatus) -> Table {
 
 fn in_words(tasks: &TaskCounts) -> String {
     let counts = [
+        (tasks.gathering, "gathering"),
         (tasks.waiting, "waiting"),
         (tasks.running, "running"),
         (tasks.backing_off, "backing off"),

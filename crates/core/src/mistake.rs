@@ -26,10 +26,12 @@ pub enum Mistake {
     MissingDue,
     /// A claim takes any of the heads, whatever its rank.
     AnyRank,
+    /// A task of a reduction is listed when one of its children is there.
+    ListedUnfed,
 }
 
 impl Mistake {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::RangeCount,
         Self::AdvanceBeforeRecord,
         Self::BlockEventTakenAsTruth,
@@ -41,5 +43,6 @@ impl Mistake {
         Self::LossCountedAsFailure,
         Self::MissingDue,
         Self::AnyRank,
+        Self::ListedUnfed,
     ];
 }

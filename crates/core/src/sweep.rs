@@ -68,6 +68,7 @@ impl<P: Port> Yard<P> {
 
     async fn visit_scope(&self, key: &Key) -> Result<(), Error> {
         let Some(scope) = read::<P, Scope>(&self.port, key).await? else { return Ok(()) };
+        self.list_all_fed(&scope).await?;
         self.advance_scope(&scope.id).await?;
         self.advance_chain(&scope.chain).await?;
         let again: Option<Scope> = read(&self.port, key).await?;

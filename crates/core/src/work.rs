@@ -14,6 +14,7 @@ use crate::pipeline::{Output, Pipeline, Prover, Stage, Verify};
 use crate::port::Port;
 use crate::record::{FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport, fault};
 use crate::state::{ArtifactRef, Group, Inputs, List, Scope, Task, TaskId, TaskResult};
+use crate::strategy::reduce::{Child, Tree};
 use crate::transaction::read;
 use crate::yard::Yard;
 
@@ -195,10 +196,22 @@ impl<P: Port> Yard<P> {
                 }
             }
             Inputs::Members { stage } => {
-                let cut = scope.cut().ok_or_else(unknown)?;
-                for (height, member) in (cut.from..=cut.to).zip(&cut.members) {
-                    let block = Scope::block_id(&scope.chain, height, &member.hash, member.generation);
-                    inputs.push(self.member_input(pipeline, &block, stage.as_deref(), height).await?);
+                let members = scope.cut().ok_or_else(unknown)?.members.len() as u32;
+                for member in 0..members {
+                    inputs.push(self.member_input(pipeline, &scope, member, stage.as_deref()).await?);
+                }
+            }
+            Inputs::Reduced { stage, members, arity } => {
+                for child in Tree::new(members, arity).children(id.index) {
+                    inputs.push(match child {
+                        Child::Member(member) => {
+                            self.member_input(pipeline, &scope, *member, stage.as_deref()).await?
+                        }
+                        Child::Task(below) => {
+                            let below = TaskId::new(&id.scope, &id.stage, *below);
+                            self.output_of(pipeline, &below, scope.heights().0).await?
+                        }
+                    });
                 }
             }
         }
@@ -208,16 +221,19 @@ impl<P: Port> Yard<P> {
     async fn member_input(
         &self,
         pipeline: &Pipeline,
-        block: &str,
+        cut: &Scope,
+        member: u32,
         stage: Option<&str>,
-        height: u64,
     ) -> Result<Input, Error> {
+        let block = cut.cut().and_then(|members| members.member_id(&cut.chain, member));
+        let block = block.ok_or_else(|| Refusal::UnknownTask(cut.id.clone()))?;
+        let height = cut.heights().0 + u64::from(member);
         if let Some(stage) = stage {
-            return self.output_of(pipeline, &TaskId::new(block, stage, 0), height).await;
+            return self.output_of(pipeline, &TaskId::new(&block, stage, 0), height).await;
         }
-        let scope: Option<Scope> = read(&self.port, &Scope::key_of(block)).await?;
+        let scope: Option<Scope> = read(&self.port, &Scope::key_of(&block)).await?;
         let payload = scope.as_ref().and_then(Scope::block).map(|block| block.payload.clone());
-        let payload = payload.ok_or_else(|| Refusal::UnknownTask(block.to_owned()))?;
+        let payload = payload.ok_or(Refusal::UnknownTask(block))?;
         Ok(whole(InputKind::Block, payload, height))
     }
 
@@ -282,7 +298,9 @@ impl<P: Port> Yard<P> {
         let Some(proved) = executor.recall(assignment).await? else { return Ok(None) };
         let why = match self.finish(executor, assignment, proved, started_ms).await {
             Ok(report) => {
-                match fault(&assignment.pipeline, assignment.stage, assignment.stage(), &report.result) {
+                let is_output = assignment.task.feeds.is_none();
+                let Assignment { pipeline, stage, .. } = assignment;
+                match fault(pipeline, *stage, assignment.stage(), is_output, &report.result) {
                     None => return Ok(Some(report)),
                     Some(why) => why,
                 }

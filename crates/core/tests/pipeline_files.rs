@@ -71,8 +71,14 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((join.from.as_slice(), join.depth), ([Source::Stage(0)].as_slice(), 1));
     assert_eq!(demo.commit, 1);
     let command = vec!["proofyard-miden".to_string(), "join".to_string()];
-    let prover =
-        Prover { command, protocol: Protocol::Stream, verify: Verify::Same, environment: Default::default() };
+    let prover = Prover {
+        command,
+        protocol: Protocol::Stream,
+        verify: Verify::Same,
+        verification_key: None,
+        arguments: Default::default(),
+        environment: Default::default(),
+    };
     assert_eq!(demo.provers["miden-join"], prover);
     let pool = Pool {
         slots: 2,
@@ -124,6 +130,7 @@ fn a_rollup_proves_ranges_of_committed_blocks() {
         budget: Some(CutBudget { field: "gasUsed".to_string(), max: 30_000_000 }),
         max_wait_ms: Some(600_000),
         cut_on: Some("batch".to_string()),
+        arity: None,
     };
     assert_eq!(rollup.stages[3].strategy, Strategy::Sequential(rule));
     assert_eq!((rollup.sinks["blocks"].stage, rollup.sinks["l1"].stage), (2, 4));
@@ -183,6 +190,49 @@ fn odd_things_are_warned_of_and_accepted() {
         REALTIME.replace("from = [\"zisk\", \"sp1\", \"risc0\"]", "from = [\"zisk\", \"sp1\"]");
     let told = "each of \"risc0\", \"agree\" could commit a block; the last one does";
     assert_eq!(warnings(&side_by_side), [format!("p:2:2: {told}\n  help: say which: commit = \"agree\"")]);
+}
+
+#[test]
+fn a_cut_may_be_reduced() {
+    let folding = pipeline(&FOLDING.replace("size = 8", "size = 8\narity = 3"));
+    let Strategy::Sequential(rule) = &folding.stages[0].strategy else { panic!("{folding:?}") };
+    assert_eq!((rule.size, rule.arity), (8, Some(3)));
+    assert!(draw(&folding).contains("sequential, joined 3 by 3"), "{}", draw(&folding));
+}
+
+#[test]
+fn forks_are_those_of_all_that_goes_into_a_cut() {
+    let of = |stage: &str, fork: &str, text: &str| {
+        let plain = format!("prover = \"{stage}\"");
+        assert!(text.contains(&plain));
+        text.replacen(&plain, &format!("prover = [{{ prover = \"{stage}\" }}, {fork}]"), 1)
+    };
+    let text = of("partition", "{ prover = \"join\", from_height = 70 }", ROLLUP);
+    let text =
+        of("wrap", "{ prover = \"wrap\", from_height = 20 }, { prover = \"join\", from_height = 50 }", &text);
+    let rollup = pipeline(&text);
+    // The partition goes into the join, which goes into the cut; naming a prover again is no fork.
+    assert_eq!(rollup.forks_of_cut(3), [50, 70]);
+    assert_eq!(pipeline(ROLLUP).forks_of_cut(3), Vec::<u64>::new());
+}
+
+#[test]
+fn keys_are_read_in_one_spelling_and_arguments_as_they_are() {
+    let arguments =
+        r#"{ po2 = 0x14, name = "x", fast = true, list = [1, "two", -3], deep = { a = [], b = {} } }"#;
+    let more = format!("command = [\"zisk-prover\"]\nverification_key = \"0xABcd\"\narguments = {arguments}");
+    let zisk = pipeline(&REALTIME.replace("command = [\"zisk-prover\"]", &more)).provers["zisk"].clone();
+    assert_eq!(zisk.verification_key.as_deref(), Some("abcd"));
+    assert_eq!(zisk.other_key(Some("abcd")), None);
+    assert_eq!((zisk.other_key(Some("abce")), zisk.other_key(None)), (Some("abcd"), Some("abcd")));
+    let told = serde_json::json!({
+        "po2": 20, "name": "x", "fast": true, "list": [1, "two", -3], "deep": {"a": [], "b": {}}
+    });
+    assert_eq!(serde_json::Value::Object(zisk.arguments), told);
+    let large = format!("command = [\"zisk-prover\"]\narguments = {{ large = \"{}\" }}", "a".repeat(65_536));
+    let mistakes = parse(&REALTIME.replace("command = [\"zisk-prover\"]", &large)).unwrap_err();
+    assert_eq!(mistakes.len(), 1);
+    assert_eq!(mistakes[0].message, "`arguments` takes 65548 bytes as JSON");
 }
 
 #[test]

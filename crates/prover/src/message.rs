@@ -41,7 +41,7 @@ pub struct SetupRequest {
     /// numbers them from 0.
     #[serde(default)]
     pub gpus: Vec<u32>,
-    /// For what a pipeline file will say for this prover; empty so far.
+    /// What the pipeline file says for this prover.
     #[serde(default)]
     pub arguments: Map<String, Value>,
 }
@@ -66,8 +66,8 @@ pub struct ProveRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VerifyRequest {
     pub proof: PathBuf,
-    /// The key that the prover named. A verifier must know which keys it accepts: a true proof of another program is
-    /// no proof of this one.
+    /// The key that the pipeline pins, else the one that the prover named. Where none is pinned a verifier must know
+    /// which keys it accepts: a true proof of another program is no proof of this one.
     pub verification_key: Option<String>,
     /// The same inputs that `prove` had. A proof that is not about them must be refused.
     pub inputs: Vec<Input>,

@@ -172,7 +172,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         };
         let request = VerifyRequest {
             proof: path.to_owned(),
-            verification_key: proved.verification_key.clone(),
+            verification_key: accepted_key(assignment.prover(), proved.verification_key.as_deref()),
             inputs: inputs.clone(),
             output_dir: self.inner(folder, "verify")?,
         };
@@ -231,7 +231,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         let folder = self.folder()?;
         let request = VerifyRequest {
             proof: path,
-            verification_key: committed.proof.verification_key.clone(),
+            verification_key: accepted_key(committed.prover(), committed.proof.verification_key.as_deref()),
             inputs: self.inputs(subject)?,
             output_dir: self.inner(&folder, "verify")?,
         };
@@ -270,7 +270,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         let known = sessions.remove(&key).and_then(|mut session| session.is_alive().then_some(session));
         let mut session = match known {
             Some(session) => session,
-            None => self.start(launch)?,
+            None => self.start(subject, launch)?,
         };
         // Stages with limits of their own may share a prover.
         session.set_limits(launch.limits.clone());
@@ -281,12 +281,17 @@ impl<A: ArtifactStore> SlotProvers<A> {
         answer
     }
 
-    fn start(&self, launch: &Launch) -> Result<Session, ProverError> {
+    fn start(&self, subject: Subject<'_>, launch: &Launch) -> Result<Session, ProverError> {
         let mut session = Session::start(launch)?;
-        let setup =
-            SetupRequest { gpus: self.gpus.clone().unwrap_or_default(), arguments: Default::default() };
-        session.setup(&setup, &self.cancel.borrow())?;
-        Ok(session)
+        let setup = SetupRequest {
+            gpus: self.gpus.clone().unwrap_or_default(),
+            arguments: subject.prover.arguments.clone(),
+        };
+        let ok = session.setup(&setup, &self.cancel.borrow())?;
+        match ok.verification_key {
+            Some(key) => has_pinned_key(subject, &key, launch).map(|()| session),
+            None => Ok(session),
+        }
     }
 
     fn launch(&self, subject: Subject<'_>, command: &[String]) -> Launch {
@@ -387,6 +392,28 @@ impl<A: ArtifactStore> Executor for SlotProvers<A> {
     async fn dismiss(&self, assignment: &Assignment, why: &str) {
         self.artifacts.dismiss(&assignment.task.id, why);
     }
+}
+
+/// What a verifier is told to accept: the pinned key, whatever the prover named.
+fn accepted_key(prover: &Prover, named: Option<&str>) -> Option<String> {
+    prover.verification_key.as_deref().or(named).map(str::to_owned)
+}
+
+/// Refuses a prover before it proves for hours what no one would accept. Another worker may have the right program and
+/// keys, so it is no verdict on the task.
+fn has_pinned_key(subject: Subject<'_>, key: &str, launch: &Launch) -> Result<(), ProverError> {
+    let Some(pinned) = subject.prover.other_key(Some(key)) else { return Ok(()) };
+    let message = format!(
+        "prover {} was set up here with verification key {key}, and the pipeline pins {pinned}: this worker has another \
+         program, or other keys",
+        subject.prover_name
+    );
+    Err(ProverError {
+        kind: ErrorKind::Transient,
+        message,
+        command: launch.command.join(" "),
+        log: Vec::new(),
+    })
 }
 
 fn payload(protocol: Protocol) -> Option<Payload> {

@@ -86,6 +86,10 @@ fn head(status: &ChainStatus, running: Option<bool>) -> String {
     for hold in holds(status) {
         row("", hold);
     }
+    // A yard that does not run has no workers, and says so above.
+    for pool in status.pools_without_workers.iter().filter(|_| running != Some(false)) {
+        row("", format!("tasks of pool {pool} wait, and no worker of it is alive"));
+    }
     row("committed", committed);
     row("known", known);
     row(
@@ -173,6 +177,7 @@ fn said(note: Option<&Note>) -> String {
 
 fn state(state: TaskState) -> &'static str {
     match state {
+        TaskState::Gathering => "gathering",
         TaskState::Waiting => "waiting",
         TaskState::Running => "running",
         TaskState::BackingOff => "backing off",

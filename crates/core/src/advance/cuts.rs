@@ -6,7 +6,7 @@ use crate::port::{Port, Wake};
 use crate::state::{
     Block, Branch, Canonical, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Progress, Scope, Subject,
 };
-use crate::strategy::sequential::{Candidate, Closed, close};
+use crate::strategy::sequential::{Around, Candidate, Closed, close, until_fork};
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -21,9 +21,8 @@ impl<P: Port> Yard<P> {
     /// Closes at most one cut of each `sequential` stage; says whether any closed.
     pub(crate) async fn close_cuts(&self, chain: &str, pipeline: &Pipeline) -> Result<bool, Error> {
         let mut any = false;
-        for (index, stage, rule) in pipeline.cut_stages() {
-            let commits = pipeline.commit_cut() == Some(index);
-            any |= self.close_cut(chain, pipeline, stage, rule, commits).await?;
+        for (index, _, rule) in pipeline.cut_stages() {
+            any |= self.close_cut(chain, pipeline, index, rule).await?;
         }
         Ok(any)
     }
@@ -32,10 +31,10 @@ impl<P: Port> Yard<P> {
         &self,
         chain: &str,
         pipeline: &Pipeline,
-        stage: &Stage,
+        index: usize,
         rule: &CutRule,
-        commits: bool,
     ) -> Result<bool, Error> {
+        let (stage, commits) = (&pipeline.stages[index], pipeline.commit_cut() == Some(index));
         let state = self.chain_state(chain).await?;
         if !state.takes_work() || state.reorg.is_some() {
             return Ok(false);
@@ -47,13 +46,16 @@ impl<P: Port> Yard<P> {
         let may_be_short = rule.budget.is_some() || rule.cut_on.is_some() || rule.max_wait_ms.is_some();
         let tip = self.tip(chain).await?;
         let ended = tip.ended && tip.height().is_some_and(|tip| tip < end);
-        if next >= end || (end - next < rule.size && !may_be_short && !ended) {
+        let until_fork = until_fork(&pipeline.forks_of_cut(index), next);
+        let most = until_fork.map_or(rule.size, |blocks| blocks.min(rule.size));
+        if next >= end || (end - next < most && !may_be_short && !ended) {
             return Ok(false);
         }
-        let waiting = self.waiting(chain, next, end.min(next.saturating_add(rule.size)), commits).await?;
+        let waiting = self.waiting(chain, next, end.min(next.saturating_add(most)), commits).await?;
         let candidates: Vec<_> = waiting.iter().map(|block| block.candidate.clone()).collect();
         let all_there = ended && next + waiting.len() as u64 == end;
-        let Some(closed) = close(rule, &candidates, all_there, self.port.now_ms()) else { return Ok(false) };
+        let around = Around { until_fork, ended: all_there, now_ms: self.port.now_ms() };
+        let Some(closed) = close(rule, &candidates, around) else { return Ok(false) };
         transact(&self.port, async |tx| {
             let now = tx.check_chain(chain).await?;
             let cursor: Option<Cursor> = tx.check(&Cursor::key_of(chain, &stage.name)).await?;

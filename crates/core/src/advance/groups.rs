@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::pipeline::{Pipeline, Source, Stage, Strategy};
 use crate::port::Port;
 use crate::record::list;
-use crate::state::{Group, Inputs, Marker, Scope, Subject, Task, TaskId, TaskStatus};
+use crate::state::{Cut, Group, Inputs, Marker, Scope, Subject, Task, TaskId, TaskStatus};
+use crate::strategy::reduce::Tree;
 use crate::strategy::{matching, rank, split};
 use crate::transaction::{Tx, read, transact};
 use crate::yard::Yard;
@@ -25,8 +26,11 @@ impl<P: Port> Yard<P> {
         if stage.after_commit && !self.is_committed(scope, pipeline).await? {
             return Ok(None);
         }
-        if let (Strategy::Sequential(_), Subject::Cut(cut)) = (&stage.strategy, &scope.subject) {
-            return self.gather_members(scope, cut, pipeline, stage).await;
+        if let (Strategy::Sequential(rule), Subject::Cut(cut)) = (&stage.strategy, &scope.subject) {
+            return match rule.arity {
+                Some(arity) => Ok(Some(reduction(cut, pipeline, stage, arity))),
+                None => self.gather_members(scope, cut, pipeline, stage).await,
+            };
         }
         let mut of = Vec::new();
         for source in stage.sources() {
@@ -34,9 +38,10 @@ impl<P: Port> Yard<P> {
             let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, name)).await?;
             let Some(group) = group.filter(|group| group.decided.is_some()) else { return Ok(None) };
             // A quorum that only decides hands on the proofs that agreed.
+            let outputs = group.outputs();
             match (group.expected, group.inputs) {
                 (0, Inputs::Outputs { of: agreed, .. }) => of.extend(agreed),
-                (expected, _) => of.push((name.clone(), expected)),
+                _ => of.push((name.clone(), outputs)),
             }
         }
         match &stage.strategy {
@@ -66,7 +71,7 @@ impl<P: Port> Yard<P> {
     async fn gather_members(
         &self,
         scope: &Scope,
-        cut: &crate::state::Cut,
+        cut: &Cut,
         pipeline: &Pipeline,
         stage: &Stage,
     ) -> Result<Option<split::Plan>, Error> {
@@ -146,23 +151,28 @@ impl<P: Port> Yard<P> {
         plan: &split::Plan,
     ) -> Result<Step, Error> {
         let stage = &pipeline.stages[index];
-        transact(&self.port, async |tx| {
+        let tree = plan.inputs.tree();
+        let (step, group) = transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
-            let Some(now) = now.filter(Scope::is_live) else { return Ok(Step::WAITS) };
+            let Some(now) = now.filter(Scope::is_live) else { return Ok((Step::WAITS, None)) };
             let group: Option<Group> = tx.check(&Group::key_of(&scope.id, &stage.name)).await?;
             let mut group = group.unwrap_or_else(|| new_group(&now, stage, plan, self.port.now_ms()));
             if group.expected != plan.expected {
-                return Ok(Step::MOVED);
+                return Ok((Step::MOVED, None));
             }
             let to = group.expected.min(group.created + self.page_of(TASKS_A_PAGE) as u32);
             for number in group.created..to {
-                self.create_task(tx, &now, pipeline, stage, number)?;
+                self.create_task(tx, &now, pipeline, stage, number, tree.as_ref())?;
             }
             group.created = to;
             tx.put(&group)?;
-            Ok(Step::MOVED)
+            Ok((Step::MOVED, Some(group)))
         })
-        .await
+        .await?;
+        if let Some(group) = group.filter(Group::is_created) {
+            self.list_fed(&group).await?;
+        }
+        Ok(step)
     }
 
     fn create_task(
@@ -172,12 +182,27 @@ impl<P: Port> Yard<P> {
         pipeline: &Pipeline,
         stage: &Stage,
         number: u32,
+        tree: Option<&Tree>,
     ) -> Result<(), Error> {
         let mut task = new_task(scope, pipeline, stage, number);
-        list(tx, &mut task, self.port.now_ms())?;
+        match tree {
+            Some(tree) => {
+                task.gathers = true;
+                task.feeds = tree.parent(number);
+            }
+            None => list(tx, &mut task, self.port.now_ms())?,
+        }
         tx.put(&task)?;
-        tx.put(&Marker { id: task.id.clone() })
+        tx.put(&Marker::of(&task))
     }
+}
+
+/// A tree over the members; its tasks wait for their own children, and the group for none.
+fn reduction(cut: &Cut, pipeline: &Pipeline, stage: &Stage, arity: u32) -> split::Plan {
+    let source = stage.sources().next().map(|source| pipeline.stages[source].name.clone());
+    let members = cut.members.len() as u32;
+    let inputs = Inputs::Reduced { stage: source, members, arity };
+    split::Plan { expected: Tree::new(members, arity).len(), inputs }
 }
 
 pub(crate) fn new_group(scope: &Scope, stage: &Stage, plan: &split::Plan, now_ms: u64) -> Group {
@@ -201,6 +226,8 @@ fn new_task(scope: &Scope, pipeline: &Pipeline, stage: &Stage, index: u32) -> Ta
         pool: stage.pool.clone(),
         rank: rank::rank(pipeline, stage, scope),
         status: TaskStatus::Open,
+        gathers: false,
+        feeds: None,
         listed: false,
         listed_ms: 0,
         attempts: Vec::new(),

@@ -6,6 +6,7 @@ mod cuts;
 mod groups;
 mod open;
 mod quorum;
+mod reduce;
 mod scope;
 
 use crate::error::Error;

@@ -2,6 +2,7 @@
 
 use super::groups::new_group;
 use crate::error::Error;
+use crate::explain::told;
 use crate::pipeline::{Pipeline, Quorum};
 use crate::port::{Port, Wake};
 use crate::record::unlist;
@@ -30,8 +31,8 @@ impl<P: Port> Yard<P> {
             values.push((member.as_str(), public_values(task.as_ref())));
         }
         let seen = tally(quorum.need, &values);
-        let reported = scope.disagreements.contains(&stage.name);
-        if (seen.agreed.is_none() || group.is_some()) && (!seen.disagree || reported) {
+        let reported = seen.dissent <= scope.reported_dissent(&stage.name);
+        if (seen.agreed.is_none() || group.is_some()) && reported {
             return Ok(false);
         }
         transact(&self.port, async |tx| self.put_quorum(tx, scope, pipeline, index, quorum, &members).await)
@@ -61,8 +62,9 @@ impl<P: Port> Yard<P> {
             .collect();
         let tally = tally(quorum.need, &values);
         let mut moved = false;
-        if tally.disagree && !now.disagreements.contains(&stage.name) {
-            now.disagreements.push(stage.name.clone());
+        let reported = now.reported_dissent(&stage.name);
+        if tally.dissent > reported {
+            now.disagreements.extend((reported..tally.dissent).map(|_| stage.name.clone()));
             self.halt_on_disagreement(tx, &now, &stage.name, &values).await?;
             tx.put(&now)?;
             moved = true;
@@ -97,7 +99,7 @@ impl<P: Port> Yard<P> {
         let state: ChainState = tx.check_chain(&scope.chain).await?;
         let said: Vec<String> = values
             .iter()
-            .filter_map(|(member, value)| value.as_ref().map(|value| format!("{member} says {value}")))
+            .filter_map(|(member, value)| Some(format!("{member} says {}", told(value.as_deref()?))))
             .collect();
         let (height, _) = scope.heights();
         let reason = format!("the provers of stage {stage} disagree at height {height}: {}", said.join(", "));

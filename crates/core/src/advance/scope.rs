@@ -3,7 +3,7 @@
 use super::{goal_of, stages_of};
 use crate::error::Error;
 use crate::mistake::Mistake;
-use crate::pipeline::{Pipeline, Source, Stage, Strategy};
+use crate::pipeline::{CutRule, Pipeline, Source, Stage, Strategy};
 use crate::port::{Port, Wake};
 use crate::record::list;
 use crate::state::{CutAt, Decision, Group, Marker, Progress, Scope, Task, TaskStatus};
@@ -14,14 +14,18 @@ use crate::yard::Yard;
 const MARKERS_A_PAGE: usize = 64;
 
 impl<P: Port> Yard<P> {
-    /// Takes every step of a scope that is due. A scope that is off the chain, not open or settled has none.
+    /// Takes every step of a scope that is due. A scope that is off the chain, not open or settled has
+    /// none, but what its quorums find out late.
     pub async fn advance_scope(&self, id: &str) -> Result<(), Error> {
         loop {
             let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(id)).await? else {
                 return Ok(());
             };
-            if !scope.is_live() || scope.settled {
+            if !scope.is_live() {
                 return Ok(());
+            }
+            if scope.settled {
+                return self.watch_settled(&scope).await;
             }
             let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
             if scope.relist {
@@ -41,11 +45,23 @@ impl<P: Port> Yard<P> {
         }
     }
 
+    /// A member that a quorum had cancelled may still bring a proof, and that may disagree.
+    async fn watch_settled(&self, scope: &Scope) -> Result<(), Error> {
+        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        for index in stages_of(&pipeline, scope) {
+            if let Strategy::Match { quorum: Some(quorum), .. } = &pipeline.stages[index].strategy {
+                self.advance_quorum(scope, &pipeline, index, quorum).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn advance_stage(&self, scope: &Scope, pipeline: &Pipeline, index: usize) -> Result<Step, Error> {
         let stage = &pipeline.stages[index];
         if let Strategy::Match { quorum: Some(quorum), .. } = &stage.strategy
             && self.advance_quorum(scope, pipeline, index, quorum).await?
         {
+            self.feed_cuts(scope, pipeline, index).await?;
             return Ok(Step::MOVED);
         }
         let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
@@ -60,7 +76,13 @@ impl<P: Port> Yard<P> {
                 let plan = crate::strategy::split::Plan { inputs: group.inputs, expected: group.expected };
                 self.create_page(scope, pipeline, index, &plan).await
             }
-            Some(group) => self.complete(scope, pipeline, index, &group).await,
+            Some(group) => {
+                let step = self.complete(scope, pipeline, index, &group).await?;
+                if step.moved {
+                    self.feed_cuts(scope, pipeline, index).await?;
+                }
+                Ok(step)
+            }
         }
     }
 
@@ -115,7 +137,7 @@ impl<P: Port> Yard<P> {
         Ok(())
     }
 
-    /// A cut that gathers this stage's outputs may have its last one now.
+    /// A cut that gathers this stage's outputs may have its last one now. One with an arity is fed instead.
     async fn wake_cuts(
         &self,
         tx: &mut Tx<'_, P>,
@@ -124,7 +146,7 @@ impl<P: Port> Yard<P> {
         index: usize,
     ) -> Result<(), Error> {
         for (_, reader) in pipeline.readers(index) {
-            if !matches!(reader.strategy, Strategy::Sequential(_)) {
+            if !matches!(reader.strategy, Strategy::Sequential(CutRule { arity: None, .. })) {
                 continue;
             }
             let covering = CutAt::covering(&scope.chain, &reader.name, scope.heights().0);
@@ -170,6 +192,7 @@ impl<P: Port> Yard<P> {
             let idle = |task: &Task| {
                 task.status == TaskStatus::Open
                     && !task.listed
+                    && !task.gathers
                     && task.attempts.is_empty()
                     && task.due_ms.is_none()
             };

@@ -14,6 +14,7 @@ use crate::yard::Yard;
 
 /// Blocks shown of one height.
 const SIBLINGS: usize = 16;
+const END_OF_HALT: &str = "finding out who is right, then `proofyard resume`";
 /// Blocks that a cut waits for and that are looked at as well.
 const MEMBERS_SHOWN: usize = 3;
 
@@ -139,12 +140,17 @@ impl<P: Port> Yard<P> {
         if let Some(commit) = commit {
             answer.details = self.proof_lines(look, &commit).await?;
         }
+        answer.details.extend(self.disagreements(&scope).await?);
+        if let Some(halt) = look.state.halted.as_ref().filter(|halt| halt.scope.as_ref() == Some(&scope.id)) {
+            answer.details.push(Line::new(format!("the chain is halted, {}", halt.reason)));
+            answer.ways.push(END_OF_HALT.to_owned());
+        }
         if !scope.settled {
             let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
             if !work.is_over() {
                 let lines = self.stage_lines(look, &work).await?;
                 answer.details.push(Line::over("work that goes on after the commit:", lines));
-                answer.ways = hold(look, &work, |_| true).map(|hold| hold.ways).unwrap_or_default();
+                answer.ways.extend(hold(look, &work, |_| true).map(|hold| hold.ways).unwrap_or_default());
             }
         }
         Ok(answer)
@@ -282,7 +288,7 @@ impl<P: Port> Yard<P> {
     /// Its proof is there; what is missing is its turn.
     pub(super) async fn proved(&self, look: &ChainLook, scope: &Scope, height: u64) -> Result<Answer, Error> {
         let ago = scope.proved_ms.map_or(0, |proved_ms| look.now_ms.saturating_sub(proved_ms));
-        let proved = Line::new(format!("proved {} ago", span(ago)));
+        let proved = Line::over(format!("proved {} ago", span(ago)), self.disagreements(scope).await?);
         if scope.heights().0 <= look.frontier.height {
             let hold = Hold::due("it is proved, and its commit is due", look.pipeline.chain.tick_ms);
             return Ok(Answer::of(look, height, hold).detail(proved));
@@ -290,6 +296,19 @@ impl<P: Port> Yard<P> {
         let because = format!("it is proved, and the frontier is at height {}", look.frontier.height);
         let answer = Answer::new(Case::BehindFrontier, not_committed(look, height, &because)).detail(proved);
         self.with_frontier(look, answer, height).await
+    }
+
+    /// Who said what in the quorums of a scope that do not agree.
+    async fn disagreements(&self, scope: &Scope) -> Result<Vec<Line>, Error> {
+        if scope.disagreements.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let mut lines = Vec::new();
+        for stage in pipeline.stages.iter().filter(|stage| scope.reported_dissent(&stage.name) > 0) {
+            lines.extend(self.disagreement_line(scope, &pipeline, stage).await?);
+        }
+        Ok(lines)
     }
 
     /// Adds what the block at the frontier waits for, since it is the one to look at.
@@ -338,7 +357,7 @@ fn halted(look: &ChainLook, height: u64, halt: &Halt, answer: Answer) -> Answer 
     Answer::new(Case::Halted, not_committed(look, height, &because))
         .detail(Line::new(format!("halted for {since}; nothing is opened, claimed, committed or handed on")))
         .detail(line)
-        .way("finding out who is right, then `proofyard resume`")
+        .way(END_OF_HALT)
 }
 
 fn missed(look: &ChainLook, scope: &Scope) -> Answer {

@@ -54,8 +54,12 @@ impl<P: Port> Yard<P> {
         };
         let next = self.next_cut(look, cut, stage, rule).await?;
         let mut answer = Answer::of(look, height, hold_of_next(look, rule, &next, &stage.name));
-        let have = format!("the next cut starts at height {} and has {}", next.from, of_size(rule, &next));
+        let have = format!("the next cut starts at height {} and has {}", next.from, of_size(&next));
         let mut rules = vec![Line::new(format!("{} close it", count(rule.size, "block")))];
+        if next.most < rule.size {
+            let fork = next.from + next.most;
+            rules.push(Line::new(format!("a prover changes at height {fork}, and it closes before that")));
+        }
         if let Some(budget) = &rule.budget {
             let text =
                 format!("a block that takes the sum of {} above {} closes it", budget.field, budget.max);
@@ -73,8 +77,8 @@ impl<P: Port> Yard<P> {
     }
 }
 
-fn of_size(rule: &CutRule, next: &NextCut) -> String {
-    format!("{} of {}", next.have, count(rule.size, "block"))
+fn of_size(next: &NextCut) -> String {
+    format!("{} of {}", next.have, count(next.most, "block"))
 }
 
 fn hold_of_next(look: &ChainLook, rule: &CutRule, next: &NextCut, stage: &str) -> Hold {
@@ -82,7 +86,7 @@ fn hold_of_next(look: &ChainLook, rule: &CutRule, next: &NextCut, stage: &str) -
         let because = format!("its cut is due to close by {}", closed.reason);
         return Hold::due(because, look.pipeline.chain.tick_ms);
     }
-    let missing = rule.size.saturating_sub(next.have);
+    let missing = next.most.saturating_sub(next.have);
     let mut ways = vec![format!("{} on the chain", count(missing, "more block"))];
     if let (Some(wait_ms), Some(since_ms)) = (rule.max_wait_ms, next.since_ms) {
         let left_ms = since_ms.saturating_add(wait_ms).saturating_sub(look.now_ms);
@@ -93,6 +97,6 @@ fn hold_of_next(look: &ChainLook, rule: &CutRule, next: &NextCut, stage: &str) -
     }
     ways.extend(super::stages::pause_of(look));
     let case = if look.state.paused { Case::Paused } else { Case::WaitsForCut };
-    let because = format!("no cut of stage {stage} has closed over it yet; it has {}", of_size(rule, next));
+    let because = format!("no cut of stage {stage} has closed over it yet; it has {}", of_size(next));
     Hold { case, because, ways, heights: Vec::new() }
 }

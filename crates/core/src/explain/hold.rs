@@ -5,6 +5,7 @@ use super::{Case, stages::pause_of};
 use crate::pipeline::{Pipeline, Strategy};
 use crate::status::TaskCounts;
 use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork};
+use crate::strategy::quorum::{Vote, can_agree};
 
 /// Names shown in one sentence.
 const NAMES: usize = 5;
@@ -60,7 +61,18 @@ fn parked_at(look: &ChainLook, work: &ScopeWork, stage: &StageWork) -> Hold {
     let reason = stage.open.iter().find_map(|task| task.parked.clone()).unwrap_or_default();
     let (number, name) = (stage.counts.parked, name(work, stage));
     let verb = if number == 1 { "is" } else { "are" };
-    let because = format!("{} of stage {name} {verb} parked ({reason})", count(number, "task"));
+    let mut because = format!("{} of stage {name} {verb} parked ({reason})", count(number, "task"));
+    let out_of_reach = work.pipeline.readers(stage.index).find_map(|(index, reader)| {
+        let Strategy::Match { quorum: Some(quorum), .. } = &reader.strategy else { return None };
+        (quorum_can_agree(work, index) == Some(false)).then_some((
+            &reader.name,
+            quorum.need,
+            reader.from.len(),
+        ))
+    });
+    if let Some((quorum, need, members)) = out_of_reach {
+        because.push_str(&format!(", and without it no {need} of {members} of stage {quorum} can agree"));
+    }
     let height = work.scope.heights().0;
     let retry = format!("mending the cause, then `proofyard retry {height}` (new attempts, fresh counts)");
     let redo = format!(
@@ -76,18 +88,26 @@ fn parked_at(look: &ChainLook, work: &ScopeWork, stage: &StageWork) -> Hold {
 /// A quorum that reads this stage, and no other reader does, can still be reached by its other members.
 fn can_do_without(work: &ScopeWork, stage: &StageWork) -> bool {
     let mut readers = work.pipeline.readers(stage.index).peekable();
-    readers.peek().is_some()
-        && readers.all(|(index, reader)| match &reader.strategy {
-            Strategy::Match { quorum: Some(quorum), .. } => {
-                let left = reader.sources().filter(|member| is_in_or_comes(work, *member)).count();
-                work.stages.iter().any(|work| work.index == index) && left >= quorum.need as usize
-            }
-            _ => false,
-        })
+    readers.peek().is_some() && readers.all(|(index, _)| quorum_can_agree(work, index).unwrap_or(false))
 }
 
-fn is_in_or_comes(work: &ScopeWork, member: usize) -> bool {
-    work.stages.iter().any(|stage| stage.index == member && stage.counts.parked == 0)
+/// Whether the members of a quorum that are not parked can agree; `None` where the stage is none.
+fn quorum_can_agree(work: &ScopeWork, index: usize) -> Option<bool> {
+    let stage = work.stages.iter().find(|stage| stage.index == index)?;
+    let Strategy::Match { quorum: Some(_), .. } = &work.pipeline.stages[index].strategy else { return None };
+    let Gate::Votes { need, members } = &stage.gate else { return Some(true) };
+    let parked =
+        |member: usize| work.stages.iter().any(|stage| stage.index == member && stage.counts.parked > 0);
+    let sources = work.pipeline.stages[index].sources();
+    let votes: Vec<Vote<'_>> = sources
+        .zip(members)
+        .map(|(member, (_, value))| match value {
+            Some(value) => Vote::Said(value),
+            None if parked(member) => Vote::Parked,
+            None => Vote::Comes,
+        })
+        .collect();
+    Some(can_agree(*need, &votes))
 }
 
 fn blocked(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
@@ -124,7 +144,7 @@ fn working(look: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Ho
     let because = match votes(work) {
         Some(votes) => votes,
         None => {
-            let (left, name) = (left(stage.counts), name(work, stage));
+            let (left, name) = (open_tasks(stage.counts), name(work, stage));
             format!("stage {name} has {left} of {} left ({})", count(total, "task"), shares(stage.counts))
         }
     };
@@ -138,11 +158,16 @@ fn left(counts: TaskCounts) -> u64 {
     counts.waiting + counts.running + counts.backing_off
 }
 
+fn open_tasks(counts: TaskCounts) -> u64 {
+    left(counts) + counts.gathering
+}
+
 fn shares(counts: TaskCounts) -> String {
     let shares = [
         (counts.running, "running"),
         (counts.waiting, "waiting for a worker"),
         (counts.backing_off, "backing off"),
+        (counts.gathering, "waiting for what they join"),
     ];
     let shown: Vec<String> =
         shares.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();

@@ -1,12 +1,12 @@
 //! How each stage of a scope stands, and each task that holds it up: who has it since when, and what was tried.
 
 use super::Line;
-use super::text::{count, short, some, span};
+use super::text::{count, some, span, told};
 use crate::error::Error;
-use crate::pipeline::{Stage, TaskLimits};
+use crate::pipeline::{Pipeline, Stage, TaskLimits};
 use crate::port::{Port, Range};
 use crate::record::attempt_limit_ms;
-use crate::state::{Attempt, Group, Heartbeat, Listing, Note, Task};
+use crate::state::{Attempt, Group, Heartbeat, Listing, Note, Scope, Task, TaskId};
 use crate::status::TaskState;
 use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork, since_ms, state_of};
 use crate::transaction::{Item, read};
@@ -37,6 +37,40 @@ impl<P: Port> Yard<P> {
     async fn stage_line(&self, look: &ChainLook, work: &ScopeWork, stage: &StageWork) -> Result<Line, Error> {
         let plan = &work.pipeline.stages[stage.index];
         let name = &plan.name;
+        let mut line = self.standing_line(look, plan, stage).await?;
+        if work.scope.reported_dissent(name) > 0 {
+            line.under.extend(self.disagreement_line(&work.scope, &work.pipeline, plan).await?);
+        }
+        Ok(line)
+    }
+
+    /// Who of a quorum says what, by which proofs.
+    pub(super) async fn disagreement_line(
+        &self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        stage: &Stage,
+    ) -> Result<Option<Line>, Error> {
+        let mut said = Vec::new();
+        for member in stage.sources() {
+            let member = &pipeline.stages[member].name;
+            let task: Option<Task> = read(&self.port, &TaskId::new(&scope.id, member, 0).task_key()).await?;
+            let Some(proof) = task.and_then(|task| task.accepted) else { continue };
+            said.push(Line::new(format!(
+                "{member} says {} by the proof {} ({}, made by {} on {})",
+                told(proof.public_values.as_deref().unwrap_or_default()),
+                proof.artifact.sha256,
+                count(proof.artifact.bytes, "byte"),
+                proof.prover,
+                proof.worker,
+            )));
+        }
+        let title = format!("the provers of stage {} disagree:", stage.name);
+        Ok((said.len() > 1).then(|| Line::over(title, said)))
+    }
+
+    async fn standing_line(&self, look: &ChainLook, plan: &Stage, stage: &StageWork) -> Result<Line, Error> {
+        let name = &plan.name;
         let Some(group) = &stage.group else { return Ok(gate_line(name, &stage.gate)) };
         if group.is_over() {
             return Ok(Line::new(over_text(name, group)));
@@ -46,6 +80,9 @@ impl<P: Port> Yard<P> {
         let mut under = Vec::new();
         for task in open.iter().take(TASKS_SHOWN) {
             under.push(self.task_line(look, plan, task).await?);
+        }
+        if stage.counts.waiting > 0 && self.has_live_worker(&plan.pool).await? == Some(false) {
+            under.push(Line::new(format!("no worker of pool {} is alive", plan.pool)));
         }
         if open.len() > TASKS_SHOWN {
             under.push(Line::new(format!("and {} more", count((open.len() - TASKS_SHOWN) as u64, "task"))));
@@ -77,6 +114,7 @@ impl<P: Port> Yard<P> {
                 format!("waits for a worker of pool {} for {since}{ahead}", task.pool)
             }
             TaskState::Running => self.attempts_text(look, stage, task).await?,
+            TaskState::Gathering => self.gathering_text(task).await?,
             TaskState::Accepted => "accepted".to_owned(),
             TaskState::Cancelled => "cancelled".to_owned(),
         };
@@ -94,6 +132,15 @@ impl<P: Port> Yard<P> {
             0 => ", first in its line".to_owned(),
             AHEAD => format!(", behind {AHEAD} or more others"),
             ahead => format!(", behind {}", count(ahead as u64, "other")),
+        })
+    }
+
+    /// What a task of a reduction still waits for.
+    async fn gathering_text(&self, task: &Task) -> Result<String, Error> {
+        let missing = self.missing_children(&task.id).await?;
+        Ok(match missing.is_empty() {
+            true => "has all that it joins; it is listed at the next look".to_owned(),
+            false => format!("joins {} that are not there yet", some(&missing, NAMES)),
         })
     }
 
@@ -141,6 +188,7 @@ fn urgency(task: &Task) -> u8 {
         TaskState::Parked => 0,
         TaskState::BackingOff => 1,
         TaskState::Running => 2,
+        TaskState::Gathering => 4,
         _ => 3,
     }
 }
@@ -184,7 +232,7 @@ fn gate_line(name: &str, gate: &Gate) -> Line {
         Gate::Votes { need, members } => {
             let is_in = members.iter().filter(|(_, value)| value.is_some()).count();
             let votes = members.iter().map(|(member, value)| match value {
-                Some(value) => Line::new(format!("{member}: in, with public values {}", short(value))),
+                Some(value) => Line::new(format!("{member}: in, with public values {}", told(value))),
                 None => Line::new(format!("{member}: missing")),
             });
             let text = format!("stage {name}: {is_in} of {} in, and {need} must agree", members.len());

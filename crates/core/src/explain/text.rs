@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Formatter, Result};
 
+use sha2::{Digest, Sha256};
+
 use super::{Explanation, Line};
 
 impl Display for Explanation {
@@ -59,7 +61,7 @@ pub(super) fn some<T: Display>(items: &[T], shown: usize) -> String {
 }
 
 /// The start of a hash or of public values: enough to tell two apart.
-pub(super) fn short(hex: &str) -> String {
+pub(crate) fn short(hex: &str) -> String {
     const SHOWN: usize = 16;
     match hex.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{}…", &hex[..at]),
@@ -67,9 +69,31 @@ pub(super) fn short(hex: &str) -> String {
     }
 }
 
+/// A value so that two which differ look different, however much of their start they share: public values begin with the
+/// chain and the height.
+pub(crate) fn told(value: &str) -> String {
+    const WHOLE: usize = 32;
+    const DIGEST_BYTES: usize = 6;
+    match value.len() {
+        0..=WHOLE => value.to_owned(),
+        _ => {
+            let digest = hex::encode(&Sha256::digest(value.as_bytes())[..DIGEST_BYTES]);
+            format!("{} (digest {digest})", short(value))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_that_differ_look_different() {
+        assert_eq!((told("01"), told(&"ab".repeat(16))), ("01".to_owned(), "ab".repeat(16)));
+        let long = |end: &str| told(&format!("{}{end}", "00".repeat(40)));
+        assert!(long("aa").starts_with("0000000000000000… (digest "), "{}", long("aa"));
+        assert_ne!(long("aa"), long("ab"));
+    }
 
     #[test]
     fn spans_have_at_most_two_units() {

@@ -117,6 +117,9 @@ fn strategy_text(stage: &Stage) -> String {
     match &stage.strategy {
         Strategy::Split if stage.from == [Source::Block] => "split by its segments".to_string(),
         Strategy::Split => "split by its list".to_string(),
+        Strategy::Sequential(CutRule { arity: Some(arity), .. }) => {
+            format!("sequential, joined {arity} by {arity}")
+        }
         Strategy::Sequential(_) => "sequential".to_string(),
         Strategy::Match { on, quorum } => {
             let how = match quorum {

@@ -3,7 +3,8 @@
 pub(super) const ROOT: &[&str] = &["chain", "stage", "prover", "pool", "sink"];
 pub(super) const CHAIN: &[&str] =
     &["name", "start_height", "window", "late", "deadline_ms", "lane", "real_time", "tick_ms", "commit"];
-pub(super) const PROVER: &[&str] = &["command", "protocol", "payload", "verify", "environment"];
+pub(super) const PROVER: &[&str] =
+    &["command", "protocol", "payload", "verify", "verification_key", "arguments", "environment"];
 pub(super) const POOL: &[&str] =
     &["slots", "gpus_per_slot", "lease_ms", "quarantine_after", "quarantine_ms", "advance"];
 pub(super) const SINK: &[&str] = &["stage", "file", "confirm"];
@@ -17,6 +18,7 @@ pub(super) const STAGE: &[&str] = &[
     "need",
     "after_need",
     "size",
+    "arity",
     "budget",
     "max_wait_ms",
     "cut_on",

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+mod arguments;
 mod commit;
 mod draw;
 mod graph;
@@ -102,7 +103,7 @@ pub enum Strategy {
         on: Vec<String>,
         quorum: Option<Quorum>,
     },
-    /// One task for a cut of contiguous blocks.
+    /// One task for a cut of contiguous blocks; with an arity, a tree of tasks whose root gives the one output.
     Sequential(CutRule),
 }
 
@@ -122,6 +123,8 @@ pub struct CutRule {
     pub max_wait_ms: Option<u64>,
     /// A cut holds only blocks with one value of this block field.
     pub cut_on: Option<String>,
+    /// A closed cut is reduced level by level, each task joining up to so many children.
+    pub arity: Option<u32>,
 }
 
 /// The sum of a numeric block field stays at or below `max` (a single block above it is a cut of its own).
@@ -174,6 +177,8 @@ pub const MAX_GROUP_TASKS: u32 = 4_096;
 pub const MAX_QUORUM_MEMBERS: usize = 16;
 /// Blocks of one cut; the members' names are kept in one item.
 pub const MAX_CUT_BLOCKS: u64 = 1_024;
+/// Children that one task of a reduction joins; they are read by key in one transaction.
+pub const MAX_ARITY: u64 = 16;
 
 /// How a prover program is started; read by homes, not by handlers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -181,7 +186,20 @@ pub struct Prover {
     pub command: Vec<String>,
     pub protocol: Protocol,
     pub verify: Verify,
+    /// The one key whose proofs count, in bare lower-case hex; any key does where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification_key: Option<String>,
+    /// What a stream prover is told when it is set up.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub arguments: serde_json::Map<String, serde_json::Value>,
     pub environment: BTreeMap<String, String>,
+}
+
+impl Prover {
+    /// The pinned key, if the one that was found is another or none.
+    pub fn other_key(&self, found: Option<&str>) -> Option<&str> {
+        self.verification_key.as_deref().filter(|pinned| found != Some(pinned))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -256,6 +274,23 @@ impl Pipeline {
         (0..self.stages.len()).rev().find(|index| self.stages[*index].cut_by == Some(cut)).unwrap_or(cut)
     }
 
+    /// Heights at which a cut by stage `cut` must end, ascending: where the prover changes of a stage that works on
+    /// the cut, or of one whose output of a block goes into it.
+    pub fn forks_of_cut(&self, cut: usize) -> Vec<u64> {
+        let mut concerned: Vec<bool> = self.stages.iter().map(|stage| stage.cut_by == Some(cut)).collect();
+        // A stage stands after all that it reads from.
+        for (index, stage) in self.stages.iter().enumerate().rev() {
+            if concerned[index] {
+                stage.sources().for_each(|source| concerned[source] = true);
+            }
+        }
+        let stages = self.stages.iter().zip(concerned).filter(|(_, concerned)| *concerned);
+        let mut forks: Vec<u64> = stages.flat_map(|(stage, _)| stage.forks()).collect();
+        forks.sort_unstable();
+        forks.dedup();
+        forks
+    }
+
     /// The `sequential` stage at or before the commit stage, if the pipeline commits by cuts.
     pub fn commit_cut(&self) -> Option<usize> {
         self.stages[self.commit].cut_by
@@ -263,6 +298,11 @@ impl Pipeline {
 }
 
 impl Stage {
+    /// Heights at which its prover changes.
+    fn forks(&self) -> impl Iterator<Item = u64> {
+        self.provers.windows(2).filter(|pair| pair[0].1 != pair[1].1).map(|pair| pair[1].0)
+    }
+
     /// The prover to use at a height; `None` where the stage only decides.
     pub fn prover_at(&self, height: u64) -> Option<&str> {
         self.provers.iter().rev().find(|(from, _)| *from <= height).map(|(_, name)| name.as_str())

@@ -294,7 +294,7 @@ fn unit_help(meant: &str, scale: Option<u64>, value: &DeValue<'_>) -> String {
     }
 }
 
-fn a_type(value: &DeValue<'_>) -> &'static str {
+pub(super) fn a_type(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a whole number",

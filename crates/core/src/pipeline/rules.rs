@@ -190,6 +190,11 @@ fn check_sequential(name: &str, stages: &[RawStage], graph: &Graph, index: usize
             let message =
                 format!("\"{name}\" reads \"{source_name}\", which gives more than one output for a block");
             mistakes.add(link.at, message, "read \"block\", or a match stage that joins a block's outputs");
+        } else if stages[source].only_decides() {
+            let message = format!("\"{name}\" reads \"{source_name}\", which runs nothing");
+            let help =
+                "read \"block\", or a match stage with a prover that makes one proof of those that agree";
+            mistakes.add(link.at, message, help);
         }
     }
 }
@@ -238,6 +243,7 @@ fn cannot_vote(member: &RawStage) -> Option<String> {
     let name = shown(&member.name);
     match (member.kind, &member.output) {
         (Some(Kind::Split), _) => Some(format!("\"{name}\" has more than one task")),
+        _ if member.reduces() => Some(format!("\"{name}\" has more than one task: it has an `arity`")),
         _ if member.only_decides() => Some(format!("\"{name}\" has no task: it only decides")),
         (_, Read::Is(At { value: Output::Data, .. })) => Some(format!("\"{name}\" gives data")),
         _ => None,

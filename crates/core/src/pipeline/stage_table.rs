@@ -4,13 +4,13 @@ use std::ops::RangeInclusive;
 
 use super::keys::{CHOSEN_PROVER, STAGE};
 use super::reader::{At, Entry, Fields, Read, Value, shown};
-use super::{CutBudget, CutRule, MAX_BACKOFF_MS, MAX_CUT_BLOCKS, MAX_HEIGHT, MAX_MS, MAX_QUORUM_MEMBERS};
-use super::{Output, TaskLimits};
+use super::{CutBudget, CutRule, MAX_ARITY, MAX_BACKOFF_MS, MAX_CUT_BLOCKS, MAX_HEIGHT, MAX_MS};
+use super::{MAX_QUORUM_MEMBERS, Output, TaskLimits};
 
 use super::mistake::Mistakes;
 
 const OF_MATCH: &[&str] = &["on", "need", "after_need"];
-const OF_SEQUENTIAL: &[&str] = &["size", "budget", "max_wait_ms", "cut_on"];
+const OF_SEQUENTIAL: &[&str] = &["size", "arity", "budget", "max_wait_ms", "cut_on"];
 /// Keys that say how a task is run.
 const OF_TASKS: &[&str] = &[
     "max_attempts",
@@ -126,8 +126,14 @@ impl RawStage {
             budget: read_budget(fields),
             max_wait_ms: fields.number("max_wait_ms", 1..=MAX_MS).value(),
             cut_on: fields.text("cut_on").value(),
+            arity: fields.number("arity", 2..=MAX_ARITY).value().and_then(|arity| u32::try_from(arity).ok()),
         };
         self.cut = self.size.is().map(|size| CutRule { size: size.value, ..rest });
+    }
+
+    /// Reduces a cut by a tree of tasks.
+    pub(super) fn reduces(&self) -> bool {
+        self.cut.as_ref().is_some_and(|cut| cut.arity.is_some())
     }
 
     /// Only decides whether its sources agree: a quorum that runs nothing.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
+use super::arguments;
 use super::keys::{CHAIN, POOL, PROVER, ROOT, SINK, TABLES};
 use super::mistake::Mistakes;
 use super::reader::{At, Entry, Fields, Read, shown};
@@ -17,6 +18,8 @@ pub(super) const MAX_STAGES: usize = 64;
 /// Provers, pools or sinks of one file.
 const MAX_OTHERS: usize = 256;
 const MAX_LEASE_MS: u64 = 86_400_000;
+/// Keys are hashes or small commitments; a whole proving key belongs in a file.
+const MAX_KEY_BYTES: usize = 1_024;
 
 /// What the file says, table by table, in file order.
 #[derive(Default)]
@@ -268,6 +271,8 @@ fn read_prover(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Prover> {
         command: read_command(&mut fields, protocol),
         protocol: protocol.unwrap_or(Protocol::Stream),
         verify: read_verify(&mut fields),
+        verification_key: read_verification_key(&mut fields, protocol),
+        arguments: arguments::read(&mut fields, protocol),
         environment: read_environment(&mut fields),
     };
     Named { name, at, value }
@@ -322,6 +327,26 @@ fn read_verify(fields: &mut Fields<'_, '_>) -> Verify {
             _ => Verify::Same,
         },
     }
+}
+
+/// Bare lower-case hex, however it was written, so that keys compare as text.
+fn read_verification_key(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> Option<String> {
+    let Read::Is(key) = fields.text("verification_key") else { return None };
+    if matches!(protocol, Some(Protocol::Files | Protocol::FilesBare)) {
+        let help = "a files prover names no key with its proof: tell its verifier which one to accept";
+        fields.mistakes.add(key.key_at, "`verification_key` cannot be pinned for a files prover", help);
+        return None;
+    }
+    let bare = key.value.strip_prefix("0x").unwrap_or(&key.value);
+    let is_hex = bare.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hex && bare.len().is_multiple_of(2) && (2..=2 * MAX_KEY_BYTES).contains(&bare.len()) {
+        return Some(bare.to_ascii_lowercase());
+    }
+    let message = format!("`verification_key` is \"{}\"", shown(&key.value));
+    let help =
+        format!("an even number of hexadecimal digits, with or without 0x, of 1 to {MAX_KEY_BYTES} bytes");
+    fields.mistakes.add(key.at, message, help);
+    None
 }
 
 fn read_environment(fields: &mut Fields<'_, '_>) -> BTreeMap<String, String> {

@@ -8,7 +8,7 @@ use crate::mistake::Mistake;
 use crate::pipeline::{MAX_GROUP_TASKS, Output, Pipeline, Stage, Strategy};
 use crate::port::{Port, Wake};
 use crate::state::{Marker, Task, TaskId, TaskResult, TaskStatus, Worker};
-use crate::transaction::{Item, Tx, transact};
+use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 
 /// Match fields of one output, names and values together.
@@ -37,7 +37,8 @@ impl<P: Port> Yard<P> {
         let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
         let (index, stage) =
             pipeline.stage(&task.id.stage).ok_or_else(|| Refusal::UnknownTask(task.id.to_string()))?;
-        Ok(fault(&pipeline, index, stage, result))
+        let is_output = task.feeds.is_none();
+        Ok(fault(&pipeline, index, stage, is_output, result))
     }
 
     /// Accepts a result, once. The attempt need not be live: a late valid proof is welcome, also for a parked task.
@@ -56,10 +57,12 @@ impl<P: Port> Yard<P> {
             tx.delete(report.task.marker_key());
             task.status = TaskStatus::Accepted;
             task.parked = None;
+            task.gathers = false;
             task.attempts.clear();
             task.due_ms = None;
             task.accepted = Some(TaskResult { at_ms: self.port.now_ms(), ..report.result.clone() });
             tx.put(&task)?;
+            self.feed_parent(tx, &task).await?;
             self.clear_failures(tx, &report.result.worker).await?;
             tx.send(Wake::Scope { scope: report.task.scope.clone() });
             Ok(ResultOutcome::Accepted)
@@ -77,7 +80,7 @@ impl<P: Port> Yard<P> {
 
     async fn advance_too_early(&self, report: &ResultReport) -> Result<(), Error> {
         transact(&self.port, async |tx| {
-            if tx.peek::<Marker>(&Marker { id: report.task.clone() }.key()).await?.is_some() {
+            if tx.peek::<Marker>(&report.task.marker_key()).await?.is_some() {
                 tx.delete(report.task.marker_key());
             }
             Ok(())
@@ -87,7 +90,14 @@ impl<P: Port> Yard<P> {
     }
 }
 
-pub(crate) fn fault(pipeline: &Pipeline, index: usize, stage: &Stage, result: &TaskResult) -> Option<String> {
+/// `is_output` is false for a task whose output only its own stage reads.
+pub(crate) fn fault(
+    pipeline: &Pipeline,
+    index: usize,
+    stage: &Stage,
+    is_output: bool,
+    result: &TaskResult,
+) -> Option<String> {
     let field_bytes: usize = result.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
     if field_bytes > MAX_FIELD_BYTES {
         return Some(format!("its match fields take {field_bytes} bytes; at most {MAX_FIELD_BYTES} may be"));
@@ -95,6 +105,13 @@ pub(crate) fn fault(pipeline: &Pipeline, index: usize, stage: &Stage, result: &T
     let believed = stage.output == Output::Data || result.public_values.is_some();
     if !believed {
         return Some("no verifier read public values from the proof".into());
+    }
+    let other_key = pipeline.provers.get(&result.prover).and_then(|prover| {
+        let found = result.verification_key.as_deref();
+        prover.other_key(found).map(|pinned| wrong_key(&result.prover, found, pinned))
+    });
+    if other_key.is_some() || !is_output {
+        return other_key;
     }
     let is_split = pipeline.readers(index).any(|(_, reader)| reader.strategy == Strategy::Split);
     match (&result.list, is_split) {
@@ -110,4 +127,12 @@ pub(crate) fn fault(pipeline: &Pipeline, index: usize, stage: &Stage, result: &T
             Some(format!("it reports no match field `{reads_fields}`, which the next stage needs"))
         }
     }
+}
+
+fn wrong_key(prover: &str, found: Option<&str>, pinned: &str) -> String {
+    let found = match found {
+        Some(key) => format!("is of verification key {key}"),
+        None => "names no verification key".to_owned(),
+    };
+    format!("the proof by prover {prover} {found}, and the pipeline pins {pinned}")
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ArtifactRef;
 use crate::port::Key;
+use crate::strategy::reduce::Tree;
 use crate::transaction::Item;
 
 /// A block or a cut, with how far its proving has come.
@@ -25,7 +26,7 @@ pub struct Scope {
     pub committed_ms: Option<u64>,
     /// It came back to the chain: open tasks that nobody lists or runs must be listed again.
     pub relist: bool,
-    /// Quorum stages whose disagreement was reported.
+    /// Quorum stages whose disagreement was reported, once for each proof that is not of the largest group.
     pub disagreements: Vec<String>,
     /// Why a stage cannot start though all that it gathers is there.
     pub blocked: Option<String>,
@@ -68,6 +69,14 @@ pub struct Cut {
     /// Why it closed, for people.
     pub closed_by: String,
     pub members: Vec<CutMember>,
+}
+
+impl Cut {
+    /// The scope of a member, counted from the first.
+    pub fn member_id(&self, chain: &str, member: u32) -> Option<String> {
+        let CutMember { hash, generation } = self.members.get(member as usize)?;
+        Some(Scope::block_id(chain, self.from + u64::from(member), hash, *generation))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,6 +153,11 @@ impl Scope {
         }
     }
 
+    /// Proofs of a quorum stage whose dissent was reported.
+    pub fn reported_dissent(&self, stage: &str) -> usize {
+        self.disagreements.iter().filter(|reported| *reported == stage).count()
+    }
+
     /// First and last height.
     pub fn heights(&self) -> (u64, u64) {
         match &self.subject {
@@ -200,11 +214,30 @@ pub enum Inputs {
     Outputs { block: bool, of: Vec<(String, u32)> },
     /// For each block of the cut: its payload, or the one output of this stage.
     Members { stage: Option<String> },
+    /// The same, reduced by the tree of [`crate::strategy::reduce`]: each task gets its own children.
+    Reduced { stage: Option<String>, members: u32, arity: u32 },
+}
+
+impl Inputs {
+    /// Who joins what, where the group is a reduction.
+    pub fn tree(&self) -> Option<Tree> {
+        match self {
+            Self::Reduced { members, arity, .. } => Some(Tree::new(*members, *arity)),
+            _ => None,
+        }
+    }
 }
 
 impl Group {
     pub fn key_of(scope: &str, stage: &str) -> Key {
         Key::new(format!("S#{scope}"), format!("g#{stage}"))
+    }
+    /// How many of its tasks, from the first, give what the next stages read.
+    pub fn outputs(&self) -> u32 {
+        match self.inputs {
+            Inputs::Reduced { .. } => 1,
+            _ => self.expected,
+        }
     }
     pub fn is_created(&self) -> bool {
         self.created >= self.expected

@@ -82,6 +82,12 @@ pub struct Task {
     /// The order in which it starts; fixed when it is first listed.
     pub rank: String,
     pub status: TaskStatus,
+    /// It joins outputs of its own group or of a cut's members, and not all of them are there: it is not listed yet.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gathers: bool,
+    /// The task of its own group that joins its output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feeds: Option<u32>,
     /// A listing of it is there to be claimed.
     pub listed: bool,
     pub listed_ms: u64,
@@ -108,6 +114,10 @@ impl Task {
     /// One, and a straggler's second copy.
     pub const MAX_LIVE_ATTEMPTS: usize = 2;
     pub const MAX_NOTES: usize = 5;
+
+    pub fn is_open(&self) -> bool {
+        self.status == TaskStatus::Open
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,9 +205,20 @@ impl Item for Task {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Marker {
     pub id: TaskId,
+    /// As its task does, so that one range shows what may be listed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gathers: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Marker {
+    pub fn of(task: &Task) -> Self {
+        Self { id: task.id.clone(), gathers: task.gathers }
+    }
+
     pub fn range(scope: &str, stage: &str, limit: usize) -> Range {
         Range::all(format!("M#{scope}#{stage}"), limit)
     }

@@ -1,5 +1,7 @@
 //! `status`: one chain at a glance, and the chains there are.
 
+use std::collections::BTreeSet;
+
 use super::work::{Budget, ChainLook, MAX_TASKS, ScopeWork, parked_task, row};
 use super::{ChainStatus, HaltStatus, ReorgStatus, SinkStatus, StageStatus, TaskCounts, TipStatus};
 use crate::error::Error;
@@ -22,6 +24,15 @@ impl<P: Port> Yard<P> {
         }
         let mut open: Vec<_> = scopes.iter().flat_map(ScopeWork::tasks).collect();
         open.sort_by(|a, b| (&a.rank, &a.id).cmp(&(&b.rank, &b.id)));
+        let stages = stages(&look, &scopes);
+        let waiting: BTreeSet<&String> =
+            stages.iter().filter(|stage| stage.tasks.waiting > 0).map(|stage| &stage.pool).collect();
+        let mut pools_without_workers = Vec::new();
+        for pool in waiting {
+            if self.has_live_worker(pool).await? == Some(false) {
+                pools_without_workers.push(pool.clone());
+            }
+        }
         let lag_blocks =
             look.tip.height().map_or(0, |tip| tip.saturating_add(1).saturating_sub(look.frontier.height));
         let oldest = self.block_scope(chain, look.frontier.height).await?;
@@ -46,7 +57,8 @@ impl<P: Port> Yard<P> {
             reorg: look.state.reorg.as_ref().map(|reorg| ReorgStatus { from: reorg.from, head: reorg.head }),
             lag_blocks,
             lag_ms: oldest.map_or(0, |block| look.now_ms.saturating_sub(block.recorded_ms)),
-            stages: stages(&look, &scopes),
+            stages,
+            pools_without_workers,
             parked: open.iter().filter_map(|task| parked_task(task)).collect(),
             sinks: self.sinks(&look).await?,
             tasks: with_tasks.then(|| open.iter().map(|task| row(task)).collect()),

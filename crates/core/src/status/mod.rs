@@ -8,6 +8,7 @@ mod chain;
 pub(crate) mod cuts;
 mod finished;
 pub(crate) mod work;
+mod workers;
 
 use serde::Serialize;
 
@@ -48,6 +49,8 @@ pub struct ChainStatus {
     pub lag_ms: u64,
     /// In dependency order; tasks of open scopes alone.
     pub stages: Vec<StageStatus>,
+    /// Pools whose tasks wait, also of blocks that were committed without them, while none of their workers is alive.
+    pub pools_without_workers: Vec<String>,
     /// Lowest rank first.
     pub parked: Vec<ParkedTask>,
     pub sinks: Vec<SinkStatus>,
@@ -90,6 +93,8 @@ pub struct StageStatus {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TaskCounts {
+    /// Not all that they join is there.
+    pub gathering: u64,
     /// Listed, and not claimed yet.
     pub waiting: u64,
     pub running: u64,
@@ -106,6 +111,8 @@ pub struct TaskCounts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
+    /// Not all that it joins is there.
+    Gathering,
     /// Listed, and not claimed yet.
     Waiting,
     Running,

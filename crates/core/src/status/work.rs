@@ -5,11 +5,10 @@ use std::sync::Arc;
 use super::{ParkedTask, TaskCounts, TaskRow, TaskState};
 use crate::advance::{goal_of, stages_of};
 use crate::error::Error;
-use crate::pipeline::{Pipeline, Quorum, Strategy};
+use crate::pipeline::{CutRule, Pipeline, Quorum, Strategy};
 use crate::port::{Port, Range};
 use crate::state::{
-    Canonical, ChainState, CutAt, Frontier, Group, OutState, Progress, Scope, Subject, Task, TaskId,
-    TaskStatus, Tip,
+    Canonical, ChainState, CutAt, Frontier, Group, OutState, Progress, Scope, Task, TaskId, TaskStatus, Tip,
 };
 use crate::strategy::quorum::tally;
 use crate::transaction::{read, read_range};
@@ -73,7 +72,7 @@ pub(crate) struct StageWork {
     pub(crate) gate: Gate,
 }
 
-/// What a stage without a group waits for.
+/// What a stage without a group waits for, or one whose tasks still gather members.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Gate {
     /// Its group is there.
@@ -109,9 +108,10 @@ impl StageWork {
             Some(group) if group.is_over() => false,
             Some(group) => {
                 let counts = &self.counts;
-                let all_accepted = counts.parked == 0;
+                // What gathers is moved by what is below it, and that may be other blocks.
+                let next_look_moves = counts.parked == 0 && !matches!(self.gate, Gate::Members { .. });
                 !group.is_created()
-                    || all_accepted
+                    || next_look_moves
                     || counts.waiting + counts.running + counts.backing_off > 0
             }
         }
@@ -241,7 +241,14 @@ impl<P: Port> Yard<P> {
             None => work.gate = self.gate(scope, pipeline, index).await?,
             Some(group) if group.decided.is_some() => work.counts.accepted = u64::from(group.expected),
             Some(group) if group.cancelled => work.counts.cancelled = u64::from(group.expected),
-            Some(_) => self.count_tasks(&scope.id, name, &mut work, budget).await?,
+            Some(_) => {
+                self.count_tasks(&scope.id, name, &mut work, budget).await?;
+                if work.counts.gathering > 0
+                    && let Gate::Members { stage, heights } = self.members(scope, pipeline, index).await?
+                {
+                    work.gate = Gate::Members { stage, heights };
+                }
+            }
         }
         Ok(work)
     }
@@ -287,23 +294,10 @@ impl<P: Port> Yard<P> {
         {
             return Ok(Gate::Blocked(reason.to_owned()));
         }
-        match (&stage.strategy, &scope.subject) {
-            (Strategy::Match { quorum: Some(quorum), .. }, _) => {
-                self.votes(scope, pipeline, index, quorum).await
-            }
-            (Strategy::Sequential(_), Subject::Cut(cut)) => {
-                let Some(source) = stage.sources().next() else { return Ok(Gate::Due) };
-                let source = &pipeline.stages[source].name;
-                let mut heights = Vec::new();
-                for (height, member) in (cut.from..=cut.to).zip(&cut.members) {
-                    let id = Scope::block_id(&scope.chain, height, &member.hash, member.generation);
-                    if !self.is_decided(&id, source).await? {
-                        heights.push(height);
-                    }
-                }
-                let waits = !heights.is_empty();
-                Ok(if waits { Gate::Members { stage: source.clone(), heights } } else { Gate::Due })
-            }
+        match &stage.strategy {
+            Strategy::Match { quorum: Some(quorum), .. } => self.votes(scope, pipeline, index, quorum).await,
+            Strategy::Sequential(CutRule { arity: None, .. }) => self.members(scope, pipeline, index).await,
+            Strategy::Sequential(_) => Ok(Gate::Due),
             _ => {
                 let mut missing = Vec::new();
                 for source in stage.sources() {
@@ -315,6 +309,22 @@ impl<P: Port> Yard<P> {
                 Ok(if missing.is_empty() { Gate::Due } else { Gate::Stages(missing) })
             }
         }
+    }
+
+    /// Members of a cut whose outputs are missing.
+    async fn members(&self, scope: &Scope, pipeline: &Pipeline, index: usize) -> Result<Gate, Error> {
+        let Some(cut) = scope.cut() else { return Ok(Gate::Due) };
+        let Some(source) = pipeline.stages[index].sources().next() else { return Ok(Gate::Due) };
+        let source = &pipeline.stages[source].name;
+        let mut heights = Vec::new();
+        for (height, member) in (cut.from..=cut.to).zip(&cut.members) {
+            let id = Scope::block_id(&scope.chain, height, &member.hash, member.generation);
+            if !self.is_decided(&id, source).await? {
+                heights.push(height);
+            }
+        }
+        let waits = !heights.is_empty();
+        Ok(if waits { Gate::Members { stage: source.clone(), heights } } else { Gate::Due })
     }
 
     async fn is_decided(&self, scope: &str, stage: &str) -> Result<bool, Error> {
@@ -338,7 +348,7 @@ impl<P: Port> Yard<P> {
         }
         let votes: Vec<_> = members.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let tally = tally(quorum.need, &votes);
-        let unreported = tally.disagree && !scope.disagreements.contains(&stage.name);
+        let unreported = tally.dissent > scope.reported_dissent(&stage.name);
         if tally.agreed.is_some() || unreported {
             return Ok(Gate::Due);
         }
@@ -363,6 +373,7 @@ fn is_open(scope: &Scope) -> bool {
 impl TaskCounts {
     fn add(&mut self, state: TaskState) {
         match state {
+            TaskState::Gathering => self.gathering += 1,
             TaskState::Waiting => self.waiting += 1,
             TaskState::Running => self.running += 1,
             TaskState::BackingOff => self.backing_off += 1,
@@ -374,6 +385,7 @@ impl TaskCounts {
 
     pub(crate) fn sum(self, other: Self) -> Self {
         Self {
+            gathering: self.gathering + other.gathering,
             waiting: self.waiting + other.waiting,
             running: self.running + other.running,
             backing_off: self.backing_off + other.backing_off,
@@ -390,6 +402,7 @@ pub(crate) fn state_of(task: &Task) -> TaskState {
         TaskStatus::Accepted => TaskState::Accepted,
         TaskStatus::Parked => TaskState::Parked,
         TaskStatus::Cancelled => TaskState::Cancelled,
+        TaskStatus::Open if task.gathers => TaskState::Gathering,
         TaskStatus::Open if !task.attempts.is_empty() => TaskState::Running,
         TaskStatus::Open if task.listed => TaskState::Waiting,
         TaskStatus::Open => TaskState::BackingOff,
@@ -403,7 +416,7 @@ pub(crate) fn since_ms(task: &Task) -> u64 {
         TaskState::Running => task.attempts.iter().map(|attempt| attempt.started_ms).min(),
         TaskState::BackingOff | TaskState::Parked => last_note_ms,
         TaskState::Accepted => task.accepted.as_ref().map(|accepted| accepted.at_ms),
-        TaskState::Waiting | TaskState::Cancelled => None,
+        TaskState::Gathering | TaskState::Waiting | TaskState::Cancelled => None,
     }
     .unwrap_or(task.listed_ms)
 }

@@ -3,5 +3,6 @@
 pub mod matching;
 pub mod quorum;
 pub mod rank;
+pub mod reduce;
 pub mod sequential;
 pub mod split;

@@ -19,9 +19,24 @@ pub struct Closed {
     pub reason: &'static str,
 }
 
-/// Whether a cut closes now. `candidates` are contiguous from the cursor, at most `rule.size` of them; `ended` says
-/// that no block will follow them.
-pub fn close(rule: &CutRule, candidates: &[Candidate], ended: bool, now_ms: u64) -> Option<Closed> {
+/// What closing a cut may look at besides its blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Around {
+    /// Blocks from the cursor to the next height at which a prover changes.
+    pub until_fork: Option<u64>,
+    /// No block will follow the candidates.
+    pub ended: bool,
+    pub now_ms: u64,
+}
+
+/// How many blocks from `next` on have the provers that `next` has; `None` where no fork is ahead. Ascending.
+pub fn until_fork(forks: &[u64], next: u64) -> Option<u64> {
+    forks.iter().find(|fork| **fork > next).map(|fork| fork - next)
+}
+
+/// Whether a cut closes now. `candidates` are contiguous from the cursor, at most `rule.size` of them.
+pub fn close(rule: &CutRule, candidates: &[Candidate], around: Around) -> Option<Closed> {
+    let Around { until_fork, ended, now_ms } = around;
     let first = candidates.first()?;
     let closed = |blocks, reason| Some(Closed { blocks, reason });
     let mut spent: u128 = 0;
@@ -39,6 +54,10 @@ pub fn close(rule: &CutRule, candidates: &[Candidate], ended: bool, now_ms: u64)
         }
         if index as u64 + 1 == rule.size {
             return closed(index + 1, "size");
+        }
+        // One proof is by one prover, over the outputs of one prover.
+        if Some(index as u64 + 1) == until_fork {
+            return closed(index + 1, "fork");
         }
     }
     if ended {
@@ -59,7 +78,7 @@ mod tests {
     use crate::pipeline::CutBudget;
 
     fn rule(size: u64) -> CutRule {
-        CutRule { size, budget: None, max_wait_ms: None, cut_on: None }
+        CutRule { size, budget: None, max_wait_ms: None, cut_on: None, arity: None }
     }
 
     fn blocks(gas: &[u64]) -> Vec<Candidate> {
@@ -73,11 +92,15 @@ mod tests {
         gas.iter().map(candidate).collect()
     }
 
+    fn closes(rule: &CutRule, candidates: &[Candidate], ended: bool, now_ms: u64) -> Option<Closed> {
+        close(rule, candidates, Around { until_fork: None, ended, now_ms })
+    }
+
     #[test]
     fn closes_at_size_and_not_before() {
-        assert_eq!(close(&rule(3), &blocks(&[1, 1]), false, 0), None);
+        assert_eq!(closes(&rule(3), &blocks(&[1, 1]), false, 0), None);
         assert_eq!(
-            close(&rule(3), &blocks(&[1, 1, 1]), false, 0),
+            closes(&rule(3), &blocks(&[1, 1, 1]), false, 0),
             Some(Closed { blocks: 3, reason: "size" })
         );
     }
@@ -85,22 +108,76 @@ mod tests {
     #[test]
     fn a_budget_closes_before_the_block_that_would_break_it() {
         let rule = CutRule { budget: Some(CutBudget { field: "gas_used".into(), max: 10 }), ..rule(9) };
-        assert_eq!(close(&rule, &blocks(&[4, 4, 4]), false, 0), Some(Closed { blocks: 2, reason: "budget" }));
-        assert_eq!(close(&rule, &blocks(&[11, 1]), false, 0), Some(Closed { blocks: 1, reason: "budget" }));
-        assert_eq!(close(&rule, &blocks(&[11]), false, 0), None);
+        assert_eq!(
+            closes(&rule, &blocks(&[4, 4, 4]), false, 0),
+            Some(Closed { blocks: 2, reason: "budget" })
+        );
+        assert_eq!(closes(&rule, &blocks(&[11, 1]), false, 0), Some(Closed { blocks: 1, reason: "budget" }));
+        assert_eq!(closes(&rule, &blocks(&[11]), false, 0), None);
     }
 
     #[test]
     fn a_changed_field_the_end_and_waiting_close() {
         let on = CutRule { cut_on: Some("batch".into()), ..rule(9) };
-        assert_eq!(close(&on, &blocks(&[1, 2, 100]), false, 0), Some(Closed { blocks: 2, reason: "cut_on" }));
         assert_eq!(
-            close(&rule(9), &blocks(&[1]), true, 0),
+            closes(&on, &blocks(&[1, 2, 100]), false, 0),
+            Some(Closed { blocks: 2, reason: "cut_on" })
+        );
+        assert_eq!(
+            closes(&rule(9), &blocks(&[1]), true, 0),
             Some(Closed { blocks: 1, reason: "end of input" })
         );
         let wait = CutRule { max_wait_ms: Some(500), ..rule(9) };
-        assert_eq!(close(&wait, &blocks(&[1]), false, 1_499), None);
-        assert_eq!(close(&wait, &blocks(&[1]), false, 1_500), Some(Closed { blocks: 1, reason: "max_wait" }));
-        assert_eq!(close(&rule(1), &[], true, 0), None);
+        assert_eq!(closes(&wait, &blocks(&[1]), false, 1_499), None);
+        assert_eq!(
+            closes(&wait, &blocks(&[1]), false, 1_500),
+            Some(Closed { blocks: 1, reason: "max_wait" })
+        );
+        assert_eq!(closes(&rule(1), &[], true, 0), None);
+    }
+
+    #[test]
+    fn a_fork_closes_once_its_last_block_is_there() {
+        let around = Around { until_fork: Some(2), ended: false, now_ms: 0 };
+        let fork = |blocks| Some(Closed { blocks, reason: "fork" });
+        assert_eq!(close(&rule(9), &blocks(&[1]), around), None);
+        assert_eq!(close(&rule(9), &blocks(&[1, 1]), around), fork(2));
+        assert_eq!(close(&rule(9), &blocks(&[1, 1, 1]), around), fork(2));
+        // What closes it before the fork, or at it anyway, is still the reason.
+        assert_eq!(close(&rule(2), &blocks(&[1, 1, 1]), around), Some(Closed { blocks: 2, reason: "size" }));
+        let on = CutRule { cut_on: Some("batch".into()), ..rule(9) };
+        let changed = blocks(&[1, 100, 100]);
+        assert_eq!(close(&on, &changed, around), Some(Closed { blocks: 1, reason: "cut_on" }));
+    }
+
+    #[test]
+    fn the_fork_ahead_is_the_next_one_above() {
+        assert_eq!(until_fork(&[], 5), None);
+        assert_eq!(until_fork(&[3, 8, 20], 3), Some(5));
+        assert_eq!(until_fork(&[3, 8, 20], 7), Some(1));
+        assert_eq!(until_fork(&[3, 8, 20], 20), None);
+    }
+
+    /// Cut after cut, whatever the sizes and forks: no cut has blocks of both sides of a fork, and none is lost.
+    #[test]
+    fn no_cut_spans_a_fork() {
+        for size in 1..=7 {
+            for step in 1..=9 {
+                let forks: Vec<u64> = (1..6).map(|n| n * step + n * n).collect();
+                let mut next = 0;
+                while next < 60 {
+                    let have = blocks(&vec![1; size.min(60 - next) as usize]);
+                    let around = Around { until_fork: until_fork(&forks, next), ended: true, now_ms: 0 };
+                    let Some(closed) = close(&rule(size), &have, around) else { panic!("{next} is stuck") };
+                    let end = next + closed.blocks as u64;
+                    assert!(
+                        !forks.iter().any(|fork| next < *fork && *fork < end),
+                        "{next}..{end}, {forks:?}"
+                    );
+                    assert_eq!(closed.reason == "fork", forks.contains(&end) && end - next < size);
+                    next = end;
+                }
+            }
+        }
     }
 }

@@ -29,6 +29,8 @@ pub struct Driver {
 pub enum Does {
     /// A proof with these public values.
     Proves(&'static str),
+    /// A proof that names this verification key, or none.
+    ProvesUnder(Option<&'static str>),
     /// A proof that reports this `program`.
     ProvesOf(&'static str),
     /// A list of so many elements.
@@ -165,11 +167,15 @@ impl Executor for Fake<'_> {
 
     async fn prove(&self, _: &Assignment) -> Result<Proved<()>, Trouble> {
         self.memory.pass(PROVE_MS);
-        let mut program = "x";
+        let (mut program, mut verification_key) = ("x", None);
         let (claimed_public_values, list) = match &self.does {
             Does::Proves(values) => (Some((*values).to_owned()), None),
             Does::ProvesOf(name) => {
                 program = name;
+                (Some("0a".to_owned()), None)
+            }
+            Does::ProvesUnder(key) => {
+                verification_key = key.map(str::to_owned);
                 (Some("0a".to_owned()), None)
             }
             Does::Partitions(count) => (None, Some(List { count: *count, sha256: "11".repeat(32) })),
@@ -181,7 +187,7 @@ impl Executor for Fake<'_> {
         Ok(Proved {
             output: (),
             claimed_public_values,
-            verification_key: None,
+            verification_key,
             proof_system: None,
             security_bits: None,
             cycles: None,

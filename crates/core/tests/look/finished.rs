@@ -159,6 +159,9 @@ fn a_quorum_that_can_never_agree_is_stuck() {
     now(driver.yard.resume("realtime")).expect("resumed");
     driver.settle();
     driver.work("w1", |_| Does::Proves("03"));
+    // A third opinion is news, which an operator must see as well.
+    now(driver.yard.resume("realtime")).expect("resumed");
+    driver.settle();
     let Finished::Stuck { reason, .. } = finished(&driver) else { panic!("it is stuck") };
     assert_eq!(reason, "no 2 provers of stage agree agree at height 21000000");
 }

@@ -1,6 +1,7 @@
 //! What people and reports read of a yard that runs: status, explain, whether it is finished, block times.
 
 #![allow(clippy::expect_used, clippy::panic)] // Clippy knows tests by their functions, not their helpers.
+#![allow(dead_code)] // The driver is shared with other tests.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -9,6 +10,7 @@ mod block_times;
 mod explain;
 mod explain_cuts;
 mod finished;
+mod quorums;
 mod runs;
 mod status;
 

@@ -32,10 +32,11 @@ fn is_wanted(sight: &Sight<'_>, task: &Task) -> bool {
     sight.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live() && !scope.relist)
 }
 
-/// Listed tasks wait for workers, which look by themselves; all others that are open wait for a time.
+/// Listed tasks wait for workers, which look by themselves, and those that gather for their scope, which is due itself;
+/// all others that are open wait for a time.
 fn task_is_due(task: &Task) -> bool {
     match task.status {
-        TaskStatus::Open => !task.listed || !task.attempts.is_empty(),
+        TaskStatus::Open => (!task.listed && !task.gathers) || !task.attempts.is_empty(),
         TaskStatus::Parked => true,
         TaskStatus::Accepted | TaskStatus::Cancelled => false,
     }

@@ -7,6 +7,7 @@ pub mod mirror;
 pub mod order;
 pub mod out_log;
 pub mod proofs;
+pub mod reduction;
 pub mod tasks;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,7 @@ impl Checker {
             self.out_logs.check(&sight, &commit);
             tasks::check(&sight, &commit);
             proofs::check(&sight, &commit);
+            reduction::check(&sight, &commit);
             due::check(&sight, &commit);
             self.claims.note(&sight, &commit);
         }

@@ -1,7 +1,7 @@
 //! Promise 1, order: the frontier moves over contiguous heights, each once, back only in a recorded reorg; parents
 //! are linked; the tip moves to a child or by a reorg; blocks open only inside the window.
 
-use proofyard_core::pipeline::Late;
+use proofyard_core::pipeline::{Late, Source};
 use proofyard_core::state::{
     Branch, Canonical, ChainState, Frontier, OutEntry, OutKind, Progress, Reorg, Scope, Subject, Tip,
 };
@@ -257,6 +257,30 @@ fn scope_moves(sight: &Sight<'_>, before: Option<&Scope>, after: &Scope) {
             sight.must(fits && cut.members.len() as u64 == to - from + 1, || {
                 format!("{} opened over blocks that are not canonical", after.id)
             });
+            spans_no_fork(sight, after, &cut.stage);
         }
+    }
+}
+
+/// Every stage that has a part in a cut has one prover over all of it.
+fn spans_no_fork(sight: &Sight<'_>, scope: &Scope, cut_stage: &str) {
+    let Some(pipeline) = sight.pipeline(&scope.chain) else { return };
+    let Some((cut, _)) = pipeline.stage(cut_stage) else { return };
+    let (from, to) = scope.heights();
+    let mut parts: Vec<usize> =
+        (0..pipeline.stages.len()).filter(|index| pipeline.stages[*index].cut_by == Some(cut)).collect();
+    while let Some(part) = parts.pop() {
+        let stage = &pipeline.stages[part];
+        parts.extend(stage.from.iter().filter_map(|source| match source {
+            Source::Stage(source) if pipeline.stages[*source].cut_by.is_none() => Some(*source),
+            _ => None,
+        }));
+        let prover = stage.prover_at(from);
+        if stage.provers.len() > 1 && prover == stage.prover_at(to) {
+            sight.simulation.count("check: cut beside a fork");
+        }
+        sight.must((from..=to).all(|height| stage.prover_at(height) == prover), || {
+            format!("{} spans a fork of stage {}: {:?}", scope.id, stage.name, stage.provers)
+        });
     }
 }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::pipeline::{Output, Pipeline, Quorum, Source, Stage, Strategy};
+use proofyard_core::pipeline::{CutRule, Output, Pipeline, Quorum, Source, Stage, Strategy};
 use proofyard_core::state::{Group, Scope, Subject, Task, TaskId, TaskResult};
 
-use super::Sight;
 use super::mirror::{Item, Seen};
+use super::{Sight, reduction};
 
 pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
     for seen in commit {
@@ -84,6 +84,9 @@ fn expected_tasks(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, index: 
             let id = TaskId::new(&scope.id, &pipeline.stages[*source].name, 0);
             sight.mirror.task(&id)?.accepted.as_ref()?.list.as_ref().map(|list| list.count)
         }
+        (Strategy::Sequential(CutRule { arity: Some(arity), .. }), _) => {
+            Some(reduction::tree(scope.cut()?.members.len() as u32, *arity).len() as u32)
+        }
         _ => Some(1),
     }
 }
@@ -91,6 +94,10 @@ fn expected_tasks(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, index: 
 /// Whether all of `source` that `reader` gathers in this scope is accepted.
 fn is_gathered(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, reader: &Stage, source: usize) -> bool {
     let stage = &pipeline.stages[source];
+    // Its tasks gather, each what it joins: see `reduction`.
+    if matches!(reader.strategy, Strategy::Sequential(CutRule { arity: Some(_), .. })) {
+        return true;
+    }
     match (&scope.subject, stage.cut_by) {
         (Subject::Cut(cut), None) => (cut.from..).zip(&cut.members).all(|(height, member)| {
             let id = Scope::block_id(&scope.chain, height, &member.hash, member.generation);

@@ -33,7 +33,9 @@ pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) 
     let mut head = format!("[chain]\nname = \"{chain}\"\nstart_height = {start_height}\n");
     let shape = random.below(7);
     let by_ranges = shape >= 5;
-    let window = random.between(if by_ranges { 3 } else { 1 }, 6);
+    // Now and then wide enough for cuts that are reduced in several levels.
+    let (least, most) = if by_ranges { (3, *random.pick(&[6, 12])) } else { (1, 6) };
+    let window = random.between(least, most);
     let (lane, tick_ms) = (random.below(2), random.pick(&[1_000, 5_000, 15_000]));
     let _ = writeln!(head, "window = {window}\nlane = {lane}\ntick_ms = {tick_ms}");
     let misses = !by_ranges && random.chance(2_500);
@@ -41,7 +43,8 @@ pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) 
         let _ = writeln!(head, "late = \"miss\"\ndeadline_ms = {}", random.pick(&[5_000, 60_000]));
     }
     let follows = !by_ranges && !misses && random.chance(6_000);
-    let mut stages = Stages { text: String::new(), pools: &pools.names, random };
+    let fork = random.chance(4_000).then(|| start_height + random.between(1, 8));
+    let mut stages = Stages { text: String::new(), pools: &pools.names, fork, random };
     let commit =
         if by_ranges { stages.commit_by_ranges(shape == 6, window) } else { stages.commit_by_blocks(shape) };
     let logged = if follows { stages.cuts_after(commit) } else { commit };
@@ -50,7 +53,7 @@ pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) 
         let _ = writeln!(rest, "[sink.cuts]\nstage = \"{logged}\"\nfile = \"{chain}-cuts.jsonl\"");
     }
     format!(
-        "{head}commit = \"{commit}\"\n{}\n{rest}\n[prover.p]\ncommand = [\"p\"]\n\n{}",
+        "{head}commit = \"{commit}\"\n{}\n{rest}\n[prover.p]\ncommand = [\"p\"]\n\n[prover.q]\ncommand = [\"q\"]\n\n{}",
         stages.text, pools.text
     )
 }
@@ -58,15 +61,21 @@ pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) 
 struct Stages<'a> {
     text: String,
     pools: &'a [&'static str],
+    /// The height at which some stages change their prover.
+    fork: Option<u64>,
     random: &'a mut Random,
 }
 
 impl Stages<'_> {
     fn stage(&mut self, name: &str, strategy: &str, from: &str, more: &str) {
         let pool = *self.random.pick(self.pools);
+        let prover = match self.fork.filter(|_| self.random.chance(5_000)) {
+            Some(fork) => format!("[{{ prover = \"p\" }}, {{ prover = \"q\", from_height = {fork} }}]"),
+            None => "\"p\"".to_owned(),
+        };
         let _ = writeln!(
             self.text,
-            "\n[stage.{name}]\nstrategy = \"{strategy}\"\nfrom = {from}\nprover = \"p\"\npool = \"{pool}\"\n{more}"
+            "\n[stage.{name}]\nstrategy = \"{strategy}\"\nfrom = {from}\nprover = {prover}\npool = \"{pool}\"\n{more}"
         );
         let limits = [
             ("max_attempts", self.random.between(2, 4)),
@@ -137,7 +146,8 @@ impl Stages<'_> {
     }
 
     fn cuts_after(&mut self, commit: &str) -> &'static str {
-        let rule = self.cut_rule(4);
+        let size_max = *self.random.pick(&[4, 10]);
+        let rule = self.cut_rule(size_max);
         let from = if commit == "agree" { "\"block\"".to_owned() } else { format!("\"{commit}\"") };
         self.stage("batch", "sequential", &from, &rule);
         if self.random.chance(5_000) {
@@ -153,6 +163,9 @@ impl Stages<'_> {
         let _ = writeln!(rule, "max_wait_ms = {}", self.random.pick(&[1_000, 60_000]));
         if self.random.chance(3_000) {
             let _ = writeln!(rule, "budget = {{ field = \"gas\", max = 150 }}");
+        }
+        if self.random.chance(5_000) {
+            let _ = writeln!(rule, "arity = {}", self.random.between(2, 4));
         }
         if self.random.chance(3_000) {
             let _ = writeln!(rule, "cut_on = \"batch\"");

@@ -15,8 +15,8 @@ use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
 
 use super::World;
 use super::proving::Artifact;
-use crate::check::Sight;
 use crate::check::claims::Since;
+use crate::check::{Sight, reduction};
 use crate::executor::ProcessId;
 
 /// What the tasks of one worker process share.
@@ -295,6 +295,13 @@ impl Executor for Prover {
     async fn prove(&self, assignment: &Assignment) -> Result<Proved<ArtifactRef>, Trouble> {
         let (world, id) = (&self.world, &assignment.task.id);
         let (plan, simulation) = (&world.plan, &world.simulation);
+        if let Some(right) = reduction::wrong_inputs(&world.checker.borrow().mirror, assignment) {
+            simulation.violate(format!("{id} got {:?}, and {right:?} is right", assignment.inputs));
+        }
+        let prover = assignment.stage().prover_at(assignment.task.height);
+        if prover != Some(&assignment.prover_name) {
+            simulation.violate(format!("{id} is proved by {}, not {prover:?}", assignment.prover_name));
+        }
         self.take_time(plan.prove_ms, &assignment.claim).await?;
         if world.happens(plan.prover_fails) {
             simulation.count("fault: prover failed");

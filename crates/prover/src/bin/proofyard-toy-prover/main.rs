@@ -54,7 +54,10 @@ impl Prover for Toy {
     fn setup(&mut self, request: &SetupRequest) -> Result<SetupOk, Failure> {
         eprintln!("toy prover: setup on GPUs {:?}", request.gpus);
         self.faults.strike("setup", "setup", 1, None)?;
-        let verification_key = Some(KEY.to_string());
+        if let Some(key) = request.arguments.get("key").and_then(|key| key.as_str()) {
+            self.options.key = Some(key.to_owned());
+        }
+        let verification_key = Some(self.key().to_owned());
         Ok(SetupOk { verification_key, proof_system: Some("toy".into()), security_bits: Some(0) })
     }
 
@@ -78,7 +81,7 @@ impl Prover for Toy {
         };
         Ok(ProveOk {
             proof: write_output(&request.output_dir, "output.json", &content)?,
-            verification_key: Some(KEY.into()),
+            verification_key: Some(self.options.proof_key.as_deref().unwrap_or(self.key()).to_owned()),
             proof_system: Some("toy".into()),
             security_bits: Some(0),
             cycles: Some(self.options.work_ms + self.options.burn_ms),
@@ -91,7 +94,7 @@ impl Prover for Toy {
     fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
         eprintln!("toy prover: verifies {}", request.proof.display());
         self.faults.strike("verify", "verify", 1, Some(&request.output_dir))?;
-        if request.verification_key.as_deref().is_some_and(|key| key != KEY) {
+        if request.verification_key.as_deref().is_some_and(|key| key != self.key()) {
             return Err(Failure::permanent("this is not the toy's verification key"));
         }
         let proof = Proof::read(&request.proof)?;
@@ -101,6 +104,10 @@ impl Prover for Toy {
 }
 
 impl Toy {
+    fn key(&self) -> &str {
+        self.options.key.as_deref().unwrap_or(KEY)
+    }
+
     fn work(&self, progress: &mut Progress<'_>) {
         if self.options.work_ms + self.options.burn_ms > 0 {
             progress(0.5, "works");

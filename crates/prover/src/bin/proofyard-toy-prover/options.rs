@@ -11,6 +11,7 @@ A prover that proves nothing, for tests and benchmarks only.
   --burn-ms N            compute that long on each task
   --list N               write a JSON list of N elements instead of a proof
   --field NAME=VALUE     answer with this match field (may be repeated)
+  --key HEX              be under this verification key; `key` in the `setup` request's arguments says the same
   --log FILE             append a line for each task to prove: prove TASK ATTEMPT
 
 Faults, each at every task unless restricted:
@@ -25,6 +26,7 @@ Faults, each at every task unless restricted:
   --huge-output BYTES    write a file of this size first
   --memory BYTES         use this much memory from then on
   --fork-children        leave children behind, orphaned and in sessions of their own
+  --proof-key HEX        name this verification key with each proof
   --claim-wrong-values   claim other public values than the proof has
   --false-proof          write a proof of something else
 
@@ -41,6 +43,8 @@ pub struct Options {
     pub list: Option<u32>,
     pub fields: BTreeMap<String, String>,
     pub log: Option<PathBuf>,
+    pub key: Option<String>,
+    pub proof_key: Option<String>,
     pub fail: bool,
     pub fail_rate: f64,
     pub fail_at: Option<String>,
@@ -78,6 +82,8 @@ impl Options {
                         .map(|(name, value)| options.fields.insert(name.into(), value.into()))
                 }
                 "--log" => options.log = Some(text()?.into()),
+                "--key" => options.key = Some(text()?),
+                "--proof-key" => options.proof_key = Some(text()?),
                 "--fail" => options.fail = true,
                 "--fail-rate" => options.fail_rate = number(&name, text()?)?,
                 "--fail-at" => options.fail_at = Some(text()?),

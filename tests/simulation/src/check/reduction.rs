@@ -1,0 +1,158 @@
+//! A cut with an `arity`: its group is the one tree that follows from its members, and no task of it may be claimed
+//! before all that it joins was accepted. The tree is worked out here anew, from ranges of members.
+
+use std::collections::BTreeMap;
+
+use proofyard_core::pipeline::{Pipeline, Source, Strategy};
+use proofyard_core::state::{ArtifactRef, Cut, Group, Inputs, Scope, Task, TaskId};
+use proofyard_core::work::Assignment;
+
+use super::mirror::{Item, Mirror, Seen};
+use super::{Sight, proofs};
+
+/// First and last member.
+type Range = (u32, u32);
+
+/// The ranges that each task joins, root first.
+pub fn tree(members: u32, arity: u32) -> Vec<Vec<Range>> {
+    let mut joins: BTreeMap<Range, Vec<Range>> = BTreeMap::new();
+    let mut level: Vec<Range> = (0..members).map(|member| (member, member)).collect();
+    while level.len() > 1 {
+        let join = |group: &[Range]| {
+            let whole = (group[0].0, group[group.len() - 1].1);
+            if group.len() > 1 {
+                joins.insert(whole, group.to_vec());
+            }
+            whole
+        };
+        level = level.chunks(arity as usize).map(join).collect();
+    }
+    let mut tasks = vec![joins.get(&level[0]).cloned().unwrap_or_else(|| level.clone())];
+    let mut at = 0;
+    while at < tasks.len() {
+        let below: Vec<_> = tasks[at].iter().filter_map(|range| joins.get(range).cloned()).collect();
+        tasks.extend(below);
+        at += 1;
+    }
+    tasks
+}
+
+pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
+    for seen in commit {
+        match seen.after.as_deref() {
+            Some(Item::Task(task)) => is_listed_when_fed(sight, task),
+            Some(Item::Group(group)) if seen.before.is_none() => is_the_tree(sight, group),
+            _ => {}
+        }
+    }
+}
+
+/// The members and the arity of the cut that a stage reduces.
+fn reduces<'a>(
+    mirror: &'a Mirror,
+    pipeline: &Pipeline,
+    scope: &str,
+    stage: &str,
+) -> Option<(&'a Scope, &'a Cut, u32)> {
+    let Strategy::Sequential(rule) = &pipeline.stage(stage)?.1.strategy else { return None };
+    let scope = mirror.scope(scope)?;
+    Some((scope, scope.cut()?, rule.arity?))
+}
+
+fn is_the_tree(sight: &Sight<'_>, group: &Group) {
+    let Some(scope) = sight.mirror.scope(&group.scope) else { return };
+    let Some(pipeline) = sight.pipeline(&scope.chain) else { return };
+    let Some((_, cut, arity)) = reduces(sight.mirror, pipeline, &group.scope, &group.stage) else { return };
+    let members = cut.members.len() as u32;
+    let tree = tree(members, arity);
+    if tree.len() > 1 {
+        sight.simulation.count("check: reduction of more than one task");
+    }
+    let fits = matches!(group.inputs, Inputs::Reduced { members: of, arity: by, .. } if (of, by) == (members, arity));
+    sight.must(fits && group.expected == tree.len() as u32, || {
+        format!("{}/{} is {group:?}, and {members} members by {arity} are {tree:?}", group.scope, group.stage)
+    });
+}
+
+fn is_listed_when_fed(sight: &Sight<'_>, task: &Task) {
+    let Some(pipeline) = sight.pipeline(task.id.chain()) else { return };
+    let Some((scope, cut, arity)) = reduces(sight.mirror, pipeline, &task.id.scope, &task.id.stage) else {
+        return;
+    };
+    let tree = tree(cut.members.len() as u32, arity);
+    let Some(children) = tree.get(task.id.index as usize) else {
+        return sight.must(false, || format!("{} is not in its tree {tree:?}", task.id));
+    };
+    if task.gathers {
+        return sight.must(!task.listed && task.attempts.is_empty() && task.accepted.is_none(), || {
+            format!("{} gathers, and yet it may be worked on: {task:?}", task.id)
+        });
+    }
+    for child in children {
+        sight.must(is_there(sight, pipeline, scope, cut, &tree, &task.id, *child), || {
+            format!("{} may be claimed before its child {child:?} is there", task.id)
+        });
+    }
+}
+
+fn is_there(
+    sight: &Sight<'_>,
+    pipeline: &Pipeline,
+    scope: &Scope,
+    cut: &Cut,
+    tree: &[Vec<Range>],
+    task: &TaskId,
+    child: Range,
+) -> bool {
+    if let Some(below) = task_over(tree, child) {
+        let below = sight.mirror.task(&TaskId { index: below, ..task.clone() });
+        return below.is_some_and(|below| below.accepted.is_some());
+    }
+    let source = pipeline.stage(&task.stage).and_then(|(_, stage)| stage.from.first());
+    let Some(Source::Stage(source)) = source else { return true };
+    let member = cut.member_id(&scope.chain, child.0);
+    let block = member.and_then(|member| sight.mirror.scope(&member));
+    block.is_some_and(|block| proofs::is_done(sight, block, pipeline, *source))
+}
+
+/// The task that makes the output over these members; `None` where it is a member itself.
+fn task_over(tree: &[Vec<Range>], range: Range) -> Option<u32> {
+    if range.0 == range.1 {
+        return None;
+    }
+    let over = |children: &Vec<Range>| (children[0].0, children[children.len() - 1].1) == range;
+    tree.iter().position(over).map(|index| index as u32)
+}
+
+/// What a worker was given for a task of a reduction; `None` if it is that, else what it should have been.
+pub fn wrong_inputs(mirror: &Mirror, assignment: &Assignment) -> Option<Vec<Option<ArtifactRef>>> {
+    let (pipeline, id) = (&assignment.pipeline, &assignment.task.id);
+    let (scope, cut, arity) = reduces(mirror, pipeline, &id.scope, &id.stage)?;
+    let tree = tree(cut.members.len() as u32, arity);
+    let output = |id: TaskId| mirror.task(&id)?.accepted.as_ref().map(|accepted| accepted.artifact.clone());
+    let artifact = |child: &Range| {
+        if let Some(below) = task_over(&tree, *child) {
+            return output(TaskId { index: below, ..id.clone() });
+        }
+        let member = cut.member_id(&scope.chain, child.0)?;
+        match pipeline.stage(&id.stage)?.1.from.first()? {
+            Source::Block => Some(mirror.scope(&member)?.block()?.payload.clone()),
+            Source::Stage(source) => output(TaskId::new(&member, &pipeline.stages[*source].name, 0)),
+        }
+    };
+    let right: Vec<_> = tree.get(id.index as usize)?.iter().map(artifact).collect();
+    let given: Vec<_> = assignment.inputs.iter().map(|input| Some(input.artifact.clone())).collect();
+    (given != right).then_some(right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_worked_out_from_the_top() {
+        assert_eq!(tree(1, 2), [vec![(0, 0)]]);
+        assert_eq!(tree(3, 2), [vec![(0, 1), (2, 2)], vec![(0, 0), (1, 1)]]);
+        assert_eq!(tree(5, 4), [vec![(0, 3), (4, 4)], vec![(0, 0), (1, 1), (2, 2), (3, 3)]]);
+    }
+}
