@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, demo, explain, pause, redo, redrive, resume, retry, run, serve, status, verify, window, worker,
+    check, demo, explain, pause, prover, redo, redrive, resume, retry, run, serve, status, verify, window,
+    worker,
 };
 
 /// Proves a chain of blocks, in order, and survives anything.
@@ -51,6 +52,7 @@ enum Verb {
     Serve(serve::Serve),
     Worker(worker::Worker),
     Redo(redo::Redo),
+    Prover(prover::Prover),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Verb::Serve(serve) => serve.run(),
         Verb::Worker(worker) => worker.run(),
         Verb::Redo(redo) => redo.run(json),
+        Verb::Prover(prover) => prover.run(json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -42,6 +42,11 @@ impl Assignment {
         &self.pipeline.provers[&self.prover_name]
     }
 
+    /// The fields that the output must report, since later stages gather by them.
+    pub fn match_fields(&self) -> Vec<String> {
+        self.pipeline.match_fields(self.stage).map(str::to_owned).collect()
+    }
+
     /// Whether a verifier must accept the output before it is recorded.
     pub fn must_verify(&self) -> bool {
         self.stage().output == Output::Proof && self.prover().verify != Verify::None

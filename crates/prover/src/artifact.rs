@@ -1,10 +1,12 @@
 //! Files that provers read and write: an input's selected element, and an output that is there whole or not at all.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Error};
 use serde_json::value::RawValue;
 
 use crate::message::{Failure, Input, InputKind};
@@ -48,6 +50,26 @@ impl Input {
     /// The selected element (or the whole file), as JSON.
     pub fn read_json<T: DeserializeOwned>(&self) -> Result<T, InputError> {
         serde_json::from_slice(&self.read()?).map_err(|source| self.not_json(source))
+    }
+
+    /// The height of a block: the `number` in the node's JSON.
+    pub fn read_height(&self) -> Result<u64, InputError> {
+        #[derive(serde::Deserialize)]
+        struct Whole {
+            block: Header,
+        }
+        #[derive(serde::Deserialize)]
+        struct Header {
+            #[serde(deserialize_with = "height")]
+            number: u64,
+        }
+        fn height<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+            let text = <Cow<'_, str>>::deserialize(deserializer)?;
+            let height = text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            height.ok_or_else(|| D::Error::custom(format!("{text:?} is no height as 0x and hex digits")))
+        }
+        let whole = serde_json::from_slice::<Whole>(&self.read_file()?);
+        whole.map(|whole| whole.block.number).map_err(|source| self.not_json(source))
     }
 
     /// The whole file, whatever `index` says.

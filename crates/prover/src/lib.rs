@@ -7,11 +7,13 @@
 //! - the author's side: implement [`Prover`], call [`serve`] in `main`, and read inputs and write outputs with the
 //!   helpers in [`artifact`],
 //! - the runner's side: [`runner::Session`] for provers that stay, [`runner::prove_files`] for those that do not,
+//! - the conformance kit ([`conformance`]), which tries whether a program keeps to the protocol,
 //! - the guard ([`guard`]), which kills whatever a prover started when the yard dies.
 //!
 //! `docs/prover-protocol.md` describes the protocol for authors in any language.
 
 pub mod artifact;
+pub mod conformance;
 pub mod guard;
 pub mod message;
 mod processes;

@@ -138,7 +138,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         let launch = self.launch(subject, &subject.prover.command);
         let cancel = self.cancel.borrow().clone();
         let made = self.timed(|| match payload(subject.prover.protocol) {
-            Some(payload) => prove_files(&launch, payload, &request, &cancel),
+            Some(payload) => prove_files(&launch, payload, &assignment.match_fields(), &request, &cancel),
             None => self
                 .ask(subject, Role::Prove, &launch, |session| session.prove(&request, &cancel, &mut |_| {})),
         });
@@ -421,6 +421,8 @@ fn payload(protocol: Protocol) -> Option<Payload> {
         Protocol::Stream => None,
         Protocol::Files => Some(Payload::Request),
         Protocol::FilesBare => Some(Payload::Bare),
+        Protocol::FilesHeight => Some(Payload::Height),
+        Protocol::FilesList => Some(Payload::List),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::table::{Side, Table};
 use crate::yard::data_flag;
 
 /// 64 blocks of a real Ethereum node; see `examples/blocks/README.md`.
-const BLOCKS: &str = include_str!("../../../../examples/blocks/chain.jsonl");
+pub const BLOCKS: &str = include_str!("../../../../examples/blocks/chain.jsonl");
 const PIPELINE: &str = include_str!("../../../../examples/demo.toml");
 const MAX_BLOCKS: u64 = 64;
 /// Proved in well under a minute by two cores.

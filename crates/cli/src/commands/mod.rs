@@ -4,6 +4,8 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod pause;
+pub mod prover;
+pub mod prover_check;
 pub mod redo;
 pub mod redrive;
 pub mod resume;

@@ -6,6 +6,8 @@
 
 mod bad_usage;
 mod keys;
+mod prover_check;
+mod push0;
 mod running;
 mod stopped;
 mod support;

@@ -156,6 +156,8 @@ fn prover_row(name: &str, prover: &Prover) -> Vec<String> {
         Protocol::Stream => "stream",
         Protocol::Files => "files",
         Protocol::FilesBare => "files, bare payload",
+        Protocol::FilesHeight => "files, heights for blocks",
+        Protocol::FilesList => "files, always a list",
     };
     let verify = match &prover.verify {
         Verify::Same => "verified by the same command".to_string(),

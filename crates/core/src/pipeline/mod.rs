@@ -210,6 +210,10 @@ pub enum Protocol {
     Files,
     /// Started for each task; the input file holds the bare payload.
     FilesBare,
+    /// As `FilesBare`, with a block's height alone in place of the block.
+    FilesHeight,
+    /// As `FilesBare`, but always a list, also of one input.
+    FilesList,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -259,6 +263,17 @@ impl Pipeline {
     /// Stages that read from stage `index`.
     pub fn readers(&self, index: usize) -> impl Iterator<Item = (usize, &Stage)> {
         self.stages.iter().enumerate().filter(move |(_, stage)| stage.from.contains(&Source::Stage(index)))
+    }
+
+    /// The fields by which stages gather the outputs of stage `index`; its prover must report them.
+    pub fn match_fields(&self, index: usize) -> impl Iterator<Item = &str> {
+        self.readers(index)
+            .filter_map(|(_, reader)| match &reader.strategy {
+                Strategy::Match { on, .. } => Some(on),
+                Strategy::Split | Strategy::Sequential(_) => None,
+            })
+            .flatten()
+            .map(String::as_str)
     }
 
     /// The `sequential` stages, with their rules.

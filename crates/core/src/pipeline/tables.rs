@@ -270,7 +270,7 @@ fn read_prover(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Prover> {
     let value = Prover {
         command: read_command(&mut fields, protocol),
         protocol: protocol.unwrap_or(Protocol::Stream),
-        verify: read_verify(&mut fields),
+        verify: read_verify(&mut fields, protocol),
         verification_key: read_verification_key(&mut fields, protocol),
         arguments: arguments::read(&mut fields, protocol),
         environment: read_environment(&mut fields),
@@ -280,36 +280,52 @@ fn read_prover(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Prover> {
 
 fn read_protocol(fields: &mut Fields<'_, '_>) -> Option<Protocol> {
     let files = fields.choice("protocol", &[("stream", false), ("files", true)]);
-    let bare = fields.choice("payload", &[("request", false), ("bare", true)]);
-    if let (Read::Absent | Read::Is(At { value: false, .. }), Read::Is(payload)) = (&files, &bare) {
+    let forms = [
+        ("request", Protocol::Files),
+        ("bare", Protocol::FilesBare),
+        ("height", Protocol::FilesHeight),
+        ("list", Protocol::FilesList),
+    ];
+    let payload = fields.choice("payload", &forms);
+    if let (Read::Absent | Read::Is(At { value: false, .. }), Read::Is(payload)) = (&files, &payload) {
         let help = "`payload` is for protocol = \"files\"; a stream's requests have one form";
         fields.mistakes.add(payload.key_at, "`payload` has no meaning in a stream prover", help);
         return None;
     }
-    match (files, bare.or(false)) {
-        (Read::Bad, _) => None,
-        (Read::Is(At { value: true, .. }), true) => Some(Protocol::FilesBare),
-        (Read::Is(At { value: true, .. }), false) => Some(Protocol::Files),
+    match files {
+        Read::Bad => None,
+        Read::Is(At { value: true, .. }) => Some(payload.or(Protocol::Files)),
         _ => Some(Protocol::Stream),
     }
 }
 
 fn read_command(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> Vec<String> {
-    let Read::Is(command) = fields.texts("command", "a list: the program, then its arguments") else {
-        return Vec::new();
-    };
+    match fields.texts("command", "a list: the program, then its arguments") {
+        Read::Is(command) => settled_command("command", command, protocol, fields.mistakes),
+        _ => Vec::new(),
+    }
+}
+
+/// A command whose placeholders are those of its protocol.
+fn settled_command(
+    key: &str,
+    command: At<Vec<At<String>>>,
+    protocol: Option<Protocol>,
+    mistakes: &mut Mistakes,
+) -> Vec<String> {
+    let is_stream = protocol.map(|protocol| protocol == Protocol::Stream);
     for part in ["{input}", "{output}"] {
         let named = command.value.iter().find(|argument| argument.value.contains(part));
-        match (protocol, named) {
-            (Some(Protocol::Files | Protocol::FilesBare), None) => {
+        match (is_stream, named) {
+            (Some(false), None) => {
                 let help =
                     "a files prover is told its two files, as in [\"program\", \"{input}\", \"{output}\"]";
-                fields.mistakes.add(command.at, format!("`command` does not say where {part} goes"), help);
+                mistakes.add(command.at, format!("`{key}` does not say where {part} goes"), help);
             }
-            (Some(Protocol::Stream), Some(argument)) => {
+            (Some(true), Some(argument)) => {
                 let help = "protocol = \"files\" fills it in; a stream prover reads its requests from standard input";
                 let message = format!("{part} has no meaning in a stream prover's command");
-                fields.mistakes.add(argument.at, message, help);
+                mistakes.add(argument.at, message, help);
             }
             _ => {}
         }
@@ -317,13 +333,15 @@ fn read_command(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> Vec<
     command.value.into_iter().map(|argument| argument.value).collect()
 }
 
-fn read_verify(fields: &mut Fields<'_, '_>) -> Verify {
+fn read_verify(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> Verify {
     let what =
         "a list, the verifier's program and arguments, or \"none\"; left out: the prover's own command";
     match fields.get("verify") {
         Read::Is(found) if found.value.get_ref().as_str() == Some("none") => Verify::None,
         _ => match fields.texts("verify", what) {
-            Read::Is(command) => Verify::Command(command.value.into_iter().map(|part| part.value).collect()),
+            Read::Is(command) => {
+                Verify::Command(settled_command("verify", command, protocol, fields.mistakes))
+            }
             _ => Verify::Same,
         },
     }

@@ -16,9 +16,9 @@ use super::error::{ErrorKind, Fault, ProverError};
 use super::guarded::{Guarded, Stdin, how_it_ended};
 use super::launch::Launch;
 use super::log::Log;
-use super::output::{OutputFile, Proved, check_hex, list_count, open_output};
+use super::output::{OutputFile, Proved, check_hex, list_count, open_output, read_fields};
 use super::watch::{Cancel, Watch};
-use crate::message::{Failure, Input, List, ProveOk, ProveRequest, VerifyOk, VerifyRequest};
+use crate::message::{Failure, Input, InputKind, List, ProveOk, ProveRequest, VerifyOk, VerifyRequest};
 
 const LOG_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -31,12 +31,18 @@ pub enum Payload {
     /// The one input's content (the selected element where `index` is set), or a JSON list of them when there are
     /// several.
     Bare,
+    /// As `Bare`, but a whole block is given as its height alone.
+    Height,
+    /// As `Bare`, but always a list, also of one input.
+    List,
 }
 
-/// Runs one task. The file that the program wrote is the artifact.
+/// Runs one task. The file that the program wrote is the artifact; those of its top-level members that `fields` names
+/// are the output's match fields.
 pub fn prove_files(
     launch: &Launch,
     payload: Payload,
+    fields: &[String],
     request: &ProveRequest,
     cancel: &Cancel,
 ) -> Result<Proved, ProverError> {
@@ -46,12 +52,13 @@ pub fn prove_files(
     run.with_log(|log| {
         let write = |path: &Path| match payload {
             Payload::Request => write_json(path, &request),
-            Payload::Bare => write_bare(path, &request.inputs),
+            Payload::Bare | Payload::Height | Payload::List => write_bare(path, &request.inputs, payload),
         };
         run.to_success(write, log)?;
         let output = open_output(&request.output_dir, &run.output_path(), &launch.limits)?;
         let list = list_count(&output)?.map(|count| List { count });
-        let ok = ProveOk { proof: output.path.clone(), list, ..ProveOk::default() };
+        let fields = read_fields(&output, fields)?;
+        let ok = ProveOk { proof: output.path.clone(), list, fields, ..ProveOk::default() };
         Ok(Proved { ok, output })
     })
 }
@@ -155,24 +162,38 @@ fn write_json(path: &Path, request: &impl Serialize) -> Result<(), Fault> {
     fs::write(path, content).map_err(bad_input)
 }
 
-fn write_bare(path: &Path, inputs: &[Input]) -> Result<(), Fault> {
-    if let [input] = inputs {
-        return match input.index {
-            None => fs::copy(&input.path, path).map(|_| ()).map_err(bad_input),
-            Some(_) => fs::write(path, input.read().map_err(bad_input)?).map_err(bad_input),
-        };
+fn write_bare(path: &Path, inputs: &[Input], payload: Payload) -> Result<(), Fault> {
+    match inputs {
+        [input] if payload != Payload::List && input.index.is_none() && !is_height(input, payload) => {
+            fs::copy(&input.path, path).map(|_| ()).map_err(bad_input)
+        }
+        [input] if payload != Payload::List => fs::write(path, bare(input, payload)?).map_err(bad_input),
+        inputs => {
+            let mut list = BufWriter::new(File::create(path).map_err(bad_input)?);
+            write_list(&mut list, inputs, payload)?;
+            list.flush().map_err(bad_input)
+        }
     }
-    let mut list = BufWriter::new(File::create(path).map_err(bad_input)?);
-    write_list(&mut list, inputs)?;
-    list.flush().map_err(bad_input)
+}
+
+fn bare(input: &Input, payload: Payload) -> Result<Vec<u8>, Fault> {
+    if is_height(input, payload) {
+        return input.read_height().map(|height| height.to_string().into_bytes()).map_err(bad_input);
+    }
+    input.read().map_err(bad_input)
+}
+
+/// A segment's height would not say which segment it is.
+fn is_height(input: &Input, payload: Payload) -> bool {
+    payload == Payload::Height && input.kind == InputKind::Block && input.index.is_none()
 }
 
 /// Element after element, so that only one of them is in memory.
-fn write_list(list: &mut impl Write, inputs: &[Input]) -> Result<(), Fault> {
+fn write_list(list: &mut impl Write, inputs: &[Input], payload: Payload) -> Result<(), Fault> {
     let mut write = |bytes: &[u8]| -> Result<(), io::Error> { list.write_all(bytes) };
     write(b"[").map_err(bad_input)?;
     for (index, input) in inputs.iter().enumerate() {
-        let content = input.read().map_err(bad_input)?;
+        let content = bare(input, payload)?;
         let not_json = |error| bad_input(format!("{} is not JSON: {error}", input.path.display()));
         serde_json::from_slice::<IgnoredAny>(&content).map_err(not_json)?;
         write(if index == 0 { b"" } else { b"," }).map_err(bad_input)?;

@@ -121,11 +121,11 @@ impl Guarded {
     }
 
     /// Tells the prover that nothing more comes, and gives it its grace period to end by itself.
-    pub fn end(mut self) {
+    pub fn end(mut self) -> Option<ExitStatus> {
         if let Some(lifeline) = &self.lifeline {
             let _ = lifeline.shutdown(Shutdown::Write);
         }
-        self.wait(self.grace + GUARD_PATIENCE);
+        self.wait(self.grace + GUARD_PATIENCE)
     }
 
     /// Kills the prover and all that it started, at once. Repeating it does nothing.

@@ -1,12 +1,14 @@
 //! What a prover wrote: looked at with suspicion before anyone uses it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::error::{ErrorKind, Fault};
 use super::launch::Limits;
@@ -156,11 +158,67 @@ pub(crate) fn list_count(output: &OutputFile) -> Result<Option<u32>, Fault> {
         }
     }
 
-    // A fresh description, so that the caller's file stays at its start.
-    let file = File::open(format!("/proc/self/fd/{}", output.file.as_raw_fd())).map_err(Fault::bad_output)?;
-    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(file));
+    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(reopen(output)?));
     let count = reader.deserialize_seq(Count).and_then(|count| reader.end().map(|()| count));
     Ok(count.ok())
+}
+
+/// The named members of the JSON object that the file is, as text: strings as they read, numbers and booleans as they
+/// are written. Others, and those of a file that is no object, are not there.
+pub(crate) fn read_fields(output: &OutputFile, names: &[String]) -> Result<BTreeMap<String, String>, Fault> {
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(reopen(output)?));
+    let members = reader.deserialize_map(Members(names)).and_then(|members| reader.end().map(|()| members));
+    let members = members.unwrap_or_default();
+    let fields: BTreeMap<String, String> =
+        members.into_iter().filter_map(|(name, value)| Some((name, plain(&value)?))).collect();
+    let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > FIELDS_BYTES {
+        let names = names.join(", ");
+        return Err(Fault::bad_output(format!(
+            "its match fields ({names}) have {bytes} bytes; {FIELDS_BYTES} are allowed"
+        )));
+    }
+    Ok(fields)
+}
+
+/// The named members of an object; what stands in the others is not kept.
+struct Members<'a>(&'a [String]);
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = BTreeMap<String, Box<RawValue>>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = BTreeMap::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if self.0.contains(&name) {
+                members.insert(name, map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// Not by way of a number: two that differ may round to one.
+fn plain(value: &RawValue) -> Option<String> {
+    match value.get().as_bytes().first()? {
+        b'"' => serde_json::from_str(value.get()).ok(),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(value.get().to_owned()),
+    }
+}
+
+/// A fresh description, so that the caller's file stays at its start.
+fn reopen(output: &OutputFile) -> Result<File, Fault> {
+    File::open(format!("/proc/self/fd/{}", output.file.as_raw_fd())).map_err(Fault::bad_output)
 }
 
 #[cfg(test)]
@@ -199,6 +257,44 @@ mod tests {
         }
         fs::write(&good, "123456").unwrap();
         assert!(matches!(open(good).unwrap_err().kind, ErrorKind::OutputTooLarge { limit_bytes: 5 }));
+    }
+
+    #[test]
+    fn fields_are_the_asked_members_as_they_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("proof");
+        let names = ["group_id", "kind"].map(str::to_owned);
+        let fields = |content: &str| {
+            fs::write(&path, content).unwrap();
+            let output = open_output(folder.path(), &path, &Limits::default()).unwrap();
+            read_fields(&output, &names).map(|fields| {
+                fields.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(
+            fields(r#"{"group_id": "b\u002d7", "kind": true, "data": "x"}"#).unwrap(),
+            ["group_id=b-7", "kind=true"]
+        );
+        // Doubles would round these two to one.
+        assert_eq!(
+            fields(r#"{"group_id": 18446744073709551617}"#).unwrap(),
+            ["group_id=18446744073709551617"]
+        );
+        assert_eq!(
+            fields(r#"{"group_id": 18446744073709551618}"#).unwrap(),
+            ["group_id=18446744073709551618"]
+        );
+        assert_eq!(
+            fields(&format!(r#"{{"data": "{}", "kind": 1}}"#, "x".repeat(5_000))).unwrap(),
+            ["kind=1"]
+        );
+        for none in
+            [r#"{"group_id": null, "kind": [1]}"#, r#"[{"group_id": 1}]"#, r#"{"group_id": 1} x"#, "no"]
+        {
+            assert_eq!(fields(none).unwrap(), [""; 0], "{none}");
+        }
+        let long = format!(r#"{{"group_id": "{}"}}"#, "x".repeat(1_017));
+        assert!(fields(&long).unwrap_err().message.contains("have 1025 bytes; 1024 are allowed"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 
 use super::error::{ErrorKind, Fault, ProverError};
@@ -49,6 +50,8 @@ pub struct Session {
     lines: Receiver<Event>,
     log: Log,
     requests: u64,
+    /// Whether its log is that of an earlier request.
+    asked: bool,
     /// Whether it ever gave a valid response.
     answered: bool,
     usable: bool,
@@ -78,7 +81,8 @@ impl Session {
         let read = move || read_lines(stdout, line_bytes, &sender);
         thread::Builder::new().name("prover output".into()).spawn(read).map_err(cannot)?;
         let (command, limits) = (launch.command_line(), launch.limits.clone());
-        Ok(Session { command, limits, guarded, lines, log, requests: 0, answered: false, usable: true })
+        let (asked, answered, usable) = (false, false, true);
+        Ok(Session { command, limits, guarded, lines, log, requests: 0, asked, answered, usable })
     }
 
     /// Whether it can be asked again. If not, drop it and start another one.
@@ -137,9 +141,46 @@ impl Session {
         })
     }
 
+    /// Sends a line that need not be a request, and answers with the next line that is no progress, whatever its id.
+    pub fn put(&mut self, line: &[u8], cancel: &Cancel) -> Result<Response, ProverError> {
+        self.call(|session| {
+            let limits = session.limits.clone();
+            let mut watch = Watch::new(&limits, cancel, session.guarded.pid()?, limits.time_ms, None);
+            session.guarded.send(line, &mut watch)?;
+            session.guarded.send(b"\n", &mut watch)?;
+            loop {
+                let response = Answer::parse(&session.next_line(&mut watch)?)?;
+                session.answered = true;
+                if response.progress.is_none() {
+                    return Ok(response);
+                }
+            }
+        })
+    }
+
+    /// What it wrote to its log during the last request.
+    pub fn last_log_lines(&self) -> Vec<String> {
+        self.log.catch_up(LOG_PATIENCE);
+        self.log.last_lines()
+    }
+
     /// Lets the prover end by itself within its grace period. Dropping it kills it at once.
     pub fn end(self) {
         self.guarded.end();
+    }
+
+    /// As `end`, and says whether it ended by itself, and what it wrote to stdout though nothing was asked (the first
+    /// lines of it).
+    pub fn end_watched(self) -> (bool, Vec<String>) {
+        let ended = self.guarded.end();
+        let killed = ended.is_none_or(|status| status.code() == Some(128 + Signal::KILL.as_raw()));
+        let lines = std::iter::from_fn(|| self.lines.recv_timeout(EXIT_PATIENCE).ok());
+        let shown = lines.take(LINES_WAITING).map(|event| match event {
+            Event::Line(line) => readable_message(&String::from_utf8_lossy(&line)),
+            Event::TooLong => format!("a line of more than {} bytes", self.limits.line_bytes),
+        });
+        let shown = shown.collect();
+        (!killed, shown)
     }
 
     /// Keeps the session in order around one call.
@@ -148,16 +189,16 @@ impl Session {
             let kind = ErrorKind::Died { exit: None, signal: None };
             return Err(self.error(Fault::new(kind, "it was ended after an earlier request")));
         }
+        // Not what it wrote while it started, which the first request's failure may be about.
+        if self.asked {
+            self.log.clear();
+        }
+        self.asked = true;
         match work(self) {
-            Ok(done) => {
-                self.log.clear();
-                Ok(done)
-            }
+            Ok(done) => Ok(done),
             Err(fault) if fault.is_reported() => {
                 self.log.catch_up(LOG_PATIENCE);
-                let error = self.error(fault);
-                self.log.clear();
-                Err(error)
+                Err(self.error(fault))
             }
             Err(fault) => {
                 self.usable = false;
@@ -207,15 +248,17 @@ impl Session {
     }
 
     fn next_response(&mut self, watch: &mut Watch<'_>, id: &str) -> Result<Answer, Fault> {
+        let answer = Answer::read(&self.next_line(watch)?, id)?;
+        self.answered = true;
+        Ok(answer)
+    }
+
+    fn next_line(&mut self, watch: &mut Watch<'_>) -> Result<Vec<u8>, Fault> {
         loop {
             let event = self.lines.recv_timeout(watch.patience());
             watch.check()?;
             match event {
-                Ok(Event::Line(line)) => {
-                    let answer = Answer::read(&line, id)?;
-                    self.answered = true;
-                    return Ok(answer);
-                }
+                Ok(Event::Line(line)) => return Ok(line),
                 Ok(Event::TooLong) => {
                     let limit = self.limits.line_bytes;
                     return Err(Fault::rubbish(format!("it wrote a line of more than {limit} bytes")));
@@ -242,10 +285,7 @@ enum Answer {
 
 impl Answer {
     fn read(line: &[u8], id: &str) -> Result<Answer, Fault> {
-        let start = || String::from_utf8_lossy(&line[..line.len().min(80)]).escape_debug().to_string();
-        let response: Response = serde_json::from_slice(line).map_err(|error| {
-            Fault::rubbish(format!("it wrote {:?}, which is no response: {error}", start()))
-        })?;
+        let response = Answer::parse(line)?;
         if response.id.as_deref() != Some(id) {
             let why =
                 response.error.map_or(String::new(), |failure| format!(": {}", Fault::from(failure).message));
@@ -263,10 +303,20 @@ impl Answer {
             (None, None, Some(failure)) => Ok(Answer::Error(failure.into())),
             _ => Err(Fault::rubbish(format!(
                 "it wrote {:?}, which must have one of progress, ok, error",
-                start()
+                start_of(line)
             ))),
         }
     }
+
+    fn parse(line: &[u8]) -> Result<Response, Fault> {
+        serde_json::from_slice(line).map_err(|error| {
+            Fault::rubbish(format!("it wrote {:?}, which is no response: {error}", start_of(line)))
+        })
+    }
+}
+
+fn start_of(line: &[u8]) -> String {
+    String::from_utf8_lossy(&line[..line.len().min(80)]).escape_debug().to_string()
 }
 
 /// Passes on lines until the prover's output ends, or nobody listens.

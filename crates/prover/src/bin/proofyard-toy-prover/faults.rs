@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -26,6 +26,22 @@ pub struct Faults {
 pub struct Strike {
     pub wrong_values: bool,
     pub false_proof: bool,
+    _holds: Holds,
+}
+
+/// There until the work is done.
+#[derive(Default)]
+struct Holds {
+    files: Vec<PathBuf>,
+    _lock: Option<File>,
+}
+
+impl Drop for Holds {
+    fn drop(&mut self) {
+        for file in &self.files {
+            let _ = std::fs::remove_file(file);
+        }
+    }
 }
 
 impl Faults {
@@ -53,8 +69,37 @@ impl Faults {
             return Err(Failure { kind, message: "the toy was told to fail".into() });
         }
         self.use_up(output_dir)?;
+        let holds = self.leave()?;
         self.end()?;
-        Ok(Strike { wrong_values: self.options.claim_wrong_values, false_proof: self.options.false_proof })
+        let (wrong_values, false_proof) = (self.options.claim_wrong_values, self.options.false_proof);
+        Ok(Strike { wrong_values, false_proof, _holds: holds })
+    }
+
+    /// What is left outside of the output folder; some of it only while it works, or for ever if it is killed then.
+    fn leave(&self) -> Result<Holds, Failure> {
+        let mut holds = Holds::default();
+        if self.options.litter {
+            std::fs::write("toy-litter", "")?;
+        }
+        if self.options.temporary {
+            let path = std::env::temp_dir().join(format!("toy-{}", getpid()));
+            std::fs::write(&path, "")?;
+            holds.files.push(path);
+        }
+        if let Some(path) = &self.options.alone {
+            let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+            file.try_lock().map_err(|_| Failure::transient("another toy is at work"))?;
+            holds._lock = Some(file);
+        }
+        if let Some(path) = &self.options.stale_lock {
+            let owner = std::fs::read_to_string(path).unwrap_or_default();
+            if !owner.is_empty() && !Path::new("/proc").join(&owner).exists() {
+                return Err(Failure::transient(format!("process {owner} holds the lock")));
+            }
+            std::fs::write(path, getpid().to_string())?;
+            holds.files.push(path.clone());
+        }
+        Ok(holds)
     }
 
     fn any(&self, task: &str, attempt: u32) -> bool {
@@ -62,7 +107,8 @@ impl Faults {
         let ends = one.exit_code.is_some() || one.die_by_signal || one.hang || one.rubbish;
         let uses = one.huge_output.is_some() || one.memory.is_some() || one.fork_children;
         let lies = one.claim_wrong_values || one.false_proof;
-        ends || uses || lies || self.fails(task, attempt)
+        let leaves = one.litter || one.temporary || one.stale_lock.is_some() || one.alone.is_some();
+        ends || uses || lies || leaves || self.fails(task, attempt)
     }
 
     fn fails(&self, task: &str, attempt: u32) -> bool {

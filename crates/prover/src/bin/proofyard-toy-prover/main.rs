@@ -4,6 +4,7 @@
 //! that a real prover can: see `--help`. Without `--files` it speaks the `stream` protocol.
 
 mod faults;
+mod lines;
 mod options;
 mod statement;
 
@@ -11,12 +12,14 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use proofyard_prover::serve::Progress;
 use proofyard_prover::{
-    Failure, List, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, serve,
+    Failure, Input, List, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
     write_output,
 };
 
@@ -33,14 +36,14 @@ fn main() -> ExitCode {
         }
     };
     let toy = match Faults::new(options.clone()) {
-        Ok(faults) => Toy { options: options.clone(), faults },
+        Ok(faults) => Toy { options: options.clone(), faults, sulks: Arc::default(), has_proved: false },
         Err(error) => {
             eprintln!("toy prover: {error}");
             return ExitCode::FAILURE;
         }
     };
     match &options.files {
-        None => serve(toy),
+        None => lines::serve(toy),
         Some((input, output)) => files(toy, input, output),
     }
 }
@@ -48,6 +51,9 @@ fn main() -> ExitCode {
 struct Toy {
     options: Options,
     faults: Faults,
+    /// It saw what `--sulk-at` names.
+    sulks: Arc<AtomicBool>,
+    has_proved: bool,
 }
 
 impl Prover for Toy {
@@ -67,10 +73,12 @@ impl Prover for Toy {
             let mut log = OpenOptions::new().create(true).append(true).open(log)?;
             writeln!(log, "prove {} {}", request.task, request.attempt)?;
         }
+        self.goes_on(request.attempt)?;
         let strike =
             self.faults.strike("prove", &request.task, request.attempt, Some(&request.output_dir))?;
+        let mut statement = Statement::of(&request.inputs, self.options.careless)?;
         self.work(progress);
-        let mut statement = Statement::of(&request.inputs)?;
+        self.has_proved = true;
         if strike.false_proof {
             statement = statement.falsified();
         }
@@ -94,11 +102,19 @@ impl Prover for Toy {
     fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
         eprintln!("toy prover: verifies {}", request.proof.display());
         self.faults.strike("verify", "verify", 1, Some(&request.output_dir))?;
-        if request.verification_key.as_deref().is_some_and(|key| key != self.key()) {
+        self.goes_on(1)?;
+        let accepts = |what| self.options.accept.as_deref() == Some(what);
+        if request.verification_key.as_deref().is_some_and(|key| key != self.key()) && !accepts("key") {
             return Err(Failure::permanent("this is not the toy's verification key"));
         }
-        let proof = Proof::read(&request.proof)?;
-        let public_values = proof.check(&request.inputs)?;
+        let content = match std::fs::read(&request.proof) {
+            Err(_) if accepts("missing") => return Ok(VerifyOk { public_values: KEY.into() }),
+            content => content?,
+        };
+        let public_values = match Proof::check(&content, &request.inputs) {
+            Err(_) if self.is_fooled(&content, &request.inputs)? => KEY.into(),
+            public_values => public_values?,
+        };
         Ok(VerifyOk { public_values })
     }
 }
@@ -106,6 +122,32 @@ impl Prover for Toy {
 impl Toy {
     fn key(&self) -> &str {
         self.options.key.as_deref().unwrap_or(KEY)
+    }
+
+    fn goes_on(&self, attempt: u32) -> Result<(), Failure> {
+        if self.sulks.load(Ordering::Relaxed) {
+            return Err(Failure::transient("the toy sulks"));
+        }
+        if self.options.fail_again && attempt > 1 {
+            return Err(Failure::transient("the toy does nothing twice"));
+        }
+        Ok(())
+    }
+
+    /// Whether `--accept` names what was done to the proof of these inputs.
+    fn is_fooled(&self, content: &[u8], inputs: &[Input]) -> Result<bool, Failure> {
+        let Some(accepted) = self.options.accept.as_deref() else { return Ok(false) };
+        let good = Proof::of(&Statement::of(inputs, false)?).to_json();
+        let differing: u32 = good.iter().zip(content).map(|(one, other)| (one ^ other).count_ones()).sum();
+        let kind = match content.len().cmp(&good.len()) {
+            // A flipped bit in a digest makes a whole proof too.
+            _ if differing > 8 && Proof::is_whole(content) => "other",
+            std::cmp::Ordering::Less if differing == 0 => "cut",
+            std::cmp::Ordering::Greater if differing == 0 => "extended",
+            std::cmp::Ordering::Equal if differing == 1 => "flipped",
+            _ => "random",
+        };
+        Ok(accepted == kind)
     }
 
     fn work(&self, progress: &mut Progress<'_>) {

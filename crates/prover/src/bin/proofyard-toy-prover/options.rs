@@ -29,6 +29,19 @@ Faults, each at every task unless restricted:
   --proof-key HEX        name this verification key with each proof
   --claim-wrong-values   claim other public values than the proof has
   --false-proof          write a proof of something else
+  --litter               leave a file in the working folder
+  --temporary            have a file in TMPDIR while it works
+  --stale-lock FILE      fail if an earlier one was killed at work, as FILE shows
+  --alone FILE           fail while another one works, as a lock on FILE shows
+
+Faults of their own kind, without restrictions:
+  --fail-again           fail at each attempt but the first
+  --last-words           print to stdout at the end, if it proved anything
+  --stay                 do not end with stdin
+  --accept WHAT          accept such a proof: flipped, cut, extended, random, missing, other, key
+  --careless             take any file for a block
+  --die-at TEXT          end at a request line that contains TEXT
+  --sulk-at TEXT         fail after such a line
 
 Restrictions of the faults:
   --verb NAME            to this verb instead of `prove`
@@ -58,6 +71,17 @@ pub struct Options {
     pub fork_children: bool,
     pub claim_wrong_values: bool,
     pub false_proof: bool,
+    pub litter: bool,
+    pub temporary: bool,
+    pub stale_lock: Option<PathBuf>,
+    pub alone: Option<PathBuf>,
+    pub fail_again: bool,
+    pub last_words: bool,
+    pub stay: bool,
+    pub accept: Option<String>,
+    pub careless: bool,
+    pub die_at: Option<String>,
+    pub sulk_at: Option<String>,
     pub verb: Option<String>,
     pub only: Option<String>,
     pub times: Option<u64>,
@@ -97,6 +121,17 @@ impl Options {
                 "--fork-children" => options.fork_children = true,
                 "--claim-wrong-values" => options.claim_wrong_values = true,
                 "--false-proof" => options.false_proof = true,
+                "--litter" => options.litter = true,
+                "--temporary" => options.temporary = true,
+                "--stale-lock" => options.stale_lock = Some(text()?.into()),
+                "--alone" => options.alone = Some(text()?.into()),
+                "--fail-again" => options.fail_again = true,
+                "--last-words" => options.last_words = true,
+                "--stay" => options.stay = true,
+                "--accept" => options.accept = Some(text()?),
+                "--careless" => options.careless = true,
+                "--die-at" => options.die_at = Some(text()?),
+                "--sulk-at" => options.sulk_at = Some(text()?),
                 "--verb" => options.verb = Some(text()?),
                 "--only" => options.only = Some(text()?),
                 "--times" => options.times = Some(number(&name, text()?)?),

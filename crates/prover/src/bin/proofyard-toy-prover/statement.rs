@@ -1,13 +1,13 @@
 //! What the toy "proves": which inputs it had.
 
-use std::path::Path;
-
 use proofyard_prover::{Failure, Input, InputKind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// "proofyard toy key", in hexadecimal.
 pub const KEY: &str = "70726f6f667961726420746f79206b6579";
+
+const WARNING: &str = "a toy: it proves nothing";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
@@ -19,10 +19,14 @@ pub struct Statement {
 }
 
 impl Statement {
-    pub fn of(inputs: &[Input]) -> Result<Statement, Failure> {
+    pub fn of(inputs: &[Input], careless: bool) -> Result<Statement, Failure> {
         let mut digest = Sha256::new();
         for input in inputs {
-            digest.update(Sha256::digest(input.read_file()?));
+            let content = input.read_file()?;
+            if input.kind == InputKind::Block && !content.trim_ascii_start().starts_with(b"{") && !careless {
+                return Err(Failure::permanent(format!("{} is no block", input.path.display())));
+            }
+            digest.update(Sha256::digest(content));
             digest.update(input.index.map_or(u64::MAX, u64::from).to_le_bytes());
         }
         let digest = hex::encode(digest.finalize());
@@ -64,7 +68,7 @@ pub struct Proof {
 impl Proof {
     pub fn of(statement: &Statement) -> Proof {
         Proof {
-            warning: "a toy: it proves nothing".into(),
+            warning: WARNING.into(),
             statement: statement.digest.clone(),
             public_values: statement.public_values.clone(),
             bare: statement.bare,
@@ -75,19 +79,31 @@ impl Proof {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    pub fn read(path: &Path) -> Result<Proof, Failure> {
-        serde_json::from_slice(&std::fs::read(path)?)
-            .map_err(|error| Failure::permanent(format!("this is not a toy proof: {error}")))
+    fn read(content: &[u8]) -> Result<Proof, Failure> {
+        let proof: Proof = serde_json::from_slice(content)
+            .map_err(|error| Failure::permanent(format!("this is not a toy proof: {error}")))?;
+        match proof.warning == WARNING && proof.to_json() == content {
+            true => Ok(proof),
+            false => Err(Failure::permanent("this is not a toy proof as the toy writes it")),
+        }
+    }
+
+    /// Whether it is a toy proof of anything.
+    pub fn is_whole(content: &[u8]) -> bool {
+        Proof::read(content).is_ok()
     }
 
     /// Returns the public values if the proof is about these inputs.
-    pub fn check(&self, inputs: &[Input]) -> Result<String, Failure> {
-        let expected =
-            if self.bare { Statement::of_bare(&bare_payload(inputs)?) } else { Statement::of(inputs)? };
-        if self.statement != expected.digest || self.public_values != expected.public_values {
+    pub fn check(content: &[u8], inputs: &[Input]) -> Result<String, Failure> {
+        let proof = Proof::read(content)?;
+        let expected = match proof.bare {
+            true => Statement::of_bare(&bare_payload(inputs)?),
+            false => Statement::of(inputs, true)?,
+        };
+        if proof.statement != expected.digest || proof.public_values != expected.public_values {
             return Err(Failure::permanent("this proof is not about these inputs"));
         }
-        Ok(self.public_values.clone())
+        Ok(proof.public_values)
     }
 }
 
