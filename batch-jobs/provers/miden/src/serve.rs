@@ -78,6 +78,7 @@ fn setup_ok(vm: &SegmentVm) -> SetupOk {
         verification_key: Some(key(vm)),
         proof_system: Some(PROOF_SYSTEM.into()),
         security_bits: Some(security_bits()),
+        trusted_setup: Some(false),
     }
 }
 
@@ -87,6 +88,7 @@ fn prove_ok(vm: &SegmentVm, proof: PathBuf, public_values: &[u8]) -> ProveOk {
         verification_key: Some(key(vm)),
         proof_system: Some(PROOF_SYSTEM.into()),
         security_bits: Some(security_bits()),
+        trusted_setup: Some(false),
         public_values: Some(hex::encode(public_values)),
         ..ProveOk::default()
     }

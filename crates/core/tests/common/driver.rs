@@ -184,6 +184,7 @@ impl Executor for Fake<'_> {
             verification_key: None,
             proof_system: None,
             security_bits: None,
+            trusted_setup: None,
             cycles: None,
             list,
             fields: [("program", program), ("post_state", "x")]

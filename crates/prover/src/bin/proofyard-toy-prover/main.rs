@@ -55,7 +55,12 @@ impl Prover for Toy {
         eprintln!("toy prover: setup on GPUs {:?}", request.gpus);
         self.faults.strike("setup", "setup", 1, None)?;
         let verification_key = Some(KEY.to_string());
-        Ok(SetupOk { verification_key, proof_system: Some("toy".into()), security_bits: Some(0) })
+        Ok(SetupOk {
+            verification_key,
+            proof_system: Some("toy".into()),
+            security_bits: Some(0),
+            trusted_setup: Some(false),
+        })
     }
 
     fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
@@ -81,6 +86,7 @@ impl Prover for Toy {
             verification_key: Some(KEY.into()),
             proof_system: Some("toy".into()),
             security_bits: Some(0),
+            trusted_setup: None,
             cycles: Some(self.options.work_ms + self.options.burn_ms),
             public_values: Some(public_values.public_values),
             list,
