@@ -6,6 +6,7 @@ pub mod explain;
 pub mod pause;
 pub mod redo;
 pub mod redrive;
+pub mod report;
 pub mod resume;
 pub mod retry;
 pub mod run;
