@@ -9,6 +9,7 @@ mod block_times;
 mod explain;
 mod explain_cuts;
 mod finished;
+mod report;
 mod runs;
 mod status;
 

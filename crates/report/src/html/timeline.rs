@@ -2,6 +2,7 @@
 
 use std::fmt::{Result, Write};
 
+use proofyard_core::explain::count;
 use proofyard_core::report::{Report, TaskSpan, TimelineRow, seconds};
 use proofyard_core::status::TaskState;
 
@@ -38,20 +39,28 @@ pub(super) fn write(page: &mut String, report: &Report, stages: &[String]) -> Re
     let reach_ms = if shows_deadline { shown_ms.max(report.deadline_ms) } else { shown_ms };
     let time = Scale { end_ms: (reach_ms + reach_ms / 50).max(1), length: WIDTH - LEFT - RIGHT };
     let drawing = Drawing { time, stages, deadline_ms: shows_deadline.then_some(report.deadline_ms) };
-    head(page, rows, stages, shown_ms < longest_ms)?;
+    head(page, report, stages, shown_ms < longest_ms)?;
     drawing.axis(page)?;
     drawing.rows(page, rows)?;
     writeln!(page, "</div>\n</section>")
 }
 
-fn head(page: &mut String, rows: &[TimelineRow], stages: &[String], cut_off: bool) -> Result {
+/// What the rows are, in words.
+fn shown(report: &Report) -> String {
+    let cuts = report.timeline.iter().filter(|row| row.cut_by.is_some()).count();
+    let blocks = report.timeline.len() - cuts;
+    let blocks_text = count(blocks as u64, "block");
+    let rows =
+        if cuts > 0 { format!("{blocks_text} and {}", count(cuts as u64, "cut")) } else { blocks_text };
+    if blocks < report.blocks.len() { format!("The newest {rows}") } else { rows }
+}
+
+fn head(page: &mut String, report: &Report, stages: &[String], cut_off: bool) -> Result {
     let mut about = format!(
-        "The newest {} with their tasks, newest first; time since the block’s acknowledgement. Solid: proving; dark: \
-         verifying; pale: fetching, storing, recording; line before: waiting for a worker.",
-        match rows.len() {
-            1 => "block".to_owned(),
-            many => format!("{many} blocks and cuts"),
-        }
+        "{} with {} tasks, newest first; time since the block’s acknowledgement. Solid: proving; dark: verifying; \
+         pale: fetching, storing, recording; line before: waiting for a worker.",
+        shown(report),
+        if report.timeline.len() == 1 { "its" } else { "their" },
     );
     if cut_off {
         about.push_str(" What took far longer than the rest is cut off at the edge.");
@@ -323,5 +332,5 @@ fn about_line(row: &TimelineRow) -> String {
 }
 
 fn attempts(number: u32) -> String {
-    proofyard_core::explain::count(number.into(), "attempt")
+    count(number.into(), "attempt")
 }
