@@ -60,6 +60,7 @@ struct Finding {
     task: Option<String>,
     worker: Option<String>,
     last_error: Option<String>,
+    /// Follows the stage's name.
     text: String,
 }
 
@@ -78,7 +79,7 @@ pub(super) fn miss(look: &ChainLook, work: &ScopeWork, tasks: &[Task]) -> Miss {
         .iter()
         .skip(1)
         .take(MAX_OTHERS)
-        .map(|finding| format!("stage {}: {}", name(finding), finding.text))
+        .map(|finding| format!("stage {}{}", name(finding), finding.text))
         .collect();
     let Some(first) = findings.into_iter().next() else {
         return of(
@@ -96,7 +97,7 @@ pub(super) fn miss(look: &ChainLook, work: &ScopeWork, tasks: &[Task]) -> Miss {
         task: first.task,
         worker: first.worker,
         last_error: first.last_error,
-        ..of(scope, due_ms, first.case, &format!("{votes}stage {stage}: {}{also}", first.text))
+        ..of(scope, due_ms, first.case, &format!("{votes}stage {stage}{}{also}", first.text))
     }
 }
 
@@ -155,7 +156,7 @@ fn finding(work: &ScopeWork, stage: &StageWork, tasks: &[Task], due_ms: Option<u
         task: None,
         worker: None,
         last_error: None,
-        text,
+        text: format!(": {text}"),
     };
     if work.scope.disagreements.contains(&plan.name) && !stage.is_over() {
         return Some(found(MissCase::Disagreement, "its provers did not agree".to_owned()));
@@ -189,11 +190,9 @@ fn of_tasks(
     late.sort_by_key(|(case, _, task)| (*case, task.id.index));
     let open = late.len();
     let (case, text, task) = late.into_iter().next()?;
-    let of_all = match (open, group.expected) {
-        (_, 1) => String::new(),
-        (open, all) => {
-            format!("{open} of {} lacked a proof, such as {}: ", count(all.into(), "task"), task.id.index)
-        }
+    let of_all = match group.expected {
+        1 => ": ".to_owned(),
+        all => format!(" ({open} of {} unproved): ", count(all.into(), "task")),
     };
     let last = task.notes.last();
     let live = task.attempts.iter().min_by_key(|attempt| attempt.started_ms);
@@ -210,9 +209,9 @@ fn of_tasks(
 /// Why a task had no proof at the deadline; none where it had.
 fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase, String)> {
     let since = |at_ms: u64| seconds(at_ms.saturating_sub(work.scope.recorded_ms));
-    let said =
-        task.notes.last().map(|note| (note.worker.clone(), one_line(&note.message, MESSAGE_CHARACTERS)));
-    let said = said.map_or(String::new(), |(worker, message)| format!(", the last on {worker}: {message}"));
+    let said = task.notes.last().map_or(String::new(), |note| {
+        format!(", the last: {} (on {})", one_line(&note.message, MESSAGE_CHARACTERS), note.worker)
+    });
     let tried = match (task.failures, task.losses) {
         (0, 0) => None,
         (0, losses) => Some((MissCase::Lost, format!("{}{said}", count(losses.into(), "lost worker")))),

@@ -248,7 +248,7 @@ fn a_miss_after_failures_quotes_the_last() {
         driver.perform(&task, Does::Fails(FailureKind::Transient, "out of\nGPU memory"));
     };
     let report = missed(fails, |_| {});
-    is_told(&report, MissCase::Failed, &["stage sp1: 1 failed attempt, the last on w1: out of GPU memory"]);
+    is_told(&report, MissCase::Failed, &["stage sp1: 1 failed attempt, the last: out of GPU memory (on w1)"]);
     assert_eq!(report.misses[0].last_error.as_deref(), Some("out of\nGPU memory"));
     assert_eq!(
         (report.misses[0].stage.as_deref(), report.misses[0].worker.as_deref()),
@@ -334,7 +334,11 @@ fn a_miss_after_a_lost_worker_says_so() {
     driver.sweep();
     driver.pass(DEADLINE_MS);
     driver.sweep();
-    is_told(&report(&driver, &all()), MissCase::Lost, &["1 lost worker, the last on spot"]);
+    is_told(
+        &report(&driver, &all()),
+        MissCase::Lost,
+        &["1 lost worker, the last: its worker was lost (on spot)"],
+    );
 }
 
 #[test]
@@ -365,4 +369,21 @@ fn a_miss_of_a_chain_that_stood_still_says_so() {
     let report = report(&driver, &all());
     is_told(&report, MissCase::NeverOpened, &["never opened"]);
     assert_eq!((report.timeline.len(), report.timeline[0].missed), (1, true));
+}
+
+#[test]
+fn a_miss_for_nothing_but_a_late_proof_says_how_late() {
+    let text = "[chain]\nname = \"one\"\nstart_height = 1\nwindow = 4\nlate = \"miss\"\ndeadline_ms = 1000\n\
+                [stage.prove]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"p\"\npool = \"cpu\"\n\
+                [prover.p]\ncommand = [\"p\"]\n[pool.cpu]\n";
+    let mut driver = Driver::new(text);
+    driver.worker("w1", "cpu");
+    driver.block(1);
+    let task = driver.claim("w1").expect("the task");
+    driver.pass(1_000);
+    driver.sweep();
+    driver.perform(&task, Does::Proves("0a"));
+    let report = report(&driver, &all());
+    is_told(&report, MissCase::Late, &["stage prove: its proof was accepted 320 ms after the deadline"]);
+    assert_eq!((report.blocks[0].latency_ms, report.proofs.proofs), (None, 0), "it commits nothing any more");
 }
