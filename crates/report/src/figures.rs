@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proofyard_core::explain::span;
+use proofyard_core::report::one_line;
 
 /// Three digits that matter below a minute, then two units.
 pub fn duration(time: Duration) -> String {
@@ -54,11 +55,7 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
 
 /// One line of at most so many characters: the end of a long text, since a failure's cause stands there.
 pub fn shortened(text: &str, shown: usize) -> String {
-    let line: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match line.len().checked_sub(shown) {
-        None | Some(0) => line.into_iter().collect(),
-        Some(over) => std::iter::once('…').chain(line.into_iter().skip(over + 1)).collect(),
-    }
+    one_line(text, shown)
 }
 
 #[cfg(test)]

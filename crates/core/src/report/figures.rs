@@ -29,7 +29,7 @@ pub fn seconds(ms: u64) -> String {
 }
 
 /// One line of at most so many characters: the end of a long text, since a failure's cause stands there.
-pub(super) fn one_line(text: &str, characters: usize) -> String {
+pub fn one_line(text: &str, characters: usize) -> String {
     let line: Vec<char> = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match line.len().checked_sub(characters) {
         None | Some(0) => line.into_iter().collect(),

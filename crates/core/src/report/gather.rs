@@ -89,14 +89,14 @@ impl<P: Port> Yard<P> {
         let first = request.from.max(look.state.start_height);
         let end = request.to.saturating_add(1).min(look.frontier.height);
         let newest = request.newest.min(MAX_REPORT_BLOCKS);
-        let mut heights = (first..end).rev();
-        while gathered.blocks.len() < newest && gathered.tasks < MAX_TASKS {
-            let Some(height) = heights.next() else { break };
-            if let Some(scope) = self.block_scope(chain, height).await? {
+        let mut lowest = end;
+        while lowest > first && gathered.blocks.len() < newest && gathered.tasks < MAX_TASKS {
+            lowest -= 1;
+            if let Some(scope) = self.block_scope(chain, lowest).await? {
                 self.gather_block(&look, scope, &mut gathered).await?;
             }
         }
-        let left_out = heights.count() as u64;
+        let left_out = lowest.saturating_sub(first);
         let waiting = self.waiting_blocks(&look, deadline_ms).await?;
         Ok(gathered.report(&look, deadline_is, left_out, waiting))
     }

@@ -9,7 +9,7 @@ use crate::state::{Group, Scope, Task, TaskStatus};
 use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork};
 
 /// Other stages that one line names.
-const MAX_OTHERS: usize = 2;
+const MAX_OTHERS: usize = 3;
 const MESSAGE_CHARACTERS: usize = 160;
 
 /// A height that was given up.
@@ -75,12 +75,7 @@ pub(super) fn miss(look: &ChainLook, work: &ScopeWork, tasks: &[Task]) -> Miss {
     // Of one case, the earlier stage: the later ones wait for it.
     findings.sort_by_key(|finding| finding.case);
     let name = |finding: &Finding| work.pipeline.stages[finding.stage].name.clone();
-    let others: Vec<String> = findings
-        .iter()
-        .skip(1)
-        .take(MAX_OTHERS)
-        .map(|finding| format!("stage {}{}", name(finding), finding.text))
-        .collect();
+    let others: Vec<String> = findings.iter().skip(1).map(name).collect();
     let Some(first) = findings.into_iter().next() else {
         return of(
             scope,
@@ -91,7 +86,11 @@ pub(super) fn miss(look: &ChainLook, work: &ScopeWork, tasks: &[Task]) -> Miss {
     };
     let stage = name(&first);
     let votes = votes(work).unwrap_or_default();
-    let also = if others.is_empty() { String::new() } else { format!("; also {}", others.join("; ")) };
+    let also = match others.len() {
+        0 => String::new(),
+        1..=MAX_OTHERS => format!("; unproved too: {}", others.join(", ")),
+        more => format!("; unproved too: {more} other stages"),
+    };
     Miss {
         stage: Some(stage.clone()),
         task: first.task,
@@ -238,8 +237,10 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
         let reason = task.parked.as_deref().unwrap_or("for no recorded reason");
         return Some((MissCase::Parked, format!("parked ({reason}){said}")));
     }
+    // What was claimed after the deadline was not there by it.
+    let is_in_time = |at_ms: u64| due_ms.is_none_or(|due_ms| at_ms < due_ms);
     let live = task.attempts.iter().min_by_key(|attempt| attempt.started_ms);
-    let runs = live.map(|attempt| {
+    let runs = live.filter(|attempt| is_in_time(attempt.started_ms)).map(|attempt| {
         format!(
             "{} was still proving it, since {} after the block came",
             attempt.worker,
@@ -250,7 +251,7 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
         (Some((case, tried)), Some(runs)) => Some((case, format!("{tried}; {runs}"))),
         (Some(tried), None) => Some(tried),
         (None, Some(runs)) => Some((MissCase::Proving, runs)),
-        (None, None) => Some(match task.first_claimed_ms {
+        (None, None) => Some(match task.first_claimed_ms.filter(|claimed_ms| is_in_time(*claimed_ms)) {
             Some(claimed_ms) => {
                 let text = format!(
                     "claimed {} after the block came, and not proved by the deadline; let go of since",
@@ -258,7 +259,9 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
                 );
                 (MissCase::Proving, text)
             }
-            None => (MissCase::Unclaimed, format!("no worker of pool {} ever claimed it", task.pool)),
+            None => {
+                (MissCase::Unclaimed, format!("no worker of pool {} claimed it by the deadline", task.pool))
+            }
         }),
     }
 }

@@ -14,7 +14,7 @@ mod timeline;
 
 use serde::Serialize;
 
-pub use figures::seconds;
+pub use figures::{one_line, seconds};
 pub use goals::{GOAL_DEADLINE_MS, Goal, GoalName, Unit, Verdict};
 pub use miss::{Miss, MissCase};
 pub use provers::ProverFigures;

@@ -82,13 +82,13 @@ impl Timeline {
         !self.full
     }
 
-    /// Adds the next older row with these tasks.
+    /// Adds the next older row with these tasks, unless a newer one had no room.
     pub(super) fn add<'a>(&mut self, row: TimelineRow, tasks: impl Iterator<Item = &'a Task>) {
         let mut spans: Vec<TaskSpan> = tasks.map(span).collect();
         spans.sort_by_key(|span| std::cmp::Reverse(span.accepted_ms.unwrap_or(u64::MAX)));
         let left_out = spans.len().saturating_sub(MAX_TASKS_A_ROW);
         spans.truncate(MAX_TASKS_A_ROW);
-        if self.tasks + spans.len() > MAX_TASKS || self.rows.len() >= MAX_TIMELINE_ROWS {
+        if self.full || self.tasks + spans.len() > MAX_TASKS || self.rows.len() >= MAX_TIMELINE_ROWS {
             self.full = true;
             return;
         }

@@ -237,8 +237,25 @@ fn a_miss_counts_in_every_percentile_and_share() {
 #[test]
 fn a_miss_for_want_of_workers_says_so() {
     let report = missed(|_| {}, |_| {});
-    let parts = ["stage agree needs 2 of 3 and had 0", "no worker of pool gpu ever claimed it", "also stage"];
+    let parts = [
+        "stage agree needs 2 of 3 and had 0",
+        "no worker of pool gpu claimed it by the deadline",
+        "; unproved too: ",
+    ];
     is_told(&report, MissCase::Unclaimed, &parts);
+}
+
+#[test]
+fn a_claim_after_the_deadline_is_none() {
+    let claims = |driver: &mut Driver| {
+        driver.pass(DEADLINE_MS + 1);
+        driver.claim("w1").expect("a task of a block that nobody has given up yet");
+    };
+    is_told(
+        &missed(claims, |_| {}),
+        MissCase::Unclaimed,
+        &["no worker of pool gpu claimed it by the deadline"],
+    );
 }
 
 #[test]
@@ -267,20 +284,21 @@ fn a_miss_while_proving_says_since_when() {
         MissCase::Proving,
         &["w1 was still proving it, since 4.50 s after the block came"],
     );
-    // The worker was told to drop it.
-    let drops = |driver: &mut Driver| {
-        for drop in now(driver.yard.heartbeat("w1", 600_000)).expect("what to drop") {
-            let task = now(driver.yard.report(&driver.chain, &all())).expect("a report").timeline[0]
-                .tasks
-                .iter()
-                .find(|task| task.worker.is_some())
-                .map(|task| task.task.clone());
-            let task = task.expect("a running task").parse().expect("its id");
-            now(driver.yard.record_release("w1", drop.slot, &drop.claim, &task)).expect("released");
-        }
-    };
-    let parts = ["claimed 4.50 s after the block came, and not proved by the deadline"];
-    is_told(&missed(claims, drops), MissCase::Proving, &parts);
+}
+
+#[test]
+fn a_miss_with_an_attempt_that_was_let_go_says_when_it_began() {
+    let mut driver = Driver::new(REALTIME);
+    driver.worker("w1", "gpu");
+    driver.block(FIRST);
+    driver.pass(4_500);
+    let running = driver.claim("w1").expect("a task");
+    driver.pass(DEADLINE_MS);
+    driver.sweep();
+    // As a worker does that is told to drop it.
+    now(driver.yard.record_release("w1", running.slot, &running.claim, &running.task.id)).expect("released");
+    let parts = ["claimed 4.50 s after the block came, and not proved by the deadline; let go of since"];
+    is_told(&report(&driver, &all()), MissCase::Proving, &parts);
 }
 
 #[test]
@@ -373,7 +391,7 @@ fn a_miss_of_a_chain_that_stood_still_says_so() {
 
 #[test]
 fn a_miss_for_nothing_but_a_late_proof_says_how_late() {
-    let text = "[chain]\nname = \"one\"\nstart_height = 1\nwindow = 4\nlate = \"miss\"\ndeadline_ms = 1000\n\
+    let text = "[chain]\nname = \"one\"\nstart_height = 1\nwindow = 4\ntick_ms = 100\nlate = \"miss\"\ndeadline_ms = 1000\n\
                 [stage.prove]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"p\"\npool = \"cpu\"\n\
                 [prover.p]\ncommand = [\"p\"]\n[pool.cpu]\n";
     let mut driver = Driver::new(text);

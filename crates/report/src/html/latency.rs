@@ -48,6 +48,10 @@ pub(super) fn write(page: &mut String, report: &Report) -> Result {
         Text(about)
     )?;
     plot.axes(page)?;
+    if blocks.iter().any(|block| block.missed) {
+        let (x, y) = (LEFT - 8.0, TOP / 2.0 + 4.0);
+        writeln!(page, "<text class=\"deadline\" x=\"{x}\" y=\"{y}\" text-anchor=\"end\">missed</text>")?;
+    }
     if shows_deadline {
         let y = plot.y(deadline_ms);
         writeln!(

@@ -13,6 +13,7 @@
     const title = of.querySelector(":scope > title");
     if (title) {
       told.set(of, title.textContent);
+      of.setAttribute("aria-label", title.textContent);
       title.remove();
     }
     if (!told.has(of)) return;

@@ -3,7 +3,7 @@
 use std::fmt::{Result, Write};
 
 use proofyard_core::explain::count;
-use proofyard_core::report::{Report, TaskSpan, TimelineRow, seconds};
+use proofyard_core::report::{DeadlineIs, Report, TaskSpan, TimelineRow, seconds};
 use proofyard_core::status::TaskState;
 
 use super::escape::Text;
@@ -30,7 +30,9 @@ pub(super) fn write(page: &mut String, report: &Report, stages: &[String]) -> Re
     if rows.is_empty() {
         return Ok(());
     }
-    let mut ends: Vec<u64> = rows.iter().map(|row| end_ms(row).saturating_sub(row.recorded_ms)).collect();
+    let given_up_after_ms = (report.deadline_is == DeadlineIs::Pipeline).then_some(report.deadline_ms);
+    let mut ends: Vec<u64> =
+        rows.iter().map(|row| end_ms(row, given_up_after_ms).saturating_sub(row.recorded_ms)).collect();
     ends.sort_unstable();
     let longest_ms = ends.last().copied().unwrap_or(0);
     let most_ms = ends.get((ends.len() * 9 / 10).min(ends.len() - 1)).copied().unwrap_or(0);
@@ -38,7 +40,12 @@ pub(super) fn write(page: &mut String, report: &Report, stages: &[String]) -> Re
     let shows_deadline = report.deadline_ms <= shown_ms.saturating_mul(DEADLINE_REACH);
     let reach_ms = if shows_deadline { shown_ms.max(report.deadline_ms) } else { shown_ms };
     let time = Scale { end_ms: (reach_ms + reach_ms / 50).max(1), length: WIDTH - LEFT - RIGHT };
-    let drawing = Drawing { time, stages, deadline_ms: shows_deadline.then_some(report.deadline_ms) };
+    let drawing = Drawing {
+        time,
+        stages,
+        deadline_ms: shows_deadline.then_some(report.deadline_ms),
+        given_up_after_ms,
+    };
     head(page, report, stages, shown_ms < longest_ms)?;
     drawing.axis(page)?;
     drawing.rows(page, rows)?;
@@ -82,19 +89,21 @@ fn head(page: &mut String, report: &Report, stages: &[String], cut_off: bool) ->
     writeln!(page, "<div class=\"scroll\">")
 }
 
-/// When the last thing happened that is drawn of it.
-fn end_ms(row: &TimelineRow) -> u64 {
+/// When the last thing happened that is drawn of it; given up is what a missed height is after `given_up_after_ms`.
+fn end_ms(row: &TimelineRow, given_up_after_ms: Option<u64>) -> u64 {
     let tasks = row.tasks.iter().flat_map(|task| {
         let failed = task.failed.last().map(|failed| failed.at_ms);
         [task.accepted_ms, task.claimed_ms, failed].into_iter().flatten()
     });
-    tasks.chain(row.proved_ms).max().unwrap_or(row.recorded_ms)
+    let given_up_ms = given_up_after_ms.filter(|_| row.missed).map(|after_ms| row.recorded_ms + after_ms);
+    tasks.chain(row.proved_ms).chain(given_up_ms).max().unwrap_or(row.recorded_ms)
 }
 
 struct Drawing<'a> {
     time: Scale,
     stages: &'a [String],
     deadline_ms: Option<u64>,
+    given_up_after_ms: Option<u64>,
 }
 
 impl Drawing<'_> {
@@ -141,7 +150,7 @@ impl Drawing<'_> {
 
     /// Draws one block or cut, and answers how high it is.
     fn row(&self, page: &mut String, row: &TimelineRow, y: f64) -> std::result::Result<f64, std::fmt::Error> {
-        let lanes = lanes(row);
+        let lanes = lanes(row, self.given_up_after_ms);
         let count = lanes.iter().max().map_or(1, |last| last + 1);
         let height = count as f64 * LANE + 2.0 * PADDING;
         let class = if row.missed { "row missed" } else { "row" };
@@ -183,7 +192,7 @@ impl Drawing<'_> {
             "<g class=\"task s{stage}\" data-stage=\"{place}\"><title>{}</title>",
             Text(told(row, task))
         )?;
-        let (begin, end) = extent(row, task);
+        let (begin, end) = extent(row, task, self.given_up_after_ms);
         let x = |at_ms: u64| self.x(row, at_ms);
         let claimed_ms = task.claimed_ms.unwrap_or(end);
         if begin < claimed_ms {
@@ -247,20 +256,20 @@ fn about(row: &TimelineRow) -> String {
 }
 
 /// From when to when something is drawn of a task.
-fn extent(row: &TimelineRow, task: &TaskSpan) -> (u64, u64) {
+fn extent(row: &TimelineRow, task: &TaskSpan, given_up_after_ms: Option<u64>) -> (u64, u64) {
     let failed = || task.failed.iter().map(|failed| failed.at_ms);
     let begin = task.claimed_ms.into_iter().chain(failed()).fold(task.listed_ms, u64::min);
     let end = task.accepted_ms.into_iter().chain(failed()).chain(task.claimed_ms).max();
     let end = end.unwrap_or(task.listed_ms);
-    let open_until = if task.accepted_ms.is_none() { end_ms(row) } else { end };
+    let open_until = if task.accepted_ms.is_none() { end_ms(row, given_up_after_ms) } else { end };
     (begin, end.max(open_until))
 }
 
 /// A lane for each task, so that none covers another.
-fn lanes(row: &TimelineRow) -> Vec<usize> {
+fn lanes(row: &TimelineRow, given_up_after_ms: Option<u64>) -> Vec<usize> {
     let mut ends: Vec<u64> = Vec::new();
     let spans = row.tasks.iter().map(|task| {
-        let (begin, end) = extent(row, task);
+        let (begin, end) = extent(row, task, given_up_after_ms);
         // Waiting is a thin line; only tasks that were held or failed need room of their own.
         let begin = task
             .claimed_ms
