@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests: style, lints, every crate, the simulation, whole-system faults, and the demo itself.
+# All tests: style, lints, every crate, pages in a browser, the simulation, whole-system faults, and the demo itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/need.sh
@@ -11,6 +11,8 @@ step() {
 }
 
 need python3 "it runs the local AWS of the tests; on Debian: apt-get install python3 python3-venv"
+
+bash scripts/browser.sh >/dev/null
 
 step "format"
 cargo fmt --all --check

@@ -8,21 +8,21 @@ mod either;
 mod elsewhere;
 mod ending;
 mod failure;
+mod heights;
 mod output;
 mod progress;
 mod proving;
 mod signals;
-mod table;
-mod text;
 mod yard;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use proofyard_report::{figures as text, table};
 
 use crate::commands::{
-    check, demo, explain, pause, prover, redo, redrive, resume, retry, run, serve, status, verify, window,
-    worker,
+    check, demo, explain, pause, prover, redo, redrive, report, resume, retry, run, serve, status, verify,
+    window, worker,
 };
 
 /// Proves a chain of blocks, in order, and survives anything.
@@ -44,6 +44,7 @@ enum Verb {
     Status(status::Status),
     Explain(explain::Explain),
     Verify(verify::Verify),
+    Report(report::Report),
     Pause(pause::Pause),
     Resume(resume::Resume),
     Retry(retry::Retry),
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Status(status) => status.run(json),
         Verb::Explain(explain) => explain.run(json),
         Verb::Verify(verify) => verify.run(json),
+        Verb::Report(report) => report.run(json),
         Verb::Pause(pause) => pause.run(json),
         Verb::Resume(resume) => resume.run(json),
         Verb::Retry(retry) => retry.run(json),

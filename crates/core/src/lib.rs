@@ -6,7 +6,7 @@
 //!
 //! - [`record`]: a block, a reorg, a result, a failure, a release, an operator's word;
 //! - [`advance`]: a scope's groups and tasks; a chain's opening, committing, cutting, emitting;
-//! - [`status`], [`explain`]: what people and reports read of it;
+//! - [`status`], [`explain`], [`report`]: what people and benchmarks read of it;
 //! - [`claim`], [`heartbeat`], [`work`]: what workers do; [`sweep`]: what heals lost messages; [`sinks`]: handing on;
 //! - [`committed`]: what may be checked again; [`operation`]: what an operator may say;
 //! - [`pipeline`], [`strategy`], [`state`]: what all of it is about; [`port`], [`transaction`], [`view`]: what it
@@ -23,6 +23,7 @@ pub mod operation;
 pub mod pipeline;
 pub mod port;
 pub mod record;
+pub mod report;
 pub mod sinks;
 pub mod state;
 pub mod status;

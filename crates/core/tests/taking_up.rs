@@ -73,6 +73,7 @@ fn made(output: &'static str, program: &str) -> Proved<&'static str> {
         verification_key: None,
         proof_system: None,
         security_bits: None,
+        trusted_setup: None,
         cycles: None,
         list: None,
         fields: fields

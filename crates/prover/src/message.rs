@@ -136,6 +136,9 @@ pub struct SetupOk {
     pub proof_system: Option<String>,
     #[serde(default)]
     pub security_bits: Option<u32>,
+    /// Whether soundness rests on secrets that somebody had at a setup, and must have deleted.
+    #[serde(default)]
+    pub trusted_setup: Option<bool>,
 }
 
 /// A proof (or data) that was written.
@@ -151,6 +154,9 @@ pub struct ProveOk {
     /// The conjectured security that the prover was set to.
     #[serde(default)]
     pub security_bits: Option<u32>,
+    /// As in `SetupOk`, whose word holds where this is none; so it is with `proof_system` and `security_bits`.
+    #[serde(default)]
+    pub trusted_setup: Option<bool>,
     /// How much was executed, in the prover's own cycles.
     #[serde(default)]
     pub cycles: Option<u64>,

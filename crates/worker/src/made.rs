@@ -17,6 +17,9 @@ pub(crate) struct Made {
     pub verification_key: Option<String>,
     pub proof_system: Option<String>,
     pub security_bits: Option<u32>,
+    /// Not in what was kept before there was this.
+    #[serde(default)]
+    pub trusted_setup: Option<bool>,
     pub cycles: Option<u64>,
     pub list: Option<List>,
     pub fields: BTreeMap<String, String>,
@@ -32,6 +35,7 @@ impl Made {
             verification_key: proved.verification_key.clone(),
             proof_system: proved.proof_system.clone(),
             security_bits: proved.security_bits,
+            trusted_setup: proved.trusted_setup,
             cycles: proved.cycles,
             list: proved.list.clone(),
             fields: proved.fields.clone(),
@@ -65,6 +69,7 @@ impl Made {
             verification_key: self.verification_key,
             proof_system: self.proof_system,
             security_bits: self.security_bits,
+            trusted_setup: self.trusted_setup,
             cycles: self.cycles,
             list: self.list,
             fields: self.fields,

@@ -155,6 +155,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
             verification_key: made.ok.verification_key,
             proof_system: made.ok.proof_system,
             security_bits: made.ok.security_bits,
+            trusted_setup: made.ok.trusted_setup,
             cycles: made.ok.cycles,
             list: made.ok.list.map(|list| List { count: list.count, sha256 }),
             fields: made.ok.fields,

@@ -215,6 +215,7 @@ impl Executor for Prover<'_> {
             verification_key: None,
             proof_system: None,
             security_bits: None,
+            trusted_setup: None,
             cycles: None,
             list: None,
             fields: BTreeMap::new(),

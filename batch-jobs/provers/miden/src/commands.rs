@@ -193,6 +193,7 @@ fn setup_ok(machine: &Machine) -> SetupOk {
         verification_key: Some(hex::encode(machine.verification_key())),
         proof_system: Some(PROOF_SYSTEM.into()),
         security_bits: Some(security_bits()),
+        trusted_setup: Some(false),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod prover;
 pub mod prover_check;
 pub mod redo;
 pub mod redrive;
+pub mod report;
 pub mod resume;
 pub mod retry;
 pub mod run;

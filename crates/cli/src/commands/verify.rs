@@ -1,7 +1,5 @@
 //! `proofyard verify [FROM..TO]`: committed proofs are checked again, from the artifacts alone.
 
-use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -14,6 +12,7 @@ use serde::Serialize;
 use super::guard;
 use crate::either::{AnyArtifacts, AnyPort};
 use crate::failure::Failure;
+use crate::heights::Heights;
 use crate::output;
 use crate::text::{bytes, duration};
 use crate::yard::{YardArguments, block_on};
@@ -30,26 +29,6 @@ pub struct Verify {
     heights: Option<Heights>,
     #[command(flatten)]
     yard: YardArguments,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Heights(RangeInclusive<u64>);
-
-impl FromStr for Heights {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (from, to) = text.split_once("..").unwrap_or((text, text));
-        let end = |end: &str, open: u64| match (end, text.contains("..")) {
-            ("", true) => Ok(open),
-            _ => end.parse().map_err(|_| format!("{end:?} is no height; write one, or FROM..TO")),
-        };
-        let heights = end(from, 0)?..=end(to, u64::MAX)?;
-        if heights.is_empty() {
-            return Err("the range ends before it starts".to_owned());
-        }
-        Ok(Self(heights))
-    }
 }
 
 #[derive(Default, Serialize)]
@@ -205,23 +184,6 @@ impl Tally {
             _ => format!(
                 "{verified} of {proofs} committed proofs verified; {only_whole} have no verifier and are whole"
             ),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_are_read_as_they_are_written() {
-        let read = |text: &str| text.parse::<Heights>().map(|heights| heights.0);
-        assert_eq!(read("3..7"), Ok(3..=7));
-        assert_eq!(read("3.."), Ok(3..=u64::MAX));
-        assert_eq!(read("..7"), Ok(0..=7));
-        assert_eq!(read("7"), Ok(7..=7));
-        for wrong in ["", "x", "7..3", "1..2..3", "-1"] {
-            read(wrong).unwrap_err();
         }
     }
 }

@@ -8,6 +8,7 @@ mod bad_usage;
 mod keys;
 mod prover_check;
 mod push0;
+mod report;
 mod running;
 mod stopped;
 mod support;

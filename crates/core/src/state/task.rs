@@ -171,6 +171,9 @@ pub struct TaskResult {
     pub verification_key: Option<String>,
     pub proof_system: Option<String>,
     pub security_bits: Option<u32>,
+    /// Whether the proof system needs a trusted setup; absent where the prover does not say, and in older state.
+    #[serde(default)]
+    pub trusted_setup: Option<bool>,
     pub cycles: Option<u64>,
     pub list: Option<List>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -179,6 +182,9 @@ pub struct TaskResult {
     pub worker: String,
     pub attempt: u32,
     pub claimed_ms: u64,
+    /// When its inputs were there and proving began; absent in older state.
+    #[serde(default)]
+    pub started_ms: Option<u64>,
     pub prove_ms: u64,
     pub verify_ms: u64,
     /// When it was accepted.

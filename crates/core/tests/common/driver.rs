@@ -22,7 +22,16 @@ pub const LEASE_MS: u64 = 600_000;
 pub struct Driver {
     pub yard: Yard<Memory>,
     pub chain: String,
+    /// What provers say of their proofs.
+    pub says: Says,
     claims: u64,
+}
+
+#[derive(Clone, Default)]
+pub struct Says {
+    pub proof_system: Option<String>,
+    pub security_bits: Option<u32>,
+    pub trusted_setup: Option<bool>,
 }
 
 /// What a prover does with a task.
@@ -42,7 +51,7 @@ impl Driver {
     pub fn new(pipeline: &str) -> Self {
         let yard = Yard::new(Memory::new(START_MS, 7));
         let chain = now(yard.record_pipeline(pipeline)).expect("a good pipeline").chain.name;
-        let driver = Self { yard, chain, claims: 0 };
+        let driver = Self { yard, chain, says: Says::default(), claims: 0 };
         driver.settle();
         driver
     }
@@ -117,7 +126,7 @@ impl Driver {
 
     /// The same, without the steps that follow from it.
     pub fn record(&self, assignment: &Assignment, does: Does) -> Performed {
-        let fake = Fake { memory: &self.yard.port, does };
+        let fake = Fake { memory: &self.yard.port, does, says: self.says.clone() };
         now(self.yard.perform(&fake, assignment)).expect("performing")
     }
 
@@ -160,6 +169,7 @@ pub fn good(assignment: &Assignment) -> Does {
 struct Fake<'a> {
     memory: &'a Memory,
     does: Does,
+    says: Says,
 }
 
 impl Executor for Fake<'_> {
@@ -188,8 +198,9 @@ impl Executor for Fake<'_> {
             output: (),
             claimed_public_values,
             verification_key,
-            proof_system: None,
-            security_bits: None,
+            proof_system: self.says.proof_system.clone(),
+            security_bits: self.says.security_bits,
+            trusted_setup: self.says.trusted_setup,
             cycles: None,
             list,
             fields: [("program", program), ("post_state", "x")]

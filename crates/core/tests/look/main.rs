@@ -11,6 +11,7 @@ mod explain;
 mod explain_cuts;
 mod finished;
 mod quorums;
+mod report;
 mod runs;
 mod status;
 

@@ -52,6 +52,8 @@ pub struct Session {
     requests: u64,
     /// Whether its log is that of an earlier request.
     asked: bool,
+    /// What it said of itself at its setup.
+    about: SetupOk,
     /// Whether it ever gave a valid response.
     answered: bool,
     usable: bool,
@@ -81,8 +83,8 @@ impl Session {
         let read = move || read_lines(stdout, line_bytes, &sender);
         thread::Builder::new().name("prover output".into()).spawn(read).map_err(cannot)?;
         let (command, limits) = (launch.command_line(), launch.limits.clone());
-        let (asked, answered, usable) = (false, false, true);
-        Ok(Session { command, limits, guarded, lines, log, requests: 0, asked, answered, usable })
+        let (requests, about, asked, answered, usable) = (0, SetupOk::default(), false, false, true);
+        Ok(Session { command, limits, guarded, lines, log, requests, asked, about, answered, usable })
     }
 
     /// Whether it can be asked again. If not, drop it and start another one.
@@ -107,6 +109,7 @@ impl Session {
             let ok: SetupOk = session.ask(call, session.limits.setup_ms, None, cancel, &mut |_| {})?;
             check_hex("verification_key", ok.verification_key.as_deref())?;
             check_proof_system(ok.proof_system.as_deref())?;
+            session.about = ok.clone();
             Ok(ok)
         })
     }
@@ -126,6 +129,10 @@ impl Session {
                 session.ask(Call::Prove(request), limit_ms, Some(&output_dir), cancel, on_progress)?;
             let output = open_output(&output_dir, &ok.proof, &session.limits)?;
             check_ok(&ok, &output)?;
+            let about = &session.about;
+            ok.proof_system = ok.proof_system.or_else(|| about.proof_system.clone());
+            ok.security_bits = ok.security_bits.or(about.security_bits);
+            ok.trusted_setup = ok.trusted_setup.or(about.trusted_setup);
             ok.proof = output.path.clone();
             Ok(Proved { ok, output })
         })

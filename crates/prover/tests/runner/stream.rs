@@ -22,6 +22,7 @@ fn a_proof_is_made_and_verified_by_another_process() {
     let mut proved = prover.prove(&request, &cancel, &mut |update| updates.push(update)).unwrap();
     assert_eq!(updates, [Update { progress: 0.5, message: Some("works".into()) }]);
     assert_eq!(proved.ok.fields["state"], "aa");
+    assert_eq!(proved.ok.trusted_setup, Some(false), "the toy says so at its setup, and not again");
     let mut content = String::new();
     proved.output.file.read_to_string(&mut content).unwrap();
     assert_eq!(content, fs::read_to_string(&proved.output.path).unwrap());

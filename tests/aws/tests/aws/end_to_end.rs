@@ -86,6 +86,10 @@ fn blocks_become_the_same_proofs_on_aws_as_on_one_machine() {
     let status: Value = serde_json::from_str(status.lines().next().unwrap()).unwrap();
     assert_eq!(status["frontier"], BLOCKS + 1);
     assert_eq!(status["sinks"][0]["behind"], 0, "{status}");
+    let report = run(aws.program("proofyard").args(["report", "--json", "--aws", &aws.yard]));
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["blocks_committed"], &report["proofs"]["proofs"]), (&BLOCKS.into(), &BLOCKS.into()));
+    assert_eq!(report["proofs"]["trusted_setup"], "no", "what the prover states comes all the way");
 }
 
 /// Jobs are reclaimed with their machines, and one is said to have failed although it lives, while blocks are proved.

@@ -335,6 +335,7 @@ impl Executor for Prover {
             verification_key: None,
             proof_system: Some("fake".to_owned()),
             security_bits: None,
+            trusted_setup: None,
             cycles: None,
             list,
             fields: BTreeMap::from([("state".to_owned(), id.scope.clone())]),

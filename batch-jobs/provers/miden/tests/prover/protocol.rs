@@ -64,6 +64,7 @@ fn a_block_goes_through_both_provers() {
     let key = setup["ok"]["verification_key"].as_str().unwrap().to_string();
     assert_eq!(key.len(), 64);
     assert_eq!(setup["ok"]["security_bits"], 96);
+    assert_eq!(setup["ok"]["trusted_setup"], false);
 
     let mut inputs = vec![whole.clone()];
     for index in 0..2 {

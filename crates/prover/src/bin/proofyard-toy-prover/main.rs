@@ -63,8 +63,12 @@ impl Prover for Toy {
         if let Some(key) = request.arguments.get("key").and_then(|key| key.as_str()) {
             self.options.key = Some(key.to_owned());
         }
-        let verification_key = Some(self.key().to_owned());
-        Ok(SetupOk { verification_key, proof_system: Some("toy".into()), security_bits: Some(0) })
+        Ok(SetupOk {
+            verification_key: Some(self.key().to_owned()),
+            proof_system: Some("toy".into()),
+            security_bits: Some(0),
+            trusted_setup: Some(false),
+        })
     }
 
     fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
@@ -92,6 +96,7 @@ impl Prover for Toy {
             verification_key: Some(self.options.proof_key.as_deref().unwrap_or(self.key()).to_owned()),
             proof_system: Some("toy".into()),
             security_bits: Some(0),
+            trusted_setup: None,
             cycles: Some(self.options.work_ms + self.options.burn_ms),
             public_values: Some(public_values.public_values),
             list,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proofyard_core::explain::span;
+use proofyard_core::report::one_line;
 
 /// Three digits that matter below a minute, then two units.
 pub fn duration(time: Duration) -> String {
@@ -30,6 +31,22 @@ pub fn bytes(bytes: u64) -> String {
     format!("{value:.decimals$} {}", UNITS[unit])
 }
 
+/// In the unit of the goal for proofs.
+pub fn kib(bytes: u64) -> String {
+    const KIB: u64 = 1 << 10;
+    match bytes {
+        0..KIB => format!("{bytes} B"),
+        _ if bytes % KIB == 0 && bytes < 10 << 20 => format!("{} KiB", bytes / KIB),
+        _ if bytes < 10 << 20 => format!("{:.1} KiB", bytes as f64 / KIB as f64),
+        _ => format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64),
+    }
+}
+
+/// A share from 0 to 1 in percent, rounded down: 100.0 % is all of it.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", (share * 1_000.0 + 1e-9).floor() / 10.0)
+}
+
 /// The value at a share of an ascending list, by nearest rank.
 pub fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (sorted.len() * percent).div_ceil(100);
@@ -38,11 +55,7 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
 
 /// One line of at most so many characters: the end of a long text, since a failure's cause stands there.
 pub fn shortened(text: &str, shown: usize) -> String {
-    let line: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match line.len().checked_sub(shown) {
-        None | Some(0) => line.into_iter().collect(),
-        Some(over) => std::iter::once('…').chain(line.into_iter().skip(over + 1)).collect(),
-    }
+    one_line(text, shown)
 }
 
 #[cfg(test)]
@@ -60,6 +73,11 @@ mod tests {
         );
         assert_eq!(shortened("one\ntwo three", 9), "…wo three");
         assert_eq!(shortened("one\ntwo", 7), "one two");
+        assert_eq!(
+            [kib(1_023), kib(307_200), kib(307_300), kib(12 << 20)],
+            ["1023 B", "300 KiB", "300.1 KiB", "12.0 MiB"]
+        );
+        assert_eq!([percent(0.7), percent(0.999_99), percent(1.0)], ["70.0 %", "99.9 %", "100.0 %"]);
     }
 
     #[test]

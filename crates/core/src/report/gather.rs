@@ -1,0 +1,350 @@
+//! Reading a report out of the state: heights from the newest down, each with its scope and tasks.
+
+use super::figures::{percentile, percentile_of, share};
+use super::goals::{GOAL_DEADLINE_MS, Measured, goals};
+use super::miss::{Miss, miss, never_opened};
+use super::provers::{Judged, ProverSums};
+use super::timeline::{Timeline, TimelineRow};
+use super::{
+    BlockFigures, DeadlineIs, Latency, MAX_REPORT_BLOCKS, ProofFigures, Report, ReportRequest, TrustedSetup,
+    Waiting,
+};
+use crate::advance::stages_of;
+use crate::error::Error;
+use crate::pipeline::{Late, Output, Pipeline};
+use crate::port::{Port, Range};
+use crate::state::{Progress, Scope, Task, TaskId};
+use crate::status::work::{Budget, ChainLook, MAX_TASKS as MAX_TASKS_A_MISS};
+use crate::transaction::read_range;
+use crate::yard::Yard;
+
+/// Tasks of one report; older heights are left out beyond.
+const MAX_TASKS: usize = 200_000;
+const TASKS_A_PAGE: usize = 512;
+/// Uncommitted heights that are looked at for how late they are.
+const MAX_WAITING: u64 = 1_000;
+
+/// What is known of the heights so far.
+struct Gathered {
+    deadline_ms: u64,
+    tasks: usize,
+    blocks: Vec<BlockFigures>,
+    misses: Vec<Miss>,
+    provers: ProverSums,
+    proofs: Proofs,
+    timeline: Timeline,
+    cut: Option<CutFigures>,
+}
+
+#[derive(Default)]
+struct Proofs {
+    bytes: Vec<u64>,
+    security_bits_min: Option<u32>,
+    security_unstated: u64,
+    trusted_setup: Option<TrustedSetup>,
+}
+
+/// The cut that the last block was in.
+struct CutFigures {
+    scope: Scope,
+    sums: Sums,
+}
+
+/// What the tasks of a scope sum up to.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    tasks: u64,
+    attempts: u64,
+    failures: u64,
+    losses: u64,
+    proof_bytes: u64,
+}
+
+/// The tasks of a scope that its commit waits for.
+struct ScopeTasks {
+    tasks: Vec<Task>,
+    /// The stages whose proofs commit.
+    committing: Vec<String>,
+}
+
+impl<P: Port> Yard<P> {
+    /// What was proved of a chain, how soon, and what was missed.
+    pub async fn report(&self, chain: &str, request: &ReportRequest) -> Result<Report, Error> {
+        let look = self.look(chain).await?;
+        let (deadline_ms, deadline_is) = match (request.deadline_ms, look.pipeline.chain.late) {
+            (Some(asked_ms), _) => (asked_ms, DeadlineIs::Asked),
+            (None, Late::Miss { deadline_ms }) => (deadline_ms, DeadlineIs::Pipeline),
+            (None, Late::Wait) => (GOAL_DEADLINE_MS, DeadlineIs::Goal),
+        };
+        let mut gathered = Gathered {
+            deadline_ms,
+            tasks: 0,
+            blocks: Vec::new(),
+            misses: Vec::new(),
+            provers: ProverSums::default(),
+            proofs: Proofs::default(),
+            timeline: Timeline::default(),
+            cut: None,
+        };
+        let first = request.from.max(look.state.start_height);
+        let end = request.to.saturating_add(1).min(look.frontier.height);
+        let newest = request.newest.min(MAX_REPORT_BLOCKS);
+        let mut lowest = end;
+        while lowest > first && gathered.blocks.len() < newest && gathered.tasks < MAX_TASKS {
+            lowest -= 1;
+            if let Some(scope) = self.block_scope(chain, lowest).await? {
+                self.gather_block(&look, scope, &mut gathered).await?;
+            }
+        }
+        let left_out = lowest.saturating_sub(first);
+        let waiting = self.waiting_blocks(&look, deadline_ms).await?;
+        Ok(gathered.report(&look, deadline_is, left_out, waiting))
+    }
+
+    async fn gather_block(&self, look: &ChainLook, scope: Scope, to: &mut Gathered) -> Result<(), Error> {
+        if scope.progress == Progress::Missed {
+            return self.gather_missed(look, scope, to).await;
+        }
+        if scope.committed_ms.is_some() {
+            let sums = self.gather_scope(&scope, scope.recorded_ms, to).await?;
+            to.block(&scope, &scope, sums, None);
+            return Ok(());
+        }
+        let Some(cut) = look.pipeline.commit_cut() else { return Ok(()) };
+        let stage = &look.pipeline.stages[cut].name;
+        let Some(cut) = self.cut_covering(look.chain(), stage, scope.heights().0).await? else {
+            return Ok(());
+        };
+        if cut.committed_ms.is_none() {
+            return Ok(());
+        }
+        if to.cut.as_ref().is_none_or(|before| before.scope.id != cut.id) {
+            let first = self.block_scope(look.chain(), cut.heights().0).await?;
+            let recorded_ms = first.map_or(cut.recorded_ms, |first| first.recorded_ms);
+            let sums = self.gather_scope(&cut, recorded_ms, to).await?;
+            to.cut = Some(CutFigures { scope: cut.clone(), sums });
+        }
+        let own = self.gather_scope(&scope, scope.recorded_ms, to).await?;
+        let sums = to.cut.as_ref().map_or(own, |cut| own.with(cut.sums));
+        to.block(&scope, &cut, sums, Some(cut.heights().0));
+        Ok(())
+    }
+
+    async fn gather_missed(&self, look: &ChainLook, scope: Scope, to: &mut Gathered) -> Result<(), Error> {
+        if scope.opened_ms.is_none() || scope.pipeline.is_empty() {
+            to.block(&scope, &scope, Sums::default(), None);
+            to.timeline.add(timeline_row(&scope, scope.recorded_ms), std::iter::empty());
+            to.misses.push(never_opened(look, &scope));
+            return Ok(());
+        }
+        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let found = self.scope_tasks(&scope, &pipeline).await?;
+        let sums = to.scope(&scope, &pipeline, &found, scope.recorded_ms);
+        to.block(&scope, &scope, sums, None);
+        let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS_A_MISS)).await?;
+        to.misses.push(miss(look, &work, &found.tasks));
+        Ok(())
+    }
+
+    async fn gather_scope(&self, scope: &Scope, recorded_ms: u64, to: &mut Gathered) -> Result<Sums, Error> {
+        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let found = self.scope_tasks(scope, &pipeline).await?;
+        Ok(to.scope(scope, &pipeline, &found, recorded_ms))
+    }
+
+    async fn scope_tasks(&self, scope: &Scope, pipeline: &Pipeline) -> Result<ScopeTasks, Error> {
+        let commit = &pipeline.stages[pipeline.commit].name;
+        let committing = self.committing_stages(scope, commit).await?;
+        let mut tasks = Vec::new();
+        for index in stages_of(pipeline, scope) {
+            let stage = &pipeline.stages[index];
+            if stage.after_commit || stage.provers.is_empty() {
+                continue;
+            }
+            let mut range =
+                Range::all(TaskId::new(&scope.id, &stage.name, 0).task_key().partition, TASKS_A_PAGE);
+            loop {
+                let page = read_range::<P, Task>(&self.port, &range).await?;
+                let next = page.last().map(|(key, _, _)| format!("{}\u{0}", key.sort));
+                let full = page.len() == TASKS_A_PAGE;
+                tasks.extend(page.into_iter().map(|(_, _, task)| task));
+                match next {
+                    Some(next) if full => range.from = next,
+                    _ => break,
+                }
+            }
+        }
+        Ok(ScopeTasks { tasks, committing })
+    }
+
+    async fn waiting_blocks(&self, look: &ChainLook, deadline_ms: u64) -> Result<Waiting, Error> {
+        let end = look.tip.height().map_or(0, |tip| tip.saturating_add(1));
+        let mut waiting = Waiting { blocks: end.saturating_sub(look.frontier.height), ..Waiting::default() };
+        for height in look.frontier.height..end.min(look.frontier.height.saturating_add(MAX_WAITING)) {
+            let Some(scope) = self.block_scope(look.chain(), height).await? else { continue };
+            let is_over = scope.recorded_ms.saturating_add(deadline_ms) < look.now_ms;
+            waiting.over_deadline += u64::from(is_over);
+        }
+        Ok(waiting)
+    }
+}
+
+impl Gathered {
+    /// Counts the tasks of a block or cut.
+    fn scope(&mut self, scope: &Scope, pipeline: &Pipeline, found: &ScopeTasks, recorded_ms: u64) -> Sums {
+        let mut sums = Sums::default();
+        let until_ms = recorded_ms.saturating_add(self.deadline_ms);
+        let is_committed = scope.progress != Progress::Missed;
+        for task in &found.tasks {
+            let Some((_, stage)) = pipeline.stage(&task.id.stage) else { continue };
+            let commits = found.committing.contains(&stage.name);
+            self.provers.add(&Judged { stage, task, commits, until_ms });
+            sums.tasks += 1;
+            sums.attempts += u64::from(task.started);
+            sums.failures += u64::from(task.failures);
+            sums.losses += u64::from(task.losses);
+            let Some(result) = task.accepted.as_ref().filter(|_| is_committed) else { continue };
+            if commits {
+                sums.proof_bytes += result.artifact.bytes;
+                self.proofs.bytes.push(result.artifact.bytes);
+            }
+            if stage.output == Output::Proof {
+                self.proofs.state(result.security_bits, result.trusted_setup);
+            }
+        }
+        self.tasks += found.tasks.len();
+        if self.timeline.has_room() {
+            self.timeline.add(timeline_row(scope, recorded_ms), found.tasks.iter());
+        }
+        sums
+    }
+
+    /// Adds a block, whose proof is that of `proved_by`.
+    fn block(&mut self, scope: &Scope, proved_by: &Scope, sums: Sums, cut_from: Option<u64>) {
+        let Some(block) = scope.block() else { return };
+        let missed = scope.progress == Progress::Missed;
+        let proved_ms = proved_by.proved_ms.filter(|_| !missed);
+        self.blocks.push(BlockFigures {
+            height: block.height,
+            hash: block.hash.clone(),
+            cut_from,
+            missed,
+            recorded_ms: scope.recorded_ms,
+            proved_ms,
+            committed_ms: proved_by.committed_ms,
+            latency_ms: proved_ms.map(|proved_ms| proved_ms.saturating_sub(scope.recorded_ms)),
+            proof_bytes: sums.proof_bytes,
+            tasks: sums.tasks,
+            attempts: sums.attempts,
+            failures: sums.failures,
+            losses: sums.losses,
+        });
+    }
+
+    fn report(
+        mut self,
+        look: &ChainLook,
+        deadline_is: DeadlineIs,
+        left_out: u64,
+        waiting: Waiting,
+    ) -> Report {
+        self.blocks.reverse();
+        let blocks = self.blocks;
+        let blocks_missed = blocks.iter().filter(|block| block.missed).count() as u64;
+        let blocks_committed = blocks.len() as u64 - blocks_missed;
+        let mut latencies: Vec<u64> = blocks.iter().filter_map(|block| block.latency_ms).collect();
+        latencies.sort_unstable();
+        let latency = latency(&latencies, blocks.len(), self.deadline_ms);
+        let proofs = self.proofs.figures();
+        let goals = goals(&Measured {
+            committed: blocks_committed,
+            missed: blocks_missed,
+            under_10_s: latencies.partition_point(|latency_ms| *latency_ms < GOAL_DEADLINE_MS) as u64,
+            latency: &latency,
+            proofs: &proofs,
+        });
+        Report {
+            chain: look.chain().to_owned(),
+            now_ms: look.now_ms,
+            pipeline: look.state.pipeline.clone(),
+            deadline_ms: self.deadline_ms,
+            deadline_is,
+            from: blocks.first().map(|block| block.height),
+            to: blocks.last().map(|block| block.height),
+            heights_left_out: left_out,
+            first_recorded_ms: blocks.iter().map(|block| block.recorded_ms).min(),
+            last_proved_ms: blocks.iter().filter_map(|block| block.proved_ms).max(),
+            blocks_committed,
+            blocks_missed,
+            waiting,
+            latency,
+            proofs,
+            goals,
+            provers: self.provers.figures(&look.pipeline.stages),
+            misses: self.misses,
+            blocks,
+            timeline: self.timeline.rows,
+        }
+    }
+}
+
+impl Proofs {
+    fn state(&mut self, security_bits: Option<u32>, trusted_setup: Option<bool>) {
+        self.security_bits_min = self.security_bits_min.into_iter().chain(security_bits).min();
+        self.security_unstated += u64::from(security_bits.is_none());
+        let stated = TrustedSetup::from(trusted_setup);
+        self.trusted_setup = Some(self.trusted_setup.map_or(stated, |before| before.with(stated)));
+    }
+
+    fn figures(mut self) -> ProofFigures {
+        self.bytes.sort_unstable();
+        ProofFigures {
+            proofs: self.bytes.len() as u64,
+            bytes_p50: percentile(&self.bytes, 50),
+            bytes_max: self.bytes.last().copied(),
+            security_bits_min: self.security_bits_min,
+            security_unstated: self.security_unstated,
+            trusted_setup: self.trusted_setup.unwrap_or_default(),
+        }
+    }
+}
+
+impl Sums {
+    fn with(self, cut: Self) -> Self {
+        Self {
+            tasks: self.tasks + cut.tasks,
+            attempts: self.attempts + cut.attempts,
+            failures: self.failures + cut.failures,
+            losses: self.losses + cut.losses,
+            proof_bytes: cut.proof_bytes,
+        }
+    }
+}
+
+/// `sorted` has the proved ones of so many blocks.
+fn latency(sorted: &[u64], blocks: usize, deadline_ms: u64) -> Latency {
+    let within = sorted.partition_point(|latency_ms| *latency_ms <= deadline_ms) as u64;
+    Latency {
+        p50_ms: percentile_of(sorted, blocks, 50),
+        p90_ms: percentile_of(sorted, blocks, 90),
+        p99_ms: percentile_of(sorted, blocks, 99),
+        max_ms: sorted.last().copied(),
+        within_deadline: within,
+        within_deadline_share: share(within, blocks as u64),
+    }
+}
+
+fn timeline_row(scope: &Scope, recorded_ms: u64) -> TimelineRow {
+    let (from, to) = scope.heights();
+    TimelineRow {
+        from,
+        to,
+        cut_by: scope.cut().map(|cut| cut.stage.clone()),
+        missed: scope.progress == Progress::Missed,
+        recorded_ms,
+        proved_ms: scope.proved_ms,
+        committed_ms: scope.committed_ms,
+        tasks: Vec::new(),
+        tasks_left_out: 0,
+    }
+}

@@ -1,0 +1,267 @@
+//! Why a height was missed: what its proof still lacked at the deadline, and why.
+
+use serde::Serialize;
+
+use super::figures::{one_line, seconds};
+use crate::explain::count;
+use crate::pipeline::{Late, Strategy};
+use crate::state::{Group, Scope, Task, TaskStatus};
+use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork};
+
+/// Other stages that one line names.
+const MAX_OTHERS: usize = 3;
+const MESSAGE_CHARACTERS: usize = 160;
+
+/// A height that was given up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Miss {
+    pub height: u64,
+    pub hash: String,
+    pub recorded_ms: u64,
+    /// When it was due by the pipeline; none where that gives nothing up any more.
+    pub deadline_at_ms: Option<u64>,
+    pub case: MissCase,
+    /// What was missing most.
+    pub stage: Option<String>,
+    pub task: Option<String>,
+    pub worker: Option<String>,
+    pub last_error: Option<String>,
+    /// One line for people.
+    pub cause: String,
+}
+
+/// What kind of cause; where there are several, the first of this order is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissCase {
+    NeverOpened,
+    /// Provers did not agree.
+    Disagreement,
+    /// A stage's inputs did not fit together.
+    Blocked,
+    Parked,
+    Failed,
+    /// Workers vanished with it.
+    Lost,
+    /// An attempt was still running, or had been let go of.
+    Proving,
+    /// No worker took it.
+    Unclaimed,
+    /// Its proof came after the deadline.
+    Late,
+    /// All was there, and the next step was not taken in time.
+    Due,
+}
+
+/// What was wrong with one task or stage.
+struct Finding {
+    case: MissCase,
+    stage: usize,
+    task: Option<String>,
+    worker: Option<String>,
+    last_error: Option<String>,
+    /// Follows the stage's name.
+    text: String,
+}
+
+/// `tasks` are those of the stages that the commit waits for.
+pub(super) fn miss(look: &ChainLook, work: &ScopeWork, tasks: &[Task]) -> Miss {
+    let scope = &work.scope;
+    let due_ms = deadline_at_ms(look, work);
+    let mut findings: Vec<Finding> = Vec::new();
+    for stage in work.stages.iter().filter(|stage| !work.pipeline.stages[stage.index].after_commit) {
+        findings.extend(finding(work, stage, tasks, due_ms));
+    }
+    // Of one case, the earlier stage: the later ones wait for it.
+    findings.sort_by_key(|finding| finding.case);
+    let name = |finding: &Finding| work.pipeline.stages[finding.stage].name.clone();
+    let others: Vec<String> = findings.iter().skip(1).map(name).collect();
+    let Some(first) = findings.into_iter().next() else {
+        return of(
+            scope,
+            due_ms,
+            MissCase::Due,
+            "its proof was there, and its next step was not taken in time",
+        );
+    };
+    let stage = name(&first);
+    let votes = votes(work).unwrap_or_default();
+    let also = match others.len() {
+        0 => String::new(),
+        1..=MAX_OTHERS => format!("; unproved too: {}", others.join(", ")),
+        more => format!("; unproved too: {more} other stages"),
+    };
+    Miss {
+        stage: Some(stage.clone()),
+        task: first.task,
+        worker: first.worker,
+        last_error: first.last_error,
+        ..of(scope, due_ms, first.case, &format!("{votes}stage {stage}{}{also}", first.text))
+    }
+}
+
+/// A height that was given up before anything was begun.
+pub(super) fn never_opened(look: &ChainLook, scope: &Scope) -> Miss {
+    let cause = "it was never opened: the chain stood still, or was too far behind, until its deadline";
+    of(scope, own_deadline_ms(look.pipeline.chain.late, scope), MissCase::NeverOpened, cause)
+}
+
+fn of(scope: &Scope, deadline_at_ms: Option<u64>, case: MissCase, cause: &str) -> Miss {
+    Miss {
+        height: scope.heights().0,
+        hash: scope.block().map(|block| block.hash.clone()).unwrap_or_default(),
+        recorded_ms: scope.recorded_ms,
+        deadline_at_ms,
+        case,
+        stage: None,
+        task: None,
+        worker: None,
+        last_error: None,
+        cause: cause.to_owned(),
+    }
+}
+
+fn own_deadline_ms(late: Late, scope: &Scope) -> Option<u64> {
+    match late {
+        Late::Miss { deadline_ms } => Some(scope.recorded_ms.saturating_add(deadline_ms)),
+        Late::Wait => None,
+    }
+}
+
+/// By the pipeline in force, which decides; where it was edited since, by the one that the block was opened with.
+fn deadline_at_ms(look: &ChainLook, work: &ScopeWork) -> Option<u64> {
+    let in_force = own_deadline_ms(look.pipeline.chain.late, &work.scope);
+    in_force.or_else(|| own_deadline_ms(work.pipeline.chain.late, &work.scope))
+}
+
+/// How many of a quorum's votes were in, where one did not decide.
+fn votes(work: &ScopeWork) -> Option<String> {
+    work.stages.iter().find_map(|stage| match &stage.gate {
+        Gate::Votes { need, members } => {
+            let have = members.iter().filter(|(_, value)| value.is_some()).count();
+            let name = &work.pipeline.stages[stage.index].name;
+            Some(format!("stage {name} needs {need} of {} and had {have}; ", members.len()))
+        }
+        _ => None,
+    })
+}
+
+/// What a stage lacked at the deadline, if it was its turn.
+fn finding(work: &ScopeWork, stage: &StageWork, tasks: &[Task], due_ms: Option<u64>) -> Option<Finding> {
+    let plan = &work.pipeline.stages[stage.index];
+    let found = |case, text: String| Finding {
+        case,
+        stage: stage.index,
+        task: None,
+        worker: None,
+        last_error: None,
+        text: format!(": {text}"),
+    };
+    if work.scope.disagreements.contains(&plan.name) && !stage.is_over() {
+        return Some(found(MissCase::Disagreement, "its provers did not agree".to_owned()));
+    }
+    match (&stage.gate, &stage.group) {
+        (Gate::Blocked(reason), _) => Some(found(
+            MissCase::Blocked,
+            format!("could not start, {}", one_line(reason, MESSAGE_CHARACTERS)),
+        )),
+        (Gate::Votes { need, members }, _) if members.iter().all(|(_, value)| value.is_some()) => {
+            Some(found(MissCase::Disagreement, format!("no {need} of its provers agreed")))
+        }
+        (_, Some(group)) if !matches!(plan.strategy, Strategy::Match { quorum: Some(_), .. }) => {
+            of_tasks(work, stage, group, tasks, due_ms)
+        }
+        _ => None,
+    }
+}
+
+fn of_tasks(
+    work: &ScopeWork,
+    stage: &StageWork,
+    group: &Group,
+    tasks: &[Task],
+    due_ms: Option<u64>,
+) -> Option<Finding> {
+    let plan = &work.pipeline.stages[stage.index];
+    let own = || tasks.iter().filter(|task| task.id.stage == plan.name);
+    let mut late: Vec<(MissCase, String, &Task)> =
+        own().filter_map(|task| lack(work, task, due_ms).map(|(case, text)| (case, text, task))).collect();
+    late.sort_by_key(|(case, _, task)| (*case, task.id.index));
+    let open = late.len();
+    let (case, text, task) = late.into_iter().next()?;
+    let of_all = match group.expected {
+        1 => ": ".to_owned(),
+        all => format!(" ({open} of {} unproved): ", count(all.into(), "task")),
+    };
+    let last = task.notes.last();
+    let live = task.attempts.iter().min_by_key(|attempt| attempt.started_ms);
+    Some(Finding {
+        case,
+        stage: stage.index,
+        task: Some(task.id.to_string()),
+        worker: live.map(|attempt| attempt.worker.clone()).or(last.map(|note| note.worker.clone())),
+        last_error: last.map(|note| note.message.clone()),
+        text: of_all + &text,
+    })
+}
+
+/// Why a task had no proof at the deadline; none where it had.
+fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase, String)> {
+    let since = |at_ms: u64| seconds(at_ms.saturating_sub(work.scope.recorded_ms));
+    let said = task.notes.last().map_or(String::new(), |note| {
+        format!(", the last: {} (on {})", one_line(&note.message, MESSAGE_CHARACTERS), note.worker)
+    });
+    let tried = match (task.failures, task.losses) {
+        (0, 0) => None,
+        (0, losses) => Some((MissCase::Lost, format!("{}{said}", count(losses.into(), "lost worker")))),
+        (failures, 0) => {
+            Some((MissCase::Failed, format!("{}{said}", count(failures.into(), "failed attempt"))))
+        }
+        (failures, losses) => {
+            let (failed, lost) =
+                (count(failures.into(), "failed attempt"), count(losses.into(), "lost worker"));
+            Some((MissCase::Failed, format!("{failed} and {lost}{said}")))
+        }
+    };
+    if let Some(accepted) = &task.accepted {
+        let late_ms = accepted.at_ms.saturating_sub(due_ms.unwrap_or(u64::MAX));
+        let after = tried.map_or(String::new(), |(_, tried)| format!(", after {tried}"));
+        return (late_ms > 0).then(|| {
+            (MissCase::Late, format!("its proof was accepted {} after the deadline{after}", seconds(late_ms)))
+        });
+    }
+    if task.status == TaskStatus::Cancelled {
+        return None;
+    }
+    if task.status == TaskStatus::Parked {
+        let reason = task.parked.as_deref().unwrap_or("for no recorded reason");
+        return Some((MissCase::Parked, format!("parked ({reason}){said}")));
+    }
+    // What was claimed after the deadline was not there by it.
+    let is_in_time = |at_ms: u64| due_ms.is_none_or(|due_ms| at_ms < due_ms);
+    let live = task.attempts.iter().min_by_key(|attempt| attempt.started_ms);
+    let runs = live.filter(|attempt| is_in_time(attempt.started_ms)).map(|attempt| {
+        format!(
+            "{} was still proving it, since {} after the block came",
+            attempt.worker,
+            since(attempt.started_ms)
+        )
+    });
+    match (tried, runs) {
+        (Some((case, tried)), Some(runs)) => Some((case, format!("{tried}; {runs}"))),
+        (Some(tried), None) => Some(tried),
+        (None, Some(runs)) => Some((MissCase::Proving, runs)),
+        (None, None) => Some(match task.first_claimed_ms.filter(|claimed_ms| is_in_time(*claimed_ms)) {
+            Some(claimed_ms) => {
+                let text = format!(
+                    "claimed {} after the block came, and not proved by the deadline; let go of since",
+                    since(claimed_ms)
+                );
+                (MissCase::Proving, text)
+            }
+            None => {
+                (MissCase::Unclaimed, format!("no worker of pool {} claimed it by the deadline", task.pool))
+            }
+        }),
+    }
+}

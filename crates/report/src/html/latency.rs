@@ -1,0 +1,148 @@
+//! Latency over height: a point a block, the deadline as a line, missed heights marked above all others.
+
+use std::fmt::{Result, Write};
+
+use proofyard_core::report::{BlockFigures, Report, seconds};
+
+use super::escape::Text;
+use super::scale::{Scale, tick};
+use crate::figures::kib;
+
+/// Newest heights that are drawn.
+const MAX_POINTS: usize = 2_000;
+const WIDTH: f64 = 1_080.0;
+const HEIGHT: f64 = 260.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 16.0;
+/// Missed heights stand in the room above.
+const TOP: f64 = 30.0;
+const BOTTOM: f64 = 34.0;
+/// Beyond this many times the slowest block the deadline is told and not drawn, or nothing else could be seen.
+const DEADLINE_REACH: u64 = 4;
+
+pub(super) fn write(page: &mut String, report: &Report) -> Result {
+    let blocks = &report.blocks[report.blocks.len().saturating_sub(MAX_POINTS)..];
+    let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return Ok(()) };
+    let slowest_ms = blocks.iter().filter_map(|block| block.latency_ms).max();
+    let deadline_ms = report.deadline_ms;
+    let shows_deadline =
+        slowest_ms.is_none_or(|slowest_ms| deadline_ms <= slowest_ms.saturating_mul(DEADLINE_REACH));
+    let reach_ms = slowest_ms.unwrap_or(0).max(if shows_deadline { deadline_ms } else { 0 });
+    let plot = Plot {
+        time: Scale { end_ms: (reach_ms + reach_ms / 12).max(1), length: HEIGHT - TOP - BOTTOM },
+        first: first.height,
+        heights: last.height - first.height + 1,
+    };
+    writeln!(page, "<section id=\"latency\">\n<h2>Latency over height</h2>")?;
+    let mut about = "From a block’s acknowledgement to its commit-stage proof being accepted.".to_owned();
+    if !shows_deadline {
+        about.push_str(&format!(" The deadline of {} is far above.", seconds(deadline_ms)));
+    }
+    if blocks.len() < report.blocks.len() {
+        about.push_str(&format!(" The newest {} heights.", blocks.len()));
+    }
+    writeln!(
+        page,
+        "<p class=\"about\">{}</p>\n<div class=\"wide\"><svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
+         aria-label=\"Latency over height\">",
+        Text(about)
+    )?;
+    plot.axes(page)?;
+    if blocks.iter().any(|block| block.missed) {
+        let (x, y) = (LEFT - 8.0, TOP / 2.0 + 4.0);
+        writeln!(page, "<text class=\"deadline\" x=\"{x}\" y=\"{y}\" text-anchor=\"end\">missed</text>")?;
+    }
+    if shows_deadline {
+        let y = plot.y(deadline_ms);
+        writeln!(
+            page,
+            "<line class=\"deadline\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+             <text class=\"deadline\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">deadline {}</text>",
+            WIDTH - RIGHT,
+            WIDTH - RIGHT,
+            y - 5.0,
+            Text(seconds(deadline_ms)),
+        )?;
+    }
+    let radius = if blocks.len() <= 120 { 3.5 } else { 2.0 };
+    for block in blocks {
+        plot.point(page, block, radius, deadline_ms)?;
+    }
+    writeln!(page, "</svg></div>\n</section>")
+}
+
+struct Plot {
+    time: Scale,
+    first: u64,
+    heights: u64,
+}
+
+impl Plot {
+    fn x(&self, height: u64) -> f64 {
+        let place = (height - self.first) as f64 + 0.5;
+        LEFT + place / self.heights as f64 * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn y(&self, ms: u64) -> f64 {
+        HEIGHT - BOTTOM - self.time.at(ms)
+    }
+
+    fn axes(&self, page: &mut String) -> Result {
+        for ms in self.time.ticks(5) {
+            let y = self.y(ms);
+            writeln!(
+                page,
+                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+                 <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                WIDTH - RIGHT,
+                LEFT - 8.0,
+                y + 4.0,
+                tick(ms)
+            )?;
+        }
+        let step = self.heights.div_ceil(10).max(1);
+        for height in (self.first..self.first + self.heights).step_by(usize::try_from(step).unwrap_or(1)) {
+            writeln!(
+                page,
+                "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{height}</text>",
+                self.x(height),
+                HEIGHT - BOTTOM + 18.0
+            )?;
+        }
+        Ok(())
+    }
+
+    fn point(&self, page: &mut String, block: &BlockFigures, radius: f64, deadline_ms: u64) -> Result {
+        let x = self.x(block.height);
+        let Some(latency_ms) = block.latency_ms else {
+            let y = TOP / 2.0;
+            return writeln!(
+                page,
+                "<path class=\"missed\" d=\"M{:.1} {:.1}l9 9m0 -9l-9 9\"><title>block {}\nmissed</title></path>",
+                x - 4.5,
+                y - 4.5,
+                block.height
+            );
+        };
+        let class = if latency_ms > deadline_ms { "point late" } else { "point" };
+        let mut told = format!("block {}\nproved after {}", block.height, seconds(latency_ms));
+        if let Some(from) = block.cut_from {
+            told.push_str(&format!("\nin the cut from {from}"));
+        }
+        let trouble = [(block.failures, "failed"), (block.losses, "lost")];
+        let trouble: String =
+            trouble.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
+        told.push_str(&format!(
+            "\n{} of proof\n{} tasks, {} attempts{trouble}",
+            kib(block.proof_bytes),
+            block.tasks,
+            block.attempts
+        ));
+        writeln!(
+            page,
+            "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{:.1}\" r=\"{radius}\"><title>{}</title></circle>",
+            self.y(latency_ms),
+            Text(told)
+        )
+    }
+}

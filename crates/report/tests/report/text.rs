@@ -1,0 +1,26 @@
+use proofyard_report::text::text;
+
+use super::yards::{EVIL, realtime, report};
+
+#[test]
+fn a_report_reads_well_in_a_terminal() {
+    let text = text(&report(&realtime(60))).replace(EVIL, "EVIL");
+    let expected = include_str!("expected.txt");
+    assert_eq!(text.trim_end(), expected.trim_end(), "got:\n{text}\n");
+}
+
+#[test]
+fn nothing_is_wider_than_a_terminal_and_nothing_moves_its_cursor() {
+    let text = text(&report(&realtime(60)));
+    for line in text.lines() {
+        assert!(line.chars().count() <= 100, "{} columns: {line}", line.chars().count());
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+}
+
+#[test]
+fn of_an_empty_chain_there_is_little_to_say() {
+    let text = text(&report(&realtime(0)));
+    assert!(text.starts_with("chain demo: nothing is committed or missed there yet\n"), "{text}");
+    assert!(!text.contains("NOT MET"), "{text}");
+}
