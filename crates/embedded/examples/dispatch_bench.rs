@@ -67,7 +67,7 @@ fn dispatch(dir: &Path, rate: u32, seconds: u32) -> Result<Times, Box<dyn Error>
     let mut machine = Machine::open(&dir.join("yard"), true, |trouble| eprintln!("{trouble}"))?;
     let pipeline = block_on(machine.yard().record_pipeline(PIPELINE))?;
     machine.start(std::slice::from_ref(&pipeline), &guard()?, dir)?;
-    let payload = machine.artifacts().put_bytes(b"a block")?;
+    let payload = machine.artifacts().put_bytes(br#"{"block":{}}"#)?;
     let (mut sent, mut acks) = (HashMap::new(), Vec::new());
     let (started, pause) = (Instant::now(), Duration::from_secs(1) / rate);
     let mut parent = "0".to_owned();

@@ -165,7 +165,7 @@ impl Drop for Worker {
 
 /// Of the block of this height.
 pub fn payload(height: u64) -> Vec<u8> {
-    format!("the payload of block {height}").into_bytes()
+    format!(r#"{{"block":{{"number":{height}}}}}"#).into_bytes()
 }
 
 pub fn artifact(content: &[u8]) -> ArtifactRef {

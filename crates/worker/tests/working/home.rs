@@ -104,7 +104,7 @@ impl TestHome {
             timestamp_s: height,
             segments: 1,
             fields: Default::default(),
-            payload: self.artifacts.folder.put_bytes(b"a block").unwrap(),
+            payload: self.artifacts.folder.put_bytes(br#"{"block":{}}"#).unwrap(),
         };
         now(self.yard.record_block("test", &block)).unwrap();
         self.take_steps();
