@@ -1,0 +1,67 @@
+//! The pipelines of `examples/` on recorded blocks, with the real provers that they name. Each is run as its first lines
+//! say, on fewer blocks, and what it committed is verified again.
+
+#![allow(clippy::unwrap_used)]
+
+mod folding;
+mod realtime;
+mod rollup;
+
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use proofyard_programs::programs;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// An example's pipeline and some of the quiet chain's blocks, in a folder of their own.
+struct Example {
+    folder: TempDir,
+    name: &'static str,
+}
+
+impl Example {
+    /// `changes` are replaced in the pipeline's text; each must be there.
+    fn new(name: &'static str, heights: RangeInclusive<usize>, changes: &[(&str, &str)]) -> Self {
+        let example = Self { folder: tempfile::tempdir().unwrap(), name };
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+        let blocks = fs::read_to_string(examples.join("blocks/quiet.jsonl")).unwrap();
+        let count = heights.clone().count();
+        let lines: String = blocks.split_inclusive('\n').skip(heights.start() - 1).take(count).collect();
+        fs::write(example.path("blocks.jsonl"), lines).unwrap();
+        let mut pipeline = fs::read_to_string(examples.join(format!("{name}.toml"))).unwrap();
+        let start = format!("start_height = {}", heights.start());
+        for (old, new) in changes.iter().copied().chain([("start_height = 1", start.as_str())]) {
+            assert!(pipeline.contains(old), "{old:?} is not in {name}.toml");
+            pipeline = pipeline.replace(old, new);
+        }
+        fs::write(example.path("pipeline.toml"), pipeline).unwrap();
+        example
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn proofyard(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(programs().join("proofyard"));
+        command.args(arguments).arg("--data").arg(self.path("yard"));
+        command.env("PROOFYARD_KEYS", programs().join("../tmp/proofyard-keys"));
+        command.current_dir(self.folder.path()).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs the pipeline to its end and verifies what it committed; answers what was handed on.
+    fn run(&self) -> Vec<Value> {
+        succeeded(&self.proofyard(&["run", "pipeline.toml", "--blocks", "blocks.jsonl"]));
+        succeeded(&self.proofyard(&["verify"]));
+        let out = fs::read_to_string(self.path(&format!("{}.out.jsonl", self.name))).unwrap();
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn succeeded(output: &Output) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+}
