@@ -61,7 +61,7 @@ impl Keys {
             || {
                 let (steps, compressed) = decode(&file.proof)?;
                 let checked = compressed.verify(&self.verifier, steps, &begin.to_elements());
-                checked.map_err(|e| Error::Rejected(e.to_string()))
+                checked.map_err(|e| Error::Rejected(reason(e)))
             },
             Error::Rejected,
         )?;
@@ -149,7 +149,17 @@ fn decode(bytes: &[u8]) -> Result<(usize, Compressed), Error> {
 }
 
 fn failed(error: NovaError) -> Error {
-    Error::Proving(error.to_string())
+    Error::Proving(reason(error))
+}
+
+/// The library's short texts leave out the reason that it has.
+fn reason(error: NovaError) -> String {
+    match error {
+        NovaError::ProofVerifyError { reason }
+        | NovaError::UnSat { reason }
+        | NovaError::SynthesisError { reason } => reason,
+        other => other.to_string(),
+    }
 }
 
 /// The library asserts what it expects of its arguments: a panic in it becomes an error.
