@@ -74,7 +74,7 @@ fn advice_of(
 /// Reads a proof as its verifier would, without judging it.
 fn parse(config: &Config, inner: &Inner<'_>, stark: &[u8]) -> Result<Transcript, Error> {
     let malformed = |e: &dyn std::fmt::Display| Error::Rejected(format!("it is malformed: {e}"));
-    let data = bincode::deserialize(stark).map_err(|e| malformed(&e))?;
+    let data = bincode_1::deserialize(stark).map_err(|e| malformed(&e))?;
     let outputs = miden_processor::StackOutputs::new(&inner.statement.outputs);
     let public = PublicInputs::new(
         inner.program.clone(),
