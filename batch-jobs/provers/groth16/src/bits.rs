@@ -51,7 +51,7 @@ impl Bit {
         }
     }
 
-    pub fn not(self) -> Self {
+    pub fn inverted(self) -> Self {
         match self {
             Self::Constant(value) => Self::Constant(!value),
             Self::Variable { variable, value, inverted } => {
@@ -69,7 +69,7 @@ impl Bit {
     ) -> Result<Self, SynthesisError> {
         let (one, two, inverted) = match (self, other) {
             (Self::Constant(value), bit) | (bit, Self::Constant(value)) => {
-                return Ok(if value { bit.not() } else { bit });
+                return Ok(if value { bit.inverted() } else { bit });
             }
             (
                 Self::Variable { variable: one, value: one_value, inverted: one_inverted },

@@ -108,7 +108,7 @@ impl LeafCircuit {
         }
         for pair in present.windows(2) {
             // A later transaction only where the one before it is there.
-            let (later, missing) = (as_terms(pair[1]), as_terms(pair[0].not()));
+            let (later, missing) = (as_terms(pair[1]), as_terms(pair[0].inverted()));
             system.enforce_r1cs_constraint(|| later, || missing, LinearCombination::zero)?;
         }
 
@@ -124,11 +124,11 @@ impl LeafCircuit {
             let (any, both) = (present[0], present[1]);
             for absent in &message[DIGEST_WORDS..] {
                 // The words of a second transaction that is not there are zeros.
-                let (word, missing) = (absent.terms.clone(), as_terms(both.not()));
+                let (word, missing) = (absent.terms.clone(), as_terms(both.inverted()));
                 system.enforce_r1cs_constraint(|| word, || missing, LinearCombination::zero)?;
             }
             let mut length = Word::ZERO;
-            length.0[5] = both.not();
+            length.0[5] = both.inverted();
             length.0[6] = both;
             let next = keyed(system, &digest, &message, length)?;
             for (index, selected) in selected.iter_mut().enumerate() {

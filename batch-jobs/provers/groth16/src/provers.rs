@@ -17,7 +17,7 @@ use crate::keys::{
     DEVELOPMENT_WARNING, Key, default_folder, development_aggregate, development_leaf, verification_key,
 };
 use crate::leaf::LeafCircuit;
-use crate::packing::{AGGREGATE_PIECE_BYTES, public_inputs};
+use crate::packing::public_inputs;
 use crate::system::{AggregateSystem, Circuit, LeafSystem, SECURITY_BITS, Scalar, System};
 
 /// Where keys are and which one is meant; a setup request's arguments override it.
@@ -95,14 +95,13 @@ impl Prover for BlockProver {
         let key = loaded(&mut self.key)?;
         let circuit = LeafCircuit::of(&whole_block(&request.inputs)?)?;
         let values = circuit.values.to_bytes();
-        let inputs = public_inputs(&values, crate::packing::LEAF_PIECE_BYTES);
-        prove(key, Circuit::new(circuit), &inputs, values, request, progress)
+        prove(key, Circuit::new(circuit), values, request, progress)
     }
 
     fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
         let key = loaded(&mut self.key)?;
         expect_key(request.verification_key.as_deref(), &key.id)?;
-        let values = BlockValues::from_bytes(&check(key, &request.proof, LEAF)?)?;
+        let values = BlockValues::from_bytes(&check(key, &request.proof)?)?;
         values.expect(&whole_block(&request.inputs)?.checked_values()?)?;
         Ok(VerifyOk { public_values: hex::encode(values.to_bytes()) })
     }
@@ -128,9 +127,8 @@ impl Prover for AggregateProver {
         let ranges = leaves.each_ref().map(|leaf| RangeValues::from(leaf.values.clone()));
         let range = RangeValues::join(&ranges)?;
         let values = range.to_bytes();
-        let inputs = public_inputs(&values, AGGREGATE_PIECE_BYTES);
         let circuit = AggregateCircuit { leaf_key, range, leaves };
-        prove(key, Circuit::new(circuit), &inputs, values, request, progress)
+        prove(key, Circuit::new(circuit), values, request, progress)
     }
 
     /// The leaf proofs are not looked at: what the aggregate proves is that they were checked.
@@ -138,15 +136,11 @@ impl Prover for AggregateProver {
         let key = loaded(&mut self.key)?;
         expect_key(request.verification_key.as_deref(), &key.id)?;
         expect_leaf_keys(&request.inputs, &pinned_leaf(key)?)?;
-        let values = RangeValues::from_bytes(&check(key, &request.proof, AGGREGATE)?)?;
+        let values = RangeValues::from_bytes(&check(key, &request.proof)?)?;
         values.expect(&range_values(&request.inputs)?)?;
         Ok(VerifyOk { public_values: hex::encode(values.to_bytes()) })
     }
 }
-
-/// How a proof's public values are cut into public inputs.
-const LEAF: usize = crate::packing::LEAF_PIECE_BYTES;
-const AGGREGATE: usize = AGGREGATE_PIECE_BYTES;
 
 fn loaded<S: System>(key: &mut Option<Key<S>>) -> Result<&mut Key<S>, Error> {
     key.as_mut()
@@ -165,7 +159,6 @@ fn setup_ok<S: System>(key: &Key<S>) -> SetupOk {
 fn prove<S: System>(
     key: &mut Key<S>,
     circuit: Circuit<Scalar<S>>,
-    inputs: &[Scalar<S>],
     public_values: Vec<u8>,
     request: &ProveRequest,
     progress: &mut Progress<'_>,
@@ -175,7 +168,7 @@ fn prove<S: System>(
     progress(0.1, "proving");
     let proof = S::prove(proving, circuit)?;
     // The library makes something of a witness that satisfies nothing, too.
-    S::check(&key.verifying, inputs, &proof)
+    S::check(&key.verifying, &public_inputs(&public_values, S::PIECE_BYTES), &proof)
         .map_err(|e| Error::Proving(format!("what was made is no proof: {e}")))?;
     let file = ProofFile {
         format: S::PROOF_FORMAT,
@@ -195,7 +188,7 @@ fn prove<S: System>(
 }
 
 /// The public values of a proof file, whatever they are, once the proof was found to hold for them.
-fn check<S: System>(key: &Key<S>, path: &Path, piece_bytes: usize) -> Result<Vec<u8>, Error> {
+fn check<S: System>(key: &Key<S>, path: &Path) -> Result<Vec<u8>, Error> {
     let file = ProofFile::read(path, S::PROOF_FORMAT, S::PROOF_BYTES)?;
     if file.verification_key != key.id {
         return Err(Error::Rejected(format!(
@@ -204,7 +197,7 @@ fn check<S: System>(key: &Key<S>, path: &Path, piece_bytes: usize) -> Result<Vec
             hex::encode(&key.id)
         )));
     }
-    let inputs = public_inputs(&file.public_values, piece_bytes);
+    let inputs = public_inputs(&file.public_values, S::PIECE_BYTES);
     S::check(&key.verifying, &inputs, &S::proof_from_bytes(&file.proof)?)?;
     Ok(file.public_values)
 }

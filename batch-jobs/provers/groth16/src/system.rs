@@ -19,7 +19,7 @@ use rand_core::{OsRng, RngCore};
 
 use crate::aggregate::LEAVES;
 use crate::leaf::MAX_TRANSACTIONS;
-use crate::packing::LEAF_PIECES;
+use crate::packing::{AGGREGATE_PIECE_BYTES, LEAF_PIECE_BYTES, LEAF_PIECES};
 
 /// What the literature gives for discrete logarithms in the target groups of both curves; see the README.
 pub const SECURITY_BITS: u32 = 126;
@@ -44,6 +44,8 @@ pub trait System {
     /// Transactions of a leaf, or leaves of an aggregate.
     const CAPACITY: usize;
     const PUBLIC_INPUTS: usize;
+    /// Bytes of the public values in one public input.
+    const PIECE_BYTES: usize;
     /// Whether a leaf's key is part of the circuit.
     const PINS_LEAF_KEY: bool;
     const PROOF_BYTES: usize;
@@ -186,9 +188,10 @@ impl System for LeafSystem {
     const PROOF_FORMAT: &'static str = "proofyard-groth16-block-1";
     const CAPACITY: usize = MAX_TRANSACTIONS;
     const PUBLIC_INPUTS: usize = LEAF_PIECES;
+    const PIECE_BYTES: usize = LEAF_PIECE_BYTES;
     const PINS_LEAF_KEY: bool = false;
     const PROOF_BYTES: usize = 192;
-    const DEVELOPMENT_KEY: &'static str = "";
+    const DEVELOPMENT_KEY: &'static str = "cc441d18290e7593e6039d00d8be2d2f272d6098b6fbeb47fe85ce67d9dd6908";
 
     functions!(Bls12_377, Fr);
 }
@@ -200,9 +203,10 @@ impl System for AggregateSystem {
     const PROOF_FORMAT: &'static str = "proofyard-groth16-aggregate-1";
     const CAPACITY: usize = LEAVES;
     const PUBLIC_INPUTS: usize = 2;
+    const PIECE_BYTES: usize = AGGREGATE_PIECE_BYTES;
     const PINS_LEAF_KEY: bool = true;
     const PROOF_BYTES: usize = 288;
-    const DEVELOPMENT_KEY: &'static str = "";
+    const DEVELOPMENT_KEY: &'static str = "0e93bffce4158781711a935680c34f87acbda41bb748a368d6e287a7507127de";
 
     functions!(BW6_761, ark_bw6_761::Fr);
 }
