@@ -205,6 +205,5 @@ fn points_are_on_their_curves() {
     // Infinity has no coordinates; zeros are written in their place, which are not on the curve.
     assert!(broken(with_proof(|proof| proof.a = G1Affine::zero())) > PAIRING);
     assert!(broken(with_proof(|proof| proof.c = G1Affine::zero())) > PAIRING);
-    let infinite = Constraints::of(with_proof(|proof| proof.b = G2Affine::zero()));
-    assert_eq!(infinite.err(), Some(SynthesisError::DivisionByZero));
+    assert!(broken(with_proof(|proof| proof.b = G2Affine::zero())) > PAIRING);
 }
