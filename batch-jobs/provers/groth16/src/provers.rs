@@ -1,0 +1,254 @@
+//! The two provers of this program, as the protocol asks for them: `block` and `aggregate`.
+
+use std::path::{Path, PathBuf};
+
+use ark_bls12_377::Bls12_377;
+use ark_groth16::VerifyingKey;
+use proofyard_prover::{
+    Failure, Input, Progress, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
+    write_output,
+};
+use proofyard_statement::inputs::{expect_key, proofs, range_values, whole_block};
+use proofyard_statement::{BlockValues, Error, ProofFile, RangeValues};
+use serde_json::{Map, Value};
+
+use crate::aggregate::{AggregateCircuit, LEAVES, Leaf};
+use crate::keys::{
+    DEVELOPMENT_WARNING, Key, default_folder, development_aggregate, development_leaf, verification_key,
+};
+use crate::leaf::LeafCircuit;
+use crate::packing::public_inputs;
+use crate::system::{AggregateSystem, Circuit, LeafSystem, SECURITY_BITS, Scalar, System};
+
+/// Where keys are and which one is meant; a setup request's arguments override it.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub folder: Option<PathBuf>,
+    /// `sha256:` and 64 hex digits, or `development`.
+    pub key: Option<String>,
+}
+
+/// Proves one block.
+pub struct BlockProver {
+    settings: Settings,
+    key: Option<Key<LeafSystem>>,
+}
+
+/// Proves that two proofs of blocks that follow each other hold.
+pub struct AggregateProver {
+    settings: Settings,
+    key: Option<Key<AggregateSystem>>,
+}
+
+impl Settings {
+    fn with_arguments(&self, arguments: &Map<String, Value>) -> Result<Self, Error> {
+        let text = |name: &str| match arguments.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(other) => Err(Error::Key(format!("the argument {name:?} is {other}, expected a text"))),
+        };
+        Ok(Self {
+            folder: text("keys")?.map(PathBuf::from).or_else(|| self.folder.clone()),
+            key: text("key")?.or_else(|| self.key.clone()),
+        })
+    }
+
+    fn load<S: System>(
+        &self,
+        development: impl FnOnce(&Path) -> Result<String, Error>,
+    ) -> Result<Key<S>, Error> {
+        let folder = match &self.folder {
+            Some(folder) => folder.clone(),
+            None => default_folder()?,
+        };
+        let key = match self.key.as_deref() {
+            Some("development") => Key::load(&folder, &development(&folder)?)?,
+            Some(name) => Key::load(&folder, name)?,
+            None => {
+                return Err(Error::Key(
+                    "none was named: give --key, or the argument \"key\", with sha256:... as `proofyard-groth16 \
+                     setup` prints it, or with development"
+                        .into(),
+                ));
+            }
+        };
+        if key.is_development() {
+            eprintln!("proofyard-groth16: {DEVELOPMENT_WARNING}");
+        }
+        Ok(key)
+    }
+}
+
+impl BlockProver {
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, key: None }
+    }
+}
+
+impl Prover for BlockProver {
+    fn setup(&mut self, request: &SetupRequest) -> Result<SetupOk, Failure> {
+        let settings = self.settings.with_arguments(&request.arguments)?;
+        Ok(setup_ok(self.key.insert(settings.load(development_leaf)?)))
+    }
+
+    fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+        let key = loaded(&mut self.key)?;
+        let circuit = LeafCircuit::of(&whole_block(&request.inputs)?)?;
+        let values = circuit.values.to_bytes();
+        prove(key, Circuit::new(circuit), values, request, progress)
+    }
+
+    fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
+        let key = loaded(&mut self.key)?;
+        expect_key(request.verification_key.as_deref(), &key.id)?;
+        let values = BlockValues::from_bytes(&check(key, &request.proof)?)?;
+        values.expect(&whole_block(&request.inputs)?.checked_values()?)?;
+        Ok(VerifyOk { public_values: hex::encode(values.to_bytes()) })
+    }
+}
+
+impl AggregateProver {
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, key: None }
+    }
+}
+
+impl Prover for AggregateProver {
+    fn setup(&mut self, request: &SetupRequest) -> Result<SetupOk, Failure> {
+        let settings = self.settings.with_arguments(&request.arguments)?;
+        Ok(setup_ok(self.key.insert(settings.load(development_aggregate)?)))
+    }
+
+    fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+        let key = loaded(&mut self.key)?;
+        let leaf_key = pinned_leaf(key)?;
+        expect_leaf_keys(&request.inputs, &leaf_key)?;
+        let leaves = read_leaves(&request.inputs, &leaf_key)?;
+        let ranges = leaves.each_ref().map(|leaf| RangeValues::from(leaf.values.clone()));
+        let range = RangeValues::join(&ranges)?;
+        let values = range.to_bytes();
+        let circuit = AggregateCircuit { leaf_key, range, leaves };
+        prove(key, Circuit::new(circuit), values, request, progress)
+    }
+
+    /// The leaf proofs are not looked at: what the aggregate proves is that they were checked.
+    fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
+        let key = loaded(&mut self.key)?;
+        expect_key(request.verification_key.as_deref(), &key.id)?;
+        expect_leaf_keys(&request.inputs, &pinned_leaf(key)?)?;
+        let values = RangeValues::from_bytes(&check(key, &request.proof)?)?;
+        values.expect(&range_values(&request.inputs)?)?;
+        Ok(VerifyOk { public_values: hex::encode(values.to_bytes()) })
+    }
+}
+
+fn loaded<S: System>(key: &mut Option<Key<S>>) -> Result<&mut Key<S>, Error> {
+    key.as_mut()
+        .ok_or_else(|| Error::Key("none is loaded: a setup request must come first, and succeed".into()))
+}
+
+fn setup_ok<S: System>(key: &Key<S>) -> SetupOk {
+    SetupOk {
+        verification_key: Some(hex::encode(&key.id)),
+        proof_system: Some(S::PROOF_SYSTEM.into()),
+        security_bits: Some(SECURITY_BITS),
+    }
+}
+
+/// Proves, looks at the proof once more, and writes it.
+fn prove<S: System>(
+    key: &mut Key<S>,
+    circuit: Circuit<Scalar<S>>,
+    public_values: Vec<u8>,
+    request: &ProveRequest,
+    progress: &mut Progress<'_>,
+) -> Result<ProveOk, Failure> {
+    progress(0.0, "loading the proving key");
+    let proving = key.proving()?;
+    progress(0.1, "proving");
+    let proof = S::prove(proving, circuit)?;
+    // The library makes something of a witness that satisfies nothing, too.
+    S::check(&key.verifying, &public_inputs(&public_values, S::PIECE_BYTES), &proof)
+        .map_err(|e| Error::Proving(format!("what was made is no proof: {e}")))?;
+    let file = ProofFile {
+        format: S::PROOF_FORMAT,
+        verification_key: key.id.clone(),
+        public_values,
+        proof: S::proof_to_bytes(&proof)?,
+    };
+    let path = write_output(&request.output_dir, &format!("{}.proof", S::CIRCUIT), &file.to_bytes()?)?;
+    Ok(ProveOk {
+        proof: path,
+        verification_key: Some(hex::encode(&key.id)),
+        proof_system: Some(S::PROOF_SYSTEM.into()),
+        security_bits: Some(SECURITY_BITS),
+        public_values: Some(hex::encode(file.public_values)),
+        ..ProveOk::default()
+    })
+}
+
+/// The public values of a proof file, whatever they are, once the proof was found to hold for them.
+fn check<S: System>(key: &Key<S>, path: &Path) -> Result<Vec<u8>, Error> {
+    let file = ProofFile::read(path, S::PROOF_FORMAT, S::PROOF_BYTES)?;
+    if file.verification_key != key.id {
+        return Err(Error::Rejected(format!(
+            "it is under the verification key {}, and this verifier's is {}",
+            hex::encode(&file.verification_key),
+            hex::encode(&key.id)
+        )));
+    }
+    let inputs = public_inputs(&file.public_values, S::PIECE_BYTES);
+    S::check(&key.verifying, &inputs, &S::proof_from_bytes(&file.proof)?)?;
+    Ok(file.public_values)
+}
+
+fn pinned_leaf(key: &Key<AggregateSystem>) -> Result<VerifyingKey<Bls12_377>, Error> {
+    key.leaf.clone().ok_or_else(|| Error::Key("this aggregate key names no leaf key".into()))
+}
+
+/// Refuses leaves that their verifier says are under another key than the one in the aggregate's circuit.
+fn expect_leaf_keys(inputs: &[Input], leaf_key: &VerifyingKey<Bls12_377>) -> Result<(), Error> {
+    let pinned = verification_key::<LeafSystem>(leaf_key)?;
+    for (index, input) in inputs.iter().enumerate() {
+        let named = input.verification_key.as_deref().map(|named| named.strip_prefix("0x").unwrap_or(named));
+        if let Some(named) = named.filter(|named| !named.eq_ignore_ascii_case(&hex::encode(&pinned))) {
+            return Err(other_leaf_key(index, named, &pinned));
+        }
+    }
+    Ok(())
+}
+
+fn other_leaf_key(index: usize, named: &str, pinned: &[u8]) -> Error {
+    let named: String = named.chars().take(80).collect();
+    Error::Key(format!(
+        "proof {index} is under the leaf verification key {named}, and this aggregate key takes only {}; make an \
+         aggregate key for that leaf key, or prove the block under this one",
+        hex::encode(pinned)
+    ))
+}
+
+/// The leaf proofs that the inputs are, each checked here, so that what is wrong with one is said of it.
+fn read_leaves(inputs: &[Input], leaf_key: &VerifyingKey<Bls12_377>) -> Result<[Leaf; LEAVES], Error> {
+    let pinned = verification_key::<LeafSystem>(leaf_key)?;
+    let prepared = LeafSystem::prepare(leaf_key)?;
+    let named = proofs(inputs)?;
+    let mut leaves = Vec::with_capacity(LEAVES);
+    for (index, (path, verified)) in named.iter().enumerate() {
+        let read = || {
+            let file = ProofFile::read(path, LeafSystem::PROOF_FORMAT, LeafSystem::PROOF_BYTES)?;
+            if file.verification_key != pinned {
+                return Err(other_leaf_key(index, &hex::encode(&file.verification_key), &pinned));
+            }
+            let values = BlockValues::from_bytes(&file.public_values)?;
+            let leaf = Leaf { values, proof: LeafSystem::proof_from_bytes(&file.proof)? };
+            LeafSystem::check(&prepared, &leaf.public_inputs(), &leaf.proof)?;
+            RangeValues::from(leaf.values.clone()).expect(verified)?;
+            Ok(leaf)
+        };
+        leaves.push(read().map_err(|e| e.of(format_args!("proof {index}")))?);
+    }
+    let found = leaves.len();
+    leaves
+        .try_into()
+        .map_err(|_| Error::Inputs(format!("expected the proofs of {LEAVES} blocks, found {found}")))
+}
