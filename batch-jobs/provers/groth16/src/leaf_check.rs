@@ -23,6 +23,7 @@ use ark_ec::short_weierstrass::SWCurveConfig;
 use ark_ec::{AffineRepr, CurveGroup, PrimeGroup};
 use ark_ff::{AdditiveGroup, BitIteratorBE, Field, Fp6Config, PrimeField};
 use ark_groth16::{Proof, VerifyingKey};
+use ark_r1cs_std::GR1CSVar;
 use ark_r1cs_std::alloc::AllocVar;
 use ark_r1cs_std::eq::EqGadget;
 use ark_r1cs_std::fields::FieldVar;
@@ -66,7 +67,7 @@ pub fn enforce_valid(
 
     let loop_value = PairingVar::miller_loop(
         &[a.prepared()?, folded.prepared()?, c.prepared()?],
-        &[b.lines_inside_group()?, constant_lines(-key.gamma_g2)?, constant_lines(-key.delta_g2)?],
+        &[b.lines_inside_group(system)?, constant_lines(-key.gamma_g2)?, constant_lines(-key.delta_g2)?],
     )?;
     let paired = PairingVar::final_exponentiation(&loop_value)?;
     let expected: Fq12 = Bls12_377::pairing(key.alpha_g1, key.beta_g2).0;
@@ -104,7 +105,7 @@ fn fold_inputs(
     for (pair, multiples) in choices {
         let high = pair.get(1).copied().unwrap_or(Bit::Constant(false));
         let chosen = G1Point::choose(system, pair[0], high, &multiples)?;
-        sum = sum.add(&chosen)?;
+        sum = sum.add(system, &chosen)?;
     }
     Ok(sum)
 }
@@ -151,10 +152,18 @@ impl G1Point {
     }
 
     /// The sum of two points that are neither equal nor opposite, which is constrained.
-    fn add(&self, other: &Self) -> Result<Self, SynthesisError> {
+    fn add(&self, system: &System, other: &Self) -> Result<Self, SynthesisError> {
         let slope = (&other.y - &self.y) * (&other.x - &self.x).inverse()?;
-        let x = slope.square()? - &self.x - &other.x;
-        let y = slope * (&self.x - &x) - &self.y;
+        // The coordinates get variables of their own, which the two products are constrained to: as sums of what came
+        // before they would cost no more constraints, but grow longer from one addition to the next.
+        let x = FqVar::new_witness(system.clone(), || {
+            Ok(slope.value()?.square() - self.x.value()? - other.x.value()?)
+        })?;
+        slope.square_equals(&(&x + &self.x + &other.x))?;
+        let change = &self.x - &x;
+        let y =
+            FqVar::new_witness(system.clone(), || Ok(slope.value()? * change.value()? - self.y.value()?))?;
+        slope.mul_equals(&change, &(&y + &self.y))?;
         Ok(Self { x, y })
     }
 
@@ -180,13 +189,13 @@ impl G2Point {
 
     /// The lines of the pairing's loop, which multiplies the point by the curve's parameter; constrains the point to
     /// the group of prime order by what that comes to.
-    fn lines_inside_group(&self) -> Result<G2PreparedVar, SynthesisError> {
+    fn lines_inside_group(&self, system: &System) -> Result<G2PreparedVar, SynthesisError> {
         let mut multiple = self.clone();
         let mut ell_coeffs = Vec::new();
         for bit in BitIteratorBE::without_leading_zeros(Config::X).skip(1) {
-            ell_coeffs.push(multiple.double()?);
+            ell_coeffs.push(multiple.double(system)?);
             if bit {
-                ell_coeffs.push(multiple.add(self)?);
+                ell_coeffs.push(multiple.add(system, self)?);
             }
         }
         let image = self.endomorphism()?;
@@ -203,24 +212,36 @@ impl G2Point {
     }
 
     /// Doubles the point; returns the tangent.
-    fn double(&mut self) -> Result<(Fq2Var, Fq2Var), SynthesisError> {
+    fn double(&mut self, system: &System) -> Result<(Fq2Var, Fq2Var), SynthesisError> {
         let square = self.x.square()?;
         let slope = (square.double()? + &square) * self.y.double()?.inverse()?;
         let other_x = self.x.clone();
-        self.step(slope, &other_x)
+        self.step(system, slope, &other_x)
     }
 
     /// Adds a point that is neither equal nor opposite, which is constrained; returns the line through both.
-    fn add(&mut self, other: &Self) -> Result<(Fq2Var, Fq2Var), SynthesisError> {
+    fn add(&mut self, system: &System, other: &Self) -> Result<(Fq2Var, Fq2Var), SynthesisError> {
         let slope = (&other.y - &self.y) * (&other.x - &self.x).inverse()?;
-        self.step(slope, &other.x)
+        self.step(system, slope, &other.x)
     }
 
     /// Goes on to the third point of the line with this slope through this point and one of this x, mirrored.
-    fn step(&mut self, slope: Fq2Var, other_x: &Fq2Var) -> Result<(Fq2Var, Fq2Var), SynthesisError> {
+    fn step(
+        &mut self,
+        system: &System,
+        slope: Fq2Var,
+        other_x: &Fq2Var,
+    ) -> Result<(Fq2Var, Fq2Var), SynthesisError> {
         let offset = &slope * &self.x - &self.y;
-        let x = slope.square()? - &self.x - other_x;
-        let y = (&slope * (&self.x - &x)) - &self.y;
+        // As in the other group: variables, so that sums stay short.
+        let x = Fq2Var::new_witness(system.clone(), || {
+            Ok(slope.value()?.square() - self.x.value()? - other_x.value()?)
+        })?;
+        slope.mul_equals(&slope, &(&x + &self.x + other_x))?;
+        let change = &self.x - &x;
+        let y =
+            Fq2Var::new_witness(system.clone(), || Ok(slope.value()? * change.value()? - self.y.value()?))?;
+        slope.mul_equals(&change, &(&y + &self.y))?;
         (self.x, self.y) = (x, y);
         Ok((slope.negate()?, offset))
     }

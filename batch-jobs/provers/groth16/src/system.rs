@@ -206,7 +206,7 @@ impl System for AggregateSystem {
     const PIECE_BYTES: usize = AGGREGATE_PIECE_BYTES;
     const PINS_LEAF_KEY: bool = true;
     const PROOF_BYTES: usize = 288;
-    const DEVELOPMENT_KEY: &'static str = "0e93bffce4158781711a935680c34f87acbda41bb748a368d6e287a7507127de";
+    const DEVELOPMENT_KEY: &'static str = "2d7fbd60d6b9028afdd537d39eac933e4ddd17dad41a77f87c59a3cd89229707";
 
     functions!(BW6_761, ark_bw6_761::Fr);
 }
