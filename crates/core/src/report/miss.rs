@@ -10,7 +10,8 @@ use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork};
 
 /// Other stages that one line names.
 const MAX_OTHERS: usize = 3;
-const MESSAGE_CHARACTERS: usize = 160;
+/// Its end; `last_error` has all of it.
+const MESSAGE_CHARACTERS: usize = 48;
 
 /// A height that was given up.
 #[derive(Clone, Debug, PartialEq, Serialize)]

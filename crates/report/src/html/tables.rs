@@ -7,11 +7,12 @@ use proofyard_core::report::{ProverFigures, Report, seconds};
 
 use super::colour;
 use super::escape::Text;
-use crate::figures::{kib, percent};
+use crate::figures::{kib, percent, shortened};
 use crate::goals;
 
 /// Misses that are listed.
 const MAX_MISSES: usize = 200;
+const ERROR_CHARACTERS: usize = 500;
 
 pub(super) fn write(page: &mut String, report: &Report, stages: &[String]) -> Result {
     provers(page, report, stages)?;
@@ -88,7 +89,10 @@ fn misses(page: &mut String, report: &Report) -> Result {
         "<div class=\"wide\"><table class=\"causes\">\n<thead><tr><th>Height</th><th>Cause</th></tr></thead>\n<tbody>"
     )?;
     for miss in report.misses.iter().take(MAX_MISSES) {
-        writeln!(page, "<tr><td>{}</td><td>{}</td></tr>", miss.height, Text(&miss.cause))?;
+        let said = miss.last_error.as_ref().map_or(String::new(), |error| {
+            format!("<small>{}</small>", Text(shortened(error, ERROR_CHARACTERS)))
+        });
+        writeln!(page, "<tr><td>{}</td><td>{}{said}</td></tr>", miss.height, Text(&miss.cause))?;
     }
     writeln!(page, "</tbody></table></div>\n</section>")
 }
