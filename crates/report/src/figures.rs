@@ -36,7 +36,7 @@ pub fn kib(bytes: u64) -> String {
     const KIB: u64 = 1 << 10;
     match bytes {
         0..KIB => format!("{bytes} B"),
-        _ if bytes % KIB == 0 && bytes < 10 << 20 => format!("{} KiB", bytes / KIB),
+        _ if bytes.is_multiple_of(KIB) && bytes < 10 << 20 => format!("{} KiB", bytes / KIB),
         _ if bytes < 10 << 20 => format!("{:.1} KiB", bytes as f64 / KIB as f64),
         _ => format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64),
     }

@@ -22,7 +22,7 @@ pub(super) fn share(part: u64, of: u64) -> Option<f64> {
 pub fn seconds(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
-        1_000..60_000 if ms % 1_000 == 0 => format!("{} s", ms / 1_000),
+        1_000..60_000 if ms.is_multiple_of(1_000) => format!("{} s", ms / 1_000),
         1_000..60_000 => format!("{}.{:02} s", ms / 1_000, ms % 1_000 / 10),
         _ => span(ms),
     }

@@ -36,7 +36,7 @@ pub(super) fn tick(ms: u64) -> String {
     match ms {
         0 => "0".to_owned(),
         1..1_000 => format!("{ms} ms"),
-        _ if ms % 1_000 != 0 => format!("{:.1} s", ms as f64 / 1_000.0),
+        _ if !ms.is_multiple_of(1_000) => format!("{:.1} s", ms as f64 / 1_000.0),
         1_000..60_000 => format!("{} s", ms / 1_000),
         _ => proofyard_core::explain::span(ms),
     }
