@@ -61,7 +61,7 @@ impl Bit {
     }
 
     /// The exclusive or. The second bit's variable goes to the constraint's second factor: a variable that never
-    /// stands there costs nothing in the larger of the curve's two groups, so it should be one that stands there anyway.
+    /// stands there costs nothing in the larger of the curve's two groups, so it should be one that does anyway.
     pub fn xor<F: PrimeField>(
         self,
         other: Self,

@@ -21,7 +21,8 @@ use crate::aggregate::LEAVES;
 use crate::leaf::MAX_TRANSACTIONS;
 use crate::packing::{AGGREGATE_PIECE_BYTES, LEAF_PIECE_BYTES, LEAF_PIECES};
 
-/// What the literature gives for discrete logarithms in the target groups of both curves; see the README.
+/// An estimate: what the generic attack on BLS12-377's groups costs, and about what the target groups give; see the
+/// README.
 pub const SECURITY_BITS: u32 = 126;
 
 /// Proofs of one block, over BLS12-377.
