@@ -152,6 +152,7 @@ fn setup_ok<S: System>(key: &Key<S>) -> SetupOk {
         verification_key: Some(hex::encode(&key.id)),
         proof_system: Some(S::PROOF_SYSTEM.into()),
         security_bits: Some(SECURITY_BITS),
+        trusted_setup: Some(true),
     }
 }
 

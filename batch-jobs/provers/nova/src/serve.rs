@@ -51,6 +51,7 @@ impl Prover for NovaProver {
             verification_key: Some(hex::encode(self.keys()?.id())),
             proof_system: Some(PROOF_SYSTEM.into()),
             security_bits: Some(SECURITY_BITS),
+            trusted_setup: Some(false),
         })
     }
 

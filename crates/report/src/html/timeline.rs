@@ -300,7 +300,7 @@ fn told(row: &TimelineRow, task: &TaskSpan) -> String {
         TaskState::Parked => "parked",
         TaskState::Cancelled => "cancelled: the quorum did not need it",
         TaskState::Running => "still running",
-        TaskState::Waiting | TaskState::BackingOff => "not proved",
+        TaskState::Gathering | TaskState::Waiting | TaskState::BackingOff => "not proved",
     };
     let mut lines = vec![format!("{} {} of {}: {state}", task.stage, task.index, about_line(row))];
     lines.extend(task.prover.as_ref().map(|prover| format!("prover {prover}")));

@@ -20,8 +20,12 @@ fn all_three_agree() {
     let handed = Example::new("realtime", 2..=3, &[("need = 2", "need = 3")]).run();
     assert_eq!(handed.len(), 2);
     for line in &handed {
-        let mut systems: Vec<_> =
-            line["proofs"].as_array().unwrap().iter().map(|proof| proof["proof_system"].to_string()).collect();
+        let mut systems: Vec<_> = line["proofs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|proof| proof["proof_system"].to_string())
+            .collect();
         systems.sort();
         assert_eq!(systems, [r#""groth16-bls12-377""#, r#""miden-stark""#, r#""nova-pallas-vesta""#]);
     }
