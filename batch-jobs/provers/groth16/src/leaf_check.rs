@@ -13,7 +13,7 @@
 //!
 //! No formula here is left to exceptions: each slope's denominator is constrained to have an inverse. The library's own
 //! gadgets are used for the fields and for the pairing, but not for allocating points: version 0.6 does not enforce
-//! what it means to for the second group (it compares a point with itself).
+//! what it means to for the second group (it compares a point with itself: arkworks-rs/r1cs-std#199).
 
 use ark_bls12_377::constraints::{Fq2Var, FqVar, G1PreparedVar, G2PreparedVar, PairingVar};
 use ark_bls12_377::{Bls12_377, Config, Fq, Fq6Config, Fq12, G1Affine, G1Projective, G2Affine};
