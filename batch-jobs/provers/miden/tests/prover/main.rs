@@ -1,7 +1,7 @@
 //! Real proofs of small blocks: made, checked, tampered with, and proved to have been checked.
 
 // Helpers outside of test functions may fail a test too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 mod blocks;
 mod joins;
