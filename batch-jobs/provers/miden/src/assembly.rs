@@ -14,28 +14,9 @@
 use std::fmt::Write;
 
 use miden_core::Word;
+use proofyard_statement::compression::{FLAGS, INITIAL, MIXINGS, PERMUTATION, ROUNDS};
 
-/// The first eight are also the initial values; the compression takes four of them.
-const INITIAL: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
-
-/// CHUNK_START, CHUNK_END, ROOT and KEYED_HASH: a keyed hash of at most 64 bytes.
-const FLAGS: u32 = 1 | 2 | 8 | 16;
-
-/// From one round to the next, message word i is the earlier word PERMUTATION\[i\].
-const PERMUTATION: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
-
-/// What each of a round's eight mixings works on: columns, then diagonals.
-const MIXINGS: [[usize; 4]; 8] = [
-    [0, 4, 8, 12],
-    [1, 5, 9, 13],
-    [2, 6, 10, 14],
-    [3, 7, 11, 15],
-    [0, 5, 10, 15],
-    [1, 6, 11, 12],
-    [2, 7, 8, 13],
-    [3, 4, 9, 14],
-];
-
+/// Where the message begins.
 const MESSAGE: usize = 16;
 
 /// The whole source of a program.
@@ -66,7 +47,7 @@ fn keyed() -> String {
     }
     let _ = writeln!(source, "    push.0 mem_store.12 push.0 mem_store.13 push.{FLAGS} mem_store.15");
     let mut schedule: [usize; 16] = std::array::from_fn(|index| index);
-    for _ in 0..7 {
+    for _ in 0..ROUNDS {
         for (mixing, words) in MIXINGS.iter().zip(schedule.as_chunks::<2>().0) {
             mix(&mut source, *mixing, words.map(|word| MESSAGE + word));
         }

@@ -8,28 +8,7 @@ use ff::PrimeField;
 use nova_snark::frontend::gadgets::multieq::MultiEq;
 use nova_snark::frontend::gadgets::uint32::UInt32;
 use nova_snark::frontend::{ConstraintSystem, SynthesisError};
-
-const INITIAL_VALUES: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
-
-/// Which of the 16 words each mixing takes: the columns, then the diagonals.
-const MIXINGS: [[usize; 4]; 8] = [
-    [0, 4, 8, 12],
-    [1, 5, 9, 13],
-    [2, 6, 10, 14],
-    [3, 7, 11, 15],
-    [0, 5, 10, 15],
-    [1, 6, 11, 12],
-    [2, 7, 8, 13],
-    [3, 4, 9, 14],
-];
-
-/// From which word of its own message each round's next message takes each word.
-const PERMUTATION: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
-
-const ROUNDS: usize = 7;
-
-/// `CHUNK_START`, `CHUNK_END`, `ROOT` and `KEYED_HASH`: the message is one block and the whole tree.
-const FLAGS: u32 = 1 | 2 | 8 | 16;
+use proofyard_statement::compression::{FLAGS, INITIAL, MIXINGS, PERMUTATION, ROUNDS};
 
 /// The keyed hash of a message of `message_bytes` (64 at most) bytes, zeros after them.
 pub fn compress<F, CS>(
@@ -45,7 +24,7 @@ where
     // Collects the additions' equations, several to a constraint.
     let mut cs = MultiEq::new(cs);
     let [k0, k1, k2, k3, k4, k5, k6, k7] = key.clone();
-    let [i0, i1, i2, i3] = INITIAL_VALUES.map(UInt32::constant);
+    let [i0, i1, i2, i3] = INITIAL.map(UInt32::constant);
     let counter = || UInt32::constant(0);
     let flags = UInt32::constant(FLAGS);
     let mut words =

@@ -14,6 +14,7 @@
 
 pub mod block;
 pub mod complete;
+pub mod compression;
 pub mod digest;
 pub mod error;
 pub mod inputs;
