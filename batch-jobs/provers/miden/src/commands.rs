@@ -21,6 +21,8 @@ use crate::vm::{Machine, ProofHash, security_bits};
 
 const PROOF_SYSTEM: &str = "miden-stark";
 
+const MAX_THREADS: usize = 1_024;
+
 const USAGE: &str = "\
 usage: proofyard-miden segment [--inner]   prove a segment of a block
        proofyard-miden join                bundle a block's segment proofs; checked together
@@ -28,29 +30,63 @@ usage: proofyard-miden segment [--inner]   prove a segment of a block
        proofyard-miden merge               prove a block from its segments' proofs: one proof that verified them
        proofyard-miden range               prove a range from proofs of blocks and of ranges
        each speaks the prover protocol on stdin and stdout
-       --inner   commit with Poseidon2, so that merge and range can verify the proof; about twice as slow";
+       --inner       commit with Poseidon2, so that merge and range can verify the proof; about twice as slow
+       --threads N   prove on so many threads instead of one for each core; on one, the same request gives the
+                     same bytes";
 
 /// What the program does with its arguments.
 pub fn run(arguments: &[&str]) -> ExitCode {
-    match arguments {
-        ["segment"] => served(SegmentProgram::new().map(|program| Segments(program, ProofHash::Blake3))),
-        ["segment", "--inner"] => {
-            served(SegmentProgram::new().map(|program| Segments(program, ProofHash::Poseidon2)))
-        }
-        ["join"] => served(SegmentProgram::new().map(Joins)),
-        ["block"] => served(BlockProgram::new().map(|program| Blocks(program, ProofHash::Blake3))),
-        ["block", "--inner"] => {
-            served(BlockProgram::new().map(|program| Blocks(program, ProofHash::Poseidon2)))
-        }
-        ["merge"] => served(MergeProgram::new().map(Merges)),
-        ["range"] => served(RangeProgram::new().map(Ranges)),
+    let (verb, options) = match arguments {
+        [] => return usage("nothing was asked for"),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
-            ExitCode::SUCCESS
+            return ExitCode::SUCCESS;
         }
-        [] => usage("nothing was asked for"),
-        [first, ..] => usage(&format!("{first:?} is not understood here")),
+        [verb, options @ ..] => (*verb, options),
+    };
+    let options = match Options::read(options) {
+        Ok(options) => options,
+        Err(why) => return usage(&why),
+    };
+    match (verb, options.inner) {
+        ("segment", _) => served(SegmentProgram::new().map(|program| Segments(program, options.hash()))),
+        ("block", _) => served(BlockProgram::new().map(|program| Blocks(program, options.hash()))),
+        ("join", false) => served(SegmentProgram::new().map(Joins)),
+        ("merge", false) => served(MergeProgram::new().map(Merges)),
+        ("range", false) => served(RangeProgram::new().map(Ranges)),
+        ("join" | "merge" | "range", true) => usage(&format!("{verb} has no --inner")),
+        _ => usage(&format!("{verb:?} is not understood here")),
     }
+}
+
+#[derive(Default)]
+struct Options {
+    inner: bool,
+}
+
+impl Options {
+    fn read(arguments: &[&str]) -> Result<Self, String> {
+        let mut options = Self::default();
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match *argument {
+                "--inner" => options.inner = true,
+                "--threads" => use_threads(arguments.next().copied().unwrap_or_default())?,
+                other => return Err(format!("{other:?} is not understood here")),
+            }
+        }
+        Ok(options)
+    }
+
+    fn hash(&self) -> ProofHash {
+        if self.inner { ProofHash::Poseidon2 } else { ProofHash::Blake3 }
+    }
+}
+
+fn use_threads(number: &str) -> Result<(), String> {
+    let threads = number.parse().ok().filter(|threads| (1..=MAX_THREADS).contains(threads));
+    let threads = threads.ok_or_else(|| format!("--threads {number:?}: expected 1 to {MAX_THREADS}"))?;
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|e| format!("--threads: {e}"))
 }
 
 fn served(prover: Result<impl Prover, Error>) -> ExitCode {

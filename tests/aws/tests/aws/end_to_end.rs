@@ -11,7 +11,7 @@ use proofyard_aws_tests::local::{LocalAws, programs};
 use proofyard_aws_tests::wait_for;
 use serde_json::{Value, json};
 
-const BLOCKS: usize = 16;
+const BLOCKS: usize = 6;
 
 fn examples() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples"))

@@ -111,7 +111,8 @@ fn unusable_requests_are_answered() {
 
 #[test]
 fn usage_mistakes_exit_with_2() {
-    for arguments in [&[][..], &["prove"], &["segment", "--outer"], &["merge", "--inner"]] {
+    let threads = ["segment", "--threads", "0"];
+    for arguments in [&[][..], &["prove"], &["segment", "--outer"], &["merge", "--inner"], &threads] {
         let output = run(arguments, "");
         assert_eq!(output.status.code(), Some(2), "{output:?}");
     }
