@@ -5,7 +5,7 @@ use std::fmt::{Result, Write};
 use proofyard_core::report::{BlockFigures, Report, seconds};
 
 use super::escape::Text;
-use super::scale::{Scale, tick};
+use super::scale::{Scale, shows_deadline, tick};
 use crate::figures::kib;
 
 /// Newest heights that are drawn.
@@ -17,16 +17,13 @@ const RIGHT: f64 = 16.0;
 /// Missed heights stand in the room above.
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 34.0;
-/// Beyond this many times the slowest block the deadline is told and not drawn, or nothing else could be seen.
-const DEADLINE_REACH: u64 = 4;
 
 pub(super) fn write(page: &mut String, report: &Report) -> Result {
     let blocks = &report.blocks[report.blocks.len().saturating_sub(MAX_POINTS)..];
     let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return Ok(()) };
     let slowest_ms = blocks.iter().filter_map(|block| block.latency_ms).max();
     let deadline_ms = report.deadline_ms;
-    let shows_deadline =
-        slowest_ms.is_none_or(|slowest_ms| deadline_ms <= slowest_ms.saturating_mul(DEADLINE_REACH));
+    let shows_deadline = slowest_ms.is_none_or(|slowest_ms| shows_deadline(deadline_ms, slowest_ms));
     let reach_ms = slowest_ms.unwrap_or(0).max(if shows_deadline { deadline_ms } else { 0 });
     let plot = Plot {
         time: Scale { end_ms: (reach_ms + reach_ms / 12).max(1), length: HEIGHT - TOP - BOTTOM },

@@ -1,5 +1,11 @@
 //! Axes: from figures to places, with ticks at round figures.
 
+/// Whether a deadline is drawn: far beyond all that is shown it is only told, or nothing else could be seen.
+pub(super) fn shows_deadline(deadline_ms: u64, shown_ms: u64) -> bool {
+    const REACH: u64 = 4;
+    deadline_ms <= shown_ms.saturating_mul(REACH)
+}
+
 /// From 0 to `end` milliseconds over `length` units of a drawing.
 pub(super) struct Scale {
     pub(super) end_ms: u64,

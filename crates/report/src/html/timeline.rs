@@ -7,7 +7,7 @@ use proofyard_core::report::{DeadlineIs, Report, TaskSpan, TimelineRow, seconds}
 use proofyard_core::status::TaskState;
 
 use super::escape::Text;
-use super::scale::{Scale, tick};
+use super::scale::{Scale, shows_deadline, tick};
 use super::{COLOURS, colour};
 use crate::figures::kib;
 
@@ -20,8 +20,6 @@ const BAR: f64 = 8.0;
 const PADDING: f64 = 5.0;
 /// Thinner ones would not be seen.
 const MIN_BAR: f64 = 1.5;
-/// As in the latency chart.
-const DEADLINE_REACH: u64 = 4;
 /// A row that takes longer than so many times most of the others is cut off at the edge.
 const CUT_OFF: u64 = 3;
 
@@ -37,7 +35,7 @@ pub(super) fn write(page: &mut String, report: &Report, stages: &[String]) -> Re
     let longest_ms = ends.last().copied().unwrap_or(0);
     let most_ms = ends.get((ends.len() * 9 / 10).min(ends.len() - 1)).copied().unwrap_or(0);
     let shown_ms = longest_ms.min(most_ms.saturating_mul(CUT_OFF).max(1));
-    let shows_deadline = report.deadline_ms <= shown_ms.saturating_mul(DEADLINE_REACH);
+    let shows_deadline = shows_deadline(report.deadline_ms, shown_ms);
     let reach_ms = if shows_deadline { shown_ms.max(report.deadline_ms) } else { shown_ms };
     let time = Scale { end_ms: (reach_ms + reach_ms / 50).max(1), length: WIDTH - LEFT - RIGHT };
     let drawing = Drawing {
