@@ -21,8 +21,8 @@ use clap::{Parser, Subcommand};
 use proofyard_report::{figures as text, table};
 
 use crate::commands::{
-    check, demo, explain, pause, prover, redo, redrive, report, resume, retry, run, serve, status, verify,
-    window, worker,
+    check, demo, explain, keep, pause, prover, redo, redrive, report, resume, retry, run, serve, status,
+    verify, window, worker,
 };
 
 /// Proves a chain of blocks, in order, and survives anything.
@@ -49,6 +49,7 @@ enum Verb {
     Resume(resume::Resume),
     Retry(retry::Retry),
     Window(window::Window),
+    Keep(keep::Keep),
     Redrive(redrive::Redrive),
     Serve(serve::Serve),
     Worker(worker::Worker),
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Resume(resume) => resume.run(json),
         Verb::Retry(retry) => retry.run(json),
         Verb::Window(window) => window.run(json),
+        Verb::Keep(keep) => keep.run(json),
         Verb::Redrive(redrive) => redrive.run(json),
         Verb::Serve(serve) => serve.run(),
         Verb::Worker(worker) => worker.run(),

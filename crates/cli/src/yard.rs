@@ -16,13 +16,19 @@ use crate::either::{AnyArtifacts, AnyPort};
 use crate::failure::Failure;
 
 #[derive(Args)]
-pub struct YardArguments {
+pub struct YardHome {
     /// Where the yard keeps its state.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
     pub data: PathBuf,
     /// A yard on AWS, by its name; region and credentials are taken from where AWS's own tools take them.
     #[arg(long, value_name = "NAME", conflicts_with = "data")]
     pub aws: Option<String>,
+}
+
+#[derive(Args)]
+pub struct YardArguments {
+    #[command(flatten)]
+    pub home: YardHome,
     /// Which chain; needed only where the yard has several.
     #[arg(long, value_name = "NAME")]
     pub chain: Option<String>,
@@ -60,16 +66,16 @@ pub fn on_aws(name: &str) -> Result<Home, Failure> {
 impl YardArguments {
     /// The yard's state, whether or not anybody works on it.
     pub fn look(&self) -> Result<Yard<AnyPort>, Failure> {
-        match &self.aws {
-            None => Ok(Yard::new(AnyPort::Local(look(&self.data)?.port))),
+        match &self.home.aws {
+            None => Ok(Yard::new(AnyPort::Local(look(&self.home.data)?.port))),
             Some(name) => Ok(Yard::new(AnyPort::Aws(on_aws(name)?.yard.port))),
         }
     }
 
     /// As people call it.
     fn name(&self) -> String {
-        match &self.aws {
-            None => self.data.display().to_string(),
+        match &self.home.aws {
+            None => self.home.data.display().to_string(),
             Some(name) => format!("{name} on AWS"),
         }
     }
@@ -83,7 +89,7 @@ impl YardArguments {
                 let known = known.join(", ");
                 Err(Failure::Usage(format!("chain {chain} is not in {}; there is: {known}", self.name())))
             }
-            None if known.is_empty() => match &self.aws {
+            None if known.is_empty() => match &self.home.aws {
                 None => Err(Failure::Usage(format!("the yard in {} has no chain yet", self.name()))),
                 Some(name) => Err(Failure::Usage(format!(
                     "yard {name} on AWS has no chain yet; `proofyard run PIPELINE --aws {name}` gives it one"
@@ -108,9 +114,9 @@ impl YardArguments {
 
     /// Has an operator's word about the one chain carried out.
     pub fn ask(&self, word: impl FnOnce(String) -> Operation) -> Result<Answer, Failure> {
-        let Some(name) = &self.aws else {
+        let Some(name) = &self.home.aws else {
             let chain = self.one_chain(&self.look()?)?;
-            return Ok(ask(&self.data, &word(chain))?);
+            return Ok(ask(&self.home.data, &word(chain))?);
         };
         let home = on_aws(name)?;
         let chain = self.one_chain(&Yard::new(AnyPort::Aws(home.yard.port.clone())))?;
@@ -126,7 +132,7 @@ pub fn data_flag(data: &Path) -> String {
     if data.as_os_str() == DEFAULT_DATA { String::new() } else { format!(" --data {}", data.display()) }
 }
 
-impl YardArguments {
+impl YardHome {
     /// The yard's artifacts; those on AWS are fetched to `scratch`.
     pub fn artifacts(&self, scratch: &Path) -> Result<Arc<AnyArtifacts>, Failure> {
         let store = match &self.aws {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proofyard_core::pipeline::*;
+use proofyard_core::state::ArtifactRef;
 
 const DEMO: &str = include_str!("pipeline/demo.toml");
 const REALTIME: &str = include_str!("pipeline/realtime.toml");
@@ -78,6 +79,7 @@ fn what_is_left_out_has_its_default() {
         verification_key: None,
         arguments: Default::default(),
         environment: Default::default(),
+        files: Vec::new(),
     };
     assert_eq!(demo.provers["miden-join"], prover);
     let pool = Pool {
@@ -190,6 +192,11 @@ fn odd_things_are_warned_of_and_accepted() {
         REALTIME.replace("from = [\"zisk\", \"sp1\", \"risc0\"]", "from = [\"zisk\", \"sp1\"]");
     let told = "each of \"risc0\", \"agree\" could commit a block; the last one does";
     assert_eq!(warnings(&side_by_side), [format!("p:2:2: {told}\n  help: say which: commit = \"agree\"")]);
+
+    let any = REALTIME.replace("need = 2", "need = 1");
+    let told = "`need` is 1 of 3: two values could each have enough";
+    let help = "2 or more, or the value that is proved first wins";
+    assert_eq!(warnings(&any), [format!("p:38:8: {told}\n  help: {help}")]);
 }
 
 #[test]
@@ -214,6 +221,23 @@ fn forks_are_those_of_all_that_goes_into_a_cut() {
     // The partition goes into the join, which goes into the cut; naming a prover again is no fork.
     assert_eq!(rollup.forks_of_cut(3), [50, 70]);
     assert_eq!(pipeline(ROLLUP).forks_of_cut(3), Vec::<u64>::new());
+}
+
+#[test]
+fn a_provers_files_are_read_in_order() {
+    let (first, second) = ("0".repeat(64), "a1".repeat(32));
+    let more = format!(
+        r#"command = ["zisk-prover", "--keys", "{{files}}"]
+        files = [
+            {{ name = "proving.key", sha256 = "{first}", bytes = 49_235_088 }},
+            {{ name = "a key", sha256 = "{second}", bytes = 0 }},
+        ]"#
+    );
+    let zisk = pipeline(&REALTIME.replace("command = [\"zisk-prover\"]", &more)).provers["zisk"].clone();
+    let files: Vec<_> = zisk.files.into_iter().map(|file| (file.name, file.content)).collect();
+    let content = |sha256, bytes| ArtifactRef { sha256, bytes };
+    let expected = [("proving.key".into(), content(first, 49_235_088)), ("a key".into(), content(second, 0))];
+    assert_eq!(files, expected);
 }
 
 #[test]
@@ -283,5 +307,29 @@ fn a_pipeline_is_drawn() {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pipeline/drawn.txt"), &drawn).unwrap();
     } else {
         assert_eq!(drawn, include_str!("pipeline/drawn.txt"));
+    }
+}
+
+/// All keys of all tables are on the page about pipelines, and no other.
+#[test]
+fn the_page_about_pipelines_has_every_key() {
+    let page = include_str!("../../../docs/pipelines.md");
+    for (table, heading) in [
+        ("chain", "chain"),
+        ("stage.a", "stage.NAME"),
+        ("prover.a", "prover.NAME"),
+        ("pool.a", "pool.NAME"),
+        ("sink.a", "sink.NAME"),
+    ] {
+        let mistakes = parse(&format!("[{table}]\nnot-any-known-key = 1\n")).unwrap_err();
+        let known = mistakes.iter().find_map(|mistake| mistake.help.strip_prefix("keys here are ")).unwrap();
+        let mut known: Vec<&str> = known.split(", ").collect();
+        let section = page.split(&format!("\n## `[{heading}]`\n")).nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let mut told: Vec<&str> = rows.collect();
+        known.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, known, "[{table}]");
     }
 }

@@ -178,6 +178,14 @@ impl Artifacts {
         Self { root: directory.join(FOLDER), next_unnamed: AtomicU64::new(0) }
     }
 
+    /// The folder for a process that puts content there while another may have the directory. What it is about to name
+    /// is lost if that process starts meanwhile.
+    pub fn beside(directory: &Path) -> Self {
+        // A process that has the directory counts from 0.
+        let first_unnamed = u64::from(std::process::id()) << 32;
+        Self { next_unnamed: AtomicU64::new(first_unnamed), ..Self::reading(directory) }
+    }
+
     /// Where the content is, or would be.
     pub fn path(&self, artifact: &ArtifactRef) -> Result<PathBuf, ArtifactError> {
         let name = &artifact.sha256;

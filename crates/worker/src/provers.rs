@@ -4,13 +4,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::env;
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proofyard_core::committed::CommittedProof;
-use proofyard_core::pipeline::{Protocol, Prover, Stage, Verify};
+use proofyard_core::pipeline::{FILES_FOLDER, PinnedFile, Protocol, Prover, Stage, Verify};
 use proofyard_core::record::FailureKind;
 use proofyard_core::state::{ArtifactRef, List};
 use proofyard_core::work::{Assignment, Executor, Input, InputKind, Proved, Trouble};
@@ -40,6 +41,13 @@ struct Subject<'a> {
     prover_name: &'a str,
     prover: &'a Prover,
     inputs: &'a [Input],
+}
+
+impl Subject<'_> {
+    /// One name for each prover of each pipeline.
+    fn program(&self) -> String {
+        format!("{}\u{0}{}", self.pipeline, self.prover_name)
+    }
 }
 
 impl<'a> From<&'a Assignment> for Subject<'a> {
@@ -74,6 +82,8 @@ pub(crate) struct SlotProvers<A> {
     gpus: Option<Vec<u32>>,
     cancel: RefCell<Cancel>,
     sessions: RefCell<HashMap<(String, Role), Session>>,
+    /// Where the files of each prover lie ready.
+    files: RefCell<HashMap<String, AttemptFolder>>,
     /// Time spent in provers and verifiers in this attempt.
     in_provers: Cell<Duration>,
 }
@@ -101,8 +111,8 @@ impl<A: ArtifactStore> SlotProvers<A> {
         work_dir: Arc<WorkDir>,
         gpus: Option<Vec<u32>>,
     ) -> Self {
-        let (cancel, sessions, in_provers) = Default::default();
-        Self { artifacts, guard, work_dir, gpus, cancel, sessions, in_provers }
+        let (cancel, sessions, files, in_provers) = Default::default();
+        Self { artifacts, guard, work_dir, gpus, cancel, sessions, files, in_provers }
     }
 
     /// Starts an attempt; its calls end when this token is cancelled.
@@ -135,7 +145,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
             gpus: self.gpus.clone().unwrap_or_default(),
             deadline_ms: assignment.stage().limits.time_limit_ms,
         };
-        let launch = self.launch(subject, &subject.prover.command);
+        let launch = self.launch(subject, &subject.prover.command)?;
         let cancel = self.cancel.borrow().clone();
         let made = self.timed(|| match payload(subject.prover.protocol) {
             Some(payload) => prove_files(&launch, payload, &assignment.match_fields(), &request, &cancel),
@@ -240,21 +250,25 @@ impl<A: ArtifactStore> SlotProvers<A> {
     }
 
     fn ask_verifier(&self, subject: Subject<'_>, request: &VerifyRequest) -> Result<String, Trouble> {
-        let verdict = self.timed(|| self.verdict(subject, request));
+        let command = match &subject.prover.verify {
+            Verify::Command(command) => command,
+            Verify::Same | Verify::None => &subject.prover.command,
+        };
+        let launch = self.launch(subject, command)?;
+        let verdict = self.timed(|| self.verdict(subject, &launch, request));
         verdict.map(|ok| bare_hex(&ok.public_values)).map_err(|error| self.blamed(refused(error)))
     }
 
-    fn verdict(&self, subject: Subject<'_>, request: &VerifyRequest) -> Result<VerifyOk, ProverError> {
-        let prover = subject.prover;
-        let command = match &prover.verify {
-            Verify::Command(command) => command,
-            Verify::Same | Verify::None => &prover.command,
-        };
-        let launch = self.launch(subject, command);
+    fn verdict(
+        &self,
+        subject: Subject<'_>,
+        launch: &Launch,
+        request: &VerifyRequest,
+    ) -> Result<VerifyOk, ProverError> {
         let cancel = self.cancel.borrow().clone();
-        match payload(prover.protocol) {
-            Some(_) => verify_files(&launch, request, &cancel),
-            None => self.ask(subject, Role::Verify, &launch, |session| session.verify(request, &cancel)),
+        match payload(subject.prover.protocol) {
+            Some(_) => verify_files(launch, request, &cancel),
+            None => self.ask(subject, Role::Verify, launch, |session| session.verify(request, &cancel)),
         }
     }
 
@@ -266,7 +280,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         launch: &Launch,
         question: impl FnOnce(&mut Session) -> Result<T, ProverError>,
     ) -> Result<T, ProverError> {
-        let key = (format!("{}\u{0}{}", subject.pipeline, subject.prover_name), role);
+        let key = (subject.program(), role);
         let mut sessions = self.sessions.borrow_mut();
         let known = sessions.remove(&key).and_then(|mut session| session.is_alive().then_some(session));
         let mut session = match known {
@@ -295,11 +309,16 @@ impl<A: ArtifactStore> SlotProvers<A> {
         }
     }
 
-    fn launch(&self, subject: Subject<'_>, command: &[String]) -> Launch {
+    fn launch(&self, subject: Subject<'_>, command: &[String]) -> Result<Launch, Trouble> {
         let limits = &subject.stage.limits;
-        Launch {
-            command: command.to_vec(),
-            environment: self.environment(subject.prover),
+        let (mut command, mut environment) = (command.to_vec(), self.environment(subject.prover));
+        if let Some(folder) = self.files_of(subject)? {
+            let told = command.iter_mut().chain(environment.iter_mut().map(|(_, value)| value));
+            told.for_each(|text| *text = text.replace(FILES_FOLDER, &folder));
+        }
+        Ok(Launch {
+            command,
+            environment,
             gpus: self.gpus.clone(),
             working_dir: None,
             guard: self.guard.clone(),
@@ -310,7 +329,50 @@ impl<A: ArtifactStore> SlotProvers<A> {
                 memory_bytes: limits.memory_bytes,
                 ..Limits::default()
             },
+        })
+    }
+
+    /// The folder of the prover's files, which is made once for each slot.
+    fn files_of(&self, subject: Subject<'_>) -> Result<Option<String>, Trouble> {
+        if subject.prover.files.is_empty() {
+            return Ok(None);
         }
+        let mut files = self.files.borrow_mut();
+        let program = subject.program();
+        if !files.contains_key(&program) {
+            let folder = self.work_dir.own_folder().map_err(|error| self.no_folder(&error))?;
+            for file in &subject.prover.files {
+                self.lay_ready(subject, file, folder.path())?;
+            }
+            files.insert(program.clone(), folder);
+        }
+        Ok(files.get(&program).map(|folder| folder.path().display().to_string()))
+    }
+
+    /// A link, so that it stays when a store that keeps only so much here drops its own name for it.
+    fn lay_ready(&self, subject: Subject<'_>, file: &PinnedFile, folder: &Path) -> Result<(), Trouble> {
+        let wanted = || {
+            let PinnedFile { name, content } = file;
+            format!("prover {} needs its file {name} (sha256:{})", subject.prover_name, content.sha256)
+        };
+        let kept = self.artifacts.fetch(&file.content).map_err(|error| match error.passes() {
+            true => Trouble::Hindered { message: format!("{}: {error}", wanted()) },
+            // As bad for every other worker.
+            false => Trouble::Failed {
+                kind: FailureKind::BadInput,
+                message: format!(
+                    "{}, which the yard does not have whole; `proofyard keep` stores it",
+                    wanted()
+                ),
+                log: vec![error.to_string()],
+            },
+        })?;
+        let ready = folder.join(&file.name);
+        let laid = fs::hard_link(&kept, &ready).or_else(|_| fs::copy(&kept, &ready).map(drop));
+        laid.map_err(|error| match is_full_disk(&error) {
+            true => Trouble::Hindered { message: format!("{}: {error}", wanted()) },
+            false => here(format!("{}, which cannot be put at {}: {error}", wanted(), ready.display())),
+        })
     }
 
     /// Provers that are installed beside this program are found without being on the PATH.

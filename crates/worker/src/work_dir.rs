@@ -34,7 +34,7 @@ pub struct WorkDir {
     remover: Option<JoinHandle<()>>,
 }
 
-/// One attempt's, gone with it.
+/// One attempt's, or that of a prover's files: gone with its owner.
 pub(crate) struct AttemptFolder {
     path: PathBuf,
     of: Arc<WorkDir>,
@@ -81,9 +81,21 @@ impl WorkDir {
 
     /// A new, empty folder.
     pub(crate) fn folder(self: &Arc<Self>) -> io::Result<AttemptFolder> {
-        let path = self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let path = self.next_path();
         self.create(&path)?;
         Ok(AttemptFolder { path, of: Arc::clone(self) })
+    }
+
+    /// A new, empty folder that provers only read, also where they run as another user.
+    pub(crate) fn own_folder(self: &Arc<Self>) -> io::Result<AttemptFolder> {
+        let path = self.next_path();
+        fs::create_dir(&path)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+        Ok(AttemptFolder { path, of: Arc::clone(self) })
+    }
+
+    fn next_path(&self) -> PathBuf {
+        self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     fn create(&self, path: &Path) -> io::Result<()> {
@@ -96,6 +108,10 @@ impl WorkDir {
 }
 
 impl AttemptFolder {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A new folder in it.
     pub fn inner(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod keep;
 pub mod pause;
 pub mod prover;
 pub mod prover_check;

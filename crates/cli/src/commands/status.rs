@@ -38,7 +38,7 @@ struct Document {
 impl Status {
     pub fn run(&self, json: bool) -> Result<(), Failure> {
         let yard = self.yard.look()?;
-        let running = self.yard.aws.is_none().then(|| is_running(&self.yard.data));
+        let running = self.yard.home.aws.is_none().then(|| is_running(&self.yard.home.data));
         for (number, chain) in self.yard.chains(&yard)?.iter().enumerate() {
             let status = block_on(yard.status(chain, self.tasks))?;
             if json {

@@ -73,7 +73,7 @@ impl Verify {
         for folder in [&kept, &made] {
             std::fs::create_dir(folder).map_err(Failure::work)?;
         }
-        let artifacts = self.yard.artifacts(&kept)?;
+        let artifacts = self.yard.home.artifacts(&kept)?;
         let verifier = Verifier::new(artifacts, guard()?, made).map_err(Failure::work)?;
         let mut tally = Tally::default();
         for entry in &committed {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // Clippy knows tests by their functions, not their helpers.
 
 mod bad_usage;
+mod keep;
 mod keys;
 mod prover_check;
 mod push0;

@@ -15,7 +15,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> M
     let Read::Is(At { value: table, key_at, at }) = fields.table("arguments", what) else {
         return Map::new();
     };
-    if matches!(protocol, Some(Protocol::Files | Protocol::FilesBare)) {
+    if protocol.is_some_and(|protocol| protocol != Protocol::Stream) {
         let help = "a files prover is not set up: put them into its `command` or `environment`";
         fields.mistakes.add(key_at, "`arguments` has no meaning in a files prover", help);
         return Map::new();

@@ -4,7 +4,9 @@ pub(super) const ROOT: &[&str] = &["chain", "stage", "prover", "pool", "sink"];
 pub(super) const CHAIN: &[&str] =
     &["name", "start_height", "window", "late", "deadline_ms", "lane", "real_time", "tick_ms", "commit"];
 pub(super) const PROVER: &[&str] =
-    &["command", "protocol", "payload", "verify", "verification_key", "arguments", "environment"];
+    &["command", "protocol", "payload", "verify", "verification_key", "arguments", "environment", "files"];
+/// One of a prover's files.
+pub(super) const FILE: &[&str] = &["name", "sha256", "bytes"];
 pub(super) const POOL: &[&str] =
     &["slots", "gpus_per_slot", "lease_ms", "quarantine_after", "quarantine_ms", "advance"];
 pub(super) const SINK: &[&str] = &["stage", "file", "confirm"];

@@ -8,9 +8,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::state::ArtifactRef;
+
 mod arguments;
 mod commit;
 mod draw;
+mod files;
 mod graph;
 mod keys;
 mod mistake;
@@ -193,6 +196,21 @@ pub struct Prover {
     #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
     pub arguments: serde_json::Map<String, serde_json::Value>,
     pub environment: BTreeMap<String, String>,
+    /// What its workers lay ready for it, such as proving keys: [`FILES_FOLDER`] in its command is where.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PinnedFile>,
+}
+
+/// In a prover's command and environment: the folder of its files.
+pub const FILES_FOLDER: &str = "{files}";
+
+/// A file that the yard's store has under its hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PinnedFile {
+    /// What the prover finds it under.
+    pub name: String,
+    #[serde(flatten)]
+    pub content: ArtifactRef,
 }
 
 impl Prover {

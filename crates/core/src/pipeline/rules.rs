@@ -144,7 +144,7 @@ fn check_gathering(
         }
         Some(Kind::Split) => check_split(&name, stages, graph, index, mistakes, warnings),
         Some(Kind::Sequential) => check_sequential(&name, stages, graph, index, mistakes),
-        Some(Kind::Match) => check_quorum(stage, from, stages, graph, index, mistakes),
+        Some(Kind::Match) => check_quorum(stage, from, stages, graph, index, mistakes, warnings),
         None => {}
     }
 }
@@ -206,6 +206,7 @@ fn check_quorum(
     graph: &Graph,
     index: usize,
     mistakes: &mut Mistakes,
+    warnings: &mut Mistakes,
 ) {
     if stage.need.is_absent() {
         return;
@@ -218,11 +219,15 @@ fn check_quorum(
             message,
             format!("`from` lists 2 to {MAX_QUORUM_MEMBERS} stages where `need` is set"),
         );
-    } else if let Read::Is(need) = &stage.need
-        && need.value > members as u64
-    {
-        let message = format!("`need` is {}, but there are {members} members", need.value);
-        mistakes.add(need.at, message, format!("from 1 to {members}"));
+    } else if let Read::Is(need) = &stage.need {
+        if need.value > members as u64 {
+            let message = format!("`need` is {}, but there are {members} members", need.value);
+            mistakes.add(need.at, message, format!("from 1 to {members}"));
+        } else if need.value <= members as u64 / 2 {
+            let message = format!("`need` is {} of {members}: two values could each have enough", need.value);
+            let help = format!("{} or more, or the value that is proved first wins", members / 2 + 1);
+            warnings.add(need.at, message, help);
+        }
     }
     for link in &graph.links[index] {
         let why_not = match link.source {

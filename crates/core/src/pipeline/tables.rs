@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use toml::de::DeTable;
 
 use super::arguments;
+use super::files;
 use super::keys::{CHAIN, POOL, PROVER, ROOT, SINK, TABLES};
 use super::mistake::Mistakes;
 use super::reader::{At, Entry, Fields, Read, shown};
@@ -274,7 +275,9 @@ fn read_prover(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Prover> {
         verification_key: read_verification_key(&mut fields, protocol),
         arguments: arguments::read(&mut fields, protocol),
         environment: read_environment(&mut fields),
+        files: files::read(&mut fields),
     };
+    files::expect_folder_where_there_are_files(&value, &mut fields);
     Named { name, at, value }
 }
 
@@ -350,7 +353,7 @@ fn read_verify(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> Verif
 /// Bare lower-case hex, however it was written, so that keys compare as text.
 fn read_verification_key(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> Option<String> {
     let Read::Is(key) = fields.text("verification_key") else { return None };
-    if matches!(protocol, Some(Protocol::Files | Protocol::FilesBare)) {
+    if protocol.is_some_and(|protocol| protocol != Protocol::Stream) {
         let help = "a files prover names no key with its proof: tell its verifier which one to accept";
         fields.mistakes.add(key.key_at, "`verification_key` cannot be pinned for a files prover", help);
         return None;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod folding;
+mod pairs;
 mod realtime;
 mod rollup;
 
@@ -20,25 +21,37 @@ use tempfile::TempDir;
 struct Example {
     folder: TempDir,
     name: &'static str,
+    /// Where Groth16 looks for its keys.
+    keys: PathBuf,
+}
+
+/// Development keys are kept from one run of the tests to the next, also those of other tests.
+fn keys() -> PathBuf {
+    programs().join("../tmp/keys")
 }
 
 impl Example {
     /// `changes` are replaced in the pipeline's text; each must be there.
     fn new(name: &'static str, heights: RangeInclusive<usize>, changes: &[(&str, &str)]) -> Self {
-        let example = Self { folder: tempfile::tempdir().unwrap(), name };
+        let example = Self { folder: tempfile::tempdir().unwrap(), name, keys: keys() };
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
         let blocks = fs::read_to_string(examples.join("blocks/quiet.jsonl")).unwrap();
         let count = heights.clone().count();
         let lines: String = blocks.split_inclusive('\n').skip(heights.start() - 1).take(count).collect();
         fs::write(example.path("blocks.jsonl"), lines).unwrap();
-        let mut pipeline = fs::read_to_string(examples.join(format!("{name}.toml"))).unwrap();
+        fs::copy(examples.join(format!("{name}.toml")), example.path("pipeline.toml")).unwrap();
         let start = format!("start_height = {}", heights.start());
         for (old, new) in changes.iter().copied().chain([("start_height = 1", start.as_str())]) {
-            assert!(pipeline.contains(old), "{old:?} is not in {name}.toml");
-            pipeline = pipeline.replace(old, new);
+            example.replace(old, new);
         }
-        fs::write(example.path("pipeline.toml"), pipeline).unwrap();
         example
+    }
+
+    /// What is replaced must be in the pipeline's text.
+    fn replace(&self, old: &str, new: &str) {
+        let pipeline = fs::read_to_string(self.path("pipeline.toml")).unwrap();
+        assert!(pipeline.contains(old), "{old:?} is not in {}.toml", self.name);
+        fs::write(self.path("pipeline.toml"), pipeline.replace(old, new)).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -48,20 +61,22 @@ impl Example {
     fn proofyard(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(programs().join("proofyard"));
         command.args(arguments).arg("--data").arg(self.path("yard"));
-        command.env("PROOFYARD_KEYS", programs().join("../tmp/proofyard-keys"));
+        command.env("PROOFYARD_KEYS", &self.keys);
         command.current_dir(self.folder.path()).stdin(Stdio::null()).output().unwrap()
     }
 
     /// Runs the pipeline to its end and verifies what it committed; answers what was handed on.
     fn run(&self) -> Vec<Value> {
-        succeeded(&self.proofyard(&["run", "pipeline.toml", "--blocks", "blocks.jsonl"]));
-        succeeded(&self.proofyard(&["verify"]));
+        said(&self.proofyard(&["run", "pipeline.toml", "--blocks", "blocks.jsonl"]));
+        said(&self.proofyard(&["verify"]));
         let out = fs::read_to_string(self.path(&format!("{}.out.jsonl", self.name))).unwrap();
         out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
-fn succeeded(output: &Output) {
+/// What a command that succeeded said.
+fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
 }
