@@ -29,6 +29,8 @@ pub struct Job<'a> {
     pub blocks: &'a Path,
     /// How many lines it had when it was checked.
     pub lines: u64,
+    /// How long after one line the next is taken.
+    pub slot: Duration,
     pub data: &'a Path,
     pub guard: &'a GuardCommand,
 }
@@ -69,7 +71,7 @@ pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Resu
     let mut run = Run::begin(job, progress)?;
     run.sequence = block_on(machine.yard().frontier(run.chain))?.next_sequence;
     machine.start(std::slice::from_ref(job.pipeline), job.guard, job.sink_base)?;
-    run.feeder = Some(machine.feed(run.chain, job.blocks, job.lines)?);
+    run.feeder = Some(machine.feed(run.chain, job.blocks, job.lines, job.slot)?);
     let how = run.follow(&machine, signals);
     progress.end();
     let figures = run.figures(&machine);

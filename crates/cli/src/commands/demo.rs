@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use clap::Args;
 use proofyard_core::pipeline::parse;
@@ -63,6 +64,7 @@ impl Demo {
             sink_base: &self.data,
             blocks: &blocks,
             lines: input.lines,
+            slot: Duration::ZERO,
             data: &self.data,
             guard: &guard()?,
         };

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use proofyard_core::pipeline::MAX_MS;
 use proofyard_embedded::machine::check_blocks;
 
 use super::{guard, read_pipeline};
@@ -23,11 +25,14 @@ pub struct Run {
     /// Recorded blocks, one a line.
     #[arg(long, value_name = "FILE", required_unless_present = "aws")]
     blocks: Option<PathBuf>,
+    /// Takes a line of the file each so many milliseconds, as a chain with slots would bring them; all at once otherwise.
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_MS))]
+    slot_ms: u64,
     /// Where the yard keeps its state.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
     data: PathBuf,
     /// A yard on AWS, by its name: the pipeline is put in force there, and the blocks, if any, are posted and followed.
-    #[arg(long, value_name = "NAME", conflicts_with = "data")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["data", "slot_ms"])]
     aws: Option<String>,
 }
 
@@ -57,6 +62,7 @@ impl Run {
             sink_base: self.pipeline.parent().unwrap_or(Path::new("")),
             blocks,
             lines: input.lines,
+            slot: Duration::from_millis(self.slot_ms),
             data: &self.data,
             guard: &guard()?,
         };
@@ -66,6 +72,7 @@ impl Run {
 
     fn again(&self, blocks: &Path) -> String {
         let (pipeline, blocks) = (self.pipeline.display(), blocks.display());
-        format!("proofyard run {pipeline} --blocks {blocks}{}", data_flag(&self.data))
+        let slot = if self.slot_ms == 0 { String::new() } else { format!(" --slot-ms {}", self.slot_ms) };
+        format!("proofyard run {pipeline} --blocks {blocks}{slot}{}", data_flag(&self.data))
     }
 }

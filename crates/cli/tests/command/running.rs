@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 
-use super::support::{Place, tasks, until};
+use super::support::{Done, Place, tasks, until};
 
 #[test]
 fn a_pause_lets_running_work_end_and_starts_none() {
@@ -158,4 +159,26 @@ fn what_a_killed_yard_leaves_stands_in_nobodys_way() {
     place.verb(&["resume"]).expect_code(0);
     place.open_gate();
     place.run().expect_code(0).expect_output("4 blocks committed");
+}
+
+#[test]
+fn blocks_come_one_a_slot() {
+    let place = Place::new(3);
+    let mut command =
+        place.command(&["run", "pipeline.toml", "--blocks", "blocks.jsonl", "--slot-ms", "400"]);
+    let started_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    Done::of(command.arg("--data").arg(&place.data).output().unwrap()).expect_code(0);
+    let report = place.json(&["report"]).remove(0);
+    let recorded =
+        report["blocks"].as_array().unwrap().iter().map(|block| block["recorded_ms"].as_u64().unwrap());
+    let recorded: Vec<u64> = recorded.collect();
+    assert_eq!(recorded.len(), 3);
+    for (slot, recorded_ms) in recorded.into_iter().enumerate() {
+        assert!(
+            recorded_ms >= started_ms + 400 * slot as u64,
+            "slot {slot}: {recorded_ms}, from {started_ms}"
+        );
+    }
+    let both = place.verb(&["run", "pipeline.toml", "--slot-ms", "400", "--aws", "yard"]);
+    both.expect_code(2).expect_error("--slot-ms");
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proofyard_blocks::{BlocksError, Line, Reader, RecordedBlock, Summary, check_file};
 use proofyard_core::error::Error;
@@ -91,14 +91,21 @@ fn open(path: &Path) -> Result<Reader<BufReader<File>>, FeedError> {
     }
 }
 
-/// Records every line that was checked and not taken before, then that no more will come. What the file has grown by
-/// since it was checked is the next run's.
-pub(crate) fn feed(shared: &Shared, chain: &str, path: &Path, checked: u64) -> Result<(), FeedError> {
+/// Records every line that was checked and not taken before, one each `slot`, then that no more will come. What the file
+/// has grown by since it was checked is the next run's.
+pub(crate) fn feed(
+    shared: &Shared,
+    chain: &str,
+    path: &Path,
+    checked: u64,
+    slot: Duration,
+) -> Result<(), FeedError> {
     let file = path.display().to_string();
     let fed: Option<Fed> = block_on(read(&shared.yard.port, &Fed::key_of(chain)))?;
     let taken = fed.as_ref().map_or(0, |fed| fed.lines);
     let start_height = block_on(shared.yard.chain_state(chain))?.start_height;
     let mut heights = HashMap::new();
+    let mut next_slot = Instant::now();
     let mut lines = 0;
     for next in open(path)?.take(usize::try_from(checked).unwrap_or(usize::MAX)) {
         let (number, line) = next?;
@@ -120,6 +127,10 @@ pub(crate) fn feed(shared: &Shared, chain: &str, path: &Path, checked: u64) -> R
             }
             continue;
         }
+        if !shared.pause(next_slot.saturating_duration_since(Instant::now())) {
+            return Err(FeedError::Stopped);
+        }
+        next_slot += slot;
         let durable = matches!(line, Line::Reorg { .. });
         let fed = Fed { chain: chain.to_owned(), lines: number, last_sha256: sha256 };
         persist(shared, || {

@@ -276,16 +276,17 @@ impl Machine {
         self.spawn("socket", move |shared| listener.serve(shared))
     }
 
-    /// Records the lines of a blocks file that [`check_blocks`] saw, on a thread of its own; the handle answers how it
-    /// ended.
+    /// Records the lines of a blocks file that [`check_blocks`] saw, on a thread of its own, one each `slot`; the handle
+    /// answers how it ended.
     pub fn feed(
         &self,
         chain: &str,
         path: &Path,
         lines: u64,
+        slot: Duration,
     ) -> Result<JoinHandle<Result<(), FeedError>>, MachineError> {
         let (shared, chain, path) = (Arc::clone(&self.shared), chain.to_owned(), path.to_owned());
-        let feeder = move || feed::feed(&shared, &chain, &path, lines);
+        let feeder = move || feed::feed(&shared, &chain, &path, lines, slot);
         thread::Builder::new().name("feeder".into()).spawn(feeder).map_err(|source| self.no_thread(source))
     }
 

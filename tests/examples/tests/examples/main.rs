@@ -80,3 +80,18 @@ fn said(output: &Output) -> String {
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
 }
+
+#[test]
+fn each_is_right_and_nothing_about_it_is_odd() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let pipelines: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|it| it == "toml")).collect();
+    assert!(pipelines.len() >= 6, "{pipelines:?}");
+    for pipeline in pipelines {
+        let checked =
+            Command::new(programs().join("proofyard")).arg("check").arg(&pipeline).output().unwrap();
+        let told = said(&checked) + &String::from_utf8_lossy(&checked.stderr);
+        assert!(!told.contains("warning"), "{}: {told}", pipeline.display());
+    }
+}
