@@ -116,3 +116,53 @@ fn workers_that_vanish_and_one_that_only_seems_to_lose_nothing() {
         (1..=BLOCKS as u64).collect::<Vec<_>>()
     );
 }
+
+/// A worker's machine has no file but those that it fetches from the bucket.
+#[test]
+fn workers_have_the_files_that_their_provers_need() {
+    let aws = LocalAws::whole(&[]);
+    let here = tempfile::tempdir().unwrap();
+    let blocks = some_blocks(here.path(), 2);
+    let key = here.path().join("proving.key");
+    fs::write(&key, "a key").unwrap();
+    let kept = run(aws.program("proofyard").args(["keep", "--aws", &aws.yard]).arg(&key));
+    fs::remove_file(&key).unwrap();
+    let pipeline = here.path().join("pipeline.toml");
+    let text = format!(
+        r#"
+        [chain]
+        name = "files"
+        start_height = 1
+        window = 2
+
+        [stage.prove]
+        strategy = "match"
+        from = "block"
+        prover = "copier"
+        pool = "cpu"
+
+        [prover.copier]
+        command = ["sh", "-c", "test -s {{input}} && cp \"$KEYS/proving.key\" {{output}}"]
+        environment = {{ KEYS = "{{files}}" }}
+        protocol = "files"
+        verify = "none"
+        {kept}
+
+        [pool.cpu]
+
+        [sink.file]
+        file = "out.jsonl"
+        "#
+    );
+    fs::write(&pipeline, text).unwrap();
+    let said = run(aws
+        .program("proofyard")
+        .args(["run", "--aws", &aws.yard])
+        .arg(&pipeline)
+        .arg("--blocks")
+        .arg(&blocks));
+    assert!(said.contains("2 blocks committed"), "{said}");
+    let proofs = run(aws.program("proofyard").args(["verify", "--json", "--aws", &aws.yard]));
+    let sha256 = kept.split("sha256 = \"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(proofs.matches(sha256).count(), 2, "{proofs}");
+}
