@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use proofyard_worker::durable::{create_durably, parent_of, sync_directory};
 
-use crate::store::STATE_FILE;
-
+/// The state's name in the data directory.
+pub const STATE_FILE: &str = "state.db";
 /// Holds the process id of the yard that has the directory, for the message to whoever comes second.
 const LOCK_FILE: &str = "lock";
 

@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test without its programs is over")]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+
+use serde_json::Value;
 
 /// Where the programs are, if they are built already; else they are built first.
 const PROGRAMS: &str = "PROOFYARD_PROGRAMS";
@@ -35,4 +38,30 @@ fn built() -> PathBuf {
     assert!(build.status().unwrap().success(), "the programs under test do not build");
     // This test is target/release/deps/NAME.
     std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
+}
+
+/// Runs a program once on this input.
+pub fn run(program: &str, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // What exits at once with a usage mistake does not read.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// Sends requests to one new process of a prover, a line each; returns all lines that it answers, progress as well.
+pub fn ask(program: &str, verb: &str, requests: &[Value]) -> Vec<Value> {
+    let input: String = requests.iter().map(|request| format!("{request}\n")).collect();
+    let output = run(program, &[verb], &input);
+    assert!(output.status.success(), "{output:?}");
+    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+/// As [`ask`], without the progress.
+pub fn answers(program: &str, verb: &str, requests: &[Value]) -> Vec<Value> {
+    let mut lines = ask(program, verb, requests);
+    lines.retain(|line| line.get("progress").is_none());
+    lines
 }

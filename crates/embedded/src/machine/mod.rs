@@ -36,8 +36,8 @@ use self::local::{forget_worker, local_workers, remember_worker};
 use self::socket::Listener;
 pub use self::socket::{AskError, ask, is_running};
 use self::wakes::Wakes;
-use crate::lock::{DataDir, DataDirError};
-use crate::store::{STATE_FILE, SqliteStore};
+use crate::lock::{DataDir, DataDirError, STATE_FILE};
+use crate::store::SqliteStore;
 use crate::{LocalPort, block_on};
 
 /// How often the sweeper looks; items that are due later cost it nothing.

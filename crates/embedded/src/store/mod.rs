@@ -14,10 +14,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use self::readers::Readers;
 use self::schema::check_reader;
 use self::writer::Writer;
-use crate::lock::DataDir;
-
-/// The file's name in the data directory.
-pub const STATE_FILE: &str = "state.db";
+use crate::lock::{DataDir, STATE_FILE};
 
 const GET: &str = "SELECT version, value FROM items WHERE partition = ?1 AND sort = ?2";
 // Four texts, since SQLite finds a bound in the key's order only where it stands as a plain comparison.

@@ -3,11 +3,11 @@
 //! Two blocks are proved and put together once; all tests look at these three proofs.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::sync::OnceLock;
 
+use proofyard_programs::answers;
 use proofyard_statement::digest::bytes_to_hex;
 use proofyard_statement::{Block, RangeValues};
 use serde_json::{Value, json};
@@ -15,30 +15,17 @@ use tempfile::TempDir;
 
 use crate::{aggregate_key, block, folder, leaf_key};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_proofyard-groth16");
+
 /// Runs the program once on these lines.
 pub fn run(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_proofyard-groth16"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // What exits at once with a usage mistake does not read.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
+    proofyard_programs::run(PROGRAM, arguments, input)
 }
 
 /// Sends requests to one new process, the first of them a setup with these arguments; returns the answers.
 pub fn ask(verb: &str, arguments: Value, requests: &[Value]) -> Vec<Value> {
     let setup = json!({"id": "setup", "verb": "setup", "arguments": arguments});
-    let lines: Vec<String> =
-        [&setup].into_iter().chain(requests).map(|request| format!("{request}\n")).collect();
-    let output = run(&[verb], &lines.concat());
-    assert!(output.status.success(), "{output:?}");
-    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let answers = lines.map(|line| serde_json::from_slice::<Value>(line).unwrap());
-    let answers: Vec<Value> = answers.filter(|answer| answer.get("progress").is_none()).collect();
+    let answers = answers(PROGRAM, verb, &[&[setup], requests].concat());
     assert_eq!(answers.len(), requests.len() + 1, "{answers:?}");
     answers
 }

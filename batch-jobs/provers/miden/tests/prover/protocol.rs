@@ -1,36 +1,21 @@
 //! The program as it is used: requests on stdin, answers on stdout, proving and verifying in different processes.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 use std::slice::from_ref;
 
+use proofyard_programs::{answers, run};
 use proofyard_statement::Block;
 use proofyard_statement::complete::{Cut, complete};
 use serde_json::{Value, json};
 
 use crate::{bare_line, genesis};
 
-/// Runs the program once on these lines.
-fn run(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_proofyard-miden"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
+const PROGRAM: &str = env!("CARGO_BIN_EXE_proofyard-miden");
 
 /// Sends one request to a new process; returns its answer.
 fn ask(verb: &str, request: Value) -> Value {
-    let output = run(&[verb], &format!("{request}\n"));
-    assert!(output.status.success(), "{output:?}");
-    let last = output.stdout.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap();
-    serde_json::from_slice(last).unwrap()
+    answers(PROGRAM, verb, &[request]).pop().unwrap()
 }
 
 fn prove(verb: &str, inputs: &[Value], output_dir: &Path) -> Value {
@@ -113,7 +98,7 @@ fn unusable_requests_are_answered() {
 fn usage_mistakes_exit_with_2() {
     let threads = ["segment", "--threads", "0"];
     for arguments in [&[][..], &["prove"], &["segment", "--outer"], &["merge", "--inner"], &threads] {
-        let output = run(arguments, "");
+        let output = run(PROGRAM, arguments, "");
         assert_eq!(output.status.code(), Some(2), "{output:?}");
     }
 }

@@ -1,40 +1,18 @@
 //! The program as it is used: requests on stdin, answers on stdout, proving and verifying in different processes.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
+use proofyard_programs::{ask, run};
 use serde_json::{Value, json};
 
 use crate::{GENESIS, KEY, block, chain, line, proved_block, proved_range, random};
 
-fn run(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_proofyard-nova"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
+const PROGRAM: &str = env!("CARGO_BIN_EXE_proofyard-nova");
 
-/// Sends these requests to one new process; returns all lines that it answers.
-fn ask(verb: &str, requests: &[Value]) -> Vec<Value> {
-    let input: String = requests.iter().map(|request| format!("{request}\n")).collect();
-    let output = run(&[verb], &input);
-    assert!(output.status.success(), "{output:?}");
-    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
-}
-
-/// As `ask`, without the progress.
+/// The answers of one new process, without the progress.
 fn answers<const N: usize>(verb: &str, requests: [Value; N]) -> [Value; N] {
-    let mut lines = ask(verb, &requests);
-    lines.retain(|line| line.get("progress").is_none());
-    lines.try_into().unwrap()
+    proofyard_programs::answers(PROGRAM, verb, &requests).try_into().unwrap()
 }
 
 fn setup() -> Value {
@@ -64,7 +42,7 @@ fn a_block_goes_through_two_processes() {
     let folder = folder.path();
     let one = block(5, 1, GENESIS);
     let this = json!([input(folder, "this", &one)]);
-    let lines = ask("block", &[setup(), prove(this.clone(), folder)]);
+    let lines = ask(PROGRAM, "block", &[setup(), prove(this.clone(), folder)]);
     let [first, progress @ .., proved] = &lines[..] else { panic!("{lines:?}") };
     let made = &first["ok"];
     assert_eq!(made["verification_key"], KEY);
@@ -162,6 +140,7 @@ fn unusable_requests_are_answered_at_once() {
     let absent = json!({"kind": "block", "path": folder.join("absent")});
     let segment = json!({"kind": "block", "path": folder.join("0"), "index": 0});
     let lines = ask(
+        PROGRAM,
         "range",
         &[
             prove(json!(inputs), folder),
@@ -174,7 +153,7 @@ fn unusable_requests_are_answered_at_once() {
     let kinds: Vec<&Value> = lines.iter().map(|line| &line["error"]["kind"]).collect();
     assert_eq!(kinds, ["permanent", "permanent", "permanent", "transient"], "{lines:?}");
     assert!(lines[0].to_string().contains("number 2 of 2, height 6"), "{lines:?}");
-    let lines = ask("block", &[prove(json!([inputs[1]]), folder), prove(json!(inputs), folder)]);
+    let lines = ask(PROGRAM, "block", &[prove(json!([inputs[1]]), folder), prove(json!(inputs), folder)]);
     assert!(lines[0].to_string().contains("post-state"), "{lines:?}");
     assert!(lines[1].to_string().contains("expected one whole block"), "{lines:?}");
 }
@@ -182,8 +161,8 @@ fn unusable_requests_are_answered_at_once() {
 #[test]
 fn usage_mistakes_exit_with_2() {
     for arguments in [&[][..], &["prove"], &["block", "more"]] {
-        let output = run(arguments, "");
+        let output = run(PROGRAM, arguments, "");
         assert_eq!(output.status.code(), Some(2), "{output:?}");
     }
-    assert_eq!(run(&["--help"], "").status.code(), Some(0));
+    assert_eq!(run(PROGRAM, &["--help"], "").status.code(), Some(0));
 }
