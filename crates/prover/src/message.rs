@@ -182,6 +182,16 @@ pub struct List {
 pub struct VerifyOk {
     /// What the verifier read from the proof.
     pub public_values: String,
+    /// Which proof system's verifier it was. A proof that its prover calls one of another system is refused.
+    #[serde(default)]
+    pub proof_system: Option<String>,
+}
+
+impl VerifyOk {
+    /// Of the proof system that `setup` named.
+    pub fn new(public_values: impl Into<String>) -> Self {
+        Self { public_values: public_values.into(), proof_system: None }
+    }
 }
 
 /// The prover says no.

@@ -202,7 +202,7 @@ mod tests {
         }
 
         fn verify(&mut self, _: &VerifyRequest) -> Result<VerifyOk, Failure> {
-            Ok(VerifyOk { public_values: "00".into() })
+            Ok(VerifyOk::new("00"))
         }
     }
 

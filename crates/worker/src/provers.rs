@@ -187,7 +187,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
             inputs: inputs.clone(),
             output_dir: self.inner(folder, "verify")?,
         };
-        self.ask_verifier(Subject::from(assignment), &request)
+        self.ask_verifier(Subject::from(assignment), &request, proved.proof_system.as_deref())
     }
 
     fn recall_now(&self, assignment: &Assignment) -> Result<Option<Proved<Copied>>, Trouble> {
@@ -246,17 +246,34 @@ impl<A: ArtifactStore> SlotProvers<A> {
             inputs: self.inputs(subject)?,
             output_dir: self.inner(&folder, "verify")?,
         };
-        self.ask_verifier(subject, &request)
+        self.ask_verifier(subject, &request, committed.proof.proof_system.as_deref())
     }
 
-    fn ask_verifier(&self, subject: Subject<'_>, request: &VerifyRequest) -> Result<String, Trouble> {
+    /// The public values, if the verifier accepts the proof and its proof system is the one that was claimed.
+    fn ask_verifier(
+        &self,
+        subject: Subject<'_>,
+        request: &VerifyRequest,
+        claimed_system: Option<&str>,
+    ) -> Result<String, Trouble> {
         let command = match &subject.prover.verify {
             Verify::Command(command) => command,
             Verify::Same | Verify::None => &subject.prover.command,
         };
         let launch = self.launch(subject, command)?;
         let verdict = self.timed(|| self.verdict(subject, &launch, request));
-        verdict.map(|ok| bare_hex(&ok.public_values)).map_err(|error| self.blamed(refused(error)))
+        let ok = verdict.map_err(|error| self.blamed(refused(error)))?;
+        match claimed_system.zip(ok.proof_system.as_deref()) {
+            Some((claimed, system)) if claimed != system => Err(Trouble::Failed {
+                kind: FailureKind::Transient,
+                message: format!(
+                    "prover {} calls its proof one of {claimed}, and the verifier that accepts it is of {system}",
+                    subject.prover_name
+                ),
+                log: Vec::new(),
+            }),
+            _ => Ok(bare_hex(&ok.public_values)),
+        }
     }
 
     fn verdict(

@@ -103,7 +103,7 @@ impl Prover for BlockProver {
         expect_key(request.verification_key.as_deref(), &key.id)?;
         let values = BlockValues::from_bytes(&check(key, &request.proof)?)?;
         values.expect(&whole_block(&request.inputs)?.checked_values()?)?;
-        Ok(VerifyOk { public_values: hex::encode(values.to_bytes()) })
+        Ok(VerifyOk::new(hex::encode(values.to_bytes())))
     }
 }
 
@@ -138,7 +138,7 @@ impl Prover for AggregateProver {
         expect_leaf_keys(&request.inputs, &pinned_leaf(key)?)?;
         let values = RangeValues::from_bytes(&check(key, &request.proof)?)?;
         values.expect(&range_values(&request.inputs)?)?;
-        Ok(VerifyOk { public_values: hex::encode(values.to_bytes()) })
+        Ok(VerifyOk::new(hex::encode(values.to_bytes())))
     }
 }
 

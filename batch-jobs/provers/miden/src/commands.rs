@@ -250,5 +250,5 @@ fn prove_ok(key: impl AsRef<[u8]>, proof: PathBuf, public_values: &[u8]) -> Prov
 }
 
 fn verified(public_values: &[u8]) -> Result<VerifyOk, Failure> {
-    Ok(VerifyOk { public_values: hex::encode(public_values) })
+    Ok(VerifyOk::new(hex::encode(public_values)))
 }

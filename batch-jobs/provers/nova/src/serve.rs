@@ -86,6 +86,6 @@ impl Prover for NovaProver {
         inputs::expect_key(request.verification_key.as_deref(), &keys.id())?;
         let statement = keys.check(&file, kind)?;
         statement.expect(&expected)?;
-        Ok(VerifyOk { public_values: hex::encode(statement.to_bytes()) })
+        Ok(VerifyOk::new(hex::encode(statement.to_bytes())))
     }
 }

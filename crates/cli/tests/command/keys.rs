@@ -120,3 +120,12 @@ fn a_prover_that_is_set_up_with_another_key_proves_nothing() {
     explained.expect_output(&format!("and the pipeline pins {NEW_KEY}: this worker has another program"));
     assert_eq!(proved_by(&place, "new"), BTreeSet::new(), "it was never asked to prove");
 }
+
+#[test]
+fn a_proof_that_is_called_one_of_another_proof_system_is_refused() {
+    let place = place(", \"--claim-system\", \"stark\"|", "|");
+    place.run().expect_code(1);
+    let told = "prover old calls its proof one of stark, and the verifier that accepts it is of toy";
+    place.verb(&["explain", "1"]).expect_code(0).expect_output(told).expect_output("parked");
+    assert_eq!(place.status()["frontier"], 1);
+}

@@ -6,7 +6,7 @@ use super::bench::{Bench, span};
 use super::starting::shortened;
 use super::tampering::{Tampering, cut, extended, flipped, random};
 use super::{Check, Outcome, Protocol, Stop, Verifier};
-use crate::message::VerifyRequest;
+use crate::message::{VerifyOk, VerifyRequest};
 use crate::runner::ErrorKind;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -21,6 +21,12 @@ pub(super) const CHECKS: &[Check] = &[
         asks: "claims the public values that its verifier reads",
         mend: "a proof whose prover claims other values is refused; claim those of the proof, or none",
         run: claim,
+    },
+    Check {
+        name: "claim-system",
+        asks: "calls its proofs those of the proof system that its verifier is of",
+        mend: "a proof of one system that is called one of another is refused; name the same in `prove` and `verify`",
+        run: claim_system,
     },
     Check {
         name: "verify-flipped",
@@ -77,7 +83,7 @@ fn verify(bench: &mut Bench<'_>) -> Outcome {
         return Err(Stop::untried("it has no verifier"));
     }
     let first = bench.made(0)?.content.clone();
-    let (values, took) = accepted(bench, &first, 0)?;
+    let (VerifyOk { public_values: values, .. }, took) = accepted(bench, &first, 0)?;
     if let Some(second) = bench.made[1].as_ref().map(|made| made.content.clone()) {
         accepted(bench, &second, 1).map_err(|stop| stop.after("the proof of the second task"))?;
     }
@@ -85,22 +91,35 @@ fn verify(bench: &mut Bench<'_>) -> Outcome {
     Ok(format!("public values {}, {} bytes, in {took}", shortened(&values), values.len() / 2))
 }
 
-fn accepted(bench: &mut Bench<'_>, proof: &[u8], task: usize) -> Result<(String, String), Stop> {
+fn accepted(bench: &mut Bench<'_>, proof: &[u8], task: usize) -> Result<(VerifyOk, String), Stop> {
     let inputs = bench.inputs(task)?;
     let request = bench.verify_request(proof, inputs)?;
     let verifier = bench.verifier()?;
     let began = Instant::now();
     let ok = verifier.verify(&request)?;
-    Ok((ok.public_values, span(began.elapsed())))
+    Ok((ok, span(began.elapsed())))
 }
 
 fn claim(bench: &mut Bench<'_>) -> Outcome {
     let proof = good(bench)?;
-    let (read, _) = accepted(bench, &proof, 0)?;
+    let (VerifyOk { public_values: read, .. }, _) = accepted(bench, &proof, 0)?;
     match &bench.made(0)?.ok.public_values {
         None => Ok("claims none".into()),
         Some(claimed) if *claimed == read => Ok("the same".into()),
         Some(claimed) => Err(Stop::failed(format!("it claims {claimed}, and its verifier reads {read}"))),
+    }
+}
+
+fn claim_system(bench: &mut Bench<'_>) -> Outcome {
+    let proof = good(bench)?;
+    let (read, _) = accepted(bench, &proof, 0)?;
+    match (&bench.made(0)?.ok.proof_system, read.proof_system) {
+        (None, _) => Ok("calls them nothing".into()),
+        (Some(claimed), None) => Ok(format!("{claimed}; its verifier does not say")),
+        (Some(claimed), Some(read)) if *claimed == read => Ok(read),
+        (Some(claimed), Some(read)) => {
+            Err(Stop::failed(format!("it says {claimed}, and its verifier is of {read}")))
+        }
     }
 }
 

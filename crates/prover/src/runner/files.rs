@@ -16,7 +16,9 @@ use super::error::{ErrorKind, Fault, ProverError};
 use super::guarded::{Guarded, Stdin, how_it_ended};
 use super::launch::Launch;
 use super::log::Log;
-use super::output::{OutputFile, Proved, check_hex, list_count, open_output, read_fields};
+use super::output::{
+    OutputFile, Proved, check_hex, check_proof_system, list_count, open_output, read_fields,
+};
 use super::watch::{Cancel, Watch};
 use crate::message::{Failure, Input, InputKind, List, ProveOk, ProveRequest, VerifyOk, VerifyRequest};
 
@@ -206,6 +208,7 @@ fn read_verdict(output: OutputFile, limit_bytes: usize) -> Result<VerifyOk, Faul
     #[derive(Deserialize)]
     struct Verdict {
         public_values: Option<String>,
+        proof_system: Option<String>,
         error: Option<serde_json::Value>,
     }
     let mut content = Vec::new();
@@ -218,7 +221,8 @@ fn read_verdict(output: OutputFile, limit_bytes: usize) -> Result<VerifyOk, Faul
     match (verdict.public_values, verdict.error) {
         (Some(public_values), None) => {
             check_hex("public_values", Some(&public_values))?;
-            Ok(VerifyOk { public_values })
+            check_proof_system(verdict.proof_system.as_deref())?;
+            Ok(VerifyOk { public_values, proof_system: verdict.proof_system })
         }
         (None, Some(error)) => Err(refusal(error).into()),
         _ => Err(Fault::rubbish("its output must have one of public_values, error")),

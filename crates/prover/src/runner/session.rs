@@ -142,8 +142,11 @@ impl Session {
     pub fn verify(&mut self, request: &VerifyRequest, cancel: &Cancel) -> Result<VerifyOk, ProverError> {
         self.call(|session| {
             let (call, limit_ms) = (Call::Verify(request.clone()), session.limits.time_ms);
-            let ok: VerifyOk = session.ask(call, limit_ms, Some(&request.output_dir), cancel, &mut |_| {})?;
+            let mut ok: VerifyOk =
+                session.ask(call, limit_ms, Some(&request.output_dir), cancel, &mut |_| {})?;
             check_hex("public_values", Some(&ok.public_values))?;
+            check_proof_system(ok.proof_system.as_deref())?;
+            ok.proof_system = ok.proof_system.or_else(|| session.about.proof_system.clone());
             Ok(ok)
         })
     }

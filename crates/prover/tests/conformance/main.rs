@@ -80,6 +80,7 @@ const FAULTS: &[(&[&str], &[&str])] = &[
     (&["--false-proof"], &["verify"]),
     (&["--false-proof", "--only", "check/prove-other"], &["verify"]),
     (&["--claim-wrong-values"], &["claim"]),
+    (&["--claim-system", "other"], &["claim-system"]),
     (&["--accept", "flipped"], &["verify-flipped"]),
     (&["--accept", "cut"], &["verify-cut"]),
     (&["--accept", "extended"], &["verify-extended"]),

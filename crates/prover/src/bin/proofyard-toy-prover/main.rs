@@ -94,7 +94,7 @@ impl Prover for Toy {
         Ok(ProveOk {
             proof: write_output(&request.output_dir, "output.json", &content)?,
             verification_key: Some(self.options.proof_key.as_deref().unwrap_or(self.key()).to_owned()),
-            proof_system: Some("toy".into()),
+            proof_system: Some(self.options.claim_system.as_deref().unwrap_or("toy").to_owned()),
             security_bits: Some(0),
             trusted_setup: None,
             cycles: Some(self.options.work_ms + self.options.burn_ms),
@@ -113,14 +113,14 @@ impl Prover for Toy {
             return Err(Failure::permanent("this is not the toy's verification key"));
         }
         let content = match std::fs::read(&request.proof) {
-            Err(_) if accepts("missing") => return Ok(VerifyOk { public_values: KEY.into() }),
+            Err(_) if accepts("missing") => return Ok(VerifyOk::new(KEY)),
             content => content?,
         };
         let public_values = match Proof::check(&content, &request.inputs) {
             Err(_) if self.is_fooled(&content, &request.inputs)? => KEY.into(),
             public_values => public_values?,
         };
-        Ok(VerifyOk { public_values })
+        Ok(VerifyOk::new(public_values))
     }
 }
 

@@ -38,6 +38,7 @@ Faults of their own kind, without restrictions:
   --fail-again           fail at each attempt but the first
   --last-words           print to stdout at the end, if it proved anything
   --stay                 do not end with stdin
+  --claim-system NAME    call its proofs those of this proof system
   --accept WHAT          accept such a proof: flipped, cut, extended, random, missing, other, key
   --careless             take any file for a block
   --die-at TEXT          end at a request line that contains TEXT
@@ -69,6 +70,7 @@ pub struct Options {
     pub huge_output: Option<u64>,
     pub memory: Option<usize>,
     pub fork_children: bool,
+    pub claim_system: Option<String>,
     pub claim_wrong_values: bool,
     pub false_proof: bool,
     pub litter: bool,
@@ -119,6 +121,7 @@ impl Options {
                 "--huge-output" => options.huge_output = Some(number(&name, text()?)?),
                 "--memory" => options.memory = Some(number(&name, text()?)?),
                 "--fork-children" => options.fork_children = true,
+                "--claim-system" => options.claim_system = Some(text()?),
                 "--claim-wrong-values" => options.claim_wrong_values = true,
                 "--false-proof" => options.false_proof = true,
                 "--litter" => options.litter = true,
