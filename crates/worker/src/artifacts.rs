@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
-use proofyard_core::state::{ArtifactRef, TaskId};
+use proofyard_core::state::{ArtifactRef, TaskId, is_sha256};
 use sha2::{Digest, Sha256};
 
 use crate::durable::{create_durably, sync_directory};
@@ -189,9 +189,8 @@ impl Artifacts {
     /// Where the content is, or would be.
     pub fn path(&self, artifact: &ArtifactRef) -> Result<PathBuf, ArtifactError> {
         let name = &artifact.sha256;
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         match name.get(..2) {
-            Some(shard) if name.len() == 64 && name.bytes().all(hex) => Ok(self.root.join(shard).join(name)),
+            Some(shard) if is_sha256(name) => Ok(self.root.join(shard).join(name)),
             _ => Err(ArtifactError::BadName(name.clone())),
         }
     }

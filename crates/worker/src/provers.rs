@@ -23,7 +23,7 @@ use proofyard_prover::{ProveRequest, VerifyOk, VerifyRequest};
 
 use crate::artifacts::{ArtifactError, ArtifactStore, Draft, is_full_disk};
 use crate::made::Made;
-use crate::work_dir::{AttemptFolder, WorkDir};
+use crate::work_dir::{WorkDir, WorkFolder};
 
 /// Proving and verifying are never the same process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,7 +83,7 @@ pub(crate) struct SlotProvers<A> {
     cancel: RefCell<Cancel>,
     sessions: RefCell<HashMap<(String, Role), Session>>,
     /// Where the files of each prover lie ready.
-    files: RefCell<HashMap<String, AttemptFolder>>,
+    files: RefCell<HashMap<String, WorkFolder>>,
     /// Time spent in provers and verifiers in this attempt.
     in_provers: Cell<Duration>,
 }
@@ -92,7 +92,7 @@ pub(crate) struct SlotProvers<A> {
 pub(crate) struct Copied {
     proof: Proof,
     inputs: Vec<PathInput>,
-    folder: AttemptFolder,
+    folder: WorkFolder,
 }
 
 enum Proof {
@@ -405,11 +405,11 @@ impl<A: ArtifactStore> SlotProvers<A> {
         environment.into_iter().collect()
     }
 
-    fn folder(&self) -> Result<AttemptFolder, Trouble> {
+    fn folder(&self) -> Result<WorkFolder, Trouble> {
         self.work_dir.folder().map_err(|error| self.no_folder(&error))
     }
 
-    fn inner(&self, folder: &AttemptFolder, name: &str) -> Result<PathBuf, Trouble> {
+    fn inner(&self, folder: &WorkFolder, name: &str) -> Result<PathBuf, Trouble> {
         folder.inner(name).map_err(|error| self.no_folder(&error))
     }
 

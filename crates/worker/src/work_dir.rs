@@ -34,8 +34,8 @@ pub struct WorkDir {
     remover: Option<JoinHandle<()>>,
 }
 
-/// One attempt's, or that of a prover's files: gone with its owner.
-pub(crate) struct AttemptFolder {
+/// Of an attempt, or of a prover's files; removed when it is dropped.
+pub(crate) struct WorkFolder {
     path: PathBuf,
     of: Arc<WorkDir>,
 }
@@ -80,18 +80,18 @@ impl WorkDir {
     }
 
     /// A new, empty folder.
-    pub(crate) fn folder(self: &Arc<Self>) -> io::Result<AttemptFolder> {
+    pub(crate) fn folder(self: &Arc<Self>) -> io::Result<WorkFolder> {
         let path = self.next_path();
         self.create(&path)?;
-        Ok(AttemptFolder { path, of: Arc::clone(self) })
+        Ok(WorkFolder { path, of: Arc::clone(self) })
     }
 
     /// A new, empty folder that provers only read, also where they run as another user.
-    pub(crate) fn own_folder(self: &Arc<Self>) -> io::Result<AttemptFolder> {
+    pub(crate) fn own_folder(self: &Arc<Self>) -> io::Result<WorkFolder> {
         let path = self.next_path();
         fs::create_dir(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o755))?;
-        Ok(AttemptFolder { path, of: Arc::clone(self) })
+        Ok(WorkFolder { path, of: Arc::clone(self) })
     }
 
     fn next_path(&self) -> PathBuf {
@@ -107,7 +107,7 @@ impl WorkDir {
     }
 }
 
-impl AttemptFolder {
+impl WorkFolder {
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -120,7 +120,7 @@ impl AttemptFolder {
     }
 }
 
-impl Drop for AttemptFolder {
+impl Drop for WorkFolder {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.path);
         match self.of.removals.as_ref().map(|removals| removals.try_send(path.clone())) {

@@ -6,20 +6,24 @@ use std::collections::BTreeSet;
 use super::keys::FILE;
 use super::reader::{At, Fields, Read, Value, shown};
 use super::{FILES_FOLDER, PinnedFile, Prover, Verify};
-use crate::state::ArtifactRef;
+use crate::state::{ArtifactRef, is_sha256};
 
 const MAX_FILES: usize = 64;
 const MAX_NAME_BYTES: usize = 255;
 const MAX_FILE_BYTES: u64 = 1 << 50;
 
-const WHAT: &str = "tables: files = [{ name = \"proving.key\", sha256 = \"...\", bytes = 1024 }], as `proofyard keep` \
-                    prints them";
+const EXAMPLE: &str = "files = [{ name = \"proving.key\", sha256 = \"...\", bytes = 1024 }], as `proofyard keep` prints \
+                       them";
+
+fn what() -> String {
+    format!("tables: {EXAMPLE}")
+}
 
 /// Without those where a mistake was found.
 pub(super) fn read(fields: &mut Fields<'_, '_>) -> Vec<PinnedFile> {
     let Read::Is(At { value, at, .. }) = fields.get("files") else { return Vec::new() };
     let Some(list) = value.get_ref().as_array() else {
-        fields.wrong_type("files", value, WHAT);
+        fields.wrong_type("files", value, &what());
         return Vec::new();
     };
     if list.len() > MAX_FILES {
@@ -37,7 +41,7 @@ fn read_file(
     fields: &mut Fields<'_, '_>,
 ) -> Option<PinnedFile> {
     let Some(table) = entry.get_ref().as_table() else {
-        fields.wrong_type("files", entry, WHAT);
+        fields.wrong_type("files", entry, &what());
         return None;
     };
     let place = format!("`files` of {}", fields.place);
@@ -59,7 +63,7 @@ fn read_file(
         false
     });
     let sha256 = sha256.filter(|sha256| {
-        let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| b"0123456789abcdef".contains(&byte));
+        let is_hash = is_sha256(sha256);
         if !is_hash {
             let message = format!("`sha256` is \"{}\"", shown(sha256));
             keys.mistakes.add(entry.span().start, message, "64 hexadecimal digits in lower case");
@@ -84,8 +88,7 @@ pub(super) fn expect_folder_where_there_are_files(prover: &Prover, fields: &mut 
         }
         Read::Absent if is_told => {
             let message = format!("{FILES_FOLDER} stands for the folder of `files`, and there are none");
-            let help = WHAT.trim_start_matches("tables: ");
-            fields.mistakes.add(fields.at, message, help);
+            fields.mistakes.add(fields.at, message, EXAMPLE);
         }
         _ => {}
     }

@@ -28,6 +28,11 @@ pub struct ArtifactRef {
     pub bytes: u64,
 }
 
+/// Whether this is a SHA-256 as artifacts are named by it.
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// A height as a sort key: decimal, wide enough for any `u64`.
 pub(crate) fn height_key(height: u64) -> String {
     format!("{height:020}")
