@@ -29,7 +29,7 @@ def environment(port: int) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "none",
         "PROOFYARD_YARD": "cold-start",
         "PROOFYARD_BUCKET": "none",
-        "PROOFYARD_WEBHOOK_SECRET": "none",
+        "PROOFYARD_WEBHOOK_SECRET_ID": "none",
     }
 
 

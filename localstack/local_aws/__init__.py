@@ -1,1 +1,1 @@
-"""A local AWS: MiniStack with what the shared spec describes in it, and a stand-in for AWS Batch."""
+"""A local AWS: MiniStack with the stacks of a yard in it, and a stand-in for AWS Batch."""

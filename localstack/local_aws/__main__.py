@@ -12,15 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import ministack, processes, spec
+from . import ministack, processes, templates
 from .batch.changes import Changes
 from .batch.runner import GRACE_S, Runner
 from .batch.service import Service
 from .ministack import CannotStart, MiniStack
-from .resources import Functions, Resources, binary, client
+from .stacks import Stacks, binaries_of, binary, client
+from .templates import Template
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_S = 0.2
+PARTS = ("state", "messaging", "functions", "proving", "observability")
+SET_BY_RUNTIME = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"}
 
 
 def arguments() -> argparse.Namespace:
@@ -36,7 +39,7 @@ def arguments() -> argparse.Namespace:
         help="where the programs are; functions also as functions/build.sh leaves them, in target/lambda (default: target/release)",
     )
     parser.add_argument("--endpoint", help="an AWS that runs already, such as LocalStack; MiniStack is not started")
-    parser.add_argument("--webhook-secret", default="local-secret", help="of the ingest function (default: local-secret)")
+    parser.add_argument("--webhook-secret", default="local-secret", help="what senders of block events sign with (default: local-secret)")
     parser.add_argument("--no-functions", action="store_true", help="no functions: something else takes from the queues")
     parser.add_argument("--no-schedule", action="store_true", help="nothing wakes the sweeper each minute")
     parser.add_argument("--until-stdin-ends", action="store_true", help="stop when nobody holds the standard input any more")
@@ -51,26 +54,34 @@ class LocalAws:
         self.options = options
         self.state = state
         self.binaries = [Path(folder).resolve() for folder in options.binaries.split(os.pathsep)]
-        self.spec = spec.load(options.yard)
+        self.templates = {part: templates.load(options.yard, part) for part in PARTS}
         self.ministack: MiniStack | None = None
         #: In the order in which they are stopped.
         self.to_stop: list[Callable[[], None]] = []
 
     def start(self) -> None:
         if not self.options.no_functions:
-            for function in self.spec["functions"].values():
-                binary(self.binaries, function["binary"])
+            for name in binaries_of(self.templates["functions"]):
+                binary(self.binaries, name)
         # Its port is known before anybody is told of it.
         ministack.check_port(self.options.batch_port, "--batch-port")
         self.endpoint = self._endpoint()
         say(f"AWS answers at {self.endpoint}")
-        resources = Resources(self.spec, self.endpoint)
-        resources.make()
+        self.stacks = Stacks(self.endpoint)
+        self._deploy("state")
+        self._deploy("messaging")
         say("table, bucket and queues are there")
-        self._start_batch(resources)
+        self._start_batch()
         say(f"AWS Batch answers at {self.batch.endpoint}")
         if not self.options.no_functions:
-            self._make_functions(resources)
+            self._deploy_functions()
+            self._deploy("observability")
+
+    def _deploy(self, part: str) -> None:
+        template = self.templates[part]
+        began = time.monotonic()
+        self.stacks.deploy(f"proofyard-{self.options.yard}-{part}", template)
+        say(f"stack {part}: {len(template['Resources'])} resources in {time.monotonic() - began:.2f} s")
 
     def _endpoint(self) -> str:
         if self.options.endpoint:
@@ -81,29 +92,41 @@ class LocalAws:
         self.ministack.start()
         return self.ministack.endpoint
 
-    def _start_batch(self, resources: Resources) -> None:
-        changes = Changes(client("sqs", self.endpoint), resources.queue_urls["results"])
+    def _start_batch(self) -> None:
+        sqs = client("sqs", self.endpoint)
+        results = sqs.get_queue_url(QueueName=f"proofyard-{self.options.yard}-results.fifo")["QueueUrl"]
+        changes = Changes(sqs, results)
         # Filled in below: what jobs get names the port that the service has.
         environment: dict[str, str] = {}
         runner = Runner(self.state / "jobs", environment, changes.tell, self.options.grace)
         self.batch = Service(runner, self.options.batch_port)
         path = os.pathsep.join([*map(str, self.binaries), os.environ.get("PATH", os.defpath)])
         environment |= ministack.clean_environment() | {"PATH": path} | self._aws_environment()
-        for name, pool in self.spec["pools"].items():
+        for pool in self._pools().values():
             runner.add_queue(pool["job_queue"], pool["max_workers"])
-            runner.register(job_definition(self.spec, name, self._yard_environment()))
+        for definition in templates.job_definitions(self.templates["proving"]):
+            runner.register(definition)
         changes.start()
         self.batch.start()
         self.to_stop[:0] = [self.batch.stop, changes.stop]
 
-    def _make_functions(self, resources: Resources) -> None:
-        inside = {"PROOFYARD_WEBHOOK_SECRET": self.options.webhook_secret, "RUST_LOG": "info"}
-        functions = Functions(resources, self.binaries, {**self.environment(), **inside})
-        urls = functions.make(with_schedule=not self.options.no_schedule)
-        say(f"functions are there: {', '.join(self.spec['functions'])}")
-        for name, url in urls.items():
-            host = url.split("//")[1].strip("/")
-            say(f"webhook {name}: curl --header 'Host: {host}' {self.endpoint}/")
+    def _deploy_functions(self) -> None:
+        template = with_environment(self.templates["functions"], self._aws_environment())
+        if self.options.no_schedule:
+            for rule in templates.of_type(template, "AWS::Events::Rule"):
+                rule["State"] = "DISABLED"
+        self.stacks.put_programs(template, self.binaries)
+        self._deploy("functions")
+        secret = templates.of_type(self.templates["state"], "AWS::SecretsManager::Secret")[0]["Name"]
+        if self.options.webhook_secret:
+            secrets = client("secretsmanager", self.endpoint)
+            secrets.put_secret_value(SecretId=secret, SecretString=self.options.webhook_secret)
+        for api in client("apigatewayv2", self.endpoint).get_apis()["Items"]:
+            host = f"{api['ApiId']}.execute-api.localhost"
+            say(f"webhook: curl --header 'Host: {host}' {self.endpoint}/CHAIN")
+
+    def _pools(self) -> dict[str, Any]:
+        return templates.pools(self.templates["functions"])
 
     def _aws_environment(self) -> dict[str, str]:
         return {
@@ -119,8 +142,8 @@ class LocalAws:
     def _yard_environment(self) -> dict[str, str]:
         return {
             "PROOFYARD_YARD": self.options.yard,
-            "PROOFYARD_BUCKET": self.spec["bucket"]["name"],
-            "PROOFYARD_POOLS": json.dumps(self.spec["pools"]),
+            "PROOFYARD_BUCKET": f"proofyard-{self.options.yard}-{ministack.ACCOUNT}",
+            "PROOFYARD_POOLS": json.dumps(self._pools()),
         }
 
     def environment(self) -> dict[str, str]:
@@ -147,32 +170,13 @@ class LocalAws:
             stop()
 
 
-def job_definition(described: dict[str, Any], name: str, environment: dict[str, str]) -> dict[str, Any]:
-    """A pool's job definition, as RegisterJobDefinition takes it."""
-    pool = described["pools"][name]
-    command = [*described["worker"]["command"], "--pool", name]
-    if pool["max_tasks"] > 0:
-        command += ["--max-tasks", str(pool["max_tasks"])]
-    command += ["--idle-out-ms", str(pool["idle_out_ms"])]
-    needs = {"VCPU": pool["vcpus"], "MEMORY": pool["memory_mb"], "GPU": pool["gpus"]}
-    return {
-        "jobDefinitionName": pool["job_definition"],
-        "type": "container",
-        "containerProperties": {
-            "image": "local",
-            "command": command,
-            "environment": [{"name": key, "value": value} for key, value in environment.items()],
-            "resourceRequirements": [{"type": kind, "value": str(value)} for kind, value in needs.items() if value > 0],
-        },
-        "retryStrategy": {
-            "attempts": pool["attempts"],
-            "evaluateOnExit": [
-                {"onStatusReason": "Host EC2*", "action": "RETRY"},
-                {"onReason": "*", "action": "EXIT"},
-            ],
-        },
-        "timeout": {"attemptDurationSeconds": pool["timeout_s"]},
-    }
+def with_environment(template: Template, more: dict[str, str]) -> Template:
+    """Functions that know where this AWS is."""
+    # The runtime sets these, and AWS refuses a function that brings its own.
+    more = {name: value for name, value in more.items() if name not in SET_BY_RUNTIME}
+    for function in templates.of_type(template, "AWS::Lambda::Function"):
+        function["Environment"]["Variables"] |= more
+    return template
 
 
 def say(what: str) -> None:
@@ -188,7 +192,7 @@ def work(options: argparse.Namespace, state: Path) -> int:
         local.start()
         local.tell_ready()
         local.watch()
-    except (CannotStart, spec.BadSpec) as error:
+    except (CannotStart, templates.BadYard) as error:
         say(f"error: {error}")
     finally:
         if local:

@@ -15,6 +15,7 @@ from . import processes
 PATIENCE_S = 30.0
 END_PATIENCE_S = 5.0
 REGION = "us-east-1"
+ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from local_aws.resources import client
+from local_aws.stacks import client
 
 PATIENCE_S = 20.0
 YARD = "test"
@@ -81,7 +81,7 @@ class Local:
     def submit(self, script: str, **wanted: Any) -> str:
         """A job that runs a line of shell."""
         overrides = {"command": ["sh", "-c", script], **wanted.pop("overrides", {})}
-        wanted = {"jobName": "job", "jobQueue": QUEUE, "jobDefinition": QUEUE, **wanted}
+        wanted = {"jobName": "job", "jobQueue": QUEUE, "jobDefinition": QUEUE, "shareIdentifier": "burst", **wanted}
         return str(self.batch.submit_job(containerOverrides=overrides, **wanted)["jobId"])
 
     def job(self, job_id: str) -> dict[str, Any]:

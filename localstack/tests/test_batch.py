@@ -37,7 +37,7 @@ class Jobs(unittest.TestCase):
             "AWS_BATCH_JOB_ATTEMPT": "1",
             "AWS_BATCH_JQ_NAME": QUEUE,
             "PROOFYARD_YARD": YARD,
-            **{name: local.environment[name] for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_BATCH", "PROOFYARD_POOLS")},
+            **{name: local.environment[name] for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_BATCH", "PROOFYARD_BUCKET")},
         }
         for name, value in wanted.items():
             self.assertIn(f"{name}={value}", lines)
@@ -188,6 +188,7 @@ class Jobs(unittest.TestCase):
 class Definitions(unittest.TestCase):
     def test_what_is_not_there_is_refused(self) -> None:
         cases = {
+            "shareIdentifier is needed": {"shareIdentifier": ""},
             "JobDefinition nothing not found": {"jobDefinition": "nothing"},
             "JobQueue nowhere not found": {"jobQueue": "nowhere"},
             "job nobody not found": {"dependsOn": [{"jobId": "nobody"}]},
@@ -203,13 +204,11 @@ class Definitions(unittest.TestCase):
 
     def test_each_pool_has_a_job_definition_as_described(self) -> None:
         [definition] = local.batch.describe_job_definitions(jobDefinitionName=QUEUE)["jobDefinitions"]
-        pool = json.loads(local.environment["PROOFYARD_POOLS"])["cpu"]
         container = definition["containerProperties"]
-        self.assertEqual(container["command"][1:3], ["--pool", "cpu"])
-        self.assertEqual(container["command"][-2:], ["--idle-out-ms", str(pool["idle_out_ms"])])
-        self.assertEqual(definition["timeout"], {"attemptDurationSeconds": pool["timeout_s"]})
-        self.assertEqual(definition["retryStrategy"]["attempts"], pool["attempts"])
-        self.assertIn({"type": "VCPU", "value": str(pool["vcpus"])}, container["resourceRequirements"])
+        self.assertEqual(container["command"], ["proofyard-worker", "--pool", "cpu", "--idle-out-ms", "60000"])
+        self.assertEqual(definition["timeout"], {"attemptDurationSeconds": 86_400})
+        self.assertEqual(definition["retryStrategy"]["attempts"], 3)
+        self.assertIn({"type": "VCPU", "value": "2"}, container["resourceRequirements"])
         [queue] = local.batch.describe_job_queues(jobQueues=[QUEUE])["jobQueues"]
         self.assertEqual(queue["state"], "ENABLED")
 
@@ -221,5 +220,5 @@ class Definitions(unittest.TestCase):
             )
             self.assertEqual(made["revision"], revision)
         for named, code in (("other:1", 1), ("other", 2), (made["jobDefinitionArn"], 2)):
-            job = local.batch.submit_job(jobName="job", jobQueue=QUEUE, jobDefinition=named)["jobId"]
+            job = local.batch.submit_job(jobName="job", jobQueue=QUEUE, jobDefinition=named, shareIdentifier="warm")["jobId"]
             self.assertEqual(local.until_over(job)["container"]["exitCode"], code)

@@ -1,52 +1,38 @@
-"""What is made from the spec, and what is refused."""
+"""What is made from the templates, and what is refused."""
 
-import copy
 import json
-import re
 import socket
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
 
-from local_aws import spec
-from local_aws.resources import client
+from local_aws import templates
+from local_aws.stacks import client
 from support import PATIENCE_S, YARD, Local, command
 
 
-class Spec(unittest.TestCase):
-    def setUp(self) -> None:
-        self.whole = json.loads(spec.PLACE.read_text())
+class Templates(unittest.TestCase):
+    def test_the_yard_has_its_name_everywhere(self) -> None:
+        names = [queue["QueueName"] for queue in templates.of_type(templates.load("a", "messaging"), "AWS::SQS::Queue")]
+        self.assertIn("proofyard-a-wake-gpu", names)
+        self.assertIn("proofyard-a-blocks-dead.fifo", names)
+        self.assertTrue(all(name.startswith("proofyard-a-") for name in names))
 
-    def test_a_key_that_nobody_knows_is_refused_with_its_place(self) -> None:
-        places = {
-            "": self.whole,
-            "/pools/cpu": self.whole["pools"]["cpu"],
-            "/table/index/sort_key": self.whole["table"]["index"]["sort_key"],
-        }
-        for place, table in places.items():
-            table["colour"] = "red"
-            with self.assertRaisesRegex(spec.BadSpec, re.escape(f": {place}/colour is not a key")):
-                spec.check(self.whole)
-            del table["colour"]
-
-    def test_a_key_that_is_missing_is_told_with_its_place(self) -> None:
-        del self.whole["pools"]["cpu"]["job_queue"]
-        with self.assertRaisesRegex(spec.BadSpec, ": /pools/cpu/job_queue is missing"):
-            spec.check(self.whole)
-
-    def test_names_are_filled_in_for_each_pool(self) -> None:
-        self.whole["pools"]["gpu"] = copy.deepcopy(self.whole["pools"]["cpu"]) | {"job_queue": "proofyard-{yard}-{pool}"}
-        filled = spec.filled(self.whole, "a")
-        self.assertEqual(spec.queue_names(filled, "wake"), ["proofyard-a-wake-cpu", "proofyard-a-wake-gpu"])
-        self.assertEqual(filled["pools"]["gpu"]["job_queue"], "proofyard-a-gpu")
-        self.assertEqual(filled["bucket"]["name"], "proofyard-a-000000000000")
-        self.assertEqual(spec.dead_letter_name(filled, "proofyard-a-blocks.fifo"), "proofyard-a-blocks-dead.fifo")
+    def test_jobs_are_told_what_to_do(self) -> None:
+        definitions = {each["jobDefinitionName"]: each for each in templates.job_definitions(templates.load("a", "proving"))}
+        comes_and_goes, stays = definitions["proofyard-a-gpu"], definitions["proofyard-a-gpu-warm"]
+        command = ["proofyard-worker", "--pool", "gpu"]
+        self.assertEqual(comes_and_goes["containerProperties"]["command"], [*command, "--idle-out-ms", "600000"])
+        self.assertEqual(stays["containerProperties"]["command"], command)
+        self.assertIn({"name": "PROOFYARD_BUCKET", "value": "proofyard-a-000000000000"}, stays["containerProperties"]["environment"])
+        self.assertEqual(stays["retryStrategy"]["evaluateOnExit"][0], {"onStatusReason": "Host EC2*", "action": "RETRY"})
 
     def test_not_everything_names_a_yard(self) -> None:
         for bad in ("", "A", "a--b", "-a", "a-", "a" * 33, "a\n"):
-            with self.assertRaises(spec.BadSpec):
-                spec.check_yard(bad)
+            with self.assertRaises(templates.BadYard):
+                templates.check_yard(bad)
 
 
 class Refused(unittest.TestCase):
@@ -73,7 +59,7 @@ class Refused(unittest.TestCase):
 
 
 class Made(unittest.TestCase):
-    def test_all_that_the_spec_describes(self) -> None:
+    def test_all_that_the_templates_describe(self) -> None:
         local = Local()
         self.addCleanup(local.close)
         endpoint = local.environment["AWS_ENDPOINT_URL"]
@@ -81,28 +67,25 @@ class Made(unittest.TestCase):
         types = {key["AttributeName"]: key["AttributeType"] for key in table["AttributeDefinitions"]}
         self.assertEqual(types, {"p": "S", "s": "S", "b": "N", "t": "N"})
         self.assertEqual(table["GlobalSecondaryIndexes"][0]["Projection"], {"ProjectionType": "KEYS_ONLY"})
-        described = spec.load(YARD)
-        expiry = client("dynamodb", endpoint).describe_time_to_live(TableName=f"proofyard-{YARD}")["TimeToLiveDescription"]
-        self.assertEqual(expiry, {"TimeToLiveStatus": "ENABLED", "AttributeName": described["table"]["ttl_attribute"]})
-        rules = client("s3", endpoint).get_bucket_lifecycle_configuration(Bucket=local.environment["PROOFYARD_BUCKET"])["Rules"]
-        aborted = {"DaysAfterInitiation": described["bucket"]["abort_uploads_after_days"]}
-        self.assertEqual([rule["AbortIncompleteMultipartUpload"] for rule in rules], [aborted])
-        for key, queue in described["queues"].items():
-            for name in spec.queue_names(described, key):
-                self._check_queue(local, name, queue, described["queue_defaults"])
+        client("s3", endpoint).head_bucket(Bucket=local.environment["PROOFYARD_BUCKET"])
+        messaging = templates.load(YARD, "messaging")
+        for queue in templates.of_type(messaging, "AWS::SQS::Queue"):
+            self._check_queue(local, queue)
+        self.assertEqual(json.loads(local.environment["PROOFYARD_POOLS"])["cpu"]["max_workers"], 2)
         self._check_that_a_second_yard_of_that_name_is_refused(endpoint)
 
-    def _check_queue(self, local: Local, name: str, queue: dict, defaults: dict) -> None:
-        url = local.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    def _check_queue(self, local: Local, queue: dict[str, Any]) -> None:
+        url = local.sqs.get_queue_url(QueueName=queue["QueueName"])["QueueUrl"]
         has = local.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        self.assertEqual(has["VisibilityTimeout"], str(defaults["visibility_s"]))
-        self.assertEqual(has["MessageRetentionPeriod"], str(queue.get("retention_s", defaults["retention_s"])))
-        redrive = json.loads(has["RedrivePolicy"])
-        self.assertEqual(int(redrive["maxReceiveCount"]), defaults["receives_before_dead_letter"])
-        self.assertEqual(redrive["deadLetterTargetArn"].endswith("-dead.fifo"), queue["fifo"])
-        if queue["fifo"]:
+        self.assertEqual(has["MessageRetentionPeriod"], str(queue["MessageRetentionPeriod"]))
+        if "RedrivePolicy" in queue:
+            self.assertEqual(has["VisibilityTimeout"], str(queue["VisibilityTimeout"]))
+            redrive = json.loads(has["RedrivePolicy"])
+            self.assertEqual(int(redrive["maxReceiveCount"]), queue["RedrivePolicy"]["maxReceiveCount"])
+            self.assertEqual(redrive["deadLetterTargetArn"].endswith("-dead.fifo"), queue.get("FifoQueue", False))
+        if queue.get("FifoQueue"):
             self.assertEqual((has["DeduplicationScope"], has["FifoThroughputLimit"]), ("messageGroup", "perMessageGroupId"))
-            self.assertEqual(has["ContentBasedDeduplication"], str(queue["content_based_deduplication"]).lower())
+            self.assertEqual(has["ContentBasedDeduplication"], str(queue["ContentBasedDeduplication"]).lower())
 
     def _check_that_a_second_yard_of_that_name_is_refused(self, endpoint: str) -> None:
         with tempfile.TemporaryDirectory() as state:

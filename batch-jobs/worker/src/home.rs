@@ -12,7 +12,7 @@ use proofyard_core::error::Error;
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::yard::Yard;
 use proofyard_worker::{Finished, Home};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
@@ -33,6 +33,13 @@ pub(crate) struct JobHome {
     pub advances: bool,
     /// How often an idle slot looks at the pool without having been told.
     pub idle_look: Duration,
+}
+
+impl JobHome {
+    pub fn tell(&self, metrics: &[(&str, &str, Value)]) {
+        let dimensions = [("Yard", self.aws.names.yard()), ("Pool", &self.pool)];
+        tell(&line(self.aws.yard.port.now_ms(), &dimensions, metrics));
+    }
 }
 
 impl Home for JobHome {
@@ -107,10 +114,6 @@ impl Home for JobHome {
         let (chain, height, attempt) =
             (task.chain(), finished.assignment.task.height, finished.assignment.attempt);
         info!(chain, height, scope = task.scope, task = %task, attempt, outcome = ?finished.outcome, "recorded");
-        tell(&line(
-            self.aws.yard.port.now_ms(),
-            &[("Yard", self.aws.names.yard()), ("Pool", &self.pool)],
-            &[("TaskOverhead", "Milliseconds", json!(overhead_ms))],
-        ));
+        self.tell(&[("TaskOverhead", "Milliseconds", json!(overhead_ms))]);
     }
 }

@@ -26,6 +26,7 @@ use proofyard_core::pipeline::Pool;
 use proofyard_prover::runner::{GuardCommand, User};
 use proofyard_worker::artifacts::ArtifactError;
 use proofyard_worker::{PoolWorker, WorkDir, WorkerPlan};
+use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use tracing::{error, info, warn};
@@ -61,10 +62,10 @@ pub struct WorkerArguments {
     #[arg(long, value_name = "MS", default_value_t = 20_000)]
     pub term_grace_ms: u64,
     /// Where provers write and artifacts are kept meanwhile; a folder of the system's temporary one without it.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "PROOFYARD_SCRATCH")]
     pub scratch: Option<PathBuf>,
     /// Runs provers as this user, who sees nothing of the worker's credentials. Without it they run as the worker does.
-    #[arg(long, value_name = "UID:GID")]
+    #[arg(long, value_name = "UID:GID", env = "PROOFYARD_PROVER_USER")]
     pub prover_user: Option<User>,
     /// About how much of the artifacts is kept there.
     #[arg(long, value_name = "GIB", default_value_t = 32)]
@@ -126,7 +127,7 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
         yard: aws.names.yard().to_owned(),
         pool: arguments.pool.clone(),
     })?;
-    let idle_look = match runtime.block_on(aws.shortest_tick_ms())? {
+    let idle_look = match runtime.block_on(aws.tick_of_pool_ms(&arguments.pool))? {
         ..=1_000 => REAL_TIME_LOOK,
         _ => Duration::from_millis(IDLE_LOOK_MS),
     };
@@ -262,6 +263,7 @@ fn watch_for_the_end(arguments: &WorkerArguments, home: &JobHome, worker: &PoolW
             looked = Instant::now();
             if let Some(notice) = home.block_on(spot.look()) {
                 warn!(pool = home.pool, worker = worker.id(), notice, "this machine is taken back");
+                home.tell(&[("SpotNotices", "Count", json!(1))]);
                 return worker.leave(home, Instant::now() + Duration::from_millis(arguments.spot_grace_ms));
             }
         }

@@ -13,13 +13,14 @@ use tracing::{error, info, warn};
 
 use crate::bucket::Bucket;
 use crate::errand::Errand;
-use crate::jobs::{Jobs, Pools, more_workers};
+use crate::jobs::{Jobs, More, Pools, more_workers};
 use crate::message::Message;
 use crate::names::{BadYardName, Names};
 use crate::outbox::Outbox;
 use crate::port::{AwsPort, system_random};
 use crate::queues::{Outgoing, QueueError, Queues};
 use crate::sdk::sdk_config;
+use crate::secrets::Secret;
 use crate::table::Table;
 
 /// A pool's workers are counted at most this often by those who list tasks; the sweeper counts at each tick.
@@ -34,7 +35,7 @@ pub enum ConnectError {
     #[error("environment variable PROOFYARD_YARD is not set; it names the yard")]
     NoYard,
     #[error(
-        "environment variable PROOFYARD_POOLS cannot be read: {0}; it is the `pools` of infra/spec/yard.json"
+        "environment variable PROOFYARD_POOLS cannot be read: {0}; the functions that infra/ deploys have it"
     )]
     BadPools(serde_json::Error),
     #[error(
@@ -48,8 +49,9 @@ pub struct Home {
     pub yard: Yard<AwsPort>,
     pub queues: Queues,
     pub bucket: Bucket,
-    jobs: Jobs,
-    pools: Pools,
+    pub(crate) jobs: Jobs,
+    pub(crate) pools: Pools,
+    config: aws_config::SdkConfig,
     /// When each pool's workers were counted.
     counted_ms: Mutex<HashMap<String, u64>>,
     pub(crate) watch: crate::metrics::Watch,
@@ -91,10 +93,16 @@ impl Home {
             bucket: Bucket::new(config, bucket),
             jobs: Jobs::new(aws_sdk_batch::Client::new(config)),
             pools,
+            config: config.clone(),
             names,
             counted_ms: Mutex::default(),
             watch: crate::metrics::Watch::default(),
         }
+    }
+
+    /// A secret of Secrets Manager, by its name; nothing is asked of AWS yet.
+    pub fn secret(&self, id: String) -> Secret {
+        Secret::new(&self.config, id)
     }
 
     /// Does `work`, and takes the steps that it leads to, as one errand.
@@ -213,30 +221,32 @@ impl Home {
     pub(crate) async fn ensure_workers(&self, pool: &str, at_leisure: bool) {
         let Some(jobs) = self.pools.get(pool) else { return };
         let now_ms = self.yard.port.now_ms();
-        {
+        let counted_just_now = {
             let mut counted = self.counted_ms.lock().unwrap_or_else(PoisonError::into_inner);
             let last_ms = counted.entry(pool.to_owned()).or_default();
-            if !at_leisure && last_ms.saturating_add(COUNT_WORKERS_EVERY_MS) > now_ms {
+            let just_now = last_ms.saturating_add(COUNT_WORKERS_EVERY_MS) > now_ms;
+            if just_now && !at_leisure {
                 return;
             }
-            *last_ms = now_ms;
-        }
+            if !just_now {
+                *last_ms = now_ms;
+            }
+            just_now
+        };
         let submitted = async {
             let slots = self.yard.pool(pool).await?.map_or(1, |pool| pool.slots.max(1));
             let waiting = self.yard.waiting_tasks(pool, MAX_WAITING).await?;
             let wanted = u32::try_from(waiting).unwrap_or(u32::MAX).div_ceil(slots);
-            if wanted == 0 {
-                return Ok(0);
+            if wanted == 0 && (jobs.warm_workers == 0 || counted_just_now) {
+                return Ok(More::default());
             }
             let more = more_workers(jobs, self.jobs.alive(jobs).await?, wanted, at_leisure);
-            for _ in 0..more {
-                self.jobs.submit(jobs, &format!("{}-{pool}", self.names.table())).await?;
-            }
+            self.jobs.submit(jobs, &format!("{}-{pool}", self.names.table()), more).await?;
             Ok::<_, Box<dyn std::error::Error>>(more)
         };
         match submitted.await {
-            Ok(0) => {}
-            Ok(more) => info!(pool, workers = more, "workers submitted"),
+            Ok(more) if more == More::default() => {}
+            Ok(more) => info!(pool, workers = more.burst, that_stay = more.warm, "workers submitted"),
             Err(trouble) => error!(pool, %trouble, "no worker can be submitted; the next tick tries again"),
         }
     }

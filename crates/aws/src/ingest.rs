@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use crate::home::Home;
 use crate::message::Message;
+use crate::secrets::Secret;
 
 /// Bytes of a request: what AWS lets through to a function, less its own wrapping (6 MB, of which base64 takes a third).
 pub const MAX_BODY_BYTES: usize = 4_000_000;
@@ -28,6 +29,7 @@ pub const MAX_BODY_BYTES: usize = 4_000_000;
 pub const REPLAY_WINDOW_S: u64 = 300;
 /// Blocks of one request.
 pub const MAX_BLOCKS: usize = 64;
+const UNAUTHORIZED: u16 = 401;
 
 /// A request from outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +52,10 @@ pub struct Response {
 }
 
 impl Response {
+    /// It may be taken later.
+    pub fn unavailable(error: impl std::fmt::Display) -> Self {
+        Self::refused(503, error.to_string())
+    }
     fn accepted(blocks: usize) -> Self {
         Self { status: 202, accepted: Some(blocks), error: None }
     }
@@ -60,9 +66,11 @@ impl Response {
 
 /// Whether whoever sent it has the secret, and sent it now.
 pub fn authentic(request: &Request, secret: &[u8], now_s: u64) -> Result<(), Response> {
-    let refused = |error: &str| Err(Response::refused(401, error));
+    let refused = |error: &str| Err(Response::refused(UNAUTHORIZED, error));
     if secret.is_empty() {
-        return refused("this yard has no webhook secret, so nothing is taken; set PROOFYARD_WEBHOOK_SECRET");
+        return refused(
+            "this yard has no webhook secret, so nothing is taken; give it one in Secrets Manager",
+        );
     }
     let Some(timestamp) = &request.timestamp else {
         return refused("header x-proofyard-timestamp is missing; give seconds since the Unix epoch");
@@ -120,6 +128,29 @@ fn blocks_of(body: &[u8]) -> Result<Vec<RecordedBlock>, String> {
 }
 
 impl Home {
+    /// Takes a request from outside, signed under a secret that may have been rotated since it was read.
+    pub fn ingest_under<'a>(
+        &'a self,
+        request: &'a Request,
+        secret: &'a Secret,
+    ) -> LocalBoxFuture<'a, Response> {
+        Box::pin(async move {
+            let known = match secret.current().await {
+                Ok(known) => known,
+                Err(error) => return Response::unavailable(error),
+            };
+            let response = self.ingest(request, &known).await;
+            if response.status != UNAUTHORIZED {
+                return response;
+            }
+            match secret.changed().await {
+                Ok(Some(newer)) => self.ingest(request, &newer).await,
+                Ok(None) => response,
+                Err(error) => Response::unavailable(error),
+            }
+        })
+    }
+
     /// Takes a request from outside. A block that is answered with 202 is kept until it is recorded.
     pub fn ingest<'a>(&'a self, request: &'a Request, secret: &'a [u8]) -> LocalBoxFuture<'a, Response> {
         Box::pin(async move {
@@ -143,13 +174,13 @@ impl Home {
                 Err(Error::Refused(refusal @ Refusal::UnknownChain(_))) => {
                     return Response::refused(404, refusal.to_string());
                 }
-                Err(error) => return Response::refused(503, error.to_string()),
+                Err(error) => return Response::unavailable(error),
             }
             let delivery = request.timestamp.as_deref().unwrap_or_default();
             for block in &blocks {
                 if let Err(error) = self.accept(&request.chain, block, delivery).await {
                     warn!(chain = request.chain, height = block.height, error, "a block cannot be taken now");
-                    return Response::refused(503, error);
+                    return Response::unavailable(error);
                 }
             }
             Response::accepted(blocks.len())

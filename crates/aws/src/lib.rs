@@ -31,6 +31,7 @@ pub mod port;
 pub mod queues;
 pub mod redrive;
 pub mod sdk;
+pub mod secrets;
 pub mod serve;
 pub mod table;
 pub mod ticks;

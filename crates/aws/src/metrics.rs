@@ -3,17 +3,19 @@
 //!
 //! The format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proofyard_core::error::Error;
-use proofyard_core::port::Port;
+use proofyard_core::port::{Key, Port};
 use proofyard_core::state::OutEntry;
 use proofyard_core::status::BlockTimes;
-use proofyard_core::transaction::read;
+use proofyard_core::transaction::{Item, read, transact};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tracing::warn;
 
 use crate::home::Home;
+use crate::jobs::Alive;
 
 const NAMESPACE: &str = "Proofyard";
 /// Gauges are read from the state, which costs calls: CloudWatch keeps one value a minute.
@@ -21,22 +23,36 @@ const GAUGES_EVERY_MS: u64 = 15_000;
 /// Values of one metric in one line, as the format has it; so many blocks are told of in one look.
 const MAX_VALUES: usize = 100;
 
-/// What was told already. A new process begins anew, and tells the latency of blocks committed from then on.
+/// When this process told last.
 #[derive(Default)]
 pub struct Watch {
-    last: Mutex<Last>,
+    told_ms: AtomicU64,
 }
 
-#[derive(Default)]
-struct Last {
-    told_ms: u64,
-    /// By chain, up to where blocks were told.
-    frontiers: BTreeMap<String, u64>,
+/// Up to which height blocks were told of, by whichever process: each block is told once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Told {
+    chain: String,
+    frontier: u64,
 }
 
-/// One line: metrics with units, under dimensions.
+impl Told {
+    fn key_of(chain: &str) -> Key {
+        Key::new(format!("L#{chain}"), "told")
+    }
+}
+
+impl Item for Told {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain)
+    }
+}
+
+/// One line: metrics with units, under all of these dimensions, and under the first one alone, which is what alarms
+/// look at: they know the yard, and not which chains it will have.
 pub fn line(now_ms: u64, dimensions: &[(&str, &str)], metrics: &[(&str, &str, Value)]) -> String {
     let names: Vec<&str> = dimensions.iter().map(|(name, _)| *name).collect();
+    let sets: Vec<&[&str]> = if names.len() > 1 { vec![&names[..1], &names] } else { vec![&names] };
     let units: Vec<Value> =
         metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
     let mut root = Map::new();
@@ -44,7 +60,7 @@ pub fn line(now_ms: u64, dimensions: &[(&str, &str)], metrics: &[(&str, &str, Va
         "_aws".to_owned(),
         json!({
             "Timestamp": now_ms,
-            "CloudWatchMetrics": [{ "Namespace": NAMESPACE, "Dimensions": [names], "Metrics": units }],
+            "CloudWatchMetrics": [{ "Namespace": NAMESPACE, "Dimensions": sets, "Metrics": units }],
         }),
     );
     root.extend(dimensions.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
@@ -60,20 +76,40 @@ pub fn tell(line: &str) {
 }
 
 impl Home {
-    /// Tells where each chain is, unless that was told a moment ago.
+    /// Tells where each chain and each pool is, unless that was told a moment ago.
     pub(crate) async fn tell_metrics(&self) -> Result<(), Error> {
         let now_ms = self.yard.port.now_ms();
-        {
-            let mut last = self.watch.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if last.told_ms.saturating_add(GAUGES_EVERY_MS) > now_ms {
-                return Ok(());
-            }
-            last.told_ms = now_ms;
+        let told_ms = self.watch.told_ms.load(Ordering::Relaxed);
+        if told_ms.saturating_add(GAUGES_EVERY_MS) > now_ms {
+            return Ok(());
         }
+        self.watch.told_ms.store(now_ms, Ordering::Relaxed);
+        // That somebody looks at all: what is never told is never alarming.
+        tell(&line(now_ms, &[("Yard", self.names.yard())], &[("Looks", "Count", json!(1))]));
         for chain in self.yard.chains().await? {
             self.tell_chain(&chain).await?;
         }
+        for (pool, jobs) in &self.pools {
+            match self.jobs.alive(jobs).await {
+                Ok(alive) => self.tell_pool(pool, alive),
+                Err(trouble) => warn!(pool, %trouble, "nothing is told of a pool"),
+            }
+        }
         Ok(())
+    }
+
+    fn tell_pool(&self, pool: &str, alive: Alive) {
+        let now_ms = self.yard.port.now_ms();
+        let waits_ms = alive.runnable_since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms));
+        tell(&line(
+            now_ms,
+            &[("Yard", self.names.yard()), ("Pool", pool)],
+            &[
+                ("WorkersRunning", "Count", json!(alive.running)),
+                ("WorkersComing", "Count", json!(alive.coming)),
+                ("RunnableSeconds", "Seconds", json!(waits_ms as f64 / 1_000.0)),
+            ],
+        ));
     }
 
     async fn tell_chain(&self, chain: &str) -> Result<(), Error> {
@@ -81,11 +117,12 @@ impl Home {
         let yard = self.names.yard();
         let dimensions = [("Yard", yard), ("Chain", chain)];
         let frontier = status.frontier;
-        let from = {
-            let mut last = self.watch.last.lock().unwrap_or_else(PoisonError::into_inner);
-            last.frontiers.insert(chain.to_owned(), frontier).unwrap_or(frontier)
-        };
+        let from = self.untold(chain, frontier).await?;
         let passed = self.passed(chain, from, frontier).await?;
+        if let Some(tip) = status.tip.as_ref().filter(|_| !status.ended) {
+            let age = [("TipAgeSeconds", "Seconds", json!(tip.age_ms as f64 / 1_000.0))];
+            tell(&line(status.now_ms, &dimensions, &age));
+        }
         tell(&line(
             status.now_ms,
             &dimensions,
@@ -94,6 +131,7 @@ impl Home {
                 ("LagSeconds", "Seconds", json!(status.lag_ms as f64 / 1_000.0)),
                 ("ParkedTasks", "Count", json!(status.parked.len())),
                 ("Halted", "Count", json!(u8::from(status.halted.is_some()))),
+                ("CommittedBlocks", "Count", json!(passed.iter().filter(|block| !block.missed).count())),
                 ("MissedBlocks", "Count", json!(passed.iter().filter(|block| block.missed).count())),
                 ("Failures", "Count", json!(passed.iter().map(|block| block.failures).sum::<u64>())),
                 ("Losses", "Count", json!(passed.iter().map(|block| block.losses).sum::<u64>())),
@@ -120,6 +158,19 @@ impl Home {
         Ok(())
     }
 
+    /// From which height blocks are to be told up to the frontier; whoever asks tells them, and nobody else does.
+    async fn untold(&self, chain: &str, frontier: u64) -> Result<u64, Error> {
+        transact(&self.yard.port, async |tx| {
+            let told: Option<Told> = tx.check(&Told::key_of(chain)).await?;
+            let told = told.map(|told| told.frontier);
+            if told != Some(frontier) {
+                tx.put(&Told { chain: chain.to_owned(), frontier })?;
+            }
+            Ok(told.unwrap_or(frontier))
+        })
+        .await
+    }
+
     /// The blocks that the frontier passed since the last look, at most as many as one look tells.
     async fn passed(&self, chain: &str, from: u64, to: u64) -> Result<Vec<BlockTimes>, Error> {
         if from >= to {
@@ -141,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_line_is_in_the_embedded_metric_format() {
-        let said = line(7, &[("Yard", "y")], &[("LagBlocks", "Count", json!(3))]);
+        let said = line(7, &[("Yard", "y"), ("Chain", "c")], &[("LagBlocks", "Count", json!(3))]);
         let said: Value = serde_json::from_str(&said).unwrap();
         assert_eq!(
             said,
@@ -150,11 +201,12 @@ mod tests {
                     "Timestamp": 7,
                     "CloudWatchMetrics": [{
                         "Namespace": "Proofyard",
-                        "Dimensions": [["Yard"]],
+                        "Dimensions": [["Yard"], ["Yard", "Chain"]],
                         "Metrics": [{ "Name": "LagBlocks", "Unit": "Count" }],
                     }],
                 },
                 "Yard": "y",
+                "Chain": "c",
                 "LagBlocks": 3,
             })
         );

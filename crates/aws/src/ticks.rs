@@ -31,8 +31,17 @@ pub fn delays_s(tick_ms: u64) -> Vec<u32> {
 impl Home {
     /// Of the chain that is in the greatest hurry.
     pub async fn shortest_tick_ms(&self) -> Result<u64, Error> {
+        self.shortest_tick_of(self.yard.chains().await?).await
+    }
+
+    /// The same, of the chains that a pool serves.
+    pub async fn tick_of_pool_ms(&self, pool: &str) -> Result<u64, Error> {
+        self.shortest_tick_of(self.yard.chains_of_pool(pool).await?).await
+    }
+
+    async fn shortest_tick_of(&self, chains: Vec<String>) -> Result<u64, Error> {
         let mut tick_ms = QUIET_MS;
-        for chain in self.yard.chains().await? {
+        for chain in chains {
             tick_ms = tick_ms.min(self.yard.chain(&chain).await?.1.chain.tick_ms);
         }
         Ok(tick_ms)

@@ -75,8 +75,7 @@ impl<P: Port> Yard<P> {
 
     /// The pool as its pipelines declare it; `None` where no pipeline names it.
     pub async fn pool(&self, pool: &str) -> Result<Option<Pool>, Error> {
-        let chains = read_range::<P, PoolChain>(&self.port, &PoolChain::range(pool, MAX_CHAINS)).await?;
-        for (_, _, PoolChain { chain, .. }) in chains {
+        for chain in self.chains_of_pool(pool).await? {
             if let Some(declared) = self.chain(&chain).await?.1.pools.get(pool) {
                 return Ok(Some(declared.clone()));
             }
@@ -84,12 +83,16 @@ impl<P: Port> Yard<P> {
         Ok(None)
     }
 
+    /// Which chains a pool serves, at most 256.
+    pub async fn chains_of_pool(&self, pool: &str) -> Result<Vec<String>, Error> {
+        let served = read_range::<P, PoolChain>(&self.port, &PoolChain::range(pool, MAX_CHAINS)).await?;
+        Ok(served.into_iter().map(|(_, _, served)| served.chain).collect())
+    }
+
     /// How many listed tasks of a pool wait for a worker; counts no further than `limit`.
     pub async fn waiting_tasks(&self, pool: &str, limit: usize) -> Result<usize, Error> {
         let mut waiting = 0;
-        for (_, _, PoolChain { chain, .. }) in
-            read_range::<P, PoolChain>(&self.port, &PoolChain::range(pool, MAX_CHAINS)).await?
-        {
+        for chain in self.chains_of_pool(pool).await? {
             let state: Option<ChainState> = read(&self.port, &ChainState::key_of(&chain)).await?;
             if waiting < limit && state.is_some_and(|state| state.takes_work()) {
                 let range = Range::all(Listing::partition(pool, &chain), limit - waiting);
@@ -107,9 +110,7 @@ impl<P: Port> Yard<P> {
     /// The lowest rank among the heads of all chains; among equals, one by chance.
     async fn pick(&self, worker: &Worker, now_ms: u64) -> Result<Option<Head>, Error> {
         let mut heads = Vec::new();
-        for (_, _, PoolChain { chain, .. }) in
-            read_range::<P, PoolChain>(&self.port, &PoolChain::range(&worker.pool, MAX_CHAINS)).await?
-        {
+        for chain in self.chains_of_pool(&worker.pool).await? {
             let state: Option<ChainState> = read(&self.port, &ChainState::key_of(&chain)).await?;
             if state.is_some_and(|state| state.takes_work()) {
                 heads.extend(self.heads(worker, &chain, now_ms).await?);

@@ -1,5 +1,6 @@
 //! Takes block events from outside: by a signed request to its address, or by a direct call, which AWS has authorized.
 
+use std::cell::OnceCell;
 use std::env;
 
 use base64::Engine;
@@ -11,13 +12,17 @@ use proofyard_core::port::Port;
 use proofyard_function::{Error, run};
 use serde_json::{Value, json};
 
+/// Names the webhook's secret in Secrets Manager.
+const SECRET_ID: &str = "PROOFYARD_WEBHOOK_SECRET_ID";
+
 fn main() -> Result<(), Error> {
-    let secret = env::var("PROOFYARD_WEBHOOK_SECRET").unwrap_or_default();
+    let secret = OnceCell::new();
     run(async move |home, event| {
         let payload: Value = event.payload;
         match request_of(&payload) {
             Some(request) => {
-                let response = home.ingest(&request, secret.as_bytes()).await;
+                let secret = secret.get_or_init(|| home.secret(env::var(SECRET_ID).unwrap_or_default()));
+                let response = home.ingest_under(&request, secret).await;
                 Ok(json!({
                     "statusCode": response.status,
                     "headers": { "content-type": "application/json" },

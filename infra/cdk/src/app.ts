@@ -27,7 +27,8 @@ function main(): void {
     throw new BadSpec(`-c environment=${name ?? ''} names no environment; infra/spec/environments.json has ${Object.keys(environments).join(', ')}`);
   }
   const code = name === LOCAL ? inBucket('proofyard-functions') : built(app.node.tryGetContext('functions') ?? TARGET);
-  skipped(yardStacks(app, new Yard(spec, parameters), code));
+  const yard = new Yard(spec, parameters);
+  skipped(yardStacks(app, yard, code), yard);
   Aspects.of(app).add(new AwsSolutionsChecks());
   app.synth();
 }

@@ -8,8 +8,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from ..ministack import REGION
-from ..spec import ACCOUNT
+from ..ministack import ACCOUNT, REGION
 from .jobs import Shape
 
 MAX_UNTOLD = 20_000

@@ -6,8 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..ministack import REGION
-from ..spec import ACCOUNT
+from ..ministack import ACCOUNT, REGION
 
 MAX_ARRAY = 10_000
 MIN_TIMEOUT_S = 1
@@ -165,6 +164,8 @@ def check_definition(wanted: Shape) -> None:
 def new_job(wanted: Shape, queue: str, definition: Definition) -> Job:
     if not wanted.get("jobName"):
         raise ClientError("jobName is needed")
+    if not wanted.get("shareIdentifier"):
+        raise ClientError("shareIdentifier is needed: the queue has a scheduling policy")
     _check_rest(wanted)
     registered = definition.registered
     timeout = wanted.get("timeout") or registered.get("timeout") or {}

@@ -1,4 +1,4 @@
-//! `W#worker` and `P#pool`: who works, what each slot holds, and which chains a pool serves.
+//! `W#worker` and `R#pool`: who works, what each slot holds, and which chains a pool serves.
 
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +85,7 @@ impl Item for Slot {
     }
 }
 
-/// A chain whose tasks a pool runs.
+/// A chain whose tasks a pool runs. Beside the listings of them, which is all that its workers need to read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PoolChain {
     pub pool: String,
@@ -94,12 +94,12 @@ pub struct PoolChain {
 
 impl PoolChain {
     pub fn range(pool: &str, limit: usize) -> Range {
-        Range::all(format!("P#{pool}"), limit)
+        Range::all(format!("R#{pool}"), limit)
     }
 }
 
 impl Item for PoolChain {
     fn key(&self) -> Key {
-        Key::new(format!("P#{}", self.pool), self.chain.clone())
+        Key::new(format!("R#{}", self.pool), self.chain.clone())
     }
 }

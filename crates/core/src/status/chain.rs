@@ -6,7 +6,7 @@ use super::work::{Budget, ChainLook, MAX_TASKS, ScopeWork, parked_task, row};
 use super::{ChainStatus, HaltStatus, ReorgStatus, SinkStatus, StageStatus, TaskCounts, TipStatus};
 use crate::error::Error;
 use crate::port::Port;
-use crate::state::KnownChain;
+use crate::state::{KnownChain, Scope};
 use crate::transaction::read_range;
 use crate::yard::Yard;
 
@@ -36,13 +36,21 @@ impl<P: Port> Yard<P> {
         let lag_blocks =
             look.tip.height().map_or(0, |tip| tip.saturating_add(1).saturating_sub(look.frontier.height));
         let oldest = self.block_scope(chain, look.frontier.height).await?;
+        let age_ms = |block: &Scope| look.now_ms.saturating_sub(block.recorded_ms);
+        let tip = match look.tip.head.clone() {
+            Some((height, hash)) => {
+                let block = self.block_scope(chain, height).await?;
+                Some(TipStatus { height, hash, age_ms: block.as_ref().map_or(0, age_ms) })
+            }
+            None => None,
+        };
         Ok(ChainStatus {
             chain: chain.to_owned(),
             now_ms: look.now_ms,
             pipeline: look.state.pipeline.clone(),
             epoch: look.state.epoch,
             start_height: look.state.start_height,
-            tip: look.tip.head.clone().map(|(height, hash)| TipStatus { height, hash }),
+            tip,
             ended: look.tip.ended,
             frontier: look.frontier.height,
             window: look.frontier.window,
@@ -56,7 +64,7 @@ impl<P: Port> Yard<P> {
                 .map(|halt| HaltStatus { reason: halt.reason, at_ms: halt.at_ms }),
             reorg: look.state.reorg.as_ref().map(|reorg| ReorgStatus { from: reorg.from, head: reorg.head }),
             lag_blocks,
-            lag_ms: oldest.map_or(0, |block| look.now_ms.saturating_sub(block.recorded_ms)),
+            lag_ms: oldest.as_ref().map_or(0, age_ms),
             stages,
             pools_without_workers,
             parked: open.iter().filter_map(|task| parked_task(task)).collect(),

@@ -64,6 +64,8 @@ pub struct ChainStatus {
 pub struct TipStatus {
     pub height: u64,
     pub hash: String,
+    /// Since it was acknowledged.
+    pub age_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -109,9 +109,8 @@ export class StateStack extends YardStack {
       },
     });
     this.keep(made);
-    const arn = `arn:${Aws.PARTITION}:s3:::${bucket.name}`;
     const policy = new CfnBucketPolicy(this, 'BucketPolicy', {
-      bucket: bucket.name,
+      bucket: made.ref,
       policyDocument: {
         Version: '2012-10-17',
         Statement: [
@@ -120,13 +119,12 @@ export class StateStack extends YardStack {
             Effect: 'Deny',
             Principal: '*',
             Action: 's3:*',
-            Resource: [arn, `${arn}/*`],
+            Resource: [made.attrArn, `${made.attrArn}/*`],
             Condition: { Bool: { 'aws:SecureTransport': 'false' } },
           },
         ],
       },
     });
-    policy.addResourceDependency(made);
     this.keep(policy);
   }
 

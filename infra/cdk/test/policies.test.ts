@@ -1,0 +1,117 @@
+/**
+ * Who may do what, read from the final templates. Anything broader than one named thing of this yard must be in the list
+ * of exceptions below, with its reason; an exception that nobody needs any more fails too.
+ */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ofType, resourcesOf, yardOf, type Resource } from './support';
+
+interface Exception {
+  /** Which actions, on what. */
+  readonly actions: RegExp;
+  readonly resource: RegExp;
+  readonly because: string;
+}
+
+const ACCOUNT = '111122223333';
+const EXCEPTIONS: Exception[] = [
+  { actions: /^batch:ListJobs$/, resource: /^\*$/, because: 'AWS narrows it to no queue.' },
+  { actions: /^ecr:GetAuthorizationToken$/, resource: /^\*$/, because: 'AWS narrows it to no registry.' },
+  {
+    actions: /^ecs:(DeregisterContainerInstance|DiscoverPollEndpoint|Poll|RegisterContainerInstance|StartTelemetrySession|Submit\w+|UpdateContainerInstancesState)$/,
+    resource: /^\*$/,
+    because: 'AWS Batch makes the cluster under a name of its own; these are what a machine of a cluster must be able to say.',
+  },
+  { actions: /^batch:SubmitJob$/, resource: /:job-definition\/[a-z0-9-]+:\*$/, because: 'The revisions of one job definition.' },
+  { actions: /^logs:(CreateLogStream|PutLogEvents)$/, resource: /:log-group:[\w/-]+:\*$/, because: 'The streams of one log group.' },
+  { actions: /^s3:(AbortMultipartUpload|GetObject|PutObject)$/, resource: /^arn:aws:s3:::[a-z0-9-]+\/(artifacts|made|sinks)\/\*$/, because: 'The objects of one folder, which are named by what is in them.' },
+  { actions: /^secretsmanager:GetSecretValue$/, resource: /:secret:proofyard\/[a-z0-9-]+\/webhook-\*$/, because: 'AWS ends the ARN of a secret in six letters of its own.' },
+];
+
+interface Statement {
+  readonly Effect: string;
+  readonly Action: string[];
+  readonly Resource: string[];
+  readonly Condition?: { 'ForAllValues:StringLike'?: { 'dynamodb:LeadingKeys'?: string[] } };
+}
+
+const list = <T>(value: T | T[]): T[] => (Array.isArray(value) ? value : [value]);
+
+function statements(role: Resource): Statement[] {
+  return role.properties.Policies.flatMap((policy: any) =>
+    list(policy.PolicyDocument.Statement).map((statement: any) => ({ ...statement, Action: list(statement.Action), Resource: list(statement.Resource) })),
+  );
+}
+
+function isNarrow(resource: string, yard: string): boolean {
+  const ours = new RegExp(`^arn:aws:(?:(?:dynamodb|sqs|batch|lambda|logs):us-east-1:${ACCOUNT}|s3::):.*proofyard[-/]${yard}(?![a-z0-9]).*$`);
+  const image = new RegExp(`^arn:aws:ecr:us-east-1:${ACCOUNT}:repository/[a-z0-9/-]+$`);
+  return !resource.includes('*') && (ours.test(resource) || image.test(resource));
+}
+
+/** Names of yards that begin as another one's do are no other one's. */
+test('no statement is broader than one named thing of this yard, but for the exceptions', () => {
+  const used = new Set<Exception>();
+  for (const environment of ['dev', 'staging', 'prod']) {
+    const { yard } = yardOf(environment).parameters;
+    for (const role of ofType(resourcesOf(environment), 'AWS::IAM::Role')) {
+      assert.equal(role.properties.ManagedPolicyArns, undefined, `${role.id} has a policy of AWS's own`);
+      for (const statement of statements(role)) {
+        assert.equal(statement.Effect, 'Allow');
+        for (const action of statement.Action) {
+          assert.doesNotMatch(action, /\*/, `${role.id}: ${action}`);
+          for (const resource of statement.Resource.filter((candidate) => !isNarrow(candidate, yard))) {
+            const exception = EXCEPTIONS.find(({ actions, resource: allowed }) => actions.test(action) && allowed.test(resource));
+            assert.ok(exception, `${role.id}: ${action} on ${resource}`);
+            assert.ok(resource === '*' || resource.includes(`${yard}`), `${role.id}: ${resource} is not of this yard`);
+            used.add(exception);
+          }
+        }
+      }
+    }
+  }
+  assert.deepEqual(EXCEPTIONS.filter((exception) => !used.has(exception)), [], 'exceptions that nobody needs');
+});
+
+test('a role is one service\'s, of one function or one kind of worker', () => {
+  for (const role of ofType(resourcesOf('prod'), 'AWS::IAM::Role')) {
+    const [trust, ...more] = role.properties.AssumeRolePolicyDocument.Statement;
+    assert.deepEqual([more.length, trust.Action], [0, 'sts:AssumeRole']);
+    assert.match(trust.Principal.Service, /^(lambda|ecs-tasks|ec2)\.amazonaws\.com$/);
+  }
+  const functions = ofType(resourcesOf('prod'), 'AWS::Lambda::Function').map(({ properties }) => properties.Role);
+  assert.equal(new Set(functions).size, functions.length);
+});
+
+test('workers that only record write what is theirs, and read what they need', () => {
+  const workers = ofType(resourcesOf('prod'), 'AWS::IAM::Role').filter(({ id }) => id.startsWith('RoleWorkerThatRecords'));
+  assert.equal(workers.length, 1);
+  for (const worker of workers) {
+    const table = statements(worker).filter(({ Action: actions }) => actions.some((action) => action.startsWith('dynamodb:')));
+    const keys = (statement: Statement) => statement.Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys'];
+    const written = ['T#*', 'M#*', 'R#*', 'W#*'];
+    assert.deepEqual(
+      table.map((statement) => [statement.Action, keys(statement)]),
+      [
+        [['dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'], written],
+        [['dynamodb:ConditionCheckItem', 'dynamodb:GetItem', 'dynamodb:Query'], [...written, 'S#*', 'C#*']],
+      ],
+    );
+    assert.ok(table.every(({ Resource: resources }) => resources.every((resource) => resource.endsWith(':table/proofyard-prod'))), 'no index');
+  }
+});
+
+test('what AWS itself may do is limited to this yard', () => {
+  const resources = resourcesOf('prod');
+  for (const { id, properties } of [...ofType(resources, 'AWS::SQS::QueuePolicy'), ...ofType(resources, 'AWS::SNS::TopicPolicy')]) {
+    for (const statement of properties.PolicyDocument.Statement.filter((candidate: any) => candidate.Effect === 'Allow')) {
+      assert.ok(statement.Principal.Service, id);
+      const [[, source]] = Object.entries(Object.values(statement.Condition)[0] as Record<string, string | string[]>);
+      assert.ok(list(source).every((value) => value === ACCOUNT || value.startsWith(`arn:aws:events:us-east-1:${ACCOUNT}:rule/proofyard-prod-`)), id);
+    }
+  }
+  for (const { id, properties } of ofType(resources, 'AWS::Lambda::Permission')) {
+    assert.ok(properties.SourceArn, id);
+  }
+});

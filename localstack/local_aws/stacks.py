@@ -1,0 +1,116 @@
+"""The stacks of a yard, deployed by CloudFormation to an AWS that answers at one endpoint."""
+
+import io
+import json
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from . import ministack
+from .ministack import CannotStart
+from .templates import Template, of_type
+
+EXISTS = {"AlreadyExistsException", "BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
+PATIENCE_S = 60.0
+LOOK_S = 0.01
+
+
+def client(service: str, endpoint: str) -> Any:
+    session = boto3.Session(
+        aws_access_key_id="test", aws_secret_access_key="test", region_name=ministack.REGION
+    )
+    config = Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=30)
+    return session.client(service, endpoint_url=endpoint, config=config)
+
+
+def binary(folders: list[Path], name: str) -> Path:
+    """The function's program: by its name, or as cargo-lambda leaves it."""
+    for folder in folders:
+        for path in (folder / name, folder / name / "bootstrap"):
+            if path.is_file():
+                return path
+    where = " and ".join(map(str, folders))
+    raise CannotStart(f"{name} is missing in {where}; build it with `cargo build --release`, or name its folder with --binaries")
+
+
+def is_known_here(resource: dict[str, Any]) -> bool:
+    """MiniStack has no alarms over several metrics or alarms, and refuses a template with one whole."""
+    kind = resource["Type"]
+    return kind != "AWS::CloudWatch::CompositeAlarm" and not (
+        kind == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]
+    )
+
+
+def binaries_of(functions: Template) -> list[str]:
+    """What the functions of a template run."""
+    return [Path(each["Code"]["S3Key"]).stem for each in of_type(functions, "AWS::Lambda::Function")]
+
+
+class Stacks:
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.formation = client("cloudformation", endpoint)
+
+    def deploy(self, name: str, template: Template) -> None:
+        """All of it, or an error that says what failed."""
+        known = {key: each for key, each in template["Resources"].items() if is_known_here(each)}
+        body = json.dumps({**template, "Resources": known})
+        try:
+            self.formation.create_stack(StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])
+            until = time.monotonic() + PATIENCE_S
+            while (status := self._status(name)).endswith("IN_PROGRESS"):
+                if time.monotonic() > until:
+                    raise CannotStart(f"stack {name} is still {status} after {PATIENCE_S:.0f} s")
+                time.sleep(LOOK_S)
+        except (ClientError, BotoCoreError) as error:
+            raise _cannot_make(error, self.endpoint) from error
+        if status != "CREATE_COMPLETE":
+            raise CannotStart(f"stack {name} is {status}: {self._failures(name)}; take another --yard, or start that AWS anew")
+
+    def _status(self, name: str) -> str:
+        return str(self.formation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])
+
+    def _failures(self, name: str) -> str:
+        events = self.formation.describe_stack_events(StackName=name)["StackEvents"]
+        failed = [event for event in events if "FAILED" in event["ResourceStatus"]]
+        return "; ".join(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}" for event in failed)
+
+    def put_programs(self, functions: Template, folders: list[Path]) -> None:
+        """Where the template says that the functions' programs are."""
+        store = client("s3", self.endpoint)
+        places = [each["Code"] for each in of_type(functions, "AWS::Lambda::Function")]
+        try:
+            for bucket in {place["S3Bucket"] for place in places}:
+                store.create_bucket(Bucket=bucket)
+            # Programs are large: packing and sending them is what takes time.
+            with ThreadPoolExecutor(len(places) or 1) as threads:
+                list(threads.map(lambda place: _put(store, place, folders), places))
+        except (ClientError, BotoCoreError) as error:
+            raise _cannot_make(error, self.endpoint) from error
+
+
+def _put(store: Any, place: dict[str, str], folders: list[Path]) -> None:
+    program = binary(folders, Path(place["S3Key"]).stem)
+    store.put_object(Bucket=place["S3Bucket"], Key=place["S3Key"], Body=zipped(program))
+
+
+def zipped(program: Path) -> bytes:
+    """Compressed but a little: nobody likes to wait."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        entry = zipfile.ZipInfo("bootstrap")
+        entry.external_attr = 0o755 << 16
+        archive.writestr(entry, program.read_bytes(), zipfile.ZIP_DEFLATED, 1)
+    return content.getvalue()
+
+
+def _cannot_make(error: Exception, endpoint: str) -> CannotStart:
+    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+    way_out = "this yard is there already: take another --yard, or start that AWS anew" if code in EXISTS else "is that an AWS?"
+    return CannotStart(f"{endpoint} refused: {error}; {way_out}")
