@@ -22,6 +22,7 @@ from .templates import Template
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_S = 0.2
+ROLE_SESSION_S = 12 * 3600
 PARTS = ("state", "messaging", "functions", "proving", "observability")
 SET_BY_RUNTIME = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"}
 
@@ -70,6 +71,7 @@ class LocalAws:
         self.stacks = Stacks(self.endpoint)
         self._deploy("state")
         self._deploy("messaging")
+        self._deploy("proving")
         say("table, bucket and queues are there")
         self._start_batch()
         say(f"AWS Batch answers at {self.batch.endpoint}")
@@ -105,6 +107,8 @@ class LocalAws:
         for pool in self._pools().values():
             runner.add_queue(pool["job_queue"], pool["max_workers"])
         for definition in templates.job_definitions(self.templates["proving"]):
+            role = definition["containerProperties"]["jobRoleArn"]
+            runner.credentials[role] = self._in_role(role)
             runner.register(definition)
         changes.start()
         self.batch.start()
@@ -122,8 +126,18 @@ class LocalAws:
             secrets = client("secretsmanager", self.endpoint)
             secrets.put_secret_value(SecretId=secret, SecretString=self.options.webhook_secret)
         for api in client("apigatewayv2", self.endpoint).get_apis()["Items"]:
-            host = f"{api['ApiId']}.execute-api.localhost"
-            say(f"webhook: curl --header 'Host: {host}' {self.endpoint}/CHAIN")
+            say(f"webhook: {self.endpoint}/_aws/execute-api/{api['ApiId']}/$default/CHAIN")
+
+    def _in_role(self, role: str) -> dict[str, str]:
+        """As whom a job acts."""
+        assumed = client("sts", self.endpoint).assume_role(
+            RoleArn=role, RoleSessionName="job", DurationSeconds=ROLE_SESSION_S
+        )["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": assumed["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": assumed["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": assumed["SessionToken"],
+        }
 
     def _pools(self) -> dict[str, Any]:
         return templates.pools(self.templates["functions"])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import processes
 
+PACKAGE = Path(__file__).resolve().parents[1]
 PATIENCE_S = 30.0
 END_PATIENCE_S = 5.0
 REGION = "us-east-1"
@@ -47,13 +48,15 @@ class MiniStack:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
             "TMPDIR": str(self.scratch),
+            # Whoever calls has the permissions of its role.
+            "AUTH": "true",
         }
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir()
-        command = [str(Path(sys.executable).parent / "ministack")]
+        command = [sys.executable, "-m", "local_aws.permissions"]
         with self.log.open("wb") as log:
             self.process = processes.start(
-                command, env=environment, stdout=log, stderr=log, cwd=self.state
+                command, env=environment | {"PYTHONPATH": str(PACKAGE)}, stdout=log, stderr=log, cwd=self.state
             )
         wait_for(self.endpoint, f"see {self.log}", self.process)
 

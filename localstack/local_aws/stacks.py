@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from . import ministack
 from .ministack import CannotStart
-from .templates import Template, of_type
+from .templates import Template, of_type, without_tls
 
 EXISTS = {"AlreadyExistsException", "BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 PATIENCE_S = 60.0
@@ -40,11 +40,11 @@ def binary(folders: list[Path], name: str) -> Path:
 
 
 def is_known_here(resource: dict[str, Any]) -> bool:
-    """MiniStack has no alarms over several metrics or alarms, and refuses a template with one whole."""
+    """MiniStack knows nothing of AWS Batch, which has a stand-in, nor of alarms over several metrics or alarms; it refuses
+    a template with one of them whole."""
     kind = resource["Type"]
-    return kind != "AWS::CloudWatch::CompositeAlarm" and not (
-        kind == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]
-    )
+    several = kind == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]
+    return not several and kind != "AWS::CloudWatch::CompositeAlarm" and not kind.startswith("AWS::Batch::")
 
 
 def binaries_of(functions: Template) -> list[str]:
@@ -60,7 +60,7 @@ class Stacks:
     def deploy(self, name: str, template: Template) -> None:
         """All of it, or an error that says what failed."""
         known = {key: each for key, each in template["Resources"].items() if is_known_here(each)}
-        body = json.dumps({**template, "Resources": known})
+        body = json.dumps(without_tls({**template, "Resources": known}))
         try:
             self.formation.create_stack(StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])
             until = time.monotonic() + PATIENCE_S

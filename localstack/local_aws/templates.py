@@ -61,8 +61,29 @@ def resolved(value: Any, template: Template) -> Any:
     if "Ref" in value:
         return PSEUDO.get(value["Ref"], value["Ref"])
     if "Fn::GetAtt" in value:
-        return ".".join(value["Fn::GetAtt"])
+        return _attribute(template, *value["Fn::GetAtt"])
     return {key: resolved(inner, template) for key, inner in value.items()}
+
+
+def _attribute(template: Template, name: str, attribute: str) -> str:
+    resource = template["Resources"][name]
+    if (resource["Type"], attribute) == ("AWS::IAM::Role", "Arn"):
+        return f"arn:aws:iam::{ACCOUNT}:role/{resource['Properties']['RoleName']}"
+    return f"{name}.{attribute}"
+
+
+def without_tls(template: Template) -> Template:
+    """Without the statements that refuse who speaks no TLS: nobody does on loopback."""
+    for resource in template["Resources"].values():
+        document = resource["Properties"].get("PolicyDocument")
+        if document:
+            document["Statement"] = [each for each in document["Statement"] if each.get("Sid") != "OnlyOverTls"]
+    return {**template, "Resources": {key: each for key, each in template["Resources"].items() if _says_anything(each)}}
+
+
+def _says_anything(resource: dict[str, Any]) -> bool:
+    document = resource["Properties"].get("PolicyDocument")
+    return document is None or bool(document["Statement"])
 
 
 def pools(functions: Template) -> dict[str, dict[str, Any]]:

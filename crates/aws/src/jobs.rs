@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn jobs_are_counted_by_what_they_are() {
         let job = |name: &str, created_ms| {
-            JobSummary::builder().job_id("i").job_name(name).created_at(created_ms).build().unwrap()
+            JobSummary::builder().job_id("i").job_name(name).created_at(created_ms).build()
         };
         let mut alive = Alive::default();
         alive.count(&JobStatus::Runnable, &[job("y-cpu-burst", 9), job("y-cpu-warm", 7)]);

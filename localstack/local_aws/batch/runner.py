@@ -51,6 +51,8 @@ class Runner:
     ) -> None:
         self.folder = folder
         self.environment = environment
+        #: By the ARN of a job's role.
+        self.credentials: dict[str, dict[str, str]] = {}
         self.tell = tell
         self.grace_s = grace_s
         self.lock = threading.RLock()
@@ -305,6 +307,7 @@ class Runner:
         index = {} if job.index is None else {"AWS_BATCH_JOB_ARRAY_INDEX": str(job.index)}
         return {
             **self.environment,
+            **self.credentials.get(job.container.get("jobRoleArn", ""), {}),
             **job.environment(),
             **index,
             "AWS_BATCH_JOB_ID": job.id,

@@ -1,4 +1,4 @@
-//! Block events from outside, through the ingest function's address, as whoever sends them does it.
+//! Block events from outside, through the webhook's address, as whoever sends them does it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,17 +12,17 @@ const SECRET: &str = "not-the-default";
 
 struct Sender<'a> {
     aws: &'a LocalAws,
-    host: String,
+    /// Of the webhook, on the local AWS.
+    place: String,
 }
 
 impl Sender<'_> {
     fn send(&self, chain: &str, body: &str, timestamp: &str, signature: &str) -> (u16, Value) {
         let headers = [
-            ("Host", self.host.as_str()),
             ("x-proofyard-timestamp", timestamp),
             ("x-proofyard-signature", signature),
         ];
-        let path = format!("/{chain}");
+        let path = format!("{}/{chain}", self.place);
         Request { method: "POST", path: &path, headers: &headers, body }.send(self.aws.endpoint())
     }
 
@@ -41,11 +41,11 @@ fn now_s() -> u64 {
 #[test]
 fn a_signed_block_is_recorded_and_nothing_else_is() {
     let aws = LocalAws::whole(&["--no-schedule", "--webhook-secret", SECRET]);
-    let path = format!("/2021-10-31/functions/proofyard-{}-ingest/url", aws.yard);
-    let asked = Request { method: "GET", path: &path, headers: &[], body: "" };
+    let asked = Request { method: "GET", path: "/v2/apis", headers: &[], body: "" };
     let (_, said) = asked.send(aws.endpoint());
-    let host = said["FunctionUrl"].as_str().unwrap().trim_start_matches("https://").trim_end_matches('/');
-    let sender = Sender { aws: &aws, host: host.to_owned() };
+    let api = said["items"][0]["apiId"].as_str().unwrap();
+    let place = format!("/_aws/execute-api/{api}/$default");
+    let sender = Sender { aws: &aws, place };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let driver = runtime.block_on(Driver::with_pipeline(&aws, PIPELINE));
     // What is recorded is not opened, so that no workers come.
