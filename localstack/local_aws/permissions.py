@@ -1,7 +1,8 @@
 """MiniStack with permissions: whoever calls may do what the policies of its role say, and nothing else.
 
 MiniStack evaluates policies itself. What it lacks is `dynamodb:LeadingKeys`, by which a yard's workers are limited to
-their own items; this adds it, for the version that requirements.txt pins, and starts it.
+their own items, and that SQS authorizes its batches as what they are batches of; this adds both, for the version that
+requirements.txt pins, and starts it.
 """
 
 import json
@@ -16,6 +17,8 @@ KEY = "dynamodb:LeadingKeys"
 #: What a request names its table's partition key, in its key, its item, or the values of its conditions.
 PARTITION = "p"
 CONDITION = re.compile(rf"^\s*{PARTITION}\s*=\s*(:\w+)")
+
+SQS_BATCHES = {f"{action}Batch": action for action in ("sqs:SendMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")}
 
 #: The leading keys of a transaction's items that are still to be checked, in their order.
 _items: ContextVar[deque[str]] = ContextVar("items", default=deque())
@@ -45,10 +48,13 @@ def transaction_checks(action: str, body: bytes, region: str, account: str) -> l
     return checks
 
 
-def enforce(*arguments: Any, service_context: dict[str, Any] | None = None, **more: Any) -> Any:
+def enforce(
+    access_key: str, action: str, *arguments: Any, service_context: dict[str, Any] | None = None, **more: Any
+) -> Any:
+    action = SQS_BATCHES.get(action, action)
     if service_context and "dynamodb:EnclosingOperation" in service_context and (items := _items.get()):
         service_context = service_context | {KEY: [items.popleft()]}
-    return _enforce(*arguments, service_context=service_context, **more)
+    return _enforce(access_key, action, *arguments, service_context=service_context, **more)
 
 
 def _read(body: bytes) -> dict[str, Any]:

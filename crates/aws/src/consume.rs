@@ -152,8 +152,9 @@ impl Home {
             for (key, trouble) in &swept.errors {
                 error!(%key, trouble, "a visit failed; it stays due");
             }
+            let told = self.tell_metrics().await;
             self.ensure_all_workers().await;
-            self.tell_metrics().await
+            told
         })
     }
 }

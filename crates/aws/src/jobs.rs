@@ -3,7 +3,7 @@
 //! A job names no task: it claims what comes first when it runs. So submitting one too many costs a start, and one too
 //! few a tick; nothing is lost either way.
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 use std::collections::BTreeMap;
 
 use aws_sdk_batch::Client;
@@ -96,12 +96,16 @@ impl Jobs {
     /// No further than one page of each state, which is more workers than any pool has.
     pub fn alive<'a>(&'a self, pool: &'a PoolJobs) -> BoxFuture<'a, Result<Alive, JobError>> {
         Box::pin(async move {
+            let states = COMING.into_iter().chain([JobStatus::Running]);
+            // Side by side: a tick has little time.
+            let listed = try_join_all(states.map(async |status| {
+                let list = self.client.list_jobs().job_queue(&pool.job_queue).job_status(status.clone());
+                let listed = list.send().await.map_err(|error| failed(&pool.job_queue, &error))?;
+                Ok::<_, JobError>((status, listed.job_summary_list.unwrap_or_default()))
+            }));
             let mut alive = Alive::default();
-            for status in COMING.into_iter().chain([JobStatus::Running]) {
-                let listed =
-                    self.client.list_jobs().job_queue(&pool.job_queue).job_status(status.clone()).send();
-                let listed = listed.await.map_err(|error| failed(&pool.job_queue, &error))?;
-                alive.count(&status, &listed.job_summary_list.unwrap_or_default());
+            for (status, jobs) in listed.await? {
+                alive.count(&status, &jobs);
             }
             Ok(alive)
         })

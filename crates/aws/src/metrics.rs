@@ -86,16 +86,18 @@ impl Home {
         self.watch.told_ms.store(now_ms, Ordering::Relaxed);
         // That somebody looks at all: what is never told is never alarming.
         tell(&line(now_ms, &[("Yard", self.names.yard())], &[("Looks", "Count", json!(1))]));
-        for chain in self.yard.chains().await? {
-            self.tell_chain(&chain).await?;
-        }
         for (pool, jobs) in &self.pools {
             match self.jobs.alive(jobs).await {
                 Ok(alive) => self.tell_pool(pool, alive),
                 Err(trouble) => warn!(pool, %trouble, "nothing is told of a pool"),
             }
         }
-        Ok(())
+        // One chain that cannot be read hides no other one.
+        let mut trouble = Ok(());
+        for chain in self.yard.chains().await? {
+            trouble = trouble.and(self.tell_chain(&chain).await);
+        }
+        trouble
     }
 
     fn tell_pool(&self, pool: &str, alive: Alive) {

@@ -18,10 +18,7 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     fn send(&self, chain: &str, body: &str, timestamp: &str, signature: &str) -> (u16, Value) {
-        let headers = [
-            ("x-proofyard-timestamp", timestamp),
-            ("x-proofyard-signature", signature),
-        ];
+        let headers = [("x-proofyard-timestamp", timestamp), ("x-proofyard-signature", signature)];
         let path = format!("{}/{chain}", self.place);
         Request { method: "POST", path: &path, headers: &headers, body }.send(self.aws.endpoint())
     }
