@@ -75,14 +75,14 @@ resource "aws_vpc" "yard" {
 resource "aws_internet_gateway" "yard" {
   count = local.network == null ? 1 : 0
 
-  vpc_id = local.vpc
+  vpc_id = aws_vpc.yard[0].id
   tags   = local.tags
 }
 
 resource "aws_route_table" "yard" {
   count = local.network == null ? 1 : 0
 
-  vpc_id = local.vpc
+  vpc_id = aws_vpc.yard[0].id
   tags   = local.tags
 }
 
@@ -97,7 +97,7 @@ resource "aws_route" "out" {
 resource "aws_subnet" "yard" {
   count = local.network == null ? length(local.spec.network.zones) : 0
 
-  vpc_id                  = local.vpc
+  vpc_id                  = aws_vpc.yard[0].id
   cidr_block              = local.spec.network.zones[count.index]
   availability_zone       = local.zones[count.index]
   map_public_ip_on_launch = true
@@ -114,7 +114,7 @@ resource "aws_route_table_association" "yard" {
 resource "aws_vpc_endpoint" "yard" {
   for_each = toset(local.network == null ? ["s3", "dynamodb"] : [])
 
-  vpc_id            = local.vpc
+  vpc_id            = aws_vpc.yard[0].id
   service_name      = "com.amazonaws.${local.region}.${each.key}"
   vpc_endpoint_type = "Gateway"
   route_table_ids   = [aws_route_table.yard[0].id]
