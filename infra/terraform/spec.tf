@@ -25,7 +25,7 @@ locals {
   each_pool_texts = join(",", [for pool in local.pool_names : "\"$${2}${pool}$${3}\""])
 
   written = {
-    yard      = module.checked.spec
+    yard      = module.checked.value
     dashboard = jsondecode(file("${local.spec_folder}/dashboard.json"))
   }
   filled = { for name, value in local.written : name => join("", [

@@ -1,5 +1,5 @@
-# What is refused before anything is made: a spec or parameters that do not fit their schema, or that contradict themselves.
-# All else is made from this module's output, so that nothing is made of a spec with a problem.
+# What is refused before anything is made: a spec or parameters that do not fit their schema, or that contradict
+# themselves.
 
 variable "written" {
   description = "yard.json as it is written."
@@ -44,13 +44,16 @@ locals {
   # What AWS asks of a queue that a function takes from: visibility of so many times the function's timeout.
   timeouts_of_visibility = 6
 
-  spec  = var.written
-  usual = var.parameters
+  spec       = var.written
+  parameters = var.parameters
 
   # Each is let pass where a field that it needs is missing or mistyped: the schema has said so.
   times = try([
     for least in [local.timeouts_of_visibility * local.spec.function_defaults.timeout_s] :
-    "/queue_defaults/visibility_s is ${local.spec.queue_defaults.visibility_s}; it must be at least ${least}, ${local.timeouts_of_visibility} times /function_defaults/timeout_s, or messages come back while a function still has them"
+    join(" ", [
+      "/queue_defaults/visibility_s is ${local.spec.queue_defaults.visibility_s}; it must be at least ${least},",
+      "${local.timeouts_of_visibility} times /function_defaults/timeout_s, or messages come back while a function still has them",
+    ])
     if local.spec.queue_defaults.visibility_s < least
   ], [])
   asked = try(flatten([for name, pool in local.spec.pools : [for type in pool.machines : {
@@ -65,7 +68,8 @@ locals {
     }
   }]]), [])
   unknown_machines = [
-    for ask in local.asked : "/pools/${ask.pool}/machines names ${ask.type}, which /machines lacks; say there what it has" if !ask.known
+    for ask in local.asked : "/pools/${ask.pool}/machines names ${ask.type}, which /machines lacks; say there what it has"
+    if !ask.known
   ]
   too_much = flatten([for ask in local.asked : [for what, count in ask.asks :
     "/pools/${ask.pool}/${what} asks for ${count}; a ${ask.type} has ${ask.has[what]} for it, so its workers would wait for ever"
@@ -76,43 +80,51 @@ locals {
     if !contains(local.asked[*].type, type)
   ], [])
   roles = try(flatten([for name, role in local.spec.roles : concat(
-    [for policy in role.policies : "/roles/${name}/policies names ${policy}, which /policies lacks" if !contains(keys(local.spec.policies), policy)],
-    [for function in try([role.function], []) : "/roles/${name}/function names ${function}, which /functions lacks" if !contains(keys(local.spec.functions), function)],
+    [for policy in role.policies : "/roles/${name}/policies names ${policy}, which /policies lacks"
+    if !contains(keys(local.spec.policies), policy)],
+    [for function in try([role.function], []) : "/roles/${name}/function names ${function}, which /functions lacks"
+    if !contains(keys(local.spec.functions), function)],
   )]), [])
 
   unknown_pools = try([
-    for name in keys(local.usual.pools) : "/pools/${name} is no pool of yard.json; it has ${join(", ", keys(local.spec.pools))}"
+    for name in keys(local.parameters.pools) :
+    "/pools/${name} is no pool of yard.json; it has ${join(", ", keys(local.spec.pools))}"
     if !contains(keys(local.spec.pools), name)
   ], [])
-  sizes = try({ for name, size in local.usual.pools : name => {
+  sizes = try({ for name, size in local.parameters.pools : name => {
     most = coalesce(try(size.max_workers, null), local.spec.pools[name].max_workers)
     warm = coalesce(try(size.warm_workers, null), local.spec.pools[name].warm_workers)
   } if contains(keys(local.spec.pools), name) }, {})
   too_warm = [
-    for name, size in local.sizes : "/pools/${name}/warm_workers is ${size.warm}, more than max_workers, ${size.most}" if size.warm > size.most
+    for name, size in local.sizes : "/pools/${name}/warm_workers is ${size.warm}, more than max_workers, ${size.most}"
+    if size.warm > size.most
   ]
   unknown_alarms = try([
-    for alarm in keys(local.usual.alarm_thresholds) :
-    "/alarm_thresholds/${alarm} is no alarm of yard.json; it has ${join(", ", keys(local.spec.alarms))}" if !contains(keys(local.spec.alarms), alarm)
+    for alarm in keys(local.parameters.alarm_thresholds) :
+    "/alarm_thresholds/${alarm} is no alarm of yard.json; it has ${join(", ", keys(local.spec.alarms))}"
+    if !contains(keys(local.spec.alarms), alarm)
   ], [])
   pollers = try([
-    for pollers in [local.usual.pollers] : "/pollers/min is ${pollers.min}, more than max, ${pollers.max}" if pollers.min > pollers.max
+    for pollers in [local.parameters.pollers] : "/pollers/min is ${pollers.min}, more than max, ${pollers.max}"
+    if pollers.min > pollers.max
   ], [])
   accounts = try([
-    for account in [local.usual.account] : "/account is ${account}; var.account is ${var.account}" if account != var.account
+    for account in [local.parameters.account] : "/account is ${account}; var.account is ${var.account}" if account != var.account
   ], [])
 
-  of_spec       = concat(module.spec.problems, local.times, local.unknown_machines, local.too_much, local.idle_machines, local.roles)
-  of_parameters = concat(module.parameters.problems, local.unknown_pools, local.too_warm, local.unknown_alarms, local.pollers, local.accounts)
-  problems      = concat([for problem in local.of_spec : "yard.json: ${problem}"], [for problem in local.of_parameters : "parameters: ${problem}"])
+  of_spec = concat(
+    module.spec.problems, local.times, local.unknown_machines, local.too_much, local.idle_machines, local.roles
+  )
+  of_parameters = concat(
+    module.parameters.problems, local.unknown_pools, local.too_warm, local.unknown_alarms, local.pollers, local.accounts
+  )
+  problems = concat(
+    [for problem in local.of_spec : "yard.json: ${problem}"],
+    [for problem in local.of_parameters : "parameters: ${problem}"],
+  )
 }
 
-output "spec" {
-  description = "The spec as it was written, once nothing is wrong with it or with the parameters."
-  value       = var.written
-
-  precondition {
-    condition     = length(local.problems) == 0
-    error_message = join("\n", local.problems)
-  }
+output "problems" {
+  description = "What is wrong, each with its file and place; none if nothing is."
+  value       = local.problems
 }

@@ -16,6 +16,10 @@ variable "environment" {
   type        = string
 
   validation {
+    condition     = length(local.problems) == 0
+    error_message = join("\n", local.problems)
+  }
+  validation {
     condition     = contains(keys(local.environments), var.environment)
     error_message = "environment is ${var.environment}; environments.json has ${join(", ", keys(local.environments))}."
   }
@@ -51,11 +55,12 @@ locals {
   parameters   = local.environments[var.environment]
 
   # Roles have no region, so that one account has a yard's name once.
-  owners = { for name, parameters in local.environments : "${try(parameters.account, "")}/${try(parameters.yard, name)}" => name... }
+  owners = { for name, held in local.environments : "${try(held.account, "")}/${try(held.yard, name)}" => name... }
   shared = [
-    for owner, names in local.owners : "/${names[1]}/yard is that of /${names[0]}; give each yard of an account a name of its own"
-    if length(names) > 1
+    for owner, names in local.owners :
+    "/${names[1]}/yard is that of /${names[0]}; give each yard of an account a name of its own" if length(names) > 1
   ]
+  problems = [for problem in concat(module.schema.problems, local.shared) : "environments.json: ${problem}"]
 }
 
 # The module's typed variable would drop an unknown field without a word.
@@ -63,19 +68,6 @@ module "schema" {
   source = "../schema"
   value  = local.environments
   schema = jsondecode(file("${local.spec_folder}/environments.schema.json"))
-}
-
-resource "terraform_data" "environments" {
-  lifecycle {
-    precondition {
-      condition     = length(module.schema.problems) == 0
-      error_message = join("\n", [for problem in module.schema.problems : "environments.json: ${problem}"])
-    }
-    precondition {
-      condition     = length(local.shared) == 0
-      error_message = join("\n", [for problem in local.shared : "environments.json: ${problem}"])
-    }
-  }
 }
 
 provider "aws" {
