@@ -16,10 +16,6 @@ variable "environment" {
   type        = string
 
   validation {
-    condition     = length(local.problems) == 0
-    error_message = join("\n", local.problems)
-  }
-  validation {
     condition     = contains(keys(local.environments), var.environment)
     error_message = "environment is ${var.environment}; environments.json has ${join(", ", keys(local.environments))}."
   }
@@ -37,8 +33,8 @@ variable "functions" {
   default     = null
 }
 
-variable "spec_folder" {
-  description = "Where environments.json is, and the spec; by default infra/spec."
+variable "environments" {
+  description = "The file of the environments; by default infra/spec/environments.json."
   type        = string
   default     = null
 }
@@ -50,8 +46,8 @@ variable "offline" {
 }
 
 locals {
-  spec_folder  = coalesce(var.spec_folder, "${path.module}/../../spec")
-  environments = jsondecode(file("${local.spec_folder}/environments.json"))
+  spec_folder  = "${path.module}/../../spec"
+  environments = jsondecode(file(coalesce(var.environments, "${local.spec_folder}/environments.json")))
   parameters   = local.environments[var.environment]
 
   # Roles have no region, so that one account has a yard's name once.
@@ -70,6 +66,16 @@ module "schema" {
   schema = jsondecode(file("${local.spec_folder}/environments.schema.json"))
 }
 
+# A plan fails as a whole, so that nothing is made where something is wrong.
+resource "terraform_data" "environments" {
+  lifecycle {
+    precondition {
+      condition     = length(local.problems) == 0
+      error_message = join("\n", local.problems)
+    }
+  }
+}
+
 provider "aws" {
   region                      = local.parameters.region
   access_key                  = var.offline ? "offline" : null
@@ -80,11 +86,10 @@ provider "aws" {
 }
 
 module "yard" {
-  source      = "../"
-  parameters  = local.parameters
-  account     = coalesce(var.account, try(local.parameters.account, null))
-  functions   = var.functions
-  spec_folder = local.spec_folder
+  source     = "../"
+  parameters = local.parameters
+  account    = coalesce(var.account, try(local.parameters.account, null))
+  functions  = var.functions
   # The local AWS has functions that somebody else puts there.
   functions_bucket = var.environment == "local" ? "proofyard-functions" : null
 }
