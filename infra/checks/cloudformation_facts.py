@@ -3,9 +3,8 @@
 from facts import alarms_of, at, decoded, each, last_of_arn, pairs, parsed, policy, read, tags, unordered, variables
 
 
-def keys(path):
-    """The names of a table's keys: the partition key, HASH, then the sort key, RANGE."""
-    return lambda values: [key["AttributeName"] for key in sorted(at(values, path), key=lambda key: key["KeyType"])]
+def keys(held):
+    return pairs(held, "KeyType", "AttributeName")
 
 
 def metrics(values):
@@ -67,11 +66,11 @@ TYPES = {
         {
             "billing": read("BillingMode"),
             "attributes": read("AttributeDefinitions", lambda held: pairs(held, "AttributeName", "AttributeType")),
-            "keys": keys("KeySchema"),
+            "keys": read("KeySchema", keys),
             "indexes": each(
                 "GlobalSecondaryIndexes",
                 name="IndexName",
-                keys=keys("KeySchema"),
+                keys=read("KeySchema", keys),
                 projection="Projection.ProjectionType",
             ),
             "ttl attribute": read("TimeToLiveSpecification.AttributeName"),

@@ -4,7 +4,7 @@ from facts import alarms_of, at, decoded, each, last_of_arn, pairs, parsed, poli
 
 
 def keys(values):
-    return [values["hash_key"], values["range_key"]]
+    return {"HASH": values["hash_key"], "RANGE": values["range_key"]}
 
 
 def indexes(values):
