@@ -1,0 +1,100 @@
+# One environment of infra/spec/environments.json: terraform apply -var environment=dev -var account=123456789012
+
+terraform {
+  required_version = ">= 1.11"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 5.100"
+    }
+  }
+}
+
+variable "environment" {
+  description = "Which one."
+  type        = string
+
+  validation {
+    condition     = contains(keys(local.environments), var.environment)
+    error_message = "environment is ${var.environment}; environments.json has ${join(", ", keys(local.environments))}."
+  }
+}
+
+variable "account" {
+  description = "The AWS account; by default that of the environment."
+  type        = string
+  default     = null
+}
+
+variable "functions" {
+  description = "The folder of the functions' programs; by default target/lambda."
+  type        = string
+  default     = null
+}
+
+variable "environments" {
+  description = "The file of the environments; by default infra/spec/environments.json."
+  type        = string
+  default     = null
+}
+
+variable "offline" {
+  description = "Plan without credentials and without a network, to look at what would be made."
+  type        = bool
+  default     = false
+}
+
+locals {
+  spec_folder  = "${path.module}/../../spec"
+  environments = jsondecode(file(coalesce(var.environments, "${local.spec_folder}/environments.json")))
+  parameters   = local.environments[var.environment]
+
+  # Roles have no region, so that one account has a yard's name once.
+  owners = { for name, held in local.environments : "${try(held.account, "")}/${try(held.yard, name)}" => name... }
+  shared = [
+    for owner, names in local.owners :
+    "/${names[1]}/yard is that of /${names[0]}; give each yard of an account a name of its own" if length(names) > 1
+  ]
+  problems = [for problem in concat(module.schema.problems, local.shared) : "environments.json: ${problem}"]
+}
+
+# The module's typed variable would drop an unknown field without a word.
+module "schema" {
+  source = "../schema"
+  value  = local.environments
+  schema = jsondecode(file("${local.spec_folder}/environments.schema.json"))
+}
+
+# A plan fails as a whole, so that nothing is made where something is wrong.
+resource "terraform_data" "environments" {
+  lifecycle {
+    precondition {
+      condition     = length(local.problems) == 0
+      error_message = join("\n", local.problems)
+    }
+  }
+}
+
+provider "aws" {
+  region                      = local.parameters.region
+  access_key                  = var.offline ? "offline" : null
+  secret_key                  = var.offline ? "offline" : null
+  skip_credentials_validation = var.offline
+  skip_metadata_api_check     = var.offline ? "true" : null
+  skip_requesting_account_id  = var.offline
+}
+
+module "yard" {
+  source     = "../"
+  parameters = local.parameters
+  account    = coalesce(var.account, try(local.parameters.account, null))
+  functions  = var.functions
+  # The local AWS has functions that somebody else puts there.
+  functions_bucket = var.environment == "local" ? "proofyard-functions" : null
+}
+
+output "webhook_address" {
+  description = "Where senders of block events post them."
+  value       = module.yard.webhook_address
+}

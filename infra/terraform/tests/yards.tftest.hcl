@@ -1,0 +1,154 @@
+# What is planned for environments as they are written. With AWS's own provider, which needs no network for it: Terraform's
+# mocks know no ephemeral resources, and check no arguments.
+
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "offline"
+  secret_key                  = "offline"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+variables {
+  account   = "123456789012"
+  functions = "./tests/functions"
+}
+
+run "written" {
+  command = plan
+  module {
+    source = "./tests/broken"
+  }
+}
+
+run "dev" {
+  command = plan
+  variables {
+    parameters = run.written.environments.dev
+  }
+  assert {
+    condition     = keys(aws_batch_job_queue.pool) == ["cpu"] && keys(aws_batch_job_definition.worker) == ["cpu", "cpu-warm"]
+    error_message = "Only the pool that it wants has a job queue and jobs."
+  }
+  assert {
+    condition     = aws_sqs_queue.queue["wake-cpu"].name == "proofyard-dev-wake-cpu" && length(aws_sqs_queue.queue) == 5
+    error_message = "Each pool has a queue that wakes its workers, beside the four that a yard has."
+  }
+  assert {
+    condition     = !aws_dynamodb_table.yard.deletion_protection_enabled && aws_s3_bucket.yard.force_destroy
+    error_message = "Data that is not kept goes with the yard."
+  }
+  assert {
+    condition     = aws_lambda_event_source_mapping.queue["collector"].scaling_config[0].maximum_concurrency == 50
+    error_message = "Without pollers, the spec's concurrency limits a function."
+  }
+  assert {
+    condition     = aws_lambda_function.function["ingest"].source_code_hash == filebase64sha256("tests/functions/proofyard-ingest/bootstrap")
+    error_message = "A function is new when its program is, whatever its zip."
+  }
+  assert {
+    condition     = length(aws_vpc.yard) == 1 && length(aws_subnet.yard) == 3 && length(aws_vpc_endpoint.yard) == 2
+    error_message = "Without a network of its own, one is made."
+  }
+}
+
+run "prod" {
+  command = plan
+  variables {
+    parameters = run.written.environments.prod
+  }
+  assert {
+    condition     = aws_dynamodb_table.yard.deletion_protection_enabled && aws_dynamodb_table.yard.point_in_time_recovery[0].enabled && !aws_s3_bucket.yard.force_destroy
+    error_message = "Data that is kept withstands a destroy."
+  }
+  assert {
+    condition     = aws_lambda_event_source_mapping.queue["collector"].provisioned_poller_config[0].maximum_pollers == 20
+    error_message = "FIFO queues have the pollers that the environment wants."
+  }
+  assert {
+    condition     = aws_lambda_event_source_mapping.queue["sweeper"].scaling_config[0].maximum_concurrency == 2
+    error_message = "A queue that is not FIFO has none."
+  }
+  assert {
+    condition     = aws_batch_compute_environment.pool["gpu8-spot"].compute_resources[0].max_vcpus == 4 * 192
+    error_message = "There is room for as many workers as the environment wants, each on a machine."
+  }
+  assert {
+    condition     = jsondecode(aws_batch_job_definition.worker["gpu8"].container_properties).command == ["proofyard-worker", "--pool", "gpu8", "--max-tasks", "1", "--idle-out-ms", "600000"]
+    error_message = "A worker is told its pool and when to end."
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarm["lag-seconds"].threshold == 60 && aws_cloudwatch_metric_alarm.alarm["runnable-gpu"].threshold == 600
+    error_message = "An environment's thresholds stand in place of the spec's."
+  }
+  assert {
+    condition     = length([for alarm in aws_cloudwatch_metric_alarm.alarm : alarm if alarm.alarm_actions == null]) == 6
+    error_message = "What pages does so together, through one alarm."
+  }
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.role["ingest"].policy).Statement : statement.Condition if can(statement.Condition)] == [
+      { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["C#*"] } }
+    ]
+    error_message = "The function that anybody can call reads the registry of chains, and no other keys."
+  }
+  assert {
+    condition     = length(regexall("[{][a-z_]+[}]", replace(join("", concat([for policy in aws_iam_role_policy.role : policy.policy], [aws_cloudwatch_dashboard.yard.dashboard_body])), "{chain}", ""))) == 0
+    error_message = "Nothing is left in braces."
+  }
+}
+
+run "network_that_is_given" {
+  command = plan
+  variables {
+    parameters = merge(run.written.environments.dev, { network = { vpc_id = "vpc-1", subnet_ids = ["subnet-1", "subnet-2"] } })
+  }
+  assert {
+    condition     = length(aws_vpc.yard) + length(aws_subnet.yard) + length(aws_vpc_endpoint.yard) + length(aws_route.out) == 0
+    error_message = "None is made."
+  }
+  assert {
+    condition = (
+      aws_security_group.workers.vpc_id == "vpc-1" &&
+      aws_batch_compute_environment.pool["cpu-spot"].compute_resources[0].subnets == toset(["subnet-1", "subnet-2"])
+    )
+    error_message = "Machines run in it."
+  }
+}
+
+run "functions_in_a_bucket" {
+  command = plan
+  variables {
+    parameters       = run.written.environments.local
+    functions        = "/nowhere"
+    functions_bucket = "proofyard-functions"
+  }
+  assert {
+    condition     = aws_lambda_function.function["sweeper"].s3_key == "proofyard-sweeper.zip"
+    error_message = "They are taken from there, and no program is looked at."
+  }
+}
+
+run "emails" {
+  command = plan
+  variables {
+    parameters = merge(run.written.environments.dev, { page_emails = ["a@example.com"], notice_emails = ["a@example.com", "b@example.com"] })
+  }
+  assert {
+    condition     = aws_sns_topic_subscription.email["page a@example.com"].topic_arn == "arn:aws:sns:us-east-1:123456789012:proofyard-dev-page"
+    error_message = "Who is paged."
+  }
+  assert {
+    condition     = length(aws_sns_topic_subscription.email) == 3
+    error_message = "One may be told both."
+  }
+}
+
+run "account" {
+  command = plan
+  variables {
+    parameters = run.written.environments.dev
+    account    = "12345"
+  }
+  expect_failures = [var.account]
+}
