@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests: style, lints, every crate, pages in a browser, the simulation, whole-system faults, and the demo itself.
+# All tests: style, lints, what deploys a yard, every crate, pages in a browser, the simulation, whole-system faults, and the demo itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/need.sh
@@ -10,6 +10,7 @@ step() {
     echo "== $* (at ${SECONDS} s)"
 }
 
+need npm "the checks of infra/ run on Node.js 20 or newer; install it from https://nodejs.org"
 need python3 "it runs the local AWS of the tests; on Debian: apt-get install python3 python3-venv"
 
 bash scripts/browser.sh >/dev/null
@@ -20,6 +21,8 @@ step "build"
 cargo build --release --locked --workspace --exclude proofyard-simulation --bins
 step "lints"
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
+step "infrastructure"
+bash infra/test.sh
 step "local AWS"
 bash localstack/test.sh
 step "tests"

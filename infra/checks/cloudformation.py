@@ -25,6 +25,7 @@ REFS = {
 }
 # The ARN that `Fn::GetAtt` gives; of other types AWS alone knows it.
 ARNS = {
+    "AWS::S3::Bucket": "arn:{partition}:s3:::{BucketName}",
     "AWS::SQS::Queue": "arn:{partition}:sqs:{region}:{account}:{QueueName}",
     "AWS::Lambda::Function": "arn:{partition}:lambda:{region}:{account}:function:{FunctionName}",
     "AWS::IAM::Role": "arn:{partition}:iam::{account}:role/{RoleName}",

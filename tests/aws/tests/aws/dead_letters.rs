@@ -89,7 +89,9 @@ async fn post_block(driver: &Driver, chain: &str, height: u64) {
 async fn what_died_in_any_queue_is_taken_after_a_redrive() {
     let spec = include_str!("../../../../infra/spec/yard.json");
     let spec: Value = serde_json::from_str(spec).unwrap();
-    let known: Vec<&String> = spec["queues"].as_object().unwrap().keys().collect();
+    let queues = spec["queues"].as_object().unwrap().iter();
+    let have_dead_letters = queues.filter(|(_, queue)| queue["takes_dead_letters"] != true);
+    let known: Vec<&String> = have_dead_letters.map(|(name, _)| name).collect();
     assert_eq!(known, ["blocks", "results", "ticks", "wake"], "this test leaves out a queue");
     let aws = LocalAws::without_functions();
     let driver = Driver::with_pipeline(&aws, PIPELINE).await;

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# All checks of infra/, offline: types, assertions on the templates of every environment, linters of templates and policies,
+# the Terraform module, and that both front ends make the same. --moto also applies things to moto's server.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+python=$(bash install.sh)/bin/python
+made=$(mktemp -d)
+trap 'rm -rf "$made"' EXIT
+
+step() {
+    echo "-- infra: $* (at ${SECONDS} s)"
+}
+
+step "types"
+(cd cdk && npm run --silent build)
+step "assertions on the templates"
+(cd cdk && npm test --silent)
+step "templates of each environment"
+environments=$("$python" -c 'import json; print(*json.load(open("spec/environments.json")))')
+for environment in $environments; do
+    # What the programs are is not the templates' concern here.
+    for program in ingest dispatcher collector sweeper; do
+        install -D /dev/null "$made/programs/proofyard-$program/bootstrap"
+    done
+    CDK_OUTDIR="$made/$environment" \
+        CDK_CONTEXT_JSON='{"environment": "'"$environment"'", "functions": "'"$made/programs"'", "@aws-cdk/core:enablePartitionLiterals": true}' \
+        node cdk/build/src/app.js
+done
+step "cfn-lint"
+"$(dirname "$python")/cfn-lint" --non-zero-exit-code warning "$made"/*/*.template.json
+step "policies"
+for environment in $environments; do
+    "$python" checks/policies.py "$made/$environment"
+done
+step "Terraform"
+bash terraform/check.sh "$made/plans"
+step "parity of the CDK and Terraform"
+for environment in $environments; do
+    if [ -e "$made/plans/$environment.plan.json" ]; then
+        echo "$environment:"
+        "$python" checks/parity.py "$made/$environment" "$made/plans/$environment.plan.json"
+    fi
+done
+(cd checks && "$python" -m unittest --quiet)
+if [ "${1:-}" = --moto ]; then
+    step "moto"
+    bash checks/moto.sh "$made"
+fi
+step "done"
