@@ -1,4 +1,4 @@
-# The spec as it is written, once nothing is wrong with it or with the parameters. Terraform would find some of it only as it
+# The spec as it is written, once nothing is wrong with it or with the parameters. AWS would find some of it only while it
 # deploys, and some never.
 
 locals {

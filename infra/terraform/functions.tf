@@ -17,10 +17,17 @@ locals {
     max_tasks           = pool.max_tasks
   } })
 
+  told_of_secret = { PROOFYARD_WEBHOOK_SECRET_ID = local.spec.webhook.secret }
+
   mapped   = { for name, described in local.spec.functions : name => described if can(described.queue) }
   webhooks = { for name, described in local.spec.functions : name => described if try(described.webhook, false) }
   # Pollers that are always there are for FIFO queues.
-  polled = { for name, described in local.mapped : name => var.parameters.pollers != null && local.queues[described.queue].fifo }
+  polled = { for name, described in local.mapped :
+    name => var.parameters.pollers != null && local.queues[described.queue].fifo
+  }
+  programs = { for name, described in local.spec.functions :
+    name => "${local.functions_folder}/${described.binary}/bootstrap"
+  }
 }
 
 resource "aws_cloudwatch_log_group" "function" {
@@ -47,13 +54,13 @@ resource "aws_lambda_function" "function" {
   s3_bucket = var.functions_bucket
   s3_key    = var.functions_bucket == null ? null : "${each.value.binary}.zip"
   # A zip's hash differs from build to build, a program's does not, so that an unchanged function is not deployed again.
-  source_code_hash = var.functions_bucket == null ? filebase64sha256("${local.functions_folder}/${each.value.binary}/bootstrap") : null
+  source_code_hash = var.functions_bucket == null ? filebase64sha256(local.programs[each.key]) : null
 
   environment {
     variables = merge(
       local.environment,
       { RUST_LOG = "info" },
-      contains(keys(local.webhooks), each.key) ? { PROOFYARD_WEBHOOK_SECRET_ID = local.spec.webhook.secret } : { PROOFYARD_POOLS = local.told_of_pools },
+      try(each.value.webhook, false) ? local.told_of_secret : { PROOFYARD_POOLS = local.told_of_pools },
     )
   }
 

@@ -40,8 +40,12 @@ resource "aws_sqs_queue" "dead" {
   content_based_deduplication       = local.queues[each.key].content_based_deduplication
   deduplication_scope               = local.queues[each.key].fifo ? "messageGroup" : null
   fifo_throughput_limit             = local.queues[each.key].fifo ? "perMessageGroupId" : null
-  policy                            = jsonencode({ Version = "2012-10-17", Statement = [local.tls_statements[each.value]] })
   tags                              = local.tags
+
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [local.tls_statements[each.value]]
+  })
 }
 
 resource "aws_sqs_queue" "queue" {

@@ -28,8 +28,16 @@ locals {
 
   # By pool and kind: the first is taken first.
   kinds = {
-    spot      = { type = "SPOT", environment = local.spec.batch.spot_environment, allocation = local.spec.batch.spot_allocation }
-    on-demand = { type = "EC2", environment = local.spec.batch.on_demand_environment, allocation = local.spec.batch.on_demand_allocation }
+    spot = {
+      type        = "SPOT"
+      environment = local.spec.batch.spot_environment
+      allocation  = local.spec.batch.spot_allocation
+    }
+    on-demand = {
+      type        = "EC2"
+      environment = local.spec.batch.on_demand_environment
+      allocation  = local.spec.batch.on_demand_allocation
+    }
   }
   environments = merge([for name, pool in local.pools : { for kind, described in local.kinds : "${name}-${kind}" => {
     name       = replace(described.environment, "{pool}", name)
@@ -41,6 +49,7 @@ locals {
     image_type = pool.gpus > 0 ? "ECS_AL2023_NVIDIA" : "ECS_AL2023"
   } }]...)
 
+  needs    = { for name, pool in local.pools : name => { VCPU = pool.vcpus, MEMORY = pool.memory_mb, GPU = pool.gpus } }
   commands = { for name, pool in local.pools : name => concat(local.spec.worker.command, ["--pool", name]) }
   jobs = merge([for name, pool in local.pools : {
     (name) = {
@@ -225,10 +234,10 @@ resource "aws_batch_job_queue" "pool" {
 
   # Spot first; full price where there is none.
   dynamic "compute_environment_order" {
-    for_each = ["spot", "on-demand"]
+    for_each = [for kind in ["spot", "on-demand"] : aws_batch_compute_environment.pool["${each.key}-${kind}"]]
     content {
       order               = compute_environment_order.key + 1
-      compute_environment = "${local.batch}:compute-environment/${aws_batch_compute_environment.pool["${each.key}-${compute_environment_order.value}"].compute_environment_name}"
+      compute_environment = "${local.batch}:compute-environment/${compute_environment_order.value.compute_environment_name}"
     }
   }
 
@@ -272,8 +281,7 @@ resource "aws_batch_job_definition" "worker" {
     executionRoleArn = "${local.iam}:role/${aws_iam_role.role["execution"].name}"
     environment      = [for name, value in local.environment : { name = name, value = value }]
     resourceRequirements = [
-      for need in [["VCPU", "vcpus"], ["MEMORY", "memory_mb"], ["GPU", "gpus"]] :
-      { type = need[0], value = tostring(local.pools[each.value.pool][need[1]]) } if local.pools[each.value.pool][need[1]] > 0
+      for type, count in local.needs[each.value.pool] : { type = type, value = tostring(count) } if count > 0
     ]
     mountPoints = [{ sourceVolume = "scratch", containerPath = "/scratch", readOnly = false }]
     volumes     = [{ name = "scratch", host = { sourcePath = local.spec.batch.scratch } }]

@@ -1,5 +1,5 @@
-# One yard: the spec filled in with its parameters, and what follows from both. Everything is made from this. All names and
-# ARNs are put together here, so that a plan knows them before anything is there.
+# One yard: the spec filled in with its parameters, and what follows from both. Everything is made from this. All names
+# and ARNs are put together here, so that a plan knows them before anything is there.
 
 locals {
   yard   = var.parameters.yard
@@ -28,16 +28,20 @@ locals {
     yard      = module.checked.value
     dashboard = jsondecode(file("${local.spec_folder}/dashboard.json"))
   }
-  filled = { for name, value in local.written : name => join("", [
-    for part in regexall(local.token, replace(jsonencode(value), local.each_pool_text, "$${1}${local.each_pool_texts}")) :
-    lookup(local.values, part, part)
-  ]) }
+  texts = {
+    for name, value in local.written :
+    name => replace(jsonencode(value), local.each_pool_text, "$${1}${local.each_pool_texts}")
+  }
+  filled = { for name, text in local.texts :
+    name => join("", [for part in regexall(local.token, text) : lookup(local.values, part, part)])
+  }
   spec = jsondecode(local.filled.yard)
 
   # The pools that this yard has, as large as it wants them.
-  pools = { for name, size in var.parameters.pools : name => jsondecode(replace(
-    jsonencode(merge(local.spec.pools[name], { for what, count in size : what => count if count != null })), "{pool}", name
-  )) }
+  sizes = { for name, size in var.parameters.pools : name => { for what, count in size : what => count if count != null } }
+  pools = { for name, size in local.sizes :
+    name => jsondecode(replace(jsonencode(merge(local.spec.pools[name], size)), "{pool}", name))
+  }
 }
 
 locals {
@@ -54,8 +58,8 @@ locals {
 }
 
 locals {
-  # By key, or by key and pool for those that each pool has. Without dead letters, a queue is itself where messages end that
-  # nothing can be done with.
+  # By key, or by key and pool for those that each pool has. Without dead letters, a queue is itself where messages end
+  # that nothing can be done with.
   queues = { for queue in flatten([
     for key, queue in local.spec.queues : [for pool in try(queue.each_pool, false) ? local.pool_names : [""] : {
       id                          = pool == "" ? key : "${key}-${pool}"
@@ -71,13 +75,18 @@ locals {
     trimsuffix(queue.name, ".fifo"), local.spec.queue_defaults.dead_letter_suffix, queue.fifo ? ".fifo" : ""
   ]) if !queue.takes_dead_letters }
 
-  function_names = { for name in keys(local.spec.functions) : name => replace(local.spec.function_defaults.name, "{function}", name) }
+  function_names = {
+    for name in keys(local.spec.functions) : name => replace(local.spec.function_defaults.name, "{function}", name)
+  }
 
   # What every program of the yard finds in its environment.
   environment = { PROOFYARD_YARD = local.yard, PROOFYARD_BUCKET = local.spec.bucket.name }
 }
 
 locals {
+  statements = { for key, role in local.spec.roles :
+    key => jsonencode(flatten([for policy in role.policies : local.spec.policies[policy]]))
+  }
   # By key, or by key and pool for those that each pool has one of.
   role_values = { for made in flatten([
     for key, role in local.spec.roles : [
@@ -100,8 +109,7 @@ locals {
     function = try(local.spec.roles[made.key].function, "")
     pool     = made.pool
     statements = jsondecode(join("", [
-      for part in regexall(local.token, jsonencode(flatten([for policy in local.spec.roles[made.key].policies : local.spec.policies[policy]]))) :
-      lookup(made.values, part, part)
+      for part in regexall(local.token, local.statements[made.key]) : lookup(made.values, part, part)
     ]))
   } }
   role_of_function = { for id, role in local.roles : role.function => id if role.function != "" }
@@ -117,7 +125,7 @@ locals {
     once     = { "" = {} }
     pool     = { for pool in local.pool_names : "-${pool}" => { "{pool}" = pool } }
     function = { for name in keys(local.spec.functions) : "-${name}" => { "{function}" = name } }
-    mapped_queue = { for name in [for described in local.spec.functions : local.queues[described.queue].name if can(described.queue)] :
+    mapped_queue = { for name in [for described in local.mapped : local.queues[described.queue].name] :
       "-${local.queue_ends[name]}" => { "{queue}" = name }
     }
     dead_letter_queue = { for name in [for id, queue in local.queues : lookup(local.dead_letters, id, queue.name)] :

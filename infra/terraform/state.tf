@@ -1,8 +1,8 @@
 # What outlives everything else: the table, the bucket, the key that both are encrypted under, the webhook's secret.
 #
-# The CDK leaves them behind when it destroys a yard whose data is kept. Terraform has no such way that a parameter could
-# choose, so that a destroy is refused instead, by DynamoDB for the table and by S3 for a bucket that holds something; the
-# key and the secret can be brought back for 30 days.
+# The CDK leaves them behind when it destroys a yard whose data is kept. A parameter cannot choose so in Terraform: a
+# destroy is refused instead, by DynamoDB for the table and by S3 for a bucket that holds something, and the key and the
+# secret can be brought back for 30 days.
 
 resource "aws_kms_key" "yard" {
   description             = "Proofyard, yard ${local.yard}"
@@ -13,14 +13,22 @@ resource "aws_kms_key" "yard" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
-      { Sid = "Account", Effect = "Allow", Principal = { AWS = "${local.iam}:root" }, Action = "kms:*", Resource = "*" },
+      {
+        Sid       = "Account"
+        Effect    = "Allow"
+        Principal = { AWS = "${local.iam}:root" }
+        Action    = "kms:*"
+        Resource  = "*"
+      },
       {
         # As AWS's own keys have it: who may use the table may use what it is encrypted under, through the table.
         Sid       = "ThroughServices"
         Effect    = "Allow"
         Principal = { AWS = "*" }
-        Action    = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
-        Resource  = "*"
+        Action = [
+          "kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*",
+        ]
+        Resource = "*"
         Condition = {
           StringEquals = {
             "kms:CallerAccount" = var.account
@@ -55,7 +63,10 @@ resource "aws_dynamodb_table" "yard" {
 
   dynamic "attribute" {
     for_each = [
-      local.spec.table.partition_key, local.spec.table.sort_key, local.spec.table.index.partition_key, local.spec.table.index.sort_key
+      local.spec.table.partition_key,
+      local.spec.table.sort_key,
+      local.spec.table.index.partition_key,
+      local.spec.table.index.sort_key,
     ]
     content {
       name = attribute.value.name

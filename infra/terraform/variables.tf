@@ -50,13 +50,13 @@ variable "url_suffix" {
 }
 
 variable "zones" {
-  description = "The availability zones of the network that is made, one for each of the spec's; by default a, b, c of the region."
+  description = "The availability zones of a network that is made, one for each of the spec's; by default the region's a, b, c."
   type        = list(string)
   default     = null
 }
 
 variable "functions" {
-  description = "The folder of the functions' programs, BINARY/bootstrap and BINARY.zip; by default target/lambda. See zip.sh."
+  description = "The folder of the functions' programs, BINARY/bootstrap and, by zip.sh, BINARY.zip; by default target/lambda."
   type        = string
   default     = null
 }

@@ -52,7 +52,8 @@ locals {
     for least in [local.timeouts_of_visibility * local.spec.function_defaults.timeout_s] :
     join(" ", [
       "/queue_defaults/visibility_s is ${local.spec.queue_defaults.visibility_s}; it must be at least ${least},",
-      "${local.timeouts_of_visibility} times /function_defaults/timeout_s, or messages come back while a function still has them",
+      "${local.timeouts_of_visibility} times /function_defaults/timeout_s,",
+      "or messages come back while a function still has them",
     ])
     if local.spec.queue_defaults.visibility_s < least
   ], [])
@@ -71,12 +72,15 @@ locals {
     for ask in local.asked : "/pools/${ask.pool}/machines names ${ask.type}, which /machines lacks; say there what it has"
     if !ask.known
   ]
-  too_much = flatten([for ask in local.asked : [for what, count in ask.asks :
-    "/pools/${ask.pool}/${what} asks for ${count}; a ${ask.type} has ${ask.has[what]} for it, so its workers would wait for ever"
+  too_much = flatten([for ask in local.asked : [for what, count in ask.asks : join(" ", [
+    "/pools/${ask.pool}/${what} asks for ${count}; a ${ask.type} has ${ask.has[what]} for it,",
+    "so its workers would wait for ever",
+    ])
     if ask.known && count > ask.has[what]
   ]])
   idle_machines = try([
-    for type in keys(local.spec.machines) : "/machines/${type} is in no pool; add it to the machines of one, or remove it"
+    for type in keys(local.spec.machines) :
+    "/machines/${type} is in no pool; add it to the machines of one, or remove it"
     if !contains(local.asked[*].type, type)
   ], [])
   roles = try(flatten([for name, role in local.spec.roles : concat(
@@ -109,7 +113,8 @@ locals {
     if pollers.min > pollers.max
   ], [])
   accounts = try([
-    for account in [local.parameters.account] : "/account is ${account}; var.account is ${var.account}" if account != var.account
+    for account in [local.parameters.account] : "/account is ${account}; var.account is ${var.account}"
+    if account != var.account
   ], [])
 
   of_spec = concat(

@@ -1,4 +1,7 @@
-# One environment of infra/spec/environments.json: terraform apply -var environment=dev -var account=123456789012
+# One environment of infra/spec/environments.json:
+#
+#   infra/terraform/zip.sh
+#   terraform -chdir=infra/terraform/example apply -var environment=dev -var account=123456789012
 
 terraform {
   required_version = ">= 1.11"
@@ -88,7 +91,7 @@ provider "aws" {
 module "yard" {
   source     = "../"
   parameters = local.parameters
-  account    = coalesce(var.account, try(local.parameters.account, null))
+  account    = var.account != null ? var.account : try(local.parameters.account, "")
   functions  = var.functions
   # The local AWS has functions that somebody else puts there.
   functions_bucket = var.environment == "local" ? "proofyard-functions" : null

@@ -174,7 +174,7 @@ run "spec_wrong_type" {
     spec = { batch = { root_volume_gb = "large" } }
   }
   assert {
-    condition     = output.said == "yard.json: /batch/root_volume_gb is a string; it must be integer"
+    condition     = output.said == "yard.json: /batch/root_volume_gb is of type string; it must be of type integer"
     error_message = output.said
   }
 }
