@@ -31,6 +31,7 @@ ARNS = {
     "AWS::IAM::Role": "arn:{partition}:iam::{account}:role/{RoleName}",
     "AWS::IAM::InstanceProfile": "arn:{partition}:iam::{account}:instance-profile/{InstanceProfileName}",
     "AWS::Events::Rule": "arn:{partition}:events:{region}:{account}:rule/{Name}",
+    # CloudFormation gives it with `:*` after it, which says the same.
     "AWS::Logs::LogGroup": "arn:{partition}:logs:{region}:{account}:log-group:{LogGroupName}",
     "AWS::Batch::ComputeEnvironment": (
         "arn:{partition}:batch:{region}:{account}:compute-environment/{ComputeEnvironmentName}"
@@ -58,8 +59,8 @@ class Template:
         self.place = place
 
     def resolved(self):
-        """(type, properties, places) of each, as of a plan; all places count."""
-        return [(held["Type"], self.value(held.get("Properties", {})), None) for held in self.resources.values()]
+        """(type, properties) of each."""
+        return [(held["Type"], self.value(held.get("Properties", {}))) for held in self.resources.values()]
 
     def value(self, value):
         if isinstance(value, list):

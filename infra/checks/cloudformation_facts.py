@@ -421,3 +421,8 @@ TYPES = {
     ),
     "AWS::CloudWatch::Dashboard": ("dashboard", read("DashboardName"), {"body": read("DashboardBody", parsed)}),
 }
+
+
+def says_nothing(_type, _place, _value):
+    """Whatever a template says, the CDK was told to."""
+    return False

@@ -124,6 +124,10 @@ class Watched(dict):
         self.read.update(self)
         return super().items()
 
+    def items_unread(self):
+        """As `items`, which does not count as reading."""
+        return super().items()
+
 
 def watched(value):
     if isinstance(value, dict):
@@ -132,10 +136,13 @@ def watched(value):
 
 
 def unread(value, path=""):
-    """The places of what nobody read."""
+    """(place, value) of what nobody read."""
     if isinstance(value, list):
-        return {place for item in value for place in unread(item, path)}
-    if not isinstance(value, Watched):
-        return set()
-    here = {path + key for key in value if key not in value.read}
-    return here.union(*(unread(value.get(key), f"{path}{key}.") for key in set(value.read) & set(value)))
+        for item in value:
+            yield from unread(item, path)
+    elif isinstance(value, Watched):
+        for key, held in value.items_unread():
+            if key in value.read:
+                yield from unread(held, f"{path}{key}.")
+            else:
+                yield path + key, held

@@ -54,23 +54,23 @@ LEFT_OUT = {
 }
 
 
-def gathered(described, types):
-    """(kind, name): facts. `described` has (type, values, places) of each resource; those without a name are counted."""
-    kinds = {type_: kind for type_, (kind, _, _) in types.items()}
+def gathered(described, facts_of):
+    """(kind, name): facts. `described` has (type, values) of each resource; those without a name are numbered."""
+    kinds = {type_: kind for type_, (kind, _, _) in facts_of.TYPES.items()}
     found = {}
     unnamed = Counter()
-    for type_, values, places in described:
+    for type_, values in described:
         left_out = LEFT_OUT.get(type_, set())
         if left_out is ALL:
             continue
-        kind, name, facts = types.get(type_, (type_, None, {}))
+        kind, name, facts = facts_of.TYPES.get(type_, (type_, None, {}))
         values = watched(values)
         key = (kind, f"number {unnamed[type_]}" if name is None else name(values))
         unnamed[type_] += 1
         read = {fact: plain(reader(values), kinds) for fact, reader in facts.items()}
-        over = unread(values) - left_out
-        over = over if places is None else over & places
-        read.update({f"{type_}.{place}": "is there, and is not among the facts" for place in over})
+        for place, held in unread(values):
+            if place not in left_out and not facts_of.says_nothing(type_, place, held):
+                read[f"{type_}.{place}"] = "is there, and is not among the facts"
         found.setdefault(key, {}).update({fact: value for fact, value in read.items() if value is not None})
     return found
 
@@ -106,8 +106,8 @@ def lacking(value, other):
 
 def parity(of_cdk, of_terraform):
     """The differences, and one line that sums up."""
-    cdk = gathered(of_cdk, cloudformation_facts.TYPES)
-    terraform = gathered(of_terraform, terraform_facts.TYPES)
+    cdk = gathered(of_cdk, cloudformation_facts)
+    terraform = gathered(of_terraform, terraform_facts)
     found = list(differences(cdk, terraform))
     facts = sum(len(cdk[key].keys() | terraform[key].keys()) for key in cdk.keys() & terraform.keys())
     what = f"{len(found)} differences in" if found else "Both say the same in"

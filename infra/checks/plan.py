@@ -37,18 +37,17 @@ def referred(expression):
     return Reference(types[0]) if types else None
 
 
-def places(expressions, path=""):
-    """The place of each argument that the configuration gives."""
-    found = set()
-    for key, held in expressions.items():
-        found.add(path + key)
-        for inner in held if isinstance(held, list) else []:
-            found |= places(inner, f"{path}{key}.")
-    return found
+def opened(value):
+    """With what is JSON in a text as what it says."""
+    if isinstance(value, dict):
+        return {key: opened(held) for key, held in value.items()}
+    if isinstance(value, list):
+        return [opened(held) for held in value]
+    return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
 
 
 def resources(file):
-    """(type, values, places of what the configuration gives) of each that AWS would be asked for."""
+    """(type, values) of each that AWS would be asked for."""
     plan = json.loads(Path(file).read_text())
     written = {
         f"{address}{held['address']}": held.get("expressions", {})
@@ -61,5 +60,5 @@ def resources(file):
             module = f"{change['module_address']}." if "module_address" in change else ""
             expressions = written[f"{module}{change['type']}.{change['name']}"]
             values = filled(change["change"]["after"], change["change"]["after_unknown"], expressions)
-            found.append((change["type"], values, places(expressions)))
+            found.append((change["type"], opened(values)))
     return found

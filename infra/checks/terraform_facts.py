@@ -1,6 +1,7 @@
 """Facts of Terraform's resources: by type the kind, its name, and where each fact stands."""
 
-from facts import alarms_of, at, decoded, each, last_of_arn, pairs, parsed, policy, read, truth, unordered, variables
+from cloudformation import Reference
+from facts import alarms_of, at, decoded, each, last_of_arn, pairs, policy, read, truth, unordered, variables
 
 
 def keys(values):
@@ -33,7 +34,7 @@ def metrics(values):
 
 
 def container(path, as_=None):
-    return lambda values: read(path, as_)(parsed(values["container_properties"]))
+    return read(f"container_properties.{path}", as_)
 
 
 def in_list(reader):
@@ -147,7 +148,7 @@ TYPES = {
             "key": read("kms_master_key_id"),
             "data key reuse_s": read("kms_data_key_reuse_period_seconds"),
             # Where a queue has none, the plan leaves it to AWS.
-            "redrive": read("redrive_policy", lambda held: parsed(held) if isinstance(held, str) else None),
+            "redrive": read("redrive_policy", lambda held: None if isinstance(held, Reference) else held),
             "policy": read("policy", policy),
             **TAGS,
         },
@@ -157,7 +158,7 @@ TYPES = {
         read("name"),
         {
             "state": read("state"),
-            "pattern": read("event_pattern", parsed),
+            "pattern": read("event_pattern"),
             "schedule": read("schedule_expression"),
             **TAGS,
         },
@@ -245,7 +246,7 @@ TYPES = {
             "requests_per_s": read("default_route_settings.throttling_rate_limit"),
             "burst": read("default_route_settings.throttling_burst_limit"),
             "access log": read("access_log_settings.destination_arn"),
-            "access log format": read("access_log_settings.format", parsed),
+            "access log format": read("access_log_settings.format"),
             **TAGS,
         },
     ),
@@ -438,5 +439,39 @@ TYPES = {
             **TAGS,
         },
     ),
-    "aws_cloudwatch_dashboard": ("dashboard", read("dashboard_name"), {"body": read("dashboard_body", parsed)}),
+    "aws_cloudwatch_dashboard": ("dashboard", read("dashboard_name"), {"body": read("dashboard_body")}),
 }
+
+# What a plan says of arguments that nobody gave.
+DEFAULTS = {
+    "aws_apigatewayv2_api": {
+        "api_key_selection_expression": "$request.header.x-api-key",
+        "route_selection_expression": "$request.method $request.path",
+    },
+    "aws_apigatewayv2_integration": {"connection_type": "INTERNET"},
+    "aws_batch_job_definition": {"deregister_on_new_revision": True},
+    "aws_cloudwatch_composite_alarm": {"actions_enabled": True},
+    "aws_cloudwatch_event_rule": {"event_bus_name": "default"},
+    "aws_cloudwatch_event_target": {"event_bus_name": "default"},
+    "aws_cloudwatch_metric_alarm": {"actions_enabled": True},
+    "aws_iam_instance_profile": {"path": "/"},
+    "aws_iam_role": {"path": "/", "max_session_duration": 3_600},
+    "aws_kms_key": {
+        "customer_master_key_spec": "SYMMETRIC_DEFAULT",
+        "is_enabled": True,
+        "key_usage": "ENCRYPT_DECRYPT",
+    },
+    "aws_lambda_event_source_mapping": {"enabled": True},
+    "aws_lambda_function": {"package_type": "Zip", "reserved_concurrent_executions": -1},
+    "aws_s3_bucket_lifecycle_configuration": {
+        "transition_default_minimum_object_size": "all_storage_classes_128K"
+    },
+    "aws_sqs_queue": {"max_message_size": 262_144},
+    "aws_vpc": {"instance_tenancy": "default"},
+}
+
+
+def says_nothing(type_, place, value):
+    """A plan has every argument, given or not."""
+    defaults = DEFAULTS.get(type_, {})
+    return place == "tags_all" or (value == defaults[place] if place in defaults else not value)

@@ -1,18 +1,18 @@
 """Shows that the parity check catches drift: a change on one side alone is told by the name of what drifted.
 
-Needs no CDK and no Terraform: a few resources as both write them stand for a yard. With PROOFYARD_TEMPLATES, a folder, and
-PROOFYARD_PLAN, a file, it breaks a yard as it is made, too.
+Needs no CDK and no Terraform: a few resources as both write them stand for a yard. With PROOFYARD_TEMPLATES, a folder,
+and PROOFYARD_PLAN, a file, it changes each property of a yard as it is made, too.
 """
 
 import copy
-import json
 import os
 import unittest
 
 import cloudformation
+import cloudformation_facts
 import plan
-from cloudformation_facts import TYPES
-from parity import LEFT_OUT, gathered, parity
+import terraform_facts
+from parity import ALL, LEFT_OUT, gathered, parity
 
 PLACE = {"account": "123456789012", "region": "us-east-1", "partition": "aws", "url_suffix": "amazonaws.com"}
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:proofyard-dev-ticks"
@@ -100,7 +100,7 @@ def template():
 
 
 def planned():
-    """(type, values, places of what is given), as `plan.resources` has them."""
+    """(type, values), as `plan.resources` has them."""
     role = "proofyard-dev-worker-cpu"
     statements = record(TABLE, ["dynamodb:GetItem", "dynamodb:PutItem"], ["M#*", "T#*"])
     queue = {
@@ -110,7 +110,7 @@ def planned():
         "message_retention_seconds": 60,
         "visibility_timeout_seconds": 30,
         "kms_master_key_id": "alias/proofyard-dev",
-        "policy": json.dumps(only_tls(QUEUE)),
+        "policy": only_tls(QUEUE),
     }
     alarm = {
         "alarm_name": "proofyard-dev-halted",
@@ -120,15 +120,14 @@ def planned():
         "dimensions": {"Yard": "dev"},
         "ok_actions": None,
     }
-    resources = [
+    return [
         ("aws_kms_key", {"enable_key_rotation": True}),
         ("aws_kms_alias", {"name": "alias/proofyard-dev", "target_key_id": cloudformation.Reference("aws_kms_key")}),
         ("aws_sqs_queue", queue),
         ("aws_cloudwatch_metric_alarm", alarm),
-        ("aws_iam_role", {"name": role, "assume_role_policy": json.dumps(assume("ecs-tasks.amazonaws.com"))}),
-        ("aws_iam_role_policy", {"name": "yard", "role": role, "policy": json.dumps(statements)}),
+        ("aws_iam_role", {"name": role, "assume_role_policy": assume("ecs-tasks.amazonaws.com")}),
+        ("aws_iam_role_policy", {"name": "yard", "role": role, "policy": statements}),
     ]
-    return [(type_, values, set(values)) for type_, values in resources]
 
 
 def differences(content, resources):
@@ -144,7 +143,7 @@ class Parity(unittest.TestCase):
         return self.template["Resources"][id_]["Properties"]
 
     def values(self, type_):
-        return next(values for held, values, _ in self.planned if held == type_)
+        return next(values for held, values in self.planned if held == type_)
 
     def said(self):
         return differences(self.template, self.planned)
@@ -169,7 +168,7 @@ class Parity(unittest.TestCase):
         self.assertIn("C#*", self.said()[0])
 
     def test_statement_of_a_queues_policy(self):
-        self.values("aws_sqs_queue")["policy"] = json.dumps({"Version": "2012-10-17", "Statement": []})
+        self.values("aws_sqs_queue")["policy"] = {"Version": "2012-10-17", "Statement": []}
         self.assert_told("queue proofyard-dev-ticks: policy:")
 
     def test_threshold_of_an_alarm(self):
@@ -192,9 +191,12 @@ class Parity(unittest.TestCase):
         self.properties("QueueTicks")["DelaySeconds"] = 5
         self.assert_told("queue proofyard-dev-ticks: AWS::SQS::Queue.DelaySeconds:")
 
+    def test_default_that_is_changed(self):
+        self.values("aws_kms_key")["is_enabled"] = False
+        self.assert_told("key the yard's: aws_kms_key.is_enabled:")
+
     def test_argument_that_is_not_among_the_facts(self):
         self.values("aws_sqs_queue")["delay_seconds"] = 5
-        self.planned = [(type_, values, set(values)) for type_, values, _ in self.planned]
         self.assert_told("queue proofyard-dev-ticks: aws_sqs_queue.delay_seconds:")
 
     def test_type_that_is_not_known(self):
@@ -236,21 +238,30 @@ MADE = [os.environ.get(name) for name in ("PROOFYARD_TEMPLATES", "PROOFYARD_PLAN
 @unittest.skipUnless(all(MADE), "PROOFYARD_TEMPLATES and PROOFYARD_PLAN are not set")
 class Made(unittest.TestCase):
     def test_each_property_that_changes_is_told(self):
-        """Whatever text or number of the templates changes, the facts do, and so differ from Terraform's."""
-        cdk = cloudformation.resources(MADE[0], PLACE)
-        self.assertEqual(parity(cdk, plan.resources(MADE[1]))[0], [])
-        silent = set()
-        for type_, values, _ in cdk:
-            facts = gathered([(type_, values, None)], TYPES)
-            for path in leaves(values):
-                place = ".".join(key for key in path if isinstance(key, str))
-                if gathered([(type_, mutated(values, path), None)], TYPES) == facts and not left_out(type_, place):
-                    silent.add(f"{type_} {place}")
+        """Whatever is given, on either side: if it changes, the facts do, and so differ from the other's."""
+        cdk, terraform = cloudformation.resources(MADE[0], PLACE), plan.resources(MADE[1])
+        self.assertEqual(parity(cdk, terraform)[0], [])
+        silent = {
+            f"{type_} {place}"
+            for resources, facts_of in [(cdk, cloudformation_facts), (terraform, terraform_facts)]
+            for type_, values in resources
+            for place in unnoticed(type_, values, facts_of)
+        }
         self.assertEqual(silent, set())
 
 
+def unnoticed(type_, values, facts_of):
+    """The places of a resource that no fact comes from."""
+    facts = gathered([(type_, values)], facts_of)
+    for path in leaves(values):
+        place = ".".join(key for key in path if isinstance(key, str))
+        if gathered([(type_, mutated(values, path))], facts_of) == facts and not left_out(type_, place):
+            yield place
+
+
 def left_out(type_, place):
-    return any(place == known or place.startswith(f"{known}.") for known in LEFT_OUT.get(type_, []))
+    known = LEFT_OUT.get(type_, set()) | {"tags_all"}
+    return known >= ALL or any(place == path or place.startswith(f"{path}.") for path in known)
 
 
 def leaves(value, path=()):

@@ -27,15 +27,13 @@ if [ ! -e "${TF_CLI_CONFIG_FILE:-/}" ]; then
 fi
 export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
 
-plugins() {
-    local folder
-    for folder in "${PROOFYARD_TERRAFORM_PLUGINS:-}" /opt/tf-plugins "$HOME/.terraform.d/plugins" /usr/local/share/terraform/plugins; do
-        if [ -d "$folder/registry.terraform.io/hashicorp/aws" ]; then
-            printf -- '-plugin-dir=%s' "$folder"
-            return
-        fi
-    done
-}
+init=(init -input=false -backend=false)
+for folder in "${PROOFYARD_TERRAFORM_PLUGINS:-}" /opt/tf-plugins ~/.terraform.d/plugins /usr/local/share/terraform/plugins; do
+    if [ -d "$folder/registry.terraform.io/hashicorp/aws" ]; then
+        init+=("-plugin-dir=$folder")
+        break
+    fi
+done
 
 # Runs a step, says how long it took, and shows what it printed only if it failed.
 step() {
@@ -66,10 +64,9 @@ refuses() {
     ! plan "$1" refused && grep --quiet '/queue_defaults/visibility_s is 1;' "$out/step.txt"
 }
 
-rm -rf "$copy"
+rm -rf "$copy" "$out"/*.plan "$out"/*.plan.json
 mkdir "$copy"
 cp -R "$infra/spec" "$infra/terraform" "$copy"
-init=(init -input=false -backend=false $(plugins))
 
 step fmt terraform fmt -check -recursive -diff "$infra/terraform"
 step "init, module" module "${init[@]}"

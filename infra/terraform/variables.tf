@@ -3,7 +3,8 @@ variable "parameters" {
 
   type = object({
     # At most 32 of a-z, 0-9 and single dashes; part of every name, so that several yards live in one account.
-    yard   = string
+    yard = string
+    # The provider has to be of the same.
     region = string
     # If it is there, it has to be var.account.
     account = optional(string)
