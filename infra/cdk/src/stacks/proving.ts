@@ -28,9 +28,8 @@ interface Network {
   readonly subnets: string[];
 }
 
-/** How jobs of a share are ranked when machines are scarce; 0 to 9,999. */
-const PRIORITY = { warm: 100, burst: 10 };
-const MAX_PRIORITY = 9_999;
+/** Asked for by queues with a scheduling policy; it ranks jobs of one share, which here are all alike. */
+const PRIORITY = 1;
 /** Work that was given is forgotten by fair shares within so long. */
 const SHARE_DECAY_S = 3_600;
 
@@ -125,7 +124,8 @@ export class ProvingStack extends YardStack {
           subnets: network.subnets,
           securityGroupIds: [group.attrGroupId],
           ec2Configuration: [{ imageType: pool.gpus > 0 ? 'ECS_AL2023_NVIDIA' : 'ECS_AL2023' }],
-          launchTemplate: { launchTemplateName: template.launchTemplateName, version: '$Latest' },
+          // By its number: what a machine runs when it starts changes for those that start from then on.
+          launchTemplate: { launchTemplateName: template.launchTemplateName, version: template.attrLatestVersionNumber },
           updateToLatestImageVersion: true,
           tags: { Name: `${this.yard.tableName}-${name}`, 'proofyard:yard': this.yard.parameters.yard },
         },
@@ -171,13 +171,13 @@ export class ProvingStack extends YardStack {
     const command = [...worker.command, '--pool', name];
     const ends = [...(pool.max_tasks > 0 ? ['--max-tasks', String(pool.max_tasks)] : []), '--idle-out-ms', String(pool.idle_out_ms)];
     const needs = Object.entries({ VCPU: pool.vcpus, MEMORY: pool.memory_mb, GPU: pool.gpus });
-    const job = (id: string, jobDefinitionName: string, arguments_: string[], priority: number) =>
+    const job = (id: string, jobDefinitionName: string, arguments_: string[]) =>
       new CfnJobDefinition(this, id, {
         jobDefinitionName,
         type: 'container',
         platformCapabilities: ['EC2'],
         propagateTags: true,
-        schedulingPriority: Math.min(priority, MAX_PRIORITY),
+        schedulingPriority: PRIORITY,
         containerProperties: {
           image: worker.image,
           command: arguments_,
@@ -201,8 +201,8 @@ export class ProvingStack extends YardStack {
         },
         timeout: { attemptDurationSeconds: pool.timeout_s },
       });
-    job(`Worker${pascal(name)}`, pool.job_definition, [...command, ...ends], PRIORITY.burst);
-    job(`WarmWorker${pascal(name)}`, this.yard.warmJobDefinition(pool), command, PRIORITY.warm);
+    job(`Worker${pascal(name)}`, pool.job_definition, [...command, ...ends]);
+    job(`WarmWorker${pascal(name)}`, this.yard.warmJobDefinition(pool), command);
   }
 }
 
