@@ -57,6 +57,8 @@ class LocalAws:
         self.binaries = [Path(folder).resolve() for folder in options.binaries.split(os.pathsep)]
         self.templates = {part: templates.load(options.yard, part) for part in PARTS}
         self.ministack: MiniStack | None = None
+        #: Where block events are sent to, once the functions are there.
+        self.webhook = ""
         #: In the order in which they are stopped.
         self.to_stop: list[Callable[[], None]] = []
 
@@ -125,8 +127,9 @@ class LocalAws:
         if self.options.webhook_secret:
             secrets = client("secretsmanager", self.endpoint)
             secrets.put_secret_value(SecretId=secret, SecretString=self.options.webhook_secret)
-        for api in client("apigatewayv2", self.endpoint).get_apis()["Items"]:
-            say(f"webhook: {self.endpoint}/_aws/execute-api/{api['ApiId']}/$default/CHAIN")
+        [api] = client("apigatewayv2", self.endpoint).get_apis()["Items"]
+        self.webhook = f"{self.endpoint}/_aws/execute-api/{api['ApiId']}/$default"
+        say(f"webhook: {self.webhook}/CHAIN")
 
     def _in_role(self, role: str) -> dict[str, str]:
         """As whom a job acts."""
@@ -161,7 +164,8 @@ class LocalAws:
         }
 
     def environment(self) -> dict[str, str]:
-        return {**self._aws_environment(), **self._yard_environment()}
+        webhook = {"PROOFYARD_WEBHOOK": self.webhook} if self.webhook else {}
+        return {**self._aws_environment(), **self._yard_environment(), **webhook}
 
     def tell_ready(self) -> None:
         place = self.state / "env"

@@ -119,7 +119,7 @@ impl Home {
         let yard = self.names.yard();
         let dimensions = [("Yard", yard), ("Chain", chain)];
         let frontier = status.frontier;
-        let from = self.untold(chain, frontier).await?;
+        let from = self.blocks_to_tell(chain, status.start_height, frontier).await?;
         let passed = self.passed(chain, from, frontier).await?;
         if let Some(tip) = status.tip.as_ref().filter(|_| !status.ended) {
             let age = [("TipAgeSeconds", "Seconds", json!(tip.age_ms as f64 / 1_000.0))];
@@ -161,14 +161,14 @@ impl Home {
     }
 
     /// From which height blocks are to be told up to the frontier; whoever asks tells them, and nobody else does.
-    async fn untold(&self, chain: &str, frontier: u64) -> Result<u64, Error> {
+    pub async fn blocks_to_tell(&self, chain: &str, start: u64, frontier: u64) -> Result<u64, Error> {
         transact(&self.yard.port, async |tx| {
             let told: Option<Told> = tx.check(&Told::key_of(chain)).await?;
-            let told = told.map(|told| told.frontier);
-            if told != Some(frontier) {
+            let told = told.map_or(start, |told| told.frontier);
+            if told != frontier {
                 tx.put(&Told { chain: chain.to_owned(), frontier })?;
             }
-            Ok(told.unwrap_or(frontier))
+            Ok(told)
         })
         .await
     }

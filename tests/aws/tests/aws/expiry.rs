@@ -85,7 +85,7 @@ async fn only_what_nobody_reads_any_more_expires() {
     let expiry = expiry(&aws, &driver).await;
     let kinds: std::collections::BTreeSet<&str> =
         expiry.keys().map(|(partition, _)| partition.split(['#', ':']).next().unwrap()).collect();
-    assert_eq!(kinds.into_iter().collect::<String>(), "CHMOPSTWY", "{expiry:?}");
+    assert_eq!(kinds.into_iter().collect::<String>(), "CHMORSTWY", "{expiry:?}");
     for ((partition, sort), expires_s) in expiry {
         match expires_s {
             Some(expires_s) if partition == "W#job:job-1" => {

@@ -12,6 +12,7 @@ mod hot_path;
 mod inputs;
 mod leaving;
 mod messages;
+mod metrics;
 mod reorgs;
 mod services;
 mod trouble;
