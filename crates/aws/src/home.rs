@@ -23,7 +23,7 @@ use crate::sdk::sdk_config;
 use crate::secrets::Secret;
 use crate::table::Table;
 
-/// A pool's workers are counted at most this often by those who list tasks; the sweeper counts at each tick.
+/// A pool's workers are counted at most this often by those who list tasks, and by the sweeper.
 const COUNT_WORKERS_EVERY_MS: u64 = 3_000;
 /// Tasks that are counted beyond what a pool's workers could take at once.
 const MAX_WAITING: usize = 4_096;
@@ -52,8 +52,8 @@ pub struct Home {
     pub(crate) jobs: Jobs,
     pub(crate) pools: Pools,
     config: aws_config::SdkConfig,
-    /// When each pool's workers were counted.
-    counted_ms: Mutex<HashMap<String, u64>>,
+    /// When each pool's workers were counted, by those who list tasks and by the sweeper.
+    counted_ms: Mutex<HashMap<(String, bool), u64>>,
     pub(crate) watch: crate::metrics::Watch,
 }
 
@@ -221,23 +221,21 @@ impl Home {
     pub(crate) async fn ensure_workers(&self, pool: &str, at_leisure: bool) {
         let Some(jobs) = self.pools.get(pool) else { return };
         let now_ms = self.yard.port.now_ms();
-        let counted_just_now = {
+        {
             let mut counted = self.counted_ms.lock().unwrap_or_else(PoisonError::into_inner);
-            let last_ms = counted.entry(pool.to_owned()).or_default();
-            let just_now = last_ms.saturating_add(COUNT_WORKERS_EVERY_MS) > now_ms;
-            if just_now && !at_leisure {
+            let last_ms = counted.entry((pool.to_owned(), at_leisure)).or_default();
+            if last_ms.saturating_add(COUNT_WORKERS_EVERY_MS) > now_ms {
                 return;
             }
-            if !just_now {
-                *last_ms = now_ms;
-            }
-            just_now
-        };
+            *last_ms = now_ms;
+        }
         let submitted = async {
-            let slots = self.yard.pool(pool).await?.map_or(1, |pool| pool.slots.max(1));
+            // What no pipeline has would find nothing to do, and be gone at once.
+            let Some(declared) = self.yard.pool(pool).await? else { return Ok(More::default()) };
+            let slots = declared.slots.max(1);
             let waiting = self.yard.waiting_tasks(pool, MAX_WAITING).await?;
             let wanted = u32::try_from(waiting).unwrap_or(u32::MAX).div_ceil(slots);
-            if wanted == 0 && (jobs.warm_workers == 0 || counted_just_now) {
+            if wanted == 0 && jobs.warm_workers == 0 {
                 return Ok(More::default());
             }
             let more = more_workers(jobs, self.jobs.alive(jobs).await?, wanted, at_leisure);
