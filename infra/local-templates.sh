@@ -2,7 +2,7 @@
 # Makes localstack/templates anew: what the CDK makes of the environment `local`, for the local AWS, which needs no Node.js.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/cdk"
-bash ../install.sh
+bash ../install.sh > /dev/null
 npm run --silent build
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT

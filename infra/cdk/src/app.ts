@@ -27,6 +27,9 @@ function main(): void {
     throw new BadSpec(`-c environment=${name ?? ''} names no environment; infra/spec/environments.json has ${Object.keys(environments).join(', ')}`);
   }
   const code = name === LOCAL ? inBucket('proofyard-functions') : built(app.node.tryGetContext('functions') ?? TARGET);
+  if (parameters.keep_data && parameters.page_emails.length === 0) {
+    console.warn(`warning: /${name}/page_emails of infra/spec/environments.json is empty: nobody is told when proving falls behind`);
+  }
   const yard = new Yard(spec, parameters);
   skipped(yardStacks(app, yard, code), yard);
   Aspects.of(app).add(new AwsSolutionsChecks());

@@ -123,6 +123,7 @@ export interface Spec {
     readonly scheduling_policy: string;
     readonly shares: { readonly warm: number; readonly burst: number };
     readonly warm_suffix: string;
+    readonly warm_timeout_s: number;
     readonly spot_environment: string;
     readonly on_demand_environment: string;
     readonly launch_template: string;

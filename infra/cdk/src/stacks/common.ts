@@ -12,9 +12,9 @@ export class YardStack extends Stack {
     Tags.of(this).add('proofyard:yard', yard.parameters.yard);
   }
 
-  /** What holds data stays when the stack goes, if the environment says so. */
+  /** What holds data stays when the stack goes, if the environment says so; but not what a first try left that failed. */
   protected keep(resource: CfnResource): void {
-    resource.applyRemovalPolicy(this.yard.parameters.keep_data ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY);
+    resource.applyRemovalPolicy(this.yard.parameters.keep_data ? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE : RemovalPolicy.DESTROY);
   }
 
   protected logGroup(name: string): CfnLogGroup {

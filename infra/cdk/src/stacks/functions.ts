@@ -55,6 +55,9 @@ export class FunctionsStack extends YardStack {
         },
       },
       loggingConfig: { logGroup: logGroup.ref },
+      // Those that take from a queue also write to it: what is left when an event's time is over. State says when that
+      // ends, so Lambda need not stop it after some rounds.
+      ...(described.queue === undefined ? {} : { recursiveLoop: 'Allow' }),
     });
     return made;
   }

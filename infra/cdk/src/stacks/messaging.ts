@@ -17,6 +17,8 @@ interface QueueShape {
   readonly retentionS: number;
   readonly visibilityS?: number;
   readonly deadLetters?: CfnQueue;
+  /** Encrypted under the yard's key; else under one of SQS's own. */
+  readonly ownKey: boolean;
 }
 
 export class MessagingStack extends YardStack {
@@ -29,7 +31,9 @@ export class MessagingStack extends YardStack {
   private makeQueue(queue: Queue): void {
     const { queue_defaults: defaults } = this.yard.spec;
     const id = pascal(queue.key) + pascal(queue.pool ?? '');
-    const shape = { fifo: queue.fifo, contentBasedDeduplication: queue.contentBasedDeduplication };
+    // What could not be delivered for the key's sake must not need the key.
+    const ownKey = queue.deadLetters !== undefined;
+    const shape = { fifo: queue.fifo, contentBasedDeduplication: queue.contentBasedDeduplication, ownKey };
     const deadLetters =
       queue.deadLetters === undefined
         ? undefined
@@ -57,8 +61,9 @@ export class MessagingStack extends YardStack {
       queueName: shape.name,
       messageRetentionPeriod: shape.retentionS,
       visibilityTimeout: shape.visibilityS,
-      kmsMasterKeyId: key.alias,
-      kmsDataKeyReusePeriodSeconds: DATA_KEY_REUSE_S,
+      ...(shape.ownKey
+        ? { kmsMasterKeyId: key.alias, kmsDataKeyReusePeriodSeconds: DATA_KEY_REUSE_S }
+        : { sqsManagedSseEnabled: true }),
       ...(shape.fifo
         ? {
             fifoQueue: true,

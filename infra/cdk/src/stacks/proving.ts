@@ -171,7 +171,7 @@ export class ProvingStack extends YardStack {
     const command = [...worker.command, '--pool', name];
     const ends = [...(pool.max_tasks > 0 ? ['--max-tasks', String(pool.max_tasks)] : []), '--idle-out-ms', String(pool.idle_out_ms)];
     const needs = Object.entries({ VCPU: pool.vcpus, MEMORY: pool.memory_mb, GPU: pool.gpus });
-    const job = (id: string, jobDefinitionName: string, arguments_: string[]) =>
+    const job = (id: string, jobDefinitionName: string, arguments_: string[], timeoutS: number) =>
       new CfnJobDefinition(this, id, {
         jobDefinitionName,
         type: 'container',
@@ -183,7 +183,7 @@ export class ProvingStack extends YardStack {
           command: arguments_,
           jobRoleArn: role.attrArn,
           executionRoleArn: execution.attrArn,
-          environment: Object.entries(this.yard.environment()).map(([key, value]) => ({ name: key, value })),
+          environment: Object.entries({ ...this.yard.environment(), AWS_REGION: Aws.REGION }).map(([key, value]) => ({ name: key, value })),
           resourceRequirements: needs.filter(([, count]) => count > 0).map(([type, count]) => ({ type, value: String(count) })),
           mountPoints: [{ sourceVolume: 'scratch', containerPath: '/scratch', readOnly: false }],
           volumes: [{ name: 'scratch', host: { sourcePath: batch.scratch } }],
@@ -199,10 +199,10 @@ export class ProvingStack extends YardStack {
             { onReason: '*', action: 'EXIT' },
           ],
         },
-        timeout: { attemptDurationSeconds: pool.timeout_s },
+        timeout: { attemptDurationSeconds: timeoutS },
       });
-    job(`Worker${pascal(name)}`, pool.job_definition, [...command, ...ends]);
-    job(`WarmWorker${pascal(name)}`, this.yard.warmJobDefinition(pool), command);
+    job(`Worker${pascal(name)}`, pool.job_definition, [...command, ...ends], pool.timeout_s);
+    job(`WarmWorker${pascal(name)}`, this.yard.warmJobDefinition(pool), command, batch.warm_timeout_s);
   }
 }
 
