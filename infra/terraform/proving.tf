@@ -1,8 +1,8 @@
 # AWS Batch: for each pool spot machines, with machines at full price behind them, and the jobs that are its workers.
 
 locals {
-  # How jobs of a share are ranked when machines are scarce; 0 to 9,999.
-  priority = { warm = 100, burst = 10 }
+  # Asked for by queues with a scheduling policy; it ranks jobs of one share, which here are all alike.
+  priority = 1
   # Work that was given is forgotten by fair shares within so long.
   share_decay_s = 3600
 
@@ -53,9 +53,8 @@ locals {
   commands = { for name, pool in local.pools : name => concat(local.spec.worker.command, ["--pool", name]) }
   jobs = merge([for name, pool in local.pools : {
     (name) = {
-      name     = pool.job_definition
-      pool     = name
-      priority = local.priority.burst
+      name = pool.job_definition
+      pool = name
       command = concat(
         local.commands[name],
         pool.max_tasks > 0 ? ["--max-tasks", tostring(pool.max_tasks)] : [],
@@ -63,10 +62,9 @@ locals {
       )
     }
     "${name}${local.spec.batch.warm_suffix}" = {
-      name     = "${pool.job_definition}${local.spec.batch.warm_suffix}"
-      pool     = name
-      priority = local.priority.warm
-      command  = local.commands[name]
+      name    = "${pool.job_definition}${local.spec.batch.warm_suffix}"
+      pool    = name
+      command = local.commands[name]
     }
   }]...)
 }
@@ -197,9 +195,10 @@ resource "aws_batch_compute_environment" "pool" {
       image_type = each.value.image_type
     }
 
+    # By its number: what a machine runs when it starts changes for those that start from then on.
     launch_template {
       launch_template_name = aws_launch_template.pool[each.value.pool].name
-      version              = "$Latest"
+      version              = aws_launch_template.pool[each.value.pool].latest_version
     }
   }
 
@@ -271,7 +270,7 @@ resource "aws_batch_job_definition" "worker" {
   type                  = "container"
   platform_capabilities = ["EC2"]
   propagate_tags        = true
-  scheduling_priority   = each.value.priority
+  scheduling_priority   = local.priority
   tags                  = local.tags
 
   container_properties = jsonencode({

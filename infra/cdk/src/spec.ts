@@ -232,19 +232,19 @@ export function readEnvironments(spec: Spec, file = join(SPEC_FOLDER, 'environme
   const content = readJson(file);
   checkSchema(file, 'environments.schema.json', content);
   const environments = content as Record<string, Parameters>;
-  const owners = new Map<string, string>();
+  const checked: [string, Parameters][] = [];
   for (const [name, parameters] of Object.entries(environments)) {
     const bad: Bad = (place, what) => {
       throw new BadSpec(`${file}: /${name}${place} ${what}`);
     };
     checkParameters(spec, parameters, bad);
-    // Roles have no region, so that one account has a yard's name once.
-    const where = `${parameters.account ?? ''}/${parameters.yard}`;
-    const owner = owners.get(where);
+    // Roles have no region, so that one account has a yard's name once. One that is not named may be any.
+    const { account, yard } = parameters;
+    const owner = checked.find(([, other]) => other.yard === yard && (account === undefined || (other.account ?? account) === account));
     if (owner !== undefined) {
-      bad('/yard', `is ${parameters.yard}, as that of /${owner}; give each yard of an account a name of its own`);
+      bad('/yard', `is ${yard}, as that of /${owner[0]}; give it a name of its own, or give both an account, which must differ`);
     }
-    owners.set(where, name);
+    checked.push([name, parameters]);
   }
   return environments;
 }

@@ -35,6 +35,13 @@ for (const [what, change, ...says] of SPECS) {
 
 const ENVIRONMENTS: [string, (environments: any) => void, ...string[]][] = [
   ['two yards with one name', (all) => (all.staging.yard = 'dev'), '/staging/yard is dev, as that of /dev'],
+  ['two yards with one name, of which one says where', (all) => Object.assign(all.staging, { yard: 'dev', account: '111122223333' }), '/staging/yard is dev, as that of /dev'],
+  ['two yards with one name, of which the other says where', (all) => ((all.dev.account = '111122223333'), (all.staging.yard = 'dev')), '/staging/yard is dev, as that of /dev'],
+  [
+    'two yards with one name in one account',
+    (all) => [all.dev, all.staging].forEach((environment) => Object.assign(environment, { yard: 'dev', account: '111122223333' })),
+    '/staging/yard is dev, as that of /dev',
+  ],
   ['a name that a bucket could not have', (all) => (all.dev.yard = 'My_Yard'), '/dev/yard must match pattern'],
   ['an unknown parameter', (all) => (all.dev.colour = 'red'), '/dev/colour is no field'],
   ['an unknown pool', (all) => (all.dev.pools.tpu = {}), '/dev/pools/tpu is no pool of yard.json; it has cpu, gpu, gpu8'],
@@ -50,8 +57,8 @@ for (const [what, change, ...says] of ENVIRONMENTS) {
 
 test('one name in two accounts is two yards', () => {
   const file = changed('environments.json', (all) => {
-    all.staging.yard = 'dev';
-    all.staging.account = '111122223333';
+    all.dev.account = '111122223333';
+    Object.assign(all.staging, { yard: 'dev', account: '444455556666' });
   });
   assert.equal(readEnvironments(readSpec(), file).staging.yard, 'dev');
 });

@@ -53,12 +53,15 @@ locals {
   environments = jsondecode(file(coalesce(var.environments, "${local.spec_folder}/environments.json")))
   parameters   = local.environments[var.environment]
 
-  # Roles have no region, so that one account has a yard's name once.
-  owners = { for name, held in local.environments : "${try(held.account, "")}/${try(held.yard, name)}" => name... }
-  shared = [
-    for owner, names in local.owners :
-    "/${names[1]}/yard is that of /${names[0]}; give each yard of an account a name of its own" if length(names) > 1
-  ]
+  # Roles have no region, so that one account has a yard's name once. One that is not named may be any.
+  yards    = { for name, held in local.environments : name => try(held.yard, name) }
+  accounts = { for name, held in local.environments : name => try(held.account, "") }
+  shared = flatten([for place, name in keys(local.environments) : [
+    for other in slice(keys(local.environments), 0, place) :
+    "/${name}/yard is that of /${other}; give it a name of its own, or give both an account, which must differ"
+    if local.yards[name] == local.yards[other]
+    && length(distinct(compact([local.accounts[name], local.accounts[other]]))) < 2
+  ]])
   problems = [for problem in concat(module.schema.problems, local.shared) : "environments.json: ${problem}"]
 }
 

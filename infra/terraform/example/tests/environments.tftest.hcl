@@ -35,6 +35,29 @@ run "two_environments_with_one_yard" {
   expect_failures = [terraform_data.environments]
 }
 
+run "one_yard_twice_and_one_says_where" {
+  command = plan
+  variables {
+    environments = "tests/one-yard-twice-one-named.json"
+  }
+  expect_failures = [terraform_data.environments]
+}
+
+run "one_yard_twice_in_one_account" {
+  command = plan
+  variables {
+    environments = "tests/one-yard-twice-one-account.json"
+  }
+  expect_failures = [terraform_data.environments]
+}
+
+run "one_name_in_two_accounts_is_two_yards" {
+  command = plan
+  variables {
+    environments = "tests/one-yard-twice-two-accounts.json"
+  }
+}
+
 run "unknown_field" {
   command = plan
   variables {
