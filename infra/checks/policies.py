@@ -21,7 +21,7 @@ ACCEPTED = {
 
 def policies(folder):
     """(name, document) of each policy of a role."""
-    for type_, properties, _ in cloudformation.resources(folder, PLACE):
+    for type_, properties in cloudformation.resources(folder, PLACE):
         for policy in properties.get("Policies", []) if type_ == "AWS::IAM::Role" else []:
             yield properties["RoleName"], policy["PolicyDocument"]
 

@@ -146,7 +146,9 @@ TYPES = {
             "visibility_s": read("visibility_timeout_seconds"),
             "retention_s": read("message_retention_seconds"),
             "key": read("kms_master_key_id"),
-            "data key reuse_s": read("kms_data_key_reuse_period_seconds"),
+            # Without a key, the plan says 0.
+            "data key reuse_s": read("kms_data_key_reuse_period_seconds", lambda held: held or None),
+            "SQS's own key": read("sqs_managed_sse_enabled", lambda held: held is True or None),
             # Where a queue has none, the plan leaves it to AWS.
             "redrive": read("redrive_policy", lambda held: None if isinstance(held, Reference) else held),
             "policy": read("policy", policy),
@@ -191,6 +193,11 @@ TYPES = {
             "log format": read("logging_config.log_format"),
             **TAGS,
         },
+    ),
+    "aws_lambda_function_recursion_config": (
+        "function",
+        read("function_name"),
+        {"recursive loop": read("recursive_loop")},
     ),
     "aws_lambda_event_source_mapping": (
         "mapping",

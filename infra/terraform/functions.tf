@@ -72,6 +72,15 @@ resource "aws_lambda_function" "function" {
   depends_on = [aws_iam_role_policy.role]
 }
 
+# Those that take from a queue also write to it: what is left when an event's time is over. State says when that ends, so
+# Lambda need not stop it after some rounds.
+resource "aws_lambda_function_recursion_config" "function" {
+  for_each = local.mapped
+
+  function_name  = aws_lambda_function.function[each.key].function_name
+  recursive_loop = "Allow"
+}
+
 resource "aws_lambda_event_source_mapping" "queue" {
   for_each = local.mapped
 

@@ -51,11 +51,13 @@ resource "aws_sqs_queue" "dead" {
 resource "aws_sqs_queue" "queue" {
   for_each = local.queues
 
-  name                              = each.value.name
-  message_retention_seconds         = each.value.retention_s
-  visibility_timeout_seconds        = local.spec.queue_defaults.visibility_s
-  kms_master_key_id                 = aws_kms_alias.yard.name
-  kms_data_key_reuse_period_seconds = local.data_key_reuse_s
+  name                       = each.value.name
+  message_retention_seconds  = each.value.retention_s
+  visibility_timeout_seconds = local.spec.queue_defaults.visibility_s
+  # What could not be delivered for the key's sake must not need the key.
+  kms_master_key_id                 = each.value.takes_dead_letters ? null : aws_kms_alias.yard.name
+  kms_data_key_reuse_period_seconds = each.value.takes_dead_letters ? null : local.data_key_reuse_s
+  sqs_managed_sse_enabled           = each.value.takes_dead_letters ? true : null
   fifo_queue                        = each.value.fifo
   content_based_deduplication       = each.value.content_based_deduplication
   deduplication_scope               = each.value.fifo ? "messageGroup" : null

@@ -53,8 +53,9 @@ locals {
   commands = { for name, pool in local.pools : name => concat(local.spec.worker.command, ["--pool", name]) }
   jobs = merge([for name, pool in local.pools : {
     (name) = {
-      name = pool.job_definition
-      pool = name
+      name      = pool.job_definition
+      pool      = name
+      timeout_s = pool.timeout_s
       command = concat(
         local.commands[name],
         pool.max_tasks > 0 ? ["--max-tasks", tostring(pool.max_tasks)] : [],
@@ -62,9 +63,10 @@ locals {
       )
     }
     "${name}${local.spec.batch.warm_suffix}" = {
-      name    = "${pool.job_definition}${local.spec.batch.warm_suffix}"
-      pool    = name
-      command = local.commands[name]
+      name      = "${pool.job_definition}${local.spec.batch.warm_suffix}"
+      pool      = name
+      timeout_s = local.spec.batch.warm_timeout_s
+      command   = local.commands[name]
     }
   }]...)
 }
@@ -278,7 +280,9 @@ resource "aws_batch_job_definition" "worker" {
     command          = each.value.command
     jobRoleArn       = "${local.iam}:role/${aws_iam_role.role[local.role_of_pool[each.value.pool]].name}"
     executionRoleArn = "${local.iam}:role/${aws_iam_role.role["execution"].name}"
-    environment      = [for name, value in local.environment : { name = name, value = value }]
+    environment = [
+      for name, value in merge(local.environment, { AWS_REGION = local.region }) : { name = name, value = value }
+    ]
     resourceRequirements = [
       for type, count in local.needs[each.value.pool] : { type = type, value = tostring(count) } if count > 0
     ]
@@ -309,7 +313,7 @@ resource "aws_batch_job_definition" "worker" {
   }
 
   timeout {
-    attempt_duration_seconds = local.pools[each.value.pool].timeout_s
+    attempt_duration_seconds = each.value.timeout_s
   }
 
   depends_on = [aws_iam_role_policy.role]
