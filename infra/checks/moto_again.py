@@ -60,7 +60,9 @@ def main(file, machine=None):
     if machine:
         count = Counter(held["type"] for held in managed)
         print(f"  in place: {reached[TEMPLATES]} launch templates, {reached[ENVIRONMENTS]} compute environments")
-        wrong += [f"{type_}: {reached[type_]} of {count[type_]} change" for type_ in (TEMPLATES, ENVIRONMENTS) if reached[type_] != count[type_]]
+        for type_ in (TEMPLATES, ENVIRONMENTS):
+            if reached[type_] != count[type_]:
+                wrong.append(f"{type_}: {reached[type_]} of {count[type_]} change")
     else:
         print(f"  {len(managed)} resources; the plan is {'not ' if forgotten or wrong else ''}empty")
         for what, number in sorted(forgotten.items()):
