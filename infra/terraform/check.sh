@@ -1,8 +1,6 @@
 #!/usr/bin/env bash
 # Checks the Terraform module without AWS and without a network, and plans each environment: check.sh FOLDER writes
 # FOLDER/ENVIRONMENT.plan.json. It writes nowhere else, so that all else runs on a copy, there.
-#
-# The AWS provider is looked for in $PROOFYARD_TERRAFORM_PLUGINS, then in a few usual folders; else Terraform fetches it.
 set -euo pipefail
 
 if ! command -v terraform > /dev/null; then
@@ -21,19 +19,7 @@ log="$out/log.txt"
 account=123456789012
 : > "$log"
 
-# Of a configuration that is not there, Terraform warns in the middle of what it prints.
-if [ ! -e "${TF_CLI_CONFIG_FILE:-/}" ]; then
-    unset TF_CLI_CONFIG_FILE
-fi
-export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
-
-init=(init -input=false -backend=false)
-for folder in "${PROOFYARD_TERRAFORM_PLUGINS:-}" /opt/tf-plugins ~/.terraform.d/plugins /usr/local/share/terraform/plugins; do
-    if [ -d "$folder/registry.terraform.io/hashicorp/aws" ]; then
-        init+=("-plugin-dir=$folder")
-        break
-    fi
-done
+source "$infra/terraform/offline.sh"
 
 # Runs a step, says how long it took, and shows what it printed only if it failed.
 step() {
