@@ -98,6 +98,11 @@ resource "aws_batch_compute_environment" "pool" {
 resource "aws_cloudwatch_composite_alarm" "page" {
   count = 0
 }
+
+# PutFunctionRecursionConfig: 404.
+resource "aws_lambda_function_recursion_config" "function" {
+  for_each = {}
+}
 HCL
 
 "$venv/bin/python" "$infra/checks/moto_deploy.py" "$endpoint"
