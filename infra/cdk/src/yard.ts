@@ -66,10 +66,6 @@ export class Yard {
     return `arn:${Aws.PARTITION}:${service}:${Aws.REGION}:${Aws.ACCOUNT_ID}:${resource}`;
   }
 
-  roleArn(name: string): string {
-    return `arn:${Aws.PARTITION}:iam::${Aws.ACCOUNT_ID}:role/${name}`;
-  }
-
   /** Those that messages come to, without their dead letters. */
   queues(): Queue[] {
     const { queue_defaults: defaults } = this.spec;
