@@ -1,5 +1,5 @@
 # To be sourced: `init` is how Terraform begins here. The AWS provider is looked for in $PROOFYARD_TERRAFORM_PLUGINS, then
-# in a few usual folders; else Terraform fetches it.
+# where programs of this machine keep what they share; else Terraform fetches it.
 
 # Of a configuration that is not there, Terraform warns in the middle of what it prints.
 if [ ! -e "${TF_CLI_CONFIG_FILE:-/}" ]; then
@@ -8,9 +8,10 @@ fi
 export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
 
 init=(init -input=false -backend=false)
-for folder in "${PROOFYARD_TERRAFORM_PLUGINS:-}" /opt/tf-plugins ~/.terraform.d/plugins /usr/local/share/terraform/plugins; do
-    if [ -d "$folder/registry.terraform.io/hashicorp/aws" ]; then
-        init+=("-plugin-dir=$folder")
+for root in ${PROOFYARD_TERRAFORM_PLUGINS:+"$PROOFYARD_TERRAFORM_PLUGINS"} ~/.terraform.d /usr/local/share /usr/share /opt; do
+    provider=$(find "$root" -maxdepth 4 -type d -path '*/registry.terraform.io/hashicorp/aws' -print -quit 2> /dev/null || true)
+    if [ -n "$provider" ]; then
+        init+=("-plugin-dir=${provider%/registry.terraform.io/hashicorp/aws}")
         break
     fi
 done
