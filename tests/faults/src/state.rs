@@ -73,7 +73,11 @@ impl State {
                 .collect(),
             tasks: items.all("T#").map(|task: Task| (task.id.clone(), task)).collect(),
             markers: items.all("M#").map(|marker: Marker| marker.id).collect(),
-            listed: items.all("R#").map(|listing: Listing| listing.id).collect(),
+            // Beside the listings stands which chains a pool serves.
+            listed: items
+                .where_sort("R#", |sort| sort.contains('#'))
+                .map(|listing: Listing| listing.id)
+                .collect(),
             out: by_stage(items.all("O#")),
             sinks: items
                 .where_sort("C#", |sort| sort.starts_with("sink#"))

@@ -177,12 +177,12 @@ fn decode(key: &Key, row: &Row) -> Result<Item, String> {
         ("S", "g") => from_slice(value).map(Item::Group),
         ("T", _) => from_slice(value).map(|task| Item::Task(Box::new(task))),
         ("M", _) => from_slice(value).map(Item::Marker),
-        ("R", _) => from_slice(value).map(Item::Listing),
+        ("R", _) if key.sort.contains('#') => from_slice(value).map(Item::Listing),
         ("W", "w") => from_slice(value).map(Item::Worker),
         ("W", "hb") => from_slice(value).map(Item::Heartbeat),
         ("W", "slot") => from_slice(value).map(Item::Slot),
         ("O", _) => from_slice(value).map(Item::Out),
-        ("C" | "P" | "Y", _) => Ok(Item::Other),
+        ("C" | "R" | "Y", _) => Ok(Item::Other),
         _ => return Err(format!("{key} is no key of the layout")),
     };
     item.map_err(|error| format!("{key} cannot be read: {error}"))
