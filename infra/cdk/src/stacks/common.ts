@@ -6,6 +6,18 @@ import { CfnLogGroup } from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
 import { pascal, type Role, type Yard } from '../yard';
 
+/** For the policy of a resource: nothing is done to it in clear text. */
+export function onlyOverTls(action: string, resource: string | string[]): object {
+  return {
+    Sid: 'OnlyOverTls',
+    Effect: 'Deny',
+    Principal: '*',
+    Action: action,
+    Resource: resource,
+    Condition: { Bool: { 'aws:SecureTransport': 'false' } },
+  };
+}
+
 export class YardStack extends Stack {
   constructor(scope: Construct, readonly yard: Yard, part: string, props: StackProps, says: string) {
     super(scope, part, { ...props, stackName: `${yard.tableName}-${part}`, description: `Proofyard, yard ${yard.parameters.yard}: ${says}` });

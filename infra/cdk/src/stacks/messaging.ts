@@ -5,7 +5,7 @@ import { CfnRule } from 'aws-cdk-lib/aws-events';
 import { CfnQueue, CfnQueuePolicy } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { pascal, type Queue, type Yard } from '../yard';
-import { YardStack } from './common';
+import { onlyOverTls, YardStack } from './common';
 
 /** For so long a queue uses one data key: fewer calls to the key, which cost. */
 const DATA_KEY_REUSE_S = 3_600;
@@ -82,14 +82,7 @@ export class MessagingStack extends YardStack {
       policyDocument: {
         Version: '2012-10-17',
         Statement: [
-          {
-            Sid: 'OnlyOverTls',
-            Effect: 'Deny',
-            Principal: '*',
-            Action: 'sqs:*',
-            Resource: arn,
-            Condition: { Bool: { 'aws:SecureTransport': 'false' } },
-          },
+          onlyOverTls('sqs:*', arn),
           ...(rules.length === 0
             ? []
             : [

@@ -8,7 +8,7 @@ import type { Construct } from 'constructs';
 import { join } from 'node:path';
 import { readJson, SPEC_FOLDER, type Metric } from '../spec';
 import { type Alarm, pascal, type Yard } from '../yard';
-import { YardStack } from './common';
+import { onlyOverTls, YardStack } from './common';
 
 export class ObservabilityStack extends YardStack {
   constructor(scope: Construct, yard: Yard, props: StackProps) {
@@ -49,14 +49,7 @@ export class ObservabilityStack extends YardStack {
             Resource: topic.ref,
             Condition: { StringEquals: { 'aws:SourceAccount': Aws.ACCOUNT_ID } },
           },
-          {
-            Sid: 'OnlyOverTls',
-            Effect: 'Deny',
-            Principal: '*',
-            Action: 'sns:Publish',
-            Resource: topic.ref,
-            Condition: { Bool: { 'aws:SecureTransport': 'false' } },
-          },
+          onlyOverTls('sns:Publish', topic.ref),
         ],
       },
     });

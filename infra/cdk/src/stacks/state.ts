@@ -9,7 +9,7 @@ import { CfnSecret } from 'aws-cdk-lib/aws-secretsmanager';
 import type { Construct } from 'constructs';
 import type { Key } from '../spec';
 import type { Yard } from '../yard';
-import { YardStack } from './common';
+import { onlyOverTls, YardStack } from './common';
 
 export class StateStack extends YardStack {
   constructor(scope: Construct, yard: Yard, props: StackProps) {
@@ -122,14 +122,7 @@ export class StateStack extends YardStack {
       policyDocument: {
         Version: '2012-10-17',
         Statement: [
-          {
-            Sid: 'OnlyOverTls',
-            Effect: 'Deny',
-            Principal: '*',
-            Action: 's3:*',
-            Resource: [made.attrArn, `${made.attrArn}/*`],
-            Condition: { Bool: { 'aws:SecureTransport': 'false' } },
-          },
+          onlyOverTls('s3:*', [made.attrArn, `${made.attrArn}/*`]),
         ],
       },
     });
