@@ -54,7 +54,7 @@ pub struct Response {
 
 impl Response {
     /// It may be taken later.
-    pub fn unavailable(error: impl std::fmt::Display) -> Self {
+    fn unavailable(error: impl std::fmt::Display) -> Self {
         Self::refused(503, error.to_string())
     }
     fn accepted(blocks: usize) -> Self {
