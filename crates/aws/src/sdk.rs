@@ -6,6 +6,10 @@
 
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::imds::region::ImdsRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -31,10 +35,9 @@ pub async fn sdk_config() -> SdkConfig {
 
 /// The same over another HTTP client, such as one that a test breaks.
 pub async fn over(client: impl HttpClient + 'static) -> SdkConfig {
-    let region = aws_config::meta::region::RegionProviderChain::default_provider();
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(client)
-        .region(region.or_else(Region::new("us-east-1")))
+        .region(region())
         .timeout_config(time_limits(ATTEMPT, CALL))
         .retry_config(
             RetryConfig::standard()
@@ -44,6 +47,15 @@ pub async fn over(client: impl HttpClient + 'static) -> SdkConfig {
         )
         .load()
         .await
+}
+
+/// Where the SDK's own chain looks for the region, in the same order. That one's client of the metadata service has no
+/// HTTP client and cannot be given one: it would panic in debug builds, and miss the instance's region in others.
+fn region() -> RegionProviderChain {
+    RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(ProfileFileRegionProvider::new())
+        .or_else(ImdsRegionProvider::builder().configure(&metadata_config()).build())
+        .or_else(Region::new("us-east-1"))
 }
 
 /// What a client of the instance's metadata service is made from: it is on this machine, and speaks plain HTTP. The SDK

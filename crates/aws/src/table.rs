@@ -18,9 +18,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use futures_util::future::BoxFuture;
-use proofyard_core::port::{
-    Action, Batch, CommitOutcome, Due, Expect, Key, MAX_BATCH_ITEMS, Op, PortError, Range, Stored,
-};
+use proofyard_core::port::{Action, Batch, CommitOutcome, Due, Expect, Key, Op, PortError, Range, Stored};
 
 use crate::trouble::{Trouble, trouble_of};
 
@@ -188,12 +186,7 @@ impl Table {
         random: &'a (dyn Fn() -> u64 + Send + Sync),
     ) -> BoxFuture<'a, Result<CommitOutcome, PortError>> {
         Box::pin(async move {
-            if batch.ops.len() > MAX_BATCH_ITEMS {
-                let found = batch.ops.len();
-                return Err(PortError::Broken(format!(
-                    "a commit of {found} items; {MAX_BATCH_ITEMS} are the most"
-                )));
-            }
+            batch.check_shape()?;
             let mut ops =
                 batch.ops.iter().filter(|op| op.expect != Expect::Any || op.action != Action::Check);
             match (ops.next(), ops.next()) {

@@ -100,7 +100,7 @@ pub enum Action {
     Delete,
 }
 
-/// One item of a commit; a batch names each key at most once.
+/// One item of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
     pub key: Key,
@@ -108,7 +108,7 @@ pub struct Op {
     pub action: Action,
 }
 
-/// All or nothing: either every expectation holds and every action happens, or nothing does.
+/// All or nothing: either every expectation holds and every action happens, or nothing does. Each key is named at most once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// The version that every written item gets.
@@ -116,6 +116,24 @@ pub struct Batch {
     pub ops: Vec<Op>,
     /// The outside is told of this next: it must be on disk when the commit returns.
     pub durable: bool,
+}
+
+impl Batch {
+    /// Refuses what no home takes: too many items, or a key that is named twice, which stores answer differently.
+    pub fn check_shape(&self) -> Result<(), PortError> {
+        if self.ops.len() > MAX_BATCH_ITEMS {
+            let found = self.ops.len();
+            return Err(PortError::Broken(format!(
+                "a commit of {found} items; {MAX_BATCH_ITEMS} are the most"
+            )));
+        }
+        let mut keys: Vec<&Key> = self.ops.iter().map(|op| &op.key).collect();
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(PortError::Broken(format!("a commit names {} twice", pair[0]))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How a commit ended.

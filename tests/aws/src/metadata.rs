@@ -1,4 +1,4 @@
-//! The metadata service of an EC2 instance, version 2, as far as a spot notice goes.
+//! The metadata service of an EC2 instance, version 2, as far as a spot notice and the region go.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,6 +7,9 @@ use std::thread;
 
 const TOKEN: &str = "a-session-token";
 const TOKEN_PLACE: &str = "/latest/api/token";
+const REGION_PLACE: &str = "/latest/meta-data/placement/region";
+/// Not the one that is taken where nothing says another.
+pub const REGION: &str = "eu-north-1";
 const NOTICE_PLACE: &str = "/latest/meta-data/spot/instance-action";
 
 /// Serves until its process ends.
@@ -66,6 +69,7 @@ fn answer(mut stream: &TcpStream, state: &Mutex<State>) {
         }
         ("PUT", TOKEN_PLACE) => ("400 Bad Request", String::new()),
         _ if !has("x-aws-ec2-metadata-token", &|token| token == TOKEN) => ("401 Unauthorized", String::new()),
+        ("GET", REGION_PLACE) => ("200 OK", REGION.to_owned()),
         ("GET", NOTICE_PLACE) => {
             let mut state = state.lock().unwrap();
             state.quiet_looks += u64::from(state.notice.is_none());

@@ -126,8 +126,11 @@ async fn a_batch_beyond_the_limit_or_with_a_repeated_key_is_refused(port: &impl 
     let partition = fresh_partition(port, "refused");
     let key = |n: usize| Key::new(&partition, format!("{n}"));
     let too_many: Vec<_> = (0..=MAX_BATCH_ITEMS).map(|n| put(&key(n), Expect::Absent, "never")).collect();
-    let repeated = vec![put(&key(0), Expect::Absent, "never"), check(&key(0), Expect::Absent)];
-    for ops in [too_many, repeated] {
+    let also = |op| vec![put(&key(0), Expect::Absent, "never"), put(&key(1), Expect::Any, "never"), op];
+    let checked = also(check(&key(0), Expect::Absent));
+    let unasked = also(check(&key(0), Expect::Any));
+    let written_twice = also(put(&key(0), Expect::Any, "never"));
+    for ops in [too_many, checked, unasked, written_twice] {
         let refused = port.commit(&Batch { version: port.random(), ops, durable: false }).await;
         assert!(refused.is_err(), "{refused:?}");
         assert_eq!(value_of(port, &key(0)).await, "absent");

@@ -4,9 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use proofyard_core::port::{
-    Action, Batch, DUE_SHARDS, Due, Expect, Key, MAX_BATCH_ITEMS, Range, Stored, Version,
-};
+use proofyard_core::port::{Action, Batch, DUE_SHARDS, Due, Expect, Key, Range, Stored, Version};
 
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -80,13 +78,11 @@ impl Table {
 
     /// What no home would take, whatever is stored.
     pub fn malformed(batch: &Batch) -> Option<String> {
-        if batch.ops.is_empty() || batch.ops.len() > MAX_BATCH_ITEMS {
-            return Some(format!("a batch of {} items", batch.ops.len()));
+        if batch.ops.is_empty() {
+            return Some("a batch of no items".to_owned());
         }
-        let mut keys: Vec<&Key> = batch.ops.iter().map(|op| &op.key).collect();
-        keys.sort();
-        if let Some(twice) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Some(format!("a batch names {} twice", twice[0]));
+        if let Err(refused) = batch.check_shape() {
+            return Some(refused.to_string());
         }
         batch.ops.iter().find_map(|op| {
             let value_bytes = match &op.action {

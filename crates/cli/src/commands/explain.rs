@@ -4,20 +4,20 @@ use clap::Args;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::yard::{YardArguments, block_on};
+use crate::yard::{YardAccess, YardArguments};
 
 /// Why a block waits: for what, who holds it since when, what was tried, and what would move it.
 #[derive(Args)]
 pub struct Explain {
     height: u64,
     #[command(flatten)]
-    yard: YardArguments,
+    pub yard: YardArguments,
 }
 
 impl Explain {
-    pub fn run(&self, json: bool) -> Result<(), Failure> {
-        let yard = self.yard.look()?;
-        let explanation = block_on(yard.explain(&self.yard.one_chain(&yard)?, self.height))?;
+    pub fn run<Y: YardAccess>(&self, access: &Y, json: bool) -> Result<(), Failure> {
+        let yard = access.look()?;
+        let explanation = access.block_on(yard.explain(&self.yard.one_chain(access, &yard)?, self.height))?;
         if json {
             return output::json(&explanation);
         }

@@ -2,19 +2,15 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use proofyard_core::state::ArtifactRef;
-use proofyard_embedded::lock::DataDirError;
-use proofyard_embedded::machine::{Machine, MachineError};
-use proofyard_worker::artifacts::{ArtifactStore, Artifacts};
+use proofyard_worker::artifacts::ArtifactStore;
 use serde::Serialize;
 
-use crate::either::AnyArtifacts;
 use crate::failure::Failure;
 use crate::output;
-use crate::yard::YardHome;
+use crate::yard::{YardAccess, YardHome};
 
 /// Stores files under their hashes, and prints what to write into a pipeline so that every worker has them ready before
 /// its prover starts. A yard that runs is not disturbed.
@@ -23,7 +19,7 @@ pub struct Keep {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    home: YardHome,
+    pub home: YardHome,
 }
 
 #[derive(Serialize)]
@@ -34,10 +30,10 @@ struct Kept {
 }
 
 impl Keep {
-    pub fn run(&self, json: bool) -> Result<(), Failure> {
+    pub fn run<Y: YardAccess>(&self, access: &Y, json: bool) -> Result<(), Failure> {
         let scratch = tempfile::Builder::new().prefix("proofyard-keep-").tempdir().map_err(Failure::work)?;
-        let store = self.store(scratch.path())?;
-        let kept = self.files.iter().map(|path| keep(&store, path)).collect::<Result<Vec<_>, _>>()?;
+        let store = access.store(scratch.path())?;
+        let kept = self.files.iter().map(|path| keep(&*store, path)).collect::<Result<Vec<_>, _>>()?;
         if json {
             return kept.iter().try_for_each(output::json);
         }
@@ -50,21 +46,9 @@ impl Keep {
         output::line("]");
         Ok(())
     }
-
-    fn store(&self, scratch: &Path) -> Result<Arc<AnyArtifacts>, Failure> {
-        if self.home.aws.is_some() {
-            return self.home.artifacts(scratch);
-        }
-        // Makes the yard if there is none yet.
-        match Machine::open(&self.home.data, true, |_| {}) {
-            Ok(_) | Err(MachineError::DataDir(DataDirError::InUse { .. })) => {}
-            Err(error) => return Err(error.into()),
-        }
-        Ok(Arc::new(AnyArtifacts::Local(Artifacts::beside(&self.home.data))))
-    }
 }
 
-fn keep(store: &AnyArtifacts, path: &Path) -> Result<Kept, Failure> {
+fn keep(store: &impl ArtifactStore, path: &Path) -> Result<Kept, Failure> {
     let unusable = |why: &dyn std::fmt::Display| Failure::usage(format!("{}: {why}", path.display()));
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| unusable(&"has no name in UTF-8, by which a pipeline could ask for it"))?;

@@ -8,25 +8,72 @@ pub mod pause;
 pub mod prover;
 pub mod prover_check;
 pub mod redo;
-pub mod redrive;
 pub mod report;
 pub mod resume;
 pub mod retry;
 pub mod run;
-pub mod serve;
 pub mod status;
 pub mod verify;
 pub mod window;
-pub mod worker;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use clap::Subcommand;
 use proofyard_core::pipeline::{Checked, MAX_TEXT_BYTES, Mistake, parse};
 use proofyard_embedded::machine::GuardCommand;
 
 use crate::failure::Failure;
+use crate::yard::{YardAccess, YardHome};
+
+/// What may be asked of a yard, in whichever home it lives.
+#[derive(Subcommand)]
+pub enum YardVerb {
+    Status(status::Status),
+    Explain(explain::Explain),
+    Verify(verify::Verify),
+    Report(report::Report),
+    Pause(pause::Pause),
+    Resume(resume::Resume),
+    Retry(retry::Retry),
+    Window(window::Window),
+    Redo(redo::Redo),
+    Keep(keep::Keep),
+}
+
+impl YardVerb {
+    /// Where the yard is.
+    pub fn home(&self) -> &YardHome {
+        match self {
+            Self::Status(status) => &status.yard.home,
+            Self::Explain(explain) => &explain.yard.home,
+            Self::Verify(verify) => &verify.yard.home,
+            Self::Report(report) => &report.yard.home,
+            Self::Pause(pause) => &pause.yard.home,
+            Self::Resume(resume) => &resume.yard.home,
+            Self::Retry(retry) => &retry.yard.home,
+            Self::Window(window) => &window.yard.home,
+            Self::Redo(redo) => &redo.yard.home,
+            Self::Keep(keep) => &keep.home,
+        }
+    }
+
+    pub fn run<Y: YardAccess>(&self, access: &Y, json: bool) -> Result<(), Failure> {
+        match self {
+            Self::Status(status) => status.run(access, json),
+            Self::Explain(explain) => explain.run(access, json),
+            Self::Verify(verify) => verify.run(access, json),
+            Self::Report(report) => report.run(access, json),
+            Self::Pause(pause) => pause.run(access, json),
+            Self::Resume(resume) => resume.run(access, json),
+            Self::Retry(retry) => retry.run(access, json),
+            Self::Window(window) => window.run(access, json),
+            Self::Redo(redo) => redo.run(access, json),
+            Self::Keep(keep) => keep.run(access, json),
+        }
+    }
+}
 
 /// The hidden first argument under which this program is a prover's guard.
 pub const GUARD_ARGUMENT: &str = "guard";

@@ -5,20 +5,20 @@ use proofyard_core::operation::Operation;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::yard::YardArguments;
+use crate::yard::{YardAccess, YardArguments};
 
 /// Proves every height from FROM on again. What was handed on of them is retracted.
 #[derive(Args)]
 pub struct Redo {
     from: u64,
     #[command(flatten)]
-    yard: YardArguments,
+    pub yard: YardArguments,
 }
 
 impl Redo {
-    pub fn run(&self, json: bool) -> Result<(), Failure> {
+    pub fn run<Y: YardAccess>(&self, access: &Y, json: bool) -> Result<(), Failure> {
         let from = self.from;
-        let answer = self.yard.ask(|chain| Operation::Redo { chain, from })?;
+        let answer = self.yard.ask(access, |chain| Operation::Redo { chain, from })?;
         if json {
             return output::json(&answer);
         }

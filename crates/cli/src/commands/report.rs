@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::heights::Heights;
 use crate::output;
 use crate::text::bytes;
-use crate::yard::{YardArguments, block_on};
+use crate::yard::{YardAccess, YardArguments};
 
 /// Read by default: on AWS a few reads for each of them are waited for.
 const NEWEST: u64 = 1_000;
@@ -27,7 +27,7 @@ pub struct Report {
     #[arg(value_name = "FROM..TO")]
     heights: Option<Heights>,
     #[command(flatten)]
-    yard: YardArguments,
+    pub yard: YardArguments,
     /// Until when a block is in time, since its acknowledgement. By default what the pipeline gives late blocks, or
     /// 10,000, the Ethereum Foundation's goal.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -46,9 +46,9 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn run(&self, json: bool) -> Result<(), Failure> {
-        let yard = self.yard.look()?;
-        let chain = self.yard.one_chain(&yard)?;
+    pub fn run<Y: YardAccess>(&self, access: &Y, json: bool) -> Result<(), Failure> {
+        let yard = access.look()?;
+        let chain = self.yard.one_chain(access, &yard)?;
         let heights = self.heights.as_ref().map_or(0..=u64::MAX, |heights| heights.0.clone());
         let request = ReportRequest {
             from: *heights.start(),
@@ -56,9 +56,9 @@ impl Report {
             newest: usize::try_from(self.newest).unwrap_or(MAX_REPORT_BLOCKS),
             deadline_ms: self.deadline_ms,
         };
-        let report = block_on(yard.report(&chain, &request))?;
+        let report = access.block_on(yard.report(&chain, &request))?;
         if report.from.is_none() && self.heights.is_some() {
-            let frontier = block_on(yard.frontier(&chain))?.height;
+            let frontier = access.block_on(yard.frontier(&chain))?.height;
             return Err(Failure::Usage(format!(
                 "nothing is committed or missed there; the next height to commit is {frontier}"
             )));

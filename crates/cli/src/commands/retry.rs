@@ -7,7 +7,7 @@ use proofyard_core::state::TaskId;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::yard::YardArguments;
+use crate::yard::{YardAccess, YardArguments};
 
 /// Tries parked tasks again, with fresh counts: all of them, those of a height, or one.
 #[derive(Args)]
@@ -16,13 +16,13 @@ pub struct Retry {
     #[arg(value_name = "HEIGHT | TASK")]
     what: Option<String>,
     #[command(flatten)]
-    yard: YardArguments,
+    pub yard: YardArguments,
 }
 
 impl Retry {
-    pub fn run(&self, json: bool) -> Result<(), Failure> {
+    pub fn run<Y: YardAccess>(&self, access: &Y, json: bool) -> Result<(), Failure> {
         let (height, task) = self.selection()?;
-        let answer = self.yard.ask(|chain| Operation::Retry { chain, height, task })?;
+        let answer = self.yard.ask(access, |chain| Operation::Retry { chain, height, task })?;
         let Answer::Retried { tasks, .. } = &answer else {
             return Err(Failure::Work("the yard answered something else than was asked".into()));
         };

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use proofyard_core::pipeline::MAX_MS;
+use proofyard_blocks::Summary;
+use proofyard_core::pipeline::{Checked, MAX_MS};
 use proofyard_embedded::machine::check_blocks;
 
 use super::{guard, read_pipeline};
-use crate::elsewhere::run_on_aws;
 use crate::ending::tell;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -24,7 +24,7 @@ pub struct Run {
     pipeline: PathBuf,
     /// Recorded blocks, one a line.
     #[arg(long, value_name = "FILE", required_unless_present = "aws")]
-    blocks: Option<PathBuf>,
+    pub blocks: Option<PathBuf>,
     /// Takes a line of the file each so many milliseconds, as a chain with slots would bring them; all at once otherwise.
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_MS))]
     slot_ms: u64,
@@ -33,11 +33,20 @@ pub struct Run {
     data: PathBuf,
     /// A yard on AWS, by its name: the pipeline is put in force there, and the blocks, if any, are posted and followed.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["data", "slot_ms"])]
-    aws: Option<String>,
+    pub aws: Option<String>,
+}
+
+/// What a run begins with, wherever the yard is: files that were read and found sound, and who is told and asked meanwhile.
+pub struct Begun {
+    pub text: String,
+    pub checked: Checked,
+    input: Option<Summary>,
+    pub progress: Arc<Progress>,
+    pub signals: Signals,
 }
 
 impl Run {
-    pub fn run(&self, json: bool) -> Result<(), Failure> {
+    pub fn begin(&self, json: bool) -> Result<Begun, Failure> {
         let (text, checked) = read_pipeline(&self.pipeline)?;
         let start_height = checked.pipeline.chain.start_height;
         let input = match &self.blocks {
@@ -49,10 +58,12 @@ impl Run {
         for warning in &checked.warnings {
             progress.note(&format!("warning: {}", warning.display(&name)));
         }
-        let signals = Signals::listen()?;
-        if let Some(name) = &self.aws {
-            return run_on_aws(name, &text, self.blocks.as_deref(), &progress, &signals);
-        }
+        Ok(Begun { text, checked, input, progress, signals: Signals::listen()? })
+    }
+
+    /// In a directory of this machine.
+    pub fn here(&self, json: bool) -> Result<(), Failure> {
+        let Begun { text, checked, input, progress, signals } = self.begin(json)?;
         let (Some(blocks), Some(input)) = (&self.blocks, input) else {
             return Err(Failure::Usage("name the blocks with --blocks".to_owned()));
         };

@@ -4,7 +4,6 @@ use clap::Args;
 use proofyard_core::explain::span;
 use proofyard_core::state::Note;
 use proofyard_core::status::{ChainStatus, TaskRow, TaskState};
-use proofyard_embedded::machine::is_running;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -12,7 +11,7 @@ use crate::output;
 use crate::progress::{holds, lag, stage_table};
 use crate::table::{Side, Table};
 use crate::text::shortened;
-use crate::yard::{YardArguments, block_on};
+use crate::yard::{YardAccess, YardArguments};
 
 const NOTE_SHOWN: usize = 80;
 
@@ -20,7 +19,7 @@ const NOTE_SHOWN: usize = 80;
 #[derive(Args)]
 pub struct Status {
     #[command(flatten)]
-    yard: YardArguments,
+    pub yard: YardArguments,
     /// Also every task that is not over: what waits, what runs where.
     #[arg(long)]
     tasks: bool,
@@ -36,11 +35,11 @@ struct Document {
 }
 
 impl Status {
-    pub fn run(&self, json: bool) -> Result<(), Failure> {
-        let yard = self.yard.look()?;
-        let running = self.yard.home.aws.is_none().then(|| is_running(&self.yard.home.data));
-        for (number, chain) in self.yard.chains(&yard)?.iter().enumerate() {
-            let status = block_on(yard.status(chain, self.tasks))?;
+    pub fn run<Y: YardAccess>(&self, access: &Y, json: bool) -> Result<(), Failure> {
+        let yard = access.look()?;
+        let running = access.is_running();
+        for (number, chain) in self.yard.chains(access, &yard)?.iter().enumerate() {
+            let status = access.block_on(yard.status(chain, self.tasks))?;
             if json {
                 output::json(&Document { running, status })?;
                 continue;

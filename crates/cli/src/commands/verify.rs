@@ -10,12 +10,11 @@ use proofyard_worker::{Refuted, Verdict, Verifier};
 use serde::Serialize;
 
 use super::guard;
-use crate::either::{AnyArtifacts, AnyPort};
 use crate::failure::Failure;
 use crate::heights::Heights;
 use crate::output;
 use crate::text::{bytes, duration};
-use crate::yard::{YardArguments, block_on};
+use crate::yard::{YardAccess, YardArguments};
 
 /// Log lines shown of a verifier that refused.
 const LOG_SHOWN: usize = 5;
@@ -28,7 +27,7 @@ pub struct Verify {
     #[arg(value_name = "FROM..TO")]
     heights: Option<Heights>,
     #[command(flatten)]
-    yard: YardArguments,
+    pub yard: YardArguments,
 }
 
 #[derive(Default, Serialize)]
@@ -56,13 +55,13 @@ struct Told {
 }
 
 impl Verify {
-    pub fn run(&self, json: bool) -> Result<(), Failure> {
-        let yard = self.yard.look()?;
-        let chain = self.yard.one_chain(&yard)?;
+    pub fn run<Y: YardAccess>(&self, access: &Y, json: bool) -> Result<(), Failure> {
+        let yard = access.look()?;
+        let chain = self.yard.one_chain(access, &yard)?;
         let heights = self.heights.as_ref().map_or(0..=u64::MAX, |heights| heights.0.clone());
-        let committed = block_on(yard.committed(&chain, &heights))?;
+        let committed = access.block_on(yard.committed(&chain, &heights))?;
         if committed.is_empty() && self.heights.is_some() {
-            let frontier = block_on(yard.frontier(&chain))?.height;
+            let frontier = access.block_on(yard.frontier(&chain))?.height;
             return Err(Failure::Usage(format!(
                 "nothing is committed there; the next height to commit is {frontier}"
             )));
@@ -73,11 +72,11 @@ impl Verify {
         for folder in [&kept, &made] {
             std::fs::create_dir(folder).map_err(Failure::work)?;
         }
-        let artifacts = self.yard.home.artifacts(&kept)?;
+        let artifacts = access.artifacts(&kept)?;
         let verifier = Verifier::new(artifacts, guard()?, made).map_err(Failure::work)?;
         let mut tally = Tally::default();
         for entry in &committed {
-            check_entry(&yard, &chain, entry, &verifier, &mut tally, json)?;
+            check_entry(access, &yard, &chain, entry, &verifier, &mut tally, json)?;
         }
         if json {
             output::json(&tally)?;
@@ -91,15 +90,16 @@ impl Verify {
     }
 }
 
-fn check_entry(
-    yard: &Yard<AnyPort>,
+fn check_entry<Y: YardAccess>(
+    access: &Y,
+    yard: &Yard<Y::Port>,
     chain: &str,
     entry: &Committed,
-    verifier: &Verifier<AnyArtifacts>,
+    verifier: &Verifier<Y::Artifacts>,
     tally: &mut Tally,
     json: bool,
 ) -> Result<(), Failure> {
-    for committed in block_on(yard.committed_proofs(chain, entry))? {
+    for committed in access.block_on(yard.committed_proofs(chain, entry))? {
         let started = Instant::now();
         let verdict = verifier.check(&committed);
         let took = started.elapsed();

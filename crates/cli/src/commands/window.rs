@@ -5,20 +5,20 @@ use proofyard_core::operation::Operation;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::yard::YardArguments;
+use crate::yard::{YardAccess, YardArguments};
 
 /// Sets how many heights from the frontier may be in work at once; 1 is one block after the other.
 #[derive(Args)]
 pub struct Window {
     heights: u64,
     #[command(flatten)]
-    yard: YardArguments,
+    pub yard: YardArguments,
 }
 
 impl Window {
-    pub fn run(&self, json: bool) -> Result<(), Failure> {
+    pub fn run<Y: YardAccess>(&self, access: &Y, json: bool) -> Result<(), Failure> {
         let window = self.heights;
-        let answer = self.yard.ask(|chain| Operation::Window { chain, window })?;
+        let answer = self.yard.ask(access, |chain| Operation::Window { chain, window })?;
         if json {
             return output::json(&answer);
         }

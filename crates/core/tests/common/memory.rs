@@ -96,7 +96,7 @@ impl Port for Memory {
     }
 
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
-        assert!(batch.ops.len() <= proofyard_core::port::MAX_BATCH_ITEMS, "{} items", batch.ops.len());
+        batch.check_shape()?;
         let mut items = self.items.borrow_mut();
         let holds = |key: &Key, expect: Expect| match (expect, items.get(key)) {
             (Expect::Any, _) | (Expect::Absent, None) => true,

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, MAX_BATCH_ITEMS, Op, PortError};
+use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, PortError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::copier::{Copier, Failed, copy_log, note_failed_sync};
@@ -80,7 +80,7 @@ impl Writer {
     }
 
     pub(super) fn commit(&self, batch: Batch) -> Answer {
-        check_shape(&batch)?;
+        batch.check_shape()?;
         self.ask(Work::Commit(batch))
     }
 
@@ -118,20 +118,6 @@ impl Drop for Writer {
             // A thread that panicked has told its callers by hanging up.
             let _ = thread.join();
         }
-    }
-}
-
-/// What no home could commit is refused here too, so that it shows on the first machine.
-fn check_shape(batch: &Batch) -> Result<(), PortError> {
-    if batch.ops.len() > MAX_BATCH_ITEMS {
-        let found = batch.ops.len();
-        return Err(PortError::Broken(format!("a commit of {found} items; {MAX_BATCH_ITEMS} are the most")));
-    }
-    let mut keys: Vec<&Key> = batch.ops.iter().map(|op| &op.key).collect();
-    keys.sort_unstable();
-    match keys.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(PortError::Broken(format!("a commit names {} twice", pair[0]))),
-        None => Ok(()),
     }
 }
 

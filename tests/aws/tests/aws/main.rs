@@ -13,6 +13,7 @@ mod inputs;
 mod leaving;
 mod messages;
 mod metrics;
+mod region;
 mod reorgs;
 mod services;
 mod trouble;

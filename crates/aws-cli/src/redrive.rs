@@ -1,11 +1,12 @@
 //! `proofyard redrive --aws NAME`: messages that nobody could take are taken again.
 
 use clap::Args;
+use proofyard_cli::failure::Failure;
+use proofyard_cli::output;
+use proofyard_cli::yard::YardAccess;
 use proofyard_core::explain::count;
 
-use crate::failure::Failure;
-use crate::output;
-use crate::yard::{block_on, on_aws};
+use crate::yard::OnAws;
 
 /// Puts all dead letters of a yard on AWS back on the queues they are from. Those that still cannot be taken come back
 /// there, with the reason as an attribute.
@@ -18,8 +19,8 @@ pub struct Redrive {
 
 impl Redrive {
     pub fn run(&self, json: bool) -> Result<(), Failure> {
-        let home = on_aws(&self.aws)?;
-        let messages = block_on(home.redrive()).map_err(Failure::work)?;
+        let yard = OnAws::named(Some(&self.aws))?;
+        let messages = yard.block_on(yard.home.redrive()).map_err(Failure::work)?;
         if json {
             return output::json(&serde_json::json!({ "done": "redriven", "messages": messages }));
         }

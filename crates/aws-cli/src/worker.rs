@@ -2,9 +2,8 @@
 
 use clap::Args;
 use proofyard_batch_worker::{WorkerArguments, log_in_json, work};
-
-use super::guard;
-use crate::failure::Failure;
+use proofyard_cli::commands::guard;
+use proofyard_cli::failure::Failure;
 
 /// Claims a pool's tasks of a yard on AWS, proves and records, until it is asked to stop. Its log is JSON.
 #[derive(Args)]

@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicBool;
 use clap::{Args, ValueEnum};
 use proofyard_aws::serve::{Role, serve};
 use proofyard_batch_worker::log_in_json;
+use proofyard_cli::failure::Failure;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::failure::Failure;
-use crate::yard::{on_aws, runtime};
+use crate::yard::OnAws;
 
 /// Polls a yard's queues itself, for those who do not want Lambda, until it is asked to stop. Its log is JSON.
 #[derive(Args)]
@@ -43,8 +43,8 @@ impl Serve {
         let mut roles: Vec<Role> = self.roles.iter().map(|role| Role::from(*role)).collect();
         roles.sort_unstable();
         roles.dedup();
-        let home = on_aws(&self.aws)?;
-        serve(&home, runtime()?.handle(), &roles, self.pollers.into(), &stop);
+        let yard = OnAws::named(Some(&self.aws))?;
+        serve(&yard.home, yard.runtime.handle(), &roles, self.pollers.into(), &stop);
         Ok(())
     }
 }

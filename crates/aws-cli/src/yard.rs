@@ -1,0 +1,85 @@
+//! A yard on AWS, as the command's verbs reach it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use proofyard_aws::artifacts::BucketArtifacts;
+use proofyard_aws::home::Home;
+use proofyard_aws::port::AwsPort;
+use proofyard_cli::failure::Failure;
+use proofyard_cli::yard::YardAccess;
+use proofyard_core::Yard;
+use proofyard_core::operation::{Answer, Operation};
+use tokio::runtime::Runtime;
+
+/// Kept at once of what is fetched from AWS to be looked at.
+const MAX_FETCHED_BYTES: u64 = 4 << 30;
+
+pub struct OnAws {
+    pub name: String,
+    pub home: Home,
+    /// Its threads watch the network.
+    pub runtime: Runtime,
+}
+
+impl OnAws {
+    pub fn named(name: Option<&str>) -> Result<Self, Failure> {
+        let name = name.ok_or_else(|| {
+            Failure::Usage("name the yard with --aws; `proofyard` reaches yards on this machine".to_owned())
+        })?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime =
+            runtime.map_err(|error| Failure::work(format!("no threads can be started: {error}")))?;
+        let home = inside(&runtime, Home::connect(name)).map_err(Failure::usage)?;
+        Ok(Self { name: name.to_owned(), home, runtime })
+    }
+}
+
+/// On this thread, while the runtime's own watch the network.
+fn inside<F: Future>(runtime: &Runtime, work: F) -> F::Output {
+    let _inside = runtime.enter();
+    pollster::block_on(work)
+}
+
+impl YardAccess for OnAws {
+    type Port = AwsPort;
+    type Artifacts = BucketArtifacts;
+
+    fn block_on<F: Future>(&self, handler: F) -> F::Output {
+        inside(&self.runtime, handler)
+    }
+
+    fn look(&self) -> Result<Yard<AwsPort>, Failure> {
+        Ok(Yard::new(self.home.yard.port.clone()))
+    }
+
+    fn artifacts(&self, scratch: &Path) -> Result<Arc<BucketArtifacts>, Failure> {
+        let (bucket, handle) = (self.home.bucket.clone(), self.runtime.handle().clone());
+        let store = BucketArtifacts::new(bucket, scratch, MAX_FETCHED_BYTES, handle);
+        store.map(Arc::new).map_err(Failure::work)
+    }
+
+    fn store(&self, scratch: &Path) -> Result<Arc<BucketArtifacts>, Failure> {
+        self.artifacts(scratch)
+    }
+
+    fn carry_out(&self, operation: &Operation) -> Result<Answer, Failure> {
+        let answer = self.block_on(self.home.yard.operate(operation))?;
+        // What follows is for whoever is there; if the wakes are lost, the sweeper finds it.
+        self.block_on(self.home.deliver());
+        Ok(answer)
+    }
+
+    fn is_running(&self) -> Option<bool> {
+        None
+    }
+
+    fn name(&self) -> String {
+        format!("{} on AWS", self.name)
+    }
+
+    fn has_no_chain(&self) -> String {
+        let name = &self.name;
+        format!("yard {name} on AWS has no chain yet; `proofyard run PIPELINE --aws {name}` gives it one")
+    }
+}

@@ -1,0 +1,56 @@
+//! What the programs of the command have in common: `proofyard`, for yards on this machine, and `proofyard-aws`, which
+//! `proofyard` runs for yards on AWS. One verb, one file in `commands`; a verb that both homes have is written once, over
+//! [`yard::YardAccess`].
+//!
+//! Exit code 0: done; 1: work failed or is parked; 2: bad usage, config or input. A run that a signal ended has 128 and
+//! the signal's number.
+
+pub mod commands;
+mod ending;
+pub mod failure;
+pub mod heights;
+pub mod here;
+pub mod on_aws;
+pub mod output;
+pub mod progress;
+mod proving;
+pub mod signals;
+pub mod yard;
+
+use std::process::ExitCode;
+
+use clap::{Args, FromArgMatches, Parser, Subcommand};
+use proofyard_report::{figures as text, table};
+
+use crate::failure::Failure;
+
+/// Proves a chain of blocks, in order, and survives anything.
+#[derive(Parser)]
+#[command(name = "proofyard", bin_name = "proofyard", version, about, max_term_width = 110)]
+struct Arguments<V: Subcommand + FromArgMatches> {
+    #[command(flatten)]
+    answers: Answers,
+    #[command(subcommand)]
+    verb: V,
+}
+
+#[derive(Args)]
+struct Answers {
+    /// Answers in JSON, one document a line.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// A program's `main`: reads its arguments as one of its verbs, does that, and tells how it failed.
+pub fn main<V: Subcommand>(run: impl FnOnce(V, bool) -> Result<(), Failure>) -> ExitCode {
+    // A prover's guard is this same program under another first argument, so that one file is all there is to install.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == commands::GUARD_ARGUMENT) {
+        return proofyard_prover::guard_main(arguments);
+    }
+    let Arguments { answers: Answers { json }, verb } = Arguments::<V>::parse();
+    match run(verb, json) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(json),
+    }
+}
