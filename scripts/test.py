@@ -1,7 +1,7 @@
 """Runs the tests of the whole project, or the steps that are named.
 
-What builds comes first, alone. Then two lanes go beside each other, longest first: one for what computes, which uses every
-core as it is, and one for what mostly waits, for processes, queues and clocks. What a job printed is shown when it ends, in
+What builds comes first, alone, and uses every core as it is. Then two lanes go beside each other, longest first: one for
+what computes, and one for what mostly waits, for processes, queues and clocks. What a job printed is shown when it ends, in
 one piece; all of it is in target/tests. The end is a table of where the time went.
 """
 
@@ -52,7 +52,7 @@ STEP_OF = [
     ("tests/aws/", "aws"),
 ]
 # Those that mostly wait, by step or test binary.
-WAITS = {"aws", "faults", "localstack", "tier", "command", "runner", "crash", "working", "conformance", "directory"}
+WAITS = {"aws", "faults", "localstack", "tier", "command", "runner", "working", "disk"}
 # About how long the longest take, in seconds, so that they start first; what is not here is short.
 SECONDS = {
     "aws": 220, "simulation": 150, "infra": 130, "miden": 120, "lints": 110, "groth16": 100, "faults": 90, "examples": 90,
@@ -230,16 +230,48 @@ def programs() -> Path:
 def build(runner: Runner, wanted: set[str]) -> list[Job]:
     """Builds all programs, and the tests of what is wanted; answers the test binaries."""
     began = time.monotonic()
-    messages = cargo_json("build", *CARGO, *WORKSPACE, "--bins", "--tests")
-    jobs = [job for job in test_binaries(messages) if job.step in wanted]
-    if "simulation" in wanted:
-        simulation = test_binaries(cargo_json("build", *CARGO, "-p", "proofyard-simulation", "--tests"))
-        jobs += [Job("simulation", job.name, job.command, job.folder) for job in simulation]
+    with Memory() as memory:
+        messages = cargo_json("build", *CARGO, *WORKSPACE, "--bins", "--tests")
+        jobs = [job for job in test_binaries(messages) if job.step in wanted]
+        if "simulation" in wanted:
+            simulation = test_binaries(cargo_json("build", *CARGO, "-p", "proofyard-simulation", "--tests"))
+            jobs += [Job("simulation", job.name, job.command, job.folder) for job in simulation]
     built = Job("build", "build", [], code=0, wall_s=time.monotonic() - began)
     built.cpu_s = cpu_of_children()
     runner.done.append(built)
-    print(f"== build: ok ({built.wall_s:.1f} s, {built.cpu_s:.1f} s of CPU)", flush=True)
+    memory_gib = memory.peak_bytes / 2**30
+    print(f"== build: ok ({built.wall_s:.1f} s, {built.cpu_s:.1f} s of CPU, at most {memory_gib:.1f} GiB of memory)", flush=True)
     return jobs
+
+
+class Memory:
+    """The most memory that the processes of this session have had at once, looked at twice a second."""
+
+    def __init__(self) -> None:
+        self.peak_bytes = 0
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+
+    def __enter__(self) -> "Memory":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+
+    def watch(self) -> None:
+        page_bytes, session = os.sysconf("SC_PAGE_SIZE"), str(os.getsid(0))
+        while not self.ended.wait(0.5):
+            pages = 0
+            for process in Path("/proc").glob("[0-9]*"):
+                try:
+                    # After the program's name, which may hold anything: state, parent, group, session.
+                    if (process / "stat").read_text().rpartition(")")[2].split()[3] == session:
+                        pages += int((process / "statm").read_text().split()[1])
+                except (OSError, IndexError):
+                    continue  # It has ended meanwhile.
+            self.peak_bytes = max(self.peak_bytes, pages * page_bytes)
 
 
 def cpu_of_children() -> float:
@@ -260,7 +292,6 @@ def check_reuse() -> None:
 def fixed_jobs() -> list[Job]:
     demo = "data=$(mktemp -d) && trap 'rm -rf \"$data\"' EXIT && bash scripts/demo.sh --data \"$data/yard\""
     return [
-        Job("lints", "lints", ["cargo", "clippy", *CARGO, "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
         Job("infra", "infra", ["bash", "infra/test.sh"]),
         Job("localstack", "localstack", ["bash", "localstack/test.sh"]),
         Job("demo", "demo", ["bash", "-c", demo]),
@@ -306,6 +337,9 @@ def work(options: argparse.Namespace, runner: Runner) -> None:
         jobs += build(runner, wanted)
     if "reuse" in wanted:
         check_reuse()
+    if "lints" in wanted:
+        clippy = ["cargo", "clippy", *CARGO, "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]
+        runner.run(Job("lints", "lints", clippy))
     runner.run_beside(jobs)
     failed = [job.label for job in runner.done if job.code != 0]
     if failed:

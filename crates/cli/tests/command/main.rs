@@ -7,6 +7,7 @@
 mod bad_usage;
 mod keep;
 mod keys;
+mod on_aws;
 mod prover_check;
 mod push0;
 mod report;

@@ -1,7 +1,9 @@
-//! Workers of a small home in memory, with real provers: what they leave behind, and when they end by themselves.
+//! Workers of a small home in memory, with real provers: what they leave behind, and when they end by themselves. And the
+//! folder of artifacts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+mod artifacts;
 mod home;
 mod port;
 

@@ -1,9 +1,9 @@
 use proofyard_core::explain::{Case, Explanation};
 use proofyard_core::record::{FailureKind, RetrySelection};
 
-use super::common::driver::{Does, Driver, LEASE_MS, block, good};
-use super::common::now;
 use super::{AFTER, DEMO, REALTIME, fail_at};
+use crate::common::driver::{Does, Driver, LEASE_MS, block, good};
+use crate::common::now;
 
 pub fn explain(driver: &Driver, height: u64) -> Explanation {
     now(driver.yard.explain(&driver.chain, height)).expect("an explanation")

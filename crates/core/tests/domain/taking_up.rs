@@ -1,15 +1,10 @@
 //! What an attempt stored and never recorded, and the next one takes up.
 
-#![allow(clippy::expect_used, clippy::panic)] // Clippy knows tests by their functions, not their helpers.
-#![allow(dead_code)] // The driver is shared with other tests.
-
-mod common;
-
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use common::driver::Driver;
-use common::now;
+use crate::common::driver::Driver;
+use crate::common::now;
 use proofyard_core::record::{FailureKind, ResultOutcome};
 use proofyard_core::state::ArtifactRef;
 use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};

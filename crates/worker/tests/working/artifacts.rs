@@ -1,7 +1,5 @@
 //! What is put is there, whole, or an error says what is wrong with it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
-
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;

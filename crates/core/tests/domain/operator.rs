@@ -1,12 +1,7 @@
 //! An operator's words, and what may be checked again afterwards.
 
-#![allow(clippy::expect_used, clippy::panic)] // Clippy knows tests by their functions, not their helpers.
-#![allow(dead_code)] // The driver is shared with other tests.
-
-mod common;
-
-use common::driver::{Driver, block, good};
-use common::now;
+use crate::common::driver::{Driver, block, good};
+use crate::common::now;
 use proofyard_core::committed::Committed;
 
 const DEMO: &str = include_str!("pipeline/demo.toml");

@@ -5,9 +5,9 @@ use proofyard_core::report::{
 };
 use proofyard_core::work::Assignment;
 
-use super::common::driver::{Does, Driver, PROVE_MS, START_MS, Says, VERIFY_MS, good};
-use super::common::now;
 use super::{CUTS, DEMO, REALTIME};
+use crate::common::driver::{Does, Driver, PROVE_MS, START_MS, Says, VERIFY_MS, good};
+use crate::common::now;
 
 const TASK_MS: u64 = PROVE_MS + VERIFY_MS;
 /// Three segments and their join, one after the other.

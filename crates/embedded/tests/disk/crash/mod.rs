@@ -1,11 +1,7 @@
 //! SIGKILL and power loss at any moment: what was answered is there at the next start, and every batch is there as a
 //! whole or not at all.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
-
 mod power_loss;
-#[path = "../support/mod.rs"]
-mod support;
 mod workload;
 
 use std::io::{BufRead, BufReader};

@@ -1,9 +1,9 @@
 use proofyard_core::record::FailureKind;
 use proofyard_core::status::BlockTimes;
 
-use super::common::driver::{Does, Driver, PROVE_MS, START_MS, VERIFY_MS, good};
-use super::common::now;
 use super::{CUTS, DEMO, REALTIME};
+use crate::common::driver::{Does, Driver, PROVE_MS, START_MS, VERIFY_MS, good};
+use crate::common::now;
 
 fn times(driver: &Driver) -> Vec<BlockTimes> {
     now(driver.yard.block_times(&driver.chain, 0, u64::MAX)).expect("times")

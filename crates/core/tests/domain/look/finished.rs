@@ -1,9 +1,9 @@
 use proofyard_core::record::{FailureKind, RetrySelection};
 use proofyard_core::status::Finished;
 
-use super::common::driver::{Does, Driver, good};
-use super::common::now;
 use super::{AFTER, CUTS, DEMO, REALTIME, fail_at};
+use crate::common::driver::{Does, Driver, good};
+use crate::common::now;
 
 fn finished(driver: &Driver) -> Finished {
     now(driver.yard.is_finished(&driver.chain)).expect("an answer")

@@ -8,9 +8,9 @@ use proofyard_core::status::ChainStatus;
 use proofyard_core::work::Assignment;
 
 use super::REALTIME;
-use super::common::driver::{Does, Driver};
-use super::common::now;
 use super::explain::says;
+use crate::common::driver::{Does, Driver};
+use crate::common::now;
 
 const HEIGHT: u64 = 21_000_000;
 /// Where the test's provers leave all their proofs.

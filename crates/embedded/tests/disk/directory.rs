@@ -1,9 +1,5 @@
 //! The data directory: one process at a time, and plain words where it cannot be used.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
-
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -74,7 +70,7 @@ fn a_read_only_directory_is_named() {
     let path = temp.path().join("yard");
     fs::create_dir(&path).unwrap();
     set_mode(&path, 0o555);
-    let done = support::as_plain_user("in_a_read_only_directory", &path).output().unwrap();
+    let done = crate::support::as_plain_user("directory::in_a_read_only_directory", &path).output().unwrap();
     assert_passed(&done);
     assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
 }
@@ -82,7 +78,7 @@ fn a_read_only_directory_is_named() {
 #[test]
 #[ignore = "run by a_read_only_directory_is_named"]
 fn in_a_read_only_directory() {
-    let Some(path) = support::directory() else { return };
+    let Some(path) = crate::support::directory() else { return };
     for path in [path.clone(), path.join("new")] {
         let said = DataDir::open(&path, true).unwrap_err().to_string();
         assert!(said.contains(&path.display().to_string()) && said.contains("may write to"), "{said}");
@@ -102,7 +98,8 @@ fn a_yard_that_became_read_only_says_so_and_keeps_what_it_has() {
     // The lock can still be taken, so that the store itself meets the trouble.
     set_mode(&path.join("lock"), 0o666);
     set_mode(&path, 0o555);
-    let done = support::as_plain_user("in_a_yard_that_became_read_only", &path).output().unwrap();
+    let done =
+        crate::support::as_plain_user("directory::in_a_yard_that_became_read_only", &path).output().unwrap();
     assert_passed(&done);
     set_mode(&path, 0o755);
     assert_eq!(fs::read(path.join("state.db")).unwrap(), before);
@@ -114,7 +111,7 @@ fn a_yard_that_became_read_only_says_so_and_keeps_what_it_has() {
 #[test]
 #[ignore = "run by a_yard_that_became_read_only_says_so_and_keeps_what_it_has"]
 fn in_a_yard_that_became_read_only() {
-    let Some(path) = support::directory() else { return };
+    let Some(path) = crate::support::directory() else { return };
     // Its files belong to root where root runs the tests, and to this user elsewhere.
     let _ = fs::set_permissions(path.join("state.db"), fs::Permissions::from_mode(0o444));
     let dir = DataDir::open(&path, true).unwrap();

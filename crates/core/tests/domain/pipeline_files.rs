@@ -1,8 +1,6 @@
 //! Good pipeline files as their authors see them: what they come to mean, what is odd about them, how they are
 //! drawn.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use proofyard_core::pipeline::*;
 use proofyard_core::state::ArtifactRef;
 
@@ -304,7 +302,8 @@ fn a_pipeline_is_drawn() {
         [DEMO, REALTIME, ROLLUP, FOLDING].iter().map(|text| draw(&pipeline(text))).collect();
     let drawn = drawn.join("\n");
     if std::env::var_os("PIPELINE_BLESS").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pipeline/drawn.txt"), &drawn).unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/domain/pipeline/drawn.txt"), &drawn)
+            .unwrap();
     } else {
         assert_eq!(drawn, include_str!("pipeline/drawn.txt"));
     }
@@ -313,7 +312,7 @@ fn a_pipeline_is_drawn() {
 /// All keys of all tables are on the page about pipelines, and no other.
 #[test]
 fn the_page_about_pipelines_has_every_key() {
-    let page = include_str!("../../../docs/pipelines.md");
+    let page = include_str!("../../../../docs/pipelines.md");
     for (table, heading) in [
         ("chain", "chain"),
         ("stage.a", "stage.NAME"),

@@ -1,9 +1,9 @@
 use proofyard_core::record::FailureKind;
 use proofyard_core::status::{ChainStatus, TaskState};
 
-use super::common::driver::{Does, Driver, block, good};
-use super::common::now;
 use super::{AFTER, DEMO, fail_at};
+use crate::common::driver::{Does, Driver, block, good};
+use crate::common::now;
 
 fn status(driver: &Driver) -> ChainStatus {
     now(driver.yard.status(&driver.chain, true)).expect("a status")

@@ -1,7 +1,5 @@
 //! The port's conformance suite on SQLite.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
-
 use std::path::Path;
 use std::sync::Arc;
 

@@ -83,7 +83,8 @@ fn lose_power_after(
 #[test]
 fn a_full_and_a_failing_disk_tell_and_lose_nothing() {
     let disk = LossyDisk::new();
-    let mut command = support::other_process("power_loss::on_a_full_and_a_failing_disk", &disk.directory());
+    let mut command =
+        support::other_process("crash::power_loss::on_a_full_and_a_failing_disk", &disk.directory());
     disk.preload(&mut command);
     let done = command.output().unwrap();
     let said = String::from_utf8_lossy(&done.stdout);

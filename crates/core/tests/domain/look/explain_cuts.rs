@@ -1,9 +1,9 @@
 use proofyard_core::explain::Case;
 use proofyard_core::record::FailureKind;
 
-use super::common::driver::{Does, Driver, good};
 use super::explain::says;
 use super::{CUTS, FOLDING, fail_at};
+use crate::common::driver::{Does, Driver, good};
 
 #[test]
 fn no_cut_has_closed_yet() {

@@ -1,11 +1,5 @@
 //! What people and reports read of a yard that runs: status, explain, whether it is finished, block times.
 
-#![allow(clippy::expect_used, clippy::panic)] // Clippy knows tests by their functions, not their helpers.
-#![allow(dead_code)] // The driver is shared with other tests.
-
-#[path = "../common/mod.rs"]
-mod common;
-
 mod block_times;
 mod explain;
 mod explain_cuts;
@@ -15,7 +9,7 @@ mod report;
 mod runs;
 mod status;
 
-use common::driver::{Does, Driver};
+use crate::common::driver::{Does, Driver};
 use proofyard_core::record::FailureKind;
 
 const DEMO: &str = include_str!("../pipeline/demo.toml");

@@ -22,7 +22,6 @@ pub fn other_process(name: &str, directory: &Path) -> Command {
 }
 
 /// The same, as a user whom file permissions stop, as they do not stop root.
-#[allow(dead_code, reason = "not every test needs both")]
 pub fn as_plain_user(name: &str, directory: &Path) -> Command {
     let parent = directory.parent().unwrap();
     if fs::metadata(parent).unwrap().uid() != 0 {

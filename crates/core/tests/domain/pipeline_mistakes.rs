@@ -3,8 +3,6 @@
 //! A case is a title, the file it starts from, edits (`-` what is there, `+` what stands there instead; without a
 //! `-` it is put at the end), and what is told. With `PIPELINE_BLESS=1` the test writes down what is told now.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use proofyard_core::pipeline::{Mistake, parse};
 
 const CASES: &str = include_str!("pipeline/mistakes.txt");
@@ -73,7 +71,7 @@ fn each_mistake_is_told_at_its_place_with_what_would_be_right() {
         anew.push_str(&format!("## {}\n{}\n{now}\n\n", case.title, case.start.join("\n")));
     }
     if std::env::var_os("PIPELINE_BLESS").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pipeline/mistakes.txt");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/domain/pipeline/mistakes.txt");
         std::fs::write(path, anew.trim_end().to_string() + "\n").unwrap();
     } else {
         assert!(different.is_empty(), "{}", different.join("\n\n"));

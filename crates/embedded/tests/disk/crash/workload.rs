@@ -28,7 +28,7 @@ pub struct Plan {
 
 impl Plan {
     pub fn command(self, directory: &Path) -> Command {
-        let mut command = support::other_process("workload::commits_until_it_is_killed", directory);
+        let mut command = support::other_process("crash::workload::commits_until_it_is_killed", directory);
         command.env(PLAN, format!("{} {} {}", self.lanes, self.answers, self.lazy_each));
         command
     }

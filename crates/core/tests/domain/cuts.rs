@@ -1,12 +1,7 @@
 //! Cuts that are reduced level by level, and cuts beside a fork: what becomes a task, when, and of what.
 
-#![allow(clippy::expect_used, clippy::panic)] // Clippy knows tests by their functions, not their helpers.
-#![allow(dead_code)] // The driver is shared with other tests.
-
-mod common;
-
-use common::driver::{Does, Driver, LEASE_MS, block, good};
-use common::now;
+use crate::common::driver::{Does, Driver, LEASE_MS, block, good};
+use crate::common::now;
 use proofyard_core::explain::Case;
 use proofyard_core::record::{FailureKind, RetrySelection};
 use proofyard_core::state::OutKind;

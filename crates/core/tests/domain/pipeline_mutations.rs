@@ -1,7 +1,5 @@
 //! Whatever a file holds, reading it ends with a pipeline whose derived parts fit, or with mistakes that stand in it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use proofyard_core::pipeline::*;
 
 const FILES: [&str; 4] = [

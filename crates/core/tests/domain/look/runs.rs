@@ -4,9 +4,9 @@ use proofyard_core::port::Wake;
 use proofyard_core::state::{Block, OutEntry, OutKind};
 use proofyard_core::status::Finished;
 
-use super::common::driver::{Driver, block, good};
-use super::common::now;
 use super::{CUTS, DEMO, REALTIME, ROLLUP};
+use crate::common::driver::{Driver, block, good};
+use crate::common::now;
 
 /// The out log as a sink gets it: heights, and whether they were retracted.
 fn handed_on(driver: &Driver, sink: &str) -> Vec<(u64, u64, bool)> {

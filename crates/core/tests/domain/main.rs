@@ -1,0 +1,12 @@
+//! The domain over a port in memory: pipeline files, cuts, an operator's words, what people read of the state.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod common;
+mod cuts;
+mod look;
+mod operator;
+mod pipeline_files;
+mod pipeline_mistakes;
+mod pipeline_mutations;
+mod taking_up;
