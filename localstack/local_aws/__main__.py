@@ -106,9 +106,9 @@ class LocalAws:
             make_table(table.endpoint, self.templates["state"])
             known = is_known_to_localstack
         else:
-            aws = MiniStack(self.options.port, self.state)
-            self._run(aws)
-            self.endpoint = self.table_endpoint = aws.endpoint
+            ministack = MiniStack(self.options.port, self.state)
+            self._run(ministack)
+            self.endpoint = self.table_endpoint = ministack.endpoint
         self.stacks = Stacks(self.endpoint, known)
 
     def _run(self, started: Server) -> None:
