@@ -10,4 +10,4 @@ venv=$("$here/../venv.sh" tier) || {
     exit 0
 }
 PYTHONPATH="$here" "$venv/bin/python" -m unittest discover --start-directory "$here/tests"
-cd "$here/../.." && exec cargo test --release --locked -p proofyard-aws-tests --test localstack
+cd "$here/../.." && exec cargo test --release --locked --workspace --exclude proofyard-simulation --test localstack
