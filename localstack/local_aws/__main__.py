@@ -12,12 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import ministack, processes, templates
-from .batch.changes import Changes
+from . import processes, server, templates
+from .batch.changes import Changes, to_queue, to_rules
 from .batch.runner import GRACE_S, Runner
 from .batch.service import Service
-from .ministack import CannotStart, MiniStack
-from .stacks import Stacks, binaries_of, binary, client
+from .localstack import LocalStack
+from .ministack import MiniStack
+from .server import CannotStart, Server
+from .stacks import Stacks, binaries_of, binary, client, is_known_to_localstack, is_known_to_ministack
+from .table import database, make_table
 from .templates import Template
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +42,11 @@ def arguments() -> argparse.Namespace:
         "--binaries", default=str(ROOT / "target" / "release"), metavar="DIR[:DIR...]",
         help="where the programs are; functions also as functions/build.sh leaves them, in target/lambda (default: target/release)",
     )
-    parser.add_argument("--endpoint", help="an AWS that runs already, such as LocalStack; MiniStack is not started")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--on", choices=("ministack", "localstack"), default="ministack", help="who plays AWS (default: ministack)"
+    )
+    which.add_argument("--endpoint", help="an AWS that runs already; none is started")
     parser.add_argument("--webhook-secret", default="local-secret", help="what senders of block events sign with (default: local-secret)")
     parser.add_argument("--no-functions", action="store_true", help="no functions: something else takes from the queues")
     parser.add_argument("--no-schedule", action="store_true", help="nothing wakes the sweeper each minute")
@@ -56,7 +63,7 @@ class LocalAws:
         self.state = state
         self.binaries = [Path(folder).resolve() for folder in options.binaries.split(os.pathsep)]
         self.templates = {part: templates.load(options.yard, part) for part in PARTS}
-        self.ministack: MiniStack | None = None
+        self.servers: list[Server] = []
         #: Where block events are sent to, once the functions are there.
         self.webhook = ""
         #: In the order in which they are stopped.
@@ -67,10 +74,9 @@ class LocalAws:
             for name in binaries_of(self.templates["functions"]):
                 binary(self.binaries, name)
         # Its port is known before anybody is told of it.
-        ministack.check_port(self.options.batch_port, "--batch-port")
-        self.endpoint = self._endpoint()
+        server.check_port(self.options.batch_port, "--batch-port")
+        self._start_aws()
         say(f"AWS answers at {self.endpoint}")
-        self.stacks = Stacks(self.endpoint)
         self._deploy("state")
         self._deploy("messaging")
         self._deploy("proving")
@@ -87,25 +93,37 @@ class LocalAws:
         self.stacks.deploy(f"proofyard-{self.options.yard}-{part}", template)
         say(f"stack {part}: {len(template['Resources'])} resources in {time.monotonic() - began:.2f} s")
 
-    def _endpoint(self) -> str:
+    def _start_aws(self) -> None:
+        self.endpoint = self.table_endpoint = self.options.endpoint
+        known = is_known_to_ministack
         if self.options.endpoint:
-            ministack.wait_for(self.options.endpoint, "start that AWS first, or leave out --endpoint")
-            return str(self.options.endpoint)
-        self.ministack = MiniStack(self.options.port, self.state)
-        self.to_stop.append(self.ministack.stop)
-        self.ministack.start()
-        return self.ministack.endpoint
+            server.check_reached(self.options.endpoint)
+        elif self.options.on == "localstack":
+            aws, table = LocalStack(self.options.port, self.state), database(self.state)
+            self._run(table)
+            self._run(aws)
+            self.endpoint, self.table_endpoint = aws.endpoint, table.endpoint
+            make_table(table.endpoint, self.templates["state"])
+            known = is_known_to_localstack
+        else:
+            ministack = MiniStack(self.options.port, self.state)
+            self._run(ministack)
+            self.endpoint = self.table_endpoint = ministack.endpoint
+        self.stacks = Stacks(self.endpoint, known)
+
+    def _run(self, started: Server) -> None:
+        self.servers.append(started)
+        self.to_stop.append(started.stop)
+        started.start()
 
     def _start_batch(self) -> None:
-        sqs = client("sqs", self.endpoint)
-        results = sqs.get_queue_url(QueueName=f"proofyard-{self.options.yard}-results.fifo")["QueueUrl"]
-        changes = Changes(sqs, results)
+        changes = Changes(self._tell())
         # Filled in below: what jobs get names the port that the service has.
         environment: dict[str, str] = {}
         runner = Runner(self.state / "jobs", environment, changes.tell, self.options.grace)
         self.batch = Service(runner, self.options.batch_port)
         path = os.pathsep.join([*map(str, self.binaries), os.environ.get("PATH", os.defpath)])
-        environment |= ministack.clean_environment() | {"PATH": path} | self._aws_environment()
+        environment |= server.clean_environment() | {"PATH": path} | self._aws_environment()
         for pool in self._pools().values():
             runner.add_queue(pool["job_queue"], pool["max_workers"])
         for definition in templates.job_definitions(self.templates["proving"]):
@@ -115,6 +133,13 @@ class LocalAws:
         changes.start()
         self.batch.start()
         self.to_stop[:0] = [self.batch.stop, changes.stop]
+
+    def _tell(self) -> Callable[[dict[str, Any]], None]:
+        """How changes of jobs' states are told: by LocalStack's own rules. MiniStack's take no news of AWS's services."""
+        if self.options.on == "localstack":
+            return to_rules(client("events", self.endpoint))
+        sqs = client("sqs", self.endpoint)
+        return to_queue(sqs, sqs.get_queue_url(QueueName=f"proofyard-{self.options.yard}-results.fifo")["QueueUrl"])
 
     def _deploy_functions(self) -> None:
         template = with_environment(self.templates["functions"], self._aws_environment())
@@ -127,6 +152,9 @@ class LocalAws:
         if self.options.webhook_secret:
             secrets = client("secretsmanager", self.endpoint)
             secrets.put_secret_value(SecretId=secret, SecretString=self.options.webhook_secret)
+        if self.options.on == "localstack":
+            say("no webhook: this LocalStack has no API Gateway")
+            return
         [api] = client("apigatewayv2", self.endpoint).get_apis()["Items"]
         self.webhook = f"{self.endpoint}/_aws/execute-api/{api['ApiId']}/$default"
         say(f"webhook: {self.webhook}/CHAIN")
@@ -146,12 +174,14 @@ class LocalAws:
         return templates.pools(self.templates["functions"])
 
     def _aws_environment(self) -> dict[str, str]:
+        elsewhere = {"AWS_ENDPOINT_URL_DYNAMODB": self.table_endpoint} if self.table_endpoint != self.endpoint else {}
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
+            **elsewhere,
             "AWS_ENDPOINT_URL_BATCH": self.batch.endpoint,
-            **ministack.CREDENTIALS,
-            "AWS_REGION": ministack.REGION,
-            "AWS_DEFAULT_REGION": ministack.REGION,
+            **server.CREDENTIALS,
+            "AWS_REGION": server.REGION,
+            "AWS_DEFAULT_REGION": server.REGION,
             # No SDK looks for a machine's role, or for news of it, where there is none.
             "AWS_EC2_METADATA_DISABLED": "true",
         }
@@ -159,7 +189,7 @@ class LocalAws:
     def _yard_environment(self) -> dict[str, str]:
         return {
             "PROOFYARD_YARD": self.options.yard,
-            "PROOFYARD_BUCKET": f"proofyard-{self.options.yard}-{ministack.ACCOUNT}",
+            "PROOFYARD_BUCKET": f"proofyard-{self.options.yard}-{server.ACCOUNT}",
             "PROOFYARD_POOLS": json.dumps(self._pools()),
         }
 
@@ -178,8 +208,8 @@ class LocalAws:
 
     def watch(self) -> None:
         while True:
-            if self.ministack:
-                self.ministack.check()
+            for running in self.servers:
+                running.check()
             time.sleep(LOOK_S)
 
     def stop(self) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import time
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import ministack
-from .ministack import CannotStart
+from .server import REGION, CannotStart
 from .templates import Template, of_type, without_tls
 
 EXISTS = {"AlreadyExistsException", "BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
@@ -22,9 +22,7 @@ LOOK_S = 0.01
 
 
 def client(service: str, endpoint: str) -> Any:
-    session = boto3.Session(
-        aws_access_key_id="test", aws_secret_access_key="test", region_name=ministack.REGION
-    )
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
     config = Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=30)
     return session.client(service, endpoint_url=endpoint, config=config)
 
@@ -39,12 +37,18 @@ def binary(folders: list[Path], name: str) -> Path:
     raise CannotStart(f"{name} is missing in {where}; build it with `cargo build --release`, or name its folder with --binaries")
 
 
-def is_known_here(resource: dict[str, Any]) -> bool:
+def is_known_to_ministack(resource: dict[str, Any]) -> bool:
     """MiniStack knows nothing of AWS Batch, which has a stand-in, nor of alarms over several metrics or alarms; it refuses
     a template with one of them whole."""
     kind = resource["Type"]
     several = kind == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]
     return not several and kind != "AWS::CloudWatch::CompositeAlarm" and not kind.startswith("AWS::Batch::")
+
+
+def is_known_to_localstack(resource: dict[str, Any]) -> bool:
+    """The table has a database of its own, and AWS Batch a stand-in. What else LocalStack lacks, API Gateway's second
+    version, it says to have made."""
+    return resource["Type"] != "AWS::DynamoDB::Table" and not resource["Type"].startswith("AWS::Batch::")
 
 
 def binaries_of(functions: Template) -> list[str]:
@@ -53,13 +57,14 @@ def binaries_of(functions: Template) -> list[str]:
 
 
 class Stacks:
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, is_known: Callable[[dict[str, Any]], bool]) -> None:
         self.endpoint = endpoint
+        self.is_known = is_known
         self.formation = client("cloudformation", endpoint)
 
     def deploy(self, name: str, template: Template) -> None:
         """All of it, or an error that says what failed."""
-        known = {key: each for key, each in template["Resources"].items() if is_known_here(each)}
+        known = {key: each for key, each in template["Resources"].items() if self.is_known(each)}
         body = json.dumps(without_tls({**template, "Resources": known}))
         try:
             self.formation.create_stack(StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .ministack import ACCOUNT, REGION
+from .server import ACCOUNT, REGION
 
 FOLDER = Path(__file__).resolve().parents[1] / "templates"
 #: The yard's name in them.

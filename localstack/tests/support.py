@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 import urllib.request
 import uuid
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 from local_aws.stacks import client
 
+FOLDER = Path(__file__).resolve().parents[1]
 PATIENCE_S = 20.0
 YARD = "test"
 QUEUE = f"proofyard-{YARD}-cpu"
@@ -37,16 +39,30 @@ def command(*arguments: str) -> list[str]:
     ]
 
 
-class Local:
-    """Runs the command, `before` in front of it, and knows its processes by a mark in their environment."""
+def with_functions(arguments: list[str]) -> list[str]:
+    return [part for part in arguments if part != "--no-functions"]
 
-    def __init__(self, *arguments: str, before: tuple[str, ...] = ()) -> None:
+
+def need_localstack() -> None:
+    """Makes LocalStack's environment; skips the test where there is no Python for it."""
+    made = subprocess.run(["bash", str(FOLDER / "venv.sh"), "tier"], stdout=subprocess.DEVNULL)
+    if made.returncode == 3:
+        print("SKIPPED: a test with LocalStack, for the reason above", file=sys.stderr)
+        raise unittest.SkipTest("no Python 3.13")
+    made.check_returncode()
+
+
+class Local:
+    """Runs the command, `before` in front of it, and knows its processes by a mark in their environment, or its folder."""
+
+    def __init__(self, *arguments: str, before: tuple[str, ...] = (), functions: bool = False) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="local-aws-test-")
         self.state = Path(self.folder.name)
         self.mark = f"LOCAL_AWS_TEST={uuid.uuid4()}".encode()
         name, _, value = self.mark.decode().partition("=")
+        wanted = command("--state", str(self.state), "--grace", "1", *arguments)
         self.process = subprocess.Popen(
-            [*before, *command("--state", str(self.state), "--grace", "1", *arguments)],
+            [*before, *(with_functions(wanted) if functions else wanted)],
             env={**os.environ, name: value},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -66,9 +82,11 @@ class Local:
 
     def _is_ours(self, pid: int) -> bool:
         try:
-            return self.mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             return False
+        # What LocalStack runs has only the folder.
+        return self.mark in environment.split(b"\0") or os.fsencode(self.state) in environment
 
     def close(self) -> None:
         self.process.terminate()

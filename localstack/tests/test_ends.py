@@ -1,14 +1,28 @@
 """However the local AWS ends, nothing of it survives."""
 
+import json
 import os
 import signal
+import sys
+import tempfile
 import unittest
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from support import PATIENCE_S, Local, soon
+from local_aws import templates
+from local_aws.stacks import binaries_of, client
+from support import PATIENCE_S, YARD, Local, need_localstack, soon
 
 # Each does what a process can to stay: ignores the signal, leaves its group, leaves its parent.
 STUBBORN = "trap '' TERM; setsid sleep 300 & sleep 301 & while true; do sleep 0.1; done"
+
+# Takes an event, and is never done with it.
+FUNCTION = f"""#!{sys.executable}
+import os, time, urllib.request
+urllib.request.urlopen("http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/next")
+time.sleep(300)
+"""
 
 
 class Ends(unittest.TestCase):
@@ -37,6 +51,32 @@ class Ends(unittest.TestCase):
         os.close(write)
         soon(lambda: not local.alive())
         local.close()
+
+    def test_two_localstacks_run_side_by_side_and_each_ends_alone(self) -> None:
+        need_localstack()
+        with tempfile.TemporaryDirectory() as folder:
+            for name in binaries_of(templates.load(YARD, "functions")):
+                (Path(folder) / name).write_text(FUNCTION)
+                (Path(folder) / name).chmod(0o755)
+            with ThreadPoolExecutor() as threads:
+                start = [threads.submit(Local, "--on", "localstack", "--binaries", folder, functions=True) for _ in range(2)]
+                both = [each.result() for each in start]
+        for local in both:
+            self.addCleanup(local.close)
+        for local in both:
+            event = json.dumps({}).encode()
+            functions = client("lambda", local.environment["AWS_ENDPOINT_URL"])
+            functions.invoke(FunctionName=f"proofyard-{YARD}-ingest", InvocationType="Event", Payload=event)
+            soon(lambda local=local: list((local.state / "functions").glob("*-ingest-*")))
+        killed, other = both
+        killed.process.kill()
+        killed.process.wait(PATIENCE_S)
+        soon(lambda: not killed.alive())
+        other.sqs.list_queues()
+        self.assertGreaterEqual(len(other.alive()), 5)
+        os.kill(_child_of(other.process.pid), signal.SIGKILL)
+        other.process.wait(PATIENCE_S)
+        soon(lambda: not other.alive())
 
     def _check(self, end: Callable[[Local], None], before: tuple[str, ...] = ()) -> None:
         local = Local(before=before)

@@ -5,7 +5,7 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
-from local_aws.ministack import ACCOUNT, REGION
+from local_aws.server import ACCOUNT, REGION
 from local_aws.stacks import client
 from support import YARD, Local
 

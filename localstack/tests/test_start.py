@@ -1,6 +1,7 @@
 """What is made from the templates, and what is refused."""
 
 import json
+import os
 import socket
 import subprocess
 import tempfile
@@ -10,7 +11,7 @@ from typing import Any
 
 from local_aws import templates
 from local_aws.stacks import client
-from support import PATIENCE_S, YARD, Local, command
+from support import PATIENCE_S, YARD, Local, command, with_functions
 
 
 class Templates(unittest.TestCase):
@@ -36,14 +37,20 @@ class Templates(unittest.TestCase):
 
 
 class Refused(unittest.TestCase):
-    def _refused(self, arguments: list[str]) -> str:
+    def _refused(self, arguments: list[str], **environment: str) -> str:
         with tempfile.TemporaryDirectory() as state:
-            ended = subprocess.run([*arguments, "--state", state], capture_output=True, text=True, timeout=PATIENCE_S)
+            ended = subprocess.run(
+                [*arguments, "--state", state],
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+                env={**os.environ, **environment},
+            )
         self.assertEqual((ended.returncode, ended.stdout), (2, ""))
         return ended.stderr
 
     def test_a_program_that_is_missing(self) -> None:
-        arguments = [part for part in command("--binaries", "/nowhere") if part != "--no-functions"]
+        arguments = with_functions(command("--binaries", "/nowhere"))
         self.assertIn("build it with `cargo build --release`", self._refused(arguments))
 
     def test_a_port_that_is_taken(self) -> None:
@@ -52,10 +59,35 @@ class Refused(unittest.TestCase):
             taken.listen()
             port = str(taken.getsockname()[1])
             for option in ("--port", "--batch-port"):
-                self.assertIn(f"name another with {option}", self._refused(command(option, port)))
+                for which in ("ministack", "localstack"):
+                    refused = self._refused(command("--on", which, option, port))
+                    self.assertIn(f"port {port} cannot be used", refused)
+                    self.assertIn(f"name another with {option}", refused)
 
     def test_an_endpoint_where_nothing_answers(self) -> None:
         self.assertIn("start that AWS first", self._refused(command("--endpoint", "http://127.0.0.1:9")))
+
+
+    def test_a_dynamodb_local_that_is_not_there(self) -> None:
+        arguments = command("--on", "localstack")
+        with tempfile.TemporaryDirectory() as folder:
+            for place in (f"{folder}/nowhere", folder):
+                refused = self._refused(arguments, PROOFYARD_DYNAMODB_LOCAL=place)
+                self.assertIn(f"PROOFYARD_DYNAMODB_LOCAL is {place}, where no DynamoDBLocal.jar is", refused)
+            (Path(folder) / "DynamoDBLocal.jar").touch()
+            refused = self._refused(arguments, PROOFYARD_DYNAMODB_LOCAL=folder, PATH=folder)
+            self.assertIn("DynamoDB Local needs java", refused)
+
+    def test_a_dynamodb_local_that_does_not_start(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "DynamoDBLocal.jar").touch()
+            java = Path(folder) / "java"
+            java.write_text("#!/bin/sh\necho this is no jar\nexit 1\n")
+            java.chmod(0o755)
+            path = f"{folder}:{os.environ['PATH']}"
+            refused = self._refused(command("--on", "localstack"), PROOFYARD_DYNAMODB_LOCAL=folder, PATH=path)
+        self.assertIn("DynamoDB-Local ended at once", refused)
+        self.assertIn("this is no jar", refused)
 
 
 class Made(unittest.TestCase):

@@ -82,14 +82,14 @@ impl Home {
                     Ended::Again(reason) => reason,
                 }
             };
-            warn!(queue, message = message.id, receives = message.receives, reason, "a message comes again");
+            warn!(queue, id = message.id, receives = message.receives, reason, "a message comes again");
             return std::iter::once(message).chain(left).collect();
         }
         Vec::new()
     }
 
     async fn bury(&self, queue: &str, message: &Incoming, reason: &str) -> Result<(), QueueError> {
-        error!(queue, message = message.id, body = message.body, reason, "a message cannot be taken");
+        error!(queue, id = message.id, body = message.body, reason, "a message cannot be taken");
         let reason: String = reason.chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect();
         let dead = Outgoing {
             body: message.body.clone(),

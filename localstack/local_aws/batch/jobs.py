@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..ministack import ACCOUNT, REGION
+from ..server import ACCOUNT, REGION
 
 MAX_ARRAY = 10_000
 MIN_TIMEOUT_S = 1

@@ -7,6 +7,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 pub use proofyard_programs::programs;
 
+/// How `localstack/venv.sh tier` ends where LocalStack cannot be had, and tests may go on without it.
+const NO_PYTHON: i32 = 3;
+
 /// A started local AWS with the resources of one yard.
 pub struct LocalAws {
     /// None if it was there before.
@@ -29,6 +32,19 @@ impl LocalAws {
     pub fn whole(options: &[&str]) -> Self {
         programs();
         Self::start(options)
+    }
+
+    /// All of it on LocalStack's own queues, mappings and rules; `None` where there is no Python that LocalStack runs on,
+    /// which is said.
+    pub fn on_localstack() -> Option<Self> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../localstack/venv.sh");
+        let made = Command::new("bash").args([script, "tier"]).stdout(Stdio::null()).status().unwrap();
+        if made.code() == Some(NO_PYTHON) {
+            return None;
+        }
+        assert!(made.success(), "LocalStack's environment was not made: {made}");
+        programs();
+        Some(Self::start(&["--on", "localstack"]))
     }
 
     /// All of it; or the yard that `PROOFYARD_TEST_YARD` names, on the AWS that the environment names.
@@ -78,6 +94,11 @@ impl LocalAws {
 
     pub fn bucket(&self) -> &str {
         &self.environment["PROOFYARD_BUCKET"]
+    }
+
+    /// Where its DynamoDB is.
+    pub fn table_endpoint(&self) -> &str {
+        self.environment.get("AWS_ENDPOINT_URL_DYNAMODB").map_or_else(|| self.endpoint(), String::as_str)
     }
 
     /// The folder with its logs.

@@ -16,19 +16,32 @@ struct State {
     /// Where the service listens.
     service: String,
     unheard: Vec<u8>,
+    /// A request with these bytes came.
     silent: AtomicBool,
+    /// From then on no other arrives, either.
+    lasting: bool,
     mended: AtomicBool,
 }
 
 impl Relay {
     /// From the first request with these bytes on, that one included, none arrives.
     pub fn silent_from(service: &str, unheard: &str) -> Self {
+        Self::new(service, unheard, true)
+    }
+
+    /// No request with these bytes arrives; all others do.
+    pub fn without(service: &str, unheard: &str) -> Self {
+        Self::new(service, unheard, false)
+    }
+
+    fn new(service: &str, unheard: &str, lasting: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(State {
             service: service.strip_prefix("http://").unwrap().to_owned(),
             unheard: unheard.as_bytes().to_owned(),
             silent: AtomicBool::new(false),
+            lasting,
             mended: AtomicBool::new(false),
         });
         let shared = Arc::clone(&state);
@@ -48,6 +61,12 @@ impl Relay {
     /// From now on, everything arrives.
     pub fn mend(&self) {
         self.state.mended.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on it is as it was at first.
+    pub fn break_again(&self) {
+        self.state.silent.store(false, Ordering::SeqCst);
+        self.state.mended.store(false, Ordering::SeqCst);
     }
 }
 
@@ -75,9 +94,11 @@ impl State {
     }
 
     fn passes(&self, seen: &[u8]) -> bool {
-        if seen.windows(self.unheard.len()).any(|part| part == self.unheard) {
+        let unheard = seen.windows(self.unheard.len()).any(|part| part == self.unheard);
+        if unheard {
             self.silent.store(true, Ordering::SeqCst);
         }
-        self.mended.load(Ordering::SeqCst) || !self.silent.load(Ordering::SeqCst)
+        let silent = unheard || (self.lasting && self.silent.load(Ordering::SeqCst));
+        self.mended.load(Ordering::SeqCst) || !silent
     }
 }
