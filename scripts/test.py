@@ -35,7 +35,7 @@ STEPS = {
     "faults": "the command under kills, power loss, bad provers and bad input",
     "aws": "yards on the local AWS: MiniStack and a stand-in for AWS Batch",
     "localstack": "the local AWS itself",
-    "tier": "a yard on LocalStack; needs Python 3.13",
+    "tier": "a yard on LocalStack itself; needs Python 3.13",
     "infra": "what deploys a yard: the CDK, Terraform, and that both make the same",
     "simulation": "the handlers under thousands of fault schedules",
     "demo": "the demo, as a newcomer runs it",
@@ -294,6 +294,7 @@ def fixed_jobs() -> list[Job]:
     return [
         Job("infra", "infra", ["bash", "infra/test.sh"]),
         Job("localstack", "localstack", ["bash", "localstack/test.sh"]),
+        Job("tier", "functions", ["bash", "localstack/tier/test.sh"]),
         Job("demo", "demo", ["bash", "-c", demo]),
     ]
 

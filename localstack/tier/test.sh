@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests on LocalStack itself, without Docker: its functions as processes, then a whole yard. Without a Python 3.13 they are
-# skipped, which is said; not so where CI=true.
+# Tests what makes functions of LocalStack processes of this machine; `bash scripts/test.sh tier` runs this, and a whole yard on
+# LocalStack. Without a Python 3.13 it is skipped, which is said; not so where CI=true.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=$("$here/../venv.sh" tier) || {
@@ -9,5 +9,4 @@ venv=$("$here/../venv.sh" tier) || {
     echo "SKIPPED: tests on LocalStack, for the reason above" >&2
     exit 0
 }
-PYTHONPATH="$here" "$venv/bin/python" -m unittest discover --start-directory "$here/tests"
-cd "$here/../.." && exec cargo test --release --locked --workspace --exclude proofyard-simulation --test localstack
+cd "$here" && exec env PYTHONPATH="$here" "$venv/bin/python" -m unittest discover --start-directory tests "$@"

@@ -73,8 +73,17 @@ impl Driver {
     }
 
     pub async fn new(aws: &LocalAws) -> Self {
+        Self::at(aws, aws.endpoint()).await
+    }
+
+    /// Only its table may be used: DynamoDB may be elsewhere than all the rest.
+    pub async fn of_the_table(aws: &LocalAws) -> Self {
+        Self::at(aws, aws.table_endpoint()).await
+    }
+
+    async fn at(aws: &LocalAws, endpoint: &str) -> Self {
         let http = Breakable::default();
-        let config = configured(&http, aws.endpoint()).await;
+        let config = configured(&http, endpoint).await;
         let home = Home::new(Names::of(&aws.yard).unwrap(), &config, aws.bucket().to_owned(), Pools::new());
         Self { home, http, config }
     }

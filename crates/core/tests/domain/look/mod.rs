@@ -83,12 +83,13 @@ fn fail_at(driver: &mut Driver, workers: [&str; 2], stage: &str, height: u64) {
             let task = &assignment.task;
             match task.id.stage == stage && task.height == height {
                 true => Does::Fails(FailureKind::Permanent, "the witness is wrong"),
-                false => common::driver::good(assignment),
+                false => crate::common::driver::good(assignment),
             }
         });
         driver.pass(700_000);
         for worker in workers {
-            common::now(driver.yard.heartbeat(worker, common::driver::LEASE_MS)).expect("a heartbeat");
+            crate::common::now(driver.yard.heartbeat(worker, crate::common::driver::LEASE_MS))
+                .expect("a heartbeat");
         }
         driver.sweep();
     }

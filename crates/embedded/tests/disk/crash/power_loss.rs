@@ -8,9 +8,9 @@ use proofyard_embedded::store::SqliteStore;
 use proofyard_lossy_disk::{LossyDisk, Unsynced};
 use proofyard_worker::artifacts::{ArtifactError, Artifacts};
 
-use crate::run_and_kill;
+use super::run_and_kill;
+use super::workload::{Plan, last_batches};
 use crate::support;
-use crate::workload::{Plan, last_batches};
 
 /// One lane stops at each of its answers in turn, so that nothing later can sync what should have been synced.
 #[test]
