@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use proofyard_programs::programs;
+
 use super::support::Place;
 
 const OLD_KEY: &str = "aa01";
@@ -13,7 +15,7 @@ const NEW_KEY: &str = "bb02";
 /// `old` and `new` are what is said of these provers besides the toy's program and its log.
 fn place(old: &str, new: &str) -> Place {
     let place = Place::new(6);
-    let toy = Path::new(env!("CARGO_BIN_EXE_proofyard")).with_file_name("proofyard-toy-prover");
+    let toy = programs().join("proofyard-toy-prover");
     let prover = |name: &str, more: &str| {
         let log = place.path(&format!("{name}.log"));
         let (arguments, rest) = more.split_once('|').unwrap_or((more, ""));

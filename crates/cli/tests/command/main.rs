@@ -1,6 +1,4 @@
 //! The real command with a prover that proves nothing: what an operator types, sees and gets back.
-//!
-//! The toy prover must have been built: `cargo build --release -p proofyard-prover`.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Clippy knows tests by their functions, not their helpers.
 

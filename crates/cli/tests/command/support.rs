@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use proofyard_programs::programs;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -68,8 +69,7 @@ impl Place {
     }
 
     fn write_prover(&self) {
-        let toy = Path::new(env!("CARGO_BIN_EXE_proofyard")).with_file_name("proofyard-toy-prover");
-        assert!(toy.exists(), "{} is missing: cargo build --release -p proofyard-prover", toy.display());
+        let toy = programs().join("proofyard-toy-prover");
         let folder = self.folder.path().display();
         let script = format!(
             "#!/bin/sh\nwhile ! [ -e {folder}/gate ]; do sleep 0.02; done\n\

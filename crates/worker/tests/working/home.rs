@@ -1,12 +1,10 @@
 //! A home in memory with its artifacts in a folder, one chain of one-task blocks, and a toy prover.
 
-use std::env;
 use std::fmt::Display;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::process::Command;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +15,7 @@ use proofyard_core::pipeline::Pipeline;
 use proofyard_core::port::Wake;
 use proofyard_core::state::{ArtifactRef, Block, Scope, Task, TaskId, Worker};
 use proofyard_core::transaction::read;
+use proofyard_programs::programs;
 use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts, Draft};
 use proofyard_worker::{Finished, Home, WorkDir, WorkerPlan};
@@ -263,16 +262,4 @@ pub fn now<T>(future: impl Future<Output = T>) -> T {
         Poll::Ready(value) => value,
         Poll::Pending => panic!("nothing in memory waits"),
     }
-}
-
-/// Where the guard and the toy prover are, built from these very sources.
-fn programs() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let mut build = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-        build.args(["build", "--quiet", "--release", "-p", "proofyard-prover"]);
-        assert!(build.status().unwrap().success(), "the programs that provers need do not build");
-        // This test is target/release/deps/NAME.
-        env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
-    })
 }
