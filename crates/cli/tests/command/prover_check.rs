@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use proofyard_programs::programs;
 use serde_json::Value;
 
 use super::support::Done;
@@ -30,7 +31,9 @@ fn results(done: &Done, result: &str) -> Vec<String> {
 
 #[test]
 fn the_miden_segment_prover_conforms() {
-    let done = check(&["--segment", "0", "--json", "--", "proofyard-miden", "segment"]).expect_code(0);
+    let miden = programs().join("proofyard-miden");
+    let miden = miden.to_str().unwrap();
+    let done = check(&["--segment", "0", "--json", "--", miden, "segment"]).expect_code(0);
     assert_eq!(results(&done, "failed"), [""; 0], "{}", done.out);
     // A fast machine proves too soon to be interrupted; all else is tried.
     let untried = results(&done, "untried");
