@@ -52,7 +52,7 @@ STEP_OF = [
     ("tests/aws/", "aws"),
 ]
 # Those that mostly wait, by step or test binary.
-WAITS = {"aws", "faults", "localstack", "tier", "command", "runner", "working", "disk"}
+WAITS = {"aws", "faults", "localstack", "tier", "command", "runner", "conformance", "working", "disk"}
 # About how long the longest take, in seconds, so that they start first; what is not here is short.
 SECONDS = {
     "examples": 300, "aws": 300, "infra": 170, "simulation": 120, "nova": 105, "miden": 85, "tier": 75, "faults": 70,

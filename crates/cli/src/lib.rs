@@ -26,7 +26,7 @@ use crate::failure::Failure;
 
 /// Proves a chain of blocks, in order, and survives anything.
 #[derive(Parser)]
-#[command(name = "proofyard", bin_name = "proofyard", version, about, max_term_width = 110)]
+#[command(name = "proofyard", bin_name = "proofyard", version, max_term_width = 110)]
 struct Arguments<V: Subcommand + FromArgMatches> {
     #[command(flatten)]
     answers: Answers,
