@@ -23,6 +23,7 @@ LOGS = ROOT / "target" / "tests"
 LIMIT_S = 30 * 60
 CARGO = ["--release", "--locked"]
 WORKSPACE = ["--workspace", "--exclude", "proofyard-simulation"]
+PACKAGES = ["batch-jobs", "crates", "functions", "tests"]
 DEMO = ["-p", "proofyard", "-p", "proofyard-miden"]
 
 STEPS = {
@@ -301,11 +302,9 @@ def fixed_jobs() -> list[Job]:
 
 def check_counts(runner: Runner) -> None:
     """Every test that is written is run: a target with `test = false` may hide some."""
-    listed = subprocess.run(["git", "ls-files", "*.rs"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     written = 0
-    for name in listed.stdout.splitlines():
-        text = (ROOT / name).read_text()
-        written += len(re.findall(r"^\s*#\[(?:tokio::)?test(?:\(|\])", text, re.MULTILINE))
+    for path in (path for part in PACKAGES for path in (ROOT / part).rglob("*.rs")):
+        written += len(re.findall(r"^\s*#\[(?:tokio::)?test(?:\(|\])", path.read_text(), re.MULTILINE))
     run = sum(int(number) for job in runner.done if job.is_tests or job.step == "simulation" for number in TESTS.findall(job.output))
     print(f"{run} of {written} tests that are written were run")
     if run != written:
