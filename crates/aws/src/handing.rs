@@ -26,10 +26,10 @@ impl Home {
             let (_, pipeline) = self.yard.chain(chain).await?;
             let Some(target) = pipeline.sinks.get(sink).map(|sink| &sink.target) else { return Ok(()) };
             match self.put_entry(chain, target, &entry).await {
-                Ok(()) => self.yard.sink_done(chain, sink, entry.sequence).await?,
+                Ok(()) => self.yard.sink_done(sink, &entry).await?,
                 Err(reason) => {
                     warn!(chain, sink, sequence = entry.sequence, reason, "an entry cannot be handed on");
-                    return self.yard.sink_failed(chain, sink, entry.sequence, &reason).await;
+                    return self.yard.sink_failed(sink, &entry, &reason).await;
                 }
             }
         }

@@ -146,7 +146,7 @@ impl Home {
             tell(&line(status.now_ms, &dimensions, &latency));
         }
         for sink in &status.sinks {
-            let waits_ms = self.sink_waits_ms(chain, &sink.stage, sink.next_sequence).await?;
+            let waits_ms = self.sink_waits_ms(chain, &sink.log, sink.next_sequence).await?;
             let dimensions = [("Yard", yard), ("Chain", chain), ("Sink", &sink.sink)];
             tell(&line(
                 status.now_ms,
@@ -182,8 +182,8 @@ impl Home {
     }
 
     /// How long the next entry has waited for its sink; 0 where there is none.
-    async fn sink_waits_ms(&self, chain: &str, stage: &str, sequence: u64) -> Result<u64, Error> {
-        let next: Option<OutEntry> = read(&self.yard.port, &OutEntry::key_of(chain, stage, sequence)).await?;
+    async fn sink_waits_ms(&self, chain: &str, log: &str, sequence: u64) -> Result<u64, Error> {
+        let next: Option<OutEntry> = read(&self.yard.port, &OutEntry::key_of(chain, log, sequence)).await?;
         Ok(next.map_or(0, |entry| self.yard.port.now_ms().saturating_sub(entry.at_ms)))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Refusal};
 use crate::pipeline::{Pipeline, Prover, Stage};
 use crate::port::Port;
-use crate::state::{OutEntry, OutKind, OutProof, Task, TaskId};
+use crate::state::{COMMITS, OutEntry, OutKind, OutProof, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::work::Input;
 use crate::yard::Yard;
@@ -15,7 +15,7 @@ use crate::yard::Yard;
 /// Out log entries read at once.
 const ENTRIES_A_PAGE: usize = 256;
 
-/// An entry of the commit stage's out log that still holds.
+/// An entry of the log of commits that still holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
     pub from: u64,
@@ -74,11 +74,9 @@ impl<P: Port> Yard<P> {
         }
     }
 
-    /// The commit stage's out log from a sequence on, at most 256 entries.
+    /// The log of commits from a sequence on, at most 256 entries.
     pub async fn out_log(&self, chain: &str, sequence: u64) -> Result<Vec<OutEntry>, Error> {
-        let pipeline = self.chain(chain).await?.1;
-        let stage = &pipeline.stages[pipeline.commit].name;
-        let range = OutEntry::range_from(chain, stage, sequence, ENTRIES_A_PAGE);
+        let range = OutEntry::range_from(chain, COMMITS, sequence, ENTRIES_A_PAGE);
         let entries = read_range::<P, OutEntry>(&self.port, &range).await?;
         Ok(entries.into_iter().map(|(_, _, entry)| entry).collect())
     }
@@ -89,8 +87,7 @@ impl<P: Port> Yard<P> {
         chain: &str,
         committed: &Committed,
     ) -> Result<Vec<CommittedProof>, Error> {
-        let pipeline = self.chain(chain).await?.1;
-        let key = OutEntry::key_of(chain, &pipeline.stages[pipeline.commit].name, committed.sequence);
+        let key = OutEntry::key_of(chain, COMMITS, committed.sequence);
         let entry: Option<OutEntry> = read(&self.port, &key).await?;
         let Some(OutKind::Proof { scope, proofs, .. }) = entry.map(|entry| entry.kind) else {
             return Err(Refusal::NoBlock(committed.from).into());

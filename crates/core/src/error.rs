@@ -42,10 +42,21 @@ pub enum Refusal {
     )]
     StartHeightChanged { chain: String, recorded: u64, given: u64 },
     #[error(
-        "pool {pool} is gone from the pipeline file, and the blocks from height {height} on were opened with it; bring \
-         it back until they are committed, or have them opened again with `proofyard redo {height}`"
+        "[pool.{pool}] is gone from the pipeline file, and stage {stage} of {what}, which was opened with it, is not over; \
+         keep the pool declared until that is done (`proofyard explain {height}` says what it waits for), or have it opened \
+         again: `proofyard pause`, `proofyard redo {height}`, then the new pipeline, and `proofyard resume`"
     )]
-    PoolInUse { pool: String, height: u64 },
+    PoolInUse { pool: String, stage: String, what: String, height: u64 },
+    #[error(
+        "[stage.{stage}] of chain {chain} {was}, and the pipeline file now {now}; what is in work could not go on: keep it \
+         so, or use another data directory (another yard) for the new pipeline"
+    )]
+    CutsChanged { chain: String, stage: String, was: &'static str, now: &'static str },
+    #[error(
+        "sink {sink} has not got {behind} entries of the log of {log} yet, and the pipeline file takes it away from there; \
+         keep it until it has them (`proofyard status`), or give them up: `--give-up-sink {sink}`"
+    )]
+    SinkBehind { sink: String, log: String, behind: u64 },
     #[error("{0}")]
     Invalid(String),
 }

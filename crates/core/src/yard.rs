@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, Refusal};
 use crate::pipeline::{self, Pipeline};
 use crate::port::Port;
-use crate::state::{ChainState, Frontier, PipelineText, Tip};
+use crate::state::{ChainState, Frontier, PipelineText, Scope, Tip};
 use crate::transaction::{Tx, read};
 
 /// Pipelines kept parsed; a yard sees a handful in its life, so the bound is for safety only.
@@ -85,6 +85,14 @@ impl<P: Port> Yard<P> {
         }
         cache.insert(hash.to_owned(), Arc::clone(&pipeline));
         Ok(pipeline)
+    }
+
+    /// The pipeline that a scope lives by: the one it opened with; before that, the one in force.
+    pub async fn pipeline_of(&self, scope: &Scope) -> Result<Arc<Pipeline>, Error> {
+        match scope.pipeline.as_str() {
+            "" => Ok(self.chain(&scope.chain).await?.1),
+            hash => self.pipeline(&scope.chain, hash).await,
+        }
     }
 
     /// The chain's state and the pipeline now in force.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use proofyard_core::state::COMMITS;
+
 use crate::yard::program;
 
 /// Segments of a block, joined with the block; with `range`, committed blocks are proved again in cuts of that size.
@@ -25,8 +27,8 @@ impl Default for ToyPipeline {
 impl ToyPipeline {
     pub const CHAIN: &str = "faults";
     pub const LEASE_MS: u64 = 300;
-    /// Names of its sinks, which are their files too, and the stages that they read.
-    pub const BLOCKS_SINK: (&str, &str) = ("blocks", "join");
+    /// Names of its sinks, which are their files too, and the logs that they read.
+    pub const BLOCKS_SINK: (&str, &str) = ("blocks", COMMITS);
     pub const RANGES_SINK: (&str, &str) = ("ranges", "range");
 
     pub fn sinks(&self) -> Vec<(&'static str, &'static str)> {
@@ -51,7 +53,8 @@ impl ToyPipeline {
                 &format!("strategy = \"sequential\"\nfrom = \"join\"\nsize = {size}"),
             );
         }
-        for (sink, stage) in self.sinks() {
+        for (sink, log) in self.sinks() {
+            let stage = if log == COMMITS { "join" } else { log };
             write!(text, "[sink.{sink}]\nstage = \"{stage}\"\nfile = \"{sink}.jsonl\"\n\n").unwrap();
         }
         text

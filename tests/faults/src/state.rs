@@ -78,7 +78,7 @@ impl State {
                 .where_sort("R#", |sort| sort.contains('#'))
                 .map(|listing: Listing| listing.id)
                 .collect(),
-            out: by_stage(items.all("O#")),
+            out: by_log(items.all("O#")),
             sinks: items
                 .where_sort("C#", |sort| sort.starts_with("sink#"))
                 .map(|sink: SinkCursor| (sink.sink.clone(), sink))
@@ -95,8 +95,8 @@ impl State {
         block_on(self.yard.assignment(&request, task.clone())).unwrap().inputs
     }
 
-    pub fn out_log(&self, stage: &str) -> &[OutEntry] {
-        self.out.get(stage).map_or(&[], Vec::as_slice)
+    pub fn out_log(&self, log: &str) -> &[OutEntry] {
+        self.out.get(log).map_or(&[], Vec::as_slice)
     }
 
     /// (height, hash) of every committed block.
@@ -115,11 +115,11 @@ impl State {
     }
 }
 
-fn by_stage(entries: impl Iterator<Item = OutEntry>) -> BTreeMap<String, Vec<OutEntry>> {
+fn by_log(entries: impl Iterator<Item = OutEntry>) -> BTreeMap<String, Vec<OutEntry>> {
     let mut out: BTreeMap<String, Vec<OutEntry>> = BTreeMap::new();
     for entry in entries {
         assert_eq!(entry.chain, ToyPipeline::CHAIN);
-        out.entry(entry.stage.clone()).or_default().push(entry);
+        out.entry(entry.log.clone()).or_default().push(entry);
     }
     out
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proofyard_core::state::{OutKind, TaskId, TaskResult, TaskStatus};
+use proofyard_core::state::{COMMITS, OutKind, TaskId, TaskResult, TaskStatus};
 use proofyard_worker::artifacts::Artifacts;
 
 use crate::blocks::block_of;
@@ -38,7 +38,7 @@ impl Witness {
 
     /// What was handed on stays, in order, and is what the out log says.
     fn look_at_sinks(&mut self, place: &Place, state: Option<&State>) {
-        for (sink, stage) in place.pipeline.sinks() {
+        for (sink, log) in place.pipeline.sinks() {
             let lines = place.sink_lines(sink);
             let before = self.sink_lines.insert(sink, lines.clone()).unwrap_or_default();
             assert!(
@@ -48,7 +48,7 @@ impl Witness {
             let mut entries = place.sink_entries(sink);
             replay(&entries, START_HEIGHT);
             entries.dedup();
-            let log = state.map_or(&[][..], |state| state.out_log(stage));
+            let log = state.map_or(&[][..], |state| state.out_log(log));
             assert!(
                 log.starts_with(&entries),
                 "sink {sink} was told what is not in the log: {entries:#?} {log:#?}"
@@ -90,7 +90,7 @@ impl Witness {
         );
         (self.frontier, self.epoch) = (frontier, epoch);
         assert!(state.frontier.opened <= frontier + state.frontier.window, "{:?}", state.frontier);
-        let standing = replay(state.out_log("join"), START_HEIGHT);
+        let standing = replay(state.out_log(COMMITS), START_HEIGHT);
         let told: Vec<_> = standing.into_iter().map(|Standing { from, hash, .. }| (from, hash)).collect();
         assert_eq!(told, state.committed(), "the out log is not the committed chain");
         for range in replay(state.out_log("range"), START_HEIGHT) {

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::port::Port;
-use crate::state::{Cursor, Frontier, SinkCursor};
+use crate::state::{Cursor, Frontier};
 use crate::transaction::{read, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -11,10 +11,10 @@ impl<P: Port> Yard<P> {
     pub async fn advance_chain(&self, chain: &str) -> Result<(), Error> {
         loop {
             self.finish_reorg(chain).await?;
-            let pipeline = self.chain(chain).await?.1;
+            let (state, pipeline) = self.chain(chain).await?;
             let adopted = self.adopt(chain).await?;
             let committed = self.commit_next(chain, &pipeline).await?;
-            let opened = self.open_next(chain, &pipeline).await?;
+            let opened = self.open_next(chain, &state.pipeline, &pipeline).await?;
             let closed = self.close_cuts(chain, &pipeline).await?;
             let emitted = self.emit_next(chain, &pipeline).await?;
             if !(adopted || committed || opened || closed || emitted) {
@@ -56,9 +56,9 @@ impl<P: Port> Yard<P> {
         frontier: &Frontier,
     ) -> Result<bool, Error> {
         for (name, sink) in &pipeline.sinks {
-            let cursor: Option<SinkCursor> = read(&self.port, &SinkCursor::key_of(chain, name)).await?;
-            let handed = cursor.map_or(0, |cursor| cursor.next_sequence);
-            if handed < self.out_sequence(pipeline, sink.stage, frontier).await? {
+            let log = pipeline.log_of(sink.stage);
+            let handed = self.sink_cursor(chain, name, log).await?.next_sequence;
+            if handed < self.out_sequence(log, frontier).await? {
                 return Ok(true);
             }
         }

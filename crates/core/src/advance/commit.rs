@@ -6,14 +6,15 @@ use crate::mistake::Mistake;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::{Port, Wake};
 use crate::state::{
-    Block, Branch, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, Inputs, OutEntry, OutKind,
-    OutProof, Progress, Scope, Task, TaskId,
+    Block, Branch, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, Inputs, OutEntry,
+    OutKind, OutProof, Progress, Scope, Task, TaskId,
 };
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
 
 impl<P: Port> Yard<P> {
-    /// Commits what is proved at the frontier, or records it missed; says whether the frontier moved.
+    /// Commits what is proved at the frontier, or records it missed, as the pipeline says that it opened with; says
+    /// whether the frontier moved.
     pub(crate) async fn commit_next(&self, chain: &str, pipeline: &Pipeline) -> Result<bool, Error> {
         let frontier = self.frontier(chain).await?;
         let scope_id = match pipeline.commit_cut() {
@@ -31,10 +32,18 @@ impl<P: Port> Yard<P> {
         let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(&scope_id)).await? else {
             return Ok(false);
         };
-        if scope.progress != Progress::Proved && !self.is_late(pipeline, &scope) {
+        let own = self.pipeline_of(&scope).await?;
+        if scope.progress != Progress::Proved && !self.is_late(&own, &scope) {
             return Ok(false);
         }
-        transact(&self.port, async |tx| self.commit(tx, chain, pipeline, &scope).await).await
+        transact(&self.port, async |tx| {
+            let moved = self.commit(tx, chain, &own, &scope).await?;
+            if moved {
+                wake_sinks(tx, pipeline, COMMITS);
+            }
+            Ok(moved)
+        })
+        .await
     }
 
     fn is_late(&self, pipeline: &Pipeline, scope: &Scope) -> bool {
@@ -54,7 +63,8 @@ impl<P: Port> Yard<P> {
         };
         let frontier = tx.check_frontier(chain).await?;
         let scope: Option<Scope> = tx.check(&Scope::key_of(&seen.id)).await?;
-        let Some(scope) = scope.filter(|scope| scope.branch == Branch::Canonical) else { return Ok(false) };
+        let stays = |scope: &Scope| scope.branch == Branch::Canonical && scope.pipeline == seen.pipeline;
+        let Some(scope) = scope.filter(stays) else { return Ok(false) };
         let (from, to) = scope.heights();
         if from != frontier.height || !state.commits(to) || !self.is_canonical(tx, &scope).await? {
             return Ok(false);
@@ -97,19 +107,16 @@ impl<P: Port> Yard<P> {
         sequence: u64,
         moved: Frontier,
     ) -> Result<(), Error> {
-        let stage = &pipeline.stages[pipeline.commit];
-        self.append_out(tx, stage, &scope, sequence).await?;
-        for (name, _) in pipeline.sinks.iter().filter(|(_, sink)| sink.stage == pipeline.commit) {
-            tx.send(Wake::Sink { chain: scope.chain.clone(), sink: name.clone() });
-        }
+        self.append_out(tx, COMMITS, &pipeline.stages[pipeline.commit], &scope, sequence).await?;
         tx.put(&Frontier { next_sequence: sequence + 1, ..moved })?;
         tx.put(&Scope { committed_ms: Some(self.port.now_ms()), ..scope })
     }
 
-    /// Appends a proved scope to the out log of `stage`.
+    /// Appends a scope that `stage` proved to an out log.
     pub(crate) async fn append_out(
         &self,
         tx: &mut Tx<'_, P>,
+        log: &str,
         stage: &Stage,
         scope: &Scope,
         sequence: u64,
@@ -117,8 +124,8 @@ impl<P: Port> Yard<P> {
         let (from, to) = scope.heights();
         let proofs = self.proofs(tx, scope, stage).await?;
         let kind = OutKind::Proof { from, to, hash: ends(scope).1, scope: scope.id.clone(), proofs };
-        let (chain, stage, at_ms) = (scope.chain.clone(), stage.name.clone(), self.port.now_ms());
-        tx.put(&OutEntry { chain, stage, sequence, at_ms, kind })
+        let (chain, log, at_ms) = (scope.chain.clone(), log.to_owned(), self.port.now_ms());
+        tx.put(&OutEntry { chain, log, sequence, at_ms, kind })
     }
 
     /// The proofs of a decided stage: its own one, or those of the members that agreed.
@@ -175,6 +182,13 @@ impl<P: Port> Yard<P> {
         let halt = Halt { reason, scope: Some(scope.id.clone()), at_ms: self.port.now_ms() };
         tx.put(&ChainState { halted: Some(halt), ..state })?;
         Ok(false)
+    }
+}
+
+/// Tells the sinks of the pipeline in force that a log grows.
+pub(super) fn wake_sinks<P: Port>(tx: &mut Tx<'_, P>, in_force: &Pipeline, log: &str) {
+    for sink in in_force.sinks_of(log) {
+        tx.send(Wake::Sink { chain: in_force.chain.name.clone(), sink: sink.clone() });
     }
 }
 

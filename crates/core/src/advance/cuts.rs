@@ -1,143 +1,94 @@
 //! Cuts: closing ranges of contiguous canonical blocks, and emitting finished ones in order.
 
+use super::commit::wake_sinks;
+use super::goal_of;
+use super::next_cut::{NextCut, Waiting};
 use crate::error::Error;
-use crate::pipeline::{CutRule, Pipeline, Stage};
+use crate::pipeline::{Pipeline, Stage, Strategy};
 use crate::port::{Port, Wake};
 use crate::state::{
-    Block, Branch, Canonical, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Progress, Scope, Subject,
+    Branch, COMMITS, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Progress, Scope, Subject,
 };
-use crate::strategy::sequential::{Around, Candidate, Closed, close, until_fork};
+use crate::status::work::ChainLook;
+use crate::strategy::sequential::Closed;
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
-
-/// A block that may be in the next cut.
-pub(crate) struct Waiting {
-    place: Canonical,
-    block: Block,
-    pub(crate) candidate: Candidate,
-}
 
 impl<P: Port> Yard<P> {
     /// Closes at most one cut of each `sequential` stage; says whether any closed.
     pub(crate) async fn close_cuts(&self, chain: &str, pipeline: &Pipeline) -> Result<bool, Error> {
         let mut any = false;
-        for (index, _, rule) in pipeline.cut_stages() {
-            any |= self.close_cut(chain, pipeline, index, rule).await?;
+        for (_, stage, _) in pipeline.cut_stages() {
+            any |= self.close_cut(chain, &stage.name).await?;
         }
         Ok(any)
     }
 
-    async fn close_cut(
-        &self,
-        chain: &str,
-        pipeline: &Pipeline,
-        index: usize,
-        rule: &CutRule,
-    ) -> Result<bool, Error> {
-        let (stage, commits) = (&pipeline.stages[index], pipeline.commit_cut() == Some(index));
-        let state = self.chain_state(chain).await?;
+    async fn close_cut(&self, chain: &str, stage: &str) -> Result<bool, Error> {
+        let look = self.look(chain).await?;
+        let ChainLook { state, .. } = &look;
         if !state.takes_work() || state.reorg.is_some() {
             return Ok(false);
         }
-        let seen: Option<Cursor> = read(&self.port, &Cursor::key_of(chain, &stage.name)).await?;
-        let next = seen.as_ref().map_or(state.start_height, |cursor| cursor.next);
-        let frontier = self.frontier(chain).await?;
-        let end = if commits { frontier.opened } else { frontier.height };
-        let may_be_short = rule.budget.is_some() || rule.cut_on.is_some() || rule.max_wait_ms.is_some();
-        let tip = self.tip(chain).await?;
-        let ended = tip.ended && tip.height().is_some_and(|tip| tip < end);
-        let until_fork = until_fork(&pipeline.forks_of_cut(index), next);
-        let most = until_fork.map_or(rule.size, |blocks| blocks.min(rule.size));
-        if next >= end || (end - next < most && !may_be_short && !ended) {
+        let Some((index, Stage { strategy: Strategy::Sequential(rule), .. })) = look.pipeline.stage(stage)
+        else {
+            return Ok(false);
+        };
+        let next = self.next_cut(&look, index, rule).await?;
+        if !next.moves() {
             return Ok(false);
         }
-        let waiting = self.waiting(chain, next, end.min(next.saturating_add(most)), commits).await?;
-        let candidates: Vec<_> = waiting.iter().map(|block| block.candidate.clone()).collect();
-        let all_there = ended && next + waiting.len() as u64 == end;
-        let around = Around { until_fork, ended: all_there, now_ms: self.port.now_ms() };
-        let Some(closed) = close(rule, &candidates, around) else { return Ok(false) };
         transact(&self.port, async |tx| {
             let now = tx.check_chain(chain).await?;
-            let cursor: Option<Cursor> = tx.check(&Cursor::key_of(chain, &stage.name)).await?;
+            let cursor: Option<Cursor> = tx.check(&Cursor::key_of(chain, stage)).await?;
             // The epoch vouches for every block that was read: what is canonical changes only with it.
-            if now.epoch != state.epoch || now.reorg.is_some() || !now.takes_work() || cursor != seen {
+            let stays = now.epoch == state.epoch && now.pipeline == state.pipeline;
+            if !stays || now.reorg.is_some() || !now.takes_work() || cursor != next.cursor {
                 return Ok(false);
             }
-            let scope =
-                self.new_cut(pipeline, &now.pipeline, stage, &waiting[..closed.blocks], &closed, now.epoch);
-            let (from, to) = scope.heights();
-            tx.check::<CutAt>(&CutAt::key_of(chain, &stage.name, from)).await?;
-            tx.put(&CutAt {
-                chain: chain.into(),
-                stage: stage.name.clone(),
-                from,
-                to,
-                scope: scope.id.clone(),
-            })?;
-            tx.put(&Cursor { chain: chain.into(), stage: stage.name.clone(), next: to + 1 })?;
-            tx.send(Wake::Scope { scope: scope.id.clone() });
-            tx.put(&scope)?;
+            let to = match &next.closed {
+                None => next.from + next.passed,
+                Some(closed) => self.put_cut(tx, stage, &next, closed, now.epoch).await? + 1,
+            };
+            tx.put(&Cursor { chain: chain.into(), stage: stage.to_owned(), next: to })?;
             Ok(true)
         })
         .await
     }
 
-    /// Canonical blocks with `from <= height < to`, as far as they are contiguous.
-    pub(crate) async fn waiting(
+    /// Answers its last height.
+    async fn put_cut(
         &self,
-        chain: &str,
-        from: u64,
-        to: u64,
-        commits: bool,
-    ) -> Result<Vec<Waiting>, Error> {
-        let mut waiting: Vec<Waiting> = Vec::new();
-        for height in from..to {
-            let Some(place): Option<Canonical> = read(&self.port, &Canonical::key_of(chain, height)).await?
-            else {
-                break;
-            };
-            let scope: Option<Scope> = read(&self.port, &Scope::key_of(&place.scope())).await?;
-            let Some(scope) = scope else { break };
-            let since_ms = if commits { scope.opened_ms } else { scope.committed_ms.or(scope.opened_ms) };
-            let since_ms = since_ms.unwrap_or(scope.recorded_ms);
-            let Some(block) = scope.block().cloned() else { break };
-            if waiting.last().is_some_and(|below| below.block.hash != block.parent) {
-                break;
-            }
-            waiting.push(Waiting {
-                place,
-                candidate: Candidate { fields: block.fields.clone(), since_ms },
-                block,
-            });
-        }
-        Ok(waiting)
-    }
-
-    /// Since when the block at this height waits to be in a cut.
-    pub(crate) async fn waits_since(&self, chain: &str, height: u64) -> Result<Option<u64>, Error> {
-        let waiting = self.waiting(chain, height, height + 1, false).await?;
-        Ok(waiting.first().map(|block| block.candidate.since_ms))
-    }
-
-    fn new_cut(
-        &self,
-        pipeline: &Pipeline,
-        pipeline_hash: &str,
-        stage: &Stage,
-        blocks: &[Waiting],
+        tx: &mut Tx<'_, P>,
+        stage: &str,
+        next: &NextCut,
         closed: &Closed,
         epoch: u64,
-    ) -> Scope {
+    ) -> Result<u64, Error> {
+        let chain = &next.pipeline.chain.name;
+        let scope = self.new_cut(next, stage, closed, epoch);
+        let (from, to) = scope.heights();
+        tx.check::<CutAt>(&CutAt::key_of(chain, stage, from)).await?;
+        let (chain, stage) = (chain.clone(), stage.to_owned());
+        tx.put(&CutAt { chain, stage, from, to, scope: scope.id.clone() })?;
+        tx.send(Wake::Scope { scope: scope.id.clone() });
+        tx.put(&scope)?;
+        Ok(to)
+    }
+
+    fn new_cut(&self, next: &NextCut, stage: &str, closed: &Closed, epoch: u64) -> Scope {
         let now_ms = self.port.now_ms();
+        let pipeline = &next.pipeline;
         let chain = &pipeline.chain.name;
+        let blocks = &next.waiting[..closed.blocks];
         let (first, last) = (&blocks[0].block, &blocks[blocks.len() - 1].block);
         let member = |waiting: &Waiting| CutMember {
             hash: waiting.place.hash.clone(),
             generation: waiting.place.generation,
         };
-        let id = Scope::cut_id(chain, &stage.name, first.height, last.height, epoch);
+        let id = Scope::cut_id(chain, stage, first.height, last.height, epoch);
         let cut = Cut {
-            stage: stage.name.clone(),
+            stage: stage.to_owned(),
             from: first.height,
             to: last.height,
             first_parent: first.parent.clone(),
@@ -149,7 +100,7 @@ impl<P: Port> Yard<P> {
         Scope {
             branch: Branch::Canonical,
             progress: Progress::Open,
-            pipeline: pipeline_hash.to_owned(),
+            pipeline: next.hash.clone(),
             opened_ms: Some(now_ms),
             due_ms: Some(now_ms + pipeline.chain.tick_ms),
             ..Scope::new(id, chain, Subject::Cut(cut), now_ms)
@@ -161,55 +112,51 @@ impl<P: Port> Yard<P> {
         let mut any = false;
         for (index, stage, _) in pipeline.cut_stages() {
             if pipeline.commit_cut() != Some(index) {
-                any |= self.emit_cut(chain, pipeline, index, stage).await?;
+                any |= self.emit_cut(chain, pipeline, stage).await?;
             }
         }
         Ok(any)
     }
 
-    async fn emit_cut(
-        &self,
-        chain: &str,
-        pipeline: &Pipeline,
-        index: usize,
-        stage: &Stage,
-    ) -> Result<bool, Error> {
+    async fn emit_cut(&self, chain: &str, pipeline: &Pipeline, stage: &Stage) -> Result<bool, Error> {
         let start_height = self.chain_state(chain).await?.start_height;
         let seen = self.out_state(chain, stage, start_height).await?;
         let key = CutAt::key_of(chain, &stage.name, seen.next_from);
         let Some(at): Option<CutAt> = read(&self.port, &key).await? else { return Ok(false) };
         let scope: Option<Scope> = read(&self.port, &Scope::key_of(&at.scope)).await?;
-        if scope.is_none_or(|scope| scope.progress != Progress::Proved) {
-            return Ok(false);
-        }
-        transact(&self.port, async |tx| self.emit(tx, pipeline, index, stage, &seen, &at).await).await
+        let Some(scope) = scope.filter(|scope| scope.progress == Progress::Proved) else { return Ok(false) };
+        let own = self.pipeline(chain, &scope.pipeline).await?;
+        transact(&self.port, async |tx| {
+            let emitted = self.emit(tx, &own, &seen, &at).await?;
+            if emitted {
+                wake_sinks(tx, pipeline, &at.stage);
+            }
+            Ok(emitted)
+        })
+        .await
     }
 
+    /// `pipeline` is the cut's own.
     async fn emit(
         &self,
         tx: &mut Tx<'_, P>,
         pipeline: &Pipeline,
-        index: usize,
-        stage: &Stage,
         seen: &OutState,
         at: &CutAt,
     ) -> Result<bool, Error> {
         let chain = &at.chain;
         let state = tx.check_chain(chain).await?;
-        let out: Option<OutState> = tx.check(&OutState::key_of(chain, &stage.name)).await?;
+        let out: Option<OutState> = tx.check(&OutState::key_of(chain, &at.stage)).await?;
         let out = out.unwrap_or_else(|| seen.clone());
-        let still: Option<CutAt> = tx.check(&CutAt::key_of(chain, &stage.name, at.from)).await?;
+        let still: Option<CutAt> = tx.check(&CutAt::key_of(chain, &at.stage, at.from)).await?;
         let scope: Option<Scope> = tx.check(&Scope::key_of(&at.scope)).await?;
         let ready = |scope: &Scope| scope.branch == Branch::Canonical && scope.progress == Progress::Proved;
         let Some(scope) = scope.filter(ready) else { return Ok(false) };
         if out.next_from != at.from || still.as_ref() != Some(at) || !state.commits(at.to) {
             return Ok(false);
         }
-        let last = pipeline.final_stage_of_cut(index);
-        self.append_out(tx, &pipeline.stages[last], &scope, out.next_sequence).await?;
-        for (name, _) in pipeline.sinks.iter().filter(|(_, sink)| sink.stage == last) {
-            tx.send(Wake::Sink { chain: chain.clone(), sink: name.clone() });
-        }
+        let Some(proved_by) = goal_of(pipeline, &scope) else { return Ok(false) };
+        self.append_out(tx, &at.stage, &pipeline.stages[proved_by], &scope, out.next_sequence).await?;
         tx.put(&OutState { next_from: at.to + 1, next_sequence: out.next_sequence + 1, ..out })?;
         tx.put(&Scope { committed_ms: Some(self.port.now_ms()), ..scope })?;
         let frontier = tx.check_frontier(chain).await?;
@@ -229,19 +176,12 @@ impl<P: Port> Yard<P> {
         Ok(stored.unwrap_or_else(first))
     }
 
-    /// The sequence that the out log of a stage gets next.
-    pub(crate) async fn out_sequence(
-        &self,
-        pipeline: &Pipeline,
-        stage: usize,
-        frontier: &Frontier,
-    ) -> Result<u64, Error> {
-        match pipeline.stages[stage].cut_by {
-            Some(cut) if stage != pipeline.commit => {
-                let key = OutState::key_of(&frontier.chain, &pipeline.stages[cut].name);
-                Ok(read::<P, OutState>(&self.port, &key).await?.map_or(0, |out| out.next_sequence))
-            }
-            _ => Ok(frontier.next_sequence),
+    /// The sequence that an out log gets next.
+    pub(crate) async fn out_sequence(&self, log: &str, frontier: &Frontier) -> Result<u64, Error> {
+        if log == COMMITS {
+            return Ok(frontier.next_sequence);
         }
+        let out: Option<OutState> = read(&self.port, &OutState::key_of(&frontier.chain, log)).await?;
+        Ok(out.map_or(0, |out| out.next_sequence))
     }
 }

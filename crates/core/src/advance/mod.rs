@@ -4,10 +4,13 @@ mod chain;
 mod commit;
 mod cuts;
 mod groups;
+mod next_cut;
 mod open;
 mod quorum;
 mod reduce;
 mod scope;
+
+pub(crate) use next_cut::NextCut;
 
 use crate::error::Error;
 use crate::pipeline::Pipeline;

@@ -1,16 +1,21 @@
 //! Opening: canonical heights from `opened` up to frontier + window get their groups.
 
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
 use crate::pipeline::{Late, Pipeline};
 use crate::port::{Port, Wake};
-use crate::state::{Canonical, Progress, Scope};
-use crate::transaction::transact;
+use crate::state::{Branch, Canonical, ChainState, KnownBlock, Progress, Scope};
+use crate::transaction::{Tx, transact};
 use crate::yard::{ChainReads, Yard};
 
 impl<P: Port> Yard<P> {
-    /// Opens the next height, if the window allows; says whether it did.
-    pub(crate) async fn open_next(&self, chain: &str, pipeline: &Pipeline) -> Result<bool, Error> {
+    /// Opens the next height with the pipeline in force, which has this hash, if the window allows; says whether it did.
+    pub(crate) async fn open_next(
+        &self,
+        chain: &str,
+        hash: &str,
+        pipeline: &Pipeline,
+    ) -> Result<bool, Error> {
         let (frontier, tip) = (self.frontier(chain).await?, self.tip(chain).await?);
         let extra = u64::from(self.planted(Mistake::WindowOffByOne));
         let reaches = |height: u64, window: u64| height.saturating_add(window).saturating_add(extra);
@@ -19,10 +24,11 @@ impl<P: Port> Yard<P> {
             return Ok(false);
         }
         transact(&self.port, async |tx| {
-            let state = tx.check_chain(chain).await?;
+            let mut state = tx.check_chain(chain).await?;
             let mut frontier = tx.check_frontier(chain).await?;
             let height = frontier.opened;
-            if !state.takes_work()
+            if state.pipeline != hash
+                || !state.takes_work()
                 || state.reorg.is_some()
                 || height >= reaches(frontier.height, frontier.window)
             {
@@ -36,14 +42,45 @@ impl<P: Port> Yard<P> {
             };
             frontier.opened += 1;
             if scope.progress == Progress::Waiting {
+                let scope = match self.lacks_pool(&scope, pipeline).await? {
+                    None => scope,
+                    Some(_) => self.renewed(tx, &state, &place, scope).await?,
+                };
+                let scope = self.opened(scope, hash, pipeline);
+                if scope.pipeline != hash && height >= state.pipeline_from {
+                    state.pipeline_from = height + 1;
+                    tx.put(&state)?;
+                }
                 tx.send(Wake::Scope { scope: scope.id.clone() });
-                tx.put(&self.opened(scope, &state.pipeline, pipeline))?;
+                tx.put(&scope)?;
             }
             frontier.due_ms = Some(self.port.now_ms() + pipeline.chain.tick_ms);
             tx.put(&frontier)?;
             Ok(true)
         })
         .await
+    }
+
+    /// A block that returned, and whose own pipeline needs a pool that is gone since, is proved anew: by the pipeline in
+    /// force, in a scope of a new generation, as a redo does it.
+    async fn renewed(
+        &self,
+        tx: &mut Tx<'_, P>,
+        state: &ChainState,
+        place: &Canonical,
+        old: Scope,
+    ) -> Result<Scope, Error> {
+        let chain = &state.chain;
+        let unknown = || Refusal::UnknownBlock { height: place.height, hash: place.hash.clone() };
+        let block = old.block().cloned().ok_or_else(unknown)?;
+        let known: Option<KnownBlock> =
+            tx.check(&KnownBlock::key_of(chain, place.height, &place.hash)).await?;
+        let generation = state.epoch;
+        tx.put(&KnownBlock { generation, ..known.ok_or_else(unknown)? })?;
+        tx.put(&Canonical { generation, ..place.clone() })?;
+        tx.put(&Scope { branch: Branch::Orphaned, ..old })?;
+        let new = self.new_block_scope(chain, &block, generation);
+        Ok(Scope { branch: Branch::Canonical, ..new })
     }
 
     /// A block that returned keeps the pipeline it opened with, and its proof.

@@ -7,7 +7,9 @@ use super::{Case, Explanation, Line};
 use crate::error::Error;
 use crate::pipeline::Late;
 use crate::port::Port;
-use crate::state::{Branch, Halt, KnownBlock, OutEntry, OutKind, Progress, Reorg, Scope, Task, TaskId};
+use crate::state::{
+    Branch, COMMITS, Halt, KnownBlock, OutEntry, OutKind, Progress, Reorg, Scope, Task, TaskId,
+};
 use crate::status::work::{Budget, ChainLook, MAX_TASKS, ScopeWork};
 use crate::transaction::{read, read_range};
 use crate::yard::Yard;
@@ -126,7 +128,8 @@ impl<P: Port> Yard<P> {
     async fn passed(&self, look: &ChainLook, scope: Scope) -> Result<Answer, Error> {
         let height = scope.heights().0;
         if scope.progress == Progress::Missed {
-            return Ok(missed(look, &scope).detail(Line::new("the frontier has moved over it")));
+            let missed = missed(look, &scope, self.pipeline_of(&scope).await?.chain.late);
+            return Ok(missed.detail(Line::new("the frontier has moved over it")));
         }
         let commit = match look.pipeline.commit_cut() {
             Some(cut) => self.cut_covering(look.chain(), &look.pipeline.stages[cut].name, height).await?,
@@ -158,7 +161,8 @@ impl<P: Port> Yard<P> {
 
     /// By which proofs a scope was committed, and where the out log has it.
     async fn proof_lines(&self, look: &ChainLook, scope: &Scope) -> Result<Vec<Line>, Error> {
-        let commit = &look.pipeline.stages[look.pipeline.commit].name;
+        let own = self.pipeline_of(scope).await?;
+        let commit = &own.stages[own.commit].name;
         let mut lines = Vec::new();
         if let Some(cut) = scope.cut() {
             lines
@@ -182,11 +186,11 @@ impl<P: Port> Yard<P> {
         // Right where no reorg, miss or cut came between; elsewhere finding it would take a walk over the log.
         let sequence = scope.heights().0 - look.state.start_height;
         let entry: Option<OutEntry> =
-            read(&self.port, &OutEntry::key_of(look.chain(), commit, sequence)).await?;
+            read(&self.port, &OutEntry::key_of(look.chain(), COMMITS, sequence)).await?;
         if entry
             .is_some_and(|entry| matches!(&entry.kind, OutKind::Proof { scope: of, .. } if *of == scope.id))
         {
-            lines.push(Line::new(format!("entry {sequence} of the out log of stage {commit}")));
+            lines.push(Line::new(format!("entry {sequence} of the log of commits")));
         }
         Ok(lines)
     }
@@ -194,7 +198,7 @@ impl<P: Port> Yard<P> {
     /// On the chain, at or above the frontier.
     async fn uncommitted(&self, look: &ChainLook, scope: Scope) -> Result<Answer, Error> {
         match scope.progress {
-            Progress::Missed => Ok(missed(look, &scope)),
+            Progress::Missed => Ok(missed(look, &scope, self.pipeline_of(&scope).await?.chain.late)),
             _ if scope.branch != Branch::Canonical => {
                 let hold = Hold::due("its place on the chain is changing", look.pipeline.chain.tick_ms);
                 Ok(Answer::of(look, scope.heights().0, hold))
@@ -233,8 +237,8 @@ impl<P: Port> Yard<P> {
 
     async fn open(&self, look: &ChainLook, scope: Scope) -> Result<Answer, Error> {
         let height = scope.heights().0;
-        let times = opened_line(look, &scope);
         let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
+        let times = opened_line(look, &work.scope, work.pipeline.chain.late);
         let lines = self.stage_lines(look, &work).await?;
         let own = hold(look, &work, |index| !work.pipeline.stages[index].after_commit);
         let mut answer = match (own, look.pipeline.commit_cut()) {
@@ -360,12 +364,12 @@ fn halted(look: &ChainLook, height: u64, halt: &Halt, answer: Answer) -> Answer 
         .way(END_OF_HALT)
 }
 
-fn missed(look: &ChainLook, scope: &Scope) -> Answer {
+fn missed(look: &ChainLook, scope: &Scope, late: Late) -> Answer {
     let height = scope.heights().0;
     let verdict =
         format!("Block {height} of chain {} was missed: it was not proved by its deadline.", look.chain());
     let mut answer = Answer::new(Case::Missed, verdict);
-    if let Late::Miss { deadline_ms } = look.pipeline.chain.late {
+    if let Late::Miss { deadline_ms } = late {
         let ago = span(look.now_ms.saturating_sub(scope.recorded_ms.saturating_add(deadline_ms)));
         let text = format!("it had {} from its arrival, which ended {ago} ago", span(deadline_ms));
         answer.details.push(Line::new(text));
@@ -373,13 +377,13 @@ fn missed(look: &ChainLook, scope: &Scope) -> Answer {
     answer
 }
 
-fn opened_line(look: &ChainLook, scope: &Scope) -> Line {
+fn opened_line(look: &ChainLook, scope: &Scope, late: Late) -> Line {
     let ago = |at_ms: u64| span(look.now_ms.saturating_sub(at_ms));
     let mut text = format!("acknowledged {} ago", ago(scope.recorded_ms));
     if let Some(opened_ms) = scope.opened_ms {
         text.push_str(&format!(", opened {} ago", ago(opened_ms)));
     }
-    if let Late::Miss { deadline_ms } = look.pipeline.chain.late {
+    if let Late::Miss { deadline_ms } = late {
         let left_ms = scope.recorded_ms.saturating_add(deadline_ms).saturating_sub(look.now_ms);
         let when = if left_ms == 0 { "at the next look".to_owned() } else { format!("in {}", span(left_ms)) };
         text.push_str(&format!("; given up {when}"));

@@ -4,11 +4,11 @@ use super::Line;
 use super::hold::Hold;
 use super::text::{count, span};
 use super::{Case, block::Answer};
+use crate::advance::NextCut;
 use crate::error::Error;
 use crate::pipeline::{CutRule, Strategy};
 use crate::port::Port;
 use crate::state::{Progress, Scope};
-use crate::status::cuts::NextCut;
 use crate::status::work::{Budget, ChainLook, MAX_TASKS};
 use crate::yard::Yard;
 
@@ -52,13 +52,16 @@ impl<P: Port> Yard<P> {
         let Strategy::Sequential(rule) = &stage.strategy else {
             return Ok(Answer::of(look, height, Hold::due("its cut is due", look.pipeline.chain.tick_ms)));
         };
-        let next = self.next_cut(look, cut, stage, rule).await?;
+        let next = self.next_cut(look, cut, rule).await?;
+        let rule = &next.rule;
         let mut answer = Answer::of(look, height, hold_of_next(look, rule, &next, &stage.name));
         let have = format!("the next cut starts at height {} and has {}", next.from, of_size(&next));
         let mut rules = vec![Line::new(format!("{} close it", count(rule.size, "block")))];
         if next.most < rule.size {
             let fork = next.from + next.most;
-            rules.push(Line::new(format!("a prover changes at height {fork}, and it closes before that")));
+            let what = if next.changes { "the pipeline" } else { "a prover" };
+            let text = format!("{what} changes at height {fork}, and it closes before that");
+            rules.push(Line::new(text));
         }
         if let Some(budget) = &rule.budget {
             let text =

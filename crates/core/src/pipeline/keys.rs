@@ -9,7 +9,7 @@ pub(super) const PROVER: &[&str] =
 pub(super) const FILE: &[&str] = &["name", "sha256", "bytes"];
 pub(super) const POOL: &[&str] =
     &["slots", "gpus_per_slot", "lease_ms", "quarantine_after", "quarantine_ms", "advance"];
-pub(super) const SINK: &[&str] = &["stage", "file", "confirm"];
+pub(super) const SINK: &[&str] = &["stage", "file", "from", "confirm"];
 pub(super) const STAGE: &[&str] = &[
     "strategy",
     "from",

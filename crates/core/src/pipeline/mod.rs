@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::state::ArtifactRef;
+use crate::state::{ArtifactRef, COMMITS};
 
 mod arguments;
 mod commit;
@@ -261,9 +261,19 @@ pub struct Pool {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sink {
-    /// Index of the stage whose out log it reads.
+    /// Index of the stage whose proofs it gets, from the out log that has them.
     pub stage: usize,
+    pub from: SinkFrom,
     pub target: SinkTarget,
+}
+
+/// Where a sink begins in a log that is new to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkFrom {
+    Start,
+    /// With what comes after the pipeline that names it was put in force.
+    Now,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -310,18 +320,57 @@ impl Pipeline {
     /// Heights at which a cut by stage `cut` must end, ascending: where the prover changes of a stage that works on
     /// the cut, or of one whose output of a block goes into it.
     pub fn forks_of_cut(&self, cut: usize) -> Vec<u64> {
-        let mut concerned: Vec<bool> = self.stages.iter().map(|stage| stage.cut_by == Some(cut)).collect();
+        let stages = self.precede(|index| self.stages[index].cut_by == Some(cut)).into_iter();
+        let mut forks: Vec<u64> = stages.flat_map(|index| self.stages[index].forks()).collect();
+        forks.sort_unstable();
+        forks.dedup();
+        forks
+    }
+
+    /// What a cut by the `sequential` stage of this name gathers: its sources down to the block, with how they are made.
+    /// Blocks that were opened with another text can be in one cut only where it says the same; limits and pools may
+    /// differ. `None` where no stage of this name makes cuts.
+    pub fn gathers(&self, cut_stage: &str) -> Option<String> {
+        let (cut, stage) = self.stage(cut_stage)?;
+        matches!(stage.strategy, Strategy::Sequential(_)).then_some(())?;
+        let name = |source: &Source| match source {
+            Source::Block => "block".to_owned(),
+            Source::Stage(index) => self.stages[*index].name.clone(),
+        };
+        let names = |stage: &Stage| stage.from.iter().map(name).collect::<Vec<_>>();
+        let mut made_by = vec![(cut_stage.to_owned(), names(stage), String::new())];
+        for index in self.precede(|index| index == cut).into_iter().filter(|index| *index != cut) {
+            let stage = &self.stages[index];
+            let provers = stage.provers.iter().map(|(from, name)| (from, name, &self.provers[name]));
+            let how = (&stage.strategy, stage.output, provers.collect::<Vec<_>>());
+            made_by.push((stage.name.clone(), names(stage), serde_json::to_string(&how).ok()?));
+        }
+        serde_json::to_string(&made_by).ok()
+    }
+
+    /// The stages that are `wanted`, and all that they read, directly or not, in dependency order.
+    fn precede(&self, wanted: impl Fn(usize) -> bool) -> Vec<usize> {
+        let mut concerned: Vec<bool> = (0..self.stages.len()).map(wanted).collect();
         // A stage stands after all that it reads from.
         for (index, stage) in self.stages.iter().enumerate().rev() {
             if concerned[index] {
                 stage.sources().for_each(|source| concerned[source] = true);
             }
         }
-        let stages = self.stages.iter().zip(concerned).filter(|(_, concerned)| *concerned);
-        let mut forks: Vec<u64> = stages.flat_map(|(stage, _)| stage.forks()).collect();
-        forks.sort_unstable();
-        forks.dedup();
-        forks
+        (0..self.stages.len()).filter(|index| concerned[*index]).collect()
+    }
+
+    /// The out log that stage `index` writes, where it writes one.
+    pub fn log_of(&self, index: usize) -> &str {
+        match self.stages[index].cut_by {
+            Some(cut) if self.commit_cut() != Some(cut) => &self.stages[cut].name,
+            _ => COMMITS,
+        }
+    }
+
+    /// The sinks that read an out log.
+    pub fn sinks_of<'a>(&'a self, log: &'a str) -> impl Iterator<Item = &'a String> {
+        self.sinks.iter().filter(move |(_, sink)| self.log_of(sink.stage) == log).map(|(name, _)| name)
     }
 
     /// The `sequential` stage at or before the commit stage, if the pipeline commits by cuts.

@@ -319,7 +319,7 @@ fn assemble(file: File, graph: &Graph, commit: &Commit) -> Option<Pipeline> {
             Read::Is(named) => settled.iter().position(|stage| stage.name == named.value)?,
             _ => place(commit.stage)?,
         };
-        Some((sink.name, Sink { stage: named, target: sink.value.target? }))
+        Some((sink.name, Sink { stage: named, from: sink.value.from, target: sink.value.target? }))
     };
     Some(Pipeline {
         chain: file.chain?.settled()?,

@@ -13,7 +13,10 @@ use super::mistake::Mistakes;
 use super::reader::{At, Entry, Fields, Read, shown};
 use super::stage_table::RawStage;
 use super::suggest;
-use super::{Chain, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Protocol, Prover, SinkTarget, Verify};
+use super::{
+    Chain, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Protocol, Prover, SinkFrom, SinkTarget, Verify,
+};
+use crate::state::COMMITS;
 
 pub(super) const MAX_STAGES: usize = 64;
 /// Provers, pools or sinks of one file.
@@ -55,6 +58,7 @@ pub(super) struct RawChain {
 
 pub(super) struct RawSink {
     pub stage: Read<String>,
+    pub from: SinkFrom,
     pub target: Option<SinkTarget>,
 }
 
@@ -161,9 +165,12 @@ fn check_name(kind: &str, name: &str, at: usize, mistakes: &mut Mistakes) {
         let such_as = if fits(&near) { format!(", such as \"{near}\"") } else { String::new() };
         let message = format!("\"{}\" cannot be the name of a {kind}", shown(name));
         mistakes.add(at, message, format!("1 to 32 letters a-z, digits and -{such_as}"));
-    } else if kind == "stage" && name == "block" {
-        let help = "name it otherwise: \"block\" is what stages read a block by";
-        mistakes.add(at, "\"block\" cannot be the name of a stage", help);
+    } else if kind == "stage" && (name == "block" || name == COMMITS) {
+        let help = match name {
+            "block" => "name it otherwise: \"block\" is what stages read a block by",
+            _ => "name it otherwise: \"commits\" is the log of what is committed",
+        };
+        mistakes.add(at, format!("\"{name}\" cannot be the name of a stage"), help);
     }
 }
 
@@ -259,8 +266,10 @@ fn read_sink(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<RawSink> {
             fields.mistakes.add(confirm.at, message, help);
         }
     }
+    let from = fields.choice("from", &[("start", SinkFrom::Start), ("now", SinkFrom::Now)]);
+    let from = from.value().unwrap_or(SinkFrom::Start);
     let target = fields.text("file").value().map(|path| SinkTarget::File { path });
-    Named { name, at, value: RawSink { stage: fields.text("stage"), target } }
+    Named { name, at, value: RawSink { stage: fields.text("stage"), from, target } }
 }
 
 fn read_prover(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Prover> {

@@ -111,7 +111,7 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    pub(super) fn new_block_scope(&self, chain: &str, block: &Block, generation: u64) -> Scope {
+    pub(crate) fn new_block_scope(&self, chain: &str, block: &Block, generation: u64) -> Scope {
         let id = Scope::block_id(chain, block.height, &block.hash, generation);
         Scope::new(id, chain, Subject::Block(block.clone()), self.port.now_ms())
     }

@@ -1,88 +1,338 @@
 //! A pipeline put in force: the chain appears with it, or opens its next scopes with it.
+//!
+//! What is open keeps the text that it opened with, to its end. So a change is refused, by name, only where something open
+//! could not go on: a pool that it still needs, cuts that nobody would close any more, a sink that has not got all. What
+//! was looked at for that is checked again in the transaction that puts the text in force.
 
+use std::collections::BTreeSet;
+
+use crate::advance::stages_of;
 use crate::error::{Error, Refusal};
-use crate::pipeline::{self, Pipeline};
-use crate::port::{Port, Wake};
+use crate::pipeline::{self, Pipeline, SinkFrom};
+use crate::port::{DUE_SHARDS, Port, Wake};
 use crate::state::worker::PoolChain;
-use crate::state::{ChainState, Frontier, KnownChain, PipelineText, Tip};
-use crate::transaction::transact;
-use crate::yard::{Yard, parsed};
+use crate::state::{
+    COMMITS, Canonical, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineText,
+    Scope, SinkCursor, Tip,
+};
+use crate::transaction::{Tx, read, transact};
+use crate::yard::{ChainReads, Yard, parsed};
+
+/// How often what was looked at may have changed meanwhile before the change gives up.
+const MAX_LOOKS: u32 = 16;
+
+/// What stood before a change.
+struct Before {
+    state: ChainState,
+    frontier: Frontier,
+    pipeline: std::sync::Arc<Pipeline>,
+}
 
 impl<P: Port> Yard<P> {
     /// Records a pipeline's text and puts it in force for its chain. What is open keeps the text it opened with.
     pub async fn record_pipeline(&self, text: &str) -> Result<Pipeline, Error> {
+        self.change_pipeline(text, &BTreeSet::new()).await
+    }
+
+    /// The same; sinks of these names may be taken away from a log before they got all of it.
+    pub async fn change_pipeline(&self, text: &str, give_up: &BTreeSet<String>) -> Result<Pipeline, Error> {
         let hash = pipeline::text_hash(text);
         let new = parsed(&hash, text)?;
         let chain = &new.chain.name;
-        if let Ok((state, old)) = self.chain(chain).await {
-            refuse_other_shape(&state, &old, &new)?;
-            refuse_lost_pools(&self.frontier(chain).await?, &old, &new)?;
+        for _ in 0..MAX_LOOKS {
+            let before = self.before_change(chain).await?;
+            let before = before.filter(|before| before.state.pipeline != hash);
+            if let Some(before) = &before {
+                refuse_other_shape(before, &new)?;
+                self.refuse_lost_pools(before, &new).await?;
+            }
+            let done = transact(&self.port, async |tx| {
+                put_text(tx, &new, &hash, text).await?;
+                match (tx.check::<ChainState>(&ChainState::key_of(chain)).await?, &before) {
+                    (Some(state), _) if state.pipeline == hash => {}
+                    (Some(state), Some(before)) if state.pipeline == before.state.pipeline => {
+                        let frontier = tx.check_frontier(chain).await?;
+                        if frontier.opened != before.frontier.opened && loses_a_pool(before, &new) {
+                            return Ok(false);
+                        }
+                        let old = &before.pipeline;
+                        self.place_sinks(tx, &frontier, old, &new, give_up).await?;
+                        self.place_new_cuts(tx, &frontier, old, &new).await?;
+                        let due_ms = Some(self.port.now_ms());
+                        tx.put(&Frontier { window: new.chain.window, due_ms, ..frontier.clone() })?;
+                        let pipeline_from = state.pipeline_from.max(frontier.opened);
+                        tx.put(&ChainState { pipeline: hash.clone(), pipeline_from, ..state })?;
+                    }
+                    (Some(_), _) => return Ok(false),
+                    (None, _) => {
+                        tx.put(&first_state(&new, &hash))?;
+                        tx.put(&Tip { chain: chain.clone(), head: None, ended: false })?;
+                        tx.put(&first_frontier(&new))?;
+                    }
+                }
+                tx.send(Wake::Chain { chain: chain.clone() });
+                tx.durable();
+                Ok(true)
+            })
+            .await?;
+            if done {
+                return Ok(new);
+            }
         }
-        transact(&self.port, async |tx| {
-            let stored: Option<PipelineText> = tx.peek(&PipelineText::key_of(chain, &hash)).await?;
-            if stored.is_none() {
-                tx.put(&PipelineText { chain: chain.clone(), hash: hash.clone(), text: text.to_owned() })?;
+        Err(Error::Contended { tries: MAX_LOOKS })
+    }
+
+    async fn before_change(&self, chain: &str) -> Result<Option<Before>, Error> {
+        let Some(state) = read::<P, ChainState>(&self.port, &ChainState::key_of(chain)).await? else {
+            return Ok(None);
+        };
+        let pipeline = self.pipeline(chain, &state.pipeline).await?;
+        Ok(Some(Before { frontier: self.frontier(chain).await?, state, pipeline }))
+    }
+
+    /// Tasks of a pool that nobody declares any more would wait for ever.
+    async fn refuse_lost_pools(&self, before: &Before, new: &Pipeline) -> Result<(), Error> {
+        if !loses_a_pool(before, new) {
+            return Ok(());
+        }
+        let Before { state, frontier, pipeline } = before;
+        let chain = &state.chain;
+        for height in frontier.height..frontier.opened {
+            self.refuse_lost_pool_of_block(chain, height, new).await?;
+        }
+        for (_, stage, _) in pipeline.cut_stages() {
+            let out: Option<OutState> = read(&self.port, &OutState::key_of(chain, &stage.name)).await?;
+            let mut from = out.map_or(state.start_height, |out| out.next_from);
+            if pipeline.log_of(pipeline.stage(&stage.name).map_or(0, |(index, _)| index)) == COMMITS {
+                from = frontier.height;
             }
-            if tx.peek::<KnownChain>(&KnownChain::key_of(chain)).await?.is_none() {
-                tx.put(&KnownChain { chain: chain.clone() })?;
+            while let Some(cut) =
+                read::<P, CutAt>(&self.port, &CutAt::key_of(chain, &stage.name, from)).await?
+            {
+                self.refuse_lost_pool_of_scope(&cut.scope, new).await?;
+                from = cut.to + 1;
             }
-            for pool in new.pools.keys() {
-                let entry = PoolChain { pool: pool.clone(), chain: chain.clone() };
-                if tx.peek::<PoolChain>(&crate::transaction::Item::key(&entry)).await?.is_none() {
-                    tx.put(&entry)?;
+            for height in from..frontier.opened {
+                self.refuse_lost_pool_of_next_cut(chain, &stage.name, height, new).await?;
+            }
+        }
+        self.refuse_lost_pool_of_passed(chain, new).await
+    }
+
+    async fn refuse_lost_pool_of_block(&self, chain: &str, height: u64, new: &Pipeline) -> Result<(), Error> {
+        match read::<P, Canonical>(&self.port, &Canonical::key_of(chain, height)).await? {
+            Some(place) => self.refuse_lost_pool_of_scope(&place.scope(), new).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What is committed or handed on may have work left, such as a quorum's late members.
+    async fn refuse_lost_pool_of_passed(&self, chain: &str, new: &Pipeline) -> Result<(), Error> {
+        let scopes = format!("S#{chain}:");
+        for shard in 0..DUE_SHARDS {
+            let mut page = self.due_page(shard, None, u64::MAX).await?;
+            while let Some(last) = page.last().cloned() {
+                for due in page.iter().filter(|due| due.key.partition.starts_with(&scopes)) {
+                    self.refuse_lost_pool_of_scope(due.key.partition.trim_start_matches("S#"), new).await?;
                 }
+                page = self.due_page(shard, Some(&last), u64::MAX).await?;
             }
-            match tx.check::<ChainState>(&ChainState::key_of(chain)).await? {
-                Some(state) if state.pipeline == hash => {}
-                Some(state) => {
-                    let mut frontier: Frontier = tx
-                        .check(&Frontier::key_of(chain))
-                        .await?
-                        .ok_or_else(|| Refusal::UnknownChain(chain.clone()))?;
-                    frontier.window = new.chain.window;
-                    tx.put(&frontier)?;
-                    tx.put(&ChainState { pipeline: hash.clone(), ..state })?;
-                }
-                None => {
-                    tx.put(&first_state(&new, &hash))?;
-                    tx.put(&Tip { chain: chain.clone(), head: None, ended: false })?;
-                    tx.put(&first_frontier(&new))?;
-                }
-            }
-            tx.send(Wake::Chain { chain: chain.clone() });
-            tx.durable();
-            Ok(())
+        }
+        Ok(())
+    }
+
+    async fn refuse_lost_pool_of_scope(&self, id: &str, new: &Pipeline) -> Result<(), Error> {
+        let scope: Option<Scope> = read(&self.port, &Scope::key_of(id)).await?;
+        let Some(scope) = scope.filter(|scope| scope.is_live() && !scope.settled) else { return Ok(()) };
+        let lacks = self.lacks_pool(&scope, new).await?;
+        lacks.map_or(Ok(()), |(pool, stage)| {
+            let (from, to) = scope.heights();
+            let what = match scope.cut() {
+                None => format!("block {from}"),
+                Some(cut) => format!("the cut {from}..{to} of stage {}", cut.stage),
+            };
+            Err(Refusal::PoolInUse { pool, stage, what, height: from }.into())
         })
-        .await?;
-        Ok(new)
+    }
+
+    /// The first stage of an opened scope that is not over and whose pool `in_force` does not declare.
+    pub(crate) async fn lacks_pool(
+        &self,
+        scope: &Scope,
+        in_force: &Pipeline,
+    ) -> Result<Option<(String, String)>, Error> {
+        if scope.pipeline.is_empty() {
+            return Ok(None);
+        }
+        let own = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        for index in stages_of(&own, scope) {
+            let stage = &own.stages[index];
+            if stage.pool.is_empty() || in_force.pools.contains_key(&stage.pool) {
+                continue;
+            }
+            let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
+            if group.is_none_or(|group| !group.is_over()) {
+                return Ok(Some((stage.pool.clone(), stage.name.clone())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Blocks that are in no cut yet are cut by their own pipeline where the new one gathers something else.
+    async fn refuse_lost_pool_of_next_cut(
+        &self,
+        chain: &str,
+        cut_stage: &str,
+        height: u64,
+        new: &Pipeline,
+    ) -> Result<(), Error> {
+        let Some(place) = read::<P, Canonical>(&self.port, &Canonical::key_of(chain, height)).await? else {
+            return Ok(());
+        };
+        let scope: Option<Scope> = read(&self.port, &Scope::key_of(&place.scope())).await?;
+        let Some(scope) = scope.filter(|scope| !scope.pipeline.is_empty()) else { return Ok(()) };
+        let own = self.pipeline(chain, &scope.pipeline).await?;
+        let gathers = own.gathers(cut_stage);
+        if gathers.is_none() || gathers == new.gathers(cut_stage) {
+            return Ok(());
+        }
+        let cut = own.stage(cut_stage).map(|(index, _)| index);
+        let lost =
+            own.stages.iter().find(|stage| stage.cut_by == cut && !new.pools.contains_key(&stage.pool));
+        lost.map_or(Ok(()), |stage| {
+            let what = format!("the next cut of stage {cut_stage}, from height {height} on");
+            let (pool, stage) = (stage.pool.clone(), stage.name.clone());
+            Err(Refusal::PoolInUse { pool, stage, what, height }.into())
+        })
+    }
+
+    /// A sink keeps its place in each log; one that is new to a log begins where it says.
+    async fn place_sinks(
+        &self,
+        tx: &mut Tx<'_, P>,
+        frontier: &Frontier,
+        old: &Pipeline,
+        new: &Pipeline,
+        give_up: &BTreeSet<String>,
+    ) -> Result<(), Error> {
+        let chain = &new.chain.name;
+        let mut ends = Vec::new();
+        for log in logs_of(old).union(&logs_of(new)) {
+            let end = match *log {
+                COMMITS => frontier.next_sequence,
+                log => {
+                    let out: Option<OutState> = tx.check(&OutState::key_of(chain, log)).await?;
+                    out.map_or(0, |out| out.next_sequence)
+                }
+            };
+            ends.push((*log, end));
+        }
+        let end_of = |log: &str| ends.iter().find(|(name, _)| *name == log).map_or(0, |(_, end)| *end);
+        let reads = |pipeline: &Pipeline, name: &str, log: &str| {
+            pipeline.sinks.get(name).is_some_and(|sink| pipeline.log_of(sink.stage) == log)
+        };
+        for (name, sink) in &old.sinks {
+            let log = old.log_of(sink.stage);
+            if reads(new, name, log) {
+                continue;
+            }
+            let cursor: Option<SinkCursor> = tx.check(&SinkCursor::key_of(chain, name, log)).await?;
+            let has = cursor.as_ref().map_or(0, |cursor| cursor.next_sequence);
+            let behind = end_of(log).saturating_sub(has);
+            if behind > 0 && !give_up.contains(name) {
+                return Err(Refusal::SinkBehind { sink: name.clone(), log: log.to_owned(), behind }.into());
+            }
+            // What was given up is not handed on should the sink come back; and nothing of it stays due.
+            tx.put(&SinkCursor::at(chain, name, log, end_of(log)))?;
+        }
+        for (name, sink) in new.sinks.iter().filter(|(_, sink)| sink.from == SinkFrom::Now) {
+            let log = new.log_of(sink.stage);
+            let key = SinkCursor::key_of(chain, name, log);
+            if !reads(old, name, log) && tx.check::<SinkCursor>(&key).await?.is_none() {
+                tx.put(&SinkCursor::at(chain, name, log, end_of(log)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A `sequential` stage that is new begins with the first block that is opened with it.
+    async fn place_new_cuts(
+        &self,
+        tx: &mut Tx<'_, P>,
+        frontier: &Frontier,
+        old: &Pipeline,
+        new: &Pipeline,
+    ) -> Result<(), Error> {
+        let chain = &new.chain.name;
+        for (_, stage, _) in new.cut_stages().filter(|(_, stage, _)| old.gathers(&stage.name).is_none()) {
+            let (stage, next_from) = (stage.name.clone(), frontier.opened);
+            if tx.check::<Cursor>(&Cursor::key_of(chain, &stage)).await?.is_none() {
+                tx.put(&Cursor { chain: chain.clone(), stage: stage.clone(), next: next_from })?;
+                tx.check::<OutState>(&OutState::key_of(chain, &stage)).await?;
+                tx.put(&OutState { chain: chain.clone(), stage, next_from, next_sequence: 0 })?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// What the chain has recorded under stage names would lose its meaning.
-fn refuse_other_shape(state: &ChainState, old: &Pipeline, new: &Pipeline) -> Result<(), Error> {
-    if state.start_height != new.chain.start_height {
-        let (recorded, given) = (state.start_height, new.chain.start_height);
-        return Err(Refusal::StartHeightChanged { chain: state.chain.clone(), recorded, given }.into());
+async fn put_text<P: Port>(tx: &mut Tx<'_, P>, new: &Pipeline, hash: &str, text: &str) -> Result<(), Error> {
+    let chain = &new.chain.name;
+    let stored: Option<PipelineText> = tx.peek(&PipelineText::key_of(chain, hash)).await?;
+    if stored.is_none() {
+        tx.put(&PipelineText { chain: chain.clone(), hash: hash.to_owned(), text: text.to_owned() })?;
     }
-    let shape = |pipeline: &Pipeline| {
-        let cuts: Vec<_> = pipeline.cut_stages().map(|(_, stage, _)| stage.name.clone()).collect();
-        (pipeline.stages[pipeline.commit].name.clone(), pipeline.commit_cut().is_some(), cuts)
-    };
-    if shape(old) != shape(new) {
-        let reason = "the commit stage and the `sequential` stages of a chain keep their names once blocks were \
-                      recorded; use another data directory for a pipeline of another shape";
-        return Err(Refusal::Invalid(reason.into()).into());
+    if tx.peek::<KnownChain>(&KnownChain::key_of(chain)).await?.is_none() {
+        tx.put(&KnownChain { chain: chain.clone() })?;
+    }
+    for pool in new.pools.keys() {
+        let entry = PoolChain { pool: pool.clone(), chain: chain.clone() };
+        if tx.peek::<PoolChain>(&crate::transaction::Item::key(&entry)).await?.is_none() {
+            tx.put(&entry)?;
+        }
     }
     Ok(())
 }
 
-/// Open tasks of a pool that nobody declares any more would wait for ever.
-fn refuse_lost_pools(frontier: &Frontier, old: &Pipeline, new: &Pipeline) -> Result<(), Error> {
-    let lost = old.pools.keys().find(|pool| !new.pools.contains_key(*pool));
-    match lost.filter(|_| frontier.opened > frontier.height) {
-        Some(pool) => Err(Refusal::PoolInUse { pool: pool.clone(), height: frontier.height }.into()),
-        None => Ok(()),
+fn loses_a_pool(before: &Before, new: &Pipeline) -> bool {
+    before.pipeline.pools.keys().any(|pool| !new.pools.contains_key(pool))
+}
+
+fn logs_of(pipeline: &Pipeline) -> BTreeSet<&str> {
+    pipeline.sinks.values().map(|sink| pipeline.log_of(sink.stage)).collect()
+}
+
+/// Blocks that wait to be cut would wait for ever, or be committed in two ways.
+fn refuse_other_shape(before: &Before, new: &Pipeline) -> Result<(), Error> {
+    let Before { state, pipeline: old, .. } = before;
+    if state.start_height != new.chain.start_height {
+        let (recorded, given) = (state.start_height, new.chain.start_height);
+        return Err(Refusal::StartHeightChanged { chain: state.chain.clone(), recorded, given }.into());
     }
+    let commits = |pipeline: &Pipeline, stage: &str| {
+        pipeline.commit_cut().is_some_and(|cut| pipeline.stages[cut].name == stage)
+    };
+    let refusal = |stage: &str, was, now| {
+        let (chain, stage) = (state.chain.clone(), stage.to_owned());
+        Err(Refusal::CutsChanged { chain, stage, was, now }.into())
+    };
+    for (_, stage, _) in old.cut_stages() {
+        let name = &stage.name;
+        if new.gathers(name).is_none() {
+            return refusal(name, "makes cuts", "has no such `sequential` stage");
+        }
+        match (commits(old, name), commits(new, name)) {
+            (true, false) => return refusal(name, "makes the cuts that commit", "commits otherwise"),
+            (false, true) => return refusal(name, "makes cuts of committed blocks", "has it commit"),
+            _ => {}
+        }
+    }
+    for (_, stage, _) in new.cut_stages().filter(|(_, stage, _)| old.gathers(&stage.name).is_none()) {
+        if commits(new, &stage.name) {
+            return refusal(&stage.name, "was not there, since blocks commit one by one", "has it commit");
+        }
+    }
+    Ok(())
 }
 
 fn first_state(pipeline: &Pipeline, hash: &str) -> ChainState {
@@ -94,6 +344,7 @@ fn first_state(pipeline: &Pipeline, hash: &str) -> ChainState {
         halted: None,
         reorg: None,
         pipeline: hash.to_owned(),
+        pipeline_from: pipeline.chain.start_height,
     }
 }
 

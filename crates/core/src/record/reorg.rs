@@ -12,7 +12,7 @@ use crate::mistake::Mistake;
 use crate::pipeline::Pipeline;
 use crate::port::{Port, Wake};
 use crate::state::{
-    Branch, Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, OutEntry, OutKind, OutState,
+    Branch, COMMITS, Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, OutEntry, OutKind, OutState,
     Progress, Reorg, Scope, Tip,
 };
 use crate::transaction::{Tx, read_range, transact};
@@ -121,14 +121,13 @@ impl<P: Port> Yard<P> {
         };
         let mut back_to = change.first;
         for (index, stage, _) in pipeline.cut_stages() {
-            let out_stage = &pipeline.stages[pipeline.final_stage_of_cut(index)].name;
-            let cut_from = self.step_cuts_back(tx, chain, &stage.name, out_stage, change.first).await?;
+            let cut_from = self.step_cuts_back(tx, chain, &stage.name, change.first).await?;
             intent.cuts_from.push((stage.name.clone(), cut_from));
             if pipeline.commit_cut() == Some(index) {
                 back_to = back_to.min(cut_from);
             }
         }
-        self.step_frontier_back(tx, pipeline, &state, change.first, back_to).await?;
+        self.step_frontier_back(tx, &state, change.first, back_to).await?;
         // After a reorg more blocks may come; a redo says nothing new about the input.
         let ended = tip.ended && change.generation.is_some();
         tx.put(&Tip { chain: chain.clone(), head: Some(change.head.clone()), ended })?;
@@ -144,7 +143,6 @@ impl<P: Port> Yard<P> {
         tx: &mut Tx<'_, P>,
         chain: &str,
         stage: &str,
-        out_stage: &str,
         first: u64,
     ) -> Result<u64, Error> {
         // Closing a cut writes the cursor: read before the cuts, it vouches for them.
@@ -158,7 +156,7 @@ impl<P: Port> Yard<P> {
         if let Some(out) = tx.check::<OutState>(&OutState::key_of(chain, stage)).await?
             && out.next_from > cut_from
         {
-            self.retract(tx, chain, out_stage, out.next_sequence, cut_from, out.next_from - 1)?;
+            self.retract(tx, chain, stage, out.next_sequence, cut_from, out.next_from - 1)?;
             tx.put(&OutState { next_from: cut_from, next_sequence: out.next_sequence + 1, ..out })?;
         }
         Ok(cut_from)
@@ -167,7 +165,6 @@ impl<P: Port> Yard<P> {
     async fn step_frontier_back(
         &self,
         tx: &mut Tx<'_, P>,
-        pipeline: &Pipeline,
         state: &ChainState,
         first: u64,
         back_to: u64,
@@ -177,8 +174,7 @@ impl<P: Port> Yard<P> {
         frontier.due_ms = Some(self.port.now_ms());
         frontier.opened = frontier.opened.min(first);
         if frontier.height > back_to {
-            let stage = &pipeline.stages[pipeline.commit].name;
-            self.retract(tx, chain, stage, frontier.next_sequence, back_to, frontier.height - 1)?;
+            self.retract(tx, chain, COMMITS, frontier.next_sequence, back_to, frontier.height - 1)?;
             frontier.next_sequence += 1;
             frontier.height = back_to;
             frontier.last_hash = match back_to.checked_sub(1).filter(|below| *below >= state.start_height) {
@@ -196,14 +192,14 @@ impl<P: Port> Yard<P> {
         &self,
         tx: &mut Tx<'_, P>,
         chain: &str,
-        stage: &str,
+        log: &str,
         sequence: u64,
         from: u64,
         to: u64,
     ) -> Result<(), Error> {
         tx.put(&OutEntry {
             chain: chain.to_owned(),
-            stage: stage.to_owned(),
+            log: log.to_owned(),
             sequence,
             at_ms: self.port.now_ms(),
             kind: OutKind::Retract { from, to },

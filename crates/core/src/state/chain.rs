@@ -43,6 +43,8 @@ pub struct ChainState {
     pub reorg: Option<Reorg>,
     /// Hash of the pipeline that scopes get when they open.
     pub pipeline: String,
+    /// From this height on whatever is open was opened with it; below, it may have been with another.
+    pub pipeline_from: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

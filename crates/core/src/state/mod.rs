@@ -11,7 +11,7 @@ pub mod worker;
 pub use chain::{
     Canonical, ChainState, Cursor, CutAt, Frontier, Halt, KnownBlock, KnownChain, PipelineText, Reorg, Tip,
 };
-pub use out::{OutEntry, OutKind, OutProof, OutState, SinkCursor};
+pub use out::{COMMITS, OutEntry, OutKind, OutProof, OutState, SinkCursor};
 pub use scope::{Block, Branch, Cut, CutMember, Decision, Group, Inputs, Progress, Scope, Subject};
 pub use task::{
     Attempt, Avoid, BadTaskId, List, Listing, Marker, Note, Task, TaskId, TaskResult, TaskStatus,

@@ -1,4 +1,7 @@
-//! `O#chain#stage`: committed results in order, and how far each sink has read them.
+//! `O#chain#log`: committed results in order, and how far each sink has read them.
+//!
+//! A chain's commits have one log, [`COMMITS`], whatever its commit stage is called at the time. What a `sequential` stage
+//! makes after the commit has a log of its own, named by that stage.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,11 +9,14 @@ use super::{ArtifactRef, height_key};
 use crate::port::{Key, Range};
 use crate::transaction::Item;
 
-/// One entry; (chain, stage, sequence) is the key by which a sink can tell a repeat.
+/// The log of a chain's commits. No stage may be called so.
+pub const COMMITS: &str = "commits";
+
+/// One entry; (chain, log, sequence) is the key by which a sink can tell a repeat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutEntry {
     pub chain: String,
-    pub stage: String,
+    pub log: String,
     pub sequence: u64,
     pub at_ms: u64,
     #[serde(flatten)]
@@ -37,13 +43,13 @@ pub struct OutProof {
 }
 
 impl OutEntry {
-    pub fn key_of(chain: &str, stage: &str, sequence: u64) -> Key {
-        Key::new(format!("O#{chain}#{stage}"), height_key(sequence))
+    pub fn key_of(chain: &str, log: &str, sequence: u64) -> Key {
+        Key::new(format!("O#{chain}#{log}"), height_key(sequence))
     }
 
-    pub fn range_from(chain: &str, stage: &str, sequence: u64, limit: usize) -> Range {
+    pub fn range_from(chain: &str, log: &str, sequence: u64, limit: usize) -> Range {
         Range {
-            partition: format!("O#{chain}#{stage}"),
+            partition: format!("O#{chain}#{log}"),
             from: height_key(sequence),
             to: None,
             limit,
@@ -54,15 +60,15 @@ impl OutEntry {
 
 impl Item for OutEntry {
     fn key(&self) -> Key {
-        Self::key_of(&self.chain, &self.stage, self.sequence)
+        Self::key_of(&self.chain, &self.log, self.sequence)
     }
 }
 
-/// The next range of an after-commit cut stage to emit, and its sequence.
+/// The next range of an after-commit cut stage to emit, and the next sequence of its log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutState {
     pub chain: String,
-    /// The `sequential` stage that made the cuts.
+    /// The `sequential` stage that makes the cuts; the log's name too.
     pub stage: String,
     pub next_from: u64,
     pub next_sequence: u64,
@@ -80,11 +86,12 @@ impl Item for OutState {
     }
 }
 
-/// How far a sink has come.
+/// How far a sink has come in a log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SinkCursor {
     pub chain: String,
     pub sink: String,
+    pub log: String,
     pub next_sequence: u64,
     /// Tries in a row that failed.
     pub failures: u32,
@@ -93,14 +100,27 @@ pub struct SinkCursor {
 }
 
 impl SinkCursor {
-    pub fn key_of(chain: &str, sink: &str) -> Key {
-        Key::new(format!("C#{chain}"), format!("sink#{sink}"))
+    /// A place in a log that nothing went wrong at yet.
+    pub fn at(chain: &str, sink: &str, log: &str, next_sequence: u64) -> Self {
+        Self {
+            chain: chain.to_owned(),
+            sink: sink.to_owned(),
+            log: log.to_owned(),
+            next_sequence,
+            failures: 0,
+            last_error: None,
+            next_try_ms: None,
+        }
+    }
+
+    pub fn key_of(chain: &str, sink: &str, log: &str) -> Key {
+        Key::new(format!("C#{chain}"), format!("sink#{sink}#{log}"))
     }
 }
 
 impl Item for SinkCursor {
     fn key(&self) -> Key {
-        Self::key_of(&self.chain, &self.sink)
+        Self::key_of(&self.chain, &self.sink, &self.log)
     }
     fn due_ms(&self) -> Option<u64> {
         self.next_try_ms

@@ -83,11 +83,13 @@ impl<P: Port> Yard<P> {
     pub(super) async fn sinks(&self, look: &ChainLook) -> Result<Vec<SinkStatus>, Error> {
         let mut sinks = Vec::new();
         for (name, sink) in &look.pipeline.sinks {
-            let cursor = self.sink_cursor(look.chain(), name).await?;
-            let written = self.out_sequence(&look.pipeline, sink.stage, &look.frontier).await?;
+            let log = look.pipeline.log_of(sink.stage);
+            let cursor = self.sink_cursor(look.chain(), name, log).await?;
+            let written = self.out_sequence(log, &look.frontier).await?;
             sinks.push(SinkStatus {
                 sink: name.clone(),
                 stage: look.pipeline.stages[sink.stage].name.clone(),
+                log: log.to_owned(),
                 next_sequence: cursor.next_sequence,
                 behind: written.saturating_sub(cursor.next_sequence),
                 failures: cursor.failures,

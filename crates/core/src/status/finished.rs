@@ -151,9 +151,9 @@ impl<P: Port> Yard<P> {
         if opens || awaits_input || has_deadline {
             return Ok(true);
         }
-        for (index, stage, rule) in look.pipeline.cut_stages() {
-            let cut = self.next_cut(look, index, stage, rule).await?;
-            if cut.closed.is_some() || (cut.have > 0 && rule.max_wait_ms.is_some()) {
+        for (index, _, rule) in look.pipeline.cut_stages() {
+            let cut = self.next_cut(look, index, rule).await?;
+            if cut.moves() || (cut.have > 0 && cut.rule.max_wait_ms.is_some()) {
                 return Ok(true);
             }
         }

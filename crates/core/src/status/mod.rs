@@ -5,7 +5,6 @@
 
 mod block_times;
 mod chain;
-pub(crate) mod cuts;
 mod finished;
 pub(crate) mod work;
 mod workers;
@@ -136,8 +135,10 @@ pub struct ParkedTask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SinkStatus {
     pub sink: String,
-    /// The stage whose out log it reads.
+    /// The stage whose proofs it gets.
     pub stage: String,
+    /// The out log that has them.
+    pub log: String,
     pub next_sequence: u64,
     /// Entries it has not got yet.
     pub behind: u64,

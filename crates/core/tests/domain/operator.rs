@@ -44,7 +44,7 @@ fn a_pool_stays_in_the_pipeline_as_long_as_open_blocks_need_it() {
     now(driver.yard.record_pipeline(DEMO)).expect("nothing is open");
     driver.blocks(1..=3);
     let error = now(driver.yard.record_pipeline(&other)).expect_err("blocks wait for the pool").to_string();
-    assert!(error.contains("pool cpu is gone") && error.contains("`proofyard redo 1`"), "{error}");
+    assert!(error.contains("[pool.cpu] is gone") && error.contains("`proofyard redo 1`"), "{error}");
     now(driver.yard.record_redo(&driver.chain, 1)).expect("a redo");
     now(driver.yard.record_pipeline(&other)).expect("they are to be opened again");
     driver.settle();

@@ -43,11 +43,11 @@ impl LocalSink {
     fn turn(&self, shared: &Shared, file: &mut SinkFile) -> Result<bool, Error> {
         let Some(entry) = block_on(shared.yard.sink_next(&self.chain, &self.name))? else { return Ok(false) };
         match file.append_once(&entry) {
-            Ok(()) => block_on(shared.yard.sink_done(&self.chain, &self.name, entry.sequence))?,
+            Ok(()) => block_on(shared.yard.sink_done(&self.name, &entry))?,
             Err(error) => {
                 let message = format!("{}: {error}", file.path.display());
                 shared.complain(&format!("sink {}", self.name), &message);
-                block_on(shared.yard.sink_failed(&self.chain, &self.name, entry.sequence, &message))?;
+                block_on(shared.yard.sink_failed(&self.name, &entry, &message))?;
             }
         }
         Ok(true)
@@ -145,7 +145,7 @@ mod tests {
 
     fn entry(sequence: u64) -> OutEntry {
         let kind = OutKind::Retract { from: 1, to: 2 };
-        OutEntry { chain: "c".into(), stage: "s".into(), sequence, at_ms: 0, kind }
+        OutEntry { chain: "c".into(), log: "s".into(), sequence, at_ms: 0, kind }
     }
 
     #[test]

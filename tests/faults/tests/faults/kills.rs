@@ -275,9 +275,9 @@ fn look_at_the_end(place: &Place, state: &State, chain: &[(u64, String)]) {
     assert!(state.is_all_committed(), "{:?} {:?}", state.tip, state.frontier);
     assert_eq!(state.committed(), chain);
     assert!(state.parked().is_empty());
-    for (sink, stage) in place.pipeline.sinks() {
+    for (sink, log) in place.pipeline.sinks() {
         let entries = place.sink_entries(sink);
-        assert_eq!(entries, state.out_log(stage));
+        assert_eq!(entries, state.out_log(log));
         let last = replay(&entries, 1).pop().unwrap();
         assert_eq!((last.to, last.hash), *chain.last().unwrap());
     }

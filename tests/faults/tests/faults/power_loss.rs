@@ -44,7 +44,7 @@ fn what_the_outside_saw_outlives_a_power_loss() {
         losses += 1;
         let state = Witness::default().look(&place).unwrap();
         for entry in handed.iter().chain(&told(&place)) {
-            let left = state.out_log(&entry.stage).get(entry.sequence as usize);
+            let left = state.out_log(&entry.log).get(entry.sequence as usize);
             assert_eq!(left, Some(entry), "loss {losses}: it was seen outside");
         }
     }

@@ -3,7 +3,7 @@
 
 use proofyard_core::pipeline::{Late, Source};
 use proofyard_core::state::{
-    Branch, Canonical, ChainState, Frontier, OutEntry, OutKind, Progress, Reorg, Scope, Subject, Tip,
+    Branch, COMMITS, Canonical, ChainState, Frontier, OutEntry, OutKind, Progress, Reorg, Scope, Subject, Tip,
 };
 
 use super::Sight;
@@ -105,7 +105,7 @@ fn moves_on(sight: &Sight<'_>, state: &ChainState, commit: &[Seen], before: &Fro
         format!("{chain}: the last committed hash is {:?}, not {parent:?}", after.last_hash)
     });
     let heights = after.height - before.height;
-    let said = proof_said(sight, commit, chain);
+    let said = proof_said(commit, chain);
     match said {
         Some((from, to)) => sight.must((from, to) == (before.height, last) && missed == 0, || {
             format!("{chain}: committed {}..={last} but told {from}..={to}", before.height)
@@ -127,14 +127,10 @@ fn is_late(sight: &Sight<'_>, scope: &Scope) {
     });
 }
 
-/// The heights of the commit stage's proof entry in this commit.
-fn proof_said(sight: &Sight<'_>, commit: &[Seen], chain: &str) -> Option<(u64, u64)> {
-    let pipeline = sight.pipeline(chain)?;
-    let stage = &pipeline.stages[pipeline.commit].name;
+/// The heights of the proof entry in the log of commits that this commit writes.
+fn proof_said(commit: &[Seen], chain: &str) -> Option<(u64, u64)> {
     entries(commit).find_map(|entry| match &entry.kind {
-        OutKind::Proof { from, to, .. } if entry.chain == chain && entry.stage == *stage => {
-            Some((*from, *to))
-        }
+        OutKind::Proof { from, to, .. } if entry.chain == chain && entry.log == COMMITS => Some((*from, *to)),
         _ => None,
     })
 }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{Branch, OutEntry, OutKind, Progress};
+use proofyard_core::state::{Branch, COMMITS, OutEntry, OutKind, Progress};
 
 use super::Sight;
 use super::mirror::{Item, Seen};
 
-/// For each chain and stage: what a reader of the whole log would believe.
+/// For each chain and log: what a reader of the whole log would believe.
 #[derive(Default)]
 pub struct OutLogs(BTreeMap<(String, String), Replay>);
 
@@ -39,14 +39,14 @@ impl OutLogs {
         }
     }
 
-    /// How many entries a stage's log has.
-    pub fn entries(&self, chain: &str, stage: &str) -> u64 {
-        self.0.get(&(chain.to_owned(), stage.to_owned())).map_or(0, |replay| replay.entries)
+    /// How many entries a log has.
+    pub fn entries(&self, chain: &str, log: &str) -> u64 {
+        self.0.get(&(chain.to_owned(), log.to_owned())).map_or(0, |replay| replay.entries)
     }
 
     fn append(&mut self, sight: &Sight<'_>, entry: &OutEntry) {
-        let replay = self.0.entry((entry.chain.clone(), entry.stage.clone())).or_default();
-        let name = format!("{}/{}", entry.chain, entry.stage);
+        let replay = self.0.entry((entry.chain.clone(), entry.log.clone())).or_default();
+        let name = format!("{}/{}", entry.chain, entry.log);
         sight.must(entry.sequence == replay.entries, || {
             format!("{name}: sequence {} follows {} entries", entry.sequence, replay.entries)
         });
@@ -83,13 +83,12 @@ impl OutLogs {
         }
     }
 
-    /// The commit stage's log says what the frontier says.
+    /// The log of commits says what the frontier says.
     fn agrees(&self, sight: &Sight<'_>, chain: &str) {
         let Some(pipeline) = sight.pipeline(chain) else { return };
-        let stage = pipeline.stages[pipeline.commit].name.clone();
         let Some(frontier) = sight.mirror.frontier(chain) else { return };
         let empty = Replay::default();
-        let replay = self.0.get(&(chain.to_owned(), stage)).unwrap_or(&empty);
+        let replay = self.0.get(&(chain.to_owned(), COMMITS.to_owned())).unwrap_or(&empty);
         sight.must(frontier.next_sequence == replay.entries, || {
             format!(
                 "{chain}: the next sequence is {}, after {} entries",

@@ -85,15 +85,14 @@ impl World {
     }
 
     async fn hand_on_entry(&self, chain: &str, sink: &str, entry: OutEntry) {
-        let sequence = entry.sequence;
         if self.happens(self.plan.sink_fails) {
             self.simulation.count("fault: sink failed");
-            if let Err(error) = self.yard.sink_failed(chain, sink, sequence, "no connection").await {
+            if let Err(error) = self.yard.sink_failed(sink, &entry, "no connection").await {
                 self.expect_passing("sink_failed", &error);
             }
             return;
         }
-        self.get(chain, sink, entry);
+        self.get(chain, sink, entry.clone());
         // Between the hand-on and its record the process may die, and the sink gets a repeat.
         self.simulation.pause().await;
         if self.happens(self.plan.sink_fails / 10) {
@@ -101,7 +100,7 @@ impl World {
             self.simulation.kill_current();
             self.simulation.pause().await;
         }
-        if let Err(error) = self.yard.sink_done(chain, sink, sequence).await {
+        if let Err(error) = self.yard.sink_done(sink, &entry).await {
             self.expect_passing("sink_done", &error);
         }
     }
@@ -131,7 +130,7 @@ impl World {
         for (chain, pipeline) in &self.pipelines {
             for (name, sink) in &pipeline.sinks {
                 let got = sinks.got.get(&(chain.clone(), name.clone())).map_or(0, Vec::len) as u64;
-                let told = checker.out_logs.entries(chain, &pipeline.stages[sink.stage].name);
+                let told = checker.out_logs.entries(chain, pipeline.log_of(sink.stage));
                 if got != told {
                     return Some(format!("{chain}/{name} got {got} of {told} entries"));
                 }

@@ -308,7 +308,7 @@ fn committed() {
         &[
             "Block 2 of chain demo was committed 3 min ago.",
             "by the proof 5a5a5a5a5a5a5a5a… of stage join: 1000 bytes, made by miden-join on w1 in attempt 1",
-            "entry 1 of the out log of stage join",
+            "entry 1 of the log of commits",
         ],
     );
     assert_eq!(explain(&driver, 2).what_would_move_it, Vec::<String>::new());

@@ -11,7 +11,7 @@ fn finished(driver: &Driver) -> Finished {
 
 fn hand_on(driver: &Driver, sink: &str) {
     while let Some(entry) = now(driver.yard.sink_next(&driver.chain, sink)).expect("an entry or none") {
-        now(driver.yard.sink_done(&driver.chain, sink, entry.sequence)).expect("recorded");
+        now(driver.yard.sink_done(sink, &entry)).expect("recorded");
     }
 }
 

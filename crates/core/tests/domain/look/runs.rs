@@ -1,7 +1,7 @@
 //! Whole runs, as their outcome is read: every promise about order and reuse that a user sees.
 
 use proofyard_core::port::Wake;
-use proofyard_core::state::{Block, OutEntry, OutKind};
+use proofyard_core::state::{Block, OutKind};
 use proofyard_core::status::Finished;
 
 use super::{CUTS, DEMO, REALTIME, ROLLUP};
@@ -11,14 +11,12 @@ use crate::common::now;
 /// The out log as a sink gets it: heights, and whether they were retracted.
 fn handed_on(driver: &Driver, sink: &str) -> Vec<(u64, u64, bool)> {
     let mut log = Vec::new();
-    while let Some(OutEntry { sequence, kind, .. }) =
-        now(driver.yard.sink_next(&driver.chain, sink)).expect("an entry or none")
-    {
-        log.push(match kind {
+    while let Some(entry) = now(driver.yard.sink_next(&driver.chain, sink)).expect("an entry or none") {
+        log.push(match entry.kind {
             OutKind::Proof { from, to, .. } => (from, to, false),
             OutKind::Retract { from, to } => (from, to, true),
         });
-        now(driver.yard.sink_done(&driver.chain, sink, sequence)).expect("recorded");
+        now(driver.yard.sink_done(sink, &entry)).expect("recorded");
     }
     log
 }

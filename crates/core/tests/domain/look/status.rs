@@ -94,11 +94,13 @@ fn committed_blocks_reach_sinks_and_leave_nothing_open() {
     assert_eq!(before.tasks, Some(vec![]));
     let [sink] = before.sinks.as_slice() else { panic!("{:?}", before.sinks) };
     assert_eq!((sink.sink.as_str(), sink.stage.as_str(), sink.behind), ("file", "join", 3));
+    assert_eq!(sink.log, "commits");
 
-    now(driver.yard.sink_failed("demo", "file", 0, "disk full")).expect("recorded");
+    let entry = now(driver.yard.sink_next("demo", "file")).expect("an answer").expect("an entry");
+    now(driver.yard.sink_failed("file", &entry, "disk full")).expect("recorded");
     let sinks = status(&driver).sinks;
     assert_eq!((sinks[0].failures, sinks[0].last_error.as_deref()), (1, Some("disk full")));
-    now(driver.yard.sink_done("demo", "file", 0)).expect("recorded");
+    now(driver.yard.sink_done("file", &entry)).expect("recorded");
     let sinks = status(&driver).sinks;
     assert_eq!((sinks[0].next_sequence, sinks[0].behind, sinks[0].failures), (1, 2, 0));
 }
