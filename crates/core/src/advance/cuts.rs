@@ -46,34 +46,22 @@ impl<P: Port> Yard<P> {
             if !stays || now.reorg.is_some() || !now.takes_work() || cursor != next.cursor {
                 return Ok(false);
             }
-            let to = match &next.closed {
-                None => next.from + next.passed,
-                Some(closed) => self.put_cut(tx, stage, &next, closed, now.epoch).await? + 1,
+            tx.check::<CutAt>(&CutAt::key_of(chain, stage, next.from)).await?;
+            let (to, scope) = match &next.closed {
+                None => (next.from + next.passed - 1, String::new()),
+                Some(closed) => {
+                    let scope = self.new_cut(&next, stage, closed, now.epoch);
+                    tx.send(Wake::Scope { scope: scope.id.clone() });
+                    tx.put(&scope)?;
+                    (scope.heights().1, scope.id)
+                }
             };
-            tx.put(&Cursor { chain: chain.into(), stage: stage.to_owned(), next: to })?;
+            let (chain, stage, from) = (chain.to_owned(), stage.to_owned(), next.from);
+            tx.put(&Cursor { chain: chain.clone(), stage: stage.clone(), next: to + 1 })?;
+            tx.put(&CutAt { chain, stage, from, to, scope })?;
             Ok(true)
         })
         .await
-    }
-
-    /// Answers its last height.
-    async fn put_cut(
-        &self,
-        tx: &mut Tx<'_, P>,
-        stage: &str,
-        next: &NextCut,
-        closed: &Closed,
-        epoch: u64,
-    ) -> Result<u64, Error> {
-        let chain = &next.pipeline.chain.name;
-        let scope = self.new_cut(next, stage, closed, epoch);
-        let (from, to) = scope.heights();
-        tx.check::<CutAt>(&CutAt::key_of(chain, stage, from)).await?;
-        let (chain, stage) = (chain.clone(), stage.to_owned());
-        tx.put(&CutAt { chain, stage, from, to, scope: scope.id.clone() })?;
-        tx.send(Wake::Scope { scope: scope.id.clone() });
-        tx.put(&scope)?;
-        Ok(to)
     }
 
     fn new_cut(&self, next: &NextCut, stage: &str, closed: &Closed, epoch: u64) -> Scope {
@@ -123,6 +111,9 @@ impl<P: Port> Yard<P> {
         let seen = self.out_state(chain, stage, start_height).await?;
         let key = CutAt::key_of(chain, &stage.name, seen.next_from);
         let Some(at): Option<CutAt> = read(&self.port, &key).await? else { return Ok(false) };
+        if at.is_gap() {
+            return transact(&self.port, async |tx| self.pass_gap(tx, &seen, &at).await).await;
+        }
         let scope: Option<Scope> = read(&self.port, &Scope::key_of(&at.scope)).await?;
         let Some(scope) = scope.filter(|scope| scope.progress == Progress::Proved) else { return Ok(false) };
         let own = self.pipeline(chain, &scope.pipeline).await?;
@@ -134,6 +125,18 @@ impl<P: Port> Yard<P> {
             Ok(emitted)
         })
         .await
+    }
+
+    /// Nothing is handed on of heights that no cut covers.
+    async fn pass_gap(&self, tx: &mut Tx<'_, P>, seen: &OutState, at: &CutAt) -> Result<bool, Error> {
+        let out: Option<OutState> = tx.check(&OutState::key_of(&at.chain, &at.stage)).await?;
+        let out = out.unwrap_or_else(|| seen.clone());
+        let still: Option<CutAt> = tx.check(&CutAt::key_of(&at.chain, &at.stage, at.from)).await?;
+        let stands = out.next_from == at.from && still.as_ref() == Some(at);
+        if stands {
+            tx.put(&OutState { next_from: at.to + 1, ..out })?;
+        }
+        Ok(stands)
     }
 
     /// `pipeline` is the cut's own.

@@ -83,9 +83,12 @@ impl<P: Port> Yard<P> {
     }
 
     async fn before_change(&self, chain: &str) -> Result<Option<Before>, Error> {
-        let Some(state) = read::<P, ChainState>(&self.port, &ChainState::key_of(chain)).await? else {
+        if read::<P, ChainState>(&self.port, &ChainState::key_of(chain)).await?.is_none() {
             return Ok(None);
-        };
+        }
+        // What a reorg or a redo takes off the chain needs no pool any more.
+        self.finish_reorg(chain).await?;
+        let state = self.chain_state(chain).await?;
         let pipeline = self.pipeline(chain, &state.pipeline).await?;
         Ok(Some(Before { frontier: self.frontier(chain).await?, state, pipeline }))
     }

@@ -156,8 +156,13 @@ impl<P: Port> Yard<P> {
         if let Some(out) = tx.check::<OutState>(&OutState::key_of(chain, stage)).await?
             && out.next_from > cut_from
         {
-            self.retract(tx, chain, stage, out.next_sequence, cut_from, out.next_from - 1)?;
-            tx.put(&OutState { next_from: cut_from, next_sequence: out.next_sequence + 1, ..out })?;
+            // A log that has said nothing has nothing to take back.
+            let said = out.next_sequence > 0;
+            if said {
+                self.retract(tx, chain, stage, out.next_sequence, cut_from, out.next_from - 1)?;
+            }
+            let next_sequence = out.next_sequence + u64::from(said);
+            tx.put(&OutState { next_from: cut_from, next_sequence, ..out })?;
         }
         Ok(cut_from)
     }

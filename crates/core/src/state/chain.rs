@@ -260,17 +260,21 @@ impl Item for KnownBlock {
     }
 }
 
-/// Which cut starts at a height.
+/// Which cut starts at a height; or from where to where there is none, since those blocks' pipelines have no such stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CutAt {
     pub chain: String,
     pub stage: String,
     pub from: u64,
     pub to: u64,
+    /// The cut's; empty where there is none.
     pub scope: String,
 }
 
 impl CutAt {
+    pub fn is_gap(&self) -> bool {
+        self.scope.is_empty()
+    }
     pub fn key_of(chain: &str, stage: &str, from: u64) -> Key {
         Key::new(format!("K#{chain}#{stage}"), height_key(from))
     }

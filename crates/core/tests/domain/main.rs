@@ -4,6 +4,7 @@
 
 mod common;
 mod cuts;
+mod edits;
 mod look;
 mod operator;
 mod pipeline_files;
