@@ -9,6 +9,7 @@ use proofyard_core::record::FailureKind;
 use proofyard_core::state::{COMMITS, OutEntry, OutKind, Scope};
 use proofyard_core::status::Finished;
 use proofyard_core::transaction::{read, read_range};
+use proofyard_core::work::Assignment;
 
 use crate::common::driver::{Does, Driver, block, good};
 use crate::common::now;
@@ -206,9 +207,10 @@ enum Moment {
     InReorg,
     AfterReorg,
     Returned,
+    ReturnedLater,
 }
 
-const MOMENTS: [Moment; 13] = [
+const MOMENTS: [Moment; 14] = [
     Moment::Nothing,
     Moment::Open,
     Moment::Running,
@@ -222,11 +224,12 @@ const MOMENTS: [Moment; 13] = [
     Moment::InReorg,
     Moment::AfterReorg,
     Moment::Returned,
+    Moment::ReturnedLater,
 ];
 
 struct Run {
     driver: Driver,
-    running: Vec<proofyard_core::work::Assignment>,
+    running: Vec<Assignment>,
     /// What the sink got, by the log that it came from.
     got: BTreeMap<String, Vec<OutEntry>>,
 }
@@ -239,15 +242,18 @@ impl Run {
         Self { driver, running: Vec::new(), got: BTreeMap::new() }
     }
 
+    /// There are workers of the pools that the pipeline in force declares, and no others.
+    fn claim(&mut self) -> Option<Assignment> {
+        let in_force = now(self.driver.yard.chain("c")).expect("the chain").1;
+        let mut workers = ["cpu", "gpu"].into_iter().filter(|pool| in_force.pools.contains_key(*pool));
+        workers.find_map(|pool| self.driver.claim(&format!("w-{pool}")))
+    }
+
     fn step(&mut self) -> bool {
-        for worker in ["w-cpu", "w-gpu"] {
-            if let Some(assignment) = self.driver.claim(worker) {
-                let does = good(&assignment);
-                self.driver.perform(&assignment, does);
-                return true;
-            }
-        }
-        false
+        let Some(assignment) = self.claim() else { return false };
+        let does = good(&assignment);
+        self.driver.perform(&assignment, does);
+        true
     }
 
     fn work(&mut self) {
@@ -270,7 +276,8 @@ impl Run {
         match moment {
             Moment::Nothing | Moment::Open => {}
             Moment::Running => {
-                self.running.extend(["w-cpu", "w-gpu"].iter().filter_map(|worker| self.driver.claim(worker)));
+                let running = self.claim();
+                self.running.extend(running);
             }
             Moment::HalfDone => {
                 for _ in 0..4 {
@@ -287,7 +294,7 @@ impl Run {
             }
             Moment::Parked => {
                 while now(self.driver.yard.parked("c")).unwrap().is_empty() {
-                    match ["w-cpu", "w-gpu"].iter().find_map(|worker| self.driver.claim(worker)) {
+                    match self.claim() {
                         Some(assignment) => {
                             let does = Does::Fails(FailureKind::Permanent, "bad");
                             self.driver.perform(&assignment, does);
@@ -306,6 +313,15 @@ impl Run {
             Moment::Halted => {
                 self.step();
                 now(self.driver.yard.halt("c", "a test")).unwrap();
+            }
+            // Nothing is open when it is edited.
+            Moment::ReturnedLater => {
+                self.step();
+                self.driver.send(&block(START + 1, "b", "a"));
+                now(self.driver.yard.record_reorg("c", START + 1, &format!("b{}", START + 1))).unwrap();
+                self.driver.settle();
+                self.work();
+                self.hand_on();
             }
             Moment::InReorg | Moment::AfterReorg | Moment::Returned => {
                 for _ in 0..7 {
@@ -343,7 +359,7 @@ impl Run {
         let everything = proofyard_core::record::RetrySelection::AllOf { chain: "c".into() };
         now(self.driver.yard.retry(&everything)).unwrap();
         self.driver.settle();
-        if moment == Moment::Returned {
+        if matches!(moment, Moment::Returned | Moment::ReturnedLater) {
             // The branch before comes back, with whatever was opened of it.
             let head = START + BEFORE - 1;
             now(self.driver.yard.record_reorg("c", head, &format!("a{head}"))).unwrap();
