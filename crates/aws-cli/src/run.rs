@@ -6,10 +6,12 @@ use std::io::BufReader;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use proofyard_aws::home::Home;
 use proofyard_blocks::Reader;
-use proofyard_cli::commands::run::{Begun, Run};
+use proofyard_cli::commands::run::{Begun, FileEnd, Run};
 use proofyard_cli::failure::Failure;
 use proofyard_cli::yard::YardAccess;
+use proofyard_core::error::Error;
 use proofyard_core::explain::count;
 use proofyard_core::status::Finished;
 
@@ -20,9 +22,12 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Follows until all of the file is committed, nothing moves, or a signal comes.
 pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
-    let Begun { text, progress, signals, .. } = run.begin(json)?;
+    let begun = run.begin(json)?;
     let yard = OnAws::named(run.aws.as_deref())?;
     let (home, aws) = (&yard.home, &yard.name);
+    let tip = yard.block_on(home.yard.tip(&begun.checked.pipeline.chain.name)).ok();
+    run.check_start(&begun, tip.is_some_and(|tip| tip.head.is_some()))?;
+    let Begun { text, rules, input, progress, signals, .. } = begun;
     let started = Instant::now();
     let pipeline = yard.block_on(home.yard.record_pipeline(&text))?;
     yard.block_on(home.deliver());
@@ -31,10 +36,13 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
     let Some(blocks) = &run.blocks else { return Ok(()) };
     let file =
         File::open(blocks).map_err(|error| Failure::usage(format!("{}: {error}", blocks.display())))?;
-    let lines = Reader::new(blocks.display().to_string(), BufReader::new(file));
+    let name = blocks.display().to_string();
+    let lines = Reader::new(name.clone(), BufReader::new(file), rules.clone());
     let lines = lines.map(|line| line.map_err(|error| error.to_string()));
-    let posted = yard.block_on(home.post_lines(chain, lines))?;
+    let ends = run.end == FileEnd::Close;
+    let posted = yard.block_on(home.post_lines(chain, &name, lines, &rules, ends))?;
     progress.say(&format!("{} posted", count(posted, "line")));
+    let wanted = input.filter(|_| !ends).map(|input| input.tip_height);
     loop {
         if let Some(signal) = signals.stop() {
             progress.end();
@@ -44,7 +52,7 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
         if progress.is_due() {
             progress.show(&yard.block_on(home.yard.status(chain, false))?);
         }
-        match yard.block_on(home.yard.is_finished(chain))? {
+        match yard.block_on(finished(home, chain, wanted))? {
             Finished::No => thread::sleep(LOOK),
             Finished::Yes => break,
             Finished::Stuck { reason, .. } => {
@@ -64,4 +72,13 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
         started.elapsed().as_secs_f64()
     ));
     Ok(())
+}
+
+/// Whether all is committed; where more blocks may follow, all that can be once the chain is as high as what was posted.
+async fn finished(home: &Home, chain: &str, wanted: Option<u64>) -> Result<Finished, Error> {
+    let Some(wanted) = wanted else { return home.yard.is_finished(chain).await };
+    match home.yard.tip(chain).await?.height() {
+        Some(height) if height >= wanted => home.yard.is_finished_so_far(chain).await,
+        _ => Ok(Finished::No),
+    }
 }

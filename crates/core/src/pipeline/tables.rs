@@ -13,7 +13,7 @@ use super::mistake::Mistakes;
 use super::reader::{At, Entry, Fields, Read, shown};
 use super::stage_table::RawStage;
 use super::suggest;
-use super::{Chain, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Protocol, Prover, SinkTarget, Verify};
+use super::{Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Protocol, Prover, SinkTarget, Verify};
 
 pub(super) const MAX_STAGES: usize = 64;
 /// Provers, pools or sinks of one file.
@@ -51,6 +51,7 @@ pub(super) struct RawChain {
     pub lane: u64,
     pub tick_ms: u64,
     pub commit: Read<String>,
+    pub header: Read<Header>,
 }
 
 pub(super) struct RawSink {
@@ -189,6 +190,7 @@ impl RawChain {
             lane: fields.number_or("lane", 0..=99, 0),
             tick_ms: fields.number_or("tick_ms", 100..=3_600_000, tick_ms),
             commit: fields.text("commit"),
+            header: fields.choice("header", &[("ethereum", Header::Ethereum), ("trusted", Header::Trusted)]),
         }
     }
 
@@ -200,6 +202,7 @@ impl RawChain {
             late: self.late?,
             lane: u8::try_from(self.lane).ok()?,
             tick_ms: self.tick_ms,
+            header: self.header.or(Header::Ethereum),
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::pipeline::{CutRule, Stage};
 use crate::port::Port;
 use crate::state::Cursor;
-use crate::strategy::sequential::{Around, Closed, close, until_fork};
+use crate::strategy::sequential::{Around, Closed, Lacking, close, lacking, until_fork};
 use crate::transaction::read;
 use crate::yard::Yard;
 
@@ -20,6 +20,8 @@ pub(crate) struct NextCut {
     pub(crate) since_ms: Option<u64>,
     /// What closes it now, at the next look.
     pub(crate) closed: Option<Closed>,
+    /// Why it can never close, as things are: a block lacks what the rule looks at.
+    pub(crate) lacking: Option<String>,
 }
 
 impl<P: Port> Yard<P> {
@@ -44,6 +46,9 @@ impl<P: Port> Yard<P> {
         let ended = look.tip.ended && look.tip.height().is_some_and(|tip| tip < end);
         let around = Around { until_fork, ended: ended && from + have == end, now_ms: look.now_ms };
         let closed = close(rule, &candidates, around);
-        Ok(NextCut { from, most, have, since_ms: candidates.first().map(|first| first.since_ms), closed })
+        let lacking = lacking(rule, &candidates, around)
+            .map(|Lacking { index, what }| format!("block {} {what}", from + index as u64));
+        let since_ms = candidates.first().map(|first| first.since_ms);
+        Ok(NextCut { from, most, have, since_ms, closed, lacking })
     }
 }
