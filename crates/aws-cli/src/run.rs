@@ -3,11 +3,12 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use proofyard_aws::home::Home;
-use proofyard_blocks::Reader;
+use proofyard_blocks::{Reader, Rules, check_goes_on};
 use proofyard_cli::commands::run::{Begun, FileEnd, Run};
 use proofyard_cli::failure::Failure;
 use proofyard_cli::yard::YardAccess;
@@ -22,22 +23,22 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Follows until all of the file is committed, nothing moves, or a signal comes.
 pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
-    let begun = run.begin(json)?;
+    let Begun { text, checked, rules, input, progress, signals } = run.begin(json)?;
     let yard = OnAws::named(run.aws.as_deref())?;
     let (home, aws) = (&yard.home, &yard.name);
-    let tip = yard.block_on(home.yard.tip(&begun.checked.pipeline.chain.name)).ok();
-    run.check_start(&begun, tip.is_some_and(|tip| tip.head.is_some()))?;
-    let Begun { text, rules, input, progress, signals, .. } = begun;
+    if let Some(blocks) = &run.blocks {
+        let chain = &checked.pipeline.chain;
+        let goes_on = check_goes_on(&home.yard.port, &chain.name, chain.start_height, reader(blocks, &rules)?);
+        yard.block_on(goes_on).map_err(Failure::usage)?;
+    }
     let started = Instant::now();
     let pipeline = yard.block_on(home.yard.record_pipeline(&text))?;
     yard.block_on(home.deliver());
     let chain = &pipeline.chain.name;
     progress.say(&format!("chain {chain} has this pipeline now, in yard {aws} on AWS"));
     let Some(blocks) = &run.blocks else { return Ok(()) };
-    let file =
-        File::open(blocks).map_err(|error| Failure::usage(format!("{}: {error}", blocks.display())))?;
     let name = blocks.display().to_string();
-    let lines = Reader::new(name.clone(), BufReader::new(file), rules.clone());
+    let lines = reader(blocks, &rules)?;
     let lines = lines.map(|line| line.map_err(|error| error.to_string()));
     let ends = run.end == FileEnd::Close;
     let posted = yard.block_on(home.post_lines(chain, &name, lines, &rules, ends))?;
@@ -72,6 +73,12 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
         started.elapsed().as_secs_f64()
     ));
     Ok(())
+}
+
+fn reader(blocks: &Path, rules: &Rules) -> Result<Reader<BufReader<File>>, Failure> {
+    let name = blocks.display().to_string();
+    let file = File::open(blocks).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+    Ok(Reader::new(name, BufReader::new(file), rules.clone()))
 }
 
 /// Whether all is committed; where more blocks may follow, all that can be once the chain is as high as what was posted.

@@ -44,7 +44,7 @@ pub use line::{MAX_SEGMENTS, parse_line};
 pub use linkage::{MAX_BLOCKS, Summary, check_file};
 pub use reader::{LINE_LIMIT_BYTES, Reader};
 pub use rules::{Rules, Wanted};
-pub use taken::{Step, Taken, Taking, TakingError};
+pub use taken::{Step, Taken, Taking, TakingError, check_goes_on};
 
 /// A block as the file holds it, checked as its chain's rule for headers asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

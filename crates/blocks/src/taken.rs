@@ -5,6 +5,7 @@
 //! are on the chain, and the first that is not has the tip as its parent.
 
 use std::collections::HashMap;
+use std::io::BufRead;
 
 use proofyard_core::error::Error;
 use proofyard_core::port::{Key, Port};
@@ -16,7 +17,7 @@ use thiserror::Error;
 
 use crate::encoding::to_hex;
 use crate::fault::BlocksError;
-use crate::{Line, RecordedBlock, Rules};
+use crate::{Line, Reader, RecordedBlock, Rules};
 
 /// `L#chain` / `fed`: what was taken of a chain's blocks file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,17 +229,40 @@ impl Taking {
         .await
     }
 
-    /// After the file's last line.
-    pub async fn end<P: Port>(&self, port: &P) -> Result<(), TakingError> {
+    /// After the file's last line: whether it still has what it had.
+    fn check_length(&self) -> Result<(), TakingError> {
         if let Some(before) = self.before.as_ref().filter(|before| self.same && self.now.lines < before.lines) {
             let (file, lines, now) = (self.file.clone(), before.lines, self.now.lines);
             return Err(TakingError::Shorter { file, lines, now });
         }
+        Ok(())
+    }
+
+    /// After the file's last line was taken.
+    pub async fn end<P: Port>(&self, port: &P) -> Result<(), TakingError> {
+        self.check_length()?;
         if self.now.lines > 0 && self.before.as_ref() != Some(&self.now) {
             self.remember(port, false).await?;
         }
         Ok(())
     }
+}
+
+/// Whether a file that was checked goes on from what was taken before, found out before anything of it is taken.
+pub async fn check_goes_on<P: Port, R: BufRead>(
+    port: &P,
+    chain: &str,
+    start_height: u64,
+    reader: Reader<R>,
+) -> Result<(), TakingError> {
+    let mut taking = Taking::begin(port, chain, reader.file(), start_height, reader.rules()).await?;
+    for next in reader {
+        let (number, line) = next?;
+        if taking.next(port, number, &line).await? == Step::Take {
+            return Ok(());
+        }
+    }
+    taking.check_length()
 }
 
 async fn is_canonical<P: Port>(port: &P, chain: &str, block: &RecordedBlock) -> Result<bool, Error> {

@@ -7,8 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use proofyard_blocks::{Rules, Summary};
 use proofyard_core::pipeline::{Checked, Header, MAX_MS};
-use proofyard_embedded::block_on;
-use proofyard_embedded::machine::{Feed, check_blocks, check_start, look};
+use proofyard_embedded::machine::{Feed, check_blocks, check_goes_on, look};
 
 use super::{guard, read_pipeline};
 use crate::ending::tell;
@@ -84,23 +83,16 @@ impl Run {
         Ok(Begun { text, checked, rules, input, progress, signals: Signals::listen()? })
     }
 
-    /// A chain that has no block yet begins where its pipeline says; found out before anything is recorded.
-    pub fn check_start(&self, begun: &Begun, has_blocks: bool) -> Result<(), Failure> {
-        let (Some(blocks), Some(input), false) = (&self.blocks, &begun.input, has_blocks) else { return Ok(()) };
-        let start_height = begun.checked.pipeline.chain.start_height;
-        check_start(blocks, start_height, input.first_height).map_err(Failure::usage)
-    }
-
     /// In a directory of this machine.
     pub fn here(&self, json: bool) -> Result<(), Failure> {
-        let begun = self.begin(json)?;
-        let chain = &begun.checked.pipeline.chain.name;
-        let tip = look(&self.data).ok().and_then(|yard| block_on(yard.tip(chain)).ok());
-        self.check_start(&begun, tip.is_some_and(|tip| tip.head.is_some()))?;
-        let Begun { text, checked, rules, input, progress, signals } = begun;
+        let Begun { text, checked, rules, input, progress, signals } = self.begin(json)?;
         let (Some(blocks), Some(input)) = (&self.blocks, input) else {
             return Err(Failure::Usage("name the blocks with --blocks".to_owned()));
         };
+        // Before anything is recorded; where there is no yard that can be looked at, starting says why.
+        let yard = look(&self.data).ok();
+        check_goes_on(yard.as_ref(), blocks, &input, &checked.pipeline.chain, &rules).map_err(Failure::usage)?;
+        drop(yard);
         let job = Job {
             text: &text,
             pipeline: &checked.pipeline,

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use proofyard_blocks::{
     BlocksError, Line, Reader, RecordedBlock, Rules, Step, Summary, Taking, TakingError, check_file,
 };
+use proofyard_core::Yard;
 use proofyard_core::error::Error;
+use proofyard_core::pipeline::Chain;
 use proofyard_core::port::PortError;
 use proofyard_core::record::BlockOutcome;
 use proofyard_worker::Home;
 use proofyard_worker::artifacts::ArtifactError;
 
 use super::Shared;
-use crate::block_on;
+use crate::{LocalPort, block_on};
 
 /// How long a line waits after passing trouble.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
@@ -66,13 +68,27 @@ pub fn check_blocks(path: &Path, rules: &Rules) -> Result<Summary, FeedError> {
     Ok(check_file(open(path, rules)?)?)
 }
 
-/// A chain without blocks begins where its pipeline says.
-pub fn check_start(path: &Path, start_height: u64, height: u64) -> Result<(), FeedError> {
-    if height == start_height {
-        return Ok(());
+/// Whether a checked file goes on from what a yard has of its chain, or begins where the pipeline says.
+pub fn check_goes_on(
+    yard: Option<&Yard<LocalPort>>,
+    path: &Path,
+    summary: &Summary,
+    chain: &Chain,
+    rules: &Rules,
+) -> Result<(), FeedError> {
+    let (start_height, height) = (chain.start_height, summary.first_height);
+    match yard {
+        Some(yard) => {
+            let reader = open(path, rules)?;
+            let checked = proofyard_blocks::check_goes_on(&yard.port, &chain.name, start_height, reader);
+            Ok(block_on(checked)?)
+        }
+        None if height == start_height => Ok(()),
+        None => {
+            let file = path.display().to_string();
+            Err(TakingError::StartsElsewhere { file, line: 1, start_height, height }.into())
+        }
     }
-    let file = path.display().to_string();
-    Err(TakingError::StartsElsewhere { file, line: 1, start_height, height }.into())
 }
 
 fn open(path: &Path, rules: &Rules) -> Result<Reader<BufReader<File>>, FeedError> {

@@ -29,7 +29,7 @@ pub use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::artifacts::{ArtifactError, Artifacts};
 use proofyard_worker::{Finished, Home, Overheads, PoolWorker, WorkDir, WorkerPlan};
 
-pub use self::feed::{Feed, FeedError, check_blocks, check_start};
+pub use self::feed::{Feed, FeedError, check_blocks, check_goes_on};
 use self::handing::LocalSink;
 pub use self::handing::read_sink_file;
 use self::local::{forget_worker, local_workers, remember_worker};
