@@ -28,7 +28,8 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
     let (home, aws) = (&yard.home, &yard.name);
     if let Some(blocks) = &run.blocks {
         let chain = &checked.pipeline.chain;
-        let goes_on = check_goes_on(&home.yard.port, &chain.name, chain.start_height, reader(blocks, &rules)?);
+        let goes_on =
+            check_goes_on(&home.yard.port, &chain.name, chain.start_height, reader(blocks, &rules)?);
         yard.block_on(goes_on).map_err(Failure::usage)?;
     }
     let started = Instant::now();

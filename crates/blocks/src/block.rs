@@ -100,9 +100,7 @@ impl<'a> NodeBlock<'a> {
                 check_hash(&object, height, hash)?;
                 check_transactions(&object, height, hash)?
             }
-            Header::Trusted => {
-                object.read::<Vec<de::IgnoredAny>>("transactions")?.map_or(0, |all| all.len())
-            }
+            Header::Trusted => object.read::<Vec<de::IgnoredAny>>("transactions")?.map_or(0, |all| all.len()),
         };
         let transactions = u32::try_from(transactions).unwrap_or(u32::MAX); // a line has far fewer
         Ok(Self { object, hash, parent, height, timestamp_s, transactions })

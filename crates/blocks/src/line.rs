@@ -116,10 +116,7 @@ fn recorded(
         segments: segments.map_or(0, |segments| u32::try_from(segments.len()).unwrap_or(u32::MAX)), // at most MAX_SEGMENTS
         state_pre: state("pre")?,
         state_post: state("post")?,
-        fields: rules
-            .fields()
-            .filter_map(|name| Some((name.to_owned(), block.field(name)?)))
-            .collect(),
+        fields: rules.fields().filter_map(|name| Some((name.to_owned(), block.field(name)?))).collect(),
         not_understood: block.not_understood(),
         payload,
     })

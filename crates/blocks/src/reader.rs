@@ -67,10 +67,10 @@ impl<R: BufRead> Reader<R> {
         self.line_number += 1;
         match self.read_line() {
             Ok(None) => None,
-            Ok(Some(bytes)) => {
-                Some(parse_line(&self.file, self.line_number, &bytes, &self.rules)
-                    .map(|line| (self.line_number, line)))
-            }
+            Ok(Some(bytes)) => Some(
+                parse_line(&self.file, self.line_number, &bytes, &self.rules)
+                    .map(|line| (self.line_number, line)),
+            ),
             Err(fault) => Some(Err(fault.at(&self.file, self.line_number))),
         }
     }

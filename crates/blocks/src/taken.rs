@@ -162,7 +162,9 @@ impl Taking {
     }
 
     fn is_same(&self, first_sha256: &str) -> bool {
-        self.before.as_ref().is_some_and(|before| before.first_sha256.as_deref().is_none_or(|first| first == first_sha256))
+        self.before
+            .as_ref()
+            .is_some_and(|before| before.first_sha256.as_deref().is_none_or(|first| first == first_sha256))
     }
 
     fn of_same(&self, number: u64, line: &Line) -> Result<Step, TakingError> {
@@ -231,7 +233,8 @@ impl Taking {
 
     /// After the file's last line: whether it still has what it had.
     fn check_length(&self) -> Result<(), TakingError> {
-        if let Some(before) = self.before.as_ref().filter(|before| self.same && self.now.lines < before.lines) {
+        if let Some(before) = self.before.as_ref().filter(|before| self.same && self.now.lines < before.lines)
+        {
             let (file, lines, now) = (self.file.clone(), before.lines, self.now.lines);
             return Err(TakingError::Shorter { file, lines, now });
         }

@@ -71,7 +71,10 @@ fn numbers_out_of_range_are_refused() {
     says(&spoiled(|line| line["segments"][0]["to"] = json!(4_294_967_304_u64)), &["4294967304"]);
     says(&with_third_line(chain()[2].replacen("31337", "1e999", 1)), &["number out of range"]);
     let wide = format!("0x1{}", "0".repeat(64));
-    says(&spoiled(|line| line["block"]["baseFeePerGas"] = json!(wide)), &["baseFeePerGas", "at most 256 bits"]);
+    says(
+        &spoiled(|line| line["block"]["baseFeePerGas"] = json!(wide)),
+        &["baseFeePerGas", "at most 256 bits"],
+    );
 }
 
 #[test]
@@ -103,7 +106,14 @@ fn deep_nesting_is_refused_or_passed_over() {
     says(&with_third_line(&deep), &["column"]);
     says(&with_third_line(format!("{{\"block\":{{\"transactions\":[{deep}")), &["truncated"]);
     let closed = format!("[{deep}{}]", "]".repeat(1_000_000));
-    says(&with_third_line(chain()[2].replacen("\"transactions\":[", &format!("\"transactions\":[{closed},"), 1)), &["column"]);
+    says(
+        &with_third_line(chain()[2].replacen(
+            "\"transactions\":[",
+            &format!("\"transactions\":[{closed},"),
+            1,
+        )),
+        &["column"],
+    );
     says(&with_third_line(format!("{{\"block\":{{\"uncles\":{deep}")), &["truncated"]);
 }
 

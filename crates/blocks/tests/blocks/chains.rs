@@ -33,7 +33,11 @@ fn blocks_without_states_are_taken() {
 fn headers_that_are_hashed_otherwise_are_told_with_the_way_out_and_can_be_trusted() {
     let told = [
         (GNOSIS, 26_803, ["missing field `mixHash`", "not understood: author, signature, step"]),
-        (ZKSYNC, 9_627_753, ["the header's hash is 0x", "not understood: l1BatchNumber, l1BatchTimestamp, sealFields"]),
+        (
+            ZKSYNC,
+            9_627_753,
+            ["the header's hash is 0x", "not understood: l1BatchNumber, l1BatchTimestamp, sealFields"],
+        ),
         (MOONBEAM, 3_625_681, ["missing field `mixHash`", "not understood: author"]),
     ];
     for (line, height, parts) in told {
@@ -66,7 +70,8 @@ fn trusted_headers_need_little_and_give_their_own_fields() {
 /// No fee of 256 bits is known; any value is hashed, whatever the hash then is.
 #[test]
 fn base_fees_have_256_bits() {
-    let line = changed(NO_STATES, |line| line["block"]["baseFeePerGas"] = json!(format!("0x{}", "f".repeat(64))));
+    let line =
+        changed(NO_STATES, |line| line["block"]["baseFeePerGas"] = json!(format!("0x{}", "f".repeat(64))));
     says(&read(&line, &Rules::default()).unwrap_err(), &["the header's hash is 0x"]);
     read(&line, &trusted()).unwrap();
 }

@@ -18,8 +18,10 @@ fn keeping(field: &str, is_number: bool) -> Rules {
 #[test]
 fn a_nodes_answers_and_bare_blocks_are_lines_too() {
     let blocks = nodes_blocks();
-    let answers: Vec<String> =
-        blocks.iter().map(|block| json!({ "jsonrpc": "2.0", "id": 7, "result": block }).to_string()).collect();
+    let answers: Vec<String> = blocks
+        .iter()
+        .map(|block| json!({ "jsonrpc": "2.0", "id": 7, "result": block }).to_string())
+        .collect();
     let bare: Vec<String> = blocks.iter().map(Value::to_string).collect();
     let only: Vec<String> = blocks.iter().map(|block| json!({ "block": block }).to_string()).collect();
     let mixed = vec![answers[0].clone(), bare[1].clone(), only[2].clone(), chain()[3].clone()];
@@ -36,7 +38,8 @@ fn a_nodes_answers_and_bare_blocks_are_lines_too() {
 
 #[test]
 fn a_bare_block_keeps_its_bytes_for_provers() {
-    let line = format!("  {}  ", serde_json::to_string_pretty(&nodes_blocks()[0]).unwrap().replace('\n', " "));
+    let line =
+        format!("  {}  ", serde_json::to_string_pretty(&nodes_blocks()[0]).unwrap().replace('\n', " "));
     let payload = String::from_utf8(read(&line, &Rules::default()).unwrap().payload).unwrap();
     assert_eq!(payload, format!("{{\"block\":{}}}", line.trim()));
 }
@@ -48,7 +51,10 @@ fn a_nodes_refusals_are_told() {
     says(&refused(json!({ "jsonrpc": "2.0", "id": 1, "error": error })), &["error", "header not found"]);
     says(&refused(json!({ "jsonrpc": "2.0", "id": 1, "result": null })), &["has no such block"]);
     says(&refused(json!({ "jsonrpc": "2.0", "id": 1 })), &["has no such block"]);
-    says(&refused(json!({ "jsonrpc": "2.0", "id": 1, "result": nodes_blocks()[0], "chain_id": 1 })), &["`chain_id`"]);
+    says(
+        &refused(json!({ "jsonrpc": "2.0", "id": 1, "result": nodes_blocks()[0], "chain_id": 1 })),
+        &["`chain_id`"],
+    );
 }
 
 #[test]

@@ -93,10 +93,7 @@ fn the_first_block_of_ethereum_hashes_as_all_know() {
     let line = with_one_segment(&line.to_string());
     assert_eq!(read(&line, &Rules::default()).unwrap().height, 0);
     let other = changed(&line, |line| line["block"]["difficulty"] = json!("0x400000001"));
-    says(
-        &read(&other, &Rules::default()).unwrap_err(),
-        &[hash, "record the block again"],
-    );
+    says(&read(&other, &Rules::default()).unwrap_err(), &[hash, "record the block again"]);
 }
 
 #[test]

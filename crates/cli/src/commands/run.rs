@@ -91,7 +91,8 @@ impl Run {
         };
         // Before anything is recorded; where there is no yard that can be looked at, starting says why.
         let yard = look(&self.data).ok();
-        check_goes_on(yard.as_ref(), blocks, &input, &checked.pipeline.chain, &rules).map_err(Failure::usage)?;
+        check_goes_on(yard.as_ref(), blocks, &input, &checked.pipeline.chain, &rules)
+            .map_err(Failure::usage)?;
         drop(yard);
         let job = Job {
             text: &text,
@@ -109,7 +110,9 @@ impl Run {
         };
         let ended = prove(&job, &progress, &signals)?;
         if self.end == FileEnd::Keep && checked.pipeline.cut_stages().next().is_some() {
-            progress.note("its end is kept open: a cut that is not full waits for more blocks, or for `--end close`");
+            progress.note(
+                "its end is kept open: a cut that is not full waits for more blocks, or for `--end close`",
+            );
         }
         tell(ended, &progress, &self.again(blocks), &self.data)
     }

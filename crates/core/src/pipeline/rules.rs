@@ -71,8 +71,11 @@ const BLOCK_FIELDS: [&str; 29] = [
 
 /// What is asked of blocks, which are not known yet.
 fn check_blocks(file: &File, warnings: &mut Mistakes) {
-    if let Some(At { value: Header::Trusted, at, .. }) = file.chain.as_ref().and_then(|chain| chain.header.is()) {
-        let help = "whoever brings blocks is believed; leave it out where headers are hashed as Ethereum's are";
+    if let Some(At { value: Header::Trusted, at, .. }) =
+        file.chain.as_ref().and_then(|chain| chain.header.is())
+    {
+        let help =
+            "whoever brings blocks is believed; leave it out where headers are hashed as Ethereum's are";
         warnings.add(*at, "the hashes of blocks are not checked: `header` is \"trusted\"", help);
     }
     let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
@@ -84,7 +87,11 @@ fn check_blocks(file: &File, warnings: &mut Mistakes) {
         let same = BLOCK_FIELDS.into_iter().find(|known| plain(known) == plain(name));
         if let Some(meant) = same.or_else(|| suggest::closest(name, BLOCK_FIELDS)) {
             let message = format!("blocks of Ethereum have no `{}`", shown(name));
-            warnings.add(field.at, message, format!("did you mean \"{meant}\"? Fields are named as nodes name them"));
+            warnings.add(
+                field.at,
+                message,
+                format!("did you mean \"{meant}\"? Fields are named as nodes name them"),
+            );
         }
     }
 }

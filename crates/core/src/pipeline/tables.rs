@@ -13,7 +13,9 @@ use super::mistake::Mistakes;
 use super::reader::{At, Entry, Fields, Read, shown};
 use super::stage_table::RawStage;
 use super::suggest;
-use super::{Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Protocol, Prover, SinkTarget, Verify};
+use super::{
+    Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Protocol, Prover, SinkTarget, Verify,
+};
 
 pub(super) const MAX_STAGES: usize = 64;
 /// Provers, pools or sinks of one file.

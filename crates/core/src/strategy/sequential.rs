@@ -69,7 +69,8 @@ fn look(rule: &CutRule, candidates: &[Candidate], around: Around) -> Result<Opti
         }
         if let Some(CutBudget { field, .. }) = &rule.budget {
             let value = candidate.fields.get(field).ok_or_else(|| absent(field))?;
-            let no_number = || Lacking { index, what: format!("has {value:?} as its `{field}`, which is no number") };
+            let no_number =
+                || Lacking { index, what: format!("has {value:?} as its `{field}`, which is no number") };
             spent = spent.saturating_add(number(value).ok_or_else(no_number)?);
         }
         if let Some(budget) = &rule.budget {

@@ -278,11 +278,7 @@ impl Machine {
 
     /// Records the lines of a blocks file that [`check_blocks`] saw, on a thread of its own; the handle answers how it
     /// ended.
-    pub fn feed(
-        &self,
-        chain: &str,
-        feed: Feed,
-    ) -> Result<JoinHandle<Result<(), FeedError>>, MachineError> {
+    pub fn feed(&self, chain: &str, feed: Feed) -> Result<JoinHandle<Result<(), FeedError>>, MachineError> {
         let (shared, chain) = (Arc::clone(&self.shared), chain.to_owned());
         let feeder = move || feed::feed(&shared, &chain, &feed);
         thread::Builder::new().name("feeder".into()).spawn(feeder).map_err(|source| self.no_thread(source))
