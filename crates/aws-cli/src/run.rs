@@ -3,13 +3,16 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proofyard_blocks::Reader;
-use proofyard_cli::commands::run::{Begun, Run};
+use proofyard_aws::home::Home;
+use proofyard_blocks::{Reader, Rules, check_goes_on};
+use proofyard_cli::commands::run::{Begun, FileEnd, Run};
 use proofyard_cli::failure::Failure;
 use proofyard_cli::yard::YardAccess;
+use proofyard_core::error::Error;
 use proofyard_core::explain::count;
 use proofyard_core::status::Finished;
 
@@ -20,21 +23,28 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Follows until all of the file is committed, nothing moves, or a signal comes.
 pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
-    let Begun { text, progress, signals, .. } = run.begin(json)?;
+    let Begun { text, checked, rules, input, progress, signals } = run.begin(json)?;
     let yard = OnAws::named(run.aws.as_deref())?;
     let (home, aws) = (&yard.home, &yard.name);
+    if let Some(blocks) = &run.blocks {
+        let chain = &checked.pipeline.chain;
+        let goes_on =
+            check_goes_on(&home.yard.port, &chain.name, chain.start_height, reader(blocks, &rules)?);
+        yard.block_on(goes_on).map_err(Failure::usage)?;
+    }
     let started = Instant::now();
     let pipeline = yard.block_on(home.yard.record_pipeline(&text))?;
     yard.block_on(home.deliver());
     let chain = &pipeline.chain.name;
     progress.say(&format!("chain {chain} has this pipeline now, in yard {aws} on AWS"));
     let Some(blocks) = &run.blocks else { return Ok(()) };
-    let file =
-        File::open(blocks).map_err(|error| Failure::usage(format!("{}: {error}", blocks.display())))?;
-    let lines = Reader::new(blocks.display().to_string(), BufReader::new(file));
+    let name = blocks.display().to_string();
+    let lines = reader(blocks, &rules)?;
     let lines = lines.map(|line| line.map_err(|error| error.to_string()));
-    let posted = yard.block_on(home.post_lines(chain, lines))?;
+    let ends = run.end == FileEnd::Close;
+    let posted = yard.block_on(home.post_lines(chain, &name, lines, &rules, ends))?;
     progress.say(&format!("{} posted", count(posted, "line")));
+    let wanted = input.filter(|_| !ends).map(|input| input.tip_height);
     loop {
         if let Some(signal) = signals.stop() {
             progress.end();
@@ -44,7 +54,7 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
         if progress.is_due() {
             progress.show(&yard.block_on(home.yard.status(chain, false))?);
         }
-        match yard.block_on(home.yard.is_finished(chain))? {
+        match yard.block_on(finished(home, chain, wanted))? {
             Finished::No => thread::sleep(LOOK),
             Finished::Yes => break,
             Finished::Stuck { reason, .. } => {
@@ -64,4 +74,19 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
         started.elapsed().as_secs_f64()
     ));
     Ok(())
+}
+
+fn reader(blocks: &Path, rules: &Rules) -> Result<Reader<BufReader<File>>, Failure> {
+    let name = blocks.display().to_string();
+    let file = File::open(blocks).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+    Ok(Reader::new(name, BufReader::new(file), rules.clone()))
+}
+
+/// Whether all is committed; where more blocks may follow, all that can be once the chain is as high as what was posted.
+async fn finished(home: &Home, chain: &str, wanted: Option<u64>) -> Result<Finished, Error> {
+    let Some(wanted) = wanted else { return home.yard.is_finished(chain).await };
+    match home.yard.tip(chain).await?.height() {
+        Some(height) if height >= wanted => home.yard.is_finished_so_far(chain).await,
+        _ => Ok(Finished::No),
+    }
 }

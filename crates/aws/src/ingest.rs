@@ -9,10 +9,13 @@
 //! so that a block that left the chain can come back. Being told of a block is a hint: what it says must hash to its name,
 //! and it is appended only to its parent.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::future::{LocalBoxFuture, try_join_all};
 use hmac::{Hmac, KeyInit, Mac};
-use proofyard_blocks::{Line, RecordedBlock, parse_line};
+use proofyard_blocks::{Line, RecordedBlock, Rules, parse_line};
 use proofyard_core::error::{Error, Refusal};
+use proofyard_core::pipeline::Header;
 use proofyard_core::port::Port;
 use proofyard_core::state::{ArtifactRef, Block};
 use serde::Serialize;
@@ -109,14 +112,14 @@ fn signing(secret: &[u8], timestamp: &str, chain: &str, body: &[u8]) -> Hmac<Sha
 }
 
 /// The blocks of a body; the whole body is refused for one bad line.
-fn blocks_of(body: &[u8]) -> Result<Vec<RecordedBlock>, String> {
+fn blocks_of(body: &[u8], rules: &Rules) -> Result<Vec<RecordedBlock>, String> {
     let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let mut blocks = Vec::new();
     for (number, line) in (1..).zip(lines) {
         if blocks.len() == MAX_BLOCKS {
             return Err(format!("it has more than {MAX_BLOCKS} blocks; send them in several requests"));
         }
-        match parse_line("body", number, line).map_err(|error| error.to_string())? {
+        match parse_line("body", number, line, rules).map_err(|error| error.to_string())? {
             Line::Block(block) => blocks.push(*Box::new(block)),
             Line::Reorg { .. } => {
                 return Err(format!(
@@ -126,6 +129,16 @@ fn blocks_of(body: &[u8]) -> Result<Vec<RecordedBlock>, String> {
         }
     }
     if blocks.is_empty() { Err("it has no block".to_owned()) } else { Ok(blocks) }
+}
+
+/// What is taken on trust, once in a function's life.
+fn tell_not_understood(chain: &str, rules: &Rules, blocks: &[RecordedBlock]) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let Some(block) = blocks.first().filter(|_| rules.header == Header::Trusted) else { return };
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        let fields = block.not_understood.join(", ");
+        warn!(chain, fields, "hashes of blocks are taken as they are said; these fields are not understood");
+    }
 }
 
 impl Home {
@@ -166,17 +179,18 @@ impl Home {
                 warn!(chain = request.chain, error = refused.error, "a request was refused");
                 return refused;
             }
-            let blocks = match blocks_of(&request.body) {
-                Ok(blocks) => blocks,
-                Err(error) => return Response::refused(400, error),
-            };
-            match self.yard.chain_state(&request.chain).await {
-                Ok(_) => {}
+            let rules = match self.yard.chain(&request.chain).await {
+                Ok((_, pipeline)) => Rules::of(&pipeline),
                 Err(Error::Refused(refusal @ Refusal::UnknownChain(_))) => {
                     return Response::refused(404, refusal.to_string());
                 }
                 Err(error) => return Response::unavailable(error),
-            }
+            };
+            let blocks = match blocks_of(&request.body, &rules) {
+                Ok(blocks) => blocks,
+                Err(error) => return Response::refused(400, error),
+            };
+            tell_not_understood(&request.chain, &rules, &blocks);
             let delivery = request.timestamp.as_deref().unwrap_or_default();
             match self.accept(&request.chain, &blocks, delivery).await {
                 Ok(()) => Response::accepted(blocks.len()),
@@ -211,15 +225,7 @@ impl Home {
         };
         let kept = self.bucket.put_bytes(&payload, block.payload.clone()).await;
         kept.map_err(|error| error.to_string())?;
-        Ok(Block {
-            height: block.height,
-            hash: format!("0x{}", hex::encode(block.hash)),
-            parent: format!("0x{}", hex::encode(block.parent)),
-            timestamp_s: block.timestamp_s,
-            segments: block.segments,
-            fields: block.fields.clone(),
-            payload,
-        })
+        Ok(block.event(payload))
     }
 }
 
@@ -293,10 +299,10 @@ mod tests {
         let chain = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/blocks/chain.jsonl");
         let chain = std::fs::read_to_string(chain).unwrap();
         let chain = chain.split_inclusive('\n').take(16).collect::<String>().into_bytes();
-        let blocks = blocks_of(&chain).unwrap();
+        let blocks = blocks_of(&chain, &Rules::default()).unwrap();
         assert_eq!(blocks.len(), 16);
         let refused = |body: Vec<u8>, text: &str| {
-            let said = blocks_of(&body).unwrap_err();
+            let said = blocks_of(&body, &Rules::default()).unwrap_err();
             assert!(said.contains(text), "{said}");
         };
         refused(Vec::new(), "no block");

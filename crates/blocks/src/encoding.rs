@@ -60,6 +60,11 @@ impl Quantity {
         }
         Some(Self(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))))
     }
+
+    /// Big-endian without leading zeros.
+    pub fn to_bytes(self) -> Vec<u8> {
+        self.0.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect()
+    }
 }
 
 /// A string of the line, read by `parse`; `what` is said where it does not fit.

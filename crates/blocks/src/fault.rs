@@ -32,30 +32,57 @@ pub enum Fault {
     #[error("column {column}: the line is not UTF-8; is this a blocks file?")]
     NotUtf8 { column: usize },
     #[error(
-        "the line is truncated: it ends after {bytes} bytes in the midst of its JSON; record the block again"
+        "the line is truncated: it ends after {bytes} bytes in the midst of its JSON; record the block again, all of it \
+         on one line"
     )]
     Truncated { bytes: usize },
     #[error("column {column}: {text}; a line is the JSON of a block or a reorg, as it was recorded")]
     BadJson { column: usize, text: String },
     #[error(
-        "the line is neither a block nor a reorg: a block has \"chain_id\", \"block\" and \"segments\", a \
-         reorg has \"reorg\" alone"
+        "the line is neither a block nor a reorg: a block has \"block\", with \"chain_id\", \"segments\", \"pre\" and \
+         \"post\" where provers need them, or is a node's answer, or its block alone; a reorg has \"reorg\" alone"
     )]
     NeitherBlockNorReorg,
-    #[error("the header has no {field} although it has a later fork's fields; record the block again")]
+    #[error("unknown field `{name}`; what may stand in a line is in docs/blocks.md")]
+    UnknownField { name: String },
+    #[error("the node answered with an error: {text}; ask it again")]
+    NodeError { text: String },
+    #[error("the node answered that it has no such block (its result is null); ask for one that it has")]
+    NodeHasNone,
+    #[error(
+        "the block is pending: its {field} is null, so it is not on the chain yet; ask for it by its number, once the \
+         node's latest block is as high"
+    )]
+    Pending { field: &'static str },
+    #[error("missing field `{field}`: a block has its number, hash, parentHash, timestamp and transactions")]
     MissingField { field: &'static str },
     #[error(
-        "block {height}: the header's hash is {} but the file says {}; record the block again",
-        to_hex(computed),
-        to_hex(said)
+        "block {height}: missing field `{field}`, so that its header cannot be hashed as Ethereum's are{}; {WAY_OUT}",
+        shown(unknown)
     )]
-    WrongHash { height: u64, computed: [u8; 32], said: [u8; 32] },
+    NoHeaderField { height: u64, field: &'static str, unknown: Vec<String> },
     #[error(
-        "block {height}: the header's transactionsRoot says that there are {}transactions but the file has \
-         {transactions}; record the block again",
-        if *.transactions == 0 { "" } else { "no " }
+        "block {height}: the header's hash is {} but the file says {}{}; {WAY_OUT}",
+        to_hex(computed),
+        to_hex(said),
+        shown(unknown)
     )]
-    WrongTransactions { height: u64, transactions: u32 },
+    WrongHash { height: u64, computed: [u8; 32], said: [u8; 32], unknown: Vec<String> },
+    #[error(
+        "block {height} names no segments, and stage {stage} has a task for each of them; write \"segments\" beside \
+         the block, or have the stage not split \"block\""
+    )]
+    NoSegments { height: u64, stage: String },
+    #[error(
+        "block {height} has no `{field}`, by which stage {stage} closes its cuts; name a field that each block has, as \
+         its node names it"
+    )]
+    NoField { height: u64, field: String, stage: String },
+    #[error(
+        "block {height}: its `{field}` is {value:?}, which is no number, and stage {stage} sums it up; name a field \
+         that is a number"
+    )]
+    NoNumber { height: u64, field: String, stage: String, value: String },
     #[error(
         "block {height}: transaction {index} says that it is in another block or at another index; record \
          the block again"
@@ -131,6 +158,17 @@ pub enum Fault {
         to_hex(hash)
     )]
     ReorgLeavesFork { hash: [u8; 32], height: u64, fork_line: u64 },
+}
+
+/// What to do about a header that does not hash as it should.
+const WAY_OUT: &str = "record the block again, or, if this chain hashes its headers otherwise, write header = \
+                       \"trusted\" under [chain] in the pipeline file, and its hashes are taken as they are said";
+
+fn shown(unknown: &[String]) -> String {
+    match unknown {
+        [] => String::new(),
+        names => format!(" (not understood: {})", names.join(", ")),
+    }
 }
 
 fn missing(tip_height: u64, height: u64) -> String {

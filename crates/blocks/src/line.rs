@@ -1,32 +1,25 @@
-//! One line: its JSON, and what can be checked of it alone.
+//! One line: its form, its JSON, and what can be checked of it alone.
 
 use serde::Deserialize;
 
-use crate::block::{NodeBlock, NodeTransaction};
+use crate::block::NodeBlock;
 use crate::encoding::Fixed;
 use crate::fault::{BlocksError, Fault};
-use crate::{Line, RecordedBlock};
+use crate::object::Object;
+use crate::{Line, RecordedBlock, Rules};
 
 /// As many tasks as one `split` may list.
 pub const MAX_SEGMENTS: usize = 4096;
 
-/// A parser's message may quote the line, which may be long.
-const MESSAGE_LIMIT_CHARS: usize = 200;
+const OF_A_RECORDED_BLOCK: [&str; 5] = ["chain_id", "block", "pre", "post", "segments"];
+const OF_AN_ANSWER: [&str; 4] = ["jsonrpc", "id", "result", "error"];
+
+/// Characters shown of a node's error.
+const ERROR_LIMIT_CHARS: usize = 200;
 
 /// Reads one line, without its newline; `file` and `line_number` are for the error.
-pub fn parse_line(file: &str, line_number: u64, bytes: &[u8]) -> Result<Line, BlocksError> {
-    parse(bytes).map_err(|fault| fault.at(file, line_number))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLine {
-    chain_id: Option<u64>,
-    block: Option<NodeBlock>,
-    pre: Option<Fixed<32>>,
-    post: Option<Fixed<32>>,
-    segments: Option<Vec<RawSegment>>,
-    reorg: Option<Fixed<32>>,
+pub fn parse_line(file: &str, line_number: u64, bytes: &[u8], rules: &Rules) -> Result<Line, BlocksError> {
+    parse(bytes, rules).map_err(|fault| fault.at(file, line_number))
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -36,7 +29,7 @@ struct RawSegment {
     to: u32,
 }
 
-fn parse(bytes: &[u8]) -> Result<Line, Fault> {
+fn parse(bytes: &[u8], rules: &Rules) -> Result<Line, Fault> {
     if bytes.trim_ascii().is_empty() {
         return Err(Fault::BlankLine);
     }
@@ -44,84 +37,89 @@ fn parse(bytes: &[u8]) -> Result<Line, Fault> {
         Some(_) => Fault::NotUtf8 { column: error.valid_up_to() + 1 },
         None => Fault::Truncated { bytes: bytes.len() },
     })?;
-    let raw: RawLine = serde_json::from_str(text).map_err(|error| bad_json(&error, bytes))?;
-    match raw {
-        RawLine {
-            chain_id: Some(chain_id),
-            block: Some(block),
-            pre: Some(pre),
-            post: Some(post),
-            segments: Some(segments),
-            reorg: None,
-        } => check_block(chain_id, &block, [pre.0, post.0], &segments, bytes).map(Line::Block),
-        RawLine { chain_id: None, block: None, pre: None, post: None, segments: None, reorg: Some(hash) } => {
-            Ok(Line::Reorg { hash: hash.0 })
-        }
+    let line = Object::of_line(text)?;
+    if line.has("reorg") {
+        return reorg(&line);
+    }
+    if line.has("block") {
+        only(&line, &OF_A_RECORDED_BLOCK)?;
+        let block = line.object("block")?.ok_or(Fault::NeitherBlockNorReorg)?;
+        return recorded(&line, block, bytes.to_vec(), rules).map(Line::Block);
+    }
+    if line.has("jsonrpc") || line.has("result") {
+        let block = answered(&line)?;
+        return recorded(&line, block, wrapped(&line, "result"), rules).map(Line::Block);
+    }
+    if line.has("hash") && line.has("parentHash") {
+        let payload = [b"{\"block\":", text.trim_ascii().as_bytes(), b"}"].concat();
+        let block = Object::of_line(text)?;
+        return recorded(&Object::of_line("{}")?, block, payload, rules).map(Line::Block);
+    }
+    // A name that is none of those above is more likely a slip than another kind of line.
+    only(&line, &OF_A_RECORDED_BLOCK)?;
+    Err(Fault::NeitherBlockNorReorg)
+}
+
+fn reorg(line: &Object<'_>) -> Result<Line, Fault> {
+    let hash: Option<Fixed<32>> = line.read("reorg")?;
+    match (hash, line.names().count()) {
+        (Some(hash), 1) => Ok(Line::Reorg { hash: hash.0 }),
         _ => Err(Fault::NeitherBlockNorReorg),
     }
 }
 
-fn bad_json(error: &serde_json::Error, bytes: &[u8]) -> Fault {
-    if error.is_eof() {
-        return Fault::Truncated { bytes: bytes.len() };
+/// A name that is none of a line's is a slip of the pen.
+fn only(line: &Object<'_>, known: &[&str]) -> Result<(), Fault> {
+    match line.names().find(|name| !known.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(Fault::UnknownField { name: name.chars().take(64).collect() }),
     }
-    // The parser counts lines within what it was given, which is one line.
-    let text = error.to_string();
-    let text =
-        text.strip_suffix(&format!(" at line {} column {}", error.line(), error.column())).unwrap_or(&text);
-    let mut short: String = text.chars().take(MESSAGE_LIMIT_CHARS).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    Fault::BadJson { column: error.column(), text: short }
 }
 
-fn check_block(
-    chain_id: u64,
-    block: &NodeBlock,
-    [state_pre, state_post]: [[u8; 32]; 2],
-    segments: &[RawSegment],
-    payload: &[u8],
+/// The block in a node's answer.
+fn answered<'a>(line: &Object<'a>) -> Result<Object<'a>, Fault> {
+    only(line, &OF_AN_ANSWER)?;
+    if let Some(error) = line.raw("error").filter(|_| !line.is_null("error")) {
+        let text = error.get().chars().take(ERROR_LIMIT_CHARS).collect();
+        return Err(Fault::NodeError { text });
+    }
+    line.object("result")?.ok_or(Fault::NodeHasNone)
+}
+
+/// Provers find every block under `block`, whatever form its line has.
+fn wrapped(line: &Object<'_>, field: &str) -> Vec<u8> {
+    let block = line.raw(field).map_or("null", |raw| raw.get());
+    format!("{{\"block\":{block}}}").into_bytes()
+}
+
+/// `line` has what stands beside the block.
+fn recorded(
+    line: &Object<'_>,
+    block: Object<'_>,
+    payload: Vec<u8>,
+    rules: &Rules,
 ) -> Result<RecordedBlock, Fault> {
-    let height = block.number.0;
-    let (hash, said) = (block.compute_hash().map_err(|field| Fault::MissingField { field })?, block.hash.0);
-    if hash != said {
-        return Err(Fault::WrongHash { height, computed: hash, said });
+    let block = NodeBlock::checked(block, rules.header)?;
+    let segments: Option<Vec<RawSegment>> = line.read("segments")?;
+    match &segments {
+        Some(segments) => check_segments(block.height, block.transactions, segments)?,
+        None => rules.check_may_be_whole(block.height)?,
     }
-    let transactions = check_transactions(block)?;
-    check_segments(height, transactions, segments)?;
+    let state = |name| Ok(line.read::<Fixed<32>>(name)?.map(|state| state.0));
     Ok(RecordedBlock {
-        chain_id,
-        height,
-        hash,
-        parent: block.parent_hash.0,
-        timestamp_s: block.timestamp.0,
-        transactions,
-        gas_used: block.gas_used.0,
-        segments: u32::try_from(segments.len()).unwrap_or(u32::MAX), // at most MAX_SEGMENTS
-        state_pre,
-        state_post,
-        fields: block.fields(transactions),
-        payload: payload.to_vec(),
+        chain_id: line.read("chain_id")?,
+        height: block.height,
+        hash: block.hash,
+        parent: block.parent,
+        timestamp_s: block.timestamp_s,
+        transactions: block.transactions,
+        segments: segments.map_or(0, |segments| u32::try_from(segments.len()).unwrap_or(u32::MAX)), // at most MAX_SEGMENTS
+        state_pre: state("pre")?,
+        state_post: state("post")?,
+        fields: rules.fields().filter_map(|name| Some((name.to_owned(), block.field(name)?))).collect(),
+        not_understood: block.not_understood(),
+        payload,
     })
-}
-
-/// How many there are; each must belong here, as far as it says so itself.
-fn check_transactions(block: &NodeBlock) -> Result<u32, Fault> {
-    let height = block.number.0;
-    let transactions = u32::try_from(block.transactions.len()).unwrap_or(u32::MAX); // a line has far fewer
-    if block.says_no_transactions() != (transactions == 0) {
-        return Err(Fault::WrongTransactions { height, transactions });
-    }
-    for (index, transaction) in block.transactions.iter().enumerate() {
-        let NodeTransaction::Whole(transaction) = transaction else { continue };
-        let here = transaction.block_hash.is_none_or(|hash| hash == block.hash);
-        let in_order = transaction.transaction_index.is_none_or(|said| said.0 == index as u64);
-        if !(here && in_order) {
-            return Err(Fault::StrayTransaction { height, index });
-        }
-    }
-    Ok(transactions)
 }
 
 /// They must cover the transactions in order.

@@ -22,7 +22,8 @@ pub const MAX_BLOCKS: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     pub lines: u64,
-    pub chain_id: u64,
+    /// The first that a block names.
+    pub chain_id: Option<u64>,
     pub blocks: u64,
     pub transactions: u64,
     pub segments: u64,
@@ -33,6 +34,8 @@ pub struct Summary {
     pub first_hash: [u8; 32],
     pub tip_height: u64,
     pub tip_hash: [u8; 32],
+    /// Fields of its first block that are none of Ethereum's.
+    pub not_understood: Vec<String>,
 }
 
 /// Reads the file to its end, or to its first fault.
@@ -42,6 +45,9 @@ pub fn check_file<R: BufRead>(mut reader: Reader<R>) -> Result<Summary, BlocksEr
     while let Some(next) = reader.next() {
         let (number, line) = next?;
         last_line = number;
+        if let Line::Block(block) = &line {
+            reader.rules().check_fields(block).map_err(|fault| fault.at(reader.file(), number))?;
+        }
         let taken = match (&mut chain, line) {
             (Some(chain), Line::Block(block)) => chain.block(number, &block),
             (Some(chain), Line::Reorg { hash }) => chain.reorg(hash),
@@ -63,7 +69,7 @@ type Hash = [u8; 32];
 struct Known {
     height: u64,
     parent: Hash,
-    post: Hash,
+    post: Option<Hash>,
     line: u64,
 }
 
@@ -90,6 +96,7 @@ impl Chain {
             first_hash: block.hash,
             tip_height: block.height,
             tip_hash: block.hash,
+            not_understood: block.not_understood.clone(),
         };
         let mut chain = Self {
             known: HashMap::new(),
@@ -121,8 +128,10 @@ impl Chain {
     /// The block goes on from one of the file's.
     fn check_link(&self, block: &RecordedBlock) -> Result<(), Fault> {
         let RecordedBlock { height, hash, parent, state_pre, .. } = *block;
-        if block.chain_id != self.summary.chain_id {
-            return Err(Fault::OtherChain { height, found: block.chain_id, expected: self.summary.chain_id });
+        if let (Some(found), Some(expected)) = (block.chain_id, self.summary.chain_id)
+            && found != expected
+        {
+            return Err(Fault::OtherChain { height, found, expected });
         }
         if let Some(first) = self.known.get(&hash) {
             return Err(Fault::Duplicate { height, hash, first_line: first.line });
@@ -137,13 +146,10 @@ impl Chain {
         if before.height.checked_add(1) != Some(height) {
             return Err(Fault::WrongHeight { found: height, parent_height: before.height });
         }
-        if before.post != state_pre {
-            return Err(Fault::StateLink {
-                height,
-                pre: state_pre,
-                expected: before.post,
-                parent_line: before.line,
-            });
+        if let (Some(pre), Some(expected)) = (state_pre, before.post)
+            && pre != expected
+        {
+            return Err(Fault::StateLink { height, pre, expected, parent_line: before.line });
         }
         Ok(())
     }
@@ -196,6 +202,7 @@ impl Chain {
     fn keep(&mut self, line: u64, block: &RecordedBlock) {
         let RecordedBlock { height, hash, parent, state_post, .. } = *block;
         self.known.insert(hash, Known { height, parent, post: state_post, line });
+        self.summary.chain_id = self.summary.chain_id.or(block.chain_id);
         self.summary.blocks += 1;
         self.summary.transactions += u64::from(block.transactions);
         self.summary.segments += u64::from(block.segments);

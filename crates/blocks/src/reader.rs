@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 
 use crate::fault::{BlocksError, Fault};
-use crate::{Line, parse_line};
+use crate::{Line, Rules, parse_line};
 
 /// Many times what an ordinary block takes; a longer line is more likely no blocks file at all.
 pub const LINE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
@@ -12,6 +12,7 @@ pub const LINE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
 pub struct Reader<R> {
     input: R,
     file: String,
+    rules: Rules,
     line_limit_bytes: usize,
     line_number: u64,
     ended: bool,
@@ -19,8 +20,9 @@ pub struct Reader<R> {
 
 impl<R: BufRead> Reader<R> {
     /// `file` is the name that errors say.
-    pub fn new(file: impl Into<String>, input: R) -> Self {
-        Self { input, file: file.into(), line_limit_bytes: LINE_LIMIT_BYTES, line_number: 0, ended: false }
+    pub fn new(file: impl Into<String>, input: R, rules: Rules) -> Self {
+        let (file, line_limit_bytes) = (file.into(), LINE_LIMIT_BYTES);
+        Self { input, file, rules, line_limit_bytes, line_number: 0, ended: false }
     }
 
     pub fn with_line_limit(self, line_limit_bytes: usize) -> Self {
@@ -29,6 +31,10 @@ impl<R: BufRead> Reader<R> {
 
     pub(crate) fn file(&self) -> &str {
         &self.file
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The next line without its newline, or nothing at the file's end.
@@ -61,9 +67,10 @@ impl<R: BufRead> Reader<R> {
         self.line_number += 1;
         match self.read_line() {
             Ok(None) => None,
-            Ok(Some(bytes)) => {
-                Some(parse_line(&self.file, self.line_number, &bytes).map(|line| (self.line_number, line)))
-            }
+            Ok(Some(bytes)) => Some(
+                parse_line(&self.file, self.line_number, &bytes, &self.rules)
+                    .map(|line| (self.line_number, line)),
+            ),
             Err(fault) => Some(Err(fault.at(&self.file, self.line_number))),
         }
     }

@@ -9,7 +9,7 @@ use proofyard_core::Pipeline;
 use proofyard_core::state::OutKind;
 use proofyard_core::status::{Finished, ParkedTask};
 use proofyard_embedded::block_on;
-use proofyard_embedded::machine::{FeedError, GuardCommand, Machine};
+use proofyard_embedded::machine::{Feed, FeedError, GuardCommand, Machine};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -26,11 +26,7 @@ pub struct Job<'a> {
     pub pipeline: &'a Pipeline,
     /// File sinks with relative names write below it.
     pub sink_base: &'a Path,
-    pub blocks: &'a Path,
-    /// How many lines it had when it was checked.
-    pub lines: u64,
-    /// How long after one line the next is taken.
-    pub slot: Duration,
+    pub feed: Feed,
     pub data: &'a Path,
     pub guard: &'a GuardCommand,
 }
@@ -63,7 +59,8 @@ pub struct Figures {
     pub overheads: Vec<Duration>,
 }
 
-/// Works until the file is proved, nothing moves, or a signal comes.
+/// Works until the file is proved (or all of it that can be, where more blocks may follow), nothing moves, or a signal
+/// comes.
 pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Result<Ended, Failure> {
     let complaints = Arc::clone(progress);
     let mut machine = Machine::open(job.data, true, move |trouble| complaints.note(trouble))?;
@@ -71,7 +68,7 @@ pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Resu
     let mut run = Run::begin(job, progress)?;
     run.sequence = block_on(machine.yard().frontier(run.chain))?.next_sequence;
     machine.start(std::slice::from_ref(job.pipeline), job.guard, job.sink_base)?;
-    run.feeder = Some(machine.feed(run.chain, job.blocks, job.lines, job.slot)?);
+    run.feeder = Some(machine.feed(run.chain, job.feed.clone())?);
     let how = run.follow(&machine, signals);
     progress.end();
     let figures = run.figures(&machine);
@@ -84,6 +81,8 @@ pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Resu
 
 struct Run<'a> {
     chain: &'a str,
+    /// The file's end is the chain's.
+    ends: bool,
     progress: &'a Progress,
     started: Instant,
     feeder: Option<JoinHandle<Result<(), FeedError>>>,
@@ -95,7 +94,8 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn begin(job: &Job<'a>, progress: &'a Progress) -> Result<Self, Failure> {
         let chain = &job.pipeline.chain.name;
-        Ok(Self { chain, progress, started: Instant::now(), feeder: None, sequence: 0, committed_now: 0 })
+        let (ends, started) = (job.feed.ends, Instant::now());
+        Ok(Self { chain, ends, progress, started, feeder: None, sequence: 0, committed_now: 0 })
     }
 
     fn follow(&mut self, machine: &Machine, signals: &Signals) -> Result<End, Failure> {
@@ -112,7 +112,11 @@ impl<'a> Run<'a> {
                 self.progress.show(&block_on(machine.yard().status(self.chain, false))?);
             }
             if self.feeder.is_none() {
-                match block_on(machine.yard().is_finished(self.chain))? {
+                let finished = match self.ends {
+                    true => block_on(machine.yard().is_finished(self.chain))?,
+                    false => block_on(machine.yard().is_finished_so_far(self.chain))?,
+                };
+                match finished {
                     Finished::No => {}
                     Finished::Yes => {
                         self.tell_commits(machine)?;

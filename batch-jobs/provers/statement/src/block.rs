@@ -28,13 +28,14 @@ pub struct Block {
     pub segments: Vec<(u32, u32)>,
 }
 
+/// What stands beside the block is not the node's, so that a line may lack it.
 #[derive(Deserialize)]
 struct Line {
-    chain_id: u64,
+    chain_id: Option<u64>,
     block: NodeBlock,
-    pre: String,
-    post: String,
-    segments: Vec<Segment>,
+    pre: Option<String>,
+    post: Option<String>,
+    segments: Option<Vec<Segment>>,
 }
 
 #[derive(Deserialize)]
@@ -90,17 +91,19 @@ impl Block {
     /// Reads one line of a blocks file. The states must be right: a proof of wrong ones cannot be made.
     pub fn parse(line: &[u8]) -> Result<Self, Error> {
         let line: Line = serde_json::from_slice(line).map_err(|e| Error::Block(e.to_string()))?;
-        let state =
-            |name: &str, text: &str| bytes_from_hex(text).map_err(|e| Error::Block(format!("{name}: {e}")));
+        let state = |name: &str, text: Option<String>| {
+            bytes_from_hex(&beside(name, text)?).map_err(|e| Error::Block(format!("{name}: {e}")))
+        };
         let transactions = line.block.transaction_hashes()?;
-        let segments: Vec<(u32, u32)> = line.segments.iter().map(|s| (s.from, s.to)).collect();
+        let segments: Vec<(u32, u32)> =
+            beside("segments", line.segments)?.iter().map(|s| (s.from, s.to)).collect();
         check_cover(&segments, transactions.len()).map_err(Error::Block)?;
         Ok(Self {
-            chain_id: line.chain_id,
+            chain_id: beside("chain_id", line.chain_id)?,
             height: line.block.height()?,
             transactions,
-            pre: state("pre", &line.pre)?,
-            post: state("post", &line.post)?,
+            pre: state("pre", line.pre)?,
+            post: state("post", line.post)?,
             segments,
         })
     }
@@ -144,6 +147,16 @@ impl Block {
     }
 }
 
+fn beside<T>(name: &str, value: Option<T>) -> Result<T, Error> {
+    let why = || {
+        format!(
+            "it has no `{name}`: the provers here need chain_id, pre, post and segments beside the node's block, which \
+             proofyard-states adds to a blocks file"
+        )
+    };
+    value.ok_or_else(|| Error::Block(why()))
+}
+
 /// Segments must follow each other and cover the block's transactions exactly once, each beginning where a step does.
 /// A segment without transactions is one of a block without transactions.
 pub(crate) fn check_cover(segments: &[(u32, u32)], transactions: usize) -> Result<(), String> {
@@ -171,6 +184,30 @@ pub(crate) fn check_cover(segments: &[(u32, u32)], transactions: usize) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_beside_the_block_is_named() {
+        let block = r#""block":{"number":"0x1","hash":"0x","parentHash":"0x","transactions":[]}"#;
+        let state = format!("0x{}", "00".repeat(32));
+        let beside = [
+            (r#""segments":[{"from":0,"to":0}]"#.to_owned(), "`segments`"),
+            (format!(r#""pre":"{state}""#), "`pre`"),
+            (format!(r#""post":"{state}""#), "`post`"),
+            (r#""chain_id":1"#.to_owned(), "`chain_id`"),
+        ];
+        for missing in 0..=beside.len() {
+            let there = beside.iter().enumerate().filter(|(index, _)| *index != missing);
+            let there: Vec<&str> = there.map(|(_, (text, _))| text.as_str()).chain([block]).collect();
+            let read = Block::parse(format!("{{{}}}", there.join(",")).as_bytes());
+            match beside.get(missing) {
+                None => assert!(read.is_ok()),
+                Some((_, name)) => {
+                    let why = read.unwrap_err().to_string();
+                    assert!(why.contains(name) && why.contains("proofyard-states"), "{why}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn segments_cover_all_transactions_in_whole_steps() {

@@ -32,10 +32,6 @@ fn a_header_that_was_changed_hashes_otherwise() {
 #[test]
 fn transactions_that_cannot_be_the_headers_are_refused() {
     says(
-        &spoiled(|line| line["block"]["transactions"] = json!([])),
-        &["says that there are transactions", "has 0"],
-    );
-    says(
         &spoiled(|line| line["block"]["transactions"].as_array_mut().unwrap().swap(0, 1)),
         &["transaction 0 says that it is in another block or at another index"],
     );
@@ -74,7 +70,11 @@ fn numbers_out_of_range_are_refused() {
     says(&spoiled(|line| line["chain_id"] = json!(-1)), &["-1"]);
     says(&spoiled(|line| line["segments"][0]["to"] = json!(4_294_967_304_u64)), &["4294967304"]);
     says(&with_third_line(chain()[2].replacen("31337", "1e999", 1)), &["number out of range"]);
-    says(&spoiled(|line| line["block"]["number"] = Value::Null), &["column"]);
+    let wide = format!("0x1{}", "0".repeat(64));
+    says(
+        &spoiled(|line| line["block"]["baseFeePerGas"] = json!(wide)),
+        &["baseFeePerGas", "at most 256 bits"],
+    );
 }
 
 #[test]
@@ -84,10 +84,6 @@ fn fields_that_are_missing_strange_or_double_are_refused() {
         &["missing field `stateRoot`"],
     );
     says(&spoiled(|line| line["segment"] = json!([])), &["unknown field `segment`"]);
-    says(
-        &spoiled(|line| drop(line.as_object_mut().unwrap().remove("segments"))),
-        &["neither a block nor a reorg"],
-    );
     says(&spoiled(|line| line["reorg"] = line["block"]["hash"].clone()), &["neither a block nor a reorg"]);
     says(&with_third_line("{}"), &["neither a block nor a reorg"]);
     let double = chain()[2].replacen("\"number\":", "\"number\":\"0x1\",\"number\":", 1);
@@ -108,7 +104,16 @@ fn what_is_no_json_is_refused() {
 fn deep_nesting_is_refused_or_passed_over() {
     let deep = "[".repeat(1_000_000);
     says(&with_third_line(&deep), &["column"]);
-    says(&with_third_line(format!("{{\"block\":{{\"transactions\":[{deep}")), &["column"]);
+    says(&with_third_line(format!("{{\"block\":{{\"transactions\":[{deep}")), &["truncated"]);
+    let closed = format!("[{deep}{}]", "]".repeat(1_000_000));
+    says(
+        &with_third_line(chain()[2].replacen(
+            "\"transactions\":[",
+            &format!("\"transactions\":[{closed},"),
+            1,
+        )),
+        &["column"],
+    );
     says(&with_third_line(format!("{{\"block\":{{\"uncles\":{deep}")), &["truncated"]);
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Cursor, Read};
 
-use proofyard_blocks::{BlocksError, Reader, Summary, check_file};
+use proofyard_blocks::{BlocksError, Line, Reader, RecordedBlock, Rules, Summary, check_file, parse_line};
 use serde_json::Value;
 
 pub fn chain() -> Vec<String> {
@@ -27,7 +27,16 @@ pub fn check_bytes(bytes: &[u8]) -> Result<Summary, BlocksError> {
 }
 
 pub fn check_read(read: impl Read) -> Result<Summary, BlocksError> {
-    check_file(Reader::new("blocks.jsonl", BufReader::new(read)))
+    check_file(Reader::new("blocks.jsonl", BufReader::new(read), Rules::default()))
+}
+
+/// One line that is a block, under these rules.
+pub fn read(line: &str, rules: &Rules) -> Result<RecordedBlock, String> {
+    match parse_line("blocks.jsonl", 1, line.as_bytes(), rules) {
+        Ok(Line::Block(block)) => Ok(block),
+        Ok(Line::Reorg { .. }) => panic!("a reorg"),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// What the file is refused with, which must be at that line.

@@ -5,6 +5,8 @@
 
 mod bad_chains;
 mod bad_lines;
+mod chains;
 mod common;
+mod forms;
 mod mutations;
 mod recorded;

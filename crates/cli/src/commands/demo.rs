@@ -8,10 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use proofyard_blocks::Rules;
 use proofyard_core::pipeline::parse;
 use proofyard_core::status::BlockTimes;
 use proofyard_embedded::block_on;
-use proofyard_embedded::machine::{Machine, check_blocks, look};
+use proofyard_embedded::machine::{Feed, Machine, check_blocks, look};
 use serde_json::json;
 
 use super::guard;
@@ -51,7 +52,8 @@ impl Demo {
         drop(Machine::open(&self.data, true, |_| {})?);
         let blocks = self.write_files(&text)?;
         let checked = parse(&text).map_err(|_| Failure::work("the demo's own pipeline has a mistake"))?;
-        let input = check_blocks(&blocks, checked.pipeline.chain.start_height).map_err(Failure::usage)?;
+        let rules = Rules::of(&checked.pipeline);
+        let input = check_blocks(&blocks, &rules).map_err(Failure::usage)?;
         let progress = Arc::new(Progress::new(json, input.tip_height));
         progress.note(&format!(
             "proving blocks {} to {} of a recorded Ethereum node: {} transactions in {} segments, with Miden STARK proofs",
@@ -62,9 +64,7 @@ impl Demo {
             text: &text,
             pipeline: &checked.pipeline,
             sink_base: &self.data,
-            blocks: &blocks,
-            lines: input.lines,
-            slot: Duration::ZERO,
+            feed: Feed { path: blocks, rules, lines: input.lines, slot: Duration::ZERO, ends: true },
             data: &self.data,
             guard: &guard()?,
         };

@@ -5,7 +5,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use proofyard_blocks::{Line, Reader};
+use proofyard_blocks::{Line, Reader, Rules};
 use proofyard_prover::conformance::{
     CheckReport, Protocol, Report, Result as Tried, Subject, Verifier, check,
 };
@@ -207,7 +207,8 @@ impl ProverCheck {
         lines: impl std::io::BufRead,
         found: &mut Vec<Vec<u8>>,
     ) -> Result<(), Failure> {
-        let mut reader = Reader::new(name, lines);
+        // Whether they are blocks is not what is tried here.
+        let mut reader = Reader::new(name, lines, Rules::lenient());
         while found.len() < TASKS {
             match reader.next().transpose().map_err(Failure::usage)? {
                 None => return Ok(()),

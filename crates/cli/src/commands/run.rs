@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
-use proofyard_blocks::Summary;
-use proofyard_core::pipeline::{Checked, MAX_MS};
-use proofyard_embedded::machine::check_blocks;
+use clap::{Args, ValueEnum};
+use proofyard_blocks::{Rules, Summary};
+use proofyard_core::pipeline::{Checked, Header, MAX_MS};
+use proofyard_embedded::machine::{Feed, check_blocks, check_goes_on, look};
 
 use super::{guard, read_pipeline};
 use crate::ending::tell;
@@ -17,17 +17,31 @@ use crate::proving::{Job, prove};
 use crate::signals::Signals;
 use crate::yard::{DEFAULT_DATA, data_flag};
 
-/// Proves a file's blocks to the end. Started again after any crash, it goes on where it was.
+/// What becomes of a cut that the file's last block leaves short.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FileEnd {
+    /// It closes and is proved: all of the file is proved once the run ends.
+    Close,
+    /// It waits for a file that grew, or for the next file.
+    Keep,
+}
+
+/// Proves a file's blocks to the end. Started again after any crash, it goes on where it was; so it does with a file that
+/// grew, or with the next one.
 #[derive(Args)]
 pub struct Run {
     /// The pipeline file.
     pipeline: PathBuf,
-    /// Recorded blocks, one a line.
+    /// Blocks, one a line: a node's answers, or recorded with what provers need. It may be the file of the last run, which
+    /// may have grown, or the one that goes on from there.
     #[arg(long, value_name = "FILE", required_unless_present = "aws")]
     pub blocks: Option<PathBuf>,
     /// Takes a line of the file each so many milliseconds, as a chain with slots would bring them; all at once otherwise.
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_MS))]
     slot_ms: u64,
+    /// Whether the file's end closes a last cut that is short of blocks. A cut once closed gets no more.
+    #[arg(long, value_enum, default_value_t = FileEnd::Close)]
+    pub end: FileEnd,
     /// Where the yard keeps its state.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
     data: PathBuf,
@@ -40,7 +54,8 @@ pub struct Run {
 pub struct Begun {
     pub text: String,
     pub checked: Checked,
-    input: Option<Summary>,
+    pub rules: Rules,
+    pub input: Option<Summary>,
     pub progress: Arc<Progress>,
     pub signals: Signals,
 }
@@ -48,9 +63,9 @@ pub struct Begun {
 impl Run {
     pub fn begin(&self, json: bool) -> Result<Begun, Failure> {
         let (text, checked) = read_pipeline(&self.pipeline)?;
-        let start_height = checked.pipeline.chain.start_height;
+        let rules = Rules::of(&checked.pipeline);
         let input = match &self.blocks {
-            Some(blocks) => Some(check_blocks(blocks, start_height).map_err(Failure::usage)?),
+            Some(blocks) => Some(check_blocks(blocks, &rules).map_err(Failure::usage)?),
             None => None,
         };
         let progress = Arc::new(Progress::new(json, input.as_ref().map_or(0, |input| input.tip_height)));
@@ -58,32 +73,54 @@ impl Run {
         for warning in &checked.warnings {
             progress.note(&format!("warning: {}", warning.display(&name)));
         }
-        Ok(Begun { text, checked, input, progress, signals: Signals::listen()? })
+        if let Some(input) = input.as_ref().filter(|_| rules.header == Header::Trusted) {
+            let fields = match input.not_understood.as_slice() {
+                [] => "none of its fields is unknown here".to_owned(),
+                fields => format!("not understood of its fields: {}", fields.join(", ")),
+            };
+            progress.note(&format!("block {}'s hash is taken as it is said; {fields}", input.first_height));
+        }
+        Ok(Begun { text, checked, rules, input, progress, signals: Signals::listen()? })
     }
 
     /// In a directory of this machine.
     pub fn here(&self, json: bool) -> Result<(), Failure> {
-        let Begun { text, checked, input, progress, signals } = self.begin(json)?;
+        let Begun { text, checked, rules, input, progress, signals } = self.begin(json)?;
         let (Some(blocks), Some(input)) = (&self.blocks, input) else {
             return Err(Failure::Usage("name the blocks with --blocks".to_owned()));
         };
+        // Before anything is recorded; where there is no yard that can be looked at, starting says why.
+        let yard = look(&self.data).ok();
+        check_goes_on(yard.as_ref(), blocks, &input, &checked.pipeline.chain, &rules)
+            .map_err(Failure::usage)?;
+        drop(yard);
         let job = Job {
             text: &text,
             pipeline: &checked.pipeline,
             sink_base: self.pipeline.parent().unwrap_or(Path::new("")),
-            blocks,
-            lines: input.lines,
-            slot: Duration::from_millis(self.slot_ms),
+            feed: Feed {
+                path: blocks.clone(),
+                rules,
+                lines: input.lines,
+                slot: Duration::from_millis(self.slot_ms),
+                ends: self.end == FileEnd::Close,
+            },
             data: &self.data,
             guard: &guard()?,
         };
         let ended = prove(&job, &progress, &signals)?;
+        if self.end == FileEnd::Keep && checked.pipeline.cut_stages().next().is_some() {
+            progress.note(
+                "its end is kept open: a cut that is not full waits for more blocks, or for `--end close`",
+            );
+        }
         tell(ended, &progress, &self.again(blocks), &self.data)
     }
 
     fn again(&self, blocks: &Path) -> String {
         let (pipeline, blocks) = (self.pipeline.display(), blocks.display());
         let slot = if self.slot_ms == 0 { String::new() } else { format!(" --slot-ms {}", self.slot_ms) };
-        format!("proofyard run {pipeline} --blocks {blocks}{slot}{}", data_flag(&self.data))
+        let end = if self.end == FileEnd::Keep { " --end keep" } else { "" };
+        format!("proofyard run {pipeline} --blocks {blocks}{slot}{end}{}", data_flag(&self.data))
     }
 }

@@ -45,6 +45,10 @@ impl<P: Port> Yard<P> {
             }
         }
         match &stage.strategy {
+            // It was taken under a pipeline that did not split blocks.
+            Strategy::Split if of.is_empty() && scope.block().is_some_and(|block| block.segments == 0) => {
+                self.block(scope, stage, "its block names no segments".to_owned()).await
+            }
             Strategy::Split => self.split_plan(scope, &of).await,
             Strategy::Match { on, .. } => {
                 if let Some(reason) = self.disagreement_on(scope, on, &of).await? {

@@ -11,7 +11,7 @@ use crate::pipeline::{CutRule, Pipeline, Strategy};
 use crate::port::Port;
 use crate::state::{Block, Canonical, Cursor, Scope};
 use crate::status::work::ChainLook;
-use crate::strategy::sequential::{Around, Candidate, Closed, close, until_fork};
+use crate::strategy::sequential::{Around, Candidate, Closed, Lacking, close, lacking, until_fork};
 use crate::transaction::read;
 use crate::yard::Yard;
 
@@ -51,6 +51,8 @@ pub(crate) struct NextCut {
     pub(super) waiting: Vec<Waiting>,
     /// What closes it now.
     pub(crate) closed: Option<Closed>,
+    /// Why it can never close, as things are: a block lacks what the rule looks at.
+    pub(crate) lacking: Option<String>,
 }
 
 impl NextCut {
@@ -88,6 +90,7 @@ impl<P: Port> Yard<P> {
             since_ms: None,
             waiting: Vec::new(),
             closed: None,
+            lacking: None,
         };
         let is_mixed = from < look.state.pipeline_from;
         if is_mixed && from < end {
@@ -128,6 +131,8 @@ impl<P: Port> Yard<P> {
             "fork" if next.changes => Closed { reason: PIPELINE_CHANGED, ..closed },
             _ => closed,
         });
+        next.lacking = lacking(&rule, &candidates, around)
+            .map(|Lacking { index, what }| format!("block {} {what}", from + index as u64));
         next.have = waiting.len() as u64;
         next.since_ms = candidates.first().map(|first| first.since_ms);
         next.waiting = waiting;

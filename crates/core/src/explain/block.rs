@@ -1,5 +1,6 @@
 //! Which case a block is, from the outside in: off the chain, below the frontier, not opened, open, proved.
 
+use super::cut::ways_of_lacking;
 use super::hold::{Hold, hold};
 use super::stages::pause_of;
 use super::text::{count, short, span};
@@ -147,6 +148,10 @@ impl<P: Port> Yard<P> {
         if let Some(halt) = look.state.halted.as_ref().filter(|halt| halt.scope.as_ref() == Some(&scope.id)) {
             answer.details.push(Line::new(format!("the chain is halted, {}", halt.reason)));
             answer.ways.push(END_OF_HALT.to_owned());
+        }
+        for (stage, lacking) in self.cuts_that_cannot_close(look, height).await? {
+            answer.details.push(Line::new(format!("no cut of stage {stage} can close: {lacking}")));
+            answer.ways.extend(ways_of_lacking(&stage));
         }
         if !scope.settled {
             let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;

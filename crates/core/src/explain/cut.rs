@@ -27,6 +27,25 @@ impl<P: Port> Yard<P> {
         }
     }
 
+    /// After the commit: the stages that gather this block next, and cannot tell where their cut ends.
+    pub(super) async fn cuts_that_cannot_close(
+        &self,
+        look: &ChainLook,
+        height: u64,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let mut stages = Vec::new();
+        for (index, stage, rule) in look.pipeline.cut_stages() {
+            let names_a_field = rule.budget.is_some() || rule.cut_on.is_some();
+            if !names_a_field || look.pipeline.commit_cut() == Some(index) {
+                continue;
+            }
+            let next = self.next_cut(look, index, rule).await?;
+            let lacking = next.lacking.filter(|_| next.from <= height);
+            stages.extend(lacking.map(|lacking| (stage.name.clone(), lacking)));
+        }
+        Ok(stages)
+    }
+
     async fn explain_closed(&self, look: &ChainLook, scope: Scope, height: u64) -> Result<Answer, Error> {
         let (from, to) = scope.heights();
         let closed_by = scope.cut().map(|cut| cut.closed_by.clone()).unwrap_or_default();
@@ -85,6 +104,10 @@ fn of_size(next: &NextCut) -> String {
 }
 
 fn hold_of_next(look: &ChainLook, rule: &CutRule, next: &NextCut, stage: &str) -> Hold {
+    if let Some(lacking) = &next.lacking {
+        let because = format!("no cut of stage {stage} can close: {lacking}");
+        return Hold { case: Case::Blocked, because, ways: ways_of_lacking(stage), heights: Vec::new() };
+    }
     if let Some(closed) = next.closed.as_ref().filter(|_| look.state.takes_work()) {
         let because = format!("its cut is due to close by {}", closed.reason);
         return Hold::due(because, look.pipeline.chain.tick_ms);
@@ -102,4 +125,14 @@ fn hold_of_next(look: &ChainLook, rule: &CutRule, next: &NextCut, stage: &str) -
     let case = if look.state.paused { Case::Paused } else { Case::WaitsForCut };
     let because = format!("no cut of stage {stage} has closed over it yet; it has {}", of_size(next));
     Hold { case, because, ways, heights: Vec::new() }
+}
+
+/// What lets cuts close that lack a field of a block.
+pub(super) fn ways_of_lacking(stage: &str) -> Vec<String> {
+    vec![
+        format!("a pipeline whose stage {stage} names a field that each block has, as its node names it"),
+        "the same blocks once more, by the run of their file or from whoever sends them: a field that was not kept is \
+         taken from them"
+            .to_owned(),
+    ]
 }

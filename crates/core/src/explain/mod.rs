@@ -47,7 +47,7 @@ pub enum Case {
     Working,
     /// A task waits for an operator.
     Parked,
-    /// A stage's inputs do not fit together.
+    /// A stage's inputs do not fit together, or a block lacks what its cut looks at.
     Blocked,
     /// It is committed by a cut, and that has not closed yet.
     WaitsForCut,

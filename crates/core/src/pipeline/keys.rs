@@ -1,8 +1,18 @@
 //! The keys that a pipeline file's tables may have.
 
 pub(super) const ROOT: &[&str] = &["chain", "stage", "prover", "pool", "sink"];
-pub(super) const CHAIN: &[&str] =
-    &["name", "start_height", "window", "late", "deadline_ms", "lane", "real_time", "tick_ms", "commit"];
+pub(super) const CHAIN: &[&str] = &[
+    "name",
+    "start_height",
+    "window",
+    "late",
+    "deadline_ms",
+    "lane",
+    "real_time",
+    "tick_ms",
+    "commit",
+    "header",
+];
 pub(super) const PROVER: &[&str] =
     &["command", "protocol", "payload", "verify", "verification_key", "arguments", "environment", "files"];
 /// One of a prover's files.

@@ -52,6 +52,18 @@ pub struct Chain {
     pub lane: u8,
     /// How often open work is looked at again: 1 s for real-time pipelines, else 15 s.
     pub tick_ms: u64,
+    pub header: Header,
+}
+
+/// How a block's hash is made of its header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Header {
+    /// As Ethereum's are, which is checked of each block that comes.
+    #[default]
+    Ethereum,
+    /// Otherwise: the hash is what the source says.
+    Trusted,
 }
 
 /// What happens to a block that is not proved by its deadline.

@@ -49,6 +49,13 @@ impl<T> Read<T> {
         }
     }
 
+    pub(super) fn value_at(self) -> Option<At<T>> {
+        match self {
+            Self::Is(at) => Some(at),
+            _ => None,
+        }
+    }
+
     pub(super) fn or(self, default: T) -> T {
         self.value().unwrap_or(default)
     }

@@ -9,9 +9,10 @@ use super::graph::{Graph, Scope, report_unknown};
 use super::mistake::Mistakes;
 use super::reader::{At, Read, shown};
 use super::stage_table::{Kind, RawStage};
+use super::suggest;
 use super::tables::{File, Named};
 use super::{
-    MAX_QUORUM_MEMBERS, Output, Pipeline, Quorum, Sink, SinkTarget, Source, Stage, Strategy, Verify,
+    Header, MAX_QUORUM_MEMBERS, Output, Pipeline, Quorum, Sink, SinkTarget, Source, Stage, Strategy, Verify,
 };
 
 /// `None` only where a mistake was found.
@@ -20,6 +21,7 @@ pub(super) fn settle(file: File, mistakes: &mut Mistakes, warnings: &mut Mistake
         return None;
     }
     check_workers(&file, mistakes, warnings);
+    check_blocks(&file, warnings);
     let mut graph = Graph::new(&file.stages, mistakes);
     let before = mistakes.len();
     for index in 0..file.stages.len() {
@@ -32,6 +34,66 @@ pub(super) fn settle(file: File, mistakes: &mut Mistakes, warnings: &mut Mistake
         return None;
     }
     assemble(file, &graph, &commit?)
+}
+
+/// The fields of Ethereum's blocks, as its nodes name them. Other chains have more.
+const BLOCK_FIELDS: [&str; 29] = [
+    "baseFeePerGas",
+    "blobGasUsed",
+    "blockAccessListHash",
+    "difficulty",
+    "excessBlobGas",
+    "extraData",
+    "gasLimit",
+    "gasUsed",
+    "hash",
+    "logsBloom",
+    "miner",
+    "mixHash",
+    "nonce",
+    "number",
+    "parentBeaconBlockRoot",
+    "parentHash",
+    "receiptsRoot",
+    "requestsHash",
+    "sha3Uncles",
+    "size",
+    "slotNumber",
+    "stateRoot",
+    "timestamp",
+    "totalDifficulty",
+    "transactions",
+    "transactionsRoot",
+    "uncles",
+    "withdrawals",
+    "withdrawalsRoot",
+];
+
+/// What is asked of blocks, which are not known yet.
+fn check_blocks(file: &File, warnings: &mut Mistakes) {
+    if let Some(At { value: Header::Trusted, at, .. }) =
+        file.chain.as_ref().and_then(|chain| chain.header.is())
+    {
+        let help =
+            "whoever brings blocks is believed; leave it out where headers are hashed as Ethereum's are";
+        warnings.add(*at, "the hashes of blocks are not checked: `header` is \"trusted\"", help);
+    }
+    let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
+    for field in file.stages.iter().flat_map(|stage| &stage.block_fields) {
+        let name = &field.value;
+        if BLOCK_FIELDS.contains(&name.as_str()) {
+            continue;
+        }
+        let same = BLOCK_FIELDS.into_iter().find(|known| plain(known) == plain(name));
+        if let Some(meant) = same.or_else(|| suggest::closest(name, BLOCK_FIELDS)) {
+            let message = format!("blocks of Ethereum have no `{}`", shown(name));
+            warnings.add(
+                field.at,
+                message,
+                format!("did you mean \"{meant}\"? Fields are named as nodes name them"),
+            );
+        }
+    }
 }
 
 /// Provers and pools: there where a stage names them, named where they are there.

@@ -62,6 +62,8 @@ pub(super) struct RawStage {
     pub size: Read<u64>,
     /// `None` where its size is not known.
     pub cut: Option<CutRule>,
+    /// Fields of blocks by which its cuts close.
+    pub block_fields: Vec<At<String>>,
     pub limits: TaskLimits,
     /// The first of the keys that say how a task is run.
     pub limit_key: Option<At<&'static str>>,
@@ -88,6 +90,7 @@ impl RawStage {
             cancel_rest: Read::Absent,
             size: Read::Absent,
             cut: None,
+            block_fields: Vec::new(),
             limits: read_limits(&mut fields),
             limit_key: first_of(OF_TASKS, &fields),
         };
@@ -121,14 +124,17 @@ impl RawStage {
             fields.require("size", "size = 8, how many blocks make a cut at most");
         }
         self.size = fields.number("size", 1..=MAX_CUT_BLOCKS);
+        let budget = read_budget(fields);
+        let cut_on = fields.text("cut_on").value_at();
         let rest = CutRule {
             size: 0,
-            budget: read_budget(fields),
+            budget: budget.as_ref().map(|(field, max)| CutBudget { field: field.value.clone(), max: *max }),
             max_wait_ms: fields.number("max_wait_ms", 1..=MAX_MS).value(),
-            cut_on: fields.text("cut_on").value(),
+            cut_on: cut_on.as_ref().map(|field| field.value.clone()),
             arity: fields.number("arity", 2..=MAX_ARITY).value().and_then(|arity| u32::try_from(arity).ok()),
         };
         self.cut = self.size.is().map(|size| CutRule { size: size.value, ..rest });
+        self.block_fields = budget.map(|(field, _)| field).into_iter().chain(cut_on).collect();
     }
 
     /// Reduces a cut by a tree of tasks.
@@ -255,7 +261,8 @@ fn place_of<T, U>(at: &At<T>, value: U) -> At<U> {
     At { value, key_at: at.key_at, at: at.at }
 }
 
-fn read_budget(fields: &mut Fields<'_, '_>) -> Option<CutBudget> {
+/// The field that is summed, and the most that its sum may be.
+fn read_budget(fields: &mut Fields<'_, '_>) -> Option<(At<String>, u64)> {
     let what = "a table: budget = { field = \"gasUsed\", max = 30000000 }";
     let Read::Is(budget) = fields.table("budget", what) else { return None };
     let place = format!("`budget` of {}", fields.place);
@@ -263,7 +270,7 @@ fn read_budget(fields: &mut Fields<'_, '_>) -> Option<CutBudget> {
     keys.require("field", "field = \"gasUsed\", a number that blocks have");
     keys.require("max", "max = 30000000, the most that its sum over a cut may be");
     let max = keys.number("max", 1..=u64::MAX).value();
-    Some(CutBudget { field: keys.text("field").value()?, max: max? })
+    Some((keys.text("field").value_at()?, max?))
 }
 
 fn read_limits(fields: &mut Fields<'_, '_>) -> TaskLimits {

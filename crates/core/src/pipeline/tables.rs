@@ -14,7 +14,7 @@ use super::reader::{At, Entry, Fields, Read, shown};
 use super::stage_table::RawStage;
 use super::suggest;
 use super::{
-    Chain, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Protocol, Prover, SinkFrom, SinkTarget, Verify,
+    Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Protocol, Prover, SinkFrom, SinkTarget, Verify,
 };
 use crate::state::COMMITS;
 
@@ -54,6 +54,7 @@ pub(super) struct RawChain {
     pub lane: u64,
     pub tick_ms: u64,
     pub commit: Read<String>,
+    pub header: Read<Header>,
 }
 
 pub(super) struct RawSink {
@@ -196,6 +197,7 @@ impl RawChain {
             lane: fields.number_or("lane", 0..=99, 0),
             tick_ms: fields.number_or("tick_ms", 100..=3_600_000, tick_ms),
             commit: fields.text("commit"),
+            header: fields.choice("header", &[("ethereum", Header::Ethereum), ("trusted", Header::Trusted)]),
         }
     }
 
@@ -207,6 +209,7 @@ impl RawChain {
             late: self.late?,
             lane: u8::try_from(self.lane).ok()?,
             tick_ms: self.tick_ms,
+            header: self.header.or(Header::Ethereum),
         })
     }
 }

@@ -22,7 +22,8 @@ pub enum BlockOutcome {
 }
 
 impl<P: Port> Yard<P> {
-    /// Records one block event. A repeat changes nothing, also one of a block that left the chain.
+    /// Records one block event. A repeat changes nothing, also one of a block that left the chain; only fields that were
+    /// not kept when the block came are taken from it.
     pub async fn record_block(&self, chain: &str, block: &Block) -> Result<BlockOutcome, Error> {
         transact(&self.port, async |tx| {
             let state = tx.check_chain(chain).await?;
@@ -41,7 +42,16 @@ impl<P: Port> Yard<P> {
                 Some(scope) => scope,
                 None => self.new_block_scope(chain, block, known.generation),
             };
+            let has_more = scope.add_fields(&block.fields);
             if scope.branch != Branch::Stored {
+                if has_more {
+                    tx.put(&scope)?;
+                    // Whoever takes the frontier's due time away meets a conflict.
+                    tx.check_tip(chain).await?;
+                    self.wake_frontier(tx, chain).await?;
+                    tx.send(Wake::Chain { chain: chain.to_owned() });
+                    tx.durable();
+                }
                 return Ok(BlockOutcome::Repeated);
             }
             let mut tip = tx.check_tip(chain).await?;

@@ -49,8 +49,9 @@ pub struct Block {
     pub hash: String,
     pub parent: String,
     pub timestamp_s: u64,
+    /// 0 where it names none.
     pub segments: u32,
-    /// Facts that cuts and budgets may name.
+    /// Fields of the node's JSON, under its names: those by which the pipeline closed cuts when the block came.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
     /// What provers get.
@@ -144,6 +145,16 @@ impl Scope {
             Subject::Block(block) => Some(block),
             Subject::Cut(_) => None,
         }
+    }
+
+    /// Takes the fields that were not kept when the block came; says whether there are any. None is changed.
+    pub fn add_fields(&mut self, fields: &BTreeMap<String, String>) -> bool {
+        let Subject::Block(block) = &mut self.subject else { return false };
+        let before = block.fields.len();
+        for (name, value) in fields {
+            block.fields.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        block.fields.len() > before
     }
 
     pub fn cut(&self) -> Option<&Cut> {

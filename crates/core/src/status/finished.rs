@@ -41,6 +41,16 @@ struct Still {
 impl<P: Port> Yard<P> {
     /// Whether there is anything left to do for a chain. A paused chain that has work left answers `No`.
     pub async fn is_finished(&self, chain: &str) -> Result<Finished, Error> {
+        self.finished(chain, false).await
+    }
+
+    /// The same, as if no more blocks would come, though a cut may wait for them: `Yes` once nothing moves that does not
+    /// wait for blocks.
+    pub async fn is_finished_so_far(&self, chain: &str) -> Result<Finished, Error> {
+        self.finished(chain, true).await
+    }
+
+    async fn finished(&self, chain: &str, so_far: bool) -> Result<Finished, Error> {
         let look = self.look(chain).await?;
         let mut still = Still::default();
         if look.state.reorg.is_some() || self.work_moves(&look, &mut still).await? {
@@ -49,7 +59,7 @@ impl<P: Port> Yard<P> {
         if let Some(halt) = &look.state.halted {
             return Ok(Finished::Stuck { parked: still.parked, reason: halt.reason.clone() });
         }
-        if self.chain_moves(&look).await? {
+        if self.chain_moves(&look, so_far, &mut still).await? {
             return Ok(Finished::No);
         }
         let all_passed = look.tip.height().is_none_or(|tip| tip < look.frontier.height);
@@ -60,6 +70,7 @@ impl<P: Port> Yard<P> {
             return Ok(Finished::No);
         }
         let reason = match (still.parked.len(), still.dead_end.take()) {
+            (0, None) if so_far => return Ok(Finished::Yes),
             (0, None) => return Ok(Finished::No),
             (0, Some(dead_end)) => dead_end,
             (1, _) => "1 task is parked".to_owned(),
@@ -139,21 +150,24 @@ impl<P: Port> Yard<P> {
     }
 
     /// Whether the chain itself, or a sink, has a step to take or to wait for.
-    async fn chain_moves(&self, look: &ChainLook) -> Result<bool, Error> {
+    async fn chain_moves(&self, look: &ChainLook, so_far: bool, still: &mut Still) -> Result<bool, Error> {
         let next_block = match look.tip.height() {
             Some(tip) => tip.saturating_add(1),
             None => look.state.start_height,
         };
         let opens = look.frontier.opened < look.window_end() && look.frontier.opened < next_block;
-        let awaits_input = !look.tip.ended && next_block < look.window_end();
+        let awaits_input = !so_far && !look.tip.ended && next_block < look.window_end();
         let has_deadline =
             look.pipeline.chain.late != Late::Wait && look.frontier.height < next_block && !look.state.paused;
         if opens || awaits_input || has_deadline {
             return Ok(true);
         }
-        for (index, _, rule) in look.pipeline.cut_stages() {
+        for (index, stage, rule) in look.pipeline.cut_stages() {
             let cut = self.next_cut(look, index, rule).await?;
-            if cut.moves() || (cut.have > 0 && cut.rule.max_wait_ms.is_some()) {
+            if let Some(lacking) = cut.lacking {
+                let dead_end = format!("no cut of stage {} can close: {lacking}", stage.name);
+                still.dead_end = still.dead_end.take().or(Some(dead_end));
+            } else if cut.moves() || (cut.have > 0 && cut.rule.max_wait_ms.is_some()) {
                 return Ok(true);
             }
         }

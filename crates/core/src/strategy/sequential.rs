@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::pipeline::CutRule;
+use crate::pipeline::{CutBudget, CutRule};
 
 /// What closing a cut may look at of one block.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,20 +34,46 @@ pub fn until_fork(forks: &[u64], next: u64) -> Option<u64> {
     forks.iter().find(|fork| **fork > next).map(|fork| fork - next)
 }
 
-/// Whether a cut closes now. `candidates` are contiguous from the cursor, at most `rule.size` of them.
+/// A candidate without which it cannot be told where the cut ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking {
+    /// Counted from the first candidate.
+    pub index: usize,
+    /// Said of its block.
+    pub what: String,
+}
+
+/// Whether a cut closes now. `candidates` are contiguous from the cursor, at most `rule.size` of them. None closes over a
+/// block that lacks a field which the rule names: it is nothing that could be counted as 0.
 pub fn close(rule: &CutRule, candidates: &[Candidate], around: Around) -> Option<Closed> {
+    look(rule, candidates, around).ok().flatten()
+}
+
+/// The first block for lack of whose field no cut closes.
+pub fn lacking(rule: &CutRule, candidates: &[Candidate], around: Around) -> Option<Lacking> {
+    look(rule, candidates, around).err()
+}
+
+fn look(rule: &CutRule, candidates: &[Candidate], around: Around) -> Result<Option<Closed>, Lacking> {
     let Around { until_fork, ended, now_ms } = around;
-    let first = candidates.first()?;
-    let closed = |blocks, reason| Some(Closed { blocks, reason });
+    let Some(first) = candidates.first() else { return Ok(None) };
+    let closed = |blocks, reason| Ok(Some(Closed { blocks, reason }));
     let mut spent: u128 = 0;
     for (index, candidate) in candidates.iter().enumerate() {
-        if let Some(name) = &rule.cut_on
-            && candidate.fields.get(name) != first.fields.get(name)
-        {
-            return closed(index, "cut_on");
+        let absent = |name: &str| Lacking { index, what: format!("has no `{name}`") };
+        if let Some(name) = &rule.cut_on {
+            let value = candidate.fields.get(name).ok_or_else(|| absent(name))?;
+            if first.fields.get(name) != Some(value) {
+                return closed(index, "cut_on");
+            }
+        }
+        if let Some(CutBudget { field, .. }) = &rule.budget {
+            let value = candidate.fields.get(field).ok_or_else(|| absent(field))?;
+            let no_number =
+                || Lacking { index, what: format!("has {value:?} as its `{field}`, which is no number") };
+            spent = spent.saturating_add(number(value).ok_or_else(no_number)?);
         }
         if let Some(budget) = &rule.budget {
-            spent += u128::from(number(candidate, &budget.field));
             if spent > u128::from(budget.max) && index > 0 {
                 return closed(index, "budget");
             }
@@ -64,12 +90,17 @@ pub fn close(rule: &CutRule, candidates: &[Candidate], around: Around) -> Option
         return closed(candidates.len(), "end of input");
     }
     let waited = rule.max_wait_ms.is_some_and(|wait_ms| first.since_ms.saturating_add(wait_ms) <= now_ms);
-    if waited { closed(candidates.len(), "max_wait") } else { None }
+    if waited { closed(candidates.len(), "max_wait") } else { Ok(None) }
 }
 
-/// A field that is no number counts as nothing; `check` cannot know the blocks.
-fn number(candidate: &Candidate, field: &str) -> u64 {
-    candidate.fields.get(field).and_then(|value| value.parse().ok()).unwrap_or(0)
+/// A block's field as a number: as nodes write them, in hex after 0x, or in decimal. What is too large for 128 bits counts
+/// as the largest number of so many, which is above any budget.
+pub fn number(text: &str) -> Option<u128> {
+    let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |digits| (digits, 16));
+    if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
+        return None;
+    }
+    Some(u128::from_str_radix(digits, radix).unwrap_or(u128::MAX))
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ fn what_is_left_out_has_its_default() {
         late: Late::Wait,
         lane: 0,
         tick_ms: 15_000,
+        header: Header::Ethereum,
     };
     assert_eq!(demo.chain, chain);
     let segment = Stage {

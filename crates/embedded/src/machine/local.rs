@@ -1,4 +1,4 @@
-//! The items that only this home has: which workers this process registered, and how far a blocks file was fed.
+//! The item that only this home has: which workers this process registered.
 
 use proofyard_core::error::Error;
 use proofyard_core::port::{Key, Port};
@@ -44,25 +44,4 @@ async fn change_workers<P: Port>(port: &P, change: impl Fn(&mut Vec<String>)) ->
         tx.put(&workers)
     })
     .await
-}
-
-/// How many lines of a blocks file were taken, so that a restart does not take a reorg line a second time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Fed {
-    pub chain: String,
-    pub lines: u64,
-    /// SHA-256 of the last line taken: the file may grow, and must not change.
-    pub last_sha256: String,
-}
-
-impl Fed {
-    pub fn key_of(chain: &str) -> Key {
-        Key::new(format!("L#{chain}"), "fed")
-    }
-}
-
-impl Item for Fed {
-    fn key(&self) -> Key {
-        Self::key_of(&self.chain)
-    }
 }

@@ -29,7 +29,7 @@ pub use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::artifacts::{ArtifactError, Artifacts};
 use proofyard_worker::{Finished, Home, Overheads, PoolWorker, WorkDir, WorkerPlan};
 
-pub use self::feed::{FeedError, check_blocks};
+pub use self::feed::{Feed, FeedError, check_blocks, check_goes_on};
 use self::handing::LocalSink;
 pub use self::handing::read_sink_file;
 use self::local::{forget_worker, local_workers, remember_worker};
@@ -276,17 +276,11 @@ impl Machine {
         self.spawn("socket", move |shared| listener.serve(shared))
     }
 
-    /// Records the lines of a blocks file that [`check_blocks`] saw, on a thread of its own, one each `slot`; the handle
-    /// answers how it ended.
-    pub fn feed(
-        &self,
-        chain: &str,
-        path: &Path,
-        lines: u64,
-        slot: Duration,
-    ) -> Result<JoinHandle<Result<(), FeedError>>, MachineError> {
-        let (shared, chain, path) = (Arc::clone(&self.shared), chain.to_owned(), path.to_owned());
-        let feeder = move || feed::feed(&shared, &chain, &path, lines, slot);
+    /// Records the lines of a blocks file that [`check_blocks`] saw, on a thread of its own; the handle answers how it
+    /// ended.
+    pub fn feed(&self, chain: &str, feed: Feed) -> Result<JoinHandle<Result<(), FeedError>>, MachineError> {
+        let (shared, chain) = (Arc::clone(&self.shared), chain.to_owned());
+        let feeder = move || feed::feed(&shared, &chain, &feed);
         thread::Builder::new().name("feeder".into()).spawn(feeder).map_err(|source| self.no_thread(source))
     }
 

@@ -8,6 +8,7 @@ use proofyard_aws::message::Message;
 use proofyard_aws::table::EXPIRES_S;
 use proofyard_aws_tests::driver::{Driver, LEASE_MS, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_blocks::Rules;
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
 use proofyard_core::port::{Port, Range};
@@ -80,7 +81,7 @@ async fn only_what_nobody_reads_any_more_expires() {
     yard.record_block("c", &block(3, "b", "b")).await.unwrap();
     driver.settle().await.unwrap();
     claim(&driver, "w").await.unwrap();
-    driver.home.post_lines("c", []).await.unwrap();
+    driver.home.post_lines("c", "none", [], &Rules::default(), true).await.unwrap();
     driver.drain_all().await;
     let expiry = expiry(&aws, &driver).await;
     let kinds: std::collections::BTreeSet<&str> =

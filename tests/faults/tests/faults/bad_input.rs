@@ -86,7 +86,6 @@ fn bad_blocks_files() -> Vec<(&'static str, Vec<String>, String)> {
         ("a fork", without_reorg_line, format!("{last}: a fork without a reorg line")),
         ("a line cut short", with(|lines| lines[5].truncate(700)), "6: ".into()),
         ("no JSON", with(|lines| lines[1] = "\u{0}\u{1}?".into()), "2: ".into()),
-        ("another start", chain[1..5].to_vec(), "1: the pipeline starts at height 1".into()),
         ("nothing", Vec::new(), "1: the file holds no block".into()),
     ]
 }
@@ -111,6 +110,17 @@ fn a_bad_blocks_file_is_told_by_line_and_takes_nothing() {
         assert!(!fresh.data_dir().exists(), "{what}");
         assert!(content(&yard.data_dir()) == before, "{what} changed the data directory");
     }
+    let fresh = sound_place();
+    for (place, told) in [
+        (&fresh, "1: the pipeline starts at height 1"),
+        (&yard, "1: this file does not go on from the chain"),
+    ] {
+        place.write_blocks(&BlocksFile::Chain.lines()[4..6]);
+        let said = refused(place.command());
+        assert!(said.contains(&format!("input.jsonl:{told}")), "another start: {said}");
+    }
+    assert!(!fresh.data_dir().exists());
+    assert!(content(&yard.data_dir()) == before, "another start changed the data directory");
     yard.write_blocks(&BlocksFile::Chain.lines()[..6]);
     run_to_the_end(&yard);
 }
