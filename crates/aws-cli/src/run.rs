@@ -33,7 +33,8 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
         yard.block_on(goes_on).map_err(Failure::usage)?;
     }
     let started = Instant::now();
-    let pipeline = yard.block_on(home.yard.record_pipeline(&text))?;
+    let give_up = run.give_up_sink.iter().cloned().collect();
+    let pipeline = yard.block_on(home.yard.change_pipeline(&text, &give_up))?;
     yard.block_on(home.deliver());
     let chain = &pipeline.chain.name;
     progress.say(&format!("chain {chain} has this pipeline now, in yard {aws} on AWS"));

@@ -105,6 +105,19 @@ impl Bucket {
         })
     }
 
+    /// Whether an object is there and is exactly this.
+    pub fn holds<'a>(&'a self, key: &'a str, content: &'a [u8]) -> BoxFuture<'a, Result<bool, BucketError>> {
+        Box::pin(async move {
+            use tokio::io::AsyncReadExt;
+            let mut found = Vec::new();
+            let stored = self.get(key).await?.into_async_read();
+            // One byte more tells a longer one.
+            let read = stored.take(content.len() as u64 + 1).read_to_end(&mut found).await;
+            read.map_err(|error| self.cut_off(key, &error))?;
+            Ok(found == content)
+        })
+    }
+
     /// Writes what has no name yet; says whether it did.
     pub fn put_new<'a>(
         &'a self,

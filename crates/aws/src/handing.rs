@@ -1,12 +1,13 @@
 //! Handing on: a file sink is a folder of the bucket, in which each entry is an object of its own, named by its sequence.
 //!
-//! An object is written once, so a repeat after a crash finds it there.
+//! An object is written once, so a repeat after a crash finds it there, and nothing is taken for a repeat that is not.
 
 use proofyard_core::error::Error;
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::state::OutEntry;
 use tracing::warn;
 
+use crate::bucket::BucketError;
 use crate::home::Home;
 
 /// Entries handed on in one go; the sink's own wake brings the rest.
@@ -39,6 +40,11 @@ impl Home {
     async fn put_entry(&self, chain: &str, target: &SinkTarget, entry: &OutEntry) -> Result<(), String> {
         let content = serde_json::to_vec(entry).map_err(|error| error.to_string())?;
         let key = sink_key(chain, target, entry.sequence);
-        self.bucket.put_new(&key, content, None).await.map(|_| ()).map_err(|error| error.to_string())
+        let said = |error: BucketError| error.to_string();
+        let is_new = self.bucket.put_new(&key, content.clone(), None).await.map_err(said)?;
+        if is_new || self.bucket.holds(&key, &content).await.map_err(said)? {
+            return Ok(());
+        }
+        Err(format!("{key} is of another log; name another `file` for the sink, or move the folder away"))
     }
 }

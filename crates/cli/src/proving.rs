@@ -1,5 +1,6 @@
 //! Proving a blocks file to its end: the machine at work, what is shown of it, and how it may end.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -27,6 +28,8 @@ pub struct Job<'a> {
     /// File sinks with relative names write below it.
     pub sink_base: &'a Path,
     pub feed: Feed,
+    /// Sinks that an edited pipeline may take away from a log before they got all of it.
+    pub give_up_sinks: BTreeSet<String>,
     pub data: &'a Path,
     pub guard: &'a GuardCommand,
 }
@@ -64,7 +67,7 @@ pub struct Figures {
 pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Result<Ended, Failure> {
     let complaints = Arc::clone(progress);
     let mut machine = Machine::open(job.data, true, move |trouble| complaints.note(trouble))?;
-    block_on(machine.yard().record_pipeline(job.text))?;
+    block_on(machine.yard().change_pipeline(job.text, &job.give_up_sinks))?;
     let mut run = Run::begin(job, progress)?;
     run.sequence = block_on(machine.yard().frontier(run.chain))?.next_sequence;
     machine.start(std::slice::from_ref(job.pipeline), job.guard, job.sink_base)?;

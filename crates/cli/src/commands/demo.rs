@@ -1,5 +1,6 @@
 //! `proofyard demo`: a real small chain, real provers, and what it took.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,6 +66,7 @@ impl Demo {
             pipeline: &checked.pipeline,
             sink_base: &self.data,
             feed: Feed { path: blocks, rules, lines: input.lines, slot: Duration::ZERO, ends: true },
+            give_up_sinks: BTreeSet::new(),
             data: &self.data,
             guard: &guard()?,
         };

@@ -45,6 +45,9 @@ pub struct Run {
     /// Where the yard keeps its state.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
     data: PathBuf,
+    /// The edited pipeline takes this sink away from a log, which it need not have got all of. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub give_up_sink: Vec<String>,
     /// A yard on AWS, by its name: the pipeline is put in force there, and the blocks, if any, are posted and followed.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["data", "slot_ms"])]
     pub aws: Option<String>,
@@ -105,6 +108,7 @@ impl Run {
                 slot: Duration::from_millis(self.slot_ms),
                 ends: self.end == FileEnd::Close,
             },
+            give_up_sinks: self.give_up_sink.iter().cloned().collect(),
             data: &self.data,
             guard: &guard()?,
         };
