@@ -127,15 +127,9 @@ fn parked(status: &ChainStatus) -> Option<String> {
         ("height", Side::Right),
         ("parked task", Side::Left),
         ("why", Side::Left),
-        ("last", Side::Left),
     ]);
     for task in &status.parked {
-        table.row([
-            task.height.to_string(),
-            task.task.clone(),
-            task.reason.clone(),
-            said(task.note.as_ref()),
-        ]);
+        table.row([task.height.to_string(), task.task.clone(), task.reason.clone()]);
     }
     (!table.is_empty()).then(|| table.to_string())
 }
@@ -150,7 +144,9 @@ fn task_table(status: &ChainStatus, tasks: &[TaskRow]) -> String {
         ("worker", Side::Left),
         ("attempt", Side::Right),
         ("failures", Side::Right),
+        ("crashes", Side::Right),
         ("losses", Side::Right),
+        ("delays", Side::Right),
         ("last", Side::Left),
     ]);
     for task in tasks {
@@ -163,7 +159,9 @@ fn task_table(status: &ChainStatus, tasks: &[TaskRow]) -> String {
             task.worker.clone().unwrap_or_default(),
             task.attempt.to_string(),
             task.failures.to_string(),
+            task.crashes.to_string(),
             task.losses.to_string(),
+            task.delays.to_string(),
             said(task.note.as_ref()),
         ]);
     }

@@ -8,7 +8,7 @@ mod reorg;
 mod result;
 
 pub use block::BlockOutcome;
-pub use failure::{FailureKind, FailureOutcome, FailureReport};
+pub use failure::{FailureKind, FailureOutcome, FailureReport, LOG_LINE_BYTES, LOG_LINES, MESSAGE_BYTES};
 pub use operator::{RetryOutcome, RetrySelection};
 pub use reorg::ReorgOutcome;
 pub(crate) use result::fault;
