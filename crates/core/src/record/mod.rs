@@ -12,6 +12,7 @@ pub use failure::{FailureKind, FailureOutcome, FailureReport, LOG_LINE_BYTES, LO
 pub use operator::{RetryOutcome, RetrySelection};
 pub use reorg::ReorgOutcome;
 pub(crate) use result::fault;
+pub use result::{MAX_PROOF_SYSTEM_BYTES, MAX_PUBLIC_VALUES_BYTES, MAX_VERIFICATION_KEY_BYTES};
 pub use result::{ResultOutcome, ResultReport};
 
 pub(crate) use failure::{

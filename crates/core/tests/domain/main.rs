@@ -10,4 +10,5 @@ mod operator;
 mod pipeline_files;
 mod pipeline_mistakes;
 mod pipeline_mutations;
+mod results;
 mod taking_up;
