@@ -135,7 +135,11 @@ impl Home {
                 ("Halted", "Count", json!(u8::from(status.halted.is_some()))),
                 ("CommittedBlocks", "Count", json!(passed.iter().filter(|block| !block.missed).count())),
                 ("MissedBlocks", "Count", json!(passed.iter().filter(|block| block.missed).count())),
-                ("Failures", "Count", json!(passed.iter().map(|block| block.failures).sum::<u64>())),
+                (
+                    "Failures",
+                    "Count",
+                    json!(passed.iter().map(|block| block.failures + block.crashes).sum::<u64>()),
+                ),
                 ("Losses", "Count", json!(passed.iter().map(|block| block.losses).sum::<u64>())),
             ],
         ));

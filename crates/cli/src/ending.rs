@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::proving::{End, Ended, Figures};
-use crate::text::{duration, percentile, shortened};
+use crate::text::{duration, percentile};
 use crate::yard::data_flag;
 
 /// Parked tasks that are named; `status` names all.
@@ -43,14 +43,7 @@ pub fn tell(ended: Ended, progress: &Progress, again: &str, data: &Path) -> Resu
 fn stuck(figures: &Figures, parked: &[ParkedTask], reason: &str, again: &str, data: &Path) -> String {
     let mut lines = vec![summary(figures), format!("nothing moves any more: {reason}")];
     for task in parked.iter().take(PARKED_NAMED) {
-        let said = task.note.as_ref().map(|note| format!(": {}", shortened(&note.message, 200)));
-        lines.push(format!(
-            "  height {}: {}, {}{}",
-            task.height,
-            task.task,
-            task.reason,
-            said.unwrap_or_default()
-        ));
+        lines.push(format!("  height {}: {}, {}", task.height, task.task, task.reason));
     }
     if parked.len() > PARKED_NAMED {
         lines.push(format!("  and {} more", parked.len() - PARKED_NAMED));

@@ -15,11 +15,13 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 const LINE_EVERY: Duration = Duration::from_secs(1);
 /// The rate is that of the last so many seconds.
 const RATE_OVER: Duration = Duration::from_secs(30);
-/// The same trouble is told again after this time only.
 /// Different notes that are remembered.
 const MAX_NOTES: usize = 64;
+/// The same trouble is told again after this time only.
 const REPEAT_AFTER: Duration = Duration::from_secs(10);
 const BAR: usize = 24;
+/// Parked tasks that a JSON line names; `status` names all.
+const PARKED_TOLD: usize = 5;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
@@ -143,6 +145,7 @@ impl Progress {
         )];
         lines.push(format!("lag {}; window {}", lag(status), status.window));
         lines.extend(holds(status));
+        lines.extend(parked(status));
         lines.extend(stage_table(status).to_string().lines().map(str::to_owned));
         lines
     }
@@ -151,6 +154,7 @@ impl Progress {
         let (passed, blocks) = (status.heights_passed, self.blocks(status));
         let mut parts = vec![format!("{passed} of {} committed", count(blocks, "block"))];
         parts.extend(holds(status));
+        parts.extend(parked(status));
         parts.extend(status.stages.iter().filter_map(|stage| {
             let tasks = in_words(&stage.tasks);
             (!tasks.is_empty()).then(|| format!("{} {tasks}", stage.stage))
@@ -175,6 +179,7 @@ impl Progress {
             "halted": status.halted,
             "lag_blocks": status.lag_blocks,
             "lag_ms": status.lag_ms,
+            "parked": status.parked.iter().take(PARKED_TOLD).collect::<Vec<_>>(),
             "blocks_per_s": pace.blocks_per_s,
             "left_s": pace.left.map(|left| left.as_secs_f64()),
             "stages": status.stages,
@@ -273,6 +278,16 @@ pub fn holds(status: &ChainStatus) -> Vec<String> {
         holds.push(format!("a reorg from height {} is being written", reorg.from));
     }
     holds
+}
+
+/// The first parked task with its reason, and how many others there are.
+fn parked(status: &ChainStatus) -> Option<String> {
+    let first = status.parked.first()?;
+    let others = match status.parked.len() {
+        1 => String::new(),
+        all => format!(" (and {} more)", all - 1),
+    };
+    Some(format!("parked at height {}: {}{others}", first.height, first.reason))
 }
 
 /// Tasks of open blocks and cuts, by stage.

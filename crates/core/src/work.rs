@@ -1,8 +1,9 @@
 //! Working on a claimed task: gather its inputs, prove, verify, store, record.
 //!
 //! The order is the promise: nothing is recorded before a verifier accepted it, and no result names an artifact that
-//! is not stored. What an attempt stored but never recorded, since its worker died or the table was silent, the next
-//! attempt may take up, if its home remembers it and its verifier accepts it anew. How a prover is run is the home's, behind [`Executor`].
+//! is not stored. What an attempt made but never recorded, since its worker died or the table was silent, the next
+//! attempt may take up, if its home remembers it and its verifier accepts it anew. How a prover is run is the home's,
+//! behind [`Executor`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,6 +106,16 @@ pub enum Trouble {
     },
 }
 
+impl Trouble {
+    /// Whether what was made is worth nothing. A verifier that was not to be had, or died, said nothing about it.
+    fn refuses(&self) -> bool {
+        match self {
+            Self::Failed { kind, .. } => !matches!(kind, FailureKind::Unavailable | FailureKind::Crash),
+            Self::Dropped | Self::Hindered { .. } => false,
+        }
+    }
+}
+
 /// How a home runs provers and keeps artifacts.
 pub trait Executor {
     /// The home's handle on what a prover wrote.
@@ -132,6 +143,10 @@ pub trait Executor {
     }
     /// Told why what it recalled is not taken up.
     fn dismiss(&self, _assignment: &Assignment, _why: &str) -> impl Future<Output = ()> {
+        async {}
+    }
+    /// Told that no later attempt has a use for what this one made: it is recorded, or refused.
+    fn forget(&self, _assignment: &Assignment) -> impl Future<Output = ()> {
         async {}
     }
 }
@@ -264,16 +279,21 @@ impl<P: Port> Yard<P> {
         executor: &E,
         assignment: &Assignment,
     ) -> Result<Performed, Error> {
-        match self.attempt(executor, assignment).await {
+        let trouble = match self.attempt(executor, assignment).await {
             Ok(report) => match self.fault_of(&assignment.task, &report.result).await? {
-                None => Ok(Performed::Recorded(self.record_result(&report).await?)),
-                Some(message) => {
-                    let kind = FailureKind::Permanent;
-                    self.fail(assignment, Trouble::Failed { kind, message, log: Vec::new() }).await
+                None => {
+                    let outcome = self.record_result(&report).await?;
+                    executor.forget(assignment).await;
+                    return Ok(Performed::Recorded(outcome));
                 }
+                Some(message) => Trouble::Failed { kind: FailureKind::Permanent, message, log: Vec::new() },
             },
-            Err(trouble) => self.fail(assignment, trouble).await,
+            Err(trouble) => trouble,
+        };
+        if trouble.refuses() {
+            executor.forget(assignment).await;
         }
+        self.fail(assignment, trouble).await
     }
 
     async fn attempt<E: Executor>(
@@ -311,7 +331,7 @@ impl<P: Port> Yard<P> {
                     Some(why) => why,
                 }
             }
-            Err(Trouble::Failed { message, .. }) => message,
+            Err(Trouble::Failed { kind, message, .. }) if kind != FailureKind::Unavailable => message,
             Err(passing) => return Err(passing),
         };
         executor.dismiss(assignment, &why).await;

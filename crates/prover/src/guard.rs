@@ -33,11 +33,13 @@ use rustix::process::{
 use rustix::thread::{clear_ambient_capability_set, set_no_new_privs};
 
 use crate::processes::{Process, descendants};
-use crate::runner::User;
+use crate::runner::{User, is_host_in_trouble};
 
 /// What a shell exits with when it cannot find, or cannot execute, a command.
 pub const EXIT_NOT_FOUND: u8 = 127;
 pub const EXIT_NOT_EXECUTABLE: u8 = 126;
+/// Nothing was tried: there is no memory, or no process to be had.
+pub const EXIT_HOST_IN_TROUBLE: u8 = 125;
 
 /// How often orphans that ended are collected, so that their pids do not pile up.
 const REAP_EVERY: Duration = Duration::from_secs(1);
@@ -76,8 +78,11 @@ pub fn guard_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("proofyard guard: {error}");
-            let not_found = error.kind() == ErrorKind::NotFound;
-            ExitCode::from(if not_found { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE })
+            ExitCode::from(match error.kind() {
+                ErrorKind::NotFound => EXIT_NOT_FOUND,
+                _ if is_host_in_trouble(&error) => EXIT_HOST_IN_TROUBLE,
+                _ => EXIT_NOT_EXECUTABLE,
+            })
         }
     }
 }

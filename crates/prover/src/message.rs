@@ -5,13 +5,21 @@
 //! newer. Binary values are lower-case hexadecimal without a prefix; paths are absolute.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{PathBuf, absolute};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// The most bytes that a `ProveOk`'s `fields` may have, names and values together.
 pub const FIELDS_BYTES: usize = 1024;
+
+/// The most bytes that public values may have: an entry of the out log holds those of up to 16 proofs, and DynamoDB
+/// takes 400 KB an item. A program that has more to say commits to its hash.
+pub const PUBLIC_VALUES_BYTES: usize = 8 << 10;
+
+/// The most bytes that a verification key may have. A longer one is named by its hash.
+pub const VERIFICATION_KEY_BYTES: usize = 4 << 10;
 
 /// The longest name of a proof system; ASCII without blanks.
 pub const PROOF_SYSTEM_BYTES: usize = 64;
@@ -73,6 +81,26 @@ pub struct VerifyRequest {
     pub inputs: Vec<Input>,
     /// An existing folder for anything temporary.
     pub output_dir: PathBuf,
+}
+
+impl ProveRequest {
+    /// With all its paths as they are promised, wherever the prover runs.
+    pub(crate) fn with_absolute_paths(&self) -> io::Result<ProveRequest> {
+        let (inputs, output_dir) = (absolute_inputs(&self.inputs)?, absolute(&self.output_dir)?);
+        Ok(ProveRequest { inputs, output_dir, ..self.clone() })
+    }
+}
+
+impl VerifyRequest {
+    /// As [`ProveRequest::with_absolute_paths`].
+    pub(crate) fn with_absolute_paths(&self) -> io::Result<VerifyRequest> {
+        let (inputs, output_dir) = (absolute_inputs(&self.inputs)?, absolute(&self.output_dir)?);
+        Ok(VerifyRequest { proof: absolute(&self.proof)?, inputs, output_dir, ..self.clone() })
+    }
+}
+
+fn absolute_inputs(inputs: &[Input]) -> io::Result<Vec<Input>> {
+    inputs.iter().map(|input| Ok(Input { path: absolute(&input.path)?, ..input.clone() })).collect()
 }
 
 /// One thing that a task works on.
@@ -146,6 +174,7 @@ pub struct SetupOk {
 pub struct ProveOk {
     /// The written file, inside the request's `output_dir`.
     pub proof: PathBuf,
+    /// `VERIFICATION_KEY_BYTES` at most.
     #[serde(default)]
     pub verification_key: Option<String>,
     /// A short name, such as `miden-stark`; `PROOF_SYSTEM_BYTES` at most.
@@ -160,7 +189,7 @@ pub struct ProveOk {
     /// How much was executed, in the prover's own cycles.
     #[serde(default)]
     pub cycles: Option<u64>,
-    /// A claim only: Proofyard uses what the verifier reads from the proof.
+    /// `PUBLIC_VALUES_BYTES` at most. A claim only: Proofyard uses what the verifier reads from the proof.
     #[serde(default)]
     pub public_values: Option<String>,
     /// Set where the file is a JSON list that a later stage splits over.
@@ -209,6 +238,9 @@ pub enum FailureKind {
     Permanent,
     /// Another try may succeed.
     Transient,
+    /// Not now: nothing was tried, since what the prover needs for any task is not to be had, such as a service that is
+    /// down. It uses up no attempts, and is tried again for long.
+    Unavailable,
 }
 
 impl std::fmt::Display for FailureKind {
@@ -216,6 +248,7 @@ impl std::fmt::Display for FailureKind {
         formatter.write_str(match self {
             FailureKind::Permanent => "permanent",
             FailureKind::Transient => "transient",
+            FailureKind::Unavailable => "unavailable",
         })
     }
 }
@@ -227,6 +260,10 @@ impl Failure {
 
     pub fn transient(message: impl ToString) -> Failure {
         Failure { kind: FailureKind::Transient, message: message.to_string() }
+    }
+
+    pub fn unavailable(message: impl ToString) -> Failure {
+        Failure { kind: FailureKind::Unavailable, message: message.to_string() }
     }
 }
 

@@ -17,8 +17,8 @@ use crate::message::{
     Call, Failure, ProveOk, ProveRequest, Request, Response, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
 };
 
-/// The longest request line that is read: a task of 4,096 inputs, each described in up to 4 KiB.
-pub const REQUEST_LINE_BYTES: usize = 16 << 20;
+/// The longest request line that is read: a task of 4,096 inputs, each described in up to 32 KiB.
+pub const REQUEST_LINE_BYTES: usize = 128 << 20;
 
 /// Reports how far the work is (0 to 1), with a word about what is done now.
 pub type Progress<'a> = dyn FnMut(f64, &str) + 'a;

@@ -119,6 +119,7 @@ fn work_table(rows: &[ProverFigures]) -> Table {
         ("prove P50", right),
         ("P99", right),
         ("failed", right),
+        ("crashed", right),
         ("lost", right),
     ]);
     for row in rows {
@@ -129,6 +130,7 @@ fn work_table(rows: &[ProverFigures]) -> Table {
             time(row.prove_p50_ms),
             time(row.prove_p99_ms),
             row.failures.to_string(),
+            row.crashes.to_string(),
             row.losses.to_string(),
         ];
         table.row(named(row).into_iter().chain(counts));

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use proofyard_core::state::{ArtifactRef, TaskId, is_sha256};
 use sha2::{Digest, Sha256};
@@ -23,6 +24,10 @@ use crate::durable::{create_durably, sync_directory};
 const FOLDER: &str = "artifacts";
 /// For content that has no name yet; emptied at each start.
 const UNNAMED: &str = "unnamed";
+/// For what was made and is not recorded: for each task a file of what is to be known, and a link to the content.
+const ASIDE: &str = "aside";
+/// What nobody asked for in so long is of a block that is gone.
+const ASIDE_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 const CHUNK_BYTES: usize = 1 << 16;
 
 /// Where a worker finds what its tasks are made of, and puts what it made. Content is named by its hash.
@@ -42,6 +47,13 @@ pub trait ArtifactStore: Send + Sync + 'static {
     fn keep_for(&self, draft: &Draft, _task: &TaskId, _made: Vec<u8>) -> Result<ArtifactRef, ArtifactError> {
         self.keep(draft)
     }
+    /// The same before its verifier is asked: should this process die meanwhile, the task's next attempt finds the draft
+    /// on this machine. It need not outlive a power loss.
+    fn set_aside(&self, _draft: &Draft, _task: &TaskId, _made: Vec<u8>) -> Result<(), ArtifactError> {
+        Ok(())
+    }
+    /// Told that no later attempt needs what was left for it.
+    fn forget(&self, _task: &TaskId) {}
     /// What an earlier attempt at this task left to be known, if anything did. It may be damaged.
     fn recall(&self, _task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
         Ok(None)
@@ -152,11 +164,32 @@ impl Artifacts {
         let unnamed = artifacts.root.join(UNNAMED);
         create_durably(&unnamed).map_err(io_error(&unnamed, "made"))?;
         artifacts.make_shards()?;
+        artifacts.clear_aside()?;
         for entry in fs::read_dir(&unnamed).map_err(io_error(&unnamed, "listed"))? {
             let left = entry.map_err(io_error(&unnamed, "listed"))?.path();
             fs::remove_file(&left).map_err(io_error(&left, "removed"))?;
         }
         Ok(artifacts)
+    }
+
+    /// What was set aside long ago goes.
+    fn clear_aside(&self) -> Result<(), ArtifactError> {
+        let folder = self.root.join(ASIDE);
+        create_durably(&folder).map_err(io_error(&folder, "made"))?;
+        for entry in fs::read_dir(&folder).map_err(io_error(&folder, "listed"))? {
+            let entry = entry.map_err(io_error(&folder, "listed"))?;
+            let modified = entry.metadata().and_then(|found| found.modified());
+            if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ASIDE_FOR)) {
+                fs::remove_file(entry.path()).map_err(io_error(&entry.path(), "removed"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn aside(&self, task: &TaskId) -> Aside {
+        let name = hex_of(&Sha256::digest(task.to_string()));
+        let at = |kind: &str| self.root.join(ASIDE).join(format!("{name}.{kind}"));
+        Aside { content: at("content"), made: at("made"), part: at("part") }
     }
 
     /// All at once and synced, so that no content gets its name in a folder that may itself be lost.
@@ -175,6 +208,8 @@ impl Artifacts {
 
     /// The folder for reading only, while another process may have the directory.
     pub fn reading(directory: &Path) -> Self {
+        // Paths in it are told to programs that run elsewhere.
+        let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
         Self { root: directory.join(FOLDER), next_unnamed: AtomicU64::new(0) }
     }
 
@@ -296,8 +331,54 @@ impl ArtifactStore for Artifacts {
         Ok(draft.artifact.clone())
     }
 
+    fn set_aside(&self, draft: &Draft, task: &TaskId, made: Vec<u8>) -> Result<(), ArtifactError> {
+        let aside = self.aside(task);
+        aside.remove();
+        fs::hard_link(&draft.path, &aside.content).map_err(io_error(&aside.content, "made"))?;
+        fs::write(&aside.part, made).map_err(io_error(&aside.part, "written"))?;
+        // By this name it is whole.
+        fs::rename(&aside.part, &aside.made).map_err(io_error(&aside.made, "named"))
+    }
+
+    fn forget(&self, task: &TaskId) {
+        self.aside(task).remove();
+    }
+
+    /// The content gets its name here, as that of any other artifact.
+    fn recall(&self, task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
+        let aside = self.aside(task);
+        let made = match fs::read(&aside.made) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            made => made.map_err(io_error(&aside.made, "read"))?,
+        };
+        let content = File::open(&aside.content).map_err(io_error(&aside.content, "read"))?;
+        self.keep(&self.draft(content, u64::MAX, &aside.content)?)?;
+        Ok(Some(made))
+    }
+
+    fn dismiss(&self, task: &TaskId, _why: &str) {
+        self.forget(task);
+    }
+
     fn name_of(&self, artifact: &ArtifactRef) -> String {
         self.path(artifact).map_or_else(|_| artifact.sha256.clone(), |path| path.display().to_string())
+    }
+}
+
+/// Where what was made for a task is, until its result is recorded.
+struct Aside {
+    content: PathBuf,
+    made: PathBuf,
+    /// What is to be known, while it is written.
+    part: PathBuf,
+}
+
+impl Aside {
+    /// First that by which the rest is found.
+    fn remove(&self) {
+        if fs::remove_file(&self.made).is_ok() || self.content.exists() {
+            let _ = fs::remove_file(&self.content);
+        }
     }
 }
 
@@ -332,8 +413,11 @@ fn copy_hashed(mut from: impl Read, to: &mut impl Write) -> Result<ArtifactRef, 
         to.write_all(part).map_err(CopyFailure::Writing)?;
         bytes += read as u64;
     }
-    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(ArtifactRef { sha256, bytes })
+    Ok(ArtifactRef { sha256: hex_of(&hash.finalize()), bytes })
+}
+
+fn hex_of(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> ArtifactError {

@@ -12,18 +12,34 @@ use std::time::{Duration, Instant};
 
 use proofyard_core::committed::CommittedProof;
 use proofyard_core::pipeline::{FILES_FOLDER, PinnedFile, Protocol, Prover, Stage, Verify};
-use proofyard_core::record::FailureKind;
+use proofyard_core::record::{self, FailureKind};
 use proofyard_core::state::{ArtifactRef, List};
 use proofyard_core::work::{Assignment, Executor, Input, InputKind, Proved, Trouble};
-use proofyard_prover::message::{Input as PathInput, InputKind as PathInputKind, SetupRequest};
+use proofyard_prover::message::{
+    Input as PathInput, InputKind as PathInputKind, PROOF_SYSTEM_BYTES, PUBLIC_VALUES_BYTES, SetupRequest,
+    VERIFICATION_KEY_BYTES,
+};
 use proofyard_prover::runner::{
-    Cancel, ErrorKind, GuardCommand, Launch, Limits, Payload, ProverError, Session, prove_files, verify_files,
+    self, Cancel, ErrorKind, GuardCommand, Launch, Limits, Payload, ProverError, Session, prove_files,
+    verify_files,
 };
 use proofyard_prover::{ProveRequest, VerifyOk, VerifyRequest};
 
 use crate::artifacts::{ArtifactError, ArtifactStore, Draft, is_full_disk};
 use crate::made::Made;
 use crate::work_dir::{WorkDir, WorkFolder};
+
+// What a prover may say is what the state has room for.
+const _: () = {
+    assert!(PUBLIC_VALUES_BYTES == record::MAX_PUBLIC_VALUES_BYTES);
+    assert!(VERIFICATION_KEY_BYTES == record::MAX_VERIFICATION_KEY_BYTES);
+    assert!(PROOF_SYSTEM_BYTES == record::MAX_PROOF_SYSTEM_BYTES);
+    assert!(runner::LOG_LINES == record::LOG_LINES && runner::LOG_LINE_BYTES == record::LOG_LINE_BYTES);
+    assert!(runner::MESSAGE_BYTES == record::MESSAGE_BYTES);
+};
+
+/// What was made faster than this is made again as soon as it is found.
+const WORTH_SETTING_ASIDE: Duration = Duration::from_millis(100);
 
 /// Proving and verifying are never the same process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,6 +107,8 @@ pub(crate) struct SlotProvers<A> {
 /// What the prover wrote, out of its reach, and what it was made from.
 pub(crate) struct Copied {
     proof: Proof,
+    /// How long it took to make.
+    took: Duration,
     inputs: Vec<PathInput>,
     folder: WorkFolder,
 }
@@ -147,6 +165,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         };
         let launch = self.launch(subject, &subject.prover.command)?;
         let cancel = self.cancel.borrow().clone();
+        let began = Instant::now();
         let made = self.timed(|| match payload(subject.prover.protocol) {
             Some(payload) => prove_files(&launch, payload, &assignment.match_fields(), &request, &cancel),
             None => self
@@ -160,7 +179,12 @@ impl<A: ArtifactStore> SlotProvers<A> {
             .map_err(kept)?;
         let sha256 = draft.artifact().sha256.clone();
         Ok(Proved {
-            output: Copied { proof: Proof::Draft(draft), inputs: request.inputs, folder },
+            output: Copied {
+                proof: Proof::Draft(draft),
+                took: began.elapsed(),
+                inputs: request.inputs,
+                folder,
+            },
             claimed_public_values: made.ok.public_values.map(|value| bare_hex(&value)),
             verification_key: made.ok.verification_key,
             proof_system: made.ok.proof_system,
@@ -173,9 +197,13 @@ impl<A: ArtifactStore> SlotProvers<A> {
     }
 
     fn verify_now(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<String, Trouble> {
-        let Copied { proof, inputs, folder } = &proved.output;
+        let Copied { proof, took, inputs, folder } = &proved.output;
         let path = match proof {
             Proof::Draft(draft) => {
+                if *took >= WORTH_SETTING_ASIDE {
+                    let made = Made::of(assignment, proved, draft.artifact()).to_json();
+                    self.artifacts.set_aside(draft, &assignment.task.id, made).map_err(kept)?;
+                }
                 draft.begin_sync();
                 draft.path()
             }
@@ -215,7 +243,8 @@ impl<A: ArtifactStore> SlotProvers<A> {
         };
         let (inputs, folder) = (self.inputs(Subject::from(assignment))?, self.folder()?);
         let proof = Proof::Stored { path, artifact };
-        Ok(Some(made.into_proved(Copied { proof, inputs, folder })))
+        let took = Duration::ZERO;
+        Ok(Some(made.into_proved(Copied { proof, took, inputs, folder })))
     }
 
     fn store_now(
@@ -472,6 +501,12 @@ impl<A: ArtifactStore> Executor for SlotProvers<A> {
     async fn dismiss(&self, assignment: &Assignment, why: &str) {
         self.artifacts.dismiss(&assignment.task.id, why);
     }
+
+    async fn forget(&self, assignment: &Assignment) {
+        if assignment.must_verify() {
+            self.artifacts.forget(&assignment.task.id);
+        }
+    }
 }
 
 /// What a verifier is told to accept: the pinned key, whatever the prover named.
@@ -514,7 +549,11 @@ fn bare_hex(value: &str) -> String {
 fn trouble(error: ProverError) -> Trouble {
     let kind = match error.kind {
         ErrorKind::Cancelled => return Trouble::Dropped,
+        ErrorKind::HostInTrouble => return Trouble::Hindered { message: error.to_string() },
         ErrorKind::Permanent => FailureKind::Permanent,
+        ErrorKind::Unavailable => FailureKind::Unavailable,
+        ErrorKind::Died { signal: Some(_), .. } => FailureKind::Crash,
+        ErrorKind::BadInput => FailureKind::BadInput,
         _ => FailureKind::Transient,
     };
     Trouble::Failed { kind, message: error.to_string(), log: error.log }
@@ -523,6 +562,9 @@ fn trouble(error: ProverError) -> Trouble {
 /// A proof that its verifier refuses says nothing about the next try.
 fn refused(error: ProverError) -> Trouble {
     match trouble(error) {
+        Trouble::Failed { kind: kind @ (FailureKind::Unavailable | FailureKind::Crash), message, log } => {
+            Trouble::Failed { kind, message: format!("the verifier: {message}"), log }
+        }
         Trouble::Failed { message, log, .. } => {
             let message = format!("the verifier did not accept it: {message}");
             Trouble::Failed { kind: FailureKind::Transient, message, log }

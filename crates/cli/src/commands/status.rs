@@ -123,19 +123,9 @@ fn sinks(status: &ChainStatus) -> Option<String> {
 }
 
 fn parked(status: &ChainStatus) -> Option<String> {
-    let mut table = Table::new([
-        ("height", Side::Right),
-        ("parked task", Side::Left),
-        ("why", Side::Left),
-        ("last", Side::Left),
-    ]);
+    let mut table = Table::new([("height", Side::Right), ("parked task", Side::Left), ("why", Side::Left)]);
     for task in &status.parked {
-        table.row([
-            task.height.to_string(),
-            task.task.clone(),
-            task.reason.clone(),
-            said(task.note.as_ref()),
-        ]);
+        table.row([task.height.to_string(), task.task.clone(), task.reason.clone()]);
     }
     (!table.is_empty()).then(|| table.to_string())
 }
@@ -150,7 +140,9 @@ fn task_table(status: &ChainStatus, tasks: &[TaskRow]) -> String {
         ("worker", Side::Left),
         ("attempt", Side::Right),
         ("failures", Side::Right),
+        ("crashes", Side::Right),
         ("losses", Side::Right),
+        ("delays", Side::Right),
         ("last", Side::Left),
     ]);
     for task in tasks {
@@ -163,7 +155,9 @@ fn task_table(status: &ChainStatus, tasks: &[TaskRow]) -> String {
             task.worker.clone().unwrap_or_default(),
             task.attempt.to_string(),
             task.failures.to_string(),
+            task.crashes.to_string(),
             task.losses.to_string(),
+            task.delays.to_string(),
             said(task.note.as_ref()),
         ]);
     }

@@ -40,6 +40,22 @@ fn the_miden_segment_prover_conforms() {
     assert!(untried.iter().all(|name| ["cancelled", "deadline"].contains(&name.as_str())), "{untried:?}");
 }
 
+/// Wherever the kit is started and keeps its files, a prover that works from a folder of its own finds what it is told.
+#[test]
+fn paths_are_absolute_also_where_the_folder_is_named_relatively() {
+    let folder = tempfile::tempdir().unwrap();
+    let toy = programs().join("proofyard-toy-prover");
+    let files = ["--protocol", "files", "--", "sh", "-c", "cd / && exec \"$0\" --files \"$1\" \"$2\""];
+    let (stream, places) = (["--", "sh", "-c", "cd / && exec \"$0\""], ["{input}", "{output}"]);
+    for (kind, places) in [(&stream[..], &[][..]), (&files[..], &places[..])] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_proofyard"));
+        command.args(["prover", "check", "--json", "--keep", "kept"]).args(kind).arg(&toy).args(places);
+        let done = Done::of(command.current_dir(folder.path()).stdin(Stdio::null()).output().unwrap());
+        assert_eq!(results(&done.expect_code(0), "failed"), [""; 0]);
+        fs::remove_dir_all(folder.path().join("kept")).unwrap();
+    }
+}
+
 #[test]
 fn a_report_is_read_by_people_and_says_what_to_mend() {
     let done = check(&["--", "proofyard-toy-prover", "--accept", "extended"]).expect_code(1);

@@ -238,6 +238,8 @@ fn new_task(scope: &Scope, pipeline: &Pipeline, stage: &Stage, index: u32) -> Ta
         started: 0,
         failures: 0,
         losses: 0,
+        crashes: 0,
+        delays: 0,
         permanent: Vec::new(),
         avoid: None,
         first_claimed_ms: None,

@@ -224,8 +224,8 @@ fn ways_of(look: &ChainLook, pipeline: &Pipeline, busy: &[&&StageWork], counts: 
             tasks().filter(|task| task.attempts.is_empty() && !task.listed).filter_map(|t| t.due_ms).min();
         let wait = due_ms.map_or(0, |due_ms| due_ms.saturating_sub(look.now_ms));
         ways.push(match wait {
-            0 => "the next attempt after a failure, which is due".to_owned(),
-            wait_ms => format!("the next attempt after a failure, in {}", span(wait_ms)),
+            0 => "the next attempt, which is due".to_owned(),
+            wait_ms => format!("the next attempt, in {}", span(wait_ms)),
         });
     }
     ways

@@ -198,6 +198,16 @@ fn tried(task: &Task, limits: &TaskLimits) -> String {
     if task.failures > 0 {
         text.push_str(&format!("; {} of {}", count(task.failures.into(), "failure"), limits.max_attempts));
     }
+    if task.crashes > 0 {
+        text.push_str(&format!(
+            "; {} of {}",
+            count(task.crashes.into(), "crashed attempt"),
+            limits.max_crashes
+        ));
+    }
+    if task.delays > 0 {
+        text.push_str(&format!("; {} of an unavailable prover", count(task.delays.into(), "delay")));
+    }
     if task.losses > 0 {
         text.push_str(&format!("; {}", count(task.losses.into(), "lost worker")));
     }

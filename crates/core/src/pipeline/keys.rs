@@ -36,6 +36,7 @@ pub(super) const STAGE: &[&str] = &[
     "cut_on",
     "max_attempts",
     "max_losses",
+    "max_crashes",
     "backoff_ms",
     "time_limit_ms",
     "total_ms",

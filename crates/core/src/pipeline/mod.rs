@@ -162,9 +162,11 @@ pub enum Output {
 pub struct TaskLimits {
     /// Failures (the prover said no) before the task parks.
     pub max_attempts: u32,
-    /// Losses (spot, crash, lost lease) before the task parks.
+    /// Losses (a worker, its machine or its lease) before the task parks.
     pub max_losses: u32,
-    /// Before the second attempt; doubles with each failure, at most [`MAX_BACKOFF_MS`].
+    /// Crashes (the prover's process dies by a signal that the yard did not send) before the task parks.
+    pub max_crashes: u32,
+    /// Before the second attempt; doubles with each failure or crash, at most [`MAX_BACKOFF_MS`].
     pub backoff_ms: u64,
     /// Setting a prover up, proving and verifying may each take this long.
     pub time_limit_ms: u64,

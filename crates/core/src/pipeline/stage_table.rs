@@ -15,6 +15,7 @@ const OF_SEQUENTIAL: &[&str] = &["size", "arity", "budget", "max_wait_ms", "cut_
 const OF_TASKS: &[&str] = &[
     "max_attempts",
     "max_losses",
+    "max_crashes",
     "backoff_ms",
     "time_limit_ms",
     "total_ms",
@@ -279,6 +280,7 @@ fn read_limits(fields: &mut Fields<'_, '_>) -> TaskLimits {
         |key: &str, range: RangeInclusive<u64>, default| fields.number_or(key, range, default) as u32;
     let (max_attempts, max_losses) =
         (small("max_attempts", 1..=1_000, 3), small("max_losses", 1..=10_000, 10));
+    let max_crashes = small("max_crashes", 1..=1_000, 3);
     let backoff_ms = fields.number_or("backoff_ms", 0..=MAX_BACKOFF_MS, 1_000);
     let time_limit = fields.number("time_limit_ms", 1..=MAX_MS);
     let total = fields.number("total_ms", 1..=MAX_MS);
@@ -307,6 +309,7 @@ fn read_limits(fields: &mut Fields<'_, '_>) -> TaskLimits {
     TaskLimits {
         max_attempts,
         max_losses,
+        max_crashes,
         backoff_ms,
         time_limit_ms: time_limit.or(DEFAULT_TIME_LIMIT_MS),
         total_ms: total.value(),

@@ -16,14 +16,15 @@ use super::suggest;
 use super::{
     Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Protocol, Prover, SinkFrom, SinkTarget, Verify,
 };
+use crate::record::MAX_VERIFICATION_KEY_BYTES;
 use crate::state::COMMITS;
 
 pub(super) const MAX_STAGES: usize = 64;
 /// Provers, pools or sinks of one file.
 const MAX_OTHERS: usize = 256;
 const MAX_LEASE_MS: u64 = 86_400_000;
-/// Keys are hashes or small commitments; a whole proving key belongs in a file.
-const MAX_KEY_BYTES: usize = 1_024;
+/// A proof that names a longer one is refused.
+const MAX_KEY_BYTES: usize = MAX_VERIFICATION_KEY_BYTES;
 
 /// What the file says, table by table, in file order.
 #[derive(Default)]

@@ -1,7 +1,16 @@
-//! How an attempt ends without a result: the prover said no, the worker vanished, or the worker let go.
+//! How an attempt ends without a result, and what it counts as.
 //!
-//! Failures use up attempts and wait before the next; losses are counted apart and are listed again at once;
-//! a release counts as neither. A task parks only with no live attempt left.
+//! | cause | counts as | ends with |
+//! | --- | --- | --- |
+//! | the prover says no, or its proof is wrong | a failure | `max_attempts`; a permanent one once a second worker says so |
+//! | the prover says that it is unavailable | a delay | `total_ms`, or a day |
+//! | the prover's process dies by a signal that the yard did not send | a crash | `max_crashes` |
+//! | the worker, its machine or its lease is lost | a loss | `max_losses` |
+//! | the worker lets go, or its machine is in trouble | nothing | |
+//! | an input is missing or damaged | nobody's | parks at once |
+//!
+//! Failures, delays and crashes wait before the next attempt; what was lost or let go of is listed again at once. A task
+//! parks only with no live attempt left.
 
 use std::sync::Arc;
 
@@ -13,11 +22,21 @@ use crate::state::{Avoid, Listing, Note, Slot, Task, TaskId, TaskStatus, Worker}
 use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 
-/// Longest failure message kept, in characters.
-const MAX_MESSAGE: usize = 2_000;
-/// Log lines kept of one failed attempt, and characters of each.
-const MAX_LOG_LINES: usize = 20;
-const MAX_LOG_LINE: usize = 400;
+/// Longest failure message that is kept. An item of DynamoDB has 400 KB at most and costs by its size, and a task keeps
+/// [`Task::MAX_NOTES`] of these with their logs.
+pub const MESSAGE_BYTES: usize = 2_048;
+/// Log lines that are kept of one attempt, the last ones, and the most of each.
+pub const LOG_LINES: usize = 20;
+pub const LOG_LINE_BYTES: usize = 512;
+/// The most of a message that stands in the reason why a task is parked.
+const REASON_CHARACTERS: usize = 200;
+/// The longest pause of a task whose prover is unavailable, and the shortest first one.
+const MAX_DELAY_MS: u64 = 60_000;
+const FIRST_DELAY_MS: u64 = 1_000;
+/// How long a prover may be unavailable where the stage has no `total_ms`: a day.
+const MAX_UNAVAILABLE_MS: u64 = 86_400_000;
+/// A worker is quarantined for so long at most, however often it comes back and fails again, unless its pool says more.
+const MAX_QUARANTINE_MS: u64 = 3_600_000;
 /// Parked work is looked at hourly.
 const PARKED_LOOK_MS: u64 = 3_600_000;
 /// What an attempt may take beyond its own limits (proving and verifying are limited by the worker) before the
@@ -26,12 +45,28 @@ const TIME_LIMIT_GRACE_MS: u64 = 30_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The prover says that it can never work; parks once a second attempt confirms it.
+    /// The prover says that it can never work; parks once a second worker confirms it, or this one, where it is its
+    /// pool's only one.
     Permanent,
     Transient,
-    /// What the task is made from is missing or damaged: another worker would find the same, so it is not counted
-    /// against this one.
+    /// The prover says that it cannot work now, such as one that hands work on to a service which is down. Nothing was
+    /// tried, so nobody is blamed.
+    Unavailable,
+    /// The prover's process died by a signal that the yard did not send.
+    Crash,
+    /// What the task is made from is missing or damaged: another worker would find the same, so it parks at once, and
+    /// nobody is blamed.
     BadInput,
+}
+
+impl FailureKind {
+    /// Whether it says something about the worker that met it.
+    fn is_blamed(self) -> bool {
+        match self {
+            Self::Permanent | Self::Transient | Self::Crash => true,
+            Self::Unavailable | Self::BadInput => false,
+        }
+    }
 }
 
 /// A worker's word that an attempt failed.
@@ -59,24 +94,41 @@ pub enum FailureOutcome {
 
 /// Why an attempt is over.
 pub(crate) enum Ending {
-    Failed { kind: FailureKind, message: String, log: Vec<String> },
+    Failed(Failed),
     Lost { reason: &'static str },
     Released,
+}
+
+pub(crate) struct Failed {
+    kind: FailureKind,
+    message: String,
+    log: Vec<String>,
+    /// No other worker serves the pool of the one that failed.
+    alone: bool,
+    /// For how long that worker is passed by once the task is listed again.
+    avoid_ms: u64,
 }
 
 impl<P: Port> Yard<P> {
     /// Records that an attempt failed, and frees the slot.
     pub async fn record_failure(&self, report: &FailureReport) -> Result<FailureOutcome, Error> {
         transact(&self.port, async |tx| {
-            let ending = Ending::Failed {
-                kind: report.kind,
-                message: shortened(&report.message, MAX_MESSAGE),
-                log: kept_lines(&report.log),
+            let worker: Option<Worker> = tx.peek(&Worker::key_of(&report.worker)).await?;
+            let pool = match &worker {
+                Some(worker) => self.pool_of(report.task.chain(), &worker.pool).await?,
+                None => None,
             };
+            let ending = Ending::Failed(Failed {
+                kind: report.kind,
+                message: cut(&report.message, MESSAGE_BYTES),
+                log: kept_lines(&report.log),
+                alone: worker.is_some_and(|worker| worker.alone),
+                avoid_ms: pool.as_ref().map_or(0, |pool| pool.quarantine_ms),
+            });
             let outcome = self.end(tx, &report.task, &report.claim, ending).await?;
             self.free_slot(tx, &report.worker, report.slot, &report.claim).await?;
-            if outcome != FailureOutcome::Stale && report.kind != FailureKind::BadInput {
-                self.count_against(tx, &report.worker, &report.task).await?;
+            if outcome != FailureOutcome::Stale && report.kind.is_blamed() {
+                self.count_against(tx, &report.worker, pool).await?;
             }
             Ok(outcome)
         })
@@ -131,18 +183,25 @@ impl<P: Port> Yard<P> {
         Ok(())
     }
 
-    /// A worker that fails task after task is quarantined.
-    async fn count_against(&self, tx: &mut Tx<'_, P>, worker: &str, task: &TaskId) -> Result<(), Error> {
+    /// A worker that fails task after task is quarantined, and for twice as long if it fails again when it comes back:
+    /// one that can prove nothing uses up few attempts.
+    async fn count_against(&self, tx: &mut Tx<'_, P>, worker: &str, pool: Option<Pool>) -> Result<(), Error> {
         let Some(mut worker): Option<Worker> = tx.check(&Worker::key_of(worker)).await? else {
             return Ok(());
         };
+        let now_ms = self.port.now_ms();
+        // What its other slots had begun before is no news.
+        if worker.quarantined_until_ms.is_some_and(|until_ms| until_ms > now_ms) {
+            return Ok(());
+        }
         worker.failures_in_row += 1;
-        if let Some(pool) = self.pool_of(task.chain(), &worker.pool).await?
-            && worker.failures_in_row >= pool.quarantine_after
+        if let Some(pool) = pool
+            && let Some(again) = worker.failures_in_row.checked_sub(pool.quarantine_after)
             && !worker.alone
         {
-            worker.failures_in_row = 0;
-            worker.quarantined_until_ms = Some(self.port.now_ms() + pool.quarantine_ms);
+            let longest_ms = MAX_QUARANTINE_MS.max(pool.quarantine_ms);
+            let for_ms = pool.quarantine_ms.saturating_mul(1 << again.min(32)).min(longest_ms);
+            worker.quarantined_until_ms = Some(now_ms.saturating_add(for_ms));
         }
         tx.put(&worker)
     }
@@ -173,35 +232,58 @@ pub(crate) async fn end_attempt<P: Port>(
         return Ok(FailureOutcome::Stale);
     };
     let attempt = task.attempts.remove(position);
-    let mut wait_ms = 0;
+    let (mut wait_ms, mut reason) = (0, None);
     match ending {
-        Ending::Failed { kind, message, log } => {
-            task.failures += 1;
-            wait_ms = backoff_ms(&limits, task.failures);
-            if kind == FailureKind::Permanent {
-                task.permanent.push(attempt.worker.clone());
+        Ending::Failed(failed) => {
+            wait_ms = count(task, &limits, &failed, &attempt.worker);
+            if failed.kind.is_blamed() {
+                let aside_ms = failed.avoid_ms.max(limits.backoff_ms);
+                let until_ms = now_ms.saturating_add(wait_ms).saturating_add(aside_ms);
+                task.avoid = Some(Avoid { worker: attempt.worker.clone(), until_ms });
             }
-            task.avoid = Some(Avoid {
-                worker: attempt.worker.clone(),
-                until_ms: now_ms + wait_ms + limits.backoff_ms,
-            });
-            note(task, Note { at_ms: now_ms, attempt: attempt.number, worker: attempt.worker, message, log });
+            reason = reason_of_failure(task, &limits, &failed, now_ms);
+            let (message, log) = (failed.message, failed.log);
+            let is_delay = failed.kind == FailureKind::Unavailable;
+            let told = Note { at_ms: now_ms, attempt: attempt.number, worker: attempt.worker, message, log };
+            note(task, told, is_delay);
         }
-        Ending::Lost { reason } => {
+        Ending::Lost { reason: why } => {
             if yard.planted(Mistake::LossCountedAsFailure) {
                 task.failures += 1;
             } else {
                 task.losses += 1;
             }
-            let message = reason.to_owned();
-            note(
-                task,
-                Note { at_ms: now_ms, attempt: attempt.number, worker: attempt.worker, message, log: vec![] },
-            );
+            let message = why.to_owned();
+            let told =
+                Note { at_ms: now_ms, attempt: attempt.number, worker: attempt.worker, message, log: vec![] };
+            note(task, told, false);
         }
         Ending::Released => {}
     }
-    place(tx, task, &limits, now_ms, wait_ms)
+    let reason = reason.or_else(|| reason_to_park(task, &limits, now_ms));
+    place(tx, task, &limits, now_ms, wait_ms, reason)
+}
+
+/// Counts what ended an attempt, and says how long the task waits before the next.
+fn count(task: &mut Task, limits: &TaskLimits, failed: &Failed, worker: &str) -> u64 {
+    match failed.kind {
+        FailureKind::Permanent | FailureKind::Transient => {
+            task.failures += 1;
+            if failed.kind == FailureKind::Permanent {
+                task.permanent.push(worker.to_owned());
+            }
+            doubled(limits.backoff_ms, task.failures, MAX_BACKOFF_MS)
+        }
+        FailureKind::Crash => {
+            task.crashes += 1;
+            doubled(limits.backoff_ms, task.crashes, MAX_BACKOFF_MS)
+        }
+        FailureKind::Unavailable => {
+            task.delays += 1;
+            doubled(limits.backoff_ms.max(FIRST_DELAY_MS), task.delays, MAX_DELAY_MS)
+        }
+        FailureKind::BadInput => 0,
+    }
 }
 
 /// Parks, lists or holds back a task whose attempt just ended.
@@ -211,13 +293,14 @@ fn place<P: Port>(
     limits: &TaskLimits,
     now_ms: u64,
     wait_ms: u64,
+    reason_to_park: Option<String>,
 ) -> Result<FailureOutcome, Error> {
     let mut outcome = FailureOutcome::Retried;
     if task.status != TaskStatus::Open {
         outcome = FailureOutcome::Stale;
     } else if !task.attempts.is_empty() {
         outcome = FailureOutcome::OtherCopyRuns;
-    } else if let Some(reason) = reason_to_park(task, limits, now_ms) {
+    } else if let Some(reason) = reason_to_park {
         unlist(tx, task);
         task.status = TaskStatus::Parked;
         task.parked = Some(reason);
@@ -270,42 +353,90 @@ pub(crate) fn attempt_limit_ms(limits: &TaskLimits) -> u64 {
     limits.time_limit_ms.saturating_mul(4).saturating_add(TIME_LIMIT_GRACE_MS)
 }
 
+/// Why a task parks for what this failure brings up, if it does.
+fn reason_of_failure(task: &Task, limits: &TaskLimits, failed: &Failed, now_ms: u64) -> Option<String> {
+    let what = match failed.kind {
+        FailureKind::BadInput => "an input is missing or damaged".to_owned(),
+        FailureKind::Permanent if task.permanent.iter().any(|other| Some(other) != task.permanent.last()) => {
+            "two workers say that it can never work".to_owned()
+        }
+        FailureKind::Permanent if failed.alone && task.permanent.len() >= 2 => {
+            "the pool's only worker says twice that it can never work".to_owned()
+        }
+        FailureKind::Permanent | FailureKind::Transient if task.failures >= limits.max_attempts => {
+            format!("all {} attempts failed", limits.max_attempts)
+        }
+        FailureKind::Crash if task.crashes >= limits.max_crashes => match limits.max_crashes {
+            1 => "its prover crashed".to_owned(),
+            crashes => format!("its prover crashed {crashes} times"),
+        },
+        FailureKind::Unavailable
+            if limits.total_ms.is_none() && spent_ms(task, now_ms) >= MAX_UNAVAILABLE_MS =>
+        {
+            "its prover was unavailable for a day".to_owned()
+        }
+        _ => {
+            let total_ms = limits.total_ms.filter(|total_ms| spent_ms(task, now_ms) >= *total_ms)?;
+            format!("its total budget of {total_ms} ms is spent")
+        }
+    };
+    Some(format!("{what}: \"{}\"", one_line(&failed.message)))
+}
+
+/// Why a task parks after an attempt that did not fail, if it does.
 fn reason_to_park(task: &Task, limits: &TaskLimits, now_ms: u64) -> Option<String> {
-    let spent_ms = task.first_claimed_ms.map_or(0, |first| now_ms.saturating_sub(first));
-    if task.permanent.len() >= 2 {
-        Some("two attempts ended with a permanent error".into())
-    } else if task.failures >= limits.max_attempts {
-        Some(format!("all {} attempts failed", limits.max_attempts))
-    } else if task.losses > limits.max_losses {
-        Some(format!("{} workers were lost with it; at most {} may be", task.losses, limits.max_losses))
-    } else {
-        let total_ms = limits.total_ms.filter(|total_ms| spent_ms >= *total_ms)?;
-        Some(format!("its total budget of {total_ms} ms is spent"))
+    if task.losses > limits.max_losses {
+        return Some(format!(
+            "{} workers were lost with it; at most {} may be",
+            task.losses, limits.max_losses
+        ));
     }
+    let total_ms = limits.total_ms.filter(|total_ms| spent_ms(task, now_ms) >= *total_ms)?;
+    Some(format!("its total budget of {total_ms} ms is spent"))
 }
 
-/// `backoff_ms` after the first failure, twice that after the second, and so on.
-fn backoff_ms(limits: &TaskLimits, failures: u32) -> u64 {
-    let doublings = failures.saturating_sub(1).min(32);
-    limits.backoff_ms.saturating_mul(1 << doublings).min(MAX_BACKOFF_MS)
+/// Since it was first claimed.
+fn spent_ms(task: &Task, now_ms: u64) -> u64 {
+    task.first_claimed_ms.map_or(0, |first_ms| now_ms.saturating_sub(first_ms))
 }
 
-fn note(task: &mut Task, note: Note) {
-    if task.notes.len() >= Task::MAX_NOTES {
+/// `first_ms` at the first time, twice that at the second, and so on.
+fn doubled(first_ms: u64, times: u32, most_ms: u64) -> u64 {
+    let doublings = times.saturating_sub(1).min(32);
+    first_ms.saturating_mul(1 << doublings).min(most_ms)
+}
+
+/// A delay takes the place of one that said the same, so that an outage does not push out what failed before.
+fn note(task: &mut Task, note: Note, is_delay: bool) {
+    let repeats = is_delay && task.notes.last().is_some_and(|last| last.message == note.message);
+    if repeats {
+        task.notes.pop();
+    } else if task.notes.len() >= Task::MAX_NOTES {
         task.notes.remove(0);
     }
     task.notes.push(note);
 }
 
 fn kept_lines(log: &[String]) -> Vec<String> {
-    let from = log.len().saturating_sub(MAX_LOG_LINES);
-    log[from..].iter().map(|line| shortened(line, MAX_LOG_LINE)).collect()
+    let from = log.len().saturating_sub(LOG_LINES);
+    log[from..].iter().map(|line| cut(line, LOG_LINE_BYTES)).collect()
 }
 
-fn shortened(text: &str, limit: usize) -> String {
-    match text.char_indices().nth(limit) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
+/// The beginning of a text, where it is longer.
+fn cut(text: &str, limit_bytes: usize) -> String {
+    const CUT: &str = "…";
+    if text.len() <= limit_bytes {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(limit_bytes.saturating_sub(CUT.len()));
+    format!("{}{CUT}", &text[..end])
+}
+
+fn one_line(message: &str) -> String {
+    let words = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    match words.char_indices().nth(REASON_CHARACTERS) {
+        Some((at, _)) => format!("{}…", &words[..at]),
+        None => words,
     }
 }
 

@@ -120,7 +120,10 @@ impl<P: Port> Yard<P> {
         task.parked = None;
         task.failures = 0;
         task.losses = 0;
+        task.crashes = 0;
+        task.delays = 0;
         task.permanent.clear();
+        task.avoid = None;
         task.first_claimed_ms = None;
         list(tx, &mut task, now_ms)?;
         rearm(&mut task, &limits, now_ms, 0);

@@ -13,6 +13,12 @@ use crate::yard::Yard;
 
 /// Match fields of one output, names and values together.
 const MAX_FIELD_BYTES: usize = 1_024;
+/// Of public values and of a verification key. An entry of the out log has those of all members of a quorum that agreed,
+/// 16 at most, and an item of DynamoDB has 400 KB; both are kept in hex.
+pub const MAX_PUBLIC_VALUES_BYTES: usize = 8_192;
+pub const MAX_VERIFICATION_KEY_BYTES: usize = 4_096;
+/// Of a proof system's name.
+pub const MAX_PROOF_SYSTEM_BYTES: usize = 64;
 
 /// What a worker brings: the artifact is stored already, and verified if it is a proof.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +51,9 @@ impl<P: Port> Yard<P> {
     pub async fn record_result(&self, report: &ResultReport) -> Result<ResultOutcome, Error> {
         if self.planted(Mistake::AdvanceBeforeRecord) {
             self.advance_too_early(report).await?;
+        }
+        if let Some(fault) = oversized(&report.result) {
+            return Err(Refusal::Invalid(format!("a result of {}: {fault}", report.task)).into());
         }
         transact(&self.port, async |tx| {
             let task: Option<Task> = tx.check(&report.task.task_key()).await?;
@@ -98,9 +107,12 @@ pub(crate) fn fault(
     is_output: bool,
     result: &TaskResult,
 ) -> Option<String> {
-    let field_bytes: usize = result.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if field_bytes > MAX_FIELD_BYTES {
-        return Some(format!("its match fields take {field_bytes} bytes; at most {MAX_FIELD_BYTES} may be"));
+    if stage.output == Output::Proof && result.artifact.bytes == 0 {
+        return Some("its proof has no bytes".into());
+    }
+    let oversized = oversized(result);
+    if oversized.is_some() {
+        return oversized;
     }
     let believed = stage.output == Output::Data || result.public_values.is_some();
     if !believed {
@@ -127,6 +139,24 @@ pub(crate) fn fault(
             Some(format!("it reports no match field `{reads_fields}`, which the next stage needs"))
         }
     }
+}
+
+/// What takes more room than a result may.
+fn oversized(result: &TaskResult) -> Option<String> {
+    let hex_bytes = |value: &Option<String>| value.as_ref().map_or(0, |value| value.len().div_ceil(2));
+    let sizes = [
+        (
+            "match fields",
+            result.fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
+            MAX_FIELD_BYTES,
+        ),
+        ("public values", hex_bytes(&result.public_values), MAX_PUBLIC_VALUES_BYTES),
+        ("verification key", hex_bytes(&result.verification_key), MAX_VERIFICATION_KEY_BYTES),
+        ("proof system's name", result.proof_system.as_ref().map_or(0, String::len), MAX_PROOF_SYSTEM_BYTES),
+    ];
+    let (what, bytes, most) = sizes.into_iter().find(|(_, bytes, most)| bytes > most)?;
+    let verb = if what.ends_with('s') { "take" } else { "takes" };
+    Some(format!("its {what} {verb} {bytes} bytes; at most {most} may be"))
 }
 
 fn wrong_key(prover: &str, found: Option<&str>, pinned: &str) -> String {

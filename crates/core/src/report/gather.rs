@@ -57,6 +57,8 @@ struct Sums {
     attempts: u64,
     failures: u64,
     losses: u64,
+    crashes: u64,
+    delays: u64,
     proof_bytes: u64,
 }
 
@@ -203,6 +205,8 @@ impl Gathered {
             sums.attempts += u64::from(task.started);
             sums.failures += u64::from(task.failures);
             sums.losses += u64::from(task.losses);
+            sums.crashes += u64::from(task.crashes);
+            sums.delays += u64::from(task.delays);
             let Some(result) = task.accepted.as_ref().filter(|_| is_committed) else { continue };
             if commits {
                 sums.proof_bytes += result.artifact.bytes;
@@ -238,6 +242,8 @@ impl Gathered {
             attempts: sums.attempts,
             failures: sums.failures,
             losses: sums.losses,
+            crashes: sums.crashes,
+            delays: sums.delays,
         });
     }
 
@@ -316,6 +322,8 @@ impl Sums {
             attempts: self.attempts + cut.attempts,
             failures: self.failures + cut.failures,
             losses: self.losses + cut.losses,
+            crashes: self.crashes + cut.crashes,
+            delays: self.delays + cut.delays,
             proof_bytes: cut.proof_bytes,
         }
     }

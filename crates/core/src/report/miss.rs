@@ -212,18 +212,22 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
     let said = task.notes.last().map_or(String::new(), |note| {
         format!(", the last: {} (on {})", one_line(&note.message, MESSAGE_CHARACTERS), note.worker)
     });
-    let tried = match (task.failures, task.losses) {
-        (0, 0) => None,
-        (0, losses) => Some((MissCase::Lost, format!("{}{said}", count(losses.into(), "lost worker")))),
-        (failures, 0) => {
-            Some((MissCase::Failed, format!("{}{said}", count(failures.into(), "failed attempt"))))
-        }
-        (failures, losses) => {
-            let (failed, lost) =
-                (count(failures.into(), "failed attempt"), count(losses.into(), "lost worker"));
-            Some((MissCase::Failed, format!("{failed} and {lost}{said}")))
-        }
-    };
+    let counts = [
+        (task.failures, "failed attempt"),
+        (task.crashes, "crashed attempt"),
+        (task.losses, "lost worker"),
+        (task.delays, "delay"),
+    ];
+    let told: Vec<String> =
+        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(u64::from(*n), what)).collect();
+    let tried = told.split_last().map(|(last, before)| {
+        let case = match (task.failures + task.crashes + task.delays, task.losses) {
+            (0, _) => MissCase::Lost,
+            _ => MissCase::Failed,
+        };
+        let before = if before.is_empty() { String::new() } else { format!("{} and ", before.join(", ")) };
+        (case, format!("{before}{last}{said}"))
+    });
     if let Some(accepted) = &task.accepted {
         let late_ms = accepted.at_ms.saturating_sub(due_ms.unwrap_or(u64::MAX));
         let after = tried.map_or(String::new(), |(_, tried)| format!(", after {tried}"));
@@ -236,7 +240,9 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
     }
     if task.status == TaskStatus::Parked {
         let reason = task.parked.as_deref().unwrap_or("for no recorded reason");
-        return Some((MissCase::Parked, format!("parked ({reason}){said}")));
+        let on =
+            task.notes.last().map_or(String::new(), |note| format!(", the last attempt on {}", note.worker));
+        return Some((MissCase::Parked, format!("parked ({reason}){on}")));
     }
     // What was claimed after the deadline was not there by it.
     let is_in_time = |at_ms: u64| due_ms.is_none_or(|due_ms| at_ms < due_ms);

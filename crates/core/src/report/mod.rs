@@ -145,6 +145,8 @@ pub struct BlockFigures {
     /// As counted now: an operator's `retry` starts a task's counts again.
     pub failures: u64,
     pub losses: u64,
+    pub crashes: u64,
+    pub delays: u64,
 }
 
 impl TrustedSetup {

@@ -39,6 +39,8 @@ pub struct ProverFigures {
     /// As counted now: an operator's `retry` starts a task's counts again.
     pub failures: u64,
     pub losses: u64,
+    pub crashes: u64,
+    pub delays: u64,
 }
 
 /// One task, and what it is held against.
@@ -81,6 +83,8 @@ struct Counts {
     attempts: u64,
     failures: u64,
     losses: u64,
+    crashes: u64,
+    delays: u64,
 }
 
 /// The figures of one result.
@@ -180,6 +184,8 @@ impl Done {
             attempts: self.counts.attempts,
             failures: self.counts.failures,
             losses: self.counts.losses,
+            crashes: self.counts.crashes,
+            delays: self.counts.delays,
         }
     }
 }
@@ -192,6 +198,8 @@ impl Counts {
         self.attempts += u64::from(task.started);
         self.failures += u64::from(task.failures);
         self.losses += u64::from(task.losses);
+        self.crashes += u64::from(task.crashes);
+        self.delays += u64::from(task.delays);
     }
 
     fn sum(self, other: Self) -> Self {
@@ -201,6 +209,8 @@ impl Counts {
             attempts: self.attempts + other.attempts,
             failures: self.failures + other.failures,
             losses: self.losses + other.losses,
+            crashes: self.crashes + other.crashes,
+            delays: self.delays + other.delays,
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct TaskSpan {
     pub attempts: u32,
     pub failures: u32,
     pub losses: u32,
+    pub crashes: u32,
+    pub delays: u32,
     /// When it was last listed for workers to claim.
     pub listed_ms: u64,
     pub claimed_ms: Option<u64>,
@@ -56,7 +58,7 @@ pub struct TaskSpan {
     pub verify_ms: Option<u64>,
     pub accepted_ms: Option<u64>,
     pub bytes: Option<u64>,
-    /// Its newest failures and losses.
+    /// Its newest attempts that came to nothing.
     pub failed: Vec<Failed>,
 }
 
@@ -114,6 +116,8 @@ fn span(task: &Task) -> TaskSpan {
         attempts: task.started,
         failures: task.failures,
         losses: task.losses,
+        crashes: task.crashes,
+        delays: task.delays,
         listed_ms: task.listed_ms,
         claimed_ms,
         started_ms: result.and_then(|result| result.started_ms),

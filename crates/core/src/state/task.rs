@@ -99,11 +99,17 @@ pub struct Task {
     pub failures: u32,
     /// The worker vanished.
     pub losses: u32,
+    /// The prover's process died by a signal that the yard did not send.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub crashes: u32,
+    /// The prover was unavailable.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub delays: u32,
     /// Workers that reported a permanent error, one entry an attempt.
     pub permanent: Vec<String>,
     pub avoid: Option<Avoid>,
     pub first_claimed_ms: Option<u64>,
-    /// The newest failures and losses, oldest first, at most [`Task::MAX_NOTES`].
+    /// How attempts ended badly, the newest ones, oldest first, at most [`Task::MAX_NOTES`].
     pub notes: Vec<Note>,
     pub parked: Option<String>,
     pub accepted: Option<TaskResult>,
@@ -218,6 +224,10 @@ pub struct Marker {
 
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Marker {

@@ -39,6 +39,8 @@ pub struct BlockTimes {
     /// As counted now: an operator's `retry` starts a task's counts again.
     pub failures: u64,
     pub losses: u64,
+    pub crashes: u64,
+    pub delays: u64,
 }
 
 /// What the tasks of one scope sum up to.
@@ -53,6 +55,8 @@ struct Sums {
     attempts: u64,
     failures: u64,
     losses: u64,
+    crashes: u64,
+    delays: u64,
     proved_ms: Option<u64>,
     committed_ms: Option<u64>,
 }
@@ -146,6 +150,8 @@ impl Sums {
         self.attempts += u64::from(task.started);
         self.failures += u64::from(task.failures);
         self.losses += u64::from(task.losses);
+        self.crashes += u64::from(task.crashes);
+        self.delays += u64::from(task.delays);
         if let Some(accepted) = &task.accepted {
             self.first_claimed_ms = earlier(self.first_claimed_ms, Some(accepted.claimed_ms));
             self.prove_ms += accepted.prove_ms;
@@ -164,6 +170,8 @@ impl Sums {
             attempts: self.attempts + cut.attempts,
             failures: self.failures + cut.failures,
             losses: self.losses + cut.losses,
+            crashes: self.crashes + cut.crashes,
+            delays: self.delays + cut.delays,
             proved_ms: cut.proved_ms,
             committed_ms: cut.committed_ms,
             scope: self.scope,
@@ -193,5 +201,7 @@ fn block_times(scope: &Scope, sums: &Sums) -> Option<BlockTimes> {
         attempts: sums.attempts,
         failures: sums.failures,
         losses: sums.losses,
+        crashes: sums.crashes,
+        delays: sums.delays,
     })
 }

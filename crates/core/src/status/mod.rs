@@ -99,7 +99,7 @@ pub struct TaskCounts {
     /// Listed, and not claimed yet.
     pub waiting: u64,
     pub running: u64,
-    /// An attempt failed; the next one waits.
+    /// An attempt came to nothing; the next one waits.
     pub backing_off: u64,
     /// Wait for an operator.
     pub parked: u64,
@@ -128,7 +128,7 @@ pub struct ParkedTask {
     pub task: String,
     pub height: u64,
     pub reason: String,
-    /// Its last failure or loss.
+    /// How its last attempt that came to nothing ended.
     pub note: Option<Note>,
 }
 
@@ -165,5 +165,7 @@ pub struct TaskRow {
     pub since_ms: u64,
     pub failures: u32,
     pub losses: u32,
+    pub crashes: u32,
+    pub delays: u32,
     pub note: Option<Note>,
 }

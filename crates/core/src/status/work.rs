@@ -445,6 +445,8 @@ pub(crate) fn row(task: &Task) -> TaskRow {
         since_ms: since_ms(task),
         failures: task.failures,
         losses: task.losses,
+        crashes: task.crashes,
+        delays: task.delays,
         note: task.notes.last().cloned(),
     }
 }

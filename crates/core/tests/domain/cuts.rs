@@ -270,13 +270,17 @@ fn a_task_of_the_tree_that_parks_holds_up_what_is_above_it() {
     driver.work("blocks", good);
     fail(&mut driver, "folds");
     assert!(!is_stuck_on_one(&driver));
-    fail(&mut driver, "folds");
+    driver.worker("folds-2", "folds");
+    fail(&mut driver, "folds-2");
     assert_eq!(driver.work("folds", good), 0);
     explained(
         &driver,
         12,
         Case::Parked,
-        &["1 task of stage fold is parked (two attempts ended with a permanent error)", "joins task 1 that"],
+        &[
+            "1 task of stage fold is parked (two workers say that it can never work: \"the witness is wrong\")",
+            "joins task 1 that",
+        ],
     );
     assert!(is_stuck_on_one(&driver));
     now(driver.yard.retry(&RetrySelection::AllOf { chain: "joined".into() })).expect("a retry");
@@ -296,7 +300,8 @@ fn a_tree_that_waits_for_a_parked_block_is_stuck() {
     fail(&mut driver, "blocks");
     assert_eq!(driver.work("folds", good), 1);
     assert!(matches!(now(driver.yard.is_finished("joined")), Ok(Finished::No)));
-    fail(&mut driver, "blocks");
+    driver.worker("blocks-2", "blocks");
+    fail(&mut driver, "blocks-2");
     assert!(is_stuck_on_one(&driver));
     explained(
         &driver,
@@ -422,7 +427,8 @@ fn only_proofs_under_the_pinned_key_count() {
     );
     driver.pass(2_000);
     driver.sweep();
-    let assignment = driver.claim("blocks").expect("the block again");
+    driver.worker("blocks-2", "blocks");
+    let assignment = driver.claim("blocks-2").expect("the block again");
     driver.perform(&assignment, Does::ProvesUnder(None));
     explained(
         &driver,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod block_fields;
+mod budgets;
 mod common;
 mod cuts;
 mod edits;
@@ -11,4 +12,5 @@ mod operator;
 mod pipeline_files;
 mod pipeline_mistakes;
 mod pipeline_mutations;
+mod results;
 mod taking_up;

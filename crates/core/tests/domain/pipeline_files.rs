@@ -54,6 +54,7 @@ fn what_is_left_out_has_its_default() {
         limits: TaskLimits {
             max_attempts: 3,
             max_losses: 10,
+            max_crashes: 3,
             backoff_ms: 1_000,
             time_limit_ms: 600_000,
             total_ms: None,

@@ -180,6 +180,8 @@ impl<'a> Bench<'a> {
         let subject = self.subject;
         let temporary = surroundings.temporary_dir.unwrap_or_else(|| subject.folder.join("temporary"));
         fs::create_dir_all(&temporary)?;
+        // Told by the environment, and so as it is; paths in requests are the runner's to make absolute.
+        let temporary = std::path::absolute(temporary)?;
         let mut environment = subject.environment.clone();
         environment.push((MARK.into(), self.mark.clone()));
         environment.push(("TMPDIR".into(), temporary.display().to_string()));

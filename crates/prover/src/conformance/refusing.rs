@@ -159,6 +159,10 @@ fn refuses_to_prove(bench: &mut Bench<'_>, inputs: Vec<crate::message::Input>) -
     match error.kind {
         ErrorKind::Permanent => still_there(bench).map(|()| "a permanent error".into()),
         ErrorKind::Transient => still_there(bench).map(|()| "a transient error".into()),
+        ErrorKind::Unavailable => {
+            let why = "it says that it is unavailable: the task would be tried again for a day, and nothing changes";
+            Err(Stop::Failed { why: why.to_owned(), log: error.log })
+        }
         ErrorKind::Died { exit: Some(code), .. } if !is_stream => Ok(format!("exit code {code}")),
         _ => Err(error.into()),
     }

@@ -1,5 +1,9 @@
 //! What can go wrong with a prover, as the yard must tell it apart.
 
+use std::io;
+
+use rustix::io::Errno;
+
 use super::log::readable_message;
 use crate::message::{Failure, FailureKind};
 
@@ -21,9 +25,12 @@ pub enum ErrorKind {
     Permanent,
     /// The prover says that another try may succeed.
     Transient,
+    /// The prover says that it cannot work now, and tried nothing.
+    Unavailable,
     /// There is no such program, or it cannot be executed.
     CouldNotStart,
-    /// It ended without an answer. Both are none when it ended in a way that could not be learned.
+    /// It ended without an answer. Both are none when it ended in a way that could not be learned. A signal is one that
+    /// somebody else sent.
     Died { exit: Option<i32>, signal: Option<i32> },
     /// It was killed after this time.
     TimedOut { limit_ms: u64 },
@@ -37,8 +44,12 @@ pub enum ErrorKind {
     MemoryExceeded { limit_bytes: u64 },
     /// It says that it is done, but there is no file that can be used.
     BadOutput,
-    /// The request cannot be put to this prover: an input is missing or is not what the payload needs.
+    /// The request cannot be put to this prover: an input is not what the payload needs.
     BadInput,
+    /// An input cannot be read, or be written for the prover.
+    Io,
+    /// This machine has no room, or no memory or process for the prover: nothing was tried.
+    HostInTrouble,
 }
 
 /// An error on its way to becoming a `ProverError`: it does not know the command and the log.
@@ -63,7 +74,12 @@ impl Fault {
 
     /// Whether the prover itself said it, and so goes on living.
     pub fn is_reported(&self) -> bool {
-        matches!(self.kind, ErrorKind::Permanent | ErrorKind::Transient)
+        matches!(self.kind, ErrorKind::Permanent | ErrorKind::Transient | ErrorKind::Unavailable)
+    }
+
+    /// Of this kind, unless the error is the machine's.
+    pub fn of_io(otherwise: ErrorKind, error: &io::Error, message: impl ToString) -> Fault {
+        Fault::new(if is_host_in_trouble(error) { ErrorKind::HostInTrouble } else { otherwise }, message)
     }
 }
 
@@ -72,7 +88,15 @@ impl From<Failure> for Fault {
         let kind = match failure.kind {
             FailureKind::Permanent => ErrorKind::Permanent,
             FailureKind::Transient => ErrorKind::Transient,
+            FailureKind::Unavailable => ErrorKind::Unavailable,
         };
         Fault { kind, message: readable_message(&failure.message) }
     }
+}
+
+/// No room on the disk, no memory, no process or descriptor to be had: it passes, and says nothing about any task.
+pub(crate) fn is_host_in_trouble(error: &io::Error) -> bool {
+    const TROUBLE: &[Errno] =
+        &[Errno::NOSPC, Errno::DQUOT, Errno::NOMEM, Errno::AGAIN, Errno::MFILE, Errno::NFILE];
+    Errno::from_io_error(error).is_some_and(|number| TROUBLE.contains(&number))
 }

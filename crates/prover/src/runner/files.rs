@@ -1,7 +1,7 @@
 //! A `files` prover: started anew for each task, with the paths of an input and an output JSON file.
 //!
-//! Exit code 0 and an output file mean success, anything else is a failed attempt. What it prints, to stdout or
-//! stderr, is its log.
+//! Exit code 0 and an output file mean success, exit code 75 (the one of `sysexits` for what may be tried later) that it
+//! is unavailable and tried nothing; anything else is a failed attempt. What it prints, to stdout or stderr, is its log.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
@@ -17,12 +17,16 @@ use super::guarded::{Guarded, Stdin, how_it_ended};
 use super::launch::Launch;
 use super::log::Log;
 use super::output::{
-    OutputFile, Proved, check_hex, check_proof_system, list_count, open_output, read_fields,
+    OutputFile, Proved, check_proof_system, check_public_values, list_count, open_output, read_fields,
 };
 use super::watch::{Cancel, Watch};
+use crate::artifact::InputError;
 use crate::message::{Failure, Input, InputKind, List, ProveOk, ProveRequest, VerifyOk, VerifyRequest};
 
 const LOG_PATIENCE: Duration = Duration::from_millis(500);
+
+/// `EX_TEMPFAIL`.
+const EXIT_UNAVAILABLE: i32 = 75;
 
 /// What a `files` prover finds in its input file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,9 +53,11 @@ pub fn prove_files(
     cancel: &Cancel,
 ) -> Result<Proved, ProverError> {
     let limit_ms = request.deadline_ms.min(launch.limits.time_ms);
-    let request = ProveRequest { deadline_ms: limit_ms, ..request.clone() };
-    let run = Run { launch, output_dir: &request.output_dir, limit_ms, cancel };
+    let run = Run { launch, output_dir: &absolute(launch, &request.output_dir)?, limit_ms, cancel };
     run.with_log(|log| {
+        let cannot = |error| Fault::new(ErrorKind::Io, error);
+        let request =
+            ProveRequest { deadline_ms: limit_ms, ..request.with_absolute_paths().map_err(cannot)? };
         let write = |path: &Path| match payload {
             Payload::Request => write_json(path, &request),
             Payload::Bare | Payload::Height | Payload::List => write_bare(path, &request.inputs, payload),
@@ -73,17 +79,25 @@ pub fn verify_files(
     cancel: &Cancel,
 ) -> Result<VerifyOk, ProverError> {
     let limit_ms = launch.limits.time_ms;
-    let run = Run { launch, output_dir: &request.output_dir, limit_ms, cancel };
+    let run = Run { launch, output_dir: &absolute(launch, &request.output_dir)?, limit_ms, cancel };
     run.with_log(|log| {
+        let request = request.with_absolute_paths().map_err(|error| Fault::new(ErrorKind::Io, error))?;
         let refused = |fault: Fault| match fault.kind {
             ErrorKind::Died { exit: Some(exit), .. } => {
                 Fault::new(ErrorKind::Permanent, format!("it refused the proof (exit code {exit})"))
             }
             _ => fault,
         };
-        run.to_success(|path| write_json(path, request), log).map_err(refused)?;
+        run.to_success(|path| write_json(path, &request), log).map_err(refused)?;
         let output = open_output(&request.output_dir, &run.output_path(), &launch.limits)?;
         read_verdict(output, launch.limits.line_bytes)
+    })
+}
+
+fn absolute(launch: &Launch, folder: &Path) -> Result<PathBuf, ProverError> {
+    std::path::absolute(folder).map_err(|error| {
+        let (kind, message, command) = (ErrorKind::Io, error.to_string(), launch.command_line());
+        ProverError { kind, message, command, log: Vec::new() }
     })
 }
 
@@ -123,7 +137,14 @@ impl Run<'_> {
         log.follow(stdout).map_err(cannot)?;
         log.follow(stderr).map_err(cannot)?;
         let status = self.wait(&mut guarded)?;
-        if status.success() { Ok(()) } else { Err(how_it_ended(Some(status), false, &self.launch.limits)) }
+        match status.code() {
+            Some(0) => Ok(()),
+            Some(EXIT_UNAVAILABLE) => {
+                let message = format!("it is unavailable (exit code {EXIT_UNAVAILABLE})");
+                Err(Fault::new(ErrorKind::Unavailable, message))
+            }
+            _ => Err(how_it_ended(Some(status), false, &self.launch.limits)),
+        }
     }
 
     /// On any fault the caller drops `guarded`, which kills.
@@ -159,30 +180,43 @@ fn bad_input(error: impl std::fmt::Display) -> Fault {
     Fault::new(ErrorKind::BadInput, format!("its input cannot be written: {error}"))
 }
 
+fn unwritten(error: io::Error) -> Fault {
+    Fault::of_io(ErrorKind::Io, &error, format!("its input cannot be written: {error}"))
+}
+
+fn unusable(error: InputError) -> Fault {
+    match error {
+        InputError::Unreadable { .. } => {
+            Fault::new(ErrorKind::Io, format!("its input cannot be written: {error}"))
+        }
+        _ => bad_input(error),
+    }
+}
+
 fn write_json(path: &Path, request: &impl Serialize) -> Result<(), Fault> {
     let content = serde_json::to_vec(request).map_err(bad_input)?;
-    fs::write(path, content).map_err(bad_input)
+    fs::write(path, content).map_err(unwritten)
 }
 
 fn write_bare(path: &Path, inputs: &[Input], payload: Payload) -> Result<(), Fault> {
     match inputs {
         [input] if payload != Payload::List && input.index.is_none() && !is_height(input, payload) => {
-            fs::copy(&input.path, path).map(|_| ()).map_err(bad_input)
+            fs::copy(&input.path, path).map(|_| ()).map_err(unwritten)
         }
-        [input] if payload != Payload::List => fs::write(path, bare(input, payload)?).map_err(bad_input),
+        [input] if payload != Payload::List => fs::write(path, bare(input, payload)?).map_err(unwritten),
         inputs => {
-            let mut list = BufWriter::new(File::create(path).map_err(bad_input)?);
+            let mut list = BufWriter::new(File::create(path).map_err(unwritten)?);
             write_list(&mut list, inputs, payload)?;
-            list.flush().map_err(bad_input)
+            list.flush().map_err(unwritten)
         }
     }
 }
 
 fn bare(input: &Input, payload: Payload) -> Result<Vec<u8>, Fault> {
     if is_height(input, payload) {
-        return input.read_height().map(|height| height.to_string().into_bytes()).map_err(bad_input);
+        return input.read_height().map(|height| height.to_string().into_bytes()).map_err(unusable);
     }
-    input.read().map_err(bad_input)
+    input.read().map_err(unusable)
 }
 
 /// A segment's height would not say which segment it is.
@@ -193,15 +227,15 @@ fn is_height(input: &Input, payload: Payload) -> bool {
 /// Element after element, so that only one of them is in memory.
 fn write_list(list: &mut impl Write, inputs: &[Input], payload: Payload) -> Result<(), Fault> {
     let mut write = |bytes: &[u8]| -> Result<(), io::Error> { list.write_all(bytes) };
-    write(b"[").map_err(bad_input)?;
+    write(b"[").map_err(unwritten)?;
     for (index, input) in inputs.iter().enumerate() {
         let content = bare(input, payload)?;
         let not_json = |error| bad_input(format!("{} is not JSON: {error}", input.path.display()));
         serde_json::from_slice::<IgnoredAny>(&content).map_err(not_json)?;
-        write(if index == 0 { b"" } else { b"," }).map_err(bad_input)?;
-        write(&content).map_err(bad_input)?;
+        write(if index == 0 { b"" } else { b"," }).map_err(unwritten)?;
+        write(&content).map_err(unwritten)?;
     }
-    write(b"]").map_err(bad_input)
+    write(b"]").map_err(unwritten)
 }
 
 fn read_verdict(output: OutputFile, limit_bytes: usize) -> Result<VerifyOk, Fault> {
@@ -220,7 +254,7 @@ fn read_verdict(output: OutputFile, limit_bytes: usize) -> Result<VerifyOk, Faul
         .map_err(|error| Fault::rubbish(format!("its output is no verdict: {error}")))?;
     match (verdict.public_values, verdict.error) {
         (Some(public_values), None) => {
-            check_hex("public_values", Some(&public_values))?;
+            check_public_values(Some(&public_values))?;
             check_proof_system(verdict.proof_system.as_deref())?;
             Ok(VerifyOk { public_values, proof_system: verdict.proof_system })
         }

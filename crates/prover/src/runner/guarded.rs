@@ -17,7 +17,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use super::error::{ErrorKind, Fault};
 use super::launch::{Launch, Limits};
 use super::watch::Watch;
-use crate::guard::{EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND};
+use crate::guard::{EXIT_HOST_IN_TROUBLE, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND};
 use crate::processes::{Process, with_environment};
 
 /// The environment variable that marks all that one guard started, should the guard itself be killed.
@@ -51,7 +51,8 @@ impl Guarded {
     ) -> Result<(Guarded, ChildStdout, ChildStderr), Fault> {
         let cannot = |error: io::Error| {
             let guard = launch.guard.program.display();
-            Fault::new(ErrorKind::CouldNotStart, format!("cannot start its guard {guard}: {error}"))
+            let message = format!("cannot start its guard {guard}: {error}");
+            Fault::of_io(ErrorKind::CouldNotStart, &error, message)
         };
         let mark = new_mark();
         let (lifeline, guards_end) = UnixStream::pair().map_err(cannot)?;
@@ -208,6 +209,10 @@ pub(crate) fn how_it_ended(status: Option<ExitStatus>, answered: bool, limits: &
     let died = |exit, signal, message: String| Fault::new(ErrorKind::Died { exit, signal }, message);
     let Some(status) = status else { return died(None, None, "it closed its output and did not end".into()) };
     match (status.code(), limits.file_bytes) {
+        (Some(code), _) if !answered && code == i32::from(EXIT_HOST_IN_TROUBLE) => Fault::new(
+            ErrorKind::HostInTrouble,
+            "this machine has no memory, or no process, left to start it",
+        ),
         (Some(code), _) if !answered && NOT_STARTED.contains(&code) => {
             Fault::new(ErrorKind::CouldNotStart, format!("it could not be started (exit code {code})"))
         }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::log::LOG_LINES;
+
 /// How to start a prover.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -92,7 +94,7 @@ impl Default for Limits {
             file_bytes: None,
             memory_bytes: None,
             line_bytes: 1 << 20,
-            log_lines: 50,
+            log_lines: LOG_LINES,
             grace_ms: 2000,
         }
     }

@@ -13,8 +13,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// A longer line is cut into several.
-const LINE_BYTES: usize = 4096;
+/// How many lines are kept unless a limit says otherwise.
+pub const LOG_LINES: usize = 20;
+/// A longer line is cut.
+pub const LOG_LINE_BYTES: usize = 512;
+/// A longer message is cut.
+pub const MESSAGE_BYTES: usize = 2048;
+const CUT: &str = "…";
 
 pub(crate) struct Log {
     lines: Arc<Mutex<Lines>>,
@@ -100,11 +105,10 @@ fn collect(pipe: OwnedFd, lines: &Mutex<Lines>, _running: SyncSender<()>) {
             Err(_) => 0,
         };
         for byte in &chunk[..read] {
-            if *byte == b'\n' || unfinished.len() == LINE_BYTES {
+            if *byte == b'\n' {
                 lines.push(&unfinished);
                 unfinished.clear();
-            }
-            if *byte != b'\n' {
+            } else if unfinished.len() <= LOG_LINE_BYTES {
                 unfinished.push(*byte);
             }
         }
@@ -119,7 +123,7 @@ fn collect(pipe: OwnedFd, lines: &Mutex<Lines>, _running: SyncSender<()>) {
 
 impl Lines {
     fn push(&mut self, line: &[u8]) {
-        self.lines.push_back(readable(line));
+        self.lines.push_back(cut(readable(line), LOG_LINE_BYTES));
         while self.lines.len() > self.limit {
             self.lines.pop_front();
         }
@@ -133,13 +137,18 @@ fn readable(line: &[u8]) -> String {
     text.trim_end_matches('\r').chars().map(shown).collect()
 }
 
-/// A message from a prover, safe to show and not longer than a line of its log.
+/// A message from a prover, safe to show and not too long to keep.
 pub(crate) fn readable_message(message: &str) -> String {
-    let mut end = message.len().min(LINE_BYTES);
-    while !message.is_char_boundary(end) {
-        end -= 1;
+    let beginning = &message[..message.floor_char_boundary(MESSAGE_BYTES + 4)];
+    cut(readable(beginning.replace('\n', " ").as_bytes()), MESSAGE_BYTES)
+}
+
+fn cut(mut text: String, limit_bytes: usize) -> String {
+    if text.len() > limit_bytes {
+        text.truncate(text.floor_char_boundary(limit_bytes - CUT.len()));
+        text.push_str(CUT);
     }
-    readable(message[..end].replace('\n', " ").as_bytes())
+    text
 }
 
 #[cfg(test)]
@@ -153,9 +162,21 @@ mod tests {
         let mut log = Log::new(3);
         log.follow(read).unwrap();
         write.write_all(b"one\ntwo\r\n\x1b[31mred \xff\n").unwrap();
-        write.write_all(&[b'x'; LINE_BYTES + 1]).unwrap();
+        write.write_all(&[b'x'; 2 * LOG_LINE_BYTES]).unwrap();
+        write.write_all(b"\nlast").unwrap();
         drop(write);
         log.wait_for_end(Duration::from_secs(10));
-        assert_eq!(log.last_lines(), ["\u{fffd}[31mred \u{fffd}", &"x".repeat(LINE_BYTES), "x"]);
+        let long = format!("{}…", "x".repeat(LOG_LINE_BYTES - CUT.len()));
+        assert_eq!(log.last_lines(), ["\u{fffd}[31mred \u{fffd}", &long, "last"]);
+    }
+
+    /// What stands for a character that cannot be shown is longer than it was.
+    #[test]
+    fn what_is_kept_keeps_its_limit() {
+        for text in ["é".repeat(10_000), "\x1b".repeat(10_000)] {
+            let message = readable_message(&text);
+            assert!(message.len() <= MESSAGE_BYTES && message.ends_with(CUT), "{}", message.len());
+        }
+        assert_eq!(readable_message("two\nlines"), "two lines");
     }
 }

@@ -16,9 +16,11 @@ mod output;
 mod session;
 mod watch;
 
+pub(crate) use error::is_host_in_trouble;
 pub use error::{ErrorKind, ProverError};
 pub use files::{Payload, prove_files, verify_files};
 pub use launch::{GuardCommand, Launch, Limits, User};
+pub use log::{LOG_LINE_BYTES, LOG_LINES, MESSAGE_BYTES};
 pub use output::{OutputFile, Proved};
 pub use session::{Session, Update};
 pub use watch::Cancel;

@@ -12,7 +12,9 @@ use serde_json::value::RawValue;
 
 use super::error::{ErrorKind, Fault};
 use super::launch::Limits;
-use crate::message::{FIELDS_BYTES, PROOF_SYSTEM_BYTES, ProveOk};
+use crate::message::{
+    FIELDS_BYTES, PROOF_SYSTEM_BYTES, PUBLIC_VALUES_BYTES, ProveOk, VERIFICATION_KEY_BYTES,
+};
 
 /// More files than this are too much output, whatever their size.
 const OUTPUT_FILES: usize = 10_000;
@@ -95,8 +97,8 @@ pub(crate) fn folder_bytes(folder: &Path) -> Option<u64> {
 
 /// Checks what a `ProveOk` says about itself, and its list against the file.
 pub(crate) fn check_ok(ok: &ProveOk, output: &OutputFile) -> Result<(), Fault> {
-    check_hex("verification_key", ok.verification_key.as_deref())?;
-    check_hex("public_values", ok.public_values.as_deref())?;
+    check_key(ok.verification_key.as_deref())?;
+    check_public_values(ok.public_values.as_deref())?;
     check_proof_system(ok.proof_system.as_deref())?;
     let fields_bytes: usize = ok.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
     if fields_bytes > FIELDS_BYTES {
@@ -129,8 +131,20 @@ pub(crate) fn check_proof_system(name: Option<&str>) -> Result<(), Fault> {
     )))
 }
 
-pub(crate) fn check_hex(name: &str, value: Option<&str>) -> Result<(), Fault> {
+pub(crate) fn check_key(key: Option<&str>) -> Result<(), Fault> {
+    check_hex("verification_key", key, VERIFICATION_KEY_BYTES)
+}
+
+pub(crate) fn check_public_values(values: Option<&str>) -> Result<(), Fault> {
+    check_hex("public_values", values, PUBLIC_VALUES_BYTES)
+}
+
+fn check_hex(name: &str, value: Option<&str>, limit_bytes: usize) -> Result<(), Fault> {
     let Some(value) = value else { return Ok(()) };
+    if value.len() > 2 * limit_bytes {
+        let bytes = value.len() / 2;
+        return Err(Fault::rubbish(format!("its {name} has {bytes} bytes; {limit_bytes} are allowed")));
+    }
     let digits = value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if digits && value.len().is_multiple_of(2) {
         return Ok(());

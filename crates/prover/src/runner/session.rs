@@ -18,7 +18,7 @@ use super::error::{ErrorKind, Fault, ProverError};
 use super::guarded::{Guarded, Stdin, how_it_ended};
 use super::launch::{Launch, Limits};
 use super::log::{Log, readable_message};
-use super::output::{Proved, check_hex, check_ok, check_proof_system, open_output};
+use super::output::{Proved, check_key, check_ok, check_proof_system, check_public_values, open_output};
 use super::watch::{Cancel, Watch};
 use crate::message::{
     Call, ProveOk, ProveRequest, Request, Response, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
@@ -107,7 +107,7 @@ impl Session {
         self.call(|session| {
             let call = Call::Setup(request.clone());
             let ok: SetupOk = session.ask(call, session.limits.setup_ms, None, cancel, &mut |_| {})?;
-            check_hex("verification_key", ok.verification_key.as_deref())?;
+            check_key(ok.verification_key.as_deref())?;
             check_proof_system(ok.proof_system.as_deref())?;
             session.about = ok.clone();
             Ok(ok)
@@ -122,7 +122,8 @@ impl Session {
         on_progress: &mut dyn FnMut(Update),
     ) -> Result<Proved, ProverError> {
         self.call(|session| {
-            let mut request = request.clone();
+            let mut request =
+                request.with_absolute_paths().map_err(|error| Fault::new(ErrorKind::Io, error))?;
             request.deadline_ms = request.deadline_ms.min(session.limits.time_ms);
             let (limit_ms, output_dir) = (request.deadline_ms, request.output_dir.clone());
             let mut ok: ProveOk =
@@ -141,10 +142,11 @@ impl Session {
     /// Has it verify a proof. Must be another process than the one that proved.
     pub fn verify(&mut self, request: &VerifyRequest, cancel: &Cancel) -> Result<VerifyOk, ProverError> {
         self.call(|session| {
-            let (call, limit_ms) = (Call::Verify(request.clone()), session.limits.time_ms);
+            let request = request.with_absolute_paths().map_err(|error| Fault::new(ErrorKind::Io, error))?;
+            let (output_dir, limit_ms) = (request.output_dir.clone(), session.limits.time_ms);
             let mut ok: VerifyOk =
-                session.ask(call, limit_ms, Some(&request.output_dir), cancel, &mut |_| {})?;
-            check_hex("public_values", Some(&ok.public_values))?;
+                session.ask(Call::Verify(request), limit_ms, Some(&output_dir), cancel, &mut |_| {})?;
+            check_public_values(Some(&ok.public_values))?;
             check_proof_system(ok.proof_system.as_deref())?;
             ok.proof_system = ok.proof_system.or_else(|| session.about.proof_system.clone());
             Ok(ok)

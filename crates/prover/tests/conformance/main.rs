@@ -74,6 +74,7 @@ const FAULTS: &[(&[&str], &[&str])] = &[
     (&["--die-at", "from_a_newer_version"], &["unknown-fields"]),
     (&["--die-at", "check/missing-input"], &["missing-input"]),
     (&["--die-at", "check/wrong-input"], &["wrong-input"]),
+    (&["--down", "/", "--only", "check/wrong-input"], &["wrong-input"]),
     (&["--careless"], &["wrong-input"]),
     (&["--sulk-at", "check/wrong-input"], &["lives-on"]),
     (&["--verb", "verify", "--fail"], &["verify"]),

@@ -26,9 +26,10 @@ fn failure(place: &Place, launch: &Launch) -> ProverError {
 #[test]
 fn each_fault_of_the_toy_is_told_apart() {
     let died = |exit, signal| ErrorKind::Died { exit, signal };
-    let cases: [(&[&str], ErrorKind); 6] = [
+    let cases: [(&[&str], ErrorKind); 7] = [
         (&["--fail"], ErrorKind::Transient),
         (&["--fail-at", "block-1/", "--permanent"], ErrorKind::Permanent),
+        (&["--down", "/"], ErrorKind::Unavailable),
         (&["--exit-code", "3"], died(Some(3), None)),
         (&["--exit-code", "0"], died(Some(0), None)),
         (&["--die-by-signal"], died(None, Some(6))),
@@ -87,6 +88,32 @@ fn lies_are_found_by_the_verifier() {
     assert_ne!(claimed, Some(verified.unwrap().public_values));
     let (_, verified) = proved_by("--false-proof");
     assert_eq!(verified.unwrap_err().kind, ErrorKind::Permanent);
+}
+
+/// The state has room for so much.
+#[test]
+fn what_a_prover_says_of_its_proof_has_limits() {
+    let key = "ab".repeat(4097);
+    for (options, told) in [
+        (["--huge-values", "8193"], "its public_values has 8193 bytes; 8192 are allowed"),
+        (["--proof-key", &key], "its verification_key has 4097 bytes; 4096 are allowed"),
+    ] {
+        let place = Place::new();
+        let error = failure(&place, &place.toy(&options));
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Rubbish, told));
+    }
+    let (place, cancel) = (Place::new(), Cancel::new());
+    let mut setting_up = Session::start(&place.toy(&["--key", &key])).unwrap();
+    let refused = setting_up.setup(&SetupRequest::default(), &cancel).unwrap_err();
+    assert!(refused.message.contains("verification_key has 4097 bytes"), "{refused}");
+    let proved =
+        Session::start(&place.toy(&[])).unwrap().prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap();
+    let request = place.verify_request(&proved.output.path, place.prove_segment().inputs);
+    let verified = |bytes: &str| {
+        Session::start(&place.toy(&["--huge-values", bytes])).unwrap().verify(&request, &cancel)
+    };
+    assert!(verified("8192").is_ok());
+    assert!(verified("8193").unwrap_err().message.contains("public_values has 8193 bytes"));
 }
 
 #[test]
@@ -295,7 +322,7 @@ fn messages_are_made_readable_and_bounded() {
     );
     let error = failure(&place, &place.shell(&script));
     assert!(error.message.starts_with("\u{fffd}[2Jtwo lines xxx"), "{error}");
-    assert!(error.message.len() < 5000);
+    assert!(error.message.len() <= 2048 && error.message.ends_with('…'), "{}", error.message.len());
 }
 
 #[test]

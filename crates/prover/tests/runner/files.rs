@@ -109,7 +109,8 @@ fn asked_fields_are_read_from_the_output() {
 #[test]
 fn each_fault_is_told_apart_and_keeps_what_was_printed() {
     let died = |exit, signal| ErrorKind::Died { exit, signal };
-    let cases: [(&[&str], ErrorKind); 4] = [
+    let cases: [(&[&str], ErrorKind); 5] = [
+        (&["--down", "/"], ErrorKind::Unavailable),
         (&["--fail"], died(Some(1), None)),
         (&["--exit-code", "3"], died(Some(3), None)),
         (&["--exit-code", "0"], ErrorKind::BadOutput),
@@ -163,7 +164,12 @@ fn a_verifier_has_the_last_word_in_one_of_three_ways() {
         verdict(r#"echo '{"error":{"kind":"transient","message":"busy"}}' > "$1""#),
         Err(ErrorKind::Transient)
     );
+    assert_eq!(
+        verdict(r#"echo '{"error":{"kind":"unavailable","message":"down"}}' > "$1""#),
+        Err(ErrorKind::Unavailable)
+    );
     assert_eq!(verdict("exit 1"), Err(ErrorKind::Permanent));
+    assert_eq!(verdict("exit 75"), Err(ErrorKind::Unavailable));
     assert_eq!(verdict("kill -SEGV $$"), Err(ErrorKind::Died { exit: None, signal: Some(11) }));
     assert_eq!(verdict("true"), Err(ErrorKind::BadOutput));
     assert_eq!(verdict(r#"echo '{"public_values":"0"}' > "$1""#), Err(ErrorKind::Rubbish));

@@ -5,5 +5,6 @@
 mod faults;
 mod files;
 mod guard;
+mod paths;
 mod stream;
 mod support;

@@ -126,7 +126,12 @@ impl Plot {
         if let Some(from) = block.cut_from {
             told.push_str(&format!("\nin the cut from {from}"));
         }
-        let trouble = [(block.failures, "failed"), (block.losses, "lost")];
+        let trouble = [
+            (block.failures, "failed"),
+            (block.crashes, "crashed"),
+            (block.losses, "lost"),
+            (block.delays, "delayed"),
+        ];
         let trouble: String =
             trouble.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
         told.push_str(&format!(

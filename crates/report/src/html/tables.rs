@@ -29,7 +29,7 @@ fn provers(page: &mut String, report: &Report, stages: &[String]) -> Result {
          acknowledgement (of a cut: of its first block’s).</p>\n<div class=\"wide\"><table>\n<thead><tr><th>Stage</th>\
          <th>Prover</th><th>Proof system</th><th>Accepted</th><th>On time</th><th>Prove P50</th><th>P99</th>\
          <th>Verify P50</th><th>Size P50</th><th>Largest</th><th>Bits</th><th>Trusted setup</th><th>Failed</th>\
-         <th>Lost</th></tr></thead>\n<tbody>",
+         <th>Crashed</th><th>Lost</th></tr></thead>\n<tbody>",
         Text(seconds(report.deadline_ms))
     )?;
     for row in &report.provers {
@@ -68,6 +68,7 @@ fn prover(page: &mut String, row: &ProverFigures, colour: usize) -> Result {
         unless_data(bits),
         unless_data(goals::trusted_setup(row.trusted_setup).to_owned()),
         row.failures.to_string(),
+        row.crashes.to_string(),
         row.losses.to_string(),
     ];
     for figure in figures {

@@ -304,10 +304,12 @@ fn told(row: &TimelineRow, task: &TaskSpan) -> String {
     lines.extend(task.prover.as_ref().map(|prover| format!("prover {prover}")));
     lines.extend(task.worker.as_ref().map(|worker| format!("worker {worker}")));
     lines.push(format!(
-        "{} started, {} failed, {} lost",
+        "{} started, {} failed, {} crashed, {} lost, {} delayed",
         attempts(task.attempts),
         task.failures,
-        task.losses
+        task.crashes,
+        task.losses,
+        task.delays
     ));
     if let Some(claimed_ms) = task.claimed_ms {
         let waited_ms = claimed_ms.saturating_sub(task.listed_ms);

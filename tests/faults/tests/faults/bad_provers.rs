@@ -79,13 +79,28 @@ impl BadProver {
     /// It does so only where these further arguments say.
     fn place(&self, only: &[&str]) -> Place {
         let toy = self.does.iter().chain(only).map(|argument| (*argument).to_owned()).collect();
-        let limits = [&["max_attempts = 2", "backoff_ms = 200"], self.limits].concat();
+        let limits = [&["max_attempts = 2", "max_crashes = 2", "backoff_ms = 200"], self.limits].concat();
         let pipeline = ToyPipeline { toy, limits, ..ToyPipeline::default() };
         Place::new(pipeline, &BlocksFile::Chain.lines()[..BLOCKS])
     }
 
+    fn crashes(&self) -> bool {
+        self.does.contains(&"--die-by-signal")
+    }
+
+    /// Why its task is parked.
+    fn parked_as(&self) -> &'static str {
+        if self.crashes() { "its prover crashed 2 times: \"" } else { "all 2 attempts failed: \"" }
+    }
+
     fn look_at_notes(&self, task: &Task, failures: u32) {
-        assert_eq!(task.failures, failures, "{:?}: {task:?}", self.does);
+        let counted = if self.crashes() { task.crashes } else { task.failures };
+        assert_eq!(
+            (counted, task.failures + task.crashes),
+            (failures, failures),
+            "{:?}: {task:?}",
+            self.does
+        );
         assert_eq!(task.notes.len(), failures as usize, "{:?}: {task:?}", self.does);
         for note in &task.notes {
             assert!(note.message.contains(self.told_as), "{:?}: {note:?}", self.does);
@@ -110,7 +125,7 @@ fn a_prover_that_fails_once_is_tried_again() {
         assert_eq!(place.start().wait(), Ended::Code(0), "{:?}: {}", bad.does, place.log());
         let state = Witness::default().look(&place).unwrap();
         assert_eq!(state.committed(), final_chain(&BlocksFile::Chain.lines()[..BLOCKS]));
-        let failed: Vec<_> = state.tasks.values().filter(|task| task.failures > 0).collect();
+        let failed: Vec<_> = state.tasks.values().filter(|task| task.failures + task.crashes > 0).collect();
         assert_eq!(failed.len(), 1, "{:?}: {failed:?}", bad.does);
         bad.look_at_notes(failed[0], 1);
     });
@@ -126,14 +141,15 @@ fn a_prover_that_goes_on_failing_is_parked_and_the_chain_waits() {
         assert!(!parked.is_empty());
         for task in parked {
             assert_eq!(task.height, 2);
-            assert_eq!(task.parked.as_deref(), Some("all 2 attempts failed"));
+            let reason = task.parked.as_deref().unwrap();
+            assert!(reason.starts_with(bad.parked_as()), "{:?}: {reason}", bad.does);
             bad.look_at_notes(task, ATTEMPTS);
             let waited_ms = task.notes[1].at_ms - task.notes[0].at_ms;
             assert!(waited_ms >= BACKOFF_MS, "{:?}: tried again after {waited_ms} ms", bad.does);
         }
         assert_waits_at(&place, &state, 2);
         let explained = explain(&place, 2);
-        assert!(explained.contains("all 2 attempts failed"), "{:?}: {explained}", bad.does);
+        assert!(explained.contains(bad.parked_as()), "{:?}: {explained}", bad.does);
         assert!(explained.contains(bad.told_as), "{:?}: {explained}", bad.does);
     });
 }

@@ -21,7 +21,8 @@ const REORG: &[&str] = &["reorg", "reorg page", "void cuts", "reorg end"];
 const MOST_ROUNDS: usize = 30;
 const LEAST_KILLS: u32 = 50;
 /// A yard that never gives up, since it is killed so often.
-const PATIENT: &[&str] = &["max_attempts = 1000", "max_losses = 10000", "backoff_ms = 10"];
+const PATIENT: &[&str] =
+    &["max_attempts = 1000", "max_losses = 10000", "max_crashes = 1000", "backoff_ms = 10"];
 
 /// One fault, in one start of the yard.
 #[derive(Clone, Copy, Debug)]
@@ -299,4 +300,30 @@ fn a_yard_that_was_suspended_goes_on() {
     assert_eq!(yard.wait(), Ended::Code(0), "{}", place.log());
     let state = Witness::default().look(&place).unwrap();
     look_at_the_end(&place, &state, &final_chain(lines));
+}
+
+/// What a verifier was asked about when the yard died is still there: it is asked again, and nothing is proved again.
+#[test]
+fn a_proof_that_was_being_verified_is_taken_up() {
+    let toy = ["--work-ms", "150", "--log", "{place}/made", "--verb", "verify", "--hang"];
+    let toy = [&toy[..], &["--times", "1", "--state", "{place}/state"]].concat();
+    let toy = toy.into_iter().map(str::to_owned).collect();
+    let lines = &BlocksFile::Chain.lines()[..2];
+    let place = Place::new(ToyPipeline { toy, slots: 1, ..ToyPipeline::default() }, lines);
+    let mut yard = place.start();
+    let outside = |name: &str| std::fs::read_to_string(std::path::Path::new(place.mark()).join(name));
+    wait_for("a verifier that hangs", || outside("state").is_ok_and(|count| count == "1").then_some(()));
+    yard.kill();
+    processes::wait_for_none(place.mark());
+    assert_eq!(place.start().wait(), Ended::Code(0), "{}", place.log());
+    let state = Witness::default().look(&place).unwrap();
+    look_at_the_end(&place, &state, &final_chain(lines));
+    let made = outside("made").unwrap();
+    let mut tasks: Vec<&str> = made.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
+    let proved = tasks.len();
+    tasks.sort_unstable();
+    tasks.dedup();
+    assert_eq!((proved, tasks.len()), (state.tasks.len(), state.tasks.len()), "{made}");
+    let aside = std::fs::read_dir(place.data_dir().join("artifacts/aside")).unwrap();
+    assert_eq!(aside.count(), 0, "what is recorded is not kept twice");
 }

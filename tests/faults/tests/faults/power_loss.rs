@@ -10,7 +10,8 @@ use proofyard_lossy_disk::{LossyDisk, Unsynced};
 const LINES_A_LIFE: [usize; 4] = [1, 1, 2, 3];
 const BLOCKS: usize = 24;
 
-const PATIENT: &[&str] = &["max_attempts = 1000", "max_losses = 10000", "backoff_ms = 100"];
+const PATIENT: &[&str] =
+    &["max_attempts = 1000", "max_losses = 10000", "max_crashes = 1000", "backoff_ms = 100"];
 
 fn place_on(disk: &LossyDisk, limits: &[&'static str]) -> Place {
     let limits = limits.to_vec();

@@ -141,7 +141,7 @@ fn failures_are_told_with_their_last_log_lines() {
         1,
         Case::Parked,
         &[
-            "3 tasks of stage segment are parked (two attempts ended with a permanent error)",
+            "3 tasks of stage segment are parked (two workers say that it can never work: \"the witness is wrong\")",
             "the witness is wrong",
             "`proofyard retry 1`",
         ],

@@ -188,7 +188,8 @@ fn a_member_that_parks_stops_the_block_only_when_the_others_cannot_agree() {
         votes.driver.perform(&votes.held["sp1"], fails());
         votes.driver.pass(5_000);
         votes.driver.sweep();
-        let again = votes.driver.claim("g1").expect("the failed vote");
+        votes.driver.worker("g2", "gpu");
+        let again = votes.driver.claim("g2").expect("the failed vote");
         votes.driver.perform(&again, fails());
     };
     let mut votes = Votes::on(&patient());
@@ -197,7 +198,7 @@ fn a_member_that_parks_stops_the_block_only_when_the_others_cannot_agree() {
     says(&votes.driver, HEIGHT, Case::Working, &["stage agree needs 2 of 3 to agree and has 1 (zisk)"]);
     votes.cast("risc0", "0a");
     assert_eq!(votes.frontier(), HEIGHT + 1);
-    says(&votes.driver, HEIGHT, Case::Committed, &["two attempts ended with a permanent error"]);
+    says(&votes.driver, HEIGHT, Case::Committed, &["two workers say that it can never work: \"out of gas\""]);
     assert_eq!(votes.status().parked.len(), 1);
 
     // Two that differ cannot agree without it.

@@ -337,7 +337,7 @@ fn a_miss_with_a_parked_task_says_why_it_parked() {
             driver.work(worker, |_| Does::Fails(FailureKind::Permanent, "the witness is wrong"));
         }
     };
-    let parts = ["parked (two attempts ended with a permanent error)", "the witness is wrong", "had 1"];
+    let parts = ["parked (two workers say that it can never work", "the witness is wrong", "had 1"];
     is_told(&missed(parks, |_| {}), MissCase::Parked, &parts);
 }
 

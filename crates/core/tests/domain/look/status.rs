@@ -77,7 +77,10 @@ fn parked_tasks_are_listed_with_their_reason() {
     fail_at(&mut driver, ["w1", "w2"], "join", 1);
     let status = status(&driver);
     let [parked] = status.parked.as_slice() else { panic!("{:?}", status.parked) };
-    assert_eq!((parked.height, parked.reason.as_str()), (1, "two attempts ended with a permanent error"));
+    assert_eq!(
+        (parked.height, parked.reason.as_str()),
+        (1, "two workers say that it can never work: \"the witness is wrong\"")
+    );
     assert_eq!(parked.note.as_ref().expect("a note").message, "the witness is wrong");
     assert_eq!(status.stages[1].tasks.parked, 1);
     assert_eq!(status.frontier, 1, "block 2 waits for block 1");

@@ -26,6 +26,7 @@ pub struct Faults {
 pub struct Strike {
     pub wrong_values: bool,
     pub false_proof: bool,
+    pub empty_proof: bool,
     _holds: Holds,
 }
 
@@ -68,11 +69,15 @@ impl Faults {
             let kind = if self.options.permanent { FailureKind::Permanent } else { FailureKind::Transient };
             return Err(Failure { kind, message: "the toy was told to fail".into() });
         }
+        if self.is_down() {
+            return Err(Failure::unavailable("the toy is down"));
+        }
         self.use_up(output_dir)?;
         let holds = self.leave()?;
         self.end()?;
-        let (wrong_values, false_proof) = (self.options.claim_wrong_values, self.options.false_proof);
-        Ok(Strike { wrong_values, false_proof, _holds: holds })
+        let one = &self.options;
+        let (wrong_values, false_proof) = (one.claim_wrong_values, one.false_proof);
+        Ok(Strike { wrong_values, false_proof, empty_proof: one.empty_proof, _holds: holds })
     }
 
     /// What is left outside of the output folder; some of it only while it works, or for ever if it is killed then.
@@ -106,9 +111,13 @@ impl Faults {
         let one = &self.options;
         let ends = one.exit_code.is_some() || one.die_by_signal || one.hang || one.rubbish;
         let uses = one.huge_output.is_some() || one.memory.is_some() || one.fork_children;
-        let lies = one.claim_wrong_values || one.false_proof;
+        let lies = one.claim_wrong_values || one.false_proof || one.empty_proof || self.is_down();
         let leaves = one.litter || one.temporary || one.stale_lock.is_some() || one.alone.is_some();
         ends || uses || lies || leaves || self.fails(task, attempt)
+    }
+
+    fn is_down(&self) -> bool {
+        self.options.down.as_deref().is_some_and(Path::exists)
     }
 
     fn fails(&self, task: &str, attempt: u32) -> bool {

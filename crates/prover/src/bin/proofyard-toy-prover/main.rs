@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use proofyard_prover::serve::Progress;
 use proofyard_prover::{
-    Failure, Input, List, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
-    write_output,
+    Failure, FailureKind, Input, List, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk,
+    VerifyRequest, write_output,
 };
 
 use faults::Faults;
@@ -91,6 +91,8 @@ impl Prover for Toy {
             Some(count) => (list_of(count), Some(List { count })),
             None => (Proof::of(&statement).to_json(), None),
         };
+        let content = if strike.empty_proof { Vec::new() } else { content };
+        let public_values = self.huge_values().unwrap_or(public_values.public_values);
         Ok(ProveOk {
             proof: write_output(&request.output_dir, "output.json", &content)?,
             verification_key: Some(self.options.proof_key.as_deref().unwrap_or(self.key()).to_owned()),
@@ -98,7 +100,7 @@ impl Prover for Toy {
             security_bits: Some(0),
             trusted_setup: None,
             cycles: Some(self.options.work_ms + self.options.burn_ms),
-            public_values: Some(public_values.public_values),
+            public_values: Some(public_values),
             list,
             fields: self.options.fields.clone(),
         })
@@ -120,6 +122,7 @@ impl Prover for Toy {
             Err(_) if self.is_fooled(&content, &request.inputs)? => KEY.into(),
             public_values => public_values?,
         };
+        let public_values = self.huge_values().unwrap_or(public_values);
         Ok(VerifyOk::new(public_values))
     }
 }
@@ -127,6 +130,10 @@ impl Prover for Toy {
 impl Toy {
     fn key(&self) -> &str {
         self.options.key.as_deref().unwrap_or(KEY)
+    }
+
+    fn huge_values(&self) -> Option<String> {
+        self.options.huge_values.map(|bytes| "00".repeat(bytes))
     }
 
     fn goes_on(&self, attempt: u32) -> Result<(), Failure> {
@@ -178,7 +185,10 @@ fn files(mut toy: Toy, input: &Path, output: &Path) -> ExitCode {
         Ok(_) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("toy prover: {failure}");
-            ExitCode::FAILURE
+            match failure.kind {
+                FailureKind::Unavailable => ExitCode::from(75),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

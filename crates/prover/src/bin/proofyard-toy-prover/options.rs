@@ -19,6 +19,7 @@ Faults, each at every task unless restricted:
   --fail-rate R          answer so to this share of attempts, chosen by task and attempt
   --fail-at TEXT         answer so to tasks whose id contains TEXT
   --permanent            those errors are permanent ones
+  --down FILE            answer as unavailable while FILE exists
   --exit-code N          end with this exit code
   --die-by-signal        die by SIGABRT
   --hang                 never answer
@@ -29,6 +30,7 @@ Faults, each at every task unless restricted:
   --proof-key HEX        name this verification key with each proof
   --claim-wrong-values   claim other public values than the proof has
   --false-proof          write a proof of something else
+  --empty-proof          write a proof of no bytes
   --litter               leave a file in the working folder
   --temporary            have a file in TMPDIR while it works
   --stale-lock FILE      fail if an earlier one was killed at work, as FILE shows
@@ -39,6 +41,7 @@ Faults of their own kind, without restrictions:
   --last-words           print to stdout at the end, if it proved anything
   --stay                 do not end with stdin
   --claim-system NAME    call its proofs those of this proof system
+  --huge-values N        claim, and read from each proof, public values of N bytes
   --accept WHAT          accept such a proof: flipped, cut, extended, random, missing, other, key
   --careless             take any file for a block
   --die-at TEXT          end at a request line that contains TEXT
@@ -63,6 +66,7 @@ pub struct Options {
     pub fail_rate: f64,
     pub fail_at: Option<String>,
     pub permanent: bool,
+    pub down: Option<PathBuf>,
     pub exit_code: Option<i32>,
     pub die_by_signal: bool,
     pub hang: bool,
@@ -73,6 +77,8 @@ pub struct Options {
     pub claim_system: Option<String>,
     pub claim_wrong_values: bool,
     pub false_proof: bool,
+    pub empty_proof: bool,
+    pub huge_values: Option<usize>,
     pub litter: bool,
     pub temporary: bool,
     pub stale_lock: Option<PathBuf>,
@@ -114,6 +120,7 @@ impl Options {
                 "--fail-rate" => options.fail_rate = number(&name, text()?)?,
                 "--fail-at" => options.fail_at = Some(text()?),
                 "--permanent" => options.permanent = true,
+                "--down" => options.down = Some(text()?.into()),
                 "--exit-code" => options.exit_code = Some(number(&name, text()?)?),
                 "--die-by-signal" => options.die_by_signal = true,
                 "--hang" => options.hang = true,
@@ -124,6 +131,8 @@ impl Options {
                 "--claim-system" => options.claim_system = Some(text()?),
                 "--claim-wrong-values" => options.claim_wrong_values = true,
                 "--false-proof" => options.false_proof = true,
+                "--empty-proof" => options.empty_proof = true,
+                "--huge-values" => options.huge_values = Some(number(&name, text()?)?),
                 "--litter" => options.litter = true,
                 "--temporary" => options.temporary = true,
                 "--stale-lock" => options.stale_lock = Some(text()?.into()),
