@@ -299,7 +299,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
     ) -> Result<T, ProverError> {
         let key = (subject.program(), role);
         let mut sessions = self.sessions.borrow_mut();
-        let known = sessions.remove(&key).and_then(|mut session| session.is_alive().then_some(session));
+        let known = sessions.remove(&key).and_then(|mut session| session.is_waiting().then_some(session));
         let mut session = match known {
             Some(session) => session,
             None => self.start(subject, launch)?,

@@ -53,9 +53,10 @@ impl Place {
         self.launch(&[&[TOY], options].concat())
     }
 
-    /// A prover in shell, which finds the output folder in `$OUT`.
+    /// A prover in shell, which finds the output folder in `$OUT`; `ask` reads a request into `$line`, its id into `$id`.
     pub fn shell(&self, script: &str) -> Launch {
-        let mut launch = self.launch(&["sh", "-c", script]);
+        let ask = r#"ask() { read -r line; id=${line#*'"id":"'}; id=${id%%'"'*}; }"#;
+        let mut launch = self.launch(&["sh", "-c", &format!("{ask}\n{script}")]);
         launch.environment.push(("OUT".into(), self.text("out")));
         launch
     }
