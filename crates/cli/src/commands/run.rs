@@ -12,6 +12,7 @@ use proofyard_embedded::machine::check_blocks;
 use super::{guard, read_pipeline};
 use crate::ending::tell;
 use crate::failure::Failure;
+use crate::isolation::IsolationArguments;
 use crate::progress::Progress;
 use crate::proving::{Job, prove};
 use crate::signals::Signals;
@@ -34,6 +35,8 @@ pub struct Run {
     /// A yard on AWS, by its name: the pipeline is put in force there, and the blocks, if any, are posted and followed.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["data", "slot_ms"])]
     pub aws: Option<String>,
+    #[command(flatten)]
+    isolation: IsolationArguments,
 }
 
 /// What a run begins with, wherever the yard is: files that were read and found sound, and who is told and asked meanwhile.
@@ -76,6 +79,7 @@ impl Run {
             slot: Duration::from_millis(self.slot_ms),
             data: &self.data,
             guard: &guard()?,
+            isolation: self.isolation.wanted().map_err(Failure::usage)?,
         };
         let ended = prove(&job, &progress, &signals)?;
         tell(ended, &progress, &self.again(blocks), &self.data)

@@ -1,10 +1,29 @@
 //! The keys that a pipeline file's tables may have.
 
 pub(super) const ROOT: &[&str] = &["chain", "stage", "prover", "pool", "sink"];
-pub(super) const CHAIN: &[&str] =
-    &["name", "start_height", "window", "late", "deadline_ms", "lane", "real_time", "tick_ms", "commit"];
-pub(super) const PROVER: &[&str] =
-    &["command", "protocol", "payload", "verify", "verification_key", "arguments", "environment", "files"];
+pub(super) const CHAIN: &[&str] = &[
+    "name",
+    "start_height",
+    "window",
+    "late",
+    "deadline_ms",
+    "lane",
+    "real_time",
+    "tick_ms",
+    "commit",
+    "strict",
+];
+pub(super) const PROVER: &[&str] = &[
+    "command",
+    "protocol",
+    "payload",
+    "verify",
+    "verification_key",
+    "arguments",
+    "environment",
+    "files",
+    "writes",
+];
 /// One of a prover's files.
 pub(super) const FILE: &[&str] = &["name", "sha256", "bytes"];
 pub(super) const POOL: &[&str] =

@@ -52,6 +52,8 @@ pub struct Chain {
     pub lane: u8,
     /// How often open work is looked at again: 1 s for real-time pipelines, else 15 s.
     pub tick_ms: u64,
+    /// Only a worker that keeps provers from their verifiers proves for it.
+    pub strict: bool,
 }
 
 /// What happens to a block that is not proved by its deadline.
@@ -199,6 +201,9 @@ pub struct Prover {
     /// What its workers lay ready for it, such as proving keys: [`FILES_FOLDER`] in its command is where.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PinnedFile>,
+    /// Folders, beside its own, in which it may change files where it is kept from all others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<String>,
 }
 
 /// In a prover's command and environment: the folder of its files.

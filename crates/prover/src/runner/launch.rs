@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::confinement::Confinement;
+
 /// How to start a prover.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -17,6 +19,8 @@ pub struct Launch {
     /// Where the prover runs; none is the yard's own folder.
     pub working_dir: Option<PathBuf>,
     pub guard: GuardCommand,
+    /// What its processes are kept from.
+    pub confinement: Confinement,
     pub limits: Limits,
 }
 
@@ -26,8 +30,6 @@ pub struct GuardCommand {
     /// An absolute path.
     pub program: PathBuf,
     pub leading_arguments: Vec<String>,
-    /// As whom provers run; none is the yard's own user.
-    pub user: Option<User>,
 }
 
 /// A user that is not the yard's: it cannot read what is the yard's alone, such as credentials.

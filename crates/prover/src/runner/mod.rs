@@ -14,6 +14,7 @@ mod launch;
 mod log;
 mod output;
 mod session;
+mod trial;
 mod watch;
 
 pub use error::{ErrorKind, ProverError};
@@ -21,4 +22,5 @@ pub use files::{Payload, prove_files, verify_files};
 pub use launch::{GuardCommand, Launch, Limits, User};
 pub use output::{OutputFile, Proved};
 pub use session::{Session, Update};
+pub use trial::try_confinement;
 pub use watch::Cancel;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use proofyard_prover::confinement::Confinement;
 use proofyard_prover::runner::{GuardCommand, Launch, Limits};
 use proofyard_prover::{Input, InputKind, ProveRequest, VerifyRequest};
 use tempfile::TempDir;
@@ -107,8 +108,8 @@ pub fn launch(command: &[&str], mark: &str) -> Launch {
         guard: GuardCommand {
             program: env!("CARGO_BIN_EXE_proofyard-guard").into(),
             leading_arguments: vec![],
-            user: None,
         },
+        confinement: Confinement::default(),
         limits: Limits { time_ms: 60_000, setup_ms: 60_000, ..Limits::default() },
     }
 }
