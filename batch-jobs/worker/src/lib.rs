@@ -22,9 +22,9 @@ use clap::Args;
 use proofyard_aws::artifacts::BucketArtifacts;
 use proofyard_aws::home::{ConnectError, Home as Aws};
 use proofyard_core::error::Error;
-use proofyard_core::pipeline::Pool;
 use proofyard_prover::runner::{GuardCommand, User};
 use proofyard_worker::artifacts::ArtifactError;
+use proofyard_worker::isolation::{Ground, Isolation, IsolationError, Wanted, WantedKind, needed_by};
 use proofyard_worker::{PoolWorker, WorkDir, WorkerPlan};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -64,9 +64,16 @@ pub struct WorkerArguments {
     /// Where provers write and artifacts are kept meanwhile; a folder of the system's temporary one without it.
     #[arg(long, value_name = "DIR", env = "PROOFYARD_SCRATCH")]
     pub scratch: Option<PathBuf>,
-    /// Runs provers as this user, who sees nothing of the worker's credentials. Without it they run as the worker does.
+    /// Provers run as this user in the first slot, and as the next uid in each further one: they see nothing of the
+    /// worker's credentials.
     #[arg(long, value_name = "UID:GID", env = "PROOFYARD_PROVER_USER")]
     pub prover_user: Option<User>,
+    /// Verifiers, likewise, so that no prover can answer for one.
+    #[arg(long, value_name = "UID:GID", env = "PROOFYARD_VERIFIER_USER")]
+    pub verifier_user: Option<User>,
+    /// What keeps provers from their verifiers: users (of their own, as root), landlock, none, or auto, the best of these.
+    #[arg(long, value_name = "HOW", env = "PROOFYARD_ISOLATION", default_value = "auto")]
+    pub isolation: WantedKind,
     /// About how much of the artifacts is kept there.
     #[arg(long, value_name = "GIB", default_value_t = 32)]
     pub cache_gib: u64,
@@ -84,6 +91,10 @@ pub enum WorkerError {
         "no pipeline of yard {yard} has a pool {pool}; `proofyard status --aws {yard}` shows what there is"
     )]
     NoPool { yard: String, pool: String },
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
+    #[error("{warning}; the pipeline of chain {chain} is strict, so nothing is proved here")]
+    Strict { chain: String, warning: String },
     #[error("{doing}: {source}")]
     Io { doing: &'static str, source: io::Error },
 }
@@ -136,13 +147,29 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
         None => tempfile::TempDir::with_prefix("proofyard-worker-"),
     };
     let scratch = scratch.map_err(failed("no folder can be made for provers to write to"))?;
-    if arguments.prover_user.is_some() {
+    let wanted = Wanted::said(arguments.isolation, arguments.prover_user, arguments.verifier_user)?;
+    if wanted.may_be_users() {
         // What is in it may be reached, and not listed.
         set_permissions(scratch.path(), Permissions::from_mode(0o711))
             .map_err(failed("the folder that provers write to cannot be opened to them"))?;
     }
     let kept = scratch.path().join("kept");
     std::fs::create_dir(&kept).map_err(failed("no folder can be made for artifacts"))?;
+    let chains = runtime.block_on(aws.yard.chains_of_pool(&arguments.pool))?;
+    let mut pipelines = Vec::new();
+    for chain in &chains {
+        pipelines.push(runtime.block_on(aws.yard.chain(chain))?.1);
+    }
+    let mut needed = needed_by(pipelines.iter().map(|pipeline| &**pipeline), guard.program.parent());
+    needed.extend([scratch.path().to_owned(), kept.clone()]);
+    let ground = Ground { guard: &guard, folder: scratch.path(), needed: &needed, slots: pool.slots };
+    let isolation = Isolation::choose(wanted, &ground)?;
+    if let Some(warning) = isolation.warning() {
+        if let Some(strict) = pipelines.iter().find(|pipeline| pipeline.chain.strict) {
+            return Err(WorkerError::Strict { chain: strict.chain.name.clone(), warning });
+        }
+        warn!(pool = arguments.pool, warning, "provers are not isolated");
+    }
     let artifacts = BucketArtifacts::new(
         aws.bucket.clone(),
         &kept,
@@ -159,30 +186,15 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
         idle_look,
         aws,
     });
-    let work_dir = WorkDir::emptied(scratch.path().join("work"))
-        .map_err(failed("no folder can be made for provers to write to"))?
-        .owned_by(arguments.prover_user);
-    let guard = GuardCommand { user: arguments.prover_user, ..guard };
-    let worker = Arc::new(PoolWorker::new(plan(arguments, &home, pool, guard, Arc::new(work_dir))));
-    run(arguments, &home, &worker, &stop)?;
-    drop((worker, home));
-    Ok(())
-}
-
-fn plan(
-    arguments: &WorkerArguments,
-    home: &JobHome,
-    pool: Pool,
-    guard: GuardCommand,
-    work_dir: Arc<WorkDir>,
-) -> WorkerPlan {
+    let work_dir = WorkDir::emptied(scratch.path().join("work"));
+    let work_dir =
+        work_dir.and_then(|made| if isolation.has_users() { made.opened_to_others() } else { Ok(made) });
+    let work_dir = Arc::new(work_dir.map_err(failed("no folder can be made for provers to write to"))?);
+    info!(pool = home.pool, isolation = isolation.to_string(), "what keeps provers from their verifiers");
+    let isolation = Arc::new(isolation);
     let attempt = env::var("AWS_BATCH_JOB_ATTEMPT").unwrap_or_default();
-    let id_prefix = match &home.job {
-        Some(job) => format!("job-{job}-{attempt}"),
-        None => "worker".to_owned(),
-    };
-    WorkerPlan {
-        id_prefix,
+    let worker = Arc::new(PoolWorker::new(WorkerPlan {
+        id_prefix: home.job.as_ref().map_or("worker".to_owned(), |job| format!("job-{job}-{attempt}")),
         pool_name: arguments.pool.clone(),
         pool,
         alone: false,
@@ -190,7 +202,12 @@ fn plan(
         idle_out: arguments.idle_out_ms.map(Duration::from_millis),
         guard,
         work_dir,
-    }
+        isolation,
+        first_slot: 0,
+    }));
+    run(arguments, &home, &worker, &stop)?;
+    drop((worker, home));
+    Ok(())
 }
 
 fn run(

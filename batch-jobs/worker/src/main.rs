@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log_in_json();
     let worked = std::env::current_exe().map_err(|error| error.to_string()).and_then(|program| {
-        let guard = GuardCommand { program, leading_arguments: vec![GUARD_ARGUMENT.to_owned()], user: None };
+        let guard = GuardCommand { program, leading_arguments: vec![GUARD_ARGUMENT.to_owned()] };
         work(&arguments.worker, arguments.aws.as_deref(), guard).map_err(|error| error.to_string())
     });
     match worked {

@@ -10,6 +10,7 @@ mod ending;
 pub mod failure;
 pub mod heights;
 pub mod here;
+mod isolation;
 pub mod on_aws;
 pub mod output;
 pub mod progress;

@@ -11,6 +11,7 @@ use proofyard_core::state::OutKind;
 use proofyard_core::status::{Finished, ParkedTask};
 use proofyard_embedded::block_on;
 use proofyard_embedded::machine::{Feed, FeedError, GuardCommand, Machine};
+use proofyard_worker::isolation::{Isolation, Wanted};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -32,6 +33,8 @@ pub struct Job<'a> {
     pub give_up_sinks: BTreeSet<String>,
     pub data: &'a Path,
     pub guard: &'a GuardCommand,
+    /// What is to keep provers from their verifiers.
+    pub isolation: Wanted,
 }
 
 /// How it ended, with the yard stopped in order.
@@ -67,10 +70,11 @@ pub struct Figures {
 pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Result<Ended, Failure> {
     let complaints = Arc::clone(progress);
     let mut machine = Machine::open(job.data, true, move |trouble| complaints.note(trouble))?;
+    let isolation = isolate(&machine, job, progress)?;
     block_on(machine.yard().change_pipeline(job.text, &job.give_up_sinks))?;
     let mut run = Run::begin(job, progress)?;
     run.sequence = block_on(machine.yard().frontier(run.chain))?.next_sequence;
-    machine.start(std::slice::from_ref(job.pipeline), job.guard, job.sink_base)?;
+    machine.start(std::slice::from_ref(job.pipeline), job.guard, isolation, job.sink_base)?;
     run.feeder = Some(machine.feed(run.chain, job.feed.clone())?);
     let how = run.follow(&machine, signals);
     progress.end();
@@ -80,6 +84,21 @@ pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Resu
     let how = how?;
     stopped?;
     Ok(Ended { how, figures: figures? })
+}
+
+/// Before anything is changed: a strict pipeline is not worked on where a prover could answer for its verifier.
+fn isolate(machine: &Machine, job: &Job<'_>, progress: &Progress) -> Result<Isolation, Failure> {
+    let isolation = machine.isolate(job.isolation, std::slice::from_ref(job.pipeline), job.guard)?;
+    match isolation.warning() {
+        Some(warning) if job.pipeline.chain.strict => {
+            Err(Failure::Usage(format!("{warning}; the pipeline is strict, so nothing is proved")))
+        }
+        Some(warning) => {
+            progress.note(&format!("warning: {warning}"));
+            Ok(isolation)
+        }
+        None => Ok(isolation),
+    }
 }
 
 struct Run<'a> {

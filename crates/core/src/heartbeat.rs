@@ -23,6 +23,8 @@ pub struct Hello {
     /// No other worker serves the pool.
     pub alone: bool,
     pub lease_ms: u64,
+    /// What keeps its provers from their verifiers, as people read it.
+    pub isolation: Option<String>,
 }
 
 /// Work that nobody needs any more, by slot and claim.
@@ -53,6 +55,7 @@ impl<P: Port> Yard<P> {
                 dead: false,
                 failures_in_row: 0,
                 quarantined_until_ms: None,
+                isolation: hello.isolation.clone(),
             })?;
             tx.put(&Heartbeat { worker: hello.worker.clone(), until_ms: now_ms + hello.lease_ms })
         })

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use proofyard_core::state::Block;
 use proofyard_embedded::block_on;
 use proofyard_embedded::machine::{GuardCommand, Machine};
+use proofyard_worker::isolation::Isolation;
 
 const PIPELINE: &str = r#"
 [chain]
@@ -66,7 +67,7 @@ struct Times {
 fn dispatch(dir: &Path, rate: u32, seconds: u32) -> Result<Times, Box<dyn Error>> {
     let mut machine = Machine::open(&dir.join("yard"), true, |trouble| eprintln!("{trouble}"))?;
     let pipeline = block_on(machine.yard().record_pipeline(PIPELINE))?;
-    machine.start(std::slice::from_ref(&pipeline), &guard()?, dir)?;
+    machine.start(std::slice::from_ref(&pipeline), &guard()?, Isolation::nothing(), dir)?;
     let payload = machine.artifacts().put_bytes(br#"{"block":{}}"#)?;
     let (mut sent, mut acks) = (HashMap::new(), Vec::new());
     let (started, pause) = (Instant::now(), Duration::from_secs(1) / rate);
@@ -113,7 +114,7 @@ fn dispatch(dir: &Path, rate: u32, seconds: u32) -> Result<Times, Box<dyn Error>
 fn guard() -> Result<GuardCommand, Box<dyn Error>> {
     let here = std::env::current_exe()?;
     let program = here.ancestors().nth(2).ok_or("no target folder")?.join("proofyard-guard");
-    Ok(GuardCommand { program, leading_arguments: Vec::new(), user: None })
+    Ok(GuardCommand { program, leading_arguments: Vec::new() })
 }
 
 /// At that pace, since a disk, as a processor, is slower when it has just rested.

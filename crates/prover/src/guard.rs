@@ -11,6 +11,7 @@
 //!   up, and the guard kills everything. When the yard only ends its half (shutdown), the prover sees the end of its
 //!   stdin and has a grace period to end by itself.
 //! - When the prover ends, the guard kills what it left, and exits with the prover's exit code, or 128 + signal.
+//! - Before the prover's program is executed, its process is confined as the yard says ([`crate::confinement`]).
 //! - If the guard itself is killed, the kernel kills the prover (its parent-death signal, set in a step between fork
 //!   and exec, by executing this program once more), and the runner looks for the rest by a mark in their environment.
 //!
@@ -21,6 +22,7 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{ChildStdin, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,8 +32,7 @@ use rustix::process::{
     pidfd_open, set_child_subreaper, set_parent_process_death_signal, setrlimit, wait,
 };
 
-use rustix::thread::{clear_ambient_capability_set, set_no_new_privs};
-
+use crate::confinement::{Confinement, Trial};
 use crate::processes::{Process, descendants};
 use crate::runner::{User, is_host_in_trouble};
 
@@ -56,19 +57,26 @@ struct Options {
     file_bytes: Option<u64>,
     /// The prover's stdin is empty; the guard's own is only watched.
     no_stdin: bool,
-    /// As whom the prover runs, if that is another user.
-    user: Option<User>,
-    /// Set in the second step: it runs as that user already, and is to keep nothing of what let it become that.
-    confined: bool,
+    /// What the prover is kept from.
+    confinement: Confinement,
     /// Set in the second step: become the prover, whose parent must be this process.
     become_child_of: Option<i32>,
     command: Vec<OsString>,
 }
 
+/// Before the yard's process id, its folder, and paths that are needed: no guard then, but a confined process that tries
+/// what it can do to them.
+pub(crate) const TRY: &str = "--try";
+
 /// Runs the guard. `arguments` must be the tail of this process's own arguments, since the guard executes its own
 /// program again, with the same leading arguments.
 pub fn guard_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let [first, yard, folder, needed @ ..] = &arguments[..]
+        && first == TRY
+    {
+        return tell_trial(yard, folder, needed);
+    }
     let tail = arguments.len();
     let result = Options::parse(arguments).and_then(|options| match options.become_child_of {
         Some(parent) => Err(become_prover(parent, &options)),
@@ -87,6 +95,16 @@ pub fn guard_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+fn tell_trial(yard: &OsString, folder: &OsString, needed: &[OsString]) -> ExitCode {
+    let needed: Vec<PathBuf> = needed.iter().map(PathBuf::from).collect();
+    let Some(yard) = yard.to_str().and_then(|yard| yard.parse().ok()) else { return ExitCode::FAILURE };
+    let trial = Trial::of_this_process(yard, folder.as_ref(), &needed);
+    match serde_json::to_writer(io::stdout(), &trial) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 impl Options {
     fn parse(arguments: Vec<OsString>) -> io::Result<Options> {
         let mut options = Options::default();
@@ -96,10 +114,9 @@ impl Options {
                 Some("--grace-ms") => options.grace = Duration::from_millis(number(rest.next())?),
                 Some("--file-bytes") => options.file_bytes = Some(number(rest.next())?),
                 Some("--no-stdin") => options.no_stdin = true,
-                Some("--user") => options.user = Some(number(rest.next())?),
-                Some("--confined") => options.confined = true,
                 Some("--become-child-of") => options.become_child_of = Some(number(rest.next())?),
                 Some("--") => break,
+                Some(option) if options.confinement.take(option, &mut rest)? => {}
                 _ => return Err(usage()),
             }
         }
@@ -113,7 +130,10 @@ fn number<T: std::str::FromStr>(text: Option<OsString>) -> io::Result<T> {
 }
 
 fn usage() -> io::Error {
-    io::Error::other("usage: [--grace-ms N] [--file-bytes N] [--no-stdin] [--user UID:GID] -- COMMAND...")
+    io::Error::other(
+        "usage: [--grace-ms N] [--file-bytes N] [--no-stdin] [--user UID:GID] [--landlock] [--writable FOLDER]... \
+         -- COMMAND...",
+    )
 }
 
 fn guard(options: &Options, tail: usize) -> io::Result<u8> {
@@ -139,13 +159,14 @@ fn start_prover(options: &Options, tail: usize) -> io::Result<(Pid, Option<Child
     if let Some(bytes) = options.file_bytes {
         command.arg("--file-bytes").arg(bytes.to_string());
     }
-    if let Some(user) = options.user {
+    command.args(options.confinement.to_arguments());
+    if let Some(user) = options.confinement.user {
         // In this step and not in the second: changing user takes the parent-death signal away.
-        command.arg("--confined").uid(user.uid).gid(user.gid);
+        command.uid(user.uid).gid(user.gid);
     }
     command.arg("--").args(&options.command).process_group(0);
     command.stdin(if options.no_stdin { Stdio::null() } else { Stdio::piped() });
-    let mut child = command.spawn().map_err(|error| cannot_become(options.user, error))?;
+    let mut child = command.spawn().map_err(|error| cannot_become(options.confinement.user, error))?;
     let pid = Pid::from_raw(child.id().cast_signed()).ok_or_else(|| io::Error::other("no pid"))?;
     Ok((pid, child.stdin.take()))
 }
@@ -164,10 +185,7 @@ fn cannot_become(user: Option<User>, error: io::Error) -> io::Error {
 /// the prover. Returns only if that fails.
 fn become_prover(parent: i32, options: &Options) -> io::Error {
     let prepared = || -> io::Result<()> {
-        if options.confined {
-            clear_ambient_capability_set()?;
-            set_no_new_privs(true)?;
-        }
+        options.confinement.enter()?;
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The guard may have died before the signal was asked for.
         if getppid().map(Pid::as_raw_pid) != Some(parent) {

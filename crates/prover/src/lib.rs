@@ -8,11 +8,13 @@
 //!   helpers in [`artifact`],
 //! - the runner's side: [`runner::Session`] for provers that stay, [`runner::prove_files`] for those that do not,
 //! - the conformance kit ([`conformance`]), which tries whether a program keeps to the protocol,
-//! - the guard ([`guard`]), which kills whatever a prover started when the yard dies.
+//! - the guard ([`guard`]), which kills whatever a prover started when the yard dies,
+//! - what keeps provers' processes from those of others ([`confinement`]).
 //!
 //! `docs/prover-protocol.md` describes the protocol for authors in any language.
 
 pub mod artifact;
+pub mod confinement;
 pub mod conformance;
 pub mod guard;
 pub mod message;
@@ -26,4 +28,5 @@ pub use message::{
     Failure, FailureKind, Input, InputKind, List, ProveOk, ProveRequest, SetupOk, SetupRequest, VerifyOk,
     VerifyRequest,
 };
+pub use processes::descends_from;
 pub use serve::{Progress, Prover, serve};

@@ -44,6 +44,20 @@ impl Process {
     }
 }
 
+/// Whether a process was started by another one, at however many removes. One that is not there any more counts: nobody
+/// can say that it was not.
+pub fn descends_from(process: Pid, root: Pid) -> bool {
+    let mut process = process;
+    while process != root {
+        match Process::read(process).map(|process| Pid::from_raw(process.parent)) {
+            Some(Some(parent)) if !parent.is_init() => process = parent,
+            Some(_) => return false,
+            None => return true,
+        }
+    }
+    true
+}
+
 /// All processes below `root`, which is not among them.
 pub(crate) fn descendants(root: Pid) -> Vec<Process> {
     let mut found: Vec<Process> = Vec::new();

@@ -10,7 +10,8 @@ use proofyard_core::work::Trouble;
 use proofyard_prover::runner::GuardCommand;
 
 use crate::artifacts::ArtifactStore;
-use crate::provers::SlotProvers;
+use crate::isolation::Isolation;
+use crate::provers::{SlotPlan, SlotProvers};
 use crate::work_dir::WorkDir;
 
 /// What a second look at a committed proof can say for it.
@@ -43,7 +44,10 @@ impl<A: ArtifactStore> Verifier<A> {
     /// Verifiers write below `scratch`, which is the caller's to remove.
     pub fn new(artifacts: Arc<A>, guard: GuardCommand, scratch: PathBuf) -> io::Result<Self> {
         let work_dir = Arc::new(WorkDir::new(scratch)?);
-        let provers = SlotProvers::new(Arc::clone(&artifacts), guard, work_dir, None);
+        // No prover runs beside them.
+        let isolation = Arc::new(Isolation::nothing());
+        let plan = SlotPlan { guard, work_dir, gpus: None, isolation, slot: 0 };
+        let provers = SlotProvers::new(Arc::clone(&artifacts), plan);
         Ok(Self { artifacts, provers })
     }
 

@@ -3,6 +3,7 @@
 //!
 //! - [`Home`]: what a home gives its workers; [`PoolWorker`]: slots, a lease, and when they end;
 //! - [`artifacts`]: where tasks' inputs and outputs are, and the folder that every machine has for them;
+//! - [`isolation`]: what keeps provers from their verifiers, and everything from the yard;
 //! - [`Verifier`]: checking committed proofs again.
 
 mod again;
@@ -10,6 +11,7 @@ pub mod artifacts;
 pub mod durable;
 mod duty;
 mod home;
+pub mod isolation;
 mod made;
 mod overhead;
 mod pool_worker;

@@ -14,8 +14,9 @@ use proofyard_prover::runner::GuardCommand;
 
 use crate::duty::Duty;
 use crate::home::{Finished, Home};
+use crate::isolation::Isolation;
 use crate::overhead::Sample;
-use crate::provers::SlotProvers;
+use crate::provers::{SlotPlan, SlotProvers};
 use crate::work_dir::WorkDir;
 
 /// After trouble with storage or the disk a slot tries again, since the sweeper would otherwise find it idle for good.
@@ -36,6 +37,10 @@ pub struct WorkerPlan {
     pub idle_out: Option<Duration>,
     pub guard: GuardCommand,
     pub work_dir: Arc<WorkDir>,
+    /// What keeps its provers from others.
+    pub isolation: Arc<Isolation>,
+    /// How many slots of this process are other workers', and counted before its own.
+    pub first_slot: u32,
 }
 
 /// One pool's worker. Its id is new at each start, and after it was declared dead (a suspended machine).
@@ -91,6 +96,7 @@ impl PoolWorker {
             slots: pool.slots,
             alone: *alone,
             lease_ms: pool.lease_ms,
+            isolation: Some(self.plan.isolation.to_string()),
         }))?;
         let old = std::mem::replace(&mut *self.id.lock().unwrap_or_else(PoisonError::into_inner), id);
         if !old.is_empty() {
@@ -167,8 +173,15 @@ impl PoolWorker {
     fn provers<H: Home>(&self, home: &H, slot: u32) -> SlotProvers<H::Artifacts> {
         let per_slot = self.plan.pool.gpus_per_slot;
         let gpus = (per_slot > 0).then(|| (slot * per_slot..(slot + 1) * per_slot).collect());
-        let (guard, work_dir) = (self.plan.guard.clone(), Arc::clone(&self.plan.work_dir));
-        SlotProvers::new(Arc::clone(home.artifacts()), guard, work_dir, gpus)
+        let WorkerPlan { guard, work_dir, isolation, first_slot, .. } = &self.plan;
+        let plan = SlotPlan {
+            guard: guard.clone(),
+            work_dir: Arc::clone(work_dir),
+            gpus,
+            isolation: Arc::clone(isolation),
+            slot: first_slot + slot,
+        };
+        SlotProvers::new(Arc::clone(home.artifacts()), plan)
     }
 
     fn name_of(&self, slot: u32) -> String {

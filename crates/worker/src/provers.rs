@@ -7,6 +7,7 @@ use std::env;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,9 @@ use proofyard_prover::runner::{
 use proofyard_prover::{ProveRequest, VerifyOk, VerifyRequest};
 
 use crate::artifacts::{ArtifactError, ArtifactStore, Draft, is_full_disk};
+use crate::isolation::{Isolation, Role};
 use crate::made::Made;
-use crate::work_dir::{WorkDir, WorkFolder};
+use crate::work_dir::{Place, WorkDir, WorkFolder};
 
 // What a prover may say is what the state has room for.
 const _: () = {
@@ -40,13 +42,6 @@ const _: () = {
 
 /// What was made faster than this is made again as soon as it is found.
 const WORTH_SETTING_ASIDE: Duration = Duration::from_millis(100);
-
-/// Proving and verifying are never the same process.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Role {
-    Prove,
-    Verify,
-}
 
 /// What a prover is asked about: a claimed task, or a committed proof that is checked again.
 #[derive(Clone, Copy)]
@@ -90,14 +85,24 @@ impl<'a> From<&'a CommittedProof> for Subject<'a> {
     }
 }
 
-/// The provers of one slot.
+/// A slot of this machine, and what its processes are kept from.
+pub(crate) struct SlotPlan {
+    pub guard: GuardCommand,
+    pub work_dir: Arc<WorkDir>,
+    pub gpus: Option<Vec<u32>>,
+    pub isolation: Arc<Isolation>,
+    /// Its number among all slots of this process, whichever pool it is of.
+    pub slot: u32,
+}
+
+/// The provers of one slot. Proving and verifying are never the same process, and neither reaches the other.
 pub(crate) struct SlotProvers<A> {
     artifacts: Arc<A>,
-    guard: GuardCommand,
-    work_dir: Arc<WorkDir>,
-    gpus: Option<Vec<u32>>,
+    plan: SlotPlan,
     cancel: RefCell<Cancel>,
     sessions: RefCell<HashMap<(String, Role), Session>>,
+    /// Where provers write, and where verifiers do.
+    places: RefCell<HashMap<Role, Rc<Place>>>,
     /// Where the files of each prover lie ready.
     files: RefCell<HashMap<String, WorkFolder>>,
     /// Time spent in provers and verifiers in this attempt.
@@ -110,7 +115,6 @@ pub(crate) struct Copied {
     /// How long it took to make.
     took: Duration,
     inputs: Vec<PathInput>,
-    folder: WorkFolder,
 }
 
 enum Proof {
@@ -123,14 +127,9 @@ enum Proof {
 }
 
 impl<A: ArtifactStore> SlotProvers<A> {
-    pub fn new(
-        artifacts: Arc<A>,
-        guard: GuardCommand,
-        work_dir: Arc<WorkDir>,
-        gpus: Option<Vec<u32>>,
-    ) -> Self {
-        let (cancel, sessions, files, in_provers) = Default::default();
-        Self { artifacts, guard, work_dir, gpus, cancel, sessions, files, in_provers }
+    pub fn new(artifacts: Arc<A>, plan: SlotPlan) -> Self {
+        let (cancel, sessions, places, files, in_provers) = Default::default();
+        Self { artifacts, plan, cancel, sessions, places, files, in_provers }
     }
 
     /// Starts an attempt; its calls end when this token is cancelled.
@@ -152,18 +151,19 @@ impl<A: ArtifactStore> SlotProvers<A> {
     }
 
     fn prove_now(&self, assignment: &Assignment) -> Result<Proved<Copied>, Trouble> {
-        let folder = self.folder()?;
-        let output_dir = self.inner(&folder, "out")?;
+        self.expect_isolation(assignment)?;
         let subject = Subject::from(assignment);
+        let folder = self.folder(Role::Prove)?;
+        let output_dir = self.inner(&folder, "out")?;
         let request = ProveRequest {
             task: assignment.task.id.to_string(),
             attempt: assignment.attempt,
             inputs: self.inputs(subject)?,
             output_dir,
-            gpus: self.gpus.clone().unwrap_or_default(),
+            gpus: self.plan.gpus.clone().unwrap_or_default(),
             deadline_ms: assignment.stage().limits.time_limit_ms,
         };
-        let launch = self.launch(subject, &subject.prover.command)?;
+        let launch = self.launch(subject, Role::Prove, &subject.prover.command)?;
         let cancel = self.cancel.borrow().clone();
         let began = Instant::now();
         let made = self.timed(|| match payload(subject.prover.protocol) {
@@ -179,12 +179,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
             .map_err(kept)?;
         let sha256 = draft.artifact().sha256.clone();
         Ok(Proved {
-            output: Copied {
-                proof: Proof::Draft(draft),
-                took: began.elapsed(),
-                inputs: request.inputs,
-                folder,
-            },
+            output: Copied { proof: Proof::Draft(draft), took: began.elapsed(), inputs: request.inputs },
             claimed_public_values: made.ok.public_values.map(|value| bare_hex(&value)),
             verification_key: made.ok.verification_key,
             proof_system: made.ok.proof_system,
@@ -196,8 +191,20 @@ impl<A: ArtifactStore> SlotProvers<A> {
         })
     }
 
+    /// A strict pipeline may have come after this worker.
+    fn expect_isolation(&self, assignment: &Assignment) -> Result<(), Trouble> {
+        match self.plan.isolation.warning() {
+            Some(warning) if assignment.pipeline.chain.strict => {
+                let message = format!("{warning}; the pipeline is strict, so nothing is proved here");
+                Err(Trouble::Hindered { message })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn verify_now(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<String, Trouble> {
-        let Copied { proof, took, inputs, folder } = &proved.output;
+        let Copied { proof, took, inputs } = &proved.output;
+        let folder = self.folder(Role::Verify)?;
         let path = match proof {
             Proof::Draft(draft) => {
                 if *took >= WORTH_SETTING_ASIDE {
@@ -213,7 +220,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
             proof: path.to_owned(),
             verification_key: accepted_key(assignment.prover(), proved.verification_key.as_deref()),
             inputs: inputs.clone(),
-            output_dir: self.inner(folder, "verify")?,
+            output_dir: self.inner(&folder, "verify")?,
         };
         self.ask_verifier(Subject::from(assignment), &request, proved.proof_system.as_deref())
     }
@@ -241,10 +248,10 @@ impl<A: ArtifactStore> SlotProvers<A> {
             Ok(path) => path,
             Err(error) => return unless_it_passes(error),
         };
-        let (inputs, folder) = (self.inputs(Subject::from(assignment))?, self.folder()?);
+        let inputs = self.inputs(Subject::from(assignment))?;
         let proof = Proof::Stored { path, artifact };
         let took = Duration::ZERO;
-        Ok(Some(made.into_proved(Copied { proof, took, inputs, folder })))
+        Ok(Some(made.into_proved(Copied { proof, took, inputs })))
     }
 
     fn store_now(
@@ -268,7 +275,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         let artifact = &committed.proof.artifact;
         let path = self.artifacts.fetch(artifact).map_err(kept)?;
         let subject = Subject::from(committed);
-        let folder = self.folder()?;
+        let folder = self.folder(Role::Verify)?;
         let request = VerifyRequest {
             proof: path,
             verification_key: accepted_key(committed.prover(), committed.proof.verification_key.as_deref()),
@@ -289,7 +296,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
             Verify::Command(command) => command,
             Verify::Same | Verify::None => &subject.prover.command,
         };
-        let launch = self.launch(subject, command)?;
+        let launch = self.launch(subject, Role::Verify, command)?;
         let verdict = self.timed(|| self.verdict(subject, &launch, request));
         let ok = verdict.map_err(|error| self.blamed(refused(error)))?;
         match claimed_system.zip(ok.proof_system.as_deref()) {
@@ -328,7 +335,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
     ) -> Result<T, ProverError> {
         let key = (subject.program(), role);
         let mut sessions = self.sessions.borrow_mut();
-        let known = sessions.remove(&key).and_then(|mut session| session.is_alive().then_some(session));
+        let known = sessions.remove(&key).and_then(|mut session| session.is_waiting().then_some(session));
         let mut session = match known {
             Some(session) => session,
             None => self.start(subject, launch)?,
@@ -345,7 +352,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
     fn start(&self, subject: Subject<'_>, launch: &Launch) -> Result<Session, ProverError> {
         let mut session = Session::start(launch)?;
         let setup = SetupRequest {
-            gpus: self.gpus.clone().unwrap_or_default(),
+            gpus: self.plan.gpus.clone().unwrap_or_default(),
             arguments: subject.prover.arguments.clone(),
         };
         let ok = session.setup(&setup, &self.cancel.borrow())?;
@@ -355,9 +362,13 @@ impl<A: ArtifactStore> SlotProvers<A> {
         }
     }
 
-    fn launch(&self, subject: Subject<'_>, command: &[String]) -> Result<Launch, Trouble> {
+    fn launch(&self, subject: Subject<'_>, role: Role, command: &[String]) -> Result<Launch, Trouble> {
         let limits = &subject.stage.limits;
-        let (mut command, mut environment) = (command.to_vec(), self.environment(subject.prover));
+        let place = self.place(role)?;
+        let (mut command, mut environment) = (command.to_vec(), self.environment(subject.prover, &place));
+        let SlotPlan { isolation, slot, .. } = &self.plan;
+        let writable = subject.prover.writes.iter().map(|folder| from_home(folder));
+        let confinement = isolation.confinement(role, *slot, place.path(), writable);
         if let Some(folder) = self.files_of(subject)? {
             let told = command.iter_mut().chain(environment.iter_mut().map(|(_, value)| value));
             told.for_each(|text| *text = text.replace(FILES_FOLDER, &folder));
@@ -365,9 +376,10 @@ impl<A: ArtifactStore> SlotProvers<A> {
         Ok(Launch {
             command,
             environment,
-            gpus: self.gpus.clone(),
+            gpus: self.plan.gpus.clone(),
             working_dir: None,
-            guard: self.guard.clone(),
+            guard: self.plan.guard.clone(),
+            confinement,
             limits: Limits {
                 time_ms: limits.time_limit_ms,
                 setup_ms: limits.time_limit_ms,
@@ -386,7 +398,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         let mut files = self.files.borrow_mut();
         let program = subject.program();
         if !files.contains_key(&program) {
-            let folder = self.work_dir.own_folder().map_err(|error| self.no_folder(&error))?;
+            let folder = self.plan.work_dir.own_folder().map_err(|error| self.no_folder(&error))?;
             for file in &subject.prover.files {
                 self.lay_ready(subject, file, folder.path())?;
             }
@@ -421,10 +433,17 @@ impl<A: ArtifactStore> SlotProvers<A> {
         })
     }
 
-    /// Provers that are installed beside this program are found without being on the PATH.
-    fn environment(&self, prover: &Prover) -> Vec<(String, String)> {
+    /// Provers that are installed beside this program are found without being on the PATH. Those that are kept from
+    /// others have folders of their own for what they would put where others do.
+    fn environment(&self, prover: &Prover, place: &Place) -> Vec<(String, String)> {
         let mut environment = prover.environment.clone();
-        let here = self.guard.program.parent().map(Path::to_path_buf);
+        let temporary = self.plan.isolation.holds().then(|| place.temporary());
+        for (name, folder) in [("TMPDIR", temporary), ("HOME", place.home())] {
+            if let (Some(folder), false) = (folder, environment.contains_key(name)) {
+                environment.insert(name.into(), folder.display().to_string());
+            }
+        }
+        let here = self.plan.guard.program.parent().map(Path::to_path_buf);
         let path = environment.get("PATH").cloned().or_else(|| env::var("PATH").ok()).unwrap_or_default();
         if let Ok(path) = env::join_paths(here.into_iter().chain(env::split_paths(&path)))
             && let Ok(path) = path.into_string()
@@ -434,8 +453,24 @@ impl<A: ArtifactStore> SlotProvers<A> {
         environment.into_iter().collect()
     }
 
-    fn folder(&self) -> Result<WorkFolder, Trouble> {
-        self.work_dir.folder().map_err(|error| self.no_folder(&error))
+    fn folder(&self, role: Role) -> Result<WorkFolder, Trouble> {
+        self.place(role)?.folder().map_err(|error| self.no_folder(&error))
+    }
+
+    /// The slot's place for this, which is made once.
+    fn place(&self, role: Role) -> Result<Rc<Place>, Trouble> {
+        if let Some(place) = self.places.borrow().get(&role) {
+            return Ok(Rc::clone(place));
+        }
+        let SlotPlan { isolation, work_dir, slot, .. } = &self.plan;
+        let name = match role {
+            Role::Prove => format!("prove-{slot}"),
+            Role::Verify => format!("verify-{slot}"),
+        };
+        let place = work_dir.place(&name, isolation.owner(role, *slot));
+        let place = Rc::new(place.map_err(|error| self.no_folder(&error))?);
+        self.places.borrow_mut().insert(role, Rc::clone(&place));
+        Ok(place)
     }
 
     fn inner(&self, folder: &WorkFolder, name: &str) -> Result<PathBuf, Trouble> {
@@ -443,15 +478,15 @@ impl<A: ArtifactStore> SlotProvers<A> {
     }
 
     fn no_folder(&self, error: &io::Error) -> Trouble {
-        let message = format!("no folder can be made in {}: {error}", self.work_dir.path().display());
+        let message = format!("no folder can be made in {}: {error}", self.plan.work_dir.path().display());
         if is_full_disk(error) { Trouble::Hindered { message } } else { here(message) }
     }
 
     /// What a prover says while it finds no room on our disk is no word about its task.
     fn blamed(&self, trouble: Trouble) -> Trouble {
         match trouble {
-            Trouble::Failed { message, .. } if self.work_dir.is_full() => Trouble::Hindered {
-                message: format!("{} is on a full disk: {message}", self.work_dir.path().display()),
+            Trouble::Failed { message, .. } if self.plan.work_dir.is_full() => Trouble::Hindered {
+                message: format!("{} is on a full disk: {message}", self.plan.work_dir.path().display()),
             },
             trouble => trouble,
         }
@@ -506,6 +541,14 @@ impl<A: ArtifactStore> Executor for SlotProvers<A> {
         if assignment.must_verify() {
             self.artifacts.forget(&assignment.task.id);
         }
+    }
+}
+
+/// `~/` is the home of whoever runs the yard.
+fn from_home(folder: &str) -> PathBuf {
+    match (folder.strip_prefix("~/"), env::var_os("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => PathBuf::from(folder),
     }
 }
 

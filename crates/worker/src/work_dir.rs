@@ -1,10 +1,19 @@
-//! Where provers write: a folder for each attempt.
+//! Where provers and verifiers write: a place for those of each slot, and in it a folder for each attempt.
 //!
-//! Another thread removes them, since that waits for the disk while it syncs the very proof that came from there.
+//! ```text
+//! work/prove-0/            the place of slot 0's provers: all that they may change
+//!              tmp/        their TMPDIR
+//!              17/out/     an attempt's output
+//!     /verify-0/...        the same for its verifiers
+//!     /4/                  files that all only read
+//! ```
+//!
+//! Places and attempts are the yard's, also where their processes run as other users; what is within is theirs, and
+//! closed to everyone else. Another thread removes them, since that waits for the disk while it syncs the very proof that came from there.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,18 +36,32 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// One process's; attempts write below it.
 pub struct WorkDir {
     path: PathBuf,
-    /// Who writes there, if that is not the worker's own user.
-    owner: Option<User>,
     next: AtomicU64,
     removals: Option<SyncSender<PathBuf>>,
     remover: Option<JoinHandle<()>>,
 }
 
+/// Where all that belongs together writes.
+pub(crate) struct Place {
+    folder: WorkFolder,
+    /// Who writes there, if that is not the worker's own user.
+    owner: Option<User>,
+}
+
 /// Of an attempt, or of a prover's files; removed when it is dropped.
 pub(crate) struct WorkFolder {
     path: PathBuf,
+    /// Whose the folders in it are.
+    owner: Option<User>,
     of: Arc<WorkDir>,
 }
+
+const TEMPORARY: &str = "tmp";
+const HOME: &str = "home";
+
+/// Others may go through it to what they know the name of, and not look around.
+const PASSED_THROUGH: u32 = 0o711;
+const ITS_OWN: u32 = 0o700;
 
 impl WorkDir {
     /// The folder, made anew: what attempts of a dead process left is nobody's.
@@ -61,13 +84,13 @@ impl WorkDir {
         // What cannot be removed now is removed at the next start.
         let remove = move || waiting.iter().for_each(|path| _ = remove(&path));
         let remover = Some(thread::Builder::new().name("work remover".into()).spawn(remove)?);
-        Ok(Self { path, owner: None, next: AtomicU64::new(0), removals: Some(removals), remover })
+        Ok(Self { path, next: AtomicU64::new(0), removals: Some(removals), remover })
     }
 
-    /// Provers run as this user: each folder is theirs.
-    pub fn owned_by(mut self, owner: Option<User>) -> Self {
-        self.owner = owner;
-        self
+    /// Lets other users go through it to their places.
+    pub fn opened_to_others(self) -> io::Result<Self> {
+        fs::set_permissions(&self.path, Permissions::from_mode(PASSED_THROUGH))?;
+        Ok(self)
     }
 
     pub fn path(&self) -> &Path {
@@ -79,31 +102,57 @@ impl WorkDir {
         statvfs(&self.path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST_ROOM_BYTES)
     }
 
-    /// A new, empty folder.
-    pub(crate) fn folder(self: &Arc<Self>) -> io::Result<WorkFolder> {
-        let path = self.next_path();
-        self.create(&path)?;
-        Ok(WorkFolder { path, of: Arc::clone(self) })
+    /// A new place under this name, for processes of this user.
+    pub(crate) fn place(self: &Arc<Self>, name: &str, owner: Option<User>) -> io::Result<Place> {
+        let place = Place { folder: self.made(self.path.join(name), owner)?, owner };
+        place.folder.inner(TEMPORARY)?;
+        if owner.is_some() {
+            place.folder.inner(HOME)?;
+        }
+        Ok(place)
     }
 
     /// A new, empty folder that provers only read, also where they run as another user.
     pub(crate) fn own_folder(self: &Arc<Self>) -> io::Result<WorkFolder> {
-        let path = self.next_path();
+        let path = self.path.join(self.next_name());
         fs::create_dir(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o755))?;
-        Ok(WorkFolder { path, of: Arc::clone(self) })
+        Ok(WorkFolder { path, owner: None, of: Arc::clone(self) })
     }
 
-    fn next_path(&self) -> PathBuf {
-        self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    fn next_name(&self) -> String {
+        self.next.fetch_add(1, Ordering::Relaxed).to_string()
     }
 
-    fn create(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(path)?;
-        match self.owner {
-            Some(User { uid, gid }) => chown(path, Some(uid), Some(gid)),
-            None => Ok(()),
+    /// The worker's own, whoever writes into the folders in it.
+    fn made(self: &Arc<Self>, path: PathBuf, owner: Option<User>) -> io::Result<WorkFolder> {
+        fs::create_dir(&path)?;
+        if owner.is_some() {
+            fs::set_permissions(&path, Permissions::from_mode(PASSED_THROUGH))?;
         }
+        Ok(WorkFolder { path, owner, of: Arc::clone(self) })
+    }
+}
+
+impl Place {
+    pub fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// For what goes with the processes there.
+    pub fn temporary(&self) -> PathBuf {
+        self.folder.path.join(TEMPORARY)
+    }
+
+    /// Where those of another user are at home.
+    pub fn home(&self) -> Option<PathBuf> {
+        self.owner.is_some().then(|| self.folder.path.join(HOME))
+    }
+
+    /// A new, empty folder for an attempt.
+    pub fn folder(&self) -> io::Result<WorkFolder> {
+        let of = &self.folder.of;
+        of.made(self.folder.path.join(of.next_name()), self.owner)
     }
 }
 
@@ -112,10 +161,16 @@ impl WorkFolder {
         &self.path
     }
 
-    /// A new folder in it.
+    /// A new folder in it, for its owner alone.
     pub fn inner(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
-        self.of.create(&path)?;
+        match self.owner {
+            Some(User { uid, gid }) => {
+                DirBuilder::new().mode(ITS_OWN).create(&path)?;
+                chown(&path, Some(uid), Some(gid))?;
+            }
+            None => fs::create_dir(&path)?,
+        }
         Ok(path)
     }
 }
@@ -170,7 +225,8 @@ mod tests {
     fn a_folder_is_gone_with_its_attempt_and_its_name_does_not_come_back() {
         let temp = tempfile::tempdir().unwrap();
         let work_dir = Arc::new(WorkDir::new(temp.path().to_owned()).unwrap());
-        let folders: Vec<_> = (0..2 * MAX_WAITING).map(|_| work_dir.folder().unwrap()).collect();
+        let place = work_dir.place("prove-0", None).unwrap();
+        let folders: Vec<_> = (0..2 * MAX_WAITING).map(|_| place.folder().unwrap()).collect();
         for folder in &folders {
             fs::write(folder.inner("out").unwrap().join("proof"), b"proof").unwrap();
             folder.inner("out").unwrap_err();
@@ -179,9 +235,9 @@ mod tests {
             fs::set_permissions(sealed, Permissions::from_mode(0o555)).unwrap();
         }
         drop(folders);
-        let last = work_dir.folder().unwrap();
-        assert_eq!(last.path, temp.path().join((2 * MAX_WAITING).to_string()));
-        drop((last, work_dir));
+        let last = place.folder().unwrap();
+        assert_eq!(last.path, place.path().join((2 * MAX_WAITING).to_string()));
+        drop((last, place, work_dir));
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
     }
 }

@@ -142,6 +142,7 @@ impl Driver {
             slots: 1,
             alone: false,
             lease_ms: LEASE_MS,
+            isolation: None,
         };
         self.home.yard.register_worker(&hello).await.unwrap();
     }

@@ -18,6 +18,8 @@ use serde_json::json;
 
 use super::guard;
 use crate::ending::tell;
+use proofyard_worker::isolation::Wanted;
+
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::Progress;
@@ -69,6 +71,7 @@ impl Demo {
             give_up_sinks: BTreeSet::new(),
             data: &self.data,
             guard: &guard()?,
+            isolation: Wanted::Best,
         };
         let ended = prove(&job, &progress, &signals)?;
         if !json && matches!(ended.how, End::Finished) {

@@ -117,5 +117,5 @@ fn not_utf8(bytes: &[u8], at: usize) -> Mistake {
 pub fn guard() -> Result<GuardCommand, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::work(format!("this program's own path: {error}")))?;
-    Ok(GuardCommand { program, leading_arguments: vec![GUARD_ARGUMENT.to_owned()], user: None })
+    Ok(GuardCommand { program, leading_arguments: vec![GUARD_ARGUMENT.to_owned()] })
 }

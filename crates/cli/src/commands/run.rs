@@ -12,6 +12,7 @@ use proofyard_embedded::machine::{Feed, check_blocks, check_goes_on, look};
 use super::{guard, read_pipeline};
 use crate::ending::tell;
 use crate::failure::Failure;
+use crate::isolation::IsolationArguments;
 use crate::progress::Progress;
 use crate::proving::{Job, prove};
 use crate::signals::Signals;
@@ -51,6 +52,8 @@ pub struct Run {
     /// A yard on AWS, by its name: the pipeline is put in force there, and the blocks, if any, are posted and followed.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["data", "slot_ms"])]
     pub aws: Option<String>,
+    #[command(flatten)]
+    isolation: IsolationArguments,
 }
 
 /// What a run begins with, wherever the yard is: files that were read and found sound, and who is told and asked meanwhile.
@@ -111,6 +114,7 @@ impl Run {
             give_up_sinks: self.give_up_sink.iter().cloned().collect(),
             data: &self.data,
             guard: &guard()?,
+            isolation: self.isolation.wanted().map_err(Failure::usage)?,
         };
         let ended = prove(&job, &progress, &signals)?;
         if self.end == FileEnd::Keep && checked.pipeline.cut_stages().next().is_some() {

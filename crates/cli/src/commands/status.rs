@@ -1,5 +1,7 @@
 //! `proofyard status [--tasks]`: where proving is, at a glance.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clap::Args;
 use proofyard_core::explain::span;
 use proofyard_core::state::Note;
@@ -30,6 +32,8 @@ struct Document {
     /// A yard process works on the directory now; of a yard on AWS nobody can say that.
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<bool>,
+    /// What keeps provers from their verifiers, by pool.
+    isolation: Isolations,
     #[serde(flatten)]
     status: ChainStatus,
 }
@@ -38,23 +42,30 @@ impl Status {
     pub fn run<Y: YardAccess>(&self, access: &Y, json: bool) -> Result<(), Failure> {
         let yard = access.look()?;
         let running = access.is_running();
+        // Workers of a yard that does not run are not there any more.
+        let isolation = match running {
+            Some(false) => BTreeMap::new(),
+            _ => access.block_on(yard.isolations())?,
+        };
         for (number, chain) in self.yard.chains(access, &yard)?.iter().enumerate() {
             let status = access.block_on(yard.status(chain, self.tasks))?;
             if json {
-                output::json(&Document { running, status })?;
+                output::json(&Document { running, isolation: isolation.clone(), status })?;
                 continue;
             }
             if number > 0 {
                 output::line("");
             }
-            output::line(page(&status, running));
+            output::line(page(&status, running, &isolation));
         }
         Ok(())
     }
 }
 
-fn page(status: &ChainStatus, running: Option<bool>) -> String {
-    let mut parts = vec![head(status, running), stage_table(status).to_string()];
+type Isolations = BTreeMap<String, BTreeSet<String>>;
+
+fn page(status: &ChainStatus, running: Option<bool>, isolation: &Isolations) -> String {
+    let mut parts = vec![head(status, running, isolation), stage_table(status).to_string()];
     parts.extend(sinks(status));
     parts.extend(parked(status));
     parts.extend(status.tasks.as_ref().map(|tasks| task_table(status, tasks)));
@@ -64,7 +75,7 @@ fn page(status: &ChainStatus, running: Option<bool>) -> String {
     parts.join("\n\n")
 }
 
-fn head(status: &ChainStatus, running: Option<bool>) -> String {
+fn head(status: &ChainStatus, running: Option<bool>, isolation: &Isolations) -> String {
     let committed = match status.heights_passed {
         0 => "nothing yet".to_owned(),
         _ => format!("heights {} to {}", status.start_height, status.frontier - 1),
@@ -88,6 +99,9 @@ fn head(status: &ChainStatus, running: Option<bool>) -> String {
     // A yard that does not run has no workers, and says so above.
     for pool in status.pools_without_workers.iter().filter(|_| running != Some(false)) {
         row("", format!("tasks of pool {pool} wait, and no worker of it is alive"));
+    }
+    for (number, said) in isolation.values().flatten().collect::<BTreeSet<_>>().into_iter().enumerate() {
+        row(if number == 0 { "isolation" } else { "" }, said.clone());
     }
     row("committed", committed);
     row("known", known);

@@ -12,9 +12,19 @@ pub(super) const CHAIN: &[&str] = &[
     "tick_ms",
     "commit",
     "header",
+    "strict",
 ];
-pub(super) const PROVER: &[&str] =
-    &["command", "protocol", "payload", "verify", "verification_key", "arguments", "environment", "files"];
+pub(super) const PROVER: &[&str] = &[
+    "command",
+    "protocol",
+    "payload",
+    "verify",
+    "verification_key",
+    "arguments",
+    "environment",
+    "files",
+    "writes",
+];
 /// One of a prover's files.
 pub(super) const FILE: &[&str] = &["name", "sha256", "bytes"];
 pub(super) const POOL: &[&str] =

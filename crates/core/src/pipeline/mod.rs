@@ -53,6 +53,8 @@ pub struct Chain {
     /// How often open work is looked at again: 1 s for real-time pipelines, else 15 s.
     pub tick_ms: u64,
     pub header: Header,
+    /// Only a worker that keeps provers from their verifiers proves for it.
+    pub strict: bool,
 }
 
 /// How a block's hash is made of its header.
@@ -213,6 +215,9 @@ pub struct Prover {
     /// What its workers lay ready for it, such as proving keys: [`FILES_FOLDER`] in its command is where.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PinnedFile>,
+    /// Folders, beside its own, in which it may change files where it is kept from all others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<String>,
 }
 
 /// In a prover's command and environment: the folder of its files.

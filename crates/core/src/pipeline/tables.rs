@@ -54,6 +54,7 @@ pub(super) struct RawChain {
     pub late_at: usize,
     pub lane: u64,
     pub tick_ms: u64,
+    pub strict: bool,
     pub commit: Read<String>,
     pub header: Read<Header>,
 }
@@ -197,6 +198,7 @@ impl RawChain {
             late_at,
             lane: fields.number_or("lane", 0..=99, 0),
             tick_ms: fields.number_or("tick_ms", 100..=3_600_000, tick_ms),
+            strict: fields.flag("strict").or(false),
             commit: fields.text("commit"),
             header: fields.choice("header", &[("ethereum", Header::Ethereum), ("trusted", Header::Trusted)]),
         }
@@ -211,6 +213,7 @@ impl RawChain {
             lane: u8::try_from(self.lane).ok()?,
             tick_ms: self.tick_ms,
             header: self.header.or(Header::Ethereum),
+            strict: self.strict,
         })
     }
 }
@@ -289,6 +292,7 @@ fn read_prover(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Prover> {
         arguments: arguments::read(&mut fields, protocol),
         environment: read_environment(&mut fields),
         files: files::read(&mut fields),
+        writes: read_writes(&mut fields),
     };
     files::expect_folder_where_there_are_files(&value, &mut fields);
     Named { name, at, value }
@@ -381,6 +385,20 @@ fn read_verification_key(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>
         format!("an even number of hexadecimal digits, with or without 0x, of 1 to {MAX_KEY_BYTES} bytes");
     fields.mistakes.add(key.at, message, help);
     None
+}
+
+fn read_writes(fields: &mut Fields<'_, '_>) -> Vec<String> {
+    let Read::Is(folders) = fields.texts("writes", "a list of folders: writes = [\"~/.cache/prover\"]")
+    else {
+        return Vec::new();
+    };
+    for folder in &folders.value {
+        if !folder.value.starts_with('/') && !folder.value.starts_with("~/") {
+            let message = format!("\"{}\" may be another folder elsewhere", shown(&folder.value));
+            fields.mistakes.add(folder.at, message, "a path that begins with / or ~/");
+        }
+    }
+    folders.value.into_iter().map(|folder| folder.value).collect()
 }
 
 fn read_environment(fields: &mut Fields<'_, '_>) -> BTreeMap<String, String> {

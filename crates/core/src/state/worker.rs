@@ -18,6 +18,9 @@ pub struct Worker {
     pub dead: bool,
     pub failures_in_row: u32,
     pub quarantined_until_ms: Option<u64>,
+    /// What keeps its provers from their verifiers, as people read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<String>,
 }
 
 impl Worker {

@@ -1,4 +1,6 @@
-//! Whether anybody is there to work for a pool, from the leases that workers hold.
+//! Whether anybody is there to work for a pool, and how, from the leases that workers hold.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Error;
 use crate::port::{DUE_SHARDS, Port};
@@ -10,6 +12,22 @@ use crate::yard::Yard;
 const PAGES: usize = 2;
 
 impl<P: Port> Yard<P> {
+    /// What keeps provers from their verifiers, at each pool's workers; those that are looked at.
+    pub async fn isolations(&self) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
+        let mut isolations: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for shard in 0..DUE_SHARDS {
+            for due in self.due_page(shard, None, u64::MAX).await?.iter().filter(|due| due.key.sort == "hb") {
+                let heartbeat: Option<Heartbeat> = read(&self.port, &due.key).await?;
+                let Some(heartbeat) = heartbeat else { continue };
+                let worker: Option<Worker> = read(&self.port, &Worker::key_of(&heartbeat.worker)).await?;
+                if let Some(Worker { pool, isolation: Some(isolation), dead: false, .. }) = worker {
+                    isolations.entry(pool).or_default().insert(isolation);
+                }
+            }
+        }
+        Ok(isolations)
+    }
+
     /// Whether a worker of this pool holds a lease; `None` if more is due than is looked at.
     pub(crate) async fn has_live_worker(&self, pool: &str) -> Result<Option<bool>, Error> {
         let mut all_seen = true;

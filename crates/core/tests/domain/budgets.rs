@@ -141,7 +141,14 @@ fn a_permanent_error_parks_once_a_second_worker_confirms_it() {
 #[test]
 fn the_only_worker_confirms_a_permanent_error_itself() {
     let mut driver = driver("", &[]);
-    let hello = Hello { worker: "w".into(), pool: "cpu".into(), slots: 64, alone: true, lease_ms: LEASE_MS };
+    let hello = Hello {
+        worker: "w".into(),
+        pool: "cpu".into(),
+        slots: 64,
+        alone: true,
+        lease_ms: LEASE_MS,
+        isolation: None,
+    };
     now(driver.yard.register_worker(&hello)).expect("registering");
     driver.block(1);
     let assignment = driver.claim("w").expect("the task");

@@ -42,6 +42,7 @@ fn what_is_left_out_has_its_default() {
         lane: 0,
         tick_ms: 15_000,
         header: Header::Ethereum,
+        strict: false,
     };
     assert_eq!(demo.chain, chain);
     let segment = Stage {
@@ -80,6 +81,7 @@ fn what_is_left_out_has_its_default() {
         arguments: Default::default(),
         environment: Default::default(),
         files: Vec::new(),
+        writes: Vec::new(),
     };
     assert_eq!(demo.provers["miden-join"], prover);
     let pool = Pool {

@@ -12,8 +12,9 @@ mod wakes;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,7 @@ use proofyard_core::port::{PortError, Wake};
 use proofyard_core::record::ResultOutcome;
 pub use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::artifacts::{ArtifactError, Artifacts};
+use proofyard_worker::isolation::{Ground, Isolation, IsolationError, Wanted, needed_by};
 use proofyard_worker::{Finished, Home, Overheads, PoolWorker, WorkDir, WorkerPlan};
 
 pub use self::feed::{Feed, FeedError, check_blocks, check_goes_on};
@@ -62,6 +64,8 @@ pub enum MachineError {
     Io { path: PathBuf, doing: &'static str, source: io::Error },
     #[error("pool {pool} is declared in two ways; pipelines of one yard must declare it alike")]
     PoolsDiffer { pool: String },
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
 }
 
 /// What the machine says while it runs: trouble that it goes on after.
@@ -223,12 +227,40 @@ impl Machine {
         self.shared.drain();
     }
 
+    /// Finds what is to keep provers from their verifiers, and from this yard, when these pipelines are worked on here.
+    pub fn isolate(
+        &self,
+        wanted: Wanted,
+        pipelines: &[Pipeline],
+        guard: &GuardCommand,
+    ) -> Result<Isolation, MachineError> {
+        let path = std::path::absolute(self.data_dir());
+        let folder = path.map_err(|source| self.cannot("opened", source))?;
+        let before = fs::metadata(&folder).map_err(|source| self.cannot("opened", source))?.permissions();
+        if wanted.may_be_users() {
+            // Other users go through it to what is theirs.
+            let opened = Permissions::from_mode(before.mode() | 0o011);
+            fs::set_permissions(&folder, opened).map_err(|source| self.cannot("opened", source))?;
+        }
+        let mut needed = needed_by(pipelines, guard.program.parent());
+        needed.extend([folder.clone(), self.shared.artifacts.root().to_owned()]);
+        let needed: Vec<PathBuf> = needed.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
+        let slots = pools_of(pipelines)?.values().map(|pool| pool.slots).fold(0, u32::saturating_add);
+        let ground = Ground { guard, folder: &folder, needed: &needed, slots };
+        let isolation = Isolation::choose(wanted, &ground);
+        if !isolation.as_ref().is_ok_and(Isolation::has_users) {
+            fs::set_permissions(&folder, before).map_err(|source| self.cannot("closed", source))?;
+        }
+        Ok(isolation?)
+    }
+
     /// Starts to work: what a dead process held is free first, then slots, sweeper and sinks run, and operators are
     /// listened to. File sinks with relative names write below `sink_base`.
     pub fn start(
         &mut self,
         pipelines: &[Pipeline],
         guard: &GuardCommand,
+        isolation: Isolation,
         sink_base: &Path,
     ) -> Result<(), MachineError> {
         let pools = pools_of(pipelines)?;
@@ -237,7 +269,8 @@ impl Machine {
         {
             shared.idle_look = REAL_TIME_LOOK;
         }
-        let work_dir = self.empty_work_dir()?;
+        let work_dir = self.empty_work_dir(&isolation)?;
+        let isolation = Arc::new(isolation);
         for id in block_on(local_workers(&self.shared.yard.port))? {
             block_on(self.shared.yard.expire_worker(&id, true))?;
             block_on(forget_worker(&self.shared.yard.port, &id))?;
@@ -250,8 +283,13 @@ impl Machine {
             })?;
         }
         self.spawn("sweeper", sweep)?;
+        let mut first_slot = 0;
         for (name, pool) in pools {
-            let worker = Arc::new(PoolWorker::new(local_plan(name, pool, guard, &work_dir)));
+            let slots = pool.slots;
+            let plan = local_plan(name, pool, guard, &work_dir);
+            let plan = WorkerPlan { isolation: Arc::clone(&isolation), first_slot, ..plan };
+            first_slot += slots;
+            let worker = Arc::new(PoolWorker::new(plan));
             worker.register(&*self.shared)?;
             let keeper = Arc::clone(&worker);
             self.spawn("heartbeat", move |shared| keeper.keep_lease(shared))?;
@@ -306,17 +344,23 @@ impl Machine {
     }
 
     fn no_thread(&self, source: io::Error) -> MachineError {
-        MachineError::Io { path: self.data_dir().to_owned(), doing: "worked on by another thread", source }
+        self.cannot("worked on by another thread", source)
     }
 
-    fn empty_work_dir(&self) -> Result<Arc<WorkDir>, MachineError> {
+    fn cannot(&self, doing: &'static str, source: io::Error) -> MachineError {
+        MachineError::Io { path: self.data_dir().to_owned(), doing, source }
+    }
+
+    fn empty_work_dir(&self, isolation: &Isolation) -> Result<Arc<WorkDir>, MachineError> {
         let path = self.data_dir().join("work");
         let failed = |source| MachineError::Io {
             path: path.clone(),
             doing: "emptied (remove it yourself, and start again)",
             source,
         };
-        Ok(Arc::new(std::path::absolute(&path).and_then(WorkDir::emptied).map_err(failed)?))
+        let emptied = std::path::absolute(&path).and_then(WorkDir::emptied).map_err(&failed)?;
+        let opened = if isolation.has_users() { emptied.opened_to_others() } else { Ok(emptied) };
+        Ok(Arc::new(opened.map_err(failed)?))
     }
 }
 
@@ -374,6 +418,8 @@ fn local_plan(pool_name: String, pool: Pool, guard: &GuardCommand, work_dir: &Ar
         idle_out: None,
         guard: guard.clone(),
         work_dir: Arc::clone(work_dir),
+        isolation: Arc::new(Isolation::nothing()),
+        first_slot: 0,
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use proofyard_core::error::Error;
 use proofyard_core::operation::{Answer, Operation};
+use proofyard_prover::descends_from;
 use proofyard_worker::Home;
 use serde::{Deserialize, Serialize};
 
@@ -201,8 +202,18 @@ impl Drop for Listener {
     }
 }
 
+/// Whether it is a prover, or a verifier, that talks: of the yard's own user, they can connect, and have no say.
+fn is_of_this_yard(stream: &UnixStream) -> io::Result<bool> {
+    let peer = rustix::net::sockopt::socket_peercred(stream)?.pid;
+    let yard = rustix::process::getpid();
+    Ok(peer != yard && descends_from(peer, yard))
+}
+
 fn converse(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
     stream.set_nonblocking(false)?;
+    if is_of_this_yard(&stream)? {
+        return send(&mut stream, &Reply::Refused("what this yard started has no say in it".to_owned()));
+    }
     stream.set_read_timeout(Some(READ_LOOK))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut input = BufReader::new(stream.try_clone()?);

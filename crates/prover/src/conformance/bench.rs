@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{MARK, Outcome, Protocol, Stop, Subject, Verifier};
+use crate::confinement::Confinement;
 use crate::message::{Input, ProveOk, ProveRequest, SetupOk, SetupRequest, VerifyOk, VerifyRequest};
 use crate::processes::with_environment;
 use crate::runner::{Cancel, Launch, Payload, Proved, ProverError, Session, prove_files, verify_files};
@@ -190,7 +191,8 @@ impl<'a> Bench<'a> {
             None => command.to_vec(),
         };
         let (guard, limits) = (subject.guard.clone(), subject.limits.clone());
-        Ok(Launch { command, environment, gpus: None, working_dir: surroundings.working_dir, guard, limits })
+        let (working_dir, confinement) = (surroundings.working_dir, Confinement::default());
+        Ok(Launch { command, environment, gpus: None, working_dir, guard, confinement, limits })
     }
 
     /// Whether all that the given processes started is gone; those that are kept for later checks are ended first.

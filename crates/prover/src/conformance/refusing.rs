@@ -175,7 +175,7 @@ fn still_there(bench: &mut Bench<'_>) -> Result<(), Stop> {
     }
     thread::sleep(DYING_WITHIN);
     let prover = bench.prover()?;
-    if prover.session()?.is_alive() {
+    if prover.session()?.is_waiting() {
         return Ok(());
     }
     let log = prover.last_log_lines();

@@ -172,8 +172,8 @@ fn guard_command(launch: &Launch, arguments: &[String], stdin: Stdin) -> Command
     if matches!(stdin, Stdin::Closed) {
         command.arg("--no-stdin");
     }
-    if let Some(user) = &launch.guard.user {
-        command.arg("--user").arg(user.to_string());
+    command.args(launch.confinement.to_arguments());
+    if launch.confinement.user.is_some() {
         std::env::vars_os().filter(|(name, _)| leads_to_credentials(name)).for_each(|(name, _)| {
             command.env_remove(name);
         });

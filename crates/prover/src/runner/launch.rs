@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::log::LOG_LINES;
+use crate::confinement::Confinement;
 
 /// How to start a prover.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Launch {
     /// Where the prover runs; none is the yard's own folder.
     pub working_dir: Option<PathBuf>,
     pub guard: GuardCommand,
+    /// What its processes are kept from.
+    pub confinement: Confinement,
     pub limits: Limits,
 }
 
@@ -28,8 +31,6 @@ pub struct GuardCommand {
     /// An absolute path.
     pub program: PathBuf,
     pub leading_arguments: Vec<String>,
-    /// As whom provers run; none is the yard's own user.
-    pub user: Option<User>,
 }
 
 /// A user that is not the yard's: it cannot read what is the yard's alone, such as credentials.

@@ -14,6 +14,7 @@ mod launch;
 mod log;
 mod output;
 mod session;
+mod trial;
 mod watch;
 
 pub(crate) use error::is_host_in_trouble;
@@ -23,4 +24,5 @@ pub use launch::{GuardCommand, Launch, Limits, User};
 pub use log::{LOG_LINE_BYTES, LOG_LINES, MESSAGE_BYTES};
 pub use output::{OutputFile, Proved};
 pub use session::{Session, Update};
+pub use trial::try_confinement;
 pub use watch::Cancel;

@@ -1,17 +1,19 @@
 //! A live `stream` prover.
 //!
-//! One request is in work at a time. The prover goes on living after an answer, also after an error that it reported
-//! itself; after anything else (silence, rubbish, a limit) it is killed, since nobody knows what its next line would
-//! answer.
+//! One request is in work at a time, under an id that nobody can guess: a line that was written before the request was
+//! read, by whomever, answers nothing. The prover goes on living after an answer, also after an error that it reported
+//! itself; after anything else (silence, rubbish, a limit, a line that nobody asked for) it is killed, since nobody
+//! knows what its next line would answer.
 
 use std::io::BufReader;
 use std::path::Path;
 use std::process::ChildStdout;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use rustix::rand::{GetRandomFlags, getrandom};
 use serde::de::DeserializeOwned;
 
 use super::error::{ErrorKind, Fault, ProverError};
@@ -49,7 +51,6 @@ pub struct Session {
     guarded: Guarded,
     lines: Receiver<Event>,
     log: Log,
-    requests: u64,
     /// Whether its log is that of an earlier request.
     asked: bool,
     /// What it said of itself at its setup.
@@ -83,8 +84,8 @@ impl Session {
         let read = move || read_lines(stdout, line_bytes, &sender);
         thread::Builder::new().name("prover output".into()).spawn(read).map_err(cannot)?;
         let (command, limits) = (launch.command_line(), launch.limits.clone());
-        let (requests, about, asked, answered, usable) = (0, SetupOk::default(), false, false, true);
-        Ok(Session { command, limits, guarded, lines, log, requests, asked, about, answered, usable })
+        let (about, asked, answered, usable) = (SetupOk::default(), false, false, true);
+        Ok(Session { command, limits, guarded, lines, log, asked, about, answered, usable })
     }
 
     /// Whether it can be asked again. If not, drop it and start another one.
@@ -92,9 +93,11 @@ impl Session {
         self.usable
     }
 
-    /// Whether its process still runs; one that ended meanwhile answers nothing any more.
-    pub fn is_alive(&mut self) -> bool {
-        self.guarded.is_running()
+    /// Whether it still waits for a request: its process runs, and it wrote nothing since its last answer. If not, it
+    /// cannot be asked any more.
+    pub fn is_waiting(&mut self) -> bool {
+        self.usable = self.usable && self.guarded.is_running() && self.check_silence().is_ok();
+        self.usable
     }
 
     /// Limits of the requests from now on. How long a line may be, and how much of the log is kept, stays.
@@ -235,8 +238,8 @@ impl Session {
         cancel: &Cancel,
         on_progress: &mut dyn FnMut(Update),
     ) -> Result<T, Fault> {
-        self.requests += 1;
-        let id = self.requests.to_string();
+        self.check_silence()?;
+        let id = new_id()?;
         let bad_input =
             |error| Fault::new(ErrorKind::BadInput, format!("the request cannot be written: {error}"));
         let mut line = serde_json::to_vec(&Request { id: id.clone(), call }).map_err(bad_input)?;
@@ -251,11 +254,24 @@ impl Session {
                 Answer::Error(fault) => return Err(fault),
                 Answer::Ok(value) => {
                     watch.check_output()?;
+                    self.check_silence()?;
                     let wrong =
                         |error| Fault::rubbish(format!("its answer is not what was asked for: {error}"));
                     return serde_json::from_value(value).map_err(wrong);
                 }
             }
+        }
+    }
+
+    /// Nothing may come while nothing is asked.
+    fn check_silence(&self) -> Result<(), Fault> {
+        match self.lines.try_recv() {
+            // What ended says nothing more; the next request shows how it ended.
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => Ok(()),
+            Ok(Event::Line(line)) => {
+                Err(Fault::rubbish(format!("it wrote {:?} though nothing was asked", start_of(&line))))
+            }
+            Ok(Event::TooLong) => Err(Fault::rubbish("it wrote a long line though nothing was asked")),
         }
     }
 
@@ -286,6 +302,16 @@ impl Session {
                 }
             }
         }
+    }
+}
+
+/// 128 random bits.
+fn new_id() -> Result<String, Fault> {
+    let mut bytes = [0; 16];
+    match getrandom(&mut bytes, GetRandomFlags::empty()) {
+        Ok(16) => Ok(hex::encode(bytes)),
+        Ok(_) => Err(Fault::new(ErrorKind::CouldNotStart, "the system gives too little randomness")),
+        Err(error) => Err(Fault::new(ErrorKind::CouldNotStart, format!("no randomness: {error}"))),
     }
 }
 

@@ -38,7 +38,6 @@ fn subject(place: &TempDir, options: &[&str]) -> Subject {
         guard: GuardCommand {
             program: env!("CARGO_BIN_EXE_proofyard-guard").into(),
             leading_arguments: vec![],
-            user: None,
         },
         limits: Limits { time_ms: 20_000, setup_ms: 20_000, grace_ms: 1_000, ..Limits::default() },
         at_once: 3,

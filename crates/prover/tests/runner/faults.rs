@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use proofyard_prover::SetupRequest;
 use proofyard_prover::runner::{Cancel, ErrorKind, Launch, ProverError, Session};
 
-use crate::support::{Place, wait_for};
+use crate::support::{PATIENCE, Place, wait_for};
 
 fn prove(place: &Place, launch: &Launch) -> Result<(), ProverError> {
     let mut session = Session::start(launch)?;
@@ -141,7 +141,7 @@ fn setup_has_its_own_time_limit() {
 #[test]
 fn the_time_limit_holds_whatever_the_prover_does_with_its_pipes() {
     let place = Place::new();
-    let flood = r#"read -r line; while :; do echo '{"id":"1","progress":0.1}'; echo log >&2; done"#;
+    let flood = r#"ask; while :; do echo '{"id":"'$id'","progress":0.1}'; echo log >&2; done"#;
     for script in ["exec sleep 1000", "exec <&-; sleep 1000", flood] {
         let mut launch = place.shell(script);
         launch.limits.time_ms = 500;
@@ -211,8 +211,8 @@ fn a_gigabyte_of_output_is_stopped_early() {
 #[test]
 fn output_is_measured_after_the_answer_too() {
     let place = Place::new();
-    let script = r#"read -r line; echo {} > "$OUT/p"; head -c 5000 /dev/zero > "$OUT/more"
-                    printf '{"id":"1","ok":{"proof":"%s/p"}}\n' "$OUT"; cat > /dev/null"#;
+    let script = r#"ask; echo {} > "$OUT/p"; head -c 5000 /dev/zero > "$OUT/more"
+                    printf '{"id":"%s","ok":{"proof":"%s/p"}}\n' "$id" "$OUT"; cat > /dev/null"#;
     let mut launch = place.shell(script);
     launch.limits.output_bytes = 4000;
     assert_eq!(failure(&place, &launch).kind, ErrorKind::OutputTooLarge { limit_bytes: 4000 });
@@ -255,15 +255,15 @@ fn answers_that_break_the_protocol_are_rubbish() {
     let answers = [
         r#"{"id":"2","ok":{"proof":"/x"}}"#,
         r#"{"id":null,"error":{"kind":"permanent","message":"what?"}}"#,
-        r#"{"id":"1"}"#,
-        r#"{"id":"1","ok":{},"error":{"kind":"permanent","message":""}}"#,
-        r#"{"id":"1","ok":{"proof":7}}"#,
-        r#"{"id":"1","error":{"kind":"sad","message":""}}"#,
-        r#"{"id":"1","ok":{"proof":"PROOF","public_values":"xyz"}}"#,
-        r#"{"id":"1","ok":{"proof":"PROOF","verification_key":"ABCD"}}"#,
-        r#"{"id":"1","ok":{"proof":"PROOF","proof_system":"my own\u001b[2J"}}"#,
-        &format!(r#"{{"id":"1","ok":{{"proof":"PROOF","fields":{{"f":"{}"}}}}}}"#, "x".repeat(1024)),
-        &format!(r#"{{"id":"1","message":"{}"}}"#, "x".repeat(3000)),
+        r#"{"id":"ID"}"#,
+        r#"{"id":"ID","ok":{},"error":{"kind":"permanent","message":""}}"#,
+        r#"{"id":"ID","ok":{"proof":7}}"#,
+        r#"{"id":"ID","error":{"kind":"sad","message":""}}"#,
+        r#"{"id":"ID","ok":{"proof":"PROOF","public_values":"xyz"}}"#,
+        r#"{"id":"ID","ok":{"proof":"PROOF","verification_key":"ABCD"}}"#,
+        r#"{"id":"ID","ok":{"proof":"PROOF","proof_system":"my own\u001b[2J"}}"#,
+        &format!(r#"{{"id":"ID","ok":{{"proof":"PROOF","fields":{{"f":"{}"}}}}}}"#, "x".repeat(1024)),
+        &format!(r#"{{"id":"ID","message":"{}"}}"#, "x".repeat(3000)),
         "[]",
         "",
         "\\xff",
@@ -273,11 +273,60 @@ fn answers_that_break_the_protocol_are_rubbish() {
         fs::write(place.path("out/proof"), "{}").unwrap();
         fs::write(place.path("answer"), format!("{answer}\n").replace("PROOF", &place.text("out/proof")))
             .unwrap();
-        let mut launch = place.shell(r#"read -r line; cat "$ANSWER"; cat > /dev/null"#);
+        let mut launch = place.shell(r#"ask; sed "s/ID/$id/" "$ANSWER"; cat > /dev/null"#);
         launch.environment.push(("ANSWER".into(), place.text("answer")));
         launch.limits.line_bytes = 2000;
         assert_eq!(failure(&place, &launch).kind, ErrorKind::Rubbish, "{answer}");
     }
+}
+
+/// Somebody else's word would be taken for the prover's, had it been asked for.
+#[test]
+fn a_line_that_nobody_asked_for_ends_the_session() {
+    let guessed = r#"{"id":"1","ok":{"proof":"PROOF"}}"#;
+    let ok = r#"printf '{"id":"%s","ok":{"proof":"%s/proof"}}\n' "$id" "$OUT""#;
+    let say = format!("echo '{guessed}'");
+    let early = format!("{say}; ask; {ok}; cat > /dev/null");
+    let instead = format!("ask; {say}; {ok}; cat > /dev/null");
+    for script in [early, instead] {
+        let place = Place::new();
+        fs::write(place.path("out/proof"), "{}").unwrap();
+        let mut session = Session::start(&place.shell(&script)).unwrap();
+        thread::sleep(Duration::from_millis(200));
+        let error = session.prove(&place.prove_segment(), &Cancel::new(), &mut |_| {}).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Rubbish, "{script}: {error}");
+        assert!(!session.is_usable());
+        assert_eq!(place.processes(), [""; 0], "{script}");
+    }
+    // Behind an answer, it may be seen with it, and is seen before the next request.
+    for pause in ["true", "sleep 0.3"] {
+        let place = Place::new();
+        fs::write(place.path("out/proof"), "{}").unwrap();
+        let after = format!("ask; {ok}; {pause}; {say}; ask; {ok}; cat > /dev/null");
+        let mut session = Session::start(&place.shell(&after)).unwrap();
+        let _ = session.prove(&place.prove_segment(), &Cancel::new(), &mut |_| {});
+        wait_for(PATIENCE, || session.is_waiting(), |waiting| !waiting);
+        session.prove(&place.prove_segment(), &Cancel::new(), &mut |_| {}).unwrap_err();
+    }
+}
+
+/// Its answer under it is no answer to anything else.
+#[test]
+fn no_two_requests_have_one_id_and_none_can_be_guessed() {
+    let place = Place::new();
+    let script = r#"for i in 1 2 3; do ask; echo "$id" >> "$OUT/ids"
+                    printf '{"id":"%s","ok":{"proof":"%s/ids"}}\n' "$id" "$OUT"; done; cat > /dev/null"#;
+    let mut session = Session::start(&place.shell(script)).unwrap();
+    for _ in 0..3 {
+        session.prove(&place.prove_segment(), &Cancel::new(), &mut |_| {}).unwrap();
+    }
+    let ids = fs::read_to_string(place.path("out/ids")).unwrap();
+    let ids: std::collections::BTreeSet<&str> = ids.lines().collect();
+    assert_eq!(ids.len(), 3);
+    assert!(
+        ids.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())),
+        "{ids:?}"
+    );
 }
 
 #[test]
@@ -297,7 +346,7 @@ fn only_a_regular_file_inside_the_folder_is_an_output() {
     ];
     for (path, more) in cases {
         let script =
-            format!(r#"read -r line; echo '{{"id":"1","ok":{{"proof":"{path}"{more}}}}}'; cat > /dev/null"#);
+            format!(r#"ask; echo '{{"id":"'$id'","ok":{{"proof":"{path}"{more}}}}}'; cat > /dev/null"#);
         let error = failure(&place, &place.shell(&script));
         assert_eq!(error.kind, ErrorKind::BadOutput, "{path}: {error}");
     }
@@ -318,7 +367,7 @@ fn messages_are_made_readable_and_bounded() {
     let place = Place::new();
     let long = "x".repeat(10_000);
     let script = format!(
-        r#"read -r line; printf '%s\n' '{{"id":"1","error":{{"kind":"transient","message":"\u001b[2Jtwo\nlines {long}"}}}}'"#
+        r#"ask; printf '%s\n' '{{"id":"'$id'","error":{{"kind":"transient","message":"\u001b[2Jtwo\nlines {long}"}}}}'"#
     );
     let error = failure(&place, &place.shell(&script));
     assert!(error.message.starts_with("\u{fffd}[2Jtwo lines xxx"), "{error}");

@@ -46,12 +46,12 @@ fn each_request_has_the_limits_of_its_own_stage() {
     let (place, cancel) = (Place::new(), Cancel::new());
     let launch = place.toy(&["--work-ms", "1000"]);
     let mut session = Session::start(&launch).unwrap();
-    assert!(session.is_alive());
+    assert!(session.is_waiting());
     session.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap();
     session.set_limits(Limits { time_ms: 100, ..launch.limits.clone() });
     let error = session.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap_err();
     assert_eq!(error.kind, ErrorKind::TimedOut { limit_ms: 100 });
-    wait_for(PATIENCE, || session.is_alive(), |alive| !alive);
+    wait_for(PATIENCE, || session.is_waiting(), |alive| !alive);
 }
 
 #[test]
@@ -92,8 +92,8 @@ fn a_partitioner_writes_a_list_and_an_element_of_it_is_an_input() {
 fn gpus_are_shown_in_the_environment() {
     let place = Place::new();
     let seen = |gpus: Option<Vec<u32>>| {
-        let script = r#"read -r line; printf '%s' "${CUDA_VISIBLE_DEVICES-unset}" > "$OUT/seen"
-                        printf '{"id":"1","ok":{"proof":"%s/seen"}}\n' "$OUT"; cat > /dev/null"#;
+        let script = r#"ask; printf '%s' "${CUDA_VISIBLE_DEVICES-unset}" > "$OUT/seen"
+                        printf '{"id":"%s","ok":{"proof":"%s/seen"}}\n' "$id" "$OUT"; cat > /dev/null"#;
         let mut launch = place.shell(script);
         launch.gpus = gpus;
         launch.environment.push(("CUDA_VISIBLE_DEVICES".into(), "operator".into()));
@@ -154,7 +154,7 @@ fn a_large_request_arrives_whole() {
 #[test]
 fn the_deadline_is_the_smaller_one() {
     let (place, cancel) = (Place::new(), Cancel::new());
-    let script = r#"read -r line; printf '%s' "$line" > "$OUT/request"; printf '{"id":"1","ok":{"proof":"%s/request"}}\n' "$OUT""#;
+    let script = r#"ask; printf '%s' "$line" > "$OUT/request"; printf '{"id":"%s","ok":{"proof":"%s/request"}}\n' "$id" "$OUT""#;
     let mut launch = place.shell(script);
     launch.limits.time_ms = 50_000;
     let mut session = Session::start(&launch).unwrap();

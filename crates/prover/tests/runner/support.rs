@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use proofyard_prover::confinement::Confinement;
 use proofyard_prover::runner::{GuardCommand, Launch, Limits};
 use proofyard_prover::{Input, InputKind, ProveRequest, VerifyRequest};
 use tempfile::TempDir;
@@ -53,9 +54,10 @@ impl Place {
         self.launch(&[&[TOY], options].concat())
     }
 
-    /// A prover in shell, which finds the output folder in `$OUT`.
+    /// A prover in shell, which finds the output folder in `$OUT`; `ask` reads a request into `$line`, its id into `$id`.
     pub fn shell(&self, script: &str) -> Launch {
-        let mut launch = self.launch(&["sh", "-c", script]);
+        let ask = r#"ask() { read -r line; id=${line#*'"id":"'}; id=${id%%'"'*}; }"#;
+        let mut launch = self.launch(&["sh", "-c", &format!("{ask}\n{script}")]);
         launch.environment.push(("OUT".into(), self.text("out")));
         launch
     }
@@ -106,8 +108,8 @@ pub fn launch(command: &[&str], mark: &str) -> Launch {
         guard: GuardCommand {
             program: env!("CARGO_BIN_EXE_proofyard-guard").into(),
             leading_arguments: vec![],
-            user: None,
         },
+        confinement: Confinement::default(),
         limits: Limits { time_ms: 60_000, setup_ms: 60_000, ..Limits::default() },
     }
 }

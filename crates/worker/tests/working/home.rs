@@ -18,6 +18,7 @@ use proofyard_core::transaction::read;
 use proofyard_programs::programs;
 use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts, Draft};
+use proofyard_worker::isolation::Isolation;
 use proofyard_worker::{Finished, Home, WorkDir, WorkerPlan};
 use tempfile::TempDir;
 
@@ -89,8 +90,10 @@ impl TestHome {
             alone: false,
             max_tasks: None,
             idle_out: None,
-            guard: GuardCommand { program, leading_arguments: Vec::new(), user: None },
+            guard: GuardCommand { program, leading_arguments: Vec::new() },
             work_dir: Arc::new(WorkDir::emptied(work).unwrap()),
+            isolation: Arc::new(Isolation::nothing()),
+            first_slot: 0,
         }
     }
 

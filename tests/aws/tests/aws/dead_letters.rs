@@ -108,7 +108,14 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
     driver.home.deliver().await;
     sqs.give_up(&names.results_queue()).await;
     // That time has passed, in which a worker's lease ran out.
-    let gone = Hello { worker: "gone".into(), pool: "cpu".into(), slots: 1, alone: false, lease_ms: 1 };
+    let gone = Hello {
+        worker: "gone".into(),
+        pool: "cpu".into(),
+        slots: 1,
+        alone: false,
+        lease_ms: 1,
+        isolation: None,
+    };
     driver.home.yard.register_worker(&gone).await.unwrap();
     let tick = serde_json::to_string(&Message::Tick {}).unwrap();
     let tick = Outgoing { body: tick, ..Outgoing::default() };

@@ -47,6 +47,7 @@ impl World {
             slots: self.plan.slots,
             alone,
             lease_ms,
+            isolation: None,
         };
         while let Err(error) = self.yard.register_worker(&hello).await {
             self.expect_passing("register_worker", &error);

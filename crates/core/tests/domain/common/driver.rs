@@ -102,6 +102,7 @@ impl Driver {
             slots: 64,
             alone: false,
             lease_ms: LEASE_MS,
+            isolation: None,
         };
         now(self.yard.register_worker(&hello)).expect("registering");
     }

@@ -344,7 +344,14 @@ fn a_miss_with_a_parked_task_says_why_it_parked() {
 #[test]
 fn a_miss_after_a_lost_worker_says_so() {
     let mut driver = Driver::new(REALTIME);
-    let hello = Hello { worker: "spot".into(), pool: "gpu".into(), slots: 64, alone: false, lease_ms: 3_000 };
+    let hello = Hello {
+        worker: "spot".into(),
+        pool: "gpu".into(),
+        slots: 64,
+        alone: false,
+        lease_ms: 3_000,
+        isolation: None,
+    };
     now(driver.yard.register_worker(&hello)).expect("registering");
     driver.block(FIRST);
     driver.claim("spot").expect("a task");

@@ -1,0 +1,60 @@
+//! Trying what a confinement keeps on this machine: a process is confined, and tries it.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::{ErrorKind, Fault};
+use super::guarded::{Guarded, Stdin, how_it_ended};
+use super::launch::{GuardCommand, Launch, Limits};
+use crate::confinement::{Confinement, Trial};
+use crate::guard::TRY;
+
+/// It takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// More than any list of paths.
+const ANSWER_BYTES: u64 = 1 << 20;
+
+/// What a process under this confinement could still do to this one, and to `folder`, which is the yard's; and which of
+/// the paths that are `needed` it cannot reach. The error says why nothing can run under it at all.
+pub fn try_confinement(
+    guard: &GuardCommand,
+    confinement: Confinement,
+    folder: &Path,
+    needed: &[PathBuf],
+) -> Result<Trial, String> {
+    let text = |path: &Path| path.display().to_string();
+    // The guard itself, wherever it is, also where its path is closed to others.
+    let mut command = vec!["/proc/self/exe".to_owned()];
+    command.extend(guard.leading_arguments.iter().cloned());
+    command.extend([TRY.to_owned(), std::process::id().to_string(), text(folder)]);
+    command.extend(needed.iter().map(|path| text(path)));
+    let limits = Limits::default();
+    let launch = Launch {
+        command,
+        environment: Vec::new(),
+        gpus: None,
+        working_dir: None,
+        guard: guard.clone(),
+        confinement,
+        limits,
+    };
+    run(&launch).map_err(|fault| fault.message)
+}
+
+fn run(launch: &Launch) -> Result<Trial, Fault> {
+    let (mut guarded, stdout, stderr) = Guarded::start(launch, &launch.command, Stdin::Closed)?;
+    let status = guarded.wait(PATIENCE);
+    // Whatever still held its output is dead, so that reading ends.
+    guarded.kill();
+    let (mut answer, mut log) = (Vec::new(), String::new());
+    let cannot = |error| Fault::new(ErrorKind::CouldNotStart, error);
+    stdout.take(ANSWER_BYTES).read_to_end(&mut answer).map_err(cannot)?;
+    stderr.take(ANSWER_BYTES).read_to_string(&mut log).map_err(cannot)?;
+    if status.is_some_and(|status| status.success()) {
+        return serde_json::from_slice(&answer).map_err(Fault::rubbish);
+    }
+    let log = log.lines().last().map(str::to_owned);
+    let how = || how_it_ended(status, false, &launch.limits).message;
+    Err(Fault::new(ErrorKind::CouldNotStart, log.unwrap_or_else(how)))
+}

@@ -1,0 +1,90 @@
+//! Where a yard runs: as whom, and with what to isolate its provers.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+/// Nobody's, and no user of provers or verifiers.
+const PLAIN_USER: u32 = 48_321;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Situation {
+    /// Root, which gives provers and verifiers users of their own by itself.
+    RootWithUsers,
+    /// Root, where those users cannot reach the yard's folder; so it takes Landlock.
+    RootInAClosedFolder,
+    /// A plain user: what the kernel offers is taken.
+    PlainUser,
+    /// Nothing isolates.
+    Neither,
+}
+
+pub use Situation::{Neither, PlainUser, RootInAClosedFolder, RootWithUsers};
+
+/// Those in which a prover is to reach nothing.
+pub const ISOLATED: [Situation; 3] = [RootWithUsers, RootInAClosedFolder, PlainUser];
+
+impl Situation {
+    /// Why it cannot be played on this machine.
+    pub fn is_missing(self) -> Option<&'static str> {
+        let is_root = rustix::process::geteuid().is_root();
+        match self {
+            RootWithUsers | RootInAClosedFolder if !is_root => Some("this is not root"),
+            PlainUser if is_root && !has("setpriv") => {
+                Some("there is no setpriv to become a plain user with")
+            }
+            PlainUser | RootInAClosedFolder if !has_landlock() => Some("this kernel has no Landlock"),
+            _ => None,
+        }
+    }
+
+    /// Prepares the folder of a yard to come.
+    pub fn prepare(self, folder: &Path) {
+        let mode = if self == RootInAClosedFolder { 0o700 } else { 0o755 };
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+        if self == PlainUser && rustix::process::geteuid().is_root() {
+            chown(folder, Some(PLAIN_USER), Some(PLAIN_USER)).unwrap();
+        }
+    }
+
+    /// A command that runs as whoever runs the yard.
+    pub fn command(self, program: &Path) -> Command {
+        if self != PlainUser || !rustix::process::geteuid().is_root() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("setpriv");
+        let user = PLAIN_USER.to_string();
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "--"]).arg(program);
+        command.env("HOME", "/nonexistent");
+        command
+    }
+
+    /// Further arguments of `run`.
+    pub fn arguments(self) -> &'static [&'static str] {
+        if self == Neither { &["--isolation", "none"] } else { &[] }
+    }
+
+    /// How what is in force begins, as `status` says it.
+    pub fn isolation(self) -> &'static str {
+        match self {
+            RootWithUsers => "users (provers from 50000, verifiers from 55000)",
+            RootInAClosedFolder | PlainUser => "landlock",
+            Neither => "none",
+        }
+    }
+}
+
+fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+/// The yard tries it too; a test that is told nothing must not pass for it.
+fn has_landlock() -> bool {
+    let offered = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    if !offered.is_empty() {
+        return offered.split(',').any(|module| module.trim() == "landlock");
+    }
+    let asks = "import ctypes,sys; sys.exit(ctypes.CDLL(None).syscall(444, 0, 0, 1) < 1)";
+    Command::new("python3").args(["-c", asks]).status().is_ok_and(|status| status.success())
+}
