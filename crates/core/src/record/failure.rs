@@ -201,11 +201,12 @@ pub(crate) async fn end_attempt<P: Port>(
         }
         Ending::Released => {}
     }
-    place(tx, task, &limits, now_ms, wait_ms)
+    place(yard, tx, task, &limits, now_ms, wait_ms)
 }
 
 /// Parks, lists or holds back a task whose attempt just ended.
 fn place<P: Port>(
+    yard: &Yard<P>,
     tx: &mut Tx<'_, P>,
     task: &mut Task,
     limits: &TaskLimits,
@@ -213,11 +214,13 @@ fn place<P: Port>(
     wait_ms: u64,
 ) -> Result<FailureOutcome, Error> {
     let mut outcome = FailureOutcome::Retried;
+    let tries_on = yard.planted(Mistake::NeverParks)
+        || (yard.planted(Mistake::OneAttemptTooMany) && task.failures == limits.max_attempts);
     if task.status != TaskStatus::Open {
         outcome = FailureOutcome::Stale;
     } else if !task.attempts.is_empty() {
         outcome = FailureOutcome::OtherCopyRuns;
-    } else if let Some(reason) = reason_to_park(task, limits, now_ms) {
+    } else if let Some(reason) = reason_to_park(task, limits, now_ms).filter(|_| !tries_on) {
         unlist(tx, task);
         task.status = TaskStatus::Parked;
         task.parked = Some(reason);
@@ -226,6 +229,9 @@ fn place<P: Port>(
         list(tx, task, now_ms)?;
     }
     rearm(task, limits, now_ms, wait_ms);
+    if yard.planted(Mistake::TaskNotDue) && task.is_open() && task.attempts.is_empty() {
+        task.due_ms = None;
+    }
     Ok(outcome)
 }
 
