@@ -623,10 +623,24 @@ impl Signal {
         }
     }
 
+    /// How many notices there were: who looks for work asks before, so as to miss none meanwhile.
+    pub fn notices(&self) -> u64 {
+        self.0.borrow().0
+    }
+
     /// Until the next notice, or until then.
     pub fn wait(&self, simulation: &Simulation, until_ms: u64) -> impl Future<Output = ()> + use<> {
+        self.wait_after(self.notices(), simulation, until_ms)
+    }
+
+    /// Until there were more notices than these, or until then.
+    pub fn wait_after(
+        &self,
+        seen: u64,
+        simulation: &Simulation,
+        until_ms: u64,
+    ) -> impl Future<Output = ()> + use<> {
         let (signal, simulation) = (self.clone(), simulation.clone());
-        let seen = signal.0.borrow().0;
         std::future::poll_fn(move |_| {
             if signal.0.borrow().0 != seen || simulation.now_ms() >= until_ms {
                 return Poll::Ready(());

@@ -59,6 +59,8 @@ pub struct Plan {
     pub noise_interval_ms: u64,
     pub operator_interval_ms: u64,
     pub busy_until_ms: u64,
+    /// In the end one more block comes and no wake arrives, which takes long.
+    pub ends_by_due_times: bool,
 }
 
 impl Plan {
@@ -80,7 +82,7 @@ impl Plan {
             prover_fails: rate(random, 3_000),
             prover_refuses: rate(random, 600),
             proves_wrong: rate(random, 2_000),
-            disagrees: rate(random, 1_000),
+            disagrees: rate(random, 4_000),
             worker_dies: rate(random, 1_000),
             worker_freezes: rate(random, 2_000),
             spot_storm: rate(random, 600),
@@ -95,6 +97,7 @@ impl Plan {
             noise_interval_ms: *random.pick(&[1_000, 5_000, 60_000]),
             operator_interval_ms: *random.pick(&[500, 3_000, 20_000, 3_600_000]),
             busy_until_ms: START_MS + mining_ms + random.between(1_000, 30_000),
+            ends_by_due_times: random.chance(4_000),
         }
     }
 }

@@ -49,8 +49,8 @@ impl World {
                 self.check_rest();
                 Some(Phase::ByWakes)
             }
-            Phase::ByWakes => Some(Phase::ByDueTimes),
-            Phase::ByDueTimes => {
+            Phase::ByWakes if self.plan.ends_by_due_times => Some(Phase::ByDueTimes),
+            Phase::ByWakes | Phase::ByDueTimes => {
                 self.check_rest();
                 Some(Phase::Still)
             }
@@ -210,7 +210,7 @@ impl World {
     /// Now and then a prover takes so long that a second copy must be started.
     pub(super) fn straggles(&self, assignment: &Assignment) -> bool {
         let may = self.is_calm.get() && !self.only_wakes.get() && assignment.attempt == 1;
-        may && assignment.stage().limits.hedge_ms.is_some() && self.simulation.chance(3_000)
+        may && assignment.stage().limits.hedge_ms.is_some() && self.simulation.chance(1_000)
     }
 
     /// What is not done yet, if anything.

@@ -101,7 +101,7 @@ impl World {
     pub(super) async fn hand_on(self: Rc<Self>, chain: String, sink: String) {
         let signal = self.sinks.borrow().signal.clone();
         loop {
-            let since_step = self.simulation.steps();
+            let (since_step, notices) = (self.simulation.steps(), signal.notices());
             match self.bounded(self.yard.sink_next(&chain, &sink)).await {
                 Some(Ok(Some(entry))) => {
                     self.check_hand_on(&entry, since_step);
@@ -109,7 +109,7 @@ impl World {
                 }
                 Some(Ok(None)) => {
                     let idle_ms = if self.only_wakes.get() { NEVER_MS } else { 5_000 };
-                    signal.wait(&self.simulation, self.simulation.now_ms() + idle_ms).await;
+                    signal.wait_after(notices, &self.simulation, self.simulation.now_ms() + idle_ms).await;
                 }
                 Some(Err(error)) => {
                     self.expect_passing("sink_next", &error);

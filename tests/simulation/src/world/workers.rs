@@ -104,6 +104,7 @@ impl World {
     async fn run_slot(self: Rc<Self>, worker: Rc<Worker>, slot: u32) {
         loop {
             let request = ClaimRequest { worker: worker.id.clone(), slot, claim: self.name("claim") };
+            let notices = self.pool_signals[&worker.pool].notices();
             let since = Since { step: self.simulation.steps(), ms: self.simulation.process_now_ms() };
             let Some(outcome) = self.claim(&request).await else { return };
             match outcome {
@@ -124,7 +125,7 @@ impl World {
                         }
                     };
                     let until_ms = self.simulation.now_ms() + idle_ms;
-                    self.pool_signals[&worker.pool].wait(&self.simulation, until_ms).await;
+                    self.pool_signals[&worker.pool].wait_after(notices, &self.simulation, until_ms).await;
                 }
                 ClaimOutcome::Quarantined { until_ms } => {
                     self.simulation.count("branch: quarantined");
