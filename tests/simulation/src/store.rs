@@ -21,14 +21,6 @@ pub struct Change {
     pub after: Option<Row>,
 }
 
-impl Change {
-    /// More than its due time moved.
-    fn writes(&self) -> bool {
-        let version = |row: &Option<Row>| row.as_ref().map(|row| row.version);
-        version(&self.before) != version(&self.after)
-    }
-}
-
 /// Whose call it is: a task of the executor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
@@ -160,11 +152,10 @@ impl Table {
         changes.any(|change| change.key == *key && change.before.is_none())
     }
 
-    /// An item that this caller wrote after so many commits, and that a power loss may still take back.
-    pub fn losable_by(&self, by: Caller, since: u64) -> Option<&Key> {
-        let is_such = |commit: &&Commit| commit.by == by && commit.number > since;
-        let mut changes = self.losable.iter().filter(is_such).flat_map(|commit| commit.changes.iter());
-        changes.find(|change| change.writes()).map(|change| &change.key)
+    /// What this caller changed after so many commits, and a power loss may still take back.
+    pub fn losable_by(&self, by: Caller, since: u64) -> impl Iterator<Item = &Change> {
+        let is_such = move |commit: &&Commit| commit.by == by && commit.number > since;
+        self.losable.iter().filter(is_such).flat_map(|commit| commit.changes.iter())
     }
 
     /// How many there were.

@@ -71,6 +71,7 @@ const EXPECTED: &[&str] = &[
     "world: sink renamed",
     "world: stage added after the commit",
     "world: stage taken away after the commit",
+    "world: cuts added after the commit",
     "world: quorum's need changed",
     "world: quorum's rest changed",
     "world: cut size changed",

@@ -172,7 +172,7 @@ impl Mirror {
     }
 }
 
-fn decode(key: &Key, row: &Row) -> Result<Item, String> {
+pub fn decode(key: &Key, row: &Row) -> Result<Item, String> {
     let value = &row.value[..];
     let sort = key.sort.split('#').next().unwrap_or_default();
     let item = match (key.partition.split('#').next().unwrap_or_default(), sort) {

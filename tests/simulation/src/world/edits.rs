@@ -11,6 +11,7 @@ pub const EDITS: &[(&str, Edit)] = &[
     ("world: sink renamed", other_sink),
     ("world: stage added after the commit", one_stage_more),
     ("world: stage taken away after the commit", one_stage_less),
+    ("world: cuts added after the commit", cuts_more),
     ("world: quorum's need changed", other_need),
     ("world: quorum's rest changed", other_rest),
     ("world: cut size changed", other_cut_size),
@@ -50,6 +51,21 @@ fn one_stage_less(text: &str, _: &mut Random) -> Option<String> {
     let from = text.find(EXTRA)?;
     let to = from + EXTRA.len() + text[from + EXTRA.len()..].find("\n[")?;
     Some(format!("{}{}", &text[..from], &text[to..]))
+}
+
+/// Only blocks that are opened with it are in its cuts.
+fn cuts_more(text: &str, random: &mut Random) -> Option<String> {
+    let commit = text.lines().find_map(|line| line.strip_prefix("commit = "))?;
+    let pool = text.lines().find_map(|line| line.strip_prefix("[pool.")?.strip_suffix(']'))?;
+    let (sinks, size) = (text.find("\n[sink.")?, random.between(1, 4));
+    // A quorum that only decides has no one output of a block.
+    let from = if commit == "\"agree\"" { "\"block\"" } else { commit };
+    let stage = format!(
+        "\n[stage.batch]\nstrategy = \"sequential\"\nfrom = {from}\nprover = \"p\"\npool = \"{pool}\"\nsize = {size}\nmax_wait_ms = 1000\n"
+    );
+    let sink = "\n[sink.cuts]\nstage = \"batch\"\nfile = \"cuts.jsonl\"\n";
+    let fits = !text.contains("sequential") && !text.contains("late = ");
+    fits.then(|| format!("{}{stage}{sink}{}", &text[..sinks], &text[sinks..]))
 }
 
 /// Never so many that one that is wrong could keep them from agreeing for ever.

@@ -166,9 +166,11 @@ impl World {
         let is_over = match checker.mirror.get(key) {
             Some(Item::Task(task)) => task.status == TaskStatus::Parked && !is_open(&task.id.scope),
             Some(Item::Scope(scope)) => !is_open(&scope.id),
-            Some(Item::Sink(cursor)) => sight
-                .pipeline(&cursor.chain)
-                .is_none_or(|pipeline| !pipeline.sinks.contains_key(&cursor.sink)),
+            Some(Item::Sink(cursor)) => {
+                let pipeline = sight.pipeline(&cursor.chain);
+                cursor.next_try_ms.is_none()
+                    || pipeline.is_none_or(|pipeline| !pipeline.sinks.contains_key(&cursor.sink))
+            }
             _ => false,
         };
         is_over && !ONLY_WHAT_IS_OPEN_IS_DUE

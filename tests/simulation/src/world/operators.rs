@@ -9,7 +9,9 @@ use proofyard_core::state::TaskStatus;
 
 use super::edits::EDITS;
 use super::{Role, World};
-use crate::check::mirror::Item;
+use crate::check::lost;
+use crate::check::mirror::{Item, decode};
+use crate::store::Row;
 
 impl World {
     pub(super) async fn operate(self: Rc<Self>) {
@@ -85,13 +87,7 @@ impl World {
             None => false,
             Some(Ok(answer)) => {
                 self.simulation.count(count);
-                let by = self.simulation.caller();
-                // A redo that found itself recorded may have helped with a reorg's pages, of which nobody is told.
-                let losable = self.simulation.table().losable_by(by, self.word_began.get()).cloned();
-                if let Some(key) = losable.filter(|_| count != "world: redone") {
-                    self.simulation
-                        .violate(format!("{count}: answered, and a power loss may take back {key}"));
-                }
+                self.check_word(count);
                 self.simulation.trace(|| format!("{count}: {answer:?}"));
                 true
             }
@@ -99,6 +95,19 @@ impl World {
             Some(Err(error)) => {
                 self.expect_passing(count, &error);
                 false
+            }
+        }
+    }
+
+    /// What an operator hears of is on disk. Pages of a reorg, with which their call may have helped, are not told of.
+    fn check_word(&self, count: &'static str) {
+        let table = self.simulation.table();
+        for change in table.losable_by(self.simulation.caller(), self.word_began.get()) {
+            let item = |row: &Option<Row>| row.as_ref().and_then(|row| decode(&change.key, row).ok());
+            if let Some(told) = lost::told(item(&change.after).as_ref(), item(&change.before).as_ref()) {
+                let key = &change.key;
+                self.simulation
+                    .violate(format!("{count}: answered, and a power loss may take back {told}: {key}"));
             }
         }
     }
