@@ -57,7 +57,8 @@ impl<P: Port> Yard<P> {
     /// Takes one task for a free slot.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimOutcome, Error> {
         let now_ms = self.port.now_ms();
-        let worker = self.live_worker(&request.worker).await?;
+        let mut worker = self.live_worker(&request.worker).await?;
+        worker.alone |= self.planted(Mistake::AvoidIgnored);
         if let Some(until_ms) = worker.quarantined_until_ms.filter(|until_ms| *until_ms > now_ms) {
             return Ok(ClaimOutcome::Quarantined { until_ms });
         }

@@ -5,6 +5,7 @@
 
 use crate::claim::is_unwanted;
 use crate::error::{Error, Refusal};
+use crate::mistake::Mistake;
 use crate::port::Port;
 use crate::record::{Ending, end_attempt};
 use crate::state::{Heartbeat, Scope, Slot, Task, Worker};
@@ -106,7 +107,10 @@ impl<P: Port> Yard<P> {
             let worker: Option<Worker> = tx.check(&Worker::key_of(id)).await?;
             match (heartbeat, worker) {
                 (Some(heartbeat), Some(worker))
-                    if worker.dead || seen_dead || heartbeat.until_ms <= now_ms =>
+                    if worker.dead
+                        || seen_dead
+                        || heartbeat.until_ms <= now_ms
+                        || self.planted(Mistake::LiveWorkerExpired) =>
                 {
                     tx.put(&Worker { dead: true, ..worker.clone() })?;
                     Ok(Some(worker.slots))

@@ -28,10 +28,42 @@ pub enum Mistake {
     AnyRank,
     /// A task of a reduction is listed when one of its children is there.
     ListedUnfed,
+    /// Of one block, the earlier stage goes first.
+    EarlierStageFirst,
+    /// What comes after the commit goes before what is not committed.
+    AfterCommitFirst,
+    /// A worker gets a task at once that it has just failed.
+    AvoidIgnored,
+    /// Of the proofs that agreed, only one is handed on.
+    OneProofHandedOn,
+    /// A worker is expired by the due time it had, though it has renewed its lease since.
+    LiveWorkerExpired,
+    /// Failures and losses are counted, and no task ever parks over them.
+    NeverParks,
+    /// A sink gets entries while the chain is halted.
+    HandOnWhileHalted,
+    /// A commit is told of before it is on disk.
+    CommitNotDurable,
+    /// A straggler never gets its second copy.
+    NoHedging,
+    /// The last two children of a task may come at once, and neither sees the other.
+    SiblingPeeked,
+    /// Who disagrees after the quorum has decided halts nothing.
+    LateDissentIgnored,
+    /// A result is recorded and wakes nobody.
+    ResultWakesNobody,
+    /// A task that backs off has no due time.
+    TaskNotDue,
+    /// Taking the frontier's due time away leaves the tip as it was, and an append does not notice.
+    QuietUnnoticed,
+    /// A block is acknowledged before it is on disk.
+    AcknowledgedNotDurable,
+    /// A task fails once more than it may before it parks.
+    OneAttemptTooMany,
 }
 
 impl Mistake {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 28] = [
         Self::RangeCount,
         Self::AdvanceBeforeRecord,
         Self::BlockEventTakenAsTruth,
@@ -44,5 +76,35 @@ impl Mistake {
         Self::MissingDue,
         Self::AnyRank,
         Self::ListedUnfed,
+        Self::EarlierStageFirst,
+        Self::AfterCommitFirst,
+        Self::AvoidIgnored,
+        Self::OneProofHandedOn,
+        Self::LiveWorkerExpired,
+        Self::NeverParks,
+        Self::HandOnWhileHalted,
+        Self::CommitNotDurable,
+        Self::NoHedging,
+        Self::SiblingPeeked,
+        Self::LateDissentIgnored,
+        Self::ResultWakesNobody,
+        Self::TaskNotDue,
+        Self::QuietUnnoticed,
+        Self::AcknowledgedNotDurable,
+        Self::OneAttemptTooMany,
     ];
+
+    /// A rank as [`crate::strategy::rank`] gives it, with this mistake in it.
+    #[cfg(feature = "planted-mistakes")]
+    pub(crate) fn misranked(self, rank: &str) -> String {
+        let mut parts: Vec<&str> = rank.split('-').collect();
+        let last_first = parts.last().and_then(|part| part.parse::<u32>().ok()).unwrap_or_default();
+        let first_first = format!("{:03}", 999 - last_first);
+        match (self, parts.as_mut_slice()) {
+            (Self::EarlierStageFirst, [.., stage]) => *stage = &first_first,
+            (Self::AfterCommitFirst, [_, phase, ..]) => *phase = if *phase == "0" { "1" } else { "0" },
+            _ => {}
+        }
+        parts.join("-")
+    }
 }

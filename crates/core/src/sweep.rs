@@ -2,6 +2,7 @@
 
 use crate::claim::is_unwanted;
 use crate::error::Error;
+use crate::mistake::Mistake;
 use crate::port::Wake;
 use crate::port::{DUE_SHARDS, Due, Key, Port};
 use crate::record::{Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm};
@@ -134,7 +135,9 @@ impl<P: Port> Yard<P> {
             return Ok(());
         }
         let straggles = limits.hedge_ms.is_some_and(|hedge_ms| {
-            may_hedge(task) && task.attempts.iter().all(|attempt| attempt.started_ms + hedge_ms <= now_ms)
+            !self.planted(Mistake::NoHedging)
+                && may_hedge(task)
+                && task.attempts.iter().all(|attempt| attempt.started_ms + hedge_ms <= now_ms)
         });
         if straggles || (task.attempts.is_empty() && !task.listed) {
             if self.scope_is_unwanted(tx, task).await? {

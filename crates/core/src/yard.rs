@@ -69,6 +69,18 @@ impl<P: Port> Yard<P> {
         false
     }
 
+    /// A rank as it is, or as the mistake of this yard gets it wrong.
+    #[cfg(feature = "planted-mistakes")]
+    pub(crate) fn ranked(&self, rank: String) -> String {
+        self.mistake.map_or_else(|| rank.clone(), |mistake| mistake.misranked(&rank))
+    }
+
+    #[cfg(not(feature = "planted-mistakes"))]
+    #[inline(always)]
+    pub(crate) fn ranked(&self, rank: String) -> String {
+        rank
+    }
+
     /// The pipeline of that hash, as recorded for the chain.
     pub async fn pipeline(&self, chain: &str, hash: &str) -> Result<Arc<Pipeline>, Error> {
         let cached = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned();

@@ -10,13 +10,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use proofyard_core::port::Wake;
+use proofyard_core::port::{Key, Wake};
 use proofyard_core::view::View;
 
 use crate::counters::Counters;
 use crate::faults::Faults;
 use crate::random::Random;
-use crate::store::Table;
+use crate::store::{Caller, Table};
 use crate::trace::{Trace, TraceMode};
 
 pub type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -55,6 +55,8 @@ struct Task {
     /// Timers set for an earlier wait are void.
     wait: u64,
     is_ready: bool,
+    /// Calls that its handler may still make before it is cut off; none while nobody counts.
+    calls_left: Option<u64>,
 }
 
 /// What a handler does for one message, as a home whose reads are far away does it: nothing is read twice, and the steps
@@ -78,7 +80,8 @@ impl Errand {
 struct Process {
     name: String,
     frozen_until_ms: u64,
-    clock_skew_ms: u64,
+    /// How far its host's clock is off.
+    clock_off_ms: i64,
     /// How slow its calls are, beside those of others.
     pace: u64,
     tasks: BTreeSet<TaskId>,
@@ -115,10 +118,12 @@ struct Inner {
     current: Cell<Option<(TaskId, ProcessId)>>,
     next: Cell<Option<Next>>,
     violation: RefCell<Option<String>>,
+    /// What the due index showed to the sweeper, and how often.
+    shown: RefCell<BTreeMap<Key, usize>>,
 }
 
 /// Simulated time starts here, so that no arithmetic on times goes below zero.
-pub const START_MS: u64 = 1_000_000;
+pub const START_MS: u64 = 100_000_000;
 
 impl Simulation {
     pub fn new(seed: u64, faults: Faults, trace: TraceMode) -> Self {
@@ -134,6 +139,7 @@ impl Simulation {
             current: Cell::new(None),
             next: Cell::new(None),
             violation: RefCell::default(),
+            shown: RefCell::default(),
         }))
     }
 
@@ -207,17 +213,32 @@ impl Simulation {
         self.0.violation.borrow().clone()
     }
 
+    /// A sweep begins.
+    pub fn forget_shown(&self) {
+        self.0.shown.borrow_mut().clear();
+    }
+
+    pub fn note_shown(&self, key: &Key) {
+        *self.0.shown.borrow_mut().entry(key.clone()).or_default() += 1;
+    }
+
+    /// The entry that this sweep has seen most often.
+    pub fn shown_most(&self) -> Option<(Key, usize)> {
+        let shown = self.0.shown.borrow();
+        shown.iter().max_by_key(|(_, times)| **times).map(|(key, times)| (key.clone(), *times))
+    }
+
     // Processes.
 
     pub fn start_process(&self, name: impl Into<String>) -> ProcessId {
         let skew_max_ms = self.faults().clock_skew_max_ms;
-        let clock_skew_ms = self.random(|random| random.below(skew_max_ms + 1));
+        let clock_off_ms = self.random(|random| random.below(skew_max_ms + 1)) as i64;
         let pace = self.random(|random| *random.pick(&[0, 1, 1, 8]));
         let mut schedule = self.0.schedule.borrow_mut();
         schedule.next_id += 1;
         let id = ProcessId(schedule.next_id as u32);
         let process =
-            Process { name: name.into(), frozen_until_ms: 0, clock_skew_ms, pace, tasks: BTreeSet::new() };
+            Process { name: name.into(), frozen_until_ms: 0, clock_off_ms, pace, tasks: BTreeSet::new() };
         schedule.processes.insert(id, process);
         id
     }
@@ -234,11 +255,18 @@ impl Simulation {
             .map_or_else(|| format!("{process:?}"), |process| process.name.clone())
     }
 
-    /// The clock of the process that runs now, which may be a little ahead of the others'.
+    /// The clock of the process that runs now, which may be off.
     pub fn process_now_ms(&self) -> u64 {
         let schedule = self.0.schedule.borrow();
         let process = self.current_process().and_then(|process| schedule.processes.get(&process));
-        self.now_ms() + process.map_or(0, |process| process.clock_skew_ms)
+        self.now_ms().saturating_add_signed(process.map_or(0, |process| process.clock_off_ms))
+    }
+
+    /// The host of this process has a clock that is so far off.
+    pub fn set_clock_off(&self, process: ProcessId, off_ms: i64) {
+        if let Some(process) = self.0.schedule.borrow_mut().processes.get_mut(&process) {
+            process.clock_off_ms = off_ms;
+        }
     }
 
     /// How slow the process that runs now is.
@@ -302,10 +330,82 @@ impl Simulation {
         let id = TaskId(schedule.next_id);
         let Some(owner) = schedule.processes.get_mut(&process) else { return };
         owner.tasks.insert(id);
-        let task =
-            Task { process, name, future: Some(Box::pin(future)), errand: None, wait: 0, is_ready: true };
+        let task = Task {
+            process,
+            name,
+            future: Some(Box::pin(future)),
+            errand: None,
+            wait: 0,
+            is_ready: true,
+            calls_left: None,
+        };
         schedule.tasks.insert(id, task);
         schedule.ready.push(id);
+    }
+
+    /// The task that runs now, as whoever it calls knows it.
+    pub fn caller(&self) -> Caller {
+        let Some((id, _)) = self.0.current.get() else { return Caller::default() };
+        let schedule = self.0.schedule.borrow();
+        Caller { task: id.0, name: schedule.tasks.get(&id).map_or("", |task| task.name) }
+    }
+
+    /// Runs a handler until it ends, or until it has made so many calls: then its future is dropped as it stands, and
+    /// its process goes on. `None` if it was cut off.
+    pub fn cut_off_after<T>(
+        &self,
+        calls: Option<u64>,
+        handler: impl Future<Output = T>,
+    ) -> impl Future<Output = Option<T>> {
+        let simulation = self.clone();
+        // Pinned apart, so that it can be dropped before the caller goes on.
+        let mut handler = Some(Box::pin(handler));
+        let mut is_first = true;
+        std::future::poll_fn(move |context| {
+            if std::mem::take(&mut is_first) {
+                simulation.set_calls_left(calls);
+            }
+            let Some(running) = handler.as_mut() else { return Poll::Ready(None) };
+            match running.as_mut().poll(context) {
+                Poll::Ready(value) => {
+                    simulation.set_calls_left(None);
+                    Poll::Ready(Some(value))
+                }
+                Poll::Pending if simulation.calls_left() == Some(0) => {
+                    simulation.count("fault: handler cut off");
+                    simulation.trace(|| "its handler is cut off".into());
+                    simulation.set_calls_left(None);
+                    handler = None;
+                    Poll::Ready(None)
+                }
+                Poll::Pending => Poll::Pending,
+            }
+        })
+    }
+
+    fn set_calls_left(&self, calls: Option<u64>) {
+        let Some((id, _)) = self.0.current.get() else { return };
+        if let Some(task) = self.0.schedule.borrow_mut().tasks.get_mut(&id) {
+            task.calls_left = calls;
+        }
+    }
+
+    fn calls_left(&self) -> Option<u64> {
+        let (id, _) = self.0.current.get()?;
+        self.0.schedule.borrow().tasks.get(&id)?.calls_left
+    }
+
+    /// A handler makes a call; at its last one it waits to be cut off.
+    pub fn note_call(&self) {
+        if let Some(calls) = self.calls_left() {
+            self.set_calls_left(Some(calls.saturating_sub(1)));
+        }
+    }
+
+    /// Wakes that are under way are lost, with the memory that they were in.
+    pub fn forget_wakes(&self) {
+        let mut schedule = self.0.schedule.borrow_mut();
+        schedule.timers.retain(|_, timer| !matches!(timer, Timer::Wake(_)));
     }
 
     /// The task that runs now begins an errand, or ends it; answers what it was on.
@@ -523,10 +623,24 @@ impl Signal {
         }
     }
 
+    /// How many notices there were: who looks for work asks before, so as to miss none meanwhile.
+    pub fn notices(&self) -> u64 {
+        self.0.borrow().0
+    }
+
     /// Until the next notice, or until then.
     pub fn wait(&self, simulation: &Simulation, until_ms: u64) -> impl Future<Output = ()> + use<> {
+        self.wait_after(self.notices(), simulation, until_ms)
+    }
+
+    /// Until there were more notices than these, or until then.
+    pub fn wait_after(
+        &self,
+        seen: u64,
+        simulation: &Simulation,
+        until_ms: u64,
+    ) -> impl Future<Output = ()> + use<> {
         let (signal, simulation) = (self.clone(), simulation.clone());
-        let seen = signal.0.borrow().0;
         std::future::poll_fn(move |_| {
             if signal.0.borrow().0 != seen || simulation.now_ms() >= until_ms {
                 return Poll::Ready(());

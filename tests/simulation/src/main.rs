@@ -8,7 +8,8 @@ use proofyard_simulation::run::{self, Plan};
 use proofyard_simulation::trace::TraceMode;
 
 const USAGE: &str =
-    "usage: proofyard-simulation [--seed N [--trace]] [--mistake NAME] [--seconds N] [--from N]";
+    "usage: proofyard-simulation [--seed N [--trace]] [--mistake NAME] [--seconds N] [--from N] [--seeds N] [--all]
+       proofyard-simulation --mistakes SEEDS [--from N]";
 
 #[derive(Default)]
 struct Arguments {
@@ -17,11 +18,18 @@ struct Arguments {
     mistake: Option<Mistake>,
     seconds: Option<u64>,
     from: Option<u64>,
+    /// Not after this many seeds.
+    seeds: Option<u64>,
+    /// Every seed that breaks a promise is told, and ends nothing.
+    all: bool,
+    /// Every mistake that can be planted is tried on so many seeds.
+    mistakes: Option<u64>,
 }
 
 fn main() -> ExitCode {
     match read_arguments() {
         Ok(arguments) if arguments.seed.is_some() => run_seed(&arguments),
+        Ok(arguments) if arguments.mistakes.is_some() => plant_all(&arguments),
         Ok(arguments) => run_seeds(&arguments),
         Err(reason) => {
             eprintln!("{reason}\n{USAGE}");
@@ -41,6 +49,9 @@ fn read_arguments() -> Result<Arguments, String> {
             "--trace" => arguments.trace = true,
             "--mistake" => arguments.mistake = Some(mistake(&value()?)?),
             "--seconds" => arguments.seconds = Some(number(value()?)?),
+            "--seeds" => arguments.seeds = Some(number(value()?)?),
+            "--all" => arguments.all = true,
+            "--mistakes" => arguments.mistakes = Some(number(value()?)?),
             "--from" => arguments.from = Some(number(value()?)?),
             _ => return Err(format!("{word} is not known")),
         }
@@ -75,16 +86,44 @@ fn run_seeds(arguments: &Arguments) -> ExitCode {
         first_seed: arguments.from.unwrap_or(1),
         budget: Duration::from_secs(arguments.seconds.unwrap_or(120)),
         mistake: arguments.mistake,
-        stop_after_failures: if arguments.mistake.is_none() { 1 } else { u64::MAX },
+        seeds: arguments.seeds.unwrap_or(u64::MAX),
+        stop_after_failures: if arguments.mistake.is_none() && !arguments.all { 1 } else { u64::MAX },
         ..Plan::default()
     };
     let summary = run::run_many(&plan);
     run::print_summary(&summary);
+    if arguments.all {
+        summary.failures.iter().for_each(|(seed, violation)| println!("{seed}: {violation}"));
+    }
     match summary.failures.first() {
+        Some(_) if arguments.all => ExitCode::FAILURE,
         Some((seed, violation)) => {
             run::print_failure(*seed, plan.mistake, violation);
             ExitCode::FAILURE
         }
         None => ExitCode::SUCCESS,
     }
+}
+
+/// A row for each mistake: the first seed that catches it, how many do, and what that one says.
+fn plant_all(arguments: &Arguments) -> ExitCode {
+    let mut all_caught = true;
+    for mistake in Mistake::ALL {
+        let plan = Plan {
+            first_seed: arguments.from.unwrap_or(1),
+            seeds: arguments.mistakes.unwrap_or_default(),
+            budget: Duration::from_secs(3_600),
+            mistake: Some(mistake),
+            stop_after_failures: u64::MAX,
+            ..Plan::default()
+        };
+        let summary = run::run_many(&plan);
+        let (caught, seeds, seconds) = (summary.failures.len(), summary.seeds, summary.wall.as_secs_f64());
+        let first = summary.failures.first();
+        all_caught &= first.is_some();
+        let (seed, violation) = first.map_or((0, ""), |(seed, violation)| (*seed, violation.as_str()));
+        let violation: String = violation.chars().take(140).collect();
+        println!("{mistake:?} | {seed} | {caught} of {seeds} | {seconds:.1} s | {violation}");
+    }
+    if all_caught { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -33,6 +33,7 @@ impl WeakPort {
             }
             (pauses, sleep_ms)
         };
+        simulation.note_call();
         for _ in 0..pauses {
             simulation.pause().await;
         }
@@ -82,7 +83,8 @@ impl WeakPort {
         }
         simulation.trace(|| format!("commit {}", describe(batch)));
         let now_ms = simulation.now_ms();
-        simulation.table_mut().apply(batch, now_ms, || self.index_lag_ms());
+        let by = simulation.caller();
+        simulation.table_mut().apply(batch, by, now_ms, || self.index_lag_ms());
         simulation.count("port: commit");
         CommitOutcome::Committed
     }
@@ -139,6 +141,9 @@ impl Port for WeakPort {
         self.is_unavailable()?;
         let now_ms = self.simulation.now_ms();
         let due = self.simulation.table_mut().due(shard, after, until_ms, limit, now_ms);
+        if self.simulation.caller().name == "sweep" {
+            due.iter().for_each(|due| self.simulation.note_shown(&due.key));
+        }
         if after.is_some() && !due.is_empty() {
             self.simulation.count("port: due index read in pages");
         }
@@ -149,7 +154,8 @@ impl Port for WeakPort {
         self.between().await;
         self.is_unavailable()?;
         let seen_from_ms = self.simulation.now_ms() + self.index_lag_ms();
-        self.simulation.table_mut().arm(key, due_ms, seen_from_ms);
+        let by = self.simulation.caller();
+        self.simulation.table_mut().arm(key, by, due_ms, seen_from_ms);
         self.simulation.pause().await;
         Ok(())
     }

@@ -21,11 +21,33 @@ pub struct Change {
     pub after: Option<Row>,
 }
 
+/// Whose call it is: a task of the executor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    pub task: u64,
+    /// What that task does.
+    pub name: &'static str,
+}
+
+/// What a commit changed, or what a power loss took back.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// Counted from 1.
+    pub number: u64,
+    pub by: Caller,
+    pub changes: Rc<[Change]>,
+    /// It was not on disk when the power went: `changes` lead back.
+    pub is_lost: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct Table {
     partitions: BTreeMap<String, BTreeMap<String, Row>>,
     due: DueIndex,
-    journal: Vec<Vec<Change>>,
+    journal: Vec<Commit>,
+    /// What was written since the last durable commit, oldest first: a power loss may take it back from its end.
+    losable: Vec<Commit>,
+    commits: u64,
 }
 
 impl Table {
@@ -97,7 +119,7 @@ impl Table {
     }
 
     /// Applies what `allows` allowed. The index learns of it `lag_ms` later.
-    pub fn apply(&mut self, batch: &Batch, now_ms: u64, mut lag_ms: impl FnMut() -> u64) {
+    pub fn apply(&mut self, batch: &Batch, by: Caller, now_ms: u64, mut lag_ms: impl FnMut() -> u64) {
         let mut changes = Vec::new();
         for op in &batch.ops {
             let after = match &op.action {
@@ -114,7 +136,54 @@ impl Table {
             }
             changes.push(Change { key: op.key.clone(), before, after });
         }
-        self.journal.push(changes);
+        self.commits += 1;
+        let commit = Commit { number: self.commits, by, changes: changes.into(), is_lost: false };
+        if batch.durable {
+            self.losable.clear();
+        } else {
+            self.losable.push(commit.clone());
+        }
+        self.journal.push(commit);
+    }
+
+    /// Whether a power loss may still take back that this item is there.
+    pub fn may_lose(&self, key: &Key) -> bool {
+        let mut changes = self.losable.iter().flat_map(|commit| commit.changes.iter());
+        changes.any(|change| change.key == *key && change.before.is_none())
+    }
+
+    /// What this caller changed after so many commits, and a power loss may still take back.
+    pub fn losable_by(&self, by: Caller, since: u64) -> impl Iterator<Item = &Change> {
+        let is_such = move |commit: &&Commit| commit.by == by && commit.number > since;
+        self.losable.iter().filter(is_such).flat_map(|commit| commit.changes.iter())
+    }
+
+    /// How many there were.
+    pub fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    pub fn losable_commits(&self) -> usize {
+        self.losable.len()
+    }
+
+    /// The power goes: of what was written since the last durable commit, only the first `kept` are on disk.
+    pub fn lose_power(&mut self, kept: usize, now_ms: u64) {
+        for commit in self.losable.split_off(kept.min(self.losable.len())).into_iter().rev() {
+            let mut changes = Vec::new();
+            for Change { key, before, after } in commit.changes.iter().rev().cloned() {
+                self.write(&key, before.clone());
+                self.due.set(&key, before.as_ref().and_then(|row| row.due_ms), now_ms);
+                changes.push(Change { key, before: after, after: before });
+            }
+            self.journal.push(Commit {
+                number: commit.number,
+                by: commit.by,
+                changes: changes.into(),
+                is_lost: true,
+            });
+        }
+        self.losable.clear();
     }
 
     fn write(&mut self, key: &Key, row: Option<Row>) -> Option<Row> {
@@ -133,12 +202,20 @@ impl Table {
         }
     }
 
-    pub fn arm(&mut self, key: &Key, due_ms: u64, seen_from_ms: u64) {
+    pub fn arm(&mut self, key: &Key, by: Caller, due_ms: u64, seen_from_ms: u64) {
         let row = self.partitions.get_mut(&key.partition).and_then(|rows| rows.get_mut(&key.sort));
         if let Some(row) = row {
+            let before = Some(row.clone());
             row.due_ms = Some(due_ms);
+            let changes = [Change { key: key.clone(), before, after: Some(row.clone()) }];
+            self.losable.push(Commit { number: self.commits, by, changes: changes.into(), is_lost: false });
             self.due.set(key, Some(due_ms), seen_from_ms);
         }
+    }
+
+    /// Every entry of the index, however late it shows.
+    pub fn due_in_the_end(&self) -> impl Iterator<Item = (&String, &String, u64)> {
+        self.rows().filter_map(|(partition, sort, row)| Some((partition, sort, row.due_ms?)))
     }
 
     /// As the index shows it now.
@@ -162,7 +239,7 @@ impl Table {
     }
 
     /// What each commit changed since this was last asked.
-    pub fn take_journal(&mut self) -> Vec<Vec<Change>> {
+    pub fn take_journal(&mut self) -> Vec<Commit> {
         std::mem::take(&mut self.journal)
     }
 }
@@ -245,7 +322,7 @@ mod tests {
     #[test]
     fn an_expectation_that_does_not_hold_forbids_the_whole_batch() {
         let mut table = Table::default();
-        table.apply(&put("a", Expect::Absent, 7, None), 0, || 0);
+        table.apply(&put("a", Expect::Absent, 7, None), Caller::default(), 0, || 0);
         assert!(!table.allows(&put("a", Expect::Absent, 8, None)));
         assert!(!table.allows(&put("a", Expect::Version(6), 8, None)));
         assert!(table.allows(&put("a", Expect::Version(7), 8, None)));
@@ -254,21 +331,40 @@ mod tests {
     #[test]
     fn the_due_index_is_late_and_then_right() {
         let mut table = Table::default();
-        table.apply(&put("a", Expect::Absent, 1, Some(5)), 0, || 100);
+        table.apply(&put("a", Expect::Absent, 1, Some(5)), Caller::default(), 0, || 100);
         assert_eq!(all(&mut table, 50, 50), 0);
         assert_eq!(all(&mut table, 50, 100), 1);
         // A later write is not overtaken by an earlier one, however late that was.
-        table.apply(&put("a", Expect::Version(1), 2, Some(6)), 100, || 500);
-        table.apply(&put("a", Expect::Version(2), 3, None), 101, || 0);
+        table.apply(&put("a", Expect::Version(1), 2, Some(6)), Caller::default(), 100, || 500);
+        table.apply(&put("a", Expect::Version(2), 3, None), Caller::default(), 101, || 0);
         assert_eq!(all(&mut table, 50, 300), 1);
         assert_eq!(all(&mut table, 50, 600), 0);
+    }
+
+    #[test]
+    fn a_power_loss_takes_back_the_end_of_what_no_durable_commit_followed() {
+        let mut table = Table::default();
+        let by = Caller::default();
+        let durable = |sort| Batch { durable: true, ..put(sort, Expect::Absent, 1, None) };
+        table.apply(&put("a", Expect::Absent, 1, None), by, 0, || 0);
+        table.apply(&durable("b"), by, 0, || 0);
+        table.apply(&put("c", Expect::Absent, 1, Some(5)), by, 0, || 0);
+        table.apply(&put("a", Expect::Version(1), 2, None), by, 0, || 0);
+        assert!(table.may_lose(&Key::new("P", "c")) && !table.may_lose(&Key::new("P", "a")));
+        table.lose_power(1, 0);
+        let version = |table: &Table, sort: &str| table.get(&Key::new("P", sort)).map(|row| row.version);
+        assert_eq!(["a", "b", "c"].map(|sort| version(&table, sort)), [Some(1), Some(1), Some(1)]);
+        table.apply(&put("d", Expect::Absent, 1, Some(9)), by, 0, || 0);
+        table.lose_power(0, 0);
+        assert_eq!((version(&table, "c"), version(&table, "d")), (Some(1), None));
+        assert_eq!(all(&mut table, 50, 50), 1);
     }
 
     #[test]
     fn a_range_is_read_chunk_by_chunk_in_both_directions() {
         let mut table = Table::default();
         for sort in ["a", "b", "c", "d"] {
-            table.apply(&put(sort, Expect::Absent, 1, None), 0, || 0);
+            table.apply(&put(sort, Expect::Absent, 1, None), Caller::default(), 0, || 0);
         }
         let sorts =
             |chunk: Vec<(String, Stored)>| chunk.into_iter().map(|(sort, _)| sort).collect::<String>();

@@ -1,6 +1,7 @@
 //! A chain's own steps: finish a reorg, adopt stored blocks, commit, open, close cuts, emit.
 
 use crate::error::Error;
+use crate::mistake::Mistake;
 use crate::pipeline::Pipeline;
 use crate::port::Port;
 use crate::state::{Cursor, Frontier};
@@ -77,7 +78,9 @@ impl<P: Port> Yard<P> {
             let tip = tx.check_tip(chain).await?;
             if frontier == seen && tip.height().is_none_or(|tip| tip < frontier.height) {
                 tx.put(&Frontier { due_ms: None, ..frontier })?;
-                tx.put(&tip)?;
+                if !self.planted(Mistake::QuietUnnoticed) {
+                    tx.put(&tip)?;
+                }
             }
             Ok(())
         })

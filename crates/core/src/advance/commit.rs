@@ -80,7 +80,9 @@ impl<P: Port> Yard<P> {
         if scope.progress != Progress::Proved && !is_missed {
             return Ok(false);
         }
-        tx.durable();
+        if !self.planted(Mistake::CommitNotDurable) {
+            tx.durable();
+        }
         tx.send(Wake::Chain { chain: chain.to_owned() });
         tx.send(Wake::Scope { scope: scope.id.clone() });
         let moved = Frontier {
@@ -150,6 +152,7 @@ impl<P: Port> Yard<P> {
                 proof_system: accepted.proof_system,
             });
         }
+        proofs.truncate(if self.planted(Mistake::OneProofHandedOn) { 1 } else { proofs.len() });
         Ok(proofs)
     }
 

@@ -189,6 +189,7 @@ impl<P: Port> Yard<P> {
         tree: Option<&Tree>,
     ) -> Result<(), Error> {
         let mut task = new_task(scope, pipeline, stage, number);
+        task.rank = self.ranked(task.rank);
         match tree {
             Some(tree) => {
                 task.gathers = true;

@@ -55,7 +55,9 @@ impl<P: Port> Yard<P> {
                 return Ok(BlockOutcome::Repeated);
             }
             let mut tip = tx.check_tip(chain).await?;
-            tx.durable();
+            if !self.planted(Mistake::AcknowledgedNotDurable) {
+                tx.durable();
+            }
             if state.reorg.is_none() && (fits(&tip, block, state.start_height) || self.is_fooled(&tip, block))
             {
                 self.append(tx, &mut tip, &mut scope, &known).await?;

@@ -261,7 +261,7 @@ pub(crate) async fn end_attempt<P: Port>(
         Ending::Released => {}
     }
     let reason = reason.or_else(|| reason_to_park(task, &limits, now_ms));
-    place(tx, task, &limits, now_ms, wait_ms, reason)
+    place(yard, tx, task, &limits, now_ms, wait_ms, reason)
 }
 
 /// Counts what ended an attempt, and says how long the task waits before the next.
@@ -288,6 +288,7 @@ fn count(task: &mut Task, limits: &TaskLimits, failed: &Failed, worker: &str) ->
 
 /// Parks, lists or holds back a task whose attempt just ended.
 fn place<P: Port>(
+    yard: &Yard<P>,
     tx: &mut Tx<'_, P>,
     task: &mut Task,
     limits: &TaskLimits,
@@ -296,11 +297,13 @@ fn place<P: Port>(
     reason_to_park: Option<String>,
 ) -> Result<FailureOutcome, Error> {
     let mut outcome = FailureOutcome::Retried;
+    let tries_on = yard.planted(Mistake::NeverParks)
+        || (yard.planted(Mistake::OneAttemptTooMany) && task.failures == limits.max_attempts);
     if task.status != TaskStatus::Open {
         outcome = FailureOutcome::Stale;
     } else if !task.attempts.is_empty() {
         outcome = FailureOutcome::OtherCopyRuns;
-    } else if let Some(reason) = reason_to_park {
+    } else if let Some(reason) = reason_to_park.filter(|_| !tries_on) {
         unlist(tx, task);
         task.status = TaskStatus::Parked;
         task.parked = Some(reason);
@@ -309,6 +312,9 @@ fn place<P: Port>(
         list(tx, task, now_ms)?;
     }
     rearm(task, limits, now_ms, wait_ms);
+    if yard.planted(Mistake::TaskNotDue) && task.is_open() && task.attempts.is_empty() {
+        task.due_ms = None;
+    }
     Ok(outcome)
 }
 

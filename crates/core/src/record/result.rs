@@ -73,7 +73,9 @@ impl<P: Port> Yard<P> {
             tx.put(&task)?;
             self.feed_parent(tx, &task).await?;
             self.clear_failures(tx, &report.result.worker).await?;
-            tx.send(Wake::Scope { scope: report.task.scope.clone() });
+            if !self.planted(Mistake::ResultWakesNobody) {
+                tx.send(Wake::Scope { scope: report.task.scope.clone() });
+            }
             Ok(ResultOutcome::Accepted)
         })
         .await

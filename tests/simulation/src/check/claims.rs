@@ -3,12 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{Branch, Listing, TaskStatus};
+use proofyard_core::state::{Branch, Listing, Task, TaskStatus};
 
 use proofyard_core::transaction::Item as _;
 
 use super::Sight;
 use super::mirror::{Item, Mirror, Seen};
+use super::ranks::{self, Rank};
+
+/// A claim never says that there is nothing while there is something. Today it gives up after so many stale
+/// listings, and looks again a little later.
+const CLAIM_FINDS_WHAT_IS_LISTED: bool = false;
 
 /// Chain and sort key of a listing.
 type Place = (String, String);
@@ -17,11 +22,18 @@ type Place = (String, String);
 #[derive(Default)]
 pub struct Claims {
     /// By pool, then by place.
-    listed: BTreeMap<String, BTreeMap<Place, (u64, Listing)>>,
+    listed: BTreeMap<String, BTreeMap<Place, Listed>>,
     /// When a chain last did not take work; absent while it never did not.
     held_back: BTreeMap<String, u64>,
     /// When a scope last was not wanted.
     unwanted: BTreeMap<String, u64>,
+}
+
+struct Listed {
+    since_step: u64,
+    /// Worked out from the block.
+    rank: Rank,
+    listing: Listing,
 }
 
 /// When a claim began.
@@ -43,11 +55,10 @@ impl Claims {
                         });
                     }
                     has_task(sight, listing);
-                    let place = (listing.id.chain().to_owned(), seen.key.sort.clone());
-                    let listings = self.listed.entry(listing.pool.clone()).or_default();
-                    listings.insert(place, (step, listing.clone()));
+                    self.list(sight, &seen.key.sort, listing);
                 }
                 (Some(Item::Listing(listing)), None) => {
+                    avoids(sight, commit, listing);
                     let place = (listing.id.chain().to_owned(), seen.key.sort.clone());
                     self.listed.entry(listing.pool.clone()).or_default().remove(&place);
                 }
@@ -62,8 +73,8 @@ impl Claims {
                     let place = (task.id.chain().to_owned(), Listing::of(task).key().sort);
                     let listed =
                         self.listed.get_mut(&task.pool).and_then(|listings| listings.get_mut(&place));
-                    if let Some((since_step, _)) = listed {
-                        *since_step = step;
+                    if let Some(listed) = listed {
+                        listed.since_step = step;
                     }
                 }
                 (before, Some(Item::Scope(scope))) => {
@@ -77,35 +88,84 @@ impl Claims {
         }
     }
 
-    /// A worker got a task by a claim that began at `since` and ends now.
-    pub fn check(&self, sight: &Sight<'_>, worker: &str, since: Since, pool: &str, rank: &str) {
-        sight.simulation.count("check: claim");
-        let Since { step: since_step, ms: since_ms } = since;
-        for ((chain, _), (listed_step, listing)) in self.listed.get(pool).into_iter().flatten() {
-            let was_held_back = self.held_back.get(chain).is_some_and(|step| *step >= since_step)
-                || sight.mirror.chain(chain).is_none_or(|state| !state.takes_work());
-            let avoided = listing
-                .avoid
-                .as_ref()
-                .is_some_and(|avoid| avoid.worker == worker && avoid.until_ms > since_ms);
-            if listing.rank.as_str() >= rank
-                || *listed_step >= since_step
-                || was_held_back
-                || avoided
-                || self.unwanted.get(&listing.id.scope).is_some_and(|step| *step >= since_step)
-                || !may_run(sight.mirror, listing, worker)
-            {
-                continue;
+    fn list(&mut self, sight: &Sight<'_>, sort: &str, listing: &Listing) {
+        let Some(rank) = ranks::rank_of(sight, &listing.id) else {
+            return sight.must(false, || format!("{} is listed, and has no place in the order", listing.id));
+        };
+        let place = (listing.id.chain().to_owned(), sort.to_owned());
+        let listed = Listed { since_step: sight.simulation.steps(), rank, listing: listing.clone() };
+        self.listed.entry(listing.pool.clone()).or_default().insert(place, listed);
+    }
+
+    /// After a power loss everything counts from then.
+    pub fn restart(&mut self, sight: &Sight<'_>) {
+        self.listed.clear();
+        let step = sight.simulation.steps();
+        for (key, item) in sight.mirror.items() {
+            match item {
+                Item::Listing(listing) => self.list(sight, &key.sort, listing),
+                Item::Chain(state) => {
+                    self.held_back.insert(state.chain.clone(), step);
+                }
+                _ => {}
             }
+        }
+    }
+
+    /// A worker got a task by a claim that began at `since` and ends now.
+    pub fn check(&self, sight: &Sight<'_>, worker: &str, since: Since, pool: &str, task: &Task) {
+        sight.simulation.count("check: claim");
+        let Some(rank) = ranks::rank_of(sight, &task.id) else { return };
+        if let Some(lower) = self.waited(sight, worker, since, pool, |other| *other < rank) {
             sight.simulation.violate(format!(
-                "{worker} took rank {rank} from pool {pool} while {} of rank {} was listed all the time",
-                listing.id, listing.rank
+                "{worker} took {} of {rank:?} from pool {pool} while {} of {:?} was listed all the time",
+                task.id, lower.listing.id, lower.rank
             ));
         }
     }
 
+    /// A worker was told that there is nothing for it.
+    pub fn check_nothing(&self, sight: &Sight<'_>, worker: &str, since: Since, pool: &str) {
+        sight.simulation.count("check: claim found nothing");
+        if let Some(listed) = self.waited(sight, worker, since, pool, |_| CLAIM_FINDS_WHAT_IS_LISTED) {
+            sight.simulation.violate(format!(
+                "{worker} found nothing in pool {pool} while {} was listed all the time",
+                listed.listing.id
+            ));
+        }
+    }
+
+    /// What the worker might have run during the whole of a claim, of such a rank.
+    fn waited(
+        &self,
+        sight: &Sight<'_>,
+        worker: &str,
+        since: Since,
+        pool: &str,
+        is_such: impl Fn(&Rank) -> bool,
+    ) -> Option<&Listed> {
+        let Since { step: since_step, ms: since_ms } = since;
+        let listed = self.listed.get(pool).into_iter().flatten();
+        let waited = |((chain, _), listed): &(&Place, &Listed)| {
+            let was_held_back = self.held_back.get(chain).is_some_and(|step| *step >= since_step)
+                || sight.mirror.chain(chain).is_none_or(|state| !state.takes_work());
+            let listing = &listed.listing;
+            let avoided = listing
+                .avoid
+                .as_ref()
+                .is_some_and(|avoid| avoid.worker == worker && avoid.until_ms > since_ms);
+            is_such(&listed.rank)
+                && listed.since_step < since_step
+                && !was_held_back
+                && !avoided
+                && self.unwanted.get(&listing.id.scope).is_none_or(|step| *step < since_step)
+                && may_run(sight.mirror, listing, worker)
+        };
+        listed.into_iter().find(waited).map(|(_, listed)| listed)
+    }
+
     pub fn listings(&self) -> impl Iterator<Item = &Listing> {
-        self.listed.values().flat_map(|listings| listings.values().map(|(_, listing)| listing))
+        self.listed.values().flat_map(|listings| listings.values().map(|listed| &listed.listing))
     }
 }
 
@@ -117,6 +177,28 @@ fn may_run(mirror: &Mirror, listing: &Listing, worker: &str) -> bool {
         && scope.branch == Branch::Canonical
         && scope.is_live()
         && task.attempts.iter().all(|attempt| attempt.worker != worker)
+}
+
+/// Who failed a task does not get it back at once, where there are others.
+fn avoids(sight: &Sight<'_>, commit: &[Seen], listing: &Listing) {
+    let Some(avoid) = &listing.avoid else { return };
+    let Some(attempt) =
+        commit.iter().find_map(|seen| match (seen.before.as_deref(), seen.after.as_deref()) {
+            (Some(Item::Task(before)), Some(Item::Task(after))) if after.id == listing.id => {
+                after.attempts.iter().find(|attempt| !before.attempts.contains(attempt))
+            }
+            _ => None,
+        })
+    else {
+        return;
+    };
+    let alone = sight.mirror.worker(&attempt.worker).is_none_or(|worker| worker.alone);
+    if attempt.worker == avoid.worker {
+        sight.simulation.count("check: the one that failed it took it again");
+    }
+    sight.must(alone || attempt.worker != avoid.worker || avoid.until_ms <= attempt.started_ms, || {
+        format!("{} took {}, which it had failed, before others could", attempt.worker, listing.id)
+    });
 }
 
 /// A listing and its task know each other.

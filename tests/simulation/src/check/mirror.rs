@@ -6,7 +6,7 @@ use std::rc::Rc;
 use proofyard_core::port::Key;
 use proofyard_core::state::{
     Canonical, ChainState, Cursor, CutAt, Frontier, Group, Heartbeat, KnownBlock, Listing, Marker, OutEntry,
-    OutState, Scope, SinkCursor, Slot, Task, TaskId, Tip, Worker,
+    OutState, PipelineText, Scope, SinkCursor, Slot, Task, TaskId, Tip, Worker,
 };
 use serde_json::from_slice;
 
@@ -32,7 +32,8 @@ pub enum Item {
     Out(OutEntry),
     OutState(OutState),
     Sink(SinkCursor),
-    /// A pipeline's text, a pool's chain: nothing depends on their change.
+    Text(PipelineText),
+    /// A pool's chain: nothing depends on its change.
     Other,
 }
 
@@ -72,7 +73,7 @@ impl Mirror {
         self.items.iter().map(|(key, item)| (key, &**item))
     }
 
-    fn get(&self, key: &Key) -> Option<&Item> {
+    pub fn get(&self, key: &Key) -> Option<&Item> {
         self.items.get(key).map(|item| &**item)
     }
 
@@ -109,6 +110,17 @@ impl Mirror {
             Item::Scope(scope) => Some(scope),
             _ => None,
         }
+    }
+
+    pub fn text(&self, chain: &str) -> Option<&str> {
+        match self.get(&PipelineText::key_of(chain, &self.chain(chain)?.pipeline))? {
+            Item::Text(text) => Some(&text.text),
+            _ => None,
+        }
+    }
+
+    pub fn knows(&self, chain: &str, height: u64, hash: &str) -> bool {
+        self.get(&KnownBlock::key_of(chain, height, hash)).is_some()
     }
 
     /// The scopes of a block, one for each generation.
@@ -160,7 +172,7 @@ impl Mirror {
     }
 }
 
-fn decode(key: &Key, row: &Row) -> Result<Item, String> {
+pub fn decode(key: &Key, row: &Row) -> Result<Item, String> {
     let value = &row.value[..];
     let sort = key.sort.split('#').next().unwrap_or_default();
     let item = match (key.partition.split('#').next().unwrap_or_default(), sort) {
@@ -170,6 +182,7 @@ fn decode(key: &Key, row: &Row) -> Result<Item, String> {
         ("C", "cur") => from_slice(value).map(Item::Cursor),
         ("C", "out") => from_slice(value).map(Item::OutState),
         ("C", "sink") => from_slice(value).map(Item::Sink),
+        ("C", "pipe") => from_slice(value).map(Item::Text),
         ("H", _) if key.sort.contains('#') => from_slice(value).map(Item::Known),
         ("H", _) => from_slice(value).map(Item::Canonical),
         ("K", _) => from_slice(value).map(Item::CutAt),

@@ -6,8 +6,8 @@ use proofyard_core::state::{
     Branch, COMMITS, Canonical, ChainState, Frontier, OutEntry, OutKind, Progress, Reorg, Scope, Subject, Tip,
 };
 
-use super::Sight;
 use super::mirror::{Item, Seen};
+use super::{CLOCK_SKEW_MS, Sight};
 
 pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
     for seen in commit {
@@ -121,7 +121,6 @@ fn is_late(sight: &Sight<'_>, scope: &Scope) {
     let Some(Late::Miss { deadline_ms }) = late else {
         return sight.must(false, || format!("{} was missed in a pipeline that waits", scope.id));
     };
-    const CLOCK_SKEW_MS: u64 = 200;
     sight.must(sight.simulation.now_ms() + CLOCK_SKEW_MS >= scope.recorded_ms + deadline_ms, || {
         format!("{} was missed before its deadline", scope.id)
     });
@@ -260,7 +259,7 @@ fn scope_moves(sight: &Sight<'_>, before: Option<&Scope>, after: &Scope) {
 
 /// Every stage that has a part in a cut has one prover over all of it.
 fn spans_no_fork(sight: &Sight<'_>, scope: &Scope, cut_stage: &str) {
-    let Some(pipeline) = sight.pipeline(&scope.chain) else { return };
+    let Some(pipeline) = sight.pipeline_of(scope) else { return };
     let Some((cut, _)) = pipeline.stage(cut_stage) else { return };
     let (from, to) = scope.heights();
     let mut parts: Vec<usize> =

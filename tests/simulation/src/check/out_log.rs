@@ -10,7 +10,11 @@ use super::mirror::{Item, Seen};
 
 /// For each chain and log: what a reader of the whole log would believe.
 #[derive(Default)]
-pub struct OutLogs(BTreeMap<(String, String), Replay>);
+pub struct OutLogs {
+    logs: BTreeMap<(String, String), Replay>,
+    /// Since when a chain has been halted, in steps.
+    halted_since: BTreeMap<String, u64>,
+}
 
 #[derive(Default)]
 struct Replay {
@@ -29,6 +33,12 @@ impl OutLogs {
                     });
                 }
                 (None, Some(Item::Out(entry))) => self.append(sight, entry),
+                (_, Some(Item::Chain(state))) if state.halted.is_none() => {
+                    self.halted_since.remove(&state.chain);
+                }
+                (_, Some(Item::Chain(state))) => {
+                    self.halted_since.entry(state.chain.clone()).or_insert(sight.simulation.steps());
+                }
                 _ => {}
             }
         }
@@ -39,13 +49,28 @@ impl OutLogs {
         }
     }
 
+    /// After a power loss a chain has been halted since then, as far as anybody knows.
+    pub fn restart(&mut self, sight: &Sight<'_>) {
+        let is_halted =
+            |chain: &String| sight.mirror.chain(chain).is_some_and(|state| state.halted.is_some());
+        self.halted_since.retain(|chain, _| is_halted(chain));
+    }
+
+    /// A sink is given an entry by a call that began at this step.
+    pub fn hands_on(&self, sight: &Sight<'_>, entry: &OutEntry, since_step: u64) {
+        let halted = self.halted_since.get(&entry.chain);
+        sight.must(halted.is_none_or(|step| *step >= since_step), || {
+            format!("{}/{}: {} was handed on while halted", entry.chain, entry.log, entry.sequence)
+        });
+    }
+
     /// How many entries a log has.
     pub fn entries(&self, chain: &str, log: &str) -> u64 {
-        self.0.get(&(chain.to_owned(), log.to_owned())).map_or(0, |replay| replay.entries)
+        self.logs.get(&(chain.to_owned(), log.to_owned())).map_or(0, |replay| replay.entries)
     }
 
     fn append(&mut self, sight: &Sight<'_>, entry: &OutEntry) {
-        let replay = self.0.entry((entry.chain.clone(), entry.log.clone())).or_default();
+        let replay = self.logs.entry((entry.chain.clone(), entry.log.clone())).or_default();
         let name = format!("{}/{}", entry.chain, entry.log);
         sight.must(entry.sequence == replay.entries, || {
             format!("{name}: sequence {} follows {} entries", entry.sequence, replay.entries)
@@ -88,7 +113,7 @@ impl OutLogs {
         let Some(pipeline) = sight.pipeline(chain) else { return };
         let Some(frontier) = sight.mirror.frontier(chain) else { return };
         let empty = Replay::default();
-        let replay = self.0.get(&(chain.to_owned(), COMMITS.to_owned())).unwrap_or(&empty);
+        let replay = self.logs.get(&(chain.to_owned(), COMMITS.to_owned())).unwrap_or(&empty);
         sight.must(frontier.next_sequence == replay.entries, || {
             format!(
                 "{chain}: the next sequence is {}, after {} entries",

@@ -36,7 +36,9 @@ fn is_true(sight: &Sight<'_>, task: &Task, accepted: &TaskResult) {
     sight.must(sight.proving.is_true_for(&accepted.artifact, &id.scope, &id.stage, id.index), || {
         format!("{id} accepted {artifact:?}")
     });
-    let stage = sight.pipeline(id.chain()).and_then(|pipeline| pipeline.stage(&id.stage));
+    let scope = sight.mirror.scope(&id.scope);
+    let stage =
+        scope.and_then(|scope| sight.pipeline_of(scope)).and_then(|pipeline| pipeline.stage(&id.stage));
     if stage.is_some_and(|(_, stage)| stage.output == Output::Proof) {
         sight.must(accepted.public_values == artifact.map(|artifact| artifact.public_values.clone()), || {
             format!("{id} accepted public values {:?} that are not in the proof", accepted.public_values)
@@ -49,7 +51,7 @@ fn is_fed(sight: &Sight<'_>, group: &Group) {
     let Some(scope) = sight.mirror.scope(&group.scope) else {
         return sight.must(false, || format!("{}/{} has no scope", group.scope, group.stage));
     };
-    let Some(pipeline) = sight.pipeline(&scope.chain) else { return };
+    let Some(pipeline) = sight.pipeline_of(scope) else { return };
     let Some((index, stage)) = pipeline.stage(&group.stage) else { return };
     if quorum(stage).is_some() && stage.provers.is_empty() {
         return;
@@ -124,7 +126,7 @@ pub fn is_done(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, index: usi
     })
 }
 
-fn quorum(stage: &Stage) -> Option<&Quorum> {
+pub fn quorum(stage: &Stage) -> Option<&Quorum> {
     match &stage.strategy {
         Strategy::Match { quorum, .. } => quorum.as_ref(),
         _ => None,
@@ -146,7 +148,7 @@ fn agrees(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, stage: &Stage, 
 
 fn is_complete(sight: &Sight<'_>, group: &Group) {
     let Some(scope) = sight.mirror.scope(&group.scope) else { return };
-    let Some(pipeline) = sight.pipeline(&scope.chain) else { return };
+    let Some(pipeline) = sight.pipeline_of(scope) else { return };
     let Some((index, _)) = pipeline.stage(&group.stage) else { return };
     sight.simulation.count("check: group decided");
     sight.must(is_done(sight, scope, pipeline, index), || {

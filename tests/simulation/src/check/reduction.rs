@@ -40,7 +40,14 @@ pub fn tree(members: u32, arity: u32) -> Vec<Vec<Range>> {
 pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
     for seen in commit {
         match seen.after.as_deref() {
-            Some(Item::Task(task)) => is_listed_when_fed(sight, task),
+            Some(Item::Task(task)) => {
+                is_listed_when_fed(sight, task);
+                let is_new =
+                    !matches!(seen.before.as_deref(), Some(Item::Task(before)) if before.accepted.is_some());
+                if is_new && task.accepted.is_some() {
+                    feeds_at_once(sight, task);
+                }
+            }
             Some(Item::Group(group)) if seen.before.is_none() => is_the_tree(sight, group),
             _ => {}
         }
@@ -61,7 +68,7 @@ fn reduces<'a>(
 
 fn is_the_tree(sight: &Sight<'_>, group: &Group) {
     let Some(scope) = sight.mirror.scope(&group.scope) else { return };
-    let Some(pipeline) = sight.pipeline(&scope.chain) else { return };
+    let Some(pipeline) = sight.pipeline_of(scope) else { return };
     let Some((_, cut, arity)) = reduces(sight.mirror, pipeline, &group.scope, &group.stage) else { return };
     let members = cut.members.len() as u32;
     let tree = tree(members, arity);
@@ -75,7 +82,9 @@ fn is_the_tree(sight: &Sight<'_>, group: &Group) {
 }
 
 fn is_listed_when_fed(sight: &Sight<'_>, task: &Task) {
-    let Some(pipeline) = sight.pipeline(task.id.chain()) else { return };
+    let Some(pipeline) = sight.mirror.scope(&task.id.scope).and_then(|scope| sight.pipeline_of(scope)) else {
+        return;
+    };
     let Some((scope, cut, arity)) = reduces(sight.mirror, pipeline, &task.id.scope, &task.id.stage) else {
         return;
     };
@@ -93,6 +102,43 @@ fn is_listed_when_fed(sight: &Sight<'_>, task: &Task) {
             format!("{} may be claimed before its child {child:?} is there", task.id)
         });
     }
+}
+
+/// Who brings the last child of a task lists it in the very same commit: of two that come at once, one sees the other.
+fn feeds_at_once(sight: &Sight<'_>, child: &Task) {
+    let Some(pipeline) = sight.mirror.scope(&child.id.scope).and_then(|scope| sight.pipeline_of(scope))
+    else {
+        return;
+    };
+    let Some((scope, cut, arity)) = reduces(sight.mirror, pipeline, &child.id.scope, &child.id.stage) else {
+        return;
+    };
+    let tree = tree(cut.members.len() as u32, arity);
+    let Some(parent) = child.feeds.and_then(|parent| Some((parent, tree.get(parent as usize)?))) else {
+        return;
+    };
+    let (parent, children) = (TaskId { index: parent.0, ..child.id.clone() }, parent.1);
+    let is_decided = |member: u32| {
+        let source = pipeline.stage(&child.id.stage).and_then(|(_, stage)| stage.from.first());
+        let Some(Source::Stage(source)) = source else { return true };
+        let Some(block) = cut.member_id(&scope.chain, member) else { return false };
+        let group = sight.mirror.group(&block, &pipeline.stages[*source].name);
+        group.is_some_and(|group| group.decided.is_some())
+    };
+    let all_there = children.iter().all(|range| match task_over(&tree, *range) {
+        Some(below) => {
+            let below = sight.mirror.task(&TaskId { index: below, ..child.id.clone() });
+            below.is_some_and(|below| below.accepted.is_some())
+        }
+        None => is_decided(range.0),
+    });
+    let gathers = sight.mirror.task(&parent).is_some_and(|parent| parent.gathers);
+    if all_there && children.len() > 1 {
+        sight.simulation.count("check: the last child of a task came");
+    }
+    sight.must(!(all_there && gathers && scope.is_live()), || {
+        format!("{parent} still gathers, though {} was its last child", child.id)
+    });
 }
 
 fn is_there(

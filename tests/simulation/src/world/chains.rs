@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use proofyard_core::error::Error;
-use proofyard_core::state::Block;
+use proofyard_core::state::{Block, KnownBlock};
 
 use super::World;
 
@@ -91,9 +91,15 @@ impl World {
     }
 
     async fn tell(&self, chain: &str, block: &Block) -> bool {
-        match self.yard.record_block(chain, block).await {
+        let Some(answer) = self.bounded(self.yard.record_block(chain, block)).await else { return false };
+        match answer {
             Ok(outcome) => {
                 self.simulation.trace(|| format!("{} {} of {chain}: {outcome:?}", block.height, block.hash));
+                let key = KnownBlock::key_of(chain, block.height, &block.hash);
+                if self.simulation.table().may_lose(&key) {
+                    self.simulation
+                        .violate(format!("{key} is acknowledged, and a power loss may still take it back"));
+                }
                 if let Some(node) = self.nodes.borrow_mut().get_mut(chain) {
                     node.acknowledged.insert((block.height, block.hash.clone()));
                 }
@@ -116,7 +122,10 @@ impl World {
         if self.draw(|random| random.chance(3_000)) {
             return;
         }
-        match self.yard.record_reorg(chain, head.height, &head.hash).await {
+        let Some(answer) = self.bounded(self.yard.record_reorg(chain, head.height, &head.hash)).await else {
+            return;
+        };
+        match answer {
             Ok(outcome) => {
                 self.simulation.count("world: follower settled the branch");
                 self.simulation

@@ -7,6 +7,10 @@ use crate::executor::START_MS;
 use crate::faults::Faults;
 use crate::random::Random;
 
+/// Hours, once no lease compares two hosts' clocks: `3 * 3_600_000`. Today a worker that is further off than this is
+/// expired while it lives, or parks good tasks.
+pub const WORKER_CLOCKS_OFF_MAX_MS: u64 = 100;
+
 #[derive(Clone, Debug)]
 pub struct ChainPlan {
     pub name: String,
@@ -42,14 +46,21 @@ pub struct Plan {
     pub worker_freezes: u32,
     pub spot_storm: u32,
     pub everything_dies: u32,
+    pub power_loss: u32,
     pub releases: u32,
     pub disobeys: u32,
     pub sink_fails: u32,
+    /// A handler's future is dropped at some call, and its process goes on.
+    pub cut_offs: u32,
+    /// How far the clocks of workers' hosts may be off, either way.
+    pub worker_clocks_off_ms: u64,
     /// Messages that are dealt with in one view, their steps included.
     pub errands: u32,
     pub noise_interval_ms: u64,
     pub operator_interval_ms: u64,
     pub busy_until_ms: u64,
+    /// In the end one more block comes and no wake arrives, which takes long.
+    pub ends_by_due_times: bool,
 }
 
 impl Plan {
@@ -71,18 +82,22 @@ impl Plan {
             prover_fails: rate(random, 3_000),
             prover_refuses: rate(random, 600),
             proves_wrong: rate(random, 2_000),
-            disagrees: rate(random, 1_000),
+            disagrees: rate(random, 4_000),
             worker_dies: rate(random, 1_000),
             worker_freezes: rate(random, 2_000),
             spot_storm: rate(random, 600),
             everything_dies: rate(random, 300),
+            power_loss: rate(random, 1_000),
             releases: rate(random, 1_000),
             disobeys: rate(random, 6_000),
             sink_fails: rate(random, 5_000),
+            cut_offs: rate(random, 3_000),
+            worker_clocks_off_ms: *random.pick(&[0, WORKER_CLOCKS_OFF_MAX_MS]),
             errands: rate(random, 10_000),
             noise_interval_ms: *random.pick(&[1_000, 5_000, 60_000]),
             operator_interval_ms: *random.pick(&[500, 3_000, 20_000, 3_600_000]),
             busy_until_ms: START_MS + mining_ms + random.between(1_000, 30_000),
+            ends_by_due_times: random.chance(4_000),
         }
     }
 }

@@ -1,20 +1,227 @@
-//! The end of a run: faults have stopped, and everything acknowledged must come to be committed, missed or
-//! orphaned, with nothing left listed, held, parked or forgotten.
+//! The end of a run, in phases: faults stop, and everything acknowledged must come to be committed, missed or orphaned,
+//! with nothing left listed, held, parked or forgotten. Then one more block on each chain shows that wakes alone bring it
+//! there at once, and another that due times alone do: neither hides that the other is missing. At last everybody stops,
+//! hours pass, and nothing may be left that is due.
 
-use proofyard_core::pipeline::Pipeline;
+use std::rc::Rc;
+
+use proofyard_core::port::Key;
 use proofyard_core::state::{Branch, Progress, TaskStatus};
+use proofyard_core::work::Assignment;
 
-use super::World;
+use super::{Role, World};
 use crate::check::mirror::Item;
+use crate::faults::Faults;
+
+/// What is over keeps no due time, and a visit that finds nothing takes it away. Today parked tasks of orphans, sinks
+/// that were renamed, and scopes that were over when they were armed again stay due: see `stays_due`.
+const ONLY_WHAT_IS_OPEN_IS_DUE: bool = false;
 
 /// Simulated time from the last fault until all must be done: longest backoffs, leases, limits and quarantines
-/// together stay well below.
-pub const SETTLES_WITHIN_MS: u64 = 45 * 60_000;
+/// together stay below.
+const SETTLES_WITHIN_MS: u64 = 45 * 60_000;
+/// Provers take no time by then, and a wake is there at once; the node is asked every few seconds.
+const SETTLES_BY_WAKES_WITHIN_MS: u64 = 60_000;
+/// A few looks for each step.
+const SETTLES_BY_DUE_TIMES_WITHIN_MS: u64 = 30 * 60_000;
+/// Longer than anything that is due at rest: parked work is looked at hourly.
+const REST_MS: u64 = 2 * 3_600_000;
+/// What a visit at rest finds over is gone after the next one.
+const SWEEPS_AT_REST: u32 = 3;
+
+/// Sweeps that may go by an item that is due: one that had passed it already, and one for an index that is late.
+const OVERDUE_SWEEPS: u64 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Busy,
+    Calm,
+    ByWakes,
+    ByDueTimes,
+    Still,
+}
 
 impl World {
+    pub(super) fn end_phase(self: &Rc<Self>, phase: Phase) -> Option<Phase> {
+        match phase {
+            Phase::Busy => Some(Phase::Calm),
+            Phase::Calm => {
+                self.check_rest();
+                Some(Phase::ByWakes)
+            }
+            Phase::ByWakes if self.plan.ends_by_due_times => Some(Phase::ByDueTimes),
+            Phase::ByWakes | Phase::ByDueTimes => {
+                self.check_rest();
+                Some(Phase::Still)
+            }
+            Phase::Still => {
+                self.check_still();
+                None
+            }
+        }
+    }
+
+    /// Answers how long it may take.
+    pub(super) fn begin_phase(self: &Rc<Self>, phase: Phase) -> u64 {
+        self.simulation.trace(|| format!("{phase:?}"));
+        match phase {
+            Phase::Busy => u64::MAX,
+            Phase::Calm => {
+                self.simulation.set_faults(Faults::none());
+                self.is_calm.set(true);
+                // Whoever sleeps long begins anew.
+                self.kill_where(|role| matches!(role, Role::Operator));
+                SETTLES_WITHIN_MS
+            }
+            Phase::ByWakes => {
+                self.only_wakes.set(true);
+                self.mine_one_more();
+                SETTLES_BY_WAKES_WITHIN_MS
+            }
+            Phase::ByDueTimes => {
+                self.only_wakes.set(false);
+                self.simulation.set_faults(Faults { wake_drop: 10_000, ..Faults::none() });
+                self.mine_one_more();
+                SETTLES_BY_DUE_TIMES_WITHIN_MS
+            }
+            Phase::Still => {
+                self.simulation.set_faults(Faults::none());
+                self.is_still.set(true);
+                self.kill_where(|_| true);
+                self.simulation.forget_wakes();
+                let (world, sweeper) = (self.clone(), self.simulation.start_process("last sweeper"));
+                self.simulation.spawn(sweeper, "sweep", async move { world.sweep_at_rest().await });
+                u64::MAX
+            }
+        }
+    }
+
+    /// Each chain gets its last block, and is told that it is the last.
+    fn mine_one_more(self: &Rc<Self>) {
+        for (chain, node) in self.nodes.borrow_mut().iter_mut() {
+            self.draw(|random| node.mine(random));
+            let (world, chain) = (self.clone(), chain.clone());
+            self.simulation.spawn(self.init, "end the input", async move { world.end_input(&chain).await });
+        }
+        // Who waits begins to wait anew, as this phase has it.
+        self.pool_signals.values().for_each(|signal| signal.notify(&self.simulation));
+        self.sinks.borrow().signal.notify(&self.simulation);
+    }
+
+    async fn end_input(&self, chain: &str) {
+        loop {
+            self.simulation.sleep(500).await;
+            let head = self.nodes.borrow().get(chain).and_then(|node| node.head.clone());
+            let tip = self.checker.borrow().mirror.tip(chain).and_then(|tip| tip.head.clone());
+            if tip.map(|(_, hash)| hash) != head {
+                continue;
+            }
+            match self.yard.record_end(chain).await {
+                Ok(()) => return,
+                Err(error) => self.expect_passing("record_end", &error),
+            }
+        }
+    }
+
+    async fn sweep_at_rest(&self) {
+        for sweep in 1..=SWEEPS_AT_REST {
+            self.simulation.sleep(REST_MS).await;
+            self.simulation.forget_shown();
+            match self.yard.sweep().await {
+                Ok(swept) => {
+                    let is_last = sweep == SWEEPS_AT_REST && ONLY_WHAT_IS_OPEN_IS_DUE;
+                    if is_last && swept.visited > 0 {
+                        let (visited, shown) = (swept.visited, self.simulation.shown_most());
+                        self.simulation.violate(format!("at rest a sweep visits {visited} items: {shown:?}"));
+                    }
+                    self.check_sweep(swept);
+                }
+                Err(error) => self.expect_passing("sweep", &error),
+            }
+        }
+        self.is_swept.set(true);
+    }
+
+    fn check_still(&self) {
+        self.simulation.count("check: at rest");
+        let table = self.simulation.table();
+        for (partition, sort, due_ms) in table.due_in_the_end() {
+            let key = Key::new(partition.clone(), sort.clone());
+            if !self.stays_due(&key) {
+                self.simulation.violate(format!("all is settled, and {key} is due at {due_ms}"));
+            }
+        }
+        let worker = table.rows().find(|(partition, ..)| partition.starts_with("W#"));
+        if let Some((partition, sort, _)) = worker {
+            self.simulation.violate(format!("no worker is left, but {partition} / {sort}"));
+        }
+    }
+
+    /// What today stays due though nothing is left to do.
+    fn stays_due(&self, key: &Key) -> bool {
+        let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
+        let sight = checker.sight(&self.simulation, &proving);
+        let is_open =
+            |scope: &str| sight.mirror.scope(scope).is_some_and(|scope| scope.is_live() && !scope.settled);
+        let is_over = match checker.mirror.get(key) {
+            Some(Item::Task(task)) => task.status == TaskStatus::Parked && !is_open(&task.id.scope),
+            Some(Item::Scope(scope)) => !is_open(&scope.id),
+            Some(Item::Sink(cursor)) => {
+                let pipeline = sight.pipeline(&cursor.chain);
+                cursor.next_try_ms.is_none()
+                    || pipeline.is_none_or(|pipeline| !pipeline.sinks.contains_key(&cursor.sink))
+            }
+            _ => false,
+        };
+        is_over && !ONLY_WHAT_IS_OPEN_IS_DUE
+    }
+
+    /// Time for a few more sweeps than an overdue item may see.
+    pub(super) fn overdue_ms(&self) -> u64 {
+        let ticks = self.pipelines.values().map(|pipeline| pipeline.chain.tick_ms);
+        (OVERDUE_SWEEPS + 2) * ticks.min().unwrap_or(0) + 10_000
+    }
+
+    /// Whoever is due is looked at, and that moves its due time or takes it away.
+    pub(super) fn look_for_overdue(&self, phase: Phase) {
+        let mut overdue = self.overdue.borrow_mut();
+        if !matches!(phase, Phase::Calm | Phase::ByDueTimes) {
+            return overdue.clear();
+        }
+        let (now_ms, sweeps) = (self.simulation.now_ms(), self.sweeps.get());
+        let table = self.simulation.table();
+        let passed = table.due_in_the_end().filter(|(.., due_ms)| *due_ms <= now_ms);
+        *overdue = passed
+            .map(|(partition, sort, due_ms)| {
+                let key = Key::new(partition.clone(), sort.clone());
+                let seen =
+                    overdue.get(&key).filter(|(was_ms, _)| *was_ms == due_ms).map(|(_, sweeps)| *sweeps);
+                (key, (due_ms, seen.unwrap_or(sweeps)))
+            })
+            .collect();
+        let is_forgotten =
+            |(key, (_, seen)): &(&Key, &(u64, u64))| seen + OVERDUE_SWEEPS < sweeps && !self.stays_due(key);
+        if let Some((key, (due_ms, _))) = overdue.iter().find(is_forgotten) {
+            let checker = self.checker.borrow();
+            let item = checker.mirror.get(key);
+            self.simulation
+                .violate(format!("{key} was due at {due_ms}, and no sweep has changed that: {item:?}"));
+        }
+    }
+
+    /// Now and then a prover takes so long that a second copy must be started.
+    pub(super) fn straggles(&self, assignment: &Assignment) -> bool {
+        let may = self.is_calm.get() && !self.only_wakes.get() && assignment.attempt == 1;
+        may && assignment.stage().limits.hedge_ms.is_some() && self.simulation.chance(1_000)
+    }
+
     /// What is not done yet, if anything.
-    pub(super) fn what_is_left(&self) -> Option<String> {
-        self.chains_left().or_else(|| self.items_left()).or_else(|| self.sinks_left())
+    pub(super) fn what_is_left(&self, phase: Phase) -> Option<String> {
+        match phase {
+            Phase::Busy => (!self.is_over()).then(|| "it is busy".to_owned()),
+            Phase::Still => (!self.is_swept.get()).then(|| "the last sweeps".to_owned()),
+            _ => self.chains_left().or_else(|| self.items_left(phase)).or_else(|| self.sinks_left()),
+        }
     }
 
     fn chains_left(&self) -> Option<String> {
@@ -32,19 +239,17 @@ impl World {
             if checker.mirror.chain(chain).is_some_and(|state| state.reorg.is_some()) {
                 return Some(format!("{chain}: a reorg is not finished"));
             }
-            if let Some(left) = self
-                .pipelines
-                .get(chain)
-                .and_then(|pipeline| self.cuts_left(chain, pipeline, frontier.height))
-            {
+            if let Some(left) = self.cuts_left(chain, frontier.height) {
                 return Some(left);
             }
         }
         None
     }
 
-    fn cuts_left(&self, chain: &str, pipeline: &Pipeline, height: u64) -> Option<String> {
-        let checker = self.checker.borrow();
+    fn cuts_left(&self, chain: &str, height: u64) -> Option<String> {
+        let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
+        let sight = checker.sight(&self.simulation, &proving);
+        let pipeline = sight.pipeline(chain)?;
         for (_, stage, _) in pipeline.cut_stages().filter(|(index, ..)| pipeline.commit_cut() != Some(*index))
         {
             let emitted = checker
@@ -61,11 +266,12 @@ impl World {
         None
     }
 
-    fn items_left(&self) -> Option<String> {
+    fn items_left(&self, phase: Phase) -> Option<String> {
         let checker = self.checker.borrow();
         for (key, item) in checker.mirror.items() {
             let is_left = match item {
-                Item::Scope(scope) => scope.is_live() && !scope.settled,
+                // That nothing is left to do for it is found out in passing.
+                Item::Scope(scope) => scope.is_live() && !scope.settled && phase != Phase::ByWakes,
                 Item::Task(task) => {
                     let is_wanted = checker.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live());
                     is_wanted && matches!(task.status, TaskStatus::Open | TaskStatus::Parked)
@@ -87,7 +293,10 @@ impl World {
     /// Nothing is left; what was acknowledged must have come somewhere.
     pub(super) fn check_rest(&self) {
         self.simulation.count("check: settled");
-        let checker = self.checker.borrow();
+        let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
+        if let Some(unseen) = checker.quorums.unseen_dissent(&checker.sight(&self.simulation, &proving)) {
+            self.simulation.violate(unseen);
+        }
         for (chain, node) in self.nodes.borrow().iter() {
             for (height, hash) in &node.acknowledged {
                 let scopes = checker.mirror.scopes_of(chain, *height, hash);

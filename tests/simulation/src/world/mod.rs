@@ -4,6 +4,7 @@
 pub mod blocks;
 pub mod chains;
 pub mod draw;
+pub mod edits;
 pub mod ending;
 pub mod operators;
 pub mod pipelines;
@@ -18,11 +19,12 @@ use std::sync::Arc;
 
 use proofyard_core::mistake::Mistake;
 use proofyard_core::pipeline::Pipeline;
-use proofyard_core::port::Wake;
+use proofyard_core::port::{Key, Wake};
 use proofyard_core::yard::Yard;
 
 use self::blocks::NodeChain;
 use self::draw::Plan;
+use self::ending::Phase;
 use self::proving::Proving;
 use crate::check::Checker;
 use crate::executor::{ProcessId, Signal, Simulation, Step};
@@ -41,6 +43,8 @@ pub enum Role {
     Sweeper,
     Operator,
     Worker(String),
+    /// Tells of a worker's end.
+    Watcher,
     /// A handler that a wake started; the wake may come again.
     Service(Wake),
 }
@@ -60,6 +64,18 @@ pub struct World {
     pub sinks: RefCell<services::Sinks>,
     /// Faults have stopped, and everybody does what they should.
     pub is_calm: Cell<bool>,
+    /// Nobody looks by themselves: neither the sweeper nor who is idle.
+    pub only_wakes: Cell<bool>,
+    /// Nobody comes after those that die.
+    is_still: Cell<bool>,
+    /// The last sweeps over what is at rest are over.
+    is_swept: Cell<bool>,
+    /// Commits before the operator's last word.
+    word_began: Cell<u64>,
+    /// Sweeps that went over everything.
+    sweeps: Cell<u64>,
+    /// Due times that have passed, and after how many sweeps that was first seen.
+    overdue: RefCell<BTreeMap<Key, (u64, u64)>>,
     names: Cell<u64>,
     worker_ids: RefCell<BTreeMap<ProcessId, String>>,
     /// Some chain's open work is looked at every second.
@@ -129,6 +145,12 @@ impl World {
             node_signal: Signal::default(),
             sinks: RefCell::default(),
             is_calm: Cell::new(false),
+            only_wakes: Cell::new(false),
+            is_still: Cell::new(false),
+            is_swept: Cell::new(false),
+            word_began: Cell::new(0),
+            sweeps: Cell::new(0),
+            overdue: RefCell::default(),
             names: Cell::new(0),
             worker_ids: RefCell::default(),
             is_real_time: pipelines.values().any(|pipeline| pipeline.chain.tick_ms <= 1_000),
@@ -147,6 +169,12 @@ impl World {
         self.simulation.random(draw)
     }
 
+    /// Runs a handler, and now and then drops it at one of its calls; its caller goes on, and knows nothing.
+    pub async fn bounded<T>(&self, handler: impl Future<Output = T>) -> Option<T> {
+        let calls = self.happens(self.plan.cut_offs).then(|| self.draw(|random| random.skewed(60)));
+        self.simulation.cut_off_after(calls, handler).await
+    }
+
     /// In so many of 10,000 cases, while there are faults.
     pub fn happens(&self, per_10k: u32) -> bool {
         !self.is_calm.get() && self.simulation.chance(per_10k)
@@ -154,8 +182,8 @@ impl World {
 
     fn live(self: &Rc<Self>) {
         self.start_all();
-        let mut ends_at_ms = None;
-        let mut next_look_ms = 0;
+        let mut phase = Phase::Busy;
+        let (mut ends_at_ms, mut next_look_ms) = (u64::MAX, 0);
         loop {
             match self.simulation.step() {
                 Step::Polled => {}
@@ -168,27 +196,27 @@ impl World {
                 return;
             }
             if self.simulation.steps() > MAX_STEPS {
-                self.simulation.violate(format!("no end in sight: {:?}", self.what_is_left()));
-                return;
+                let left = self.what_is_left(phase);
+                return self.simulation.violate(format!("no end in sight, {phase:?}: {left:?}"));
             }
             let now_ms = self.simulation.now_ms();
-            match ends_at_ms {
-                None if self.is_over() => {
-                    self.calm();
-                    ends_at_ms = Some(now_ms + ending::SETTLES_WITHIN_MS);
+            if now_ms < next_look_ms {
+                continue;
+            }
+            if phase != Phase::Busy {
+                next_look_ms = now_ms + 1_000;
+                self.look_for_overdue(phase);
+            }
+            match self.what_is_left(phase) {
+                Some(left) if now_ms > ends_at_ms => {
+                    return self.simulation.violate(format!("{phase:?}, and not settled in time: {left}"));
                 }
-                Some(ends_at_ms) if now_ms >= next_look_ms => {
-                    next_look_ms = now_ms + 1_000;
-                    let left = self.what_is_left();
-                    if left.is_none() {
-                        return self.check_rest();
-                    }
-                    if now_ms > ends_at_ms {
-                        self.simulation.violate(format!("not settled in time: {}", left.unwrap_or_default()));
-                        return;
-                    }
+                Some(_) => {}
+                None => {
+                    let Some(next) = self.end_phase(phase) else { return };
+                    phase = next;
+                    ends_at_ms = now_ms.saturating_add(self.begin_phase(phase));
                 }
-                _ => {}
             }
         }
     }
@@ -199,7 +227,7 @@ impl World {
 
     /// The checker reads what was committed.
     pub(super) fn look(&self) {
-        self.checker.borrow_mut().look(&self.simulation, &self.pipelines, &self.proving.borrow());
+        self.checker.borrow_mut().look(&self.simulation, &self.proving.borrow());
     }
 
     fn start_all(self: &Rc<Self>) {
@@ -209,8 +237,8 @@ impl World {
             for chain in &world.plan.chains {
                 world.start(Role::Follower(chain.name.clone()));
                 world.start(Role::Noise(chain.name.clone()));
-                for sink in world.pipelines[&chain.name].sinks.keys() {
-                    world.start(Role::Sink(chain.name.clone(), sink.clone()));
+                for sink in edits::SINK_NAMES.into_iter().chain(["cuts"]) {
+                    world.start(Role::Sink(chain.name.clone(), sink.to_owned()));
                 }
             }
             for (pool, workers) in &world.plan.workers {
@@ -226,6 +254,9 @@ impl World {
 
     /// Starts a process in this role.
     pub fn start(self: &Rc<Self>, role: Role) {
+        if self.is_still.get() && !matches!(role, Role::Service(_)) {
+            return;
+        }
         let world = self.clone();
         let process = self.simulation.start_process(self.role_name(&role));
         self.roles.borrow_mut().insert(process, role.clone());
@@ -235,8 +266,14 @@ impl World {
             Role::Sink(chain, sink) => self.simulation.spawn(process, "sink", world.hand_on(chain, sink)),
             Role::Sweeper => self.simulation.spawn(process, "sweep", world.sweep()),
             Role::Operator => self.simulation.spawn(process, "operate", world.operate()),
-            Role::Worker(pool) => self.simulation.spawn(process, "work", world.work(process, pool)),
+            Role::Worker(pool) => {
+                let most_ms = self.plan.worker_clocks_off_ms;
+                let off_ms = self.draw(|random| random.below(2 * most_ms + 1)) as i64 - most_ms as i64;
+                self.simulation.set_clock_off(process, off_ms);
+                self.simulation.spawn(process, "work", world.work(process, pool));
+            }
             Role::Service(wake) => self.simulation.spawn(process, "advance", world.serve(wake)),
+            Role::Watcher => {}
         }
     }
 
@@ -246,6 +283,7 @@ impl World {
             Role::Noise(chain) => format!("noise on {chain}"),
             Role::Sink(chain, sink) => format!("sink {chain}/{sink}"),
             Role::Sweeper => "sweeper".into(),
+            Role::Watcher => "watcher".into(),
             Role::Operator => "operator".into(),
             Role::Worker(pool) => self.name(&format!("{pool}-worker")),
             Role::Service(_) => self.name("service"),
@@ -254,8 +292,12 @@ impl World {
 
     /// Somebody takes a dead process's place, after a while.
     fn replace(self: &Rc<Self>, process: ProcessId) {
+        if self.is_still.get() {
+            return;
+        }
         self.notice_death(process);
-        let Some(role) = self.roles.borrow_mut().remove(&process) else { return };
+        let role = self.roles.borrow_mut().remove(&process).filter(|role| *role != Role::Watcher);
+        let Some(role) = role else { return };
         // A queue hands a message out again; after a few times it gives up.
         if matches!(role, Role::Service(_)) && self.happens(6_000) {
             return;
@@ -278,13 +320,5 @@ impl World {
             Wake::Sink { .. } => self.sinks.borrow().signal.notify(&self.simulation),
             Wake::Chain { .. } | Wake::Scope { .. } => self.start(Role::Service(wake)),
         }
-    }
-
-    fn calm(self: &Rc<Self>) {
-        self.simulation.trace(|| "faults stop".into());
-        self.simulation.set_faults(Faults::none());
-        self.is_calm.set(true);
-        // Whoever sleeps long begins anew.
-        self.kill_where(|role| matches!(role, Role::Operator));
     }
 }

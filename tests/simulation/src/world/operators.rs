@@ -5,8 +5,13 @@ use std::rc::Rc;
 
 use proofyard_core::error::Error;
 use proofyard_core::record::RetrySelection;
+use proofyard_core::state::TaskStatus;
 
+use super::edits::EDITS;
 use super::{Role, World};
+use crate::check::lost;
+use crate::check::mirror::{Item, decode};
+use crate::store::Row;
 
 impl World {
     pub(super) async fn operate(self: Rc<Self>) {
@@ -24,32 +29,31 @@ impl World {
     }
 
     async fn meddle(self: &Rc<Self>, chain: &str) {
-        let done = match self.draw(|random| random.below(11)) {
-            0 => self.said("world: paused", self.yard.pause(chain).await),
-            1 => self.said("world: halted", self.yard.halt(chain, "the operator says so").await),
-            2..=4 => self.said("world: resumed", self.yard.resume(chain).await),
+        let yard = &self.yard;
+        self.word_began.set(self.simulation.table().commits());
+        let done = match self.draw(|random| random.below(12)) {
+            0 => self.said("world: paused", self.bounded(yard.pause(chain)).await),
+            1 => self.said("world: halted", self.bounded(yard.halt(chain, "the operator says so")).await),
+            2..=4 => self.said("world: resumed", self.bounded(yard.resume(chain)).await),
             5 => {
                 let window = self.draw(|random| random.between(1, 8));
-                self.said("world: window changed", self.yard.set_window(chain, window).await)
+                self.said("world: window changed", self.bounded(yard.set_window(chain, window)).await)
             }
             6 => {
                 let from = self.any_height(chain);
-                self.said("world: redone", self.yard.record_redo(chain, from).await)
+                self.said("world: redone", self.bounded(yard.record_redo(chain, from)).await)
             }
             7 => {
                 let height = self.any_height(chain);
                 let selection = RetrySelection::Height { chain: chain.to_owned(), height };
-                self.said("world: retried a height", self.yard.retry(&selection).await)
+                self.said("world: retried a height", self.bounded(yard.retry(&selection)).await)
             }
             8 => {
                 let selection = RetrySelection::AllOf { chain: chain.to_owned() };
-                self.said("world: retried", self.yard.retry(&selection).await)
+                self.said("world: retried", self.bounded(yard.retry(&selection)).await)
             }
-            9 => {
-                let text = self.other_limits(chain);
-                self.said("world: pipeline changed", self.yard.record_pipeline(&text).await)
-            }
-            _ => self.said("world: input ended", self.yard.record_end(chain).await),
+            9 | 10 => self.edit(chain).await,
+            _ => self.said("world: input ended", self.bounded(yard.record_end(chain)).await),
         };
         // An operator who saw an error does not know; a moment later they look again.
         if !done {
@@ -57,11 +61,18 @@ impl World {
         }
     }
 
-    /// The same stages under other limits; what is open keeps the text it opened with.
-    fn other_limits(&self, chain: &str) -> String {
-        let text = self.plan.chains.iter().find(|plan| plan.name == chain).map(|plan| plan.text.clone());
-        let losses = self.draw(|random| random.between(2, 9));
-        text.unwrap_or_default().replace("max_losses = ", &format!("max_losses = {losses}"))
+    /// The file is edited and put in force; what is open keeps the text it opened with.
+    async fn edit(&self, chain: &str) -> bool {
+        let Some(text) = self.checker.borrow().mirror.text(chain).map(str::to_owned) else { return true };
+        let (count, edit) = self.draw(|random| *random.pick(EDITS));
+        let Some(text) = self.draw(|random| edit(&text, random)) else { return true };
+        let answer = self.bounded(self.yard.record_pipeline(&text)).await;
+        if let Some(Err(Error::Refused(refusal))) = &answer {
+            self.simulation.count("world: edit refused");
+            self.simulation.trace(|| format!("{count}: refused: {refusal}\n{text}"));
+        }
+        self.simulation.count("world: pipeline changed");
+        self.said(count, answer)
     }
 
     fn any_height(&self, chain: &str) -> u64 {
@@ -71,31 +82,60 @@ impl World {
         self.draw(|random| random.between(node.start_height, head))
     }
 
-    fn said<T: std::fmt::Debug>(&self, count: &'static str, answer: Result<T, Error>) -> bool {
+    fn said<T: std::fmt::Debug>(&self, count: &'static str, answer: Option<Result<T, Error>>) -> bool {
         match answer {
-            Ok(answer) => {
+            None => false,
+            Some(Ok(answer)) => {
                 self.simulation.count(count);
+                self.check_word(count);
                 self.simulation.trace(|| format!("{count}: {answer:?}"));
                 true
             }
-            Err(Error::Refused(_)) => true,
-            Err(error) => {
+            Some(Err(Error::Refused(_))) => true,
+            Some(Err(error)) => {
                 self.expect_passing(count, &error);
                 false
             }
         }
     }
 
-    /// Whatever stopped, goes on.
+    /// What an operator hears of is on disk. Pages of a reorg, with which their call may have helped, are not told of.
+    fn check_word(&self, count: &'static str) {
+        let table = self.simulation.table();
+        for change in table.losable_by(self.simulation.caller(), self.word_began.get()) {
+            let item = |row: &Option<Row>| row.as_ref().and_then(|row| decode(&change.key, row).ok());
+            if let Some(told) = lost::told(item(&change.after).as_ref(), item(&change.before).as_ref()) {
+                let key = &change.key;
+                self.simulation
+                    .violate(format!("{count}: answered, and a power loss may take back {told}: {key}"));
+            }
+        }
+    }
+
+    /// Whatever stopped, goes on; what goes on is left alone, so that nothing else is set right by it.
     async fn put_right(self: &Rc<Self>) {
+        self.word_began.set(self.simulation.table().commits());
         for chain in &self.plan.chains {
             let is_stopped = self.yard.chain_state(&chain.name).await.is_ok_and(|state| !state.takes_work());
             if is_stopped {
-                self.said("world: resumed at the end", self.yard.resume(&chain.name).await);
+                self.said("world: resumed at the end", Some(self.yard.resume(&chain.name).await));
             }
-            let selection = RetrySelection::AllOf { chain: chain.name.clone() };
-            self.said("world: retried at the end", self.yard.retry(&selection).await);
+            if self.has_parked(&chain.name) {
+                let selection = RetrySelection::AllOf { chain: chain.name.clone() };
+                self.said("world: retried at the end", Some(self.yard.retry(&selection).await));
+            }
         }
+    }
+
+    fn has_parked(&self, chain: &str) -> bool {
+        let checker = self.checker.borrow();
+        checker.mirror.items().any(|(_, item)| match item {
+            Item::Task(task) => {
+                let is_wanted = checker.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live());
+                task.id.chain() == chain && task.status == TaskStatus::Parked && is_wanted
+            }
+            _ => false,
+        })
     }
 
     /// Reclaimed machines, and power cuts.
@@ -103,7 +143,9 @@ impl World {
         loop {
             let pause_ms = self.draw(|random| random.between(500, 10_000));
             self.simulation.sleep(pause_ms).await;
-            if self.happens(self.plan.everything_dies) {
+            if self.happens(self.plan.power_loss) {
+                self.lose_power();
+            } else if self.happens(self.plan.everything_dies) {
                 self.simulation.count("fault: everything died");
                 self.kill_where(|_| true);
             } else if self.happens(self.plan.spot_storm) {
@@ -111,6 +153,33 @@ impl World {
                 self.kill_where(|role| {
                     matches!(role, Role::Worker(_)) && self.draw(|random| random.chance(7_000))
                 });
+            }
+        }
+    }
+
+    /// Everything dies at once, wakes are forgotten, and what was not synced is gone: some of it, from its end.
+    fn lose_power(&self) {
+        self.simulation.count("fault: power lost");
+        self.look();
+        self.kill_where(|_| true);
+        self.simulation.forget_wakes();
+        let commits = self.simulation.table().losable_commits();
+        let kept = self.draw(|random| random.between(0, commits as u64)) as usize;
+        if kept < commits {
+            self.simulation.count("fault: commits lost with the power");
+        }
+        self.simulation.trace(|| format!("power is lost, with {} of {commits} commits", commits - kept));
+        let now_ms = self.simulation.now_ms();
+        self.simulation.table_mut().lose_power(kept, now_ms);
+        self.look();
+        let checker = self.checker.borrow();
+        for (chain, node) in self.nodes.borrow().iter() {
+            for (height, hash) in &node.acknowledged {
+                if !checker.mirror.knows(chain, *height, hash) {
+                    self.simulation.violate(format!(
+                        "{chain}: the acknowledged block {height} {hash} was lost with the power"
+                    ));
+                }
             }
         }
     }

@@ -31,8 +31,8 @@ impl Pools {
 /// A pipeline's text.
 pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) -> String {
     let mut head = format!("[chain]\nname = \"{chain}\"\nstart_height = {start_height}\n");
-    let shape = random.below(7);
-    let by_ranges = shape >= 5;
+    let shape = random.below(8);
+    let by_ranges = shape == 5 || shape == 6;
     // Now and then wide enough for cuts that are reduced in several levels.
     let (least, most) = if by_ranges { (3, *random.pick(&[6, 12])) } else { (1, 6) };
     let window = random.between(least, most);
@@ -43,10 +43,14 @@ pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) 
         let _ = writeln!(head, "late = \"miss\"\ndeadline_ms = {}", random.pick(&[5_000, 60_000]));
     }
     let follows = !by_ranges && !misses && random.chance(6_000);
+    let has_extra = random.chance(3_000);
     let fork = random.chance(4_000).then(|| start_height + random.between(1, 8));
     let mut stages = Stages { text: String::new(), pools: &pools.names, fork, random };
     let commit =
         if by_ranges { stages.commit_by_ranges(shape == 6, window) } else { stages.commit_by_blocks(shape) };
+    if has_extra {
+        stages.stage("extra", "match", &format!("\"{commit}\""), "");
+    }
     let logged = if follows { stages.cuts_after(commit) } else { commit };
     let mut rest = format!("[sink.main]\nstage = \"{commit}\"\nfile = \"{chain}.jsonl\"\n");
     if logged != commit {
@@ -124,6 +128,14 @@ impl Stages<'_> {
                     "\n[stage.agree]\nstrategy = \"match\"\nfrom = [\"one\", \"two\", \"three\"]\nneed = 2\n{after_need}"
                 );
                 "agree"
+            }
+            7 => {
+                // Stages of one block that are further and less far from it wait at the same time.
+                self.stage("witness", "match", "\"block\"", "output = \"data\"");
+                self.stage("trace", "match", "\"witness\"", "output = \"data\"");
+                self.stage("segment", "split", "\"block\"", "");
+                self.stage("join", "match", "[\"trace\", \"segment\"]", "");
+                "join"
             }
             _ => {
                 self.stage("witness", "match", "\"block\"", "output = \"data\"");

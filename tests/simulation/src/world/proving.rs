@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use proofyard_core::record::FailureKind;
 use proofyard_core::state::{ArtifactRef, List, TaskId};
 
 /// What an artifact is.
@@ -15,8 +16,18 @@ pub struct Artifact {
     pub list: Option<List>,
 }
 
+/// How an attempt ends, as its worker knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Failed(FailureKind),
+    Lost,
+    Released,
+}
+
 #[derive(Debug, Default)]
 pub struct Proving {
+    /// What a worker is about to say of each claim.
+    endings: BTreeMap<String, Ending>,
     artifacts: BTreeMap<String, Artifact>,
     failures: BTreeMap<TaskId, u32>,
     /// For each scope, the one stage whose prover may disagree with the others.
@@ -51,6 +62,16 @@ impl Proving {
     /// A prover, or a verifier, says no; before the yard is told.
     pub fn note_failure(&mut self, task: &TaskId) {
         *self.failures.entry(task.clone()).or_default() += 1;
+    }
+
+    /// What the worker will say of this claim, unless it says something else before.
+    pub fn note_ending(&mut self, claim: &str, ending: Ending) {
+        self.endings.insert(claim.to_owned(), ending);
+    }
+
+    /// What it said; a worker that said nothing let go.
+    pub fn ending(&self, claim: &str) -> Ending {
+        self.endings.get(claim).copied().unwrap_or(Ending::Released)
     }
 
     pub fn failures_reported(&self, task: &TaskId) -> u32 {

@@ -3,11 +3,19 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use proofyard_core::error::Error;
 use proofyard_core::port::Wake;
 use proofyard_core::state::OutEntry;
+use proofyard_core::sweep::Swept;
 
 use super::World;
 use crate::executor::{Errand, Signal};
+
+/// How often one sweep may see one entry: who writes it meanwhile may have a clock that is a little behind.
+const VISITS_A_SWEEP: usize = 3;
+
+/// Longer than any run.
+pub(super) const NEVER_MS: u64 = 30 * 24 * 3_600_000;
 
 /// What each sink was handed.
 #[derive(Default)]
@@ -23,9 +31,10 @@ impl World {
             return self.go_on_errand(wake).await;
         }
         for _ in 0..3 {
-            match self.yard.advance(&wake).await {
-                Ok(()) => return,
-                Err(error) => self.expect_passing("advance", &error),
+            match self.bounded(self.yard.advance(&wake)).await {
+                Some(Ok(())) => return,
+                Some(Err(error)) => self.expect_passing("advance", &error),
+                None => {}
             }
             self.simulation.sleep(200).await;
         }
@@ -40,8 +49,13 @@ impl World {
             && let Some(step) = self.simulation.on_errand(Errand::take_step).flatten()
         {
             steps -= 1;
-            if let Err(error) = self.yard.advance(&step).await {
-                self.expect_passing("advance", &error);
+            match self.bounded(self.yard.advance(&step)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => self.expect_passing("advance", &error),
+                // With the errand goes all that it had still to say.
+                None => {
+                    self.simulation.set_errand(None);
+                }
             }
         }
         if let Some(errand) = self.simulation.set_errand(None) {
@@ -54,18 +68,32 @@ impl World {
         let tick_ms = ticks.min().unwrap_or(1_000);
         loop {
             self.simulation.sleep(tick_ms).await;
-            match self.yard.sweep().await {
-                Ok(swept) => {
-                    for (key, error) in swept.errors {
-                        self.simulation.count("branch: visit failed");
-                        let passes = error.contains("not available") || error.contains("tries in a row");
-                        if !passes {
-                            self.simulation.violate(format!("a visit to {key} failed: {error}"));
-                        }
-                    }
-                }
-                Err(error) => self.expect_passing("sweep", &error),
+            if self.only_wakes.get() {
+                continue;
             }
+            self.simulation.forget_shown();
+            match self.bounded(self.yard.sweep()).await {
+                Some(Ok(swept)) => {
+                    self.check_sweep(swept);
+                    self.sweeps.set(self.sweeps.get() + 1);
+                }
+                Some(Err(error)) => self.expect_passing("sweep", &error),
+                None => {}
+            }
+        }
+    }
+
+    pub(super) fn check_sweep(&self, swept: Swept) {
+        for (key, error) in swept.errors {
+            self.simulation.count("branch: visit failed");
+            let passes = error.contains("not available") || error.contains("tries in a row");
+            if !passes {
+                self.simulation.violate(format!("a visit to {key} failed: {error}"));
+            }
+        }
+        if let Some((key, times)) = self.simulation.shown_most().filter(|(_, times)| *times > VISITS_A_SWEEP)
+        {
+            self.simulation.violate(format!("one sweep visited {key} {times} times"));
         }
     }
 
@@ -73,22 +101,42 @@ impl World {
     pub(super) async fn hand_on(self: Rc<Self>, chain: String, sink: String) {
         let signal = self.sinks.borrow().signal.clone();
         loop {
-            match self.yard.sink_next(&chain, &sink).await {
-                Ok(Some(entry)) => self.hand_on_entry(&chain, &sink, entry).await,
-                Ok(None) => signal.wait(&self.simulation, self.simulation.now_ms() + 5_000).await,
-                Err(error) => {
+            let (since_step, notices) = (self.simulation.steps(), signal.notices());
+            match self.bounded(self.yard.sink_next(&chain, &sink)).await {
+                Some(Ok(Some(entry))) => {
+                    self.check_hand_on(&entry, since_step);
+                    self.hand_on_entry(&chain, &sink, entry).await;
+                }
+                Some(Ok(None)) => {
+                    let idle_ms = if self.only_wakes.get() { NEVER_MS } else { 5_000 };
+                    signal.wait_after(notices, &self.simulation, self.simulation.now_ms() + idle_ms).await;
+                }
+                Some(Err(error)) => {
                     self.expect_passing("sink_next", &error);
                     self.simulation.sleep(200).await;
                 }
+                None => {}
             }
         }
+    }
+
+    fn check_hand_on(&self, entry: &OutEntry, since_step: u64) {
+        self.look();
+        let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
+        let sight = checker.sight(&self.simulation, &proving);
+        checker.out_logs.hands_on(&sight, entry, since_step);
+        let key = OutEntry::key_of(&entry.chain, &entry.log, entry.sequence);
+        sight.must(!self.simulation.table().may_lose(&key), || {
+            format!("{key} is handed on, and a power loss may still take it back")
+        });
     }
 
     async fn hand_on_entry(&self, chain: &str, sink: &str, entry: OutEntry) {
         if self.happens(self.plan.sink_fails) {
             self.simulation.count("fault: sink failed");
-            if let Err(error) = self.yard.sink_failed(sink, &entry, "no connection").await {
-                self.expect_passing("sink_failed", &error);
+            if let Some(Err(error)) = self.bounded(self.yard.sink_failed(sink, &entry, "no connection")).await
+            {
+                self.expect_passing_or_renamed("sink_failed", &error);
             }
             return;
         }
@@ -100,8 +148,16 @@ impl World {
             self.simulation.kill_current();
             self.simulation.pause().await;
         }
-        if let Err(error) = self.yard.sink_done(sink, &entry).await {
-            self.expect_passing("sink_done", &error);
+        if let Some(Err(error)) = self.bounded(self.yard.sink_done(sink, &entry)).await {
+            self.expect_passing_or_renamed("sink_done", &error);
+        }
+    }
+
+    /// A sink that was renamed meanwhile is told so; under its new name it gets everything.
+    fn expect_passing_or_renamed(&self, what: &str, error: &Error) {
+        match error {
+            Error::Refused(_) => self.simulation.count("world: hand-on of a sink that is gone"),
+            error => self.expect_passing(what, error),
         }
     }
 
@@ -127,7 +183,10 @@ impl World {
 
     pub(super) fn sinks_left(&self) -> Option<String> {
         let (sinks, checker) = (self.sinks.borrow(), self.checker.borrow());
-        for (chain, pipeline) in &self.pipelines {
+        let proving = self.proving.borrow();
+        let sight = checker.sight(&self.simulation, &proving);
+        for chain in self.pipelines.keys() {
+            let Some(pipeline) = sight.pipeline(chain) else { continue };
             for (name, sink) in &pipeline.sinks {
                 let got = sinks.got.get(&(chain.clone(), name.clone())).map_or(0, Vec::len) as u64;
                 let told = checker.out_logs.entries(chain, pipeline.log_of(sink.stage));

@@ -13,10 +13,11 @@ use proofyard_core::record::FailureKind;
 use proofyard_core::state::{ArtifactRef, List, Task, TaskId};
 use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
 
-use super::World;
-use super::proving::Artifact;
+use super::proving::{Artifact, Ending};
+use super::services::NEVER_MS;
+use super::{Role, World};
 use crate::check::claims::Since;
-use crate::check::{Sight, reduction};
+use crate::check::reduction;
 use crate::executor::ProcessId;
 
 /// What the tasks of one worker process share.
@@ -49,10 +50,16 @@ impl World {
             lease_ms,
             isolation: None,
         };
-        while let Err(error) = self.yard.register_worker(&hello).await {
-            self.expect_passing("register_worker", &error);
+        let since_ms = self.simulation.now_ms();
+        loop {
+            match self.bounded(self.yard.register_worker(&hello)).await {
+                Some(Ok(())) => break,
+                Some(Err(error)) => self.expect_passing("register_worker", &error),
+                None => {}
+            }
             self.simulation.sleep(100).await;
         }
+        self.checker.borrow_mut().leases.told(&worker.id, since_ms + lease_ms);
         self.simulation.spawn(process, "heartbeat", self.clone().keep_alive(worker.clone()));
         for slot in 0..self.plan.slots {
             self.simulation.spawn(process, "slot", self.clone().run_slot(worker.clone(), slot));
@@ -62,8 +69,13 @@ impl World {
     async fn keep_alive(self: Rc<Self>, worker: Rc<Worker>) {
         loop {
             self.simulation.sleep(worker.lease_ms / 3).await;
-            match self.yard.heartbeat(&worker.id, worker.lease_ms).await {
+            let until_ms = self.simulation.now_ms() + worker.lease_ms;
+            let Some(answer) = self.bounded(self.yard.heartbeat(&worker.id, worker.lease_ms)).await else {
+                continue;
+            };
+            match answer {
                 Ok(drops) => {
+                    self.checker.borrow_mut().leases.told(&worker.id, until_ms);
                     for drop in drops {
                         self.simulation.count("branch: told to drop");
                         worker.dropped.borrow_mut().insert(drop.claim);
@@ -93,6 +105,7 @@ impl World {
     async fn run_slot(self: Rc<Self>, worker: Rc<Worker>, slot: u32) {
         loop {
             let request = ClaimRequest { worker: worker.id.clone(), slot, claim: self.name("claim") };
+            let notices = self.pool_signals[&worker.pool].notices();
             let since = Since { step: self.simulation.steps(), ms: self.simulation.process_now_ms() };
             let Some(outcome) = self.claim(&request).await else { return };
             match outcome {
@@ -101,13 +114,25 @@ impl World {
                     self.perform(&worker, &request, *task).await;
                 }
                 ClaimOutcome::Nothing => {
-                    let idle_ms = if self.is_real_time { 1_000 } else { 20_000 };
+                    self.check_nothing(&worker, since);
+                    let idle_ms = match self.only_wakes.get() {
+                        true => NEVER_MS,
+                        false => {
+                            if self.is_real_time {
+                                1_000
+                            } else {
+                                20_000
+                            }
+                        }
+                    };
                     let until_ms = self.simulation.now_ms() + idle_ms;
-                    self.pool_signals[&worker.pool].wait(&self.simulation, until_ms).await;
+                    self.pool_signals[&worker.pool].wait_after(notices, &self.simulation, until_ms).await;
                 }
                 ClaimOutcome::Quarantined { until_ms } => {
                     self.simulation.count("branch: quarantined");
-                    self.simulation.sleep_until(until_ms).await;
+                    // The yard's time is this host's.
+                    let rest_ms = until_ms.saturating_sub(self.simulation.process_now_ms());
+                    self.simulation.sleep(rest_ms.max(1)).await;
                 }
                 ClaimOutcome::SlotHolds(held) => {
                     self.simulation.count("branch: slot holds another claim");
@@ -120,7 +145,9 @@ impl World {
     /// The same claim until its outcome is known; `None` once the worker is dead.
     async fn claim(&self, request: &ClaimRequest) -> Option<ClaimOutcome> {
         loop {
-            match self.yard.claim(request).await {
+            // Who was cut off does not know, and asks again under the same id.
+            let Some(answer) = self.bounded(self.yard.claim(request)).await else { continue };
+            match answer {
                 Ok(outcome) => return Some(outcome),
                 Err(Error::WorkerDead { .. }) => {
                     self.simulation.count("branch: claim of a dead worker");
@@ -136,17 +163,24 @@ impl World {
         }
     }
 
+    fn check_nothing(&self, worker: &Worker, since: Since) {
+        self.look();
+        let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
+        checker.claims.check_nothing(
+            &checker.sight(&self.simulation, &proving),
+            &worker.id,
+            since,
+            &worker.pool,
+        );
+    }
+
     fn check_claim(&self, worker: &Worker, since: Since, task: &Task) {
         self.simulation.trace(|| format!("claimed {} of rank {}", task.id, task.rank));
         self.look();
         let checker = self.checker.borrow();
-        let sight = Sight {
-            simulation: &self.simulation,
-            mirror: &checker.mirror,
-            pipelines: &self.pipelines,
-            proving: &self.proving.borrow(),
-        };
-        checker.claims.check(&sight, &worker.id, since, &worker.pool, &task.rank);
+        let proving = self.proving.borrow();
+        let sight = checker.sight(&self.simulation, &proving);
+        checker.claims.check(&sight, &worker.id, since, &worker.pool, task);
     }
 
     async fn perform(self: &Rc<Self>, worker: &Rc<Worker>, request: &ClaimRequest, task: Task) {
@@ -204,6 +238,7 @@ impl World {
     }
 
     async fn release(&self, worker: &Worker, slot: u32, claim: &str, task: &TaskId) {
+        self.proving.borrow_mut().note_ending(claim, Ending::Released);
         while let Err(error) = self.yard.record_release(&worker.id, slot, claim, task).await {
             self.expect_passing("record_release", &error);
             self.simulation.sleep(50).await;
@@ -218,8 +253,9 @@ impl World {
         }
         self.simulation.count("world: death noticed");
         let (world, watcher) = (self.clone(), self.simulation.start_process("watcher"));
+        self.roles.borrow_mut().insert(watcher, Role::Watcher);
         self.simulation.spawn(watcher, "expire", async move {
-            if let Err(error) = world.yard.expire_worker(&id, true).await {
+            if let Some(Err(error)) = world.bounded(world.yard.expire_worker(&id, true)).await {
                 world.expect_passing("expire_worker", &error);
             }
         });
@@ -253,15 +289,34 @@ impl Prover {
             }
             let is_dropped = self.worker.dropped.borrow().contains(claim) && !self.worker.is_zombie;
             if is_dropped || world.happens(plan.releases / 4) {
+                world.proving.borrow_mut().note_ending(claim, Ending::Released);
                 return Err(Trouble::Dropped);
             }
         }
         Ok(())
     }
 
-    fn failed(&self, task: &TaskId, kind: FailureKind, message: &str) -> Trouble {
-        self.world.proving.borrow_mut().note_failure(task);
+    fn failed(&self, assignment: &Assignment, kind: FailureKind, message: &str) -> Trouble {
+        self.fails_later(assignment, kind);
         Trouble::Failed { kind, message: message.to_owned(), log: vec!["last words".to_owned()] }
+    }
+
+    /// Takes so long that another must have begun the same, and ends when it is told to.
+    async fn straggle(&self, assignment: &Assignment) {
+        let simulation = &self.world.simulation;
+        simulation.count("world: straggled");
+        let hedge_ms = assignment.stage().limits.hedge_ms.unwrap_or(0);
+        let until_ms = simulation.now_ms() + hedge_ms + self.world.overdue_ms() + 10_000;
+        while simulation.now_ms() < until_ms && !self.worker.dropped.borrow().contains(&assignment.claim) {
+            simulation.sleep(1_000).await;
+        }
+    }
+
+    /// The yard will find something wrong with what is brought.
+    fn fails_later(&self, assignment: &Assignment, kind: FailureKind) {
+        let mut proving = self.world.proving.borrow_mut();
+        proving.note_failure(&assignment.task.id);
+        proving.note_ending(&assignment.claim, Ending::Failed(kind));
     }
 
     /// The output of a prover that works as it should, apart from what a verifier must see.
@@ -303,14 +358,17 @@ impl Executor for Prover {
         if prover != Some(&assignment.prover_name) {
             simulation.violate(format!("{id} is proved by {}, not {prover:?}", assignment.prover_name));
         }
+        if world.straggles(assignment) {
+            self.straggle(assignment).await;
+        }
         self.take_time(plan.prove_ms, &assignment.claim).await?;
         if world.happens(plan.prover_fails) {
             simulation.count("fault: prover failed");
-            return Err(self.failed(id, FailureKind::Transient, "out of memory"));
+            return Err(self.failed(assignment, FailureKind::Transient, "out of memory"));
         }
         if world.happens(plan.prover_refuses) {
             simulation.count("fault: prover refused for good");
-            return Err(self.failed(id, FailureKind::Permanent, "not provable"));
+            return Err(self.failed(assignment, FailureKind::Permanent, "not provable"));
         }
         let must_verify = assignment.must_verify();
         let is_wrong = must_verify && world.happens(plan.proves_wrong);
@@ -323,11 +381,11 @@ impl Executor for Prover {
             simulation.count("fault: wrong proof");
         } else if must_verify && world.happens(plan.proves_wrong / 4) {
             simulation.count("fault: wrong claim of public values");
-            world.proving.borrow_mut().note_failure(id);
+            self.fails_later(assignment, FailureKind::Transient);
             claimed = Some("what it is not".to_owned());
         } else if list.is_some() && world.happens(plan.proves_wrong / 2) {
             simulation.count("fault: no list where one is due");
-            world.proving.borrow_mut().note_failure(id);
+            self.fails_later(assignment, FailureKind::Permanent);
             list = None;
         }
         Ok(Proved {
@@ -350,7 +408,7 @@ impl Executor for Prover {
             Some(artifact) => Ok(artifact.public_values),
             None => {
                 self.world.simulation.count("branch: verifier refused");
-                Err(self.failed(&assignment.task.id, FailureKind::Transient, "the proof does not verify"))
+                Err(self.failed(assignment, FailureKind::Transient, "the proof does not verify"))
             }
         }
     }
@@ -363,6 +421,7 @@ impl Executor for Prover {
         self.take_time(10, &assignment.claim).await?;
         if self.world.happens(self.world.plan.releases / 4) {
             self.world.simulation.count("fault: disk full at a worker");
+            self.world.proving.borrow_mut().note_ending(&assignment.claim, Ending::Released);
             return Err(Trouble::Hindered { message: "no room for the proof".to_owned() });
         }
         Ok(proved.output.clone())

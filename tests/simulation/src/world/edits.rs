@@ -1,0 +1,144 @@
+//! Pipelines that change while they are in use: each edit makes another text of the one in force, as a person would in
+//! the file, or says that it does not fit. What the yard refuses is an answer too, and counted as such.
+
+use crate::random::Random;
+
+pub type Edit = fn(&str, &mut Random) -> Option<String>;
+
+/// More are added here. An edit that the yard takes must leave it able to finish what is open and what comes.
+pub const EDITS: &[(&str, Edit)] = &[
+    ("world: limits changed", other_limits),
+    ("world: sink renamed", other_sink),
+    ("world: stage added after the commit", one_stage_more),
+    ("world: stage taken away after the commit", one_stage_less),
+    ("world: cuts added after the commit", cuts_more),
+    ("world: quorum's need changed", other_need),
+    ("world: quorum's rest changed", other_rest),
+    ("world: cut size changed", other_cut_size),
+    ("world: cut's arity changed", other_arity),
+    ("world: tick changed", other_tick),
+    ("world: lane changed", other_lane),
+];
+
+/// Names that the sink of a commit stage has had or may get.
+pub const SINK_NAMES: [&str; 2] = ["main", "again"];
+
+fn other_limits(text: &str, random: &mut Random) -> Option<String> {
+    let text = with_numbers(text, "max_losses", |_| random.between(2, 9))?;
+    with_numbers(&text, "max_attempts", |_| random.between(2, 5))
+}
+
+fn other_sink(text: &str, _: &mut Random) -> Option<String> {
+    let [one, other] = SINK_NAMES.map(|name| format!("[sink.{name}]"));
+    let (from, to) = if text.contains(&one) { (one, other) } else { (other, one) };
+    text.contains(&from).then(|| text.replace(&from, &to))
+}
+
+const EXTRA: &str = "\n[stage.extra]\n";
+
+/// Over each committed block, or each committed cut.
+fn one_stage_more(text: &str, random: &mut Random) -> Option<String> {
+    let commit = text.lines().find_map(|line| line.strip_prefix("commit = "))?;
+    let pool = text.lines().find_map(|line| line.strip_prefix("[pool.")?.strip_suffix(']'))?;
+    let (sinks, max_losses) = (text.find("\n[sink.")?, random.between(2, 9));
+    let stage = format!(
+        "{EXTRA}strategy = \"match\"\nfrom = {commit}\nprover = \"p\"\npool = \"{pool}\"\nmax_losses = {max_losses}\nmax_attempts = 3\nbackoff_ms = 100\n"
+    );
+    (!text.contains(EXTRA)).then(|| format!("{}{stage}{}", &text[..sinks], &text[sinks..]))
+}
+
+fn one_stage_less(text: &str, _: &mut Random) -> Option<String> {
+    let from = text.find(EXTRA)?;
+    let to = from + EXTRA.len() + text[from + EXTRA.len()..].find("\n[")?;
+    Some(format!("{}{}", &text[..from], &text[to..]))
+}
+
+/// Only blocks that are opened with it are in its cuts.
+fn cuts_more(text: &str, random: &mut Random) -> Option<String> {
+    let commit = text.lines().find_map(|line| line.strip_prefix("commit = "))?;
+    let pool = text.lines().find_map(|line| line.strip_prefix("[pool.")?.strip_suffix(']'))?;
+    let (sinks, size) = (text.find("\n[sink.")?, random.between(1, 4));
+    // A quorum that only decides has no one output of a block.
+    let from = if commit == "\"agree\"" { "\"block\"" } else { commit };
+    let stage = format!(
+        "\n[stage.batch]\nstrategy = \"sequential\"\nfrom = {from}\nprover = \"p\"\npool = \"{pool}\"\nsize = {size}\nmax_wait_ms = 1000\n"
+    );
+    let sink = "\n[sink.cuts]\nstage = \"batch\"\nfile = \"cuts.jsonl\"\n";
+    let fits = !text.contains("sequential") && !text.contains("late = ");
+    fits.then(|| format!("{}{stage}{sink}{}", &text[..sinks], &text[sinks..]))
+}
+
+/// Never so many that one that is wrong could keep them from agreeing for ever.
+fn other_need(text: &str, random: &mut Random) -> Option<String> {
+    with_numbers(text, "need", |_| random.between(1, 2))
+}
+
+fn other_rest(text: &str, _: &mut Random) -> Option<String> {
+    const CANCEL: &str = "after_need = \"cancel\"\n";
+    match text.contains(CANCEL) {
+        true => Some(text.replace(CANCEL, "")),
+        false => text.contains("\nneed = ").then(|| text.replace("\nneed = ", &format!("\n{CANCEL}need = "))),
+    }
+}
+
+/// Where cuts commit, never more than the window.
+fn other_cut_size(text: &str, random: &mut Random) -> Option<String> {
+    let window = text.lines().find_map(|line| line.strip_prefix("window = ")?.parse::<u64>().ok())?;
+    with_numbers(text, "size", |size| random.between(1, size.max(window.min(6))).min(window))
+}
+
+fn other_arity(text: &str, random: &mut Random) -> Option<String> {
+    with_numbers(text, "arity", |_| random.between(2, 4))
+}
+
+fn other_tick(text: &str, random: &mut Random) -> Option<String> {
+    with_numbers(text, "tick_ms", |_| *random.pick(&[1_000, 5_000]))
+}
+
+fn other_lane(text: &str, random: &mut Random) -> Option<String> {
+    with_numbers(text, "lane", |_| random.below(2))
+}
+
+/// The text with other numbers under this key, wherever it stands; `None` where it does not.
+fn with_numbers(text: &str, key: &str, mut number: impl FnMut(u64) -> u64) -> Option<String> {
+    let start = format!("{key} = ");
+    let mut found = false;
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| match line.strip_prefix(&start).and_then(|was| was.parse().ok()) {
+            Some(was) => {
+                found = true;
+                format!("{start}{}", number(was))
+            }
+            None => line.to_owned(),
+        })
+        .collect();
+    found.then(|| lines.join("\n") + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use proofyard_core::pipeline::parse;
+
+    use super::*;
+    use crate::world::pipelines::{self, Pools};
+
+    /// Edit after edit, each text is one that people could write, and each edit finds its place in some.
+    #[test]
+    fn every_edit_makes_a_valid_pipeline() {
+        let mut fitted = [0; EDITS.len()];
+        for seed in 0..60 {
+            let mut random = Random::new(seed);
+            let pools = Pools::draw(&mut random);
+            let mut text = pipelines::draw("chain-a", 1, &pools, &mut random);
+            for _ in 0..20 {
+                let at = random.index(EDITS.len());
+                let Some(edited) = EDITS[at].1(&text, &mut random) else { continue };
+                assert!(parse(&edited).is_ok(), "{}: {:?}\n{edited}", EDITS[at].0, parse(&edited).err());
+                fitted[at] += 1;
+                text = edited;
+            }
+        }
+        assert!(fitted.iter().all(|times| *times > 0), "{fitted:?}");
+    }
+}
