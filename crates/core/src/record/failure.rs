@@ -363,42 +363,45 @@ pub(crate) fn attempt_limit_ms(limits: &TaskLimits) -> u64 {
 fn reason_of_failure(task: &Task, limits: &TaskLimits, failed: &Failed, now_ms: u64) -> Option<String> {
     let what = match failed.kind {
         FailureKind::BadInput => "an input is missing or damaged".to_owned(),
-        FailureKind::Permanent if task.permanent.iter().any(|other| Some(other) != task.permanent.last()) => {
-            "two workers say that it can never work".to_owned()
-        }
         FailureKind::Permanent if failed.alone && task.permanent.len() >= 2 => {
             "the pool's only worker says twice that it can never work".to_owned()
         }
-        FailureKind::Permanent | FailureKind::Transient if task.failures >= limits.max_attempts => {
-            format!("all {} attempts failed", limits.max_attempts)
-        }
-        FailureKind::Crash if task.crashes >= limits.max_crashes => match limits.max_crashes {
-            1 => "its prover crashed".to_owned(),
-            crashes => format!("its prover crashed {crashes} times"),
-        },
         FailureKind::Unavailable
             if limits.total_ms.is_none() && spent_ms(task, now_ms) >= MAX_UNAVAILABLE_MS =>
         {
             "its prover was unavailable for a day".to_owned()
         }
-        _ => {
-            let total_ms = limits.total_ms.filter(|total_ms| spent_ms(task, now_ms) >= *total_ms)?;
-            format!("its total budget of {total_ms} ms is spent")
-        }
+        _ => spent(task, limits, now_ms)?,
     };
     Some(format!("{what}: \"{}\"", one_line(&failed.message)))
 }
 
-/// Why a task parks after an attempt that did not fail, if it does.
-fn reason_to_park(task: &Task, limits: &TaskLimits, now_ms: u64) -> Option<String> {
-    if task.losses > limits.max_losses {
-        return Some(format!(
-            "{} workers were lost with it; at most {} may be",
-            task.losses, limits.max_losses
-        ));
+/// Which budget is used up, whoever ended the last attempt: the one that used it up may have failed beside a copy of it.
+fn spent(task: &Task, limits: &TaskLimits, now_ms: u64) -> Option<String> {
+    if task.permanent.iter().any(|other| Some(other) != task.permanent.last()) {
+        return Some("two workers say that it can never work".to_owned());
+    }
+    if task.failures >= limits.max_attempts {
+        return Some(format!("all {} attempts failed", limits.max_attempts));
+    }
+    if task.crashes >= limits.max_crashes {
+        return Some(match limits.max_crashes {
+            1 => "its prover crashed".to_owned(),
+            crashes => format!("its prover crashed {crashes} times"),
+        });
     }
     let total_ms = limits.total_ms.filter(|total_ms| spent_ms(task, now_ms) >= *total_ms)?;
     Some(format!("its total budget of {total_ms} ms is spent"))
+}
+
+/// Why a task parks after an attempt that did not fail, if it does.
+fn reason_to_park(task: &Task, limits: &TaskLimits, now_ms: u64) -> Option<String> {
+    match task.losses > limits.max_losses {
+        true => {
+            Some(format!("{} workers were lost with it; at most {} may be", task.losses, limits.max_losses))
+        }
+        false => spent(task, limits, now_ms),
+    }
 }
 
 /// Since it was first claimed.

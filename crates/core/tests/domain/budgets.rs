@@ -256,3 +256,21 @@ fn what_is_kept_of_failures_stays_small() {
     let bytes = serde_json::to_vec(&seen).expect("an item").len();
     assert!(bytes < 120_000, "{bytes}");
 }
+
+/// The last attempt may fail while an earlier one, that straggles, still runs; then that one is lost.
+#[test]
+fn a_budget_that_was_used_up_beside_a_copy_parks_the_task_when_the_copy_ends() {
+    let mut driver = driver("max_attempts = 1\nhedge_ms = 1000", &["slow", "w"]);
+    driver.block(1);
+    let straggler = driver.claim("slow").expect("the task");
+    driver.pass(1_001);
+    driver.sweep();
+    let copy = driver.claim("w").expect("a copy of it");
+    assert_eq!(copy.task.id, straggler.task.id);
+    driver.perform(&copy, Does::Fails(FailureKind::Transient, "out of memory"));
+    assert_eq!(task(&driver, &copy).status, TaskStatus::Open, "the straggler may still bring its proof");
+    pass(&driver, &["w"], 2 * LEASE_MS);
+    let seen = task(&driver, &copy);
+    let parked = seen.parked.as_deref();
+    assert_eq!((seen.status, parked), (TaskStatus::Parked, Some("all 1 attempts failed")));
+}
