@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process_group,
-    pidfd_open, set_child_subreaper, set_parent_process_death_signal, setrlimit, wait,
+    pidfd_open, set_child_subreaper, set_parent_process_death_signal, setrlimit, setsid, wait,
 };
 
 use crate::confinement::{Confinement, Sandbox, Trial};
@@ -165,7 +165,7 @@ fn start_prover(options: &Options, tail: usize) -> io::Result<(Pid, Option<Child
         // In this step and not in the second: changing user takes the parent-death signal away.
         command.uid(user.uid).gid(user.gid);
     }
-    command.arg("--").args(&options.command).process_group(0);
+    command.arg("--").args(&options.command);
     command.stdin(if options.no_stdin { Stdio::null() } else { Stdio::piped() });
     let mut child = command.spawn().map_err(|error| cannot_become(options.confinement.user, error))?;
     let pid = Pid::from_raw(child.id().cast_signed()).ok_or_else(|| io::Error::other("no pid"))?;
@@ -190,6 +190,8 @@ fn become_prover(parent: i32, options: &Options, tail: usize) -> io::Result<u8> 
         if !is_in_namespaces {
             options.confinement.enter()?;
         }
+        // A session, and so a group, of its own: without the operator's terminal, whose input it could make up.
+        setsid()?;
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The guard may have died before the signal was asked for.
         if getppid().map(Pid::as_raw_pid) != Some(parent) {
