@@ -34,6 +34,7 @@ STEPS = {
     "provers": "the tests of the provers here, with real proofs",
     "examples": "the pipelines of examples/, with real proofs",
     "faults": "the command under kills, power loss, bad provers and bad input",
+    "hostile": "the command with provers that would forge; needs Python 3, and root for all of it",
     "aws": "yards on the local AWS: MiniStack and a stand-in for AWS Batch",
     "localstack": "the local AWS itself",
     "tier": "a yard on LocalStack itself; needs Python 3.13",
@@ -41,7 +42,7 @@ STEPS = {
     "simulation": "the handlers under thousands of fault schedules",
     "demo": "the demo, as a newcomer runs it",
 }
-QUICK = ["format", "reuse", "lints", "crates", "faults", "simulation"]
+QUICK = ["format", "reuse", "lints", "crates", "faults", "hostile", "simulation"]
 QUICK_SIMULATION_S = 30
 
 # Where a package's tests belong; the first that fits. All else is of `crates`.
@@ -50,14 +51,15 @@ STEP_OF = [
     ("batch-jobs/provers/", "provers"),
     ("tests/examples/", "examples"),
     ("tests/faults/", "faults"),
+    ("tests/hostile/", "hostile"),
     ("tests/aws/", "aws"),
 ]
 # Those that mostly wait, by step or test binary.
-WAITS = {"aws", "faults", "localstack", "tier", "command", "runner", "conformance", "working", "disk"}
+WAITS = {"aws", "faults", "hostile", "localstack", "tier", "command", "runner", "conformance", "working", "disk"}
 # About how long the longest take, in seconds, so that they start first; what is not here is short.
 SECONDS = {
     "examples": 300, "aws": 300, "infra": 170, "simulation": 120, "nova": 105, "miden": 85, "tier": 75, "faults": 70,
-    "groth16": 70, "command": 60, "localstack": 60, "demo": 40, "report": 20, "disk": 15, "conformance": 15,
+    "groth16": 70, "command": 60, "hostile": 30, "localstack": 60, "demo": 40, "report": 20, "disk": 15, "conformance": 15,
 }
 TESTS = re.compile(r"^running (\d+) tests?$", re.MULTILINE)
 

@@ -17,9 +17,9 @@ fi
 # The worker's user in its image; see batch-jobs/worker/Dockerfile.
 chown 10001:10001 {scratch}
 
-# Provers are other people's programs. They reach neither the machine's role nor the job's, whose address the ECS agent
-# redirects to itself before any filter sees it.
-prover=(-m owner --uid-owner 10002)
+# Provers and verifiers are other people's programs, and have users of these numbers, one for each slot. They reach neither
+# the machine's role nor the job's, whose address the ECS agent redirects to itself before any filter sees it.
+prover=(-m owner --uid-owner 50000-59999)
 iptables -I OUTPUT "${prover[@]}" -d 169.254.169.254 -j REJECT
 iptables -t raw -I OUTPUT "${prover[@]}" -d 169.254.170.2 -j DROP
 iptables -I OUTPUT "${prover[@]}" -d 127.0.0.1 -p tcp --dport 51678:51680 -j REJECT

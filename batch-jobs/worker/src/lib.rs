@@ -71,7 +71,8 @@ pub struct WorkerArguments {
     /// Verifiers, likewise, so that no prover can answer for one.
     #[arg(long, value_name = "UID:GID", env = "PROOFYARD_VERIFIER_USER")]
     pub verifier_user: Option<User>,
-    /// What keeps provers from their verifiers: users (of their own, as root), landlock, none, or auto, the best of these.
+    /// What keeps provers from their verifiers: users (of their own, as root), landlock,
+    /// namespaces, none, or auto, the best of these.
     #[arg(long, value_name = "HOW", env = "PROOFYARD_ISOLATION", default_value = "auto")]
     pub isolation: WantedKind,
     /// About how much of the artifacts is kept there.

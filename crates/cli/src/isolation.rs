@@ -7,13 +7,14 @@ use proofyard_worker::isolation::{IsolationError, Wanted, WantedKind};
 #[derive(Args)]
 pub struct IsolationArguments {
     /// Provers run as this user in the first slot, and as the next uid in each further one; it takes root.
-    #[arg(long, value_name = "UID:GID")]
+    #[arg(long, value_name = "UID:GID", env = "PROOFYARD_PROVER_USER")]
     prover_user: Option<User>,
     /// Verifiers, likewise.
-    #[arg(long, value_name = "UID:GID")]
+    #[arg(long, value_name = "UID:GID", env = "PROOFYARD_VERIFIER_USER")]
     verifier_user: Option<User>,
-    /// What keeps provers from their verifiers: users (of their own, as root), landlock, none, or auto, the best of these.
-    #[arg(long, value_name = "HOW", default_value = "auto")]
+    /// What keeps provers from their verifiers: users (of their own, as root), landlock,
+    /// namespaces, none, or auto, the best of these.
+    #[arg(long, value_name = "HOW", env = "PROOFYARD_ISOLATION", default_value = "auto")]
     isolation: WantedKind,
 }
 

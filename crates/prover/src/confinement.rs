@@ -6,7 +6,8 @@
 //! - as **a user** of its own: then the kernel keeps them apart as it keeps any two users apart; it takes root, or
 //! - in **a Landlock domain** of its own, which any process may enter and none can leave: out of it, no process can be
 //!   traced, read or (since Linux 6.12) sent a signal, and no file can be changed but below the folders named here.
-//!   Reading files, executing them, devices and the network stay as they are.
+//!   Reading files, executing them, devices and the network stay as they are. Or, where the kernel has no Landlock,
+//! - in **namespaces** of its own ([`crate::namespaces`]), with the same effect.
 //!
 //! It is entered in the step between fork and exec of the guard's child, so that not one instruction of the prover runs
 //! outside. What a kernel really keeps is tried, not looked up ([`Trial`]).
@@ -28,6 +29,7 @@ use rustix::thread::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::processes::Process;
 use crate::runner::User;
 
 /// How one prover, or verifier, is kept from others. The default keeps it from nothing.
@@ -35,27 +37,35 @@ use crate::runner::User;
 pub struct Confinement {
     /// As whom it runs, if not as the yard.
     pub user: Option<User>,
-    /// It runs in a Landlock domain of its own.
-    pub landlock: bool,
-    /// In a Landlock domain: below these folders it may change files.
+    /// What it is put in.
+    pub sandbox: Option<Sandbox>,
+    /// In a sandbox: below these folders it may change files.
     pub writable: Vec<PathBuf>,
+}
+
+/// What a process is put in that keeps its user, and takes no privilege.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    Landlock,
+    Namespaces,
 }
 
 /// The options of a guard that say it.
 const USER: &str = "--user";
 const LANDLOCK: &str = "--landlock";
+const NAMESPACES: &str = "--namespaces";
 const WRITABLE: &str = "--writable";
 
 /// Where provers meet the kernel's devices and shared memory.
 const DEVICES: &str = "/dev";
-const SHARED_MEMORY: &str = "/dev/shm";
+pub(crate) const SHARED_MEMORY: &str = "/dev/shm";
 
 /// Character devices that give root the disks, or the memory, of the machine.
 const ROOTS_DEVICES: [&str; 7] = ["bsg", "kmem", "kmsg", "mem", "nvme", "port", "sg"];
 
 impl Confinement {
     pub fn is_none(&self) -> bool {
-        self.user.is_none() && !self.landlock
+        self.user.is_none() && self.sandbox.is_none()
     }
 
     /// As options of a guard.
@@ -64,8 +74,10 @@ impl Confinement {
         if let Some(user) = self.user {
             arguments.extend([USER.into(), user.to_string().into()]);
         }
-        if self.landlock {
-            arguments.push(LANDLOCK.into());
+        match self.sandbox {
+            Some(Sandbox::Landlock) => arguments.push(LANDLOCK.into()),
+            Some(Sandbox::Namespaces) => arguments.push(NAMESPACES.into()),
+            None => {}
         }
         for folder in &self.writable {
             arguments.extend([WRITABLE.into(), folder.into()]);
@@ -85,20 +97,21 @@ impl Confinement {
                 let user = value()?.to_str().and_then(|user| user.parse().ok());
                 self.user = Some(user.ok_or_else(|| io::Error::other("--user UID:GID"))?);
             }
-            LANDLOCK => self.landlock = true,
+            LANDLOCK => self.sandbox = Some(Sandbox::Landlock),
+            NAMESPACES => self.sandbox = Some(Sandbox::Namespaces),
             WRITABLE => self.writable.push(value()?.into()),
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    /// Confines this process, which runs as the user already, and all that it starts.
+    /// Confines this process, which runs as the user already and in the namespaces, and all that it starts.
     pub(crate) fn enter(&self) -> io::Result<()> {
         if self.is_none() {
             return Ok(());
         }
         set_no_new_privs(true)?;
-        if self.landlock {
+        if self.sandbox == Some(Sandbox::Landlock) {
             self.enter_landlock().map_err(|error| io::Error::other(format!("Landlock: {error}")))?;
         }
         // Nothing of what let it become that user, nor of root's powers where it is root.
@@ -183,8 +196,12 @@ impl Trial {
     }
 
     /// Tries it, in this process: against the yard, in its folder.
-    pub(crate) fn of_this_process(yard: i32, folder: &Path, needed: &[PathBuf]) -> Trial {
-        let yard = Pid::from_raw(yard);
+    pub(crate) fn of_this_process(yard: &str, folder: &Path, needed: &[PathBuf]) -> Trial {
+        // In namespaces another process may have the same number.
+        let yard = yard.split_once(':').and_then(|(pid, started)| {
+            let process = Process::read(Pid::from_raw(pid.parse().ok()?)?)?;
+            (process.started.to_string() == started).then_some(process.pid)
+        });
         let is_read = |yard: Pid| {
             let descriptor = pidfd_open(yard, PidfdFlags::empty());
             let taken = descriptor.and_then(|yard| pidfd_getfd(yard, 0, PidfdGetfdFlags::empty()));

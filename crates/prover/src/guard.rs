@@ -29,10 +29,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process_group,
-    pidfd_open, set_child_subreaper, set_parent_process_death_signal, setrlimit, wait,
+    pidfd_open, set_child_subreaper, set_parent_process_death_signal, setrlimit, setsid, wait,
 };
 
-use crate::confinement::{Confinement, Trial};
+use crate::confinement::{Confinement, Sandbox, Trial};
+use crate::namespaces::{self, INIT};
 use crate::processes::{Process, descendants};
 use crate::runner::{User, is_host_in_trouble};
 
@@ -64,7 +65,7 @@ struct Options {
     command: Vec<OsString>,
 }
 
-/// Before the yard's process id, its folder, and paths that are needed: no guard then, but a confined process that tries
+/// Before the yard's process id and start, its folder, and paths that are needed: no guard then, but a confined process that tries
 /// what it can do to them.
 pub(crate) const TRY: &str = "--try";
 
@@ -78,10 +79,13 @@ pub fn guard_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return tell_trial(yard, folder, needed);
     }
     let tail = arguments.len();
-    let result = Options::parse(arguments).and_then(|options| match options.become_child_of {
-        Some(parent) => Err(become_prover(parent, &options)),
-        None => guard(&options, tail),
-    });
+    let result = match arguments.split_first() {
+        Some((first, command)) if first == INIT => be_init(command),
+        _ => Options::parse(arguments).and_then(|options| match options.become_child_of {
+            Some(parent) => become_prover(parent, &options, tail),
+            None => guard(&options, tail),
+        }),
+    };
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -97,7 +101,7 @@ pub fn guard_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn tell_trial(yard: &OsString, folder: &OsString, needed: &[OsString]) -> ExitCode {
     let needed: Vec<PathBuf> = needed.iter().map(PathBuf::from).collect();
-    let Some(yard) = yard.to_str().and_then(|yard| yard.parse().ok()) else { return ExitCode::FAILURE };
+    let Some(yard) = yard.to_str() else { return ExitCode::FAILURE };
     let trial = Trial::of_this_process(yard, folder.as_ref(), &needed);
     match serde_json::to_writer(io::stdout(), &trial) {
         Ok(()) => ExitCode::SUCCESS,
@@ -131,7 +135,7 @@ fn number<T: std::str::FromStr>(text: Option<OsString>) -> io::Result<T> {
 
 fn usage() -> io::Error {
     io::Error::other(
-        "usage: [--grace-ms N] [--file-bytes N] [--no-stdin] [--user UID:GID] [--landlock] [--writable FOLDER]... \
+        "usage: [--grace-ms N] [--file-bytes N] [--no-stdin] [--user UID:GID] [--landlock | --namespaces] [--writable FOLDER]... \
          -- COMMAND...",
     )
 }
@@ -151,10 +155,7 @@ fn guard(options: &Options, tail: usize) -> io::Result<u8> {
 }
 
 fn start_prover(options: &Options, tail: usize) -> io::Result<(Pid, Option<ChildStdin>)> {
-    // By this path it is the running program, even if the file was replaced or deleted since.
-    let mut command = Command::new("/proc/self/exe");
-    let leading = std::env::args_os().len().saturating_sub(tail + 1);
-    command.args(std::env::args_os().skip(1).take(leading));
+    let mut command = own_program(tail);
     command.arg("--become-child-of").arg(getpid().to_string());
     if let Some(bytes) = options.file_bytes {
         command.arg("--file-bytes").arg(bytes.to_string());
@@ -164,7 +165,7 @@ fn start_prover(options: &Options, tail: usize) -> io::Result<(Pid, Option<Child
         // In this step and not in the second: changing user takes the parent-death signal away.
         command.uid(user.uid).gid(user.gid);
     }
-    command.arg("--").args(&options.command).process_group(0);
+    command.arg("--").args(&options.command);
     command.stdin(if options.no_stdin { Stdio::null() } else { Stdio::piped() });
     let mut child = command.spawn().map_err(|error| cannot_become(options.confinement.user, error))?;
     let pid = Pid::from_raw(child.id().cast_signed()).ok_or_else(|| io::Error::other("no pid"))?;
@@ -182,10 +183,15 @@ fn cannot_become(user: Option<User>, error: io::Error) -> io::Error {
 }
 
 /// The step between fork and exec, without unsafe code: sets what must hold in the prover's process, then turns into
-/// the prover. Returns only if that fails.
-fn become_prover(parent: i32, options: &Options) -> io::Error {
+/// the prover. Returns only if that fails; or, where the prover is to be in namespaces, with its exit code.
+fn become_prover(parent: i32, options: &Options, tail: usize) -> io::Result<u8> {
+    let is_in_namespaces = options.confinement.sandbox == Some(Sandbox::Namespaces);
     let prepared = || -> io::Result<()> {
-        options.confinement.enter()?;
+        if !is_in_namespaces {
+            options.confinement.enter()?;
+        }
+        // A session, and so a group, of its own: without the operator's terminal, whose input it could make up.
+        setsid()?;
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The guard may have died before the signal was asked for.
         if getppid().map(Pid::as_raw_pid) != Some(parent) {
@@ -198,12 +204,35 @@ fn become_prover(parent: i32, options: &Options) -> io::Error {
         setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
         Ok(())
     };
-    let Some((program, arguments)) = options.command.split_first() else { return usage() };
-    let error = match prepared() {
-        Ok(()) => Command::new(program).args(arguments).exec(),
-        Err(error) => error,
+    let Some((program, arguments)) = options.command.split_first() else { return Err(usage()) };
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()))
     };
-    io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()))
+    prepared().map_err(named)?;
+    if is_in_namespaces {
+        return namespaces::run(&options.confinement.writable, own_program(tail), &options.command)
+            .map_err(|error| io::Error::other(format!("namespaces: {error}")));
+    }
+    Err(named(Command::new(program).args(arguments).exec()))
+}
+
+/// This program, with the arguments that make it a guard.
+fn own_program(tail: usize) -> Command {
+    // By this path it is the running program, even if the file was replaced or deleted since.
+    let mut command = Command::new("/proc/self/exe");
+    let leading = std::env::args_os().len().saturating_sub(tail + 1);
+    command.args(std::env::args_os().skip(1).take(leading));
+    command
+}
+
+/// The first process of a prover's namespaces.
+fn be_init(command: &[OsString]) -> io::Result<u8> {
+    let Some((program, arguments)) = command.split_first() else { return Err(usage()) };
+    let mut prover = Command::new(program);
+    prover.args(arguments);
+    let confinement = Confinement { sandbox: Some(Sandbox::Namespaces), ..Confinement::default() };
+    namespaces::init(prover, || confinement.enter())
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display())))
 }
 
 /// Returns when the prover has ended, the yard is gone, or the grace period is over.
@@ -346,7 +375,7 @@ impl Reaper {
     }
 }
 
-fn exit_code(status: Option<WaitStatus>) -> u8 {
+pub(crate) fn exit_code(status: Option<WaitStatus>) -> u8 {
     let code = status.and_then(|status| {
         status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal))
     });

@@ -18,6 +18,7 @@ pub mod confinement;
 pub mod conformance;
 pub mod guard;
 pub mod message;
+mod namespaces;
 mod processes;
 pub mod runner;
 pub mod serve;

@@ -14,7 +14,7 @@ pub(crate) struct Process {
     pub pid: Pid,
     parent: i32,
     /// In clock ticks since boot.
-    started: u64,
+    pub started: u64,
     pub resident_bytes: u64,
 }
 

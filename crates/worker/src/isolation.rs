@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use proofyard_core::pipeline::{Pipeline, Verify};
-use proofyard_prover::confinement::{Confinement, Trial};
+use proofyard_prover::confinement::{Confinement, Sandbox, Trial};
 use proofyard_prover::runner::{GuardCommand, User, try_confinement};
 use rustix::process::geteuid;
 
@@ -65,7 +65,7 @@ pub enum Wanted {
     /// The best that this machine has.
     Best,
     Users(Users),
-    Landlock,
+    In(Sandbox),
     Nothing,
 }
 
@@ -76,6 +76,7 @@ pub enum WantedKind {
     Auto,
     Users,
     Landlock,
+    Namespaces,
     None,
 }
 
@@ -87,8 +88,9 @@ impl FromStr for WantedKind {
             "auto" => Ok(Self::Auto),
             "users" => Ok(Self::Users),
             "landlock" => Ok(Self::Landlock),
+            "namespaces" => Ok(Self::Namespaces),
             "none" => Ok(Self::None),
-            _ => Err(format!("{text} is none of auto, users, landlock, none")),
+            _ => Err(format!("{text} is none of auto, users, landlock, namespaces, none")),
         }
     }
 }
@@ -105,7 +107,8 @@ impl Wanted {
             WantedKind::Auto if !are_named => Ok(Self::Best),
             WantedKind::Auto | WantedKind::Users => Users::named(provers, verifiers).map(Self::Users),
             _ if are_named => Err(IsolationError::UsersAndMore),
-            WantedKind::Landlock => Ok(Self::Landlock),
+            WantedKind::Landlock => Ok(Self::In(Sandbox::Landlock)),
+            WantedKind::Namespaces => Ok(Self::In(Sandbox::Namespaces)),
             WantedKind::None => Ok(Self::Nothing),
         }
     }
@@ -115,7 +118,7 @@ impl Wanted {
         match self {
             Self::Users(_) => true,
             Self::Best => geteuid().is_root(),
-            Self::Landlock | Self::Nothing => false,
+            Self::In(_) | Self::Nothing => false,
         }
     }
 }
@@ -150,7 +153,7 @@ pub struct Ground<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Users(Users),
-    Landlock,
+    In(Sandbox),
     Nothing,
 }
 
@@ -179,7 +182,7 @@ impl Isolation {
         match wanted {
             Wanted::Nothing => Ok(Self::nothing()),
             Wanted::Users(users) => ground.try_users(users).map_err(failed("users of their own")),
-            Wanted::Landlock => ground.try_landlock().map_err(failed("Landlock")),
+            Wanted::In(sandbox) => ground.try_sandbox(sandbox).map_err(failed(name_of(sandbox))),
             Wanted::Best => Ok(Self::best(ground)),
         }
     }
@@ -193,13 +196,16 @@ impl Isolation {
                 Err(why) => because.push(format!("no users of their own: {why}")),
             }
         }
-        match ground.try_landlock() {
-            Ok(found) => Self { because, ..found },
-            Err(why) => {
-                because.push(format!("no Landlock: {why}"));
-                Self { because, ..Self::nothing() }
+        // The first that leaves no process within reach; else the first that holds at all.
+        let mut second: Option<Self> = None;
+        for sandbox in [Sandbox::Landlock, Sandbox::Namespaces] {
+            match ground.try_sandbox(sandbox) {
+                Ok(found) if !found.sends_signals => return Self { because, ..found },
+                Ok(found) => second = second.or(Some(found)),
+                Err(why) => because.push(format!("no {}: {why}", name_of(sandbox))),
             }
         }
+        Self { because, ..second.unwrap_or_else(Self::nothing) }
     }
 
     /// Whether a prover is kept from speaking for its verifier.
@@ -219,7 +225,7 @@ impl Isolation {
     pub(crate) fn owner(&self, role: Role, slot: u32) -> Option<User> {
         match self.way {
             Way::Users(users) => Some(users.of(role, slot)),
-            Way::Landlock | Way::Nothing => None,
+            Way::In(_) | Way::Nothing => None,
         }
     }
 
@@ -233,9 +239,9 @@ impl Isolation {
     ) -> Confinement {
         match self.way {
             Way::Users(users) => Confinement { user: Some(users.of(role, slot)), ..Confinement::default() },
-            Way::Landlock => {
+            Way::In(sandbox) => {
                 let writable = std::iter::once(place.to_owned()).chain(writable).collect();
-                Confinement { landlock: true, writable, ..Confinement::default() }
+                Confinement { sandbox: Some(sandbox), writable, ..Confinement::default() }
             }
             Way::Nothing => Confinement::default(),
         }
@@ -254,10 +260,12 @@ impl fmt::Display for Isolation {
             Way::Users(Users { provers, verifiers }) => {
                 write!(f, "users (provers from {}, verifiers from {})", provers.uid, verifiers.uid)?;
             }
-            Way::Landlock if self.sends_signals => {
-                f.write_str("landlock (and provers can still end other processes)")?;
+            Way::In(sandbox) => {
+                f.write_str(name_of(sandbox))?;
+                if self.sends_signals {
+                    f.write_str(" (and provers can still end other processes)")?;
+                }
             }
-            Way::Landlock => f.write_str("landlock")?,
             Way::Nothing => f.write_str("none: a hostile prover could forge its verifier's answers")?,
         }
         self.because.iter().try_for_each(|why| write!(f, "; {why}"))
@@ -276,9 +284,10 @@ impl Ground<'_> {
         Ok(Isolation { way: Way::Users(users), sends_signals: false, because: Vec::new() })
     }
 
-    fn try_landlock(&self) -> Result<Isolation, String> {
-        let trial = self.try_out(Confinement { landlock: true, ..Confinement::default() })?;
-        Ok(Isolation { way: Way::Landlock, sends_signals: trial.sends_signals, because: Vec::new() })
+    fn try_sandbox(&self, sandbox: Sandbox) -> Result<Isolation, String> {
+        let trial = self.try_out(Confinement { sandbox: Some(sandbox), ..Confinement::default() })?;
+        let (way, sends_signals) = (Way::In(sandbox), trial.sends_signals);
+        Ok(Isolation { way, sends_signals, because: Vec::new() })
     }
 
     fn try_out(&self, confinement: Confinement) -> Result<Trial, String> {
@@ -290,6 +299,13 @@ impl Ground<'_> {
             }
             trial => Ok(trial),
         }
+    }
+}
+
+fn name_of(sandbox: Sandbox) -> &'static str {
+    match sandbox {
+        Sandbox::Landlock => "landlock",
+        Sandbox::Namespaces => "namespaces",
     }
 }
 

@@ -43,6 +43,12 @@ const _: () = {
 /// What was made faster than this is made again as soon as it is found.
 const WORTH_SETTING_ASIDE: Duration = Duration::from_millis(100);
 
+/// What systems say of what is not allowed.
+const DENIED: &str = "ermission denied";
+const READ_ONLY: &str = "ead-only file system";
+const MAY_WRITE: &str = "isolated, it may change files in its own folders and in those that its prover's `writes` names; \
+                         see docs/security.md";
+
 /// What a prover is asked about: a claimed task, or a committed proof that is checked again.
 #[derive(Clone, Copy)]
 struct Subject<'a> {
@@ -482,9 +488,18 @@ impl<A: ArtifactStore> SlotProvers<A> {
         if is_full_disk(error) { Trouble::Hindered { message } } else { here(message) }
     }
 
-    /// What a prover says while it finds no room on our disk is no word about its task.
+    /// What a prover says while it finds no room on our disk is no word about its task. One that is kept from others may
+    /// miss what it had before.
     fn blamed(&self, trouble: Trouble) -> Trouble {
+        let is_denied = |text: &String| text.contains(DENIED) || text.contains(READ_ONLY);
         match trouble {
+            Trouble::Failed { kind, message, log }
+                if self.plan.isolation.holds()
+                    && (is_denied(&message) || log.iter().any(is_denied))
+                    && !self.plan.work_dir.is_full() =>
+            {
+                Trouble::Failed { kind, message: format!("{message} ({MAY_WRITE})"), log }
+            }
             Trouble::Failed { message, .. } if self.plan.work_dir.is_full() => Trouble::Hindered {
                 message: format!("{} is on a full disk: {message}", self.plan.work_dir.path().display()),
             },

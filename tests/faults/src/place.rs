@@ -64,6 +64,10 @@ impl Place {
         command.arg("run").arg(self.path("pipeline.toml"));
         command.arg("--blocks").arg(self.path("input.jsonl")).arg("--data").arg(self.data_dir());
         command.env(processes::MARK, self.mark());
+        if self.pipeline.toy.iter().any(|argument| argument.contains("{place}")) {
+            // It remembers there what it did, whichever slot it is in.
+            command.arg("--isolation").arg("none");
+        }
         command
     }
 

@@ -67,11 +67,17 @@ def verifier():
 
 
 def guard():
-    return next((pid for pid, words in processes(b"verifier.py") if b"--grace-ms" in words), os.getppid())
+    """The verifier's guard."""
+    for pid, words in processes(b"verifier.py"):
+        if b"--grace-ms" in words:
+            return pid
+    raise OSError(errno.ESRCH, "no guard is to be seen")
 
 
 def yard():
-    return int(open(YARD + "/lock").read()) if os.path.exists(YARD + "/lock") else 1
+    """It says its number itself."""
+    with open(YARD + "/lock") as file:
+        return int(file.read())
 
 
 # Answering for the verifier.
@@ -241,9 +247,9 @@ def others_folders():
 
 def reach():
     """Signals are sent that do nothing, and files are opened and left as they are."""
-    found = {}
-    victims = {"yard": yard(), "guard": guard()}
-    found["see the verifier"] = tried(lambda: victims.update(verifier=verifier()))
+    found, victims = {}, {}
+    for name, find in {"yard": yard, "guard": guard, "verifier": verifier}.items():
+        found[f"see the {name}"] = tried(lambda: victims.update({name: find()}))
     for name, pid in victims.items():
         found[f"signal the {name}"] = tried(lambda: os.kill(pid, 0))
         found[f"descriptors of the {name}"] = tried(lambda: os.readlink(f"/proc/{pid}/fd/1"))
@@ -275,6 +281,7 @@ ATTACKS = {
     "vm-writev": by_vm_writev,
     "ptrace": by_ptrace,
     "swap": swap_draft,
+    "note": lambda: write(os.path.join(os.path.dirname(YARD), "notes", "note")),
     "kill-verifier": lambda: kill(verifier()),
     "kill-yard": lambda: kill(yard()),
 }

@@ -14,6 +14,7 @@ const NEW_KEY: &str = "bb02";
 /// `old` and `new` are what is said of these provers besides the toy's program and its log.
 fn place(old: &str, new: &str) -> Place {
     let place = Place::new(6);
+    place.let_provers_take_notes();
     let toy = programs().join("proofyard-toy-prover");
     let prover = |name: &str, more: &str| {
         let log = place.path(&format!("{name}.log"));

@@ -45,6 +45,7 @@ fn a_report_says_what_was_proved_as_text_json_and_page() {
 #[test]
 fn what_failed_is_in_the_figures() {
     let place = Place::new(3);
+    place.let_provers_take_notes();
     place.write_pipeline("backoff_ms = 100");
     let script = fs::read_to_string(place.path("prover.sh")).unwrap();
     let toy = script.lines().last().unwrap();

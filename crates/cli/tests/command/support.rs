@@ -1,5 +1,6 @@
 //! A yard in a folder of its own, with a toy prover that waits for a gate and fails while it is told to.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -20,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Place {
     folder: TempDir,
     pub data: PathBuf,
+    /// Its provers write outside of their folders, for the test to see.
+    notes: Cell<bool>,
 }
 
 /// How a command ended.
@@ -35,7 +38,7 @@ impl Place {
     pub fn new(blocks: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("yard");
-        let place = Self { folder, data };
+        let place = Self { folder, data, notes: Cell::new(false) };
         let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/blocks/chain.jsonl");
         let lines: Vec<_> =
             fs::read_to_string(recorded).unwrap().lines().take(blocks).map(str::to_owned).collect();
@@ -129,7 +132,15 @@ impl Place {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_proofyard"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        if self.notes.get() {
+            command.env("PROOFYARD_ISOLATION", "none");
+        }
         command
+    }
+
+    /// Lets its provers write outside of their folders.
+    pub fn let_provers_take_notes(&self) {
+        self.notes.set(true);
     }
 
     /// A verb about this yard, to its end.

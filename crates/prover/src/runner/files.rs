@@ -195,17 +195,26 @@ fn unusable(error: InputError) -> Fault {
 
 fn write_json(path: &Path, request: &impl Serialize) -> Result<(), Fault> {
     let content = serde_json::to_vec(request).map_err(bad_input)?;
-    fs::write(path, content).map_err(unwritten)
+    new_file(path)?.write_all(&content).map_err(unwritten)
+}
+
+/// In a folder that another prover of the slot may write to as well: what it put there is neither written to nor followed.
+fn new_file(path: &Path) -> Result<File, Fault> {
+    let _ = fs::remove_file(path);
+    File::create_new(path).map_err(unwritten)
 }
 
 fn write_bare(path: &Path, inputs: &[Input], payload: Payload) -> Result<(), Fault> {
     match inputs {
         [input] if payload != Payload::List && input.index.is_none() && !is_height(input, payload) => {
-            fs::copy(&input.path, path).map(|_| ()).map_err(unwritten)
+            let mut content = File::open(&input.path).map_err(unwritten)?;
+            io::copy(&mut content, &mut new_file(path)?).map(|_| ()).map_err(unwritten)
         }
-        [input] if payload != Payload::List => fs::write(path, bare(input, payload)?).map_err(unwritten),
+        [input] if payload != Payload::List => {
+            new_file(path)?.write_all(&bare(input, payload)?).map_err(unwritten)
+        }
         inputs => {
-            let mut list = BufWriter::new(File::create(path).map_err(unwritten)?);
+            let mut list = BufWriter::new(new_file(path)?);
             write_list(&mut list, inputs, payload)?;
             list.flush().map_err(unwritten)
         }

@@ -4,11 +4,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::getpid;
+
 use super::error::{ErrorKind, Fault};
 use super::guarded::{Guarded, Stdin, how_it_ended};
 use super::launch::{GuardCommand, Launch, Limits};
 use crate::confinement::{Confinement, Trial};
 use crate::guard::TRY;
+use crate::processes::Process;
 
 /// It takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,7 +30,8 @@ pub fn try_confinement(
     // The guard itself, wherever it is, also where its path is closed to others.
     let mut command = vec!["/proc/self/exe".to_owned()];
     command.extend(guard.leading_arguments.iter().cloned());
-    command.extend([TRY.to_owned(), std::process::id().to_string(), text(folder)]);
+    let yard = Process::read(getpid()).ok_or("this process is not in /proc")?;
+    command.extend([TRY.to_owned(), format!("{}:{}", yard.pid, yard.started), text(folder)]);
     command.extend(needed.iter().map(|path| text(path)));
     let limits = Limits::default();
     let launch = Launch {

@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use proofyard_prover::runner::{Cancel, ErrorKind, Launch, Session};
+use proofyard_prover::confinement::{Confinement, Sandbox};
+use proofyard_prover::runner::{Cancel, ErrorKind, Launch, Session, try_confinement};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{PATIENCE, Place, TOY, launch, wait_for};
@@ -124,6 +125,62 @@ fn its_exit_code_is_the_provers() {
         let _stdin = guard.stdin.take();
         assert_eq!(guard.wait().unwrap().code(), Some(code), "{script}");
     }
+}
+
+/// As [`its_exit_code_is_the_provers`], and so is what is left of it: nothing.
+#[test]
+fn a_confined_prover_ends_as_any_other() {
+    for sandbox in [Sandbox::Landlock, Sandbox::Namespaces] {
+        let place = Place::new();
+        let confinement = Confinement {
+            sandbox: Some(sandbox),
+            writable: vec![place.output_dir()],
+            ..Confinement::default()
+        };
+        let Ok(_) = try_confinement(&place.toy(&[]).guard, confinement.clone(), &place.output_dir(), &[])
+        else {
+            eprintln!("skipped: {sandbox:?} is not offered here");
+            continue;
+        };
+        let confined = |launch: Launch| Launch { confinement: confinement.clone(), ..launch };
+        let end = |script: &str| {
+            let mut session = Session::start(&confined(place.shell(script))).unwrap();
+            session.prove(&place.prove_segment(), &Cancel::new(), &mut |_| {}).unwrap_err().kind
+        };
+        assert_eq!(end("exit 7"), ErrorKind::Died { exit: Some(7), signal: None }, "{sandbox:?}");
+        assert_eq!(end("kill -TERM $$"), ErrorKind::Died { exit: None, signal: Some(15) }, "{sandbox:?}");
+        assert_eq!(
+            end("setsid sleep 1000 & exit 1"),
+            ErrorKind::Died { exit: Some(1), signal: None },
+            "{sandbox:?}"
+        );
+        assert_eq!(place.processes(), [""; 0], "{sandbox:?}");
+        let mut session = Session::start(&confined(place.launch(&["/no/such/program"]))).unwrap();
+        let error = session.prove(&place.prove_segment(), &Cancel::new(), &mut |_| {}).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::CouldNotStart, "{sandbox:?}: {error}");
+        let mut session = Session::start(&confined(place.toy(&["--fork-children"]))).unwrap();
+        session.prove(&place.prove_segment(), &Cancel::new(), &mut |_| {}).unwrap();
+        wait_for_children(&place);
+        drop(session);
+        assert_eq!(place.processes(), [""; 0], "{sandbox:?}");
+        // Memory is counted, and time is kept, over all that is in there.
+        let mut greedy = confined(place.toy(&["--memory", "300000000", "--work-ms", "50000"]));
+        greedy.limits.memory_bytes = Some(150_000_000);
+        let error = Session::start(&greedy)
+            .unwrap()
+            .prove(&place.prove_segment(), &Cancel::new(), &mut |_| {})
+            .unwrap_err();
+        assert_eq!(error.kind, ErrorKind::MemoryExceeded { limit_bytes: 150_000_000 }, "{sandbox:?}");
+        nothing_is_left_of_a_confined_one_when_its_guard_is_killed(&place, &confined);
+    }
+}
+
+fn nothing_is_left_of_a_confined_one_when_its_guard_is_killed(
+    place: &Place,
+    confined: &dyn Fn(Launch) -> Launch,
+) {
+    guard_is_killed(place, &confined(place.toy(&["--fork-children", "--hang"])));
+    assert_eq!(place.processes(), [""; 0]);
 }
 
 /// Also when requests that it never read still wait in front of it.

@@ -53,6 +53,11 @@ fn no_prover_answers_for_its_verifier_as_a_plain_user() {
     each(ISOLATED[2], &FORGERIES, only_true_proofs);
 }
 
+#[test]
+fn no_prover_answers_for_its_verifier_as_a_plain_user_in_namespaces() {
+    each(ISOLATED[3], &FORGERIES, only_true_proofs);
+}
+
 /// Else the tests above would show nothing.
 #[test]
 fn where_nothing_isolates_every_forgery_is_committed_and_was_warned_of() {
@@ -73,8 +78,8 @@ fn an_early_answer_is_nobodys() {
             let ended = yard.run();
             assert!(ended.proofs.iter().all(|is_true| *is_true), "{situation:?}: {attack}: {}", ended.log);
             let explained = yard.ask(&["explain", "2"]);
-            // Its own session ends at once; its verifier's is over before it is asked, and its successor refuses.
-            let told_as = ["though nothing was asked", "this proof is not about these inputs"];
+            // A session with such a line is over, before it is asked or when it is; a verifier's successor refuses.
+            let told_as = ["though nothing was asked", "instead of", "this proof is not about these inputs"];
             assert!(
                 told_as.iter().any(|told| explained.contains(told)),
                 "{situation:?}: {attack}: {explained}"

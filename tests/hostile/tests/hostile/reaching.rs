@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::situation::{ISOLATED, Neither, Situation};
+use crate::situation::{ISOLATED, Neither, PlainUserInNamespaces, Situation};
 use crate::yard::{HostileYard, wait_for};
 
 /// What it tried, and how each ended.
@@ -28,15 +28,15 @@ fn reached(situation: Situation) -> Option<BTreeMap<String, String>> {
 fn an_isolated_prover_reaches_nothing_of_others() {
     for situation in ISOLATED {
         let Some(found) = reached(situation) else { continue };
-        let (seen, others): (Vec<_>, Vec<_>) =
-            found.iter().partition(|(what, _)| *what == "see the verifier");
-        assert_eq!(seen.len(), 1);
-        assert_eq!(others.len(), 27, "{found:?}");
+        let others: Vec<_> = found.iter().filter(|(what, _)| !what.starts_with("see the")).collect();
+        // What is not to be seen is not tried.
+        let expected = if situation == PlainUserInNamespaces { 17 } else { 27 };
+        assert_eq!(others.len(), expected, "{found:?}");
         // Its own is not among those that it tries; that of the other slot's prover is there.
         let folders =
             others.iter().filter(|(what, _)| what.starts_with("write in prove-")).collect::<Vec<_>>();
         assert_eq!(folders.len(), 2, "{found:?}");
-        assert!(folders.iter().all(|(_, how)| *how == "EACCES"), "{found:?}");
+        assert!(folders.iter().all(|(_, how)| *how == "EACCES" || *how == "EROFS"), "{found:?}");
         let done: Vec<_> = others.iter().filter(|(_, how)| *how == "done").collect();
         assert!(done.is_empty(), "{situation:?}: {done:?}");
     }
@@ -98,5 +98,19 @@ fn status_says_which_isolation_is_in_force() {
         eprintln!("{situation:?}: {said}");
         assert!(said.starts_with(situation.isolation()), "{situation:?}: {said}");
         assert!(shown.contains(&said), "{shown}");
+    }
+}
+
+/// Such as keys in the home folder of whoever runs the yard; where provers have users, these must have the right too.
+#[test]
+fn what_the_pipeline_names_may_be_changed() {
+    for situation in ISOLATED {
+        if let Some(why) = situation.is_missing() {
+            eprintln!("skipped: {situation:?}: {why}");
+            continue;
+        }
+        let yard = HostileYard::new(situation, "note");
+        let ended = yard.run();
+        assert!(yard.path("notes/note").exists(), "{situation:?}: {}", ended.log);
     }
 }

@@ -16,14 +16,16 @@ pub enum Situation {
     RootInAClosedFolder,
     /// A plain user: what the kernel offers is taken.
     PlainUser,
+    /// A plain user, as where the kernel has no Landlock.
+    PlainUserInNamespaces,
     /// Nothing isolates.
     Neither,
 }
 
-pub use Situation::{Neither, PlainUser, RootInAClosedFolder, RootWithUsers};
+pub use Situation::{Neither, PlainUser, PlainUserInNamespaces, RootInAClosedFolder, RootWithUsers};
 
 /// Those in which a prover is to reach nothing.
-pub const ISOLATED: [Situation; 3] = [RootWithUsers, RootInAClosedFolder, PlainUser];
+pub const ISOLATED: [Situation; 4] = [RootWithUsers, RootInAClosedFolder, PlainUser, PlainUserInNamespaces];
 
 impl Situation {
     /// Why it cannot be played on this machine.
@@ -31,26 +33,39 @@ impl Situation {
         let is_root = rustix::process::geteuid().is_root();
         match self {
             RootWithUsers | RootInAClosedFolder if !is_root => Some("this is not root"),
-            PlainUser if is_root && !has("setpriv") => {
+            PlainUser | PlainUserInNamespaces if is_root && !has("setpriv") => {
                 Some("there is no setpriv to become a plain user with")
             }
             PlainUser | RootInAClosedFolder if !has_landlock() => Some("this kernel has no Landlock"),
+            PlainUserInNamespaces if !self.has_namespaces() => {
+                Some("a plain user may not make namespaces here")
+            }
             _ => None,
         }
+    }
+
+    fn is_plain(self) -> bool {
+        matches!(self, PlainUser | PlainUserInNamespaces)
+    }
+
+    fn has_namespaces(self) -> bool {
+        let mut command = self.command(Path::new("unshare"));
+        command.args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc", "true"]);
+        command.output().is_ok_and(|output| output.status.success())
     }
 
     /// Prepares the folder of a yard to come.
     pub fn prepare(self, folder: &Path) {
         let mode = if self == RootInAClosedFolder { 0o700 } else { 0o755 };
         fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
-        if self == PlainUser && rustix::process::geteuid().is_root() {
+        if self.is_plain() && rustix::process::geteuid().is_root() {
             chown(folder, Some(PLAIN_USER), Some(PLAIN_USER)).unwrap();
         }
     }
 
     /// A command that runs as whoever runs the yard.
     pub fn command(self, program: &Path) -> Command {
-        if self != PlainUser || !rustix::process::geteuid().is_root() {
+        if !self.is_plain() || !rustix::process::geteuid().is_root() {
             return Command::new(program);
         }
         let mut command = Command::new("setpriv");
@@ -62,7 +77,11 @@ impl Situation {
 
     /// Further arguments of `run`.
     pub fn arguments(self) -> &'static [&'static str] {
-        if self == Neither { &["--isolation", "none"] } else { &[] }
+        match self {
+            Neither => &["--isolation", "none"],
+            PlainUserInNamespaces => &["--isolation", "namespaces"],
+            _ => &[],
+        }
     }
 
     /// How what is in force begins, as `status` says it.
@@ -70,6 +89,7 @@ impl Situation {
         match self {
             RootWithUsers => "users (provers from 50000, verifiers from 55000)",
             RootInAClosedFolder | PlainUser => "landlock",
+            PlainUserInNamespaces => "namespaces",
             Neither => "none",
         }
     }

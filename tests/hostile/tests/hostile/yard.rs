@@ -1,6 +1,7 @@
 //! One yard with one hostile prover.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -46,6 +47,8 @@ impl HostileYard {
         let blocks: String = blocks.split_inclusive('\n').take(BLOCKS).collect();
         fs::write(folder.path().join("blocks.jsonl"), blocks).unwrap();
         let text = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        fs::create_dir(folder.path().join("notes")).unwrap();
+        fs::set_permissions(folder.path().join("notes"), fs::Permissions::from_mode(0o777)).unwrap();
         let prover = ["python3", &text("hostile.py"), attack, &text("data")];
         let verifier = ["python3", &text("verifier.py"), &text("data")];
         // Another slot's folders are to be there where a prover looks for them.
@@ -53,10 +56,11 @@ impl HostileYard {
         let pipeline = format!(
             "[chain]\nname = \"hostile\"\nstart_height = 1\nwindow = {slots}\ntick_ms = 100\n{keys}\n\n[stage.block]\n\
              strategy = \"match\"\nfrom = \"block\"\nprover = \"hostile\"\npool = \"cpu\"\nmax_attempts = 1\n\
-             time_limit_ms = 20000\n\n[prover.hostile]\ncommand = {}\nverify = {}\n\n[pool.cpu]\nslots = {slots}\n\n\
+             time_limit_ms = 20000\n\n[prover.hostile]\ncommand = {}\nverify = {}\nwrites = [{:?}]\n\n[pool.cpu]\nslots = {slots}\n\n\
              [sink.out]\nfile = \"out.jsonl\"\n",
             serde_json::to_string(&prover).unwrap(),
             serde_json::to_string(&verifier).unwrap(),
+            folder.path().join("notes"),
         );
         // A stage may not be called as what it reads.
         fs::write(folder.path().join("pipeline.toml"), pipeline.replace("[stage.block]", "[stage.whole]"))
