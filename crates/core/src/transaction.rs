@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
-use crate::port::{Action, Batch, CommitOutcome, Expect, Key, Op, Port, Range, Stored, Wake};
+use crate::port::{Action, Batch, CommitOutcome, Expect, Key, Op, Port, Range, Stored, Version, Wake};
 
 /// A type that is stored under one key.
 pub trait Item: Serialize + DeserializeOwned {
@@ -44,6 +44,18 @@ impl<'a, P: Port> Tx<'a, P> {
             self.seen.insert(key.clone(), stored);
         }
         self.seen.get(key).and_then(Option::as_ref).map(|stored| decode(key, stored)).transpose()
+    }
+
+    /// Reads many keys at once, so that what is then peeked at or checked is there already.
+    pub async fn fetch(&mut self, keys: impl IntoIterator<Item = Key>) -> Result<(), Error> {
+        let mut keys: Vec<Key> = keys.into_iter().filter(|key| !self.seen.contains_key(key)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        if !keys.is_empty() {
+            let found = self.port.get_many(&keys).await?;
+            self.seen.extend(keys.into_iter().zip(found));
+        }
+        Ok(())
     }
 
     /// Reads, and the commit fails if the item changed since, its absence included.
@@ -136,6 +148,19 @@ pub async fn transact<P: Port, T>(
 /// Reads one item outside any transaction.
 pub async fn read<P: Port, T: Item>(port: &P, key: &Key) -> Result<Option<T>, Error> {
     port.get(key).await?.map(|stored| decode(key, &stored)).transpose()
+}
+
+/// Reads many items outside any transaction, in the order of their keys.
+pub async fn read_many<P: Port, T: Item>(port: &P, keys: &[Key]) -> Result<Vec<Option<T>>, Error> {
+    let found = port.get_many(keys).await?;
+    let read = |(key, stored): (&Key, Option<Stored>)| stored.map(|stored| decode(key, &stored)).transpose();
+    keys.iter().zip(found).map(read).collect()
+}
+
+/// Reads one item with its version, for who reschedules it.
+pub async fn read_stored<P: Port, T: Item>(port: &P, key: &Key) -> Result<Option<(Version, T)>, Error> {
+    let Some(stored) = port.get(key).await? else { return Ok(None) };
+    Ok(Some((stored.version, decode(key, &stored)?)))
 }
 
 /// Reads a range outside any transaction: a hint.

@@ -133,12 +133,18 @@ impl Table {
         }
     }
 
-    pub fn arm(&mut self, key: &Key, due_ms: u64, seen_from_ms: u64) {
+    pub fn reschedule(
+        &mut self,
+        key: &Key,
+        version: Version,
+        due_ms: Option<u64>,
+        seen_from_ms: u64,
+    ) -> bool {
         let row = self.partitions.get_mut(&key.partition).and_then(|rows| rows.get_mut(&key.sort));
-        if let Some(row) = row {
-            row.due_ms = Some(due_ms);
-            self.due.set(key, Some(due_ms), seen_from_ms);
-        }
+        let Some(row) = row.filter(|row| row.version == version) else { return false };
+        row.due_ms = due_ms;
+        self.due.set(key, due_ms, seen_from_ms);
+        true
     }
 
     /// As the index shows it now.

@@ -1,6 +1,6 @@
 //! A scope's own steps: open groups whose inputs are there, create their tasks, decide complete ones, settle.
 
-use super::{goal_of, stages_of};
+use super::{Look, goal_of, stages_of};
 use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::pipeline::{CutRule, Pipeline, Source, Stage, Strategy};
@@ -10,39 +10,55 @@ use crate::state::{CutAt, Decision, Group, Marker, Progress, Scope, Task, TaskSt
 use crate::transaction::{Tx, read, read_range, transact};
 use crate::yard::Yard;
 
+/// Steps that one call takes: of each stage one, or a page of its tasks.
+const MAX_STEPS: u32 = 64;
 /// Markers looked at in one page of listing again.
 const MARKERS_A_PAGE: usize = 64;
 
 impl<P: Port> Yard<P> {
-    /// Takes every step of a scope that is due. A scope that is off the chain, not open or settled has
-    /// none, but what its quorums find out late.
+    /// Takes the steps of a scope that are due. A scope that is off the chain, not open or settled has none, but what its
+    /// quorums find out late.
     pub async fn advance_scope(&self, id: &str) -> Result<(), Error> {
-        loop {
+        self.look_after_scope(id).await.map(|_| ())
+    }
+
+    /// The same, and says what it found. Steps that are too many for one call are left to who is woken for them.
+    pub(crate) async fn look_after_scope(&self, id: &str) -> Result<Look, Error> {
+        let mut look = Look::default();
+        for _ in 0..MAX_STEPS {
             let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(id)).await? else {
-                return Ok(());
+                return Ok(look);
             };
             if !scope.is_live() {
-                return Ok(());
+                return Ok(look);
             }
             if scope.settled {
-                return self.watch_settled(&scope).await;
+                self.watch_settled(&scope).await?;
+                return Ok(look);
             }
             let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
             if scope.relist {
                 self.relist(&scope, &pipeline).await?;
+                look.moved = true;
                 continue;
             }
             let mut moved = false;
             let mut over = true;
             for index in stages_of(&pipeline, &scope) {
-                let step = self.advance_stage(&scope, &pipeline, index).await?;
+                let step = self.advance_stage(&scope, &pipeline, index, &mut look).await?;
                 moved |= step.moved;
                 over &= step.over;
             }
             if !moved {
-                return if over { self.settle(&scope, &pipeline).await } else { Ok(()) };
+                if over {
+                    look.moved |= self.settle(&scope, &pipeline).await?;
+                }
+                return Ok(look);
             }
+            look.moved = true;
         }
+        self.port.send(&[Wake::Scope { scope: id.to_owned() }]).await;
+        Ok(look)
     }
 
     /// A member that a quorum had cancelled may still bring a proof, and that may disagree.
@@ -56,7 +72,13 @@ impl<P: Port> Yard<P> {
         Ok(())
     }
 
-    async fn advance_stage(&self, scope: &Scope, pipeline: &Pipeline, index: usize) -> Result<Step, Error> {
+    async fn advance_stage(
+        &self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        index: usize,
+        look: &mut Look,
+    ) -> Result<Step, Error> {
         let stage = &pipeline.stages[index];
         if let Strategy::Match { quorum: Some(quorum), .. } = &stage.strategy
             && self.advance_quorum(scope, pipeline, index, quorum).await?
@@ -65,6 +87,10 @@ impl<P: Port> Yard<P> {
             return Ok(Step::MOVED);
         }
         let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
+        if let Some(group) = &group {
+            let decided_ms = group.decided.as_ref().map_or(0, |decided| decided.at_ms);
+            look.latest_ms = look.latest_ms.max(group.opened_ms).max(decided_ms);
+        }
         match group {
             None if stage.is_quorum() => Ok(Step::WAITS),
             None => match self.gather(scope, pipeline, index).await? {
@@ -208,7 +234,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Nothing is left to do for a scope once it is committed and every stage is over.
-    async fn settle(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
+    async fn settle(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
         let (_, to) = scope.heights();
         let commits_by_frontier = scope.cut().is_none() || goal_of(pipeline, scope) == Some(pipeline.commit);
         let committed = match commits_by_frontier {
@@ -216,14 +242,14 @@ impl<P: Port> Yard<P> {
             false => scope.committed_ms.is_some(),
         };
         if !committed {
-            return Ok(());
+            return Ok(false);
         }
         transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
-            match now.filter(|now| now == scope) {
-                Some(now) => tx.put(&Scope { settled: true, due_ms: None, ..now }),
-                None => Ok(()),
+            if let Some(now) = now.filter(|now| now == scope) {
+                tx.put(&Scope { settled: true, due_ms: None, ..now })?;
             }
+            Ok(true)
         })
         .await
     }

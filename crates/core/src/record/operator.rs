@@ -2,7 +2,7 @@
 
 use super::failure::{list, rearm};
 use crate::error::{Error, Refusal};
-use crate::port::{DUE_SHARDS, Due, Port, Wake};
+use crate::port::{Due, DueKind, Port, Wake};
 use crate::state::{ChainState, Halt, Task, TaskId, TaskStatus};
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
@@ -81,7 +81,7 @@ impl<P: Port> Yard<P> {
     pub async fn parked(&self, chain: &str) -> Result<Vec<Task>, Error> {
         let tasks = format!("T#{chain}:");
         let mut parked = Vec::new();
-        for shard in 0..DUE_SHARDS {
+        for shard in DueKind::Step.shards() {
             let mut page = self.due_page(shard, None, u64::MAX).await?;
             while let Some(last) = page.last().cloned() {
                 for Due { key, .. } in page.iter().filter(|due| due.key.partition.starts_with(&tasks)) {

@@ -24,6 +24,9 @@ const MAX_REORG_BLOCKS: u64 = 4_096;
 /// Heights rewritten in one page: each touches at most 4 items (height, two scopes, known block), and the chain.
 const HEIGHTS_A_PAGE: usize = 16;
 
+/// Pages that one call writes.
+const MAX_PAGES: u32 = 64;
+
 /// Cuts voided in one page: two items each, and the chain.
 const CUTS_A_PAGE: usize = 32;
 
@@ -210,9 +213,11 @@ impl<P: Port> Yard<P> {
         })
     }
 
-    /// Writes what is left of a recorded reorg, page by page; anyone may, at any time.
-    pub(crate) async fn finish_reorg(&self, chain: &str) -> Result<(), Error> {
-        while let Some(intent) = self.chain_state(chain).await?.reorg {
+    /// Writes what is left of a recorded reorg, page by page; anyone may, at any time. Says whether nothing is left: one
+    /// call writes only so many pages.
+    pub(crate) async fn finish_reorg(&self, chain: &str) -> Result<bool, Error> {
+        for _ in 0..MAX_PAGES {
+            let Some(intent) = self.chain_state(chain).await?.reorg else { return Ok(true) };
             if intent.next > intent.from {
                 self.rewrite_page(chain).await?;
             } else if let Some((stage, from)) = intent.cuts_from.first() {
@@ -221,7 +226,7 @@ impl<P: Port> Yard<P> {
                 self.close_intent(chain).await?;
             }
         }
-        Ok(())
+        Ok(self.chain_state(chain).await?.reorg.is_none())
     }
 
     async fn rewrite_page(&self, chain: &str) -> Result<(), Error> {

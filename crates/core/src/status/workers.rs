@@ -1,7 +1,7 @@
 //! Whether anybody is there to work for a pool, from the leases that workers hold.
 
 use crate::error::Error;
-use crate::port::{DUE_SHARDS, Port};
+use crate::port::{DueKind, Port};
 use crate::state::{Heartbeat, Worker};
 use crate::transaction::read;
 use crate::yard::Yard;
@@ -13,7 +13,7 @@ impl<P: Port> Yard<P> {
     /// Whether a worker of this pool holds a lease; `None` if more is due than is looked at.
     pub(crate) async fn has_live_worker(&self, pool: &str) -> Result<Option<bool>, Error> {
         let mut all_seen = true;
-        for shard in 0..DUE_SHARDS {
+        for shard in DueKind::Worker.shards() {
             let mut page = self.due_page(shard, None, u64::MAX).await?;
             let mut pages = 0;
             while let Some(last) = page.last().cloned() {

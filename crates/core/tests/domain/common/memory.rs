@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use proofyard_core::port::{
-    Action, Batch, CommitOutcome, Due, Expect, Key, Port, PortError, Range, Stored, Wake,
+    Action, Batch, CommitOutcome, Due, Expect, Key, Port, PortError, Range, Stored, Version, Wake,
 };
 
 pub struct Memory {
@@ -88,11 +88,10 @@ impl Port for Memory {
         Ok(due)
     }
 
-    async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
-        if let Some((_, due)) = self.items.borrow_mut().get_mut(key) {
-            *due = Some(due_ms);
-        }
-        Ok(())
+    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
+        let mut items = self.items.borrow_mut();
+        let found = items.get_mut(key).filter(|(stored, _)| stored.version == version);
+        Ok(found.map(|(_, due)| *due = due_ms).is_some())
     }
 
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
