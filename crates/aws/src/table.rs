@@ -15,7 +15,8 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem,
 };
 use futures_util::future::{BoxFuture, try_join_all};
 use proofyard_core::port::{
@@ -77,10 +78,7 @@ impl Table {
     }
 
     /// In the order of `keys`.
-    pub fn get_many<'a>(
-        &'a self,
-        keys: &'a [Key],
-    ) -> BoxFuture<'a, Result<Vec<Option<Stored>>, PortError>> {
+    pub fn get_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Option<Stored>>, PortError>> {
         Box::pin(async move {
             // DynamoDB takes no key twice, and none that is empty.
             let asked: BTreeSet<&Key> =
@@ -107,7 +105,8 @@ impl Table {
         while !left.is_empty() {
             let asked = left.len();
             let keys = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(true);
-            let batch = self.client.batch_get_item().request_items(&self.name, keys.build().map_err(unbuilt)?);
+            let batch =
+                self.client.batch_get_item().request_items(&self.name, keys.build().map_err(unbuilt)?);
             let answer = batch.send().await.map_err(|error| self.read_failed(error))?;
             for row in answer.responses.unwrap_or_default().remove(&self.name).unwrap_or_default() {
                 let key = Key::new(text_of(&row, PARTITION)?, text_of(&row, SORT)?);
@@ -118,7 +117,10 @@ impl Table {
             if left.len() == asked {
                 fruitless += 1;
                 if fruitless >= TRIES {
-                    return Err(PortError::Unavailable(format!("table {}: it is too busy to read", self.name)));
+                    return Err(PortError::Unavailable(format!(
+                        "table {}: it is too busy to read",
+                        self.name
+                    )));
                 }
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
                 wait_ms *= 2;

@@ -254,6 +254,9 @@ impl<P: Port> Yard<P> {
 
     /// A task is due when it has backed off long enough, when its attempt overran, or for its second copy.
     async fn visit_task(&self, key: &Key) -> Result<(), Error> {
+        if self.still_due::<Task>(key).await?.is_none() {
+            return Ok(());
+        }
         transact(&self.port, async |tx| {
             let Some(mut task): Option<Task> = tx.check(key).await? else { return Ok(()) };
             let now_ms = self.port.now_ms();
@@ -262,6 +265,8 @@ impl<P: Port> Yard<P> {
             }
             match task.status {
                 TaskStatus::Open => self.visit_open(tx, &mut task, now_ms).await?,
+                // If its block returns, it is looked at again.
+                TaskStatus::Parked if self.scope_is_unwanted(tx, &task).await? => task.due_ms = None,
                 TaskStatus::Parked => {
                     let limits = self.limits_of(&task).await?;
                     rearm(&mut task, &limits, now_ms, 0);
@@ -293,7 +298,9 @@ impl<P: Port> Yard<P> {
         });
         if straggles || (task.attempts.is_empty() && !task.listed) {
             if self.scope_is_unwanted(tx, task).await? {
-                task.due_ms = None;
+                // What runs is ended in time all the same.
+                let started_ms = task.attempts.iter().map(|attempt| attempt.started_ms).min();
+                task.due_ms = started_ms.map(|started_ms| started_ms + attempt_limit_ms(&limits));
                 return Ok(());
             }
             if let Some(attempt) = task.attempts.first().filter(|_| straggles) {

@@ -20,6 +20,9 @@ pub trait Item: Serialize + DeserializeOwned {
     }
 }
 
+/// Keys read at once where there may be thousands of them: each such read is one round, or a few.
+pub(crate) const KEYS_A_READ: usize = 256;
+
 /// Tries of one transaction before [`Error::Contended`]. Under 500 contending workers a claim needs about 3.
 const MAX_TRIES: u32 = 64;
 
@@ -174,7 +177,7 @@ pub async fn read_range<P: Port, T: Item>(port: &P, range: &Range) -> Result<Vec
     rows.into_iter().map(decode_row).collect()
 }
 
-fn decode<T: Item>(key: &Key, stored: &Stored) -> Result<T, Error> {
+pub(crate) fn decode<T: Item>(key: &Key, stored: &Stored) -> Result<T, Error> {
     serde_json::from_slice(&stored.value)
         .map_err(|error| Error::Damaged { key: key.clone(), reason: error.to_string() })
 }

@@ -104,7 +104,8 @@ async fn many_keys_come_in_their_order(port: &impl Port, partition: &str) {
     let there = (0..240).rev().map(|n| Key::new(partition, format!("{n:04}")));
     let missing = (0..3).map(|n| Key::new(partition, format!("missing {n}")));
     let twice = [Key::new(partition, "0007"), Key::new(partition, "0007")];
-    let keys: Vec<Key> = missing.chain(there).chain(twice).chain([Key::new("", ""), Key::new(partition, "")]).collect();
+    let keys: Vec<Key> =
+        missing.chain(there).chain(twice).chain([Key::new("", ""), Key::new(partition, "")]).collect();
     let found = port.get_many(&keys).await.unwrap();
     assert_eq!(found.len(), keys.len());
     for (key, found) in keys.iter().zip(found) {

@@ -112,7 +112,8 @@ impl<P: Port> Yard<P> {
         let tip_seen = self.tip(chain).await?;
         let next_ms = self.next_look(chain).await?;
         let next_tick_ms = self.port.now_ms() + pipeline.chain.tick_ms;
-        if let Some(next_ms) = next_ms.filter(|next_ms| *next_ms <= next_tick_ms || seen.due_ms == Some(*next_ms))
+        if let Some(next_ms) =
+            next_ms.filter(|next_ms| *next_ms <= next_tick_ms || seen.due_ms == Some(*next_ms))
         {
             self.port.reschedule(&key, version, Some(next_ms.max(next_tick_ms))).await?;
             return Ok(());

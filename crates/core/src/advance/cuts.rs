@@ -2,12 +2,12 @@
 
 use crate::error::Error;
 use crate::pipeline::{CutRule, Pipeline, Stage};
-use crate::port::{Port, Wake};
+use crate::port::{Key, Port, Wake};
 use crate::state::{
     Block, Branch, Canonical, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Progress, Scope, Subject,
 };
 use crate::strategy::sequential::{Around, Candidate, Closed, close, until_fork};
-use crate::transaction::{Tx, read, transact};
+use crate::transaction::{KEYS_A_READ, Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 
 /// A block that may be in the next cut.
@@ -91,24 +91,32 @@ impl<P: Port> Yard<P> {
         commits: bool,
     ) -> Result<Vec<Waiting>, Error> {
         let mut waiting: Vec<Waiting> = Vec::new();
-        for height in from..to {
-            let Some(place): Option<Canonical> = read(&self.port, &Canonical::key_of(chain, height)).await?
-            else {
-                break;
-            };
-            let scope: Option<Scope> = read(&self.port, &Scope::key_of(&place.scope())).await?;
-            let Some(scope) = scope else { break };
-            let since_ms = if commits { scope.opened_ms } else { scope.committed_ms.or(scope.opened_ms) };
-            let since_ms = since_ms.unwrap_or(scope.recorded_ms);
-            let Some(block) = scope.block().cloned() else { break };
-            if waiting.last().is_some_and(|below| below.block.hash != block.parent) {
+        let mut next = from;
+        while next < to {
+            let page_to = to.min(next + KEYS_A_READ as u64);
+            let keys: Vec<Key> = (next..page_to).map(|height| Canonical::key_of(chain, height)).collect();
+            let places = read_many::<P, Canonical>(&self.port, &keys).await?;
+            let places: Vec<Canonical> = places.into_iter().map_while(|place| place).collect();
+            let keys: Vec<Key> = places.iter().map(|place| Scope::key_of(&place.scope())).collect();
+            let scopes = read_many::<P, Scope>(&self.port, &keys).await?;
+            for (place, scope) in places.into_iter().zip(scopes) {
+                let Some(scope) = scope else { return Ok(waiting) };
+                let since_ms = if commits { scope.opened_ms } else { scope.committed_ms.or(scope.opened_ms) };
+                let since_ms = since_ms.unwrap_or(scope.recorded_ms);
+                let Some(block) = scope.block().cloned() else { return Ok(waiting) };
+                if waiting.last().is_some_and(|below| below.block.hash != block.parent) {
+                    return Ok(waiting);
+                }
+                waiting.push(Waiting {
+                    place,
+                    candidate: Candidate { fields: block.fields.clone(), since_ms },
+                    block,
+                });
+            }
+            if waiting.len() as u64 != page_to - from {
                 break;
             }
-            waiting.push(Waiting {
-                place,
-                candidate: Candidate { fields: block.fields.clone(), since_ms },
-                block,
-            });
+            next = page_to;
         }
         Ok(waiting)
     }

@@ -1,13 +1,14 @@
 //! A scope's own steps: open groups whose inputs are there, create their tasks, decide complete ones, settle.
 
+use super::groups::TASKS_A_PAGE;
 use super::{Look, goal_of, stages_of};
 use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::pipeline::{CutRule, Pipeline, Source, Stage, Strategy};
-use crate::port::{Port, Wake};
-use crate::record::list;
+use crate::port::{Key, Port, Wake};
+use crate::record::{list, rearm};
 use crate::state::{CutAt, Decision, Group, Marker, Progress, Scope, Task, TaskStatus};
-use crate::transaction::{Tx, read, read_range, transact};
+use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::Yard;
 
 /// Steps that one call takes: of each stage one, or a page of its tasks.
@@ -183,15 +184,19 @@ impl<P: Port> Yard<P> {
         Ok(())
     }
 
-    /// Lists open tasks that nobody lists or runs, after the scope came back to the chain.
+    /// Lists open tasks that nobody lists or runs, after the scope came back to the chain, and has the sweeper look again
+    /// at those that run or are parked. Who begins anew passes quickly what is done.
     async fn relist(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
         for index in stages_of(pipeline, scope) {
             let page_markers = self.page_of(MARKERS_A_PAGE);
             let mut range = Marker::range(&scope.id, &pipeline.stages[index].name, page_markers);
             loop {
                 let page = read_range::<P, Marker>(&self.port, &range).await?;
-                for (_, _, marker) in &page {
-                    self.relist_task(scope, marker).await?;
+                let keys: Vec<Key> = page.iter().map(|(_, _, marker)| marker.id.task_key()).collect();
+                let tasks = read_many::<P, Task>(&self.port, &keys).await?.into_iter().flatten();
+                let forgotten: Vec<Key> = tasks.filter(is_forgotten).map(|task| task.id.task_key()).collect();
+                for tasks in forgotten.chunks(self.page_of(TASKS_A_PAGE)) {
+                    self.relist_tasks(scope, tasks).await?;
                 }
                 match page.last() {
                     Some((key, _, _)) if page.len() == page_markers => {
@@ -211,21 +216,23 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    async fn relist_task(&self, scope: &Scope, marker: &Marker) -> Result<(), Error> {
+    async fn relist_tasks(&self, scope: &Scope, tasks: &[Key]) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
-            let task: Option<Task> = tx.check(&marker.id.task_key()).await?;
-            let idle = |task: &Task| {
-                task.status == TaskStatus::Open
-                    && !task.listed
-                    && !task.gathers
-                    && task.attempts.is_empty()
-                    && task.due_ms.is_none()
-            };
-            if let Some(mut task) = task.filter(idle)
-                && now.is_some_and(|now| now.is_live())
-            {
-                list(tx, &mut task, self.port.now_ms())?;
+            if !now.is_some_and(|now| now.is_live()) {
+                return Ok(());
+            }
+            tx.fetch(tasks.iter().cloned()).await?;
+            for key in tasks {
+                let task: Option<Task> = tx.check(key).await?;
+                let Some(mut task) = task.filter(is_forgotten) else { continue };
+                let now_ms = self.port.now_ms();
+                if task.is_open() && task.attempts.is_empty() {
+                    list(tx, &mut task, now_ms)?;
+                } else {
+                    let limits = self.limits_of(&task).await?;
+                    rearm(&mut task, &limits, now_ms, 0);
+                }
                 tx.put(&task)?;
             }
             Ok(())
@@ -253,6 +260,12 @@ impl<P: Port> Yard<P> {
         })
         .await
     }
+}
+
+/// Nobody lists it and no sweeper will look at it, though it is not over. One that gathers waits for what it joins.
+fn is_forgotten(task: &Task) -> bool {
+    let waits = matches!(task.status, TaskStatus::Open | TaskStatus::Parked);
+    waits && task.due_ms.is_none() && !task.gathers && (!task.listed || !task.attempts.is_empty())
 }
 
 impl Stage {

@@ -9,4 +9,5 @@ mod operator;
 mod pipeline_files;
 mod pipeline_mistakes;
 mod pipeline_mutations;
+mod starving;
 mod taking_up;

@@ -72,8 +72,9 @@ impl SqliteStore {
     pub fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, PortError> {
         self.readers.read(|connection| {
             let mut statement = connection.prepare_cached(GET)?;
-            let mut read =
-                |key: &Key| statement.query_row(params![key.partition, key.sort], |row| stored(row, 0)).optional();
+            let mut read = |key: &Key| {
+                statement.query_row(params![key.partition, key.sort], |row| stored(row, 0)).optional()
+            };
             keys.iter().map(&mut read).collect()
         })
     }

@@ -72,6 +72,21 @@ impl Mirror {
         self.items.iter().map(|(key, item)| (key, &**item))
     }
 
+    pub fn item(&self, partition: &str, sort: &str) -> Option<&Item> {
+        self.get(&Key::new(partition, sort))
+    }
+
+    /// The tasks of a scope.
+    pub fn tasks_of(&self, scope: &str) -> impl Iterator<Item = &Task> {
+        let start = format!("T#{scope}#");
+        let from = Key::new(start.clone(), "");
+        let rows = self.items.range(from..).take_while(move |(key, _)| key.partition.starts_with(&start));
+        rows.filter_map(|(_, item)| match &**item {
+            Item::Task(task) => Some(&**task),
+            _ => None,
+        })
+    }
+
     fn get(&self, key: &Key) -> Option<&Item> {
         self.items.get(key).map(|item| &**item)
     }

@@ -11,10 +11,16 @@ use crate::check::mirror::Item;
 /// together stay well below.
 pub const SETTLES_WITHIN_MS: u64 = 45 * 60_000;
 
+/// What is due is looked at after this time, however short sweeps are cut.
+const LOOKED_AT_WITHIN_MS: u64 = 5 * 60_000;
+
 impl World {
     /// What is not done yet, if anything.
     pub(super) fn what_is_left(&self) -> Option<String> {
-        self.chains_left().or_else(|| self.items_left()).or_else(|| self.sinks_left())
+        self.chains_left()
+            .or_else(|| self.items_left())
+            .or_else(|| self.sinks_left())
+            .or_else(|| self.due_left())
     }
 
     fn chains_left(&self) -> Option<String> {
@@ -82,6 +88,28 @@ impl World {
             }
         }
         None
+    }
+
+    /// What the index of due times holds for nothing: what is over, and what no look takes away or puts off.
+    fn due_left(&self) -> Option<String> {
+        let now_ms = self.simulation.now_ms();
+        let table = self.simulation.table();
+        let due = table.rows().filter_map(|(partition, sort, row)| Some((partition, sort, row.due_ms?)));
+        let mut waits = due.filter(|(_, sort, _)| *sort != "hb");
+        let checker = self.checker.borrow();
+        let left = waits.find(|(partition, sort, due_ms)| {
+            let is_over = match checker.mirror.item(partition, sort) {
+                Some(Item::Scope(scope)) => !scope.is_live() || scope.settled,
+                Some(Item::Task(task)) => {
+                    matches!(task.status, TaskStatus::Accepted | TaskStatus::Cancelled)
+                }
+                _ => false,
+            };
+            is_over || due_ms + LOOKED_AT_WITHIN_MS < now_ms
+        });
+        left.map(|(partition, sort, due_ms)| {
+            format!("{partition} / {sort} is due since {due_ms} for nothing")
+        })
     }
 
     /// Nothing is left; what was acknowledged must have come somewhere.

@@ -54,8 +54,16 @@ impl World {
         let tick_ms = ticks.min().unwrap_or(1_000);
         loop {
             self.simulation.sleep(tick_ms).await;
-            match self.yard.sweep().await {
+            // Mostly there is time for all; now and then only for a visit or two of each kind.
+            let budget_ms = match self.simulation.random(|random| random.below(4)) {
+                0 => self.simulation.random(|random| random.skewed(500)),
+                _ => u64::MAX,
+            };
+            match self.yard.sweep_within(budget_ms).await {
                 Ok(swept) => {
+                    if !swept.round_over {
+                        self.simulation.count("branch: sweep had no time for all");
+                    }
                     for (key, error) in swept.errors {
                         self.simulation.count("branch: visit failed");
                         let passes = error.contains("not available") || error.contains("tries in a row");
