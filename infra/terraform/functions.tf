@@ -46,8 +46,8 @@ resource "aws_lambda_function" "function" {
   architectures = [local.spec.function_defaults.architecture]
   handler       = "bootstrap"
   role          = "${local.iam}:role/${aws_iam_role.role[local.role_of_function[each.key]].name}"
-  timeout       = local.spec.function_defaults.timeout_s
-  memory_size   = local.spec.function_defaults.memory_mb
+  timeout       = try(each.value.timeout_s, local.spec.function_defaults.timeout_s)
+  memory_size   = try(each.value.memory_mb, local.spec.function_defaults.memory_mb)
   tags          = local.tags
 
   filename  = var.functions_bucket == null ? "${local.functions_folder}/${each.value.binary}.zip" : null

@@ -53,7 +53,7 @@ resource "aws_sqs_queue" "queue" {
 
   name                       = each.value.name
   message_retention_seconds  = each.value.retention_s
-  visibility_timeout_seconds = local.spec.queue_defaults.visibility_s
+  visibility_timeout_seconds = each.value.visibility_s
   # What could not be delivered for the key's sake must not need the key.
   kms_master_key_id                 = each.value.takes_dead_letters ? null : aws_kms_alias.yard.name
   kms_data_key_reuse_period_seconds = each.value.takes_dead_letters ? null : local.data_key_reuse_s

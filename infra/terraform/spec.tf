@@ -68,6 +68,7 @@ locals {
       fifo                        = queue.fifo
       content_based_deduplication = try(queue.content_based_deduplication, false)
       retention_s                 = try(queue.retention_s, local.spec.queue_defaults.retention_s)
+      visibility_s                = try(queue.visibility_s, local.spec.queue_defaults.visibility_s)
       takes_dead_letters          = try(queue.takes_dead_letters, false)
     }]
   ]) : queue.id => queue }

@@ -36,9 +36,16 @@ def leading_key(call: dict[str, Any]) -> str | None:
     return held.get("S") if held else None
 
 
+def leading_keys(call: dict[str, Any]) -> list[str]:
+    """The partition keys of a call: of a batch, those of all its items."""
+    batch = [key for table in call.get("RequestItems", {}).values() for key in table.get("Keys", [])]
+    keys = [leading_key({"Key": key}) for key in batch] or [leading_key(call)]
+    return [key for key in keys if key is not None]
+
+
 def service_context(body: bytes) -> dict[str, Any]:
-    key = leading_key(_read(body))
-    return _service_context(body) | ({} if key is None else {KEY: [key]})
+    keys = leading_keys(_read(body))
+    return _service_context(body) | ({KEY: keys} if keys else {})
 
 
 def transaction_checks(action: str, body: bytes, region: str, account: str) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@
 //! brings it back.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{LocalBoxFuture, join_all};
 use proofyard_core::error::Error;
@@ -19,6 +19,9 @@ use crate::message::{Event, Message};
 use crate::names::Names;
 use crate::queues::{Incoming, Outgoing, QueueError, REDRIVE};
 
+/// How long a sweep may take where nothing else limits it, and how long each may in any case.
+const LONGEST_SWEEP: Duration = Duration::from_secs(20);
+const SHORTEST_SWEEP_MS: u64 = 1_000;
 /// SQS takes more; nobody reads more.
 const MAX_REASON_CHARS: usize = 500;
 /// The attribute of a dead letter that says why it is one.
@@ -108,7 +111,7 @@ impl Home {
             Ok(event) => event,
             Err(error) => return Ended::Never(format!("it is no message of this yard: {error}")),
         };
-        if let Err(trouble) = self.record(event).await {
+        if let Err(trouble) = self.record(event, until).await {
             let reason = trouble.to_string();
             return if passes(&trouble) { Ended::Again(reason) } else { Ended::Never(reason) };
         }
@@ -119,7 +122,7 @@ impl Home {
     }
 
     /// Records the fact that a message brings, if it brings one.
-    async fn record(&self, event: Event) -> Result<(), Error> {
+    async fn record(&self, event: Event, until: Instant) -> Result<(), Error> {
         let message = match event {
             Event::Message(message) => *message,
             Event::JobEnded { job } => return self.job_ended(&job).await,
@@ -140,20 +143,35 @@ impl Home {
             }
             Message::End { chain } => self.yard.record_end(&chain).await?,
             Message::Wake(wake) => self.yard.port.send(&[wake]).await,
-            Message::Tick {} => self.sweep().await?,
+            Message::Tick {} => self.sweep_until(until).await?,
         }
         Ok(())
     }
 
     /// Visits what is due, and looks after the pools.
     pub fn sweep(&self) -> LocalBoxFuture<'_, Result<(), Error>> {
+        self.sweep_until(Instant::now() + LONGEST_SWEEP)
+    }
+
+    /// The same, for a tick or until then: the next tick's sweep goes on with what is left. Gauges and workers come before
+    /// the open blocks and cuts, which may be very many.
+    pub fn sweep_until(&self, until: Instant) -> LocalBoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
-            let swept = self.yard.sweep().await?;
+            let left = until.saturating_duration_since(Instant::now());
+            let tick_ms = self.shortest_tick_ms().await?.max(SHORTEST_SWEEP_MS);
+            let budget_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(tick_ms);
+            let mut sweep = self.yard.begin_sweep(budget_ms).await?;
+            sweep.what_frees_work().await?;
+            let told = self.tell_metrics().await;
+            self.ensure_all_workers().await;
+            sweep.scopes().await?;
+            let swept = sweep.end().await?;
             for (key, trouble) in &swept.errors {
                 error!(%key, trouble, "a visit failed; it stays due");
             }
-            let told = self.tell_metrics().await;
-            self.ensure_all_workers().await;
+            if swept.round_over {
+                self.tell_looks();
+            }
             told
         })
     }

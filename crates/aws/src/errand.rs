@@ -78,6 +78,11 @@ impl Errand {
         let _ = NOW.try_with(|errand| errand.view().learn(key, stored.clone()));
     }
 
+    /// Reads anew from here on.
+    pub fn forget() {
+        let _ = NOW.try_with(|errand| *errand.view() = View::default());
+    }
+
     pub fn committed(batch: &Batch, outcome: &Result<CommitOutcome, PortError>) {
         let _ = NOW.try_with(|errand| errand.view().committed(batch, outcome));
     }

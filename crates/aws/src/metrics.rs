@@ -27,6 +27,7 @@ const MAX_VALUES: usize = 100;
 #[derive(Default)]
 pub struct Watch {
     told_ms: AtomicU64,
+    looked_ms: AtomicU64,
 }
 
 /// Up to which height blocks were told of, by whichever process: each block is told once.
@@ -84,8 +85,6 @@ impl Home {
             return Ok(());
         }
         self.watch.told_ms.store(now_ms, Ordering::Relaxed);
-        // That somebody looks at all: what is never told is never alarming.
-        tell(&line(now_ms, &[("Yard", self.names.yard())], &[("Looks", "Count", json!(1))]));
         for (pool, jobs) in &self.pools {
             match self.jobs.alive(jobs).await {
                 Ok(alive) => self.tell_pool(pool, alive),
@@ -98,6 +97,17 @@ impl Home {
             trouble = trouble.and(self.tell_chain(&chain).await);
         }
         trouble
+    }
+
+    /// Tells that somebody looks at all: what is never told is never alarming. Only when all that was due has been looked
+    /// at since the last time.
+    pub(crate) fn tell_looks(&self) {
+        let now_ms = self.yard.port.now_ms();
+        let told_ms = self.watch.looked_ms.load(Ordering::Relaxed);
+        if told_ms.saturating_add(GAUGES_EVERY_MS) <= now_ms {
+            self.watch.looked_ms.store(now_ms, Ordering::Relaxed);
+            tell(&line(now_ms, &[("Yard", self.names.yard())], &[("Looks", "Count", json!(1))]));
+        }
     }
 
     fn tell_pool(&self, pool: &str, alive: Alive) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Wake};
+use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
 
 use crate::errand::Errand;
 use crate::job_workers;
@@ -60,6 +60,18 @@ impl Port for AwsPort {
         Errand::learn(key, &stored);
         Ok(stored)
     }
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, PortError> {
+        let mut found: Vec<Option<Option<Stored>>> = keys.iter().map(Errand::known).collect();
+        let unknown = keys.iter().zip(&found).filter(|(_, known)| known.is_none());
+        let unknown: Vec<Key> = unknown.map(|(key, _)| key.clone()).collect();
+        let mut read = self.table.get_many(&unknown).await?.into_iter();
+        for (key, place) in keys.iter().zip(&mut found).filter(|(_, known)| known.is_none()) {
+            let stored = read.next().flatten();
+            Errand::learn(key, &stored);
+            *place = Some(stored);
+        }
+        Ok(found.into_iter().map(Option::flatten).collect())
+    }
     async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
         self.table.range(range).await
     }
@@ -70,10 +82,12 @@ impl Port for AwsPort {
         until_ms: u64,
         limit: usize,
     ) -> Result<Vec<Due>, PortError> {
+        // A sweep reads far more than it writes: what it knows of the last page it needs no more.
+        Errand::forget();
         self.table.due(shard, after, until_ms, limit).await
     }
-    async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
-        self.table.arm(key, due_ms).await
+    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
+        self.table.reschedule(key, version, due_ms).await
     }
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
         let now_s = self.now_ms() / 1_000;

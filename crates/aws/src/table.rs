@@ -6,7 +6,7 @@
 //! the call again cannot make the commit twice; a commit of one item is one conditional write, which tells its own
 //! effect by the version it finds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -15,10 +15,13 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem,
 };
-use futures_util::future::BoxFuture;
-use proofyard_core::port::{Action, Batch, CommitOutcome, Due, Expect, Key, Op, PortError, Range, Stored};
+use futures_util::future::{BoxFuture, try_join_all};
+use proofyard_core::port::{
+    Action, Batch, CommitOutcome, Due, Expect, Key, Op, PortError, Range, Stored, Version,
+};
 
 use crate::trouble::{Trouble, trouble_of};
 
@@ -31,6 +34,9 @@ const DUE_MS: &str = "t";
 /// DynamoDB deletes the item some time after it, if it deletes it at all.
 pub const EXPIRES_S: &str = "x";
 const INDEX: &str = "due";
+/// Keys that one BatchGetItem takes, and how many of those calls go side by side.
+const KEYS_A_BATCH: usize = 100;
+const BATCHES_AT_ONCE: usize = 8;
 
 /// Tries of a transaction that was throttled or that met another one, and the longest wait after the first.
 const TRIES: u32 = 5;
@@ -69,6 +75,58 @@ impl Table {
                 .map_err(|error| self.read_failed(error))?;
             found.item.map(|row| stored(&row).map(|(_, stored)| stored)).transpose()
         })
+    }
+
+    /// In the order of `keys`.
+    pub fn get_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Option<Stored>>, PortError>> {
+        Box::pin(async move {
+            // DynamoDB takes no key twice, and none that is empty.
+            let asked: BTreeSet<&Key> =
+                keys.iter().filter(|key| !key.partition.is_empty() && !key.sort.is_empty()).collect();
+            let asked: Vec<&Key> = asked.into_iter().collect();
+            let pages = asked.chunks(KEYS_A_BATCH).collect::<Vec<_>>();
+            let mut found = HashMap::new();
+            for side_by_side in pages.chunks(BATCHES_AT_ONCE) {
+                let read = try_join_all(side_by_side.iter().map(|page| self.get_batch(page))).await?;
+                found.extend(read.into_iter().flatten());
+            }
+            Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+        })
+    }
+
+    /// Up to a hundred keys. DynamoDB leaves some for the next call where the answer is long or the table busy.
+    async fn get_batch(&self, keys: &[&Key]) -> Result<Vec<(Key, Stored)>, PortError> {
+        let key_row = |key: &&Key| {
+            Row::from([(PARTITION.to_owned(), text(&key.partition)), (SORT.to_owned(), text(&key.sort))])
+        };
+        let mut left: Vec<Row> = keys.iter().map(key_row).collect();
+        let mut found = Vec::new();
+        let (mut wait_ms, mut fruitless) = (FIRST_WAIT_MS, 0);
+        while !left.is_empty() {
+            let asked = left.len();
+            let keys = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(true);
+            let batch =
+                self.client.batch_get_item().request_items(&self.name, keys.build().map_err(unbuilt)?);
+            let answer = batch.send().await.map_err(|error| self.read_failed(error))?;
+            for row in answer.responses.unwrap_or_default().remove(&self.name).unwrap_or_default() {
+                let key = Key::new(text_of(&row, PARTITION)?, text_of(&row, SORT)?);
+                found.push((key, stored(&row)?.1));
+            }
+            let unread = answer.unprocessed_keys.unwrap_or_default().remove(&self.name);
+            left = unread.map(|unread| unread.keys).unwrap_or_default();
+            if left.len() == asked {
+                fruitless += 1;
+                if fruitless >= TRIES {
+                    return Err(PortError::Unavailable(format!(
+                        "table {}: it is too busy to read",
+                        self.name
+                    )));
+                }
+                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                wait_ms *= 2;
+            }
+        }
+        Ok(found)
     }
 
     pub fn range<'a>(&'a self, range: &'a Range) -> BoxFuture<'a, Result<Vec<(String, Stored)>, PortError>> {
@@ -154,26 +212,40 @@ impl Table {
         }
     }
 
-    pub fn arm<'a>(&'a self, key: &'a Key, due_ms: u64) -> BoxFuture<'a, Result<(), PortError>> {
+    pub fn reschedule<'a>(
+        &'a self,
+        key: &'a Key,
+        version: Version,
+        due_ms: Option<u64>,
+    ) -> BoxFuture<'a, Result<bool, PortError>> {
         Box::pin(async move {
-            let armed = self
+            let mut update = self
                 .client
                 .update_item()
                 .table_name(&self.name)
                 .key(PARTITION, text(&key.partition))
                 .key(SORT, text(&key.sort))
-                .update_expression("SET b = :b, t = :t")
-                .condition_expression("attribute_exists(p)")
-                .expression_attribute_values(":b", number(key.due_shard().into()))
-                .expression_attribute_values(":t", number(due_ms))
-                .send()
-                .await;
-            match armed {
-                Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(()),
-                // Whoever wrote it meanwhile has set a time of its own.
-                Err(error) if error.code() == Some("TransactionConflictException") => Ok(()),
+                .condition_expression("v = :v")
+                .expression_attribute_values(":v", number(version));
+            update = match due_ms {
+                None => update.update_expression("REMOVE b, t"),
+                Some(due_ms) => update
+                    .update_expression("SET b = :b, t = :t")
+                    .expression_attribute_values(":b", number(key.due_shard().into()))
+                    .expression_attribute_values(":t", number(due_ms)),
+            };
+            match update.send().await {
+                Ok(_) => Ok(true),
+                // Or somebody is just writing it, and sets a time of their own.
+                Err(error)
+                    if matches!(
+                        error.code(),
+                        Some("ConditionalCheckFailedException" | "TransactionConflictException")
+                    ) =>
+                {
+                    Ok(false)
+                }
                 Err(error) => Err(self.read_failed(error)),
-                Ok(_) => Ok(()),
             }
         })
     }

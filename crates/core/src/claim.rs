@@ -2,7 +2,8 @@
 //!
 //! Each pool has one ordered range of listed tasks for each chain. A claim merges their heads, and takes one task by
 //! deleting its listing, writing its attempt and its slot, and checking that the worker lives, in one transaction.
-//! It reads its slot first, so that a claim whose outcome was unknown finds itself.
+//! It reads its slot first, so that a claim whose outcome was unknown finds itself. Listings of blocks that left the chain
+//! are cleared in pages, so that a whole branch of them hides nothing for long.
 
 use crate::error::Error;
 use crate::mistake::Mistake;
@@ -11,15 +12,20 @@ use crate::port::{Key, Port, Range, Stored};
 use crate::record::rearm_claimed;
 use crate::state::worker::PoolChain;
 use crate::state::{Attempt, ChainState, Held, Listing, Scope, Slot, Task, TaskStatus, Worker};
-use crate::transaction::{Tx, read, read_range, transact};
+use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::Yard;
 
 /// Heads read of each chain's range.
 const HEADS: usize = 16;
 /// Chains of one pool.
 const MAX_CHAINS: usize = 256;
-/// Rounds of reading heads and losing the race for one, before the claim comes back empty-handed.
+/// Rounds of reading heads and losing the race for one, before the claim has to be made again.
 const MAX_ROUNDS: u32 = 32;
+/// Pages of stale listings that one claim clears, listings looked at in one, and cleared in one transaction: at most three
+/// items each.
+const MAX_STALE_PAGES: u32 = 64;
+const STALE_A_PAGE: usize = 64;
+const CLEARED_AT_ONCE: usize = 24;
 
 /// Who claims, for which slot, under which id of its own making.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,8 +55,10 @@ struct Head {
 
 enum Try {
     Done(ClaimOutcome),
-    /// Someone was faster, or the listing was stale and is gone now.
+    /// Someone was faster.
     Again,
+    /// The listing was stale and is gone now; there may be more of its kind.
+    Cleared,
 }
 
 impl<P: Port> Yard<P> {
@@ -62,6 +70,7 @@ impl<P: Port> Yard<P> {
         if let Some(until_ms) = worker.quarantined_until_ms.filter(|until_ms| *until_ms > now_ms) {
             return Ok(ClaimOutcome::Quarantined { until_ms });
         }
+        let mut stale_pages = 0;
         for _ in 0..MAX_ROUNDS {
             let Some(head) = self.pick(&worker, now_ms).await? else {
                 return self.nothing(request).await;
@@ -69,9 +78,14 @@ impl<P: Port> Yard<P> {
             match transact(&self.port, async |tx| self.take(tx, request, &head).await).await? {
                 Try::Done(outcome) => return Ok(outcome),
                 Try::Again => {}
+                Try::Cleared => self.clear_stale(&head.key, &mut stale_pages).await?,
+            }
+            if stale_pages >= MAX_STALE_PAGES {
+                break;
             }
         }
-        Ok(ClaimOutcome::Nothing)
+        // There is, or was, something, and so it does not say that there is nothing.
+        Err(Error::Contended { tries: MAX_ROUNDS })
     }
 
     /// The pool as its pipelines declare it; `None` where no pipeline names it.
@@ -240,8 +254,58 @@ impl<P: Port> Yard<P> {
     async fn unlist_unwanted(&self, tx: &mut Tx<'_, P>, head: &Head, task: Task) -> Result<Try, Error> {
         tx.check::<Scope>(&Scope::key_of(&task.id.scope)).await?;
         tx.delete_seen(head.key.clone(), &head.stored);
-        tx.put(&Task { listed: false, due_ms: None, ..task })?;
-        Ok(Try::Again)
+        // An attempt that still runs is ended in time.
+        let due_ms = task.due_ms.filter(|_| !task.attempts.is_empty());
+        tx.put(&Task { listed: false, due_ms, ..task })?;
+        Ok(Try::Cleared)
+    }
+
+    /// Takes away what lies from this listing on of scopes that nobody wants, page by page, as long as there is nothing else
+    /// and `pages` are not too many.
+    async fn clear_stale(&self, from: &Key, pages: &mut u32) -> Result<(), Error> {
+        let limit = self.page_of(STALE_A_PAGE);
+        let mut range = Range { from: from.sort.clone(), ..Range::all(from.partition.clone(), limit) };
+        loop {
+            let page = self.page(&range).await?;
+            let last = page.last().map(|head| head.key.sort.clone());
+            let (looked_at, cleared) = (page.len(), self.clear_page(page).await?);
+            *pages += 1;
+            match last {
+                Some(last) if cleared == limit && looked_at == limit && *pages < MAX_STALE_PAGES => {
+                    range.from = format!("{last}\u{0}");
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Says how many of them were unwanted.
+    async fn clear_page(&self, page: Vec<Head>) -> Result<usize, Error> {
+        let keys: Vec<Key> = page.iter().map(|head| Scope::key_of(&head.listing.id.scope)).collect();
+        let scopes = read_many::<P, Scope>(&self.port, &keys).await?;
+        let unwanted = page.into_iter().zip(scopes);
+        let unwanted: Vec<Head> = unwanted
+            .filter(|(_, scope)| scope.as_ref().is_none_or(is_unwanted))
+            .map(|(head, _)| head)
+            .collect();
+        for heads in unwanted.chunks(self.page_of(CLEARED_AT_ONCE)) {
+            transact(&self.port, async |tx| {
+                let keys = |head: &Head| [Scope::key_of(&head.listing.id.scope), head.listing.id.task_key()];
+                tx.fetch(heads.iter().flat_map(keys)).await?;
+                for head in heads {
+                    let id = &head.listing.id;
+                    let scope: Option<Scope> = tx.check(&Scope::key_of(&id.scope)).await?;
+                    let task: Option<Task> = tx.check(&id.task_key()).await?;
+                    let listed = task.filter(|task| task.listed && task.status == TaskStatus::Open);
+                    if let Some(task) = listed.filter(|_| scope.as_ref().is_none_or(is_unwanted)) {
+                        self.unlist_unwanted(tx, head, task).await?;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(unwanted.len())
     }
 }
 

@@ -6,10 +6,10 @@
 use crate::claim::is_unwanted;
 use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
-use crate::port::Port;
+use crate::port::{Key, Port};
 use crate::record::{Ending, end_attempt};
-use crate::state::{Heartbeat, Scope, Slot, Task, Worker};
-use crate::transaction::{Item, read, transact};
+use crate::state::{Heartbeat, Held, Scope, Slot, Task, Worker};
+use crate::transaction::{Item, KEYS_A_READ, read_many, transact};
 use crate::yard::Yard;
 
 /// Slots of one worker.
@@ -78,25 +78,34 @@ impl<P: Port> Yard<P> {
             }
         })
         .await?;
+        let keys: Vec<Key> = (0..slots).map(|slot| Slot::key_of(worker, slot)).collect();
         let mut drops = Vec::new();
-        for slot in 0..slots {
-            drops.extend(self.to_drop(worker, slot).await?);
+        for page in keys.chunks(KEYS_A_READ) {
+            let slots = read_many::<P, Slot>(&self.port, page).await?.into_iter().flatten();
+            let held = slots.filter_map(|slot| Some((slot.slot, slot.held?))).collect();
+            drops.extend(self.to_drop(held).await?);
         }
         Ok(drops)
     }
 
-    async fn to_drop(&self, worker: &str, slot: u32) -> Result<Option<Drop>, Error> {
-        let held = read::<P, Slot>(&self.port, &Slot::key_of(worker, slot)).await?.and_then(|slot| slot.held);
-        let Some(held) = held else { return Ok(None) };
-        let task: Option<Task> = read(&self.port, &held.task.task_key()).await?;
-        let is_live = |task: &Task| task.attempts.iter().any(|attempt| attempt.claim == held.claim);
-        let reason = if !task.is_some_and(|task| is_live(&task)) {
-            Some("the task is done, cancelled or given to another")
-        } else {
-            let scope: Option<Scope> = read(&self.port, &Scope::key_of(&held.task.scope)).await?;
-            scope.filter(is_unwanted).map(|_| "its block left the chain or was given up")
+    async fn to_drop(&self, slots: Vec<(u32, Held)>) -> Result<Vec<Drop>, Error> {
+        let keys: Vec<Key> = slots.iter().map(|(_, held)| held.task.task_key()).collect();
+        let tasks = read_many::<P, Task>(&self.port, &keys).await?;
+        let keys: Vec<Key> = slots.iter().map(|(_, held)| Scope::key_of(&held.task.scope)).collect();
+        let scopes = read_many::<P, Scope>(&self.port, &keys).await?;
+        let found = slots.into_iter().zip(tasks).zip(scopes);
+        let reason = |held: &Held, task: Option<Task>, scope: Option<Scope>| {
+            let is_live = |task: &Task| task.attempts.iter().any(|attempt| attempt.claim == held.claim);
+            match task.filter(is_live) {
+                None => Some("the task is done, cancelled or given to another"),
+                Some(_) => scope.filter(is_unwanted).map(|_| "its block left the chain or was given up"),
+            }
         };
-        Ok(reason.map(|reason| Drop { slot, claim: held.claim, reason }))
+        Ok(found
+            .filter_map(|(((slot, held), task), scope)| {
+                reason(&held, task, scope).map(|reason| Drop { slot, claim: held.claim, reason })
+            })
+            .collect())
     }
 
     /// Ends a worker whose lease ran out, or whose end was seen: nothing it held stays held.
@@ -120,8 +129,11 @@ impl<P: Port> Yard<P> {
         })
         .await?;
         let Some(slots) = slots else { return Ok(()) };
-        for slot in 0..slots {
-            self.empty_slot(id, slot).await?;
+        let keys: Vec<Key> = (0..slots).map(|slot| Slot::key_of(id, slot)).collect();
+        for page in keys.chunks(KEYS_A_READ) {
+            for slot in read_many::<P, Slot>(&self.port, page).await?.into_iter().flatten() {
+                self.empty_slot(id, slot.slot).await?;
+            }
         }
         // Last, since the heartbeat's due time is what brings the sweeper back after a crash in between.
         transact(&self.port, async |tx| {

@@ -15,6 +15,39 @@ pub const MAX_BATCH_ITEMS: usize = 80;
 /// Shards of the `due` index; a key's shard is [`Key::due_shard`].
 pub const DUE_SHARDS: u8 = 16;
 
+/// What the sweeper looks for. Each kind has shards of its own, so that the few entries that free work are seen without
+/// reading past those of every open scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DueKind {
+    /// Workers whose lease may have ended.
+    Worker,
+    /// Chains, tasks and sinks.
+    Step,
+    /// Open blocks and cuts.
+    Scope,
+}
+
+impl DueKind {
+    /// What frees work comes first.
+    pub const ALL: [Self; 3] = [Self::Worker, Self::Step, Self::Scope];
+
+    pub fn shards(self) -> std::ops::Range<u8> {
+        match self {
+            Self::Worker => 0..2,
+            Self::Step => 2..8,
+            Self::Scope => 8..DUE_SHARDS,
+        }
+    }
+
+    fn of(key: &Key) -> Self {
+        match key.partition.split('#').next() {
+            Some("W") => Self::Worker,
+            Some("S") => Self::Scope,
+            _ => Self::Step,
+        }
+    }
+}
+
 /// Where an item lives.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
@@ -27,13 +60,14 @@ impl Key {
         Self { partition: partition.into(), sort: sort.into() }
     }
 
-    /// The shard of the `due` index that this key belongs to: FNV-1a over partition, NUL and sort, modulo 16.
+    /// The shard of the `due` index that this key belongs to: one of its kind's, by FNV-1a over partition, NUL and sort.
     pub fn due_shard(&self) -> u8 {
         let bytes = self.partition.bytes().chain([0]).chain(self.sort.bytes());
         let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
-        (hash % u64::from(DUE_SHARDS)) as u8
+        let shards = DueKind::of(self).shards();
+        shards.start + (hash % u64::from(shards.end - shards.start)) as u8
     }
 }
 
@@ -174,6 +208,17 @@ pub trait Port {
     fn now_ms(&self) -> u64;
     fn random(&self) -> u64;
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Stored>, PortError>>;
+    /// The same keys' items, in their order; each as it was at some moment of the call. Where reads are far away this is
+    /// one round, or a few for hundreds of keys.
+    fn get_many(&self, keys: &[Key]) -> impl Future<Output = Result<Vec<Option<Stored>>, PortError>> {
+        async move {
+            let mut found = Vec::with_capacity(keys.len());
+            for key in keys {
+                found.push(self.get(key).await?);
+            }
+            Ok(found)
+        }
+    }
     fn range(&self, range: &Range) -> impl Future<Output = Result<Vec<(String, Stored)>, PortError>>;
     /// Entries of one shard whose due time is at or before `until_ms`, soonest first; with `after`, those that
     /// follow an entry of an earlier answer. May be stale either way.
@@ -184,8 +229,14 @@ pub trait Port {
         until_ms: u64,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Due>, PortError>>;
-    /// Moves the due time of an item that exists, without a new version. Used only to look again later.
-    fn arm(&self, key: &Key, due_ms: u64) -> impl Future<Output = Result<(), PortError>>;
+    /// Moves the due time of an item that is still at this version, or takes it away, without a new version; says
+    /// whether it was. Whoever wrote the item meanwhile has set a time of its own.
+    fn reschedule(
+        &self,
+        key: &Key,
+        version: Version,
+        due_ms: Option<u64>,
+    ) -> impl Future<Output = Result<bool, PortError>>;
     fn commit(&self, batch: &Batch) -> impl Future<Output = Result<CommitOutcome, PortError>>;
     /// After the `tries`-th try of a transaction that was not committed, before the next: where writers are far apart,
     /// they must not meet again at once.
@@ -207,6 +258,9 @@ impl<P: Port> Port for &P {
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
         (**self).get(key).await
     }
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, PortError> {
+        (**self).get_many(keys).await
+    }
     async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
         (**self).range(range).await
     }
@@ -219,8 +273,8 @@ impl<P: Port> Port for &P {
     ) -> Result<Vec<Due>, PortError> {
         (**self).due(shard, after, until_ms, limit).await
     }
-    async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
-        (**self).arm(key, due_ms).await
+    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
+        (**self).reschedule(key, version, due_ms).await
     }
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
         (**self).commit(batch).await

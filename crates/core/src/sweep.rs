@@ -1,17 +1,29 @@
 //! The sweeper: visits whatever is due, so that no lost message is lost for good.
+//!
+//! A sweep has a budget of time. It looks first at what frees work: workers whose lease ended, then chains and tasks, each
+//! chain advanced once; then at open scopes, which are many and mostly quiet. No kind takes more than half of the time
+//! that is left, so that none starves the next; and each goes on where the last sweep stopped, so that none of its own
+//! entries starves. A scope is looked at less and less often while nothing happens to it.
 
+use std::collections::BTreeSet;
+
+use crate::advance::Look;
 use crate::claim::is_unwanted;
 use crate::error::Error;
 use crate::mistake::Mistake;
-use crate::port::Wake;
-use crate::port::{DUE_SHARDS, Due, Key, Port};
+use crate::port::{Due, DueKind, Key, Port, Version, Wake};
 use crate::record::{Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm};
-use crate::state::{Avoid, Frontier, Heartbeat, Scope, SinkCursor, Task, TaskStatus};
-use crate::transaction::{Tx, read, transact};
+use crate::state::{
+    Avoid, Heartbeat, KindPlace, Progress, Scope, SinkCursor, SweepPlace, Task, TaskStatus, VisitedEntry,
+};
+use crate::transaction::{Item, Tx, read, read_stored, transact};
 use crate::yard::Yard;
 
 /// Entries of the due index read at a time.
 const DUE_A_PAGE: usize = 256;
+/// A scope to which nothing happens is looked at after 1 tick, 2, 4 and so on, up to so many, and to so long.
+const LONGEST_QUIET_TICKS: u64 = 16;
+const LONGEST_QUIET_MS: u64 = 300_000;
 
 /// What one sweep did.
 #[derive(Clone, Debug, Default)]
@@ -19,27 +31,49 @@ pub struct Swept {
     pub visited: usize,
     /// Visits that failed; the rest went on, and these stay due.
     pub errors: Vec<(Key, String)>,
+    /// Since this was last so, all that was due was visited, in this sweep and those before it.
+    pub round_over: bool,
+}
+
+/// A sweep under way: [`Sweep::what_frees_work`], then [`Sweep::scopes`], then [`Sweep::end`].
+pub struct Sweep<'a, P> {
+    yard: &'a Yard<P>,
+    began_ms: u64,
+    until_ms: u64,
+    found: SweepPlace,
+    place: SweepPlace,
+    /// Chains that were advanced.
+    advanced: BTreeSet<String>,
+    swept: Swept,
 }
 
 impl<P: Port> Yard<P> {
-    /// Visits everything that is due now. One item's trouble does not keep it from the next.
+    /// Visits everything that is due now.
     pub async fn sweep(&self) -> Result<Swept, Error> {
-        let mut swept = Swept::default();
-        for shard in 0..DUE_SHARDS {
-            let until_ms = self.port.now_ms();
-            let mut page = self.due_page(shard, None, until_ms).await?;
-            // What stays due, because its visit failed, is passed by, so that it does not hide what is behind it.
-            while let Some(last) = page.last().cloned() {
-                for Due { key, .. } in page {
-                    swept.visited += 1;
-                    if let Err(error) = self.visit(&key).await {
-                        swept.errors.push((key, error.to_string()));
-                    }
-                }
-                page = self.due_page(shard, Some(&last), until_ms).await?;
-            }
-        }
-        Ok(swept)
+        self.sweep_within(u64::MAX).await
+    }
+
+    /// Visits what is due, for about so long.
+    pub async fn sweep_within(&self, budget_ms: u64) -> Result<Swept, Error> {
+        let mut sweep = self.begin_sweep(budget_ms).await?;
+        sweep.what_frees_work().await?;
+        sweep.scopes().await?;
+        sweep.end().await
+    }
+
+    /// For who has something to do between its parts.
+    pub async fn begin_sweep(&self, budget_ms: u64) -> Result<Sweep<'_, P>, Error> {
+        let began_ms = self.port.now_ms();
+        let found: SweepPlace = read(&self.port, &SweepPlace::key()).await?.unwrap_or_default();
+        Ok(Sweep {
+            yard: self,
+            began_ms,
+            until_ms: began_ms.saturating_add(budget_ms),
+            place: found.clone(),
+            found,
+            advanced: BTreeSet::new(),
+            swept: Swept::default(),
+        })
     }
 
     /// The next entries of a shard that are due by `until_ms`; none after the last.
@@ -51,33 +85,151 @@ impl<P: Port> Yard<P> {
     ) -> Result<Vec<Due>, Error> {
         Ok(self.port.due(shard, after, until_ms, self.page_of(DUE_A_PAGE)).await?)
     }
+}
 
-    async fn visit(&self, key: &Key) -> Result<(), Error> {
+impl<P: Port> Sweep<'_, P> {
+    /// Workers whose lease ended, tasks to list again or to end, chains, sinks.
+    pub async fn what_frees_work(&mut self) -> Result<(), Error> {
+        self.go_round(DueKind::Worker, self.half_of_what_is_left()).await?;
+        self.go_round(DueKind::Step, self.half_of_what_is_left()).await
+    }
+
+    /// Open blocks and cuts.
+    pub async fn scopes(&mut self) -> Result<(), Error> {
+        self.go_round(DueKind::Scope, self.until_ms).await
+    }
+
+    /// Keeps where the next sweep goes on.
+    pub async fn end(self) -> Result<Swept, Error> {
+        let round_over = self.place.went_round();
+        let mut place = self.place;
+        if round_over {
+            for kind in DueKind::ALL {
+                place.of(kind).went_round = false;
+            }
+        }
+        if place != self.found {
+            transact(&self.yard.port, async |tx| {
+                tx.peek::<SweepPlace>(&SweepPlace::key()).await?;
+                tx.put(&place)
+            })
+            .await?;
+        }
+        Ok(Swept { round_over, ..self.swept })
+    }
+
+    fn half_of_what_is_left(&self) -> u64 {
+        let now_ms = self.yard.port.now_ms();
+        now_ms + self.until_ms.saturating_sub(now_ms) / 2
+    }
+
+    /// Visits what is due of one kind, from where the last sweep stopped, all the way round or until it is time; one visit
+    /// is always made. One item's trouble does not keep it from the next.
+    async fn go_round(&mut self, kind: DueKind, until_ms: u64) -> Result<(), Error> {
+        let KindPlace { after, .. } = self.place.of(kind).clone();
+        let shards = kind.shards();
+        let start = after.as_ref().map_or(shards.start, |entry| entry.shard);
+        for shard in start..shards.end {
+            let after = after.as_ref().filter(|_| shard == start).map(VisitedEntry::due);
+            if !self.shard(kind, shard, after, until_ms).await? {
+                return Ok(());
+            }
+        }
+        self.place.of(kind).went_round = true;
+        if after.is_some() {
+            for shard in shards.start..=start {
+                if !self.shard(kind, shard, None, until_ms).await? {
+                    return Ok(());
+                }
+            }
+        }
+        self.place.of(kind).after = None;
+        Ok(())
+    }
+
+    /// Says whether it came to the shard's end.
+    async fn shard(
+        &mut self,
+        kind: DueKind,
+        shard: u8,
+        mut after: Option<Due>,
+        until_ms: u64,
+    ) -> Result<bool, Error> {
+        loop {
+            let page = self.yard.due_page(shard, after.as_ref(), self.began_ms).await?;
+            // What stays due, because its visit failed, is passed by, so that it does not hide what is behind it.
+            for due in &page {
+                self.swept.visited += 1;
+                if let Err(error) = self.visit(&due.key).await {
+                    self.swept.errors.push((due.key.clone(), error.to_string()));
+                }
+                if self.yard.port.now_ms() >= until_ms {
+                    self.place.of(kind).after = Some(VisitedEntry::new(shard, due));
+                    return Ok(false);
+                }
+            }
+            let Some(last) = page.last() else { return Ok(true) };
+            after = Some(last.clone());
+        }
+    }
+
+    async fn visit(&mut self, key: &Key) -> Result<(), Error> {
         match (key.partition.split('#').next().unwrap_or_default(), key.sort.as_str()) {
             ("S", "scope") => self.visit_scope(key).await,
             ("C", "chain" | "frontier") => {
                 let chain = key.partition.trim_start_matches("C#");
-                self.advance_chain(chain).await?;
-                self.rest_chain(chain).await
+                if self.advanced.insert(chain.to_owned()) {
+                    self.yard.advance_chain(chain).await?;
+                    self.yard.wake_sinks(chain).await?;
+                }
+                self.yard.rest_chain(chain).await
             }
-            ("C", sort) if sort.starts_with("sink#") => self.visit_sink(key).await,
-            ("T", _) => self.visit_task(key).await,
-            ("W", "hb") => self.visit_heartbeat(key).await,
+            ("C", sort) if sort.starts_with("sink#") => self.yard.visit_sink(key).await,
+            ("T", _) => self.yard.visit_task(key).await,
+            ("W", "hb") => self.yard.visit_heartbeat(key).await,
             _ => Ok(()),
         }
     }
 
-    async fn visit_scope(&self, key: &Key) -> Result<(), Error> {
-        let Some(scope) = read::<P, Scope>(&self.port, key).await? else { return Ok(()) };
-        self.list_all_fed(&scope).await?;
-        self.advance_scope(&scope.id).await?;
-        self.advance_chain(&scope.chain).await?;
-        let again: Option<Scope> = read(&self.port, key).await?;
-        if let Some(scope) = again.filter(|scope| crate::transaction::Item::due_ms(scope).is_some()) {
-            let tick_ms = self.pipeline(&scope.chain, &scope.pipeline).await?.chain.tick_ms;
-            self.port.arm(key, self.port.now_ms() + tick_ms).await?;
+    async fn visit_scope(&mut self, key: &Key) -> Result<(), Error> {
+        let yard = self.yard;
+        let Some((version, scope)) = yard.still_due::<Scope>(key).await? else { return Ok(()) };
+        yard.list_all_fed(&scope).await?;
+        let look = yard.look_after_scope(&scope.id).await?;
+        let again = if look.moved { yard.still_due::<Scope>(key).await? } else { Some((version, scope)) };
+        let Some((version, scope)) = again else { return Ok(()) };
+        // What was told of it may be lost.
+        let waits = scope.progress == Progress::Proved && scope.committed_ms.is_none();
+        if waits && self.advanced.insert(scope.chain.clone()) {
+            yard.advance_chain(&scope.chain).await?;
         }
+        let tick_ms = yard.pipeline(&scope.chain, &scope.pipeline).await?.chain.tick_ms;
+        let due_ms = yard.port.now_ms() + quiet_ms(&scope, &look, tick_ms, yard.port.now_ms());
+        yard.port.reschedule(key, version, Some(due_ms)).await?;
         Ok(())
+    }
+}
+
+/// How long a scope may wait for its next look: as long as nothing has happened to it, within bounds.
+fn quiet_ms(scope: &Scope, look: &Look, tick_ms: u64, now_ms: u64) -> u64 {
+    if look.moved {
+        return tick_ms;
+    }
+    let of_scope = [scope.opened_ms, scope.proved_ms, scope.committed_ms, scope.due_ms];
+    let changed_ms = of_scope.into_iter().flatten().fold(look.latest_ms, u64::max);
+    let longest_ms = tick_ms.saturating_mul(LONGEST_QUIET_TICKS).min(LONGEST_QUIET_MS).max(tick_ms);
+    now_ms.saturating_sub(changed_ms).clamp(tick_ms, longest_ms)
+}
+
+impl<P: Port> Yard<P> {
+    /// An item that has something due. Where it has nothing, what the index says is taken back.
+    async fn still_due<T: Item>(&self, key: &Key) -> Result<Option<(Version, T)>, Error> {
+        let Some((version, item)) = read_stored::<P, T>(&self.port, key).await? else { return Ok(None) };
+        if item.due_ms().is_none() {
+            self.port.reschedule(key, version, None).await?;
+            return Ok(None);
+        }
+        Ok(Some((version, item)))
     }
 
     async fn visit_heartbeat(&self, key: &Key) -> Result<(), Error> {
@@ -88,18 +240,25 @@ impl<P: Port> Yard<P> {
     }
 
     async fn visit_sink(&self, key: &Key) -> Result<(), Error> {
-        if let Some(cursor) = read::<P, SinkCursor>(&self.port, key).await?
-            && cursor.next_try_ms.is_some()
-        {
-            let tick_ms = self.chain(&cursor.chain).await?.1.chain.tick_ms;
-            self.port.arm(key, self.port.now_ms() + tick_ms).await?;
-            self.port.send(&[Wake::Sink { chain: cursor.chain, sink: cursor.sink }]).await;
+        let Some((version, cursor)) = self.still_due::<SinkCursor>(key).await? else { return Ok(()) };
+        let pipeline = self.chain(&cursor.chain).await?.1;
+        let sink = pipeline.sinks.get(&cursor.sink);
+        if sink.is_none_or(|sink| pipeline.log_of(sink.stage) != cursor.log) {
+            // It is gone from the pipeline, or reads another log. If it comes back, its chain wakes it.
+            self.port.reschedule(key, version, None).await?;
+            return Ok(());
         }
+        let due_ms = self.port.now_ms() + pipeline.chain.tick_ms;
+        self.port.reschedule(key, version, Some(due_ms)).await?;
+        self.port.send(&[Wake::Sink { chain: cursor.chain, sink: cursor.sink }]).await;
         Ok(())
     }
 
     /// A task is due when it has backed off long enough, when its attempt overran, or for its second copy.
     async fn visit_task(&self, key: &Key) -> Result<(), Error> {
+        if self.still_due::<Task>(key).await?.is_none() {
+            return Ok(());
+        }
         transact(&self.port, async |tx| {
             let Some(mut task): Option<Task> = tx.check(key).await? else { return Ok(()) };
             let now_ms = self.port.now_ms();
@@ -108,6 +267,8 @@ impl<P: Port> Yard<P> {
             }
             match task.status {
                 TaskStatus::Open => self.visit_open(tx, &mut task, now_ms).await?,
+                // If its block returns, it is looked at again.
+                TaskStatus::Parked if self.scope_is_unwanted(tx, &task).await? => task.due_ms = None,
                 TaskStatus::Parked => {
                     let limits = self.limits_of(&task).await?;
                     rearm(&mut task, &limits, now_ms, 0);
@@ -141,7 +302,9 @@ impl<P: Port> Yard<P> {
         });
         if straggles || (task.attempts.is_empty() && !task.listed) {
             if self.scope_is_unwanted(tx, task).await? {
-                task.due_ms = None;
+                // What runs is ended in time all the same.
+                let started_ms = task.attempts.iter().map(|attempt| attempt.started_ms).min();
+                task.due_ms = started_ms.map(|started_ms| started_ms + attempt_limit_ms(&limits));
                 return Ok(());
             }
             if let Some(attempt) = task.attempts.first().filter(|_| straggles) {
@@ -158,19 +321,5 @@ impl<P: Port> Yard<P> {
     async fn scope_is_unwanted(&self, tx: &mut Tx<'_, P>, task: &Task) -> Result<bool, Error> {
         let scope: Option<Scope> = tx.check(&Scope::key_of(&task.id.scope)).await?;
         Ok(scope.as_ref().is_none_or(is_unwanted))
-    }
-
-    /// The frontier's due time after a visit: again at the next tick, at the time a waiting cut closes, or never.
-    async fn rest_chain(&self, chain: &str) -> Result<(), Error> {
-        let tick_ms = self.chain(chain).await?.1.chain.tick_ms;
-        let now_ms = self.port.now_ms();
-        match self.next_look(chain).await? {
-            Some(wait_until_ms) => {
-                let due_ms = wait_until_ms.max(now_ms + tick_ms);
-                self.port.arm(&Frontier::key_of(chain), due_ms).await?;
-            }
-            None => self.quiet_chain(chain).await?,
-        }
-        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
-use crate::port::{Action, Batch, CommitOutcome, Expect, Key, Op, Port, Range, Stored, Wake};
+use crate::port::{Action, Batch, CommitOutcome, Expect, Key, Op, Port, Range, Stored, Version, Wake};
 
 /// A type that is stored under one key.
 pub trait Item: Serialize + DeserializeOwned {
@@ -19,6 +19,9 @@ pub trait Item: Serialize + DeserializeOwned {
         None
     }
 }
+
+/// Keys read at once where there may be thousands of them: each such read is one round, or a few.
+pub(crate) const KEYS_A_READ: usize = 256;
 
 /// Tries of one transaction before [`Error::Contended`]. Under 500 contending workers a claim needs about 3.
 const MAX_TRIES: u32 = 64;
@@ -44,6 +47,18 @@ impl<'a, P: Port> Tx<'a, P> {
             self.seen.insert(key.clone(), stored);
         }
         self.seen.get(key).and_then(Option::as_ref).map(|stored| decode(key, stored)).transpose()
+    }
+
+    /// Reads many keys at once, so that what is then peeked at or checked is there already.
+    pub async fn fetch(&mut self, keys: impl IntoIterator<Item = Key>) -> Result<(), Error> {
+        let mut keys: Vec<Key> = keys.into_iter().filter(|key| !self.seen.contains_key(key)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        if !keys.is_empty() {
+            let found = self.port.get_many(&keys).await?;
+            self.seen.extend(keys.into_iter().zip(found));
+        }
+        Ok(())
     }
 
     /// Reads, and the commit fails if the item changed since, its absence included.
@@ -138,6 +153,19 @@ pub async fn read<P: Port, T: Item>(port: &P, key: &Key) -> Result<Option<T>, Er
     port.get(key).await?.map(|stored| decode(key, &stored)).transpose()
 }
 
+/// Reads many items outside any transaction, in the order of their keys.
+pub async fn read_many<P: Port, T: Item>(port: &P, keys: &[Key]) -> Result<Vec<Option<T>>, Error> {
+    let found = port.get_many(keys).await?;
+    let read = |(key, stored): (&Key, Option<Stored>)| stored.map(|stored| decode(key, &stored)).transpose();
+    keys.iter().zip(found).map(read).collect()
+}
+
+/// Reads one item with its version, for who reschedules it.
+pub async fn read_stored<P: Port, T: Item>(port: &P, key: &Key) -> Result<Option<(Version, T)>, Error> {
+    let Some(stored) = port.get(key).await? else { return Ok(None) };
+    Ok(Some((stored.version, decode(key, &stored)?)))
+}
+
 /// Reads a range outside any transaction: a hint.
 pub async fn read_range<P: Port, T: Item>(port: &P, range: &Range) -> Result<Vec<(Key, Stored, T)>, Error> {
     let rows = port.range(range).await?;
@@ -149,7 +177,7 @@ pub async fn read_range<P: Port, T: Item>(port: &P, range: &Range) -> Result<Vec
     rows.into_iter().map(decode_row).collect()
 }
 
-fn decode<T: Item>(key: &Key, stored: &Stored) -> Result<T, Error> {
+pub(crate) fn decode<T: Item>(key: &Key, stored: &Stored) -> Result<T, Error> {
     serde_json::from_slice(&stored.value)
         .map_err(|error| Error::Damaged { key: key.clone(), reason: error.to_string() })
 }

@@ -12,11 +12,11 @@ use crate::claim::ClaimRequest;
 use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
 use crate::pipeline::{Output, Pipeline, Prover, Stage, Verify};
-use crate::port::Port;
+use crate::port::{Key, Port, Stored};
 use crate::record::{FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport, fault};
 use crate::state::{ArtifactRef, Group, Inputs, List, Scope, Task, TaskId, TaskResult};
 use crate::strategy::reduce::{Child, Tree};
-use crate::transaction::read;
+use crate::transaction::{KEYS_A_READ, decode, read};
 use crate::yard::Yard;
 
 /// A claimed task with all that a prover needs.
@@ -196,11 +196,22 @@ impl<P: Port> Yard<P> {
         let scope: Option<Scope> = read(&self.port, &Scope::key_of(&id.scope)).await?;
         let group: Option<Group> = read(&self.port, &Group::key_of(&id.scope, &id.stage)).await?;
         let (scope, group) = scope.zip(group).ok_or_else(unknown)?;
+        let height = scope.heights().0;
+        let member = |member: u32, stage: &Option<String>| {
+            let block =
+                scope.cut().and_then(|cut| cut.member_id(&scope.chain, member)).ok_or_else(unknown)?;
+            let height = height + u64::from(member);
+            Ok::<_, Refusal>(match stage {
+                Some(stage) => (Wanted::Output(TaskId::new(&block, stage, 0)), height),
+                None => (Wanted::Payload(block), height),
+            })
+        };
         let mut inputs = Vec::new();
+        let mut wanted = Vec::new();
         match group.inputs {
             Inputs::Elements { artifact, of_block, .. } => {
                 let kind = if of_block { InputKind::Block } else { InputKind::Data };
-                inputs.push(Input { index: Some(id.index), ..whole(kind, artifact, scope.heights().0) });
+                inputs.push(Input { index: Some(id.index), ..whole(kind, artifact, height) });
             }
             Inputs::Outputs { block, of } => {
                 inputs.extend(
@@ -210,67 +221,36 @@ impl<P: Port> Yard<P> {
                         .map(|block| whole(InputKind::Block, block.payload.clone(), block.height)),
                 );
                 for (stage, count) in of {
-                    for index in 0..count {
-                        let output = TaskId::new(&id.scope, &stage, index);
-                        inputs.push(self.output_of(pipeline, &output, scope.heights().0).await?);
-                    }
+                    let output = |index| (Wanted::Output(TaskId::new(&id.scope, &stage, index)), height);
+                    wanted.extend((0..count).map(output));
                 }
             }
             Inputs::Members { stage } => {
                 let members = scope.cut().ok_or_else(unknown)?.members.len() as u32;
-                for member in 0..members {
-                    inputs.push(self.member_input(pipeline, &scope, member, stage.as_deref()).await?);
+                for index in 0..members {
+                    wanted.push(member(index, &stage)?);
                 }
             }
             Inputs::Reduced { stage, members, arity } => {
                 for child in Tree::new(members, arity).children(id.index) {
-                    inputs.push(match child {
-                        Child::Member(member) => {
-                            self.member_input(pipeline, &scope, *member, stage.as_deref()).await?
-                        }
+                    wanted.push(match child {
+                        Child::Member(index) => member(*index, &stage)?,
                         Child::Task(below) => {
-                            let below = TaskId::new(&id.scope, &id.stage, *below);
-                            self.output_of(pipeline, &below, scope.heights().0).await?
+                            (Wanted::Output(TaskId::new(&id.scope, &id.stage, *below)), height)
                         }
                     });
                 }
             }
         }
-        Ok(inputs)
-    }
-
-    async fn member_input(
-        &self,
-        pipeline: &Pipeline,
-        cut: &Scope,
-        member: u32,
-        stage: Option<&str>,
-    ) -> Result<Input, Error> {
-        let block = cut.cut().and_then(|members| members.member_id(&cut.chain, member));
-        let block = block.ok_or_else(|| Refusal::UnknownTask(cut.id.clone()))?;
-        let height = cut.heights().0 + u64::from(member);
-        if let Some(stage) = stage {
-            return self.output_of(pipeline, &TaskId::new(&block, stage, 0), height).await;
+        for page in wanted.chunks(KEYS_A_READ) {
+            let keys: Vec<Key> = page.iter().map(|(wanted, _)| wanted.key()).collect();
+            let found = self.port.get_many(&keys).await?;
+            for (((wanted, height), key), stored) in page.iter().zip(&keys).zip(found) {
+                let stored = stored.ok_or_else(|| Refusal::UnknownTask(wanted.to_string()))?;
+                inputs.push(wanted.input(pipeline, *height, key, &stored)?);
+            }
         }
-        let scope: Option<Scope> = read(&self.port, &Scope::key_of(&block)).await?;
-        let payload = scope.as_ref().and_then(Scope::block).map(|block| block.payload.clone());
-        let payload = payload.ok_or(Refusal::UnknownTask(block))?;
-        Ok(whole(InputKind::Block, payload, height))
-    }
-
-    async fn output_of(&self, pipeline: &Pipeline, id: &TaskId, height: u64) -> Result<Input, Error> {
-        let task: Option<Task> = read(&self.port, &id.task_key()).await?;
-        let accepted = task.and_then(|task| task.accepted);
-        let accepted = accepted.ok_or_else(|| Refusal::UnknownTask(id.to_string()))?;
-        let output = pipeline.stage(&id.stage).map(|(_, stage)| stage.output);
-        let kind = if output == Some(Output::Data) { InputKind::Data } else { InputKind::Proof };
-        Ok(Input {
-            stage: Some(id.stage.clone()),
-            task_index: id.index,
-            public_values: accepted.public_values,
-            verification_key: accepted.verification_key,
-            ..whole(kind, accepted.artifact, height)
-        })
+        Ok(inputs)
     }
 
     /// Runs one assignment to its end, and records how it ended.
@@ -429,5 +409,53 @@ fn whole(kind: InputKind, artifact: ArtifactRef, height: u64) -> Input {
         height,
         public_values: None,
         verification_key: None,
+    }
+}
+
+/// Where an input is to be found.
+enum Wanted {
+    /// What a task made.
+    Output(TaskId),
+    /// The payload of the block of this scope.
+    Payload(String),
+}
+
+impl Wanted {
+    fn key(&self) -> Key {
+        match self {
+            Self::Output(id) => id.task_key(),
+            Self::Payload(block) => Scope::key_of(block),
+        }
+    }
+
+    fn input(&self, pipeline: &Pipeline, height: u64, key: &Key, stored: &Stored) -> Result<Input, Error> {
+        let unknown = || Refusal::UnknownTask(self.to_string());
+        let id = match self {
+            Self::Output(id) => id,
+            Self::Payload(_) => {
+                let scope: Scope = decode(key, stored)?;
+                let payload = scope.block().map(|block| block.payload.clone()).ok_or_else(unknown)?;
+                return Ok(whole(InputKind::Block, payload, height));
+            }
+        };
+        let accepted = decode::<Task>(key, stored)?.accepted.ok_or_else(unknown)?;
+        let output = pipeline.stage(&id.stage).map(|(_, stage)| stage.output);
+        let kind = if output == Some(Output::Data) { InputKind::Data } else { InputKind::Proof };
+        Ok(Input {
+            stage: Some(id.stage.clone()),
+            task_index: id.index,
+            public_values: accepted.public_values,
+            verification_key: accepted.verification_key,
+            ..whole(kind, accepted.artifact, height)
+        })
+    }
+}
+
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Output(id) => id.fmt(f),
+            Self::Payload(block) => f.write_str(block),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Wake};
+use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
 
 use crate::crash_point::{CrashPoint, Side};
 use crate::store::SqliteStore;
@@ -75,6 +75,9 @@ impl Port for LocalPort {
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
         self.store.get(key)
     }
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, PortError> {
+        self.store.get_many(keys)
+    }
     async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
         self.store.range(range)
     }
@@ -87,8 +90,8 @@ impl Port for LocalPort {
     ) -> Result<Vec<Due>, PortError> {
         self.store.due(shard, after, until_ms, limit)
     }
-    async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
-        self.store.arm(key, due_ms)
+    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
+        self.store.reschedule(key, version, due_ms)
     }
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
         self.pass(batch, Side::Before);

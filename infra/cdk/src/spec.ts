@@ -22,6 +22,7 @@ export interface QueueSpec {
   readonly each_pool?: boolean;
   readonly takes_dead_letters?: boolean;
   readonly retention_s?: number;
+  readonly visibility_s?: number;
 }
 
 export interface FunctionSpec {
@@ -31,6 +32,8 @@ export interface FunctionSpec {
   readonly batch_size?: number;
   readonly max_concurrency?: number;
   readonly schedule?: string;
+  readonly timeout_s?: number;
+  readonly memory_mb?: number;
 }
 
 export interface Pool {
@@ -196,14 +199,27 @@ export function readSpec(file = join(SPEC_FOLDER, 'yard.json')): Spec {
 type Bad = (place: string, what: string) => never;
 
 function checkTimes(spec: Spec, bad: Bad): void {
-  const { timeout_s: timeout } = spec.function_defaults;
-  const least = TIMEOUTS_OF_VISIBILITY * timeout;
-  if (spec.queue_defaults.visibility_s < least) {
-    bad(
-      '/queue_defaults/visibility_s',
-      `is ${spec.queue_defaults.visibility_s}; it must be at least ${least}, ${TIMEOUTS_OF_VISIBILITY} times /function_defaults/timeout_s, ` +
-        'or messages come back while a function still has them',
-    );
+  for (const [name, described] of Object.entries(spec.functions)) {
+    const queue = described.queue === undefined ? undefined : spec.queues[described.queue];
+    if (queue === undefined) {
+      continue;
+    }
+    const [timeout, of] =
+      described.timeout_s === undefined
+        ? [spec.function_defaults.timeout_s, '/function_defaults/timeout_s']
+        : [described.timeout_s, `/functions/${name}/timeout_s`];
+    const [visibility, place] =
+      queue.visibility_s === undefined
+        ? [spec.queue_defaults.visibility_s, '/queue_defaults/visibility_s']
+        : [queue.visibility_s, `/queues/${described.queue}/visibility_s`];
+    const least = TIMEOUTS_OF_VISIBILITY * timeout;
+    if (visibility < least) {
+      bad(
+        place,
+        `is ${visibility}; it must be at least ${least}, ${TIMEOUTS_OF_VISIBILITY} times ${of}, ` +
+          'or messages come back while a function still has them',
+      );
+    }
   }
 }
 

@@ -12,6 +12,7 @@ export interface Queue {
   readonly fifo: boolean;
   readonly contentBasedDeduplication: boolean;
   readonly retentionS: number;
+  readonly visibilityS: number;
   /** Where its messages end that nothing can be done with; without it, it is itself such a place. */
   readonly deadLetters?: string;
 }
@@ -80,6 +81,7 @@ export class Yard {
           fifo: queue.fifo,
           contentBasedDeduplication: queue.content_based_deduplication ?? false,
           retentionS: queue.retention_s ?? defaults.retention_s,
+          visibilityS: queue.visibility_s ?? defaults.visibility_s,
           deadLetters: queue.takes_dead_letters ? undefined : deadLettersOf(name, defaults.dead_letter_suffix),
         };
       });

@@ -95,7 +95,7 @@ test('workers that only record write what is theirs, and read what they need', (
       table.map((statement) => [statement.Action, keys(statement)]),
       [
         [['dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'], written],
-        [['dynamodb:ConditionCheckItem', 'dynamodb:GetItem', 'dynamodb:Query'], [...written, 'S#*', 'C#*']],
+        [['dynamodb:BatchGetItem', 'dynamodb:ConditionCheckItem', 'dynamodb:GetItem', 'dynamodb:Query'], [...written, 'S#*', 'C#*']],
       ],
     );
     assert.ok(table.every(({ Resource: resources }) => resources.every((resource) => resource.endsWith(':table/proofyard-prod'))), 'no index');

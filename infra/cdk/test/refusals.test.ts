@@ -24,6 +24,7 @@ const SPECS: [string, (spec: any) => void, ...string[]][] = [
   ['a slot that takes all memory', (spec) => (spec.pools.gpu8.memory_mb = 2097152), '/pools/gpu8/memory_mb asks for 2097152'],
   ['visibility under the timeout', (spec) => (spec.queue_defaults.visibility_s = 4), '/queue_defaults/visibility_s is 4; it must be at least 30'],
   ['visibility under six timeouts', (spec) => (spec.function_defaults.timeout_s = 6), '/queue_defaults/visibility_s is 30; it must be at least 36'],
+  ['visibility under six timeouts of one function', (spec) => (spec.functions.sweeper.timeout_s = 31), '/queues/ticks/visibility_s is 180; it must be at least 186, 6 times /functions/sweeper/timeout_s'],
   ['a wildcard for an action', (spec) => (spec.policies.state[0].actions = ['dynamodb:*']), '/policies/state/0/actions/0'],
   ['a policy that is nowhere', (spec) => spec.roles.ingest.policies.push('all'), '/roles/ingest/policies names all'],
   ['an alarm without a threshold', (spec) => delete spec.alarms.silent.below, '/alarms/silent'],

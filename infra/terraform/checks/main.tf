@@ -48,15 +48,17 @@ locals {
   parameters = var.parameters
 
   # Each is let pass where a field that it needs is missing or mistyped: the schema has said so.
-  times = try([
-    for least in [local.timeouts_of_visibility * local.spec.function_defaults.timeout_s] :
-    join(" ", [
-      "/queue_defaults/visibility_s is ${local.spec.queue_defaults.visibility_s}; it must be at least ${least},",
-      "${local.timeouts_of_visibility} times /function_defaults/timeout_s,",
-      "or messages come back while a function still has them",
-    ])
-    if local.spec.queue_defaults.visibility_s < least
-  ], [])
+  taken = try([for name, described in local.spec.functions : {
+    least         = local.timeouts_of_visibility * try(described.timeout_s, local.spec.function_defaults.timeout_s)
+    timeout_at    = can(described.timeout_s) ? "/functions/${name}/timeout_s" : "/function_defaults/timeout_s"
+    visibility    = try(local.spec.queues[described.queue].visibility_s, local.spec.queue_defaults.visibility_s)
+    visibility_at = can(local.spec.queues[described.queue].visibility_s) ? "/queues/${described.queue}/visibility_s" : "/queue_defaults/visibility_s"
+  } if can(described.queue)], [])
+  times = distinct([for taken in local.taken : join(" ", [
+    "${taken.visibility_at} is ${taken.visibility}; it must be at least ${taken.least},",
+    "${local.timeouts_of_visibility} times ${taken.timeout_at},",
+    "or messages come back while a function still has them",
+  ]) if taken.visibility < taken.least])
   asked = try(flatten([for name, pool in local.spec.pools : [for type in pool.machines : {
     pool  = name
     type  = type

@@ -235,6 +235,20 @@ run "messages_that_come_back_too_soon" {
   }
 }
 
+run "messages_that_come_back_too_soon_to_one_function" {
+  command = plan
+  module {
+    source = "./tests/broken"
+  }
+  variables {
+    spec = { functions = { sweeper = merge(run.written.spec.functions.sweeper, { timeout_s = 31 }) } }
+  }
+  assert {
+    condition     = output.said == "yard.json: /queues/ticks/visibility_s is 180; it must be at least 186, 6 times /functions/sweeper/timeout_s, or messages come back while a function still has them"
+    error_message = output.said
+  }
+}
+
 run "machine_in_no_pool" {
   command = plan
   module {

@@ -1,6 +1,6 @@
 //! The index of due times.
 
-use proofyard_core::port::{DUE_SHARDS, Expect, Key, Port};
+use proofyard_core::port::{DUE_SHARDS, DueKind, Expect, Key, Port};
 
 use crate::{committed, delete, fresh_partition, put, put_due};
 
@@ -13,7 +13,9 @@ pub(crate) async fn run(port: &impl Port) {
     a_due_time_is_found_from_then_on(port).await;
     the_soonest_come_first_and_the_limit_holds(port).await;
     a_due_time_can_be_moved_cleared_and_set_again(port).await;
-    arming_keeps_the_version_and_makes_nothing(port).await;
+    rescheduling_keeps_the_version_and_makes_nothing(port).await;
+    what_changed_is_not_rescheduled(port).await;
+    each_kind_of_key_is_due_in_shards_of_its_own(port).await;
 }
 
 /// What the index says of the partition's keys, in its order. Other keys of the shard do not count.
@@ -108,7 +110,9 @@ async fn the_soonest_come_first_and_the_limit_holds(port: &impl Port) {
     assert_eq!(paged(port, &partition, shard, 50, 2).await, sorts);
     // Of one time all the same, each once.
     for sort in &sorts {
-        port.arm(&Key::new(&partition, *sort), 45).await.unwrap();
+        let key = Key::new(&partition, *sort);
+        let version = port.get(&key).await.unwrap().unwrap().version;
+        assert!(port.reschedule(&key, version, Some(45)).await.unwrap());
     }
     let mut same_time = sorts.clone();
     same_time.sort_unstable();
@@ -146,27 +150,70 @@ async fn a_due_time_can_be_moved_cleared_and_set_again(port: &impl Port) {
     assert_due(port, &partition, shard, u64::MAX, &[]).await;
 }
 
-async fn arming_keeps_the_version_and_makes_nothing(port: &impl Port) {
-    let partition = fresh_partition(port, "armed");
+async fn rescheduling_keeps_the_version_and_makes_nothing(port: &impl Port) {
+    let partition = fresh_partition(port, "rescheduled");
     let (key, missing) = (Key::new(&partition, "a"), Key::new(&partition, "missing"));
+    let shard = key.due_shard();
     let version = committed(port, vec![put_due(&key, Expect::Absent, "same", Some(1_000))]).await;
-    port.arm(&key, 5_000).await.unwrap();
-    assert_due(port, &partition, key.due_shard(), 4_999, &[]).await;
-    assert_due(port, &partition, key.due_shard(), 5_000, &["a"]).await;
+    assert!(port.reschedule(&key, version, Some(5_000)).await.unwrap());
+    assert_due(port, &partition, shard, 4_999, &[]).await;
+    assert_due(port, &partition, shard, 5_000, &["a"]).await;
     let stored = port.get(&key).await.unwrap().unwrap();
     assert_eq!((stored.version, stored.value.as_slice()), (version, b"same".as_slice()));
+    assert!(port.reschedule(&key, version, None).await.unwrap());
+    assert_due(port, &partition, shard, u64::MAX, &[]).await;
+    assert!(port.reschedule(&key, version, Some(6_000)).await.unwrap(), "what is not due can become so");
+    assert_due(port, &partition, shard, 6_000, &["a"]).await;
     let again = committed(port, vec![put_due(&key, Expect::Version(version), "next", Some(9_000))]).await;
-    assert_due(port, &partition, key.due_shard(), 9_000, &["a"]).await;
+    assert_due(port, &partition, shard, 8_999, &[]).await;
+    assert_due(port, &partition, shard, 9_000, &["a"]).await;
 
-    port.arm(&missing, 5_000).await.unwrap();
+    assert!(!port.reschedule(&missing, version, Some(5_000)).await.unwrap());
+    assert!(!port.reschedule(&missing, version, None).await.unwrap());
     assert_eq!(port.get(&missing).await.unwrap(), None);
-    assert_due(
-        port,
-        &partition,
-        missing.due_shard(),
-        u64::MAX,
-        &if missing.due_shard() == key.due_shard() { vec!["a"] } else { vec![] },
-    )
-    .await;
+    let both = if missing.due_shard() == shard { vec!["a"] } else { vec![] };
+    assert_due(port, &partition, missing.due_shard(), u64::MAX, &both).await;
     committed(port, vec![delete(&key, Expect::Version(again))]).await;
+}
+
+/// Whoever wrote it meanwhile has set a time of its own, or none.
+async fn what_changed_is_not_rescheduled(port: &impl Port) {
+    let partition = fresh_partition(port, "changed");
+    let key = Key::new(&partition, "a");
+    let shard = key.due_shard();
+    let first = committed(port, vec![put_due(&key, Expect::Absent, "open", Some(1_000))]).await;
+    let second = committed(port, vec![put(&key, Expect::Version(first), "settled")]).await;
+    assert!(!port.reschedule(&key, first, Some(2_000)).await.unwrap());
+    assert_due(port, &partition, shard, u64::MAX, &[]).await;
+    let third = committed(port, vec![put_due(&key, Expect::Version(second), "open", Some(3_000))]).await;
+    assert!(!port.reschedule(&key, second, None).await.unwrap());
+    assert_due(port, &partition, shard, u64::MAX, &["a"]).await;
+    committed(port, vec![delete(&key, Expect::Version(third))]).await;
+    assert!(!port.reschedule(&key, third, Some(4_000)).await.unwrap());
+    assert_due(port, &partition, shard, u64::MAX, &[]).await;
+}
+
+async fn each_kind_of_key_is_due_in_shards_of_its_own(port: &impl Port) {
+    let name = fresh_partition(port, "kind");
+    for (kind, partition) in DueKind::ALL.into_iter().zip(["W", "T", "S"]) {
+        let partition = format!("{partition}#{name}");
+        for n in 0..u64::from(DUE_SHARDS) {
+            let key = Key::new(&partition, format!("{n:02}"));
+            committed(port, vec![put_due(&key, Expect::Absent, "due", Some(1_000))]).await;
+        }
+        let mut found = 0;
+        for shard in kind.shards() {
+            let sorts = (0..u64::from(DUE_SHARDS)).map(|n| format!("{n:02}"));
+            let own: Vec<String> =
+                sorts.filter(|sort| Key::new(&partition, sort).due_shard() == shard).collect();
+            found += own.len();
+            let own: Vec<&str> = own.iter().map(String::as_str).collect();
+            assert_due(port, &partition, shard, 1_000, &own).await;
+        }
+        assert_eq!(found, usize::from(DUE_SHARDS), "{kind:?}");
+        for n in 0..u64::from(DUE_SHARDS) {
+            let key = Key::new(&partition, format!("{n:02}"));
+            committed(port, vec![delete(&key, Expect::Any)]).await;
+        }
+    }
 }

@@ -14,7 +14,8 @@ pub(crate) async fn run(port: &impl Port) {
     bounds_are_from_inclusive_to_exclusive(port, &partition).await;
     the_limit_counts_from_the_ranges_start(port, &partition).await;
     changes_show(port, &partition).await;
-    a_long_range_comes_whole(port).await;
+    let partition = a_long_range_comes_whole(port).await;
+    many_keys_come_in_their_order(port, &partition).await;
 }
 
 /// A partition with all the keys, between neighbours that must not show.
@@ -86,7 +87,7 @@ async fn changes_show(port: &impl Port, partition: &str) {
 }
 
 /// Longer than one page of DynamoDB's answers (1 MiB).
-async fn a_long_range_comes_whole(port: &impl Port) {
+async fn a_long_range_comes_whole(port: &impl Port) -> String {
     let partition = fresh_partition(port, "long");
     let sorts: Vec<String> = (0..240).map(|n| format!("{n:04}")).collect();
     for page in sorts.chunks(40) {
@@ -95,4 +96,22 @@ async fn a_long_range_comes_whole(port: &impl Port) {
     }
     assert_eq!(found(port, Range::all(&partition, 1_000)).await, sorts);
     assert_eq!(found(port, Range::all(&partition, 200)).await, sorts[..200]);
+    partition
+}
+
+/// More than one call of DynamoDB takes, some twice, some that are not there.
+async fn many_keys_come_in_their_order(port: &impl Port, partition: &str) {
+    let there = (0..240).rev().map(|n| Key::new(partition, format!("{n:04}")));
+    let missing = (0..3).map(|n| Key::new(partition, format!("missing {n}")));
+    let twice = [Key::new(partition, "0007"), Key::new(partition, "0007")];
+    let keys: Vec<Key> =
+        missing.chain(there).chain(twice).chain([Key::new("", ""), Key::new(partition, "")]).collect();
+    let found = port.get_many(&keys).await.unwrap();
+    assert_eq!(found.len(), keys.len());
+    for (key, found) in keys.iter().zip(found) {
+        let is_there = key.sort.len() == 4;
+        assert_eq!(found.is_some(), is_there, "{key}");
+        assert_eq!(found, port.get(key).await.unwrap(), "{key}");
+    }
+    assert_eq!(port.get_many(&[]).await.unwrap(), vec![]);
 }

@@ -3,7 +3,7 @@
 //! not knowing; the `due` index lags; wakes get lost, doubled, late and out of order; and a process may die at
 //! every await.
 
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Wake};
+use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
 
 use crate::executor::Simulation;
 use crate::store::Table;
@@ -150,14 +150,17 @@ impl Port for WeakPort {
         Ok(due)
     }
 
-    async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
+    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
         self.between().await;
         self.is_unavailable()?;
         let seen_from_ms = self.simulation.now_ms() + self.index_lag_ms();
         let by = self.simulation.caller();
-        self.simulation.table_mut().arm(key, by, due_ms, seen_from_ms);
+        let moved = self.simulation.table_mut().reschedule(key, version, by, due_ms, seen_from_ms);
+        if !moved {
+            self.simulation.count("port: rescheduled what had changed");
+        }
         self.simulation.pause().await;
-        Ok(())
+        Ok(moved)
     }
 
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {

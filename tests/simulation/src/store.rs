@@ -202,15 +202,22 @@ impl Table {
         }
     }
 
-    pub fn arm(&mut self, key: &Key, by: Caller, due_ms: u64, seen_from_ms: u64) {
+    pub fn reschedule(
+        &mut self,
+        key: &Key,
+        version: Version,
+        by: Caller,
+        due_ms: Option<u64>,
+        seen_from_ms: u64,
+    ) -> bool {
         let row = self.partitions.get_mut(&key.partition).and_then(|rows| rows.get_mut(&key.sort));
-        if let Some(row) = row {
-            let before = Some(row.clone());
-            row.due_ms = Some(due_ms);
-            let changes = [Change { key: key.clone(), before, after: Some(row.clone()) }];
-            self.losable.push(Commit { number: self.commits, by, changes: changes.into(), is_lost: false });
-            self.due.set(key, Some(due_ms), seen_from_ms);
-        }
+        let Some(row) = row.filter(|row| row.version == version) else { return false };
+        let before = Some(row.clone());
+        row.due_ms = due_ms;
+        let changes = [Change { key: key.clone(), before, after: Some(row.clone()) }];
+        self.losable.push(Commit { number: self.commits, by, changes: changes.into(), is_lost: false });
+        self.due.set(key, due_ms, seen_from_ms);
+        true
     }
 
     /// Every entry of the index, however late it shows.

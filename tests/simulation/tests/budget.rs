@@ -53,6 +53,7 @@ const EXPECTED: &[&str] = &[
     "branch: result accepted",
     "branch: result was there already",
     "branch: slot holds another claim",
+    "branch: sweep had no time for all",
     "branch: told to drop",
     "branch: verifier refused",
     "world: halted",

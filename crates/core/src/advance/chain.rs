@@ -3,25 +3,46 @@
 use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::pipeline::Pipeline;
-use crate::port::Port;
+use crate::port::{Port, Wake};
 use crate::state::{Cursor, Frontier};
-use crate::transaction::{read, transact};
+use crate::transaction::{read, read_stored, transact};
 use crate::yard::{ChainReads, Yard};
 
+/// Steps that one call takes; the rest is left to who is woken. Each is a few rounds.
+const MAX_STEPS: u32 = 32;
+
 impl<P: Port> Yard<P> {
+    /// Takes the steps of a chain that are due, and wakes somebody for those that are too many for one call.
     pub async fn advance_chain(&self, chain: &str) -> Result<(), Error> {
+        let mut steps = 0;
         loop {
-            self.finish_reorg(chain).await?;
+            let mut moved = false;
+            if !self.finish_reorg(chain).await? {
+                break;
+            }
             let (state, pipeline) = self.chain(chain).await?;
-            let adopted = self.adopt(chain).await?;
-            let committed = self.commit_next(chain, &pipeline).await?;
-            let opened = self.open_next(chain, &state.pipeline, &pipeline).await?;
-            let closed = self.close_cuts(chain, &pipeline).await?;
-            let emitted = self.emit_next(chain, &pipeline).await?;
-            if !(adopted || committed || opened || closed || emitted) {
+            while steps < MAX_STEPS {
+                let adopted = self.adopt(chain).await?;
+                let committed = self.commit_next(chain, &pipeline).await?;
+                let opened = self.open_next(chain, &state.pipeline, &pipeline).await?;
+                if !(adopted || committed || opened) {
+                    break;
+                }
+                moved = true;
+                steps += 1;
+            }
+            moved |= self.close_cuts(chain, &pipeline).await?;
+            moved |= self.emit_next(chain, &pipeline).await?;
+            steps += 1;
+            if !moved {
                 return Ok(());
             }
+            if steps >= MAX_STEPS {
+                break;
+            }
         }
+        self.port.send(&[Wake::Chain { chain: chain.to_owned() }]).await;
+        Ok(())
     }
 
     /// When the sweeper must look at the chain again; `None` if only something new can give it work.
@@ -66,18 +87,44 @@ impl<P: Port> Yard<P> {
         Ok(false)
     }
 
-    /// Takes the frontier's due time away. The tip is rewritten too, so that an append which saw the due time and
+    /// Wakes the sinks of a chain, if one has not got all: what told it may be lost.
+    pub(crate) async fn wake_sinks(&self, chain: &str) -> Result<(), Error> {
+        let pipeline = self.chain(chain).await?.1;
+        let frontier = self.frontier(chain).await?;
+        if self.sink_is_behind(chain, &pipeline, &frontier).await? {
+            let sinks = pipeline.sinks.keys();
+            let wakes: Vec<Wake> =
+                sinks.map(|sink| Wake::Sink { chain: chain.to_owned(), sink: sink.clone() }).collect();
+            self.port.send(&wakes).await;
+        }
+        Ok(())
+    }
+
+    /// The frontier's due time after a visit: again at the next tick, at the time a waiting cut closes, or never.
+    ///
+    /// A time beyond the next tick is written, and the tip with it, so that an append which saw an earlier due time and
     /// left it alone meets a conflict, or makes this one meet it.
-    pub(crate) async fn quiet_chain(&self, chain: &str) -> Result<(), Error> {
-        let seen = self.frontier(chain).await?;
-        if self.next_look(chain).await?.is_some() {
+    pub(crate) async fn rest_chain(&self, chain: &str) -> Result<(), Error> {
+        let key = Frontier::key_of(chain);
+        let Some((version, seen)) = read_stored::<P, Frontier>(&self.port, &key).await? else {
+            return Ok(());
+        };
+        let (state, pipeline) = self.chain(chain).await?;
+        let tip_seen = self.tip(chain).await?;
+        let next_ms = self.next_look(chain).await?;
+        let next_tick_ms = self.port.now_ms() + pipeline.chain.tick_ms;
+        if let Some(next_ms) =
+            next_ms.filter(|next_ms| *next_ms <= next_tick_ms || seen.due_ms == Some(*next_ms))
+        {
+            self.port.reschedule(&key, version, Some(next_ms.max(next_tick_ms))).await?;
             return Ok(());
         }
         transact(&self.port, async |tx| {
+            let now = tx.check_chain(chain).await?;
             let frontier = tx.check_frontier(chain).await?;
             let tip = tx.check_tip(chain).await?;
-            if frontier == seen && tip.height().is_none_or(|tip| tip < frontier.height) {
-                tx.put(&Frontier { due_ms: None, ..frontier })?;
+            if now == state && frontier == seen && tip == tip_seen {
+                tx.put(&Frontier { due_ms: next_ms, ..frontier })?;
                 if !self.planted(Mistake::QuietUnnoticed) {
                     tx.put(&tip)?;
                 }

@@ -3,12 +3,12 @@
 use super::scope::Step;
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Source, Stage, Strategy};
-use crate::port::Port;
+use crate::port::{Key, Port};
 use crate::record::list;
 use crate::state::{Cut, Group, Inputs, Marker, Scope, Subject, Task, TaskId, TaskStatus};
 use crate::strategy::reduce::Tree;
 use crate::strategy::{matching, rank, split};
-use crate::transaction::{Tx, read, transact};
+use crate::transaction::{KEYS_A_READ, Tx, read, read_many, transact};
 use crate::yard::Yard;
 
 /// Tasks created in one transaction: three items each, with the scope and the group below the port's 80.
@@ -81,10 +81,12 @@ impl<P: Port> Yard<P> {
     ) -> Result<Option<split::Plan>, Error> {
         let source = stage.sources().next().map(|source| pipeline.stages[source].name.clone());
         if let Some(source) = &source {
-            for (height, member) in (cut.from..=cut.to).zip(&cut.members) {
-                let id = Scope::block_id(&scope.chain, height, &member.hash, member.generation);
-                let group: Option<Group> = read(&self.port, &Group::key_of(&id, source)).await?;
-                if group.is_none_or(|group| group.decided.is_none()) {
+            let members =
+                (0..cut.members.len() as u32).filter_map(|member| cut.member_id(&scope.chain, member));
+            let keys: Vec<Key> = members.map(|id| Group::key_of(&id, source)).collect();
+            for page in keys.chunks(KEYS_A_READ) {
+                let groups = read_many::<P, Group>(&self.port, page).await?;
+                if groups.into_iter().any(|group| group.is_none_or(|group| group.decided.is_none())) {
                     return Ok(None);
                 }
             }
@@ -112,13 +114,14 @@ impl<P: Port> Yard<P> {
         if on.is_empty() {
             return Ok(None);
         }
+        let keys_of = |(stage, count): &(String, u32)| {
+            (0..*count).map(|index| TaskId::new(&scope.id, stage, index).task_key()).collect::<Vec<_>>()
+        };
+        let keys: Vec<Key> = of.iter().flat_map(keys_of).collect();
         let mut outputs = Vec::new();
-        for (stage, count) in of {
-            for index in 0..*count {
-                let task: Option<Task> =
-                    read(&self.port, &TaskId::new(&scope.id, stage, index).task_key()).await?;
-                outputs.extend(task.and_then(|task| task.accepted).map(|accepted| accepted.fields));
-            }
+        for page in keys.chunks(KEYS_A_READ) {
+            let tasks = read_many::<P, Task>(&self.port, page).await?.into_iter().flatten();
+            outputs.extend(tasks.filter_map(|task| task.accepted).map(|accepted| accepted.fields));
         }
         let differs = matching::mismatch(on, &outputs);
         Ok(differs.map(|(name, one, other)| format!("its inputs differ in `{name}`: {one} and {other}")))

@@ -18,6 +18,14 @@ use crate::port::{Port, Wake};
 use crate::state::{Scope, Subject};
 use crate::yard::Yard;
 
+/// What a look at a scope found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Look {
+    pub moved: bool,
+    /// When the newest of its groups opened or was decided.
+    pub latest_ms: u64,
+}
+
 impl<P: Port> Yard<P> {
     /// Takes the steps that a wake hints at. Pools and sinks are the home's to wake.
     pub async fn advance(&self, wake: &Wake) -> Result<(), Error> {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::pipeline::{CutRule, Pipeline, Strategy};
-use crate::port::Port;
+use crate::port::{Key, Port};
 use crate::state::{Block, Canonical, Cursor, Scope};
 use crate::status::work::ChainLook;
 use crate::strategy::sequential::{Around, Candidate, Closed, Lacking, close, lacking, until_fork};
-use crate::transaction::read;
+use crate::transaction::{KEYS_A_READ, read, read_many};
 use crate::yard::Yard;
 
 /// Heights passed over at once.
@@ -189,25 +189,30 @@ impl<P: Port> Yard<P> {
     /// Canonical blocks with `from <= height < to`, as far as they are contiguous and opened.
     async fn waiting(&self, chain: &str, from: u64, to: u64, commits: bool) -> Result<Vec<Waiting>, Error> {
         let mut waiting: Vec<Waiting> = Vec::new();
-        for height in from..to {
-            let Some(place): Option<Canonical> = read(&self.port, &Canonical::key_of(chain, height)).await?
-            else {
-                break;
-            };
-            let scope: Option<Scope> = read(&self.port, &Scope::key_of(&place.scope())).await?;
-            let Some(scope) = scope.filter(|scope| !scope.pipeline.is_empty()) else { break };
-            let since_ms = if commits { scope.opened_ms } else { scope.committed_ms.or(scope.opened_ms) };
-            let since_ms = since_ms.unwrap_or(scope.recorded_ms);
-            let Some(block) = scope.block().cloned() else { break };
-            if waiting.last().is_some_and(|below| below.block.hash != block.parent) {
+        let mut next = from;
+        while next < to {
+            let page_to = to.min(next + KEYS_A_READ as u64);
+            let keys: Vec<Key> = (next..page_to).map(|height| Canonical::key_of(chain, height)).collect();
+            let places = read_many::<P, Canonical>(&self.port, &keys).await?;
+            let places: Vec<Canonical> = places.into_iter().map_while(|place| place).collect();
+            let keys: Vec<Key> = places.iter().map(|place| Scope::key_of(&place.scope())).collect();
+            let scopes = read_many::<P, Scope>(&self.port, &keys).await?;
+            for (place, scope) in places.into_iter().zip(scopes) {
+                let opened = scope.filter(|scope| !scope.pipeline.is_empty());
+                let Some(scope) = opened else { return Ok(waiting) };
+                let since_ms = if commits { scope.opened_ms } else { scope.committed_ms.or(scope.opened_ms) };
+                let since_ms = since_ms.unwrap_or(scope.recorded_ms);
+                let Some(block) = scope.block().cloned() else { return Ok(waiting) };
+                if waiting.last().is_some_and(|below| below.block.hash != block.parent) {
+                    return Ok(waiting);
+                }
+                let candidate = Candidate { fields: block.fields.clone(), since_ms };
+                waiting.push(Waiting { place, candidate, block, pipeline: scope.pipeline });
+            }
+            if waiting.len() as u64 != page_to - from {
                 break;
             }
-            waiting.push(Waiting {
-                place,
-                candidate: Candidate { fields: block.fields.clone(), since_ms },
-                block,
-                pipeline: scope.pipeline,
-            });
+            next = page_to;
         }
         Ok(waiting)
     }

@@ -4,18 +4,18 @@
 //! the last child of a task lists it: the result of a task below it, in the transaction that records it, or the decision
 //! of a member, right after it. Each costs as many reads as the task has children, at most 16. What a crash in between
 //! loses is found by the sweeper, which looks at all that still gathers: a range of the open markers, and for each
-//! gathering task one read by key, besides the children of those that it lists.
+//! member that one of them still waits for one read by key, many at once, besides the children of those that it lists.
 
 use std::collections::BTreeSet;
 
 use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::pipeline::{CutRule, Pipeline, Strategy};
-use crate::port::Port;
+use crate::port::{Key, Port};
 use crate::record::list;
 use crate::state::{CutAt, Group, Inputs, Marker, Scope, Task, TaskId};
 use crate::strategy::reduce::{Child, Tree};
-use crate::transaction::{Item, Tx, read, read_range, transact};
+use crate::transaction::{Item, KEYS_A_READ, Tx, read, read_many, read_range, transact};
 use crate::yard::Yard;
 
 /// Markers of one page. A tree over the largest cut has no more than 1,023 tasks.
@@ -96,13 +96,50 @@ impl<P: Port> Yard<P> {
                 _ => break,
             }
         }
+        let waits = |child: &Child| matches!(child, Child::Task(below) if open.contains(below));
+        gathering.retain(|task| !tree.children(*task).iter().any(waits));
+        let decided = self.decided_members(group, &tree, &gathering).await?;
+        let lacks = |child: &Child| matches!(child, Child::Member(member) if !decided.contains(member));
         for task in gathering {
-            let waits = |child: &Child| matches!(child, Child::Task(below) if open.contains(below));
-            if !tree.children(task).iter().any(waits) {
+            if !tree.children(task).iter().any(lacks) || self.planted(Mistake::ListedUnfed) {
                 transact(&self.port, async |tx| self.feed(tx, group, &tree, task, None).await).await?;
             }
         }
         Ok(())
+    }
+
+    /// Which members that these tasks join are there.
+    async fn decided_members(
+        &self,
+        group: &Group,
+        tree: &Tree,
+        tasks: &[u32],
+    ) -> Result<BTreeSet<u32>, Error> {
+        let children = tasks.iter().flat_map(|task| tree.children(*task));
+        let members: BTreeSet<u32> = children
+            .filter_map(|child| match child {
+                Child::Member(member) => Some(*member),
+                Child::Task(_) => None,
+            })
+            .collect();
+        let Inputs::Reduced { stage: Some(stage), .. } = &group.inputs else { return Ok(members) };
+        let scope: Option<Scope> = read(&self.port, &Scope::key_of(&group.scope)).await?;
+        let Some((scope, cut)) = scope.as_ref().and_then(|scope| Some((scope, scope.cut()?))) else {
+            return Ok(BTreeSet::new());
+        };
+        let named =
+            members.into_iter().filter_map(|member| Some((member, cut.member_id(&scope.chain, member)?)));
+        let keys: Vec<(u32, Key)> = named.map(|(member, id)| (member, Group::key_of(&id, stage))).collect();
+        let mut decided = BTreeSet::new();
+        for page in keys.chunks(KEYS_A_READ) {
+            let of_page: Vec<Key> = page.iter().map(|(_, key)| key.clone()).collect();
+            let found = read_many::<P, Group>(&self.port, &of_page).await?;
+            let there = |group: Option<Group>| group.is_some_and(|group| group.decided.is_some());
+            decided.extend(
+                page.iter().zip(found).filter_map(|((member, _), group)| there(group).then_some(*member)),
+            );
+        }
+        Ok(decided)
     }
 
     /// Lists a task that gathers, if all its children are there. A child that is missing is checked, so that of two

@@ -1,48 +1,65 @@
 //! A scope's own steps: open groups whose inputs are there, create their tasks, decide complete ones, settle.
 
-use super::{goal_of, stages_of};
+use super::groups::TASKS_A_PAGE;
+use super::{Look, goal_of, stages_of};
 use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::pipeline::{CutRule, Pipeline, Source, Stage, Strategy};
-use crate::port::{Port, Wake};
-use crate::record::list;
+use crate::port::{Key, Port, Wake};
+use crate::record::{list, rearm};
 use crate::state::{CutAt, Decision, Group, Marker, Progress, Scope, Task, TaskStatus};
-use crate::transaction::{Tx, read, read_range, transact};
+use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::Yard;
 
+/// Steps that one call takes: of each stage one, or a page of its tasks.
+const MAX_STEPS: u32 = 64;
 /// Markers looked at in one page of listing again.
 const MARKERS_A_PAGE: usize = 64;
 
 impl<P: Port> Yard<P> {
-    /// Takes every step of a scope that is due. A scope that is off the chain, not open or settled has
-    /// none, but what its quorums find out late.
+    /// Takes the steps of a scope that are due. A scope that is off the chain, not open or settled has none, but what its
+    /// quorums find out late.
     pub async fn advance_scope(&self, id: &str) -> Result<(), Error> {
-        loop {
+        self.look_after_scope(id).await.map(|_| ())
+    }
+
+    /// The same, and says what it found. Steps that are too many for one call are left to who is woken for them.
+    pub(crate) async fn look_after_scope(&self, id: &str) -> Result<Look, Error> {
+        let mut look = Look::default();
+        for _ in 0..MAX_STEPS {
             let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(id)).await? else {
-                return Ok(());
+                return Ok(look);
             };
             if !scope.is_live() {
-                return Ok(());
+                return Ok(look);
             }
             if scope.settled {
-                return self.watch_settled(&scope).await;
+                self.watch_settled(&scope).await?;
+                return Ok(look);
             }
             let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
             if scope.relist {
                 self.relist(&scope, &pipeline).await?;
+                look.moved = true;
                 continue;
             }
             let mut moved = false;
             let mut over = true;
             for index in stages_of(&pipeline, &scope) {
-                let step = self.advance_stage(&scope, &pipeline, index).await?;
+                let step = self.advance_stage(&scope, &pipeline, index, &mut look).await?;
                 moved |= step.moved;
                 over &= step.over;
             }
             if !moved {
-                return if over { self.settle(&scope, &pipeline).await } else { Ok(()) };
+                if over {
+                    look.moved |= self.settle(&scope, &pipeline).await?;
+                }
+                return Ok(look);
             }
+            look.moved = true;
         }
+        self.port.send(&[Wake::Scope { scope: id.to_owned() }]).await;
+        Ok(look)
     }
 
     /// A member that a quorum had cancelled may still bring a proof, and that may disagree.
@@ -56,7 +73,13 @@ impl<P: Port> Yard<P> {
         Ok(())
     }
 
-    async fn advance_stage(&self, scope: &Scope, pipeline: &Pipeline, index: usize) -> Result<Step, Error> {
+    async fn advance_stage(
+        &self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        index: usize,
+        look: &mut Look,
+    ) -> Result<Step, Error> {
         let stage = &pipeline.stages[index];
         if let Strategy::Match { quorum: Some(quorum), .. } = &stage.strategy
             && self.advance_quorum(scope, pipeline, index, quorum).await?
@@ -65,6 +88,10 @@ impl<P: Port> Yard<P> {
             return Ok(Step::MOVED);
         }
         let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
+        if let Some(group) = &group {
+            let decided_ms = group.decided.as_ref().map_or(0, |decided| decided.at_ms);
+            look.latest_ms = look.latest_ms.max(group.opened_ms).max(decided_ms);
+        }
         match group {
             None if stage.is_quorum() => Ok(Step::WAITS),
             None => match self.gather(scope, pipeline, index).await? {
@@ -157,15 +184,19 @@ impl<P: Port> Yard<P> {
         Ok(())
     }
 
-    /// Lists open tasks that nobody lists or runs, after the scope came back to the chain.
+    /// Lists open tasks that nobody lists or runs, after the scope came back to the chain, and has the sweeper look again
+    /// at those that run or are parked. Who begins anew passes quickly what is done.
     async fn relist(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
         for index in stages_of(pipeline, scope) {
             let page_markers = self.page_of(MARKERS_A_PAGE);
             let mut range = Marker::range(&scope.id, &pipeline.stages[index].name, page_markers);
             loop {
                 let page = read_range::<P, Marker>(&self.port, &range).await?;
-                for (_, _, marker) in &page {
-                    self.relist_task(scope, marker).await?;
+                let keys: Vec<Key> = page.iter().map(|(_, _, marker)| marker.id.task_key()).collect();
+                let tasks = read_many::<P, Task>(&self.port, &keys).await?.into_iter().flatten();
+                let forgotten: Vec<Key> = tasks.filter(is_forgotten).map(|task| task.id.task_key()).collect();
+                for tasks in forgotten.chunks(self.page_of(TASKS_A_PAGE)) {
+                    self.relist_tasks(scope, tasks).await?;
                 }
                 match page.last() {
                     Some((key, _, _)) if page.len() == page_markers => {
@@ -185,21 +216,23 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    async fn relist_task(&self, scope: &Scope, marker: &Marker) -> Result<(), Error> {
+    async fn relist_tasks(&self, scope: &Scope, tasks: &[Key]) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
-            let task: Option<Task> = tx.check(&marker.id.task_key()).await?;
-            let idle = |task: &Task| {
-                task.status == TaskStatus::Open
-                    && !task.listed
-                    && !task.gathers
-                    && task.attempts.is_empty()
-                    && task.due_ms.is_none()
-            };
-            if let Some(mut task) = task.filter(idle)
-                && now.is_some_and(|now| now.is_live())
-            {
-                list(tx, &mut task, self.port.now_ms())?;
+            if !now.is_some_and(|now| now.is_live()) {
+                return Ok(());
+            }
+            tx.fetch(tasks.iter().cloned()).await?;
+            for key in tasks {
+                let task: Option<Task> = tx.check(key).await?;
+                let Some(mut task) = task.filter(is_forgotten) else { continue };
+                let now_ms = self.port.now_ms();
+                if task.is_open() && task.attempts.is_empty() {
+                    list(tx, &mut task, now_ms)?;
+                } else {
+                    let limits = self.limits_of(&task).await?;
+                    rearm(&mut task, &limits, now_ms, 0);
+                }
                 tx.put(&task)?;
             }
             Ok(())
@@ -208,7 +241,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Nothing is left to do for a scope once it is committed and every stage is over.
-    async fn settle(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
+    async fn settle(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
         let (_, to) = scope.heights();
         let commits_by_frontier = scope.cut().is_none() || goal_of(pipeline, scope) == Some(pipeline.commit);
         let committed = match commits_by_frontier {
@@ -216,17 +249,23 @@ impl<P: Port> Yard<P> {
             false => scope.committed_ms.is_some(),
         };
         if !committed {
-            return Ok(());
+            return Ok(false);
         }
         transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
-            match now.filter(|now| now == scope) {
-                Some(now) => tx.put(&Scope { settled: true, due_ms: None, ..now }),
-                None => Ok(()),
+            if let Some(now) = now.filter(|now| now == scope) {
+                tx.put(&Scope { settled: true, due_ms: None, ..now })?;
             }
+            Ok(true)
         })
         .await
     }
+}
+
+/// Nobody lists it and no sweeper will look at it, though it is not over. One that gathers waits for what it joins.
+fn is_forgotten(task: &Task) -> bool {
+    let waits = matches!(task.status, TaskStatus::Open | TaskStatus::Parked);
+    waits && task.due_ms.is_none() && !task.gathers && (!task.listed || !task.attempts.is_empty())
 }
 
 impl Stage {

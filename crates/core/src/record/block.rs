@@ -153,12 +153,15 @@ impl<P: Port> Yard<P> {
         Ok(())
     }
 
-    /// Gives the frontier a due time if it has none. Whoever takes it away rewrites the tip, so that one of the two
-    /// meets a conflict.
+    /// Makes the frontier due if it is not by the next tick. Whoever puts it off for longer rewrites the tip, so that one
+    /// of the two meets a conflict.
     pub(crate) async fn wake_frontier(&self, tx: &mut Tx<'_, P>, chain: &str) -> Result<(), Error> {
         let mut frontier: Frontier = tx.peek_frontier(chain).await?;
-        if frontier.due_ms.is_none() {
-            frontier.due_ms = Some(self.port.now_ms());
+        let state = tx.peek_chain(chain).await?;
+        let tick_ms = self.pipeline(chain, &state.pipeline).await?.chain.tick_ms;
+        let now_ms = self.port.now_ms();
+        if frontier.due_ms.is_none_or(|due_ms| due_ms > now_ms + tick_ms) {
+            frontier.due_ms = Some(now_ms);
             tx.put(&frontier)?;
         }
         Ok(())

@@ -2,9 +2,9 @@
 
 use super::failure::{list, rearm};
 use crate::error::{Error, Refusal};
-use crate::port::{DUE_SHARDS, Due, Port, Wake};
+use crate::port::{DueKind, Key, Port, Wake};
 use crate::state::{ChainState, Halt, Task, TaskId, TaskStatus};
-use crate::transaction::{Tx, read, transact};
+use crate::transaction::{Tx, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 
 /// Which parked tasks to try again.
@@ -81,13 +81,13 @@ impl<P: Port> Yard<P> {
     pub async fn parked(&self, chain: &str) -> Result<Vec<Task>, Error> {
         let tasks = format!("T#{chain}:");
         let mut parked = Vec::new();
-        for shard in 0..DUE_SHARDS {
+        for shard in DueKind::Step.shards() {
             let mut page = self.due_page(shard, None, u64::MAX).await?;
             while let Some(last) = page.last().cloned() {
-                for Due { key, .. } in page.iter().filter(|due| due.key.partition.starts_with(&tasks)) {
-                    let task: Option<Task> = read(&self.port, key).await?;
-                    parked.extend(task.filter(|task| task.status == TaskStatus::Parked));
-                }
+                let of_chain = page.into_iter().map(|due| due.key);
+                let keys: Vec<Key> = of_chain.filter(|key| key.partition.starts_with(&tasks)).collect();
+                let found = read_many::<P, Task>(&self.port, &keys).await?.into_iter().flatten();
+                parked.extend(found.filter(|task| task.status == TaskStatus::Parked));
                 page = self.due_page(shard, Some(&last), u64::MAX).await?;
             }
         }

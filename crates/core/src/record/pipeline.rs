@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::advance::stages_of;
 use crate::error::{Error, Refusal};
 use crate::pipeline::{self, Pipeline, SinkFrom};
-use crate::port::{DUE_SHARDS, Port, Wake};
+use crate::port::{DueKind, Port, Wake};
 use crate::state::worker::PoolChain;
 use crate::state::{
     COMMITS, Canonical, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineText,
@@ -132,7 +132,7 @@ impl<P: Port> Yard<P> {
     /// What is committed or handed on may have work left, such as a quorum's late members.
     async fn refuse_lost_pool_of_passed(&self, chain: &str, new: &Pipeline) -> Result<(), Error> {
         let scopes = format!("S#{chain}:");
-        for shard in 0..DUE_SHARDS {
+        for shard in DueKind::Scope.shards() {
             let mut page = self.due_page(shard, None, u64::MAX).await?;
             while let Some(last) = page.last().cloned() {
                 for due in page.iter().filter(|due| due.key.partition.starts_with(&scopes)) {

@@ -5,17 +5,18 @@
 //! down, void cuts, and be repeated by anyone. Nothing under an orphan is deleted: a block that returns is listed
 //! again with the proofs it has. A redo is a reorg onto the same hashes whose scopes are of a new generation.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
 use crate::pipeline::Pipeline;
-use crate::port::{Port, Wake};
+use crate::port::{Key, Port, Wake};
 use crate::state::{
     Branch, COMMITS, Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, OutEntry, OutKind, OutState,
     Progress, Reorg, Scope, Tip,
 };
-use crate::transaction::{Tx, read_range, transact};
+use crate::transaction::{Tx, decode, read_range, transact};
 use crate::yard::{ChainReads, Yard};
 
 /// How far back two branches may meet; the walk runs inside one transaction.
@@ -23,6 +24,13 @@ const MAX_REORG_BLOCKS: u64 = 4_096;
 
 /// Heights rewritten in one page: each touches at most 4 items (height, two scopes, known block), and the chain.
 const HEIGHTS_A_PAGE: usize = 16;
+
+/// Heights that are read at once, and rows of them at most: what is more is read by key.
+const HEIGHTS_A_READ: u64 = 256;
+const ROWS_A_READ: usize = 1_024;
+
+/// Pages that one call writes.
+const MAX_PAGES: u32 = 64;
 
 /// Cuts voided in one page: two items each, and the chain.
 const CUTS_A_PAGE: usize = 32;
@@ -51,7 +59,7 @@ impl<P: Port> Yard<P> {
             if tip.head.as_ref() == Some(&head) {
                 return Ok(None);
             }
-            let first = first_difference(tx, chain, &head).await?;
+            let first = self.first_difference(tx, chain, &head).await?;
             Ok(Some(Change { first, head: head.clone(), generation: None }))
         })
         .await
@@ -211,9 +219,11 @@ impl<P: Port> Yard<P> {
         })
     }
 
-    /// Writes what is left of a recorded reorg, page by page; anyone may, at any time.
-    pub(crate) async fn finish_reorg(&self, chain: &str) -> Result<(), Error> {
-        while let Some(intent) = self.chain_state(chain).await?.reorg {
+    /// Writes what is left of a recorded reorg, page by page; anyone may, at any time. Says whether nothing is left: one
+    /// call writes only so many pages.
+    pub(crate) async fn finish_reorg(&self, chain: &str) -> Result<bool, Error> {
+        for _ in 0..MAX_PAGES {
+            let Some(intent) = self.chain_state(chain).await?.reorg else { return Ok(true) };
             if intent.next > intent.from {
                 self.rewrite_page(chain).await?;
             } else if let Some((stage, from)) = intent.cuts_from.first() {
@@ -222,14 +232,16 @@ impl<P: Port> Yard<P> {
                 self.close_intent(chain).await?;
             }
         }
-        Ok(())
+        Ok(self.chain_state(chain).await?.reorg.is_none())
     }
 
     async fn rewrite_page(&self, chain: &str) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let mut state = tx.check_chain(chain).await?;
             let Some(mut intent) = state.reorg.take() else { return Ok(()) };
-            for _ in 0..self.page_of(HEIGHTS_A_PAGE) {
+            let page_heights = self.page_of(HEIGHTS_A_PAGE);
+            self.fetch_heights(tx, chain, &intent, page_heights as u64).await?;
+            for _ in 0..page_heights {
                 if intent.next <= intent.from {
                     break;
                 }
@@ -346,6 +358,7 @@ impl<P: Port> Yard<P> {
                 intent.cuts_from.remove(0);
             }
             let kept = self.planted(Mistake::CutKeptOverReorg);
+            tx.fetch(cuts.iter().map(|(_, _, cut)| Scope::key_of(&cut.scope))).await?;
             for (key, stored, cut) in cuts.iter().filter(|_| !kept) {
                 tx.delete_seen(key.clone(), stored);
                 let scope: Option<Scope> = tx.check(&Scope::key_of(&cut.scope)).await?;
@@ -370,31 +383,104 @@ impl<P: Port> Yard<P> {
         })
         .await
     }
+
+    /// Walks back from the new head to the first block that is canonical already; answers the height above it.
+    async fn first_difference(
+        &self,
+        tx: &mut Tx<'_, P>,
+        chain: &str,
+        head: &(u64, String),
+    ) -> Result<u64, Error> {
+        let (mut height, mut hash) = head.clone();
+        let start_height = tx.peek_chain(chain).await?.start_height;
+        let tip = tx.check_tip(chain).await?.height();
+        let mut below = HeightRows::default();
+        for _ in 0..MAX_REORG_BLOCKS {
+            if height < start_height {
+                return Ok(start_height);
+            }
+            if !below.heights.contains(&height) {
+                below = self.height_rows(chain, height, start_height, HEIGHTS_A_READ).await?;
+            }
+            let canonical = match below.canonical.remove(&height) {
+                Some(canonical) => Some(canonical),
+                None if tip.is_none_or(|tip| tip < height) => None,
+                None => tx.peek(&Canonical::key_of(chain, height)).await?,
+            };
+            if canonical.is_some_and(|canonical| canonical.hash == hash) {
+                return Ok(height + 1);
+            }
+            let known = match below.known.remove(&(height, hash.clone())) {
+                Some(known) => Some(known),
+                None => tx.peek(&KnownBlock::key_of(chain, height, &hash)).await?,
+            };
+            let known = known.ok_or_else(|| Refusal::UnknownBlock { height, hash: hash.clone() })?;
+            hash = known.parent;
+            if height == 0 {
+                return Ok(start_height);
+            }
+            height -= 1;
+        }
+        Err(Refusal::ReorgTooDeep { limit: MAX_REORG_BLOCKS }.into())
+    }
+
+    /// What a range shows of the heights from `top` down. What it lacks must be read by its key; what it has was true
+    /// after whatever this transaction checked before.
+    async fn height_rows(
+        &self,
+        chain: &str,
+        top: u64,
+        lowest: u64,
+        heights: u64,
+    ) -> Result<HeightRows, Error> {
+        let from = lowest.max((top + 1).saturating_sub(heights)).max(Canonical::first_of_partition(top));
+        let range = Canonical::rows(chain, from, top, ROWS_A_READ);
+        let mut rows = HeightRows { heights: from..top + 1, ..HeightRows::default() };
+        for (sort, stored) in self.port.range(&range).await? {
+            let key = Key::new(range.partition.clone(), sort);
+            if key.sort.contains('#') {
+                let known: KnownBlock = decode(&key, &stored)?;
+                rows.known.insert((known.height, known.hash.clone()), known);
+            } else {
+                let canonical: Canonical = decode(&key, &stored)?;
+                rows.canonical.insert(canonical.height, canonical);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Reads at once what a page of heights will ask for one by one.
+    async fn fetch_heights(
+        &self,
+        tx: &mut Tx<'_, P>,
+        chain: &str,
+        intent: &Reorg,
+        heights: u64,
+    ) -> Result<(), Error> {
+        let Some(top) = intent.next.checked_sub(1) else { return Ok(()) };
+        let rows = self.height_rows(chain, top, intent.from, heights).await?;
+        let mut keys: Vec<Key> =
+            rows.heights.clone().map(|height| Canonical::key_of(chain, height)).collect();
+        keys.extend(rows.canonical.values().map(|old| Scope::key_of(&old.scope())));
+        let mut next = intent.next_hash.clone();
+        for height in rows.heights.rev() {
+            if next.is_none() && height == intent.head {
+                next = self.head_hash(tx, chain, intent).await?;
+            }
+            let Some(hash) = next else { continue };
+            keys.push(KnownBlock::key_of(chain, height, &hash));
+            let known = rows.known.get(&(height, hash));
+            keys.extend(known.map(|known| Scope::key_of(&known.scope())));
+            next = known.map(|known| known.parent.clone());
+        }
+        tx.fetch(keys).await
+    }
 }
 
-/// Walks back from the new head to the first block that is canonical already; answers the height above it.
-async fn first_difference<P: Port>(
-    tx: &mut Tx<'_, P>,
-    chain: &str,
-    head: &(u64, String),
-) -> Result<u64, Error> {
-    let (mut height, mut hash) = head.clone();
-    let start_height = tx.peek_chain(chain).await?.start_height;
-    for _ in 0..MAX_REORG_BLOCKS {
-        if height < start_height {
-            return Ok(start_height);
-        }
-        let canonical: Option<Canonical> = tx.peek(&Canonical::key_of(chain, height)).await?;
-        if canonical.is_some_and(|canonical| canonical.hash == hash) {
-            return Ok(height + 1);
-        }
-        let known: Option<KnownBlock> = tx.peek(&KnownBlock::key_of(chain, height, &hash)).await?;
-        let known = known.ok_or_else(|| Refusal::UnknownBlock { height, hash: hash.clone() })?;
-        hash = known.parent;
-        if height == 0 {
-            return Ok(start_height);
-        }
-        height -= 1;
-    }
-    Err(Refusal::ReorgTooDeep { limit: MAX_REORG_BLOCKS }.into())
+/// Rows of a page of heights.
+#[derive(Default)]
+struct HeightRows {
+    heights: std::ops::Range<u64>,
+    canonical: BTreeMap<u64, Canonical>,
+    known: BTreeMap<(u64, String), KnownBlock>,
 }

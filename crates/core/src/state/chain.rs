@@ -213,6 +213,21 @@ impl Canonical {
     pub fn key_of(chain: &str, height: u64) -> Key {
         Key::new(height_partition(chain, height), height_key(height))
     }
+    /// The lowest height that shares its partition with this one.
+    pub fn first_of_partition(height: u64) -> u64 {
+        height - height % HEIGHTS_A_PARTITION
+    }
+    /// All that is stored of the heights from `from` to `to`, which share a partition: which block is canonical at each, and
+    /// under keys with a `#` each [`KnownBlock`].
+    pub fn rows(chain: &str, from: u64, to: u64, limit: usize) -> crate::port::Range {
+        crate::port::Range {
+            partition: height_partition(chain, to),
+            from: height_key(from),
+            to: Some(format!("{}$", height_key(to))),
+            limit,
+            reverse: false,
+        }
+    }
     pub fn scope(&self) -> String {
         super::Scope::block_id(&self.chain, self.height, &self.hash, self.generation)
     }

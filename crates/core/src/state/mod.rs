@@ -5,6 +5,7 @@
 pub mod chain;
 pub mod out;
 pub mod scope;
+pub mod sweeping;
 pub mod task;
 pub mod worker;
 
@@ -13,6 +14,7 @@ pub use chain::{
 };
 pub use out::{COMMITS, OutEntry, OutKind, OutProof, OutState, SinkCursor};
 pub use scope::{Block, Branch, Cut, CutMember, Decision, Group, Inputs, Progress, Scope, Subject};
+pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};
 pub use task::{
     Attempt, Avoid, BadTaskId, List, Listing, Marker, Note, Task, TaskId, TaskResult, TaskStatus,
 };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Error;
-use crate::port::{DUE_SHARDS, Port};
+use crate::port::{DueKind, Port};
 use crate::state::{Heartbeat, Worker};
 use crate::transaction::read;
 use crate::yard::Yard;
@@ -15,8 +15,8 @@ impl<P: Port> Yard<P> {
     /// What keeps provers from their verifiers, at each pool's workers; those that are looked at.
     pub async fn isolations(&self) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
         let mut isolations: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for shard in 0..DUE_SHARDS {
-            for due in self.due_page(shard, None, u64::MAX).await?.iter().filter(|due| due.key.sort == "hb") {
+        for shard in DueKind::Worker.shards() {
+            for due in self.due_page(shard, None, u64::MAX).await? {
                 let heartbeat: Option<Heartbeat> = read(&self.port, &due.key).await?;
                 let Some(heartbeat) = heartbeat else { continue };
                 let worker: Option<Worker> = read(&self.port, &Worker::key_of(&heartbeat.worker)).await?;
@@ -31,7 +31,7 @@ impl<P: Port> Yard<P> {
     /// Whether a worker of this pool holds a lease; `None` if more is due than is looked at.
     pub(crate) async fn has_live_worker(&self, pool: &str) -> Result<Option<bool>, Error> {
         let mut all_seen = true;
-        for shard in 0..DUE_SHARDS {
+        for shard in DueKind::Worker.shards() {
             let mut page = self.due_page(shard, None, u64::MAX).await?;
             let mut pages = 0;
             while let Some(last) = page.last().cloned() {

@@ -13,4 +13,5 @@ mod pipeline_files;
 mod pipeline_mistakes;
 mod pipeline_mutations;
 mod results;
+mod starving;
 mod taking_up;

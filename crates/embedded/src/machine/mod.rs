@@ -44,6 +44,8 @@ use crate::{LocalPort, block_on};
 
 /// How often the sweeper looks; items that are due later cost it nothing.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
+/// How long one look may take; the next goes on where it stopped.
+const SWEEP_FOR_MS: u64 = 10_000;
 /// How often an idle slot or sink looks without having been woken, in real-time pipelines and in others.
 const REAL_TIME_LOOK: Duration = Duration::from_secs(1);
 const QUIET_LOOK: Duration = Duration::from_secs(20);
@@ -395,7 +397,7 @@ fn advancers() -> usize {
 
 fn sweep(shared: &Shared) {
     while shared.pause(SWEEP_EVERY) {
-        match block_on(shared.yard.sweep()) {
+        match block_on(shared.yard.sweep_within(SWEEP_FOR_MS)) {
             Ok(swept) => {
                 swept
                     .errors

@@ -8,7 +8,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, PortError, Range, Stored};
+use proofyard_core::port::{Batch, CommitOutcome, Due, Key, PortError, Range, Stored, Version};
 use rusqlite::{OptionalExtension, Row, params};
 
 use self::readers::Readers;
@@ -68,6 +68,17 @@ impl SqliteStore {
         })
     }
 
+    /// All on one connection.
+    pub fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, PortError> {
+        self.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(GET)?;
+            let mut read = |key: &Key| {
+                statement.query_row(params![key.partition, key.sort], |row| stored(row, 0)).optional()
+            };
+            keys.iter().map(&mut read).collect()
+        })
+    }
+
     pub fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
         let query = match (range.reverse, range.to.is_some()) {
             (false, false) => UP,
@@ -112,9 +123,9 @@ impl SqliteStore {
         })
     }
 
-    /// Moves the due time of an item that exists; nothing happens where there is none.
-    pub fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
-        self.writer()?.arm(key.clone(), due_ms)
+    /// Moves or takes away the due time of an item that is still at this version; says whether it was.
+    pub fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
+        self.writer()?.reschedule(key.clone(), version, due_ms)
     }
 
     /// Returns when the batch is written, and on disk if it is durable. Never `Unknown`: when the writer is gone,

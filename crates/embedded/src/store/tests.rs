@@ -107,7 +107,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     Connection::open(&file).unwrap().pragma_update(None, "user_version", 7).unwrap();
     let before = fs::read(&file).unwrap();
     let said = message(open(temp.path()).1);
-    assert!(said.contains("format 7") && said.contains("format 1") && said.contains("newer"), "{said}");
+    assert!(said.contains("format 7") && said.contains("format 2") && said.contains("newer"), "{said}");
     assert_eq!(fs::read(&file).unwrap(), before);
 }
 

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, PortError};
+use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, PortError, Version};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::copier::{Copier, Failed, copy_log, note_failed_sync};
@@ -37,9 +37,9 @@ const READERS_TIMEOUT: Duration = Duration::from_millis(50);
 const VERSION: &str = "SELECT version FROM items WHERE partition = ?1 AND sort = ?2";
 const PUT: &str =
     "INSERT INTO items (partition, sort, version, value, due_ms, due_shard) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-    ON CONFLICT (partition, sort) DO UPDATE SET version = ?3, value = ?4, due_ms = ?5";
+    ON CONFLICT (partition, sort) DO UPDATE SET version = ?3, value = ?4, due_ms = ?5, due_shard = ?6";
 const DELETE: &str = "DELETE FROM items WHERE partition = ?1 AND sort = ?2";
-const ARM: &str = "UPDATE items SET due_ms = ?3 WHERE partition = ?1 AND sort = ?2";
+const RESCHEDULE: &str = "UPDATE items SET due_ms = ?4 WHERE partition = ?1 AND sort = ?2 AND version = ?3";
 const MARK_SYNC: &str = "UPDATE syncs SET count = count + 1";
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ struct Job {
 
 enum Work {
     Commit(Batch),
-    Arm(Key, u64),
+    Reschedule(Key, Version, Option<u64>),
     #[cfg(test)]
     Hook(std::sync::Mutex<Option<Hook>>),
 }
@@ -84,8 +84,13 @@ impl Writer {
         self.ask(Work::Commit(batch))
     }
 
-    pub(super) fn arm(&self, key: Key, due_ms: u64) -> Result<(), PortError> {
-        self.ask(Work::Arm(key, due_ms)).map(|_| ())
+    pub(super) fn reschedule(
+        &self,
+        key: Key,
+        version: Version,
+        due_ms: Option<u64>,
+    ) -> Result<bool, PortError> {
+        Ok(self.ask(Work::Reschedule(key, version, due_ms))? == CommitOutcome::Committed)
     }
 
     #[cfg(test)]
@@ -289,13 +294,13 @@ impl Work {
     fn write(&self, connection: &Connection) -> rusqlite::Result<CommitOutcome> {
         match self {
             Work::Commit(batch) => write_batch(connection, batch),
-            Work::Arm(key, due_ms) => {
-                connection.prepare_cached(ARM)?.execute(params![
-                    key.partition,
-                    key.sort,
-                    time_of(*due_ms)
-                ])?;
-                Ok(CommitOutcome::Committed)
+            Work::Reschedule(Key { partition, sort }, version, due_ms) => {
+                let (version, due_ms) = (version.cast_signed(), due_ms.map(time_of));
+                let mut statement = connection.prepare_cached(RESCHEDULE)?;
+                Ok(match statement.execute(params![partition, sort, version, due_ms])? {
+                    0 => CommitOutcome::Conflict,
+                    _ => CommitOutcome::Committed,
+                })
             }
             #[cfg(test)]
             Work::Hook(hook) => {

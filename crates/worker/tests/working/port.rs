@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Wake};
+use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
 
 use self::memory::Memory;
 use super::home::now;
@@ -62,8 +62,8 @@ impl Port for SharedMemory {
     ) -> Result<Vec<Due>, PortError> {
         now(self.lock().due(shard, after, until_ms, limit))
     }
-    async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
-        now(self.lock().arm(key, due_ms))
+    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
+        now(self.lock().reschedule(key, version, due_ms))
     }
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
         now(self.lock().commit(batch))

@@ -45,8 +45,8 @@ export class FunctionsStack extends YardStack {
       handler: 'bootstrap',
       code: this.code(this, described.binary),
       role: role.attrArn,
-      timeout: defaults.timeout_s,
-      memorySize: defaults.memory_mb,
+      timeout: described.timeout_s ?? defaults.timeout_s,
+      memorySize: described.memory_mb ?? defaults.memory_mb,
       environment: {
         variables: {
           ...this.yard.environment(),

@@ -41,7 +41,7 @@ export class MessagingStack extends YardStack {
     const rules = Object.values(this.yard.spec.events).filter((event) => event.queue === queue.key || queue.deadLetters === undefined);
     this.queue(
       `Queue${id}`,
-      { ...shape, name: queue.name, retentionS: queue.retentionS, visibilityS: defaults.visibility_s, deadLetters },
+      { ...shape, name: queue.name, retentionS: queue.retentionS, visibilityS: queue.visibilityS, deadLetters },
       [
         ...rules.map((rule) => rule.name),
         // The schedule of a function has the function's name.

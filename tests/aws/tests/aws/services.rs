@@ -177,3 +177,35 @@ async fn of_a_half_failed_batch_the_failed_half_is_sent_again() {
     let error = driver.home.queues.send("q", &messages[..1]).await.unwrap_err();
     assert!(error.to_string().contains("InvalidMessageContents"), "{error}");
 }
+
+/// DynamoDB leaves some of a batch for the next call, where the answer would be long.
+#[tokio::test]
+async fn what_a_batch_leaves_unread_is_read_by_the_next_call() {
+    let driver = Driver::detached().await;
+    let table = driver.home.names.table();
+    let item = |sort: &str| {
+        format!(r#"{{"p": {{"S": "p"}}, "s": {{"S": "{sort}"}}, "v": {{"N": "7"}}, "d": {{"S": "{sort}"}}}}"#)
+    };
+    let left = r#"{"Keys": [{"p": {"S": "p"}, "s": {"S": "b"}}], "ConsistentRead": true}"#;
+    let answer = |sort: &str, left: &str| {
+        let body =
+            format!(r#"{{"Responses": {{"{table}": [{}]}}, "UnprocessedKeys": {{{left}}}}}"#, item(sort));
+        Fate::Answered(200, body)
+    };
+    driver.http.breaks(first(1, answer("a", &format!(r#""{table}": {left}"#)), answer("b", "")));
+    driver.http.take_counts();
+    let keys = ["c", "b", "a", "b"].map(|sort| Key::new("p", sort));
+    let found = driver.home.yard.port.get_many(&keys).await.unwrap();
+    let found: Vec<Option<String>> = found
+        .into_iter()
+        .map(|stored| stored.map(|stored| String::from_utf8(stored.value).unwrap()))
+        .collect();
+    assert_eq!(found, [None, Some("b".into()), Some("a".into()), Some("b".into())]);
+    assert_eq!(driver.http.take_counts()["BatchGetItem"], 2);
+    // A table that reads nothing is too busy, and no call waits for it for ever.
+    let all = r#"{"Keys": [{"p": {"S": "p"}, "s": {"S": "b"}}]}"#;
+    let body = format!(r#"{{"Responses": {{}}, "UnprocessedKeys": {{"{table}": {all}}}}}"#);
+    driver.http.breaks(move |_, _| Fate::Answered(200, body.clone()));
+    let error = driver.home.yard.port.get_many(&keys[1..2]).await.unwrap_err();
+    assert!(matches!(&error, PortError::Unavailable(said) if said.contains("too busy")), "{error}");
+}

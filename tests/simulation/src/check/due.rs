@@ -14,6 +14,18 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
             Some(Item::Heartbeat(_)) => true,
             _ => false,
         };
+        if let (Some(Item::Scope(before)), Some(Item::Scope(scope))) =
+            (seen.before.as_deref(), seen.after.as_deref())
+            && before.relist
+            && !scope.relist
+        {
+            // Whatever it has open is listed or looked after again.
+            for task in sight.mirror.tasks_of(&scope.id) {
+                sight.must(!scope.is_live() || !task_is_due(task) || task.due_ms.is_some(), || {
+                    format!("{} returned, and no sweeper will look at its {task:?}", scope.id)
+                });
+            }
+        }
         sight.must(!must_be_due || seen.due_ms.is_some(), || {
             format!("{} is open and no sweeper will look at it: {:?}", seen.key, seen.after)
         });

@@ -73,6 +73,17 @@ impl Mirror {
         self.items.iter().map(|(key, item)| (key, &**item))
     }
 
+    /// The tasks of a scope.
+    pub fn tasks_of(&self, scope: &str) -> impl Iterator<Item = &Task> {
+        let start = format!("T#{scope}#");
+        let from = Key::new(start.clone(), "");
+        let rows = self.items.range(from..).take_while(move |(key, _)| key.partition.starts_with(&start));
+        rows.filter_map(|(_, item)| match &**item {
+            Item::Task(task) => Some(&**task),
+            _ => None,
+        })
+    }
+
     pub fn get(&self, key: &Key) -> Option<&Item> {
         self.items.get(key).map(|item| &**item)
     }

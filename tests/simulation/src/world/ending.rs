@@ -15,7 +15,7 @@ use crate::faults::Faults;
 
 /// What is over keeps no due time, and a visit that finds nothing takes it away. Today parked tasks of orphans, sinks
 /// that were renamed, and scopes that were over when they were armed again stay due: see `stays_due`.
-const ONLY_WHAT_IS_OPEN_IS_DUE: bool = false;
+const ONLY_WHAT_IS_OPEN_IS_DUE: bool = true;
 
 /// Simulated time from the last fault until all must be done: longest backoffs, leases, limits and quarantines
 /// together stay below.

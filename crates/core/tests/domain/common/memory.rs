@@ -1,17 +1,18 @@
 //! The port in memory: one thread, a strong store, a clock that moves by hand, seeded randomness, wakes kept.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use proofyard_core::port::{
-    Action, Batch, CommitOutcome, Due, Expect, Key, Port, PortError, Range, Stored, Wake,
+    Action, Batch, CommitOutcome, DUE_SHARDS, Due, Expect, Key, Port, PortError, Range, Stored, Version, Wake,
 };
 
 pub struct Memory {
     now_ms: Cell<u64>,
     random: Cell<u64>,
     items: RefCell<BTreeMap<Key, (Stored, Option<u64>)>>,
+    due: RefCell<Vec<BTreeSet<Due>>>,
     wakes: RefCell<VecDeque<Wake>>,
 }
 
@@ -21,12 +22,23 @@ impl Memory {
             now_ms: Cell::new(now_ms),
             random: Cell::new(seed),
             items: RefCell::default(),
+            due: RefCell::new(vec![BTreeSet::new(); usize::from(DUE_SHARDS)]),
             wakes: RefCell::default(),
         }
     }
 
     pub fn pass(&self, ms: u64) {
         self.now_ms.set(self.now_ms.get() + ms);
+    }
+
+    fn move_due(&self, key: &Key, from_ms: Option<u64>, to_ms: Option<u64>) {
+        let shard = &mut self.due.borrow_mut()[usize::from(key.due_shard())];
+        if let Some(due_ms) = from_ms {
+            shard.remove(&Due { due_ms, key: key.clone() });
+        }
+        if let Some(due_ms) = to_ms {
+            shard.insert(Due { due_ms, key: key.clone() });
+        }
     }
 
     pub fn next_wake(&self) -> Option<Wake> {
@@ -76,23 +88,19 @@ impl Port for Memory {
         until_ms: u64,
         limit: usize,
     ) -> Result<Vec<Due>, PortError> {
-        let items = self.items.borrow();
-        let mut due: Vec<Due> = items
-            .iter()
-            .filter(|(key, _)| key.due_shard() == shard)
-            .filter_map(|(key, (_, due_ms))| due_ms.map(|due_ms| Due { due_ms, key: key.clone() }))
-            .filter(|due| due.due_ms <= until_ms && after.is_none_or(|after| due > after))
-            .collect();
-        due.sort();
-        due.truncate(limit);
-        Ok(due)
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let due = self.due.borrow();
+        let entries = due[usize::from(shard)].range((from, Bound::Unbounded));
+        Ok(entries.take_while(|due| due.due_ms <= until_ms).take(limit).cloned().collect())
     }
 
-    async fn arm(&self, key: &Key, due_ms: u64) -> Result<(), PortError> {
-        if let Some((_, due)) = self.items.borrow_mut().get_mut(key) {
-            *due = Some(due_ms);
-        }
-        Ok(())
+    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
+        let mut items = self.items.borrow_mut();
+        let Some((_, due)) = items.get_mut(key).filter(|(stored, _)| stored.version == version) else {
+            return Ok(false);
+        };
+        self.move_due(key, std::mem::replace(due, due_ms), due_ms);
+        Ok(true)
     }
 
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
@@ -111,10 +119,12 @@ impl Port for Memory {
                 Action::Check => {}
                 Action::Put { value, due_ms } => {
                     let stored = Stored { version: batch.version, value: value.clone() };
-                    items.insert(op.key.clone(), (stored, *due_ms));
+                    let before = items.insert(op.key.clone(), (stored, *due_ms));
+                    self.move_due(&op.key, before.and_then(|(_, due_ms)| due_ms), *due_ms);
                 }
                 Action::Delete => {
-                    items.remove(&op.key);
+                    let before = items.remove(&op.key);
+                    self.move_due(&op.key, before.and_then(|(_, due_ms)| due_ms), None);
                 }
             }
         }

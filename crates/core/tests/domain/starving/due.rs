@@ -1,0 +1,186 @@
+//! The index of due times holds only what is open.
+
+use std::cell::RefCell;
+
+use proofyard_core::Yard;
+use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::record::FailureKind;
+use proofyard_core::state::{Task, TaskId, TaskStatus};
+use proofyard_core::transaction::read;
+
+use super::{driver, due, forget_wakes, pipeline, prove, scope, segments, stage, sweep_for};
+use crate::common::driver::{Does, Driver, block, good};
+use crate::common::memory::Memory;
+use crate::common::now;
+
+const DAY_MS: u64 = 86_400_000;
+
+fn task(driver: &Driver, scope: &str, name: &str) -> Task {
+    now(read::<_, Task>(&driver.yard.port, &TaskId::new(scope, name, 0).task_key())).unwrap().unwrap()
+}
+
+#[test]
+fn nothing_is_due_once_all_is_settled() {
+    let batch = stage("batch", "sequential", "\"join\"", "size = 4");
+    let sink = "[sink.main]\nstage = \"batch\"\nfile = \"x\"\n";
+    let mut driver = driver(&pipeline("window = 4\ncommit = \"join\"", &(segments() + &batch + sink)));
+    for height in 10..20 {
+        driver.block(height);
+        driver.work("w", good);
+    }
+    driver.end();
+    driver.work("w", good);
+    while let Some(entry) = now(driver.yard.sink_next("c", "main")).unwrap() {
+        now(driver.yard.sink_done("main", &entry)).unwrap();
+    }
+    sweep_for(&driver, 600_000, 15_000);
+    assert_eq!(due(&driver), []);
+}
+
+/// Somebody else settles the scope between the sweeper's last read of it and its next due time.
+struct Hooked<'a> {
+    memory: &'a Memory,
+    before_rescheduling: RefCell<Option<Box<dyn FnOnce() + 'a>>>,
+}
+
+impl Port for Hooked<'_> {
+    fn now_ms(&self) -> u64 {
+        self.memory.now_ms()
+    }
+    fn random(&self) -> u64 {
+        self.memory.random()
+    }
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        self.memory.get(key).await
+    }
+    async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
+        self.memory.range(range).await
+    }
+    async fn due(
+        &self,
+        shard: u8,
+        after: Option<&Due>,
+        until_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Due>, PortError> {
+        self.memory.due(shard, after, until_ms, limit).await
+    }
+    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
+        let hook = if key.sort == "scope" { self.before_rescheduling.borrow_mut().take() } else { None };
+        if let Some(hook) = hook {
+            hook();
+        }
+        self.memory.reschedule(key, version, due_ms).await
+    }
+    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
+        self.memory.commit(batch).await
+    }
+    async fn send(&self, wakes: &[Wake]) {
+        self.memory.send(wakes).await;
+    }
+}
+
+/// It was looked at each tick for ever.
+#[test]
+fn a_scope_that_settles_while_it_is_looked_at_is_not_due_again() {
+    let mut driver = driver(&pipeline("window = 4", &prove()));
+    driver.block(10);
+    let assignment = driver.claim("w").unwrap();
+    driver.pass(20_000);
+    let settles = || {
+        driver.record(&assignment, Does::Proves("0a"));
+        driver.settle();
+    };
+    let hooked =
+        Hooked { memory: &driver.yard.port, before_rescheduling: RefCell::new(Some(Box::new(settles))) };
+    let yard = Yard::new(hooked);
+    now(yard.sweep()).unwrap();
+    assert!(yard.port.before_rescheduling.borrow().is_none(), "it was looked at");
+    drop(yard);
+    driver.settle();
+    assert!(scope(&driver, "c:b:10:a10:0").settled);
+    sweep_for(&driver, 60_000, 15_000);
+    assert_eq!(due(&driver), []);
+}
+
+/// Block 11 of the branch `a` is parked; then the branch `b` comes, and `a` again.
+#[test]
+fn a_parked_task_of_an_orphan_is_due_only_when_its_block_returns() {
+    let mut driver = driver(&pipeline("window = 4", &prove()));
+    driver.block(10);
+    driver.work("w", good);
+    driver.block(11);
+    let fails = |_: &_| Does::Fails(FailureKind::BadInput, "no such thing");
+    for _ in 0..20 {
+        driver.work("w", fails);
+        sweep_for(&driver, 3_600_000, 1_800_000);
+    }
+    let parked = |driver: &Driver| now(driver.yard.parked("c")).unwrap().len();
+    assert_eq!(task(&driver, "c:b:11:a11:0", "prove").status, TaskStatus::Parked);
+    assert_eq!(parked(&driver), 1);
+    driver.send(&block(11, "b", "a"));
+    now(driver.yard.record_reorg("c", 11, "b11")).unwrap();
+    driver.settle();
+    driver.work("w", good);
+    sweep_for(&driver, DAY_MS, 1_800_000);
+    assert_eq!(due(&driver), []);
+    assert_eq!(parked(&driver), 0);
+    now(driver.yard.record_reorg("c", 11, "a11")).unwrap();
+    driver.settle();
+    assert_eq!(parked(&driver), 1, "it waits for an operator again");
+    sweep_for(&driver, 7_200_000, 1_800_000);
+    assert_eq!(parked(&driver), 1);
+}
+
+#[test]
+fn a_sink_that_is_gone_is_not_due() {
+    let sink = |name: &str| format!("[sink.{name}]\nstage = \"prove\"\nfile = \"x\"\n");
+    let text = |sinks: &str| pipeline("window = 4", &(prove() + sinks));
+    let mut driver = driver(&text(&sink("main")));
+    driver.block(10);
+    driver.work("w", good);
+    let entry = now(driver.yard.sink_next("c", "main")).unwrap().unwrap();
+    now(driver.yard.sink_failed("main", &entry, "no connection")).unwrap();
+    now(driver.yard.record_pipeline(&text(""))).unwrap();
+    driver.settle();
+    sweep_for(&driver, DAY_MS, 1_800_000);
+    assert_eq!(due(&driver), []);
+    // It comes back, and is told.
+    now(driver.yard.record_pipeline(&text(&sink("main")))).unwrap();
+    forget_wakes(&driver);
+    assert!(now(driver.yard.sink_next("c", "main")).unwrap().is_some());
+}
+
+/// A straggler's second copy is listed, its block leaves the chain, the listing is cleared, and the block returns: what the
+/// first worker does is still limited in time.
+#[test]
+fn an_attempt_that_runs_is_ended_in_time_though_its_block_left_and_returned() {
+    let limits = "time_limit_ms = 60000\nhedge_ms = 30000";
+    let mut driver = driver(&pipeline("window = 4", &stage("prove", "match", "\"block\"", limits)));
+    driver.worker("other", "cpu");
+    driver.block(10);
+    let first = driver.claim("w").unwrap();
+    driver.pass(30_000);
+    driver.sweep();
+    assert!(task(&driver, "c:b:10:a10:0", "prove").listed, "a second copy may start");
+    driver.send(&block(10, "b", "a"));
+    now(driver.yard.record_reorg("c", 10, "b10")).unwrap();
+    driver.settle();
+    assert_eq!(driver.claim("other").unwrap().task.id.scope, "c:b:10:b10:0");
+    assert!(!task(&driver, "c:b:10:a10:0", "prove").listed);
+    now(driver.yard.record_reorg("c", 10, "a10")).unwrap();
+    driver.settle();
+    let found = task(&driver, "c:b:10:a10:0", "prove");
+    assert_eq!(found.attempts.len(), 1);
+    assert!(found.due_ms.is_some(), "{found:?}");
+    // The first worker lives, and never ends.
+    for _ in 0..40 {
+        driver.pass(15_000);
+        for worker in ["w", "other"] {
+            now(driver.yard.heartbeat(worker, DAY_MS)).unwrap();
+        }
+        driver.sweep();
+    }
+    let found = task(&driver, "c:b:10:a10:0", "prove");
+    assert!(found.attempts.iter().all(|attempt| attempt.claim != first.claim), "{found:?}");
+}
