@@ -1,6 +1,7 @@
 //! The index of due times holds only what is open.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use proofyard_core::Yard;
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
@@ -141,14 +142,19 @@ fn a_sink_that_is_gone_is_not_due() {
     driver.work("w", good);
     let entry = now(driver.yard.sink_next("c", "main")).unwrap().unwrap();
     now(driver.yard.sink_failed("main", &entry, "no connection")).unwrap();
-    now(driver.yard.record_pipeline(&text(""))).unwrap();
+    let refused = now(driver.yard.record_pipeline(&text(""))).unwrap_err().to_string();
+    assert!(refused.contains("`--give-up-sink main`"), "{refused}");
+    now(driver.yard.change_pipeline(&text(""), &BTreeSet::from(["main".to_owned()]))).unwrap();
     driver.settle();
     sweep_for(&driver, DAY_MS, 1_800_000);
     assert_eq!(due(&driver), []);
-    // It comes back, and is told.
+    // It comes back, and is told what came meanwhile, but not what was given up.
+    driver.block(11);
+    driver.work("w", good);
     now(driver.yard.record_pipeline(&text(&sink("main")))).unwrap();
     forget_wakes(&driver);
-    assert!(now(driver.yard.sink_next("c", "main")).unwrap().is_some());
+    let next = now(driver.yard.sink_next("c", "main")).unwrap().map(|entry| entry.sequence);
+    assert_eq!(next, Some(1));
 }
 
 /// A straggler's second copy is listed, its block leaves the chain, the listing is cleared, and the block returns: what the
