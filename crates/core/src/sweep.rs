@@ -7,20 +7,23 @@
 
 use std::collections::BTreeSet;
 
-use crate::advance::Look;
+use crate::advance::{Look, stages_of};
 use crate::claim::is_unwanted;
 use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
 use crate::record::{Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm};
 use crate::state::{
-    Avoid, Heartbeat, KindPlace, Progress, Scope, SinkCursor, SweepPlace, Task, TaskStatus, VisitedEntry,
+    Avoid, Group, Heartbeat, KindPlace, Progress, Scope, SinkCursor, SweepPlace, Task, TaskId, TaskStatus,
+    VisitedEntry,
 };
-use crate::transaction::{Item, Tx, read, read_stored, transact};
+use crate::transaction::{Item, Tx, decode, read, read_stored, transact};
 use crate::yard::Yard;
 
 /// Entries of the due index read at a time.
 const DUE_A_PAGE: usize = 256;
+/// Scopes that are read at once before they are visited one by one.
+const READ_AHEAD: usize = 64;
 /// A scope to which nothing happens is looked at after 1 tick, 2, 4 and so on, up to so many, and to so long.
 const LONGEST_QUIET_TICKS: u64 = 16;
 const LONGEST_QUIET_MS: u64 = 300_000;
@@ -158,7 +161,10 @@ impl<P: Port> Sweep<'_, P> {
         loop {
             let page = self.yard.due_page(shard, after.as_ref(), self.began_ms).await?;
             // What stays due, because its visit failed, is passed by, so that it does not hide what is behind it.
-            for due in &page {
+            for (place, due) in page.iter().enumerate() {
+                if kind == DueKind::Scope && place % READ_AHEAD == 0 {
+                    self.yard.read_ahead(&page[place..page.len().min(place + READ_AHEAD)]).await?;
+                }
                 self.swept.visited += 1;
                 if let Err(error) = self.visit(&due.key).await {
                     self.swept.errors.push((due.key.clone(), error.to_string()));
@@ -217,8 +223,12 @@ fn quiet_ms(scope: &Scope, look: &Look, tick_ms: u64, now_ms: u64) -> u64 {
     }
     let of_scope = [scope.opened_ms, scope.proved_ms, scope.committed_ms, scope.due_ms];
     let changed_ms = of_scope.into_iter().flatten().fold(look.latest_ms, u64::max);
-    let longest_ms = tick_ms.saturating_mul(LONGEST_QUIET_TICKS).min(LONGEST_QUIET_MS).max(tick_ms);
-    now_ms.saturating_sub(changed_ms).clamp(tick_ms, longest_ms)
+    now_ms.saturating_sub(changed_ms).clamp(tick_ms, longest_quiet_ms(tick_ms))
+}
+
+/// The longest time between two looks at an open scope, while sweeps get through.
+pub(crate) fn longest_quiet_ms(tick_ms: u64) -> u64 {
+    tick_ms.saturating_mul(LONGEST_QUIET_TICKS).min(LONGEST_QUIET_MS).max(tick_ms)
 }
 
 impl<P: Port> Yard<P> {
@@ -230,6 +240,26 @@ impl<P: Port> Yard<P> {
             return Ok(None);
         }
         Ok(Some((version, item)))
+    }
+
+    /// Reads at once what visits to these scopes will ask for one by one: a home whose reads are far away remembers it for
+    /// its errand. What cannot be read is for its own visit to say.
+    async fn read_ahead(&self, page: &[Due]) -> Result<(), Error> {
+        let keys: Vec<Key> = page.iter().map(|due| due.key.clone()).collect();
+        let mut next = Vec::new();
+        for (key, stored) in keys.iter().zip(self.port.get_many(&keys).await?) {
+            let Some(Ok(scope)) = stored.map(|stored| decode::<Scope>(key, &stored)) else { continue };
+            let Ok(pipeline) = self.pipeline(&scope.chain, &scope.pipeline).await else { continue };
+            for stage in stages_of(&pipeline, &scope).into_iter().map(|index| &pipeline.stages[index]) {
+                next.push(Group::key_of(&scope.id, &stage.name));
+                if stage.is_quorum() {
+                    let member = |source: usize| TaskId::new(&scope.id, &pipeline.stages[source].name, 0);
+                    next.extend(stage.sources().map(|source| member(source).task_key()));
+                }
+            }
+        }
+        self.port.get_many(&next).await?;
+        Ok(())
     }
 
     async fn visit_heartbeat(&self, key: &Key) -> Result<(), Error> {

@@ -15,11 +15,7 @@ impl<P: Port> Yard<P> {
     /// Takes the steps of a chain that are due, and wakes somebody for those that are too many for one call.
     pub async fn advance_chain(&self, chain: &str) -> Result<(), Error> {
         let mut steps = 0;
-        loop {
-            let mut moved = false;
-            if !self.finish_reorg(chain).await? {
-                break;
-            }
+        while self.finish_reorg(chain).await? {
             let (state, pipeline) = self.chain(chain).await?;
             while steps < MAX_STEPS {
                 let adopted = self.adopt(chain).await?;
@@ -28,17 +24,16 @@ impl<P: Port> Yard<P> {
                 if !(adopted || committed || opened) {
                     break;
                 }
-                moved = true;
                 steps += 1;
             }
-            moved |= self.close_cuts(chain, &pipeline).await?;
-            moved |= self.emit_next(chain, &pipeline).await?;
+            let closed = self.close_cuts(chain, &pipeline).await?;
+            let emitted = self.emit_next(chain, &pipeline).await?;
             steps += 1;
-            if !moved {
-                return Ok(());
-            }
-            if steps >= MAX_STEPS {
+            if steps > MAX_STEPS {
                 break;
+            }
+            if !(closed || emitted) {
+                return Ok(());
             }
         }
         self.port.send(&[Wake::Chain { chain: chain.to_owned() }]).await;

@@ -6,6 +6,7 @@ use crate::pipeline::{Pipeline, Strategy};
 use crate::status::TaskCounts;
 use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork};
 use crate::strategy::quorum::{Vote, can_agree};
+use crate::sweep::longest_quiet_ms;
 
 /// Names shown in one sentence.
 const NAMES: usize = 5;
@@ -26,7 +27,8 @@ impl Hold {
     }
 
     pub(super) fn due(because: impl Into<String>, tick_ms: u64) -> Self {
-        let way = format!("nothing from outside: the sweeper looks every {}", span(tick_ms));
+        let way =
+            format!("nothing from outside: the sweeper looks within {}", span(longest_quiet_ms(tick_ms)));
         Self::new(Case::Due, because, vec![way])
     }
 }

@@ -247,6 +247,35 @@ fn a_long_read_holds_up_no_commit_and_the_log_is_cut_after_it() {
     assert!(cut.is_some(), "the log has {} bytes", log_bytes());
 }
 
+/// In files of the first format each shard had all kinds of due times.
+#[test]
+fn due_times_of_an_older_file_are_put_into_the_shards_of_today() {
+    let temp = tempfile::tempdir().unwrap();
+    let keys = [Key::new("W#w", "hb"), Key::new("C#c", "frontier"), Key::new("S#c:b:1:a:0", "scope")];
+    {
+        let (_dir, store) = opened(temp.path());
+        let due = |key: &Key| Op {
+            key: key.clone(),
+            expect: Expect::Absent,
+            action: Action::Put { value: b"1".to_vec(), due_ms: Some(7) },
+        };
+        store.commit(&batch(1, keys.iter().map(due).collect())).unwrap();
+    }
+    let file = temp.path().join(STATE_FILE);
+    let older = Connection::open(&file).unwrap();
+    older.execute("UPDATE items SET due_shard = 15", []).unwrap();
+    older.pragma_update(None, "user_version", 1).unwrap();
+    drop(older);
+    let said = message(SqliteStore::looking(temp.path()));
+    assert!(said.contains("older") && said.contains("proofyard run"), "{said}");
+    let (_dir, store) = opened(temp.path());
+    for key in &keys {
+        let found = store.due(key.due_shard(), None, u64::MAX, 9).unwrap();
+        assert_eq!(found, [Due { due_ms: 7, key: key.clone() }]);
+    }
+    assert_eq!(message(SqliteStore::looking(temp.path())), "no error");
+}
+
 #[test]
 fn lookups_are_by_index() {
     let temp = tempfile::tempdir().unwrap();
