@@ -157,7 +157,7 @@ mod tests {
         file.append_once(&entry(0)).unwrap();
         let append =
             |bytes: &[u8]| OpenOptions::new().append(true).open(&path).unwrap().write_all(bytes).unwrap();
-        append(b"{\"chain\":\"c\",\"st");
+        append(b"{\"chain\":\"c\",\"lo");
         file.append_once(&entry(1)).unwrap();
         append(b"{\"chain\":\"c\"\0\0\0\0");
         file.append_once(&entry(2)).unwrap();

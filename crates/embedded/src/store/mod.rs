@@ -4,6 +4,7 @@ mod copier;
 mod error;
 mod readers;
 mod schema;
+mod upgrade;
 mod writer;
 
 use std::path::{Path, PathBuf};

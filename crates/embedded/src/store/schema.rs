@@ -3,17 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
-use proofyard_core::port::{Key, PortError};
-use rusqlite::{Connection, OpenFlags, params};
+use proofyard_core::port::PortError;
+use rusqlite::{Connection, OpenFlags};
 
 use super::error::explain;
+use super::upgrade;
 
 /// "PfYd": tells our files from other programs' SQLite files.
 const APPLICATION_ID: i32 = 0x5066_5964;
 /// The layout below. A file with a greater number is refused; one with a smaller is brought up to date by its writer.
 const FORMAT: i32 = 2;
-/// The same layout, with due times in shards of which each has all kinds of them.
-const FORMAT_OF_MIXED_SHARDS: i32 = 1;
+/// The same layout; what differs is in [`upgrade`].
+const FIRST_FORMAT: i32 = 1;
 
 /// Text is compared byte by byte (the BINARY collation), as the port wants it. `syncs` is written where a commit
 /// must reach the disk and has nothing of its own to write.
@@ -46,8 +47,8 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, PortError> {
     let (application, format) = marks(&connection).map_err(|error| explain(file, &error))?;
     match (application, format) {
         (APPLICATION_ID, FORMAT) => {}
-        (APPLICATION_ID, FORMAT_OF_MIXED_SHARDS) => {
-            sort_due_times(&mut connection).map_err(|error| explain(file, &error))?;
+        (APPLICATION_ID, FIRST_FORMAT) => {
+            upgrade::from_first_format(&mut connection, FORMAT).map_err(|error| explain(file, &error))?;
         }
         (APPLICATION_ID, newer) => return Err(refuse_format(file, newer)),
         (0, 0) if is_empty(&connection).map_err(|error| explain(file, &error))? => {
@@ -78,7 +79,7 @@ pub(super) fn check_reader(file: &Path) -> Result<(), PortError> {
     let connection = open_reader(file).map_err(|error| explain(file, &error))?;
     match marks(&connection).map_err(|error| explain(file, &error))? {
         (APPLICATION_ID, FORMAT) => Ok(()),
-        (APPLICATION_ID, FORMAT_OF_MIXED_SHARDS) => Err(refuse_older(file)),
+        (APPLICATION_ID, FIRST_FORMAT) => Err(refuse_older(file)),
         (APPLICATION_ID, newer) => Err(refuse_format(file, newer)),
         _ => Err(refuse_foreign(file)),
     }
@@ -106,23 +107,6 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.execute_batch(LAYOUT)?;
-    transaction.commit()
-}
-
-/// Puts each due time into the shard that it has now; once, and all or nothing.
-fn sort_due_times(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    {
-        let mut due = transaction.prepare("SELECT partition, sort FROM items WHERE due_ms IS NOT NULL")?;
-        let keys = due.query_map([], |row| Ok(Key { partition: row.get(0)?, sort: row.get(1)? }))?;
-        let keys: Vec<Key> = keys.collect::<rusqlite::Result<_>>()?;
-        let mut sorted =
-            transaction.prepare("UPDATE items SET due_shard = ?3 WHERE partition = ?1 AND sort = ?2")?;
-        for key in keys {
-            sorted.execute(params![key.partition, key.sort, key.due_shard()])?;
-        }
-    }
-    transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
 }
 

@@ -2,7 +2,9 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use proofyard_core::port::{Action, Expect, Op};
+use proofyard_core::state::{ChainState, OutEntry, SinkCursor};
 use rusqlite::Connection;
+use serde_json::json;
 
 use super::*;
 
@@ -245,6 +247,61 @@ fn a_long_read_holds_up_no_commit_and_the_log_is_cut_after_it() {
         log_bytes() <= 32 << 20
     });
     assert!(cut.is_some(), "the log has {} bytes", log_bytes());
+}
+
+/// A chain that was half done: commits by `join`, cuts of `range` that end in `wrap`, a sink of each and one that is gone.
+#[test]
+fn a_file_of_the_first_format_is_brought_up_to_date() {
+    let pipeline = "[chain]\nname = \"c\"\nstart_height = 1\nwindow = 4\ncommit = \"join\"\n\
+        [stage.join]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"p\"\npool = \"cpu\"\n\
+        [stage.range]\nstrategy = \"sequential\"\nfrom = \"join\"\nsize = 2\nprover = \"p\"\npool = \"cpu\"\n\
+        [stage.wrap]\nstrategy = \"match\"\nfrom = \"range\"\nprover = \"p\"\npool = \"cpu\"\n\
+        [prover.p]\ncommand = [\"p\"]\n[pool.cpu]\n\
+        [sink.blocks]\nfile = \"b\"\n[sink.ranges]\nstage = \"wrap\"\nfile = \"r\"\n";
+    let entry = |stage: &str| json!({"chain": "c", "stage": stage, "sequence": 0, "at_ms": 5, "kind": "retract", "from": 1, "to": 2});
+    let cursor = |sink: &str| json!({"chain": "c", "sink": sink, "next_sequence": 1, "failures": 0, "last_error": null, "next_try_ms": null});
+    let items = [
+        ("Y", "c", json!({"chain": "c"})),
+        (
+            "C#c",
+            "chain",
+            json!({"chain": "c", "start_height": 1, "epoch": 0, "paused": false, "halted": null, "reorg": null, "pipeline": "77"}),
+        ),
+        ("C#c", "frontier", json!({"chain": "c", "height": 3, "opened": 5})),
+        ("C#c", "pipe#77", json!({"chain": "c", "hash": "77", "text": pipeline})),
+        ("C#c", "sink#blocks", cursor("blocks")),
+        ("C#c", "sink#ranges", cursor("ranges")),
+        ("C#c", "sink#gone", cursor("gone")),
+        ("O#c#join", "00000000000000000000", entry("join")),
+        ("O#c#wrap", "00000000000000000000", entry("wrap")),
+    ];
+    let temp = tempfile::tempdir().unwrap();
+    {
+        let (_dir, store) = opened(temp.path());
+        let put = |(partition, sort, value): &(&str, &str, serde_json::Value)| Op {
+            key: Key::new(*partition, *sort),
+            expect: Expect::Absent,
+            action: Action::Put { value: value.to_string().into_bytes(), due_ms: None },
+        };
+        store.commit(&batch(1, items.iter().map(put).collect())).unwrap();
+    }
+    Connection::open(temp.path().join(STATE_FILE)).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    let (_dir, store) = opened(temp.path());
+    let read = |key: &Key| store.get(key).unwrap().map(|stored| stored.value);
+    let state: ChainState = serde_json::from_slice(&read(&ChainState::key_of("c")).unwrap()).unwrap();
+    assert_eq!(state.pipeline_from, 5);
+    for (log, sink) in [("commits", "blocks"), ("range", "ranges")] {
+        let entry: OutEntry = serde_json::from_slice(&read(&OutEntry::key_of("c", log, 0)).unwrap()).unwrap();
+        assert_eq!((entry.log.as_str(), entry.at_ms), (log, 5));
+        let cursor: SinkCursor =
+            serde_json::from_slice(&read(&SinkCursor::key_of("c", sink, log)).unwrap()).unwrap();
+        assert_eq!((cursor.log.as_str(), cursor.next_sequence), (log, 1));
+    }
+    for (partition, sort) in
+        [("O#c#join", "00000000000000000000"), ("C#c", "sink#blocks"), ("C#c", "sink#gone")]
+    {
+        assert_eq!(read(&Key::new(partition, sort)), None, "{partition} / {sort}");
+    }
 }
 
 /// In files of the first format each shard had all kinds of due times.
