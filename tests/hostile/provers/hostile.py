@@ -100,9 +100,19 @@ def answer_for_verifier(stdin, stdout):
     os.write(stdout, forged(request))
 
 
+def stop(pid):
+    """Until it has stopped, it may still read a request."""
+    os.kill(pid, signal.SIGSTOP)
+    while True:
+        with open(f"/proc/{pid}/stat") as file:
+            if file.read().rpartition(")")[2].split()[0] == "T":
+                return
+        time.sleep(0.001)
+
+
 def by_descriptors():
     pid = verifier()
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     stdin = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY)
     stdout = os.open(f"/proc/{pid}/fd/1", os.O_WRONLY)
     return lambda: answer_for_verifier(stdin, stdout)
@@ -110,7 +120,7 @@ def by_descriptors():
 
 def by_pidfd():
     pid = verifier()
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     process = call(PIDFD_OPEN, pid, 0)
     stdin, stdout = call(PIDFD_GETFD, process, 0, 0), call(PIDFD_GETFD, process, 1, 0)
     return lambda: answer_for_verifier(stdin, stdout)
@@ -119,7 +129,7 @@ def by_pidfd():
 def by_guessing():
     """Without reading the request: under the id that it had when ids were counted, the setup's being 1."""
     pid = verifier()
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     stdout = os.open(f"/proc/{pid}/fd/1", os.O_WRONLY)
     os.write(stdout, (json.dumps({"id": str(proving + 1), "ok": {"public_values": "00"}}) + "\n").encode())
 
