@@ -42,7 +42,7 @@ STEPS = {
     "simulation": "the handlers under thousands of fault schedules",
     "demo": "the demo, as a newcomer runs it",
 }
-QUICK = ["format", "reuse", "lints", "crates", "faults", "hostile", "simulation"]
+QUICK = ["format", "reuse", "lints", "crates", "faults", "simulation"]
 QUICK_SIMULATION_S = 30
 
 # Where a package's tests belong; the first that fits. All else is of `crates`.

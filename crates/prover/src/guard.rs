@@ -65,8 +65,8 @@ struct Options {
     command: Vec<OsString>,
 }
 
-/// Before the yard's process id and start, its folder, and paths that are needed: no guard then, but a confined process that tries
-/// what it can do to them.
+/// Before the yard's process id and start, its folder, and paths that are needed: no guard then, but a confined process
+/// that tries what it can do to them.
 pub(crate) const TRY: &str = "--try";
 
 /// Runs the guard. `arguments` must be the tail of this process's own arguments, since the guard executes its own

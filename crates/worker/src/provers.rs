@@ -373,8 +373,12 @@ impl<A: ArtifactStore> SlotProvers<A> {
         let place = self.place(role)?;
         let (mut command, mut environment) = (command.to_vec(), self.environment(subject.prover, &place));
         let SlotPlan { isolation, slot, .. } = &self.plan;
-        let writable = subject.prover.writes.iter().map(|folder| from_home(folder));
-        let confinement = isolation.confinement(role, *slot, place.path(), writable);
+        let writable: Vec<PathBuf> = subject.prover.writes.iter().map(|folder| from_home(folder)).collect();
+        if isolation.holds() && !isolation.has_users() {
+            // Out of its place it cannot make them itself. One that cannot be made is missed by the prover, which says so.
+            writable.iter().for_each(|folder| _ = fs::create_dir_all(folder));
+        }
+        let confinement = isolation.confinement(role, *slot, place.path(), writable.into_iter());
         if let Some(folder) = self.files_of(subject)? {
             let told = command.iter_mut().chain(environment.iter_mut().map(|(_, value)| value));
             told.for_each(|text| *text = text.replace(FILES_FOLDER, &folder));

@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
+use crate::yard::reachable_program;
+
 /// Nobody's, and no user of provers or verifiers.
 const PLAIN_USER: u32 = 48_321;
 
@@ -37,6 +39,9 @@ impl Situation {
                 Some("there is no setpriv to become a plain user with")
             }
             PlainUser | RootInAClosedFolder if !has_landlock() => Some("this kernel has no Landlock"),
+            PlainUser | PlainUserInNamespaces if !self.reaches_the_program() => {
+                Some("a plain user does not reach the program, nor a link to it")
+            }
             PlainUserInNamespaces if !self.has_namespaces() => {
                 Some("a plain user may not make namespaces here")
             }
@@ -46,6 +51,13 @@ impl Situation {
 
     fn is_plain(self) -> bool {
         matches!(self, PlainUser | PlainUserInNamespaces)
+    }
+
+    fn reaches_the_program(self) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let asked = self.command(&reachable_program(folder.path())).arg("--version").output();
+        asked.is_ok_and(|output| output.status.success())
     }
 
     fn has_namespaces(self) -> bool {

@@ -66,7 +66,7 @@ impl HostileYard {
         fs::write(folder.path().join("pipeline.toml"), pipeline.replace("[stage.block]", "[stage.whole]"))
             .unwrap();
         situation.prepare(folder.path());
-        let program = reachable_program(&folder);
+        let program = reachable_program(folder.path());
         Self { situation, folder, program }
     }
 
@@ -128,9 +128,9 @@ fn find<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 
 /// The program under a name that a plain user can reach, wherever it was built. A link, since what was just written
 /// cannot be executed for sure.
-fn reachable_program(folder: &TempDir) -> PathBuf {
+pub fn reachable_program(folder: &Path) -> PathBuf {
     let built = programs().join("proofyard");
-    let linked = folder.path().join("proofyard");
+    let linked = folder.join("proofyard");
     match fs::hard_link(&built, &linked) {
         Ok(()) => linked,
         Err(_) => built,
