@@ -120,7 +120,7 @@ fn blocks_of(body: &[u8], rules: &Rules) -> Result<Vec<RecordedBlock>, String> {
             return Err(format!("it has more than {MAX_BLOCKS} blocks; send them in several requests"));
         }
         match parse_line("body", number, line, rules).map_err(|error| error.to_string())? {
-            Line::Block(block) => blocks.push(*Box::new(block)),
+            Line::Block(block) => blocks.push(*block),
             Line::Reorg { .. } => {
                 return Err(format!(
                     "body:{number}: a reorg is an operator's or a follower's word, and not taken from a webhook"
