@@ -120,7 +120,7 @@ fn blocks_of(body: &[u8], rules: &Rules) -> Result<Vec<RecordedBlock>, String> {
             return Err(format!("it has more than {MAX_BLOCKS} blocks; send them in several requests"));
         }
         match parse_line("body", number, line, rules).map_err(|error| error.to_string())? {
-            Line::Block(block) => blocks.push(*Box::new(block)),
+            Line::Block(block) => blocks.push(*block),
             Line::Reorg { .. } => {
                 return Err(format!(
                     "body:{number}: a reorg is an operator's or a follower's word, and not taken from a webhook"
@@ -301,6 +301,12 @@ mod tests {
         let chain = chain.split_inclusive('\n').take(16).collect::<String>().into_bytes();
         let blocks = blocks_of(&chain, &Rules::default()).unwrap();
         assert_eq!(blocks.len(), 16);
+        let first: serde_json::Value = serde_json::from_slice(&blocks[0].payload).unwrap();
+        let answer = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "result": first["block"] }).to_string();
+        let answered = blocks_of(answer.as_bytes(), &Rules::default()).unwrap();
+        assert_eq!((answered[0].hash, answered[0].segments), (blocks[0].hash, 0));
+        let splits = Rules { splits: Some("segment".into()), ..Rules::default() };
+        assert!(blocks_of(answer.as_bytes(), &splits).unwrap_err().contains("names no segments"));
         let refused = |body: Vec<u8>, text: &str| {
             let said = blocks_of(&body, &Rules::default()).unwrap_err();
             assert!(said.contains(text), "{said}");

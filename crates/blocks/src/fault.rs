@@ -14,7 +14,7 @@ pub struct BlocksError {
     pub file: String,
     /// From 1.
     pub line: u64,
-    pub fault: Fault,
+    pub fault: Box<Fault>,
 }
 
 #[derive(Debug, Error)]
@@ -178,6 +178,6 @@ fn missing(tip_height: u64, height: u64) -> String {
 
 impl Fault {
     pub(crate) fn at(self, file: &str, line: u64) -> BlocksError {
-        BlocksError { file: file.to_owned(), line, fault: self }
+        BlocksError { file: file.to_owned(), line, fault: Box::new(self) }
     }
 }

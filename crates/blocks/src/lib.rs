@@ -87,7 +87,7 @@ impl RecordedBlock {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    Block(RecordedBlock),
+    Block(Box<RecordedBlock>),
     /// The chain's tip is this block from here on.
     Reorg {
         hash: [u8; 32],

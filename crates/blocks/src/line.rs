@@ -44,16 +44,16 @@ fn parse(bytes: &[u8], rules: &Rules) -> Result<Line, Fault> {
     if line.has("block") {
         only(&line, &OF_A_RECORDED_BLOCK)?;
         let block = line.object("block")?.ok_or(Fault::NeitherBlockNorReorg)?;
-        return recorded(&line, block, bytes.to_vec(), rules).map(Line::Block);
+        return recorded(&line, block, bytes.to_vec(), rules).map(|block| Line::Block(Box::new(block)));
     }
     if line.has("jsonrpc") || line.has("result") {
         let block = answered(&line)?;
-        return recorded(&line, block, wrapped(&line, "result"), rules).map(Line::Block);
+        return recorded(&line, block, wrapped(&line, "result"), rules)
+            .map(|block| Line::Block(Box::new(block)));
     }
     if line.has("hash") && line.has("parentHash") {
         let payload = [b"{\"block\":", text.trim_ascii().as_bytes(), b"}"].concat();
-        let block = Object::of_line(text)?;
-        return recorded(&Object::of_line("{}")?, block, payload, rules).map(Line::Block);
+        return recorded(&Object::default(), line, payload, rules).map(|block| Line::Block(Box::new(block)));
     }
     // A name that is none of those above is more likely a slip than another kind of line.
     only(&line, &OF_A_RECORDED_BLOCK)?;

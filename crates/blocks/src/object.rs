@@ -16,6 +16,7 @@ const MAX_FIELDS: usize = 512;
 const MESSAGE_LIMIT_CHARS: usize = 200;
 
 /// The object's fields in their order, each name once, within the text of one line.
+#[derive(Default)]
 pub(crate) struct Object<'a> {
     line: &'a str,
     fields: Vec<(String, &'a RawValue)>,

@@ -156,7 +156,7 @@ impl Taking {
         }
         self.now.lines = number;
         self.now.last_sha256 = sha256;
-        // Blocks of another file may have come under any pipeline.
+        // Blocks that another file's run brought may have come under any pipeline.
         self.again |= !self.same && !self.now.fields.is_empty();
         if self.same { self.of_same(number, line) } else { self.of_next(port, number, line).await }
     }
@@ -217,8 +217,7 @@ impl Taking {
         self.heights.get(hash).copied().unwrap_or_default()
     }
 
-    /// Keeps that all lines so far were taken. What was kept of earlier ones lacks what is asked for now until all of
-    /// those were taken again.
+    /// Keeps that all lines so far were taken, with the fields that are asked for now.
     pub async fn remember<P: Port>(&self, port: &P, durable: bool) -> Result<(), Error> {
         transact(port, async |tx| {
             tx.check::<Taken>(&self.now.key()).await?;
@@ -244,7 +243,8 @@ impl Taking {
     /// After the file's last line was taken.
     pub async fn end<P: Port>(&self, port: &P) -> Result<(), TakingError> {
         self.check_length()?;
-        if self.now.lines > 0 && self.before.as_ref() != Some(&self.now) {
+        // Another file of which nothing was new does not take the place of the one that goes on.
+        if self.same && self.before.as_ref() != Some(&self.now) {
             self.remember(port, false).await?;
         }
         Ok(())

@@ -33,8 +33,8 @@ pub fn check_read(read: impl Read) -> Result<Summary, BlocksError> {
 /// One line that is a block, under these rules.
 pub fn read(line: &str, rules: &Rules) -> Result<RecordedBlock, String> {
     match parse_line("blocks.jsonl", 1, line.as_bytes(), rules) {
-        Ok(Line::Block(block)) => Ok(block),
-        Ok(Line::Reorg { .. }) => panic!("a reorg"),
+        Ok(Line::Block(block)) => Ok(*block),
+        Ok(Line::Reorg { .. }) => Err("a reorg".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

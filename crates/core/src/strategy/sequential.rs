@@ -67,14 +67,12 @@ fn look(rule: &CutRule, candidates: &[Candidate], around: Around) -> Result<Opti
                 return closed(index, "cut_on");
             }
         }
-        if let Some(CutBudget { field, .. }) = &rule.budget {
+        if let Some(CutBudget { field, max }) = &rule.budget {
             let value = candidate.fields.get(field).ok_or_else(|| absent(field))?;
             let no_number =
                 || Lacking { index, what: format!("has {value:?} as its `{field}`, which is no number") };
             spent = spent.saturating_add(number(value).ok_or_else(no_number)?);
-        }
-        if let Some(budget) = &rule.budget {
-            if spent > u128::from(budget.max) && index > 0 {
+            if spent > u128::from(*max) && index > 0 {
                 return closed(index, "budget");
             }
         }
@@ -145,6 +143,47 @@ mod tests {
         );
         assert_eq!(closes(&rule, &blocks(&[11, 1]), false, 0), Some(Closed { blocks: 1, reason: "budget" }));
         assert_eq!(closes(&rule, &blocks(&[11]), false, 0), None);
+    }
+
+    #[test]
+    fn a_sum_never_overflows_and_numbers_are_read_as_nodes_write_them() {
+        let wide = format!("0x{}", "f".repeat(64));
+        for (text, value) in [
+            ("0x5208", Some(21_000)),
+            ("21000", Some(21_000)),
+            ("0x0", Some(0)),
+            (wide.as_str(), Some(u128::MAX)),
+        ] {
+            assert_eq!(number(text), value, "{text}");
+        }
+        for text in ["", "0x", "-1", "+1", "1.5", "0xg", "many", "0x+1", " 1"] {
+            assert_eq!(number(text), None, "{text:?}");
+        }
+        let rule = CutRule { budget: Some(CutBudget { field: "x".into(), max: u64::MAX }), ..rule(9) };
+        let block = Candidate { fields: BTreeMap::from([("x".to_owned(), wide)]), since_ms: 0 };
+        let closed = closes(&rule, &[block.clone(), block], false, 0);
+        assert_eq!(closed, Some(Closed { blocks: 1, reason: "budget" }));
+    }
+
+    #[test]
+    fn no_cut_closes_over_a_block_that_lacks_a_field() {
+        let around = Around { until_fork: None, ended: true, now_ms: u64::MAX };
+        for rule in [
+            CutRule { budget: Some(CutBudget { field: "gasUsed".into(), max: 10 }), ..rule(3) },
+            CutRule { cut_on: Some("gasUsed".into()), max_wait_ms: Some(1), ..rule(3) },
+        ] {
+            let mut three = blocks(&[1, 1, 1]);
+            for block in &mut three[..2] {
+                block.fields.insert("gasUsed".into(), "0x1".into());
+            }
+            assert_eq!(close(&rule, &three, around), None);
+            let lacks = Lacking { index: 2, what: "has no `gasUsed`".into() };
+            assert_eq!(lacking(&rule, &three, around), Some(lacks));
+            assert_eq!(
+                close(&CutRule { size: 2, ..rule }, &three[..2], around).map(|closed| closed.blocks),
+                Some(2)
+            );
+        }
     }
 
     #[test]
