@@ -54,8 +54,6 @@ pub enum Mistake {
     ResultWakesNobody,
     /// A task that backs off has no due time.
     TaskNotDue,
-    /// Taking the frontier's due time away leaves the tip as it was, and an append does not notice.
-    QuietUnnoticed,
     /// A block is acknowledged before it is on disk.
     AcknowledgedNotDurable,
     /// A task fails once more than it may before it parks.
@@ -63,7 +61,7 @@ pub enum Mistake {
 }
 
 impl Mistake {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 27] = [
         Self::RangeCount,
         Self::AdvanceBeforeRecord,
         Self::BlockEventTakenAsTruth,
@@ -89,7 +87,6 @@ impl Mistake {
         Self::LateDissentIgnored,
         Self::ResultWakesNobody,
         Self::TaskNotDue,
-        Self::QuietUnnoticed,
         Self::AcknowledgedNotDurable,
         Self::OneAttemptTooMany,
     ];

@@ -19,6 +19,8 @@ pub struct Outcome {
     pub trace: Vec<String>,
     pub digest: u64,
     pub steps: u64,
+    /// Simulated time from the last fault until all had settled.
+    pub settled_ms: u64,
 }
 
 /// How many seeds, and what they showed.
@@ -30,6 +32,8 @@ pub struct Summary {
     pub steps: u64,
     /// Of the seed that took most.
     pub most_steps: u64,
+    /// The longest time in which a seed settled.
+    pub settled_ms: u64,
     pub counters: Counters,
     /// The seeds that broke a promise, with the promise.
     pub failures: Vec<(u64, String)>,
@@ -92,6 +96,7 @@ pub fn run_many(plan: &Plan) -> Summary {
                     own.seeds += 1;
                     own.steps += outcome.steps;
                     own.most_steps = own.most_steps.max(outcome.steps);
+                    own.settled_ms = own.settled_ms.max(outcome.settled_ms);
                     own.counters.merge(&outcome.counters);
                     if let Some(violation) = outcome.violation {
                         own.failures.push((seed, violation));
@@ -102,6 +107,7 @@ pub fn run_many(plan: &Plan) -> Summary {
                     summary.seeds += own.seeds;
                     summary.steps += own.steps;
                     summary.most_steps = summary.most_steps.max(own.most_steps);
+                    summary.settled_ms = summary.settled_ms.max(own.settled_ms);
                     summary.counters.merge(&own.counters);
                     summary.failures.append(&mut own.failures);
                 }
@@ -138,11 +144,13 @@ pub fn print_failure(seed: u64, mistake: Option<Mistake>, violation: &str) {
 pub fn print_summary(summary: &Summary) {
     let seconds = summary.wall.as_secs_f64();
     println!(
-        "{} seeds in {seconds:.1} s, {:.1} a second, {} steps a seed and at most {}, {} broke a promise",
+        "{} seeds in {seconds:.1} s, {:.1} a second, {} steps a seed and at most {}, settled within {} s, {} broke a \
+         promise",
         summary.seeds,
         summary.seeds as f64 / seconds,
         summary.steps / summary.seeds.max(1),
         summary.most_steps,
+        summary.settled_ms / 1_000,
         summary.failures.len()
     );
     print_counters(&summary.counters);

@@ -11,11 +11,37 @@ use super::mirror::{Item, Seen};
 use super::{CLOCK_SKEW_MS, Sight};
 use crate::world::proving::Ending;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Spent {
     failures: u32,
-    permanent: u32,
+    /// Who said that it can never work.
+    permanent: Vec<String>,
+    crashes: u32,
+    delays: u32,
     losses: u32,
+}
+
+impl Spent {
+    fn count(&mut self, kind: FailureKind, worker: &str) {
+        match kind {
+            FailureKind::Transient => self.failures += 1,
+            FailureKind::Permanent => {
+                self.failures += 1;
+                self.permanent.push(worker.to_owned());
+            }
+            FailureKind::Crash => self.crashes += 1,
+            FailureKind::Unavailable => self.delays += 1,
+            FailureKind::BadInput => {}
+        }
+    }
+
+    fn is_over(&self, limits: &TaskLimits) -> bool {
+        let confirmed = self.permanent.iter().any(|worker| Some(worker) != self.permanent.first());
+        self.failures >= limits.max_attempts
+            || self.losses > limits.max_losses
+            || self.crashes >= limits.max_crashes
+            || confirmed
+    }
 }
 
 #[derive(Default)]
@@ -45,13 +71,18 @@ impl Budgets {
         let is_live = |attempt: &&Attempt| after.attempts.iter().any(|other| other.claim == attempt.claim);
         let ended: Vec<&Attempt> = before.attempts.iter().filter(|attempt| !is_live(attempt)).collect();
         let counts = matches!(after.status, TaskStatus::Open | TaskStatus::Parked);
+        let mut parks_at_once = false;
         for attempt in ended.iter().filter(|_| counts) {
             match ending(sight, attempt) {
                 Ending::Failed(kind) => {
-                    own.failures += 1;
-                    own.permanent += u32::from(kind == FailureKind::Permanent);
+                    own.count(kind, &attempt.worker);
+                    // A pool's only worker confirms itself; what is missing or damaged is so for everybody.
+                    let alone = sight.mirror.worker(&attempt.worker).is_some_and(|worker| worker.alone);
+                    let is_sure = alone && kind == FailureKind::Permanent && own.permanent.len() >= 2;
+                    parks_at_once |= kind == FailureKind::BadInput || is_sure;
+                    let blames = !matches!(kind, FailureKind::BadInput | FailureKind::Unavailable);
                     let avoids = after.avoid.as_ref().is_some_and(|avoid| avoid.worker == attempt.worker);
-                    sight.must(avoids, || {
+                    sight.must(avoids || !blames, || {
                         format!("{} failed at {} and may go there at once", after.id, attempt.worker)
                     });
                 }
@@ -59,19 +90,20 @@ impl Budgets {
                 Ending::Released => {}
             }
         }
-        let own = *own;
+        let own = own.clone();
         sight.must(!counts || own == spent(after), || {
             format!("{} counts {:?}, and {own:?} is right", after.id, spent(after))
         });
         let parks = after.status == TaskStatus::Parked && before.status != TaskStatus::Parked;
         if counts && (parks || (!ended.is_empty() && after.attempts.is_empty())) {
-            parks_when_spent(sight, after, own, ended.is_empty());
+            parks_when_spent(sight, after, &own, parks_at_once, ended.is_empty());
         }
     }
 }
 
 fn spent(task: &Task) -> Spent {
-    Spent { failures: task.failures, permanent: task.permanent.len() as u32, losses: task.losses }
+    let Task { failures, crashes, delays, losses, .. } = *task;
+    Spent { failures, permanent: task.permanent.clone(), crashes, delays, losses }
 }
 
 /// A worker's own slot says how its attempt ended; anybody else only sees that the worker is gone.
@@ -83,11 +115,10 @@ fn ending(sight: &Sight<'_>, attempt: &Attempt) -> Ending {
 }
 
 /// A task whose last attempt ended.
-fn parks_when_spent(sight: &Sight<'_>, task: &Task, own: Spent, none_ended: bool) {
+fn parks_when_spent(sight: &Sight<'_>, task: &Task, own: &Spent, at_once: bool, none_ended: bool) {
     let Some(limits) = limits(sight, task) else { return };
     let is_parked = task.status == TaskStatus::Parked;
-    let is_spent =
-        own.failures >= limits.max_attempts || own.losses > limits.max_losses || own.permanent >= 2;
+    let is_spent = own.is_over(&limits) || at_once;
     let taken_ms = |now_ms: u64| task.first_claimed_ms.map_or(0, |first_ms| now_ms.saturating_sub(first_ms));
     let total_is_over = |now_ms: u64| limits.total_ms.is_some_and(|total_ms| taken_ms(now_ms) >= total_ms);
     let now_ms = sight.simulation.now_ms();

@@ -11,9 +11,8 @@ use super::Sight;
 use super::mirror::{Item, Mirror, Seen};
 use super::ranks::{self, Rank};
 
-/// A claim never says that there is nothing while there is something. Today it gives up after so many stale
-/// listings, and looks again a little later.
-const CLAIM_FINDS_WHAT_IS_LISTED: bool = false;
+/// A claim never says that there is nothing while there is something.
+const CLAIM_FINDS_WHAT_IS_LISTED: bool = true;
 
 /// Chain and sort key of a listing.
 type Place = (String, String);

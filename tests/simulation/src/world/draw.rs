@@ -82,7 +82,7 @@ impl Plan {
             prover_fails: rate(random, 3_000),
             prover_refuses: rate(random, 600),
             proves_wrong: rate(random, 2_000),
-            disagrees: rate(random, 4_000),
+            disagrees: *random.pick(&[0, 3_000, 8_000]),
             worker_dies: rate(random, 1_000),
             worker_freezes: rate(random, 2_000),
             spot_storm: rate(random, 600),

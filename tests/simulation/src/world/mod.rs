@@ -72,6 +72,8 @@ pub struct World {
     is_swept: Cell<bool>,
     /// Commits before the operator's last word.
     word_began: Cell<u64>,
+    /// From the last fault until all had settled.
+    settled_ms: Cell<u64>,
     /// Sweeps that went over everything.
     sweeps: Cell<u64>,
     /// Due times that have passed, and after how many sweeps that was first seen.
@@ -95,10 +97,16 @@ pub fn run(seed: u64, mistake: Option<Mistake>, trace: TraceMode) -> Outcome {
     let plan = Plan::draw(&mut random);
     let simulation = Simulation::new(seed, Faults::none(), trace);
     let world = World::new(&simulation, plan, mistake);
-    match world {
-        Ok(world) => world.live(),
-        Err(reason) => simulation.violate(reason),
-    }
+    let settled_ms = match world {
+        Ok(world) => {
+            world.live();
+            world.settled_ms.get()
+        }
+        Err(reason) => {
+            simulation.violate(reason);
+            0
+        }
+    };
     simulation.end();
     Outcome {
         violation: simulation.violation(),
@@ -106,6 +114,7 @@ pub fn run(seed: u64, mistake: Option<Mistake>, trace: TraceMode) -> Outcome {
         trace: simulation.trace_lines(),
         digest: simulation.digest(),
         steps: simulation.steps(),
+        settled_ms,
     }
 }
 
@@ -149,6 +158,7 @@ impl World {
             is_still: Cell::new(false),
             is_swept: Cell::new(false),
             word_began: Cell::new(0),
+            settled_ms: Cell::new(0),
             sweeps: Cell::new(0),
             overdue: RefCell::default(),
             names: Cell::new(0),
@@ -183,7 +193,7 @@ impl World {
     fn live(self: &Rc<Self>) {
         self.start_all();
         let mut phase = Phase::Busy;
-        let (mut ends_at_ms, mut next_look_ms) = (u64::MAX, 0);
+        let (mut ends_at_ms, mut next_look_ms, mut began_ms) = (u64::MAX, 0, 0);
         loop {
             match self.simulation.step() {
                 Step::Polled => {}
@@ -214,7 +224,10 @@ impl World {
                 Some(_) => {}
                 None => {
                     let Some(next) = self.end_phase(phase) else { return };
-                    phase = next;
+                    if phase == Phase::Calm {
+                        self.settled_ms.set(now_ms - began_ms);
+                    }
+                    (phase, began_ms) = (next, now_ms);
                     ends_at_ms = now_ms.saturating_add(self.begin_phase(phase));
                 }
             }

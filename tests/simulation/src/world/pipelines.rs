@@ -31,7 +31,8 @@ impl Pools {
 /// A pipeline's text.
 pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) -> String {
     let mut head = format!("[chain]\nname = \"{chain}\"\nstart_height = {start_height}\n");
-    let shape = random.below(8);
+    // Quorums and cuts have most that can go wrong.
+    let shape = *random.pick(&[0, 1, 2, 3, 3, 4, 5, 5, 6, 7]);
     let by_ranges = shape == 5 || shape == 6;
     // Now and then wide enough for cuts that are reduced in several levels.
     let (least, most) = if by_ranges { (3, *random.pick(&[6, 12])) } else { (1, 6) };
@@ -84,6 +85,7 @@ impl Stages<'_> {
         let limits = [
             ("max_attempts", self.random.between(2, 4)),
             ("max_losses", self.random.between(2, 8)),
+            ("max_crashes", self.random.between(1, 3)),
             ("backoff_ms", *self.random.pick(&[0, 100, 2_000])),
         ];
         for (key, value) in limits {
@@ -170,16 +172,21 @@ impl Stages<'_> {
     }
 
     fn cut_rule(&mut self, size_max: u64) -> String {
-        let mut rule = format!("size = {}\n", self.random.between(1, size_max));
+        let arity = self.random.chance(6_000).then(|| *self.random.pick(&[2, 2, 2, 3, 4]));
+        let is_plain = arity.is_some() && self.random.chance(7_000);
+        // A tree of several levels takes more than a few blocks.
+        let least = if arity.is_some() { size_max.div_ceil(2) } else { 1 };
+        let mut rule = format!("size = {}\n", self.random.between(least, size_max));
         // Without a time limit, the blocks of an unfinished cut wait for more blocks.
-        let _ = writeln!(rule, "max_wait_ms = {}", self.random.pick(&[1_000, 60_000]));
-        if self.random.chance(3_000) {
+        let max_wait_ms = if is_plain { 60_000 } else { *self.random.pick(&[1_000, 60_000]) };
+        let _ = writeln!(rule, "max_wait_ms = {max_wait_ms}");
+        if !is_plain && self.random.chance(3_000) {
             let _ = writeln!(rule, "budget = {{ field = \"gas\", max = 150 }}");
         }
-        if self.random.chance(5_000) {
-            let _ = writeln!(rule, "arity = {}", self.random.between(2, 4));
+        if let Some(arity) = arity {
+            let _ = writeln!(rule, "arity = {arity}");
         }
-        if self.random.chance(3_000) {
+        if !is_plain && self.random.chance(3_000) {
             let _ = writeln!(rule, "cut_on = \"batch\"");
         }
         rule

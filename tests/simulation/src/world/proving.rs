@@ -54,9 +54,10 @@ impl Proving {
         })
     }
 
-    /// At most one prover of a block is wrong, so that the others can still agree.
-    pub fn may_disagree(&mut self, scope: &str, stage: &str) -> bool {
-        self.disagreeing.entry(scope.to_owned()).or_insert_with(|| stage.to_owned()) == stage
+    /// At most one prover of a block is wrong, so that the others can still agree: early or late, by this number.
+    pub fn may_disagree(&mut self, scope: &str, stage: &str, members: &[String], number: u64) -> bool {
+        let one = || members[number as usize % members.len()].clone();
+        self.disagreeing.entry(scope.to_owned()).or_insert_with(one) == stage
     }
 
     /// A prover, or a verifier, says no; before the yard is told.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::Hello;
-use proofyard_core::pipeline::Strategy;
+use proofyard_core::pipeline::{Source, Strategy};
 use proofyard_core::port::Wake;
 use proofyard_core::record::FailureKind;
 use proofyard_core::state::{ArtifactRef, List, Task, TaskId};
@@ -320,28 +320,38 @@ impl Prover {
     }
 
     /// The output of a prover that works as it should, apart from what a verifier must see.
-    fn write(&self, assignment: &Assignment, is_true: bool) -> ArtifactRef {
+    fn write(&self, assignment: &Assignment, is_true: bool) -> (ArtifactRef, bool) {
         let world = &self.world;
         let pipeline = &assignment.pipeline;
         let id = &assignment.task.id;
         let is_split =
             pipeline.readers(assignment.stage).any(|(_, reader)| reader.strategy == Strategy::Split);
         let count = world.draw(|random| if random.chance(500) { 60 } else { random.between(1, 4) as u32 });
-        let is_member = pipeline
+        let quorum = pipeline
             .readers(assignment.stage)
-            .any(|(_, reader)| matches!(reader.strategy, Strategy::Match { quorum: Some(_), .. }));
+            .find(|(_, reader)| matches!(reader.strategy, Strategy::Match { quorum: Some(_), .. }));
+        let members: Vec<String> = quorum.map_or_else(Vec::new, |(_, quorum)| {
+            let name = |source: &Source| match source {
+                Source::Block => None,
+                Source::Stage(source) => Some(pipeline.stages[*source].name.clone()),
+            };
+            quorum.from.iter().filter_map(name).collect()
+        });
+        let number = world.draw(|random| random.number());
         let mut proving = world.proving.borrow_mut();
-        let disagrees =
-            is_member && world.happens(world.plan.disagrees) && proving.may_disagree(&id.scope, &id.stage);
+        let disagrees = !members.is_empty()
+            && world.happens(world.plan.disagrees)
+            && proving.may_disagree(&id.scope, &id.stage, &members, number);
         if disagrees {
             world.simulation.count("fault: valid proof of other public values");
         }
-        proving.write(Artifact {
+        let output = proving.write(Artifact {
             task: id.clone(),
             is_true,
             public_values: format!("{}-{}", id.scope, if disagrees { "other" } else { "true" }),
             list: is_split.then(|| List { count, sha256: format!("list-of-{id}") }),
-        })
+        });
+        (output, disagrees)
     }
 }
 
@@ -363,16 +373,35 @@ impl Executor for Prover {
         }
         self.take_time(plan.prove_ms, &assignment.claim).await?;
         if world.happens(plan.prover_fails) {
-            simulation.count("fault: prover failed");
-            return Err(self.failed(assignment, FailureKind::Transient, "out of memory"));
+            let (count, kind) = world.draw(|random| {
+                *random.pick(&[
+                    ("fault: prover failed", FailureKind::Transient),
+                    ("fault: prover failed", FailureKind::Transient),
+                    ("fault: prover crashed", FailureKind::Crash),
+                    ("fault: prover unavailable", FailureKind::Unavailable),
+                ])
+            });
+            simulation.count(count);
+            return Err(self.failed(assignment, kind, "out of memory"));
         }
         if world.happens(plan.prover_refuses) {
-            simulation.count("fault: prover refused for good");
-            return Err(self.failed(assignment, FailureKind::Permanent, "not provable"));
+            let (count, kind) = world.draw(|random| {
+                *random.pick(&[
+                    ("fault: prover refused for good", FailureKind::Permanent),
+                    ("fault: prover refused for good", FailureKind::Permanent),
+                    ("fault: input damaged", FailureKind::BadInput),
+                ])
+            });
+            simulation.count(count);
+            return Err(self.failed(assignment, kind, "not provable"));
         }
         let must_verify = assignment.must_verify();
         let is_wrong = must_verify && world.happens(plan.proves_wrong);
-        let output = self.write(assignment, !is_wrong);
+        let (output, disagrees) = self.write(assignment, !is_wrong);
+        // Who disagrees often comes when the others have agreed.
+        if disagrees && world.draw(|random| random.chance(6_000)) {
+            simulation.sleep(plan.prove_ms * 2 + 1_000).await;
+        }
         let artifact = world.proving.borrow().artifact(&output).cloned();
         let (public_values, mut list) =
             artifact.map(|artifact| (artifact.public_values, artifact.list)).unwrap_or_default();
