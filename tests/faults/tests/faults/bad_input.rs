@@ -120,7 +120,11 @@ fn a_bad_blocks_file_is_told_by_line_and_takes_nothing() {
         assert!(said.contains(&format!("input.jsonl:{told}")), "another start: {said}");
     }
     assert!(!fresh.data_dir().exists());
-    assert!(content(&yard.data_dir()) == before, "another start changed the data directory");
+    // Reading the state leaves SQLite's own files beside it, as `status` does.
+    let state = |content: BTreeMap<String, Vec<u8>>| -> BTreeMap<String, Vec<u8>> {
+        content.into_iter().filter(|(name, _)| !name.ends_with("-wal") && !name.ends_with("-shm")).collect()
+    };
+    assert!(state(content(&yard.data_dir())) == state(before), "another start changed the data directory");
     yard.write_blocks(&BlocksFile::Chain.lines()[..6]);
     run_to_the_end(&yard);
 }
