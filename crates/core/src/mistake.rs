@@ -48,8 +48,8 @@ pub enum Mistake {
     NoHedging,
     /// The last two children of a task may come at once, and neither sees the other.
     SiblingPeeked,
-    /// Who disagrees after the quorum has decided halts nothing.
-    LateDissentIgnored,
+    /// Who disagrees in a quorum halts nothing.
+    DissentIgnored,
     /// A result is recorded and wakes nobody.
     ResultWakesNobody,
     /// A task that backs off has no due time.
@@ -84,7 +84,7 @@ impl Mistake {
         Self::CommitNotDurable,
         Self::NoHedging,
         Self::SiblingPeeked,
-        Self::LateDissentIgnored,
+        Self::DissentIgnored,
         Self::ResultWakesNobody,
         Self::TaskNotDue,
         Self::AcknowledgedNotDurable,
