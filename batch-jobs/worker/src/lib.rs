@@ -22,7 +22,7 @@ use clap::Args;
 use proofyard_aws::artifacts::BucketArtifacts;
 use proofyard_aws::home::{ConnectError, Home as Aws};
 use proofyard_core::error::Error;
-use proofyard_prover::runner::{GuardCommand, User};
+use proofyard_prover::runner::{GuardCommand, User, adopt_orphans};
 use proofyard_worker::artifacts::ArtifactError;
 use proofyard_worker::isolation::{Ground, Isolation, IsolationError, Wanted, WantedKind, needed_by};
 use proofyard_worker::{PoolWorker, WorkDir, WorkerPlan};
@@ -119,6 +119,7 @@ pub fn log_in_json() {
 
 /// Works until there is nothing more to do for it, or it must go.
 pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand) -> Result<(), WorkerError> {
+    adopt_orphans().map_err(failed("what provers leave behind cannot be seen to"))?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         flag::register(signal, Arc::clone(&stop)).map_err(failed("signals cannot be listened to"))?;

@@ -67,9 +67,10 @@ impl From<Error> for Failure {
 impl From<MachineError> for Failure {
     fn from(error: MachineError) -> Self {
         match error {
-            MachineError::DataDir(_) | MachineError::PoolsDiffer { .. } | MachineError::Isolation(_) => {
-                Self::usage(error)
-            }
+            MachineError::DataDir(_)
+            | MachineError::PoolsDiffer { .. }
+            | MachineError::NoVariable { .. }
+            | MachineError::Isolation(_) => Self::usage(error),
             // A database of a newer version, of another program, or one that cannot be written.
             MachineError::Port(PortError::Broken(_)) => Self::usage(error),
             MachineError::Yard(error) => error.into(),

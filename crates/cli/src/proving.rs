@@ -11,6 +11,7 @@ use proofyard_core::state::OutKind;
 use proofyard_core::status::{Finished, ParkedTask};
 use proofyard_embedded::block_on;
 use proofyard_embedded::machine::{Feed, FeedError, GuardCommand, Machine};
+use proofyard_prover::runner::adopt_orphans;
 use proofyard_worker::isolation::{Isolation, Wanted};
 use serde_json::json;
 
@@ -69,6 +70,8 @@ pub struct Figures {
 /// comes.
 pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Result<Ended, Failure> {
     let complaints = Arc::clone(progress);
+    adopt_orphans()
+        .map_err(|error| Failure::work(format!("what provers leave behind cannot be seen to: {error}")))?;
     let mut machine = Machine::open(job.data, true, move |trouble| complaints.note(trouble))?;
     let isolation = isolate(&machine, job, progress)?;
     block_on(machine.yard().change_pipeline(job.text, &job.give_up_sinks))?;

@@ -1,7 +1,8 @@
 //! The data directory and its lock: one yard process for a directory.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use proofyard_worker::durable::{create_durably, parent_of, sync_directory};
@@ -13,6 +14,19 @@ const LOCK_FILE: &str = "lock";
 
 /// What may stand in a directory without a state: our lock, and what a fresh file system has.
 const OWN_FILES: &[&str] = &[LOCK_FILE, "lost+found"];
+
+/// What a yard has is its user's alone: payloads and proofs are nobody else's business, and its state nobody else's to
+/// change.
+const PRIVATE_DIRECTORY: u32 = 0o700;
+pub(crate) const PRIVATE_FILE: u32 = 0o600;
+
+/// Also where an earlier version, or a careless hand, left it open. What is somebody else's stays as it is.
+pub(crate) fn close_to_others(path: &Path, mode: u32) {
+    let open = fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
+    if open {
+        let _ = fs::set_permissions(path, Permissions::from_mode(mode));
+    }
+}
 
 /// A data directory that this process alone uses, until it is dropped.
 #[derive(Debug)]
@@ -54,6 +68,7 @@ impl DataDir {
             Err(error) => return Err(failed(path, "opened")(error)),
         }
         let lock = take_lock(path)?;
+        close_to_others(path, PRIVATE_DIRECTORY);
         // Whoever made the directory may have died before its name was on disk. One that was made long ago may stand
         // in a directory that we cannot open.
         let _ = sync_directory(parent_of(path));
@@ -87,8 +102,10 @@ fn take_lock(dir: &Path) -> Result<File, DataDirError> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(PRIVATE_FILE)
         .open(&path)
         .map_err(failed(&path, "opened for writing"))?;
+    close_to_others(&path, PRIVATE_FILE);
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -35,6 +35,10 @@ impl Process {
         })
     }
 
+    pub fn is_child_of(&self, parent: Pid) -> bool {
+        self.parent == parent.as_raw_pid()
+    }
+
     /// Sends SIGKILL to this very process, or to none.
     pub fn kill(&self) {
         let Ok(descriptor) = pidfd_open(self.pid, PidfdFlags::empty()) else { return };

@@ -16,6 +16,7 @@ mod made;
 mod overhead;
 mod pool_worker;
 mod provers;
+mod removing;
 mod work_dir;
 
 pub use again::{Refuted, Verdict, Verifier};

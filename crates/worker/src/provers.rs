@@ -12,17 +12,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proofyard_core::committed::CommittedProof;
-use proofyard_core::pipeline::{FILES_FOLDER, PinnedFile, Protocol, Prover, Stage, Verify};
+use proofyard_core::pipeline::{FILES_FOLDER, PINNED_KEY, PinnedFile, Protocol, Prover, Stage, Verify};
 use proofyard_core::record::{self, FailureKind};
 use proofyard_core::state::{ArtifactRef, List};
 use proofyard_core::work::{Assignment, Executor, Input, InputKind, Proved, Trouble};
 use proofyard_prover::message::{
-    Input as PathInput, InputKind as PathInputKind, PROOF_SYSTEM_BYTES, PUBLIC_VALUES_BYTES, SetupRequest,
-    VERIFICATION_KEY_BYTES,
+    self, Input as PathInput, InputKind as PathInputKind, PROOF_SYSTEM_BYTES, PUBLIC_VALUES_BYTES,
+    SetupRequest, VERIFICATION_KEY_BYTES,
 };
 use proofyard_prover::runner::{
-    self, Cancel, ErrorKind, GuardCommand, Launch, Limits, Payload, ProverError, Session, prove_files,
-    verify_files,
+    self, Cancel, ErrorKind, GuardCommand, Launch, Limits, Payload, ProverError, Session, count_list,
+    named_key, prove_files, verify_files,
 };
 use proofyard_prover::{ProveRequest, VerifyOk, VerifyRequest};
 
@@ -183,11 +183,12 @@ impl<A: ArtifactStore> SlotProvers<A> {
             .artifacts
             .draft(made.output.file.take(made.output.bytes), made.output.bytes, &made.output.path)
             .map_err(kept)?;
-        let sha256 = draft.artifact().sha256.clone();
+        expect_list(&draft, made.ok.list)?;
+        let (sha256, draft_path) = (draft.artifact().sha256.clone(), draft.path().to_owned());
         Ok(Proved {
             output: Copied { proof: Proof::Draft(draft), took: began.elapsed(), inputs: request.inputs },
             claimed_public_values: made.ok.public_values.map(|value| bare_hex(&value)),
-            verification_key: made.ok.verification_key,
+            verification_key: made.ok.verification_key.or_else(|| key_of_file(subject.prover, &draft_path)),
             proof_system: made.ok.proof_system,
             security_bits: made.ok.security_bits,
             trusted_setup: made.ok.trusted_setup,
@@ -372,6 +373,10 @@ impl<A: ArtifactStore> SlotProvers<A> {
         let limits = &subject.stage.limits;
         let place = self.place(role)?;
         let (mut command, mut environment) = (command.to_vec(), self.environment(subject.prover, &place));
+        environment.extend(handed_on(subject)?);
+        if let Some(pinned) = &subject.prover.verification_key {
+            command.iter_mut().for_each(|text| *text = text.replace(PINNED_KEY, pinned));
+        }
         let SlotPlan { isolation, slot, .. } = &self.plan;
         let writable: Vec<PathBuf> = subject.prover.writes.iter().map(|folder| from_home(folder)).collect();
         if isolation.holds() && !isolation.has_users() {
@@ -571,6 +576,18 @@ fn from_home(folder: &str) -> PathBuf {
     }
 }
 
+/// What a prover is to have of this worker's own environment.
+fn handed_on(subject: Subject<'_>) -> Result<Vec<(String, String)>, Trouble> {
+    let value = |name: &String| {
+        let value = env::var(name).map_err(|_| {
+            let prover = subject.prover_name;
+            here(format!("prover {prover} needs {name} (`environment_from`), and this worker's environment has no such text"))
+        })?;
+        Ok((name.clone(), value))
+    };
+    subject.prover.environment_from.iter().map(value).collect()
+}
+
 /// What a verifier is told to accept: the pinned key, whatever the prover named.
 fn accepted_key(prover: &Prover, named: Option<&str>) -> Option<String> {
     prover.verification_key.as_deref().or(named).map(str::to_owned)
@@ -600,6 +617,24 @@ fn payload(protocol: Protocol) -> Option<Payload> {
         Protocol::FilesBare => Some(Payload::Bare),
         Protocol::FilesHeight => Some(Payload::Height),
         Protocol::FilesList => Some(Payload::List),
+    }
+}
+
+/// The key of a files prover's proof, where the pipeline pins one: the one that the file names, or else the pinned one,
+/// which is what its verifier is told to accept.
+fn key_of_file(prover: &Prover, proof: &Path) -> Option<String> {
+    let pinned = prover.verification_key.as_ref().filter(|_| prover.protocol != Protocol::Stream)?;
+    let named = fs::File::open(proof).ok().and_then(named_key);
+    Some(named.map_or_else(|| pinned.clone(), |named| bare_hex(&named)))
+}
+
+/// What was counted when the prover answered is what was copied then: it may have gone on writing.
+fn expect_list(draft: &Draft, list: Option<message::List>) -> Result<(), Trouble> {
+    let Some(list) = list else { return Ok(()) };
+    let content = fs::File::open(draft.path()).map_err(|error| here(error.to_string()))?;
+    match count_list(content) {
+        Some(count) if count == list.count => Ok(()),
+        _ => Err(here("its list changed while it was copied".to_owned())),
     }
 }
 

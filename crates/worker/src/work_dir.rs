@@ -19,17 +19,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proofyard_prover::runner::User;
 use rustix::fs::statvfs;
+
+use crate::removing::remove;
 
 /// Folders that wait to be removed; beyond these, whoever is done with one removes it.
 const MAX_WAITING: usize = 64;
 
 /// Below this a disk counts as full.
 const LEAST_ROOM_BYTES: u64 = 1 << 20;
-/// So often, and with such pauses, a start tries to empty the folder: what a dead yard started may still be dying.
+/// So often, and with such pauses, what was left is tried to be removed.
 const MOST_TRIES: u32 = 20;
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
@@ -64,17 +66,15 @@ const PASSED_THROUGH: u32 = 0o711;
 const ITS_OWN: u32 = 0o700;
 
 impl WorkDir {
-    /// The folder, made anew: what attempts of a dead process left is nobody's.
+    /// The folder, made anew. What attempts of a dead process left is nobody's: it is moved aside and removed meanwhile,
+    /// since it may be more than a start can wait for. What cannot be removed is tried again at the next start.
     pub fn emptied(path: PathBuf) -> io::Result<Self> {
-        let mut tries = 0;
-        while let Err(error) = remove(&path) {
-            tries += 1;
-            if tries == MOST_TRIES {
-                return Err(error);
-            }
-            thread::sleep(TRY_AGAIN);
+        if path.symlink_metadata().is_ok() {
+            move_aside(&path)?;
         }
         fs::create_dir_all(&path)?;
+        let left = path.clone();
+        thread::Builder::new().name("leftover remover".into()).spawn(move || remove_left(&left))?;
         Self::new(path)
     }
 
@@ -194,27 +194,28 @@ impl Drop for WorkDir {
     }
 }
 
-/// Removes a folder if it is there, also with folders in it that its prover made read-only.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path)?;
-            fs::remove_dir_all(path)
-        }
-        done => done,
-    }
+/// Between the name of a folder and when it was moved aside.
+const LEFT: &str = "-left-";
+
+fn move_aside(path: &Path) -> io::Result<()> {
+    let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    fs::rename(path, path.with_file_name(format!("{name}{LEFT}{now_ns}")))
 }
 
-fn open_up(folder: &Path) -> io::Result<()> {
-    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
+/// What a dead yard started may still be dying, and writing.
+fn remove_left(path: &Path) {
+    let Some((parent, name)) = path.parent().zip(path.file_name()) else { return };
+    let beginning = format!("{}{LEFT}", name.to_string_lossy());
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_left = entry.file_name().to_string_lossy().starts_with(&beginning);
+        for _ in 0..if is_left { MOST_TRIES } else { 0 } {
+            if remove(&entry.path()).is_ok() {
+                break;
+            }
+            thread::sleep(TRY_AGAIN);
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -239,5 +240,27 @@ mod tests {
         assert_eq!(last.path, place.path().join((2 * MAX_WAITING).to_string()));
         drop((last, place, work_dir));
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+
+    /// However deep it is, and whatever else was moved aside before.
+    #[test]
+    fn a_start_does_not_wait_for_what_was_left() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("work");
+        for left in ["work", "work-left-7"] {
+            fs::create_dir_all(temp.path().join(left).join("17/out")).unwrap();
+        }
+        fs::create_dir(temp.path().join("workshop")).unwrap();
+        let work_dir = WorkDir::emptied(path.clone()).unwrap();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+        let names = || fs::read_dir(temp.path()).unwrap().count();
+        for _ in 0..1_000 {
+            if names() == 2 {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(names(), 2, "the folder, and one that is named alike");
+        drop(work_dir);
     }
 }

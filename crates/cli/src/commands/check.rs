@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use proofyard_core::pipeline::draw;
+use proofyard_core::pipeline::{Checked, draw};
 
 use super::read_pipeline;
 use crate::failure::Failure;
@@ -23,12 +23,16 @@ impl Check {
     pub fn run(&self, json: bool) -> Result<(), Failure> {
         let (_, checked) = read_pipeline(&self.pipeline)?;
         if json {
-            let answer = serde_json::json!({ "pipeline": checked.pipeline, "warnings": checked.warnings });
+            let Checked { pipeline, warnings, notes } = checked;
+            let answer = serde_json::json!({ "pipeline": pipeline, "warnings": warnings, "notes": notes });
             return output::json(&answer);
         }
         let name = self.pipeline.display().to_string();
         for warning in &checked.warnings {
             output::line(format!("warning: {}", warning.display(&name)));
+        }
+        for note in &checked.notes {
+            output::line(format!("note: {}", note.display(&name)));
         }
         if self.graph {
             output::line(draw(&checked.pipeline).trim_end());

@@ -22,6 +22,7 @@ pub(super) const PROVER: &[&str] = &[
     "verification_key",
     "arguments",
     "environment",
+    "environment_from",
     "files",
     "writes",
 ];

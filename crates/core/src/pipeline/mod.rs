@@ -212,6 +212,9 @@ pub struct Prover {
     #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
     pub arguments: serde_json::Map<String, serde_json::Value>,
     pub environment: BTreeMap<String, String>,
+    /// Variables that it is handed of its worker's environment.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub environment_from: Vec<String>,
     /// What its workers lay ready for it, such as proving keys: [`FILES_FOLDER`] in its command is where.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PinnedFile>,
@@ -222,6 +225,9 @@ pub struct Prover {
 
 /// In a prover's command and environment: the folder of its files.
 pub const FILES_FOLDER: &str = "{files}";
+
+/// In a prover's command and its verifier's: the key that the pipeline pins.
+pub const PINNED_KEY: &str = "{verification_key}";
 
 /// A file that the yard's store has under its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

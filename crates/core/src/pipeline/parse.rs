@@ -13,6 +13,8 @@ use super::{MAX_TEXT_BYTES, Pipeline, rules};
 pub struct Checked {
     pub pipeline: Pipeline,
     pub warnings: Vec<Mistake>,
+    /// What rests on trust: not odd, and worth knowing for who reads the file.
+    pub notes: Vec<Mistake>,
 }
 
 /// All mistakes in file order, each once; one that only follows from another is not reported.
@@ -34,8 +36,12 @@ pub fn parse(text: &str) -> Result<Checked, Vec<Mistake>> {
         return Err(mistakes.located(text));
     }
     let mut warnings = Mistakes::default();
+    let mut notes = Mistakes::default();
+    rules::note_trust(&file, &mut notes);
     match rules::settle(file, &mut mistakes, &mut warnings) {
-        Some(pipeline) if mistakes.is_empty() => Ok(Checked { pipeline, warnings: warnings.located(text) }),
+        Some(pipeline) if mistakes.is_empty() => {
+            Ok(Checked { pipeline, warnings: warnings.located(text), notes: notes.located(text) })
+        }
         _ => Err(mistakes.located(text)),
     }
 }

@@ -12,7 +12,8 @@ use super::stage_table::{Kind, RawStage};
 use super::suggest;
 use super::tables::{File, Named};
 use super::{
-    Header, MAX_QUORUM_MEMBERS, Output, Pipeline, Quorum, Sink, SinkTarget, Source, Stage, Strategy, Verify,
+    Header, MAX_QUORUM_MEMBERS, Output, Pipeline, Prover, Quorum, Sink, SinkTarget, Source, Stage, Strategy,
+    Verify,
 };
 
 /// `None` only where a mistake was found.
@@ -151,6 +152,35 @@ fn check_workers(file: &File, mistakes: &mut Mistakes, warnings: &mut Mistakes) 
         let message = format!("no stage uses pool \"{}\"", shown(name));
         warnings.add(*at, message, "name it in a stage, or take it out");
     }
+}
+
+/// Provers of proofs that are accepted under any key, and those that judge their own: one note for all of a kind.
+pub(super) fn note_trust(file: &File, notes: &mut Mistakes) {
+    let is_proof = |stage: &&RawStage| !matches!(stage.output.is(), Some(At { value: Output::Data, .. }));
+    let named = file.stages.iter().filter(is_proof).filter_map(|stage| stage.provers.is());
+    let proving: BTreeSet<&str> =
+        named.flat_map(|provers| &provers.value).map(|prover| prover.value.1.as_str()).collect();
+    let verified = || {
+        let provers = file.provers.iter().filter(|prover| proving.contains(prover.name.as_str()));
+        provers.filter(|prover| prover.value.verify != Verify::None)
+    };
+    let mut note = |provers: Vec<&Named<Prover>>, what: &str, help: &str| {
+        let Some(first) = provers.first() else { return };
+        let names: Vec<&str> = provers.iter().map(|prover| prover.name.as_str()).collect();
+        let noun = if names.len() == 1 { "prover" } else { "provers" };
+        notes.add(first.at, format!("{what} {noun} {}", super::graph::shown_list(&names, ", ")), help);
+    };
+    note(
+        verified().filter(|prover| prover.value.verification_key.is_none()).collect(),
+        "no `verification_key` is pinned for",
+        "pin the key that counts (a prover's `setup` names it), or see to it that the verifier accepts no other: a true proof \
+         of another program proves nothing here",
+    );
+    note(
+        verified().filter(|prover| prover.value.verify == Verify::Same).collect(),
+        "proofs are verified by the very command that makes them, of",
+        "it is another process, and the same program: `verify = [...]` names one of its own where there is one",
+    );
 }
 
 fn check_runs(stage: &RawStage, mistakes: &mut Mistakes) {

@@ -14,7 +14,8 @@ use super::reader::{At, Entry, Fields, Read, shown};
 use super::stage_table::RawStage;
 use super::suggest;
 use super::{
-    Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Protocol, Prover, SinkFrom, SinkTarget, Verify,
+    Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, PINNED_KEY, Pool, Protocol, Prover, SinkFrom,
+    SinkTarget, Verify,
 };
 use crate::record::MAX_VERIFICATION_KEY_BYTES;
 use crate::state::COMMITS;
@@ -288,13 +289,15 @@ fn read_prover(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Prover> {
         command: read_command(&mut fields, protocol),
         protocol: protocol.unwrap_or(Protocol::Stream),
         verify: read_verify(&mut fields, protocol),
-        verification_key: read_verification_key(&mut fields, protocol),
+        verification_key: read_verification_key(&mut fields),
         arguments: arguments::read(&mut fields, protocol),
         environment: read_environment(&mut fields),
+        environment_from: read_environment_from(&mut fields),
         files: files::read(&mut fields),
         writes: read_writes(&mut fields),
     };
     files::expect_folder_where_there_are_files(&value, &mut fields);
+    expect_key_where_it_is_told(&value, &mut fields);
     Named { name, at, value }
 }
 
@@ -368,13 +371,8 @@ fn read_verify(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> Verif
 }
 
 /// Bare lower-case hex, however it was written, so that keys compare as text.
-fn read_verification_key(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> Option<String> {
+fn read_verification_key(fields: &mut Fields<'_, '_>) -> Option<String> {
     let Read::Is(key) = fields.text("verification_key") else { return None };
-    if protocol.is_some_and(|protocol| protocol != Protocol::Stream) {
-        let help = "a files prover names no key with its proof: tell its verifier which one to accept";
-        fields.mistakes.add(key.key_at, "`verification_key` cannot be pinned for a files prover", help);
-        return None;
-    }
     let bare = key.value.strip_prefix("0x").unwrap_or(&key.value);
     let is_hex = bare.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hex && bare.len().is_multiple_of(2) && (2..=2 * MAX_KEY_BYTES).contains(&bare.len()) {
@@ -399,6 +397,53 @@ fn read_writes(fields: &mut Fields<'_, '_>) -> Vec<String> {
         }
     }
     folders.value.into_iter().map(|folder| folder.value).collect()
+}
+
+/// A key that is told must be there, and one that is pinned must be held against something.
+fn expect_key_where_it_is_told(prover: &Prover, fields: &mut Fields<'_, '_>) {
+    let verifier = match &prover.verify {
+        Verify::Command(command) => command.as_slice(),
+        Verify::Same | Verify::None => &[],
+    };
+    let is_told = prover.command.iter().chain(verifier).any(|text| text.contains(PINNED_KEY));
+    match fields.get("verification_key") {
+        Read::Absent if is_told => {
+            let message = format!("{PINNED_KEY} stands for `verification_key`, and none is pinned");
+            fields.mistakes.add(
+                fields.at,
+                message,
+                "verification_key = \"...\", the key in hexadecimal digits",
+            );
+        }
+        Read::Is(key) if prover.verify == Verify::None && prover.protocol != Protocol::Stream => {
+            let message = "`verification_key` pins nothing where nothing verifies";
+            fields.mistakes.add(key.key_at, message, "leave it out, or name a verifier in place of \"none\"");
+        }
+        _ => {}
+    }
+}
+
+/// Names of variables. Those by which a worker reaches AWS are its own.
+fn read_environment_from(fields: &mut Fields<'_, '_>) -> Vec<String> {
+    let what = "a list of names: environment_from = [\"API_KEY\"]";
+    let Read::Is(names) = fields.texts("environment_from", what) else { return Vec::new() };
+    let mut good = Vec::new();
+    for At { value: name, at, .. } in names.value {
+        let shown = shown(&name);
+        if name.contains(['=', '\0']) {
+            let message = format!("\"{shown}\" cannot name an environment variable");
+            fields.mistakes.add(at, message, "a name such as API_KEY");
+        } else if name.starts_with("AWS_") || name.starts_with("ECS_") {
+            let message = format!("\"{shown}\" leads to the worker's own credentials");
+            let help = "give a prover credentials of its own, under another name, or in a file";
+            fields.mistakes.add(at, message, help);
+        } else if good.contains(&name) {
+            fields.mistakes.add(at, format!("\"{shown}\" is there twice"), "name each variable once");
+        } else {
+            good.push(name);
+        }
+    }
+    good
 }
 
 fn read_environment(fields: &mut Fields<'_, '_>) -> BTreeMap<String, String> {

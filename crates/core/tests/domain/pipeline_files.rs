@@ -80,6 +80,7 @@ fn what_is_left_out_has_its_default() {
         verification_key: None,
         arguments: Default::default(),
         environment: Default::default(),
+        environment_from: Vec::new(),
         files: Vec::new(),
         writes: Vec::new(),
     };

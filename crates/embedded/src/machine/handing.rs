@@ -1,7 +1,8 @@
 //! Handing results on: a file sink appends one line of JSON for each out log entry, synced before it counts as done.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use proofyard_core::error::Error;
@@ -12,6 +13,7 @@ use proofyard_worker::durable::{parent_of, sync_directory};
 
 use super::Shared;
 use crate::block_on;
+use crate::lock::PRIVATE_FILE;
 
 /// One sink of one chain.
 pub(crate) struct LocalSink {
@@ -26,6 +28,10 @@ impl LocalSink {
     /// Hands on whatever is next, until the machine stops.
     pub fn run(&self, shared: &Shared) {
         let mut file = SinkFile::of(self);
+        if file.others_may_write() {
+            let message = format!("others than its owner may write to {}", file.path.display());
+            shared.complain(&format!("sink {}", self.name), &message);
+        }
         while !shared.wakes.is_stopped() {
             let rung = shared.wakes.rung();
             match self.turn(shared, &mut file) {
@@ -66,10 +72,16 @@ impl SinkFile {
         Self { path: sink.base.join(path), named: false }
     }
 
+    /// A file that is made here is its owner's alone. Who may read one that was there is for whoever set it up to say.
+    fn others_may_write(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|found| found.permissions().mode() & 0o022 != 0)
+    }
+
     /// Appends the entry unless the file's last line is this very one. What a crash left of it is cut off; anything else
     /// that stands there is not ours to cut, nor may a log begin behind another one.
     fn append_once(&mut self, entry: &OutEntry) -> io::Result<()> {
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).mode(PRIVATE_FILE).open(&self.path)?;
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         let whole = whole_lines(&mut file)?;

@@ -68,6 +68,8 @@ pub enum MachineError {
     PoolsDiffer { pool: String },
     #[error(transparent)]
     Isolation(#[from] IsolationError),
+    #[error("prover {prover} needs {name} (`environment_from`), and the environment here has no such text")]
+    NoVariable { prover: String, name: String },
 }
 
 /// What the machine says while it runs: trouble that it goes on after.
@@ -266,6 +268,7 @@ impl Machine {
         sink_base: &Path,
     ) -> Result<(), MachineError> {
         let pools = pools_of(pipelines)?;
+        expect_environment(pipelines)?;
         if let Some(shared) = Arc::get_mut(&mut self.shared)
             && pipelines.iter().any(|pipeline| pipeline.chain.tick_ms <= 1_000)
         {
@@ -423,6 +426,16 @@ fn local_plan(pool_name: String, pool: Pool, guard: &GuardCommand, work_dir: &Ar
         isolation: Arc::new(Isolation::nothing()),
         first_slot: 0,
     }
+}
+
+/// Before anything is proved that could only fail.
+fn expect_environment(pipelines: &[Pipeline]) -> Result<(), MachineError> {
+    for (prover, plan) in pipelines.iter().flat_map(|pipeline| &pipeline.provers) {
+        if let Some(name) = plan.environment_from.iter().find(|name| std::env::var(name).is_err()) {
+            return Err(MachineError::NoVariable { prover: prover.clone(), name: name.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// The pools of all pipelines of this yard.

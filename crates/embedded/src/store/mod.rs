@@ -7,6 +7,8 @@ mod schema;
 mod upgrade;
 mod writer;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, PortError, Range, Stored, Version};
@@ -15,7 +17,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use self::readers::Readers;
 use self::schema::check_reader;
 use self::writer::Writer;
-use crate::lock::{DataDir, STATE_FILE};
+use crate::lock::{DataDir, PRIVATE_FILE, STATE_FILE, close_to_others};
 
 const GET: &str = "SELECT version, value FROM items WHERE partition = ?1 AND sort = ?2";
 // Four texts, since SQLite finds a bound in the key's order only where it stands as a plain comparison.
@@ -42,6 +44,7 @@ impl SqliteStore {
     /// Opens the state in a data directory, or starts it. The directory must stay taken as long as the store is used.
     pub fn open(dir: &DataDir) -> Result<Self, PortError> {
         let file = dir.path().join(STATE_FILE);
+        keep_private(&file);
         let writer = Writer::start(&file)?;
         Ok(Self { readers: Readers::new(&file), writer: Some(writer), file })
     }
@@ -147,6 +150,18 @@ impl Drop for SqliteStore {
     /// The writer goes last, so that it is the one that folds the log into the file.
     fn drop(&mut self) {
         self.readers.close();
+    }
+}
+
+/// Made so before SQLite opens it, which gives its other files the same mode. What does not work here does not work for
+/// SQLite, which says so.
+fn keep_private(file: &Path) {
+    let _ = OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE_FILE).open(file);
+    close_to_others(file, PRIVATE_FILE);
+    for beside in ["-wal", "-shm"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(beside);
+        close_to_others(Path::new(&name), PRIVATE_FILE);
     }
 }
 

@@ -16,6 +16,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::error::{ErrorKind, Fault};
 use super::launch::{Launch, Limits};
+use super::orphans;
 use super::watch::Watch;
 use crate::guard::{EXIT_HOST_IN_TROUBLE, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND};
 use crate::processes::{Process, with_environment};
@@ -63,7 +64,7 @@ impl Guarded {
             .stdin(OwnedFd::from(guards_end))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut guard = command.spawn().map_err(cannot)?;
+        let mut guard = orphans::start_guard(&mut command).map_err(cannot)?;
         let streams = guard.stdout.take().zip(guard.stderr.take());
         let grace = Duration::from_millis(launch.limits.grace_ms);
         let guarded = Guarded { guard, lifeline: Some(lifeline), mark, grace };
@@ -139,6 +140,8 @@ impl Guarded {
         let status = self.wait(GUARD_PATIENCE);
         if status.is_none_or(|status| status.signal().is_some()) {
             self.kill_marked();
+            orphans::end_guard(self.guard.id());
+            orphans::kill_orphans();
         }
     }
 
@@ -158,6 +161,7 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         self.kill();
+        orphans::end_guard(self.guard.id());
     }
 }
 
@@ -173,12 +177,8 @@ fn guard_command(launch: &Launch, arguments: &[String], stdin: Stdin) -> Command
         command.arg("--no-stdin");
     }
     command.args(launch.confinement.to_arguments());
-    if launch.confinement.user.is_some() {
-        std::env::vars_os().filter(|(name, _)| leads_to_credentials(name)).for_each(|(name, _)| {
-            command.env_remove(name);
-        });
-    }
     command.arg("--").args(arguments);
+    command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_handed_on(name)));
     command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
     if let Some(gpus) = &launch.gpus {
         let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
@@ -190,9 +190,58 @@ fn guard_command(launch: &Launch, arguments: &[String], stdin: Stdin) -> Command
     command
 }
 
-/// Credentials of AWS, or where a container gets them: what another user is not to have.
-fn leads_to_credentials(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| name.starts_with("AWS_") || name.starts_with("ECS_"))
+/// Whether a prover finds this variable of the yard's own environment. What is not here may be a secret, such as AWS's
+/// credentials or an API key; a pipeline's `environment_from` hands on what a prover needs.
+fn is_handed_on(name: &OsStr) -> bool {
+    const NAMES: &[&str] = &[
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "PWD",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "TERM",
+        "TMPDIR",
+        "TMP",
+        "TEMP",
+        "HOSTNAME",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "JAVA_HOME",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "GOMAXPROCS",
+    ];
+    const BEGINNINGS: &[&str] = &[
+        "LC_",
+        "LD_",
+        "XDG_",
+        "RUST_",
+        "RAYON_",
+        "TOKIO_",
+        "MALLOC_",
+        "OMP_",
+        "KMP_",
+        "GOMP_",
+        "MKL_",
+        "OPENBLAS_",
+        "CUDA_",
+        "NVIDIA_",
+        "NCCL_",
+        "GPU_",
+        "HIP_",
+        "HSA_",
+        "ROCR_",
+        "ROCM_",
+        "PROOFYARD_",
+    ];
+    let Some(name) = name.to_str() else { return false };
+    NAMES.contains(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
 /// Differs from every other one on this machine.

@@ -7,12 +7,15 @@ use std::str::FromStr;
 use super::log::LOG_LINES;
 use crate::confinement::Confinement;
 
+/// What follows a command in a message is not to be lost behind it.
+const COMMAND_CHARACTERS: usize = 80;
+
 /// How to start a prover.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// The program and its arguments. In `files` mode `{input}` and `{output}` stand for paths.
     pub command: Vec<String>,
-    /// Added to the yard's own environment.
+    /// Added to what is handed on of the yard's own environment.
     pub environment: Vec<(String, String)>,
     /// The slot's GPUs, for `CUDA_VISIBLE_DEVICES`. An empty list sets the variable to nothing, so that the prover sees
     /// no GPU; none (a pool without GPUs) leaves the variable as it is.
@@ -102,8 +105,12 @@ impl Default for Limits {
 }
 
 impl Launch {
-    /// The command as one line, for messages.
+    /// The command as one line, for messages: its beginning, where it is long.
     pub(crate) fn command_line(&self) -> String {
-        self.command.join(" ")
+        let line = self.command.join(" ");
+        match line.char_indices().nth(COMMAND_CHARACTERS) {
+            Some((at, _)) => format!("{}…", &line[..at]),
+            None => line,
+        }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat};
+use rustix::io::Errno;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -16,8 +17,11 @@ use crate::message::{
     FIELDS_BYTES, PROOF_SYSTEM_BYTES, PUBLIC_VALUES_BYTES, ProveOk, VERIFICATION_KEY_BYTES,
 };
 
-/// More files than this are too much output, whatever their size.
+/// More files than this are too much output, whatever their size, and so are folders in folders that go deeper.
 const OUTPUT_FILES: usize = 10_000;
+const OUTPUT_DEPTH: usize = 32;
+/// Disks give out whole blocks.
+const ROUNDED_UP_BYTES: u64 = 1 << 20;
 
 /// What a prover made.
 #[derive(Debug)]
@@ -69,30 +73,60 @@ fn by_descriptor(place: &OwnedFd) -> String {
 
 pub(crate) fn too_large(limits: &Limits) -> Fault {
     let limit_bytes = limits.output_bytes;
-    let message = format!("it wrote more than {limit_bytes} bytes (or {OUTPUT_FILES} files) of output");
+    let message = format!(
+        "it wrote more than {limit_bytes} bytes (or {OUTPUT_FILES} files, or folders more than {OUTPUT_DEPTH} deep) of output"
+    );
     Fault::new(ErrorKind::OutputTooLarge { limit_bytes }, message)
 }
 
-/// The bytes of all files in a folder, or none where there are too many to count.
+/// The bytes of all files in a folder, or none where there is more than can be counted.
+///
+/// Folders are opened one from the other: no name is too long for that, and a link leads nowhere.
 pub(crate) fn folder_bytes(folder: &Path) -> Option<u64> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // What is not there has nothing in it.
+    let Ok(top) = rustix::fs::open(folder, flags, Mode::empty()).and_then(Dir::new) else { return Some(0) };
     let (mut bytes, mut files) = (0u64, 0usize);
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
+    let mut opened = vec![top];
+    while let Some(dir) = opened.last_mut() {
         // What cannot be read now was deleted in the meantime, or is read next time.
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            files += 1;
+        let Some(Ok(entry)) = dir.read() else {
+            opened.pop();
+            continue;
+        };
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        files += 1;
+        let Ok(within) = dir.fd() else { continue };
+        let Ok(found) = statat(within, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
+            bytes = bytes.saturating_add(on_disk(&found));
             if files > OUTPUT_FILES {
                 return None;
             }
-            let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            } else {
-                bytes = bytes.saturating_add(metadata.len());
-            }
+            continue;
+        }
+        let inner = openat(within, name, flags, Mode::empty());
+        if files > OUTPUT_FILES || opened.len() == OUTPUT_DEPTH {
+            return None;
+        }
+        match inner.and_then(Dir::new) {
+            Ok(inner) => opened.push(inner),
+            // Nobody else closes a folder that was just made.
+            Err(Errno::ACCESS) => return None,
+            Err(_) => {}
         }
     }
     Some(bytes)
+}
+
+/// How long a file is, or what it was given of the disk beyond that.
+fn on_disk(found: &Stat) -> u64 {
+    let (length, given) =
+        (found.st_size.cast_unsigned(), found.st_blocks.cast_unsigned().saturating_mul(512));
+    if given > length.saturating_add(ROUNDED_UP_BYTES) { given } else { length }
 }
 
 /// Checks what a `ProveOk` says about itself, and its list against the file.
@@ -154,6 +188,11 @@ fn check_hex(name: &str, value: Option<&str>, limit_bytes: usize) -> Result<(), 
 
 /// How many elements the file has, if it is a JSON list. The elements are not kept.
 pub(crate) fn list_count(output: &OutputFile) -> Result<Option<u32>, Fault> {
+    Ok(count_list(reopen(output)?))
+}
+
+/// How many elements there are, if it is a JSON list.
+pub fn count_list(content: impl Read) -> Option<u32> {
     struct Count;
 
     impl<'de> Visitor<'de> for Count {
@@ -172,9 +211,9 @@ pub(crate) fn list_count(output: &OutputFile) -> Result<Option<u32>, Fault> {
         }
     }
 
-    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(reopen(output)?));
+    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(content));
     let count = reader.deserialize_seq(Count).and_then(|count| reader.end().map(|()| count));
-    Ok(count.ok())
+    count.ok()
 }
 
 /// The named members of the JSON object that the file is, as text: strings as they read, numbers and booleans as they
@@ -196,6 +235,15 @@ pub(crate) fn read_fields(output: &OutputFile, names: &[String]) -> Result<BTree
         )));
     }
     Ok(fields)
+}
+
+/// The `verification_key` that a proof names, if it is a JSON object that has one as a text.
+pub fn named_key(content: impl Read) -> Option<String> {
+    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(content));
+    let members = reader.deserialize_map(Members(&["verification_key".to_owned()])).ok()?;
+    let key: String = serde_json::from_str(members.get("verification_key")?.get()).ok()?;
+    // What is too long is no key, and so another one.
+    Some(if key.len() <= 2 * VERIFICATION_KEY_BYTES + 2 { key } else { String::new() })
 }
 
 /// The named members of an object; what stands in the others is not kept.
@@ -230,9 +278,11 @@ fn plain(value: &RawValue) -> Option<String> {
     }
 }
 
-/// A fresh description, so that the caller's file stays at its start.
-fn reopen(output: &OutputFile) -> Result<File, Fault> {
-    File::open(format!("/proc/self/fd/{}", output.file.as_raw_fd())).map_err(Fault::bad_output)
+/// A fresh description, so that the caller's file stays at its start. It ends where the file did when it was looked at:
+/// one that grows while it is read would have no end.
+fn reopen(output: &OutputFile) -> Result<impl Read, Fault> {
+    let file = File::open(format!("/proc/self/fd/{}", output.file.as_raw_fd())).map_err(Fault::bad_output)?;
+    Ok(file.take(output.bytes))
 }
 
 #[cfg(test)]
@@ -271,6 +321,39 @@ mod tests {
         }
         fs::write(&good, "123456").unwrap();
         assert!(matches!(open(good).unwrap_err().kind, ErrorKind::OutputTooLarge { limit_bytes: 5 }));
+    }
+
+    /// One that another process of the prover goes on writing to.
+    #[test]
+    fn a_list_that_grows_is_read_as_far_as_it_was_when_it_was_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        fs::write(&path, "[1, 2]").unwrap();
+        let output = open_output(folder.path(), &path, &Limits::default()).unwrap();
+        fs::write(&path, format!("[1, 2{}", ", 3".repeat(1_000_000))).unwrap();
+        let mut read = Vec::new();
+        reopen(&output).unwrap().read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"[1, 2,");
+        assert_eq!(list_count(&output).unwrap(), None);
+    }
+
+    #[test]
+    fn all_that_is_in_a_folder_is_counted_or_is_too_much() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("out");
+        assert_eq!(folder_bytes(&folder), Some(0));
+        fs::create_dir_all(folder.join("a/b")).unwrap();
+        fs::write(folder.join("a/b/c"), "12345").unwrap();
+        fs::write(temp.path().join("outside"), "123").unwrap();
+        symlink(temp.path(), folder.join("up")).unwrap();
+        let link = temp.path().as_os_str().len() as u64;
+        assert_eq!(folder_bytes(&folder), Some(5 + link));
+        let deep: PathBuf = std::iter::repeat_n("d", OUTPUT_DEPTH - 1).collect();
+        fs::create_dir_all(folder.join(&deep)).unwrap();
+        fs::write(folder.join(&deep).join("e"), "1").unwrap();
+        assert_eq!(folder_bytes(&folder), Some(6 + link));
+        fs::create_dir(folder.join(&deep).join("f")).unwrap();
+        assert_eq!(folder_bytes(&folder), None, "too deep");
     }
 
     #[test]

@@ -4,5 +4,6 @@
 
 mod bad_input;
 mod bad_provers;
+mod harm;
 mod kills;
 mod power_loss;
