@@ -15,7 +15,8 @@ fn reached(situation: Situation) -> Option<BTreeMap<String, String>> {
     let ended = yard.run();
     assert_eq!(ended.proofs, [true, true], "{situation:?}: {}", ended.log);
     let explained = yard.ask(&["explain", "3"]);
-    let found = explained.split_once("reached: ").and_then(|(_, rest)| {
+    // The last one is whole; others may be shortened.
+    let found = explained.rsplit_once("reached: ").and_then(|(_, rest)| {
         let end = rest.find('}')?;
         serde_json::from_str(&rest[..=end]).ok()
     });
