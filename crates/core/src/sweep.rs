@@ -126,28 +126,30 @@ impl<P: Port> Sweep<'_, P> {
         now_ms + self.until_ms.saturating_sub(now_ms) / 2
     }
 
-    /// Visits what is due of one kind, from where the last sweep stopped, all the way round or until it is time; one visit
-    /// is always made. One item's trouble does not keep it from the next.
+    /// Visits what is due of one kind: the rest of the round that the last sweep left, then what came due since, or until it
+    /// is time; one visit is always made. One item's trouble does not keep it from the next.
     async fn go_round(&mut self, kind: DueKind, until_ms: u64) -> Result<(), Error> {
-        let KindPlace { after, .. } = self.place.of(kind).clone();
+        let goes_on = self.place.of(kind).after.is_some();
+        if goes_on && !self.rest_of_round(kind, until_ms).await? {
+            return Ok(());
+        }
+        self.place.of(kind).until_ms = self.began_ms;
+        self.rest_of_round(kind, until_ms).await.map(|_| ())
+    }
+
+    /// Says whether it came to the round's end.
+    async fn rest_of_round(&mut self, kind: DueKind, until_ms: u64) -> Result<bool, Error> {
+        let after = self.place.of(kind).after.clone();
         let shards = kind.shards();
         let start = after.as_ref().map_or(shards.start, |entry| entry.shard);
         for shard in start..shards.end {
             let after = after.as_ref().filter(|_| shard == start).map(VisitedEntry::due);
             if !self.shard(kind, shard, after, until_ms).await? {
-                return Ok(());
+                return Ok(false);
             }
         }
-        self.place.of(kind).went_round = true;
-        if after.is_some() {
-            for shard in shards.start..=start {
-                if !self.shard(kind, shard, None, until_ms).await? {
-                    return Ok(());
-                }
-            }
-        }
-        self.place.of(kind).after = None;
-        Ok(())
+        *self.place.of(kind) = KindPlace { went_round: true, ..KindPlace::default() };
+        Ok(true)
     }
 
     /// Says whether it came to the shard's end.
@@ -158,8 +160,9 @@ impl<P: Port> Sweep<'_, P> {
         mut after: Option<Due>,
         until_ms: u64,
     ) -> Result<bool, Error> {
+        let came_due_by_ms = self.place.of(kind).until_ms;
         loop {
-            let page = self.yard.due_page(shard, after.as_ref(), self.began_ms).await?;
+            let page = self.yard.due_page(shard, after.as_ref(), came_due_by_ms).await?;
             // What stays due, because its visit failed, is passed by, so that it does not hide what is behind it.
             for (place, due) in page.iter().enumerate() {
                 if kind == DueKind::Scope && place % READ_AHEAD == 0 {

@@ -16,8 +16,12 @@ pub struct SweepPlace {
 /// How far the sweeper has come in the shards of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct KindPlace {
-    /// The last entry that was visited; `None`: begin with the first shard.
+    /// The last entry that was visited; `None`: a new round begins with the first shard.
     pub after: Option<VisitedEntry>,
+    /// What came due after the round began is for the next one: else a shard whose entries come due again sooner than it is
+    /// gone through would never end.
+    #[serde(default)]
+    pub until_ms: u64,
     /// All that was due of this kind was visited since the round began.
     pub went_round: bool,
 }
