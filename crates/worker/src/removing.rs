@@ -153,7 +153,7 @@ mod tests {
         symlink(&other, attempt.join("closed/link")).unwrap();
         symlink("..", attempt.join("up")).unwrap();
         for closed in ["closed/in", "closed"] {
-            fs::set_permissions(attempt.join(closed), Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(attempt.join(closed), Permissions::from_mode(0o000)).unwrap();
         }
         remove(&attempt).unwrap();
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
