@@ -37,12 +37,13 @@ impl Quorums {
                         self.member_comes(sight, after);
                     }
                 }
-                (_, Some(Item::Group(group))) if group.decided.is_some() => {
-                    let place = (group.scope.clone(), group.stage.clone());
-                    if !self.agreed.contains_key(&place)
-                        && let Some(ways) = ways_to_agree(sight, &group.scope, &group.stage)
-                    {
-                        self.agreed.insert(place, ways);
+                // What was decided before a power loss may be decided otherwise after it.
+                (before, Some(Item::Group(group)))
+                    if group.decided.is_some()
+                        && !matches!(before, Some(Item::Group(before)) if before.decided.is_some()) =>
+                {
+                    if let Some(ways) = ways_to_agree(sight, &group.scope, &group.stage) {
+                        self.agreed.insert((group.scope.clone(), group.stage.clone()), ways);
                     }
                 }
                 (Some(Item::Group(group)), None) => {
