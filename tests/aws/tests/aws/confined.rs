@@ -41,6 +41,7 @@ fn a_prover_under_another_user_proves_and_reaches_no_credentials() {
     let yard = ToyYard::with_pipeline(&text, folder);
     let task = yard.block(1);
     let mut worker = yard.worker("worker", |command| {
+        command.env_remove("PROOFYARD_ISOLATION");
         command.args(["--max-tasks", "1", "--prover-user", "12345:23456"]);
     });
     assert!(worker.ended().success(), "{}", worker.log());
