@@ -77,9 +77,16 @@ def guard():
 
 
 def yard():
-    """It says its number itself."""
-    with open(YARD + "/lock") as file:
-        return int(file.read())
+    """Whoever started the guard that started this."""
+    pid = os.getppid()
+    while pid > 1:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+        if b"run" in words and b"--grace-ms" not in words:
+            return pid
+        with open(f"/proc/{pid}/stat") as file:
+            pid = int(file.read().rsplit(")", 1)[1].split()[1])
+    raise OSError(errno.ESRCH, "no yard is to be seen")
 
 
 # Answering for the verifier.

@@ -225,6 +225,11 @@ impl Table {
         self.rows().filter_map(|(partition, sort, row)| Some((partition, sort, row.due_ms?)))
     }
 
+    /// Whether the index shows a key as it is by now, and not as it was.
+    pub fn is_shown(&self, key: &Key, now_ms: u64) -> bool {
+        self.due.last_change_ms.get(key).is_none_or(|seen_from_ms| *seen_from_ms <= now_ms)
+    }
+
     /// As the index shows it now.
     pub fn due(
         &mut self,

@@ -192,8 +192,9 @@ impl World {
         let table = self.simulation.table();
         let passed = table.due_in_the_end().filter(|(.., due_ms)| *due_ms <= now_ms);
         *overdue = passed
-            .map(|(partition, sort, due_ms)| {
-                let key = Key::new(partition.clone(), sort.clone());
+            .map(|(partition, sort, due_ms)| (Key::new(partition.clone(), sort.clone()), due_ms))
+            .filter(|(key, _)| table.is_shown(key, now_ms))
+            .map(|(key, due_ms)| {
                 let seen =
                     overdue.get(&key).filter(|(was_ms, _)| *was_ms == due_ms).map(|(_, sweeps)| *sweeps);
                 (key, (due_ms, seen.unwrap_or(sweeps)))
