@@ -31,7 +31,7 @@ fn an_isolated_prover_reaches_nothing_of_others() {
         let Some(found) = reached(situation) else { continue };
         let others: Vec<_> = found.iter().filter(|(what, _)| !what.starts_with("see the")).collect();
         // What is not to be seen is not tried.
-        let expected = if situation == PlainUserInNamespaces { 17 } else { 27 };
+        let expected = if situation == PlainUserInNamespaces { 12 } else { 27 };
         assert_eq!(others.len(), expected, "{found:?}");
         // Its own is not among those that it tries; that of the other slot's prover is there.
         let folders =
