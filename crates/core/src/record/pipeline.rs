@@ -87,7 +87,7 @@ impl<P: Port> Yard<P> {
             return Ok(None);
         }
         // What a reorg or a redo takes off the chain needs no pool any more.
-        self.finish_reorg(chain).await?;
+        while !self.finish_reorg(chain).await? {}
         let state = self.chain_state(chain).await?;
         let pipeline = self.pipeline(chain, &state.pipeline).await?;
         Ok(Some(Before { frontier: self.frontier(chain).await?, state, pipeline }))
