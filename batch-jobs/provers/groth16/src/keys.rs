@@ -58,7 +58,7 @@ pub struct Key<S: System> {
     proving: Option<ProvingKey<S::Curve>>,
 }
 
-/// A key that was just made.
+/// A key and its files.
 #[derive(Debug, Clone, Serialize)]
 pub struct Made {
     pub circuit: &'static str,
@@ -113,12 +113,12 @@ pub fn verification_key<S: System>(key: &VerifyingKey<S::Curve>) -> Result<Vec<u
     Ok(Sha256::digest(S::verifying_key_to_bytes(key)?).to_vec())
 }
 
-/// Makes a leaf's key.
+/// Makes a leaf's key; a development key that the folder has is not made again.
 pub fn make_leaf(folder: &Path, randomness: Randomness) -> Result<Made, Error> {
     make::<LeafSystem>(folder, Circuit::new(LeafCircuit::blank()), None, randomness)
 }
 
-/// Makes a key for aggregates of proofs under this leaf key.
+/// Makes a key for aggregates of proofs under this leaf key, likewise.
 pub fn make_aggregate(folder: &Path, leaf_key: &str, randomness: Randomness) -> Result<Made, Error> {
     let leaf = Key::<LeafSystem>::load(folder, leaf_key)?.verifying.vk;
     let circuit = Circuit::new(AggregateCircuit::blank(leaf.clone()));
@@ -167,12 +167,31 @@ fn development<S: System>(
     )))
 }
 
+/// The published development key, if the folder has it, whole.
+fn kept_development<S: System>(folder: &Path, leaf: Option<&VerifyingKey<Bls12_377>>) -> Option<Made> {
+    let name = format!("sha256:{}", S::DEVELOPMENT_KEY);
+    let key = Key::<S>::load(folder, &name).ok()?;
+    let files = [key_file::<S>(folder, S::DEVELOPMENT_KEY), key.proving_file()];
+    (key.leaf.as_ref() == leaf && files[1].exists()).then(|| Made {
+        circuit: S::CIRCUIT,
+        key: name,
+        verification_key: hex::encode(&key.id),
+        randomness: key.description.randomness,
+        files,
+    })
+}
+
 fn make<S: System>(
     folder: &Path,
     circuit: Circuit<crate::system::Scalar<S>>,
     leaf: Option<&VerifyingKey<Bls12_377>>,
     randomness: Randomness,
 ) -> Result<Made, Error> {
+    if randomness == Randomness::Published
+        && let Some(kept) = kept_development::<S>(folder, leaf)
+    {
+        return Ok(kept);
+    }
     create(folder)?;
     let mut source: Box<dyn RngCore> = match randomness {
         Randomness::OperatingSystem => Box::new(OsRng),
@@ -268,10 +287,13 @@ impl<S: System> Key<S> {
         Ok(self.proving.insert(loaded))
     }
 
+    fn proving_file(&self) -> PathBuf {
+        self.folder.join(format!("{}.{}.proving-key", self.description.proving_key, S::CIRCUIT))
+    }
+
     fn load_proving(&self) -> Result<ProvingKey<S::Curve>, Error> {
-        let hash = &self.description.proving_key;
-        let path = self.folder.join(format!("{hash}.{}.proving-key", S::CIRCUIT));
-        let bytes = read_hashed(&path, hash, MAX_PROVING_KEY_BYTES)?;
+        let path = self.proving_file();
+        let bytes = read_hashed(&path, &self.description.proving_key, MAX_PROVING_KEY_BYTES)?;
         let wrong = |why: String| Error::Key(format!("{}: {why}", path.display()));
         let (header, body) =
             split_header::<ProvingKeyHeader>(&bytes, PROVING_KEY_FORMAT).map_err(|e| of_file(&path, e))?;

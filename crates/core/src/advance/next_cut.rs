@@ -60,6 +60,24 @@ impl NextCut {
     pub(crate) fn moves(&self) -> bool {
         self.passed > 0 || self.closed.is_some()
     }
+
+    /// How many blocks are left before a prover or what it gathers changes; it holds no more than that.
+    fn until_change(&mut self, look: &ChainLook, stage: &str, index: usize) -> Option<u64> {
+        let by = self.pipeline.stage(stage).map_or(index, |(by, _)| by);
+        // Whoever is opened from there on has the pipeline in force.
+        let until_pipeline = self.changes.then(|| look.state.pipeline_from - self.from);
+        let until_fork = until_fork(&self.pipeline.forks_of_cut(by), self.from);
+        let until = until_fork.into_iter().chain(until_pipeline).min();
+        self.changes = until_pipeline.is_some() && until == until_pipeline;
+        self.most = until.map_or(self.rule.size, |blocks| blocks.min(self.rule.size));
+        self.have = self.have.min(self.most);
+        until
+    }
+}
+
+/// Some of what is open there may have been opened with another pipeline than the one in force.
+fn is_mixed(look: &ChainLook, from: u64) -> bool {
+    from < look.state.pipeline_from
 }
 
 impl<P: Port> Yard<P> {
@@ -71,11 +89,29 @@ impl<P: Port> Yard<P> {
         index: usize,
         rule: &CutRule,
     ) -> Result<NextCut, Error> {
-        let chain = look.chain();
         let name = &look.pipeline.stages[index].name;
-        let commits = look.pipeline.commit_cut() == Some(index);
+        let mut next = self.cut_at_cursor(look, index, rule).await?;
+        if next.passed > 0 {
+            return Ok(next);
+        }
+        let end = next.from + next.have;
+        let until = next.until_change(look, name, index);
+        let ended = look.tip.ended && look.tip.height().is_some_and(|tip| tip < end);
+        let rule = &next.rule;
+        let may_be_short = rule.budget.is_some() || rule.cut_on.is_some() || rule.max_wait_ms.is_some();
+        let may_close = next.have == next.most || may_be_short || ended || is_mixed(look, next.from);
+        if next.have > 0 && may_close {
+            self.gather_blocks(look, index, &mut next, until, ended.then_some(end)).await?;
+        }
+        Ok(next)
+    }
+
+    /// The cut by its pipeline and first height, and how many blocks are there for it at most.
+    async fn cut_at_cursor(&self, look: &ChainLook, index: usize, rule: &CutRule) -> Result<NextCut, Error> {
+        let (chain, name) = (look.chain(), &look.pipeline.stages[index].name);
         let cursor: Option<Cursor> = read(&self.port, &Cursor::key_of(chain, name)).await?;
         let from = cursor.as_ref().map_or(look.state.start_height, |cursor| cursor.next);
+        let commits = look.pipeline.commit_cut() == Some(index);
         let end = if commits { look.frontier.opened } else { look.frontier.height };
         let mut next = NextCut {
             cursor,
@@ -92,58 +128,73 @@ impl<P: Port> Yard<P> {
             closed: None,
             lacking: None,
         };
-        let is_mixed = from < look.state.pipeline_from;
-        if is_mixed && from < end {
+        if next.have > 0 && is_mixed(look, from) {
             next.passed = self.passed_over(chain, name, from, end.min(look.state.pipeline_from)).await?;
-            if next.passed > 0 {
-                return Ok(next);
+            if next.passed == 0 {
+                next.changes = self.take_own(look, name, &mut next).await?;
             }
-            next.changes = self.take_own(look, name, &mut next).await?;
         }
-        let (pipeline, rule) = (Arc::clone(&next.pipeline), next.rule.clone());
-        let by = pipeline.stage(name).map_or(index, |(by, _)| by);
-        // Whoever is opened from there on has the pipeline in force.
-        let until_change = next.changes.then(|| look.state.pipeline_from - from);
-        let fork = until_fork(&pipeline.forks_of_cut(by), from);
-        let mut until = fork.into_iter().chain(until_change).min();
-        next.changes = until_change.is_some() && until == until_change;
-        next.most = until.map_or(rule.size, |blocks| blocks.min(rule.size));
-        next.have = next.have.min(next.most);
-        let ended = look.tip.ended && look.tip.height().is_some_and(|tip| tip < end);
-        let may_be_short = rule.budget.is_some() || rule.cut_on.is_some() || rule.max_wait_ms.is_some();
-        if next.have == 0 || (next.have < next.most && !may_be_short && !ended && !is_mixed) {
-            return Ok(next);
-        }
-        let mut waiting = self.waiting(chain, from, from + next.have, commits).await?;
-        let all_there = ended && from + waiting.len() as u64 == end;
-        if is_mixed {
-            let alike = self.alike(chain, name, &waiting).await?;
+        Ok(next)
+    }
+
+    /// Reads the cut's blocks, as far as they may be in one, and asks the rule whether it closes. `ended_at`: the input ended
+    /// before this height.
+    async fn gather_blocks(
+        &self,
+        look: &ChainLook,
+        index: usize,
+        next: &mut NextCut,
+        until_change: Option<u64>,
+        ended_at: Option<u64>,
+    ) -> Result<(), Error> {
+        let (from, mut until_fork) = (next.from, until_change);
+        let commits = look.pipeline.commit_cut() == Some(index);
+        let mut waiting = self.waiting(look.chain(), from, from + next.have, commits).await?;
+        let ended = ended_at.is_some_and(|end| from + waiting.len() as u64 == end);
+        if is_mixed(look, from) {
+            let name = &look.pipeline.stages[index].name;
+            let alike = self.alike(look.chain(), name, &waiting).await?;
             if alike < waiting.len() {
-                until = Some(alike as u64);
+                until_fork = Some(alike as u64);
                 next.most = alike as u64;
                 next.changes = true;
                 waiting.truncate(alike);
             }
         }
         let candidates: Vec<_> = waiting.iter().map(|block| block.candidate.clone()).collect();
-        let around = Around { until_fork: until, ended: all_there, now_ms: look.now_ms };
-        next.closed = close(&rule, &candidates, around).map(|closed| match closed.reason {
+        let around = Around { until_fork, ended, now_ms: look.now_ms };
+        next.closed = close(&next.rule, &candidates, around).map(|closed| match closed.reason {
             "fork" if next.changes => Closed { reason: PIPELINE_CHANGED, ..closed },
             _ => closed,
         });
-        next.lacking = lacking(&rule, &candidates, around)
+        next.lacking = lacking(&next.rule, &candidates, around)
             .map(|Lacking { index, what }| format!("block {} {what}", from + index as u64));
         next.have = waiting.len() as u64;
         next.since_ms = candidates.first().map(|first| first.since_ms);
         next.waiting = waiting;
-        Ok(next)
+        Ok(())
+    }
+
+    /// What is canonical at these heights, read at once.
+    async fn block_scopes(
+        &self,
+        chain: &str,
+        heights: std::ops::Range<u64>,
+    ) -> Result<Vec<Option<(Canonical, Scope)>>, Error> {
+        let keys: Vec<Key> = heights.map(|height| Canonical::key_of(chain, height)).collect();
+        let places = read_many::<P, Canonical>(&self.port, &keys).await?;
+        let keys = places.iter().flatten().map(|place| Scope::key_of(&place.scope()));
+        let keys: Vec<Key> = keys.collect();
+        let mut scopes = read_many::<P, Scope>(&self.port, &keys).await?.into_iter();
+        let pair = |place: Option<Canonical>| place.and_then(|place| Some((place, scopes.next()??)));
+        Ok(places.into_iter().map(pair).collect())
     }
 
     /// How many heights from `from` on, below `to`, have blocks of pipelines without this stage.
     async fn passed_over(&self, chain: &str, stage: &str, from: u64, to: u64) -> Result<u64, Error> {
         let mut passed = 0;
-        for height in from..to.min(from + MAX_PASSED) {
-            let Some(scope) = self.block_scope(chain, height).await? else { break };
+        for scope in self.block_scopes(chain, from..to.min(from + MAX_PASSED)).await? {
+            let Some((_, scope)) = scope else { break };
             // One that was missed may never have been opened.
             let opened = !scope.pipeline.is_empty();
             if opened && self.pipeline(chain, &scope.pipeline).await?.gathers(stage).is_some() {
@@ -192,14 +243,9 @@ impl<P: Port> Yard<P> {
         let mut next = from;
         while next < to {
             let page_to = to.min(next + KEYS_A_READ as u64);
-            let keys: Vec<Key> = (next..page_to).map(|height| Canonical::key_of(chain, height)).collect();
-            let places = read_many::<P, Canonical>(&self.port, &keys).await?;
-            let places: Vec<Canonical> = places.into_iter().map_while(|place| place).collect();
-            let keys: Vec<Key> = places.iter().map(|place| Scope::key_of(&place.scope())).collect();
-            let scopes = read_many::<P, Scope>(&self.port, &keys).await?;
-            for (place, scope) in places.into_iter().zip(scopes) {
-                let opened = scope.filter(|scope| !scope.pipeline.is_empty());
-                let Some(scope) = opened else { return Ok(waiting) };
+            for found in self.block_scopes(chain, next..page_to).await? {
+                let opened = found.filter(|(_, scope)| !scope.pipeline.is_empty());
+                let Some((place, scope)) = opened else { return Ok(waiting) };
                 let since_ms = if commits { scope.opened_ms } else { scope.committed_ms.or(scope.opened_ms) };
                 let since_ms = since_ms.unwrap_or(scope.recorded_ms);
                 let Some(block) = scope.block().cloned() else { return Ok(waiting) };
@@ -208,9 +254,6 @@ impl<P: Port> Yard<P> {
                 }
                 let candidate = Candidate { fields: block.fields.clone(), since_ms };
                 waiting.push(Waiting { place, candidate, block, pipeline: scope.pipeline });
-            }
-            if waiting.len() as u64 != page_to - from {
-                break;
             }
             next = page_to;
         }

@@ -1,7 +1,7 @@
 //! Whether a chain whose input ended is proved to the end, or stands still until an operator acts.
 //!
-//! The answer is `No` as soon as something is found that a worker, a clock, a sink or the next look brings on, so
-//! the walk over all heights happens only at the end.
+//! The answer is `No` as soon as something is found that a worker, a clock, a sink or the next look brings on. What is open
+//! below the frontier is found in the index of due times, which holds only what is open, so nobody walks over history.
 
 use serde::Serialize;
 
@@ -9,9 +9,9 @@ use super::ParkedTask;
 use super::work::{Budget, ChainLook, Gate, ScopeWork, parked_task};
 use crate::error::Error;
 use crate::pipeline::Late;
-use crate::port::Port;
+use crate::port::{DueKind, Key, Port};
 use crate::state::{CutAt, Scope};
-use crate::transaction::read;
+use crate::transaction::{read, read_many};
 use crate::yard::Yard;
 
 /// Parked tasks named in one answer; an operator sees the rest after these.
@@ -91,12 +91,32 @@ impl<P: Port> Yard<P> {
                 return Ok(true);
             }
         }
-        for height in (look.state.start_height..look.frontier.height).rev() {
-            if self.block_moves(look, height, still).await? {
+        for scope in self.open_behind(look).await? {
+            if self.scope_moves(look, scope, look.frontier.height, still).await? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Blocks below the frontier that are not settled, oldest first.
+    async fn open_behind(&self, look: &ChainLook) -> Result<Vec<Scope>, Error> {
+        let mut open = Vec::new();
+        for shard in DueKind::Scope.shards() {
+            let mut page = self.due_page(shard, None, u64::MAX).await?;
+            while let Some(last) = page.last().cloned() {
+                let keys = page.into_iter().map(|due| due.key).filter(|key| key.sort == "scope");
+                let keys: Vec<Key> = keys.collect();
+                let scopes = read_many::<P, Scope>(&self.port, &keys).await?.into_iter().flatten();
+                open.extend(scopes.filter(|scope| {
+                    let is_block = scope.block().is_some_and(|block| block.height < look.frontier.height);
+                    scope.chain == look.chain() && is_block
+                }));
+                page = self.due_page(shard, Some(&last), u64::MAX).await?;
+            }
+        }
+        open.sort_by_key(|scope| scope.heights());
+        Ok(open)
     }
 
     async fn block_moves(&self, look: &ChainLook, height: u64, still: &mut Still) -> Result<bool, Error> {

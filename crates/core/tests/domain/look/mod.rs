@@ -77,7 +77,7 @@ file = "pairs.jsonl"
 "#;
 
 /// Fails the tasks of one stage at one height for good, and does the rest.
-fn fail_at(driver: &mut Driver, workers: [&str; 2], stage: &str, height: u64) {
+pub fn fail_at(driver: &mut Driver, workers: [&str; 2], stage: &str, height: u64) {
     for worker in workers.repeat(2) {
         driver.work(worker, |assignment| {
             let task = &assignment.task;

@@ -2,6 +2,7 @@
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::state::{Block, CutAt, Progress};
+use proofyard_core::status::Finished;
 use proofyard_core::transaction::read_range;
 use proofyard_core::{Port, Wake, Yard};
 
@@ -9,6 +10,7 @@ use super::far::{Far, ROUND_MS};
 use super::{forget_wakes, pipeline, prove, scope, segments, stage};
 use crate::common::driver::{Does, Driver, block, good};
 use crate::common::now;
+use crate::look::fail_at;
 
 const CALL_MS: u64 = 5_000;
 
@@ -193,4 +195,31 @@ fn a_long_row_of_proved_blocks_is_committed_in_calls_that_end() {
     let calls = settle(&driver);
     assert!(calls > 10, "{calls} calls");
     assert_eq!(now(driver.yard.frontier("c")).unwrap().height, 510);
+}
+
+/// What one look at whether all is done takes once so many blocks are committed, and what it says. The audit of the first
+/// block fails for good.
+fn finished_after(blocks: u64) -> (u64, Finished) {
+    let audit = stage("audit", "match", "\"prove\"", "");
+    let mut driver = driver(&pipeline("window = 4\ncommit = \"prove\"", &(prove() + &audit)));
+    driver.worker("w2", "cpu");
+    for height in 10..10 + blocks {
+        driver.block(height);
+        if height == 10 {
+            fail_at(&mut driver, ["w", "w2"], "audit", 10);
+        }
+        driver.work("w", good);
+    }
+    driver.end();
+    call(&driver, async |yard| yard.is_finished("c").await.unwrap())
+}
+
+#[test]
+fn whether_all_is_done_is_said_without_a_walk_over_history() {
+    let (few, finished) = finished_after(20);
+    let Finished::Stuck { parked, .. } = finished else { panic!("{finished:?}") };
+    assert_eq!(parked.iter().map(|task| task.task.as_str()).collect::<Vec<_>>(), ["c:b:10:a10:0/audit/0"]);
+    let (many, finished) = finished_after(400);
+    assert!(matches!(finished, Finished::Stuck { .. }), "{finished:?}");
+    assert_eq!(many, few, "rounds");
 }
