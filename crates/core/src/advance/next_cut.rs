@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::pipeline::{CutRule, Pipeline, Strategy};
-use crate::port::{Key, Port};
-use crate::state::{Block, Canonical, Cursor, Scope};
-use crate::status::work::ChainLook;
+use crate::port::Port;
+use crate::state::{Block, Canonical, Cursor};
+use crate::status::work::{ChainLook, pages};
 use crate::strategy::sequential::{Around, Candidate, Closed, Lacking, close, lacking, until_fork};
-use crate::transaction::{KEYS_A_READ, read, read_many};
+use crate::transaction::read;
 use crate::yard::Yard;
 
 /// Heights passed over at once.
@@ -175,21 +175,6 @@ impl<P: Port> Yard<P> {
         Ok(())
     }
 
-    /// What is canonical at these heights, read at once.
-    async fn block_scopes(
-        &self,
-        chain: &str,
-        heights: std::ops::Range<u64>,
-    ) -> Result<Vec<Option<(Canonical, Scope)>>, Error> {
-        let keys: Vec<Key> = heights.map(|height| Canonical::key_of(chain, height)).collect();
-        let places = read_many::<P, Canonical>(&self.port, &keys).await?;
-        let keys = places.iter().flatten().map(|place| Scope::key_of(&place.scope()));
-        let keys: Vec<Key> = keys.collect();
-        let mut scopes = read_many::<P, Scope>(&self.port, &keys).await?.into_iter();
-        let pair = |place: Option<Canonical>| place.and_then(|place| Some((place, scopes.next()??)));
-        Ok(places.into_iter().map(pair).collect())
-    }
-
     /// How many heights from `from` on, below `to`, have blocks of pipelines without this stage.
     async fn passed_over(&self, chain: &str, stage: &str, from: u64, to: u64) -> Result<u64, Error> {
         let mut passed = 0;
@@ -240,10 +225,8 @@ impl<P: Port> Yard<P> {
     /// Canonical blocks with `from <= height < to`, as far as they are contiguous and opened.
     async fn waiting(&self, chain: &str, from: u64, to: u64, commits: bool) -> Result<Vec<Waiting>, Error> {
         let mut waiting: Vec<Waiting> = Vec::new();
-        let mut next = from;
-        while next < to {
-            let page_to = to.min(next + KEYS_A_READ as u64);
-            for found in self.block_scopes(chain, next..page_to).await? {
+        for heights in pages(from..to) {
+            for found in self.block_scopes(chain, heights).await? {
                 let opened = found.filter(|(_, scope)| !scope.pipeline.is_empty());
                 let Some((place, scope)) = opened else { return Ok(waiting) };
                 let since_ms = if commits { scope.opened_ms } else { scope.committed_ms.or(scope.opened_ms) };
@@ -255,7 +238,6 @@ impl<P: Port> Yard<P> {
                 let candidate = Candidate { fields: block.fields.clone(), since_ms };
                 waiting.push(Waiting { place, candidate, block, pipeline: scope.pipeline });
             }
-            next = page_to;
         }
         Ok(waiting)
     }

@@ -9,13 +9,14 @@ use std::collections::BTreeSet;
 use crate::advance::stages_of;
 use crate::error::{Error, Refusal};
 use crate::pipeline::{self, Pipeline, SinkFrom};
-use crate::port::{DueKind, Port, Wake};
+use crate::port::{DueKind, Key, Port, Wake};
 use crate::state::worker::PoolChain;
 use crate::state::{
-    COMMITS, Canonical, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineText,
-    Scope, SinkCursor, Tip,
+    COMMITS, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineText, Scope,
+    SinkCursor, Tip,
 };
-use crate::transaction::{Tx, read, transact};
+use crate::status::work::pages;
+use crate::transaction::{Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard, parsed};
 
 /// How often what was looked at may have changed meanwhile before the change gives up.
@@ -100,8 +101,10 @@ impl<P: Port> Yard<P> {
         }
         let Before { state, frontier, pipeline } = before;
         let chain = &state.chain;
-        for height in frontier.height..frontier.opened {
-            self.refuse_lost_pool_of_block(chain, height, new).await?;
+        for heights in pages(frontier.height..frontier.opened) {
+            for (_, scope) in self.block_scopes(chain, heights).await?.into_iter().flatten() {
+                self.refuse_lost_pool_of_scope(Some(scope), new).await?;
+            }
         }
         for (_, stage, _) in pipeline.cut_stages() {
             let out: Option<OutState> = read(&self.port, &OutState::key_of(chain, &stage.name)).await?;
@@ -112,21 +115,17 @@ impl<P: Port> Yard<P> {
             while let Some(cut) =
                 read::<P, CutAt>(&self.port, &CutAt::key_of(chain, &stage.name, from)).await?
             {
-                self.refuse_lost_pool_of_scope(&cut.scope, new).await?;
+                let scope: Option<Scope> = read(&self.port, &Scope::key_of(&cut.scope)).await?;
+                self.refuse_lost_pool_of_scope(scope, new).await?;
                 from = cut.to + 1;
             }
-            for height in from..frontier.opened {
-                self.refuse_lost_pool_of_next_cut(chain, &stage.name, height, new).await?;
+            for heights in pages(from..frontier.opened) {
+                for (_, scope) in self.block_scopes(chain, heights).await?.into_iter().flatten() {
+                    self.refuse_lost_pool_of_next_cut(&stage.name, &scope, new).await?;
+                }
             }
         }
         self.refuse_lost_pool_of_passed(chain, new).await
-    }
-
-    async fn refuse_lost_pool_of_block(&self, chain: &str, height: u64, new: &Pipeline) -> Result<(), Error> {
-        match read::<P, Canonical>(&self.port, &Canonical::key_of(chain, height)).await? {
-            Some(place) => self.refuse_lost_pool_of_scope(&place.scope(), new).await,
-            None => Ok(()),
-        }
     }
 
     /// What is committed or handed on may have work left, such as a quorum's late members.
@@ -135,8 +134,10 @@ impl<P: Port> Yard<P> {
         for shard in DueKind::Scope.shards() {
             let mut page = self.due_page(shard, None, u64::MAX).await?;
             while let Some(last) = page.last().cloned() {
-                for due in page.iter().filter(|due| due.key.partition.starts_with(&scopes)) {
-                    self.refuse_lost_pool_of_scope(due.key.partition.trim_start_matches("S#"), new).await?;
+                let keys = page.into_iter().map(|due| due.key);
+                let keys: Vec<Key> = keys.filter(|key| key.partition.starts_with(&scopes)).collect();
+                for scope in read_many::<P, Scope>(&self.port, &keys).await? {
+                    self.refuse_lost_pool_of_scope(scope, new).await?;
                 }
                 page = self.due_page(shard, Some(&last), u64::MAX).await?;
             }
@@ -144,8 +145,7 @@ impl<P: Port> Yard<P> {
         Ok(())
     }
 
-    async fn refuse_lost_pool_of_scope(&self, id: &str, new: &Pipeline) -> Result<(), Error> {
-        let scope: Option<Scope> = read(&self.port, &Scope::key_of(id)).await?;
+    async fn refuse_lost_pool_of_scope(&self, scope: Option<Scope>, new: &Pipeline) -> Result<(), Error> {
         let Some(scope) = scope.filter(|scope| scope.is_live() && !scope.settled) else { return Ok(()) };
         let lacks = self.lacks_pool(&scope, new).await?;
         lacks.map_or(Ok(()), |(pool, stage)| {
@@ -184,17 +184,14 @@ impl<P: Port> Yard<P> {
     /// Blocks that are in no cut yet are cut by their own pipeline where the new one gathers something else.
     async fn refuse_lost_pool_of_next_cut(
         &self,
-        chain: &str,
         cut_stage: &str,
-        height: u64,
+        block: &Scope,
         new: &Pipeline,
     ) -> Result<(), Error> {
-        let Some(place) = read::<P, Canonical>(&self.port, &Canonical::key_of(chain, height)).await? else {
+        if block.pipeline.is_empty() {
             return Ok(());
-        };
-        let scope: Option<Scope> = read(&self.port, &Scope::key_of(&place.scope())).await?;
-        let Some(scope) = scope.filter(|scope| !scope.pipeline.is_empty()) else { return Ok(()) };
-        let own = self.pipeline(chain, &scope.pipeline).await?;
+        }
+        let own = self.pipeline(&block.chain, &block.pipeline).await?;
         let gathers = own.gathers(cut_stage);
         if gathers.is_none() || gathers == new.gathers(cut_stage) {
             return Ok(());
@@ -203,6 +200,7 @@ impl<P: Port> Yard<P> {
         let lost =
             own.stages.iter().find(|stage| stage.cut_by == cut && !new.pools.contains_key(&stage.pool));
         lost.map_or(Ok(()), |stage| {
+            let (height, _) = block.heights();
             let what = format!("the next cut of stage {cut_stage}, from height {height} on");
             let (pool, stage) = (stage.pool.clone(), stage.name.clone());
             Err(Refusal::PoolInUse { pool, stage, what, height }.into())

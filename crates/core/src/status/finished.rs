@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::ParkedTask;
-use super::work::{Budget, ChainLook, Gate, ScopeWork, parked_task};
+use super::work::{Budget, ChainLook, Gate, ScopeWork, pages, parked_task};
 use crate::error::Error;
 use crate::pipeline::Late;
 use crate::port::{DueKind, Key, Port};
@@ -81,9 +81,11 @@ impl<P: Port> Yard<P> {
 
     /// Whether any scope has work that can still move; what cannot is kept in `still`.
     async fn work_moves(&self, look: &ChainLook, still: &mut Still) -> Result<bool, Error> {
-        for height in look.frontier.height..look.frontier.opened {
-            if self.block_moves(look, height, still).await? {
-                return Ok(true);
+        for heights in pages(look.frontier.height..look.frontier.opened) {
+            for (_, scope) in self.block_scopes(look.chain(), heights).await?.into_iter().flatten() {
+                if self.scope_moves(look, scope, look.frontier.height, still).await? {
+                    return Ok(true);
+                }
             }
         }
         for (index, _, _) in look.pipeline.cut_stages() {
@@ -117,13 +119,6 @@ impl<P: Port> Yard<P> {
         }
         open.sort_by_key(|scope| scope.heights());
         Ok(open)
-    }
-
-    async fn block_moves(&self, look: &ChainLook, height: u64, still: &mut Still) -> Result<bool, Error> {
-        match self.block_scope(look.chain(), height).await? {
-            Some(scope) => self.scope_moves(look, scope, look.frontier.height, still).await,
-            None => Ok(false),
-        }
     }
 
     async fn cuts_move(&self, look: &ChainLook, index: usize, still: &mut Still) -> Result<bool, Error> {

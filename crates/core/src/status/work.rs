@@ -6,12 +6,12 @@ use super::{ParkedTask, TaskCounts, TaskRow, TaskState};
 use crate::advance::{goal_of, stages_of};
 use crate::error::Error;
 use crate::pipeline::{CutRule, Pipeline, Quorum, Strategy};
-use crate::port::{Port, Range};
+use crate::port::{Key, Port, Range};
 use crate::state::{
     Canonical, ChainState, CutAt, Frontier, Group, OutState, Progress, Scope, Task, TaskId, TaskStatus, Tip,
 };
 use crate::strategy::quorum::tally;
-use crate::transaction::{read, read_range};
+use crate::transaction::{KEYS_A_READ, read, read_many, read_range};
 use crate::yard::Yard;
 
 /// Tasks read in one look: what a person can use, and well below a second's reading.
@@ -23,6 +23,12 @@ const LOOK_BACK_BLOCKS: u64 = 64;
 /// The same for cuts.
 const LOOK_BACK_CUTS: usize = 8;
 const TASKS_A_PAGE: usize = 512;
+
+/// Heights that are read at once.
+pub(crate) fn pages(heights: std::ops::Range<u64>) -> impl Iterator<Item = std::ops::Range<u64>> {
+    let to = heights.end;
+    heights.step_by(KEYS_A_READ).map(move |from| from..to.min(from + KEYS_A_READ as u64))
+}
 
 /// A chain's own items, read one after another.
 pub(crate) struct ChainLook {
@@ -163,6 +169,21 @@ impl<P: Port> Yard<P> {
         }
     }
 
+    /// The canonical blocks at these heights and their scopes, read at once.
+    pub(crate) async fn block_scopes(
+        &self,
+        chain: &str,
+        heights: std::ops::Range<u64>,
+    ) -> Result<Vec<Option<(Canonical, Scope)>>, Error> {
+        let keys: Vec<Key> = heights.map(|height| Canonical::key_of(chain, height)).collect();
+        let places = read_many::<P, Canonical>(&self.port, &keys).await?;
+        let keys = places.iter().flatten().map(|place| Scope::key_of(&place.scope()));
+        let keys: Vec<Key> = keys.collect();
+        let mut scopes = read_many::<P, Scope>(&self.port, &keys).await?.into_iter();
+        let pair = |place: Option<Canonical>| place.and_then(|place| Some((place, scopes.next()??)));
+        Ok(places.into_iter().map(pair).collect())
+    }
+
     /// Live scopes that are not settled: open heights, open cuts, and a look back below both.
     pub(crate) async fn open_scopes(
         &self,
@@ -171,12 +192,13 @@ impl<P: Port> Yard<P> {
     ) -> Result<Vec<Scope>, Error> {
         let mut scopes = Vec::new();
         let from = look.frontier.height.saturating_sub(LOOK_BACK_BLOCKS).max(look.state.start_height);
-        for height in from..look.frontier.opened {
+        for heights in pages(from..look.frontier.opened) {
             if scopes.len() >= MAX_SCOPES {
                 budget.truncated = true;
                 break;
             }
-            scopes.extend(self.block_scope(look.chain(), height).await?.filter(is_open));
+            let found = self.block_scopes(look.chain(), heights).await?;
+            scopes.extend(found.into_iter().flatten().map(|(_, scope)| scope).filter(is_open));
         }
         for (index, stage, _) in look.pipeline.cut_stages() {
             let next = self.next_cut_to_hand_on(look, index).await?;
