@@ -6,6 +6,7 @@
 
 mod bell;
 mod home;
+mod judge;
 mod spot;
 
 use std::env;
@@ -21,7 +22,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use proofyard_aws::artifacts::BucketArtifacts;
 use proofyard_aws::home::{ConnectError, Home as Aws};
+use proofyard_aws::queues::QueueError;
 use proofyard_core::error::Error;
+use proofyard_core::judge::JUDGE_POOL;
 use proofyard_prover::runner::{GuardCommand, User, adopt_orphans};
 use proofyard_worker::artifacts::ArtifactError;
 use proofyard_worker::isolation::{Ground, Isolation, IsolationError, Wanted, WantedKind, needed_by};
@@ -29,6 +32,8 @@ use proofyard_worker::{PoolWorker, WorkDir, WorkerPlan};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
 
 use crate::bell::Bell;
@@ -46,7 +51,7 @@ const GIB: u64 = 1 << 30;
 /// Works for one pool.
 #[derive(Args, Clone, Debug)]
 pub struct WorkerArguments {
-    /// Which pool's tasks to take.
+    /// Which pool's tasks to take; `judge` verifies once more what is to be handed on, and takes none.
     #[arg(long, value_name = "NAME")]
     pub pool: String,
     /// Ends after so many tasks; without it, the worker stays.
@@ -86,6 +91,8 @@ pub enum WorkerError {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Yard(#[from] Error),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     #[error(transparent)]
     Artifacts(#[from] ArtifactError),
     #[error(
@@ -135,6 +142,21 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
             None => Aws::from_environment().await,
         }
     })?;
+    // What no deployment tells: whoever advances here must know.
+    let aws = runtime.block_on(aws.with_judge_found())?;
+    match arguments.pool.as_str() {
+        JUDGE_POOL => judge::work(arguments, aws, &runtime, guard, &stop),
+        _ => work_for_pool(arguments, aws, &runtime, guard, &stop),
+    }
+}
+
+fn work_for_pool(
+    arguments: &WorkerArguments,
+    aws: Aws,
+    runtime: &Runtime,
+    guard: GuardCommand,
+    stop: &AtomicBool,
+) -> Result<(), WorkerError> {
     let pool = runtime.block_on(aws.yard.pool(&arguments.pool))?;
     let pool = pool.ok_or_else(|| WorkerError::NoPool {
         yard: aws.names.yard().to_owned(),
@@ -144,72 +166,105 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
         ..=1_000 => REAL_TIME_LOOK,
         _ => Duration::from_millis(IDLE_LOOK_MS),
     };
-    let scratch = match &arguments.scratch {
-        Some(scratch) => tempfile::TempDir::with_prefix_in("worker-", scratch),
-        None => tempfile::TempDir::with_prefix("proofyard-worker-"),
-    };
-    let scratch = scratch.map_err(failed("no folder can be made for provers to write to"))?;
-    let wanted = Wanted::said(arguments.isolation, arguments.prover_user, arguments.verifier_user)?;
-    if wanted.may_be_users() {
-        // What is in it may be reached, and not listed.
-        set_permissions(scratch.path(), Permissions::from_mode(0o711))
-            .map_err(failed("the folder that provers write to cannot be opened to them"))?;
-    }
-    let kept = scratch.path().join("kept");
-    std::fs::create_dir(&kept).map_err(failed("no folder can be made for artifacts"))?;
     let chains = runtime.block_on(aws.yard.chains_of_pool(&arguments.pool))?;
-    let mut pipelines = Vec::new();
-    for chain in &chains {
-        pipelines.push(runtime.block_on(aws.yard.chain(chain))?.1);
-    }
-    let mut needed = needed_by(pipelines.iter().map(|pipeline| &**pipeline), guard.program.parent());
-    needed.extend([scratch.path().to_owned(), kept.clone()]);
-    let ground = Ground { guard: &guard, folder: scratch.path(), needed: &needed, slots: pool.slots };
-    let isolation = Isolation::choose(wanted, &ground)?;
-    if let Some(warning) = isolation.warning() {
-        if let Some(strict) = pipelines.iter().find(|pipeline| pipeline.chain.strict) {
-            return Err(WorkerError::Strict { chain: strict.chain.name.clone(), warning });
-        }
-        warn!(pool = arguments.pool, warning, "provers are not isolated");
-    }
-    let artifacts = BucketArtifacts::new(
-        aws.bucket.clone(),
-        &kept,
-        arguments.cache_gib.saturating_mul(GIB),
-        runtime.handle().clone(),
-    )?;
+    let place = Place::prepare(arguments, &aws, runtime, &guard, &chains, pool.slots)?;
     let home = Arc::new(JobHome {
-        artifacts: Arc::new(artifacts),
+        artifacts: Arc::clone(&place.artifacts),
         runtime: runtime.handle().clone(),
         bell: Bell::default(),
         job: env::var("AWS_BATCH_JOB_ID").ok(),
         pool: arguments.pool.clone(),
-        advances: pool.workers_advance,
+        // What a worker says is not believed where there is a judge, and advancing is more than saying.
+        advances: pool.workers_advance && !aws.yard.is_judged(),
         idle_look,
         aws,
     });
-    let work_dir = WorkDir::emptied(scratch.path().join("work"));
-    let work_dir =
-        work_dir.and_then(|made| if isolation.has_users() { made.opened_to_others() } else { Ok(made) });
-    let work_dir = Arc::new(work_dir.map_err(failed("no folder can be made for provers to write to"))?);
-    info!(pool = home.pool, isolation = isolation.to_string(), "what keeps provers from their verifiers");
-    let isolation = Arc::new(isolation);
-    let attempt = env::var("AWS_BATCH_JOB_ATTEMPT").unwrap_or_default();
     let worker = Arc::new(PoolWorker::new(WorkerPlan {
-        id_prefix: home.job.as_ref().map_or("worker".to_owned(), |job| format!("job-{job}-{attempt}")),
+        id_prefix: home.job.as_ref().map_or("worker".to_owned(), |job| format!("job-{job}-{}", attempt())),
         pool_name: arguments.pool.clone(),
         pool,
         alone: false,
         max_tasks: arguments.max_tasks,
         idle_out: arguments.idle_out_ms.map(Duration::from_millis),
         guard,
-        work_dir,
-        isolation,
+        work_dir: Arc::clone(&place.work_dir),
+        isolation: Arc::clone(&place.isolation),
         first_slot: 0,
     }));
-    run(arguments, &home, &worker, &stop)?;
-    drop((worker, home));
+    run(arguments, &home, &worker, stop)?;
+    drop((worker, home, place));
     Ok(())
+}
+
+/// Which try of its job of AWS Batch this is.
+fn attempt() -> String {
+    env::var("AWS_BATCH_JOB_ATTEMPT").unwrap_or_default()
+}
+
+/// Where provers and verifiers of this machine work, and what keeps them from each other.
+struct Place {
+    artifacts: Arc<BucketArtifacts>,
+    work_dir: Arc<WorkDir>,
+    isolation: Arc<Isolation>,
+    /// Gone with the worker.
+    _scratch: TempDir,
+}
+
+impl Place {
+    fn prepare(
+        arguments: &WorkerArguments,
+        aws: &Aws,
+        runtime: &Runtime,
+        guard: &GuardCommand,
+        chains: &[String],
+        slots: u32,
+    ) -> Result<Self, WorkerError> {
+        let scratch = match &arguments.scratch {
+            Some(scratch) => TempDir::with_prefix_in("worker-", scratch),
+            None => TempDir::with_prefix("proofyard-worker-"),
+        };
+        let scratch = scratch.map_err(failed("no folder can be made for provers to write to"))?;
+        let wanted = Wanted::said(arguments.isolation, arguments.prover_user, arguments.verifier_user)?;
+        if wanted.may_be_users() {
+            // What is in it may be reached, and not listed.
+            set_permissions(scratch.path(), Permissions::from_mode(0o711))
+                .map_err(failed("the folder that provers write to cannot be opened to them"))?;
+        }
+        let kept = scratch.path().join("kept");
+        std::fs::create_dir(&kept).map_err(failed("no folder can be made for artifacts"))?;
+        let mut pipelines = Vec::new();
+        for chain in chains {
+            pipelines.push(runtime.block_on(aws.yard.chain(chain))?.1);
+        }
+        let mut needed = needed_by(pipelines.iter().map(|pipeline| &**pipeline), guard.program.parent());
+        needed.extend([scratch.path().to_owned(), kept.clone()]);
+        let ground = Ground { guard, folder: scratch.path(), needed: &needed, slots };
+        let isolation = Isolation::choose(wanted, &ground)?;
+        if let Some(warning) = isolation.warning() {
+            if let Some(strict) = pipelines.iter().find(|pipeline| pipeline.chain.strict) {
+                return Err(WorkerError::Strict { chain: strict.chain.name.clone(), warning });
+            }
+            warn!(pool = arguments.pool, warning, "provers are not isolated");
+        }
+        let artifacts = BucketArtifacts::new(
+            aws.bucket.clone(),
+            &kept,
+            arguments.cache_gib.saturating_mul(GIB),
+            runtime.handle().clone(),
+        )?;
+        let work_dir = WorkDir::emptied(scratch.path().join("work"));
+        let work_dir =
+            work_dir.and_then(|made| if isolation.has_users() { made.opened_to_others() } else { Ok(made) });
+        let work_dir = work_dir.map_err(failed("no folder can be made for provers to write to"))?;
+        let pool = &arguments.pool;
+        info!(pool, isolation = isolation.to_string(), "what keeps provers from their verifiers");
+        Ok(Self {
+            artifacts: Arc::new(artifacts),
+            work_dir: Arc::new(work_dir),
+            isolation: Arc::new(isolation),
+            _scratch: scratch,
+        })
+    }
 }
 
 fn run(

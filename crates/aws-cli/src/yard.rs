@@ -31,6 +31,7 @@ impl OnAws {
         let runtime =
             runtime.map_err(|error| Failure::work(format!("no threads can be started: {error}")))?;
         let home = inside(&runtime, Home::connect(name)).map_err(Failure::usage)?;
+        let home = inside(&runtime, home.with_judge_found()).map_err(Failure::work)?;
         Ok(Self { name: name.to_owned(), home, runtime })
     }
 }
@@ -50,7 +51,7 @@ impl YardAccess for OnAws {
     }
 
     fn look(&self) -> Result<Yard<AwsPort>, Failure> {
-        Ok(Yard::new(self.home.yard.port.clone()))
+        Ok(Yard::new(self.home.yard.port.clone()).with_judge(self.home.yard.is_judged()))
     }
 
     fn artifacts(&self, scratch: &Path) -> Result<Arc<BucketArtifacts>, Failure> {

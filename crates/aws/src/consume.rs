@@ -3,7 +3,8 @@
 //! Messages of one group are taken in order, groups side by side. One that fails for a passing reason comes again within
 //! two seconds, later within a minute, and so do those behind it in its group, which are not touched before it. One that
 //! can never be taken goes to the queue's dead letters at once, with its reason, so that it holds up nobody; a redrive
-//! brings it back.
+//! brings it back. A fact counts only if it came by the queue that its sender alone may write to: workers, who wake
+//! others, may write to no such queue.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -76,7 +77,7 @@ impl Home {
             let reason = if Instant::now() >= until {
                 "there is no time left".to_owned()
             } else {
-                match self.errand(self.take(&message.body, until)).await {
+                match self.errand(self.take(queue, &message.body, until)).await {
                     Ended::Done => continue,
                     Ended::Never(reason) => match self.bury(queue, message, &reason).await {
                         Ok(()) => continue,
@@ -106,11 +107,16 @@ impl Home {
         self.queues.send(&Names::dead_letters_of(queue), &[dead]).await
     }
 
-    async fn take(&self, body: &str, until: Instant) -> Ended {
+    async fn take(&self, queue: &str, body: &str, until: Instant) -> Ended {
         let event = match Event::read(body) {
             Ok(event) => event,
             Err(error) => return Ended::Never(format!("it is no message of this yard: {error}")),
         };
+        if let Some(own) = self.own_queue_of(&event).filter(|own| own != queue) {
+            return Ended::Never(format!(
+                "it came by {queue}, and such a message counts only if it comes by {own}"
+            ));
+        }
         if let Err(trouble) = self.record(event, until).await {
             let reason = trouble.to_string();
             return if passes(&trouble) { Ended::Again(reason) } else { Ended::Never(reason) };
@@ -118,6 +124,18 @@ impl Home {
         match self.settle(until).await {
             Ok(()) => Ended::Done,
             Err(trouble) => Ended::Again(trouble.to_string()),
+        }
+    }
+
+    /// The one queue by which this may come; `None` for what only says that it may be worth looking.
+    fn own_queue_of(&self, event: &Event) -> Option<String> {
+        let Event::Message(message) = event else { return None };
+        match **message {
+            Message::Block { .. } | Message::Reorg { .. } | Message::End { .. } => {
+                Some(self.names.blocks_queue())
+            }
+            Message::Tick {} => Some(self.names.ticks_queue()),
+            Message::Wake(_) => None,
         }
     }
 

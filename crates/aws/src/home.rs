@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use proofyard_core::Yard;
 use proofyard_core::error::Error;
+use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::port::{Port, Wake};
 use tracing::{error, info, warn};
 
@@ -88,7 +89,8 @@ impl Home {
         let table = Table::new(aws_sdk_dynamodb::Client::new(config), names.table());
         let random = Arc::new(system_random);
         Self {
-            yard: Yard::new(AwsPort::new(table, Arc::new(Outbox::default()))),
+            yard: Yard::new(AwsPort::new(table, Arc::new(Outbox::default())))
+                .with_judge(pools.contains_key(JUDGE_POOL)),
             queues: Queues::new(aws_sdk_sqs::Client::new(config), random),
             bucket: Bucket::new(config, bucket),
             jobs: Jobs::new(aws_sdk_batch::Client::new(config)),
@@ -98,6 +100,15 @@ impl Home {
             counted_ms: Mutex::default(),
             watch: crate::metrics::Watch::default(),
         }
+    }
+
+    /// For those whom no deployment tells of its pools: a yard has a judge if there is a queue to wake it by.
+    pub fn with_judge_found(self) -> LocalBoxFuture<'static, Result<Self, QueueError>> {
+        Box::pin(async move {
+            let is_there = self.pools.contains_key(JUDGE_POOL)
+                || self.queues.exists(&self.names.wake_queue(JUDGE_POOL)).await?;
+            Ok(Self { yard: self.yard.with_judge(is_there), ..self })
+        })
     }
 
     /// A secret of Secrets Manager, by its name; nothing is asked of AWS yet.
@@ -149,26 +160,32 @@ impl Home {
         }
     }
 
-    /// Puts all wakes on their queues. What cannot be sent is lost: the sweeper finds it.
+    /// Puts all wakes on their queues, none on that of block events, to which only those may write who bring some. What
+    /// cannot be sent is lost: the sweeper finds it.
     pub fn deliver(&self) -> LocalBoxFuture<'_, ()> {
         Box::pin(async move {
-            let mut chains = Vec::new();
-            let mut scopes = Vec::new();
+            let (mut steps, mut to_judge) = (Vec::new(), Vec::new());
             for wake in self.with_outbox(Outbox::take_all) {
                 match &wake {
                     Wake::Pool { pool } => {
                         self.tell(&self.names.wake_queue(pool), vec![self.token()]).await;
                         self.ensure_workers(pool, false).await;
                     }
-                    Wake::Chain { chain } => chains.push(self.wake_message(chain, &wake)),
-                    Wake::Scope { scope } => scopes.push(self.wake_message(scope, &wake)),
+                    Wake::Judge { .. } => {
+                        to_judge.push(Outgoing { body: body_of(&wake), ..Outgoing::default() })
+                    }
+                    Wake::Chain { chain } => steps.push(self.wake_message(chain, &wake)),
+                    Wake::Scope { scope } => steps.push(self.wake_message(scope, &wake)),
                     Wake::Sink { chain, sink } => {
-                        scopes.push(self.wake_message(&format!("{chain}:sink:{sink}"), &wake));
+                        steps.push(self.wake_message(&format!("{chain}:sink:{sink}"), &wake));
                     }
                 }
             }
-            self.tell(&self.names.blocks_queue(), chains).await;
-            self.tell(&self.names.results_queue(), scopes).await;
+            self.tell(&self.names.results_queue(), steps).await;
+            if !to_judge.is_empty() {
+                self.tell(&self.names.wake_queue(JUDGE_POOL), to_judge).await;
+                self.ensure_workers(JUDGE_POOL, false).await;
+            }
         })
     }
 
@@ -189,7 +206,7 @@ impl Home {
     /// Each wake is a message of its own: that two of them say the same does not make them the same.
     fn wake_message(&self, group: &str, wake: &Wake) -> Outgoing {
         Outgoing {
-            body: serde_json::to_string(&Message::Wake(wake.clone())).unwrap_or_default(),
+            body: body_of(wake),
             group: Some(group_id(group)),
             deduplication: Some(format!("wake-{:016x}", self.yard.port.random())),
             ..Outgoing::default()
@@ -230,11 +247,16 @@ impl Home {
             *last_ms = now_ms;
         }
         let submitted = async {
-            // What no pipeline has would find nothing to do, and be gone at once.
-            let Some(declared) = self.yard.pool(pool).await? else { return Ok(More::default()) };
-            let slots = declared.slots.max(1);
-            let waiting = self.yard.waiting_tasks(pool, MAX_WAITING).await?;
-            let wanted = u32::try_from(waiting).unwrap_or(u32::MAX).div_ceil(slots);
+            let wanted = match pool {
+                // Who was just woken, or is woken again for what still waits, looks at all there is.
+                JUDGE_POOL => u32::from(!at_leisure),
+                _ => {
+                    // What no pipeline has would find nothing to do, and be gone at once.
+                    let Some(declared) = self.yard.pool(pool).await? else { return Ok(More::default()) };
+                    let waiting = self.yard.waiting_tasks(pool, MAX_WAITING).await?;
+                    u32::try_from(waiting).unwrap_or(u32::MAX).div_ceil(declared.slots.max(1))
+                }
+            };
             if wanted == 0 && jobs.warm_workers == 0 {
                 return Ok(More::default());
             }
@@ -254,6 +276,10 @@ impl Home {
             self.ensure_workers(pool, true).await;
         }
     }
+}
+
+fn body_of(wake: &Wake) -> String {
+    serde_json::to_string(&Message::Wake(wake.clone())).unwrap_or_default()
 }
 
 /// SQS takes 128 characters for a group: what is longer is named by its hash.

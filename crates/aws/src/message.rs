@@ -1,4 +1,5 @@
 //! What the queues carry. State is the truth: every message but a block event only says that it may be worth looking.
+//! Block events come by a queue of their own (see [`crate::consume`]).
 
 use proofyard_core::port::Wake;
 use proofyard_core::state::Block;

@@ -36,11 +36,11 @@ impl Names {
     pub fn bucket(&self, account: &str) -> String {
         format!("proofyard-{}-{account}", self.yard)
     }
-    /// Block events, in order for each chain.
+    /// Block events, in order for each chain, and nothing else: who may write to it says what the chain is.
     pub fn blocks_queue(&self) -> String {
         format!("proofyard-{}-blocks.fifo", self.yard)
     }
-    /// Scopes with something new to look at, and what AWS Batch says of its jobs.
+    /// Chains and scopes with something new to look at, and what AWS Batch says of its jobs.
     pub fn results_queue(&self) -> String {
         format!("proofyard-{}-results.fifo", self.yard)
     }

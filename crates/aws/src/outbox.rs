@@ -23,10 +23,11 @@ impl Outbox {
         waiting.extend(wakes.into_iter().take(room));
     }
 
-    /// The next step that can be taken here: a chain's, a scope's or a sink's.
+    /// The next step that can be taken here: a chain's, a scope's or a sink's. Pools and the judge are elsewhere.
     pub fn take_step(&self) -> Option<Wake> {
         let mut waiting = self.waiting();
-        let step = waiting.iter().find(|wake| !matches!(wake, Wake::Pool { .. })).cloned()?;
+        let step =
+            waiting.iter().find(|wake| !matches!(wake, Wake::Pool { .. } | Wake::Judge { .. })).cloned()?;
         waiting.take(&step)
     }
 

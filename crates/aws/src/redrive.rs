@@ -12,6 +12,7 @@ use proofyard_core::port::Port;
 use crate::home::Home;
 use crate::names::Names;
 use crate::queues::{Outgoing, QueueError, REDRIVE};
+use proofyard_core::judge::JUDGE_POOL;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RedriveError {
@@ -37,13 +38,13 @@ impl Home {
     async fn queues_with_dead_letters(&self) -> Result<Vec<String>, RedriveError> {
         let names = &self.names;
         let mut queues = vec![names.blocks_queue(), names.results_queue(), names.ticks_queue()];
-        let mut pools = BTreeSet::new();
+        let mut pools = BTreeSet::from([JUDGE_POOL.to_owned()]);
         for chain in self.yard.chains().await? {
             pools.extend(self.yard.chain(&chain).await?.1.pools.keys().cloned());
         }
         for pool in pools {
             let queue = names.wake_queue(&pool);
-            // A pool may be in a pipeline and not deployed.
+            // A pool may be in a pipeline and not deployed, and a yard have no judge.
             if self.queues.exists(&queue).await? {
                 queues.push(queue);
             }

@@ -8,7 +8,8 @@
 //! - [`advance`]: a scope's groups and tasks; a chain's opening, committing, cutting, emitting;
 //! - [`status`], [`explain`], [`report`]: what people and benchmarks read of it;
 //! - [`claim`], [`heartbeat`], [`work`]: what workers do; [`sweep`]: what heals lost messages; [`sinks`]: handing on;
-//! - [`committed`]: what may be checked again; [`operation`]: what an operator may say;
+//! - [`judge`]: what is verified once more before it is handed on; [`committed`]: what may be checked again;
+//!   [`operation`]: what an operator may say;
 //! - [`pipeline`], [`strategy`], [`state`]: what all of it is about; [`port`], [`transaction`], [`view`]: what it
 //!   stands on.
 
@@ -18,6 +19,7 @@ pub mod committed;
 pub mod error;
 pub mod explain;
 pub mod heartbeat;
+pub mod judge;
 pub mod mistake;
 pub mod operation;
 pub mod pipeline;

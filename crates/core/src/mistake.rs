@@ -58,10 +58,14 @@ pub enum Mistake {
     AcknowledgedNotDurable,
     /// A task fails once more than it may before it parks.
     OneAttemptTooMany,
+    /// What is handed on need not have been judged.
+    NotJudged,
+    /// A judgement counts whatever it is about.
+    JudgementOfAnything,
 }
 
 impl Mistake {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::RangeCount,
         Self::AdvanceBeforeRecord,
         Self::BlockEventTakenAsTruth,
@@ -89,6 +93,8 @@ impl Mistake {
         Self::TaskNotDue,
         Self::AcknowledgedNotDurable,
         Self::OneAttemptTooMany,
+        Self::NotJudged,
+        Self::JudgementOfAnything,
     ];
 
     /// A rank as [`crate::strategy::rank`] gives it, with this mistake in it.

@@ -9,6 +9,8 @@ use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::TaskId;
+
 /// Items that one commit may touch, in every home (DynamoDB allows 100; the rest is headroom).
 pub const MAX_BATCH_ITEMS: usize = 80;
 
@@ -184,10 +186,23 @@ pub enum CommitOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wake {
-    Chain { chain: String },
-    Scope { scope: String },
-    Pool { pool: String },
-    Sink { chain: String, sink: String },
+    Chain {
+        chain: String,
+    },
+    Scope {
+        scope: String,
+    },
+    Pool {
+        pool: String,
+    },
+    Sink {
+        chain: String,
+        sink: String,
+    },
+    /// The judge, to look at what this task says was accepted.
+    Judge {
+        task: TaskId,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,9 @@ use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
 use crate::pipeline::{Output, Pipeline, Prover, Stage, Verify};
 use crate::port::{Key, Port, Stored};
-use crate::record::{FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport, fault};
+use crate::record::{
+    FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport, fault, is_output,
+};
 use crate::state::{ArtifactRef, Group, Inputs, List, Scope, Task, TaskId, TaskResult};
 use crate::strategy::reduce::{Child, Tree};
 use crate::transaction::{KEYS_A_READ, decode, read};
@@ -304,9 +306,9 @@ impl<P: Port> Yard<P> {
         let Some(proved) = executor.recall(assignment).await? else { return Ok(None) };
         let why = match self.finish(executor, assignment, proved, started_ms).await {
             Ok(report) => {
-                let is_output = assignment.task.feeds.is_none();
-                let Assignment { pipeline, stage, .. } = assignment;
-                match fault(pipeline, *stage, assignment.stage(), is_output, &report.result) {
+                let Assignment { pipeline, stage, task, .. } = assignment;
+                let is_output = is_output(assignment.stage(), task.id.index);
+                match fault(pipeline, *stage, task.height, is_output, &report.result) {
                     None => return Ok(Some(report)),
                     Some(why) => why,
                 }

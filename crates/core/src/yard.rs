@@ -15,6 +15,7 @@ const MAX_CACHED_PIPELINES: usize = 256;
 pub struct Yard<P> {
     pub port: P,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    judged: bool,
     #[cfg(feature = "planted-mistakes")]
     mistake: Option<crate::mistake::Mistake>,
     #[cfg(feature = "planted-mistakes")]
@@ -26,11 +27,21 @@ impl<P: Port> Yard<P> {
         Self {
             port,
             pipelines: Mutex::default(),
+            judged: false,
             #[cfg(feature = "planted-mistakes")]
             mistake: None,
             #[cfg(feature = "planted-mistakes")]
             page_items: None,
         }
+    }
+
+    /// A yard in which nothing is handed on before the judge has looked at it, if there is one.
+    pub fn with_judge(self, judged: bool) -> Self {
+        Self { judged, ..self }
+    }
+
+    pub fn is_judged(&self) -> bool {
+        self.judged
     }
 
     /// A yard that breaks one rule on purpose.

@@ -1,10 +1,12 @@
-//! Checking committed proofs again, from the artifacts alone, in a process of its own beside any yard.
+//! Checking proofs again, from the artifacts alone, in a process of its own beside any yard: committed ones for whoever
+//! asks, and those that are to be committed for the judge.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use proofyard_core::committed::CommittedProof;
+use proofyard_core::judge::Verifies;
 use proofyard_core::pipeline::{Output, Verify};
 use proofyard_core::work::Trouble;
 use proofyard_prover::runner::GuardCommand;
@@ -45,25 +47,40 @@ impl<A: ArtifactStore> Verifier<A> {
     pub fn new(artifacts: Arc<A>, guard: GuardCommand, scratch: PathBuf) -> io::Result<Self> {
         let work_dir = Arc::new(WorkDir::new(scratch)?);
         // No prover runs beside them.
-        let isolation = Arc::new(Isolation::nothing());
-        let plan = SlotPlan { guard, work_dir, gpus: None, isolation, slot: 0 };
+        Ok(Self::isolated(artifacts, guard, work_dir, Arc::new(Isolation::nothing()), 0))
+    }
+
+    /// Kept from others of this machine, in a slot of their own.
+    pub fn isolated(
+        artifacts: Arc<A>,
+        guard: GuardCommand,
+        work_dir: Arc<WorkDir>,
+        isolation: Arc<Isolation>,
+        slot: u32,
+    ) -> Self {
+        let plan = SlotPlan { guard, work_dir, gpus: None, isolation, slot };
         let provers = SlotProvers::new(Arc::clone(&artifacts), plan);
-        Ok(Self { artifacts, provers })
+        Self { artifacts, provers }
+    }
+
+    /// The public values that are in a proof; `None` where nobody can say, and it is whole.
+    fn values_of(&self, committed: &CommittedProof) -> Result<Option<String>, Trouble> {
+        if committed.prover().verify == Verify::None || committed.stage().output == Output::Data {
+            return self.provers.is_whole(&committed.proof.artifact).map(|()| None);
+        }
+        self.provers.verify_again(committed).map(Some)
     }
 
     pub fn check(&self, committed: &CommittedProof) -> Result<Verdict, Refuted> {
         let proof = &committed.proof;
         let name = self.artifacts.name_of(&proof.artifact);
         let refuted = |message: String, log| Refuted { artifact: name.clone(), message, log };
-        if committed.prover().verify == Verify::None || committed.stage().output == Output::Data {
-            let whole = self.artifacts.fetch(&proof.artifact);
-            return whole.map(|_| Verdict::OnlyWhole).map_err(|error| refuted(error.to_string(), Vec::new()));
-        }
-        let found = self.provers.verify_again(committed).map_err(|trouble| match trouble {
+        let found = self.values_of(committed).map_err(|trouble| match trouble {
             Trouble::Failed { message, log, .. } => refuted(message, log),
             Trouble::Hindered { message } => refuted(message, Vec::new()),
             Trouble::Dropped => refuted("its verification was cancelled".into(), Vec::new()),
         })?;
+        let Some(found) = found else { return Ok(Verdict::OnlyWhole) };
         match &proof.public_values {
             Some(recorded) if *recorded == found => Ok(Verdict::Verified),
             recorded => {
@@ -72,5 +89,11 @@ impl<A: ArtifactStore> Verifier<A> {
                 Err(refuted(message, Vec::new()))
             }
         }
+    }
+}
+
+impl<A: ArtifactStore> Verifies for Verifier<A> {
+    async fn verify(&self, proof: &CommittedProof) -> Result<Option<String>, Trouble> {
+        self.values_of(proof)
     }
 }

@@ -277,6 +277,11 @@ impl<A: ArtifactStore> SlotProvers<A> {
         }
     }
 
+    /// Whether an artifact is there as it was kept.
+    pub fn is_whole(&self, artifact: &ArtifactRef) -> Result<(), Trouble> {
+        self.artifacts.fetch(artifact).map(drop).map_err(kept)
+    }
+
     /// Verifies a committed proof from the artifacts alone; answers its public values.
     pub fn verify_again(&self, committed: &CommittedProof) -> Result<String, Trouble> {
         let artifact = &committed.proof.artifact;

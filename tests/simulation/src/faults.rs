@@ -24,6 +24,9 @@ pub struct Faults {
     pub wake_delay_max_ms: u64,
     pub due_lag_max_ms: u64,
     pub clock_skew_max_ms: u64,
+    /// A read of a task that the judge looked at shows what a worker's credential has made of it meanwhile. Drawn only where
+    /// there is a judge.
+    pub forge: u32,
 }
 
 impl Faults {
@@ -46,6 +49,7 @@ impl Faults {
             wake_delay_max_ms: *random.pick(&[0, 50, 2_000, 30_000]),
             due_lag_max_ms: *random.pick(&[0, 20, 500, 5_000]),
             clock_skew_max_ms: *random.pick(&[0, 0, 100]),
+            forge: 0,
         }
     }
 

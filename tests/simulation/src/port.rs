@@ -5,6 +5,8 @@
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
 
+use proofyard_core::state::Task;
+
 use crate::executor::Simulation;
 use crate::store::Table;
 
@@ -61,6 +63,26 @@ impl WeakPort {
         Err(PortError::Unavailable("throttled".into()))
     }
 
+    /// A worker's credential may change what a task says at any time, also after the judge's look and only for a moment.
+    /// Whoever advances then sees that.
+    fn as_shown(&self, key: &Key, stored: Stored) -> Stored {
+        let simulation = &self.simulation;
+        let per_10k = simulation.faults().forge;
+        let is_advancing = || matches!(simulation.caller().name, "advance" | "sweep");
+        let Some(task) = key.partition.strip_prefix("T#").filter(|_| per_10k > 0 && is_advancing()) else {
+            return stored;
+        };
+        let judgement = Key::new(format!("V#{task}"), key.sort.clone());
+        if simulation.table().get(&judgement).is_none() || !simulation.chance(per_10k) {
+            return stored;
+        }
+        let Ok(mut task) = serde_json::from_slice::<Task>(&stored.value) else { return stored };
+        let Some(accepted) = &mut task.accepted else { return stored };
+        accepted.artifact.sha256 = "f".repeat(64);
+        simulation.count("fault: judged result changed");
+        Stored { value: serde_json::to_vec(&task).unwrap_or_default(), ..stored }
+    }
+
     fn index_lag_ms(&self) -> u64 {
         let lag_max_ms = self.simulation.faults().due_lag_max_ms;
         let lag_ms = self.simulation.random(|random| random.skewed(lag_max_ms));
@@ -106,7 +128,7 @@ impl Port for WeakPort {
         }
         self.between().await;
         self.is_unavailable()?;
-        let stored = self.simulation.table().get(key).map(|row| row.stored());
+        let stored = self.simulation.table().get(key).map(|row| self.as_shown(key, row.stored()));
         self.simulation.on_errand(|errand| errand.view.learn(key, stored.clone()));
         self.simulation.pause().await;
         Ok(stored)
@@ -223,7 +245,9 @@ impl WeakPort {
                 let faults = simulation.faults();
                 (faults.wake_drop, faults.wake_repeat, faults.wake_delay_max_ms)
             };
-            if simulation.chance(drop) {
+            // Where none comes at all, what does not come by itself is no word to the judge: it hears of work in no other way.
+            let is_only_way = drop == 10_000 && matches!(wake, Wake::Judge { .. });
+            if !is_only_way && simulation.chance(drop) {
                 simulation.count("fault: wake dropped");
                 simulation.trace(|| format!("dropped: {wake:?}"));
                 continue;

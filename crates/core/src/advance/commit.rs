@@ -1,13 +1,13 @@
 //! Committing: the frontier moves over the canonical block, or the cut, that is proved at it.
 
 use super::open::deadline_ms;
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 use crate::mistake::Mistake;
-use crate::pipeline::{Pipeline, Stage};
+use crate::pipeline::Pipeline;
 use crate::port::{Port, Wake};
 use crate::state::{
-    Block, Branch, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, Inputs, OutEntry,
-    OutKind, OutProof, Progress, Scope, Task, TaskId,
+    Block, Branch, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Halt, OutEntry, OutKind, OutProof,
+    Progress, Scope,
 };
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
@@ -80,6 +80,16 @@ impl<P: Port> Yard<P> {
         if scope.progress != Progress::Proved && !is_missed {
             return Ok(false);
         }
+        let proofs = match scope.progress == Progress::Proved {
+            true => {
+                let stage = &pipeline.stages[pipeline.commit];
+                match self.hand_on(tx, &state, &scope, pipeline, stage).await? {
+                    Some(proofs) => Some(proofs),
+                    None => return Ok(false),
+                }
+            }
+            false => None,
+        };
         if !self.planted(Mistake::CommitNotDurable) {
             tx.durable();
         }
@@ -92,68 +102,34 @@ impl<P: Port> Yard<P> {
             opened: frontier.opened.max(to + 1),
             ..frontier.clone()
         };
-        if scope.progress == Progress::Proved {
-            self.put_commit(tx, pipeline, scope, frontier.next_sequence, moved).await?;
-        } else {
-            tx.put(&Scope { progress: Progress::Missed, ..scope })?;
-            tx.put(&moved)?;
+        match proofs {
+            Some(proofs) => {
+                let sequence = frontier.next_sequence;
+                self.append_out(tx, COMMITS, proofs, &scope, sequence)?;
+                tx.put(&Frontier { next_sequence: sequence + 1, ..moved })?;
+                tx.put(&Scope { committed_ms: Some(self.port.now_ms()), ..scope })?;
+            }
+            None => {
+                tx.put(&Scope { progress: Progress::Missed, ..scope })?;
+                tx.put(&moved)?;
+            }
         }
         Ok(true)
     }
 
-    async fn put_commit(
-        &self,
-        tx: &mut Tx<'_, P>,
-        pipeline: &Pipeline,
-        scope: Scope,
-        sequence: u64,
-        moved: Frontier,
-    ) -> Result<(), Error> {
-        self.append_out(tx, COMMITS, &pipeline.stages[pipeline.commit], &scope, sequence).await?;
-        tx.put(&Frontier { next_sequence: sequence + 1, ..moved })?;
-        tx.put(&Scope { committed_ms: Some(self.port.now_ms()), ..scope })
-    }
-
-    /// Appends a scope that `stage` proved to an out log.
-    pub(crate) async fn append_out(
+    /// Appends a proved scope to an out log.
+    pub(crate) fn append_out(
         &self,
         tx: &mut Tx<'_, P>,
         log: &str,
-        stage: &Stage,
+        proofs: Vec<OutProof>,
         scope: &Scope,
         sequence: u64,
     ) -> Result<(), Error> {
         let (from, to) = scope.heights();
-        let proofs = self.proofs(tx, scope, stage).await?;
         let kind = OutKind::Proof { from, to, hash: ends(scope).1, scope: scope.id.clone(), proofs };
         let (chain, log, at_ms) = (scope.chain.clone(), log.to_owned(), self.port.now_ms());
         tx.put(&OutEntry { chain, log, sequence, at_ms, kind })
-    }
-
-    /// The proofs of a decided stage: its own one, or those of the members that agreed.
-    async fn proofs(&self, tx: &mut Tx<'_, P>, scope: &Scope, stage: &Stage) -> Result<Vec<OutProof>, Error> {
-        let group: Option<Group> = tx.peek(&Group::key_of(&scope.id, &stage.name)).await?;
-        let members = match group.map(|group| group.inputs) {
-            Some(Inputs::Outputs { of, .. }) if stage.provers.is_empty() => of,
-            _ => vec![(stage.name.clone(), 1)],
-        };
-        let mut proofs = Vec::new();
-        for (member, _) in members {
-            let id = TaskId::new(&scope.id, &member, 0);
-            let task: Option<Task> = tx.peek(&id.task_key()).await?;
-            let accepted = task.and_then(|task| task.accepted);
-            let accepted = accepted.ok_or_else(|| Refusal::UnknownTask(id.to_string()))?;
-            proofs.push(OutProof {
-                stage: member,
-                index: 0,
-                artifact: accepted.artifact,
-                public_values: accepted.public_values,
-                verification_key: accepted.verification_key,
-                proof_system: accepted.proof_system,
-            });
-        }
-        proofs.truncate(if self.planted(Mistake::OneProofHandedOn) { 1 } else { proofs.len() });
-        Ok(proofs)
     }
 
     async fn is_canonical(&self, tx: &mut Tx<'_, P>, scope: &Scope) -> Result<bool, Error> {

@@ -159,7 +159,9 @@ impl<P: Port> Yard<P> {
             return Ok(false);
         }
         let Some(proved_by) = goal_of(pipeline, &scope) else { return Ok(false) };
-        self.append_out(tx, &at.stage, &pipeline.stages[proved_by], &scope, out.next_sequence).await?;
+        let proofs = self.hand_on(tx, &state, &scope, pipeline, &pipeline.stages[proved_by]).await?;
+        let Some(proofs) = proofs else { return Ok(false) };
+        self.append_out(tx, &at.stage, proofs, &scope, out.next_sequence)?;
         tx.put(&OutState { next_from: at.to + 1, next_sequence: out.next_sequence + 1, ..out })?;
         tx.put(&Scope { committed_ms: Some(self.port.now_ms()), ..scope })?;
         let frontier = tx.check_frontier(chain).await?;

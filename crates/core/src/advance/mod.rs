@@ -4,12 +4,14 @@ mod chain;
 mod commit;
 mod cuts;
 mod groups;
+mod handed_on;
 mod next_cut;
 mod open;
 mod quorum;
 mod reduce;
 mod scope;
 
+pub(crate) use handed_on::handed_on_by;
 pub(crate) use next_cut::NextCut;
 
 use crate::error::Error;
@@ -27,12 +29,12 @@ pub(crate) struct Look {
 }
 
 impl<P: Port> Yard<P> {
-    /// Takes the steps that a wake hints at. Pools and sinks are the home's to wake.
+    /// Takes the steps that a wake hints at. Pools, sinks and the judge are the home's to wake.
     pub async fn advance(&self, wake: &Wake) -> Result<(), Error> {
         match wake {
             Wake::Chain { chain } => self.advance_chain(chain).await,
             Wake::Scope { scope } => self.advance_scope(scope).await,
-            Wake::Pool { .. } | Wake::Sink { .. } => Ok(()),
+            Wake::Pool { .. } | Wake::Sink { .. } | Wake::Judge { .. } => Ok(()),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::explain::told;
 use crate::mistake::Mistake;
 use crate::pipeline::{Pipeline, Quorum};
 use crate::port::{Port, Wake};
-use crate::record::unlist;
+use crate::record::{accepted, unlist};
 use crate::state::{ChainState, Decision, Group, Halt, Inputs, Scope, Task, TaskId, TaskStatus};
 use crate::strategy::quorum::tally;
 use crate::strategy::split::Plan;
@@ -28,7 +28,12 @@ impl<P: Port> Yard<P> {
         let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
         let mut values = Vec::new();
         for member in &members {
-            let task: Option<Task> = read(&self.port, &TaskId::new(&scope.id, member, 0).task_key()).await?;
+            let id = TaskId::new(&scope.id, member, 0);
+            let task: Option<Task> = read(&self.port, &id.task_key()).await?;
+            if let Err(fault) = accepted(pipeline, scope, &id, task.as_ref()) {
+                self.halt_over(scope, &fault).await?;
+                return Ok(false);
+            }
             values.push((member.as_str(), public_values(task.as_ref())));
         }
         let seen = tally(quorum.need, &values);

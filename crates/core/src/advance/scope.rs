@@ -45,10 +45,17 @@ impl<P: Port> Yard<P> {
             }
             let mut moved = false;
             let mut over = true;
+            let mut waits_for_judge = false;
+            let goal =
+                goal_of(&pipeline, &scope).filter(|_| self.is_judged() && scope.progress == Progress::Open);
             for index in stages_of(&pipeline, &scope) {
                 let step = self.advance_stage(&scope, &pipeline, index, &mut look).await?;
                 moved |= step.moved;
                 over &= step.over;
+                waits_for_judge |= step.over && goal == Some(index);
+            }
+            if !moved && waits_for_judge {
+                moved = self.prove_judged(&scope, &pipeline).await?;
             }
             if !moved {
                 if over {
@@ -131,6 +138,10 @@ impl<P: Port> Yard<P> {
             }
             return Ok(Step::WAITS);
         }
+        if let Some(fault) = self.fault_in(scope, pipeline, group).await? {
+            self.halt_over(scope, &fault).await?;
+            return Ok(Step::WAITS);
+        }
         transact(&self.port, async |tx| {
             let scope: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
             let group: Option<Group> = tx.check(&Group::key_of(&group.scope, &group.stage)).await?;
@@ -156,7 +167,9 @@ impl<P: Port> Yard<P> {
     ) -> Result<(), Error> {
         self.wake_cuts(tx, &scope, pipeline, index).await?;
         tx.send(Wake::Scope { scope: scope.id.clone() });
-        if goal_of(pipeline, &scope) == Some(index) && scope.progress == Progress::Open {
+        // Where there is a judge, not before it has looked at it.
+        let is_goal = goal_of(pipeline, &scope) == Some(index) && scope.progress == Progress::Open;
+        if is_goal && !self.is_judged() {
             tx.send(Wake::Chain { chain: scope.chain.clone() });
             let proved_ms = Some(self.port.now_ms());
             tx.put(&Scope { progress: Progress::Proved, proved_ms, ..scope })?;

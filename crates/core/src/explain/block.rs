@@ -5,11 +5,12 @@ use super::hold::{Hold, hold};
 use super::stages::pause_of;
 use super::text::{count, short, span};
 use super::{Case, Explanation, Line};
+use crate::advance::goal_of;
 use crate::error::Error;
-use crate::pipeline::Late;
+use crate::pipeline::{Late, Pipeline};
 use crate::port::Port;
 use crate::state::{
-    Branch, COMMITS, Halt, KnownBlock, OutEntry, OutKind, Progress, Reorg, Scope, Task, TaskId,
+    Branch, COMMITS, Halt, Judgement, KnownBlock, OutEntry, OutKind, Progress, Reorg, Scope, Task, TaskId,
 };
 use crate::status::work::{Budget, ChainLook, MAX_TASKS, ScopeWork};
 use crate::transaction::{read, read_range};
@@ -252,7 +253,11 @@ impl<P: Port> Yard<P> {
                 self.with_members(look, self.explain_cut(look, cut, height).await?, cut, height).await?
             }
             (None, None) => {
-                Answer::of(look, height, Hold::due("its commit is due", look.pipeline.chain.tick_ms))
+                let because = match self.unjudged(&work.scope, &work.pipeline).await? {
+                    Some(unjudged) => unjudged,
+                    None => "its commit is due".to_owned(),
+                };
+                Answer::of(look, height, Hold::due(because, look.pipeline.chain.tick_ms))
             }
         };
         answer.details.splice(0..0, std::iter::once(times).chain(lines));
@@ -262,6 +267,21 @@ impl<P: Port> Yard<P> {
             answer.details.push(Line::new(text));
         }
         Ok(answer)
+    }
+
+    /// What the judge has still to say of a scope whose stages are over, or has said against it.
+    pub(super) async fn unjudged(&self, scope: &Scope, pipeline: &Pipeline) -> Result<Option<String>, Error> {
+        let Some(goal) = goal_of(pipeline, scope).filter(|_| self.is_judged()) else { return Ok(None) };
+        for stage in self.committing_stages(scope, &pipeline.stages[goal].name).await? {
+            let id = TaskId::new(&scope.id, &stage, 0);
+            let judgement: Option<Judgement> = read(&self.port, &Judgement::key_of(&id)).await?;
+            match judgement.map(|judgement| judgement.refused) {
+                None => return Ok(Some(format!("the judge has not looked at {id} yet"))),
+                Some(Some(reason)) => return Ok(Some(format!("the judge refused {id}: {reason}"))),
+                Some(None) => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Where its cut waits for other blocks, what those wait for.

@@ -58,9 +58,14 @@ impl<P: Port> Yard<P> {
         }
         let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
         let lines = self.stage_lines(look, &work).await?;
-        let hold = super::hold::hold(look, &work, |_| true);
-        let hold =
-            hold.unwrap_or_else(|| Hold::due("its cut is about to be proved", look.pipeline.chain.tick_ms));
+        let hold = match super::hold::hold(look, &work, |_| true) {
+            Some(hold) => hold,
+            None => {
+                let unjudged = self.unjudged(&work.scope, &work.pipeline).await?;
+                let because = unjudged.unwrap_or_else(|| "its cut is about to be proved".to_owned());
+                Hold::due(because, look.pipeline.chain.tick_ms)
+            }
+        };
         let mut answer = Answer::of(look, height, hold);
         answer.details.push(Line::over(title, lines));
         Ok(answer)

@@ -17,6 +17,7 @@ use super::{
     Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, PINNED_KEY, Pool, Protocol, Prover, SinkFrom,
     SinkTarget, Verify,
 };
+use crate::judge::JUDGE_POOL;
 use crate::record::MAX_VERIFICATION_KEY_BYTES;
 use crate::state::COMMITS;
 
@@ -175,6 +176,10 @@ fn check_name(kind: &str, name: &str, at: usize, mistakes: &mut Mistakes) {
             _ => "name it otherwise: \"commits\" is the log of what is committed",
         };
         mistakes.add(at, format!("\"{name}\" cannot be the name of a stage"), help);
+    } else if kind == "pool" && name == JUDGE_POOL {
+        let help =
+            "name it otherwise: \"judge\" is the pool of those who verify once more what is to be handed on";
+        mistakes.add(at, format!("\"{name}\" cannot be the name of a pool"), help);
     }
 }
 

@@ -11,9 +11,9 @@ pub use block::BlockOutcome;
 pub use failure::{FailureKind, FailureOutcome, FailureReport, LOG_LINE_BYTES, LOG_LINES, MESSAGE_BYTES};
 pub use operator::{RetryOutcome, RetrySelection};
 pub use reorg::ReorgOutcome;
-pub(crate) use result::fault;
 pub use result::{MAX_PROOF_SYSTEM_BYTES, MAX_PUBLIC_VALUES_BYTES, MAX_VERIFICATION_KEY_BYTES};
 pub use result::{ResultOutcome, ResultReport};
+pub(crate) use result::{accepted, fault, is_output};
 
 pub(crate) use failure::{
     Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm, rearm_claimed, unlist,

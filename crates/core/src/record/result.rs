@@ -1,13 +1,16 @@
 //! A result: recorded once, whoever brings it and however late, if a verifier accepted it.
 //!
 //! It checks neither the scope nor the chain: an orphan's valid proof is kept for the block's return.
+//!
+//! A worker that only records may write whatever it likes under its tasks' keys. So whoever takes the next step asks again,
+//! by the same rule, whether a stage may accept what a task says ([`accepted`]).
 
 use super::failure::unlist;
 use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
-use crate::pipeline::{MAX_GROUP_TASKS, Output, Pipeline, Stage, Strategy};
+use crate::pipeline::{CutRule, MAX_GROUP_TASKS, Output, Pipeline, Stage, Strategy};
 use crate::port::{Port, Wake};
-use crate::state::{Marker, Task, TaskId, TaskResult, TaskStatus, Worker};
+use crate::state::{Marker, Scope, Task, TaskId, TaskResult, TaskStatus, Worker};
 use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 
@@ -43,8 +46,8 @@ impl<P: Port> Yard<P> {
         let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
         let (index, stage) =
             pipeline.stage(&task.id.stage).ok_or_else(|| Refusal::UnknownTask(task.id.to_string()))?;
-        let is_output = task.feeds.is_none();
-        Ok(fault(&pipeline, index, stage, is_output, result))
+        let is_output = is_output(stage, task.id.index);
+        Ok(fault(&pipeline, index, task.height, is_output, result))
     }
 
     /// Accepts a result, once. The attempt need not be live: a late valid proof is welcome, also for a parked task.
@@ -101,14 +104,49 @@ impl<P: Port> Yard<P> {
     }
 }
 
+/// What a task says was accepted; an error if that is nothing its stage may accept, whatever the worker says that wrote it.
+pub(crate) fn accepted<'a>(
+    pipeline: &Pipeline,
+    scope: &Scope,
+    id: &TaskId,
+    task: Option<&'a Task>,
+) -> Result<Option<&'a TaskResult>, String> {
+    let Some((task, result)) = task.and_then(|task| Some((task, task.accepted.as_ref()?))) else {
+        return Ok(None);
+    };
+    let fault = match pipeline.stage(&id.stage) {
+        None => Some("its pipeline has no such stage".to_owned()),
+        Some(_) if task.id != *id => Some(format!("it calls itself {}", task.id)),
+        Some((index, stage)) => fault(pipeline, index, scope.heights().0, is_output(stage, id.index), result),
+    };
+    match fault {
+        None => Ok(Some(result)),
+        Some(fault) => {
+            Err(format!("worker {} recorded a result of {id} that cannot be one: {fault}", result.worker))
+        }
+    }
+}
+
+/// Of a cut that is reduced, only the root's output is its stage's.
+pub(crate) fn is_output(stage: &Stage, task: u32) -> bool {
+    task == 0 || !matches!(stage.strategy, Strategy::Sequential(CutRule { arity: Some(_), .. }))
+}
+
 /// `is_output` is false for a task whose output only its own stage reads.
 pub(crate) fn fault(
     pipeline: &Pipeline,
     index: usize,
-    stage: &Stage,
+    height: u64,
     is_output: bool,
     result: &TaskResult,
 ) -> Option<String> {
+    let stage = &pipeline.stages[index];
+    if stage.prover_at(height) != Some(&result.prover) {
+        return Some(format!(
+            "prover {} is not the one of stage {} at height {height}",
+            result.prover, stage.name
+        ));
+    }
     if stage.output == Output::Proof && result.artifact.bytes == 0 {
         return Some("its proof has no bytes".into());
     }

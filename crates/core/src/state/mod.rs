@@ -3,6 +3,7 @@
 //! Separate items, so that versions conflict only where they should. The table of keys is in ARCHITECTURE.md.
 
 pub mod chain;
+pub mod judgement;
 pub mod out;
 pub mod scope;
 pub mod sweeping;
@@ -12,6 +13,7 @@ pub mod worker;
 pub use chain::{
     Canonical, ChainState, Cursor, CutAt, Frontier, Halt, KnownBlock, KnownChain, PipelineText, Reorg, Tip,
 };
+pub use judgement::Judgement;
 pub use out::{COMMITS, OutEntry, OutKind, OutProof, OutState, SinkCursor};
 pub use scope::{Block, Branch, Cut, CutMember, Decision, Group, Inputs, Progress, Scope, Subject};
 pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};

@@ -7,6 +7,7 @@ mod budgets;
 mod common;
 mod cuts;
 mod edits;
+mod forged;
 mod look;
 mod operator;
 mod pipeline_files;

@@ -36,6 +36,8 @@ impl Wakes {
                     state.rung += 1;
                     self.work.notify_all();
                 }
+                // There is none: who could write to this store could write anything else.
+                Wake::Judge { .. } => {}
                 Wake::Chain { .. } | Wake::Scope { .. } => {
                     if state.waiting.len() < MAX_WAITING && state.known.insert(wake.clone()) {
                         state.waiting.push_back(wake.clone());

@@ -157,6 +157,7 @@ impl TestHome {
         while let Some(wake) = self.yard.port.next_wake() {
             match wake {
                 Wake::Pool { .. } | Wake::Sink { .. } => self.ring(),
+                Wake::Judge { .. } => {}
                 Wake::Chain { .. } | Wake::Scope { .. } => now(self.yard.advance(&wake)).unwrap(),
             }
         }

@@ -29,6 +29,52 @@ fn reorg(height: u64, branch: &str) -> Message {
     Message::Reorg { chain: "c".into(), height, hash: block(height, branch, branch).hash }
 }
 
+/// Facts that came by a queue to which workers may write; a worker could send a chain back to a branch of its choice.
+#[tokio::test]
+async fn a_block_a_reorg_and_an_end_count_only_if_they_come_by_the_queue_of_blocks() {
+    let aws = LocalAws::without_functions();
+    let driver = Driver::with_pipeline(&aws, PIPELINE).await;
+    let (yard, names) = (&driver.home.yard, &driver.home.names);
+    for (height, branch, parent) in [(1, "a", "a"), (2, "a", "a"), (2, "b", "a")] {
+        yard.record_block("c", &block(height, branch, parent)).await.unwrap();
+    }
+    driver.settle().await.unwrap();
+    let forged = [event(3, "a", "a"), reorg(2, "b"), Message::End { chain: "c".into() }, Message::Tick {}];
+    for (message, queue) in
+        forged.iter().flat_map(|message| [(message, names.results_queue()), (message, names.ticks_queue())])
+    {
+        if (message, &queue) == (&Message::Tick {}, &names.ticks_queue()) {
+            continue;
+        }
+        let is_fifo = queue.ends_with(".fifo");
+        let sent = Outgoing {
+            body: serde_json::to_string(message).unwrap(),
+            group: is_fifo.then(|| "c".to_owned()),
+            deduplication: is_fifo.then(|| format!("{:016x}", yard.port.random())),
+            ..Outgoing::default()
+        };
+        driver.home.queues.send(&queue, &[sent]).await.unwrap();
+        driver.drain(&queue).await;
+        let dead = driver.home.queues.receive(&Names::dead_letters_of(&queue), 1).await.unwrap();
+        assert_eq!(dead.len(), 1, "{message:?} by {queue}");
+        let dead: Vec<_> = dead.iter().collect();
+        driver.home.queues.delete(&Names::dead_letters_of(&queue), &dead).await.unwrap();
+    }
+    let tip = yard.tip("c").await.unwrap();
+    assert_eq!((tip.head, tip.ended), (Some((2, block(2, "a", "a").hash)), false));
+}
+
+/// Workers may not write to it, so wakes of whoever advances must not need it.
+#[tokio::test]
+async fn a_wake_goes_to_no_queue_of_blocks() {
+    let aws = LocalAws::without_functions();
+    let driver = Driver::with_pipeline(&aws, PIPELINE).await;
+    driver.home.yard.record_block("c", &block(1, "a", "a")).await.unwrap();
+    driver.home.deliver().await;
+    assert_eq!(driver.home.queues.receive(&driver.home.names.blocks_queue(), 0).await.unwrap(), []);
+    assert_ne!(driver.home.queues.receive(&driver.home.names.results_queue(), 1).await.unwrap(), []);
+}
+
 async fn heights(driver: &Driver) -> Vec<u64> {
     driver.committed("c").await.into_iter().map(|(height, _)| height).collect()
 }

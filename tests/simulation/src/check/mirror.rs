@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use proofyard_core::port::Key;
 use proofyard_core::state::{
-    Canonical, ChainState, Cursor, CutAt, Frontier, Group, Heartbeat, KnownBlock, Listing, Marker, OutEntry,
-    OutState, PipelineText, Scope, SinkCursor, Slot, Task, TaskId, Tip, Worker,
+    Canonical, ChainState, Cursor, CutAt, Frontier, Group, Heartbeat, Judgement, KnownBlock, Listing, Marker,
+    OutEntry, OutState, PipelineText, Scope, SinkCursor, Slot, Task, TaskId, Tip, Worker,
 };
 use serde_json::from_slice;
 
@@ -33,6 +33,7 @@ pub enum Item {
     OutState(OutState),
     Sink(SinkCursor),
     Text(PipelineText),
+    Judgement(Box<Judgement>),
     /// A pool's chain: nothing depends on its change.
     Other,
 }
@@ -168,6 +169,13 @@ impl Mirror {
         }
     }
 
+    pub fn judgement(&self, id: &TaskId) -> Option<&Judgement> {
+        match self.get(&Judgement::key_of(id))? {
+            Item::Judgement(judgement) => Some(judgement),
+            _ => None,
+        }
+    }
+
     pub fn worker(&self, id: &str) -> Option<&Worker> {
         match self.get(&Worker::key_of(id))? {
             Item::Worker(worker) => Some(worker),
@@ -206,6 +214,7 @@ pub fn decode(key: &Key, row: &Row) -> Result<Item, String> {
         ("W", "hb") => from_slice(value).map(Item::Heartbeat),
         ("W", "slot") => from_slice(value).map(Item::Slot),
         ("O", _) => from_slice(value).map(Item::Out),
+        ("V", _) => from_slice(value).map(|judgement| Item::Judgement(Box::new(judgement))),
         ("C" | "R" | "Y", _) => Ok(Item::Other),
         _ => return Err(format!("{key} is no key of the layout")),
     };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{Branch, COMMITS, OutEntry, OutKind, Progress};
+use proofyard_core::state::{Branch, COMMITS, OutEntry, OutKind, OutProof, Progress, TaskId};
 
 use super::Sight;
 use super::mirror::{Item, Seen};
@@ -99,6 +99,7 @@ impl OutLogs {
                     sight.must(truth, || {
                         format!("{name}: {from}..={to} was handed on with a proof that is not true")
                     });
+                    is_judged(sight, &name, scope, proof);
                 }
                 sight.must(!proofs.is_empty(), || {
                     format!("{name}: {from}..={to} was handed on without a proof")
@@ -141,6 +142,22 @@ impl OutLogs {
             });
         }
     }
+}
+
+/// Where there is a judge, it has looked at exactly this.
+fn is_judged(sight: &Sight<'_>, name: &str, scope: &str, proof: &OutProof) {
+    if !sight.proving.is_judged {
+        return;
+    }
+    sight.simulation.count("check: judged before it was handed on");
+    let id = TaskId::new(scope, &proof.stage, proof.index);
+    let stands = sight.mirror.judgement(&id).is_some_and(|judgement| {
+        judgement.refused.is_none()
+            && judgement.artifact == proof.artifact
+            && judgement.public_values == proof.public_values
+            && judgement.verification_key == proof.verification_key
+    });
+    sight.must(stands, || format!("{name}: {id} was handed on, and the judge has not looked at that"));
 }
 
 /// What is handed on is of canonical blocks, committed when the stage comes after the commit.

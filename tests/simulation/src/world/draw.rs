@@ -61,6 +61,8 @@ pub struct Plan {
     pub busy_until_ms: u64,
     /// In the end one more block comes and no wake arrives, which takes long.
     pub ends_by_due_times: bool,
+    /// Nothing is handed on before a judge has looked at it.
+    pub judged: bool,
 }
 
 impl Plan {
@@ -72,7 +74,7 @@ impl Plan {
         let workers =
             pools.names.iter().map(|pool| ((*pool).to_owned(), random.between(1, 4) as u32)).collect();
         let mining_ms = chains.iter().map(|chain| chain.blocks * chain.block_interval_ms).max().unwrap_or(0);
-        Self {
+        let plan = Self {
             faults: Faults::draw(random),
             page_items: *random.pick(&[None, Some(1), Some(2), Some(4)]),
             chains,
@@ -98,7 +100,12 @@ impl Plan {
             operator_interval_ms: *random.pick(&[500, 3_000, 20_000, 3_600_000]),
             busy_until_ms: START_MS + mining_ms + random.between(1_000, 30_000),
             ends_by_due_times: random.chance(4_000),
-        }
+            judged: false,
+        };
+        // Drawn last: what else there is of a seed stays as it is.
+        let judged = random.chance(4_000);
+        let forge = if judged { *random.pick(&[0, 300, 1_500]) } else { 0 };
+        Self { judged, faults: Faults { forge, ..plan.faults }, ..plan }
     }
 }
 

@@ -125,6 +125,7 @@ impl World {
             Some(mistake) => Yard::with_mistake(port, mistake),
             None => Yard::new(port),
         };
+        let yard = yard.with_judge(plan.judged);
         let yard = match plan.page_items {
             Some(items) => yard.with_pages_of(items),
             None => yard,
@@ -147,7 +148,7 @@ impl World {
             simulation: simulation.clone(),
             yard,
             nodes: RefCell::new(nodes),
-            proving: RefCell::default(),
+            proving: RefCell::new(Proving::new(plan.judged)),
             checker: RefCell::default(),
             roles: RefCell::default(),
             pool_signals,
@@ -331,7 +332,7 @@ impl World {
                 }
             }
             Wake::Sink { .. } => self.sinks.borrow().signal.notify(&self.simulation),
-            Wake::Chain { .. } | Wake::Scope { .. } => self.start(Role::Service(wake)),
+            Wake::Chain { .. } | Wake::Scope { .. } | Wake::Judge { .. } => self.start(Role::Service(wake)),
         }
     }
 }

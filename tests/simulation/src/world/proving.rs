@@ -26,6 +26,8 @@ pub enum Ending {
 
 #[derive(Debug, Default)]
 pub struct Proving {
+    /// What is handed on must have been judged.
+    pub is_judged: bool,
     /// What a worker is about to say of each claim.
     endings: BTreeMap<String, Ending>,
     artifacts: BTreeMap<String, Artifact>,
@@ -35,6 +37,10 @@ pub struct Proving {
 }
 
 impl Proving {
+    pub fn new(is_judged: bool) -> Self {
+        Self { is_judged, ..Self::default() }
+    }
+
     /// A prover writes its output.
     pub fn write(&mut self, artifact: Artifact) -> ArtifactRef {
         let sha256 = format!("{:064x}", self.artifacts.len() + 1);

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use proofyard_core::committed::CommittedProof;
 use proofyard_core::error::Error;
+use proofyard_core::judge::{Judged, Verifies};
 use proofyard_core::port::Wake;
-use proofyard_core::state::OutEntry;
+use proofyard_core::record::FailureKind;
+use proofyard_core::state::{OutEntry, TaskId};
 use proofyard_core::sweep::Swept;
+use proofyard_core::work::Trouble;
 
 use super::World;
 use crate::executor::{Errand, Signal};
@@ -27,6 +31,9 @@ pub struct Sinks {
 impl World {
     /// One handler call for one wake; a message that fails comes again a few times.
     pub(super) async fn serve(self: Rc<Self>, wake: Wake) {
+        if let Wake::Judge { task } = &wake {
+            return self.judge(task).await;
+        }
         if self.happens(self.plan.errands) {
             return self.go_on_errand(wake).await;
         }
@@ -34,6 +41,26 @@ impl World {
             match self.bounded(self.yard.advance(&wake)).await {
                 Some(Ok(())) => return,
                 Some(Err(error)) => self.expect_passing("advance", &error),
+                None => {}
+            }
+            self.simulation.sleep(200).await;
+        }
+    }
+
+    /// The judge is told of a task; what it cannot say now, it is told of again by who waits for it.
+    async fn judge(&self, task: &TaskId) {
+        for _ in 0..3 {
+            match self.bounded(self.yard.judge(&Verifier { world: self }, "judge", task)).await {
+                Some(Ok(Judged::Later(_))) => self.simulation.count("branch: judged later"),
+                Some(Ok(judged)) => {
+                    return self.simulation.count(match judged {
+                        Judged::Stands => "branch: judged",
+                        Judged::Refused(_) => "branch: refused by the judge",
+                        Judged::Before => "branch: judged before",
+                        _ => "branch: nothing to judge",
+                    });
+                }
+                Some(Err(error)) => self.expect_passing("judge", &error),
                 None => {}
             }
             self.simulation.sleep(200).await;
@@ -205,5 +232,27 @@ impl World {
             }
         }
         None
+    }
+}
+
+/// The judge's verifiers.
+struct Verifier<'a> {
+    world: &'a World,
+}
+
+impl Verifies for Verifier<'_> {
+    async fn verify(&self, proof: &CommittedProof) -> Result<Option<String>, Trouble> {
+        let world = self.world;
+        let ms = world.plan.prove_ms / 10;
+        world.simulation.sleep(if world.is_calm.get() { ms.min(20) } else { ms }).await;
+        let failed = |kind, message: &str| Trouble::Failed { kind, message: message.into(), log: Vec::new() };
+        if world.happens(world.plan.prover_fails / 2) {
+            return Err(failed(FailureKind::Unavailable, "no connection"));
+        }
+        let proving = world.proving.borrow();
+        match proving.artifact(&proof.proof.artifact).filter(|artifact| artifact.is_true) {
+            Some(artifact) => Ok(Some(artifact.public_values.clone())),
+            None => Err(failed(FailureKind::Transient, "it does not verify")),
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! Drives a yard: records blocks, takes the steps that wakes hint at, and runs tasks with a prover of the test's
 //! making.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::heartbeat::Hello;
 use proofyard_core::record::{BlockOutcome, FailureKind};
-use proofyard_core::state::{ArtifactRef, Block, List};
+use proofyard_core::state::{ArtifactRef, Block, List, TaskId};
 use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
-use proofyard_core::{Yard, pipeline};
+use proofyard_core::{Wake, Yard, pipeline};
 
 use super::memory::Memory;
 use super::now;
@@ -25,6 +26,8 @@ pub struct Driver {
     /// What provers say of their proofs.
     pub says: Says,
     claims: u64,
+    /// What the judge was woken for.
+    to_judge: RefCell<BTreeSet<TaskId>>,
 }
 
 #[derive(Clone, Default)]
@@ -51,9 +54,19 @@ impl Driver {
     pub fn new(pipeline: &str) -> Self {
         let yard = Yard::new(Memory::new(START_MS, 7));
         let chain = now(yard.record_pipeline(pipeline)).expect("a good pipeline").chain.name;
-        let driver = Self { yard, chain, says: Says::default(), claims: 0 };
+        let to_judge = RefCell::default();
+        let driver = Self { yard, chain, says: Says::default(), claims: 0, to_judge };
         driver.settle();
         driver
+    }
+
+    /// Where a judge looks at what is handed on.
+    pub fn judged(self) -> Self {
+        Self { yard: self.yard.with_judge(true), ..self }
+    }
+
+    pub fn take_to_judge(&self) -> BTreeSet<TaskId> {
+        self.to_judge.take()
     }
 
     pub fn pass(&self, ms: u64) {
@@ -64,6 +77,9 @@ impl Driver {
     pub fn settle(&self) {
         while let Some(wake) = self.yard.port.next_wake() {
             now(self.yard.advance(&wake)).expect("advancing");
+            if let Wake::Judge { task } = wake {
+                self.to_judge.borrow_mut().insert(task);
+            }
         }
     }
 
