@@ -39,8 +39,12 @@ locals {
 
   # The pools that this yard has, as large as it wants them.
   sizes = { for name, size in var.parameters.pools : name => { for what, count in size : what => count if count != null } }
+  # Whoever advances commits, so where there is a judge workers do not.
+  advance = { for name in local.pool_names : name =>
+    var.parameters.judge && local.spec.pools[name].advance == "worker" ? "collector" : local.spec.pools[name].advance
+  }
   pools = { for name, size in local.sizes :
-    name => jsondecode(replace(jsonencode(merge(local.spec.pools[name], size)), "{pool}", name))
+    name => jsondecode(replace(jsonencode(merge(local.spec.pools[name], size, { advance = local.advance[name] })), "{pool}", name))
   }
 }
 
@@ -81,7 +85,11 @@ locals {
   }
 
   # What every program of the yard finds in its environment.
-  environment = { PROOFYARD_YARD = local.yard, PROOFYARD_BUCKET = local.spec.bucket.name }
+  environment = {
+    PROOFYARD_YARD   = local.yard
+    PROOFYARD_BUCKET = local.spec.bucket.name
+    PROOFYARD_JUDGE  = tostring(var.parameters.judge)
+  }
 }
 
 locals {

@@ -12,6 +12,8 @@ variable "parameters" {
     image = object({ repository = string, tag = string })
     # Which of the spec's pools there are, and how large.
     pools = map(object({ max_workers = optional(number), warm_workers = optional(number) }))
+    # Nothing is handed on before a judge has verified it; then no pool's workers advance. Needs the pool `judge`.
+    judge = optional(bool, false)
     # Where machines run; without it, a network is made, with public addresses and no way in.
     network = optional(object({ vpc_id = string, subnet_ids = list(string) }))
     # The table, the bucket, the key and the secret withstand a destroy, and the table can be restored to any second.

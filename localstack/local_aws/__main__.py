@@ -48,6 +48,7 @@ def arguments() -> argparse.Namespace:
     )
     which.add_argument("--endpoint", help="an AWS that runs already; none is started")
     parser.add_argument("--webhook-secret", default="local-secret", help="what senders of block events sign with (default: local-secret)")
+    parser.add_argument("--judge", action="store_true", help="nothing is handed on before a judge has looked at it")
     parser.add_argument("--no-functions", action="store_true", help="no functions: something else takes from the queues")
     parser.add_argument("--no-schedule", action="store_true", help="nothing wakes the sweeper each minute")
     parser.add_argument("--until-stdin-ends", action="store_true", help="stop when nobody holds the standard input any more")
@@ -63,6 +64,8 @@ class LocalAws:
         self.state = state
         self.binaries = [Path(folder).resolve() for folder in options.binaries.split(os.pathsep)]
         self.templates = {part: templates.load(options.yard, part) for part in PARTS}
+        if options.judge:
+            self.templates = {part: templates.judged(template) for part, template in self.templates.items()}
         self.servers: list[Server] = []
         #: Where block events are sent to, once the functions are there.
         self.webhook = ""
@@ -191,6 +194,7 @@ class LocalAws:
             "PROOFYARD_YARD": self.options.yard,
             "PROOFYARD_BUCKET": f"proofyard-{self.options.yard}-{server.ACCOUNT}",
             "PROOFYARD_POOLS": json.dumps(self._pools()),
+            templates.JUDGE: "true" if self.options.judge else "false",
         }
 
     def environment(self) -> dict[str, str]:

@@ -15,6 +15,8 @@ FOLDER = Path(__file__).resolve().parents[1] / "templates"
 #: The yard's name in them.
 PLACEHOLDER = "name-of-the-yard"
 MAX_YARD_BYTES = 32
+#: Says whether a judge looks at what is handed on.
+JUDGE = "PROOFYARD_JUDGE"
 PSEUDO = {
     "AWS::AccountId": ACCOUNT, "AWS::Region": REGION, "AWS::Partition": "aws", "AWS::URLSuffix": "amazonaws.com",
 }
@@ -42,6 +44,17 @@ def load(yard: str, part: str) -> Template:
         return dict(json.loads(place.read_text().replace(PLACEHOLDER, yard)))
     except (OSError, ValueError) as error:
         raise BadYard(f"{place} cannot be read: {error}; make it with: bash infra/local-templates.sh") from error
+
+
+def judged(template: Template) -> Template:
+    """In which functions and jobs are told that a judge looks at what is handed on."""
+    for function in of_type(template, "AWS::Lambda::Function"):
+        function["Environment"]["Variables"][JUDGE] = "true"
+    for job in of_type(template, "AWS::Batch::JobDefinition"):
+        for variable in job["ContainerProperties"]["Environment"]:
+            if variable["Name"] == JUDGE:
+                variable["Value"] = "true"
+    return template
 
 
 def of_type(template: Template, kind: str) -> list[dict[str, Any]]:

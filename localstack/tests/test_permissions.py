@@ -65,13 +65,44 @@ class Roles(unittest.TestCase):
     def test_a_worker_that_advances_may_write_the_whole_table(self) -> None:
         self.in_role("worker-gpu", "dynamodb").put_item(TableName=TABLE, Item=item("S#s"))
 
+    def test_the_judge_writes_what_it_found_and_nobody_else_does(self) -> None:
+        judge = self.in_role("worker-judge", "dynamodb")
+        judge.transact_write_items(TransactItems=[{"Put": {"TableName": TABLE, "Item": item("V#s#prove")}}])
+        judge.put_item(TableName=TABLE, Item=item("V#s#join"))
+        for partition in ("T#s#prove", "S#s", "C#c", "O#c#commits", "W#worker"):
+            judge.get_item(TableName=TABLE, Key=item(partition))
+            self.refused(judge.put_item, TableName=TABLE, Item=item(partition))
+        self.refused(judge.delete_item, TableName=TABLE, Key=item("V#s#prove"))
+        for role in ("worker-cpu", "worker-gpu", "dispatcher", "collector", "sweeper"):
+            table = self.in_role(role, "dynamodb")
+            self.refused(table.put_item, TableName=TABLE, Item=item("V#s#prove"))
+            self.refused(table.delete_item, TableName=TABLE, Key=item("V#s#prove"))
+        for role in ("dispatcher", "collector", "sweeper"):
+            table = self.in_role(role, "dynamodb")
+            for partition in ("Y", "Y#sweep", "C#c", "H#c#0", "K#c#cut", "S#s", "T#s#p", "M#s#p", "R#cpu", "W#w", "O#c#commits"):
+                table.put_item(TableName=TABLE, Item=item(partition))
+                table.get_item(TableName=TABLE, Key=item("V#s#prove"))
+
+    def test_the_judge_tells_of_results_alone(self) -> None:
+        judge = self.in_role("worker-judge", "sqs")
+        told = {"Id": "0", "MessageBody": "{}", "MessageGroupId": "g", "MessageDeduplicationId": "j"}
+        url = {name: self.local.sqs.get_queue_url(QueueName=f"proofyard-{YARD}-{name}")["QueueUrl"] for name in ("blocks.fifo", "results.fifo")}
+        judge.send_message_batch(QueueUrl=url["results.fifo"], Entries=[told])
+        self.refused(judge.send_message_batch, QueueUrl=url["blocks.fifo"], Entries=[told])
+
     def test_nobody_takes_what_is_another_ones(self) -> None:
-        blocks = self.local.sqs.get_queue_url(QueueName=f"proofyard-{YARD}-blocks.fifo")["QueueUrl"]
-        worker = self.in_role("worker-cpu", "sqs")
+        queue = {
+            name: self.local.sqs.get_queue_url(QueueName=f"proofyard-{YARD}-{name}.fifo")["QueueUrl"]
+            for name in ("blocks", "results")
+        }
         told = {"Id": "0", "MessageBody": "{}", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
-        worker.send_message_batch(QueueUrl=blocks, Entries=[told])
-        self.refused(worker.receive_message, QueueUrl=blocks)
-        self.assertIn("Messages", self.local.sqs.receive_message(QueueUrl=blocks))
+        for role in ("worker-cpu", "worker-gpu"):
+            worker = self.in_role(role, "sqs")
+            worker.send_message_batch(QueueUrl=queue["results"], Entries=[told])
+            self.refused(worker.receive_message, QueueUrl=queue["results"])
+            # Who may write to it says what the chain is.
+            self.refused(worker.send_message_batch, QueueUrl=queue["blocks"], Entries=[told])
+        self.assertIn("Messages", self.local.sqs.receive_message(QueueUrl=queue["results"]))
         bucket = self.local.environment["PROOFYARD_BUCKET"]
         files = self.in_role("worker-cpu", "s3")
         files.put_object(Bucket=bucket, Key="artifacts/ab/abc", Body=b"")

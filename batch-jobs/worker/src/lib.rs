@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use proofyard_aws::artifacts::BucketArtifacts;
 use proofyard_aws::home::{ConnectError, Home as Aws};
-use proofyard_aws::queues::QueueError;
 use proofyard_core::error::Error;
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_prover::runner::{GuardCommand, User, adopt_orphans};
@@ -91,8 +90,6 @@ pub enum WorkerError {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Yard(#[from] Error),
-    #[error(transparent)]
-    Queue(#[from] QueueError),
     #[error(transparent)]
     Artifacts(#[from] ArtifactError),
     #[error(

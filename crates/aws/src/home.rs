@@ -26,6 +26,8 @@ use crate::table::Table;
 
 /// A pool's workers are counted at most this often by those who list tasks, and by the sweeper.
 const COUNT_WORKERS_EVERY_MS: u64 = 3_000;
+/// Says whether a judge looks at what is handed on; from whoever deployed it.
+const JUDGE: &str = "PROOFYARD_JUDGE";
 /// Tasks that are counted beyond what a pool's workers could take at once.
 const MAX_WAITING: usize = 4_096;
 
@@ -39,6 +41,10 @@ pub enum ConnectError {
         "environment variable PROOFYARD_POOLS cannot be read: {0}; the functions that infra/ deploys have it"
     )]
     BadPools(serde_json::Error),
+    #[error("environment variable PROOFYARD_JUDGE is {0:?}; it says true or false")]
+    BadJudge(String),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     #[error(
         "the account cannot be asked for, which names the bucket: {0}; set PROOFYARD_BUCKET to name it yourself"
     )]
@@ -80,7 +86,7 @@ impl Home {
                 Ok(bucket) => bucket,
                 Err(_) => names.bucket(&account(&config).await?),
             };
-            Ok(Self::new(names, &config, bucket, pools))
+            Ok(Self::new(names, &config, bucket, pools).with_judge(judge_told()?.unwrap_or(false)))
         })
     }
 
@@ -89,8 +95,7 @@ impl Home {
         let table = Table::new(aws_sdk_dynamodb::Client::new(config), names.table());
         let random = Arc::new(system_random);
         Self {
-            yard: Yard::new(AwsPort::new(table, Arc::new(Outbox::default())))
-                .with_judge(pools.contains_key(JUDGE_POOL)),
+            yard: Yard::new(AwsPort::new(table, Arc::new(Outbox::default()))),
             queues: Queues::new(aws_sdk_sqs::Client::new(config), random),
             bucket: Bucket::new(config, bucket),
             jobs: Jobs::new(aws_sdk_batch::Client::new(config)),
@@ -102,12 +107,20 @@ impl Home {
         }
     }
 
-    /// For those whom no deployment tells of its pools: a yard has a judge if there is a queue to wake it by.
-    pub fn with_judge_found(self) -> LocalBoxFuture<'static, Result<Self, QueueError>> {
+    /// Told whether a judge looks at what is handed on.
+    pub fn with_judge(self, is_judged: bool) -> Self {
+        Self { yard: self.yard.with_judge(is_judged), ..self }
+    }
+
+    /// For those who advance, or explain, and whom no deployment told whether a judge looks at what is handed on: it does
+    /// if there is a queue to wake it by.
+    pub fn with_judge_found(self) -> LocalBoxFuture<'static, Result<Self, ConnectError>> {
         Box::pin(async move {
-            let is_there = self.pools.contains_key(JUDGE_POOL)
-                || self.queues.exists(&self.names.wake_queue(JUDGE_POOL)).await?;
-            Ok(Self { yard: self.yard.with_judge(is_there), ..self })
+            if judge_told()?.is_some() {
+                return Ok(self);
+            }
+            let is_there = self.queues.exists(&self.names.wake_queue(JUDGE_POOL)).await?;
+            Ok(self.with_judge(is_there))
         })
     }
 
@@ -275,6 +288,15 @@ impl Home {
         for pool in self.pools.keys() {
             self.ensure_workers(pool, true).await;
         }
+    }
+}
+
+fn judge_told() -> Result<Option<bool>, ConnectError> {
+    match env::var(JUDGE).as_deref() {
+        Ok("true") => Ok(Some(true)),
+        Ok("false") => Ok(Some(false)),
+        Ok(other) => Err(ConnectError::BadJudge(other.to_owned())),
+        Err(_) => Ok(None),
     }
 }
 

@@ -13,6 +13,8 @@ export interface Parameters {
   readonly image: { readonly repository: string; readonly tag: string };
   /** Which of the spec's pools there are, and how large. */
   readonly pools: Readonly<Record<string, PoolSize>>;
+  /** Nothing is handed on before a judge has verified it; then no pool's workers advance. Needs the pool `judge`. */
+  readonly judge?: boolean;
   /** Where machines run; without it, a network is made, with public addresses and no way in. */
   readonly network?: { readonly vpc_id: string; readonly subnet_ids: readonly string[] };
   /** The table and the bucket stay when the yard is destroyed, and the table can be restored to any second. */

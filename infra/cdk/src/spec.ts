@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import Ajv from 'ajv';
-import type { Parameters, PoolSize } from './parameters';
+import type { Parameters } from './parameters';
 
 export const SPEC_FOLDER = resolve(__dirname, '..', '..', '..', 'spec');
 
@@ -41,7 +41,7 @@ export interface Pool {
   readonly job_definition: string;
   readonly machines: readonly string[];
   /** Who takes the steps that a result leads to. */
-  readonly advance: 'collector' | 'worker';
+  readonly advance: 'collector' | 'judge' | 'worker';
   readonly max_workers: number;
   readonly warm_workers: number;
   readonly max_tasks: number;
@@ -66,7 +66,7 @@ export interface RoleSpec {
   readonly policies: readonly string[];
   readonly function?: string;
   /** One role for each pool that advances so. */
-  readonly advance?: 'collector' | 'worker';
+  readonly advance?: 'collector' | 'judge' | 'worker';
 }
 
 export interface Metric {
@@ -273,6 +273,9 @@ function checkParameters(spec: Spec, parameters: Parameters, bad: Bad): void {
       bad(`/pools/${pool}/warm_workers`, `is ${warm}, more than max_workers, ${most}`);
     }
   }
+  if (parameters.judge && parameters.pools.judge === undefined) {
+    bad('/judge', 'is true, and /pools has no judge; add it there');
+  }
   for (const alarm of Object.keys(parameters.alarm_thresholds)) {
     if (!(alarm in spec.alarms)) {
       bad(`/alarm_thresholds/${alarm}`, `is no alarm of yard.json; it has ${Object.keys(spec.alarms).join(', ')}`);
@@ -307,6 +310,12 @@ export function filled<T>(value: T, values: Values, pools: readonly string[]): T
 }
 
 /** The pools that an environment has, as large as it wants them. */
-export function poolsOf(spec: Spec, sizes: Readonly<Record<string, PoolSize>>): Record<string, Pool> {
-  return Object.fromEntries(Object.entries(sizes).map(([name, size]) => [name, { ...spec.pools[name], ...size }]));
+export function poolsOf(spec: Spec, { pools, judge }: Parameters): Record<string, Pool> {
+  return Object.fromEntries(
+    Object.entries(pools).map(([name, size]) => {
+      const pool = { ...spec.pools[name], ...size };
+      // Whoever advances commits, so where there is a judge workers do not.
+      return [name, judge && pool.advance === 'worker' ? { ...pool, advance: 'collector' as const } : pool];
+    }),
+  );
 }

@@ -50,7 +50,7 @@ export class Yard {
     };
     this.written = spec;
     this.pools = Object.fromEntries(
-      Object.entries(poolsOf(spec, parameters.pools)).map(([pool, found]) => [pool, this.fill(found, { pool })]),
+      Object.entries(poolsOf(spec, parameters)).map(([pool, found]) => [pool, this.fill(found, { pool })]),
     );
     this.spec = this.fill(spec);
   }
@@ -194,7 +194,8 @@ export class Yard {
 
   /** What every program of the yard finds in its environment. */
   environment(): Record<string, string> {
-    return { PROOFYARD_YARD: this.parameters.yard, PROOFYARD_BUCKET: this.spec.bucket.name };
+    const { yard, judge } = this.parameters;
+    return { PROOFYARD_YARD: yard, PROOFYARD_BUCKET: this.spec.bucket.name, PROOFYARD_JUDGE: String(judge ?? false) };
   }
 }
 

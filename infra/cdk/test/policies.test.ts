@@ -86,7 +86,7 @@ test('a role is one service\'s, of one function or one kind of worker', () => {
 
 test('workers that only record write what is theirs, and read what they need', () => {
   const workers = ofType(resourcesOf('prod'), 'AWS::IAM::Role').filter(({ id }) => id.startsWith('RoleWorkerThatRecords'));
-  assert.equal(workers.length, 1);
+  assert.equal(workers.length, 3);
   for (const worker of workers) {
     const table = statements(worker).filter(({ Action: actions }) => actions.some((action) => action.startsWith('dynamodb:')));
     const keys = (statement: Statement) => statement.Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys'];
@@ -99,6 +99,28 @@ test('workers that only record write what is theirs, and read what they need', (
       ],
     );
     assert.ok(table.every(({ Resource: resources }) => resources.every((resource) => resource.endsWith(':table/proofyard-prod'))), 'no index');
+  }
+});
+
+test('the judge alone writes what it found, and nothing else; where there is one, nobody else who proves advances', () => {
+  const roles = ofType(resourcesOf('prod'), 'AWS::IAM::Role');
+  const writes = (role: Resource) =>
+    statements(role).filter(({ Action: actions }) => actions.some((action) => /^dynamodb:(DeleteItem|PutItem|UpdateItem)$/.test(action)));
+  const keys = (statement: Statement) => statement.Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys'] ?? ['V#*'];
+  const judges = roles.filter((role) => writes(role).some((statement) => keys(statement).includes('V#*')));
+  assert.deepEqual(judges.map(({ properties }) => properties.RoleName), ['proofyard-prod-worker-judge']);
+  assert.deepEqual(writes(judges[0]).map((statement) => [statement.Action, keys(statement)]), [[['dynamodb:PutItem'], ['V#*']]]);
+  const sends = statements(judges[0]).filter(({ Action: actions }) => actions.includes('sqs:SendMessage'));
+  assert.deepEqual(sends.flatMap(({ Resource: resources }) => resources), ['arn:aws:sqs:us-east-1:111122223333:proofyard-prod-results.fifo']);
+  assert.ok(!roles.some(({ id }) => id.startsWith('RoleWorkerThatAdvances')));
+});
+
+test('who brings blocks may say so, and nobody who proves', () => {
+  for (const environment of ['dev', 'prod']) {
+    const posts = ofType(resourcesOf(environment), 'AWS::IAM::Role').filter((role) =>
+      statements(role).some(({ Action: actions, Resource: resources }) => actions.includes('sqs:SendMessage') && resources.some((resource) => resource.endsWith('-blocks.fifo'))),
+    );
+    assert.deepEqual(posts.map(({ properties }) => properties.RoleName), [`proofyard-${environment}-ingest`]);
   }
 });
 

@@ -45,8 +45,9 @@ const ENVIRONMENTS: [string, (environments: any) => void, ...string[]][] = [
   ],
   ['a name that a bucket could not have', (all) => (all.dev.yard = 'My_Yard'), '/dev/yard must match pattern'],
   ['an unknown parameter', (all) => (all.dev.colour = 'red'), '/dev/colour is no field'],
-  ['an unknown pool', (all) => (all.dev.pools.tpu = {}), '/dev/pools/tpu is no pool of yard.json; it has cpu, gpu, gpu8'],
+  ['an unknown pool', (all) => (all.dev.pools.tpu = {}), '/dev/pools/tpu is no pool of yard.json; it has cpu, gpu, gpu8, judge'],
   ['more warm workers than workers', (all) => (all.dev.pools.cpu.warm_workers = 3), '/dev/pools/cpu/warm_workers is 3, more than max_workers, 2'],
+  ['a judge that there is no pool for', (all) => (all.dev.judge = true), '/dev/judge is true, and /pools has no judge'],
   ['a threshold of no alarm', (all) => (all.dev.alarm_thresholds.lag = 1), '/dev/alarm_thresholds/lag is no alarm'],
   ['pollers upside down', (all) => (all.dev.pollers = { min: 9, max: 2 }), '/dev/pollers/min is 9, more than max, 2'],
 ];

@@ -105,6 +105,9 @@ locals {
     for name, size in local.sizes : "/pools/${name}/warm_workers is ${size.warm}, more than max_workers, ${size.most}"
     if size.warm > size.most
   ]
+  no_judge = [for problem in ["/judge is true, and /pools has no judge; add it there"] : problem
+    if try(local.parameters.judge, false) == true && !can(local.parameters.pools.judge)
+  ]
   unknown_alarms = try([
     for alarm in keys(local.parameters.alarm_thresholds) :
     "/alarm_thresholds/${alarm} is no alarm of yard.json; it has ${join(", ", keys(local.spec.alarms))}"
@@ -123,7 +126,7 @@ locals {
     module.spec.problems, local.times, local.unknown_machines, local.too_much, local.idle_machines, local.roles
   )
   of_parameters = concat(
-    module.parameters.problems, local.unknown_pools, local.too_warm, local.unknown_alarms, local.pollers, local.accounts
+    module.parameters.problems, local.unknown_pools, local.too_warm, local.no_judge, local.unknown_alarms, local.pollers, local.accounts
   )
   problems = concat(
     [for problem in local.of_spec : "yard.json: ${problem}"],

@@ -398,7 +398,7 @@ run "unknown_pool" {
     parameters = { pools = { tpu = {} } }
   }
   assert {
-    condition     = output.said == "parameters: /pools/tpu is no pool of yard.json; it has cpu, gpu, gpu8"
+    condition     = output.said == "parameters: /pools/tpu is no pool of yard.json; it has cpu, gpu, gpu8, judge"
     error_message = output.said
   }
 }

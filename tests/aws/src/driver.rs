@@ -63,6 +63,14 @@ async fn configured(http: &Breakable, endpoint: &str) -> SdkConfig {
         .build()
 }
 
+async fn assumed(config: &SdkConfig, aws: &LocalAws, role: &str) -> [String; 3] {
+    let account = aws.bucket().rsplit('-').next().unwrap();
+    let role = format!("arn:aws:iam::{account}:role/proofyard-{}-{role}", aws.yard);
+    let assume = aws_sdk_sts::Client::new(config).assume_role().role_arn(role).role_session_name("test");
+    let got = assume.send().await.unwrap().credentials.unwrap();
+    [got.access_key_id, got.secret_access_key, got.session_token]
+}
+
 impl Driver {
     /// Of an AWS that is not there: every answer is the test's.
     pub async fn detached() -> Self {
@@ -70,6 +78,28 @@ impl Driver {
         let config = configured(&http, "http://127.0.0.1:1").await;
         let home = Home::new(Names::of("test").unwrap(), &config, "bucket".to_owned(), Pools::new());
         Self { home, http, config }
+    }
+
+    /// Under the credential of a role of the yard.
+    pub async fn in_role(aws: &LocalAws, role: &str) -> Self {
+        let http = Breakable::default();
+        let plain = configured(&http, aws.endpoint()).await;
+        let [key, secret, token] = assumed(&plain, aws, role).await;
+        let credentials = aws_sdk_dynamodb::config::Credentials::new(key, secret, Some(token), None, "test");
+        let credentials = aws_sdk_dynamodb::config::SharedCredentialsProvider::new(credentials);
+        let config = plain.into_builder().credentials_provider(credentials).build();
+        let home = Home::new(Names::of(&aws.yard).unwrap(), &config, aws.bucket().to_owned(), Pools::new());
+        Self { home, http, config }
+    }
+
+    /// That role's key, secret and token, for a program.
+    pub async fn credentials_of(&self, aws: &LocalAws, role: &str) -> [String; 3] {
+        assumed(&self.config, aws, role).await
+    }
+
+    /// As functions are that were told of a judge.
+    pub fn judged(self) -> Self {
+        Self { home: self.home.with_judge(true), ..self }
     }
 
     pub async fn new(aws: &LocalAws) -> Self {

@@ -45,6 +45,11 @@ impl ToyYard {
     }
 
     /// With a pipeline of its own in place of the toy's.
+    /// The same, where nothing is handed on before the judge has looked at it.
+    pub fn judged(self) -> Self {
+        Self { driver: self.driver.judged(), ..self }
+    }
+
     pub fn with_pipeline(text: &str, folder: tempfile::TempDir) -> Self {
         let aws = LocalAws::whole(&["--no-functions"]);
         let runtime = Runtime::new().unwrap();
@@ -105,13 +110,26 @@ impl ToyYard {
     pub fn worker(&self, name: &str, change: impl FnOnce(&mut Command)) -> Worker {
         let log = self.folder.path().join(format!("{name}.log"));
         let mut command = self.aws.program("proofyard-worker");
-        command.args(["--aws", &self.aws.yard, "--pool", "cpu", "--scratch"]).arg(self.folder.path());
+        command.args(["--aws", &self.aws.yard, "--scratch"]).arg(self.folder.path());
         // The toy keeps its log there for the test, whoever it is.
         command.env("PROOFYARD_ISOLATION", "none");
         command.env("PROOFYARD_POOLS", "{}").stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(&log).unwrap());
         change(&mut command);
+        if !command.get_args().any(|argument| argument == "--pool") {
+            command.args(["--pool", "cpu"]);
+        }
         Worker { process: command.spawn().unwrap(), log }
+    }
+
+    /// Starts the judge, under its own role.
+    pub fn judge(&self, name: &str) -> Worker {
+        let [key, secret, token] =
+            self.runtime.block_on(self.driver.credentials_of(&self.aws, "worker-judge"));
+        self.worker(name, |command| {
+            command.args(["--pool", "judge"]).env("AWS_ACCESS_KEY_ID", key);
+            command.env("AWS_SECRET_ACCESS_KEY", secret).env("AWS_SESSION_TOKEN", token);
+        })
     }
 
     /// What the command says, and its exit code.

@@ -92,6 +92,23 @@ fn blocks_become_the_same_proofs_on_aws_as_on_one_machine() {
     assert_eq!(report["proofs"]["trusted_setup"], "no", "what the prover states comes all the way");
 }
 
+/// The functions are told of a judge, submit one, and commit what it lets stand.
+#[test]
+fn blocks_become_proofs_where_a_judge_looks_at_each() {
+    let aws = LocalAws::whole(&["--judge"]);
+    let here = tempfile::tempdir().unwrap();
+    let blocks = some_blocks(here.path(), 3);
+    let output = started(&aws, &blocks).wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("3 blocks committed"), "{said}");
+    let proofs = verified(aws.program("proofyard").args(["verify", "--json", "--aws", &aws.yard]));
+    assert_eq!(proofs.len(), 3);
+    let queue = format!("proofyard-{}-judge", aws.yard);
+    let listed = aws.batch("/v1/listjobs", &json!({ "jobQueue": queue, "jobStatus": "RUNNING" }));
+    assert_eq!(listed["jobSummaryList"].as_array().map(Vec::len), Some(1), "{listed}");
+}
+
 /// Jobs are reclaimed with their machines, and one is said to have failed although it lives, while blocks are proved.
 #[test]
 fn workers_that_vanish_and_one_that_only_seems_to_lose_nothing() {

@@ -10,6 +10,7 @@ mod end_to_end;
 mod expiry;
 mod hot_path;
 mod inputs;
+mod judged;
 mod leaving;
 mod messages;
 mod metrics;
