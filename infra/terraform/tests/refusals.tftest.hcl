@@ -395,7 +395,7 @@ run "unknown_pool" {
     source = "./tests/broken"
   }
   variables {
-    parameters = { pools = { tpu = {} } }
+    parameters = { judge = false, pools = { tpu = {} } }
   }
   assert {
     condition     = output.said == "parameters: /pools/tpu is no pool of yard.json; it has cpu, gpu, gpu8, judge"
@@ -409,7 +409,7 @@ run "no_pool" {
     source = "./tests/broken"
   }
   variables {
-    parameters = { pools = {} }
+    parameters = { judge = false, pools = {} }
   }
   assert {
     condition     = output.said == "parameters: /pools has 0; it must have at least 1"
@@ -423,10 +423,24 @@ run "more_warm_workers_than_workers" {
     source = "./tests/broken"
   }
   variables {
-    parameters = { pools = { cpu = { warm_workers = 3 } } }
+    parameters = { judge = false, pools = { cpu = { warm_workers = 3 } } }
   }
   assert {
     condition     = output.said == "parameters: /pools/cpu/warm_workers is 3, more than max_workers, 2"
+    error_message = output.said
+  }
+}
+
+run "judge_without_a_pool" {
+  command = plan
+  module {
+    source = "./tests/broken"
+  }
+  variables {
+    parameters = { pools = { cpu = {} } }
+  }
+  assert {
+    condition     = output.said == "parameters: /judge is true, and /pools has no judge; add it there"
     error_message = output.said
   }
 }
