@@ -193,7 +193,9 @@ impl<P: Port> Yard<P> {
     /// Makes the cut one of its first block's own pipeline, where the one in force gathers something else; says whether
     /// that is so.
     async fn take_own(&self, look: &ChainLook, stage: &str, next: &mut NextCut) -> Result<bool, Error> {
-        let Some(scope) = self.block_scope(look.chain(), next.from).await? else { return Ok(false) };
+        // A reorg since that look may have put one there that nobody has opened.
+        let scope = self.block_scope(look.chain(), next.from).await?;
+        let Some(scope) = scope.filter(|scope| !scope.pipeline.is_empty()) else { return Ok(false) };
         let own = self.pipeline(look.chain(), &scope.pipeline).await?;
         if scope.pipeline == look.state.pipeline || own.gathers(stage) == look.pipeline.gathers(stage) {
             return Ok(false);
