@@ -135,6 +135,7 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
             None => Aws::from_environment().await,
         }
     })?;
+    let aws = aws.on_a_host_of_its_own();
     let pool = runtime.block_on(aws.yard.pool(&arguments.pool))?;
     let pool = pool.ok_or_else(|| WorkerError::NoPool {
         yard: aws.names.yard().to_owned(),

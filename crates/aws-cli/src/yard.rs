@@ -31,7 +31,7 @@ impl OnAws {
         let runtime =
             runtime.map_err(|error| Failure::work(format!("no threads can be started: {error}")))?;
         let home = inside(&runtime, Home::connect(name)).map_err(Failure::usage)?;
-        Ok(Self { name: name.to_owned(), home, runtime })
+        Ok(Self { name: name.to_owned(), home: home.on_a_host_of_its_own(), runtime })
     }
 }
 

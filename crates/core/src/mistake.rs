@@ -58,10 +58,18 @@ pub enum Mistake {
     AcknowledgedNotDurable,
     /// A task fails once more than it may before it parks.
     OneAttemptTooMany,
+    /// A worker's lease ends by the time that its own clock had.
+    LeaseByTheWorkersClock,
+    /// A reorg takes back that the input has ended.
+    EndLostInReorg,
+    /// Who disagrees in a block that was given up halts nothing.
+    MissedUnwatched,
+    /// An operator ends also the halts that came after they looked.
+    ResumeEndsUnseen,
 }
 
 impl Mistake {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::RangeCount,
         Self::AdvanceBeforeRecord,
         Self::BlockEventTakenAsTruth,
@@ -89,6 +97,10 @@ impl Mistake {
         Self::TaskNotDue,
         Self::AcknowledgedNotDurable,
         Self::OneAttemptTooMany,
+        Self::LeaseByTheWorkersClock,
+        Self::EndLostInReorg,
+        Self::MissedUnwatched,
+        Self::ResumeEndsUnseen,
     ];
 
     /// A rank as [`crate::strategy::rank`] gives it, with this mistake in it.

@@ -11,6 +11,7 @@ mod reduce;
 mod scope;
 
 pub(crate) use next_cut::NextCut;
+pub(crate) use open::deadline_ms;
 
 use crate::error::Error;
 use crate::pipeline::Pipeline;
