@@ -140,7 +140,7 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
         }
     })?;
     // What no deployment tells: whoever advances here must know.
-    let aws = runtime.block_on(aws.with_judge_found())?;
+    let aws = runtime.block_on(aws.with_judge_found())?.on_a_host_of_its_own();
     match arguments.pool.as_str() {
         JUDGE_POOL => judge::work(arguments, aws, &runtime, guard, &stop),
         _ => work_for_pool(arguments, aws, &runtime, guard, &stop),

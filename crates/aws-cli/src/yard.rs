@@ -32,7 +32,7 @@ impl OnAws {
             runtime.map_err(|error| Failure::work(format!("no threads can be started: {error}")))?;
         let home = inside(&runtime, Home::connect(name)).map_err(Failure::usage)?;
         let home = inside(&runtime, home.with_judge_found()).map_err(Failure::work)?;
-        Ok(Self { name: name.to_owned(), home, runtime })
+        Ok(Self { name: name.to_owned(), home: home.on_a_host_of_its_own(), runtime })
     }
 }
 

@@ -73,6 +73,12 @@ impl Home {
         })
     }
 
+    /// The same, for who runs on a host that AWS does not keep the clock of: a worker, or an operator's command.
+    pub fn on_a_host_of_its_own(self) -> Self {
+        let port = self.yard.port.clone().on_a_host_of_its_own();
+        Self { yard: Yard::new(port), ..self }
+    }
+
     /// Nothing is asked of AWS here but, where no variable says it, the account's number.
     pub fn connect(yard: &str) -> LocalBoxFuture<'_, Result<Self, ConnectError>> {
         Box::pin(async move {

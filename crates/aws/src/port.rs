@@ -24,11 +24,18 @@ pub struct AwsPort {
     outbox: Arc<Outbox>,
     now_ms: Source,
     random: Source,
+    has_yards_clock: bool,
 }
 
 impl AwsPort {
     pub fn new(table: Table, outbox: Arc<Outbox>) -> Self {
-        Self { table, outbox, now_ms: Arc::new(system_now_ms), random: Arc::new(system_random) }
+        Self {
+            table,
+            outbox,
+            now_ms: Arc::new(system_now_ms),
+            random: Arc::new(system_random),
+            has_yards_clock: true,
+        }
     }
 
     pub fn with_clock(self, now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
@@ -37,6 +44,11 @@ impl AwsPort {
 
     pub fn with_random(self, random: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self { random: Arc::new(random), ..self }
+    }
+
+    /// For a worker and for an operator, whose hosts have clocks of their own; AWS keeps those of the functions.
+    pub fn on_a_host_of_its_own(self) -> Self {
+        Self { has_yards_clock: false, ..self }
     }
 
     /// Wakes that no errand took yet.
@@ -48,6 +60,9 @@ impl AwsPort {
 impl Port for AwsPort {
     fn now_ms(&self) -> u64 {
         (self.now_ms)()
+    }
+    fn has_yards_clock(&self) -> bool {
+        self.has_yards_clock
     }
     fn random(&self) -> u64 {
         (self.random)()

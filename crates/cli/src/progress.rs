@@ -269,10 +269,17 @@ pub fn lag(status: &ChainStatus) -> String {
 pub fn holds(status: &ChainStatus) -> Vec<String> {
     let mut holds = Vec::new();
     if let Some(halt) = &status.halted {
-        holds.push(format!("HALTED: {} (`proofyard resume` when it is settled)", halt.reason));
+        let others = match halt.open.saturating_sub(1) {
+            0 => String::new(),
+            others => format!(" and {} before it", count(others, "halt")),
+        };
+        let option = if status.paused { " --halt" } else { "" };
+        let reason = &halt.reason;
+        holds.push(format!("HALTED: {reason}{others} (`proofyard resume{option}` when it is settled)"));
     }
     if status.paused {
-        holds.push("paused (`proofyard resume` goes on)".to_owned());
+        let option = if status.halted.is_some() { " --pause" } else { "" };
+        holds.push(format!("paused (`proofyard resume{option}` goes on)"));
     }
     if let Some(reorg) = &status.reorg {
         holds.push(format!("a reorg from height {} is being written", reorg.from));

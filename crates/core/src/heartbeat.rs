@@ -1,15 +1,17 @@
 //! Workers come, heartbeat, and die.
 //!
-//! One write for each host keeps all it holds. Expiry marks the worker dead on condition that its heartbeat did not
-//! move, then empties its slots and lists their tasks again; no claim can join a dead worker.
+//! One write for each host keeps all it holds. Clocks of two hosts are never compared: a sweeper writes down when it first
+//! saw a heartbeat, and a worker is expired when that very heartbeat was its newest for a whole lease of the yard's time.
+//! Expiry marks the worker dead on condition that its heartbeat did not move, then empties its slots and lists their tasks
+//! again; no claim can join a dead worker.
 
 use crate::claim::is_unwanted;
 use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
-use crate::port::{Key, Port};
+use crate::port::{Key, Port, Version};
 use crate::record::{Ending, end_attempt};
-use crate::state::{Heartbeat, Held, Scope, Slot, Task, Worker};
-use crate::transaction::{Item, KEYS_A_READ, read_many, transact};
+use crate::state::{Attempt, Heartbeat, Held, Scope, SeenHeartbeat, Slot, Task, Worker};
+use crate::transaction::{Item, KEYS_A_READ, read, read_many, read_stored, transact};
 use crate::yard::Yard;
 
 /// Slots of one worker.
@@ -58,20 +60,20 @@ impl<P: Port> Yard<P> {
                 quarantined_until_ms: None,
                 isolation: hello.isolation.clone(),
             })?;
-            tx.put(&Heartbeat { worker: hello.worker.clone(), until_ms: now_ms + hello.lease_ms })
+            tx.put(&Heartbeat { worker: hello.worker.clone(), lease_ms: hello.lease_ms, at_ms: now_ms })
         })
         .await
     }
 
     /// Extends the worker's lease and answers what it should drop.
     pub async fn heartbeat(&self, worker: &str, lease_ms: u64) -> Result<Vec<Drop>, Error> {
-        let until_ms = self.port.now_ms() + lease_ms;
+        let at_ms = self.port.now_ms();
         let slots = transact(&self.port, async |tx| {
             let state: Option<Worker> = tx.peek(&Worker::key_of(worker)).await?;
             let heartbeat: Option<Heartbeat> = tx.check(&Heartbeat::key_of(worker)).await?;
             match (state.filter(|state| !state.dead), heartbeat) {
                 (Some(state), Some(heartbeat)) => {
-                    tx.put(&Heartbeat { until_ms, ..heartbeat })?;
+                    tx.put(&Heartbeat { lease_ms, at_ms, ..heartbeat })?;
                     Ok(state.slots)
                 }
                 _ => Err(Error::WorkerDead { worker: worker.to_owned() }),
@@ -108,17 +110,69 @@ impl<P: Port> Yard<P> {
             .collect())
     }
 
+    /// A sweeper's look at a worker: a heartbeat that it had not seen is noted, and one that stood for a whole lease was
+    /// the last.
+    pub(crate) async fn look_at_worker(&self, key: &Key) -> Result<(), Error> {
+        let Some((version, heartbeat)) = read_stored::<P, Heartbeat>(&self.port, key).await? else {
+            return Ok(());
+        };
+        let seen: Option<SeenHeartbeat> = read(&self.port, &SeenHeartbeat::key_of(&heartbeat.worker)).await?;
+        match seen.filter(|seen| seen.version == version) {
+            Some(seen) if self.lease_is_over(&heartbeat, version, &seen) => {
+                self.expire_worker(&heartbeat.worker, false).await
+            }
+            Some(_) => Ok(()),
+            None => self.note_heartbeat(&heartbeat, version).await,
+        }
+    }
+
+    async fn note_heartbeat(&self, heartbeat: &Heartbeat, version: Version) -> Result<(), Error> {
+        let Heartbeat { worker, at_ms, .. } = heartbeat;
+        let since_ms = self.port.now_ms();
+        transact(&self.port, async |tx| {
+            let key = Heartbeat::key_of(worker);
+            let seen: Option<SeenHeartbeat> = tx.check(&SeenHeartbeat::key_of(worker)).await?;
+            // Nothing is left behind of a worker that is gone meanwhile.
+            tx.check::<Heartbeat>(&key).await?;
+            let is_news = seen.is_none_or(|seen| seen.version != version);
+            if is_news && tx.version_seen(&key) == Some(version) {
+                tx.put(&SeenHeartbeat { worker: worker.clone(), version, since_ms, at_ms: *at_ms })?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn lease_is_over(&self, heartbeat: &Heartbeat, version: Version, seen: &SeenHeartbeat) -> bool {
+        let now_ms = self.port.now_ms();
+        if self.planted(Mistake::LeaseByTheWorkersClock) {
+            return heartbeat.at_ms.saturating_add(heartbeat.lease_ms) <= now_ms;
+        }
+        seen.version == version && seen.since_ms.saturating_add(heartbeat.lease_ms) <= now_ms
+    }
+
+    /// How long an attempt has run, at least; 0 where nobody has seen a heartbeat of its worker.
+    pub(crate) async fn ran_ms(&self, attempt: &Attempt) -> Result<u64, Error> {
+        let seen: Option<SeenHeartbeat> = read(&self.port, &SeenHeartbeat::key_of(&attempt.worker)).await?;
+        Ok(seen.map_or(0, |seen| seen.elapsed_ms(attempt.started_ms, self.port.now_ms())))
+    }
+
     /// Ends a worker whose lease ran out, or whose end was seen: nothing it held stays held.
     pub async fn expire_worker(&self, id: &str, seen_dead: bool) -> Result<(), Error> {
-        let now_ms = self.port.now_ms();
         let slots = transact(&self.port, async |tx| {
             let heartbeat: Option<Heartbeat> = tx.check(&Heartbeat::key_of(id)).await?;
             let worker: Option<Worker> = tx.check(&Worker::key_of(id)).await?;
+            let seen: Option<SeenHeartbeat> = tx.peek(&SeenHeartbeat::key_of(id)).await?;
+            let version = tx.version_seen(&Heartbeat::key_of(id));
+            let is_over = |heartbeat: &Heartbeat| match (&seen, version) {
+                (Some(seen), Some(version)) => self.lease_is_over(heartbeat, version, seen),
+                _ => false,
+            };
             match (heartbeat, worker) {
                 (Some(heartbeat), Some(worker))
                     if worker.dead
                         || seen_dead
-                        || heartbeat.until_ms <= now_ms
+                        || is_over(&heartbeat)
                         || self.planted(Mistake::LiveWorkerExpired) =>
                 {
                     tx.put(&Worker { dead: true, ..worker.clone() })?;
@@ -139,6 +193,7 @@ impl<P: Port> Yard<P> {
         transact(&self.port, async |tx| {
             if tx.check::<Heartbeat>(&Heartbeat::key_of(id)).await?.is_some() {
                 tx.delete(Heartbeat::key_of(id));
+                tx.delete(SeenHeartbeat::key_of(id));
                 tx.delete(Worker::key_of(id));
             }
             Ok(())

@@ -62,10 +62,18 @@ pub enum Mistake {
     NotJudged,
     /// A judgement counts whatever it is about.
     JudgementOfAnything,
+    /// A worker's lease ends by the time that its own clock had.
+    LeaseByTheWorkersClock,
+    /// A reorg takes back that the input has ended.
+    EndLostInReorg,
+    /// Who disagrees in a block that was given up halts nothing.
+    MissedUnwatched,
+    /// An operator ends also the halts that came after they looked.
+    ResumeEndsUnseen,
 }
 
 impl Mistake {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 33] = [
         Self::RangeCount,
         Self::AdvanceBeforeRecord,
         Self::BlockEventTakenAsTruth,
@@ -95,6 +103,10 @@ impl Mistake {
         Self::OneAttemptTooMany,
         Self::NotJudged,
         Self::JudgementOfAnything,
+        Self::LeaseByTheWorkersClock,
+        Self::EndLostInReorg,
+        Self::MissedUnwatched,
+        Self::ResumeEndsUnseen,
     ];
 
     /// A rank as [`crate::strategy::rank`] gives it, with this mistake in it.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Refusal};
 use crate::port::Port;
-use crate::record::RetrySelection;
+use crate::record::{Hold, Resumed, RetrySelection};
 use crate::state::TaskId;
 use crate::yard::Yard;
 
@@ -13,8 +13,15 @@ use crate::yard::Yard;
 pub enum Operation {
     /// Nothing new is opened or claimed.
     Pause { chain: String },
-    /// Ends a pause or a halt.
-    Resume { chain: String },
+    /// Ends a pause, or the halts that there are: the hold that is named, or the only one.
+    Resume {
+        chain: String,
+        #[serde(default)]
+        hold: Hold,
+        /// The halts that were seen: all below this number. Left out, all that there are when this comes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<u64>,
+    },
     /// Tries parked tasks again: one, those of a height, or all.
     Retry {
         chain: String,
@@ -33,11 +40,26 @@ pub enum Operation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "done")]
 pub enum Answer {
-    Paused { chain: String },
-    Resumed { chain: String },
-    Retried { chain: String, tasks: Vec<String> },
-    Window { chain: String, window: u64 },
-    Redo { chain: String, from: u64 },
+    Paused {
+        chain: String,
+    },
+    Resumed {
+        chain: String,
+        #[serde(flatten)]
+        resumed: Resumed,
+    },
+    Retried {
+        chain: String,
+        tasks: Vec<String>,
+    },
+    Window {
+        chain: String,
+        window: u64,
+    },
+    Redo {
+        chain: String,
+        from: u64,
+    },
 }
 
 impl<P: Port> Yard<P> {
@@ -48,9 +70,9 @@ impl<P: Port> Yard<P> {
                 self.pause(chain).await?;
                 Ok(Answer::Paused { chain: chain.clone() })
             }
-            Operation::Resume { chain } => {
-                self.resume(chain).await?;
-                Ok(Answer::Resumed { chain: chain.clone() })
+            Operation::Resume { chain, hold, seen } => {
+                let resumed = self.resume_from(chain, *hold, *seen).await?;
+                Ok(Answer::Resumed { chain: chain.clone(), resumed })
             }
             Operation::Retry { chain, height, task } => {
                 // A chain that is not there has nothing parked, and is to be named as such.

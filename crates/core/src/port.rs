@@ -221,6 +221,11 @@ pub enum PortError {
 pub trait Port {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
+    /// Whether that is the yard's own clock: of its machine, or of its functions, which AWS keeps. A worker on a host of its
+    /// own has another one, and no time that it wrote is compared with the yard's.
+    fn has_yards_clock(&self) -> bool {
+        true
+    }
     fn random(&self) -> u64;
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Stored>, PortError>>;
     /// The same keys' items, in their order; each as it was at some moment of the call. Where reads are far away this is
@@ -266,6 +271,9 @@ pub trait Port {
 impl<P: Port> Port for &P {
     fn now_ms(&self) -> u64 {
         (**self).now_ms()
+    }
+    fn has_yards_clock(&self) -> bool {
+        (**self).has_yards_clock()
     }
     fn random(&self) -> u64 {
         (**self).random()

@@ -12,10 +12,10 @@ use crate::claim::is_unwanted;
 use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
-use crate::record::{Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm};
+use crate::record::{Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm, rearm_running};
 use crate::state::{
-    Avoid, Group, Heartbeat, KindPlace, Progress, Scope, SinkCursor, SweepPlace, Task, TaskId, TaskStatus,
-    VisitedEntry,
+    Avoid, Group, KindPlace, Progress, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId,
+    TaskStatus, VisitedEntry,
 };
 use crate::transaction::{Item, Tx, decode, read, read_stored, transact};
 use crate::yard::Yard;
@@ -165,8 +165,8 @@ impl<P: Port> Sweep<'_, P> {
             let page = self.yard.due_page(shard, after.as_ref(), came_due_by_ms).await?;
             // What stays due, because its visit failed, is passed by, so that it does not hide what is behind it.
             for (place, due) in page.iter().enumerate() {
-                if kind == DueKind::Scope && place % READ_AHEAD == 0 {
-                    self.yard.read_ahead(&page[place..page.len().min(place + READ_AHEAD)]).await?;
+                if place % READ_AHEAD == 0 {
+                    self.yard.read_ahead(kind, &page[place..page.len().min(place + READ_AHEAD)]).await?;
                 }
                 self.swept.visited += 1;
                 if let Err(error) = self.visit(&due.key).await {
@@ -195,7 +195,7 @@ impl<P: Port> Sweep<'_, P> {
             }
             ("C", sort) if sort.starts_with("sink#") => self.yard.visit_sink(key).await,
             ("T", _) => self.yard.visit_task(key).await,
-            ("W", "hb") => self.yard.visit_heartbeat(key).await,
+            ("W", "hb") => self.yard.look_at_worker(key).await,
             _ => Ok(()),
         }
     }
@@ -212,7 +212,7 @@ impl<P: Port> Sweep<'_, P> {
         if waits && self.advanced.insert(scope.chain.clone()) {
             yard.advance_chain(&scope.chain).await?;
         }
-        let tick_ms = yard.pipeline(&scope.chain, &scope.pipeline).await?.chain.tick_ms;
+        let tick_ms = yard.pipeline_of(&scope).await?.chain.tick_ms;
         let due_ms = yard.port.now_ms() + quiet_ms(&scope, &look, tick_ms, yard.port.now_ms());
         yard.port.reschedule(key, version, Some(due_ms)).await?;
         Ok(())
@@ -245,12 +245,25 @@ impl<P: Port> Yard<P> {
         Ok(Some((version, item)))
     }
 
-    /// Reads at once what visits to these scopes will ask for one by one: a home whose reads are far away remembers it for
-    /// its errand. What cannot be read is for its own visit to say.
-    async fn read_ahead(&self, page: &[Due]) -> Result<(), Error> {
+    /// Reads at once what visits will ask for one by one: a home whose reads are far away remembers it for its errand. What
+    /// cannot be read is for its own visit to say.
+    async fn read_ahead(&self, kind: DueKind, page: &[Due]) -> Result<(), Error> {
         let keys: Vec<Key> = page.iter().map(|due| due.key.clone()).collect();
+        match kind {
+            DueKind::Worker => {
+                let seen = keys.iter().map(|key| Key { sort: SeenHeartbeat::SORT.to_owned(), ..key.clone() });
+                let all: Vec<Key> = keys.iter().cloned().chain(seen).collect();
+                self.port.get_many(&all).await?;
+                Ok(())
+            }
+            DueKind::Step => Ok(()),
+            DueKind::Scope => self.read_scopes_ahead(&keys).await,
+        }
+    }
+
+    async fn read_scopes_ahead(&self, keys: &[Key]) -> Result<(), Error> {
         let mut next = Vec::new();
-        for (key, stored) in keys.iter().zip(self.port.get_many(&keys).await?) {
+        for (key, stored) in keys.iter().zip(self.port.get_many(keys).await?) {
             let Some(Ok(scope)) = stored.map(|stored| decode::<Scope>(key, &stored)) else { continue };
             let Ok(pipeline) = self.pipeline(&scope.chain, &scope.pipeline).await else { continue };
             for stage in stages_of(&pipeline, &scope).into_iter().map(|index| &pipeline.stages[index]) {
@@ -263,13 +276,6 @@ impl<P: Port> Yard<P> {
         }
         self.port.get_many(&next).await?;
         Ok(())
-    }
-
-    async fn visit_heartbeat(&self, key: &Key) -> Result<(), Error> {
-        match read::<P, Heartbeat>(&self.port, key).await? {
-            Some(heartbeat) => self.expire_worker(&heartbeat.worker, false).await,
-            None => Ok(()),
-        }
     }
 
     async fn visit_sink(&self, key: &Key) -> Result<(), Error> {
@@ -289,7 +295,11 @@ impl<P: Port> Yard<P> {
 
     /// A task is due when it has backed off long enough, when its attempt overran, or for its second copy.
     async fn visit_task(&self, key: &Key) -> Result<(), Error> {
-        if self.still_due::<Task>(key).await?.is_none() {
+        let Some((version, task)) = self.still_due::<Task>(key).await? else { return Ok(()) };
+        if task.status == TaskStatus::Accepted {
+            // A result that came when nobody waited for it.
+            self.advance_scope(&task.id.scope).await?;
+            self.port.reschedule(key, version, None).await?;
             return Ok(());
         }
         transact(&self.port, async |tx| {
@@ -302,11 +312,9 @@ impl<P: Port> Yard<P> {
                 TaskStatus::Open => self.visit_open(tx, &mut task, now_ms).await?,
                 // If its block returns, it is looked at again.
                 TaskStatus::Parked if self.scope_is_unwanted(tx, &task).await? => task.due_ms = None,
-                TaskStatus::Parked => {
-                    let limits = self.limits_of(&task).await?;
-                    rearm(&mut task, &limits, now_ms, 0);
-                }
-                TaskStatus::Accepted | TaskStatus::Cancelled => task.due_ms = None,
+                TaskStatus::Parked => rearm(self, &mut task, 0),
+                TaskStatus::Accepted => return Ok(()),
+                TaskStatus::Cancelled => task.due_ms = None,
             }
             tx.put(&task)
         })
@@ -315,15 +323,19 @@ impl<P: Port> Yard<P> {
 
     async fn visit_open(&self, tx: &mut Tx<'_, P>, task: &mut Task, now_ms: u64) -> Result<(), Error> {
         let limits = self.limits_of(task).await?;
-        let overran = |started_ms: u64| started_ms + attempt_limit_ms(&limits) <= now_ms;
-        let late: Vec<String> = task
-            .attempts
-            .iter()
-            .filter(|attempt| overran(attempt.started_ms))
-            .map(|attempt| attempt.claim.clone())
-            .collect();
-        for claim in late {
-            end_attempt(self, tx, task, &claim, Ending::Lost { reason: "it overran its time limit" }).await?;
+        if let Some(wait_ms) = task.waits_ms.take() {
+            task.due_ms = Some(self.due_in(wait_ms));
+            return Ok(());
+        }
+        let mut oldest_ms = None;
+        for attempt in task.attempts.clone() {
+            let ran_ms = self.ran_ms(&attempt).await?;
+            if ran_ms >= attempt_limit_ms(&limits) {
+                let ending = Ending::Lost { reason: "it overran its time limit" };
+                end_attempt(self, tx, task, &attempt.claim, ending).await?;
+            } else {
+                oldest_ms = oldest_ms.max(Some(ran_ms));
+            }
         }
         if task.status != TaskStatus::Open {
             return Ok(());
@@ -331,13 +343,13 @@ impl<P: Port> Yard<P> {
         let straggles = limits.hedge_ms.is_some_and(|hedge_ms| {
             !self.planted(Mistake::NoHedging)
                 && may_hedge(task)
-                && task.attempts.iter().all(|attempt| attempt.started_ms + hedge_ms <= now_ms)
+                && oldest_ms.is_some_and(|ran_ms| ran_ms >= hedge_ms)
         });
         if straggles || (task.attempts.is_empty() && !task.listed) {
             if self.scope_is_unwanted(tx, task).await? {
                 // What runs is ended in time all the same.
-                let started_ms = task.attempts.iter().map(|attempt| attempt.started_ms).min();
-                task.due_ms = started_ms.map(|started_ms| started_ms + attempt_limit_ms(&limits));
+                let left_ms = |ran_ms: u64| attempt_limit_ms(&limits).saturating_sub(ran_ms);
+                task.due_ms = oldest_ms.map(|ran_ms| now_ms + left_ms(ran_ms));
                 return Ok(());
             }
             if let Some(attempt) = task.attempts.first().filter(|_| straggles) {
@@ -346,7 +358,10 @@ impl<P: Port> Yard<P> {
             }
             list(tx, task, now_ms)?;
         }
-        rearm(task, &limits, now_ms, 0);
+        match oldest_ms {
+            Some(ran_ms) => rearm_running(task, &limits, now_ms, ran_ms),
+            None => rearm(self, task, 0),
+        }
         Ok(())
     }
 

@@ -49,6 +49,11 @@ impl<'a, P: Port> Tx<'a, P> {
         self.seen.get(key).and_then(Option::as_ref).map(|stored| decode(key, stored)).transpose()
     }
 
+    /// The version of an item that was read in this transaction.
+    pub(crate) fn version_seen(&self, key: &Key) -> Option<Version> {
+        self.seen.get(key).and_then(Option::as_ref).map(|stored| stored.version)
+    }
+
     /// Reads many keys at once, so that what is then peeked at or checked is there already.
     pub async fn fetch(&mut self, keys: impl IntoIterator<Item = Key>) -> Result<(), Error> {
         let mut keys: Vec<Key> = keys.into_iter().filter(|key| !self.seen.contains_key(key)).collect();

@@ -12,6 +12,9 @@ use crate::transaction::{Tx, read};
 /// Pipelines kept parsed; a yard sees a handful in its life, so the bound is for safety only.
 const MAX_CACHED_PIPELINES: usize = 256;
 
+/// The due time of what the next sweep must look at, whatever the time is.
+pub(crate) const LOOK_NOW_MS: u64 = 0;
+
 pub struct Yard<P> {
     pub port: P,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
@@ -90,6 +93,21 @@ impl<P: Port> Yard<P> {
     #[inline(always)]
     pub(crate) fn ranked(&self, rank: String) -> String {
         rank
+    }
+
+    /// The due time of what must be looked at in so long. Who has another clock has the sweeper look at once, which sets
+    /// the time by its own.
+    pub(crate) fn due_in(&self, wait_ms: u64) -> u64 {
+        match self.port.has_yards_clock() {
+            true => self.port.now_ms().saturating_add(wait_ms),
+            false => LOOK_NOW_MS,
+        }
+    }
+
+    /// The yard's time, for who asks whether something is late; the beginning of time where nobody here knows it, so that
+    /// nothing is.
+    pub(crate) fn time_for_lateness_ms(&self) -> u64 {
+        if self.port.has_yards_clock() { self.port.now_ms() } else { 0 }
     }
 
     /// The pipeline of that hash, as recorded for the chain.

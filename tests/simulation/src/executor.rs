@@ -82,6 +82,8 @@ struct Process {
     frozen_until_ms: u64,
     /// How far its host's clock is off.
     clock_off_ms: i64,
+    /// It is a host of its own, with a clock of its own.
+    has_own_clock: bool,
     /// How slow its calls are, beside those of others.
     pace: u64,
     tasks: BTreeSet<TaskId>,
@@ -237,8 +239,14 @@ impl Simulation {
         let mut schedule = self.0.schedule.borrow_mut();
         schedule.next_id += 1;
         let id = ProcessId(schedule.next_id as u32);
-        let process =
-            Process { name: name.into(), frozen_until_ms: 0, clock_off_ms, pace, tasks: BTreeSet::new() };
+        let process = Process {
+            name: name.into(),
+            frozen_until_ms: 0,
+            clock_off_ms,
+            has_own_clock: false,
+            pace,
+            tasks: BTreeSet::new(),
+        };
         schedule.processes.insert(id, process);
         id
     }
@@ -266,7 +274,15 @@ impl Simulation {
     pub fn set_clock_off(&self, process: ProcessId, off_ms: i64) {
         if let Some(process) = self.0.schedule.borrow_mut().processes.get_mut(&process) {
             process.clock_off_ms = off_ms;
+            process.has_own_clock = true;
         }
+    }
+
+    /// Whether the process that runs now has another clock than the yard.
+    pub fn process_has_own_clock(&self) -> bool {
+        let schedule = self.0.schedule.borrow();
+        let process = self.current_process().and_then(|process| schedule.processes.get(&process));
+        process.is_some_and(|process| process.has_own_clock)
     }
 
     /// How slow the process that runs now is.

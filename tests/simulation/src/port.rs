@@ -117,6 +117,10 @@ impl Port for WeakPort {
         self.simulation.process_now_ms()
     }
 
+    fn has_yards_clock(&self) -> bool {
+        !self.simulation.process_has_own_clock()
+    }
+
     fn random(&self) -> u64 {
         self.simulation.random(|random| random.number())
     }

@@ -14,10 +14,14 @@ impl<P: Port> Yard<P> {
     /// Takes the steps of a chain that are due, and wakes somebody for those that are too many for one call.
     pub async fn advance_chain(&self, chain: &str) -> Result<(), Error> {
         let mut steps = 0;
+        // A reorg says since when blocks are on the chain: that is for who has the yard's clock, and it is due for the sweeper.
+        if !self.port.has_yards_clock() && self.chain_state(chain).await?.reorg.is_some() {
+            return Ok(());
+        }
         while self.finish_reorg(chain).await? {
             let (state, pipeline) = self.chain(chain).await?;
             while steps < MAX_STEPS {
-                let adopted = self.adopt(chain).await?;
+                let adopted = self.port.has_yards_clock() && self.adopt(chain).await?;
                 let committed = self.commit_next(chain, &pipeline).await?;
                 let opened = self.open_next(chain, &state.pipeline, &pipeline).await?;
                 if !(adopted || committed || opened) {

@@ -3,8 +3,9 @@
 use super::open::deadline_ms;
 use crate::error::Error;
 use crate::mistake::Mistake;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Late, Pipeline};
 use crate::port::{Port, Wake};
+use crate::record::put_halt;
 use crate::state::{
     Block, Branch, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Halt, OutEntry, OutKind, OutProof,
     Progress, Scope,
@@ -33,8 +34,17 @@ impl<P: Port> Yard<P> {
             return Ok(false);
         };
         let own = self.pipeline_of(&scope).await?;
-        if scope.progress != Progress::Proved && !self.is_late(&own, &scope) {
-            return Ok(false);
+        if scope.progress != Progress::Proved {
+            if own.chain.late == Late::Wait {
+                return Ok(false);
+            }
+            let state = self.chain_state(chain).await?;
+            if state.works_since_ms == ChainState::NOT_KNOWN_MS {
+                return self.count_from_now(chain).await;
+            }
+            if !self.is_late(&own, &state, &scope) {
+                return Ok(false);
+            }
         }
         transact(&self.port, async |tx| {
             let moved = self.commit(tx, chain, &own, &scope).await?;
@@ -46,8 +56,27 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    fn is_late(&self, pipeline: &Pipeline, scope: &Scope) -> bool {
-        deadline_ms(pipeline, scope).is_some_and(|deadline_ms| deadline_ms <= self.port.now_ms())
+    /// Deadlines count from here on: whoever ended the hold did not know the yard's time.
+    async fn count_from_now(&self, chain: &str) -> Result<bool, Error> {
+        if !self.port.has_yards_clock() {
+            return Ok(false);
+        }
+        transact(&self.port, async |tx| {
+            let state = tx.check_chain(chain).await?;
+            match state.works_since_ms {
+                ChainState::NOT_KNOWN_MS => {
+                    tx.put(&ChainState { works_since_ms: self.port.now_ms(), ..state })?;
+                    Ok(true)
+                }
+                _ => Ok(false),
+            }
+        })
+        .await
+    }
+
+    fn is_late(&self, pipeline: &Pipeline, state: &ChainState, scope: &Scope) -> bool {
+        let now_ms = self.time_for_lateness_ms();
+        deadline_ms(pipeline.chain.late, state, scope).is_some_and(|deadline_ms| deadline_ms <= now_ms)
     }
 
     async fn commit(
@@ -75,8 +104,8 @@ impl<P: Port> Yard<P> {
         {
             return self.halt_on_parent(tx, state, &scope, &parent);
         }
-        let is_missed =
-            scope.progress == Progress::Missed || (state.takes_work() && self.is_late(pipeline, &scope));
+        let is_missed = scope.progress == Progress::Missed
+            || (state.takes_work() && self.is_late(pipeline, &state, &scope));
         if scope.progress != Progress::Proved && !is_missed {
             return Ok(false);
         }
@@ -98,7 +127,7 @@ impl<P: Port> Yard<P> {
         let moved = Frontier {
             height: to + 1,
             last_hash: Some(hash),
-            due_ms: Some(self.port.now_ms() + pipeline.chain.tick_ms),
+            due_ms: Some(self.due_in(pipeline.chain.tick_ms)),
             opened: frontier.opened.max(to + 1),
             ..frontier.clone()
         };
@@ -110,7 +139,10 @@ impl<P: Port> Yard<P> {
                 tx.put(&Scope { committed_ms: Some(self.port.now_ms()), ..scope })?;
             }
             None => {
-                tx.put(&Scope { progress: Progress::Missed, ..scope })?;
+                // It stays open for who may disagree in it.
+                let due_ms = Some(self.due_in(pipeline.chain.tick_ms));
+                let missed_ms = Some(scope.missed_ms.unwrap_or(self.port.now_ms()));
+                tx.put(&Scope { progress: Progress::Missed, missed_ms, settled: false, due_ms, ..scope })?;
                 tx.put(&moved)?;
             }
         }
@@ -159,7 +191,7 @@ impl<P: Port> Yard<P> {
         let reason =
             format!("the block at height {height} has parent {parent}, which is not the last committed one");
         let halt = Halt { reason, scope: Some(scope.id.clone()), at_ms: self.port.now_ms() };
-        tx.put(&ChainState { halted: Some(halt), ..state })?;
+        put_halt(tx, state, halt)?;
         Ok(false)
     }
 }

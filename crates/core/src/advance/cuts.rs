@@ -90,7 +90,7 @@ impl<P: Port> Yard<P> {
             progress: Progress::Open,
             pipeline: next.hash.clone(),
             opened_ms: Some(now_ms),
-            due_ms: Some(now_ms + pipeline.chain.tick_ms),
+            due_ms: Some(self.due_in(pipeline.chain.tick_ms)),
             ..Scope::new(id, chain, Subject::Cut(cut), now_ms)
         }
     }
@@ -165,7 +165,7 @@ impl<P: Port> Yard<P> {
         tx.put(&OutState { next_from: at.to + 1, next_sequence: out.next_sequence + 1, ..out })?;
         tx.put(&Scope { committed_ms: Some(self.port.now_ms()), ..scope })?;
         let frontier = tx.check_frontier(chain).await?;
-        tx.put(&Frontier { due_ms: Some(self.port.now_ms() + pipeline.chain.tick_ms), ..frontier })?;
+        tx.put(&Frontier { due_ms: Some(self.due_in(pipeline.chain.tick_ms)), ..frontier })?;
         tx.durable();
         Ok(true)
     }

@@ -247,6 +247,8 @@ fn new_task(scope: &Scope, pipeline: &Pipeline, stage: &Stage, index: u32) -> Ta
         permanent: Vec::new(),
         avoid: None,
         first_claimed_ms: None,
+        spent_ms: 0,
+        waits_ms: None,
         notes: Vec::new(),
         parked: None,
         accepted: None,

@@ -9,7 +9,7 @@ use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::{Key, Port, Wake};
-use crate::record::accepted;
+use crate::record::{accepted, put_halt};
 use crate::state::{ChainState, Group, Halt, Inputs, Judgement, OutProof, Progress, Scope, Task, TaskId};
 use crate::transaction::{KEYS_A_READ, Tx, read_many, transact};
 use crate::yard::{ChainReads, Yard};
@@ -185,8 +185,6 @@ impl<P: Port> Yard<P> {
         }
         let reason = format!("{reason}; {WAY_OUT} {}` proves it again", scope.heights().0);
         let halt = Halt { reason, scope: Some(scope.id.clone()), at_ms: self.port.now_ms() };
-        tx.durable();
-        tx.send(Wake::Chain { chain: scope.chain.clone() });
-        tx.put(&ChainState { halted: Some(halt), ..state.clone() })
+        put_halt(tx, state.clone(), halt)
     }
 }

@@ -13,6 +13,7 @@ mod scope;
 
 pub(crate) use handed_on::handed_on_by;
 pub(crate) use next_cut::NextCut;
+pub(crate) use open::deadline_ms;
 
 use crate::error::Error;
 use crate::pipeline::Pipeline;

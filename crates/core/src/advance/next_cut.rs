@@ -162,7 +162,7 @@ impl<P: Port> Yard<P> {
             }
         }
         let candidates: Vec<_> = waiting.iter().map(|block| block.candidate.clone()).collect();
-        let around = Around { until_fork, ended, now_ms: look.now_ms };
+        let around = Around { until_fork, ended, now_ms: self.time_for_lateness_ms() };
         next.closed = close(&next.rule, &candidates, around).map(|closed| match closed.reason {
             "fork" if next.changes => Closed { reason: PIPELINE_CHANGED, ..closed },
             _ => closed,

@@ -54,7 +54,7 @@ impl<P: Port> Yard<P> {
                 tx.send(Wake::Scope { scope: scope.id.clone() });
                 tx.put(&scope)?;
             }
-            frontier.due_ms = Some(self.port.now_ms() + pipeline.chain.tick_ms);
+            frontier.due_ms = Some(self.due_in(pipeline.chain.tick_ms));
             tx.put(&frontier)?;
             Ok(true)
         })
@@ -78,9 +78,10 @@ impl<P: Port> Yard<P> {
         let generation = state.epoch;
         tx.put(&KnownBlock { generation, ..known.ok_or_else(unknown)? })?;
         tx.put(&Canonical { generation, ..place.clone() })?;
+        let old_canonical_ms = old.canonical_ms;
         tx.put(&Scope { branch: Branch::Orphaned, ..old })?;
         let new = self.new_block_scope(chain, &block, generation);
-        Ok(Scope { branch: Branch::Canonical, ..new })
+        Ok(Scope { branch: Branch::Canonical, canonical_ms: old_canonical_ms, ..new })
     }
 
     /// A block that returned keeps the pipeline it opened with, and its proof.
@@ -91,16 +92,23 @@ impl<P: Port> Yard<P> {
         if scope.pipeline.is_empty() {
             pipeline_hash.clone_into(&mut scope.pipeline);
         }
-        let due_ms = now_ms + pipeline.chain.tick_ms;
+        let due_ms = self.due_in(pipeline.chain.tick_ms);
         scope.due_ms = (!self.planted(Mistake::MissingDue)).then_some(due_ms);
         scope
     }
 }
 
-/// When a block is given up.
-pub(crate) fn deadline_ms(pipeline: &Pipeline, scope: &Scope) -> Option<u64> {
-    match pipeline.chain.late {
+/// When a block is given up: its time counts from when it is on the chain and the chain takes work, and from the beginning
+/// again after a pause or a halt.
+pub(crate) fn deadline_ms(late: Late, state: &ChainState, scope: &Scope) -> Option<u64> {
+    match late {
         Late::Wait => None,
-        Late::Miss { deadline_ms } => Some(scope.recorded_ms.saturating_add(deadline_ms)),
+        Late::Miss { deadline_ms } => {
+            let canonical_ms = scope.canonical_ms.unwrap_or(scope.recorded_ms);
+            // A pause after it was given up says nothing of it.
+            let counts = scope.missed_ms.is_none_or(|missed_ms| state.works_since_ms <= missed_ms);
+            let works_since_ms = if counts { state.works_since_ms } else { 0 };
+            Some(canonical_ms.max(works_since_ms).saturating_add(deadline_ms))
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! A quorum: decides at `need`, and watches its other members until all have settled.
 
 use super::groups::new_group;
+use super::stages_of;
 use crate::error::Error;
 use crate::explain::told;
 use crate::mistake::Mistake;
 use crate::pipeline::{Pipeline, Quorum};
-use crate::port::{Port, Wake};
-use crate::record::{accepted, unlist};
+use crate::port::Port;
+use crate::record::{accepted, put_halt, unlist};
 use crate::state::{ChainState, Decision, Group, Halt, Inputs, Scope, Task, TaskId, TaskStatus};
 use crate::strategy::quorum::tally;
 use crate::strategy::split::Plan;
@@ -39,7 +40,7 @@ impl<P: Port> Yard<P> {
         let seen = tally(quorum.need, &values);
         let reported =
             seen.dissent <= scope.reported_dissent(&stage.name) || self.planted(Mistake::DissentIgnored);
-        if (seen.agreed.is_none() || group.is_some()) && reported {
+        if (seen.agreed.is_none() || group.is_some() || !scope.is_live()) && reported {
             return Ok(false);
         }
         transact(&self.port, async |tx| self.put_quorum(tx, scope, pipeline, index, quorum, &members).await)
@@ -57,7 +58,9 @@ impl<P: Port> Yard<P> {
     ) -> Result<bool, Error> {
         let stage = &pipeline.stages[index];
         let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
-        let Some(mut now) = now.filter(Scope::is_live) else { return Ok(false) };
+        let is_heard =
+            |now: &Scope| now.is_live() || (now.is_watched() && !self.planted(Mistake::MissedUnwatched));
+        let Some(mut now) = now.filter(is_heard) else { return Ok(false) };
         let mut tasks = Vec::new();
         for member in members {
             tasks.push(tx.check::<Task>(&TaskId::new(&scope.id, member, 0).task_key()).await?);
@@ -77,7 +80,9 @@ impl<P: Port> Yard<P> {
             moved = true;
         }
         let group: Option<Group> = tx.check(&Group::key_of(&scope.id, &stage.name)).await?;
-        if let (Some(agreed), None) = (tally.agreed, group) {
+        if let (Some(agreed), None) = (tally.agreed, group)
+            && now.is_live()
+        {
             let of = agreed.iter().map(|member| ((*member).to_owned(), 1)).collect();
             let expected = u32::from(!stage.provers.is_empty());
             let plan = Plan { inputs: Inputs::Outputs { block: false, of }, expected };
@@ -111,9 +116,33 @@ impl<P: Port> Yard<P> {
         let (height, _) = scope.heights();
         let reason = format!("the provers of stage {stage} disagree at height {height}: {}", said.join(", "));
         let halt = Halt { reason, scope: Some(scope.id.clone()), at_ms: self.port.now_ms() };
-        tx.durable();
-        tx.send(Wake::Chain { chain: scope.chain.clone() });
-        tx.put(&ChainState { halted: Some(halt), ..state })
+        put_halt(tx, state, halt)
+    }
+
+    /// Settles a block that was given up once none of its quorums' members may bring a proof any more that somebody waits
+    /// for. One that comes all the same is looked at for its own sake.
+    pub(crate) async fn settle_missed(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
+        transact(&self.port, async |tx| {
+            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let Some(now) = now.filter(|now| now == scope) else { return Ok(()) };
+            for stage in stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]) {
+                for member in stage.sources().filter(|_| stage.is_quorum()) {
+                    let id = TaskId::new(&scope.id, &pipeline.stages[member].name, 0);
+                    let task: Option<Task> = tx.check(&id.task_key()).await?;
+                    let Some(mut task) = task else { continue };
+                    if !task.attempts.is_empty() {
+                        return Ok(());
+                    }
+                    // Who is about to claim it meets a conflict.
+                    if task.listed {
+                        unlist(tx, &mut task);
+                        tx.put(&Task { due_ms: None, ..task })?;
+                    }
+                }
+            }
+            tx.put(&Scope { settled: true, due_ms: None, ..now })
+        })
+        .await
     }
 
     async fn cancel_rest(

@@ -30,14 +30,17 @@ impl<P: Port> Yard<P> {
             let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(id)).await? else {
                 return Ok(look);
             };
-            if !scope.is_live() {
+            if !scope.is_watched() {
                 return Ok(look);
             }
-            if scope.settled {
-                self.watch_settled(&scope).await?;
+            let pipeline = self.pipeline_of(&scope).await?;
+            if scope.settled || !scope.is_live() {
+                look.moved = self.watch(&scope, &pipeline).await?;
+                if !scope.settled && !look.moved {
+                    self.settle_missed(&scope, &pipeline).await?;
+                }
                 return Ok(look);
             }
-            let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
             if scope.relist {
                 self.relist(&scope, &pipeline).await?;
                 look.moved = true;
@@ -69,15 +72,15 @@ impl<P: Port> Yard<P> {
         Ok(look)
     }
 
-    /// A member that a quorum had cancelled may still bring a proof, and that may disagree.
-    async fn watch_settled(&self, scope: &Scope) -> Result<(), Error> {
-        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
-        for index in stages_of(&pipeline, scope) {
+    /// A member that a quorum had cancelled, or of a block that was given up, may still bring a proof, and that may disagree.
+    async fn watch(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
+        let mut moved = false;
+        for index in stages_of(pipeline, scope) {
             if let Strategy::Match { quorum: Some(quorum), .. } = &pipeline.stages[index].strategy {
-                self.advance_quorum(scope, &pipeline, index, quorum).await?;
+                moved |= self.advance_quorum(scope, pipeline, index, quorum).await?;
             }
         }
-        Ok(())
+        Ok(moved)
     }
 
     async fn advance_stage(
@@ -239,12 +242,10 @@ impl<P: Port> Yard<P> {
             for key in tasks {
                 let task: Option<Task> = tx.check(key).await?;
                 let Some(mut task) = task.filter(is_forgotten) else { continue };
-                let now_ms = self.port.now_ms();
                 if task.is_open() && task.attempts.is_empty() {
-                    list(tx, &mut task, now_ms)?;
+                    list(tx, &mut task, self.port.now_ms())?;
                 } else {
-                    let limits = self.limits_of(&task).await?;
-                    rearm(&mut task, &limits, now_ms, 0);
+                    rearm(self, &mut task, 0);
                 }
                 tx.put(&task)?;
             }

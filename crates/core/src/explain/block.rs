@@ -5,12 +5,13 @@ use super::hold::{Hold, hold};
 use super::stages::pause_of;
 use super::text::{count, short, span};
 use super::{Case, Explanation, Line};
-use crate::advance::goal_of;
+use crate::advance::{deadline_ms, goal_of};
 use crate::error::Error;
 use crate::pipeline::{Late, Pipeline};
 use crate::port::Port;
 use crate::state::{
-    Branch, COMMITS, Halt, Judgement, KnownBlock, OutEntry, OutKind, Progress, Reorg, Scope, Task, TaskId,
+    Branch, COMMITS, Halt, HaltCause, Judgement, KnownBlock, OutEntry, OutKind, Progress, Reorg, Scope, Task,
+    TaskId,
 };
 use crate::status::work::{Budget, ChainLook, MAX_TASKS, ScopeWork};
 use crate::transaction::{read, read_range};
@@ -90,7 +91,10 @@ impl<P: Port> Yard<P> {
         }
         let answer = self.uncommitted(look, scope).await?;
         Ok(match &look.state.halted {
-            Some(halt) => halted(look, height, halt, answer),
+            Some(halt) => {
+                let causes = self.open_halts(&look.state).await?;
+                halted(look, height, halt, &causes, answer)
+            }
             None => answer,
         })
     }
@@ -131,6 +135,7 @@ impl<P: Port> Yard<P> {
         let height = scope.heights().0;
         if scope.progress == Progress::Missed {
             let missed = missed(look, &scope, self.pipeline_of(&scope).await?.chain.late);
+            let missed = self.with_halt(look, &scope, missed).await?;
             return Ok(missed.detail(Line::new("the frontier has moved over it")));
         }
         let commit = match look.pipeline.commit_cut() {
@@ -145,11 +150,7 @@ impl<P: Port> Yard<P> {
         if let Some(commit) = commit {
             answer.details = self.proof_lines(look, &commit).await?;
         }
-        answer.details.extend(self.disagreements(&scope).await?);
-        if let Some(halt) = look.state.halted.as_ref().filter(|halt| halt.scope.as_ref() == Some(&scope.id)) {
-            answer.details.push(Line::new(format!("the chain is halted, {}", halt.reason)));
-            answer.ways.push(END_OF_HALT.to_owned());
-        }
+        let mut answer = self.with_halt(look, &scope, answer).await?;
         for (stage, lacking) in self.cuts_that_cannot_close(look, height).await? {
             answer.details.push(Line::new(format!("no cut of stage {stage} can close: {lacking}")));
             answer.ways.extend(ways_of_lacking(&stage));
@@ -160,6 +161,18 @@ impl<P: Port> Yard<P> {
                 let lines = self.stage_lines(look, &work).await?;
                 answer.details.push(Line::over("work that goes on after the commit:", lines));
                 answer.ways.extend(hold(look, &work, |_| true).map(|hold| hold.ways).unwrap_or_default());
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Who disagrees in a scope below the frontier, and whether that halts the chain now.
+    async fn with_halt(&self, look: &ChainLook, scope: &Scope, mut answer: Answer) -> Result<Answer, Error> {
+        answer.details.extend(self.disagreements(scope).await?);
+        for cause in self.open_halts(&look.state).await? {
+            if cause.halt.scope.as_ref() == Some(&scope.id) {
+                answer.details.push(Line::new(format!("the chain is halted, {}", cause.halt.reason)));
+                answer.ways = vec![END_OF_HALT.to_owned()];
             }
         }
         Ok(answer)
@@ -379,14 +392,21 @@ fn in_reorg(look: &ChainLook, height: u64, reorg: &Reorg) -> Answer {
 }
 
 /// The halt comes first; what the block itself waits for is kept below it.
-fn halted(look: &ChainLook, height: u64, halt: &Halt, answer: Answer) -> Answer {
+fn halted(look: &ChainLook, height: u64, halt: &Halt, causes: &[HaltCause], answer: Answer) -> Answer {
+    let others = look.state.halts.saturating_sub(look.state.halts_ended).saturating_sub(1);
+    let since_ms = causes.first().map_or(halt.at_ms, |first| first.halt.at_ms);
     let because = format!("the chain is halted, {}", halt.reason);
-    let since = span(look.now_ms.saturating_sub(halt.at_ms));
+    let since = span(look.now_ms.saturating_sub(since_ms));
     let (line, _) = answer.into_line();
-    Answer::new(Case::Halted, not_committed(look, height, &because))
-        .detail(Line::new(format!("halted for {since}; nothing is opened, claimed, committed or handed on")))
-        .detail(line)
-        .way(END_OF_HALT)
+    let mut halted = Answer::new(Case::Halted, not_committed(look, height, &because))
+        .detail(Line::new(format!("halted for {since}; nothing is opened, claimed, committed or handed on")));
+    if others > 0 {
+        let older = causes.iter().filter(|cause| cause.halt != *halt).rev();
+        let lines = older.map(|cause| Line::new(cause.halt.reason.clone())).collect();
+        halted = halted
+            .detail(Line::over(format!("{} before that, which end with it:", count(others, "halt")), lines));
+    }
+    halted.detail(line).way(END_OF_HALT)
 }
 
 fn missed(look: &ChainLook, scope: &Scope, late: Late) -> Answer {
@@ -394,9 +414,13 @@ fn missed(look: &ChainLook, scope: &Scope, late: Late) -> Answer {
     let verdict =
         format!("Block {height} of chain {} was missed: it was not proved by its deadline.", look.chain());
     let mut answer = Answer::new(Case::Missed, verdict);
-    if let Late::Miss { deadline_ms } = late {
-        let ago = span(look.now_ms.saturating_sub(scope.recorded_ms.saturating_add(deadline_ms)));
-        let text = format!("it had {} from its arrival, which ended {ago} ago", span(deadline_ms));
+    if let (Late::Miss { deadline_ms: had_ms }, Some(due_ms)) = (late, deadline_ms(late, &look.state, scope))
+    {
+        let ago = span(look.now_ms.saturating_sub(due_ms));
+        let text = format!(
+            "it had {} from when it was on the chain and that took work, which ended {ago} ago",
+            span(had_ms)
+        );
         answer.details.push(Line::new(text));
     }
     answer
@@ -408,8 +432,8 @@ fn opened_line(look: &ChainLook, scope: &Scope, late: Late) -> Line {
     if let Some(opened_ms) = scope.opened_ms {
         text.push_str(&format!(", opened {} ago", ago(opened_ms)));
     }
-    if let Late::Miss { deadline_ms } = late {
-        let left_ms = scope.recorded_ms.saturating_add(deadline_ms).saturating_sub(look.now_ms);
+    if let Some(due_ms) = deadline_ms(late, &look.state, scope).filter(|_| look.state.takes_work()) {
+        let left_ms = due_ms.saturating_sub(look.now_ms);
         let when = if left_ms == 0 { "at the next look".to_owned() } else { format!("in {}", span(left_ms)) };
         text.push_str(&format!("; given up {when}"));
     }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage, TaskLimits};
 use crate::port::{Port, Range};
 use crate::record::attempt_limit_ms;
-use crate::state::{Attempt, Group, Heartbeat, Listing, Note, Scope, Task, TaskId};
+use crate::state::{Attempt, Group, Heartbeat, Listing, Note, Scope, SeenHeartbeat, Task, TaskId};
 use crate::status::TaskState;
 use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork, since_ms, state_of};
 use crate::transaction::{Item, read};
@@ -163,15 +163,22 @@ impl<P: Port> Yard<P> {
     ) -> Result<String, Error> {
         let Attempt { worker, number, started_ms, .. } = attempt;
         let heartbeat: Option<Heartbeat> = read(&self.port, &Heartbeat::key_of(worker)).await?;
-        let lease = match heartbeat.map(|heartbeat| heartbeat.until_ms) {
-            None => "that worker is gone, and the task is listed again at the next look".to_owned(),
-            Some(until_ms) if until_ms > look.now_ms => {
-                format!("its lease holds for {}", span(until_ms - look.now_ms))
+        let seen: Option<SeenHeartbeat> = read(&self.port, &SeenHeartbeat::key_of(worker)).await?;
+        let lease = match (heartbeat, seen) {
+            (None, _) => "that worker is gone, and the task is listed again at the next look".to_owned(),
+            (Some(heartbeat), Some(seen)) if seen.at_ms == heartbeat.at_ms => {
+                let until_ms = seen.since_ms.saturating_add(heartbeat.lease_ms);
+                match until_ms.checked_sub(look.now_ms) {
+                    Some(left_ms) if left_ms > 0 => format!("its lease holds for {}", span(left_ms)),
+                    _ => {
+                        let since = span(look.now_ms.saturating_sub(until_ms));
+                        format!(
+                            "its lease ran out {since} ago, and the task is listed again at the next look"
+                        )
+                    }
+                }
             }
-            Some(until_ms) => {
-                let since = span(look.now_ms - until_ms);
-                format!("its lease ran out {since} ago, and the task is listed again at the next look")
-            }
+            (Some(heartbeat), _) => format!("its lease holds for {}", span(heartbeat.lease_ms)),
         };
         let ran_ms = look.now_ms.saturating_sub(*started_ms);
         let left_ms = attempt_limit_ms(&stage.limits).saturating_sub(ran_ms);

@@ -60,6 +60,8 @@ impl<P: Port> Yard<P> {
             }
             if state.reorg.is_none() && (fits(&tip, block, state.start_height) || self.is_fooled(&tip, block))
             {
+                // More comes after all; what was there before the end says nothing of it.
+                tip.ended &= !is_new;
                 self.append(tx, &mut tip, &mut scope, &known).await?;
                 return Ok(BlockOutcome::Appended);
             }
@@ -136,6 +138,7 @@ impl<P: Port> Yard<P> {
         known: &KnownBlock,
     ) -> Result<(), Error> {
         scope.branch = Branch::Canonical;
+        scope.canonical_ms = Some(self.port.now_ms());
         tx.put(scope)?;
         let place = Canonical::key_of(&known.chain, known.height);
         tx.check::<Canonical>(&place).await?;
@@ -146,7 +149,6 @@ impl<P: Port> Yard<P> {
             generation: known.generation,
         })?;
         tip.head = Some((known.height, known.hash.clone()));
-        tip.ended = false;
         tx.put(tip)?;
         self.wake_frontier(tx, &known.chain).await?;
         tx.send(Wake::Chain { chain: known.chain.clone() });
@@ -159,9 +161,9 @@ impl<P: Port> Yard<P> {
         let mut frontier: Frontier = tx.peek_frontier(chain).await?;
         let state = tx.peek_chain(chain).await?;
         let tick_ms = self.pipeline(chain, &state.pipeline).await?.chain.tick_ms;
-        let now_ms = self.port.now_ms();
-        if frontier.due_ms.is_none_or(|due_ms| due_ms > now_ms + tick_ms) {
-            frontier.due_ms = Some(now_ms);
+        let by_ms = self.due_in(tick_ms);
+        if frontier.due_ms.is_none_or(|due_ms| due_ms > by_ms) {
+            frontier.due_ms = Some(self.due_in(0));
             tx.put(&frontier)?;
         }
         Ok(())

@@ -232,6 +232,12 @@ pub(crate) async fn end_attempt<P: Port>(
         return Ok(FailureOutcome::Stale);
     };
     let attempt = task.attempts.remove(position);
+    // Who failed or let go says so itself; of who was lost it is known when it was last heard of.
+    let took_ms = match ending {
+        Ending::Lost { .. } => yard.ran_ms(&attempt).await?,
+        Ending::Failed(_) | Ending::Released => now_ms.saturating_sub(attempt.started_ms),
+    };
+    task.spent_ms = task.spent_ms.saturating_add(took_ms);
     let (mut wait_ms, mut reason) = (0, None);
     match ending {
         Ending::Failed(failed) => {
@@ -241,7 +247,7 @@ pub(crate) async fn end_attempt<P: Port>(
                 let until_ms = now_ms.saturating_add(wait_ms).saturating_add(aside_ms);
                 task.avoid = Some(Avoid { worker: attempt.worker.clone(), until_ms });
             }
-            reason = reason_of_failure(task, &limits, &failed, now_ms);
+            reason = reason_of_failure(task, &limits, &failed);
             let (message, log) = (failed.message, failed.log);
             let is_delay = failed.kind == FailureKind::Unavailable;
             let told = Note { at_ms: now_ms, attempt: attempt.number, worker: attempt.worker, message, log };
@@ -260,8 +266,12 @@ pub(crate) async fn end_attempt<P: Port>(
         }
         Ending::Released => {}
     }
-    let reason = reason.or_else(|| reason_to_park(task, &limits, now_ms));
-    place(yard, tx, task, &limits, now_ms, wait_ms, reason)
+    let reason = reason.or_else(|| reason_to_park(task, &limits));
+    let outcome = place(yard, tx, task, limits.max_attempts, wait_ms, reason)?;
+    if outcome == FailureOutcome::Retried {
+        task.spent_ms = task.spent_ms.saturating_add(wait_ms);
+    }
+    Ok(outcome)
 }
 
 /// Counts what ended an attempt, and says how long the task waits before the next.
@@ -291,14 +301,13 @@ fn place<P: Port>(
     yard: &Yard<P>,
     tx: &mut Tx<'_, P>,
     task: &mut Task,
-    limits: &TaskLimits,
-    now_ms: u64,
+    max_attempts: u32,
     wait_ms: u64,
     reason_to_park: Option<String>,
 ) -> Result<FailureOutcome, Error> {
     let mut outcome = FailureOutcome::Retried;
     let tries_on = yard.planted(Mistake::NeverParks)
-        || (yard.planted(Mistake::OneAttemptTooMany) && task.failures == limits.max_attempts);
+        || (yard.planted(Mistake::OneAttemptTooMany) && task.failures == max_attempts);
     if task.status != TaskStatus::Open {
         outcome = FailureOutcome::Stale;
     } else if !task.attempts.is_empty() {
@@ -309,9 +318,9 @@ fn place<P: Port>(
         task.parked = Some(reason);
         outcome = FailureOutcome::Parked;
     } else if wait_ms == 0 && !task.listed {
-        list(tx, task, now_ms)?;
+        list(tx, task, yard.port.now_ms())?;
     }
-    rearm(task, limits, now_ms, wait_ms);
+    rearm(yard, task, wait_ms);
     if yard.planted(Mistake::TaskNotDue) && task.is_open() && task.attempts.is_empty() {
         task.due_ms = None;
     }
@@ -322,6 +331,7 @@ fn place<P: Port>(
 pub(crate) fn list<P: Port>(tx: &mut Tx<'_, P>, task: &mut Task, now_ms: u64) -> Result<(), Error> {
     task.listed = true;
     task.listed_ms = now_ms;
+    task.waits_ms = None;
     tx.put(&Listing::of(task))?;
     tx.send(Wake::Pool { pool: task.pool.clone() });
     Ok(())
@@ -334,19 +344,30 @@ pub(crate) fn unlist<P: Port>(tx: &mut Tx<'_, P>, task: &mut Task) {
     }
 }
 
-/// Sets when the sweeper must look at a task: only while it backs off, or nears its hedge or time limit.
-pub(crate) fn rearm(task: &mut Task, limits: &TaskLimits, now_ms: u64, wait_ms: u64) {
-    task.due_ms = match task.status {
-        TaskStatus::Parked => Some(now_ms + PARKED_LOOK_MS),
-        TaskStatus::Open if task.attempts.is_empty() => (!task.listed).then_some(now_ms + wait_ms),
+/// Sets when the sweeper must look at a task: only while it backs off, runs, or is parked. While something runs it looks
+/// at once, and finds out for how long it has ([`rearm_running`]).
+pub(crate) fn rearm<P: Port>(yard: &Yard<P>, task: &mut Task, wait_ms: u64) {
+    task.waits_ms = None;
+    match task.status {
+        TaskStatus::Parked => task.due_ms = Some(yard.due_in(PARKED_LOOK_MS)),
+        TaskStatus::Open if !task.attempts.is_empty() => task.due_ms = Some(yard.due_in(0)),
+        TaskStatus::Open if task.listed => task.due_ms = None,
         TaskStatus::Open => {
-            let started = task.attempts.iter().map(|attempt| attempt.started_ms).min().unwrap_or(now_ms);
-            let hedge = limits.hedge_ms.filter(|_| may_hedge(task)).map(|hedge_ms| started + hedge_ms);
-            let limit = started + attempt_limit_ms(limits);
-            Some(hedge.map_or(limit, |hedge| hedge.min(limit)))
+            task.waits_ms = Some(wait_ms).filter(|wait_ms| *wait_ms > 0 && !yard.port.has_yards_clock());
+            task.due_ms = Some(yard.due_in(wait_ms));
         }
-        TaskStatus::Accepted | TaskStatus::Cancelled => None,
-    };
+        // What came late is still to be looked at.
+        TaskStatus::Accepted => {}
+        TaskStatus::Cancelled => task.due_ms = None,
+    }
+}
+
+/// The same for one whose oldest attempt has run so long, by the clock of who asks: at its hedge, or its time limit.
+pub(crate) fn rearm_running(task: &mut Task, limits: &TaskLimits, now_ms: u64, ran_ms: u64) {
+    let limit_ms = attempt_limit_ms(limits);
+    let until_ms =
+        limits.hedge_ms.filter(|_| may_hedge(task)).map_or(limit_ms, |hedge_ms| hedge_ms.min(limit_ms));
+    task.due_ms = Some(now_ms + until_ms.saturating_sub(ran_ms));
 }
 
 /// A straggler gets one second copy.
@@ -360,24 +381,22 @@ pub(crate) fn attempt_limit_ms(limits: &TaskLimits) -> u64 {
 }
 
 /// Why a task parks for what this failure brings up, if it does.
-fn reason_of_failure(task: &Task, limits: &TaskLimits, failed: &Failed, now_ms: u64) -> Option<String> {
+fn reason_of_failure(task: &Task, limits: &TaskLimits, failed: &Failed) -> Option<String> {
     let what = match failed.kind {
         FailureKind::BadInput => "an input is missing or damaged".to_owned(),
         FailureKind::Permanent if failed.alone && task.permanent.len() >= 2 => {
             "the pool's only worker says twice that it can never work".to_owned()
         }
-        FailureKind::Unavailable
-            if limits.total_ms.is_none() && spent_ms(task, now_ms) >= MAX_UNAVAILABLE_MS =>
-        {
+        FailureKind::Unavailable if limits.total_ms.is_none() && task.spent_ms >= MAX_UNAVAILABLE_MS => {
             "its prover was unavailable for a day".to_owned()
         }
-        _ => spent(task, limits, now_ms)?,
+        _ => spent(task, limits)?,
     };
     Some(format!("{what}: \"{}\"", one_line(&failed.message)))
 }
 
 /// Which budget is used up, whoever ended the last attempt: the one that used it up may have failed beside a copy of it.
-fn spent(task: &Task, limits: &TaskLimits, now_ms: u64) -> Option<String> {
+fn spent(task: &Task, limits: &TaskLimits) -> Option<String> {
     if task.permanent.iter().any(|other| Some(other) != task.permanent.last()) {
         return Some("two workers say that it can never work".to_owned());
     }
@@ -390,23 +409,18 @@ fn spent(task: &Task, limits: &TaskLimits, now_ms: u64) -> Option<String> {
             crashes => format!("its prover crashed {crashes} times"),
         });
     }
-    let total_ms = limits.total_ms.filter(|total_ms| spent_ms(task, now_ms) >= *total_ms)?;
+    let total_ms = limits.total_ms.filter(|total_ms| task.spent_ms >= *total_ms)?;
     Some(format!("its total budget of {total_ms} ms is spent"))
 }
 
 /// Why a task parks after an attempt that did not fail, if it does.
-fn reason_to_park(task: &Task, limits: &TaskLimits, now_ms: u64) -> Option<String> {
+fn reason_to_park(task: &Task, limits: &TaskLimits) -> Option<String> {
     match task.losses > limits.max_losses {
         true => {
             Some(format!("{} workers were lost with it; at most {} may be", task.losses, limits.max_losses))
         }
-        false => spent(task, limits, now_ms),
+        false => spent(task, limits),
     }
-}
-
-/// Since it was first claimed.
-fn spent_ms(task: &Task, now_ms: u64) -> u64 {
-    task.first_claimed_ms.map_or(0, |first_ms| now_ms.saturating_sub(first_ms))
 }
 
 /// `first_ms` at the first time, twice that at the second, and so on.
@@ -449,9 +463,15 @@ fn one_line(message: &str) -> String {
     }
 }
 
-/// Sets when the sweeper must look at a task that was just claimed.
+/// Sets when the sweeper must look at a task that was just claimed. The claimer's clock may be off, and then it looks too
+/// early, and sets the time by its own, or too late.
 pub(crate) async fn rearm_claimed<P: Port>(yard: &Yard<P>, task: &mut Task) -> Result<(), Error> {
-    let limits = yard.limits_of(task).await?;
-    rearm(task, &limits, yard.port.now_ms(), 0);
+    match task.attempts.as_slice() {
+        [_] => {
+            let limits = yard.limits_of(task).await?;
+            rearm_running(task, &limits, yard.port.now_ms(), 0);
+        }
+        _ => rearm(yard, task, 0),
+    }
     Ok(())
 }

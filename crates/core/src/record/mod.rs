@@ -2,6 +2,7 @@
 
 mod block;
 mod failure;
+mod hold;
 mod operator;
 mod pipeline;
 mod reorg;
@@ -9,6 +10,8 @@ mod result;
 
 pub use block::BlockOutcome;
 pub use failure::{FailureKind, FailureOutcome, FailureReport, LOG_LINE_BYTES, LOG_LINES, MESSAGE_BYTES};
+pub(crate) use hold::put_halt;
+pub use hold::{Hold, MAX_NAMED, Resumed};
 pub use operator::{RetryOutcome, RetrySelection};
 pub use reorg::ReorgOutcome;
 pub use result::{MAX_PROOF_SYSTEM_BYTES, MAX_PUBLIC_VALUES_BYTES, MAX_VERIFICATION_KEY_BYTES};
@@ -16,5 +19,5 @@ pub use result::{ResultOutcome, ResultReport};
 pub(crate) use result::{accepted, fault, is_output};
 
 pub(crate) use failure::{
-    Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm, rearm_claimed, unlist,
+    Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm, rearm_claimed, rearm_running, unlist,
 };

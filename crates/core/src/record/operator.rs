@@ -3,7 +3,7 @@
 use super::failure::{list, rearm};
 use crate::error::{Error, Refusal};
 use crate::port::{DueKind, Key, Port, Wake};
-use crate::state::{ChainState, Halt, Task, TaskId, TaskStatus};
+use crate::state::{Task, TaskId, TaskStatus};
 use crate::transaction::{Tx, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -21,27 +21,6 @@ pub struct RetryOutcome {
 }
 
 impl<P: Port> Yard<P> {
-    /// Nothing new is opened or claimed; running work ends, and commits go on.
-    pub async fn pause(&self, chain: &str) -> Result<(), Error> {
-        self.change_chain(chain, |state| state.paused = true).await
-    }
-
-    /// Ends a pause or a halt. What a quorum disagreed on stays recorded, and does not halt again.
-    pub async fn resume(&self, chain: &str) -> Result<(), Error> {
-        self.change_chain(chain, |state| {
-            state.paused = false;
-            state.halted = None;
-        })
-        .await
-    }
-
-    /// Also no commit and no hand-on, until resumed.
-    pub async fn halt(&self, chain: &str, reason: &str) -> Result<(), Error> {
-        let at_ms = self.port.now_ms();
-        let halt = Halt { reason: reason.to_owned(), scope: None, at_ms };
-        self.change_chain(chain, |state| state.halted = Some(halt.clone())).await
-    }
-
     /// How many heights from the frontier may be in work at once.
     pub async fn set_window(&self, chain: &str, window: u64) -> Result<(), Error> {
         let pipeline = self.chain(chain).await?.1;
@@ -114,8 +93,6 @@ impl<P: Port> Yard<P> {
         if task.status != TaskStatus::Parked {
             return Ok(false);
         }
-        let limits = self.limits_of(&task).await?;
-        let now_ms = self.port.now_ms();
         task.status = TaskStatus::Open;
         task.parked = None;
         task.failures = 0;
@@ -125,31 +102,11 @@ impl<P: Port> Yard<P> {
         task.permanent.clear();
         task.avoid = None;
         task.first_claimed_ms = None;
-        list(tx, &mut task, now_ms)?;
-        rearm(&mut task, &limits, now_ms, 0);
+        task.spent_ms = 0;
+        list(tx, &mut task, self.port.now_ms())?;
+        rearm(self, &mut task, 0);
         tx.put(&task)?;
         tx.durable();
         Ok(true)
-    }
-
-    async fn change_chain(&self, chain: &str, change: impl Fn(&mut ChainState)) -> Result<(), Error> {
-        let pipeline = self.chain(chain).await?.1;
-        transact(&self.port, async |tx| {
-            let mut state = tx.check_chain(chain).await?;
-            change(&mut state);
-            tx.put(&state)?;
-            self.wake_frontier(tx, chain).await?;
-            tx.send(Wake::Chain { chain: chain.to_owned() });
-            // What was held back may go on: listed tasks, and entries to hand on.
-            for pool in pipeline.pools.keys() {
-                tx.send(Wake::Pool { pool: pool.clone() });
-            }
-            for sink in pipeline.sinks.keys() {
-                tx.send(Wake::Sink { chain: chain.to_owned(), sink: sink.clone() });
-            }
-            tx.durable();
-            Ok(())
-        })
-        .await
     }
 }

@@ -51,31 +51,40 @@ struct Change {
     generation: Option<u64>,
 }
 
+enum Plan {
+    Nothing,
+    /// It was recorded, by an earlier try whose outcome was not known.
+    Made(u64),
+    Change(Change),
+}
+
 impl<P: Port> Yard<P> {
     /// Makes the known block (height, hash) the head of the chain.
     pub async fn record_reorg(&self, chain: &str, height: u64, hash: &str) -> Result<ReorgOutcome, Error> {
         let head = (height, hash.to_owned());
         self.change_branch(chain, async |tx, _, tip| {
             if tip.head.as_ref() == Some(&head) {
-                return Ok(None);
+                return Ok(Plan::Nothing);
             }
             let first = self.first_difference(tx, chain, &head).await?;
-            Ok(Some(Change { first, head: head.clone(), generation: None }))
+            Ok(Plan::Change(Change { first, head: head.clone(), generation: None }))
         })
         .await
     }
 
     /// Proves every height from `from` on again, in scopes of a new generation.
     pub async fn record_redo(&self, chain: &str, from: u64) -> Result<ReorgOutcome, Error> {
-        let mut epoch_seen = None;
-        self.change_branch(chain, async |_, state, tip| {
-            // After an unknown outcome the epoch has moved: the redo is recorded, and is not recorded again.
-            if *epoch_seen.get_or_insert(state.epoch) != state.epoch {
-                return Ok(None);
+        // After an unknown outcome it is recognised by the generation that its first height has got.
+        let mut planned = Vec::new();
+        self.change_branch(chain, async |tx, state, tip| {
+            let block: Option<Canonical> = tx.check(&Canonical::key_of(chain, from)).await?;
+            if block.is_some_and(|block| planned.contains(&block.generation)) {
+                return Ok(Plan::Made(from));
             }
+            planned.push(state.epoch + 1);
             let head = tip.head.clone().filter(|(height, _)| (state.start_height..=*height).contains(&from));
             let head = head.ok_or(Refusal::NoBlock(from))?;
-            Ok(Some(Change { first: from, head, generation: Some(state.epoch + 1) }))
+            Ok(Plan::Change(Change { first: from, head, generation: Some(state.epoch + 1) }))
         })
         .await
     }
@@ -83,7 +92,7 @@ impl<P: Port> Yard<P> {
     async fn change_branch(
         &self,
         chain: &str,
-        mut plan: impl AsyncFnMut(&mut Tx<'_, P>, &ChainState, &Tip) -> Result<Option<Change>, Error>,
+        mut plan: impl AsyncFnMut(&mut Tx<'_, P>, &ChainState, &Tip) -> Result<Plan, Error>,
     ) -> Result<ReorgOutcome, Error> {
         loop {
             self.finish_reorg(chain).await?;
@@ -95,8 +104,9 @@ impl<P: Port> Yard<P> {
                     return Ok(None);
                 }
                 match plan(tx, &state, &tip).await? {
-                    None => Ok(Some(ReorgOutcome::Nothing)),
-                    Some(change) => {
+                    Plan::Nothing => Ok(Some(ReorgOutcome::Nothing)),
+                    Plan::Made(first) => Ok(Some(ReorgOutcome::From(first))),
+                    Plan::Change(change) => {
                         self.put_change(tx, &pipeline, state, tip, &change).await?;
                         Ok(Some(ReorgOutcome::From(change.first)))
                     }
@@ -136,8 +146,8 @@ impl<P: Port> Yard<P> {
             }
         }
         self.step_frontier_back(tx, &state, change.first, back_to).await?;
-        // After a reorg more blocks may come; a redo says nothing new about the input.
-        let ended = tip.ended && change.generation.is_some();
+        // It says nothing new about the input: only a new block does.
+        let ended = tip.ended && !self.planted(Mistake::EndLostInReorg);
         tx.put(&Tip { chain: chain.clone(), head: Some(change.head.clone()), ended })?;
         tx.send(Wake::Chain { chain: chain.clone() });
         tx.put(&ChainState { epoch: state.epoch + 1, reorg: Some(intent), ..state })?;
@@ -224,6 +234,10 @@ impl<P: Port> Yard<P> {
     pub(crate) async fn finish_reorg(&self, chain: &str) -> Result<bool, Error> {
         for _ in 0..MAX_PAGES {
             let Some(intent) = self.chain_state(chain).await?.reorg else { return Ok(true) };
+            // They say since when blocks are on the chain, and that is for the yard's clock.
+            if !self.port.has_yards_clock() {
+                return Err(Error::Contended { tries: 1 });
+            }
             if intent.next > intent.from {
                 self.rewrite_page(chain).await?;
             } else if let Some((stage, from)) = intent.cuts_from.first() {
@@ -319,6 +333,7 @@ impl<P: Port> Yard<P> {
                 let known = KnownBlock { generation, ..known };
                 let mut scope = self.new_block_scope(chain, &block, generation);
                 scope.branch = Branch::Canonical;
+                scope.canonical_ms = Some(self.port.now_ms());
                 tx.put(&scope)?;
                 tx.put(&known)?;
                 return Ok(known);
@@ -337,6 +352,8 @@ impl<P: Port> Yard<P> {
         scope.committed_ms = None;
         scope.settled = false;
         if branch == Branch::Canonical {
+            scope.canonical_ms = Some(self.port.now_ms());
+            scope.missed_ms = None;
             // It opens again when the window reaches it, with all the proofs it has.
             scope.progress = Progress::Waiting;
             scope.relist = scope.opened_ms.is_some();

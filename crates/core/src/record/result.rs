@@ -70,8 +70,13 @@ impl<P: Port> Yard<P> {
             task.status = TaskStatus::Accepted;
             task.parked = None;
             task.gathers = false;
+            let is_expected = task.attempts.iter().any(|attempt| attempt.claim == report.claim);
             task.attempts.clear();
             task.due_ms = None;
+            // Its block may have settled since nobody waited for it: it is looked at also if its message is lost.
+            if !is_expected && self.is_vote(&task).await? {
+                task.due_ms = Some(self.due_in(0));
+            }
             task.accepted = Some(TaskResult { at_ms: self.port.now_ms(), ..report.result.clone() });
             tx.put(&task)?;
             self.feed_parent(tx, &task).await?;
@@ -82,6 +87,13 @@ impl<P: Port> Yard<P> {
             Ok(ResultOutcome::Accepted)
         })
         .await
+    }
+
+    /// Whether a quorum reads it.
+    async fn is_vote(&self, task: &Task) -> Result<bool, Error> {
+        let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
+        let Some((index, _)) = pipeline.stage(&task.id.stage) else { return Ok(false) };
+        Ok(pipeline.readers(index).any(|(_, reader)| reader.is_quorum()))
     }
 
     async fn clear_failures(&self, tx: &mut Tx<'_, P>, worker: &str) -> Result<(), Error> {

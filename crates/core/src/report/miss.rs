@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::figures::{one_line, seconds};
+use crate::advance::deadline_ms;
 use crate::explain::count;
-use crate::pipeline::{Late, Strategy};
+use crate::pipeline::Strategy;
 use crate::state::{Group, Scope, Task, TaskStatus};
 use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork};
 
@@ -104,7 +105,7 @@ pub(super) fn miss(look: &ChainLook, work: &ScopeWork, tasks: &[Task]) -> Miss {
 /// A height that was given up before anything was begun.
 pub(super) fn never_opened(look: &ChainLook, scope: &Scope) -> Miss {
     let cause = "it was never opened: the chain stood still, or was too far behind, until its deadline";
-    of(scope, own_deadline_ms(look.pipeline.chain.late, scope), MissCase::NeverOpened, cause)
+    of(scope, deadline_ms(look.pipeline.chain.late, &look.state, scope), MissCase::NeverOpened, cause)
 }
 
 fn of(scope: &Scope, deadline_at_ms: Option<u64>, case: MissCase, cause: &str) -> Miss {
@@ -122,17 +123,10 @@ fn of(scope: &Scope, deadline_at_ms: Option<u64>, case: MissCase, cause: &str) -
     }
 }
 
-fn own_deadline_ms(late: Late, scope: &Scope) -> Option<u64> {
-    match late {
-        Late::Miss { deadline_ms } => Some(scope.recorded_ms.saturating_add(deadline_ms)),
-        Late::Wait => None,
-    }
-}
-
 /// By the pipeline in force, which decides; where it was edited since, by the one that the block was opened with.
 fn deadline_at_ms(look: &ChainLook, work: &ScopeWork) -> Option<u64> {
-    let in_force = own_deadline_ms(look.pipeline.chain.late, &work.scope);
-    in_force.or_else(|| own_deadline_ms(work.pipeline.chain.late, &work.scope))
+    let own = |late| deadline_ms(late, &look.state, &work.scope);
+    own(look.pipeline.chain.late).or_else(|| own(work.pipeline.chain.late))
 }
 
 /// How many of a quorum's votes were in, where one did not decide.

@@ -37,8 +37,18 @@ pub struct ChainState {
     pub epoch: u64,
     /// Nothing is opened or claimed.
     pub paused: bool,
-    /// Also nothing is committed or handed on, until an operator resumes.
+    /// Also nothing is committed or handed on, until an operator ends each halt that there is. The newest one.
     pub halted: Option<Halt>,
+    /// Halts ever, of any cause: the next one's number. Each is an item of its own ([`HaltCause`]).
+    #[serde(default)]
+    pub halts: u64,
+    /// Halts that an operator named when they resumed: all below this number.
+    #[serde(default)]
+    pub halts_ended: u64,
+    /// When it last began to take work again: deadlines count from then. [`ChainState::NOT_KNOWN_MS`] until somebody with
+    /// the yard's clock has seen it.
+    #[serde(default)]
+    pub works_since_ms: u64,
     /// A reorg whose pages are not all written yet.
     pub reorg: Option<Reorg>,
     /// Hash of the pipeline that scopes get when they open.
@@ -52,6 +62,27 @@ pub struct Halt {
     pub reason: String,
     pub scope: Option<String>,
     pub at_ms: u64,
+}
+
+/// One thing that halted a chain. It stays when the halt is ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HaltCause {
+    pub chain: String,
+    /// Counted over the chain's life.
+    pub number: u64,
+    pub halt: Halt,
+}
+
+impl HaltCause {
+    pub fn key_of(chain: &str, number: u64) -> Key {
+        Key::new(format!("C#{chain}"), format!("halt#{number:020}"))
+    }
+}
+
+impl Item for HaltCause {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain, self.number)
+    }
 }
 
 /// What is left of a recorded reorg: heights below `next` are rewritten down to `from`, then cuts are voided.
@@ -72,6 +103,9 @@ pub struct Reorg {
 }
 
 impl ChainState {
+    /// A time that whoever has the yard's clock is to fill in.
+    pub(crate) const NOT_KNOWN_MS: u64 = u64::MAX;
+
     pub fn key_of(chain: &str) -> Key {
         Key::new(format!("C#{chain}"), "chain")
     }

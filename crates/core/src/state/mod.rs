@@ -11,7 +11,8 @@ pub mod task;
 pub mod worker;
 
 pub use chain::{
-    Canonical, ChainState, Cursor, CutAt, Frontier, Halt, KnownBlock, KnownChain, PipelineText, Reorg, Tip,
+    Canonical, ChainState, Cursor, CutAt, Frontier, Halt, HaltCause, KnownBlock, KnownChain, PipelineText,
+    Reorg, Tip,
 };
 pub use judgement::Judgement;
 pub use out::{COMMITS, OutEntry, OutKind, OutProof, OutState, SinkCursor};
@@ -20,7 +21,7 @@ pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};
 pub use task::{
     Attempt, Avoid, BadTaskId, List, Listing, Marker, Note, Task, TaskId, TaskResult, TaskStatus,
 };
-pub use worker::{Heartbeat, Held, Slot, Worker};
+pub use worker::{Heartbeat, Held, SeenHeartbeat, Slot, Worker};
 
 use serde::{Deserialize, Serialize};
 

@@ -20,13 +20,20 @@ pub struct Scope {
     /// The pipeline it opened with; empty before.
     pub pipeline: String,
     pub recorded_ms: u64,
+    /// Since when it is on the chain; absent in older state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canonical_ms: Option<u64>,
     pub opened_ms: Option<u64>,
     pub proved_ms: Option<u64>,
+    /// When it was given up; absent in older state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_ms: Option<u64>,
     /// A block's commit, or a cut's commit or emission.
     pub committed_ms: Option<u64>,
     /// It came back to the chain: open tasks that nobody lists or runs must be listed again.
     pub relist: bool,
-    /// Quorum stages whose disagreement was reported, once for each proof that is not of the largest group.
+    /// Quorum stages whose disagreement was reported, once for each proof that is not of the largest group; each report
+    /// halted the chain.
     pub disagreements: Vec<String>,
     /// Why a stage cannot start though all that it gathers is there.
     pub blocked: Option<String>,
@@ -117,8 +124,10 @@ impl Scope {
             progress: Progress::Waiting,
             pipeline: String::new(),
             recorded_ms,
+            canonical_ms: None,
             opened_ms: None,
             proved_ms: None,
+            missed_ms: None,
             committed_ms: None,
             relist: false,
             disagreements: Vec::new(),
@@ -181,6 +190,11 @@ impl Scope {
     pub fn is_live(&self) -> bool {
         self.branch == Branch::Canonical && matches!(self.progress, Progress::Open | Progress::Proved)
     }
+
+    /// Who disagrees in it is to be heard: also where it was given up, while members may still bring their proofs.
+    pub fn is_watched(&self) -> bool {
+        self.branch == Branch::Canonical && self.progress != Progress::Waiting
+    }
 }
 
 impl Item for Scope {
@@ -188,7 +202,7 @@ impl Item for Scope {
         Self::key_of(&self.id)
     }
     fn due_ms(&self) -> Option<u64> {
-        self.due_ms.filter(|_| self.is_live() && !self.settled)
+        self.due_ms.filter(|_| self.is_watched() && !self.settled)
     }
 }
 

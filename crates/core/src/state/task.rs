@@ -109,6 +109,12 @@ pub struct Task {
     pub permanent: Vec<String>,
     pub avoid: Option<Avoid>,
     pub first_claimed_ms: Option<u64>,
+    /// How long its attempts took, each by the clock of the host that ran it, and the pauses between them.
+    #[serde(default, skip_serializing_if = "is_zero_ms")]
+    pub spent_ms: u64,
+    /// The pause that it is to make, where who said so has another clock than the yard's: the sweeper sets when it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_ms: Option<u64>,
     /// How attempts ended badly, the newest ones, oldest first, at most [`Task::MAX_NOTES`].
     pub notes: Vec<Note>,
     pub parked: Option<String>,
@@ -209,7 +215,7 @@ impl Item for Task {
         self.id.task_key()
     }
     fn due_ms(&self) -> Option<u64> {
-        self.due_ms.filter(|_| matches!(self.status, TaskStatus::Open | TaskStatus::Parked))
+        self.due_ms.filter(|_| self.status != TaskStatus::Cancelled)
     }
 }
 
@@ -228,6 +234,10 @@ fn is_false(flag: &bool) -> bool {
 
 fn is_zero(count: &u32) -> bool {
     *count == 0
+}
+
+fn is_zero_ms(time_ms: &u64) -> bool {
+    *time_ms == 0
 }
 
 impl Marker {

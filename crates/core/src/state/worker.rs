@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::TaskId;
-use crate::port::{Key, Range};
+use crate::port::{Key, Range, Version};
 use crate::transaction::Item;
+use crate::yard::LOOK_NOW_MS;
 
 /// One worker process on one host; its id is new at each start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,16 +36,26 @@ impl Item for Worker {
     }
 }
 
-/// The worker's lease on all it holds.
+/// The worker lives, and holds its work for a lease from when this was written. Each one has a new version, and when a
+/// sweeper first saw that is what the lease is counted from ([`SeenHeartbeat`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeat {
     pub worker: String,
-    pub until_ms: u64,
+    #[serde(default = "Heartbeat::usual_lease_ms")]
+    pub lease_ms: u64,
+    /// By the clock of the worker's host: says how long before it something else happened there.
+    #[serde(default)]
+    pub at_ms: u64,
 }
 
 impl Heartbeat {
     pub fn key_of(worker: &str) -> Key {
         Key::new(format!("W#{worker}"), "hb")
+    }
+
+    /// Of heartbeats that did not say it.
+    fn usual_lease_ms() -> u64 {
+        30_000
     }
 }
 
@@ -52,8 +63,40 @@ impl Item for Heartbeat {
     fn key(&self) -> Key {
         Self::key_of(&self.worker)
     }
+    /// Each sweep looks at each worker.
     fn due_ms(&self) -> Option<u64> {
-        Some(self.until_ms)
+        Some(LOOK_NOW_MS)
+    }
+}
+
+/// When a sweeper first saw a worker's newest heartbeat. Sweepers alone write it, by the yard's clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeenHeartbeat {
+    pub worker: String,
+    /// Of the heartbeat's item.
+    pub version: Version,
+    pub since_ms: u64,
+    /// What the heartbeat says, by the worker's clock.
+    pub at_ms: u64,
+}
+
+impl SeenHeartbeat {
+    pub(crate) const SORT: &str = "seen";
+
+    pub fn key_of(worker: &str) -> Key {
+        Key::new(format!("W#{worker}"), Self::SORT)
+    }
+
+    /// How long ago, at the yard's `now_ms`, something happened that the worker's clock had at `at_ms`: at least so long,
+    /// since the heartbeat was written before it was seen. Each part of it was taken on one host.
+    pub fn elapsed_ms(&self, at_ms: u64, now_ms: u64) -> u64 {
+        now_ms.saturating_add(self.at_ms).saturating_sub(self.since_ms.saturating_add(at_ms))
+    }
+}
+
+impl Item for SeenHeartbeat {
+    fn key(&self) -> Key {
+        Self::key_of(&self.worker)
     }
 }
 

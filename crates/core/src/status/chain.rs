@@ -44,6 +44,10 @@ impl<P: Port> Yard<P> {
             }
             None => None,
         };
+        let causes = match look.state.halted {
+            Some(_) => self.open_halts(&look.state).await?,
+            None => Vec::new(),
+        };
         Ok(ChainStatus {
             chain: chain.to_owned(),
             now_ms: look.now_ms,
@@ -57,11 +61,13 @@ impl<P: Port> Yard<P> {
             opened: look.frontier.opened,
             heights_passed: look.frontier.height.saturating_sub(look.state.start_height),
             paused: look.state.paused,
-            halted: look
-                .state
-                .halted
-                .clone()
-                .map(|halt| HaltStatus { reason: halt.reason, at_ms: halt.at_ms }),
+            halted: look.state.halted.clone().map(|halt| HaltStatus {
+                reason: halt.reason,
+                at_ms: halt.at_ms,
+                halts: look.state.halts,
+                open: look.state.halts.saturating_sub(look.state.halts_ended).max(1),
+                causes: causes.into_iter().map(|cause| cause.halt.reason).collect(),
+            }),
             reorg: look.state.reorg.as_ref().map(|reorg| ReorgStatus { from: reorg.from, head: reorg.head }),
             lag_blocks,
             lag_ms: oldest.as_ref().map_or(0, age_ms),

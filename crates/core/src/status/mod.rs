@@ -69,8 +69,15 @@ pub struct TipStatus {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HaltStatus {
+    /// Of the newest halt.
     pub reason: String,
     pub at_ms: u64,
+    /// The next halt's number: an operator who has seen this status has seen all below it.
+    pub halts: u64,
+    /// Halts that nobody has ended, each with a cause of its own.
+    pub open: u64,
+    /// Why, the oldest first, at most 64.
+    pub causes: Vec<String>,
 }
 
 /// Heights from `from` up to `head` change.

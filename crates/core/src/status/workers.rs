@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Error;
 use crate::port::{DueKind, Port};
-use crate::state::{Heartbeat, Worker};
+use crate::state::{Heartbeat, SeenHeartbeat, Worker};
 use crate::transaction::read;
 use crate::yard::Yard;
 
@@ -37,10 +37,10 @@ impl<P: Port> Yard<P> {
             while let Some(last) = page.last().cloned() {
                 for due in page.iter().filter(|due| due.key.sort == "hb") {
                     let heartbeat: Option<Heartbeat> = read(&self.port, &due.key).await?;
-                    let Some(heartbeat) = heartbeat.filter(|lease| lease.until_ms > self.port.now_ms())
-                    else {
+                    let Some(heartbeat) = heartbeat else { continue };
+                    if self.lease_ended(&heartbeat).await? {
                         continue;
-                    };
+                    }
                     let worker: Option<Worker> = read(&self.port, &Worker::key_of(&heartbeat.worker)).await?;
                     if worker.is_some_and(|worker| worker.pool == pool && !worker.dead) {
                         return Ok(Some(true));
@@ -55,5 +55,12 @@ impl<P: Port> Yard<P> {
             }
         }
         Ok(all_seen.then_some(false))
+    }
+
+    /// As far as a sweeper has seen; whether it is expired, one must say.
+    async fn lease_ended(&self, heartbeat: &Heartbeat) -> Result<bool, Error> {
+        let seen: Option<SeenHeartbeat> = read(&self.port, &SeenHeartbeat::key_of(&heartbeat.worker)).await?;
+        let stands = seen.filter(|seen| seen.at_ms == heartbeat.at_ms);
+        Ok(stands.is_some_and(|seen| seen.since_ms + heartbeat.lease_ms <= self.port.now_ms()))
     }
 }

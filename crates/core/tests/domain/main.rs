@@ -4,6 +4,7 @@
 
 mod block_fields;
 mod budgets;
+mod clocks;
 mod common;
 mod cuts;
 mod edits;
@@ -14,5 +15,6 @@ mod pipeline_files;
 mod pipeline_mistakes;
 mod pipeline_mutations;
 mod results;
+mod signals;
 mod starving;
 mod taking_up;

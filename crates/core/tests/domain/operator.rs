@@ -21,7 +21,7 @@ fn committed(driver: &Driver, heights: std::ops::RangeInclusive<u64>) -> Vec<(u6
 }
 
 #[test]
-fn a_redo_does_not_open_the_input_again_and_a_reorg_does() {
+fn neither_a_redo_nor_a_reorg_opens_the_input_again_and_a_new_block_does() {
     let driver = proved(1..=6);
     now(driver.yard.record_redo(&driver.chain, 4)).expect("a redo");
     driver.settle();
@@ -33,7 +33,9 @@ fn a_redo_does_not_open_the_input_again_and_a_reorg_does() {
     driver.send(&other);
     now(driver.yard.record_reorg(&driver.chain, 6, &other.hash)).expect("a reorg");
     driver.settle();
-    assert!(!now(driver.yard.tip(&driver.chain)).expect("a tip").ended, "the other branch may go on");
+    assert!(now(driver.yard.tip(&driver.chain)).expect("a tip").ended, "all of it was known");
+    driver.send(&block(7, "b", "b"));
+    assert!(!now(driver.yard.tip(&driver.chain)).expect("a tip").ended, "the other branch goes on");
 }
 
 #[test]

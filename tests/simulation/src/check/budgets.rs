@@ -7,8 +7,8 @@ use proofyard_core::pipeline::TaskLimits;
 use proofyard_core::record::FailureKind;
 use proofyard_core::state::{Attempt, Task, TaskId, TaskStatus};
 
+use super::Sight;
 use super::mirror::{Item, Seen};
-use super::{CLOCK_SKEW_MS, Sight};
 use crate::world::proving::Ending;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,9 @@ struct Spent {
     delays: u32,
     losses: u32,
 }
+
+/// A pause, and what lies between a handler's look at its clock and its commit.
+const A_PAUSE_MS: u64 = 15 * 60_000;
 
 impl Spent {
     fn count(&mut self, kind: FailureKind, worker: &str) {
@@ -45,7 +48,7 @@ impl Spent {
 }
 
 #[derive(Default)]
-pub struct Budgets(BTreeMap<TaskId, Spent>);
+pub struct Budgets(BTreeMap<TaskId, Spent>, BTreeMap<TaskId, u64>);
 
 impl Budgets {
     pub fn check(&mut self, sight: &Sight<'_>, commit: &[Seen]) {
@@ -65,9 +68,16 @@ impl Budgets {
 
     fn task_moves(&mut self, sight: &Sight<'_>, before: &Task, after: &Task) {
         let own = self.0.entry(after.id.clone()).or_default();
+        let now_ms = sight.simulation.now_ms();
         if before.status == TaskStatus::Parked && after.status == TaskStatus::Open {
             *own = Spent::default();
+            self.1.insert(after.id.clone(), now_ms);
         }
+        // It adds up times that were taken on several hosts, and can be no more than has passed.
+        let first_ms = *self.1.entry(after.id.clone()).or_insert(now_ms);
+        sight.must(after.spent_ms <= now_ms - first_ms + A_PAUSE_MS, || {
+            format!("{} has spent {} ms of {}", after.id, after.spent_ms, now_ms - first_ms)
+        });
         let is_live = |attempt: &&Attempt| after.attempts.iter().any(|other| other.claim == attempt.claim);
         let ended: Vec<&Attempt> = before.attempts.iter().filter(|attempt| !is_live(attempt)).collect();
         let counts = matches!(after.status, TaskStatus::Open | TaskStatus::Parked);
@@ -96,7 +106,7 @@ impl Budgets {
         });
         let parks = after.status == TaskStatus::Parked && before.status != TaskStatus::Parked;
         if counts && (parks || (!ended.is_empty() && after.attempts.is_empty())) {
-            parks_when_spent(sight, after, &own, parks_at_once, ended.is_empty());
+            parks_when_spent(sight, before, after, &own, parks_at_once, ended.is_empty());
         }
     }
 }
@@ -115,15 +125,21 @@ fn ending(sight: &Sight<'_>, attempt: &Attempt) -> Ending {
 }
 
 /// A task whose last attempt ended.
-fn parks_when_spent(sight: &Sight<'_>, task: &Task, own: &Spent, at_once: bool, none_ended: bool) {
+fn parks_when_spent(
+    sight: &Sight<'_>,
+    before: &Task,
+    task: &Task,
+    own: &Spent,
+    at_once: bool,
+    none_ended: bool,
+) {
     let Some(limits) = limits(sight, task) else { return };
     let is_parked = task.status == TaskStatus::Parked;
     let is_spent = own.is_over(&limits) || at_once;
-    let taken_ms = |now_ms: u64| task.first_claimed_ms.map_or(0, |first_ms| now_ms.saturating_sub(first_ms));
-    let total_is_over = |now_ms: u64| limits.total_ms.is_some_and(|total_ms| taken_ms(now_ms) >= total_ms);
-    let now_ms = sight.simulation.now_ms();
-    let must = is_spent || total_is_over(now_ms.saturating_sub(CLOCK_SKEW_MS));
-    let may = is_spent || total_is_over(now_ms + CLOCK_SKEW_MS);
+    // The pause that is to come is added when it was judged.
+    let total_is_over = |task: &Task| limits.total_ms.is_some_and(|total_ms| task.spent_ms >= total_ms);
+    let must = is_spent || total_is_over(before);
+    let may = is_spent || total_is_over(task);
     if is_parked {
         sight.simulation.count("check: parked over its budget");
     }

@@ -8,7 +8,7 @@ use super::mirror::{Item, Seen};
 pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
     for seen in commit {
         let must_be_due = match seen.after.as_deref() {
-            Some(Item::Scope(scope)) => scope.is_live() && !scope.settled,
+            Some(Item::Scope(scope)) => scope.is_watched() && !scope.settled,
             Some(Item::Task(task)) => is_wanted(sight, task) && task_is_due(task),
             Some(Item::Chain(state)) => state.reorg.is_some(),
             Some(Item::Heartbeat(_)) => true,

@@ -20,6 +20,7 @@ pub fn told(written: Option<&Item>, on_disk: Option<&Item>) -> Option<&'static s
     match (written, on_disk) {
         (Some(Item::Out(_)), _) => Some("an entry of the out log"),
         (Some(Item::Known(_)), None) => Some("a block"),
+        (Some(Item::Halt(_)), None) => Some("a halt"),
         (Some(Item::Frontier(is)), Some(Item::Frontier(was))) if is.height != was.height => Some("a commit"),
         (Some(Item::Frontier(is)), Some(Item::Frontier(was))) if is.window != was.window => Some("a window"),
         (Some(Item::Sink(is)), was) if is.next_sequence > 0 => {
@@ -28,7 +29,8 @@ pub fn told(written: Option<&Item>, on_disk: Option<&Item>) -> Option<&'static s
         }
         (Some(Item::Chain(is)), Some(Item::Chain(was))) => {
             let said = |state: &ChainState| {
-                (state.paused, state.halted.clone(), state.epoch, state.pipeline.clone())
+                let holds = (state.paused, state.halted.clone(), state.halts, state.halts_ended);
+                (holds, state.epoch, state.pipeline.clone())
             };
             (said(is) != said(was)).then_some("a word of an operator, a halt or a reorg")
         }

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use proofyard_core::port::Key;
 use proofyard_core::state::{
-    Canonical, ChainState, Cursor, CutAt, Frontier, Group, Heartbeat, Judgement, KnownBlock, Listing, Marker,
-    OutEntry, OutState, PipelineText, Scope, SinkCursor, Slot, Task, TaskId, Tip, Worker,
+    Canonical, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat, Judgement, KnownBlock,
+    Listing, Marker, OutEntry, OutState, PipelineText, Scope, SinkCursor, Slot, Task, TaskId, Tip, Worker,
 };
 use serde_json::from_slice;
 
@@ -34,6 +34,7 @@ pub enum Item {
     Sink(SinkCursor),
     Text(PipelineText),
     Judgement(Box<Judgement>),
+    Halt(HaltCause),
     /// A pool's chain: nothing depends on its change.
     Other,
 }
@@ -202,6 +203,7 @@ pub fn decode(key: &Key, row: &Row) -> Result<Item, String> {
         ("C", "out") => from_slice(value).map(Item::OutState),
         ("C", "sink") => from_slice(value).map(Item::Sink),
         ("C", "pipe") => from_slice(value).map(Item::Text),
+        ("C", "halt") => from_slice(value).map(Item::Halt),
         ("H", _) if key.sort.contains('#') => from_slice(value).map(Item::Known),
         ("H", _) => from_slice(value).map(Item::Canonical),
         ("K", _) => from_slice(value).map(Item::CutAt),
@@ -215,7 +217,7 @@ pub fn decode(key: &Key, row: &Row) -> Result<Item, String> {
         ("W", "slot") => from_slice(value).map(Item::Slot),
         ("O", _) => from_slice(value).map(Item::Out),
         ("V", _) => from_slice(value).map(|judgement| Item::Judgement(Box::new(judgement))),
-        ("C" | "R" | "Y", _) => Ok(Item::Other),
+        ("C" | "R" | "Y", _) | ("W", "seen") => Ok(Item::Other),
         _ => return Err(format!("{key} is no key of the layout")),
     };
     item.map_err(|error| format!("{key} cannot be read: {error}"))

@@ -9,6 +9,9 @@ use proofyard_core::state::{
 use super::mirror::{Item, Seen};
 use super::{CLOCK_SKEW_MS, Sight};
 
+/// The longest time between a handler's look at its clock and its commit.
+const A_CALL_MS: u64 = 120_000;
+
 pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
     for seen in commit {
         match (seen.before.as_deref(), seen.after.as_deref()) {
@@ -23,7 +26,13 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
                 };
                 scope_moves(sight, before, after);
             }
-            (Some(Item::Chain(before)), Some(Item::Chain(after))) => halts(sight, before, after),
+            (Some(Item::Chain(before)), Some(Item::Chain(after))) => {
+                halts(sight, before, after);
+                if after.takes_work() && !before.takes_work() {
+                    let what = format!("{} takes work", after.chain);
+                    happened_now(sight, &what, Some(after.works_since_ms));
+                }
+            }
             (Some(Item::Canonical(before)), after) => {
                 let after = match after {
                     Some(Item::Canonical(after)) => Some(after),
@@ -41,7 +50,10 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
 
 /// A halt over a parent says that another rule was broken before.
 fn halts(sight: &Sight<'_>, before: &ChainState, after: &ChainState) {
-    let Some(halt) = after.halted.as_ref().filter(|_| before.halted.is_none()) else { return };
+    sight.must(after.halted.is_some() || after.halts == after.halts_ended, || {
+        format!("{} goes on, and nobody has ended the halts from {}", after.chain, after.halts_ended)
+    });
+    let Some(halt) = after.halted.as_ref().filter(|_| before.halts < after.halts) else { return };
     if halt.reason.contains("disagree") {
         sight.simulation.count("check: disagreement halted");
     }
@@ -117,13 +129,23 @@ fn moves_on(sight: &Sight<'_>, state: &ChainState, commit: &[Seen], before: &Fro
 }
 
 fn is_late(sight: &Sight<'_>, scope: &Scope) {
-    let late = sight.pipeline(&scope.chain).map(|pipeline| pipeline.chain.late);
+    let late = sight.pipeline_of(scope).map(|pipeline| pipeline.chain.late);
     let Some(Late::Miss { deadline_ms }) = late else {
         return sight.must(false, || format!("{} was missed in a pipeline that waits", scope.id));
     };
-    sight.must(sight.simulation.now_ms() + CLOCK_SKEW_MS >= scope.recorded_ms + deadline_ms, || {
-        format!("{} was missed before its deadline", scope.id)
+    let works_since_ms = sight.mirror.chain(&scope.chain).map_or(0, |state| state.works_since_ms);
+    let from_ms = scope.canonical_ms.unwrap_or(u64::MAX / 2).max(works_since_ms);
+    sight.must(sight.simulation.now_ms() + CLOCK_SKEW_MS >= from_ms + deadline_ms, || {
+        format!("{} was missed before its deadline, {deadline_ms} ms from {from_ms}", scope.id)
     });
+}
+
+/// What deadlines count from is the time at which it happened.
+fn happened_now(sight: &Sight<'_>, what: &str, at_ms: Option<u64>) {
+    let now_ms = sight.simulation.now_ms();
+    let is_now = at_ms
+        .is_some_and(|at_ms| (now_ms.saturating_sub(A_CALL_MS)..=now_ms + CLOCK_SKEW_MS).contains(&at_ms));
+    sight.must(is_now, || format!("{what}: written down as of {at_ms:?}, and it is {now_ms}"));
 }
 
 /// The heights of the proof entry in the log of commits that this commit writes.
@@ -173,6 +195,15 @@ fn moves_back(sight: &Sight<'_>, commit: &[Seen], before: &Frontier, after: &Fro
 }
 
 fn tip_moves(sight: &Sight<'_>, commit: &[Seen], before: &Tip, after: &Tip) {
+    if before.ended && !after.ended {
+        let is_new = |seen: &Seen| match (seen.before.as_deref(), seen.after.as_deref()) {
+            (None, Some(Item::Known(known))) => after.head == Some((known.height, known.hash.clone())),
+            _ => false,
+        };
+        sight.must(commit.iter().any(is_new), || {
+            format!("{}: the input had ended, and no new block came: {before:?} {after:?}", after.chain)
+        });
+    }
     if before.head == after.head {
         return;
     }
@@ -215,6 +246,12 @@ fn canonical_moves(sight: &Sight<'_>, commit: &[Seen], before: &Canonical, after
 
 fn scope_moves(sight: &Sight<'_>, before: Option<&Scope>, after: &Scope) {
     let was = before.map(|before| before.branch);
+    if after.branch == Branch::Canonical
+        && was.is_some_and(|was| was != after.branch)
+        && after.cut().is_none()
+    {
+        happened_now(sight, &format!("{} is on the chain", after.id), after.canonical_ms);
+    }
     match (was, after.branch) {
         (Some(Branch::Canonical), Branch::Orphaned) if after.cut().is_some() => {
             sight.simulation.count("check: cut voided");

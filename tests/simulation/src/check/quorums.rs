@@ -10,19 +10,14 @@ use super::Sight;
 use super::mirror::{Item, Seen};
 use super::proofs::quorum;
 
-/// Who disagrees in a block that has settled is seen for certain, whatever wake is lost. Today only a wake looks.
-const DISSENT_OF_SETTLED_HALTS: bool = false;
-/// Who disagrees in a block that was given up is seen. Today nobody looks.
-const DISSENT_OF_MISSED_HALTS: bool = false;
-
 type Place = (String, String);
 
 #[derive(Default)]
 pub struct Quorums {
     /// Which members may have agreed, where a quorum decided: more than one way only where they tie.
     agreed: BTreeMap<Place, Vec<Vec<String>>>,
-    /// The last time that one more proof was not of the largest group, in steps; and whether its block had settled.
-    dissent: BTreeMap<Place, (u64, bool)>,
+    /// The last time that one more proof was not of the largest group, in steps.
+    dissent: BTreeMap<Place, u64>,
     /// The last halt that named a scope, in steps.
     halted: BTreeMap<String, u64>,
 }
@@ -49,8 +44,12 @@ impl Quorums {
                 (Some(Item::Group(group)), None) => {
                     self.agreed.remove(&(group.scope.clone(), group.stage.clone()));
                 }
-                (Some(Item::Chain(before)), Some(Item::Chain(after))) if before.halted != after.halted => {
-                    if let Some(scope) = after.halted.as_ref().and_then(|halt| halt.scope.clone()) {
+                (None, Some(Item::Halt(cause))) => {
+                    let state = sight.mirror.chain(&cause.chain);
+                    sight.must(state.is_some_and(|state| state.halted.is_some()), || {
+                        format!("{} goes on with {cause:?}", cause.chain)
+                    });
+                    if let Some(scope) = cause.halt.scope.clone() {
                         self.halted.insert(scope, sight.simulation.steps());
                     }
                 }
@@ -73,10 +72,13 @@ impl Quorums {
             let without: Vec<_> =
                 now.iter().filter(|(member, _)| *member != task.id.stage).cloned().collect();
             if dissent(&now) > dissent(&without) {
-                let when = if scope.settled { "check: dissent in a settled block" } else { "check: dissent" };
-                sight.simulation.count(when);
+                sight.simulation.count(match scope.progress {
+                    Progress::Missed => "check: dissent in a missed block",
+                    _ if scope.settled => "check: dissent in a settled block",
+                    _ => "check: dissent",
+                });
                 let place = (scope.id.clone(), reader.name.clone());
-                self.dissent.insert(place, (sight.simulation.steps(), scope.settled));
+                self.dissent.insert(place, sight.simulation.steps());
             }
         }
     }
@@ -117,13 +119,13 @@ impl Quorums {
 
     /// Once all has settled: who disagreed and halted nothing.
     pub fn unseen_dissent(&self, sight: &Sight<'_>) -> Option<String> {
-        self.dissent.iter().find_map(|((id, stage), (step, was_settled))| {
+        self.dissent.iter().find_map(|((id, stage), step)| {
             let scope = sight.mirror.scope(id)?;
-            let is_promised = scope.branch == Branch::Canonical
-                && (scope.progress != Progress::Missed || DISSENT_OF_MISSED_HALTS)
-                && (!was_settled || DISSENT_OF_SETTLED_HALTS);
             let is_seen = self.halted.get(id).is_some_and(|halted| halted >= step);
-            (is_promised && !is_seen)
+            // With the power may go a proof that had come.
+            let pipeline = sight.pipeline_of(scope)?;
+            let still = dissent(&votes(sight, scope, pipeline, pipeline.stage(stage)?.1)) > 0;
+            (scope.branch == Branch::Canonical && still && !is_seen)
                 .then(|| format!("{id}: the members of {stage} disagree, and nothing halted"))
         })
     }

@@ -18,6 +18,9 @@ pub const EDITS: &[(&str, Edit)] = &[
     ("world: cut's arity changed", other_arity),
     ("world: tick changed", other_tick),
     ("world: lane changed", other_lane),
+    ("world: lateness changed", other_late),
+    ("world: fork changed", other_fork),
+    ("world: stage moved to another pool", other_pool),
 ];
 
 /// Names that the sink of a commit stage has had or may get.
@@ -93,6 +96,57 @@ fn other_arity(text: &str, random: &mut Random) -> Option<String> {
 
 fn other_tick(text: &str, random: &mut Random) -> Option<String> {
     with_numbers(text, "tick_ms", |_| *random.pick(&[1_000, 5_000]))
+}
+
+/// Late blocks are given up, or waited for; refused where cuts follow.
+fn other_late(text: &str, random: &mut Random) -> Option<String> {
+    if let Some(edited) = with_numbers(text, "deadline_ms", |_| *random.pick(&[5_000, 60_000])) {
+        let waits =
+            edited.lines().filter(|line| !line.starts_with("late = ") && !line.starts_with("deadline_ms = "));
+        return Some(if random.chance(5_000) { edited } else { waits.collect::<Vec<_>>().join("\n") + "\n" });
+    }
+    let misses = format!("\nlate = \"miss\"\ndeadline_ms = {}\ncommit = ", random.pick(&[5_000, 60_000]));
+    (!text.contains("sequential")).then(|| text.replacen("\ncommit = ", &misses, 1))
+}
+
+/// A stage's prover changes at a height, or no more.
+fn other_fork(text: &str, random: &mut Random) -> Option<String> {
+    let start = text.lines().find_map(|line| line.strip_prefix("start_height = ")?.parse::<u64>().ok())?;
+    let is_prover = |line: &&str| line.starts_with("prover = ");
+    let at = random.index(text.lines().filter(is_prover).count().max(1));
+    let old = text.lines().filter(is_prover).nth(at)?;
+    let new = match old.contains("from_height") {
+        true => "prover = \"p\"".to_owned(),
+        false => {
+            let fork = start + random.between(1, 8);
+            format!("prover = [{{ prover = \"p\" }}, {{ prover = \"q\", from_height = {fork} }}]")
+        }
+    };
+    Some(with_line(text, old, at, &new))
+}
+
+fn other_pool(text: &str, random: &mut Random) -> Option<String> {
+    let is_pool = |line: &&str| line.starts_with("pool = ");
+    let at = random.index(text.lines().filter(is_pool).count().max(1));
+    let old = text.lines().filter(is_pool).nth(at)?;
+    let pools = text.lines().filter_map(|line| line.strip_prefix("[pool.")?.strip_suffix(']'));
+    let new = pools.map(|pool| format!("pool = \"{pool}\"")).find(|new| new != old)?;
+    Some(with_line(text, old, at, &new))
+}
+
+/// The text with another line in the place of this one, which is the `at`-th under its key.
+fn with_line(text: &str, old: &str, at: usize, new: &str) -> String {
+    let key = old.split(" = ").next().unwrap_or_default();
+    let start = format!("{key} = ");
+    let mut seen = 0;
+    let lines = text.lines().map(|line| {
+        let is_it = line.starts_with(&start) && {
+            seen += 1;
+            seen == at + 1
+        };
+        if is_it { new } else { line }
+    });
+    lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 fn other_lane(text: &str, random: &mut Random) -> Option<String> {

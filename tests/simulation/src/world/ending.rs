@@ -10,6 +10,7 @@ use proofyard_core::state::{Branch, Progress, TaskStatus};
 use proofyard_core::work::Assignment;
 
 use super::{Role, World};
+use crate::check::CLOCK_SKEW_MS;
 use crate::check::mirror::Item;
 use crate::faults::Faults;
 
@@ -176,6 +177,11 @@ impl World {
         is_over && !ONLY_WHAT_IS_OPEN_IS_DUE
     }
 
+    /// Sweeps that went over everything.
+    pub(super) fn sweeps(&self) -> u64 {
+        self.sweeps.get()
+    }
+
     /// Time for a few more sweeps than an overdue item may see.
     pub(super) fn overdue_ms(&self) -> u64 {
         let ticks = self.pipelines.values().map(|pipeline| pipeline.chain.tick_ms);
@@ -190,7 +196,8 @@ impl World {
         }
         let (now_ms, sweeps) = (self.simulation.now_ms(), self.sweeps.get());
         let table = self.simulation.table();
-        let passed = table.due_in_the_end().filter(|(.., due_ms)| *due_ms <= now_ms);
+        // Workers are looked at by each sweep.
+        let passed = table.due_in_the_end().filter(|(_, sort, due_ms)| *due_ms <= now_ms && *sort != "hb");
         *overdue = passed
             .map(|(partition, sort, due_ms)| (Key::new(partition.clone(), sort.clone()), due_ms))
             .filter(|(key, _)| table.is_shown(key, now_ms))
@@ -212,7 +219,9 @@ impl World {
 
     /// Now and then a prover takes so long that a second copy must be started.
     pub(super) fn straggles(&self, assignment: &Assignment) -> bool {
-        let may = self.is_calm.get() && !self.only_wakes.get() && assignment.attempt == 1;
+        // Whose clock is ahead is looked at later.
+        let is_ahead = self.simulation.process_now_ms() > self.simulation.now_ms() + CLOCK_SKEW_MS;
+        let may = self.is_calm.get() && !self.only_wakes.get() && assignment.attempt == 1 && !is_ahead;
         may && assignment.stage().limits.hedge_ms.is_some() && self.simulation.chance(1_000)
     }
 

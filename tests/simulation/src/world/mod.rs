@@ -281,9 +281,10 @@ impl World {
             Role::Sweeper => self.simulation.spawn(process, "sweep", world.sweep()),
             Role::Operator => self.simulation.spawn(process, "operate", world.operate()),
             Role::Worker(pool) => {
-                let most_ms = self.plan.worker_clocks_off_ms;
-                let off_ms = self.draw(|random| random.below(2 * most_ms + 1)) as i64 - most_ms as i64;
-                self.simulation.set_clock_off(process, off_ms);
+                if let Some(most_ms) = self.plan.worker_clocks_off_ms {
+                    let off_ms = self.draw(|random| random.below(2 * most_ms + 1)) as i64 - most_ms as i64;
+                    self.simulation.set_clock_off(process, off_ms);
+                }
                 self.simulation.spawn(process, "work", world.work(process, pool));
             }
             Role::Service(wake) => self.simulation.spawn(process, "advance", world.serve(wake)),

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use proofyard_core::error::Error;
-use proofyard_core::record::RetrySelection;
+use proofyard_core::record::{Hold, MAX_NAMED, RetrySelection};
 use proofyard_core::state::TaskStatus;
 
 use super::edits::EDITS;
@@ -34,7 +34,7 @@ impl World {
         let done = match self.draw(|random| random.below(12)) {
             0 => self.said("world: paused", self.bounded(yard.pause(chain)).await),
             1 => self.said("world: halted", self.bounded(yard.halt(chain, "the operator says so")).await),
-            2..=4 => self.said("world: resumed", self.bounded(yard.resume(chain)).await),
+            2..=4 => self.resume(chain).await,
             5 => {
                 let window = self.draw(|random| random.between(1, 8));
                 self.said("world: window changed", self.bounded(yard.set_window(chain, window)).await)
@@ -59,6 +59,41 @@ impl World {
         if !done {
             self.simulation.sleep(50).await;
         }
+    }
+
+    /// An operator looks, thinks, and ends what they have seen.
+    async fn resume(&self, chain: &str) -> bool {
+        let Ok(seen) = self.yard.chain_state(chain).await else { return false };
+        let think_ms = self.draw(|random| random.skewed(5_000));
+        self.simulation.sleep(think_ms).await;
+        let hold =
+            self.draw(|random| *random.pick(&[Hold::Any, Hold::Pause, Hold::Halt, Hold::Both, Hold::Both]));
+        let word = self.yard.resume_from(chain, hold, Some(seen.halts));
+        let answer = self.bounded(word).await;
+        if let Some(Ok(resumed)) = &answer {
+            self.look();
+            let checker = self.checker.borrow();
+            let named = resumed.halts.len() as u64;
+            let is_named = named == (resumed.to - resumed.from).min(MAX_NAMED);
+            let is_seen = checker.mirror.chain(chain).is_some_and(|state| {
+                state.halts_ended <= seen.halts.max(seen.halts_ended)
+                    && (state.paused == resumed.still_paused)
+            });
+            if !is_named || !is_seen {
+                let state = checker.mirror.chain(chain);
+                self.simulation.violate(format!(
+                    "{chain}: an operator who had seen {} halts was told of {resumed:?}, and now it is {state:?}",
+                    seen.halts
+                ));
+            }
+            if resumed.pause && resumed.still_halted.is_some() {
+                self.simulation.count("world: a pause ended under a halt");
+            }
+            if hold != Hold::Pause && resumed.still_halted.is_some() {
+                self.simulation.count("world: halted by what came meanwhile");
+            }
+        }
+        self.said("world: resumed", answer)
     }
 
     /// The file is edited and put in force; what is open keeps the text it opened with.
@@ -118,7 +153,8 @@ impl World {
         for chain in &self.plan.chains {
             let is_stopped = self.yard.chain_state(&chain.name).await.is_ok_and(|state| !state.takes_work());
             if is_stopped {
-                self.said("world: resumed at the end", Some(self.yard.resume(&chain.name).await));
+                let word = self.yard.resume_from(&chain.name, Hold::Both, None).await;
+                self.said("world: resumed at the end", Some(word));
             }
             if self.has_parked(&chain.name) {
                 let selection = RetrySelection::AllOf { chain: chain.name.clone() };

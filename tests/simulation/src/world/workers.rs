@@ -306,9 +306,27 @@ impl Prover {
         let simulation = &self.world.simulation;
         simulation.count("world: straggled");
         let hedge_ms = assignment.stage().limits.hedge_ms.unwrap_or(0);
-        let until_ms = simulation.now_ms() + hedge_ms + self.world.overdue_ms() + 10_000;
+        // By then a heartbeat is seen that came after a sweeper stood still.
+        let from_ms = simulation.now_ms() + hedge_ms + self.worker.lease_ms;
+        let until_ms = from_ms + self.world.overdue_ms() + 10_000;
+        let mut sweeps_before = None;
         while simulation.now_ms() < until_ms && !self.worker.dropped.borrow().contains(&assignment.claim) {
             simulation.sleep(1_000).await;
+            if simulation.now_ms() >= from_ms {
+                sweeps_before.get_or_insert(self.world.sweeps());
+            }
+        }
+        let are_swept = sweeps_before.is_some_and(|before| self.world.sweeps() >= before + 3);
+        let (checker, id) = (self.world.checker.borrow(), &assignment.task.id);
+        let is_wanted = checker.mirror.scope(&id.scope).is_some_and(|scope| scope.is_live());
+        let runs_alone = checker.mirror.task(id).is_some_and(|task| {
+            task.is_open()
+                && !task.listed
+                && task.started == 1
+                && task.attempts.iter().any(|attempt| attempt.claim == assignment.claim)
+        });
+        if is_wanted && runs_alone && are_swept {
+            simulation.violate(format!("{id} straggles, and no second copy was to start"));
         }
     }
 

@@ -121,6 +121,8 @@ impl Driver {
             isolation: None,
         };
         now(self.yard.register_worker(&hello)).expect("registering");
+        // As in a yard that runs, a sweeper sees it.
+        now(self.yard.sweep()).expect("sweeping");
     }
 
     /// Claims the next task for a fresh slot and leaves it running.

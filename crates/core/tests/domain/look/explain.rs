@@ -235,7 +235,7 @@ fn a_missed_block() {
         &driver,
         21_000_000,
         Case::Missed,
-        &["was missed", "it had 12 s from its arrival, which ended 3 s ago"],
+        &["was missed", "it had 12 s from when it was on the chain and that took work, which ended 3 s ago"],
     );
 }
 

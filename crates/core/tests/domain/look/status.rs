@@ -1,4 +1,4 @@
-use proofyard_core::record::FailureKind;
+use proofyard_core::record::{FailureKind, Hold};
 use proofyard_core::status::{ChainStatus, TaskState};
 
 use super::{AFTER, DEMO, fail_at};
@@ -127,9 +127,13 @@ fn an_operators_words_show() {
     assert!(status(&driver).paused);
     now(driver.yard.halt("demo", "a look at the node")).expect("halted");
     assert_eq!(status(&driver).halted.expect("the halt").reason, "a look at the node");
-    now(driver.yard.resume("demo")).expect("resumed");
-    let status = status(&driver);
-    assert!(!status.paused && status.halted.is_none());
+    let refused = now(driver.yard.resume("demo")).expect_err("which of them?").to_string();
+    assert!(refused.contains("`proofyard resume --pause` or `proofyard resume --halt`"), "{refused}");
+    let resumed = now(driver.yard.resume_from("demo", Hold::Halt, None)).expect("resumed");
+    assert_eq!((resumed.halts, resumed.still_paused), (vec!["a look at the node".to_owned()], true));
+    assert!(status(&driver).paused && status(&driver).halted.is_none());
+    assert!(now(driver.yard.resume("demo")).expect("resumed").pause);
+    assert!(!status(&driver).paused);
 }
 
 #[test]

@@ -173,6 +173,7 @@ fn an_attempt_that_runs_is_ended_in_time_though_its_block_left_and_returned() {
     now(driver.yard.record_reorg("c", 10, "b10")).unwrap();
     driver.settle();
     assert_eq!(driver.claim("other").unwrap().task.id.scope, "c:b:10:b10:0");
+    assert!(driver.claim("other").is_none());
     assert!(!task(&driver, "c:b:10:a10:0", "prove").listed);
     now(driver.yard.record_reorg("c", 10, "a10")).unwrap();
     driver.settle();

@@ -1,0 +1,188 @@
+//! What holds a chain: a pause, and halts. They end apart.
+//!
+//! Whatever halts a chain is an item of its own, numbered, written with the halt in one transaction. An operator ends the
+//! halts that they have seen, by number; one that came meanwhile holds the chain on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Refusal};
+use crate::mistake::Mistake;
+use crate::port::{Key, Port, Wake};
+use crate::state::{ChainState, Halt, HaltCause};
+use crate::transaction::{Tx, read_many, transact};
+use crate::yard::{ChainReads, Yard};
+
+/// Halts that are named one by one; of more it is said how many there are.
+pub const MAX_NAMED: u64 = 64;
+
+/// Which holds an operator ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// The one that there is; with both, they must say which.
+    #[default]
+    Any,
+    Pause,
+    /// The halts that there are when the word comes; if more come meanwhile, those stay.
+    Halt,
+    Both,
+}
+
+impl Hold {
+    fn is(self, other: Self) -> bool {
+        self == Self::Any || self == Self::Both || self == other
+    }
+}
+
+/// What `resume` did, and what still holds the chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// A pause was ended.
+    pub pause: bool,
+    /// The halts that were ended, oldest first, at most [`MAX_NAMED`].
+    pub halts: Vec<String>,
+    /// Their numbers: from the first of them to below this one.
+    pub from: u64,
+    pub to: u64,
+    pub still_paused: bool,
+    /// Why the chain is halted all the same.
+    pub still_halted: Option<String>,
+}
+
+impl<P: Port> Yard<P> {
+    /// Nothing new is opened or claimed; running work ends, and commits go on.
+    pub async fn pause(&self, chain: &str) -> Result<(), Error> {
+        self.change_chain(chain, async |tx, state| tx.put(&ChainState { paused: true, ..state })).await
+    }
+
+    /// Also no commit and no hand-on, until resumed.
+    pub async fn halt(&self, chain: &str, reason: &str) -> Result<(), Error> {
+        let at_ms = self.port.now_ms();
+        let halt = Halt { reason: reason.to_owned(), scope: None, at_ms };
+        self.change_chain(chain, async |tx, state| {
+            // After an unknown outcome it finds its own.
+            match state.halted.as_ref() == Some(&halt) {
+                true => tx.put(&state),
+                false => put_halt(tx, state, halt.clone()),
+            }
+        })
+        .await
+    }
+
+    /// Ends the pause or the halt that there is.
+    pub async fn resume(&self, chain: &str) -> Result<Resumed, Error> {
+        self.resume_from(chain, Hold::Any, None).await
+    }
+
+    /// Ends a pause, or the halts that an operator has seen: all below a number, or all that there are now. What was
+    /// disagreed on stays recorded, and does not halt again.
+    pub async fn resume_from(&self, chain: &str, hold: Hold, seen: Option<u64>) -> Result<Resumed, Error> {
+        let found = self.chain_state(chain).await?;
+        if hold == Hold::Any && found.paused && found.halted.is_some() {
+            let reason = format!(
+                "chain {chain} is paused, and it is halted: say which of them ends, `proofyard resume --pause` or \
+                 `proofyard resume --halt`"
+            );
+            return Err(Refusal::Invalid(reason).into());
+        }
+        let to = seen.unwrap_or(found.halts).min(found.halts);
+        let named = self.halts(chain, found.halts_ended, to).await?;
+        let mut resumed = Resumed {
+            halts: named.into_iter().map(|cause| cause.halt.reason).collect(),
+            from: found.halts_ended,
+            to: to.max(found.halts_ended),
+            ..Resumed::default()
+        };
+        // Of an older yard.
+        if let Some(halt) = found.halted.as_ref().filter(|_| found.halts == found.halts_ended) {
+            resumed.halts.push(halt.reason.clone());
+        }
+        if found.halted.is_none() || !hold.is(Hold::Halt) {
+            (resumed.halts, resumed.to) = (Vec::new(), resumed.from);
+        }
+        resumed.pause = found.paused && hold.is(Hold::Pause);
+        let (pause, to) = (resumed.pause, resumed.to);
+        let ends_halts = found.halted.is_some() && hold.is(Hold::Halt);
+        let after = transact_chain(self, chain, async |tx, state| {
+            let took_work = state.takes_work();
+            let mut state = state;
+            state.paused &= !pause;
+            if ends_halts {
+                state.halts_ended = state.halts_ended.max(match self.planted(Mistake::ResumeEndsUnseen) {
+                    false => to,
+                    true => state.halts,
+                });
+                state.halted = state.halted.filter(|_| state.halts > state.halts_ended);
+            }
+            if state.takes_work() && !took_work {
+                state.works_since_ms = match self.port.has_yards_clock() {
+                    true => self.port.now_ms(),
+                    false => ChainState::NOT_KNOWN_MS,
+                };
+            }
+            tx.put(&state)?;
+            Ok(state)
+        })
+        .await?;
+        resumed.still_paused = after.paused;
+        resumed.still_halted = after.halted.map(|halt| halt.reason);
+        Ok(resumed)
+    }
+
+    /// What halts a chain now, the oldest first, at most [`MAX_NAMED`] of it.
+    pub async fn open_halts(&self, state: &ChainState) -> Result<Vec<HaltCause>, Error> {
+        let mut causes = self.halts(&state.chain, state.halts_ended, state.halts).await?;
+        // Of an older yard.
+        if let Some(halt) = state.halted.as_ref().filter(|_| causes.is_empty()) {
+            causes.push(HaltCause { chain: state.chain.clone(), number: state.halts, halt: halt.clone() });
+        }
+        Ok(causes)
+    }
+
+    async fn halts(&self, chain: &str, from: u64, to: u64) -> Result<Vec<HaltCause>, Error> {
+        let numbers = from..to.min(from.saturating_add(MAX_NAMED));
+        let keys: Vec<Key> = numbers.map(|number| HaltCause::key_of(chain, number)).collect();
+        Ok(read_many::<P, HaltCause>(&self.port, &keys).await?.into_iter().flatten().collect())
+    }
+
+    async fn change_chain(
+        &self,
+        chain: &str,
+        mut change: impl AsyncFnMut(&mut Tx<'_, P>, ChainState) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        transact_chain(self, chain, async |tx, state| change(tx, state).await).await
+    }
+}
+
+/// Changes a chain's item, and tells everybody whom that may concern.
+async fn transact_chain<P: Port, T>(
+    yard: &Yard<P>,
+    chain: &str,
+    mut change: impl AsyncFnMut(&mut Tx<'_, P>, ChainState) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let pipeline = yard.chain(chain).await?.1;
+    transact(&yard.port, async |tx| {
+        let state = tx.check_chain(chain).await?;
+        let changed = change(tx, state).await?;
+        yard.wake_frontier(tx, chain).await?;
+        tx.send(Wake::Chain { chain: chain.to_owned() });
+        // What was held back may go on: listed tasks, and entries to hand on.
+        for pool in pipeline.pools.keys() {
+            tx.send(Wake::Pool { pool: pool.clone() });
+        }
+        for sink in pipeline.sinks.keys() {
+            tx.send(Wake::Sink { chain: chain.to_owned(), sink: sink.clone() });
+        }
+        tx.durable();
+        Ok(changed)
+    })
+    .await
+}
+
+/// Halts a chain, whatever has halted it before: commits and hand-ons stop until an operator has seen this one too.
+pub(crate) fn put_halt<P: Port>(tx: &mut Tx<'_, P>, state: ChainState, halt: Halt) -> Result<(), Error> {
+    tx.durable();
+    tx.send(Wake::Chain { chain: state.chain.clone() });
+    tx.put(&HaltCause { chain: state.chain.clone(), number: state.halts, halt: halt.clone() })?;
+    tx.put(&ChainState { halts: state.halts + 1, halted: Some(halt), ..state })
+}
