@@ -20,6 +20,9 @@ pub struct Scope {
     /// The pipeline it opened with; empty before.
     pub pipeline: String,
     pub recorded_ms: u64,
+    /// When the block's sender was told that it is kept, where that was before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged_ms: Option<u64>,
     pub opened_ms: Option<u64>,
     pub proved_ms: Option<u64>,
     /// A block's commit, or a cut's commit or emission.
@@ -108,6 +111,11 @@ pub enum Progress {
 
 impl Scope {
     /// As it is when it is first recorded: off the chain, with nothing done.
+    /// Since when its sender relies on this yard.
+    pub fn acknowledged_ms(&self) -> u64 {
+        self.acknowledged_ms.unwrap_or(self.recorded_ms)
+    }
+
     pub fn new(id: String, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
         Self {
             id,
@@ -117,6 +125,7 @@ impl Scope {
             progress: Progress::Waiting,
             pipeline: String::new(),
             recorded_ms,
+            acknowledged_ms: None,
             opened_ms: None,
             proved_ms: None,
             committed_ms: None,

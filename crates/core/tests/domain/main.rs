@@ -6,6 +6,7 @@ mod block_fields;
 mod budgets;
 mod common;
 mod cuts;
+mod damaged;
 mod edits;
 mod forged;
 mod look;
