@@ -124,6 +124,7 @@ TYPES = {
             "throughput limit": read("FifoThroughputLimit"),
             "visibility_s": read("VisibilityTimeout", default=30),
             "retention_s": read("MessageRetentionPeriod"),
+            "max_message_bytes": read("MaximumMessageSize"),
             "key": read("KmsMasterKeyId"),
             "data key reuse_s": read("KmsDataKeyReusePeriodSeconds"),
             "SQS's own key": read("SqsManagedSseEnabled"),

@@ -145,6 +145,7 @@ TYPES = {
             "throughput limit": read("fifo_throughput_limit"),
             "visibility_s": read("visibility_timeout_seconds"),
             "retention_s": read("message_retention_seconds"),
+            "max_message_bytes": read("max_message_size"),
             "key": read("kms_master_key_id"),
             # Without a key, the plan says 0.
             "data key reuse_s": read("kms_data_key_reuse_period_seconds", lambda held: held or None),

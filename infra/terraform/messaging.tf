@@ -34,6 +34,7 @@ resource "aws_sqs_queue" "dead" {
 
   name                              = each.value
   message_retention_seconds         = local.spec.queue_defaults.retention_s
+  max_message_size                  = local.spec.queue_defaults.max_message_bytes
   kms_master_key_id                 = aws_kms_alias.yard.name
   kms_data_key_reuse_period_seconds = local.data_key_reuse_s
   fifo_queue                        = local.queues[each.key].fifo
@@ -54,6 +55,7 @@ resource "aws_sqs_queue" "queue" {
   name                       = each.value.name
   message_retention_seconds  = each.value.retention_s
   visibility_timeout_seconds = each.value.visibility_s
+  max_message_size           = local.spec.queue_defaults.max_message_bytes
   # What could not be delivered for the key's sake must not need the key.
   kms_master_key_id                 = each.value.takes_dead_letters ? null : aws_kms_alias.yard.name
   kms_data_key_reuse_period_seconds = each.value.takes_dead_letters ? null : local.data_key_reuse_s

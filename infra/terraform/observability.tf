@@ -1,8 +1,9 @@
 # Alarms, the one that pages, who is told, and the dashboard.
 
 locals {
-  # Those that page do so together, so that one outage is one page.
-  paging = [for alarm in local.alarms : alarm.name if alarm.tells == "page"]
+  # Those that page do so together, so that one outage is one page; but what must be told also while that pages already.
+  together = { for name, alarm in local.alarms : name => alarm.tells == "page" && !try(alarm.alone, false) }
+  paging   = [for name, alarm in local.alarms : alarm.name if local.together[name]]
 
   emails = merge([for topic, emails in { page = var.parameters.page_emails, notice = var.parameters.notice_emails } :
     { for email in emails : "${topic} ${email}" => { topic = topic, email = email } }
@@ -57,8 +58,8 @@ resource "aws_cloudwatch_metric_alarm" "alarm" {
   evaluation_periods  = each.value.periods
   datapoints_to_alarm = each.value.periods
   treat_missing_data  = try(each.value.silence_alarms, false) ? "breaching" : "notBreaching"
-  alarm_actions       = each.value.tells == "page" ? [] : ["${local.sns}:${aws_sns_topic.topic["notice"].name}"]
-  ok_actions          = each.value.tells == "page" ? [] : ["${local.sns}:${aws_sns_topic.topic["notice"].name}"]
+  alarm_actions       = local.together[each.key] ? [] : ["${local.sns}:${aws_sns_topic.topic[each.value.tells].name}"]
+  ok_actions          = local.together[each.key] ? [] : ["${local.sns}:${aws_sns_topic.topic[each.value.tells].name}"]
   tags                = local.tags
 
   namespace   = try(each.value.metric.namespace, null)

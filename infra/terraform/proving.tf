@@ -6,7 +6,8 @@ locals {
   # Work that was given is forgotten by fair shares within so long.
   share_decay_s = 3600
 
-  zones   = coalesce(var.zones, [for letter in ["a", "b", "c"] : "${local.region}${letter}"])
+  known   = coalesce(var.parameters.zones, var.zones, [for letter in ["a", "b", "c"] : "${local.region}${letter}"])
+  zones   = slice(local.known, 0, min(length(local.known), length(local.spec.network.zones)))
   network = var.parameters.network
   vpc     = local.network == null ? one(aws_vpc.yard[*].id) : local.network.vpc_id
   subnets = local.network == null ? aws_subnet.yard[*].id : local.network.subnet_ids
@@ -104,7 +105,7 @@ resource "aws_route" "out" {
 }
 
 resource "aws_subnet" "yard" {
-  count = local.network == null ? length(local.spec.network.zones) : 0
+  count = local.network == null ? length(local.zones) : 0
 
   vpc_id                  = aws_vpc.yard[0].id
   cidr_block              = local.spec.network.zones[count.index]
@@ -114,7 +115,7 @@ resource "aws_subnet" "yard" {
 }
 
 resource "aws_route_table_association" "yard" {
-  count = local.network == null ? length(local.spec.network.zones) : 0
+  count = local.network == null ? length(local.zones) : 0
 
   subnet_id      = aws_subnet.yard[count.index].id
   route_table_id = aws_route_table.yard[0].id

@@ -16,6 +16,10 @@ variable "parameters" {
     judge = optional(bool, false)
     # Where machines run; without it, a network is made, with public addresses and no way in.
     network = optional(object({ vpc_id = string, subnet_ids = list(string) }))
+    # Somebody relies on it: without anybody who is paged, it is refused.
+    production = optional(bool)
+    # The availability zones of a network that is made, two at least; without it, those of var.zones.
+    zones = optional(list(string))
     # The table, the bucket, the key and the secret withstand a destroy, and the table can be restored to any second.
     keep_data          = bool
     log_retention_days = number
@@ -53,7 +57,7 @@ variable "url_suffix" {
 }
 
 variable "zones" {
-  description = "The availability zones of a network that is made, one for each of the spec's; by default the region's a, b, c."
+  description = "The availability zones that the account has, where the parameters name none: the first of them, as many as the spec has addresses for, or fewer; by default the region's a, b, c."
   type        = list(string)
   default     = null
 }

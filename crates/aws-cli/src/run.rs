@@ -26,6 +26,8 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
     let Begun { text, checked, rules, input, progress, signals } = run.begin(json)?;
     let yard = OnAws::named(run.aws.as_deref())?;
     let (home, aws) = (&yard.home, &yard.name);
+    let own_workers = run.own_workers.iter().cloned().collect();
+    yard.block_on(home.check_deployed(&checked.pipeline, &own_workers)).map_err(Failure::usage)?;
     if let Some(blocks) = &run.blocks {
         let chain = &checked.pipeline.chain;
         let goes_on =
@@ -33,6 +35,7 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
         yard.block_on(goes_on).map_err(Failure::usage)?;
     }
     let started = Instant::now();
+    yard.block_on(home.raise_format())?;
     let give_up = run.give_up_sink.iter().cloned().collect();
     let pipeline = yard.block_on(home.yard.change_pipeline(&text, &give_up))?;
     yard.block_on(home.deliver());

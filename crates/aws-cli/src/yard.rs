@@ -7,7 +7,7 @@ use proofyard_aws::artifacts::BucketArtifacts;
 use proofyard_aws::home::Home;
 use proofyard_aws::port::AwsPort;
 use proofyard_cli::failure::Failure;
-use proofyard_cli::yard::YardAccess;
+use proofyard_cli::yard::{StartTrouble, YardAccess};
 use proofyard_core::Yard;
 use proofyard_core::operation::{Answer, Operation};
 use tokio::runtime::Runtime;
@@ -73,6 +73,18 @@ impl YardAccess for OnAws {
 
     fn is_running(&self) -> Option<bool> {
         None
+    }
+
+    fn start_troubles(&self) -> Result<Vec<StartTrouble>, Failure> {
+        let troubles = self.block_on(self.home.start_troubles())?;
+        let told = troubles.into_iter().map(|(pool, trouble)| StartTrouble {
+            pool,
+            workers: trouble.jobs,
+            rounds: trouble.rounds,
+            reason: trouble.reason,
+            next_ms: trouble.next_ms,
+        });
+        Ok(told.collect())
     }
 
     fn name(&self) -> String {

@@ -77,7 +77,7 @@ impl Home {
             let reason = if Instant::now() >= until {
                 "there is no time left".to_owned()
             } else {
-                match self.errand(self.take(queue, &message.body, until)).await {
+                match self.errand(self.take(queue, message, until)).await {
                     Ended::Done => continue,
                     Ended::Never(reason) => match self.bury(queue, message, &reason).await {
                         Ok(()) => continue,
@@ -107,19 +107,21 @@ impl Home {
         self.queues.send(&Names::dead_letters_of(queue), &[dead]).await
     }
 
-    async fn take(&self, queue: &str, body: &str, until: Instant) -> Ended {
-        let event = match Event::read(body) {
+    async fn take(&self, queue: &str, message: &Incoming, until: Instant) -> Ended {
+        let event = match Event::read(&message.body) {
             Ok(event) => event,
-            Err(error) => return Ended::Never(format!("it is no message of this yard: {error}")),
+            Err(error) => return self.unreadable(format!("it is no message of this yard: {error}")).await,
         };
         if let Some(own) = self.own_queue_of(&event).filter(|own| own != queue) {
             return Ended::Never(format!(
                 "it came by {queue}, and such a message counts only if it comes by {own}"
             ));
         }
-        if let Err(trouble) = self.record(event, until).await {
-            let reason = trouble.to_string();
-            return if passes(&trouble) { Ended::Again(reason) } else { Ended::Never(reason) };
+        match self.record(event, message.sent_ms, until).await {
+            Ok(()) => {}
+            Err(trouble) if trouble.passes() => return Ended::Again(trouble.to_string()),
+            Err(trouble @ Error::Refused(_)) => return Ended::Never(trouble.to_string()),
+            Err(trouble) => return self.unreadable(trouble.to_string()).await,
         }
         match self.settle(until).await {
             Ok(()) => Ended::Done,
@@ -139,8 +141,17 @@ impl Home {
         }
     }
 
+    /// What cannot be read is damaged, unless newer programs run beside this one: they can read it.
+    async fn unreadable(&self, reason: String) -> Ended {
+        match self.newer_format().await {
+            Ok(None) => Ended::Never(reason),
+            Ok(Some(newer)) => Ended::Again(format!("{reason}; {newer}")),
+            Err(trouble) => Ended::Again(format!("{reason}; the yard's format cannot be read: {trouble}")),
+        }
+    }
+
     /// Records the fact that a message brings, if it brings one.
-    async fn record(&self, event: Event, until: Instant) -> Result<(), Error> {
+    async fn record(&self, event: Event, sent_ms: Option<u64>, until: Instant) -> Result<(), Error> {
         let message = match event {
             Event::Message(message) => *message,
             Event::JobEnded { job } => return self.job_ended(&job).await,
@@ -151,7 +162,8 @@ impl Home {
         };
         match message {
             Message::Block { chain, block } => {
-                let outcome = self.yard.record_block(&chain, &block).await?;
+                // Who sent it was told that it is kept when it was on the queue.
+                let outcome = self.yard.record_acknowledged_block(&chain, &block, sent_ms).await?;
                 let (height, hash) = (block.height, &block.hash);
                 info!(chain, height, hash, repeated = outcome == BlockOutcome::Repeated, "block recorded");
             }
@@ -200,13 +212,6 @@ impl Home {
 /// noticed within a minute.
 fn comes_again_after_s(receives: u32) -> u32 {
     receives.min(2).max(receives / 16)
-}
-
-fn passes(trouble: &Error) -> bool {
-    match trouble {
-        Error::Port(_) | Error::Contended { .. } => true,
-        Error::Damaged { .. } | Error::Refused(_) | Error::WorkerDead { .. } => false,
-    }
 }
 
 #[cfg(test)]

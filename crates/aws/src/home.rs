@@ -4,17 +4,19 @@ use futures_util::future::LocalBoxFuture;
 use std::collections::HashMap;
 use std::env;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proofyard_core::Yard;
 use proofyard_core::error::Error;
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::port::{Port, Wake};
+use proofyard_core::transaction::transact;
 use tracing::{error, info, warn};
 
 use crate::bucket::Bucket;
 use crate::errand::Errand;
-use crate::jobs::{Jobs, More, Pools, more_workers};
+use crate::format::NewerFormat;
+use crate::jobs::{Jobs, More, PoolJobs, Pools};
 use crate::message::Message;
 use crate::names::{BadYardName, Names};
 use crate::outbox::Outbox;
@@ -22,12 +24,15 @@ use crate::port::{AwsPort, system_random};
 use crate::queues::{Outgoing, QueueError, Queues};
 use crate::sdk::sdk_config;
 use crate::secrets::Secret;
+use crate::submissions::{Look, Submissions};
 use crate::table::Table;
 
 /// A pool's workers are counted at most this often by those who list tasks, and by the sweeper.
 const COUNT_WORKERS_EVERY_MS: u64 = 3_000;
 /// Says whether a judge looks at what is handed on; from whoever deployed it.
 const JUDGE: &str = "PROOFYARD_JUDGE";
+/// So long what AWS Batch listed may be built upon; much shorter than submitted jobs are remembered.
+const LISTED_FOR: Duration = Duration::from_secs(30);
 /// Tasks that are counted beyond what a pool's workers could take at once.
 const MAX_WAITING: usize = 4_096;
 
@@ -49,6 +54,8 @@ pub enum ConnectError {
         "the account cannot be asked for, which names the bucket: {0}; set PROOFYARD_BUCKET to name it yourself"
     )]
     NoAccount(String),
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
 }
 
 pub struct Home {
@@ -75,11 +82,11 @@ impl Home {
 
     /// The same, for who runs on a host that AWS does not keep the clock of: a worker, or an operator's command.
     pub fn on_a_host_of_its_own(self) -> Self {
-        let port = self.yard.port.clone().on_a_host_of_its_own();
-        Self { yard: Yard::new(port), ..self }
+        let (port, is_judged) = (self.yard.port.clone().on_a_host_of_its_own(), self.yard.is_judged());
+        Self { yard: Yard::new(port), ..self }.with_judge(is_judged)
     }
 
-    /// Nothing is asked of AWS here but, where no variable says it, the account's number.
+    /// Asks AWS whether the yard is one that this program knows, and, where no variable says it, for the account's number.
     pub fn connect(yard: &str) -> LocalBoxFuture<'_, Result<Self, ConnectError>> {
         Box::pin(async move {
             let names = Names::of(yard)?;
@@ -92,7 +99,12 @@ impl Home {
                 Ok(bucket) => bucket,
                 Err(_) => names.bucket(&account(&config).await?),
             };
-            Ok(Self::new(names, &config, bucket, pools).with_judge(judge_told()?.unwrap_or(false)))
+            let home = Self::new(names, &config, bucket, pools).with_judge(judge_told()?.unwrap_or(false));
+            // Whoever may not read it, or cannot now, finds out at the next call.
+            match home.newer_format().await {
+                Ok(Some(newer)) => Err(newer.into()),
+                Ok(None) | Err(_) => Ok(home),
+            }
         })
     }
 
@@ -164,7 +176,7 @@ impl Home {
         {
             match self.step(&step).await {
                 Ok(()) => {}
-                Err(trouble @ (Error::Port(_) | Error::Contended { .. })) => passing = Some(trouble),
+                Err(trouble) if trouble.passes() => passing = Some(trouble),
                 Err(trouble) => error!(?step, %trouble, "a step cannot be taken"),
             }
         }
@@ -265,29 +277,65 @@ impl Home {
             }
             *last_ms = now_ms;
         }
-        let submitted = async {
-            let wanted = match pool {
-                // Who was just woken, or is woken again for what still waits, looks at all there is.
-                JUDGE_POOL => u32::from(!at_leisure),
-                _ => {
-                    // What no pipeline has would find nothing to do, and be gone at once.
-                    let Some(declared) = self.yard.pool(pool).await? else { return Ok(More::default()) };
-                    let waiting = self.yard.waiting_tasks(pool, MAX_WAITING).await?;
-                    u32::try_from(waiting).unwrap_or(u32::MAX).div_ceil(declared.slots.max(1))
-                }
-            };
-            if wanted == 0 && jobs.warm_workers == 0 {
-                return Ok(More::default());
-            }
-            let more = more_workers(jobs, self.jobs.alive(jobs).await?, wanted, at_leisure);
-            self.jobs.submit(jobs, &format!("{}-{pool}", self.names.table()), more).await?;
-            Ok::<_, Box<dyn std::error::Error>>(more)
-        };
-        match submitted.await {
+        match self.submit_workers(pool, jobs, at_leisure).await {
             Ok(more) if more == More::default() => {}
             Ok(more) => info!(pool, workers = more.burst, that_stay = more.warm, "workers submitted"),
             Err(trouble) => error!(pool, %trouble, "no worker can be submitted; the next tick tries again"),
         }
+    }
+
+    async fn submit_workers(
+        &self,
+        pool: &str,
+        jobs: &PoolJobs,
+        at_leisure: bool,
+    ) -> Result<More, Box<dyn std::error::Error>> {
+        let wanted = match pool {
+            // Who was just woken, or is woken again for what still waits, looks at all there is.
+            JUDGE_POOL => u32::from(!at_leisure),
+            _ => {
+                // What no pipeline has would find nothing to do, and be gone at once.
+                let Some(declared) = self.yard.pool(pool).await? else { return Ok(More::default()) };
+                let waiting = self.yard.waiting_tasks(pool, MAX_WAITING).await?;
+                u32::try_from(waiting).unwrap_or(u32::MAX).div_ceil(declared.slots.max(1))
+            }
+        };
+        let unsettled = at_leisure && self.has_unsettled_jobs(pool).await?;
+        if wanted == 0 && jobs.warm_workers == 0 && !unsettled {
+            return Ok(More::default());
+        }
+        let (looked, listed) = (Instant::now(), self.jobs.listed(jobs).await?);
+        if unsettled {
+            self.settle_jobs(pool, jobs, &listed).await?;
+        }
+        let id = self.yard.port.random();
+        let more = transact(&self.yard.port, async |tx| {
+            let known = tx.check(&Submissions::key_of(pool)).await?;
+            let mut known: Submissions = known.unwrap_or_else(|| Submissions::of(pool));
+            let look = Look { listed: &listed, wanted, at_leisure, now_ms: self.yard.port.now_ms() };
+            // What was seen too long ago says nothing of what others submitted since.
+            let more =
+                if looked.elapsed() < LISTED_FOR { known.reserve(id, jobs, &look) } else { More::default() };
+            if more != More::default() {
+                tx.put(&known)?;
+            }
+            Ok(more)
+        })
+        .await?;
+        if more == More::default() {
+            return Ok(more);
+        }
+        let (submitted, ended) =
+            self.jobs.submit(jobs, &format!("{}-{pool}", self.names.table()), more).await;
+        let kept = transact(&self.yard.port, async |tx| {
+            let known: Option<Submissions> = tx.check(&Submissions::key_of(pool)).await?;
+            let mut known = known.unwrap_or_else(|| Submissions::of(pool));
+            known.submitted(id, &submitted, self.yard.port.now_ms());
+            tx.put(&known)
+        });
+        kept.await?;
+        ended?;
+        Ok(more)
     }
 
     pub(crate) async fn ensure_all_workers(&self) {

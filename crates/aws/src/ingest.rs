@@ -34,6 +34,7 @@ pub const REPLAY_WINDOW_S: u64 = 300;
 pub const MAX_BLOCKS: usize = 64;
 const PAYLOADS_AT_ONCE: usize = 16;
 const UNAUTHORIZED: u16 = 401;
+const UNAVAILABLE: u16 = 500;
 
 /// A request from outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,10 +69,12 @@ impl Response {
     }
 }
 
-/// Whether whoever sent it has the secret, and sent it now.
-pub fn authentic(request: &Request, secret: &[u8], now_s: u64) -> Result<(), Response> {
+/// Whether whoever sent it has one of the secrets, and sent it now.
+pub fn authentic(request: &Request, secrets: &[Vec<u8>], now_s: u64) -> Result<(), Response> {
     let refused = |error: &str| Err(Response::refused(UNAUTHORIZED, error));
-    if secret.is_empty() {
+    // Anybody has the empty one.
+    let mut secrets = secrets.iter().filter(|secret| !secret.is_empty()).peekable();
+    if secrets.peek().is_none() {
         return refused(
             "this yard has no webhook secret, so nothing is taken; give it one in Secrets Manager",
         );
@@ -91,10 +94,13 @@ pub fn authentic(request: &Request, secret: &[u8], now_s: u64) -> Result<(), Res
     let Some(signature) = signature.and_then(|signature| hex::decode(signature).ok()) else {
         return refused("header x-proofyard-signature is missing, or not v1= and hex");
     };
-    match signing(secret, timestamp, &request.chain, &request.body).verify_slice(&signature) {
-        Ok(()) => Ok(()),
-        Err(_) => refused("the signature is not that of TIMESTAMP.CHAIN.BODY under this yard's secret"),
+    let fits = |secret: &Vec<u8>| {
+        signing(secret, timestamp, &request.chain, &request.body).verify_slice(&signature).is_ok()
+    };
+    if secrets.any(fits) {
+        return Ok(());
     }
+    refused("the signature is not that of TIMESTAMP.CHAIN.BODY under this yard's secret")
 }
 
 /// What a sender puts into `x-proofyard-signature`.
@@ -149,24 +155,24 @@ impl Home {
         secret: &'a Secret,
     ) -> LocalBoxFuture<'a, Response> {
         Box::pin(async move {
-            let known = match secret.current().await {
-                Ok(known) => known,
-                Err(error) => return Response::unavailable(error),
-            };
-            let response = self.ingest(request, &known).await;
-            if response.status != UNAUTHORIZED {
-                return response;
-            }
-            match secret.changed().await {
-                Ok(Some(newer)) => self.ingest(request, &newer).await,
-                Ok(None) => response,
+            let response = match secret.that_count(self.yard.port.now_ms()).await {
+                Ok(secrets) => self.ingest(request, &secrets).await,
                 Err(error) => Response::unavailable(error),
+            };
+            if response.status >= UNAVAILABLE {
+                self.tell_unavailable();
             }
+            response
         })
     }
 
-    /// Takes a request from outside. A block that is answered with 202 is kept until it is recorded.
-    pub fn ingest<'a>(&'a self, request: &'a Request, secret: &'a [u8]) -> LocalBoxFuture<'a, Response> {
+    /// Takes a request from outside, signed under one of these secrets. A block that is answered with 202 is kept until it
+    /// is recorded.
+    pub fn ingest<'a>(
+        &'a self,
+        request: &'a Request,
+        secrets: &'a [Vec<u8>],
+    ) -> LocalBoxFuture<'a, Response> {
         Box::pin(async move {
             if request.body.len() > MAX_BODY_BYTES {
                 let found = request.body.len();
@@ -175,7 +181,7 @@ impl Home {
                     format!("the body has {found} bytes; {MAX_BODY_BYTES} are the most"),
                 );
             }
-            if let Err(refused) = authentic(request, secret, self.yard.port.now_ms() / 1_000) {
+            if let Err(refused) = authentic(request, secrets, self.yard.port.now_ms() / 1_000) {
                 warn!(chain = request.chain, error = refused.error, "a request was refused");
                 return refused;
             }
@@ -248,10 +254,11 @@ mod tests {
     fn only_who_has_the_secret_and_sent_it_now_is_heard() {
         let request = signed(b"body", 1_000);
         for now_s in [700, 1_000, 1_300] {
-            authentic(&request, b"secret", now_s).unwrap();
+            authentic(&request, &[b"secret".to_vec()], now_s).unwrap();
+            authentic(&request, &[b"newer".to_vec(), b"secret".to_vec()], now_s).unwrap();
         }
         let says = |request: &Request, secret: &[u8], now_s, text: &str| {
-            let refused = authentic(request, secret, now_s).unwrap_err();
+            let refused = authentic(request, &[secret.to_vec()], now_s).unwrap_err();
             assert_eq!(refused.status, 401);
             assert!(refused.error.as_deref().unwrap().contains(text), "{refused:?}");
         };

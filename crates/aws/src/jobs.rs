@@ -1,20 +1,24 @@
 //! AWS Batch: workers are jobs. How many a pool may have, and that there are some when work waits.
 //!
-//! A job names no task: it claims what comes first when it runs. So submitting one too many costs a start, and one too
-//! few a tick; nothing is lost either way.
+//! A job names no task: it claims what comes first when it runs. So submitting one too few costs a tick, and nothing is
+//! lost. That there is none too many, whoever submits, is [`crate::submissions`].
 
 use futures_util::future::{BoxFuture, try_join_all};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_batch::Client;
 use aws_sdk_batch::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_batch::types::{JobStatus, JobSummary};
+use aws_sdk_batch::types::{JobDetail, JobStatus, JobSummary, ResourceType};
 use serde::Deserialize;
 
 use crate::trouble::{Trouble, trouble_of};
 
 /// Jobs submitted in one go; the next tick brings more.
 const MAX_SUBMITS: u32 = 16;
+/// Jobs that AWS Batch describes in one call.
+const MAX_DESCRIBED: usize = 100;
+/// Pages of one state's jobs, of a hundred each: more than any pool has.
+const MAX_PAGES: usize = 20;
 /// States of a job that is not over, those before it runs first.
 const COMING: [JobStatus; 4] =
     [JobStatus::Submitted, JobStatus::Pending, JobStatus::Runnable, JobStatus::Starting];
@@ -49,6 +53,21 @@ pub type Pools = BTreeMap<String, PoolJobs>;
 pub struct JobError {
     job_queue: String,
     reason: String,
+}
+
+/// What a worker of a pool has, as it is deployed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    pub gpus: u32,
+}
+
+/// Jobs of one pool that are not over, as AWS Batch lists them, which may be some seconds old.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Listed {
+    ids: BTreeSet<String>,
+    alive: Alive,
+    /// Since when those that run do.
+    started_ms: BTreeMap<String, u64>,
 }
 
 /// Jobs of one pool that are not over.
@@ -93,42 +112,146 @@ impl Jobs {
         Self { client }
     }
 
-    /// No further than one page of each state, which is more workers than any pool has.
-    pub fn alive<'a>(&'a self, pool: &'a PoolJobs) -> BoxFuture<'a, Result<Alive, JobError>> {
+    pub(crate) fn listed<'a>(&'a self, pool: &'a PoolJobs) -> BoxFuture<'a, Result<Listed, JobError>> {
         Box::pin(async move {
             let states = COMING.into_iter().chain([JobStatus::Running]);
             // Side by side: a tick has little time.
-            let listed = try_join_all(states.map(async |status| {
-                let list = self.client.list_jobs().job_queue(&pool.job_queue).job_status(status.clone());
-                let listed = list.send().await.map_err(|error| failed(&pool.job_queue, &error))?;
-                Ok::<_, JobError>((status, listed.job_summary_list.unwrap_or_default()))
+            let of_states = try_join_all(states.map(async |status| {
+                let jobs = self.in_state(&pool.job_queue, &status).await?;
+                Ok::<_, JobError>((status, jobs))
             }));
-            let mut alive = Alive::default();
-            for (status, jobs) in listed.await? {
-                alive.count(&status, &jobs);
+            let mut listed = Listed::default();
+            for (status, jobs) in of_states.await? {
+                listed.count(&status, jobs);
             }
-            Ok(alive)
+            Ok(listed)
         })
     }
 
-    /// Submits workers under names that begin with `name`.
-    pub fn submit<'a>(
+    async fn in_state(&self, job_queue: &str, status: &JobStatus) -> Result<Vec<JobSummary>, JobError> {
+        let (mut jobs, mut from) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES {
+            let list = self.client.list_jobs().job_queue(job_queue).job_status(status.clone());
+            let page = list.set_next_token(from).send().await.map_err(|error| failed(job_queue, &error))?;
+            jobs.extend(page.job_summary_list.unwrap_or_default());
+            from = page.next_token;
+            if from.is_none() {
+                break;
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// How these jobs ended; `None` of one that is not over. What AWS Batch does not know is left out.
+    pub(crate) fn ends<'a>(
+        &'a self,
+        pool: &'a PoolJobs,
+        jobs: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<BTreeMap<String, Option<String>>, JobError>> {
+        Box::pin(async move {
+            let mut ends = BTreeMap::new();
+            for some in jobs.chunks(MAX_DESCRIBED) {
+                let ids = some.iter().map(|job| (*job).to_owned()).collect();
+                let described = self.client.describe_jobs().set_jobs(Some(ids)).send().await;
+                let described = described.map_err(|error| failed(&pool.job_queue, &error))?;
+                let described = described.jobs.unwrap_or_default().into_iter();
+                ends.extend(described.filter_map(|job| Some((job.job_id()?.to_owned(), how_it_ended(&job)))));
+            }
+            Ok(ends)
+        })
+    }
+
+    /// What workers of a pool have that is deployed; `None` where it is not.
+    pub(crate) fn deployed<'a>(
+        &'a self,
+        job_definition: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Shape>, JobError>> {
+        Box::pin(async move {
+            let describe = self.client.describe_job_definitions().job_definition_name(job_definition);
+            let described = describe.status("ACTIVE").send().await;
+            let described = described.map_err(|error| failed(job_definition, &error))?;
+            let all = described.job_definitions.unwrap_or_default();
+            let newest = all.into_iter().max_by_key(|definition| definition.revision());
+            Ok(newest.map(|newest| {
+                let needs = newest.container_properties.and_then(|container| container.resource_requirements);
+                let gpus = needs
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|need| need.r#type == Some(ResourceType::Gpu));
+                Shape { gpus: gpus.filter_map(|need| need.value?.parse::<u32>().ok()).sum() }
+            }))
+        })
+    }
+
+    /// Submits workers under names that begin with `name`; answers their ids, each with whether it stays, and what went
+    /// wrong, if something did.
+    pub(crate) fn submit<'a>(
         &'a self,
         pool: &'a PoolJobs,
         name: &'a str,
         more: More,
-    ) -> BoxFuture<'a, Result<(), JobError>> {
+    ) -> BoxFuture<'a, (Vec<(String, bool)>, Result<(), JobError>)> {
         Box::pin(async move {
             let warm = (0..more.warm).map(|_| (WARM, &pool.warm_job_definition));
             let burst = (0..more.burst).map(|_| (BURST, &pool.job_definition));
+            let mut submitted = Vec::new();
             for (share, definition) in warm.chain(burst) {
                 let submit = self.client.submit_job().job_queue(&pool.job_queue).job_definition(definition);
                 let submit = submit.job_name(format!("{name}-{share}")).share_identifier(share);
-                submit.send().await.map_err(|error| failed(&pool.job_queue, &error))?;
+                match submit.send().await {
+                    Ok(job) => submitted.extend(job.job_id.map(|id| (id, share == WARM))),
+                    Err(error) => return (submitted, Err(failed(&pool.job_queue, &error))),
+                }
             }
-            Ok(())
+            (submitted, Ok(()))
         })
     }
+}
+
+impl Listed {
+    pub fn has(&self, job: &str) -> bool {
+        self.ids.contains(job)
+    }
+
+    pub fn alive(&self) -> Alive {
+        self.alive
+    }
+
+    /// Those that run since before then.
+    pub fn running_since(&self, at_ms: u64) -> impl Iterator<Item = &String> {
+        self.started_ms.iter().filter(move |(_, started_ms)| **started_ms <= at_ms).map(|(job, _)| job)
+    }
+
+    fn count(&mut self, status: &JobStatus, jobs: Vec<JobSummary>) {
+        // One that moves meanwhile is listed twice.
+        let new = |job: &JobSummary| job.job_id().is_some_and(|id| !self.ids.contains(id));
+        let jobs: Vec<JobSummary> = jobs.into_iter().filter(new).collect();
+        self.alive.count(status, &jobs);
+        let running = jobs.iter().filter(|_| *status == JobStatus::Running);
+        self.started_ms.extend(
+            running.filter_map(|job| Some((job.job_id.clone()?, u64::try_from(job.started_at?).ok()?))),
+        );
+        self.ids.extend(jobs.into_iter().filter_map(|job| job.job_id));
+    }
+
+    #[cfg(test)]
+    pub fn running(jobs: &[&str]) -> Self {
+        let job = |id: &&str| JobSummary::builder().job_id(*id).job_name("y-cpu-burst").build();
+        let mut listed = Self::default();
+        listed.count(&JobStatus::Running, jobs.iter().map(job).collect());
+        listed
+    }
+}
+
+/// In AWS Batch's own words; `None` of a job that is not over.
+fn how_it_ended(job: &JobDetail) -> Option<String> {
+    let status = job.status().filter(|status| [JobStatus::Failed, JobStatus::Succeeded].contains(status))?;
+    let last = job.attempts().last().and_then(|attempt| attempt.container());
+    let exit_code = last.and_then(|container| container.exit_code()).map(|code| format!("exit code {code}"));
+    let reason = last.and_then(|container| container.reason()).map(str::to_owned);
+    let said = job.status_reason().map(str::to_owned);
+    let said: Vec<String> = [said, reason, exit_code].into_iter().flatten().collect();
+    Some(if said.is_empty() { status.as_str().to_owned() } else { said.join("; ") })
 }
 
 impl Alive {

@@ -5,6 +5,8 @@
 //! - [`artifacts`]: the bucket as a worker's store, behind a folder;
 //! - [`port`], [`outbox`], `errand`: the domain's port over them, and what it remembers meanwhile;
 //! - [`message`], [`consume`], [`ingest`], [`ticks`], [`handing`], [`job_workers`]: what is done with what arrives;
+//! - [`submissions`], [`deployed`]: how many jobs a pool may have, and whether it is there at all;
+//! - [`format`](mod@format): whether this program may read and write a yard at all;
 //! - [`redrive`]: what could not be taken, once more;
 //! - [`metrics`]: what CloudWatch is told;
 //! - [`feeding`]: a blocks file posted; [`serve`]: the functions' work without Lambda;
@@ -16,8 +18,10 @@
 pub mod artifacts;
 pub mod bucket;
 pub mod consume;
+pub mod deployed;
 mod errand;
 pub mod feeding;
+pub mod format;
 pub mod handing;
 pub mod home;
 pub mod ingest;
@@ -33,6 +37,7 @@ pub mod redrive;
 pub mod sdk;
 pub mod secrets;
 pub mod serve;
+pub mod submissions;
 pub mod table;
 pub mod ticks;
 mod trouble;

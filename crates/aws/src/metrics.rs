@@ -3,6 +3,7 @@
 //!
 //! The format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proofyard_core::error::Error;
@@ -85,9 +86,11 @@ impl Home {
             return Ok(());
         }
         self.watch.told_ms.store(now_ms, Ordering::Relaxed);
+        let troubles = if self.pools.is_empty() { BTreeMap::new() } else { self.start_troubles().await? };
         for (pool, jobs) in &self.pools {
-            match self.jobs.alive(jobs).await {
-                Ok(alive) => self.tell_pool(pool, alive),
+            let failed_starts = troubles.get(pool).map_or(0, |trouble| trouble.rounds);
+            match self.jobs.listed(jobs).await {
+                Ok(listed) => self.tell_pool(pool, listed.alive(), failed_starts),
                 Err(trouble) => warn!(pool, %trouble, "nothing is told of a pool"),
             }
         }
@@ -110,7 +113,14 @@ impl Home {
         }
     }
 
-    fn tell_pool(&self, pool: &str, alive: Alive) {
+    /// Tells that somebody outside was sent away with blocks that the yard could not keep.
+    pub(crate) fn tell_unavailable(&self) {
+        let metrics = [("IngestUnavailable", "Count", json!(1))];
+        // By the yard alone: who asks is not known, and would name what it likes.
+        tell(&line(self.yard.port.now_ms(), &[("Yard", self.names.yard())], &metrics));
+    }
+
+    fn tell_pool(&self, pool: &str, alive: Alive, failed_starts: u32) {
         let now_ms = self.yard.port.now_ms();
         let waits_ms = alive.runnable_since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms));
         tell(&line(
@@ -120,6 +130,7 @@ impl Home {
                 ("WorkersRunning", "Count", json!(alive.running)),
                 ("WorkersComing", "Count", json!(alive.coming)),
                 ("RunnableSeconds", "Seconds", json!(waits_ms as f64 / 1_000.0)),
+                ("FailedStarts", "Count", json!(failed_starts)),
             ],
         ));
     }

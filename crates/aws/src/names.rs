@@ -50,6 +50,10 @@ impl Names {
     pub fn wake_queue(&self, pool: &str) -> String {
         format!("proofyard-{}-wake-{pool}", self.yard)
     }
+    /// What jobs of AWS Batch are made from that are a pool's workers.
+    pub fn job_definition(&self, pool: &str) -> String {
+        format!("proofyard-{}-{pool}", self.yard)
+    }
     /// Where messages end that nothing can be done with.
     pub fn dead_letters_of(queue: &str) -> String {
         match queue.strip_suffix(".fifo") {
@@ -80,6 +84,7 @@ mod tests {
         assert_eq!(names.results_queue(), name("/queues/results/name"));
         assert_eq!(names.ticks_queue(), name("/queues/ticks/name"));
         assert_eq!(names.wake_queue("cpu"), name("/queues/wake/name"));
+        assert_eq!(names.job_definition("cpu"), name("/pools/cpu/job_definition"));
         assert_eq!(Names::dead_letters_of("a.fifo"), "a-dead.fifo");
         assert_eq!(name("/queue_defaults/dead_letter_suffix"), "-dead");
     }

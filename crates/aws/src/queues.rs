@@ -21,8 +21,10 @@ use crate::trouble::{Trouble, trouble_of};
 pub const MAX_BATCH: usize = 10;
 /// The longest delay of a message in a standard queue.
 pub const MAX_DELAY_S: u32 = 900;
-/// Bytes of one message, attributes included: SQS takes 1 MiB, and this leaves room for the attributes.
-pub const MAX_MESSAGE_BYTES: usize = 1_000_000;
+/// Bytes of one message, and of all in one batch, attributes included: what `infra/spec` sets for every queue.
+pub const MAX_MESSAGE_BYTES: usize = 262_144;
+/// Kept of them for what a dead letter says besides.
+const ATTRIBUTES_BYTES: usize = 4_096;
 const TRIES: u32 = 4;
 const FIRST_WAIT_MS: u64 = 40;
 /// The attribute that names the redrive which put a message back.
@@ -60,6 +62,8 @@ pub struct Incoming {
     pub group: Option<String>,
     /// How often it was received, this time included.
     pub receives: u32,
+    /// When it was sent.
+    pub sent_ms: Option<u64>,
     /// Which redrive put it back, if one did: the same does not put it back twice.
     pub redrive: Option<String>,
 }
@@ -108,8 +112,14 @@ impl Queues {
         messages: &'a [Outgoing],
     ) -> BoxFuture<'a, Result<(), QueueError>> {
         Box::pin(async move {
+            let too_long = |message: &&Outgoing| message.body.len() > MAX_MESSAGE_BYTES - ATTRIBUTES_BYTES;
+            if let Some(message) = messages.iter().find(too_long) {
+                let (found, most) = (message.body.len(), MAX_MESSAGE_BYTES - ATTRIBUTES_BYTES);
+                let reason = format!("a message has {found} bytes; {most} are the most");
+                return Err(QueueError { queue: queue.to_owned(), reason });
+            }
             let url = self.url(queue).await?;
-            for batch in messages.chunks(MAX_BATCH) {
+            for batch in batches(messages) {
                 self.send_batch(queue, &url, batch).await?;
             }
             Ok(())
@@ -224,6 +234,24 @@ impl Queues {
     }
 }
 
+/// As many at once as SQS takes, in their order.
+fn batches(messages: &[Outgoing]) -> Vec<&[Outgoing]> {
+    let mut batches = Vec::new();
+    let (mut from, mut bytes) = (0, 0);
+    for (place, message) in messages.iter().enumerate() {
+        let more: usize =
+            message.attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+                + message.body.len();
+        if place > from && (place - from == MAX_BATCH || bytes + more > MAX_MESSAGE_BYTES) {
+            batches.extend(messages.get(from..place));
+            (from, bytes) = (place, 0);
+        }
+        bytes += more;
+    }
+    batches.extend(messages.get(from..).filter(|rest| !rest.is_empty()));
+    batches
+}
+
 fn entry(
     place: usize,
     message: &Outgoing,
@@ -255,6 +283,7 @@ fn incoming(message: aws_sdk_sqs::types::Message) -> Option<Incoming> {
         receives: attribute(MessageSystemAttributeName::ApproximateReceiveCount)
             .and_then(|count| count.parse().ok())
             .unwrap_or(1),
+        sent_ms: attribute(MessageSystemAttributeName::SentTimestamp).and_then(|at_ms| at_ms.parse().ok()),
         redrive: message.message_attributes.and_then(|mut all| all.remove(REDRIVE)?.string_value),
     })
 }
@@ -276,4 +305,32 @@ where
         _ => reason,
     };
     QueueError { queue: queue.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_batch_is_longer_than_sqs_takes() {
+        let of = |bytes: &[usize]| {
+            let messages: Vec<Outgoing> = bytes
+                .iter()
+                .map(|bytes| Outgoing { body: "x".repeat(*bytes), ..Outgoing::default() })
+                .collect();
+            batches(&messages).iter().map(|batch| batch.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[]), [0; 0]);
+        assert_eq!(of(&[1; 23]), [10, 10, 3]);
+        assert_eq!(of(&[200_000, 60_000, 60_000, 200_000]), [2, 1, 1]);
+        assert_eq!(of(&[100_000; 5]), [2, 2, 1]);
+    }
+
+    #[test]
+    fn the_queues_take_what_is_sent() {
+        let spec = include_str!("../../../infra/spec/yard.json");
+        let spec: serde_json::Value = serde_json::from_str(spec).unwrap();
+        let set = spec.pointer("/queue_defaults/max_message_bytes").and_then(serde_json::Value::as_u64);
+        assert_eq!(set, Some(MAX_MESSAGE_BYTES as u64));
+    }
 }

@@ -23,7 +23,7 @@ use proofyard_core::port::{
     Action, Batch, CommitOutcome, Due, Expect, Key, Op, PortError, Range, Stored, Version,
 };
 
-use crate::trouble::{Trouble, trouble_of};
+use crate::trouble::{Trouble, is_refused_as_such, trouble_of};
 
 const PARTITION: &str = "p";
 const SORT: &str = "s";
@@ -399,12 +399,10 @@ impl Table {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
-        match trouble_of(&error) {
-            Trouble::Passing(reason) | Trouble::Unknown(reason) => {
-                PortError::Unavailable(format!("table {}: {reason}", self.name))
-            }
-            Trouble::Lasting(reason) => PortError::Broken(format!("table {}: {reason}", self.name)),
-        }
+        let (Trouble::Passing(reason) | Trouble::Unknown(reason) | Trouble::Lasting(reason)) =
+            trouble_of(&error);
+        let said = format!("table {}: {reason}", self.name);
+        if is_refused_as_such(&error) { PortError::Broken(said) } else { PortError::Unavailable(said) }
     }
 
     fn write_failed<E, R>(&self, error: SdkError<E, R>) -> Result<CommitOutcome, PortError>

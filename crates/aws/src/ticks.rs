@@ -3,6 +3,7 @@
 
 use futures_util::future::LocalBoxFuture;
 use proofyard_core::error::Error;
+use tracing::error;
 
 use crate::home::Home;
 use crate::message::Message;
@@ -42,7 +43,14 @@ impl Home {
     async fn shortest_tick_of(&self, chains: Vec<String>) -> Result<u64, Error> {
         let mut tick_ms = QUIET_MS;
         for chain in chains {
-            tick_ms = tick_ms.min(self.yard.chain(&chain).await?.1.chain.tick_ms);
+            match self.yard.chain(&chain).await {
+                Ok((_, pipeline)) => tick_ms = tick_ms.min(pipeline.chain.tick_ms),
+                Err(trouble) if trouble.passes() => return Err(trouble),
+                // It hides no other one.
+                Err(trouble) => {
+                    error!(chain, %trouble, "nobody knows how often this chain is to be looked at")
+                }
+            }
         }
         Ok(tick_ms)
     }

@@ -27,6 +27,24 @@ const PASSING: [&str; 10] = [
     "ConditionalRequestConflict",
 ];
 
+/// Codes by which DynamoDB says that this very request is refused, as often as it is made. All else that lasts, such as a
+/// missing permission or table, is about the yard and not about the request.
+const REFUSED: [&str; 5] = [
+    "ValidationException",
+    "ValidationError",
+    "SerializationException",
+    "ItemCollectionSizeLimitExceededException",
+    "IdempotentParameterMismatchException",
+];
+
+pub(crate) fn is_refused_as_such<E, R>(error: &SdkError<E, R>) -> bool
+where
+    E: ProvideErrorMetadata,
+{
+    matches!(error, SdkError::ConstructionFailure(_))
+        || error.code().is_some_and(|code| REFUSED.contains(&code))
+}
+
 pub(crate) fn trouble_of<E, R>(error: &SdkError<E, R>) -> Trouble
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

@@ -8,6 +8,7 @@ use proofyard_core::Yard;
 use proofyard_core::operation::{Answer, Operation};
 use proofyard_core::port::Port;
 use proofyard_worker::artifacts::ArtifactStore;
+use serde::Serialize;
 
 use crate::failure::Failure;
 
@@ -49,10 +50,27 @@ pub trait YardAccess {
     fn carry_out(&self, operation: &Operation) -> Result<Answer, Failure>;
     /// Whether a process works on the yard now; None where nobody can say that.
     fn is_running(&self) -> Option<bool>;
+    /// Why pools have no workers although the yard starts some.
+    fn start_troubles(&self) -> Result<Vec<StartTrouble>, Failure> {
+        Ok(Vec::new())
+    }
     /// As people call it.
     fn name(&self) -> String;
     /// Why the yard has no chain, and what gives it one.
     fn has_no_chain(&self) -> String;
+}
+
+/// A pool whose workers end before they take any task, again and again.
+#[derive(Clone, Debug, Serialize)]
+pub struct StartTrouble {
+    pub pool: String,
+    /// Workers that ended so, and in how many rounds.
+    pub workers: u64,
+    pub rounds: u32,
+    /// How the last of them ended.
+    pub reason: String,
+    /// When the next one is started.
+    pub next_ms: u64,
 }
 
 impl YardArguments {

@@ -61,6 +61,19 @@ pub enum Refusal {
     Invalid(String),
 }
 
+impl Error {
+    /// Whether the same call may succeed later though nobody mends anything about it: a message that met it is kept.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Port(PortError::Unavailable(_)) | Self::Contended { .. } => true,
+            Self::Port(PortError::Broken(_))
+            | Self::Damaged { .. }
+            | Self::Refused(_)
+            | Self::WorkerDead { .. } => false,
+        }
+    }
+}
+
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)

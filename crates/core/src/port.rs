@@ -207,10 +207,11 @@ pub enum Wake {
 
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
-    /// Passing trouble: the same call may succeed later (throttled, disconnected, disk full).
+    /// The same call may succeed later: throttled, disconnected, disk full; on AWS also what somebody has to mend for all
+    /// calls alike, such as a permission.
     #[error("storage is not available: {0}")]
     Unavailable(String),
-    /// Trouble that stays until someone mends it (a damaged or newer database, no permission).
+    /// This very call fails as often as it is made: a damaged or newer database or item, a request that is refused as such.
     #[error("storage cannot be used: {0}")]
     Broken(String),
 }

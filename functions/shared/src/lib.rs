@@ -64,6 +64,7 @@ fn incoming(message: SqsMessage) -> Incoming {
     Incoming {
         group: attribute("MessageGroupId"),
         receives: attribute("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1),
+        sent_ms: attribute("SentTimestamp").and_then(|at_ms| at_ms.parse().ok()),
         id: message.message_id.unwrap_or_default(),
         receipt: message.receipt_handle.unwrap_or_default(),
         body: message.body.unwrap_or_default(),

@@ -17,6 +17,10 @@ export interface Parameters {
   readonly judge?: boolean;
   /** Where machines run; without it, a network is made, with public addresses and no way in. */
   readonly network?: { readonly vpc_id: string; readonly subnet_ids: readonly string[] };
+  /** Somebody relies on it: without anybody who is paged, it is refused. */
+  readonly production?: boolean;
+  /** The availability zones of a network that is made, two at least; without it, the first three that the account has. */
+  readonly zones?: readonly string[];
   /** The table and the bucket stay when the yard is destroyed, and the table can be restored to any second. */
   readonly keep_data: boolean;
   readonly log_retention_days: number;

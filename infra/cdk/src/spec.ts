@@ -79,6 +79,8 @@ export interface Metric {
 export interface AlarmSpec {
   readonly says: string;
   readonly tells: 'page' | 'notice';
+  /** It pages by itself, also while another one does already. */
+  readonly alone?: boolean;
   readonly each?: 'mapped_queue' | 'dead_letter_queue' | 'function' | 'pool';
   readonly metric?: Metric;
   readonly expression?: string;
@@ -106,6 +108,7 @@ export interface Spec {
     readonly visibility_s: number;
     readonly retention_s: number;
     readonly receives_before_dead_letter: number;
+    readonly max_message_bytes: number;
     readonly dead_letter_suffix: string;
   };
   readonly functions: Readonly<Record<string, FunctionSpec>>;
@@ -281,8 +284,22 @@ function checkParameters(spec: Spec, parameters: Parameters, bad: Bad): void {
       bad(`/alarm_thresholds/${alarm}`, `is no alarm of yard.json; it has ${Object.keys(spec.alarms).join(', ')}`);
     }
   }
+  const { zones, network } = parameters;
+  if (zones !== undefined && zones.length > spec.network.zones.length) {
+    bad('/zones', `names ${zones.length}; /network/zones of yard.json has addresses for ${spec.network.zones.length}`);
+  }
+  if (zones !== undefined && network !== undefined) {
+    bad('/zones', 'is for a network that is made, and /network names one that is there');
+  }
   if (parameters.pollers !== undefined && parameters.pollers.min > parameters.pollers.max) {
     bad('/pollers/min', `is ${parameters.pollers.min}, more than max, ${parameters.pollers.max}`);
+  }
+}
+
+/** Of the environment that is to be deployed: production tells somebody. */
+export function checkPaged(name: string, parameters: Parameters): void {
+  if (parameters.production && parameters.page_emails.length === 0) {
+    throw new BadSpec(`environments.json: /${name}/page_emails is empty, and /${name} is production; name whom its alarms page`);
   }
 }
 

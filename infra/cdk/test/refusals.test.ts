@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BadSpec, readEnvironments, readSpec } from '../src/spec';
+import { BadSpec, checkPaged, readEnvironments, readSpec } from '../src/spec';
 import { changed } from './support';
 
 function refused(read: () => unknown, ...says: string[]): void {
@@ -49,6 +49,8 @@ const ENVIRONMENTS: [string, (environments: any) => void, ...string[]][] = [
   ['more warm workers than workers', (all) => (all.dev.pools.cpu.warm_workers = 3), '/dev/pools/cpu/warm_workers is 3, more than max_workers, 2'],
   ['a judge that there is no pool for', (all) => (all.dev.judge = true), '/dev/judge is true, and /pools has no judge'],
   ['a threshold of no alarm', (all) => (all.dev.alarm_thresholds.lag = 1), '/dev/alarm_thresholds/lag is no alarm'],
+  ['more zones than have addresses', (all) => (all.dev.zones = ['a', 'b', 'c', 'd'].map((zone) => `us-east-1${zone}`)), '/dev/zones names 4'],
+  ['one zone alone', (all) => (all.dev.zones = ['us-east-1a']), '/dev/zones must NOT have fewer than 2'],
   ['pollers upside down', (all) => (all.dev.pollers = { min: 9, max: 2 }), '/dev/pollers/min is 9, more than max, 2'],
 ];
 
@@ -56,6 +58,13 @@ for (const [what, change, ...says] of ENVIRONMENTS) {
   test(`${what}: refused with the place`, () =>
     refused(() => readEnvironments(readSpec(), changed('environments.json', change)), 'environments.json', ...says));
 }
+
+test('production without anybody who is paged is refused', () => {
+  const { prod, dev } = readEnvironments(readSpec());
+  refused(() => checkPaged('prod', prod), '/prod/page_emails is empty');
+  checkPaged('prod', { ...prod, page_emails: ['on-call@example.com'] });
+  checkPaged('dev', dev);
+});
 
 test('one name in two accounts is two yards', () => {
   const file = changed('environments.json', (all) => {

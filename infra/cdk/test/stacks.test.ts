@@ -117,8 +117,14 @@ for (const environment of ENVIRONMENTS) {
       ofType(resources, 'AWS::Logs::LogGroup').forEach(({ properties }) => assert.equal(properties.RetentionInDays, parameters.log_retention_days));
     });
 
-    test('all that pages does so by one alarm', () => {
+    test('all that pages does so by one alarm, but a halt, which is told also while that one pages', () => {
       const [composite] = ofType(resources, 'AWS::CloudWatch::CompositeAlarm');
+      const [page] = ofType(resources, 'AWS::SNS::Topic').filter(({ properties }) => properties.TopicName.endsWith('-page'));
+      const alone = ofType(resources, 'AWS::CloudWatch::Alarm').filter(({ properties }) => properties.AlarmActions[0] === page.id);
+      assert.deepEqual(alone.map(({ properties }) => properties.AlarmName), [`proofyard-${parameters.yard}-halted`]);
+      for (const alarm of ['block-waits', 'ingest-errors', 'ingest-unavailable', 'lag-seconds', 'silent']) {
+        assert.ok(composite.properties.AlarmRule.includes(`"proofyard-${parameters.yard}-${alarm}"`), alarm);
+      }
       const alarms = ofType(resources, 'AWS::CloudWatch::Alarm');
       const silent = alarms.filter(({ properties }) => properties.AlarmActions.length === 0).map(({ properties }) => properties.AlarmName);
       assert.ok(silent.length >= 6);

@@ -122,11 +122,29 @@ locals {
     if account != var.account
   ], [])
 
+  unpaged = try([
+    for emails in [local.parameters.page_emails] :
+    "/page_emails is empty, and this is production; name whom its alarms page"
+    if local.parameters.production && length(emails) == 0
+  ], [])
+  zones = try([
+    for zones in [local.parameters.zones] : join(" ", [
+      "/zones names ${length(zones)};",
+      "/network/zones of yard.json has addresses for ${length(local.spec.network.zones)}",
+    ]) if length(zones) > length(local.spec.network.zones)
+  ], [])
+  zones_of_another = try([
+    for zones in [local.parameters.zones] :
+    "/zones is for a network that is made, and /network names one that is there"
+    if zones != null && local.parameters.network != null
+  ], [])
+
   of_spec = concat(
     module.spec.problems, local.times, local.unknown_machines, local.too_much, local.idle_machines, local.roles
   )
   of_parameters = concat(
-    module.parameters.problems, local.unknown_pools, local.too_warm, local.no_judge, local.unknown_alarms, local.pollers, local.accounts
+    module.parameters.problems, local.unknown_pools, local.too_warm, local.no_judge, local.unknown_alarms, local.pollers, local.accounts,
+    local.unpaged, local.zones, local.zones_of_another
   )
   problems = concat(
     [for problem in local.of_spec : "yard.json: ${problem}"],

@@ -91,8 +91,21 @@ provider "aws" {
   skip_requesting_account_id  = var.offline
 }
 
+# Not every region has three zones for every account.
+data "aws_availability_zones" "here" {
+  count = var.offline ? 0 : 1
+
+  state = "available"
+
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
+}
+
 module "yard" {
   source     = "../"
+  zones      = one(data.aws_availability_zones.here[*].names)
   parameters = local.parameters
   account    = var.account != null ? var.account : try(local.parameters.account, "")
   functions  = var.functions

@@ -487,6 +487,34 @@ run "log_retention" {
   }
 }
 
+run "production_that_pages_nobody" {
+  command = plan
+  module {
+    source = "./tests/broken"
+  }
+  variables {
+    parameters = { production = true, page_emails = [] }
+  }
+  assert {
+    condition     = output.said == "parameters: /page_emails is empty, and this is production; name whom its alarms page"
+    error_message = output.said
+  }
+}
+
+run "more_zones_than_have_addresses" {
+  command = plan
+  module {
+    source = "./tests/broken"
+  }
+  variables {
+    parameters = { zones = ["us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d"] }
+  }
+  assert {
+    condition     = output.said == "parameters: /zones names 4; /network/zones of yard.json has addresses for 3"
+    error_message = output.said
+  }
+}
+
 run "nothing_is_made_of_what_is_refused" {
   command = plan
   module {

@@ -56,6 +56,30 @@ run "dev" {
   }
 }
 
+run "in_a_region_of_two_zones" {
+  command = plan
+  variables {
+    parameters = run.written.environments.dev
+    zones      = ["us-west-1a", "us-west-1c"]
+  }
+  assert {
+    condition     = [for subnet in aws_subnet.yard : subnet.availability_zone] == ["us-west-1a", "us-west-1c"]
+    error_message = "A network has as many zones as there are."
+  }
+}
+
+run "in_zones_that_are_named" {
+  command = plan
+  variables {
+    parameters = merge(run.written.environments.dev, { zones = ["us-east-1b", "us-east-1d"] })
+    zones      = ["us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d"]
+  }
+  assert {
+    condition     = [for subnet in aws_subnet.yard : subnet.availability_zone] == ["us-east-1b", "us-east-1d"]
+    error_message = "What the environment names counts."
+  }
+}
+
 run "prod" {
   command = plan
   variables {
@@ -95,15 +119,15 @@ run "prod" {
     error_message = "An environment's thresholds stand in place of the spec's."
   }
   assert {
-    condition     = length([for alarm in aws_cloudwatch_metric_alarm.alarm : alarm if alarm.alarm_actions == null]) == 6
-    error_message = "What pages does so together, through one alarm."
+    condition     = length([for alarm in aws_cloudwatch_metric_alarm.alarm : alarm if alarm.alarm_actions == null]) == 8
+    error_message = "What pages does so together, through one alarm; a halt does so by itself."
   }
   assert {
     condition = [
       for statement in jsondecode(aws_iam_role_policy.role["ingest"].policy).Statement : statement.Condition
       if can(statement.Condition)
-    ] == [{ "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["C#*"] } }]
-    error_message = "The function that anybody can call reads the registry of chains, and no other keys."
+    ] == [{ "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["C#*", "Y#format"] } }]
+    error_message = "The function that anybody can call reads the registry of chains and the format, and no other keys."
   }
   assert {
     condition = alltrue([

@@ -106,6 +106,15 @@ impl Driver {
         Self::at(aws, aws.endpoint()).await
     }
 
+    /// It submits these pools' workers.
+    pub async fn with_pools(aws: &LocalAws, pools: Pools) -> Self {
+        let driver = Self::new(aws).await;
+        driver.http.batch_is_at(&aws.environment["AWS_ENDPOINT_URL_BATCH"]);
+        let names = Names::of(&aws.yard).unwrap();
+        let home = Home::new(names, &driver.config, aws.bucket().to_owned(), pools);
+        Self { home, ..driver }
+    }
+
     /// Only its table may be used: DynamoDB may be elsewhere than all the rest.
     pub async fn of_the_table(aws: &LocalAws) -> Self {
         Self::at(aws, aws.table_endpoint()).await

@@ -51,6 +51,8 @@ pub struct Breakable {
     counts: Arc<Mutex<BTreeMap<String, u64>>>,
     /// From calls that are made to their answers.
     time: Arc<Mutex<Duration>>,
+    /// Where AWS Batch is, if it is elsewhere than all the rest.
+    batch: Arc<Mutex<Option<String>>>,
 }
 
 impl std::fmt::Debug for Breakable {
@@ -66,6 +68,7 @@ impl Default for Breakable {
             decide: Arc::new(Mutex::new(Arc::new(|_, _| Fate::Made))),
             counts: Arc::default(),
             time: Arc::default(),
+            batch: Arc::default(),
         }
     }
 }
@@ -74,6 +77,11 @@ impl Breakable {
     /// From now on.
     pub fn breaks(&self, decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) {
         *self.decide.lock().unwrap() = Arc::new(decide);
+    }
+
+    /// Calls to AWS Batch go to this endpoint.
+    pub fn batch_is_at(&self, endpoint: &str) {
+        *self.batch.lock().unwrap() = Some(endpoint.to_owned());
     }
 
     /// Breaks nothing any more.
@@ -93,10 +101,20 @@ impl Breakable {
     }
 }
 
-/// DynamoDB and SQS name the operation in a header; S3 has only method and place.
+const BATCH: &str = "/v1/";
+
+fn path(request: &HttpRequest) -> &str {
+    let after_scheme = request.uri().split_once("://").map_or(request.uri(), |(_, rest)| rest);
+    after_scheme.find('/').map_or("", |begin| &after_scheme[begin..])
+}
+
+/// DynamoDB and SQS name the operation in a header, AWS Batch in the path (`submitjob`); S3 has only method and place.
 fn operation(request: &HttpRequest) -> String {
     if let Some(target) = request.headers().get("x-amz-target") {
         return target.rsplit('.').next().unwrap_or(target).to_owned();
+    }
+    if let Some(operation) = path(request).strip_prefix(BATCH) {
+        return operation.to_owned();
     }
     let query = request.uri().split_once('?').map_or("", |(_, query)| query);
     let has = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
@@ -127,8 +145,14 @@ struct Breaking {
 }
 
 impl HttpConnector for Breaking {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
         let operation = operation(&request);
+        if let Some(batch) = &*self.of.batch.lock().unwrap()
+            && path(&request).starts_with(BATCH)
+        {
+            let elsewhere = format!("{batch}{}", path(&request));
+            request.set_uri(elsewhere).unwrap();
+        }
         let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
         *self.of.counts.lock().unwrap().entry(operation.clone()).or_default() += 1;
         let decide = Arc::clone(&self.of.decide.lock().unwrap());

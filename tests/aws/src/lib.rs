@@ -9,6 +9,7 @@ pub mod local;
 pub mod metadata;
 pub mod relay;
 pub mod toy;
+pub mod usage;
 
 use std::time::{Duration, Instant};
 

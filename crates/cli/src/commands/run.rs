@@ -52,6 +52,10 @@ pub struct Run {
     /// A yard on AWS, by its name: the pipeline is put in force there, and the blocks, if any, are posted and followed.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["data", "slot_ms"])]
     pub aws: Option<String>,
+    /// Workers of this pool are started by somebody, with `proofyard worker`: nobody asks whether AWS Batch has them. May be
+    /// given several times.
+    #[arg(long, value_name = "POOL", requires = "aws")]
+    pub own_workers: Vec<String>,
     #[command(flatten)]
     isolation: IsolationArguments,
 }

@@ -13,7 +13,7 @@ use crate::output;
 use crate::progress::{holds, lag, stage_table};
 use crate::table::{Side, Table};
 use crate::text::shortened;
-use crate::yard::{YardAccess, YardArguments};
+use crate::yard::{StartTrouble, YardAccess, YardArguments};
 
 const NOTE_SHOWN: usize = 80;
 
@@ -34,6 +34,9 @@ struct Document {
     running: Option<bool>,
     /// What keeps provers from their verifiers, by pool.
     isolation: Isolations,
+    /// Pools whose workers do not start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    start_troubles: Vec<StartTrouble>,
     #[serde(flatten)]
     status: ChainStatus,
 }
@@ -47,16 +50,18 @@ impl Status {
             Some(false) => BTreeMap::new(),
             _ => access.block_on(yard.isolations())?,
         };
+        let troubles = access.start_troubles()?;
         for (number, chain) in self.yard.chains(access, &yard)?.iter().enumerate() {
             let status = access.block_on(yard.status(chain, self.tasks))?;
             if json {
-                output::json(&Document { running, isolation: isolation.clone(), status })?;
+                let (isolation, start_troubles) = (isolation.clone(), troubles.clone());
+                output::json(&Document { running, isolation, start_troubles, status })?;
                 continue;
             }
             if number > 0 {
                 output::line("");
             }
-            output::line(page(&status, running, &isolation));
+            output::line(page(&status, running, &isolation, &troubles));
         }
         Ok(())
     }
@@ -64,8 +69,13 @@ impl Status {
 
 type Isolations = BTreeMap<String, BTreeSet<String>>;
 
-fn page(status: &ChainStatus, running: Option<bool>, isolation: &Isolations) -> String {
-    let mut parts = vec![head(status, running, isolation), stage_table(status).to_string()];
+fn page(
+    status: &ChainStatus,
+    running: Option<bool>,
+    isolation: &Isolations,
+    troubles: &[StartTrouble],
+) -> String {
+    let mut parts = vec![head(status, running, isolation, troubles), stage_table(status).to_string()];
     parts.extend(sinks(status));
     parts.extend(parked(status));
     parts.extend(status.tasks.as_ref().map(|tasks| task_table(status, tasks)));
@@ -75,7 +85,12 @@ fn page(status: &ChainStatus, running: Option<bool>, isolation: &Isolations) -> 
     parts.join("\n\n")
 }
 
-fn head(status: &ChainStatus, running: Option<bool>, isolation: &Isolations) -> String {
+fn head(
+    status: &ChainStatus,
+    running: Option<bool>,
+    isolation: &Isolations,
+    troubles: &[StartTrouble],
+) -> String {
     let committed = match status.heights_passed {
         0 => "nothing yet".to_owned(),
         _ => format!("heights {} to {}", status.start_height, status.frontier - 1),
@@ -99,6 +114,16 @@ fn head(status: &ChainStatus, running: Option<bool>, isolation: &Isolations) -> 
     // A yard that does not run has no workers, and says so above.
     for pool in status.pools_without_workers.iter().filter(|_| running != Some(false)) {
         row("", format!("tasks of pool {pool} wait, and no worker of it is alive"));
+    }
+    for StartTrouble { pool, workers, rounds, reason, next_ms } in troubles {
+        let next = match next_ms.saturating_sub(status.now_ms) {
+            0 => "the next one is tried now".to_owned(),
+            waits_ms => format!("the next one is tried in {}", span(waits_ms)),
+        };
+        let times = if *rounds == 1 { String::new() } else { format!(", {rounds} times in a row") };
+        let ended = if *workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
+        row("", format!("{ended} of pool {pool} ended before they registered{times}; {next}"));
+        row("", format!("the last one of pool {pool}: {reason}"));
     }
     for (number, said) in isolation.values().flatten().collect::<BTreeSet<_>>().into_iter().enumerate() {
         row(if number == 0 { "isolation" } else { "" }, said.clone());

@@ -428,7 +428,7 @@ fn missed(look: &ChainLook, scope: &Scope, late: Late) -> Answer {
 
 fn opened_line(look: &ChainLook, scope: &Scope, late: Late) -> Line {
     let ago = |at_ms: u64| span(look.now_ms.saturating_sub(at_ms));
-    let mut text = format!("acknowledged {} ago", ago(scope.recorded_ms));
+    let mut text = format!("acknowledged {} ago", ago(scope.acknowledged_ms()));
     if let Some(opened_ms) = scope.opened_ms {
         text.push_str(&format!(", opened {} ago", ago(opened_ms)));
     }
@@ -447,7 +447,7 @@ fn sibling_text(look: &ChainLook, block: &KnownBlock, scope: Option<&Scope>) -> 
         Some(Branch::Stored) | None => "is stored, never on the chain",
     };
     let age = scope.map_or(String::new(), |scope| {
-        format!(", acknowledged {} ago", span(look.now_ms.saturating_sub(scope.recorded_ms)))
+        format!(", acknowledged {} ago", span(look.now_ms.saturating_sub(scope.acknowledged_ms())))
     });
     let fits = match &look.tip.head {
         Some((tip, hash)) if tip + 1 == block.height && *hash == block.parent => "; its parent is the tip",

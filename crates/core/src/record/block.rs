@@ -25,6 +25,16 @@ impl<P: Port> Yard<P> {
     /// Records one block event. A repeat changes nothing, also one of a block that left the chain; only fields that were
     /// not kept when the block came are taken from it.
     pub async fn record_block(&self, chain: &str, block: &Block) -> Result<BlockOutcome, Error> {
+        self.record_acknowledged_block(chain, block, None).await
+    }
+
+    /// The same, of a block that was acknowledged before: from then on it is late.
+    pub async fn record_acknowledged_block(
+        &self,
+        chain: &str,
+        block: &Block,
+        acknowledged_ms: Option<u64>,
+    ) -> Result<BlockOutcome, Error> {
         transact(&self.port, async |tx| {
             let state = tx.check_chain(chain).await?;
             if block.height < state.start_height {
@@ -40,7 +50,11 @@ impl<P: Port> Yard<P> {
             };
             let mut scope = match tx.check::<Scope>(&Scope::key_of(&known.scope())).await? {
                 Some(scope) => scope,
-                None => self.new_block_scope(chain, block, known.generation),
+                None => {
+                    let new = self.new_block_scope(chain, block, known.generation);
+                    let acknowledged_ms = acknowledged_ms.filter(|at_ms| *at_ms < new.recorded_ms);
+                    Scope { acknowledged_ms, ..new }
+                }
             };
             let has_more = scope.add_fields(&block.fields);
             if scope.branch != Branch::Stored {

@@ -23,6 +23,9 @@ pub struct Scope {
     /// Since when it is on the chain; absent in older state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canonical_ms: Option<u64>,
+    /// When the block's sender was told that it is kept, where that was before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged_ms: Option<u64>,
     pub opened_ms: Option<u64>,
     pub proved_ms: Option<u64>,
     /// When it was given up; absent in older state.
@@ -115,6 +118,11 @@ pub enum Progress {
 
 impl Scope {
     /// As it is when it is first recorded: off the chain, with nothing done.
+    /// Since when its sender relies on this yard.
+    pub fn acknowledged_ms(&self) -> u64 {
+        self.acknowledged_ms.unwrap_or(self.recorded_ms)
+    }
+
     pub fn new(id: String, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
         Self {
             id,
@@ -125,6 +133,7 @@ impl Scope {
             pipeline: String::new(),
             recorded_ms,
             canonical_ms: None,
+            acknowledged_ms: None,
             opened_ms: None,
             proved_ms: None,
             missed_ms: None,

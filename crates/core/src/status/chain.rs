@@ -70,7 +70,7 @@ impl<P: Port> Yard<P> {
             }),
             reorg: look.state.reorg.as_ref().map(|reorg| ReorgStatus { from: reorg.from, head: reorg.head }),
             lag_blocks,
-            lag_ms: oldest.as_ref().map_or(0, age_ms),
+            lag_ms: oldest.map_or(0, |block| look.now_ms.saturating_sub(block.acknowledged_ms())),
             stages,
             pools_without_workers,
             parked: open.iter().filter_map(|task| parked_task(task)).collect(),

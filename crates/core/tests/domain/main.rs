@@ -7,6 +7,7 @@ mod budgets;
 mod clocks;
 mod common;
 mod cuts;
+mod damaged;
 mod edits;
 mod forged;
 mod look;

@@ -11,7 +11,6 @@ use proofyard_blocks::{
 use proofyard_core::Yard;
 use proofyard_core::error::Error;
 use proofyard_core::pipeline::Chain;
-use proofyard_core::port::PortError;
 use proofyard_core::record::BlockOutcome;
 use proofyard_worker::Home;
 use proofyard_worker::artifacts::ArtifactError;
@@ -47,7 +46,7 @@ pub enum FeedError {
 impl FeedError {
     fn passes(&self) -> bool {
         match self {
-            Self::Yard(Error::Port(PortError::Unavailable(_)) | Error::Contended { .. }) => true,
+            Self::Yard(trouble) if trouble.passes() => true,
             Self::Artifact(error) => error.passes(),
             _ => false,
         }

@@ -61,6 +61,7 @@ export class MessagingStack extends YardStack {
       queueName: shape.name,
       messageRetentionPeriod: shape.retentionS,
       visibilityTimeout: shape.visibilityS,
+      maximumMessageSize: defaults.max_message_bytes,
       ...(shape.ownKey
         ? { kmsMasterKeyId: key.alias, kmsDataKeyReusePeriodSeconds: DATA_KEY_REUSE_S }
         : { sqsManagedSseEnabled: true }),

@@ -18,7 +18,9 @@ export class ObservabilityStack extends YardStack {
     const notice = this.topic('Notice', topics.notice, yard.parameters.notice_emails);
     const alarms = yard.alarms();
     // Those that page do so together, so that one outage is one page.
-    const paging = alarms.filter(({ tells }) => tells === 'page').map((alarm) => this.alarm(alarm, []));
+    const paging = alarms.filter(({ tells, alone }) => tells === 'page' && !alone).map((alarm) => this.alarm(alarm, []));
+    // What must be told also while that one pages already.
+    alarms.filter(({ tells, alone }) => tells === 'page' && alone).forEach((alarm) => this.alarm(alarm, [page.ref]));
     alarms.filter(({ tells }) => tells === 'notice').forEach((alarm) => this.alarm(alarm, [notice.ref]));
     const composite = new CfnCompositeAlarm(this, 'PageAlarm', {
       alarmName: yard.spec.page_alarm,

@@ -64,11 +64,12 @@ export class ProvingStack extends YardStack {
     const routes = new CfnRouteTable(this, 'Routes', { vpcId: vpc.ref });
     const out = new CfnRoute(this, 'RouteOut', { routeTableId: routes.ref, destinationCidrBlock: '0.0.0.0/0', gatewayId: gateway.ref });
     out.addResourceDependency(attached);
-    const subnets = network.zones.map((cidr, place) => {
+    const { zones } = this.yard.parameters;
+    const subnets = network.zones.slice(0, zones?.length).map((cidr, place) => {
       const subnet = new CfnSubnet(this, `Subnet${place}`, {
         vpcId: vpc.ref,
         cidrBlock: cidr,
-        availabilityZone: Fn.select(place, Fn.getAzs()),
+        availabilityZone: zones?.[place] ?? Fn.select(place, Fn.getAzs()),
         mapPublicIpOnLaunch: true,
       });
       new CfnSubnetRouteTableAssociation(this, `Subnet${place}Routes`, { subnetId: subnet.ref, routeTableId: routes.ref });

@@ -41,6 +41,19 @@ impl Memory {
         }
     }
 
+    pub fn keys(&self) -> Vec<Key> {
+        self.items.borrow().keys().cloned().collect()
+    }
+
+    pub fn value(&self, key: &Key) -> Vec<u8> {
+        self.items.borrow()[key].0.value.clone()
+    }
+
+    /// The value that is there becomes another one, behind everybody's back.
+    pub fn overwrite(&self, key: &Key, value: Vec<u8>) {
+        self.items.borrow_mut().get_mut(key).unwrap().0.value = value;
+    }
+
     pub fn next_wake(&self) -> Option<Wake> {
         self.wakes.borrow_mut().pop_front()
     }

@@ -1,0 +1,72 @@
+//! In which format a yard's state and messages are: one number for all of it, which a program that writes a newer one
+//! raises first.
+//!
+//! A program that is older than the yard does not start, and says so. One that ran already when the number was raised, a
+//! function's last calls during a deployment, may meet what it cannot read: it leaves that for the newer ones, which run
+//! beside it, and gives up nothing as damaged.
+
+use futures_util::future::LocalBoxFuture;
+use proofyard_core::error::Error;
+use proofyard_core::port::Key;
+use proofyard_core::transaction::{Item, read, transact};
+use serde::{Deserialize, Serialize};
+
+use crate::home::Home;
+
+/// What this program reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// Only the number is ever read of it, in all formats to come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Format {
+    format: u32,
+}
+
+impl Format {
+    /// Where all may read it, workers and the webhook's function included.
+    fn key_of() -> Key {
+        Key::new("Y#format", "format")
+    }
+}
+
+impl Item for Format {
+    fn key(&self) -> Key {
+        Self::key_of()
+    }
+}
+
+/// The yard is newer than this program.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "yard {yard} has format {found}, and this program knows none after {FORMAT}: it was written by a newer Proofyard; use \
+     that version, or deploy it here too"
+)]
+pub struct NewerFormat {
+    pub yard: String,
+    pub found: u32,
+}
+
+impl Home {
+    /// The yard's format, where it is one that this program does not know.
+    pub fn newer_format(&self) -> LocalBoxFuture<'_, Result<Option<NewerFormat>, Error>> {
+        Box::pin(async move {
+            let found: Option<Format> = read(&self.yard.port, &Format::key_of()).await?;
+            let newer = found.filter(|found| found.format > FORMAT);
+            Ok(newer.map(|found| NewerFormat { yard: self.names.yard().to_owned(), found: found.format }))
+        })
+    }
+
+    /// From now on what is written may be in this program's format.
+    pub fn raise_format(&self) -> LocalBoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            transact(&self.yard.port, async |tx| {
+                let found: Option<Format> = tx.check(&Format::key_of()).await?;
+                if found.is_none_or(|found| found.format < FORMAT) {
+                    tx.put(&Format { format: FORMAT })?;
+                }
+                Ok(())
+            })
+            .await
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! Items that say what they must not: whoever reads them gets an error that names the item, and nobody panics.
+
+use std::collections::BTreeSet;
+
+use proofyard_core::claim::ClaimRequest;
+use proofyard_core::error::Error;
+use proofyard_core::port::Key;
+use proofyard_core::record::FailureKind;
+use proofyard_core::{Wake, Yard};
+
+use crate::common::driver::{Does, Driver, LEASE_MS, block};
+use crate::common::now;
+
+const PIPELINE: &str = r#"
+[chain]
+name = "c"
+start_height = 1
+window = 4
+
+[stage.one]
+strategy = "match"
+from = "block"
+prover = "p"
+pool = "cpu"
+
+[stage.two]
+strategy = "match"
+from = "block"
+prover = "p"
+pool = "cpu"
+
+[stage.agree]
+strategy = "match"
+from = ["one", "two"]
+need = 2
+
+[stage.range]
+strategy = "sequential"
+from = "one"
+prover = "p"
+pool = "cpu"
+size = 2
+
+[prover.p]
+command = ["p"]
+
+[pool.cpu]
+
+[sink.main]
+stage = "agree"
+file = "x"
+"#;
+
+/// A yard with an item of every kind: blocks on the chain, stored and orphaned, cuts, tasks that wait, run, failed and are
+/// proved, workers, what is handed on.
+fn yard() -> Driver {
+    let mut driver = Driver::new(PIPELINE);
+    driver.worker("w", "cpu");
+    driver.blocks(1..=5);
+    driver.send(&block(9, "a", "a"));
+    driver.send(&block(5, "b", "a"));
+    for _ in 0..6 {
+        let assignment = driver.claim("w").unwrap();
+        driver.perform(&assignment, Does::Proves("aa"));
+    }
+    let assignment = driver.claim("w").unwrap();
+    driver.perform(&assignment, Does::Fails(FailureKind::Transient, "no"));
+    driver.claim("w").unwrap();
+    driver
+}
+
+/// What everybody does with a yard; answers what went wrong.
+fn all_that_is_done(driver: &Driver) -> Vec<Error> {
+    // Which remembers no pipeline.
+    let yard = &Yard::new(&driver.yard.port);
+    let mut errors = Vec::new();
+    let mut tried = |result: Result<(), Error>| errors.extend(result.err());
+    tried(now(yard.chains()).map(drop));
+    tried(now(yard.status("c", true)).map(drop));
+    for height in 0..=6 {
+        tried(now(yard.explain("c", height)).map(drop));
+    }
+    tried(now(yard.isolations()).map(drop));
+    tried(now(yard.is_finished("c")).map(drop));
+    tried(now(yard.block_times("c", 1, 5)).map(drop));
+    tried(now(yard.committed("c", &(0..=u64::MAX))).map(drop));
+    tried(now(yard.out_log("c", 0)).map(drop));
+    tried(now(yard.record_block("c", &block(6, "a", "a"))).map(drop));
+    tried(now(yard.record_reorg("c", 5, &block(5, "b", "a").hash)).map(drop));
+    tried(now(yard.record_end("c")));
+    tried(now(yard.advance(&Wake::Chain { chain: "c".into() })));
+    tried(now(yard.heartbeat("w", LEASE_MS)).map(drop));
+    let claim = ClaimRequest { worker: "w".into(), slot: 0, claim: "another".into() };
+    tried(now(yard.claim(&claim)).map(drop));
+    tried(now(yard.waiting_tasks("cpu", 100)).map(drop));
+    tried(now(yard.record_pipeline(&PIPELINE.replace("window = 4", "window = 3"))).map(drop));
+    driver.pass(3_600_000);
+    match now(yard.sweep()) {
+        Ok(swept) => assert!(swept.errors.iter().all(|(key, _)| !key.partition.is_empty())),
+        Err(error) => errors.push(error),
+    }
+    while let Some(wake) = driver.yard.port.next_wake() {
+        if let Err(error) = now(yard.advance(&wake)) {
+            errors.push(error);
+            break;
+        }
+    }
+    errors
+}
+
+/// As a bad disk, another program, or a hand may leave it.
+fn unreadable(value: &[u8]) -> Vec<Vec<u8>> {
+    let half = value.len() / 2;
+    let mut flipped = value.to_vec();
+    flipped[half] ^= 0x80;
+    let texts = ["", "{", "null", "[]", "7", "\"x\"", "{\"colour\": 1}"];
+    let texts = texts.iter().map(|text| text.as_bytes().to_vec());
+    texts.chain([value[..half].to_vec(), flipped, vec![0xff; 64], vec![0; 64]]).collect()
+}
+
+fn kind(key: &Key) -> String {
+    let sort = key.sort.split(['#', ':']).next().unwrap_or_default();
+    let sort = if sort.starts_with(|c: char| c.is_ascii_digit()) { "" } else { sort };
+    format!("{} {sort}", key.partition.split('#').next().unwrap_or_default())
+}
+
+#[test]
+fn an_item_that_cannot_be_read_is_named_and_nobody_panics() {
+    let whole = yard();
+    assert!(all_that_is_done(&whole).is_empty());
+    let keys = yard().yard.port.keys();
+    let kinds: BTreeSet<String> = keys.iter().map(kind).collect();
+    assert!(kinds.len() >= 17, "{kinds:?}");
+    let mut named = BTreeSet::new();
+    for key in &keys {
+        let value = yard().yard.port.value(key);
+        for damaged in unreadable(&value) {
+            let driver = yard();
+            driver.yard.port.overwrite(key, damaged);
+            for error in all_that_is_done(&driver) {
+                match error {
+                    Error::Damaged { key: said, .. } => {
+                        assert_eq!(&said, key);
+                        named.insert(kind(key));
+                    }
+                    // Such as a worker that is not there, since its item says nothing.
+                    error => assert!(!error.passes(), "{key}: {error}"),
+                }
+            }
+        }
+    }
+    let unnamed: Vec<_> = kinds.difference(&named).map(String::as_str).collect();
+    assert_eq!(unnamed, ["M "], "of a marker nothing is read but its key");
+}
