@@ -102,6 +102,9 @@ pub fn more_workers(pool: &PoolJobs, alive: Alive, wanted: u32, at_leisure: bool
     More { warm, burst: wanted.saturating_sub(alive.coming + warm).min(room - warm) }
 }
 
+/// Jobs' ids, each with whether it stays.
+pub(crate) type SubmittedJobs = Vec<(String, bool)>;
+
 #[derive(Clone)]
 pub struct Jobs {
     client: Client,
@@ -190,7 +193,7 @@ impl Jobs {
         pool: &'a PoolJobs,
         name: &'a str,
         more: More,
-    ) -> BoxFuture<'a, (Vec<(String, bool)>, Result<(), JobError>)> {
+    ) -> BoxFuture<'a, (SubmittedJobs, Result<(), JobError>)> {
         Box::pin(async move {
             let warm = (0..more.warm).map(|_| (WARM, &pool.warm_job_definition));
             let burst = (0..more.burst).map(|_| (BURST, &pool.job_definition));

@@ -36,7 +36,7 @@ impl Resume {
             return output::json(&answer);
         }
         let Answer::Resumed { resumed, .. } = &answer else { return output::json(&answer) };
-        lines(resumed).iter().for_each(|line| output::line(line));
+        lines(resumed).iter().for_each(output::line);
         Ok(())
     }
 }
