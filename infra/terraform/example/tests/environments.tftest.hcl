@@ -13,6 +13,7 @@ variables {
   environment = "dev"
   account     = "123456789012"
   functions   = "../tests/functions"
+  offline     = true
 }
 
 run "as_written" {
