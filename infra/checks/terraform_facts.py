@@ -474,6 +474,8 @@ DEFAULTS = {
     "aws_s3_bucket_lifecycle_configuration": {
         "transition_default_minimum_object_size": "all_storage_classes_128K"
     },
+    # For endpoints that confirm by themselves, as no mailbox does.
+    "aws_sns_topic_subscription": {"confirmation_timeout_in_minutes": 1},
     "aws_sqs_queue": {"max_message_size": 262_144},
     "aws_vpc": {"instance_tenancy": "default"},
 }
