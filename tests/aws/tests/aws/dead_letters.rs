@@ -96,6 +96,17 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
     let aws = LocalAws::without_functions();
     let driver = Driver::with_pipeline(&aws, PIPELINE).await;
     let (sqs, names) = (sqs(&driver), &driver.home.names);
+    // A worker whose heartbeat a sweeper has seen; its lease is soon over, and the next one finds that out.
+    let gone = Hello {
+        worker: "gone".into(),
+        pool: "cpu".into(),
+        slots: 1,
+        alone: false,
+        lease_ms: 1,
+        isolation: None,
+    };
+    driver.home.yard.register_worker(&gone).await.unwrap();
+    driver.home.yard.sweep().await.unwrap();
     // A block of a chain that nobody knows yet.
     post_block(&driver, "later", 1).await;
     assert_eq!(driver.drain(&names.blocks_queue()).await, 1);
@@ -107,16 +118,7 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
     assert!(driver.work("w").await.unwrap());
     driver.home.deliver().await;
     sqs.give_up(&names.results_queue()).await;
-    // That time has passed, in which a worker's lease ran out.
-    let gone = Hello {
-        worker: "gone".into(),
-        pool: "cpu".into(),
-        slots: 1,
-        alone: false,
-        lease_ms: 1,
-        isolation: None,
-    };
-    driver.home.yard.register_worker(&gone).await.unwrap();
+    // That time has passed.
     let tick = serde_json::to_string(&Message::Tick {}).unwrap();
     let tick = Outgoing { body: tick, ..Outgoing::default() };
     driver.home.queues.send(&names.ticks_queue(), &[tick]).await.unwrap();

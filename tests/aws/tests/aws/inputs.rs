@@ -39,5 +39,5 @@ fn a_payload_that_is_missing_or_cut_short_is_told_and_mended_by_putting_it_again
         assert_eq!(code, 0, "{said}");
         wait_for("a result", || (yard.task(&task).status == TaskStatus::Accepted).then_some(()));
     }
-    assert_eq!(yard.committed(), [1, 2]);
+    wait_for("both commits", || (yard.committed() == [1, 2]).then_some(()));
 }
