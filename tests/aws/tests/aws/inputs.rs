@@ -37,7 +37,10 @@ fn a_payload_that_is_missing_or_cut_short_is_told_and_mended_by_putting_it_again
         yard.overwrite(&key, payload(height));
         let (said, code) = yard.command(&["retry"]);
         assert_eq!(code, 0, "{said}");
-        wait_for("a result", || (yard.task(&task).status == TaskStatus::Accepted).then_some(()));
+        wait_for("a result", || {
+            yard.sweep();
+            (yard.task(&task).status == TaskStatus::Accepted).then_some(())
+        });
     }
     wait_for("both commits", || (yard.committed() == [1, 2]).then_some(()));
 }
