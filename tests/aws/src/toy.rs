@@ -44,12 +44,12 @@ impl ToyYard {
         Self::with_pipeline(&text, folder)
     }
 
-    /// With a pipeline of its own in place of the toy's.
     /// The same, where nothing is handed on before the judge has looked at it.
     pub fn judged(self) -> Self {
         Self { driver: self.driver.judged(), ..self }
     }
 
+    /// With a pipeline of its own in place of the toy's.
     pub fn with_pipeline(text: &str, folder: tempfile::TempDir) -> Self {
         let aws = LocalAws::whole(&["--no-functions"]);
         let runtime = Runtime::new().unwrap();
