@@ -308,9 +308,9 @@ impl Prover {
         let hedge_ms = assignment.stage().limits.hedge_ms.unwrap_or(0);
         // By then a heartbeat is seen that came after a sweeper stood still.
         let from_ms = simulation.now_ms() + hedge_ms + self.worker.lease_ms;
-        // A sweeper that stood still counts from the heartbeat that it sees then, and may stand still once more.
-        let late_ms = hedge_ms + self.worker.lease_ms + self.world.overdue_ms();
-        let until_ms = from_ms + 2 * late_ms + 10_000;
+        // A sweeper that stood still counts from the heartbeat that it sees then.
+        let late_ms = hedge_ms + self.worker.lease_ms;
+        let until_ms = from_ms + late_ms + self.world.overdue_ms() + 10_000;
         let (mut sweeps_before, mut swept_ms) = (None, None);
         while simulation.now_ms() < until_ms && !self.worker.dropped.borrow().contains(&assignment.claim) {
             simulation.sleep(1_000).await;
