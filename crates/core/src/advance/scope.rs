@@ -276,10 +276,11 @@ impl<P: Port> Yard<P> {
     }
 }
 
-/// Nobody lists it and no sweeper will look at it, though it is not over. One that gathers waits for what it joins.
+/// It is not over, and nobody lists it and no sweeper will look at it; or it runs, and its next look was put off to its time
+/// limit while its block was away. One that gathers waits for what it joins.
 fn is_forgotten(task: &Task) -> bool {
-    let waits = matches!(task.status, TaskStatus::Open | TaskStatus::Parked);
-    waits && task.due_ms.is_none() && !task.gathers && (!task.listed || !task.attempts.is_empty())
+    let waits = matches!(task.status, TaskStatus::Open | TaskStatus::Parked) && !task.gathers;
+    waits && (!task.attempts.is_empty() || (task.due_ms.is_none() && !task.listed))
 }
 
 impl Stage {

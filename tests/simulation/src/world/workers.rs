@@ -308,9 +308,7 @@ impl Prover {
         let hedge_ms = assignment.stage().limits.hedge_ms.unwrap_or(0);
         // By then a heartbeat is seen that came after a sweeper stood still.
         let from_ms = simulation.now_ms() + hedge_ms + self.worker.lease_ms;
-        // A sweeper that stood still counts from the heartbeat that it sees then.
-        let late_ms = hedge_ms + self.worker.lease_ms;
-        let until_ms = from_ms + late_ms + self.world.overdue_ms() + 10_000;
+        let until_ms = from_ms + self.world.overdue_ms() + hedge_ms + 10_000;
         let (mut sweeps_before, mut swept_ms) = (None, None);
         while simulation.now_ms() < until_ms && !self.worker.dropped.borrow().contains(&assignment.claim) {
             simulation.sleep(1_000).await;
@@ -321,7 +319,8 @@ impl Prover {
                 }
             }
         }
-        let are_swept = swept_ms.is_some_and(|swept_ms| simulation.now_ms() >= swept_ms + late_ms);
+        // One that had no time for all may count from the heartbeat that it sees then.
+        let are_swept = swept_ms.is_some_and(|swept_ms| simulation.now_ms() >= swept_ms + hedge_ms);
         let (checker, id) = (self.world.checker.borrow(), &assignment.task.id);
         let is_wanted = checker.mirror.scope(&id.scope).is_some_and(|scope| scope.is_live());
         let runs_alone = checker.mirror.task(id).is_some_and(|task| {

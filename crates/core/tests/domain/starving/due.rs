@@ -191,3 +191,28 @@ fn an_attempt_that_runs_is_ended_in_time_though_its_block_left_and_returned() {
     let found = task(&driver, "c:b:10:a10:0", "prove");
     assert!(found.attempts.iter().all(|attempt| attempt.claim != first.claim), "{found:?}");
 }
+
+/// The sweeper looks at a straggler while its block is off the chain, and puts its next look off to the time limit; the
+/// second copy that its block wants again once it returned came only then.
+#[test]
+fn a_straggler_gets_its_second_copy_though_its_block_left_and_returned() {
+    let limits = "time_limit_ms = 600000\nhedge_ms = 30000";
+    let mut driver = driver(&pipeline("window = 4", &stage("prove", "match", "\"block\"", limits)));
+    driver.block(10);
+    driver.claim("w").unwrap();
+    let pass = |ms| {
+        driver.pass(ms);
+        now(driver.yard.heartbeat("w", DAY_MS)).unwrap();
+        driver.sweep();
+    };
+    pass(15_000);
+    driver.send(&block(10, "b", "a"));
+    now(driver.yard.record_reorg("c", 10, "b10")).unwrap();
+    driver.settle();
+    pass(30_000);
+    assert!(!task(&driver, "c:b:10:a10:0", "prove").listed, "its block is off the chain");
+    now(driver.yard.record_reorg("c", 10, "a10")).unwrap();
+    driver.settle();
+    pass(15_000);
+    assert!(task(&driver, "c:b:10:a10:0", "prove").listed, "a second copy may start");
+}
