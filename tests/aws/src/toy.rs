@@ -180,6 +180,13 @@ impl Drop for Worker {
     fn drop(&mut self) {
         _ = self.process.kill();
         _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!(
+                "what {} has:\n{}",
+                self.log.display(),
+                fs::read_to_string(&self.log).unwrap_or_default()
+            );
+        }
     }
 }
 

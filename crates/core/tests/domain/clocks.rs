@@ -3,14 +3,14 @@
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::Hello;
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::port::Port;
 use proofyard_core::record::{FailureKind, FailureReport};
 use proofyard_core::state::{Task, Worker};
 use proofyard_core::transaction::read;
 use proofyard_core::{Wake as Step, Yard};
 
 use crate::common::driver::Driver;
-use crate::common::memory::Memory;
+use crate::common::elsewhere::Elsewhere;
 use crate::common::now;
 use crate::starving::{pipeline, prove, stage};
 
@@ -18,57 +18,15 @@ const HOUR_MS: i64 = 3_600_000;
 const LEASE_MS: u64 = 30_000;
 const TICK_MS: u64 = 15_000;
 
-/// The yard as a worker reaches it from a host of its own, whose clock is off.
-struct Host<'a> {
-    memory: &'a Memory,
-    off_ms: i64,
-}
-
-impl Port for Host<'_> {
-    fn now_ms(&self) -> u64 {
-        self.memory.now_ms().saturating_add_signed(self.off_ms)
-    }
-    fn has_yards_clock(&self) -> bool {
-        false
-    }
-    fn random(&self) -> u64 {
-        self.memory.random()
-    }
-    async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        self.memory.get(key).await
-    }
-    async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
-        self.memory.range(range).await
-    }
-    async fn due(
-        &self,
-        shard: u8,
-        after: Option<&Due>,
-        until_ms: u64,
-        limit: usize,
-    ) -> Result<Vec<Due>, PortError> {
-        self.memory.due(shard, after, until_ms, limit).await
-    }
-    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
-        self.memory.reschedule(key, version, due_ms).await
-    }
-    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
-        self.memory.commit(batch).await
-    }
-    async fn send(&self, wakes: &[Wake]) {
-        self.memory.send(wakes).await;
-    }
-}
-
-/// A worker of one slot on such a host.
+/// A worker of one slot on a host of its own.
 struct Remote<'a> {
-    yard: Yard<Host<'a>>,
+    yard: Yard<Elsewhere<'a>>,
     id: &'static str,
 }
 
 impl<'a> Remote<'a> {
     fn start(driver: &'a Driver, id: &'static str, off_ms: i64) -> Self {
-        let yard = Yard::new(Host { memory: &driver.yard.port, off_ms });
+        let yard = Yard::new(Elsewhere::with_clock_off(&driver.yard.port, off_ms));
         let hello = Hello {
             worker: id.to_owned(),
             pool: "cpu".into(),

@@ -1,15 +1,13 @@
 //! No signal is lost: the end of the input, deadlines, and who disagreed, over reorgs, pauses and lost messages.
 
-use std::cell::RefCell;
-
 use proofyard_core::Yard;
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::port::Key;
 use proofyard_core::record::{BlockOutcome, ReorgOutcome};
 use proofyard_core::state::Progress;
 use proofyard_core::work::Assignment;
 
 use crate::common::driver::{Does, Driver, block, good};
-use crate::common::memory::Memory;
+use crate::common::elsewhere::{Call, Elsewhere};
 use crate::common::now;
 use crate::starving::{driver, forget_wakes, pipeline, prove, scope, stage};
 
@@ -191,50 +189,6 @@ fn members_of_a_missed_block_that_disagree_halt() {
     }
 }
 
-/// Somebody else acts just before a commit of the chain's item arrives.
-struct Meddled<'a> {
-    memory: &'a Memory,
-    before: RefCell<Option<Box<dyn FnOnce() + 'a>>>,
-}
-
-impl Port for Meddled<'_> {
-    fn now_ms(&self) -> u64 {
-        self.memory.now_ms()
-    }
-    fn random(&self) -> u64 {
-        self.memory.random()
-    }
-    async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        self.memory.get(key).await
-    }
-    async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
-        self.memory.range(range).await
-    }
-    async fn due(
-        &self,
-        shard: u8,
-        after: Option<&Due>,
-        until_ms: u64,
-        limit: usize,
-    ) -> Result<Vec<Due>, PortError> {
-        self.memory.due(shard, after, until_ms, limit).await
-    }
-    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
-        self.memory.reschedule(key, version, due_ms).await
-    }
-    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
-        let is_of_chain = batch.ops.iter().any(|op| op.key == Key::new("C#c", "chain"));
-        let before = if is_of_chain { self.before.borrow_mut().take() } else { None };
-        if let Some(before) = before {
-            before();
-        }
-        self.memory.commit(batch).await
-    }
-    async fn send(&self, wakes: &[Wake]) {
-        self.memory.send(wakes).await;
-    }
-}
-
 /// A redo whose first try met a reorg took that for its own doing, said that there was nothing to do, and was lost.
 #[test]
 fn a_redo_that_meets_a_reorg_is_made_all_the_same() {
@@ -248,9 +202,13 @@ fn a_redo_that_meets_a_reorg_is_made_all_the_same() {
     let reorg = || {
         now(driver.yard.record_reorg("c", 13, "b13")).unwrap();
     };
-    let meddled = Meddled { memory: &driver.yard.port, before: RefCell::new(Some(Box::new(reorg))) };
-    let yard = Yard::new(meddled);
+    let is_of_chain = |call: &Call<'_>| match call {
+        Call::Commit(batch) => batch.ops.iter().any(|op| op.key == Key::new("C#c", "chain")),
+        Call::Reschedule(_) => false,
+    };
+    let yard = Yard::new(Elsewhere::meddled(&driver.yard.port, is_of_chain, reorg));
     assert_eq!(now(yard.record_redo("c", 11)).unwrap(), ReorgOutcome::From(11));
+    assert!(yard.port.was_meddled_with());
     drop(yard);
     driver.settle();
     assert_eq!(frontier(&driver), 11, "11 and all above are proved again");

@@ -1,17 +1,15 @@
 //! The index of due times holds only what is open.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use proofyard_core::Yard;
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
 use proofyard_core::record::FailureKind;
 use proofyard_core::state::{Task, TaskId, TaskStatus};
 use proofyard_core::transaction::read;
 
 use super::{driver, due, forget_wakes, pipeline, prove, scope, segments, stage, sweep_for};
 use crate::common::driver::{Does, Driver, block, good};
-use crate::common::memory::Memory;
+use crate::common::elsewhere::{Call, Elsewhere};
 use crate::common::now;
 
 const DAY_MS: u64 = 86_400_000;
@@ -38,49 +36,6 @@ fn nothing_is_due_once_all_is_settled() {
     assert_eq!(due(&driver), []);
 }
 
-/// Somebody else settles the scope between the sweeper's last read of it and its next due time.
-struct Hooked<'a> {
-    memory: &'a Memory,
-    before_rescheduling: RefCell<Option<Box<dyn FnOnce() + 'a>>>,
-}
-
-impl Port for Hooked<'_> {
-    fn now_ms(&self) -> u64 {
-        self.memory.now_ms()
-    }
-    fn random(&self) -> u64 {
-        self.memory.random()
-    }
-    async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        self.memory.get(key).await
-    }
-    async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
-        self.memory.range(range).await
-    }
-    async fn due(
-        &self,
-        shard: u8,
-        after: Option<&Due>,
-        until_ms: u64,
-        limit: usize,
-    ) -> Result<Vec<Due>, PortError> {
-        self.memory.due(shard, after, until_ms, limit).await
-    }
-    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
-        let hook = if key.sort == "scope" { self.before_rescheduling.borrow_mut().take() } else { None };
-        if let Some(hook) = hook {
-            hook();
-        }
-        self.memory.reschedule(key, version, due_ms).await
-    }
-    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
-        self.memory.commit(batch).await
-    }
-    async fn send(&self, wakes: &[Wake]) {
-        self.memory.send(wakes).await;
-    }
-}
-
 /// It was looked at each tick for ever.
 #[test]
 fn a_scope_that_settles_while_it_is_looked_at_is_not_due_again() {
@@ -92,11 +47,10 @@ fn a_scope_that_settles_while_it_is_looked_at_is_not_due_again() {
         driver.record(&assignment, Does::Proves("0a"));
         driver.settle();
     };
-    let hooked =
-        Hooked { memory: &driver.yard.port, before_rescheduling: RefCell::new(Some(Box::new(settles))) };
-    let yard = Yard::new(hooked);
+    let after_the_look = |call: &Call<'_>| matches!(call, Call::Reschedule(key) if key.sort == "scope");
+    let yard = Yard::new(Elsewhere::meddled(&driver.yard.port, after_the_look, settles));
     now(yard.sweep()).unwrap();
-    assert!(yard.port.before_rescheduling.borrow().is_none(), "it was looked at");
+    assert!(yard.port.was_meddled_with(), "it was looked at");
     drop(yard);
     driver.settle();
     assert!(scope(&driver, "c:b:10:a10:0").settled);
