@@ -12,6 +12,7 @@ use proofyard_blocks::{Reader, Rules, check_goes_on};
 use proofyard_cli::commands::run::{Begun, FileEnd, Run};
 use proofyard_cli::failure::Failure;
 use proofyard_cli::yard::YardAccess;
+use proofyard_core::committed::Passed;
 use proofyard_core::error::Error;
 use proofyard_core::explain::count;
 use proofyard_core::status::Finished;
@@ -70,11 +71,10 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
         }
     }
     progress.end();
-    let committed = yard.block_on(home.yard.committed(chain, &(0..=u64::MAX)))?;
-    let blocks: u64 = committed.iter().map(|entry| entry.to - entry.from + 1).sum();
+    let Passed { committed, missed } = yard.block_on(home.yard.heights_passed(chain))?;
     progress.say(&format!(
-        "{} committed; followed for {:.1} s",
-        count(blocks, "block"),
+        "{} committed, {missed} missed; followed for {:.1} s",
+        count(committed, "block"),
         started.elapsed().as_secs_f64()
     ));
     Ok(())

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use proofyard_core::Pipeline;
+use proofyard_core::committed::Passed;
 use proofyard_core::state::OutKind;
 use proofyard_core::status::{Finished, ParkedTask};
 use proofyard_embedded::block_on;
@@ -186,13 +187,10 @@ impl<'a> Run<'a> {
     }
 
     fn figures(&self, machine: &Machine) -> Result<Figures, Failure> {
-        let committed = block_on(machine.yard().committed(self.chain, &(0..=u64::MAX)))?;
-        let blocks_committed = committed.iter().map(|entry| entry.to - entry.from + 1).sum();
-        let frontier = block_on(machine.yard().frontier(self.chain))?.height;
-        let passed = frontier - block_on(machine.yard().chain_state(self.chain))?.start_height;
+        let Passed { committed, missed } = block_on(machine.yard().heights_passed(self.chain))?;
         Ok(Figures {
-            blocks_committed,
-            blocks_missed: passed.saturating_sub(blocks_committed),
+            blocks_committed: committed,
+            blocks_missed: missed,
             committed_now: self.committed_now,
             proofs_accepted: machine.proofs_accepted(),
             took: self.started.elapsed(),

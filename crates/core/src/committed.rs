@@ -45,7 +45,32 @@ impl CommittedProof {
     }
 }
 
+/// How many heights the frontier has passed, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    pub committed: u64,
+    /// Given up by their deadline.
+    pub missed: u64,
+}
+
 impl<P: Port> Yard<P> {
+    /// How many heights the frontier has passed. One look, but for a yard that began before its misses were counted: there
+    /// the whole log of commits is read.
+    pub async fn heights_passed(&self, chain: &str) -> Result<Passed, Error> {
+        let start_height = self.chain_state(chain).await?.start_height;
+        let frontier = self.frontier(chain).await?;
+        let passed = frontier.height.saturating_sub(start_height);
+        let missed = match frontier.missed {
+            Some(missed) => missed.min(passed),
+            None => {
+                let committed = self.committed(chain, &(0..=u64::MAX)).await?;
+                let committed: u64 = committed.iter().map(|entry| entry.to - entry.from + 1).sum();
+                passed.saturating_sub(committed)
+            }
+        };
+        Ok(Passed { committed: passed - missed, missed })
+    }
+
     /// What is committed of these heights, in their order; retracted entries are left out.
     pub async fn committed(
         &self,

@@ -143,7 +143,8 @@ impl<P: Port> Yard<P> {
                 let due_ms = Some(self.due_in(pipeline.chain.tick_ms));
                 let missed_ms = Some(scope.missed_ms.unwrap_or(self.port.now_ms()));
                 tx.put(&Scope { progress: Progress::Missed, missed_ms, settled: false, due_ms, ..scope })?;
-                tx.put(&moved)?;
+                // A cut is never given up.
+                tx.put(&Frontier { missed: moved.missed.map(|missed| missed + 1), ..moved })?;
             }
         }
         Ok(true)

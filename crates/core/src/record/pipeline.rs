@@ -360,6 +360,7 @@ fn first_frontier(pipeline: &Pipeline) -> Frontier {
         window: pipeline.chain.window,
         opened: pipeline.chain.start_height,
         next_sequence: 0,
+        missed: Some(0),
         due_ms: None,
     }
 }

@@ -22,7 +22,8 @@ use crate::yard::{ChainReads, Yard};
 /// How far back two branches may meet; the walk runs inside one transaction.
 const MAX_REORG_BLOCKS: u64 = 4_096;
 
-/// Heights rewritten in one page: each touches at most 4 items (height, two scopes, known block), and the chain.
+/// Heights rewritten in one page: each touches at most 4 items (height, two scopes, known block), and the page the chain
+/// and the frontier.
 const HEIGHTS_A_PAGE: usize = 16;
 
 /// Heights that are read at once, and rows of them at most: what is more is read by key.
@@ -255,11 +256,19 @@ impl<P: Port> Yard<P> {
             let Some(mut intent) = state.reorg.take() else { return Ok(()) };
             let page_heights = self.page_of(HEIGHTS_A_PAGE);
             self.fetch_heights(tx, chain, &intent, page_heights as u64).await?;
+            let mut missed = 0;
             for _ in 0..page_heights {
                 if intent.next <= intent.from {
                     break;
                 }
-                self.rewrite_height(tx, chain, &mut intent).await?;
+                missed += u64::from(self.rewrite_height(tx, chain, &mut intent).await?);
+            }
+            if missed > 0 {
+                let frontier = tx.check_frontier(chain).await?;
+                tx.put(&Frontier {
+                    missed: frontier.missed.map(|count| count.saturating_sub(missed)),
+                    ..frontier
+                })?;
             }
             state.reorg = Some(intent);
             tx.put(&state)
@@ -267,7 +276,13 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    async fn rewrite_height(&self, tx: &mut Tx<'_, P>, chain: &str, intent: &mut Reorg) -> Result<(), Error> {
+    /// Says whether it took back that a height was missed.
+    async fn rewrite_height(
+        &self,
+        tx: &mut Tx<'_, P>,
+        chain: &str,
+        intent: &mut Reorg,
+    ) -> Result<bool, Error> {
         let height = intent.next - 1;
         let place = Canonical::key_of(chain, height);
         let old: Option<Canonical> = tx.check(&place).await?;
@@ -275,10 +290,11 @@ impl<P: Port> Yard<P> {
             Some(hash) => Some(self.new_canonical(tx, chain, height, hash, intent).await?),
             None => None,
         };
+        let mut was_missed = false;
         if let Some(old) = &old
             && new.as_ref().is_none_or(|known| known.scope() != old.scope())
         {
-            self.put_branch(tx, &old.scope(), Branch::Orphaned).await?;
+            was_missed = self.put_branch(tx, &old.scope(), Branch::Orphaned).await? == Some(Progress::Missed);
         }
         intent.next = height;
         match new {
@@ -300,7 +316,7 @@ impl<P: Port> Yard<P> {
                 }
             }
         }
-        Ok(())
+        Ok(was_missed)
     }
 
     /// The head's hash, once the walk from the old, longer branch comes down to it.
@@ -325,7 +341,9 @@ impl<P: Port> Yard<P> {
         let known: Option<KnownBlock> = tx.check(&KnownBlock::key_of(chain, height, hash)).await?;
         let known = known.ok_or_else(|| Refusal::UnknownBlock { height, hash: hash.to_owned() })?;
         match intent.generation.filter(|generation| *generation != known.generation) {
-            None => self.put_branch(tx, &known.scope(), Branch::Canonical).await?,
+            None => {
+                self.put_branch(tx, &known.scope(), Branch::Canonical).await?;
+            }
             Some(generation) => {
                 let old: Option<Scope> = tx.peek(&Scope::key_of(&known.scope())).await?;
                 let block = old.as_ref().and_then(Scope::block).cloned();
@@ -342,12 +360,16 @@ impl<P: Port> Yard<P> {
         Ok(known)
     }
 
-    async fn put_branch(&self, tx: &mut Tx<'_, P>, id: &str, branch: Branch) -> Result<(), Error> {
+    /// Answers how far a scope was whose branch changed.
+    async fn put_branch(
+        &self,
+        tx: &mut Tx<'_, P>,
+        id: &str,
+        branch: Branch,
+    ) -> Result<Option<Progress>, Error> {
         let scope: Option<Scope> = tx.check(&Scope::key_of(id)).await?;
-        let Some(mut scope) = scope else { return Ok(()) };
-        if scope.branch == branch {
-            return Ok(());
-        }
+        let Some(mut scope) = scope.filter(|scope| scope.branch != branch) else { return Ok(None) };
+        let was = scope.progress;
         scope.branch = branch;
         scope.committed_ms = None;
         scope.settled = false;
@@ -358,7 +380,8 @@ impl<P: Port> Yard<P> {
             scope.progress = Progress::Waiting;
             scope.relist = scope.opened_ms.is_some();
         }
-        tx.put(&scope)
+        tx.put(&scope)?;
+        Ok(Some(was))
     }
 
     async fn void_cuts_page(&self, chain: &str, stage: &str, from: u64) -> Result<(), Error> {

@@ -168,6 +168,10 @@ pub struct Frontier {
     pub opened: u64,
     /// Next sequence of the commit stage's out log.
     pub next_sequence: u64,
+    /// How many of the heights below were given up; while a reorg's pages are written, also those that they have not come
+    /// to yet. `None` in state of before it was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
     /// While there is anything to do for this chain.
     pub due_ms: Option<u64>,
 }

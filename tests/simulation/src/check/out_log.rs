@@ -122,11 +122,18 @@ impl OutLogs {
             )
         });
         let mut next = pipeline.chain.start_height;
+        let mut missed = 0;
         for (from, (to, ..)) in &replay.proved {
             self.were_missed(sight, chain, next, *from);
+            missed += from.saturating_sub(next);
             next = to + 1;
         }
         self.were_missed(sight, chain, next, frontier.height);
+        missed += frontier.height.saturating_sub(next);
+        let is_reorg = sight.mirror.chain(chain).is_some_and(|state| state.reorg.is_some());
+        sight.must(is_reorg || frontier.missed == Some(missed), || {
+            format!("{chain}: {missed} heights were missed, and {:?} are counted", frontier.missed)
+        });
         sight.must(next <= frontier.height, || {
             format!("{chain}: the out log reaches {next}, the frontier {}", frontier.height)
         });

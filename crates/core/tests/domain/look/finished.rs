@@ -1,8 +1,10 @@
+use proofyard_core::committed::Passed;
 use proofyard_core::record::{FailureKind, RetrySelection};
+use proofyard_core::state::Frontier;
 use proofyard_core::status::Finished;
 
 use super::{AFTER, CUTS, DEMO, REALTIME, fail_at};
-use crate::common::driver::{Does, Driver, good};
+use crate::common::driver::{Does, Driver, block, good};
 use crate::common::now;
 
 fn finished(driver: &Driver) -> Finished {
@@ -141,6 +143,46 @@ fn missed_blocks_do_not_keep_it_open() {
     driver.pass(12_000);
     driver.sweep();
     assert_eq!(finished(&driver), Finished::Yes);
+}
+
+fn passed(driver: &Driver) -> (u64, u64) {
+    let Passed { committed, missed } = now(driver.yard.heights_passed(&driver.chain)).expect("a count");
+    (committed, missed)
+}
+
+#[test]
+fn what_was_missed_is_counted_and_a_reorg_takes_it_back() {
+    let mut driver = Driver::new(REALTIME);
+    driver.worker("w1", "gpu");
+    assert_eq!(passed(&driver), (0, 0));
+    driver.blocks(21_000_000..=21_000_001);
+    driver.work("w1", good);
+    driver.blocks(21_000_002..=21_000_004);
+    driver.pass(12_000);
+    driver.sweep();
+    assert_eq!(passed(&driver), (2, 3));
+
+    driver.send(&block(21_000_004, "b", "a"));
+    now(driver.yard.record_reorg("realtime", 21_000_004, &block(21_000_004, "b", "a").hash))
+        .expect("a reorg");
+    driver.settle();
+    assert_eq!(passed(&driver), (2, 2));
+    driver.work("w1", good);
+    assert_eq!(passed(&driver), (3, 2));
+    now(driver.yard.record_redo("realtime", 21_000_001)).expect("a redo");
+    driver.settle();
+    assert_eq!(passed(&driver), (1, 0));
+    driver.pass(12_000);
+    driver.sweep();
+    assert_eq!(passed(&driver), (1, 4));
+
+    // A yard of before misses were counted.
+    let key = Frontier::key_of("realtime");
+    let stored = String::from_utf8(driver.yard.port.value(&key)).expect("text");
+    let older = stored.replace(",\"missed\":4", "");
+    assert_ne!(stored, older);
+    driver.yard.port.overwrite(&key, older.into_bytes());
+    assert_eq!(passed(&driver), (1, 4));
 }
 
 #[test]
