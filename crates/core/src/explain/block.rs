@@ -203,7 +203,7 @@ impl<P: Port> Yard<P> {
             lines.push(Line::new(text));
         }
         // Right where no reorg, miss or cut came between; elsewhere finding it would take a walk over the log.
-        let sequence = scope.heights().0 - look.state.start_height;
+        let sequence = scope.heights().0.saturating_sub(look.state.start_height);
         let entry: Option<OutEntry> =
             read(&self.port, &OutEntry::key_of(look.chain(), COMMITS, sequence)).await?;
         if entry

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
+use crate::pipeline::MAX_HEIGHT;
 use crate::port::{Port, Wake};
 use crate::state::{Block, Branch, Canonical, Frontier, KnownBlock, Scope, Subject, Tip};
 use crate::transaction::{Tx, read_range, transact};
@@ -40,6 +41,10 @@ impl<P: Port> Yard<P> {
             if block.height < state.start_height {
                 let (height, start_height) = (block.height, state.start_height);
                 return Err(Refusal::BelowStart { height, start_height }.into());
+            }
+            // One higher is the frontier after it.
+            if block.height >= MAX_HEIGHT {
+                return Err(Refusal::AboveLimit { height: block.height }.into());
             }
             let known: Option<KnownBlock> =
                 tx.check(&KnownBlock::key_of(chain, block.height, &block.hash)).await?;

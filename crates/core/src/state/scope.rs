@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ArtifactRef;
 use crate::port::Key;
 use crate::strategy::reduce::Tree;
-use crate::transaction::Item;
+use crate::transaction::{Item, too_large};
 
 /// A block or a cut, with how far its proving has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,6 +158,14 @@ impl Scope {
         format!("{chain}:c:{stage}:{from}-{to}:{epoch}")
     }
 
+    fn id_without_generation(&self) -> String {
+        let chain = &self.chain;
+        match &self.subject {
+            Subject::Block(Block { height, hash, .. }) => format!("{chain}:b:{height}:{hash}:"),
+            Subject::Cut(Cut { stage, from, to, .. }) => format!("{chain}:c:{stage}:{from}-{to}:"),
+        }
+    }
+
     pub fn block(&self) -> Option<&Block> {
         match &self.subject {
             Subject::Block(block) => Some(block),
@@ -212,6 +220,29 @@ impl Item for Scope {
     }
     fn due_ms(&self) -> Option<u64> {
         self.due_ms.filter(|_| self.is_watched() && !self.settled)
+    }
+    fn damage(&self) -> Option<String> {
+        let (from, to) = self.heights();
+        if !self.id.starts_with(&self.id_without_generation()) {
+            return Some(format!("it says that it is of {from} to {to}, and has another id"));
+        }
+        if self.cut().is_some_and(|cut| to.checked_sub(from) != (cut.members.len() as u64).checked_sub(1)) {
+            return Some(format!("it says that it is of {from} to {to}, and has not that many blocks"));
+        }
+        let times = [
+            self.canonical_ms,
+            self.acknowledged_ms,
+            self.opened_ms,
+            self.proved_ms,
+            self.missed_ms,
+            self.committed_ms,
+            self.due_ms,
+        ];
+        let members = self.cut().map_or(&[][..], |cut| &cut.members);
+        let generations = members.iter().map(|member| member.generation);
+        let payload_bytes = self.block().map_or(0, |block| block.payload.bytes);
+        let counts = [self.recorded_ms, to, payload_bytes];
+        too_large(times.into_iter().flatten().chain(counts).chain(generations))
     }
 }
 
@@ -284,5 +315,8 @@ impl Group {
 impl Item for Group {
     fn key(&self) -> Key {
         Self::key_of(&self.scope, &self.stage)
+    }
+    fn damage(&self) -> Option<String> {
+        too_large([self.opened_ms, self.decided.as_ref().map_or(0, |decision| decision.at_ms)])
     }
 }

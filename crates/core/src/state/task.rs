@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::ArtifactRef;
 use crate::port::{Key, Range};
-use crate::transaction::Item;
+use crate::transaction::{Item, too_large};
 
 /// Which task: derived from its scope, stage and index, so that anyone may name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -217,6 +217,27 @@ impl Item for Task {
     fn due_ms(&self) -> Option<u64> {
         self.due_ms.filter(|_| self.status != TaskStatus::Cancelled)
     }
+    fn damage(&self) -> Option<String> {
+        let times = [
+            self.first_claimed_ms,
+            self.waits_ms,
+            self.due_ms,
+            self.avoid.as_ref().map(|avoid| avoid.until_ms),
+        ];
+        let attempts = self.attempts.iter().map(|attempt| attempt.started_ms);
+        let result = self.accepted.iter().flat_map(|result| {
+            [
+                result.artifact.bytes,
+                result.claimed_ms,
+                result.started_ms.unwrap_or(0),
+                result.prove_ms,
+                result.verify_ms,
+                result.at_ms,
+            ]
+        });
+        let counts = [self.height, self.listed_ms, self.spent_ms];
+        too_large(times.into_iter().flatten().chain(attempts).chain(result).chain(counts))
+    }
 }
 
 /// There until the task's result is accepted (or the task cancelled).
@@ -287,5 +308,8 @@ impl Item for Listing {
             Self::partition(&self.pool, self.id.chain()),
             format!("{}#{}", self.rank, self.id.short_hash()),
         )
+    }
+    fn damage(&self) -> Option<String> {
+        too_large([self.avoid.as_ref().map_or(0, |avoid| avoid.until_ms)])
     }
 }
