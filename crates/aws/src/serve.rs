@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-use crate::home::Home;
+use crate::clients::block_on;
+use crate::home::AwsHome;
 use crate::queues::Incoming;
 
 /// A batch's messages are hidden for thirty seconds; it must be dealt with before.
@@ -28,7 +29,7 @@ pub enum Role {
 }
 
 /// Works until `stop`. Each queue's role has so many pollers, each a thread.
-pub fn serve(home: &Home, runtime: &Handle, roles: &[Role], pollers: usize, stop: &AtomicBool) {
+pub fn serve(home: &AwsHome, runtime: &Handle, roles: &[Role], pollers: usize, stop: &AtomicBool) {
     thread::scope(|scope| {
         for role in roles {
             let queue = match role {
@@ -55,13 +56,7 @@ pub fn serve(home: &Home, runtime: &Handle, roles: &[Role], pollers: usize, stop
     });
 }
 
-/// On this thread, while the runtime's own threads watch the network.
-fn block_on<F: Future>(runtime: &Handle, work: F) -> F::Output {
-    let _inside = runtime.enter();
-    pollster::block_on(work)
-}
-
-async fn poll(home: &Home, queue: &str) -> Result<(), String> {
+async fn poll(home: &AwsHome, queue: &str) -> Result<(), String> {
     let messages = home.queues.receive(queue, POLL_S).await.map_err(|error| error.to_string())?;
     if messages.is_empty() {
         return Ok(());
@@ -71,7 +66,7 @@ async fn poll(home: &Home, queue: &str) -> Result<(), String> {
     home.queues.delete(queue, &done).await.map_err(|error| error.to_string())
 }
 
-fn sweep(home: &Home, runtime: &Handle, stop: &AtomicBool) {
+fn sweep(home: &AwsHome, runtime: &Handle, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
         let swept = block_on(runtime, async {

@@ -4,9 +4,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::QueueAttributeName::{self, RedrivePolicy};
-use proofyard_aws::message::Message;
-use proofyard_aws::names::Names;
+use proofyard_aws::clients::names::Names;
 use proofyard_aws::queues::Outgoing;
+use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::PATIENCE;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
