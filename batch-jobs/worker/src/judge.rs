@@ -106,7 +106,7 @@ impl Judge {
             let again: Vec<_> = again.into_iter().map(|told| (told, AGAIN_S)).collect();
             let told = self.block_on(async {
                 self.aws.queues.delete(&queue, &done).await?;
-                self.aws.queues.show_again(&queue, &again).await
+                self.aws.queues.retry_after(&queue, &again).await
             });
             if let Err(trouble) = told {
                 // They come again, and are judged already.

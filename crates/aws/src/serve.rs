@@ -18,7 +18,7 @@ use crate::queues::Incoming;
 const TIME_OF_A_BATCH: Duration = Duration::from_secs(20);
 /// A poll waits so long for a message, which is how soon a poller sees that it is to stop.
 const POLL_S: u32 = 2;
-const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a process does for a yard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ pub fn serve(home: &AwsHome, runtime: &Handle, roles: &[Role], pollers: usize, s
                     while !stop.load(Ordering::Relaxed) {
                         if let Err(error) = block_on(runtime, poll(home, &queue)) {
                             warn!(queue, error, "polling failed; it is tried again");
-                            thread::sleep(TROUBLE_PAUSE);
+                            thread::sleep(ERROR_PAUSE);
                         }
                     }
                 });
@@ -78,7 +78,7 @@ fn sweep(home: &AwsHome, runtime: &Handle, stop: &AtomicBool) {
             Ok(tick_ms) => Duration::from_millis(tick_ms),
             Err(error) => {
                 warn!(%error, "a sweep failed; the next one comes");
-                TROUBLE_PAUSE
+                ERROR_PAUSE
             }
         };
         while began.elapsed() < pause && !stop.load(Ordering::Relaxed) {

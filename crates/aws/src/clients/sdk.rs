@@ -1,4 +1,4 @@
-//! How this home speaks to AWS: one HTTP client, a time limit on every call, bounded and jittered retries.
+//! How AWS is called: one HTTP client, a time limit on every call, bounded and jittered retries.
 //!
 //! Region, credentials and endpoints come from where every AWS SDK takes them: the environment, `~/.aws`, the container
 //! or the instance. `AWS_ENDPOINT_URL` (and `AWS_ENDPOINT_URL_BATCH` and so on, for one service) names another AWS,
@@ -27,7 +27,7 @@ const TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(40);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// What every client of this home is made from.
+/// What every client is made from.
 pub async fn sdk_config() -> SdkConfig {
     let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     over(https).await

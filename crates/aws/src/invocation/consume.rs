@@ -1,10 +1,13 @@
-//! What arrives on a queue, and what becomes of each message.
+//! What a queue's messages lead to, and when one is delivered again.
 //!
-//! Messages of one group are taken in order, groups side by side. One that fails for a passing reason comes again within
-//! two seconds, later within a minute, and so do those behind it in its group, which are not touched before it. One that
-//! can never be taken goes to the queue's dead letters at once, with its reason, so that it holds up nobody; a redrive
-//! brings it back. A fact counts only if it came by the queue that its sender alone may write to: workers, who wake
-//! others, may write to no such queue.
+//! Messages of one group are taken in order, groups side by side. One that fails for a passing reason is delivered again
+//! within two seconds, later within a minute, and so are those behind it in its group, which are not tried before it. One
+//! that can never be taken goes to the queue's dead letters at once, with the reason, so that it blocks no other; a redrive
+//! puts it back. A fact (a block, a reorg, a tick) counts only if it came by the queue to which its sender alone may write;
+//! workers may write to none of those.
+//!
+//! Each message is one [`Invocation`]. Delivering a message twice is harmless: its fact is recorded once, its steps are
+//! idempotent.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -22,23 +25,23 @@ use crate::pools::job_workers::job_ended;
 use crate::queues::message::{Event, Message};
 use crate::queues::{Incoming, Outgoing, QueueError, REDRIVE};
 
-/// SQS takes more; nobody reads more.
+/// An attribute may be longer; nobody reads more.
 const MAX_REASON_CHARS: usize = 500;
 /// The attribute of a dead letter that says why it is one.
 const REASON: &str = "reason";
 
 /// How taking one message ended.
 #[derive(Debug)]
-enum Ended {
+enum Outcome {
     Done,
-    /// It failed for a passing reason, and comes again.
-    Again(String),
-    /// It can never be taken, and goes to the dead letters.
-    Never(String),
+    /// It failed for this passing reason: SQS is to deliver it again.
+    Retry(String),
+    /// It can never be taken, for this reason.
+    DeadLetter(String),
 }
 
 impl AwsHome {
-    /// Takes a batch, and answers the ids of the messages that are to come again. Their time is set already.
+    /// Takes a batch, and answers the ids of the messages that SQS is to deliver again. When, is set already.
     pub fn take_batch<'a>(
         &'a self,
         queue: &'a str,
@@ -57,15 +60,15 @@ impl AwsHome {
                 return Vec::new();
             }
             let when: Vec<_> =
-                again.iter().map(|message| (*message, comes_again_after_s(message.receives))).collect();
-            if let Err(trouble) = self.queues.show_again(queue, &when).await {
-                warn!(%trouble, "failed messages come again later than they should");
+                again.iter().map(|message| (*message, retry_after_s(message.receives))).collect();
+            if let Err(error) = self.queues.retry_after(queue, &when).await {
+                warn!(%error, "failed messages are delivered again later than they should be");
             }
             again.into_iter().map(|message| message.id.clone()).collect()
         })
     }
 
-    /// Answers what is to come again: the first that failed, and all behind it.
+    /// Answers what is to be delivered again: the first that failed, and all behind it.
     async fn take_group<'a>(
         &self,
         queue: &str,
@@ -77,14 +80,16 @@ impl AwsHome {
             let reason = if Instant::now() >= until {
                 "there is no time left".to_owned()
             } else {
-                let ended = self.begin().take(queue, message, until).await;
-                match ended {
-                    Ended::Done => continue,
-                    Ended::Never(reason) => match self.bury(queue, message, &reason).await {
-                        Ok(()) => continue,
-                        Err(trouble) => trouble.to_string(),
-                    },
-                    Ended::Again(reason) => reason,
+                let outcome = self.begin().take(queue, message, until).await;
+                match outcome {
+                    Outcome::Done => continue,
+                    Outcome::DeadLetter(reason) => {
+                        match self.to_dead_letters(queue, message, &reason).await {
+                            Ok(()) => continue,
+                            Err(error) => error.to_string(),
+                        }
+                    }
+                    Outcome::Retry(reason) => reason,
                 }
             };
             warn!(queue, id = message.id, receives = message.receives, reason, "a message comes again");
@@ -93,7 +98,7 @@ impl AwsHome {
         Vec::new()
     }
 
-    async fn bury(&self, queue: &str, message: &Incoming, reason: &str) -> Result<(), QueueError> {
+    async fn to_dead_letters(&self, queue: &str, message: &Incoming, reason: &str) -> Result<(), QueueError> {
         error!(queue, id = message.id, body = message.body, reason, "a message cannot be taken");
         let reason: String = reason.chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect();
         let dead = Outgoing {
@@ -108,7 +113,7 @@ impl AwsHome {
         self.queues.send(&Names::dead_letters_of(queue), &[dead]).await
     }
 
-    /// The one queue by which this may come; `None` for what only says that it may be worth looking.
+    /// The one queue by which this may come; `None` for hints, which may come by any.
     fn own_queue_of(&self, event: &Event) -> Option<String> {
         let Event::Message(message) = event else { return None };
         match **message {
@@ -122,34 +127,34 @@ impl AwsHome {
 }
 
 impl Invocation {
-    async fn take(&self, queue: &str, message: &Incoming, until: Instant) -> Ended {
+    async fn take(&self, queue: &str, message: &Incoming, until: Instant) -> Outcome {
         let event = match Event::read(&message.body) {
             Ok(event) => event,
             Err(error) => return self.unreadable(format!("it is no message of this yard: {error}")).await,
         };
         if let Some(own) = self.home.own_queue_of(&event).filter(|own| own != queue) {
-            return Ended::Never(format!(
+            return Outcome::DeadLetter(format!(
                 "it came by {queue}, and such a message counts only if it comes by {own}"
             ));
         }
         match self.record(event, message.sent_ms, until).await {
             Ok(()) => {}
-            Err(trouble) if trouble.passes() => return Ended::Again(trouble.to_string()),
-            Err(trouble @ Error::Refused(_)) => return Ended::Never(trouble.to_string()),
-            Err(trouble) => return self.unreadable(trouble.to_string()).await,
+            Err(error) if error.passes() => return Outcome::Retry(error.to_string()),
+            Err(error @ Error::Refused(_)) => return Outcome::DeadLetter(error.to_string()),
+            Err(error) => return self.unreadable(error.to_string()).await,
         }
         match self.settle(until).await {
-            Ok(()) => Ended::Done,
-            Err(trouble) => Ended::Again(trouble.to_string()),
+            Ok(()) => Outcome::Done,
+            Err(error) => Outcome::Retry(error.to_string()),
         }
     }
 
     /// What cannot be read is damaged, unless newer programs run beside this one: they can read it.
-    async fn unreadable(&self, reason: String) -> Ended {
+    async fn unreadable(&self, reason: String) -> Outcome {
         match self.home.newer_format().await {
-            Ok(None) => Ended::Never(reason),
-            Ok(Some(newer)) => Ended::Again(format!("{reason}; {newer}")),
-            Err(trouble) => Ended::Again(format!("{reason}; the yard's format cannot be read: {trouble}")),
+            Ok(None) => Outcome::DeadLetter(reason),
+            Ok(Some(newer)) => Outcome::Retry(format!("{reason}; {newer}")),
+            Err(error) => Outcome::Retry(format!("{reason}; the yard's format cannot be read: {error}")),
         }
     }
 
@@ -159,13 +164,13 @@ impl Invocation {
             Event::Message(message) => *message,
             Event::JobEnded { job } => return job_ended(&self.home.yard, &job).await,
             Event::Other { kind } => {
-                info!(kind, "told by AWS, and nothing to do");
+                info!(kind, "an event of AWS that needs nothing");
                 return Ok(());
             }
         };
         match message {
             Message::Block { chain, block } => {
-                // Who sent it was told that it is kept when it was on the queue.
+                // It was acknowledged to its sender when it was on the queue.
                 let outcome = self.home.yard.record_acknowledged_block(&chain, &block, sent_ms).await?;
                 let (height, hash) = (block.height, &block.hash);
                 info!(chain, height, hash, repeated = outcome == BlockOutcome::Repeated, "block recorded");
@@ -176,7 +181,7 @@ impl Invocation {
             }
             Message::End { chain } => self.home.yard.record_end(&chain).await?,
             Message::Wake(wake) => self.home.yard.port.send(&[wake]).await,
-            Message::Tick {} => self.sweep(until).await?,
+            Message::Tick {} => self.home.sweep_until(until).await?,
         }
         Ok(())
     }
@@ -185,7 +190,7 @@ impl Invocation {
 /// Two seconds at most in the first minute and a half, so that a hiccup costs no more; then a sixteenth more with each
 /// receive, so that the thousand receives after which SQS gives a message up take hours, and what is mended meanwhile is
 /// noticed within a minute.
-fn comes_again_after_s(receives: u32) -> u32 {
+fn retry_after_s(receives: u32) -> u32 {
     receives.min(2).max(receives / 16)
 }
 
@@ -199,7 +204,7 @@ mod tests {
         let spec: serde_json::Value = serde_json::from_str(spec).unwrap();
         let receives = spec.pointer("/queue_defaults/receives_before_dead_letter").unwrap().as_u64().unwrap();
         // Of which none is SQS's that makes no call.
-        let waits = (1..receives as u32).map(comes_again_after_s);
+        let waits = (1..receives as u32).map(retry_after_s);
         assert!(waits.clone().take(45).all(|wait_s| wait_s <= 2));
         assert!(waits.clone().all(|wait_s| wait_s <= 62));
         let hours = waits.sum::<u32>() / 3_600;

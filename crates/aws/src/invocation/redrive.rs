@@ -1,7 +1,7 @@
 //! Dead letters, put back on the queues they are from.
 //!
-//! One that still cannot be taken is back among the dead letters at once, under the same redrive's name, and stays there:
-//! so a redrive ends, also beside functions that take what it puts back.
+//! One that still cannot be taken is back among the dead letters at once, with the same redrive's id as an attribute, and
+//! stays there: so a redrive ends, although functions take its messages meanwhile.
 
 use std::collections::BTreeSet;
 
@@ -82,7 +82,7 @@ impl AwsHome {
             }
         }
         let stay: Vec<_> = stay.iter().map(|message| (message, 0)).collect();
-        self.queues.show_again(&dead, &stay).await?;
+        self.queues.retry_after(&dead, &stay).await?;
         Ok(moved)
     }
 }

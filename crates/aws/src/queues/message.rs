@@ -1,5 +1,5 @@
-//! What the queues carry. State is the truth: every message but a block event only says that it may be worth looking.
-//! Block events come by a queue of their own (see [`crate::invocation::consume`]).
+//! What the queues carry: facts (a block, a reorg, the end of a chain) and hints (a wake, a tick). Hints may be lost: state
+//! is the truth. Facts come by a queue of their own (see [`crate::invocation::consume`]).
 
 use proofyard_core::port::Wake;
 use proofyard_core::state::Block;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
-    /// A block event; its payload is in the bucket.
+    /// A block event; its payload is in the object store.
     Block { chain: String, block: Block },
     /// Another head is canonical: from an operator, a follower, or a blocks file.
     Reorg { chain: String, height: u64, hash: String },
@@ -29,13 +29,13 @@ pub enum Event {
     JobEnded {
         job: String,
     },
-    /// What AWS tells and nobody here needs to know.
+    /// An event of AWS that needs nothing.
     Other {
         kind: String,
     },
 }
 
-/// As EventBridge wraps what AWS tells.
+/// As EventBridge wraps an event of AWS.
 #[derive(Deserialize)]
 struct FromEventBridge {
     #[serde(rename = "detail-type")]

@@ -212,7 +212,7 @@ impl Queues {
     }
 
     /// Makes each visible again after so many seconds.
-    pub fn show_again<'a>(
+    pub fn retry_after<'a>(
         &'a self,
         queue: &'a str,
         messages: &'a [(&'a Incoming, u32)],

@@ -49,7 +49,7 @@ impl Sqs<'_> {
         let received = queues.receive(queue, 1).await.unwrap();
         assert_ne!(received, []);
         let again: Vec<_> = received.iter().map(|message| (message, 0)).collect();
-        queues.show_again(queue, &again).await.unwrap();
+        queues.retry_after(queue, &again).await.unwrap();
         assert_eq!(queues.receive(queue, 1).await.unwrap(), []);
         self.set_policy(queue, policy).await;
         assert_eq!(self.count(queue).await, 0);

@@ -30,7 +30,7 @@ async fn take(driver: &Driver, queue: &str) -> usize {
     let (stay, done): (Vec<_>, Vec<_>) = messages.iter().partition(|message| again.contains(&message.id));
     driver.home.queues.delete(queue, &done).await.unwrap();
     let now: Vec<_> = stay.iter().map(|message| (*message, 0)).collect();
-    driver.home.queues.show_again(queue, &now).await.unwrap();
+    driver.home.queues.retry_after(queue, &now).await.unwrap();
     stay.len()
 }
 

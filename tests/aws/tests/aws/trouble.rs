@@ -47,7 +47,7 @@ async fn a_table_that_is_throttled_for_a_minute_loses_no_message() {
         let wait_s = waited_s.load(Ordering::Relaxed) - before;
         assert!((1..=2).contains(&wait_s), "after {receives} receives they come again after {wait_s} s");
         let now: Vec<_> = messages.iter().map(|message| (message, 0)).collect();
-        driver.home.queues.show_again(&queue, &now).await.unwrap();
+        driver.home.queues.retry_after(&queue, &now).await.unwrap();
     }
     assert!(receives >= 30, "{receives}");
     driver.http.works();
