@@ -11,7 +11,7 @@ use proofyard_aws::port::AwsPort;
 use proofyard_core::error::Error;
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::yard::Yard;
-use proofyard_worker::{Finished, Home};
+use proofyard_worker::{Finished, WorkerHome};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
@@ -42,7 +42,7 @@ impl JobHome {
     }
 }
 
-impl Home for JobHome {
+impl WorkerHome for JobHome {
     type Port = AwsPort;
     type Artifacts = BucketArtifacts;
 

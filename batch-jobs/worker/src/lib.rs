@@ -293,13 +293,13 @@ fn run(
 
 /// What the end of a worker leads to: its tasks are listed again, and others are to know.
 fn home_rest(home: &JobHome) {
-    use proofyard_worker::Home;
+    use proofyard_worker::WorkerHome;
     home.block_on(home.aws.deliver());
 }
 
 /// A token says that there may be work, and nothing else.
 fn wait_for_tokens(home: &JobHome) {
-    use proofyard_worker::Home;
+    use proofyard_worker::WorkerHome;
     let queue = home.aws.names.wake_queue(&home.pool);
     while !home.is_stopped() {
         let tokens = home.block_on(home.aws.queues.receive(&queue, TOKEN_PAUSE.as_secs() as u32));
@@ -322,7 +322,7 @@ fn wait_for_tokens(home: &JobHome) {
 
 /// Leaves when a signal or a spot notice says so.
 fn watch_for_the_end(arguments: &WorkerArguments, home: &JobHome, worker: &PoolWorker, stop: &AtomicBool) {
-    use proofyard_worker::Home;
+    use proofyard_worker::WorkerHome;
     let spot = home.job.is_some().then(SpotNotice::new);
     let mut looked = Instant::now();
     while !home.is_stopped() {

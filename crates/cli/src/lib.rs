@@ -6,7 +6,6 @@
 //! the signal's number.
 
 pub mod commands;
-mod ending;
 pub mod failure;
 pub mod heights;
 pub mod here;
@@ -15,6 +14,7 @@ pub mod on_aws;
 pub mod output;
 pub mod progress;
 mod proving;
+mod run_outcome;
 pub mod signals;
 pub mod yard;
 

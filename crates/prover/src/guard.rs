@@ -35,7 +35,7 @@ use rustix::process::{
 use crate::confinement::{Confinement, Sandbox, Trial};
 use crate::namespaces::{self, INIT};
 use crate::processes::{Process, descendants};
-use crate::runner::{User, is_host_in_trouble};
+use crate::runner::{User, is_host_fault};
 
 /// What a shell exits with when it cannot find, or cannot execute, a command.
 pub const EXIT_NOT_FOUND: u8 = 127;
@@ -92,7 +92,7 @@ pub fn guard_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             eprintln!("proofyard guard: {error}");
             ExitCode::from(match error.kind() {
                 ErrorKind::NotFound => EXIT_NOT_FOUND,
-                _ if is_host_in_trouble(&error) => EXIT_HOST_IN_TROUBLE,
+                _ if is_host_fault(&error) => EXIT_HOST_IN_TROUBLE,
                 _ => EXIT_NOT_EXECUTABLE,
             })
         }

@@ -14,7 +14,7 @@ use crate::artifacts::ArtifactStore;
 use crate::overhead::Sample;
 
 /// The home that a worker works for: its yard, its artifacts, its time. Shared by all of its workers' threads.
-pub trait Home: Send + Sync + 'static {
+pub trait WorkerHome: Send + Sync + 'static {
     type Port: Port;
     type Artifacts: ArtifactStore;
 

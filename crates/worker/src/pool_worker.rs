@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
-use proofyard_core::heartbeat::Hello;
+use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::pipeline::Pool;
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::state::Task;
@@ -13,7 +13,7 @@ use proofyard_core::work::{Assignment, Performed};
 use proofyard_prover::runner::GuardCommand;
 
 use crate::duty::Duty;
-use crate::home::{Finished, Home};
+use crate::home::{Finished, WorkerHome};
 use crate::isolation::Isolation;
 use crate::overhead::Sample;
 use crate::provers::{SlotPlan, SlotProvers};
@@ -85,12 +85,12 @@ impl PoolWorker {
     }
 
     /// Registers under a new id.
-    pub fn register<H: Home>(&self, home: &H) -> Result<(), Error> {
+    pub fn register<H: WorkerHome>(&self, home: &H) -> Result<(), Error> {
         let WorkerPlan { id_prefix, pool_name, pool, alone, .. } = &self.plan;
         let random = home.yard().port.random() as u32;
         let id = format!("{id_prefix}-{pool_name}-{}-{random:08x}", std::process::id());
         home.will_register(&id)?;
-        home.block_on(home.yard().register_worker(&Hello {
+        home.block_on(home.yard().register_worker(&WorkerRegistration {
             worker: id.clone(),
             pool: pool_name.clone(),
             slots: pool.slots,
@@ -106,19 +106,21 @@ impl PoolWorker {
     }
 
     /// Gives its id up, and frees what its slots still hold.
-    pub fn unregister<H: Home>(&self, home: &H) -> Result<(), Error> {
+    pub fn unregister<H: WorkerHome>(&self, home: &H) -> Result<(), Error> {
         let id = self.id();
         home.block_on(home.yard().expire_worker(&id, true))?;
         home.gave_up(&id)
     }
 
     /// Heartbeats three times a lease, and drops what nobody needs, until the home stops.
-    pub fn keep_lease<H: Home>(&self, home: &H) {
+    pub fn keep_lease<H: WorkerHome>(&self, home: &H) {
         let lease_ms = self.plan.pool.lease_ms;
         let pause = Duration::from_millis((lease_ms / 3).max(1));
         while home.pause(pause) {
             match home.block_on(home.yard().heartbeat(&self.id(), lease_ms)) {
-                Ok(drops) => drops.iter().for_each(|drop| self.duty.cancel_claim(drop.slot, &drop.claim)),
+                Ok(obsolete) => {
+                    obsolete.iter().for_each(|attempt| self.duty.cancel_claim(attempt.slot, &attempt.claim))
+                }
                 Err(Error::WorkerDead { .. }) => {
                     if let Err(error) = self.register(home) {
                         home.complain(&format!("worker of pool {}", self.plan.pool_name), &error);
@@ -137,14 +139,14 @@ impl PoolWorker {
 
     /// The worker's machine goes away soon: nothing more is claimed, and attempts that still run at `by` are cancelled
     /// and released. Its slots end when they are free.
-    pub fn leave<H: Home>(&self, home: &H, by: Instant) {
+    pub fn leave<H: WorkerHome>(&self, home: &H, by: Instant) {
         self.duty.leave(by);
         home.ring();
     }
 
     /// Claims and works until the home stops, or the worker takes no more.
-    pub fn run_slot<H: Home>(&self, home: &H, slot: u32) {
-        let provers = self.provers(home, slot);
+    pub fn run_slot<H: WorkerHome>(&self, home: &H, slot: u32) {
+        let mut provers = self.provers(home, slot);
         while !home.is_stopped() {
             let rung = home.rung();
             if !self.duty.may_claim() {
@@ -152,25 +154,25 @@ impl PoolWorker {
                 home.ring();
                 return;
             }
-            let turn = home.errand(|| self.turn(home, &provers, slot));
+            let turn = home.errand(|| self.turn(home, &mut provers, slot));
             if !matches!(turn, Ok(Turn::Worked)) {
                 // Also after trouble: the slot may hold the task still, and only by claiming does it release it.
                 self.duty.claimed_none();
             }
             match turn {
                 Ok(Turn::Worked | Turn::Freed) => {}
-                Ok(Turn::Idle) => home.wait_for_work(rung, self.duty.patience()),
+                Ok(Turn::Idle) => home.wait_for_work(rung, self.duty.close_if_idle()),
                 Err(error) => {
                     if !matches!(error, Error::WorkerDead { .. }) {
                         home.complain(&self.name_of(slot), &error);
                     }
-                    home.pause(TROUBLE_PAUSE.min(self.duty.patience()));
+                    home.pause(TROUBLE_PAUSE.min(self.duty.close_if_idle()));
                 }
             }
         }
     }
 
-    fn provers<H: Home>(&self, home: &H, slot: u32) -> SlotProvers<H::Artifacts> {
+    fn provers<H: WorkerHome>(&self, home: &H, slot: u32) -> SlotProvers<H::Artifacts> {
         let per_slot = self.plan.pool.gpus_per_slot;
         let gpus = (per_slot > 0).then(|| (slot * per_slot..(slot + 1) * per_slot).collect());
         let WorkerPlan { guard, work_dir, isolation, first_slot, .. } = &self.plan;
@@ -189,7 +191,12 @@ impl PoolWorker {
     }
 
     /// One claim and its work.
-    fn turn<H: Home>(&self, home: &H, provers: &SlotProvers<H::Artifacts>, slot: u32) -> Result<Turn, Error> {
+    fn turn<H: WorkerHome>(
+        &self,
+        home: &H,
+        provers: &mut SlotProvers<H::Artifacts>,
+        slot: u32,
+    ) -> Result<Turn, Error> {
         let (yard, asked) = (home.yard(), Instant::now());
         let claim = format!("{:016x}{:016x}", yard.port.random(), yard.port.random());
         let request = ClaimRequest { worker: self.id(), slot, claim };
@@ -207,10 +214,10 @@ impl PoolWorker {
         }
     }
 
-    fn work<H: Home>(
+    fn work<H: WorkerHome>(
         &self,
         home: &H,
-        provers: &SlotProvers<H::Artifacts>,
+        provers: &mut SlotProvers<H::Artifacts>,
         claimed: Claimed,
     ) -> Result<(), Error> {
         let (slot, asked, at) = (claimed.request.slot, claimed.asked, claimed.at);
@@ -218,7 +225,7 @@ impl PoolWorker {
         // Before the next claim, which must find what this result lists of the same block: it comes first.
         home.step(&Wake::Scope { scope: assignment.task.id.scope.clone() });
         match &performed {
-            Performed::Hindered { message } => {
+            Performed::HostFault { message } => {
                 home.complain(&self.name_of(slot), message);
                 home.pause(TROUBLE_PAUSE);
             }
@@ -236,10 +243,10 @@ impl PoolWorker {
         Ok(())
     }
 
-    fn perform<H: Home>(
+    fn perform<H: WorkerHome>(
         &self,
         home: &H,
-        provers: &SlotProvers<H::Artifacts>,
+        provers: &mut SlotProvers<H::Artifacts>,
         claimed: Claimed,
     ) -> Result<(Assignment, Performed), Error> {
         let Claimed { request, task, .. } = claimed;

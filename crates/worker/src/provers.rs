@@ -15,7 +15,7 @@ use proofyard_core::committed::CommittedProof;
 use proofyard_core::pipeline::{FILES_FOLDER, PINNED_KEY, PinnedFile, Protocol, Prover, Stage, Verify};
 use proofyard_core::record::{self, FailureKind};
 use proofyard_core::state::{ArtifactRef, List};
-use proofyard_core::work::{Assignment, Executor, Input, InputKind, Proved, Trouble};
+use proofyard_core::work::{Assignment, AttemptError, Executor, Input, InputKind, Proved};
 use proofyard_prover::message::{
     self, Input as PathInput, InputKind as PathInputKind, PROOF_SYSTEM_BYTES, PUBLIC_VALUES_BYTES,
     SetupRequest, VERIFICATION_KEY_BYTES,
@@ -28,7 +28,7 @@ use proofyard_prover::{ProveRequest, VerifyOk, VerifyRequest};
 
 use crate::artifacts::{ArtifactError, ArtifactStore, Draft, is_full_disk};
 use crate::isolation::{Isolation, Role};
-use crate::made::Made;
+use crate::unrecorded_result::UnrecordedResult;
 use crate::work_dir::{Place, WorkDir, WorkFolder};
 
 // What a prover may say is what the state has room for.
@@ -156,7 +156,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         done
     }
 
-    fn prove_now(&self, assignment: &Assignment) -> Result<Proved<Copied>, Trouble> {
+    fn prove_now(&self, assignment: &Assignment) -> Result<Proved<Copied>, AttemptError> {
         self.expect_isolation(assignment)?;
         let subject = Subject::from(assignment);
         let folder = self.folder(Role::Prove)?;
@@ -199,23 +199,23 @@ impl<A: ArtifactStore> SlotProvers<A> {
     }
 
     /// A strict pipeline may have come after this worker.
-    fn expect_isolation(&self, assignment: &Assignment) -> Result<(), Trouble> {
+    fn expect_isolation(&self, assignment: &Assignment) -> Result<(), AttemptError> {
         match self.plan.isolation.warning() {
             Some(warning) if assignment.pipeline.chain.strict => {
                 let message = format!("{warning}; the pipeline is strict, so nothing is proved here");
-                Err(Trouble::Hindered { message })
+                Err(AttemptError::HostFault { message })
             }
             _ => Ok(()),
         }
     }
 
-    fn verify_now(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<String, Trouble> {
+    fn verify_now(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<String, AttemptError> {
         let Copied { proof, took, inputs } = &proved.output;
         let folder = self.folder(Role::Verify)?;
         let path = match proof {
             Proof::Draft(draft) => {
                 if *took >= WORTH_SETTING_ASIDE {
-                    let made = Made::of(assignment, proved, draft.artifact()).to_json();
+                    let made = UnrecordedResult::of(assignment, proved, draft.artifact()).to_json();
                     self.artifacts.set_aside(draft, &assignment.task.id, made).map_err(kept)?;
                 }
                 draft.begin_sync();
@@ -232,7 +232,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         self.ask_verifier(Subject::from(assignment), &request, proved.proof_system.as_deref())
     }
 
-    fn recall_now(&self, assignment: &Assignment) -> Result<Option<Proved<Copied>>, Trouble> {
+    fn recall_now(&self, assignment: &Assignment) -> Result<Option<Proved<Copied>>, AttemptError> {
         let dismissed = |why: &str| {
             self.artifacts.dismiss(&assignment.task.id, why);
             Ok(None)
@@ -246,7 +246,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
             Ok(None) => return Ok(None),
             Err(error) => return unless_it_passes(error),
         };
-        let made = match Made::read(&made, assignment) {
+        let made = match UnrecordedResult::read(&made, assignment) {
             Ok(made) => made,
             Err(why) => return dismissed(&why),
         };
@@ -270,7 +270,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
             Proof::Stored { artifact, .. } => Ok(artifact.clone()),
             // What no verifier can judge is not taken up either.
             Proof::Draft(draft) if assignment.must_verify() => {
-                let made = Made::of(assignment, proved, draft.artifact()).to_json();
+                let made = UnrecordedResult::of(assignment, proved, draft.artifact()).to_json();
                 self.artifacts.keep_for(draft, &assignment.task.id, made)
             }
             Proof::Draft(draft) => self.artifacts.keep(draft),
@@ -278,12 +278,12 @@ impl<A: ArtifactStore> SlotProvers<A> {
     }
 
     /// Whether an artifact is there as it was kept.
-    pub fn is_whole(&self, artifact: &ArtifactRef) -> Result<(), Trouble> {
+    pub fn is_whole(&self, artifact: &ArtifactRef) -> Result<(), AttemptError> {
         self.artifacts.fetch(artifact).map(drop).map_err(kept)
     }
 
     /// Verifies a committed proof from the artifacts alone; answers its public values.
-    pub fn verify_again(&self, committed: &CommittedProof) -> Result<String, Trouble> {
+    pub fn verify_again(&self, committed: &CommittedProof) -> Result<String, AttemptError> {
         let artifact = &committed.proof.artifact;
         let path = self.artifacts.fetch(artifact).map_err(kept)?;
         let subject = Subject::from(committed);
@@ -303,7 +303,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         subject: Subject<'_>,
         request: &VerifyRequest,
         claimed_system: Option<&str>,
-    ) -> Result<String, Trouble> {
+    ) -> Result<String, AttemptError> {
         let command = match &subject.prover.verify {
             Verify::Command(command) => command,
             Verify::Same | Verify::None => &subject.prover.command,
@@ -312,7 +312,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         let verdict = self.timed(|| self.verdict(subject, &launch, request));
         let ok = verdict.map_err(|error| self.blamed(refused(error)))?;
         match claimed_system.zip(ok.proof_system.as_deref()) {
-            Some((claimed, system)) if claimed != system => Err(Trouble::Failed {
+            Some((claimed, system)) if claimed != system => Err(AttemptError::Failed {
                 kind: FailureKind::Transient,
                 message: format!(
                     "prover {} calls its proof one of {claimed}, and the verifier that accepts it is of {system}",
@@ -374,7 +374,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         }
     }
 
-    fn launch(&self, subject: Subject<'_>, role: Role, command: &[String]) -> Result<Launch, Trouble> {
+    fn launch(&self, subject: Subject<'_>, role: Role, command: &[String]) -> Result<Launch, AttemptError> {
         let limits = &subject.stage.limits;
         let place = self.place(role)?;
         let (mut command, mut environment) = (command.to_vec(), self.environment(subject.prover, &place));
@@ -411,7 +411,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
     }
 
     /// The folder of the prover's files, which is made once for each slot.
-    fn files_of(&self, subject: Subject<'_>) -> Result<Option<String>, Trouble> {
+    fn files_of(&self, subject: Subject<'_>) -> Result<Option<String>, AttemptError> {
         if subject.prover.files.is_empty() {
             return Ok(None);
         }
@@ -428,15 +428,15 @@ impl<A: ArtifactStore> SlotProvers<A> {
     }
 
     /// A link, so that it stays when a store that keeps only so much here drops its own name for it.
-    fn lay_ready(&self, subject: Subject<'_>, file: &PinnedFile, folder: &Path) -> Result<(), Trouble> {
+    fn lay_ready(&self, subject: Subject<'_>, file: &PinnedFile, folder: &Path) -> Result<(), AttemptError> {
         let wanted = || {
             let PinnedFile { name, content } = file;
             format!("prover {} needs its file {name} (sha256:{})", subject.prover_name, content.sha256)
         };
         let kept = self.artifacts.fetch(&file.content).map_err(|error| match error.passes() {
-            true => Trouble::Hindered { message: format!("{}: {error}", wanted()) },
+            true => AttemptError::HostFault { message: format!("{}: {error}", wanted()) },
             // As bad for every other worker.
-            false => Trouble::Failed {
+            false => AttemptError::Failed {
                 kind: FailureKind::BadInput,
                 message: format!(
                     "{}, which the yard does not have whole; `proofyard keep` stores it",
@@ -448,7 +448,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
         let ready = folder.join(&file.name);
         let laid = fs::hard_link(&kept, &ready).or_else(|_| fs::copy(&kept, &ready).map(drop));
         laid.map_err(|error| match is_full_disk(&error) {
-            true => Trouble::Hindered { message: format!("{}: {error}", wanted()) },
+            true => AttemptError::HostFault { message: format!("{}: {error}", wanted()) },
             false => here(format!("{}, which cannot be put at {}: {error}", wanted(), ready.display())),
         })
     }
@@ -473,12 +473,12 @@ impl<A: ArtifactStore> SlotProvers<A> {
         environment.into_iter().collect()
     }
 
-    fn folder(&self, role: Role) -> Result<WorkFolder, Trouble> {
+    fn folder(&self, role: Role) -> Result<WorkFolder, AttemptError> {
         self.place(role)?.folder().map_err(|error| self.no_folder(&error))
     }
 
     /// The slot's place for this, which is made once.
-    fn place(&self, role: Role) -> Result<Rc<Place>, Trouble> {
+    fn place(&self, role: Role) -> Result<Rc<Place>, AttemptError> {
         if let Some(place) = self.places.borrow().get(&role) {
             return Ok(Rc::clone(place));
         }
@@ -493,39 +493,39 @@ impl<A: ArtifactStore> SlotProvers<A> {
         Ok(place)
     }
 
-    fn inner(&self, folder: &WorkFolder, name: &str) -> Result<PathBuf, Trouble> {
+    fn inner(&self, folder: &WorkFolder, name: &str) -> Result<PathBuf, AttemptError> {
         folder.inner(name).map_err(|error| self.no_folder(&error))
     }
 
-    fn no_folder(&self, error: &io::Error) -> Trouble {
+    fn no_folder(&self, error: &io::Error) -> AttemptError {
         let message = format!("no folder can be made in {}: {error}", self.plan.work_dir.path().display());
-        if is_full_disk(error) { Trouble::Hindered { message } } else { here(message) }
+        if is_full_disk(error) { AttemptError::HostFault { message } } else { here(message) }
     }
 
     /// What a prover says while it finds no room on our disk is no word about its task. One that is kept from others may
     /// miss what it had before.
-    fn blamed(&self, trouble: Trouble) -> Trouble {
+    fn blamed(&self, trouble: AttemptError) -> AttemptError {
         let is_denied = |text: &String| text.contains(DENIED) || text.contains(READ_ONLY);
         match trouble {
-            Trouble::Failed { kind, message, log }
+            AttemptError::Failed { kind, message, log }
                 if self.plan.isolation.holds()
                     && (is_denied(&message) || log.iter().any(is_denied))
                     && !self.plan.work_dir.is_full() =>
             {
-                Trouble::Failed { kind, message: format!("{message} ({MAY_WRITE})"), log }
+                AttemptError::Failed { kind, message: format!("{message} ({MAY_WRITE})"), log }
             }
-            Trouble::Failed { message, .. } if self.plan.work_dir.is_full() => Trouble::Hindered {
+            AttemptError::Failed { message, .. } if self.plan.work_dir.is_full() => AttemptError::HostFault {
                 message: format!("{} is on a full disk: {message}", self.plan.work_dir.path().display()),
             },
             trouble => trouble,
         }
     }
 
-    fn inputs(&self, subject: Subject<'_>) -> Result<Vec<PathInput>, Trouble> {
+    fn inputs(&self, subject: Subject<'_>) -> Result<Vec<PathInput>, AttemptError> {
         subject.inputs.iter().map(|input| self.input(input)).collect()
     }
 
-    fn input(&self, input: &Input) -> Result<PathInput, Trouble> {
+    fn input(&self, input: &Input) -> Result<PathInput, AttemptError> {
         let artifact = &input.artifact;
         Ok(PathInput {
             kind: match input.kind {
@@ -546,27 +546,35 @@ impl<A: ArtifactStore> SlotProvers<A> {
 impl<A: ArtifactStore> Executor for SlotProvers<A> {
     type Output = Copied;
 
-    async fn prove(&self, assignment: &Assignment) -> Result<Proved<Copied>, Trouble> {
+    async fn prove(&mut self, assignment: &Assignment) -> Result<Proved<Copied>, AttemptError> {
         self.prove_now(assignment)
     }
 
-    async fn verify(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<String, Trouble> {
+    async fn verify(
+        &mut self,
+        assignment: &Assignment,
+        proved: &Proved<Copied>,
+    ) -> Result<String, AttemptError> {
         self.verify_now(assignment, proved)
     }
 
-    async fn store(&self, assignment: &Assignment, proved: &Proved<Copied>) -> Result<ArtifactRef, Trouble> {
+    async fn store(
+        &mut self,
+        assignment: &Assignment,
+        proved: &Proved<Copied>,
+    ) -> Result<ArtifactRef, AttemptError> {
         self.store_now(assignment, proved).map_err(kept)
     }
 
-    async fn recall(&self, assignment: &Assignment) -> Result<Option<Proved<Copied>>, Trouble> {
+    async fn recall(&mut self, assignment: &Assignment) -> Result<Option<Proved<Copied>>, AttemptError> {
         self.recall_now(assignment)
     }
 
-    async fn dismiss(&self, assignment: &Assignment, why: &str) {
+    async fn dismiss(&mut self, assignment: &Assignment, why: &str) {
         self.artifacts.dismiss(&assignment.task.id, why);
     }
 
-    async fn forget(&self, assignment: &Assignment) {
+    async fn forget(&mut self, assignment: &Assignment) {
         if assignment.must_verify() {
             self.artifacts.forget(&assignment.task.id);
         }
@@ -582,7 +590,7 @@ fn from_home(folder: &str) -> PathBuf {
 }
 
 /// What a prover is to have of this worker's own environment.
-fn handed_on(subject: Subject<'_>) -> Result<Vec<(String, String)>, Trouble> {
+fn handed_on(subject: Subject<'_>) -> Result<Vec<(String, String)>, AttemptError> {
     let value = |name: &String| {
         let value = env::var(name).map_err(|_| {
             let prover = subject.prover_name;
@@ -634,7 +642,7 @@ fn key_of_file(prover: &Prover, proof: &Path) -> Option<String> {
 }
 
 /// What was counted when the prover answered is what was copied then: it may have gone on writing.
-fn expect_list(draft: &Draft, list: Option<message::List>) -> Result<(), Trouble> {
+fn expect_list(draft: &Draft, list: Option<message::List>) -> Result<(), AttemptError> {
     let Some(list) = list else { return Ok(()) };
     let content = fs::File::open(draft.path()).map_err(|error| here(error.to_string()))?;
     match count_list(content) {
@@ -648,51 +656,53 @@ fn bare_hex(value: &str) -> String {
     value.strip_prefix("0x").unwrap_or(value).to_ascii_lowercase()
 }
 
-fn trouble(error: ProverError) -> Trouble {
+fn trouble(error: ProverError) -> AttemptError {
     let kind = match error.kind {
-        ErrorKind::Cancelled => return Trouble::Dropped,
-        ErrorKind::HostInTrouble => return Trouble::Hindered { message: error.to_string() },
+        ErrorKind::Cancelled => return AttemptError::Cancelled,
+        ErrorKind::HostFault => return AttemptError::HostFault { message: error.to_string() },
         ErrorKind::Permanent => FailureKind::Permanent,
         ErrorKind::Unavailable => FailureKind::Unavailable,
         ErrorKind::Died { signal: Some(_), .. } => FailureKind::Crash,
         ErrorKind::BadInput => FailureKind::BadInput,
         _ => FailureKind::Transient,
     };
-    Trouble::Failed { kind, message: error.to_string(), log: error.log }
+    AttemptError::Failed { kind, message: error.to_string(), log: error.log }
 }
 
 /// A proof that its verifier refuses says nothing about the next try.
-fn refused(error: ProverError) -> Trouble {
+fn refused(error: ProverError) -> AttemptError {
     match trouble(error) {
-        Trouble::Failed { kind: kind @ (FailureKind::Unavailable | FailureKind::Crash), message, log } => {
-            Trouble::Failed { kind, message: format!("the verifier: {message}"), log }
-        }
-        Trouble::Failed { message, log, .. } => {
+        AttemptError::Failed {
+            kind: kind @ (FailureKind::Unavailable | FailureKind::Crash),
+            message,
+            log,
+        } => AttemptError::Failed { kind, message: format!("the verifier: {message}"), log },
+        AttemptError::Failed { message, log, .. } => {
             let message = format!("the verifier did not accept it: {message}");
-            Trouble::Failed { kind: FailureKind::Transient, message, log }
+            AttemptError::Failed { kind: FailureKind::Transient, message, log }
         }
         other => other,
     }
 }
 
-/// Trouble with an input. One that is not there, or not whole, is as bad for every other worker.
-fn unusable(error: ArtifactError) -> Trouble {
+/// A fault of an input. One that is not there, or not whole, is as bad for every other worker.
+fn unusable(error: ArtifactError) -> AttemptError {
     let is_lost = error.is_lost();
     match kept(error) {
-        Trouble::Failed { message, log, .. } if is_lost => {
-            Trouble::Failed { kind: FailureKind::BadInput, message, log }
+        AttemptError::Failed { message, log, .. } if is_lost => {
+            AttemptError::Failed { kind: FailureKind::BadInput, message, log }
         }
         other => other,
     }
 }
 
-/// Trouble with an artifact: either it passes, or something is wrong with it that an operator must see.
-fn kept(error: ArtifactError) -> Trouble {
+/// A fault of an artifact: either it passes, or something is wrong with it that an operator must see.
+fn kept(error: ArtifactError) -> AttemptError {
     let message = error.to_string();
-    if error.passes() { Trouble::Hindered { message } } else { here(message) }
+    if error.passes() { AttemptError::HostFault { message } } else { here(message) }
 }
 
-/// Trouble of this machine, not of the prover, that does not pass by itself.
-fn here(message: String) -> Trouble {
-    Trouble::Failed { kind: FailureKind::Transient, message, log: Vec::new() }
+/// A fault of this machine, not of the prover, that does not pass by itself.
+fn here(message: String) -> AttemptError {
+    AttemptError::Failed { kind: FailureKind::Transient, message, log: Vec::new() }
 }

@@ -12,7 +12,7 @@ use proofyard_core::Yard;
 use proofyard_core::error::Error;
 use proofyard_core::pipeline::Chain;
 use proofyard_core::record::BlockOutcome;
-use proofyard_worker::Home;
+use proofyard_worker::WorkerHome;
 use proofyard_worker::artifacts::ArtifactError;
 
 use super::Shared;

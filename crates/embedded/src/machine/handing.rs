@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use proofyard_core::error::Error;
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::state::OutEntry;
-use proofyard_worker::Home;
+use proofyard_worker::WorkerHome;
 use proofyard_worker::durable::{parent_of, sync_directory};
 
 use super::Shared;

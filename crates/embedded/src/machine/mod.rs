@@ -29,7 +29,7 @@ use proofyard_core::record::ResultOutcome;
 pub use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::artifacts::{ArtifactError, Artifacts};
 use proofyard_worker::isolation::{Ground, Isolation, IsolationError, Wanted, needed_by};
-use proofyard_worker::{Finished, Home, Overheads, PoolWorker, WorkDir, WorkerPlan};
+use proofyard_worker::{Finished, Overheads, PoolWorker, WorkDir, WorkerHome, WorkerPlan};
 
 pub use self::feed::{Feed, FeedError, check_blocks, check_goes_on};
 use self::handing::LocalSink;
@@ -95,7 +95,7 @@ impl Shared {
     }
 }
 
-impl Home for Shared {
+impl WorkerHome for Shared {
     type Port = LocalPort;
     type Artifacts = Artifacts;
 

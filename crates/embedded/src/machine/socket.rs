@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use proofyard_core::error::Error;
 use proofyard_core::operation::{Answer, Operation};
 use proofyard_prover::descends_from;
-use proofyard_worker::Home;
+use proofyard_worker::WorkerHome;
 use serde::{Deserialize, Serialize};
 
 use super::{Machine, MachineError, STOP_LOOK, Shared};

@@ -49,7 +49,7 @@ pub enum ErrorKind {
     /// An input cannot be read, or be written for the prover.
     Io,
     /// This machine has no room, or no memory or process for the prover: nothing was tried.
-    HostInTrouble,
+    HostFault,
 }
 
 /// An error on its way to becoming a `ProverError`: it does not know the command and the log.
@@ -79,7 +79,7 @@ impl Fault {
 
     /// Of this kind, unless the error is the machine's.
     pub fn of_io(otherwise: ErrorKind, error: &io::Error, message: impl ToString) -> Fault {
-        Fault::new(if is_host_in_trouble(error) { ErrorKind::HostInTrouble } else { otherwise }, message)
+        Fault::new(if is_host_fault(error) { ErrorKind::HostFault } else { otherwise }, message)
     }
 }
 
@@ -95,7 +95,7 @@ impl From<Failure> for Fault {
 }
 
 /// No room on the disk, no memory, no process or descriptor to be had: it passes, and says nothing about any task.
-pub(crate) fn is_host_in_trouble(error: &io::Error) -> bool {
+pub(crate) fn is_host_fault(error: &io::Error) -> bool {
     const TROUBLE: &[Errno] =
         &[Errno::NOSPC, Errno::DQUOT, Errno::NOMEM, Errno::AGAIN, Errno::MFILE, Errno::NFILE];
     Errno::from_io_error(error).is_some_and(|number| TROUBLE.contains(&number))

@@ -258,10 +258,9 @@ pub(crate) fn how_it_ended(status: Option<ExitStatus>, answered: bool, limits: &
     let died = |exit, signal, message: String| Fault::new(ErrorKind::Died { exit, signal }, message);
     let Some(status) = status else { return died(None, None, "it closed its output and did not end".into()) };
     match (status.code(), limits.file_bytes) {
-        (Some(code), _) if !answered && code == i32::from(EXIT_HOST_IN_TROUBLE) => Fault::new(
-            ErrorKind::HostInTrouble,
-            "this machine has no memory, or no process, left to start it",
-        ),
+        (Some(code), _) if !answered && code == i32::from(EXIT_HOST_IN_TROUBLE) => {
+            Fault::new(ErrorKind::HostFault, "this machine has no memory, or no process, left to start it")
+        }
         (Some(code), _) if !answered && NOT_STARTED.contains(&code) => {
             Fault::new(ErrorKind::CouldNotStart, format!("it could not be started (exit code {code})"))
         }

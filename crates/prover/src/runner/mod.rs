@@ -18,7 +18,7 @@ mod session;
 mod trial;
 mod watch;
 
-pub(crate) use error::is_host_in_trouble;
+pub(crate) use error::is_host_fault;
 pub use error::{ErrorKind, ProverError};
 pub use files::{Payload, prove_files, verify_files};
 pub use launch::{GuardCommand, Launch, Limits, User};

@@ -19,7 +19,7 @@ use proofyard_programs::programs;
 use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts, Draft};
 use proofyard_worker::isolation::Isolation;
-use proofyard_worker::{Finished, Home, WorkDir, WorkerPlan};
+use proofyard_worker::{Finished, WorkDir, WorkerHome, WorkerPlan};
 use tempfile::TempDir;
 
 use super::port::SharedMemory;
@@ -164,7 +164,7 @@ impl TestHome {
     }
 }
 
-impl Home for TestHome {
+impl WorkerHome for TestHome {
     type Port = SharedMemory;
     type Artifacts = Shelf;
 
