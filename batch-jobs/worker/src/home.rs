@@ -11,12 +11,11 @@ use proofyard_aws::port::AwsPort;
 use proofyard_core::error::Error;
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::yard::Yard;
+use proofyard_worker::bell::Bell;
 use proofyard_worker::{Finished, WorkerHome};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
-
-use crate::bell::Bell;
 
 /// Steps that one result calls for are taken within this, or left to the collector.
 const STEPS: Duration = Duration::from_secs(10);
@@ -54,6 +53,14 @@ impl WorkerHome for JobHome {
         &self.artifacts
     }
 
+    fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    fn idle_look(&self) -> Duration {
+        self.idle_look
+    }
+
     /// On this thread, while the runtime's own threads watch the network.
     fn block_on<F: Future>(&self, handler: F) -> F::Output {
         let _inside = self.runtime.enter();
@@ -81,31 +88,11 @@ impl WorkerHome for JobHome {
             self.complain("advance", &error);
         }
         // What was listed may be for this worker's other slots.
-        self.ring();
+        self.bell.ring();
     }
 
     fn complain(&self, what: &str, error: &dyn Display) {
         warn!(pool = self.pool, what, %error, "trouble that the worker goes on after");
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.bell.is_stopped()
-    }
-
-    fn pause(&self, time: Duration) -> bool {
-        self.bell.pause(time)
-    }
-
-    fn rung(&self) -> u64 {
-        self.bell.rung()
-    }
-
-    fn ring(&self) {
-        self.bell.ring();
-    }
-
-    fn wait_for_work(&self, rung: u64, at_most: Duration) {
-        self.bell.wait(rung, at_most.min(self.idle_look));
     }
 
     fn recorded(&self, finished: Finished<'_>) {

@@ -20,7 +20,7 @@ use crate::jobs::{Jobs, More, PoolJobs, Pools};
 use crate::message::Message;
 use crate::names::{BadYardName, Names};
 use crate::outbox::Outbox;
-use crate::port::{AwsPort, system_random};
+use crate::port::AwsPort;
 use crate::queues::{Outgoing, QueueError, Queues};
 use crate::sdk::sdk_config;
 use crate::secrets::Secret;
@@ -111,7 +111,7 @@ impl Home {
     /// Over an AWS that is spoken to as `config` says.
     pub fn new(names: Names, config: &aws_config::SdkConfig, bucket: String, pools: Pools) -> Self {
         let table = Table::new(aws_sdk_dynamodb::Client::new(config), names.table());
-        let random = Arc::new(system_random);
+        let random = Arc::new(proofyard_worker::host::system_random);
         Self {
             yard: Yard::new(AwsPort::new(table, Arc::new(Outbox::default()))),
             queues: Queues::new(aws_sdk_sqs::Client::new(config), random),

@@ -27,6 +27,7 @@ pub mod home;
 pub mod ingest;
 mod job_workers;
 pub mod jobs;
+pub mod log_lines;
 pub mod message;
 pub mod metrics;
 pub mod names;

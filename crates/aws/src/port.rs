@@ -1,9 +1,10 @@
 //! The port of this home: the table, this machine's clock, randomness, and an outbox for wakes.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_worker::host::{system_now_ms, system_random};
 
 use crate::errand::Errand;
 use crate::job_workers;
@@ -118,15 +119,4 @@ impl Port for AwsPort {
     async fn send(&self, wakes: &[Wake]) {
         Errand::with_outbox(&self.outbox, |outbox| outbox.put(wakes.iter().cloned()));
     }
-}
-
-pub(crate) fn system_now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// SipHash under keys that the system chose at random and that no two calls share.
-pub fn system_random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0_u8)
 }

@@ -7,15 +7,18 @@
 //! - [`Verifier`]: checking committed proofs again.
 
 pub mod artifacts;
+pub mod bell;
 pub mod durable;
 mod duty;
 mod home;
+pub mod host;
 pub mod isolation;
 mod overhead;
 mod pool_worker;
 mod provers;
 mod removing;
 mod reverify;
+mod slot;
 mod unrecorded_result;
 mod work_dir;
 

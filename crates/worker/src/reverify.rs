@@ -9,7 +9,7 @@ use proofyard_core::committed::CommittedProof;
 use proofyard_core::judge::Verifies;
 use proofyard_core::pipeline::{Output, Verify};
 use proofyard_core::work::AttemptError;
-use proofyard_prover::runner::GuardCommand;
+use proofyard_prover::runner::{Cancel, GuardCommand};
 
 use crate::artifacts::ArtifactStore;
 use crate::isolation::Isolation;
@@ -66,9 +66,9 @@ impl<A: ArtifactStore> Verifier<A> {
     /// The public values that are in a proof; `None` where nobody can say, and it is whole.
     fn values_of(&mut self, committed: &CommittedProof) -> Result<Option<String>, AttemptError> {
         if committed.prover().verify == Verify::None || committed.stage().output == Output::Data {
-            return self.provers.is_whole(&committed.proof.artifact).map(|()| None);
+            return self.provers.expect_whole(&committed.proof.artifact).map(|()| None);
         }
-        self.provers.verify_again(committed).map(Some)
+        self.provers.attempt(Cancel::new()).verify_committed(committed).map(Some)
     }
 
     pub fn check(&mut self, committed: &CommittedProof) -> Result<Verdict, Refuted> {

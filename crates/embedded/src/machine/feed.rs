@@ -126,7 +126,7 @@ pub(crate) fn feed(shared: &Shared, chain: &str, feed: &Feed) -> Result<(), Feed
     for next in open(path, rules)?.take(usize::try_from(*checked).unwrap_or(usize::MAX)) {
         let (number, line) = next?;
         lines = number;
-        if shared.wakes.is_stopped() {
+        if shared.is_stopped() {
             return Err(FeedError::Stopped);
         }
         let step = block_on(taking.next(port, number, &line))?;
