@@ -25,9 +25,11 @@ pub struct Launch {
     pub gpus: Option<Vec<u32>>,
     /// Where the prover runs; none is the yard's own folder.
     pub working_dir: Option<PathBuf>,
+    /// How the guard that kills what it leaves behind is started.
     pub guard: GuardCommand,
-    /// What its processes are kept from.
+    /// What its processes are isolated from.
     pub confinement: Confinement,
+    /// What it may use up; beyond it is killed.
     pub limits: Limits,
 }
 
@@ -69,7 +71,9 @@ impl GuardCommand {
 /// CAP_DAC_OVERRIDE and CAP_FOWNER for the folders that the two share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
+    /// Not root's.
     pub uid: u32,
+    /// Its only group; not root's.
     pub gid: u32,
 }
 
