@@ -16,12 +16,11 @@ use proofyard_aws::store::port::AwsPort;
 use proofyard_core::error::Error;
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::yard::Yard;
-use proofyard_worker::{Finished, Home};
+use proofyard_worker::bell::Bell;
+use proofyard_worker::{Finished, WorkerHome};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
-
-use crate::bell::Bell;
 
 /// Steps that one result leads to are taken within this, or left to the collector.
 const STEPS: Duration = Duration::from_secs(10);
@@ -61,7 +60,7 @@ impl JobHome {
     }
 }
 
-impl Home for JobHome {
+impl WorkerHome for JobHome {
     type Port = AwsPort;
     type Artifacts = ObjectArtifacts;
 
@@ -71,6 +70,14 @@ impl Home for JobHome {
 
     fn artifacts(&self) -> &Arc<ObjectArtifacts> {
         &self.host.artifacts
+    }
+
+    fn bell(&self) -> &Bell {
+        &self.host.bell
+    }
+
+    fn idle_look(&self) -> Duration {
+        self.host.idle_look
     }
 
     fn block_on<F: Future>(&self, handler: F) -> F::Output {
@@ -103,31 +110,11 @@ impl Home for JobHome {
             self.complain("advance", &error);
         }
         // What was listed may be for this worker's other slots.
-        self.ring();
+        self.host.bell.ring();
     }
 
     fn complain(&self, what: &str, error: &dyn Display) {
         warn!(pool = self.host.pool, what, %error, "trouble that the worker goes on after");
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.host.bell.is_stopped()
-    }
-
-    fn pause(&self, time: Duration) -> bool {
-        self.host.bell.pause(time)
-    }
-
-    fn rung(&self) -> u64 {
-        self.host.bell.rung()
-    }
-
-    fn ring(&self) {
-        self.host.bell.ring();
-    }
-
-    fn wait_for_work(&self, rung: u64, at_most: Duration) {
-        self.host.bell.wait(rung, at_most.min(self.host.idle_look));
     }
 
     fn recorded(&self, finished: Finished<'_>) {

@@ -32,7 +32,7 @@ const CHUNK_BYTES: usize = 1 << 16;
 
 /// Where a worker finds what its tasks are made of, and puts what it made. Content is named by its hash.
 ///
-/// It is called inside [`crate::Home::block_on`], on that thread, and blocks it: a store that waits on a network does so
+/// It is called inside [`crate::WorkerHome::block_on`], on that thread, and blocks it: a store that waits on a network does so
 /// on threads of its own.
 pub trait ArtifactStore: Send + Sync + 'static {
     /// The content as a file on this machine, checked against its name.

@@ -78,7 +78,7 @@ impl Duty {
     }
 
     /// How long an idle slot may wait before it looks here again. Closes the worker that was idle for too long.
-    pub fn patience(&self) -> Duration {
+    pub fn close_if_idle(&self) -> Duration {
         let Some(idle_out) = self.idle_out else { return Duration::MAX };
         let mut state = self.lock();
         if !state.running.is_empty() {
@@ -132,20 +132,20 @@ mod tests {
         let duty = Duty::new(None, None);
         duty.claimed_none();
         assert!((0..1_000).all(|_| duty.may_claim()));
-        assert_eq!(duty.patience(), Duration::MAX);
+        assert_eq!(duty.close_if_idle(), Duration::MAX);
     }
 
     #[test]
     fn only_a_worker_with_no_slot_at_work_is_idle() {
         let duty = Duty::new(None, Some(Duration::ZERO));
         duty.begin(0, "claim");
-        duty.patience();
+        duty.close_if_idle();
         assert!(duty.may_claim());
         duty.end(0);
-        assert_eq!(duty.patience(), Duration::ZERO);
+        assert_eq!(duty.close_if_idle(), Duration::ZERO);
         assert!(!duty.may_claim());
         let patient = Duty::new(None, Some(LONG));
-        assert!(patient.patience() > LONG / 2 && patient.may_claim());
+        assert!(patient.close_if_idle() > LONG / 2 && patient.may_claim());
     }
 
     #[test]

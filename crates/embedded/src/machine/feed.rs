@@ -12,7 +12,7 @@ use proofyard_core::Yard;
 use proofyard_core::error::Error;
 use proofyard_core::pipeline::Chain;
 use proofyard_core::record::BlockOutcome;
-use proofyard_worker::Home;
+use proofyard_worker::WorkerHome;
 use proofyard_worker::artifacts::ArtifactError;
 
 use super::Shared;
@@ -126,7 +126,7 @@ pub(crate) fn feed(shared: &Shared, chain: &str, feed: &Feed) -> Result<(), Feed
     for next in open(path, rules)?.take(usize::try_from(*checked).unwrap_or(usize::MAX)) {
         let (number, line) = next?;
         lines = number;
-        if shared.wakes.is_stopped() {
+        if shared.is_stopped() {
             return Err(FeedError::Stopped);
         }
         let step = block_on(taking.next(port, number, &line))?;
