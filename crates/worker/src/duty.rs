@@ -2,6 +2,9 @@
 //!
 //! A closed worker takes nothing more. It closes when it has claimed as much as it may, when none of its slots had work
 //! for long, and when its machine goes away.
+//!
+//! All of the worker's threads share it: slots take leave to claim and say what they run; the heartbeat's thread, and whoever
+//! sees the machine go away, cancel that.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

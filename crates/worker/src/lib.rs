@@ -1,10 +1,11 @@
-//! What a worker does, whichever home it works for: slots claim tasks, run their provers and verifiers, keep what they
-//! made, and record it.
+//! What a worker does, whichever home it works for: slots claim tasks, run their provers and verifiers, store the proofs, and
+//! record the results.
 //!
 //! - [`WorkerHome`]: what a home gives its workers; [`PoolWorker`]: slots, a lease, and when they end;
 //! - [`artifacts`]: where tasks' inputs and outputs are, and the folder that every machine has for them;
 //! - [`isolation`]: what keeps provers from their verifiers, and everything from the yard;
-//! - [`Verifier`]: checking committed proofs again.
+//! - [`bell`]: what idle slots wait for; [`host`]: this host's clock and randomness;
+//! - [`Verifier`]: verifying committed proofs again.
 
 pub mod artifacts;
 pub mod bell;

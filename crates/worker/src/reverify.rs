@@ -75,7 +75,7 @@ impl<A: ArtifactStore> Verifier<A> {
         let proof = &committed.proof;
         let name = self.artifacts.name_of(&proof.artifact);
         let refuted = |message: String, log| Refuted { artifact: name.clone(), message, log };
-        let found = self.values_of(committed).map_err(|trouble| match trouble {
+        let found = self.values_of(committed).map_err(|error| match error {
             AttemptError::Failed { message, log, .. } => refuted(message, log),
             AttemptError::HostFault { message } => refuted(message, Vec::new()),
             AttemptError::Cancelled => refuted("its verification was cancelled".into(), Vec::new()),

@@ -1,4 +1,4 @@
-//! The running yard's Unix socket: an operator's words, one JSON request a line, one JSON answer a line.
+//! The running yard's Unix socket: what operators ask for, one JSON request a line, one JSON answer a line.
 //!
 //! Whoever holds the directory's lock may replace the socket's file, so one that a dead yard left does not matter.
 
@@ -68,7 +68,7 @@ pub fn is_running(data_dir: &Path) -> bool {
     connect(data_dir).is_ok()
 }
 
-/// Has an operator's word carried out: by the yard that runs in the directory, or, if none does, here.
+/// Has an operator's request carried out: by the yard that runs in the directory, or, if none does, here.
 pub fn ask(data_dir: &Path, operation: &Operation) -> Result<Answer, AskError> {
     let until = Instant::now() + TURN_PATIENCE;
     loop {
@@ -81,7 +81,7 @@ pub fn ask(data_dir: &Path, operation: &Operation) -> Result<Answer, AskError> {
                 machine.drain();
                 return outcome(reply(answer));
             }
-            // A yard starts or ends just now, or another operator's word is carried out.
+            // A yard starts or ends just now, or another operator's request is carried out.
             Err(MachineError::DataDir(DataDirError::InUse { .. })) if Instant::now() < until => {
                 thread::sleep(LOOK_EVERY);
             }
