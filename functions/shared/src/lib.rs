@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::service_fn;
 pub use lambda_runtime::{Context, Error, LambdaEvent};
-use proofyard_aws::home::{ConnectError, Home};
+use proofyard_aws::clients::log_lines::log_in_json;
 use proofyard_aws::queues::{Incoming, REDRIVE};
+use proofyard_aws::{AwsHome, ConnectError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -16,31 +17,19 @@ use serde::de::DeserializeOwned;
 const RESERVE: Duration = Duration::from_millis(1_200);
 
 /// Runs a function until Lambda ends it.
-pub fn run<E, A>(handler: impl AsyncFn(&Home, LambdaEvent<E>) -> Result<A, Error>) -> Result<(), Error>
+pub fn run<E, A>(handler: impl AsyncFn(&AwsHome, LambdaEvent<E>) -> Result<A, Error>) -> Result<(), Error>
 where
     E: DeserializeOwned,
     A: Serialize,
 {
-    log_in_json();
+    log_in_json(std::io::stdout);
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let home = Home::from_environment().await.inspect_err(|error: &ConnectError| {
+        let home = AwsHome::from_environment().await.inspect_err(|error: &ConnectError| {
             tracing::error!(%error, "the function cannot start");
         })?;
         let (home, handler) = (&home, &handler);
         lambda_runtime::run(service_fn(move |event| async move { handler(home, event).await })).await
     })
-}
-
-/// Lines of JSON on the standard output; `RUST_LOG` says how much, as with any Rust program.
-pub fn log_in_json() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_env_filter(filter)
-        .with_current_span(false)
-        .init();
 }
 
 /// When a handler should have ended.
@@ -51,7 +40,7 @@ pub fn until(context: &Context) -> Instant {
 }
 
 /// Takes the messages that a queue's mapping brings; what failed comes again.
-pub async fn take_messages(home: &Home, queue: &str, event: SqsEvent, until: Instant) -> SqsBatchResponse {
+pub async fn take_messages(home: &AwsHome, queue: &str, event: SqsEvent, until: Instant) -> SqsBatchResponse {
     let messages: Vec<Incoming> = event.records.into_iter().map(incoming).collect();
     let mut response = SqsBatchResponse::default();
     response.set_failures(home.take_batch(queue, &messages, until).await);

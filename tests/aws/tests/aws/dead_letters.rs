@@ -4,14 +4,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::QueueAttributeName::{self, RedrivePolicy};
-use proofyard_aws::message::Message;
-use proofyard_aws::names::Names;
+use proofyard_aws::clients::names::Names;
 use proofyard_aws::queues::Outgoing;
+use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::PATIENCE;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
 use proofyard_core::error::Error;
-use proofyard_core::heartbeat::Hello;
+use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Port;
 use proofyard_core::state::Worker;
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ impl Sqs<'_> {
         let received = queues.receive(queue, 1).await.unwrap();
         assert_ne!(received, []);
         let again: Vec<_> = received.iter().map(|message| (message, 0)).collect();
-        queues.show_again(queue, &again).await.unwrap();
+        queues.retry_after(queue, &again).await.unwrap();
         assert_eq!(queues.receive(queue, 1).await.unwrap(), []);
         self.set_policy(queue, policy).await;
         assert_eq!(self.count(queue).await, 0);
@@ -97,7 +97,7 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
     let driver = Driver::with_pipeline(&aws, PIPELINE).await;
     let (sqs, names) = (sqs(&driver), &driver.home.names);
     // A worker whose heartbeat a sweeper has seen; its lease is soon over, and the next one finds that out.
-    let gone = Hello {
+    let gone = WorkerRegistration {
         worker: "gone".into(),
         pool: "cpu".into(),
         slots: 1,

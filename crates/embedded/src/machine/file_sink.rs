@@ -1,0 +1,193 @@
+//! Handing results on: a file sink appends one line of JSON for each out log entry, synced before it counts as done.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use proofyard_core::error::Error;
+use proofyard_core::pipeline::SinkTarget;
+use proofyard_core::state::OutEntry;
+use proofyard_worker::WorkerHome;
+use proofyard_worker::durable::{parent_of, sync_directory};
+
+use super::Shared;
+use crate::block_on;
+use crate::lock::PRIVATE_FILE;
+
+/// One sink of one chain.
+pub(crate) struct LocalSink {
+    pub chain: String,
+    pub name: String,
+    pub target: SinkTarget,
+    /// Relative file names are taken from here.
+    pub base: PathBuf,
+}
+
+impl LocalSink {
+    /// Hands on whatever is next, until the machine stops.
+    pub fn run(&self, shared: &Shared) {
+        let mut file = SinkFile::of(self);
+        if file.others_may_write() {
+            let message = format!("others than its owner may write to {}", file.path.display());
+            shared.complain(&format!("sink {}", self.name), &message);
+        }
+        while !shared.is_stopped() {
+            let rung = shared.bell().rung();
+            match self.turn(shared, &mut file) {
+                Ok(true) => {}
+                Ok(false) => shared.bell().wait(rung, shared.idle_look),
+                Err(error) => {
+                    shared.complain(&format!("sink {}", self.name), &error);
+                    shared.pause(shared.idle_look);
+                }
+            }
+        }
+    }
+
+    /// Hands on one entry; says whether there was one.
+    fn turn(&self, shared: &Shared, file: &mut SinkFile) -> Result<bool, Error> {
+        let Some(entry) = block_on(shared.yard.sink_next(&self.chain, &self.name))? else { return Ok(false) };
+        match file.append_once(&entry) {
+            Ok(()) => block_on(shared.yard.sink_done(&self.name, &entry))?,
+            Err(error) => {
+                let message = format!("{}: {error}", file.path.display());
+                shared.complain(&format!("sink {}", self.name), &message);
+                block_on(shared.yard.sink_failed(&self.name, &entry, &message))?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+struct SinkFile {
+    path: PathBuf,
+    /// Its name outlives a power loss. Whoever made the file may have died before it did.
+    named: bool,
+}
+
+impl SinkFile {
+    fn of(sink: &LocalSink) -> Self {
+        let SinkTarget::File { path } = &sink.target;
+        Self { path: sink.base.join(path), named: false }
+    }
+
+    /// A file that is made here is its owner's alone. Who may read one that was there is for whoever set it up to say.
+    fn others_may_write(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|found| found.permissions().mode() & 0o022 != 0)
+    }
+
+    /// Appends the entry unless the file's last line is this very one. What a crash left of it is cut off; anything else
+    /// that stands there is not ours to cut, nor may a log begin behind another one.
+    fn append_once(&mut self, entry: &OutEntry) -> io::Result<()> {
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).mode(PRIVATE_FILE).open(&self.path)?;
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        let whole = whole_lines(&mut file)?;
+        if !is_begun(&mut file, whole, &line)? {
+            return Err(io::Error::other(
+                "its last line was not ended, and is not ours; end it or remove it, or name another file for the sink",
+            ));
+        }
+        file.set_len(whole)?;
+        if !ends_with(&mut file, whole, &line)? {
+            if entry.sequence == 0 && whole > 0 {
+                return Err(io::Error::other(
+                    "it holds another log already; move it away, or name another file for the sink",
+                ));
+            }
+            file.write_all(&line)?;
+        }
+        file.sync_all()?;
+        // A file that was moved away is made anew.
+        if whole == 0 || !self.named {
+            sync_directory(parent_of(&self.path))?;
+            self.named = true;
+        }
+        Ok(())
+    }
+}
+
+/// Whether what stands behind the whole lines is the beginning of this one. A crash may leave zeros for what was not
+/// written yet.
+fn is_begun(file: &mut File, whole: u64, line: &[u8]) -> io::Result<bool> {
+    file.seek(SeekFrom::Start(whole))?;
+    let mut tail = Vec::new();
+    Read::by_ref(file).take(line.len() as u64 + 1).read_to_end(&mut tail)?;
+    let written = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    Ok(tail.len() <= line.len() && line.starts_with(tail.get(..written).unwrap_or_default()))
+}
+
+/// The length up to and including the last newline.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    let mut end = length;
+    let mut byte = [0];
+    while end > 0 {
+        file.seek(SeekFrom::Start(end - 1))?;
+        file.read_exact(&mut byte)?;
+        if byte[0] == b'\n' {
+            break;
+        }
+        end -= 1;
+    }
+    Ok(end)
+}
+
+fn ends_with(file: &mut File, length: u64, line: &[u8]) -> io::Result<bool> {
+    let Some(from) = length.checked_sub(line.len() as u64) else { return Ok(false) };
+    file.seek(SeekFrom::Start(from))?;
+    let mut last = Vec::new();
+    Read::by_ref(file).take(line.len() as u64).read_to_end(&mut last)?;
+    Ok(last == line)
+}
+
+/// The entries that a file sink has written.
+pub fn read_sink_file(path: &Path) -> io::Result<Vec<OutEntry>> {
+    let lines = BufReader::new(File::open(path)?).lines();
+    lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proofyard_core::state::OutKind;
+
+    use super::*;
+
+    fn entry(sequence: u64) -> OutEntry {
+        let kind = OutKind::Retract { from: 1, to: 2 };
+        OutEntry { chain: "c".into(), log: "s".into(), sequence, at_ms: 0, kind }
+    }
+
+    #[test]
+    fn a_repeat_is_written_once_and_a_cut_line_is_mended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.jsonl");
+        let mut file = SinkFile { path: path.clone(), named: false };
+        file.append_once(&entry(0)).unwrap();
+        file.append_once(&entry(0)).unwrap();
+        let append =
+            |bytes: &[u8]| OpenOptions::new().append(true).open(&path).unwrap().write_all(bytes).unwrap();
+        append(b"{\"chain\":\"c\",\"lo");
+        file.append_once(&entry(1)).unwrap();
+        append(b"{\"chain\":\"c\"\0\0\0\0");
+        file.append_once(&entry(2)).unwrap();
+        assert_eq!(read_sink_file(&path).unwrap(), [entry(0), entry(1), entry(2)]);
+    }
+
+    #[test]
+    fn what_others_wrote_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notes.txt");
+        let mut file = SinkFile { path: path.clone(), named: false };
+        for (theirs, sequence, told) in
+            [("a note", 0, "not ours"), ("{\"chain\":\"d", 3, "not ours"), ("a note\n", 0, "another log")]
+        {
+            std::fs::write(&path, theirs).unwrap();
+            let said = file.append_once(&entry(sequence)).unwrap_err().to_string();
+            assert!(said.contains(told), "{said}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), theirs);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What an attempt made beside its artifact, as a home keeps it for the next attempt until the result is recorded.
+
+use std::collections::BTreeMap;
+
+use proofyard_core::state::{ArtifactRef, List};
+use proofyard_core::work::{Assignment, Proved};
+use serde::{Deserialize, Serialize};
+
+/// Public values are not among it: only a verifier's word counts for those.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct UnrecordedResult {
+    task: String,
+    /// Hash of the pipeline that names the prover.
+    pipeline: String,
+    prover: String,
+    pub artifact: ArtifactRef,
+    pub verification_key: Option<String>,
+    pub proof_system: Option<String>,
+    pub security_bits: Option<u32>,
+    /// Not in what was kept before there was this.
+    #[serde(default)]
+    pub trusted_setup: Option<bool>,
+    pub cycles: Option<u64>,
+    pub list: Option<List>,
+    pub fields: BTreeMap<String, String>,
+}
+
+impl UnrecordedResult {
+    pub fn of<O>(assignment: &Assignment, proved: &Proved<O>, artifact: &ArtifactRef) -> Self {
+        Self {
+            task: assignment.task.id.to_string(),
+            pipeline: assignment.task.pipeline.clone(),
+            prover: assignment.prover_name.clone(),
+            artifact: artifact.clone(),
+            verification_key: proved.verification_key.clone(),
+            proof_system: proved.proof_system.clone(),
+            security_bits: proved.security_bits,
+            trusted_setup: proved.trusted_setup,
+            cycles: proved.cycles,
+            list: proved.list.clone(),
+            fields: proved.fields.clone(),
+        }
+    }
+
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The error says why it is of no use for this assignment.
+    pub fn read(json: &[u8], assignment: &Assignment) -> Result<Self, String> {
+        let made: Self =
+            serde_json::from_slice(json).map_err(|error| format!("it cannot be read: {error}"))?;
+        let max_bytes = assignment.stage().limits.output_bytes;
+        if made.task != assignment.task.id.to_string() {
+            Err(format!("it is of task {}", made.task))
+        } else if made.pipeline != assignment.task.pipeline || made.prover != assignment.prover_name {
+            Err(format!("it is by prover {} of pipeline {}", made.prover, made.pipeline))
+        } else if made.artifact.bytes > max_bytes {
+            Err(format!("it has {} bytes; {max_bytes} are allowed", made.artifact.bytes))
+        } else {
+            Ok(made)
+        }
+    }
+
+    pub fn into_proved<O>(self, output: O) -> Proved<O> {
+        Proved {
+            output,
+            claimed_public_values: None,
+            verification_key: self.verification_key,
+            proof_system: self.proof_system,
+            security_bits: self.security_bits,
+            trusted_setup: self.trusted_setup,
+            cycles: self.cycles,
+            list: self.list,
+            fields: self.fields,
+        }
+    }
+}
