@@ -1,13 +1,18 @@
 //! AWS as the home of a worker.
+//!
+//! There is one [`JobHost`] in a process. A [`JobHome`] of it is either the whole worker's, which reads the table each time,
+//! or one invocation's (a task, from its claim to its last step), which reads nothing twice.
 
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proofyard_aws::artifacts::BucketArtifacts;
-use proofyard_aws::home::Home as Aws;
-use proofyard_aws::metrics::{line, tell};
-use proofyard_aws::port::AwsPort;
+use proofyard_aws::AwsHome;
+use proofyard_aws::clients::block_on;
+use proofyard_aws::invocation::Invocation;
+use proofyard_aws::metrics::emf::{line, print};
+use proofyard_aws::objects::artifacts::ObjectArtifacts;
+use proofyard_aws::store::port::AwsPort;
 use proofyard_core::error::Error;
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::yard::Yard;
@@ -18,12 +23,12 @@ use tracing::{info, warn};
 
 use crate::bell::Bell;
 
-/// Steps that one result calls for are taken within this, or left to the collector.
+/// Steps that one result leads to are taken within this, or left to the collector.
 const STEPS: Duration = Duration::from_secs(10);
 
-pub(crate) struct JobHome {
-    pub aws: Aws,
-    pub artifacts: Arc<BucketArtifacts>,
+pub(crate) struct JobHost {
+    pub aws: AwsHome,
+    pub artifacts: Arc<ObjectArtifacts>,
     pub runtime: Handle,
     pub bell: Bell,
     /// The job of AWS Batch that this is, if it is one.
@@ -31,52 +36,69 @@ pub(crate) struct JobHome {
     pub pool: String,
     /// Takes a result's steps itself.
     pub advances: bool,
-    /// How often an idle slot looks at the pool without having been told.
+    /// How often an idle slot looks at the pool without a wake.
     pub idle_look: Duration,
 }
 
+pub(crate) struct JobHome {
+    pub host: Arc<JobHost>,
+    invocation: Option<Invocation>,
+}
+
 impl JobHome {
-    pub fn tell(&self, metrics: &[(&str, &str, Value)]) {
-        let dimensions = [("Yard", self.aws.names.yard()), ("Pool", &self.pool)];
-        tell(&line(self.aws.yard.port.now_ms(), &dimensions, metrics));
+    pub fn new(host: JobHost) -> Self {
+        Self { host: Arc::new(host), invocation: None }
+    }
+
+    /// The home on AWS: this invocation's, if it is one.
+    pub fn aws(&self) -> &AwsHome {
+        self.invocation.as_ref().map_or(&self.host.aws, |invocation| &invocation.home)
+    }
+
+    pub fn print_metrics(&self, metrics: &[(&str, &str, Value)]) {
+        let dimensions = [("Yard", self.aws().names.yard()), ("Pool", &self.host.pool)];
+        print(&line(self.aws().yard.port.now_ms(), &dimensions, metrics));
     }
 }
 
 impl Home for JobHome {
     type Port = AwsPort;
-    type Artifacts = BucketArtifacts;
+    type Artifacts = ObjectArtifacts;
 
     fn yard(&self) -> &Yard<AwsPort> {
-        &self.aws.yard
+        &self.aws().yard
     }
 
-    fn artifacts(&self) -> &Arc<BucketArtifacts> {
-        &self.artifacts
+    fn artifacts(&self) -> &Arc<ObjectArtifacts> {
+        &self.host.artifacts
     }
 
-    /// On this thread, while the runtime's own threads watch the network.
     fn block_on<F: Future>(&self, handler: F) -> F::Output {
-        let _inside = self.runtime.enter();
-        pollster::block_on(handler)
+        block_on(&self.host.runtime, handler)
     }
 
-    fn errand<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.aws.blocking_errand(work)
+    fn invocation<T>(&self, work: impl FnOnce(&Self) -> T) -> T {
+        work(&Self { host: Arc::clone(&self.host), invocation: Some(self.host.aws.begin()) })
     }
 
     fn will_register(&self, worker: &str) -> Result<(), Error> {
-        match &self.job {
-            Some(job) => self.block_on(self.aws.remember_worker(job, worker)),
+        match &self.host.job {
+            Some(job) => self.block_on(self.aws().remember_worker(job, worker)),
             None => Ok(()),
         }
     }
 
     fn step(&self, wake: &Wake) {
-        self.block_on(self.aws.yard.port.send(std::slice::from_ref(wake)));
-        if !self.advances {
-            return self.block_on(self.aws.deliver());
+        self.block_on(self.aws().yard.port.send(std::slice::from_ref(wake)));
+        if !self.host.advances {
+            return self.block_on(self.aws().deliver());
         }
-        if let Err(error) = self.block_on(self.aws.settle(Instant::now() + STEPS)) {
+        let until = Instant::now() + STEPS;
+        let settled = match &self.invocation {
+            Some(invocation) => self.block_on(invocation.settle(until)),
+            None => self.block_on(self.host.aws.settle(until)),
+        };
+        if let Err(error) = settled {
             // It stays due: the sweeper tries again.
             self.complain("advance", &error);
         }
@@ -85,27 +107,27 @@ impl Home for JobHome {
     }
 
     fn complain(&self, what: &str, error: &dyn Display) {
-        warn!(pool = self.pool, what, %error, "trouble that the worker goes on after");
+        warn!(pool = self.host.pool, what, %error, "trouble that the worker goes on after");
     }
 
     fn is_stopped(&self) -> bool {
-        self.bell.is_stopped()
+        self.host.bell.is_stopped()
     }
 
     fn pause(&self, time: Duration) -> bool {
-        self.bell.pause(time)
+        self.host.bell.pause(time)
     }
 
     fn rung(&self) -> u64 {
-        self.bell.rung()
+        self.host.bell.rung()
     }
 
     fn ring(&self) {
-        self.bell.ring();
+        self.host.bell.ring();
     }
 
     fn wait_for_work(&self, rung: u64, at_most: Duration) {
-        self.bell.wait(rung, at_most.min(self.idle_look));
+        self.host.bell.wait(rung, at_most.min(self.host.idle_look));
     }
 
     fn recorded(&self, finished: Finished<'_>) {
@@ -114,6 +136,6 @@ impl Home for JobHome {
         let (chain, height, attempt) =
             (task.chain(), finished.assignment.task.height, finished.assignment.attempt);
         info!(chain, height, scope = task.scope, task = %task, attempt, outcome = ?finished.outcome, "recorded");
-        self.tell(&[("TaskOverhead", "Milliseconds", json!(overhead_ms))]);
+        self.print_metrics(&[("TaskOverhead", "Milliseconds", json!(overhead_ms))]);
     }
 }

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proofyard_aws::home::Home as Aws;
-use proofyard_aws::message::{Event, Message};
+use proofyard_aws::AwsHome;
+use proofyard_aws::clients::block_on;
 use proofyard_aws::queues::Incoming;
+use proofyard_aws::queues::message::{Event, Message};
 use proofyard_core::judge::{JUDGE_POOL, Judged};
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::state::TaskId;
@@ -32,7 +33,7 @@ const AGAIN_S: u32 = 5;
 /// Judges until there is nothing to judge for a while, or it must go.
 pub(crate) fn work(
     arguments: &WorkerArguments,
-    aws: Aws,
+    aws: AwsHome,
     runtime: &Runtime,
     guard: GuardCommand,
     stop: &AtomicBool,
@@ -74,13 +75,13 @@ pub(crate) fn work(
 }
 
 struct Judge {
-    aws: Aws,
+    aws: AwsHome,
     runtime: Handle,
     name: String,
     idle_out: Option<u64>,
 }
 
-type JudgesVerifier = Verifier<proofyard_aws::artifacts::BucketArtifacts>;
+type JudgesVerifier = Verifier<proofyard_aws::objects::artifacts::ObjectArtifacts>;
 
 impl Judge {
     fn run_slot(&self, verifier: &JudgesVerifier, stop: &AtomicBool) {
@@ -105,7 +106,7 @@ impl Judge {
             let again: Vec<_> = again.into_iter().map(|told| (told, AGAIN_S)).collect();
             let told = self.block_on(async {
                 self.aws.queues.delete(&queue, &done).await?;
-                self.aws.queues.show_again(&queue, &again).await
+                self.aws.queues.retry_after(&queue, &again).await
             });
             if let Err(trouble) = told {
                 // They come again, and are judged already.
@@ -119,14 +120,17 @@ impl Judge {
         self.idle_out.is_some_and(|ms| worked.elapsed() >= Duration::from_millis(ms))
     }
 
-    /// False for what is to come again. Whoever waits for a word tells of it again anyway.
+    /// False for a message that is to come again. Whoever waits for a judgement sends another one anyway.
     fn is_done(&self, verifier: &JudgesVerifier, body: &str) -> bool {
         let Some(task) = task_in(body) else {
             warn!(judge = self.name, body, "this is no word to the judge");
             return true;
         };
         let began = Instant::now();
-        let judged = self.block_on(self.aws.errand(self.aws.yard.judge(verifier, &self.name, &task)));
+        let invocation = self.aws.begin();
+        let judged = self.block_on(invocation.home.yard.judge(verifier, &self.name, &task));
+        // Its wakes are delivered with those of the other messages.
+        drop(invocation);
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match judged {
             Ok(Judged::Stands) => info!(judge = self.name, %task, took_ms, "it stands"),
@@ -155,10 +159,8 @@ impl Judge {
         }
     }
 
-    /// On this thread, while the runtime's own threads watch the network.
     fn block_on<F: Future>(&self, work: F) -> F::Output {
-        let _inside = self.runtime.enter();
-        pollster::block_on(work)
+        block_on(&self.runtime, work)
     }
 }
 

@@ -20,8 +20,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use proofyard_aws::artifacts::BucketArtifacts;
-use proofyard_aws::home::{ConnectError, Home as Aws};
+use proofyard_aws::objects::artifacts::ObjectArtifacts;
+use proofyard_aws::{AwsHome, ConnectError};
 use proofyard_core::error::Error;
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_prover::runner::{GuardCommand, User, adopt_orphans};
@@ -36,7 +36,7 @@ use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
 
 use crate::bell::Bell;
-use crate::home::JobHome;
+use crate::home::{JobHome, JobHost};
 use crate::spot::{LOOK_EVERY, SpotNotice};
 
 /// How often signals are looked for.
@@ -135,8 +135,8 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
         .map_err(failed("threads cannot be started"))?;
     let aws = runtime.block_on(async {
         match yard {
-            Some(yard) => Aws::connect(yard).await,
-            None => Aws::from_environment().await,
+            Some(yard) => AwsHome::connect(yard).await,
+            None => AwsHome::from_environment().await,
         }
     })?;
     // What no deployment tells: whoever advances here must know.
@@ -149,7 +149,7 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
 
 fn work_for_pool(
     arguments: &WorkerArguments,
-    aws: Aws,
+    aws: AwsHome,
     runtime: &Runtime,
     guard: GuardCommand,
     stop: &AtomicBool,
@@ -165,7 +165,7 @@ fn work_for_pool(
     };
     let chains = runtime.block_on(aws.yard.chains_of_pool(&arguments.pool))?;
     let place = Place::prepare(arguments, &aws, runtime, &guard, &chains, pool.slots)?;
-    let home = Arc::new(JobHome {
+    let host = JobHost {
         artifacts: Arc::clone(&place.artifacts),
         runtime: runtime.handle().clone(),
         bell: Bell::default(),
@@ -175,9 +175,14 @@ fn work_for_pool(
         advances: pool.workers_advance && !aws.yard.is_judged(),
         idle_look,
         aws,
-    });
+    };
+    let home = Arc::new(JobHome::new(host));
     let worker = Arc::new(PoolWorker::new(WorkerPlan {
-        id_prefix: home.job.as_ref().map_or("worker".to_owned(), |job| format!("job-{job}-{}", attempt())),
+        id_prefix: home
+            .host
+            .job
+            .as_ref()
+            .map_or("worker".to_owned(), |job| format!("job-{job}-{}", attempt())),
         pool_name: arguments.pool.clone(),
         pool,
         alone: false,
@@ -200,7 +205,7 @@ fn attempt() -> String {
 
 /// Where provers and verifiers of this machine work, and what keeps them from each other.
 struct Place {
-    artifacts: Arc<BucketArtifacts>,
+    artifacts: Arc<ObjectArtifacts>,
     work_dir: Arc<WorkDir>,
     isolation: Arc<Isolation>,
     /// Gone with the worker.
@@ -210,7 +215,7 @@ struct Place {
 impl Place {
     fn prepare(
         arguments: &WorkerArguments,
-        aws: &Aws,
+        aws: &AwsHome,
         runtime: &Runtime,
         guard: &GuardCommand,
         chains: &[String],
@@ -243,8 +248,8 @@ impl Place {
             }
             warn!(pool = arguments.pool, warning, "provers are not isolated");
         }
-        let artifacts = BucketArtifacts::new(
-            aws.bucket.clone(),
+        let artifacts = ObjectArtifacts::new(
+            aws.objects.clone(),
             &kept,
             arguments.cache_gib.saturating_mul(GIB),
             runtime.handle().clone(),
@@ -271,7 +276,7 @@ fn run(
     stop: &AtomicBool,
 ) -> Result<(), WorkerError> {
     worker.register(&**home)?;
-    info!(pool = home.pool, worker = worker.id(), slots = worker.slots(), "the worker claims tasks");
+    info!(pool = home.host.pool, worker = worker.id(), slots = worker.slots(), "the worker claims tasks");
     thread::scope(|scope| {
         let lease = scope.spawn(|| worker.keep_lease(&**home));
         scope.spawn(|| wait_for_tokens(home));
@@ -282,33 +287,33 @@ fn run(
         if panicked > 0 {
             error!(panicked, "slots ended in a panic; their tasks are released");
         }
-        home.bell.stop();
+        home.host.bell.stop();
         drop(lease);
     });
     let ended = worker.unregister(&**home);
     home_rest(home);
-    info!(pool = home.pool, worker = worker.id(), "the worker has ended");
+    info!(pool = home.host.pool, worker = worker.id(), "the worker has ended");
     Ok(ended?)
 }
 
 /// What the end of a worker leads to: its tasks are listed again, and others are to know.
 fn home_rest(home: &JobHome) {
     use proofyard_worker::Home;
-    home.block_on(home.aws.deliver());
+    home.block_on(home.host.aws.deliver());
 }
 
 /// A token says that there may be work, and nothing else.
 fn wait_for_tokens(home: &JobHome) {
     use proofyard_worker::Home;
-    let queue = home.aws.names.wake_queue(&home.pool);
+    let queue = home.host.aws.names.wake_queue(&home.host.pool);
     while !home.is_stopped() {
-        let tokens = home.block_on(home.aws.queues.receive(&queue, TOKEN_PAUSE.as_secs() as u32));
+        let tokens = home.block_on(home.host.aws.queues.receive(&queue, TOKEN_PAUSE.as_secs() as u32));
         match tokens {
             Ok(tokens) if tokens.is_empty() => {}
             Ok(tokens) => {
                 home.ring();
                 let tokens: Vec<_> = tokens.iter().collect();
-                if let Err(error) = home.block_on(home.aws.queues.delete(&queue, &tokens)) {
+                if let Err(error) = home.block_on(home.host.aws.queues.delete(&queue, &tokens)) {
                     home.complain("tokens", &error);
                 }
             }
@@ -323,18 +328,18 @@ fn wait_for_tokens(home: &JobHome) {
 /// Leaves when a signal or a spot notice says so.
 fn watch_for_the_end(arguments: &WorkerArguments, home: &JobHome, worker: &PoolWorker, stop: &AtomicBool) {
     use proofyard_worker::Home;
-    let spot = home.job.is_some().then(SpotNotice::new);
+    let spot = home.host.job.is_some().then(SpotNotice::new);
     let mut looked = Instant::now();
     while !home.is_stopped() {
         if stop.load(Ordering::Relaxed) {
-            warn!(pool = home.pool, worker = worker.id(), "asked to stop");
+            warn!(pool = home.host.pool, worker = worker.id(), "asked to stop");
             return worker.leave(home, Instant::now() + Duration::from_millis(arguments.term_grace_ms));
         }
         if let Some(spot) = spot.as_ref().filter(|_| looked.elapsed() >= LOOK_EVERY) {
             looked = Instant::now();
             if let Some(notice) = home.block_on(spot.look()) {
-                warn!(pool = home.pool, worker = worker.id(), notice, "this machine is taken back");
-                home.tell(&[("SpotNotices", "Count", json!(1))]);
+                warn!(pool = home.host.pool, worker = worker.id(), notice, "this machine is taken back");
+                home.print_metrics(&[("SpotNotices", "Count", json!(1))]);
                 return worker.leave(home, Instant::now() + Duration::from_millis(arguments.spot_grace_ms));
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_config::imds::Client;
 use aws_config::imds::client::error::ImdsError;
-use proofyard_aws::sdk::metadata_config;
+use proofyard_aws::clients::sdk::metadata_config;
 use tracing::warn;
 
 /// AWS advises to look every five seconds.

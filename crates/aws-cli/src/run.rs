@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proofyard_aws::home::Home;
+use proofyard_aws::AwsHome;
 use proofyard_blocks::{Reader, Rules, check_goes_on};
 use proofyard_cli::commands::run::{Begun, FileEnd, Run};
 use proofyard_cli::failure::Failure;
@@ -87,7 +87,7 @@ fn reader(blocks: &Path, rules: &Rules) -> Result<Reader<BufReader<File>>, Failu
 }
 
 /// Whether all is committed; where more blocks may follow, all that can be once the chain is as high as what was posted.
-async fn finished(home: &Home, chain: &str, wanted: Option<u64>) -> Result<Finished, Error> {
+async fn finished(home: &AwsHome, chain: &str, wanted: Option<u64>) -> Result<Finished, Error> {
     let Some(wanted) = wanted else { return home.yard.is_finished(chain).await };
     match home.yard.tip(chain).await?.height() {
         Some(height) if height >= wanted => home.yard.is_finished_so_far(chain).await,

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use proofyard_aws::artifacts::BucketArtifacts;
-use proofyard_aws::home::Home;
-use proofyard_aws::port::AwsPort;
+use proofyard_aws::AwsHome;
+use proofyard_aws::clients::block_on;
+use proofyard_aws::objects::artifacts::ObjectArtifacts;
+use proofyard_aws::store::port::AwsPort;
 use proofyard_cli::failure::Failure;
 use proofyard_cli::yard::{StartTrouble, YardAccess};
 use proofyard_core::Yard;
@@ -17,7 +18,7 @@ const MAX_FETCHED_BYTES: u64 = 4 << 30;
 
 pub struct OnAws {
     pub name: String,
-    pub home: Home,
+    pub home: AwsHome,
     /// Its threads watch the network.
     pub runtime: Runtime,
 }
@@ -30,37 +31,31 @@ impl OnAws {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime =
             runtime.map_err(|error| Failure::work(format!("no threads can be started: {error}")))?;
-        let home = inside(&runtime, Home::connect(name)).map_err(Failure::usage)?;
-        let home = inside(&runtime, home.with_judge_found()).map_err(Failure::work)?;
+        let home = block_on(runtime.handle(), AwsHome::connect(name)).map_err(Failure::usage)?;
+        let home = block_on(runtime.handle(), home.with_judge_found()).map_err(Failure::work)?;
         Ok(Self { name: name.to_owned(), home: home.on_a_host_of_its_own(), runtime })
     }
 }
 
-/// On this thread, while the runtime's own watch the network.
-fn inside<F: Future>(runtime: &Runtime, work: F) -> F::Output {
-    let _inside = runtime.enter();
-    pollster::block_on(work)
-}
-
 impl YardAccess for OnAws {
     type Port = AwsPort;
-    type Artifacts = BucketArtifacts;
+    type Artifacts = ObjectArtifacts;
 
     fn block_on<F: Future>(&self, handler: F) -> F::Output {
-        inside(&self.runtime, handler)
+        block_on(self.runtime.handle(), handler)
     }
 
     fn look(&self) -> Result<Yard<AwsPort>, Failure> {
         Ok(Yard::new(self.home.yard.port.clone()).with_judge(self.home.yard.is_judged()))
     }
 
-    fn artifacts(&self, scratch: &Path) -> Result<Arc<BucketArtifacts>, Failure> {
-        let (bucket, handle) = (self.home.bucket.clone(), self.runtime.handle().clone());
-        let store = BucketArtifacts::new(bucket, scratch, MAX_FETCHED_BYTES, handle);
+    fn artifacts(&self, scratch: &Path) -> Result<Arc<ObjectArtifacts>, Failure> {
+        let (bucket, handle) = (self.home.objects.clone(), self.runtime.handle().clone());
+        let store = ObjectArtifacts::new(bucket, scratch, MAX_FETCHED_BYTES, handle);
         store.map(Arc::new).map_err(Failure::work)
     }
 
-    fn store(&self, scratch: &Path) -> Result<Arc<BucketArtifacts>, Failure> {
+    fn store(&self, scratch: &Path) -> Result<Arc<ObjectArtifacts>, Failure> {
         self.artifacts(scratch)
     }
 

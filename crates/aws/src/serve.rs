@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-use crate::home::Home;
+use crate::clients::block_on;
+use crate::home::AwsHome;
 use crate::queues::Incoming;
 
 /// A batch's messages are hidden for thirty seconds; it must be dealt with before.
 const TIME_OF_A_BATCH: Duration = Duration::from_secs(20);
 /// A poll waits so long for a message, which is how soon a poller sees that it is to stop.
 const POLL_S: u32 = 2;
-const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a process does for a yard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +29,7 @@ pub enum Role {
 }
 
 /// Works until `stop`. Each queue's role has so many pollers, each a thread.
-pub fn serve(home: &Home, runtime: &Handle, roles: &[Role], pollers: usize, stop: &AtomicBool) {
+pub fn serve(home: &AwsHome, runtime: &Handle, roles: &[Role], pollers: usize, stop: &AtomicBool) {
     thread::scope(|scope| {
         for role in roles {
             let queue = match role {
@@ -45,7 +46,7 @@ pub fn serve(home: &Home, runtime: &Handle, roles: &[Role], pollers: usize, stop
                     while !stop.load(Ordering::Relaxed) {
                         if let Err(error) = block_on(runtime, poll(home, &queue)) {
                             warn!(queue, error, "polling failed; it is tried again");
-                            thread::sleep(TROUBLE_PAUSE);
+                            thread::sleep(ERROR_PAUSE);
                         }
                     }
                 });
@@ -55,13 +56,7 @@ pub fn serve(home: &Home, runtime: &Handle, roles: &[Role], pollers: usize, stop
     });
 }
 
-/// On this thread, while the runtime's own threads watch the network.
-fn block_on<F: Future>(runtime: &Handle, work: F) -> F::Output {
-    let _inside = runtime.enter();
-    pollster::block_on(work)
-}
-
-async fn poll(home: &Home, queue: &str) -> Result<(), String> {
+async fn poll(home: &AwsHome, queue: &str) -> Result<(), String> {
     let messages = home.queues.receive(queue, POLL_S).await.map_err(|error| error.to_string())?;
     if messages.is_empty() {
         return Ok(());
@@ -71,7 +66,7 @@ async fn poll(home: &Home, queue: &str) -> Result<(), String> {
     home.queues.delete(queue, &done).await.map_err(|error| error.to_string())
 }
 
-fn sweep(home: &Home, runtime: &Handle, stop: &AtomicBool) {
+fn sweep(home: &AwsHome, runtime: &Handle, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
         let swept = block_on(runtime, async {
@@ -83,7 +78,7 @@ fn sweep(home: &Home, runtime: &Handle, stop: &AtomicBool) {
             Ok(tick_ms) => Duration::from_millis(tick_ms),
             Err(error) => {
                 warn!(%error, "a sweep failed; the next one comes");
-                TROUBLE_PAUSE
+                ERROR_PAUSE
             }
         };
         while began.elapsed() < pause && !stop.load(Ordering::Relaxed) {

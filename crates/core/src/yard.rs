@@ -17,7 +17,7 @@ pub(crate) const LOOK_NOW_MS: u64 = 0;
 
 pub struct Yard<P> {
     pub port: P,
-    pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    pipelines: Arc<Mutex<HashMap<String, Arc<Pipeline>>>>,
     judged: bool,
     #[cfg(feature = "planted-mistakes")]
     mistake: Option<crate::mistake::Mistake>,
@@ -29,12 +29,26 @@ impl<P: Port> Yard<P> {
     pub fn new(port: P) -> Self {
         Self {
             port,
-            pipelines: Mutex::default(),
+            pipelines: Arc::default(),
             judged: false,
             #[cfg(feature = "planted-mistakes")]
             mistake: None,
             #[cfg(feature = "planted-mistakes")]
             page_items: None,
+        }
+    }
+
+    /// The same yard over another port to the same store, such as one that remembers what it read. Parsed pipelines are
+    /// shared.
+    pub fn over<Q: Port>(&self, port: Q) -> Yard<Q> {
+        Yard {
+            port,
+            pipelines: Arc::clone(&self.pipelines),
+            judged: self.judged,
+            #[cfg(feature = "planted-mistakes")]
+            mistake: self.mistake,
+            #[cfg(feature = "planted-mistakes")]
+            page_items: self.page_items,
         }
     }
 

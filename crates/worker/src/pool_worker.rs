@@ -152,7 +152,7 @@ impl PoolWorker {
                 home.ring();
                 return;
             }
-            let turn = home.errand(|| self.turn(home, &provers, slot));
+            let turn = home.invocation(|home| self.turn(home, &provers, slot));
             if !matches!(turn, Ok(Turn::Worked)) {
                 // Also after trouble: the slot may hold the task still, and only by claiming does it release it.
                 self.duty.claimed_none();

@@ -5,9 +5,9 @@ use std::env;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use proofyard_aws::home::Home;
-use proofyard_aws::ingest::Request;
-use proofyard_aws::message::Message;
+use proofyard_aws::AwsHome;
+use proofyard_aws::intake::signature::Request;
+use proofyard_aws::queues::message::Message;
 use proofyard_core::port::Port;
 use proofyard_function::{Error, run};
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ fn request_of(payload: &Value) -> Option<Request> {
 }
 
 /// A fact of whoever may call the function itself: the payload of a block is in the bucket already.
-async fn direct(home: &Home, payload: Value) -> Result<Value, Error> {
+async fn direct(home: &AwsHome, payload: Value) -> Result<Value, Error> {
     let message: Message = serde_json::from_value(payload).map_err(|error| {
         format!("this is neither a request nor a message: {error}; send {{\"block\": {{\"chain\": ..., \"block\": ...}}}}")
     })?;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::service_fn;
 pub use lambda_runtime::{Context, Error, LambdaEvent};
-use proofyard_aws::home::{ConnectError, Home};
 use proofyard_aws::queues::{Incoming, REDRIVE};
+use proofyard_aws::{AwsHome, ConnectError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -16,14 +16,14 @@ use serde::de::DeserializeOwned;
 const RESERVE: Duration = Duration::from_millis(1_200);
 
 /// Runs a function until Lambda ends it.
-pub fn run<E, A>(handler: impl AsyncFn(&Home, LambdaEvent<E>) -> Result<A, Error>) -> Result<(), Error>
+pub fn run<E, A>(handler: impl AsyncFn(&AwsHome, LambdaEvent<E>) -> Result<A, Error>) -> Result<(), Error>
 where
     E: DeserializeOwned,
     A: Serialize,
 {
     log_in_json();
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let home = Home::from_environment().await.inspect_err(|error: &ConnectError| {
+        let home = AwsHome::from_environment().await.inspect_err(|error: &ConnectError| {
             tracing::error!(%error, "the function cannot start");
         })?;
         let (home, handler) = (&home, &handler);
@@ -51,7 +51,7 @@ pub fn until(context: &Context) -> Instant {
 }
 
 /// Takes the messages that a queue's mapping brings; what failed comes again.
-pub async fn take_messages(home: &Home, queue: &str, event: SqsEvent, until: Instant) -> SqsBatchResponse {
+pub async fn take_messages(home: &AwsHome, queue: &str, event: SqsEvent, until: Instant) -> SqsBatchResponse {
     let messages: Vec<Incoming> = event.records.into_iter().map(incoming).collect();
     let mut response = SqsBatchResponse::default();
     response.set_failures(home.take_batch(queue, &messages, until).await);

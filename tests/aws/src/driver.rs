@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
-use proofyard_aws::home::Home;
-use proofyard_aws::jobs::Pools;
-use proofyard_aws::names::Names;
+use proofyard_aws::AwsHome;
+use proofyard_aws::clients::names::Names;
+use proofyard_aws::pools::jobs::Pools;
+use proofyard_aws::store::port::AwsPort;
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::Hello;
 use proofyard_core::port::Port;
 use proofyard_core::state::{ArtifactRef, Block};
 use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
+use proofyard_core::yard::Yard;
 use sha2::{Digest, Sha256};
 
 use crate::http::Breakable;
@@ -46,7 +48,7 @@ pub const LEASE_MS: u64 = 600_000;
 
 /// A yard over a client that breaks on demand.
 pub struct Driver {
-    pub home: Home,
+    pub home: AwsHome,
     pub http: Breakable,
     pub config: SdkConfig,
 }
@@ -54,7 +56,7 @@ pub struct Driver {
 /// The SDK reads credentials from the environment of its process; tests share that, and not their AWS.
 async fn configured(http: &Breakable, endpoint: &str) -> SdkConfig {
     let credentials = aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "test");
-    proofyard_aws::sdk::over(http.clone())
+    proofyard_aws::clients::sdk::over(http.clone())
         .await
         .into_builder()
         .endpoint_url(endpoint)
@@ -76,7 +78,7 @@ impl Driver {
     pub async fn detached() -> Self {
         let http = Breakable::default();
         let config = configured(&http, "http://127.0.0.1:1").await;
-        let home = Home::new(Names::of("test").unwrap(), &config, "bucket".to_owned(), Pools::new());
+        let home = AwsHome::new(Names::of("test").unwrap(), &config, "bucket".to_owned(), Pools::new());
         Self { home, http, config }
     }
 
@@ -88,7 +90,8 @@ impl Driver {
         let credentials = aws_sdk_dynamodb::config::Credentials::new(key, secret, Some(token), None, "test");
         let credentials = aws_sdk_dynamodb::config::SharedCredentialsProvider::new(credentials);
         let config = plain.into_builder().credentials_provider(credentials).build();
-        let home = Home::new(Names::of(&aws.yard).unwrap(), &config, aws.bucket().to_owned(), Pools::new());
+        let home =
+            AwsHome::new(Names::of(&aws.yard).unwrap(), &config, aws.bucket().to_owned(), Pools::new());
         Self { home, http, config }
     }
 
@@ -111,7 +114,7 @@ impl Driver {
         let driver = Self::new(aws).await;
         driver.http.batch_is_at(&aws.environment["AWS_ENDPOINT_URL_BATCH"]);
         let names = Names::of(&aws.yard).unwrap();
-        let home = Home::new(names, &driver.config, aws.bucket().to_owned(), pools);
+        let home = AwsHome::new(names, &driver.config, aws.bucket().to_owned(), pools);
         Self { home, ..driver }
     }
 
@@ -123,7 +126,8 @@ impl Driver {
     async fn at(aws: &LocalAws, endpoint: &str) -> Self {
         let http = Breakable::default();
         let config = configured(&http, endpoint).await;
-        let home = Home::new(Names::of(&aws.yard).unwrap(), &config, aws.bucket().to_owned(), Pools::new());
+        let home =
+            AwsHome::new(Names::of(&aws.yard).unwrap(), &config, aws.bucket().to_owned(), Pools::new());
         Self { home, http, config }
     }
 
@@ -131,7 +135,8 @@ impl Driver {
     pub fn patient(self, aws: &LocalAws) -> Self {
         let patience = aws_config::timeout::TimeoutConfig::disabled();
         let config = self.config.into_builder().timeout_config(patience).build();
-        let home = Home::new(Names::of(&aws.yard).unwrap(), &config, aws.bucket().to_owned(), Pools::new());
+        let home =
+            AwsHome::new(Names::of(&aws.yard).unwrap(), &config, aws.bucket().to_owned(), Pools::new());
         Self { home, config, ..self }
     }
 
@@ -188,22 +193,22 @@ impl Driver {
 
     /// Claims one task and proves it; says whether there was one. Its steps are left in the outbox.
     pub async fn work(&self, worker: &str) -> Result<bool, Error> {
-        self.home.errand(self.work_on(worker)).await
+        self.work_on(&self.home.begin().home.yard, worker).await
     }
 
-    async fn work_on(&self, worker: &str) -> Result<bool, Error> {
-        let claim = format!("{:016x}", self.home.yard.port.random());
+    async fn work_on(&self, yard: &Yard<AwsPort>, worker: &str) -> Result<bool, Error> {
+        let claim = format!("{:016x}", yard.port.random());
         let request = ClaimRequest { worker: worker.to_owned(), slot: 0, claim };
-        let task = match self.home.yard.claim(&request).await? {
+        let task = match yard.claim(&request).await? {
             ClaimOutcome::Claimed(task) => *task,
             ClaimOutcome::SlotHolds(held) => {
-                self.home.yard.record_release(worker, 0, &held.claim, &held.task).await?;
+                yard.record_release(worker, 0, &held.claim, &held.task).await?;
                 return Ok(true);
             }
             ClaimOutcome::Nothing | ClaimOutcome::Quarantined { .. } => return Ok(false),
         };
-        let assignment = self.home.yard.assignment(&request, task).await?;
-        match self.home.yard.perform(&Prover { home: &self.home }, &assignment).await? {
+        let assignment = yard.assignment(&request, task).await?;
+        match yard.perform(&Prover { home: &self.home }, &assignment).await? {
             Performed::Recorded(_) | Performed::Released | Performed::Hindered { .. } => Ok(true),
             Performed::Failed { message, .. } => panic!("{message}"),
         }
@@ -251,7 +256,7 @@ pub fn block(height: u64, branch: &str, parent_branch: &str) -> Block {
 
 /// Proves by naming the task's block, and puts the proof in the bucket.
 struct Prover<'a> {
-    home: &'a Home,
+    home: &'a AwsHome,
 }
 
 impl Executor for Prover<'_> {
@@ -280,10 +285,10 @@ impl Executor for Prover<'_> {
             sha256: hex::encode(Sha256::digest(&proved.output)),
             bytes: proved.output.len() as u64,
         };
-        let put = self.home.bucket.put_bytes(&artifact, proved.output.clone()).await;
+        let put = self.home.objects.put_bytes(&artifact, proved.output.clone()).await;
         put.map_err(|error| Trouble::Hindered { message: error.to_string() })?;
         // For the calls' number: nobody takes it up here.
-        let left = self.home.bucket.put_made(&assignment.task.id, b"{}".to_vec()).await;
+        let left = self.home.objects.put_made(&assignment.task.id, b"{}".to_vec()).await;
         left.map_err(|error| Trouble::Hindered { message: error.to_string() })?;
         Ok(artifact)
     }

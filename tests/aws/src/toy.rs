@@ -61,7 +61,7 @@ impl ToyYard {
     pub fn block(&self, height: u64) -> TaskId {
         let content = payload(height);
         let block = Block { payload: artifact(&content), ..block(height, "a", "a") };
-        let put = self.driver.home.bucket.put_bytes(&block.payload, content);
+        let put = self.driver.home.objects.put_bytes(&block.payload, content);
         self.runtime.block_on(put).unwrap();
         self.runtime.block_on(async {
             self.driver.home.yard.record_block("c", &block).await.unwrap();

@@ -6,6 +6,7 @@
 mod block_times;
 mod chain;
 mod finished;
+pub mod gauges;
 pub(crate) mod work;
 mod workers;
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_sdk_sqs::types::QueueAttributeName::{
     ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible,
 };
-use proofyard_aws::ingest::signature;
-use proofyard_aws::message::Message;
+use proofyard_aws::intake::signature::signature;
+use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::{LocalAws, Request, programs};
 use proofyard_aws_tests::wait_for;

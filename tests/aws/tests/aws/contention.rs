@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::iter;
-use proofyard_aws::message::Message;
+use proofyard_aws::queues::message::Message;
 use proofyard_aws::serve::{Role, serve};
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;

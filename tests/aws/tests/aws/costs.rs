@@ -5,8 +5,8 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use proofyard_aws::ingest::{Request, signature};
-use proofyard_aws::jobs::Pools;
+use proofyard_aws::intake::signature::{Request, signature};
+use proofyard_aws::pools::jobs::Pools;
 use proofyard_aws_tests::driver::{Driver, PIPELINE};
 use proofyard_aws_tests::local::LocalAws;
 use proofyard_aws_tests::usage::Usage;

@@ -4,9 +4,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::QueueAttributeName::{self, RedrivePolicy};
-use proofyard_aws::message::Message;
-use proofyard_aws::names::Names;
+use proofyard_aws::clients::names::Names;
 use proofyard_aws::queues::Outgoing;
+use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::PATIENCE;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
@@ -49,7 +49,7 @@ impl Sqs<'_> {
         let received = queues.receive(queue, 1).await.unwrap();
         assert_ne!(received, []);
         let again: Vec<_> = received.iter().map(|message| (message, 0)).collect();
-        queues.show_again(queue, &again).await.unwrap();
+        queues.retry_after(queue, &again).await.unwrap();
         assert_eq!(queues.receive(queue, 1).await.unwrap(), []);
         self.set_policy(queue, policy).await;
         assert_eq!(self.count(queue).await, 0);

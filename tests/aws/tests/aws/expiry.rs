@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use proofyard_aws::message::Message;
-use proofyard_aws::table::EXPIRES_S;
+use proofyard_aws::queues::message::Message;
+use proofyard_aws::store::table::EXPIRES_S;
 use proofyard_aws_tests::driver::{Driver, LEASE_MS, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
 use proofyard_blocks::Rules;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_aws::message::{Event, Message};
+use proofyard_aws::queues::message::{Event, Message};
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
 use proofyard_core::Wake;
@@ -42,7 +42,7 @@ async fn a_judged_block_takes_so_many_calls_more() {
         let Event::Message(told) = Event::read(&told[0].body).unwrap() else { panic!("{told:?}") };
         let Message::Wake(Wake::Judge { task }) = *told else { panic!("{told:?}") };
         driver.http.take_counts();
-        let judged = driver.home.errand(driver.home.yard.judge(&Judge, "j", &task)).await.unwrap();
+        let judged = driver.home.begin().home.yard.judge(&Judge, "j", &task).await.unwrap();
         assert_eq!(judged, Judged::Stands);
         driver.home.deliver().await;
         let judge = driver.http.take_counts();

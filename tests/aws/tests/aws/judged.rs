@@ -1,8 +1,8 @@
 //! Whoever holds a worker's credential writes a result of its own: the judge, under another role, looks before anything is
 //! committed.
 
-use proofyard_aws::message::Message;
 use proofyard_aws::queues::Outgoing;
+use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::driver::Driver;
 use proofyard_aws_tests::toy::{ToyYard, artifact};
 use proofyard_aws_tests::wait_for;
@@ -18,7 +18,7 @@ fn forge(yard: &ToyYard, id: &TaskId) {
     yard.runtime.block_on(async {
         let worker = Driver::in_role(&yard.aws, "worker-cpu").await;
         let artifact = artifact(FORGED);
-        worker.home.bucket.put_bytes(&artifact, FORGED.to_vec()).await.unwrap();
+        worker.home.objects.put_bytes(&artifact, FORGED.to_vec()).await.unwrap();
         transact(&worker.home.yard.port, async |tx| {
             let task: Task = tx.check(&id.task_key()).await?.expect("the task");
             let result: TaskResult = serde_json::from_value(serde_json::json!({

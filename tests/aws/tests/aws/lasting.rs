@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use proofyard_aws::ingest::{Request, signature};
-use proofyard_aws::message::Message;
-use proofyard_aws::names::Names;
+use proofyard_aws::clients::names::Names;
+use proofyard_aws::intake::signature::{Request, signature};
 use proofyard_aws::queues::Outgoing;
+use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
@@ -30,7 +30,7 @@ async fn take(driver: &Driver, queue: &str) -> usize {
     let (stay, done): (Vec<_>, Vec<_>) = messages.iter().partition(|message| again.contains(&message.id));
     driver.home.queues.delete(queue, &done).await.unwrap();
     let now: Vec<_> = stay.iter().map(|message| (*message, 0)).collect();
-    driver.home.queues.show_again(queue, &now).await.unwrap();
+    driver.home.queues.retry_after(queue, &now).await.unwrap();
     stay.len()
 }
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use proofyard_aws::message::Message;
-use proofyard_aws::names::Names;
+use proofyard_aws::clients::names::Names;
+use proofyard_aws::queues::message::Message;
 use proofyard_aws::queues::{Incoming, Outgoing};
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
@@ -238,7 +238,7 @@ async fn a_message_that_nobody_can_take_waits_among_the_dead_letters() {
         let dead = driver.home.queues.receive(&Names::dead_letters_of(&queue), 1).await.unwrap();
         assert_eq!(dead.len(), 1, "{queue}");
         let again: Vec<_> = dead.iter().map(|message| (message, 0)).collect();
-        driver.home.queues.show_again(&Names::dead_letters_of(&queue), &again).await.unwrap();
+        driver.home.queues.retry_after(&Names::dead_letters_of(&queue), &again).await.unwrap();
     }
     driver.home.yard.record_pipeline(PIPELINE).await.unwrap();
     driver.settle().await.unwrap();

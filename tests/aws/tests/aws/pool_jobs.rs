@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use proofyard_aws::jobs::Pools;
+use proofyard_aws::pools::jobs::Pools;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use proofyard_aws::message::Message;
-use proofyard_aws::names::Names;
+use proofyard_aws::clients::names::Names;
+use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
@@ -47,7 +47,7 @@ async fn a_table_that_is_throttled_for_a_minute_loses_no_message() {
         let wait_s = waited_s.load(Ordering::Relaxed) - before;
         assert!((1..=2).contains(&wait_s), "after {receives} receives they come again after {wait_s} s");
         let now: Vec<_> = messages.iter().map(|message| (message, 0)).collect();
-        driver.home.queues.show_again(&queue, &now).await.unwrap();
+        driver.home.queues.retry_after(&queue, &now).await.unwrap();
     }
     assert!(receives >= 30, "{receives}");
     driver.http.works();
@@ -117,21 +117,21 @@ async fn an_artifact_that_is_cut_short_is_told_and_mended_by_putting_it_again() 
     let driver = Driver::new(&aws).await;
     let content = b"a proof".to_vec();
     let artifact = ArtifactRef { sha256: hex::encode(sha2::Sha256::digest(&content)), bytes: 7 };
-    let bucket = &driver.home.bucket;
+    let objects = &driver.home.objects;
     let mut nothing = tokio::io::sink();
-    let missing = bucket.get_file(&artifact, &mut nothing).await.unwrap_err();
+    let missing = objects.get_file(&artifact, &mut nothing).await.unwrap_err();
     assert!(missing.to_string().contains("is not there"), "{missing}");
-    bucket.put_bytes(&artifact, content.clone()).await.unwrap();
-    bucket.put_bytes(&artifact, content.clone()).await.unwrap();
+    objects.put_bytes(&artifact, content.clone()).await.unwrap();
+    objects.put_bytes(&artifact, content.clone()).await.unwrap();
     let s3 = aws_sdk_s3::Client::from_conf(
         aws_sdk_s3::config::Builder::from(&driver.config).force_path_style(true).build(),
     );
     let key = format!("artifacts/{}/{}", &artifact.sha256[..2], artifact.sha256);
     let cut = s3.put_object().bucket(aws.bucket()).key(&key).body(content[..3].to_vec().into());
     cut.send().await.unwrap();
-    bucket.put_bytes(&artifact, content.clone()).await.unwrap();
+    objects.put_bytes(&artifact, content.clone()).await.unwrap();
     let mut read = Vec::new();
-    bucket.get_file(&artifact, &mut read).await.unwrap();
+    objects.get_file(&artifact, &mut read).await.unwrap();
     assert_eq!(read, content);
     assert_ne!(driver.home.yard.port.now_ms(), 0);
 }

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use proofyard_aws::bucket::Bucket;
+use proofyard_aws::objects::s3::S3Bucket;
+use proofyard_aws::objects::{ObjectError, Objects};
 use proofyard_aws_tests::driver::Driver;
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
@@ -16,7 +17,7 @@ const PART_BYTES: u64 = 5 << 20;
 const BYTES: usize = (11 << 20) + 7;
 
 struct Upload {
-    bucket: Bucket,
+    objects: Objects,
     s3: aws_sdk_s3::Client,
     name: String,
     artifact: ArtifactRef,
@@ -32,8 +33,9 @@ impl Upload {
         let artifact =
             ArtifactRef { sha256: hex::encode(Sha256::digest(&content)), bytes: content.len() as u64 };
         let config = aws_sdk_s3::config::Builder::from(&driver.config).force_path_style(true).build();
+        let bucket = S3Bucket::new(&driver.config, aws.bucket().to_owned());
         Self {
-            bucket: driver.home.bucket.clone().with_parts_of(PART_BYTES),
+            objects: Objects::new(bucket.with_parts_of(PART_BYTES)),
             s3: aws_sdk_s3::Client::from_conf(config),
             name: aws.bucket().to_owned(),
             artifact,
@@ -42,8 +44,8 @@ impl Upload {
         }
     }
 
-    async fn put(&self) -> Result<(), proofyard_aws::bucket::BucketError> {
-        self.bucket.put_file(&self.artifact, self.file.path()).await
+    async fn put(&self) -> Result<(), ObjectError> {
+        self.objects.put_file(&self.artifact, self.file.path()).await
     }
 
     fn key(&self) -> String {
@@ -52,12 +54,12 @@ impl Upload {
 
     async fn assert_there(&self) {
         let mut read = Vec::new();
-        self.bucket.get_file(&self.artifact, &mut read).await.unwrap();
+        self.objects.get_file(&self.artifact, &mut read).await.unwrap();
         assert!(read == self.content, "{} of {BYTES} bytes are there", read.len());
     }
 
     async fn assert_not_there(&self) {
-        let missing = self.bucket.get_file(&self.artifact, &mut tokio::io::sink()).await.unwrap_err();
+        let missing = self.objects.get_file(&self.artifact, &mut tokio::io::sink()).await.unwrap_err();
         assert!(missing.to_string().contains("is not there"), "{missing}");
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use proofyard_aws::ingest::{MAX_BODY_BYTES, signature};
+use proofyard_aws::intake::signature::signature;
+use proofyard_aws::intake::webhook::MAX_BODY_BYTES;
 use proofyard_aws_tests::driver::{Driver, PIPELINE};
 use proofyard_aws_tests::local::{LocalAws, Request};
 use proofyard_aws_tests::wait_for;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use proofyard_aws::ingest::signature;
+use proofyard_aws::intake::signature::signature;
 use proofyard_aws_tests::local::LocalAws;
 use proofyard_aws_tests::wait_for;
 use serde_json::{Value, json};

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::fs;
 
 use aws_sdk_sqs::types::QueueAttributeName::{self, ApproximateNumberOfMessages, RedrivePolicy};
-use proofyard_aws::message::Message;
-use proofyard_aws::names::Names;
+use proofyard_aws::clients::names::Names;
+use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
 use proofyard_aws_tests::relay::Relay;

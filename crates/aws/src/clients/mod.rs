@@ -1,0 +1,14 @@
+//! How AWS is called, whatever for: one configuration for every client, what a failed call means, what a yard's resources
+//! are called, the webhook's secret. Nothing here knows what is stored or sent.
+
+pub(crate) mod call_fault;
+pub mod host;
+pub mod names;
+pub mod sdk;
+pub mod secrets;
+
+/// Runs `work` to its end on this thread, while the runtime's own threads do the network's part.
+pub fn block_on<F: Future>(runtime: &tokio::runtime::Handle, work: F) -> F::Output {
+    let _inside = runtime.enter();
+    pollster::block_on(work)
+}

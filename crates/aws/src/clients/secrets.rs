@@ -1,0 +1,121 @@
+//! The webhook's secret, from Secrets Manager: read again once what is known is a minute old, whoever asks, so that one
+//! that was rotated is taken up, and one that was taken back counts no more, without a deployment. The one before counts
+//! for a quarter of an hour after a rotation, in which senders take up the new one.
+
+use std::sync::{Mutex, PoisonError};
+
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
+use futures_util::future::BoxFuture;
+use tracing::warn;
+
+use super::call_fault::CallFault;
+
+const READ_AGAIN_AFTER_MS: u64 = 60_000;
+/// So long what was read last counts while it cannot be read again.
+const UNREAD_COUNTS_MS: u64 = 600_000;
+/// So long the one before counts after a rotation.
+pub const PREVIOUS_COUNTS_MS: u64 = 900_000;
+/// As Secrets Manager calls the one before.
+const PREVIOUS: &str = "AWSPREVIOUS";
+
+#[derive(Debug, thiserror::Error)]
+#[error("secret {id} cannot be read: {reason}")]
+pub struct SecretError {
+    id: String,
+    reason: String,
+}
+
+#[derive(Clone)]
+struct Known {
+    current: Vec<u8>,
+    /// The one before, and until when it counts.
+    previous: Option<(Vec<u8>, u64)>,
+    read_ms: u64,
+}
+
+impl Known {
+    fn that_count(self, now_ms: u64) -> Vec<Vec<u8>> {
+        let previous = self.previous.filter(|(_, until_ms)| now_ms < *until_ms).map(|(secret, _)| secret);
+        std::iter::once(self.current).chain(previous).collect()
+    }
+}
+
+/// One secret, by its name.
+pub struct Secret {
+    client: Client,
+    id: String,
+    known: Mutex<Option<Known>>,
+}
+
+impl Secret {
+    pub fn new(config: &aws_config::SdkConfig, id: String) -> Self {
+        Self { client: Client::new(config), id, known: Mutex::default() }
+    }
+
+    /// Those that count now: the current one, and for a while after a rotation the one before.
+    pub fn that_count(&self, now_ms: u64) -> BoxFuture<'_, Result<Vec<Vec<u8>>, SecretError>> {
+        Box::pin(async move {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let age_ms = known.as_ref().map(|known| now_ms.abs_diff(known.read_ms));
+            match (known, age_ms) {
+                (Some(known), Some(age_ms)) if age_ms < READ_AGAIN_AFTER_MS => Ok(known.that_count(now_ms)),
+                (known, age_ms) => match self.read(now_ms).await {
+                    Ok(read) => {
+                        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(read.clone());
+                        Ok(read.that_count(now_ms))
+                    }
+                    Err(error) => {
+                        match known.filter(|_| age_ms.is_some_and(|age_ms| age_ms < UNREAD_COUNTS_MS)) {
+                            Some(known) => {
+                                warn!(%error, "the secret that was read last counts for now");
+                                Ok(known.that_count(now_ms))
+                            }
+                            None => Err(error),
+                        }
+                    }
+                },
+            }
+        })
+    }
+
+    async fn read(&self, now_ms: u64) -> Result<Known, SecretError> {
+        let found = self.client.get_secret_value().secret_id(&self.id).send().await;
+        let found = found.map_err(|error| self.failed(reason_of(&error)))?;
+        // A version is made when its value is put there.
+        let rotated_ms = found.created_date().and_then(|date| u64::try_from(date.to_millis().ok()?).ok());
+        let previous_until_ms = rotated_ms.unwrap_or_default().saturating_add(PREVIOUS_COUNTS_MS);
+        let previous = if now_ms < previous_until_ms { self.read_previous().await? } else { None };
+        let previous = previous.map(|secret| (secret, previous_until_ms));
+        Ok(Known { current: self.text_of(found)?, previous, read_ms: now_ms })
+    }
+
+    async fn read_previous(&self) -> Result<Option<Vec<u8>>, SecretError> {
+        match self.client.get_secret_value().secret_id(&self.id).version_stage(PREVIOUS).send().await {
+            Ok(found) => Ok(Some(self.text_of(found)?).filter(|secret| !secret.is_empty())),
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(self.failed(reason_of(&error))),
+        }
+    }
+
+    fn text_of(&self, found: GetSecretValueOutput) -> Result<Vec<u8>, SecretError> {
+        let text = found.secret_string.ok_or_else(|| self.failed("it is not text".to_owned()))?;
+        Ok(text.into_bytes())
+    }
+
+    fn failed(&self, reason: String) -> SecretError {
+        SecretError { id: self.id.clone(), reason }
+    }
+}
+
+fn reason_of<E, R>(error: &aws_sdk_secretsmanager::error::SdkError<E, R>) -> String
+where
+    E: aws_sdk_secretsmanager::error::ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    CallFault::of(error).into_reason()
+}

@@ -1,0 +1,73 @@
+//! A blocks file, posted to a yard on AWS: each line once, also when it is posted again after a crash.
+//!
+//! How far it came is kept in the state, so that a reorg line is not taken a second time. A block line may be posted
+//! twice, after a crash in between, and changes nothing then.
+
+use proofyard_blocks::{Line, Rules, Step, Taking, TakingError};
+use proofyard_core::error::{Error, Refusal};
+use proofyard_core::port::Port;
+
+use crate::home::AwsHome;
+use crate::queues::message::Message;
+
+impl AwsHome {
+    /// Posts the lines of a checked file that were not posted before, and, where the file's end is the chain's, that;
+    /// answers how many lines those were.
+    pub async fn post_lines(
+        &self,
+        chain: &str,
+        file: &str,
+        lines: impl IntoIterator<Item = Result<(u64, Line), String>>,
+        rules: &Rules,
+        ends: bool,
+    ) -> Result<u64, Error> {
+        let port = &self.yard.port;
+        let start_height = self.yard.chain_state(chain).await?.start_height;
+        let mut taking = Taking::begin(port, chain, file, start_height, rules).await?;
+        let mut posted = 0;
+        for next in lines {
+            let (number, line) = next.map_err(Refusal::Invalid)?;
+            let step = taking.next(port, number, &line).await.map_err(refused)?;
+            if step == Step::Skip {
+                continue;
+            }
+            let message = match &line {
+                Line::Block(block) => {
+                    let block = self.keep_payload(block).await.map_err(unavailable)?;
+                    Message::Block { chain: chain.to_owned(), block }
+                }
+                Line::Reorg { hash } => Message::Reorg {
+                    chain: chain.to_owned(),
+                    height: taking.height_of(hash),
+                    hash: format!("0x{}", hex::encode(hash)),
+                },
+            };
+            self.post_one(chain, &message).await?;
+            if step == Step::Take {
+                taking.remember(port, false).await?;
+                posted += 1;
+            }
+        }
+        taking.end(port).await.map_err(refused)?;
+        if ends {
+            self.post_one(chain, &Message::End { chain: chain.to_owned() }).await?;
+        }
+        Ok(posted)
+    }
+
+    async fn post_one(&self, chain: &str, message: &Message) -> Result<(), Error> {
+        let deduplication = format!("posted-{:016x}", self.yard.port.random());
+        self.post(chain, deduplication, message).await.map_err(unavailable)
+    }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Error {
+    proofyard_core::port::PortError::Unavailable(error.to_string()).into()
+}
+
+fn refused(error: TakingError) -> Error {
+    match error {
+        TakingError::Yard(error) => error,
+        error => Refusal::Invalid(error.to_string()).into(),
+    }
+}

@@ -1,0 +1,51 @@
+//! Where blocks come in: [`webhook`], signed requests ([`signature`]); [`blocks_file`], a file posted by an operator.
+//!
+//! Either stores a block's payload, then puts the event that names it on the chain's queue; nothing here writes the
+//! yard's state, but for how far a blocks file was posted.
+
+pub mod blocks_file;
+pub mod signature;
+pub mod webhook;
+
+use futures_util::future::LocalBoxFuture;
+use proofyard_blocks::RecordedBlock;
+use proofyard_core::state::{ArtifactRef, Block};
+use sha2::{Digest, Sha256};
+
+use crate::home::AwsHome;
+use crate::queues::message::Message;
+use crate::queues::{Outgoing, QueueError, group_id};
+
+impl AwsHome {
+    /// Puts a fact on the queue of its chain, where it is kept until it is recorded.
+    pub fn post<'a>(
+        &'a self,
+        chain: &'a str,
+        deduplication: String,
+        message: &'a Message,
+    ) -> LocalBoxFuture<'a, Result<(), QueueError>> {
+        Box::pin(async move {
+            let queue = self.names.blocks_queue();
+            let body = serde_json::to_string(message)
+                .map_err(|error| QueueError { queue: queue.clone(), reason: error.to_string() })?;
+            let outgoing = Outgoing {
+                body,
+                group: Some(group_id(chain)),
+                deduplication: Some(deduplication),
+                ..Outgoing::default()
+            };
+            self.queues.send(&queue, &[outgoing]).await
+        })
+    }
+
+    /// Stores a block's payload, and answers the event that names it.
+    pub(crate) async fn keep_payload(&self, block: &RecordedBlock) -> Result<Block, String> {
+        let payload = ArtifactRef {
+            sha256: hex::encode(Sha256::digest(&block.payload)),
+            bytes: block.payload.len() as u64,
+        };
+        let kept = self.objects.put_bytes(&payload, block.payload.clone()).await;
+        kept.map_err(|error| error.to_string())?;
+        Ok(block.event(payload))
+    }
+}

@@ -1,0 +1,69 @@
+//! Delivery: the wakes of an outbox, put on the queues of those whom they are for.
+
+use futures_util::future::LocalBoxFuture;
+use proofyard_core::judge::JUDGE_POOL;
+use proofyard_core::port::{Port, Wake};
+use tracing::warn;
+
+use crate::home::AwsHome;
+use crate::queues::message::Message;
+use crate::queues::{Outgoing, group_id};
+
+impl AwsHome {
+    /// Puts all wakes of this home's outbox on their queues, and submits workers to the pools that have tasks. None goes on
+    /// the queue of block events, to which only block sources may write. What cannot be sent is lost: the sweeper finds it.
+    pub fn deliver(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            let (mut steps, mut to_judge) = (Vec::new(), Vec::new());
+            for wake in self.yard.port.outbox().take_all() {
+                match &wake {
+                    Wake::Pool { pool } => {
+                        self.send_wakes(&self.names.wake_queue(pool), vec![token()]).await;
+                        self.supply.ensure_workers(&self.yard, pool, false).await;
+                    }
+                    Wake::Judge { .. } => {
+                        to_judge.push(Outgoing { body: body_of(&wake), ..Outgoing::default() });
+                    }
+                    Wake::Chain { chain } => steps.push(self.wake_message(chain, &wake)),
+                    Wake::Scope { scope } => steps.push(self.wake_message(scope, &wake)),
+                    Wake::Sink { chain, sink } => {
+                        steps.push(self.wake_message(&format!("{chain}:sink:{sink}"), &wake));
+                    }
+                }
+            }
+            self.send_wakes(&self.names.results_queue(), steps).await;
+            if !to_judge.is_empty() {
+                self.send_wakes(&self.names.wake_queue(JUDGE_POOL), to_judge).await;
+                self.supply.ensure_workers(&self.yard, JUDGE_POOL, false).await;
+            }
+        })
+    }
+
+    async fn send_wakes(&self, queue: &str, messages: Vec<Outgoing>) {
+        if messages.is_empty() {
+            return;
+        }
+        if let Err(error) = self.queues.send(queue, &messages).await {
+            warn!(%error, lost = messages.len(), "wakes were lost");
+        }
+    }
+
+    /// Each wake is a message of its own: two that say the same must not be dropped as one.
+    fn wake_message(&self, group: &str, wake: &Wake) -> Outgoing {
+        Outgoing {
+            body: body_of(wake),
+            group: Some(group_id(group)),
+            deduplication: Some(format!("wake-{:016x}", self.yard.port.random())),
+            ..Outgoing::default()
+        }
+    }
+}
+
+/// Says that a pool may have tasks, and nothing else.
+fn token() -> Outgoing {
+    Outgoing { body: "{}".to_owned(), ..Outgoing::default() }
+}
+
+fn body_of(wake: &Wake) -> String {
+    serde_json::to_string(&Message::Wake(wake.clone())).unwrap_or_default()
+}

@@ -1,0 +1,80 @@
+//! One invocation: what is done for one message, or in one round of steps, from its first read to its last send.
+//!
+//! - [`Invocation`]: a home whose port reads nothing twice, with an outbox of its own; its steps are taken here;
+//! - [`consume`]: what each message leads to, and when it comes again; [`sweep`]: what is due; [`ticks`]: when to sweep;
+//! - [`delivery`]: wakes put on the queues; [`redrive`]: dead letters put back.
+
+pub mod consume;
+pub mod delivery;
+pub mod redrive;
+pub mod sweep;
+pub mod ticks;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::LocalBoxFuture;
+use proofyard_core::error::Error;
+use proofyard_core::port::Wake;
+use tracing::error;
+
+use crate::home::AwsHome;
+use crate::objects::sinks::hand_on;
+use crate::store::outbox::Outbox;
+
+/// One invocation. Everything that it reads and writes goes through its own `home.yard`. When it is dropped, the wakes that
+/// it has not delivered go to the outbox of the home that it was begun from.
+pub struct Invocation {
+    pub home: AwsHome,
+    outbox_behind: Arc<Outbox>,
+}
+
+impl AwsHome {
+    /// Begins an invocation: nothing is read yet.
+    pub fn begin(&self) -> Invocation {
+        let outbox_behind = Arc::clone(self.yard.port.outbox());
+        Invocation { home: self.over(self.yard.port.for_one_invocation()), outbox_behind }
+    }
+
+    /// Takes the steps that wait in the outbox, in an invocation of their own.
+    pub fn settle(&self, until: Instant) -> LocalBoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move { self.begin().settle(until).await })
+    }
+}
+
+impl Drop for Invocation {
+    fn drop(&mut self) {
+        self.outbox_behind.put(self.home.yard.port.outbox().take_all());
+    }
+}
+
+impl Invocation {
+    /// Takes the steps that its handlers have led to, and those that wait behind it, as long as there is time; puts the
+    /// rest on the queues. A step that fails permanently is logged: its item stays due, and the sweeper comes back to it.
+    pub fn settle(&self, until: Instant) -> LocalBoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let outbox = self.home.yard.port.outbox();
+            self.home.yard.port.take_over(&self.outbox_behind);
+            let mut passing = None;
+            while Instant::now() < until
+                && passing.is_none()
+                && let Some(step) = outbox.take_step()
+            {
+                match self.take_step(&step).await {
+                    Ok(()) => {}
+                    Err(error) if error.passes() => passing = Some(error),
+                    Err(error) => error!(?step, %error, "a step cannot be taken"),
+                }
+            }
+            self.home.deliver().await;
+            passing.map_or(Ok(()), Err)
+        })
+    }
+
+    async fn take_step(&self, step: &Wake) -> Result<(), Error> {
+        match step {
+            Wake::Sink { chain, sink } => hand_on(&self.home.yard, &self.home.objects, chain, sink).await,
+            step => self.home.yard.advance(step).await,
+        }
+    }
+}

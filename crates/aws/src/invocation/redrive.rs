@@ -1,0 +1,88 @@
+//! Dead letters, put back on the queues they are from.
+//!
+//! One that still cannot be taken is back among the dead letters at once, with the same redrive's id as an attribute, and
+//! stays there: so a redrive ends, although functions take its messages meanwhile.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::LocalBoxFuture;
+use proofyard_core::error::Error;
+use proofyard_core::judge::JUDGE_POOL;
+use proofyard_core::port::Port;
+
+use crate::clients::names::Names;
+use crate::home::AwsHome;
+use crate::queues::{Outgoing, QueueError, REDRIVE};
+
+#[derive(Debug, thiserror::Error)]
+pub enum RedriveError {
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error("the yard's pools cannot be read: {0}")]
+    State(#[from] Error),
+}
+
+impl AwsHome {
+    /// Puts all dead letters back; answers how many.
+    pub fn redrive(&self) -> LocalBoxFuture<'_, Result<usize, RedriveError>> {
+        Box::pin(async move {
+            let redrive = format!("{:016x}", self.yard.port.random());
+            let mut moved = 0;
+            for queue in self.queues_with_dead_letters().await? {
+                moved += self.put_back(&queue, &redrive).await?;
+            }
+            Ok(moved)
+        })
+    }
+
+    async fn queues_with_dead_letters(&self) -> Result<Vec<String>, RedriveError> {
+        let names = &self.names;
+        let mut queues = vec![names.blocks_queue(), names.results_queue(), names.ticks_queue()];
+        let mut pools = BTreeSet::from([JUDGE_POOL.to_owned()]);
+        for chain in self.yard.chains().await? {
+            pools.extend(self.yard.chain(&chain).await?.1.pools.keys().cloned());
+        }
+        for pool in pools {
+            let queue = names.wake_queue(&pool);
+            // A pool may be in a pipeline and not deployed, and a yard have no judge.
+            if self.queues.exists(&queue).await? {
+                queues.push(queue);
+            }
+        }
+        Ok(queues)
+    }
+
+    async fn put_back(&self, queue: &str, redrive: &str) -> Result<usize, QueueError> {
+        let dead = Names::dead_letters_of(queue);
+        let (mut moved, mut stay) = (0, Vec::new());
+        loop {
+            let messages = self.queues.receive(&dead, 1).await?;
+            if messages.is_empty() {
+                break;
+            }
+            for message in messages {
+                if message.redrive.as_deref() == Some(redrive) {
+                    stay.push(message);
+                    continue;
+                }
+                let again = Outgoing {
+                    body: message.body.clone(),
+                    group: message.group.clone(),
+                    // It is a new message, also within SQS's five minutes of deduplication.
+                    deduplication: message
+                        .group
+                        .as_ref()
+                        .map(|_| format!("again-{:016x}", self.yard.port.random())),
+                    attributes: vec![(REDRIVE.to_owned(), redrive.to_owned())],
+                    ..Outgoing::default()
+                };
+                self.queues.send(queue, &[again]).await?;
+                self.queues.delete(&dead, &[&message]).await?;
+                moved += 1;
+            }
+        }
+        let stay: Vec<_> = stay.iter().map(|message| (message, 0)).collect();
+        self.queues.retry_after(&dead, &stay).await?;
+        Ok(moved)
+    }
+}

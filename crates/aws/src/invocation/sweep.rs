@@ -1,0 +1,45 @@
+//! A sweep: what is due is visited, metrics are printed, the pools get workers.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::LocalBoxFuture;
+use proofyard_core::error::Error;
+use proofyard_core::port::Port;
+use tracing::error;
+
+use crate::home::AwsHome;
+
+/// How long a sweep may take where nothing else limits it, and how long each may in any case.
+const LONGEST_SWEEP: Duration = Duration::from_secs(20);
+const SHORTEST_SWEEP_MS: u64 = 1_000;
+
+impl AwsHome {
+    /// One sweep, which reads the table each time. The steps that it leads to are left in the outbox.
+    pub fn sweep(&self) -> LocalBoxFuture<'_, Result<(), Error>> {
+        self.sweep_until(Instant::now() + LONGEST_SWEEP)
+    }
+
+    /// Sweeps for a tick, or until then: the next tick's sweep goes on with what is left. Metrics and workers come before
+    /// the open blocks and cuts, which may be very many.
+    pub(super) fn sweep_until(&self, until: Instant) -> LocalBoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let AwsHome { yard, supply, metrics, .. } = self;
+            let left = until.saturating_duration_since(Instant::now());
+            let tick_ms = self.shortest_tick_ms().await?.max(SHORTEST_SWEEP_MS);
+            let budget_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(tick_ms);
+            let mut sweep = yard.begin_sweep(budget_ms).await?;
+            sweep.what_frees_work().await?;
+            let printed = metrics.print_gauges(yard, supply).await;
+            supply.ensure_all_workers(yard).await;
+            sweep.scopes().await?;
+            let swept = sweep.end().await?;
+            for (key, error) in &swept.errors {
+                error!(%key, %error, "a visit failed; its item stays due");
+            }
+            if swept.round_over {
+                metrics.print_sweep(yard.port.now_ms());
+            }
+            printed
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! Time, by messages: each minute the sweeper is woken by a schedule and sends that minute's ticks, delayed. No message
+//! makes another one of its kind, so nothing can feed itself.
+
+use futures_util::future::LocalBoxFuture;
+use proofyard_core::error::Error;
+
+use crate::home::AwsHome;
+use crate::queues::message::Message;
+use crate::queues::{Outgoing, QueueError};
+
+const MINUTE_MS: u64 = 60_000;
+/// The shortest tick that a delay in whole seconds can make.
+const SHORTEST_MS: u64 = 1_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TickError {
+    #[error(transparent)]
+    Yard(#[from] Error),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+/// When the ticks of a minute come, in seconds from its begin.
+pub fn delays_s(tick_ms: u64) -> Vec<u32> {
+    let tick_ms = tick_ms.clamp(SHORTEST_MS, MINUTE_MS);
+    (0..MINUTE_MS).step_by(tick_ms as usize).map(|at_ms| (at_ms / 1_000) as u32).collect()
+}
+
+impl AwsHome {
+    /// Sends the ticks of the minute that begins now, as often as the chain with the shortest tick needs.
+    pub fn send_ticks(&self) -> LocalBoxFuture<'_, Result<usize, TickError>> {
+        Box::pin(async move {
+            let tick_ms = self.shortest_tick_ms().await?;
+            let body = serde_json::to_string(&Message::Tick {}).unwrap_or_default();
+            let ticks: Vec<Outgoing> = delays_s(tick_ms)
+                .into_iter()
+                .map(|delay_s| Outgoing { body: body.clone(), delay_s, ..Outgoing::default() })
+                .collect();
+            self.queues.send(&self.names.ticks_queue(), &ticks).await?;
+            Ok(ticks.len())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_has_its_ticks_and_no_more() {
+        assert_eq!(delays_s(15_000), [0, 15, 30, 45]);
+        assert_eq!(delays_s(1_000), (0..60).collect::<Vec<_>>());
+        assert_eq!(delays_s(10), delays_s(1_000));
+        assert_eq!(delays_s(600_000), [0]);
+    }
+}

@@ -1,0 +1,130 @@
+//! What CloudWatch gets, and when. The values are computed elsewhere: a chain's by the domain
+//! (`proofyard_core::status::gauges`), a pool's by [`crate::pools::supply`]; here they are given CloudWatch's names and
+//! printed. Another exporter is a file beside [`emf`] that prints the same values.
+
+pub mod emf;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proofyard_core::error::Error;
+use proofyard_core::port::Port;
+use proofyard_core::status::gauges::{ChainGauges, SinkGauges};
+use proofyard_core::yard::Yard;
+use serde_json::{Value, json};
+use tracing::warn;
+
+use self::emf::{MAX_VALUES, line, print};
+use crate::pools::supply::{PoolGauges, Supply};
+use crate::store::port::AwsPort;
+
+/// Gauges are read from the state, which costs calls: CloudWatch keeps one value a minute.
+const GAUGES_EVERY_MS: u64 = 15_000;
+
+/// Prints a yard's metrics, each kind at most every 15 s of this process.
+pub struct Metrics {
+    yard: String,
+    printed_gauges_ms: AtomicU64,
+    printed_sweep_ms: AtomicU64,
+}
+
+impl Metrics {
+    pub(crate) fn of(yard: &str) -> Self {
+        Self {
+            yard: yard.to_owned(),
+            printed_gauges_ms: AtomicU64::default(),
+            printed_sweep_ms: AtomicU64::default(),
+        }
+    }
+
+    /// How each pool and each chain stands.
+    pub(crate) async fn print_gauges(&self, yard: &Yard<AwsPort>, supply: &Supply) -> Result<(), Error> {
+        if !is_time(&self.printed_gauges_ms, yard.port.now_ms()) {
+            return Ok(());
+        }
+        for (pool, gauges) in supply.gauges(yard).await? {
+            match gauges {
+                Ok(gauges) => self.print_pool(yard.port.now_ms(), pool, &gauges),
+                Err(error) => warn!(pool, %error, "a pool has no metrics this time"),
+            }
+        }
+        // One chain that cannot be read hides no other one.
+        let mut ended = Ok(());
+        for chain in yard.chains().await? {
+            match yard.gauges(&chain, MAX_VALUES).await {
+                Ok(gauges) => self.print_chain(&chain, &gauges),
+                Err(error) => ended = ended.and(Err(error)),
+            }
+        }
+        ended
+    }
+
+    /// That a sweep has looked at everything that was due: an alarm tells when none did.
+    pub(crate) fn print_sweep(&self, now_ms: u64) {
+        if is_time(&self.printed_sweep_ms, now_ms) {
+            self.print(now_ms, &[], &[("Looks", "Count", json!(1))]);
+        }
+    }
+
+    /// That a sender outside was refused with blocks that the yard could not keep. By the yard alone: who asks is not
+    /// known, and would name what it likes.
+    pub(crate) fn print_ingest_unavailable(&self, now_ms: u64) {
+        self.print(now_ms, &[], &[("IngestUnavailable", "Count", json!(1))]);
+    }
+
+    fn print_pool(&self, now_ms: u64, pool: &str, gauges: &PoolGauges) {
+        let metrics = [
+            ("WorkersRunning", "Count", json!(gauges.running)),
+            ("WorkersComing", "Count", json!(gauges.coming)),
+            ("RunnableSeconds", "Seconds", seconds(gauges.runnable_ms)),
+            ("FailedStarts", "Count", json!(gauges.failed_starts)),
+        ];
+        self.print(now_ms, &[("Pool", pool)], &metrics);
+    }
+
+    fn print_chain(&self, chain: &str, gauges: &ChainGauges) {
+        let (now_ms, of_chain) = (gauges.now_ms, [("Chain", chain)]);
+        if let Some(age_ms) = gauges.tip_age_ms {
+            self.print(now_ms, &of_chain, &[("TipAgeSeconds", "Seconds", seconds(age_ms))]);
+        }
+        let passed = &gauges.passed;
+        let metrics = [
+            ("LagBlocks", "Count", json!(gauges.lag_blocks)),
+            ("LagSeconds", "Seconds", seconds(gauges.lag_ms)),
+            ("ParkedTasks", "Count", json!(gauges.parked_tasks)),
+            ("Halted", "Count", json!(u8::from(gauges.halted))),
+            ("CommittedBlocks", "Count", json!(passed.committed)),
+            ("MissedBlocks", "Count", json!(passed.missed)),
+            ("Failures", "Count", json!(passed.failures)),
+            ("Losses", "Count", json!(passed.losses)),
+        ];
+        self.print(now_ms, &of_chain, &metrics);
+        if !passed.latencies_ms.is_empty() {
+            let latencies = [("BlockLatency", "Milliseconds", json!(passed.latencies_ms))];
+            self.print(now_ms, &of_chain, &latencies);
+        }
+        for SinkGauges { sink, behind, lag_ms } in &gauges.sinks {
+            let metrics =
+                [("SinkBehind", "Count", json!(behind)), ("SinkLagSeconds", "Seconds", seconds(*lag_ms))];
+            self.print(now_ms, &[("Chain", chain), ("Sink", sink)], &metrics);
+        }
+    }
+
+    fn print(&self, now_ms: u64, dimensions: &[(&str, &str)], metrics: &[emf::Metric<'_>]) {
+        let mut all = vec![("Yard", self.yard.as_str())];
+        all.extend(dimensions);
+        print(&line(now_ms, &all, metrics));
+    }
+}
+
+fn seconds(ms: u64) -> Value {
+    json!(ms as f64 / 1_000.0)
+}
+
+/// Whether the last time is long enough ago; if so, it is now.
+fn is_time(last_ms: &AtomicU64, now_ms: u64) -> bool {
+    let is_time = last_ms.load(Ordering::Relaxed).saturating_add(GAUGES_EVERY_MS) <= now_ms;
+    if is_time {
+        last_ms.store(now_ms, Ordering::Relaxed);
+    }
+    is_time
+}

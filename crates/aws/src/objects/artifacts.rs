@@ -1,0 +1,201 @@
+//! The objects as a worker's artifact store: a folder of this machine in front of them.
+//!
+//! What a task needs is fetched once and kept in the folder, within a limit; what a task made is put in the object
+//! store before it counts as kept.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join;
+use proofyard_core::state::{ArtifactRef, TaskId};
+use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts, Draft};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{ObjectError, Objects};
+
+/// A file that was asked for a moment ago is in a prover's hands: it stays, whatever the limit.
+const IN_USE: Duration = Duration::from_secs(600);
+
+/// What an attempt leaves to be known holds its result up no longer.
+const LEAVING: Duration = Duration::from_secs(5);
+
+pub struct ObjectArtifacts {
+    objects: Objects,
+    folder: Artifacts,
+    runtime: Handle,
+    max_bytes: u64,
+    held: Mutex<HashMap<ArtifactRef, Instant>>,
+}
+
+impl ObjectArtifacts {
+    /// Keeps about `max_bytes` below `folder`, which is this process's alone. Calls wait on the threads of `runtime`.
+    pub fn new(
+        objects: Objects,
+        folder: &Path,
+        max_bytes: u64,
+        runtime: Handle,
+    ) -> Result<Self, ArtifactError> {
+        let folder = Artifacts::open(folder)?;
+        Ok(Self { objects, folder, runtime, max_bytes, held: Mutex::default() })
+    }
+
+    /// Waits for what runs on the runtime's own threads; the caller may be inside one of its futures.
+    fn wait<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.runtime.spawn(async move { _ = sender.send(work.await) });
+        receiver.recv().ok()
+    }
+
+    fn download(&self, artifact: &ArtifactRef) -> Result<(), ArtifactError> {
+        let address = self.objects.address(artifact);
+        let (objects, wanted) = (self.objects.clone(), artifact.clone());
+        let target = tempfile::NamedTempFile::new_in(self.folder.root()).map_err(|source| {
+            ArtifactError::Io { path: self.folder.root().to_owned(), doing: "written to", source }
+        })?;
+        let unread = |source| ArtifactError::Io { path: target.path().to_owned(), doing: "read", source };
+        let mut file = tokio::fs::File::from_std(target.reopen().map_err(unread)?);
+        let got = self.wait(async move {
+            objects.get_file(&wanted, &mut file).await?;
+            // A file's end is written in the background until then.
+            tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(|error| ObjectError::Failed {
+                address: objects.address(&wanted),
+                doing: "kept here",
+                reason: error.to_string(),
+                passes: true,
+            })
+        });
+        got.unwrap_or_else(|| Err(self.stopped(artifact))).map_err(remote)?;
+        let draft = self.folder.draft(target.reopen().map_err(unread)?, artifact.bytes, target.path());
+        let what = match draft {
+            Ok(draft) if draft.artifact() == artifact => {
+                self.folder.keep(&draft)?;
+                return Ok(());
+            }
+            Ok(draft) => {
+                let ArtifactRef { bytes, sha256 } = draft.artifact();
+                match *bytes == artifact.bytes {
+                    true => format!("its {bytes} bytes hash to {sha256}"),
+                    false => format!("it has {bytes} of {} bytes", artifact.bytes),
+                }
+            }
+            Err(ArtifactError::TooLarge { .. }) => format!("it has more than its {} bytes", artifact.bytes),
+            Err(error) => return Err(error),
+        };
+        Err(ArtifactError::DamagedThere { artifact: address, what })
+    }
+
+    /// Puts a draft in the object store, while `beside` is done too.
+    fn keep_while(
+        &self,
+        draft: &Draft,
+        beside: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<ArtifactRef, ArtifactError> {
+        let artifact = draft.artifact().clone();
+        let (objects, path) = (self.objects.clone(), draft.path().to_owned());
+        let putting = artifact.clone();
+        let put = self.wait(async move { join(objects.put_file(&putting, &path), beside).await.0 });
+        put.unwrap_or_else(|| Err(self.stopped(&artifact))).map_err(remote)?;
+        // The next task that reads it may be this worker's.
+        self.folder.keep(draft)?;
+        self.hold(&artifact);
+        Ok(artifact)
+    }
+
+    fn stopped(&self, artifact: &ArtifactRef) -> ObjectError {
+        ObjectError::Failed {
+            address: self.objects.address(artifact),
+            doing: "reached",
+            reason: "this process stops".to_owned(),
+            passes: true,
+        }
+    }
+
+    /// Notes that a file is here and in use, and makes room.
+    fn hold(&self, artifact: &ArtifactRef) {
+        let mut held = self.held();
+        held.insert(artifact.clone(), Instant::now());
+        let mut bytes: u64 = held.keys().map(|artifact| artifact.bytes).sum();
+        if bytes <= self.max_bytes {
+            return;
+        }
+        let mut oldest: Vec<(Instant, ArtifactRef)> =
+            held.iter().map(|(artifact, at)| (*at, artifact.clone())).collect();
+        oldest.sort_by_key(|(at, _)| *at);
+        for (at, artifact) in oldest {
+            if bytes <= self.max_bytes || at.elapsed() < IN_USE {
+                break;
+            }
+            if let Ok(path) = self.folder.path(&artifact) {
+                // What cannot be removed is not counted any more; the folder goes with the worker.
+                _ = fs::remove_file(path);
+            }
+            bytes -= artifact.bytes;
+            held.remove(&artifact);
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<ArtifactRef, Instant>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ArtifactStore for ObjectArtifacts {
+    fn fetch(&self, artifact: &ArtifactRef) -> Result<PathBuf, ArtifactError> {
+        let here = self.folder.fetch(artifact);
+        if here.is_err() {
+            self.download(artifact)?;
+        }
+        self.hold(artifact);
+        self.folder.path(artifact)
+    }
+
+    fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError> {
+        self.folder.draft(content, max_bytes, source)
+    }
+
+    fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError> {
+        self.keep_while(draft, std::future::ready(()))
+    }
+
+    /// Side by side: where one is there without the other, the next attempt proves as usual.
+    fn keep_for(&self, draft: &Draft, task: &TaskId, made: Vec<u8>) -> Result<ArtifactRef, ArtifactError> {
+        let (objects, task) = (self.objects.clone(), task.clone());
+        self.keep_while(draft, async move {
+            let why = match timeout(LEAVING, objects.put_made(&task, made)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(late) => late.to_string(),
+            };
+            warn!(%task, why, "if this attempt's result is not recorded, the next one proves again");
+        })
+    }
+
+    fn recall(&self, task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
+        let (objects, wanted) = (self.objects.clone(), task.clone());
+        let got = self.wait(async move { objects.get_made(&wanted).await });
+        got.unwrap_or(Ok(None)).map_err(remote)
+    }
+
+    fn dismiss(&self, task: &TaskId, why: &str) {
+        warn!(%task, why, "what an earlier attempt made is not taken up: the task is proved again");
+    }
+
+    fn name_of(&self, artifact: &ArtifactRef) -> String {
+        self.objects.address(artifact)
+    }
+}
+
+fn remote(error: ObjectError) -> ArtifactError {
+    match error {
+        ObjectError::Missing { address } => ArtifactError::MissingThere { artifact: address },
+        ObjectError::Failed { address, doing, reason, passes } => {
+            ArtifactError::Remote { artifact: address, doing, reason, passes }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Handing on: a file sink is a folder of the object store, in which each entry of the out log is an object, named by its
+//! sequence. An object is written once, so a repeat after a crash finds its own; nothing else counts as a repeat.
+
+use proofyard_core::error::Error;
+use proofyard_core::pipeline::SinkTarget;
+use proofyard_core::state::OutEntry;
+use proofyard_core::yard::Yard;
+use tracing::warn;
+
+use super::layout::{Objects, sink_key};
+use crate::store::port::AwsPort;
+
+/// Entries handed on in one go; the sink's own wake brings the rest.
+const MAX_IN_A_ROW: usize = 64;
+
+/// Hands on what a sink has not got yet, in order.
+pub(crate) async fn hand_on(
+    yard: &Yard<AwsPort>,
+    objects: &Objects,
+    chain: &str,
+    sink: &str,
+) -> Result<(), Error> {
+    for _ in 0..MAX_IN_A_ROW {
+        let Some(entry) = yard.sink_next(chain, sink).await? else { return Ok(()) };
+        let (_, pipeline) = yard.chain(chain).await?;
+        let Some(target) = pipeline.sinks.get(sink).map(|sink| &sink.target) else { return Ok(()) };
+        match put_entry(objects, chain, target, &entry).await {
+            Ok(()) => yard.sink_done(sink, &entry).await?,
+            Err(reason) => {
+                warn!(chain, sink, sequence = entry.sequence, reason, "an entry cannot be handed on");
+                return yard.sink_failed(sink, &entry, &reason).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn put_entry(
+    objects: &Objects,
+    chain: &str,
+    target: &SinkTarget,
+    entry: &OutEntry,
+) -> Result<(), String> {
+    let content = serde_json::to_vec(entry).map_err(|error| error.to_string())?;
+    let key = sink_key(chain, target, entry.sequence);
+    match objects.put_entry(&key, content).await.map_err(|error| error.to_string())? {
+        true => Ok(()),
+        false => {
+            Err(format!("{key} is of another log; name another `file` for the sink, or move the folder away"))
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Whether what a pipeline asks for is there: its pools, each with GPUs for its slots. A pool that is not deployed has no
+//! queue and no workers, and its tasks would wait for ever, without a word.
+
+use std::collections::BTreeSet;
+
+use proofyard_core::pipeline::Pipeline;
+
+use super::jobs::{JobError, Jobs};
+use crate::clients::names::Names;
+
+/// Why a pipeline cannot be put in force in a yard.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDeployed {
+    #[error(
+        "[pool.{pool}] is not deployed in yard {yard}: AWS Batch has no job definition {job_definition}; add it to the \
+         environment's pools in infra/spec/environments.json and deploy, or have workers of your own, `proofyard worker \
+         --aws {yard} --pool {pool}`, and say so with `--own-workers {pool}`"
+    )]
+    Pool { pool: String, yard: String, job_definition: String },
+    #[error(
+        "[pool.{pool}] has {slots} slots of {gpus_per_slot} GPUs, {asked} in all, and a worker of it has {deployed} in yard \
+         {yard}; ask for less, or deploy a pool whose `gpus` in infra/spec/yard.json are enough"
+    )]
+    Gpus { pool: String, yard: String, slots: u32, gpus_per_slot: u32, asked: u64, deployed: u32 },
+    #[error("{0}; where pools need not be looked at, name them with `--own-workers POOL`")]
+    Batch(#[from] JobError),
+}
+
+/// Rejects a pipeline whose pools are not deployed. Whoever runs the workers of `own_workers` vouches for those.
+pub(crate) async fn check_deployed(
+    names: &Names,
+    jobs: &Jobs,
+    pipeline: &Pipeline,
+    own_workers: &BTreeSet<String>,
+) -> Result<(), NotDeployed> {
+    let yard = || names.yard().to_owned();
+    for (name, pool) in pipeline.pools.iter().filter(|(name, _)| !own_workers.contains(*name)) {
+        let (pool_name, job_definition) = (name.clone(), names.job_definition(name));
+        let Some(shape) = jobs.deployed(&job_definition).await? else {
+            return Err(NotDeployed::Pool { pool: pool_name, yard: yard(), job_definition });
+        };
+        let asked = u64::from(pool.slots) * u64::from(pool.gpus_per_slot);
+        if asked > u64::from(shape.gpus) {
+            return Err(NotDeployed::Gpus {
+                pool: pool_name,
+                yard: yard(),
+                slots: pool.slots,
+                gpus_per_slot: pool.gpus_per_slot,
+                asked,
+                deployed: shape.gpus,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Gauges: how a chain stands, as values for metrics. Whoever exports them names and prints them.
+//!
+//! What a block took is exported once, by whichever process looks first after the frontier passed it: [`MetricsCursor`]
+//! remembers how far. Only [`Yard::gauges`] and [`Yard::pass_metrics_cursor`] write it.
+
+use serde::{Deserialize, Serialize};
+
+use super::BlockTimes;
+use crate::error::Error;
+use crate::port::{Key, Port};
+use crate::state::OutEntry;
+use crate::transaction::{Item, read, transact};
+use crate::yard::Yard;
+
+/// How one chain stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainGauges {
+    /// When this was read.
+    pub now_ms: u64,
+    /// Since the newest block was acknowledged; `None` before the first, and where no more are expected.
+    pub tip_age_ms: Option<u64>,
+    /// Known blocks that are not committed.
+    pub lag_blocks: u64,
+    /// Since the oldest of them was acknowledged.
+    pub lag_ms: u64,
+    pub parked_tasks: usize,
+    pub halted: bool,
+    pub passed: PassedBlocks,
+    pub sinks: Vec<SinkGauges>,
+}
+
+/// The blocks that the frontier passed since gauges were last read, by whichever process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PassedBlocks {
+    pub committed: usize,
+    pub missed: usize,
+    /// Attempts of theirs that failed, crashes included.
+    pub failures: u64,
+    pub losses: u64,
+    /// From recorded to committed, of each committed block.
+    pub latencies_ms: Vec<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkGauges {
+    pub sink: String,
+    /// Entries it has not got yet.
+    pub behind: u64,
+    /// Since the next of them was written; 0 where there is none.
+    pub lag_ms: u64,
+}
+
+/// Up to which height blocks were exported.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct MetricsCursor {
+    chain: String,
+    frontier: u64,
+}
+
+impl MetricsCursor {
+    fn key_of(chain: &str) -> Key {
+        Key::new(format!("L#{chain}"), "told")
+    }
+}
+
+impl Item for MetricsCursor {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain)
+    }
+}
+
+impl<P: Port> Yard<P> {
+    /// How a chain stands, and what the blocks took that the frontier passed since gauges were last read: of the newest
+    /// `max_blocks` of those.
+    pub async fn gauges(&self, chain: &str, max_blocks: usize) -> Result<ChainGauges, Error> {
+        let status = self.status(chain, false).await?;
+        let mut sinks = Vec::new();
+        for sink in &status.sinks {
+            let key = OutEntry::key_of(chain, &sink.log, sink.next_sequence);
+            let next: Option<OutEntry> = read(&self.port, &key).await?;
+            let lag_ms = next.map_or(0, |entry| self.port.now_ms().saturating_sub(entry.at_ms));
+            sinks.push(SinkGauges { sink: sink.sink.clone(), behind: sink.behind, lag_ms });
+        }
+        let frontier = status.frontier;
+        let from = self.pass_metrics_cursor(chain, status.start_height, frontier).await?;
+        let passed = if from < frontier {
+            let from = from.max(frontier.saturating_sub(max_blocks as u64));
+            self.block_times(chain, from, frontier - 1).await?
+        } else {
+            Vec::new()
+        };
+        Ok(ChainGauges {
+            now_ms: status.now_ms,
+            tip_age_ms: status.tip.filter(|_| !status.ended).map(|tip| tip.age_ms),
+            lag_blocks: status.lag_blocks,
+            lag_ms: status.lag_ms,
+            parked_tasks: status.parked.len(),
+            halted: status.halted.is_some(),
+            passed: PassedBlocks::of(&passed),
+            sinks,
+        })
+    }
+
+    /// From which height blocks are to be exported, up to `frontier`. Whoever is answered exports them, and nobody else.
+    pub async fn pass_metrics_cursor(&self, chain: &str, start: u64, frontier: u64) -> Result<u64, Error> {
+        transact(&self.port, async |tx| {
+            let cursor: Option<MetricsCursor> = tx.check(&MetricsCursor::key_of(chain)).await?;
+            let from = cursor.map_or(start, |cursor| cursor.frontier);
+            if from != frontier {
+                tx.put(&MetricsCursor { chain: chain.to_owned(), frontier })?;
+            }
+            Ok(from)
+        })
+        .await
+    }
+}
+
+impl PassedBlocks {
+    fn of(blocks: &[BlockTimes]) -> Self {
+        Self {
+            committed: blocks.iter().filter(|block| !block.missed).count(),
+            missed: blocks.iter().filter(|block| block.missed).count(),
+            failures: blocks.iter().map(|block| block.failures + block.crashes).sum(),
+            losses: blocks.iter().map(|block| block.losses).sum(),
+            latencies_ms: blocks
+                .iter()
+                .filter_map(|block| Some(block.committed_ms?.saturating_sub(block.recorded_ms)))
+                .collect(),
+        }
+    }
+}
