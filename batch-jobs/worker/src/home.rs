@@ -16,14 +16,19 @@ use proofyard_aws::store::port::AwsPort;
 use proofyard_core::error::Error;
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::yard::Yard;
-use proofyard_worker::{Finished, Home};
+use proofyard_worker::bell::Bell;
+use proofyard_worker::{Finished, WorkerHome};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
+<<<<<<< HEAD
 use crate::bell::Bell;
 
 /// Steps that one result leads to are taken within this, or left to the collector.
+=======
+/// Steps that one result calls for are taken within this, or left to the collector.
+>>>>>>> house-worker
 const STEPS: Duration = Duration::from_secs(10);
 
 pub(crate) struct JobHost {
@@ -61,7 +66,7 @@ impl JobHome {
     }
 }
 
-impl Home for JobHome {
+impl WorkerHome for JobHome {
     type Port = AwsPort;
     type Artifacts = ObjectArtifacts;
 
@@ -73,6 +78,18 @@ impl Home for JobHome {
         &self.host.artifacts
     }
 
+<<<<<<< HEAD
+=======
+    fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    fn idle_look(&self) -> Duration {
+        self.idle_look
+    }
+
+    /// On this thread, while the runtime's own threads watch the network.
+>>>>>>> house-worker
     fn block_on<F: Future>(&self, handler: F) -> F::Output {
         block_on(&self.host.runtime, handler)
     }
@@ -103,13 +120,14 @@ impl Home for JobHome {
             self.complain("advance", &error);
         }
         // What was listed may be for this worker's other slots.
-        self.ring();
+        self.bell.ring();
     }
 
     fn complain(&self, what: &str, error: &dyn Display) {
         warn!(pool = self.host.pool, what, %error, "trouble that the worker goes on after");
     }
 
+<<<<<<< HEAD
     fn is_stopped(&self) -> bool {
         self.host.bell.is_stopped()
     }
@@ -130,6 +148,8 @@ impl Home for JobHome {
         self.host.bell.wait(rung, at_most.min(self.host.idle_look));
     }
 
+=======
+>>>>>>> house-worker
     fn recorded(&self, finished: Finished<'_>) {
         let (task, sample) = (&finished.assignment.task.id, &finished.sample);
         let overhead_ms = (sample.claiming + sample.working).as_secs_f64() * 1_000.0;

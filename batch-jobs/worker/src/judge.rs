@@ -49,14 +49,14 @@ pub(crate) fn work(
     info!(judge = name, slots, "the judge looks at what is to be handed on");
     let judge = Judge { aws, runtime: runtime.handle().clone(), name, idle_out: arguments.idle_out_ms };
     let run = |slot| {
-        let verifier = Verifier::isolated(
+        let mut verifier = Verifier::isolated(
             Arc::clone(&place.artifacts),
             guard.clone(),
             Arc::clone(&place.work_dir),
             Arc::clone(&place.isolation),
             slot,
         );
-        judge.run_slot(&verifier, stop);
+        judge.run_slot(&mut verifier, stop);
     };
     thread::scope(|scope| {
         let run = &run;
@@ -84,7 +84,7 @@ struct Judge {
 type JudgesVerifier = Verifier<proofyard_aws::objects::artifacts::ObjectArtifacts>;
 
 impl Judge {
-    fn run_slot(&self, verifier: &JudgesVerifier, stop: &AtomicBool) {
+    fn run_slot(&self, verifier: &mut JudgesVerifier, stop: &AtomicBool) {
         let queue = self.aws.names.wake_queue(JUDGE_POOL);
         let mut worked = Instant::now();
         while !stop.load(Ordering::Relaxed) && !self.is_idle_since(worked) {
@@ -120,8 +120,13 @@ impl Judge {
         self.idle_out.is_some_and(|ms| worked.elapsed() >= Duration::from_millis(ms))
     }
 
+<<<<<<< HEAD
     /// False for a message that is to come again. Whoever waits for a judgement sends another one anyway.
     fn is_done(&self, verifier: &JudgesVerifier, body: &str) -> bool {
+=======
+    /// False for what is to come again. Whoever waits for a word tells of it again anyway.
+    fn is_done(&self, verifier: &mut JudgesVerifier, body: &str) -> bool {
+>>>>>>> house-worker
         let Some(task) = task_in(body) else {
             warn!(judge = self.name, body, "this is no word to the judge");
             return true;

@@ -4,7 +4,6 @@
 //! what comes first when it runs. When the machine is to be taken back (a spot notice) or the job is stopped (SIGTERM),
 //! no more is claimed, what can be done in time is done, and the rest is released for others at once.
 
-mod bell;
 mod home;
 mod judge;
 mod spot;
@@ -26,6 +25,7 @@ use proofyard_core::error::Error;
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_prover::runner::{GuardCommand, User, adopt_orphans};
 use proofyard_worker::artifacts::ArtifactError;
+use proofyard_worker::bell::{Bell, idle_look};
 use proofyard_worker::isolation::{Ground, Isolation, IsolationError, Wanted, WantedKind, needed_by};
 use proofyard_worker::{PoolWorker, WorkDir, WorkerPlan};
 use serde_json::json;
@@ -35,14 +35,16 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
 
+<<<<<<< HEAD
 use crate::bell::Bell;
 use crate::home::{JobHome, JobHost};
+=======
+use crate::home::JobHome;
+>>>>>>> house-worker
 use crate::spot::{LOOK_EVERY, SpotNotice};
 
 /// How often signals are looked for.
 const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(100);
-const IDLE_LOOK_MS: u64 = 20_000;
-const REAL_TIME_LOOK: Duration = Duration::from_secs(1);
 /// Messages of a wake queue are waited for in the background for so long.
 const TOKEN_PAUSE: Duration = Duration::from_secs(5);
 const GIB: u64 = 1 << 30;
@@ -108,17 +110,9 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> WorkerError {
     move |source| WorkerError::Io { doing, source }
 }
 
-/// Logs lines of JSON to stderr; `RUST_LOG` says how much, as with any Rust program. Standard output is for metrics.
+/// Logs go to stderr: standard output is for metrics.
 pub fn log_in_json() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_writer(std::io::stderr)
-        .with_env_filter(filter)
-        .init();
+    proofyard_aws::log_lines::log_in_json(std::io::stderr);
 }
 
 /// Works until there is nothing more to do for it, or it must go.
@@ -159,10 +153,7 @@ fn work_for_pool(
         yard: aws.names.yard().to_owned(),
         pool: arguments.pool.clone(),
     })?;
-    let idle_look = match runtime.block_on(aws.tick_of_pool_ms(&arguments.pool))? {
-        ..=1_000 => REAL_TIME_LOOK,
-        _ => Duration::from_millis(IDLE_LOOK_MS),
-    };
+    let idle_look = idle_look(Some(runtime.block_on(aws.tick_of_pool_ms(&arguments.pool))?));
     let chains = runtime.block_on(aws.yard.chains_of_pool(&arguments.pool))?;
     let place = Place::prepare(arguments, &aws, runtime, &guard, &chains, pool.slots)?;
     let host = JobHost {
@@ -298,20 +289,30 @@ fn run(
 
 /// What the end of a worker leads to: its tasks are listed again, and others are to know.
 fn home_rest(home: &JobHome) {
+<<<<<<< HEAD
     use proofyard_worker::Home;
     home.block_on(home.host.aws.deliver());
+=======
+    use proofyard_worker::WorkerHome;
+    home.block_on(home.aws.deliver());
+>>>>>>> house-worker
 }
 
 /// A token says that there may be work, and nothing else.
 fn wait_for_tokens(home: &JobHome) {
+<<<<<<< HEAD
     use proofyard_worker::Home;
     let queue = home.host.aws.names.wake_queue(&home.host.pool);
+=======
+    use proofyard_worker::WorkerHome;
+    let queue = home.aws.names.wake_queue(&home.pool);
+>>>>>>> house-worker
     while !home.is_stopped() {
         let tokens = home.block_on(home.host.aws.queues.receive(&queue, TOKEN_PAUSE.as_secs() as u32));
         match tokens {
             Ok(tokens) if tokens.is_empty() => {}
             Ok(tokens) => {
-                home.ring();
+                home.bell.ring();
                 let tokens: Vec<_> = tokens.iter().collect();
                 if let Err(error) = home.block_on(home.host.aws.queues.delete(&queue, &tokens)) {
                     home.complain("tokens", &error);
@@ -327,8 +328,13 @@ fn wait_for_tokens(home: &JobHome) {
 
 /// Leaves when a signal or a spot notice says so.
 fn watch_for_the_end(arguments: &WorkerArguments, home: &JobHome, worker: &PoolWorker, stop: &AtomicBool) {
+<<<<<<< HEAD
     use proofyard_worker::Home;
     let spot = home.host.job.is_some().then(SpotNotice::new);
+=======
+    use proofyard_worker::WorkerHome;
+    let spot = home.job.is_some().then(SpotNotice::new);
+>>>>>>> house-worker
     let mut looked = Instant::now();
     while !home.is_stopped() {
         if stop.load(Ordering::Relaxed) {

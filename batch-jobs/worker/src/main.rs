@@ -6,9 +6,6 @@ use clap::Parser;
 use proofyard_batch_worker::{WorkerArguments, log_in_json, work};
 use proofyard_prover::runner::GuardCommand;
 
-/// The first argument under which this program is a prover's guard.
-const GUARD_ARGUMENT: &str = "guard";
-
 #[derive(Parser)]
 #[command(name = "proofyard-worker", version, about = "Proves the tasks of one pool of a yard on AWS")]
 struct Arguments {
@@ -20,14 +17,12 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == GUARD_ARGUMENT) {
-        return proofyard_prover::guard_main(arguments);
+    if let Some(ended) = GuardCommand::guard_if_asked() {
+        return ended;
     }
     let arguments = Arguments::parse();
     log_in_json();
-    let worked = std::env::current_exe().map_err(|error| error.to_string()).and_then(|program| {
-        let guard = GuardCommand { program, leading_arguments: vec![GUARD_ARGUMENT.to_owned()] };
+    let worked = GuardCommand::this_program().map_err(|error| error.to_string()).and_then(|guard| {
         work(&arguments.worker, arguments.aws.as_deref(), guard).map_err(|error| error.to_string())
     });
     match worked {

@@ -6,7 +6,6 @@
 //! the signal's number.
 
 pub mod commands;
-mod ending;
 pub mod failure;
 pub mod heights;
 pub mod here;
@@ -15,12 +14,14 @@ pub mod on_aws;
 pub mod output;
 pub mod progress;
 mod proving;
+mod run_outcome;
 pub mod signals;
 pub mod yard;
 
 use std::process::ExitCode;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
+use proofyard_prover::runner::GuardCommand;
 use proofyard_report::{figures as text, table};
 
 use crate::failure::Failure;
@@ -44,10 +45,8 @@ struct Answers {
 
 /// A program's `main`: reads its arguments as one of its verbs, does that, and tells how it failed.
 pub fn main<V: Subcommand>(run: impl FnOnce(V, bool) -> Result<(), Failure>) -> ExitCode {
-    // A prover's guard is this same program under another first argument, so that one file is all there is to install.
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == commands::GUARD_ARGUMENT) {
-        return proofyard_prover::guard_main(arguments);
+    if let Some(ended) = GuardCommand::guard_if_asked() {
+        return ended;
     }
     let Arguments { answers: Answers { json }, verb } = Arguments::<V>::parse();
     match run(verb, json) {

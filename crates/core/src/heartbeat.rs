@@ -17,9 +17,9 @@ use crate::yard::Yard;
 /// Slots of one worker.
 pub const MAX_SLOTS: u32 = 4_096;
 
-/// A worker's id must be new at each start.
+/// What a worker says of itself when it starts. Its id must be new at each start.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Hello {
+pub struct WorkerRegistration {
     pub worker: String,
     pub pool: String,
     pub slots: u32,
@@ -30,43 +30,47 @@ pub struct Hello {
     pub isolation: Option<String>,
 }
 
-/// Work that nobody needs any more, by slot and claim.
+/// An attempt that nobody needs any more: the worker cancels it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drop {
+pub struct ObsoleteAttempt {
     pub slot: u32,
     pub claim: String,
     pub reason: &'static str,
 }
 
 impl<P: Port> Yard<P> {
-    pub async fn register_worker(&self, hello: &Hello) -> Result<(), Error> {
-        if !(1..=MAX_SLOTS).contains(&hello.slots) {
-            let reason = format!("a worker has from 1 to {MAX_SLOTS} slots, not {}", hello.slots);
+    pub async fn register_worker(&self, registration: &WorkerRegistration) -> Result<(), Error> {
+        if !(1..=MAX_SLOTS).contains(&registration.slots) {
+            let reason = format!("a worker has from 1 to {MAX_SLOTS} slots, not {}", registration.slots);
             return Err(Refusal::Invalid(reason).into());
         }
         let now_ms = self.port.now_ms();
         transact(&self.port, async |tx| {
-            if tx.check::<Worker>(&Worker::key_of(&hello.worker)).await?.is_some() {
+            if tx.check::<Worker>(&Worker::key_of(&registration.worker)).await?.is_some() {
                 return Ok(());
             }
             tx.put(&Worker {
-                id: hello.worker.clone(),
-                pool: hello.pool.clone(),
-                slots: hello.slots,
-                alone: hello.alone,
+                id: registration.worker.clone(),
+                pool: registration.pool.clone(),
+                slots: registration.slots,
+                alone: registration.alone,
                 started_ms: now_ms,
                 dead: false,
                 failures_in_row: 0,
                 quarantined_until_ms: None,
-                isolation: hello.isolation.clone(),
+                isolation: registration.isolation.clone(),
             })?;
-            tx.put(&Heartbeat { worker: hello.worker.clone(), lease_ms: hello.lease_ms, at_ms: now_ms })
+            tx.put(&Heartbeat {
+                worker: registration.worker.clone(),
+                lease_ms: registration.lease_ms,
+                at_ms: now_ms,
+            })
         })
         .await
     }
 
-    /// Extends the worker's lease and answers what it should drop.
-    pub async fn heartbeat(&self, worker: &str, lease_ms: u64) -> Result<Vec<Drop>, Error> {
+    /// Extends the worker's lease and answers which of its attempts it should cancel.
+    pub async fn heartbeat(&self, worker: &str, lease_ms: u64) -> Result<Vec<ObsoleteAttempt>, Error> {
         let at_ms = self.port.now_ms();
         let slots = transact(&self.port, async |tx| {
             let state: Option<Worker> = tx.peek(&Worker::key_of(worker)).await?;
@@ -81,16 +85,16 @@ impl<P: Port> Yard<P> {
         })
         .await?;
         let keys: Vec<Key> = (0..slots).map(|slot| Slot::key_of(worker, slot)).collect();
-        let mut drops = Vec::new();
+        let mut obsolete = Vec::new();
         for page in keys.chunks(KEYS_A_READ) {
             let slots = read_many::<P, Slot>(&self.port, page).await?.into_iter().flatten();
             let held = slots.filter_map(|slot| Some((slot.slot, slot.held?))).collect();
-            drops.extend(self.to_drop(held).await?);
+            obsolete.extend(self.obsolete_of(held).await?);
         }
-        Ok(drops)
+        Ok(obsolete)
     }
 
-    async fn to_drop(&self, slots: Vec<(u32, Held)>) -> Result<Vec<Drop>, Error> {
+    async fn obsolete_of(&self, slots: Vec<(u32, Held)>) -> Result<Vec<ObsoleteAttempt>, Error> {
         let keys: Vec<Key> = slots.iter().map(|(_, held)| held.task.task_key()).collect();
         let tasks = read_many::<P, Task>(&self.port, &keys).await?;
         let keys: Vec<Key> = slots.iter().map(|(_, held)| Scope::key_of(&held.task.scope)).collect();
@@ -105,7 +109,7 @@ impl<P: Port> Yard<P> {
         };
         Ok(found
             .filter_map(|(((slot, held), task), scope)| {
-                reason(&held, task, scope).map(|reason| Drop { slot, claim: held.claim, reason })
+                reason(&held, task, scope).map(|reason| ObsoleteAttempt { slot, claim: held.claim, reason })
             })
             .collect())
     }

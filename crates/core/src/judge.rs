@@ -13,7 +13,7 @@ use crate::port::{Port, Wake};
 use crate::record::{FailureKind, accepted};
 use crate::state::{Judgement, OutProof, Scope, Task, TaskId, TaskResult};
 use crate::transaction::{read, transact};
-use crate::work::Trouble;
+use crate::work::AttemptError;
 use crate::yard::Yard;
 
 /// The pool whose workers are judges. They take no tasks, so no pipeline may have one that is called so.
@@ -25,7 +25,10 @@ const ASKED: usize = 2;
 pub trait Verifies {
     /// The public values that are in the proof, in hex; `None` where the pipeline names no verifier and the artifact is
     /// whole.
-    fn verify(&self, proof: &CommittedProof) -> impl Future<Output = Result<Option<String>, Trouble>>;
+    fn verify(
+        &mut self,
+        proof: &CommittedProof,
+    ) -> impl Future<Output = Result<Option<String>, AttemptError>>;
 }
 
 /// What became of a word to the judge.
@@ -43,7 +46,12 @@ pub enum Judged {
 
 impl<P: Port> Yard<P> {
     /// Looks at what a task says was accepted, and writes down whether it stands.
-    pub async fn judge<V: Verifies>(&self, verifier: &V, judge: &str, id: &TaskId) -> Result<Judged, Error> {
+    pub async fn judge<V: Verifies>(
+        &self,
+        verifier: &mut V,
+        judge: &str,
+        id: &TaskId,
+    ) -> Result<Judged, Error> {
         let task: Option<Task> = read(&self.port, &id.task_key()).await?;
         let scope: Option<Scope> = read(&self.port, &Scope::key_of(&id.scope)).await?;
         let (Some(task), Some(scope)) = (task, scope) else { return Ok(Judged::Nothing) };
@@ -96,7 +104,7 @@ impl<P: Port> Yard<P> {
 
     async fn look_at<V: Verifies>(
         &self,
-        verifier: &V,
+        verifier: &mut V,
         scope: &Scope,
         task: &Task,
         result: &TaskResult,
@@ -128,12 +136,12 @@ impl<P: Port> Yard<P> {
                         "its proof has public values {found}, and those recorded are {recorded}"
                     )));
                 }
-                Err(Trouble::Failed { kind, message, .. }) => match kind {
+                Err(AttemptError::Failed { kind, message, .. }) => match kind {
                     FailureKind::Unavailable | FailureKind::Crash => return Ok(Look::Later(message)),
                     _ => refused = message,
                 },
-                Err(Trouble::Hindered { message }) => return Ok(Look::Later(message)),
-                Err(Trouble::Dropped) => return Ok(Look::Later("the judge must go".to_owned())),
+                Err(AttemptError::HostFault { message }) => return Ok(Look::Later(message)),
+                Err(AttemptError::Cancelled) => return Ok(Look::Later("the judge must go".to_owned())),
             }
         }
         Ok(Look::Refused(refused))

@@ -4,6 +4,18 @@
 //! `due` times that may be stale, and wakes that may be lost. Clock and randomness come through it too, so that
 //! everything above is deterministic. Reads by key are strongly consistent. Ranges are hints: nothing in a commit
 //! can depend on what a range did not show.
+//!
+//! Handlers write through [`crate::transaction::transact`], which reads, lets the handler decide, commits under the versions
+//! that were read, and runs again after a conflict. Only that and the sweeper's `reschedule` change an item.
+//!
+//! Times end in `_ms` and are milliseconds, of the Unix epoch where they say when.
+//!
+//! A port over a map in memory, and a yard on it:
+//!
+//! ```
+#![doc = include_str!("../examples/memory_port.rs")]
+//! ```
+#![warn(missing_docs)]
 
 use std::future::Future;
 
@@ -33,6 +45,7 @@ impl DueKind {
     /// What frees work comes first.
     pub const ALL: [Self; 3] = [Self::Worker, Self::Step, Self::Scope];
 
+    /// The shards of the `due` index that hold entries of this kind.
     pub fn shards(self) -> std::ops::Range<u8> {
         match self {
             Self::Worker => 0..2,
@@ -53,11 +66,14 @@ impl DueKind {
 /// Where an item lives.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
+    /// Items of one partition can be read as a range, such as `T#scope#stage`.
     pub partition: String,
+    /// Where in the partition, by the bytes of the text; empty for none.
     pub sort: String,
 }
 
 impl Key {
+    /// The key with these two parts.
     pub fn new(partition: impl Into<String>, sort: impl Into<String>) -> Self {
         Self { partition: partition.into(), sort: sort.into() }
     }
@@ -86,22 +102,29 @@ pub type Version = u64;
 /// An item as stored: JSON text under a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
+    /// Of the batch that wrote it.
     pub version: Version,
+    /// JSON in UTF-8. The port does not look into it.
     pub value: Vec<u8>,
 }
 
 /// Keys of one partition with `from <= sort < to`, in ascending order, or descending when `reverse`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
+    /// The one partition that is read.
     pub partition: String,
+    /// Inclusive; the empty text is the partition's beginning.
     pub from: String,
     /// Exclusive; `None` is the partition's end.
     pub to: Option<String>,
+    /// The most items that are answered. Fewer mean that the range has no more.
     pub limit: usize,
+    /// From the end of the range to its beginning.
     pub reverse: bool,
 }
 
 impl Range {
+    /// The first `limit` items of a partition.
     pub fn all(partition: impl Into<String>, limit: usize) -> Self {
         Self { partition: partition.into(), from: String::new(), to: None, limit, reverse: false }
     }
@@ -110,7 +133,9 @@ impl Range {
 /// An entry of the `due` index.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Due {
+    /// When the sweeper must look, in milliseconds of the Unix epoch by the yard's clock.
     pub due_ms: u64,
+    /// The item that it must look at.
     pub key: Key,
 }
 
@@ -119,7 +144,9 @@ pub struct Due {
 pub enum Expect {
     /// Nothing is asked of it: another item of the same batch guards it.
     Any,
+    /// No item has the key.
     Absent,
+    /// The item is still as it was when this version of it was read.
     Version(Version),
 }
 
@@ -130,17 +157,23 @@ pub enum Action {
     Check,
     /// Written, with the time at which the sweeper must look at it, if any.
     Put {
+        /// JSON in UTF-8.
         value: Vec<u8>,
+        /// In milliseconds of the Unix epoch; `None` takes the item out of the `due` index.
         due_ms: Option<u64>,
     },
+    /// Removed, with its entry in the `due` index.
     Delete,
 }
 
 /// One item of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
+    /// Which item.
     pub key: Key,
+    /// The condition on it.
     pub expect: Expect,
+    /// What happens to it if all conditions of the batch hold.
     pub action: Action,
 }
 
@@ -149,6 +182,7 @@ pub struct Op {
 pub struct Batch {
     /// The version that every written item gets.
     pub version: Version,
+    /// At most [`MAX_BATCH_ITEMS`], each of another key.
     pub ops: Vec<Op>,
     /// The outside is told of this next: it must be on disk when the commit returns.
     pub durable: bool,
@@ -175,6 +209,7 @@ impl Batch {
 /// How a commit ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitOutcome {
+    /// All of it happened.
     Committed,
     /// An expectation did not hold; nothing happened.
     Conflict,
@@ -186,25 +221,36 @@ pub enum CommitOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wake {
+    /// A chain: its frontier may move, or blocks may be opened.
     Chain {
+        /// Its name.
         chain: String,
     },
+    /// A block or a cut: a stage of it may start, or it may be proved.
     Scope {
+        /// Its id, as text.
         scope: String,
     },
+    /// Idle workers of a pool: a task may be listed.
     Pool {
+        /// Its name.
         pool: String,
     },
+    /// A sink: an entry may be handed on.
     Sink {
+        /// Whose sink.
         chain: String,
+        /// Its name in the chain's pipeline.
         sink: String,
     },
     /// The judge, to look at what this task says was accepted.
     Judge {
+        /// The task whose result is handed on.
         task: TaskId,
     },
 }
 
+/// Why a call had no answer. A commit whose outcome is not known is no error, but [`CommitOutcome::Unknown`].
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
     /// The same call may succeed later: throttled, disconnected, disk full; on AWS also what somebody has to mend for all
@@ -227,7 +273,13 @@ pub trait Port {
     fn has_yards_clock(&self) -> bool {
         true
     }
+    /// 64 random bits, for versions and ids: never the same twice, in any process of the yard.
     fn random(&self) -> u64;
+    /// The item as the last commit left it; `None` if there is none.
+    ///
+    /// # Errors
+    /// Every call of a port fails with [`PortError::Unavailable`] where trying again may help, and with
+    /// [`PortError::Broken`] where it does not.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Stored>, PortError>>;
     /// The same keys' items, in their order; each as it was at some moment of the call. Where reads are far away this is
     /// one round, or a few for hundreds of keys.
@@ -240,6 +292,8 @@ pub trait Port {
             Ok(found)
         }
     }
+    /// The sort keys and items of a range, in its order. May lack items of commits that just happened, or hold others that
+    /// are gone: a hint.
     fn range(&self, range: &Range) -> impl Future<Output = Result<Vec<(String, Stored)>, PortError>>;
     /// Entries of one shard whose due time is at or before `until_ms`, soonest first; with `after`, those that
     /// follow an entry of an earlier answer. May be stale either way.
@@ -258,6 +312,8 @@ pub trait Port {
         version: Version,
         due_ms: Option<u64>,
     ) -> impl Future<Output = Result<bool, PortError>>;
+    /// All or nothing: if every expectation holds, every action happens under the batch's version. Synced to the disk when
+    /// it returns, if the batch is durable.
     fn commit(&self, batch: &Batch) -> impl Future<Output = Result<CommitOutcome, PortError>>;
     /// After the `tries`-th try of a transaction that was not committed, before the next: where writers are far apart,
     /// they must not meet again at once.

@@ -92,28 +92,28 @@ pub struct Proved<O> {
     pub fields: BTreeMap<String, String>,
 }
 
-/// Why an attempt came to nothing.
+/// Why an attempt has no result.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Trouble {
+pub enum AttemptError {
     Failed {
         kind: FailureKind,
         message: String,
         log: Vec<String>,
     },
-    /// The worker was told to drop it, or must go; nothing is counted.
-    Dropped,
-    /// The worker's machine is in trouble that passes, such as a full disk; nothing is counted.
-    Hindered {
+    /// Nobody needs it any more, or the worker must go; it uses up no budget.
+    Cancelled,
+    /// The worker's machine has a passing fault, such as a full disk; it uses up no budget.
+    HostFault {
         message: String,
     },
 }
 
-impl Trouble {
+impl AttemptError {
     /// Whether what was made is worth nothing. A verifier that was not to be had, or died, said nothing about it.
     fn refuses(&self) -> bool {
         match self {
             Self::Failed { kind, .. } => !matches!(kind, FailureKind::Unavailable | FailureKind::Crash),
-            Self::Dropped | Self::Hindered { .. } => false,
+            Self::Cancelled | Self::HostFault { .. } => false,
         }
     }
 }
@@ -122,33 +122,36 @@ impl Trouble {
 pub trait Executor {
     /// The home's handle on what a prover wrote.
     type Output;
-    fn prove(&self, assignment: &Assignment) -> impl Future<Output = Result<Proved<Self::Output>, Trouble>>;
+    fn prove(
+        &mut self,
+        assignment: &Assignment,
+    ) -> impl Future<Output = Result<Proved<Self::Output>, AttemptError>>;
     /// In a process other than the prover's; answers the public values that are in the proof, in hex.
     fn verify(
-        &self,
+        &mut self,
         assignment: &Assignment,
         proved: &Proved<Self::Output>,
-    ) -> impl Future<Output = Result<String, Trouble>>;
+    ) -> impl Future<Output = Result<String, AttemptError>>;
     /// Durable when it returns.
     fn store(
-        &self,
+        &mut self,
         assignment: &Assignment,
         proved: &Proved<Self::Output>,
-    ) -> impl Future<Output = Result<ArtifactRef, Trouble>>;
+    ) -> impl Future<Output = Result<ArtifactRef, AttemptError>>;
     /// What an earlier attempt at the task stored and did not record, where the home remembers that. It is believed no
     /// more than a prover is.
     fn recall(
-        &self,
+        &mut self,
         _assignment: &Assignment,
-    ) -> impl Future<Output = Result<Option<Proved<Self::Output>>, Trouble>> {
+    ) -> impl Future<Output = Result<Option<Proved<Self::Output>>, AttemptError>> {
         async { Ok(None) }
     }
     /// Told why what it recalled is not taken up.
-    fn dismiss(&self, _assignment: &Assignment, _why: &str) -> impl Future<Output = ()> {
+    fn dismiss(&mut self, _assignment: &Assignment, _why: &str) -> impl Future<Output = ()> {
         async {}
     }
     /// Told that no later attempt has a use for what this one made: it is recorded, or refused.
-    fn forget(&self, _assignment: &Assignment) -> impl Future<Output = ()> {
+    fn forget(&mut self, _assignment: &Assignment) -> impl Future<Output = ()> {
         async {}
     }
 }
@@ -162,8 +165,8 @@ pub enum Performed {
         outcome: FailureOutcome,
     },
     Released,
-    /// Let go of, since the worker's machine is in trouble; it should wait a little before it claims again.
-    Hindered {
+    /// Released because of a fault of the worker's machine; it should wait a little before it claims again.
+    HostFault {
         message: String,
     },
 }
@@ -258,31 +261,33 @@ impl<P: Port> Yard<P> {
     /// Runs one assignment to its end, and records how it ended.
     pub async fn perform<E: Executor>(
         &self,
-        executor: &E,
+        executor: &mut E,
         assignment: &Assignment,
     ) -> Result<Performed, Error> {
-        let trouble = match self.attempt(executor, assignment).await {
+        let error = match self.attempt(executor, assignment).await {
             Ok(report) => match self.fault_of(&assignment.task, &report.result).await? {
                 None => {
                     let outcome = self.record_result(&report).await?;
                     executor.forget(assignment).await;
                     return Ok(Performed::Recorded(outcome));
                 }
-                Some(message) => Trouble::Failed { kind: FailureKind::Permanent, message, log: Vec::new() },
+                Some(message) => {
+                    AttemptError::Failed { kind: FailureKind::Permanent, message, log: Vec::new() }
+                }
             },
-            Err(trouble) => trouble,
+            Err(error) => error,
         };
-        if trouble.refuses() {
+        if error.refuses() {
             executor.forget(assignment).await;
         }
-        self.fail(assignment, trouble).await
+        self.fail(assignment, error).await
     }
 
     async fn attempt<E: Executor>(
         &self,
-        executor: &E,
+        executor: &mut E,
         assignment: &Assignment,
-    ) -> Result<ResultReport, Trouble> {
+    ) -> Result<ResultReport, AttemptError> {
         if let Some(report) = self.taken_up(executor, assignment).await? {
             return Ok(report);
         }
@@ -295,9 +300,9 @@ impl<P: Port> Yard<P> {
     /// is proved as usual.
     async fn taken_up<E: Executor>(
         &self,
-        executor: &E,
+        executor: &mut E,
         assignment: &Assignment,
-    ) -> Result<Option<ResultReport>, Trouble> {
+    ) -> Result<Option<ResultReport>, AttemptError> {
         // What no verifier can judge is made again.
         if assignment.attempt <= 1 || !assignment.must_verify() {
             return Ok(None);
@@ -313,7 +318,7 @@ impl<P: Port> Yard<P> {
                     Some(why) => why,
                 }
             }
-            Err(Trouble::Failed { kind, message, .. }) if kind != FailureKind::Unavailable => message,
+            Err(AttemptError::Failed { kind, message, .. }) if kind != FailureKind::Unavailable => message,
             Err(passing) => return Err(passing),
         };
         executor.dismiss(assignment, &why).await;
@@ -323,11 +328,11 @@ impl<P: Port> Yard<P> {
     /// Verifies and stores what was made.
     async fn finish<E: Executor>(
         &self,
-        executor: &E,
+        executor: &mut E,
         assignment: &Assignment,
         proved: Proved<E::Output>,
         started_ms: u64,
-    ) -> Result<ResultReport, Trouble> {
+    ) -> Result<ResultReport, AttemptError> {
         let proved_ms = self.port.now_ms();
         let public_values = match assignment.must_verify() && !self.planted(Mistake::AcceptWithoutVerifying) {
             true => Some(verified(executor, assignment, &proved).await?),
@@ -359,17 +364,17 @@ impl<P: Port> Yard<P> {
         Ok(ResultReport { task: task.id.clone(), slot: *slot, claim: claim.clone(), result })
     }
 
-    async fn fail(&self, assignment: &Assignment, trouble: Trouble) -> Result<Performed, Error> {
+    async fn fail(&self, assignment: &Assignment, error: AttemptError) -> Result<Performed, Error> {
         let Assignment { worker, slot, claim, task, .. } = assignment;
-        let (kind, message, log) = match trouble {
-            Trouble::Failed { kind, message, log } => (kind, message, log),
-            Trouble::Dropped => {
+        let (kind, message, log) = match error {
+            AttemptError::Failed { kind, message, log } => (kind, message, log),
+            AttemptError::Cancelled => {
                 self.record_release(worker, *slot, claim, &task.id).await?;
                 return Ok(Performed::Released);
             }
-            Trouble::Hindered { message } => {
+            AttemptError::HostFault { message } => {
                 self.record_release(worker, *slot, claim, &task.id).await?;
-                return Ok(Performed::Hindered { message });
+                return Ok(Performed::HostFault { message });
             }
         };
         let report = FailureReport {
@@ -386,13 +391,13 @@ impl<P: Port> Yard<P> {
 }
 
 async fn verified<E: Executor>(
-    executor: &E,
+    executor: &mut E,
     assignment: &Assignment,
     proved: &Proved<E::Output>,
-) -> Result<String, Trouble> {
+) -> Result<String, AttemptError> {
     let public_values = executor.verify(assignment, proved).await?;
     match &proved.claimed_public_values {
-        Some(claimed) if *claimed != public_values => Err(Trouble::Failed {
+        Some(claimed) if *claimed != public_values => Err(AttemptError::Failed {
             kind: FailureKind::Transient,
             message: format!("the prover claims public values {claimed}, and the proof has {public_values}"),
             log: Vec::new(),

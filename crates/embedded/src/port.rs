@@ -1,10 +1,9 @@
 //! The port of this home: the store, this machine's clock, randomness, and wakes within the process.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_worker::host::{system_now_ms, system_random};
 
 use crate::crash_point::{CrashPoint, Side};
 use crate::store::SqliteStore;
@@ -104,14 +103,4 @@ impl Port for LocalPort {
     async fn send(&self, wakes: &[Wake]) {
         (self.send)(wakes);
     }
-}
-
-fn system_now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// SipHash under keys that the system chose at random and that no two calls share.
-fn system_random() -> u64 {
-    RandomState::new().hash_one(0_u8)
 }

@@ -18,14 +18,38 @@ pub const INPUT_BYTES: u64 = 1 << 30;
 /// An input that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
+    /// The system does not let it be read; for the task that is a transient failure.
     #[error("cannot read {path}: {source}")]
-    Unreadable { path: PathBuf, source: std::io::Error },
+    Unreadable {
+        /// The input's file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// It has more than [`INPUT_BYTES`].
     #[error("{path} is larger than {INPUT_BYTES} bytes")]
-    TooLarge { path: PathBuf },
+    TooLarge {
+        /// The input's file.
+        path: PathBuf,
+    },
+    /// It is no JSON, or JSON of another shape.
     #[error("{path} is not the JSON that was expected: {source}")]
-    NotJson { path: PathBuf, source: serde_json::Error },
+    NotJson {
+        /// The input's file.
+        path: PathBuf,
+        /// What the JSON reader says, and where.
+        source: serde_json::Error,
+    },
+    /// The list, or the block's segments, end before the element that the input names.
     #[error("{path} has {count} elements, but element {index} is asked for")]
-    NoElement { path: PathBuf, count: usize, index: u32 },
+    NoElement {
+        /// The input's file.
+        path: PathBuf,
+        /// How many elements there are.
+        count: usize,
+        /// Which one is meant, from 0.
+        index: u32,
+    },
 }
 
 impl From<InputError> for Failure {

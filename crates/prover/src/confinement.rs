@@ -46,7 +46,9 @@ pub struct Confinement {
 /// What a process is put in that keeps its user, and takes no privilege.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sandbox {
+    /// A Landlock ruleset: files outside of its folders are read-only, and processes outside cannot be signalled.
     Landlock,
+    /// Namespaces of its own for users, processes, mounts and inter-process communication.
     Namespaces,
 }
 
@@ -64,6 +66,7 @@ pub(crate) const SHARED_MEMORY: &str = "/dev/shm";
 const ROOTS_DEVICES: [&str; 7] = ["bsg", "kmem", "kmsg", "mem", "nvme", "port", "sg"];
 
 impl Confinement {
+    /// Whether its processes run as the yard's own do.
     pub fn is_none(&self) -> bool {
         self.user.is_none() && self.sandbox.is_none()
     }

@@ -35,13 +35,14 @@ use rustix::process::{
 use crate::confinement::{Confinement, Sandbox, Trial};
 use crate::namespaces::{self, INIT};
 use crate::processes::{Process, descendants};
-use crate::runner::{User, is_host_in_trouble};
+use crate::runner::{User, is_host_fault};
 
-/// What a shell exits with when it cannot find, or cannot execute, a command.
+/// The exit code where there is no such command; this one and the next are a shell's.
 pub const EXIT_NOT_FOUND: u8 = 127;
+/// The command is there and cannot be executed.
 pub const EXIT_NOT_EXECUTABLE: u8 = 126;
 /// Nothing was tried: there is no memory, or no process to be had.
-pub const EXIT_HOST_IN_TROUBLE: u8 = 125;
+pub const EXIT_HOST_FAULT: u8 = 125;
 
 /// How often orphans that ended are collected, so that their pids do not pile up.
 const REAP_EVERY: Duration = Duration::from_secs(1);
@@ -92,7 +93,7 @@ pub fn guard_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             eprintln!("proofyard guard: {error}");
             ExitCode::from(match error.kind() {
                 ErrorKind::NotFound => EXIT_NOT_FOUND,
-                _ if is_host_in_trouble(&error) => EXIT_HOST_IN_TROUBLE,
+                _ if is_host_fault(&error) => EXIT_HOST_FAULT,
                 _ => EXIT_NOT_EXECUTABLE,
             })
         }

@@ -11,7 +11,16 @@
 //! - the guard ([`guard`]), which kills whatever a prover started when the yard dies,
 //! - what keeps provers' processes from those of others ([`confinement`]).
 //!
-//! `docs/prover-protocol.md` describes the protocol for authors in any language.
+//! `docs/prover-protocol.md` describes the protocol for authors in any language. Binary values are lower-case hex without a
+//! prefix, paths are absolute, times end in `_ms`, sizes in `_bytes`.
+//!
+//! A whole prover (`examples/digest_prover.rs`):
+//!
+//! ```no_run
+#![doc = include_str!("../examples/digest_prover.rs")]
+//! ```
+
+#![deny(missing_docs)]
 
 pub mod artifact;
 pub mod confinement;

@@ -29,6 +29,7 @@ pub const PROOF_SYSTEM_BYTES: usize = 64;
 pub struct Request {
     /// Chosen by the runner; every response to this request repeats it.
     pub id: String,
+    /// The verb, and what goes with it.
     #[serde(flatten)]
     pub call: Call,
 }
@@ -37,8 +38,11 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "lowercase")]
 pub enum Call {
+    /// Load keys and programs.
     Setup(SetupRequest),
+    /// Prove one task.
     Prove(ProveRequest),
+    /// Check a proof.
     Verify(VerifyRequest),
 }
 
@@ -61,18 +65,21 @@ pub struct ProveRequest {
     pub task: String,
     /// Which try at the task this is, from 1.
     pub attempt: u32,
+    /// In the order in which the stage gathers them: one, or all members of the group or cut.
     pub inputs: Vec<Input>,
     /// An existing, empty folder for this attempt alone. All output goes here.
     pub output_dir: PathBuf,
+    /// As in [`SetupRequest`].
     #[serde(default)]
     pub gpus: Vec<u32>,
-    /// From when the request is sent; afterwards the prover is killed.
+    /// In milliseconds from when the request is sent; afterwards the prover is killed.
     pub deadline_ms: u64,
 }
 
 /// Check a proof, and read its public values out of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VerifyRequest {
+    /// The proof's file. It must not be changed.
     pub proof: PathBuf,
     /// The key that the pipeline pins, else the one that the prover named. Where none is pinned a verifier must know
     /// which keys it accepts: a true proof of another program is no proof of this one.
@@ -106,6 +113,7 @@ fn absolute_inputs(inputs: &[Input]) -> io::Result<Vec<Input>> {
 /// One thing that a task works on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
+    /// What the file is.
     pub kind: InputKind,
     /// The file that holds it. It must not be changed.
     pub path: PathBuf,
@@ -122,10 +130,12 @@ pub struct Input {
     /// Of a proof: what its verifier read from it.
     #[serde(default)]
     pub public_values: Option<String>,
+    /// Of a proof: the key under which its verifier accepted it, in hex.
     #[serde(default)]
     pub verification_key: Option<String>,
 }
 
+/// What an input's file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InputKind {
@@ -151,6 +161,7 @@ pub struct Response {
     /// A `SetupOk`, `ProveOk` or `VerifyOk`, after the request's verb.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ok: Option<Value>,
+    /// Why the request was not done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
 }
@@ -158,10 +169,13 @@ pub struct Response {
 /// What a prover says of itself once its keys are loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetupOk {
+    /// In hex, [`VERIFICATION_KEY_BYTES`] at most. Where the pipeline pins a key, another one is refused at once.
     #[serde(default)]
     pub verification_key: Option<String>,
+    /// A short name, such as `miden-stark`; [`PROOF_SYSTEM_BYTES`] at most.
     #[serde(default)]
     pub proof_system: Option<String>,
+    /// The conjectured security that the prover is set to.
     #[serde(default)]
     pub security_bits: Option<u32>,
     /// Whether soundness rests on secrets that somebody had at a setup, and must have deleted.
@@ -174,10 +188,10 @@ pub struct SetupOk {
 pub struct ProveOk {
     /// The written file, inside the request's `output_dir`.
     pub proof: PathBuf,
-    /// `VERIFICATION_KEY_BYTES` at most.
+    /// In hex, [`VERIFICATION_KEY_BYTES`] at most.
     #[serde(default)]
     pub verification_key: Option<String>,
-    /// A short name, such as `miden-stark`; `PROOF_SYSTEM_BYTES` at most.
+    /// A short name, such as `miden-stark`; [`PROOF_SYSTEM_BYTES`] at most.
     #[serde(default)]
     pub proof_system: Option<String>,
     /// The conjectured security that the prover was set to.
@@ -189,13 +203,13 @@ pub struct ProveOk {
     /// How much was executed, in the prover's own cycles.
     #[serde(default)]
     pub cycles: Option<u64>,
-    /// `PUBLIC_VALUES_BYTES` at most. A claim only: Proofyard uses what the verifier reads from the proof.
+    /// In hex, [`PUBLIC_VALUES_BYTES`] at most. A claim only: Proofyard uses what the verifier reads from the proof.
     #[serde(default)]
     pub public_values: Option<String>,
     /// Set where the file is a JSON list that a later stage splits over.
     #[serde(default)]
     pub list: Option<List>,
-    /// Values that a `match` stage groups by; `FIELDS_BYTES` at most.
+    /// Values that a `match` stage groups by; [`FIELDS_BYTES`] at most.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
 }
@@ -203,13 +217,14 @@ pub struct ProveOk {
 /// The output file is a JSON list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
+    /// How many elements it has.
     pub count: u32,
 }
 
 /// The proof holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyOk {
-    /// What the verifier read from the proof.
+    /// What the verifier read from the proof, in hex; [`PUBLIC_VALUES_BYTES`] at most.
     pub public_values: String,
     /// Which proof system's verifier it was. A proof that its prover calls one of another system is refused.
     #[serde(default)]
@@ -227,10 +242,13 @@ impl VerifyOk {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{kind} error: {message}")]
 pub struct Failure {
+    /// What it means for the task's next attempts.
     pub kind: FailureKind,
+    /// For people: what is wrong, and with what.
     pub message: String,
 }
 
+/// What a failure means for the task's next attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FailureKind {
@@ -254,14 +272,17 @@ impl std::fmt::Display for FailureKind {
 }
 
 impl Failure {
+    /// See [`FailureKind::Permanent`].
     pub fn permanent(message: impl ToString) -> Failure {
         Failure { kind: FailureKind::Permanent, message: message.to_string() }
     }
 
+    /// See [`FailureKind::Transient`].
     pub fn transient(message: impl ToString) -> Failure {
         Failure { kind: FailureKind::Transient, message: message.to_string() }
     }
 
+    /// See [`FailureKind::Unavailable`].
     pub fn unavailable(message: impl ToString) -> Failure {
         Failure { kind: FailureKind::Unavailable, message: message.to_string() }
     }

@@ -2,6 +2,9 @@
 //!
 //! A closed worker takes nothing more. It closes when it has claimed as much as it may, when none of its slots had work
 //! for long, and when its machine goes away.
+//!
+//! All of the worker's threads share it: slots take leave to claim and say what they run; the heartbeat's thread, and whoever
+//! sees the machine go away, cancel that.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -78,7 +81,7 @@ impl Duty {
     }
 
     /// How long an idle slot may wait before it looks here again. Closes the worker that was idle for too long.
-    pub fn patience(&self) -> Duration {
+    pub fn close_if_idle(&self) -> Duration {
         let Some(idle_out) = self.idle_out else { return Duration::MAX };
         let mut state = self.lock();
         if !state.running.is_empty() {
@@ -132,20 +135,20 @@ mod tests {
         let duty = Duty::new(None, None);
         duty.claimed_none();
         assert!((0..1_000).all(|_| duty.may_claim()));
-        assert_eq!(duty.patience(), Duration::MAX);
+        assert_eq!(duty.close_if_idle(), Duration::MAX);
     }
 
     #[test]
     fn only_a_worker_with_no_slot_at_work_is_idle() {
         let duty = Duty::new(None, Some(Duration::ZERO));
         duty.begin(0, "claim");
-        duty.patience();
+        duty.close_if_idle();
         assert!(duty.may_claim());
         duty.end(0);
-        assert_eq!(duty.patience(), Duration::ZERO);
+        assert_eq!(duty.close_if_idle(), Duration::ZERO);
         assert!(!duty.may_claim());
         let patient = Duty::new(None, Some(LONG));
-        assert!(patient.patience() > LONG / 2 && patient.may_claim());
+        assert!(patient.close_if_idle() > LONG / 2 && patient.may_claim());
     }
 
     #[test]

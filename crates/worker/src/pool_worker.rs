@@ -1,26 +1,22 @@
-//! A worker of one pool: a thread for each slot, and one that heartbeats.
+//! A worker of one pool: it registers, keeps its lease by heartbeats, and unregisters. Each of its slots is a thread of its
+//! own; see [`crate::slot`].
+//!
+//! Its id is changed only by the thread that registers: its process's main thread at first, then the one that heartbeats.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
-use proofyard_core::heartbeat::Hello;
+use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::pipeline::Pool;
-use proofyard_core::port::{Port, Wake};
-use proofyard_core::state::Task;
-use proofyard_core::work::{Assignment, Performed};
+use proofyard_core::port::Port;
 use proofyard_prover::runner::GuardCommand;
 
 use crate::duty::Duty;
-use crate::home::{Finished, Home};
+use crate::home::WorkerHome;
 use crate::isolation::Isolation;
-use crate::overhead::Sample;
-use crate::provers::{SlotPlan, SlotProvers};
+use crate::slot::Slot;
 use crate::work_dir::WorkDir;
-
-/// After trouble with storage or the disk a slot tries again, since the sweeper would otherwise find it idle for good.
-const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a worker is, and when it ends by itself.
 #[derive(Clone)]
@@ -53,22 +49,6 @@ pub struct PoolWorker {
     duty: Duty,
 }
 
-/// How a slot's turn went.
-enum Turn {
-    Worked,
-    /// It was left with a claim that is released now, and may look again at once.
-    Freed,
-    Idle,
-}
-
-/// A claimed task, and when it was asked for and came.
-struct Claimed {
-    request: ClaimRequest,
-    task: Task,
-    asked: Instant,
-    at: Instant,
-}
-
 impl PoolWorker {
     pub fn new(plan: WorkerPlan) -> Self {
         let duty = Duty::new(plan.max_tasks, plan.idle_out);
@@ -85,12 +65,12 @@ impl PoolWorker {
     }
 
     /// Registers under a new id.
-    pub fn register<H: Home>(&self, home: &H) -> Result<(), Error> {
+    pub fn register<H: WorkerHome>(&self, home: &H) -> Result<(), Error> {
         let WorkerPlan { id_prefix, pool_name, pool, alone, .. } = &self.plan;
         let random = home.yard().port.random() as u32;
         let id = format!("{id_prefix}-{pool_name}-{}-{random:08x}", std::process::id());
         home.will_register(&id)?;
-        home.block_on(home.yard().register_worker(&Hello {
+        home.block_on(home.yard().register_worker(&WorkerRegistration {
             worker: id.clone(),
             pool: pool_name.clone(),
             slots: pool.slots,
@@ -106,19 +86,21 @@ impl PoolWorker {
     }
 
     /// Gives its id up, and frees what its slots still hold.
-    pub fn unregister<H: Home>(&self, home: &H) -> Result<(), Error> {
+    pub fn unregister<H: WorkerHome>(&self, home: &H) -> Result<(), Error> {
         let id = self.id();
         home.block_on(home.yard().expire_worker(&id, true))?;
         home.gave_up(&id)
     }
 
     /// Heartbeats three times a lease, and drops what nobody needs, until the home stops.
-    pub fn keep_lease<H: Home>(&self, home: &H) {
+    pub fn keep_lease<H: WorkerHome>(&self, home: &H) {
         let lease_ms = self.plan.pool.lease_ms;
         let pause = Duration::from_millis((lease_ms / 3).max(1));
         while home.pause(pause) {
             match home.block_on(home.yard().heartbeat(&self.id(), lease_ms)) {
-                Ok(drops) => drops.iter().for_each(|drop| self.duty.cancel_claim(drop.slot, &drop.claim)),
+                Ok(obsolete) => {
+                    obsolete.iter().for_each(|attempt| self.duty.cancel_claim(attempt.slot, &attempt.claim))
+                }
                 Err(Error::WorkerDead { .. }) => {
                     if let Err(error) = self.register(home) {
                         home.complain(&format!("worker of pool {}", self.plan.pool_name), &error);
@@ -137,11 +119,12 @@ impl PoolWorker {
 
     /// The worker's machine goes away soon: nothing more is claimed, and attempts that still run at `by` are cancelled
     /// and released. Its slots end when they are free.
-    pub fn leave<H: Home>(&self, home: &H, by: Instant) {
+    pub fn leave<H: WorkerHome>(&self, home: &H, by: Instant) {
         self.duty.leave(by);
-        home.ring();
+        home.bell().ring();
     }
 
+<<<<<<< HEAD
     /// Claims and works until the home stops, or the worker takes no more.
     pub fn run_slot<H: Home>(&self, home: &H, slot: u32) {
         let provers = self.provers(home, slot);
@@ -168,92 +151,18 @@ impl PoolWorker {
                 }
             }
         }
+=======
+    /// Claims and works, on this thread, until the home stops or the worker takes no more.
+    pub fn run_slot<H: WorkerHome>(&self, home: &H, number: u32) {
+        Slot::new(self, home, number).run();
+>>>>>>> house-worker
     }
 
-    fn provers<H: Home>(&self, home: &H, slot: u32) -> SlotProvers<H::Artifacts> {
-        let per_slot = self.plan.pool.gpus_per_slot;
-        let gpus = (per_slot > 0).then(|| (slot * per_slot..(slot + 1) * per_slot).collect());
-        let WorkerPlan { guard, work_dir, isolation, first_slot, .. } = &self.plan;
-        let plan = SlotPlan {
-            guard: guard.clone(),
-            work_dir: Arc::clone(work_dir),
-            gpus,
-            isolation: Arc::clone(isolation),
-            slot: first_slot + slot,
-        };
-        SlotProvers::new(Arc::clone(home.artifacts()), plan)
+    pub(crate) fn plan(&self) -> &WorkerPlan {
+        &self.plan
     }
 
-    fn name_of(&self, slot: u32) -> String {
-        format!("slot {slot} of pool {}", self.plan.pool_name)
-    }
-
-    /// One claim and its work.
-    fn turn<H: Home>(&self, home: &H, provers: &SlotProvers<H::Artifacts>, slot: u32) -> Result<Turn, Error> {
-        let (yard, asked) = (home.yard(), Instant::now());
-        let claim = format!("{:016x}{:016x}", yard.port.random(), yard.port.random());
-        let request = ClaimRequest { worker: self.id(), slot, claim };
-        match home.block_on(yard.claim(&request))? {
-            ClaimOutcome::Claimed(task) => {
-                self.work(home, provers, Claimed { request, task: *task, asked, at: Instant::now() })?;
-                Ok(Turn::Worked)
-            }
-            ClaimOutcome::SlotHolds(held) => {
-                // Left by a turn that met storage trouble.
-                home.block_on(yard.record_release(&request.worker, slot, &held.claim, &held.task))?;
-                Ok(Turn::Freed)
-            }
-            ClaimOutcome::Nothing | ClaimOutcome::Quarantined { .. } => Ok(Turn::Idle),
-        }
-    }
-
-    fn work<H: Home>(
-        &self,
-        home: &H,
-        provers: &SlotProvers<H::Artifacts>,
-        claimed: Claimed,
-    ) -> Result<(), Error> {
-        let (slot, asked, at) = (claimed.request.slot, claimed.asked, claimed.at);
-        let (assignment, performed) = self.perform(home, provers, claimed)?;
-        // Before the next claim, which must find what this result lists of the same block: it comes first.
-        home.step(&Wake::Scope { scope: assignment.task.id.scope.clone() });
-        match &performed {
-            Performed::Hindered { message } => {
-                home.complain(&self.name_of(slot), message);
-                home.pause(TROUBLE_PAUSE);
-            }
-            Performed::Recorded(outcome) => {
-                let sample = Sample {
-                    task: assignment.task.id.clone(),
-                    claimed: at,
-                    claiming: at - asked,
-                    working: at.elapsed().saturating_sub(provers.in_provers()),
-                };
-                home.recorded(Finished { assignment: &assignment, outcome, sample });
-            }
-            Performed::Failed { .. } | Performed::Released => {}
-        }
-        Ok(())
-    }
-
-    fn perform<H: Home>(
-        &self,
-        home: &H,
-        provers: &SlotProvers<H::Artifacts>,
-        claimed: Claimed,
-    ) -> Result<(Assignment, Performed), Error> {
-        let Claimed { request, task, .. } = claimed;
-        let cancel = self.duty.begin(request.slot, &request.claim);
-        if home.is_stopped() {
-            cancel.cancel();
-        }
-        provers.begin(cancel);
-        let performed = home.block_on(async {
-            let assignment = home.yard().assignment(&request, task).await?;
-            let performed = home.yard().perform(provers, &assignment).await?;
-            Ok((assignment, performed))
-        });
-        self.duty.end(request.slot);
-        performed
+    pub(crate) fn duty(&self) -> &Duty {
+        &self.duty
     }
 }

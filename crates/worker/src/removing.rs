@@ -34,11 +34,11 @@ fn is_dots(name: &[u8]) -> bool {
 }
 
 fn remove_in(top: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    let (mut left, mut trouble) = (vec![name.to_vec()], None);
+    let (mut left, mut failed) = (vec![name.to_vec()], None);
     while let Some(name) = left.pop() {
-        trouble = remove_one(top, &name, &mut left).err().or(trouble);
+        failed = remove_one(top, &name, &mut left).err().or(failed);
     }
-    trouble.map_or(Ok(()), Err)
+    failed.map_or(Ok(()), Err)
 }
 
 /// Removes an entry of the top; folders that were in it are left there.

@@ -7,6 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::service_fn;
 pub use lambda_runtime::{Context, Error, LambdaEvent};
+<<<<<<< HEAD
+=======
+use proofyard_aws::home::{ConnectError, Home};
+use proofyard_aws::log_lines::log_in_json;
+>>>>>>> house-worker
 use proofyard_aws::queues::{Incoming, REDRIVE};
 use proofyard_aws::{AwsHome, ConnectError};
 use serde::Serialize;
@@ -21,7 +26,7 @@ where
     E: DeserializeOwned,
     A: Serialize,
 {
-    log_in_json();
+    log_in_json(std::io::stdout);
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let home = AwsHome::from_environment().await.inspect_err(|error: &ConnectError| {
             tracing::error!(%error, "the function cannot start");
@@ -29,18 +34,6 @@ where
         let (home, handler) = (&home, &handler);
         lambda_runtime::run(service_fn(move |event| async move { handler(home, event).await })).await
     })
-}
-
-/// Lines of JSON on the standard output; `RUST_LOG` says how much, as with any Rust program.
-pub fn log_in_json() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_env_filter(filter)
-        .with_current_span(false)
-        .init();
 }
 
 /// When a handler should have ended.

@@ -11,11 +11,15 @@ use proofyard_aws::pools::jobs::Pools;
 use proofyard_aws::store::port::AwsPort;
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
-use proofyard_core::heartbeat::Hello;
+use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Port;
 use proofyard_core::state::{ArtifactRef, Block};
+<<<<<<< HEAD
 use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
 use proofyard_core::yard::Yard;
+=======
+use proofyard_core::work::{Assignment, AttemptError, Executor, Performed, Proved};
+>>>>>>> house-worker
 use sha2::{Digest, Sha256};
 
 use crate::http::Breakable;
@@ -180,7 +184,7 @@ impl Driver {
     }
 
     pub async fn register(&self, worker: &str) {
-        let hello = Hello {
+        let registration = WorkerRegistration {
             worker: worker.to_owned(),
             pool: "cpu".into(),
             slots: 1,
@@ -188,7 +192,7 @@ impl Driver {
             lease_ms: LEASE_MS,
             isolation: None,
         };
-        self.home.yard.register_worker(&hello).await.unwrap();
+        self.home.yard.register_worker(&registration).await.unwrap();
     }
 
     /// Claims one task and proves it; says whether there was one. Its steps are left in the outbox.
@@ -207,9 +211,15 @@ impl Driver {
             }
             ClaimOutcome::Nothing | ClaimOutcome::Quarantined { .. } => return Ok(false),
         };
+<<<<<<< HEAD
         let assignment = yard.assignment(&request, task).await?;
         match yard.perform(&Prover { home: &self.home }, &assignment).await? {
             Performed::Recorded(_) | Performed::Released | Performed::Hindered { .. } => Ok(true),
+=======
+        let assignment = self.home.yard.assignment(&request, task).await?;
+        match self.home.yard.perform(&mut Prover { home: &self.home }, &assignment).await? {
+            Performed::Recorded(_) | Performed::Released | Performed::HostFault { .. } => Ok(true),
+>>>>>>> house-worker
             Performed::Failed { message, .. } => panic!("{message}"),
         }
     }
@@ -262,7 +272,7 @@ struct Prover<'a> {
 impl Executor for Prover<'_> {
     type Output = Vec<u8>;
 
-    async fn prove(&self, assignment: &Assignment) -> Result<Proved<Vec<u8>>, Trouble> {
+    async fn prove(&mut self, assignment: &Assignment) -> Result<Proved<Vec<u8>>, AttemptError> {
         Ok(Proved {
             output: assignment.task.id.scope.clone().into_bytes(),
             claimed_public_values: None,
@@ -276,20 +286,32 @@ impl Executor for Prover<'_> {
         })
     }
 
-    async fn verify(&self, _: &Assignment, proved: &Proved<Vec<u8>>) -> Result<String, Trouble> {
+    async fn verify(&mut self, _: &Assignment, proved: &Proved<Vec<u8>>) -> Result<String, AttemptError> {
         Ok(hex::encode(&proved.output))
     }
 
-    async fn store(&self, assignment: &Assignment, proved: &Proved<Vec<u8>>) -> Result<ArtifactRef, Trouble> {
+    async fn store(
+        &mut self,
+        assignment: &Assignment,
+        proved: &Proved<Vec<u8>>,
+    ) -> Result<ArtifactRef, AttemptError> {
         let artifact = ArtifactRef {
             sha256: hex::encode(Sha256::digest(&proved.output)),
             bytes: proved.output.len() as u64,
         };
+<<<<<<< HEAD
         let put = self.home.objects.put_bytes(&artifact, proved.output.clone()).await;
         put.map_err(|error| Trouble::Hindered { message: error.to_string() })?;
         // For the calls' number: nobody takes it up here.
         let left = self.home.objects.put_made(&assignment.task.id, b"{}".to_vec()).await;
         left.map_err(|error| Trouble::Hindered { message: error.to_string() })?;
+=======
+        let put = self.home.bucket.put_bytes(&artifact, proved.output.clone()).await;
+        put.map_err(|error| AttemptError::HostFault { message: error.to_string() })?;
+        // For the calls' number: nobody takes it up here.
+        let left = self.home.bucket.put_made(&assignment.task.id, b"{}".to_vec()).await;
+        left.map_err(|error| AttemptError::HostFault { message: error.to_string() })?;
+>>>>>>> house-worker
         Ok(artifact)
     }
 }

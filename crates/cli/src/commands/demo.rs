@@ -17,7 +17,7 @@ use proofyard_embedded::machine::{Feed, Machine, check_blocks, look};
 use serde_json::json;
 
 use super::guard;
-use crate::ending::tell;
+use crate::run_outcome::report_outcome;
 use proofyard_worker::isolation::Wanted;
 
 use crate::failure::Failure;
@@ -77,7 +77,7 @@ impl Demo {
         if !json && matches!(ended.how, End::Finished) {
             output::line(format!("\n{}\n", table(&self.times(&checked.pipeline.chain.name)?)));
         }
-        tell(ended, &progress, &format!("proofyard demo{}", self.flags()), &self.data)?;
+        report_outcome(ended, &progress, &format!("proofyard demo{}", self.flags()), &self.data)?;
         if json {
             let blocks = self.times(&checked.pipeline.chain.name)?;
             return output::json(&json!({ "event": "blocks", "blocks": blocks }));

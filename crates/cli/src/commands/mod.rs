@@ -75,9 +75,6 @@ impl YardVerb {
     }
 }
 
-/// The hidden first argument under which this program is a prover's guard.
-pub const GUARD_ARGUMENT: &str = "guard";
-
 /// Reads a pipeline file; every mistake at once.
 pub fn read_pipeline(path: &Path) -> Result<(String, Checked), Failure> {
     let file = path.display().to_string();
@@ -115,7 +112,5 @@ fn not_utf8(bytes: &[u8], at: usize) -> Mistake {
 
 /// How this very program is started as a guard.
 pub fn guard() -> Result<GuardCommand, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::work(format!("this program's own path: {error}")))?;
-    Ok(GuardCommand { program, leading_arguments: vec![GUARD_ARGUMENT.to_owned()] })
+    GuardCommand::this_program().map_err(|error| Failure::work(format!("this program's own path: {error}")))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use proofyard_blocks::{Line, Reader, Rules};
 use proofyard_prover::conformance::{
-    CheckReport, Protocol, Report, Result as Tried, Subject, Verifier, check,
+    CheckReport, Protocol, ProverUnderTest, Report, Result as Tried, Verifier, check,
 };
 use proofyard_prover::runner::{Limits, Payload};
 use proofyard_prover::{Input, InputKind};
@@ -89,7 +89,7 @@ impl ProverCheck {
             Some(folder) => new_folder(folder)?,
             None => temporary.path().to_owned(),
         };
-        let subject = Subject {
+        let subject = ProverUnderTest {
             tasks: self.tasks(&folder)?,
             command: self.command.clone(),
             protocol,

@@ -10,11 +10,11 @@ use proofyard_core::pipeline::{Checked, Header, MAX_MS};
 use proofyard_embedded::machine::{Feed, check_blocks, check_goes_on, look};
 
 use super::{guard, read_pipeline};
-use crate::ending::tell;
 use crate::failure::Failure;
 use crate::isolation::IsolationArguments;
 use crate::progress::Progress;
 use crate::proving::{Job, prove};
+use crate::run_outcome::report_outcome;
 use crate::signals::Signals;
 use crate::yard::{DEFAULT_DATA, data_flag};
 
@@ -126,7 +126,7 @@ impl Run {
                 "its end is kept open: a cut that is not full waits for more blocks, or for `--end close`",
             );
         }
-        tell(ended, &progress, &self.again(blocks), &self.data)
+        report_outcome(ended, &progress, &self.again(blocks), &self.data)
     }
 
     fn again(&self, blocks: &Path) -> String {

@@ -73,10 +73,10 @@ impl Verify {
             std::fs::create_dir(folder).map_err(Failure::work)?;
         }
         let artifacts = access.artifacts(&kept)?;
-        let verifier = Verifier::new(artifacts, guard()?, made).map_err(Failure::work)?;
+        let mut verifier = Verifier::new(artifacts, guard()?, made).map_err(Failure::work)?;
         let mut tally = Tally::default();
         for entry in &committed {
-            check_entry(access, &yard, &chain, entry, &verifier, &mut tally, json)?;
+            check_entry(access, &yard, &chain, entry, &mut verifier, &mut tally, json)?;
         }
         if json {
             output::json(&tally)?;
@@ -95,7 +95,7 @@ fn check_entry<Y: YardAccess>(
     yard: &Yard<Y::Port>,
     chain: &str,
     entry: &Committed,
-    verifier: &Verifier<Y::Artifacts>,
+    verifier: &mut Verifier<Y::Artifacts>,
     tally: &mut Tally,
     json: bool,
 ) -> Result<(), Failure> {

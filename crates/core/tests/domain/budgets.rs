@@ -1,7 +1,7 @@
 //! What ends an attempt counts by its cause, and each cause has a budget of its own.
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
-use proofyard_core::heartbeat::Hello;
+use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Port;
 use proofyard_core::record::{
     FailureKind, FailureReport, LOG_LINE_BYTES, LOG_LINES, MESSAGE_BYTES, RetrySelection,
@@ -145,7 +145,7 @@ fn a_permanent_error_parks_once_a_second_worker_confirms_it() {
 #[test]
 fn the_only_worker_confirms_a_permanent_error_itself() {
     let mut driver = driver("", &[]);
-    let hello = Hello {
+    let registration = WorkerRegistration {
         worker: "w".into(),
         pool: "cpu".into(),
         slots: 64,
@@ -153,7 +153,7 @@ fn the_only_worker_confirms_a_permanent_error_itself() {
         lease_ms: LEASE_MS,
         isolation: None,
     };
-    now(driver.yard.register_worker(&hello)).expect("registering");
+    now(driver.yard.register_worker(&registration)).expect("registering");
     driver.block(1);
     let assignment = driver.claim("w").expect("the task");
     driver.perform(&assignment, Does::Fails(FailureKind::Permanent, "not provable"));

@@ -2,7 +2,7 @@
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
-use proofyard_core::heartbeat::Hello;
+use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Port;
 use proofyard_core::record::{FailureKind, FailureReport};
 use proofyard_core::state::{Task, Worker};
@@ -10,7 +10,7 @@ use proofyard_core::transaction::read;
 use proofyard_core::{Wake as Step, Yard};
 
 use crate::common::driver::Driver;
-use crate::common::elsewhere::Elsewhere;
+use crate::common::intercepted_port::InterceptedPort;
 use crate::common::now;
 use crate::starving::{pipeline, prove, stage};
 
@@ -20,14 +20,14 @@ const TICK_MS: u64 = 15_000;
 
 /// A worker of one slot on a host of its own.
 struct Remote<'a> {
-    yard: Yard<Elsewhere<'a>>,
+    yard: Yard<InterceptedPort<'a>>,
     id: &'static str,
 }
 
 impl<'a> Remote<'a> {
     fn start(driver: &'a Driver, id: &'static str, off_ms: i64) -> Self {
-        let yard = Yard::new(Elsewhere::with_clock_off(&driver.yard.port, off_ms));
-        let hello = Hello {
+        let yard = Yard::new(InterceptedPort::with_clock_skew(&driver.yard.port, off_ms));
+        let registration = WorkerRegistration {
             worker: id.to_owned(),
             pool: "cpu".into(),
             slots: 1,
@@ -35,7 +35,7 @@ impl<'a> Remote<'a> {
             lease_ms: LEASE_MS,
             isolation: None,
         };
-        now(yard.register_worker(&hello)).expect("registering");
+        now(yard.register_worker(&registration)).expect("registering");
         Self { yard, id }
     }
 

@@ -9,7 +9,7 @@ use proofyard_core::judge::{Judged, Verifies};
 use proofyard_core::record::FailureKind;
 use proofyard_core::state::{ChainState, Halt, Judgement, Marker, Task, TaskId, TaskResult, TaskStatus};
 use proofyard_core::transaction::{read, transact};
-use proofyard_core::work::Trouble;
+use proofyard_core::work::AttemptError;
 
 use crate::common::driver::{Does, Driver, good};
 use crate::common::now;
@@ -132,10 +132,11 @@ struct Judge {
     unavailable: Cell<bool>,
 }
 
-impl Verifies for Judge {
-    async fn verify(&self, proof: &CommittedProof) -> Result<Option<String>, Trouble> {
+impl Verifies for &Judge {
+    async fn verify(&mut self, proof: &CommittedProof) -> Result<Option<String>, AttemptError> {
         self.asked.set(self.asked.get() + 1);
-        let failed = |kind, message: &str| Trouble::Failed { kind, message: message.into(), log: Vec::new() };
+        let failed =
+            |kind, message: &str| AttemptError::Failed { kind, message: message.into(), log: Vec::new() };
         if self.unavailable.get() {
             return Err(failed(FailureKind::Unavailable, "not now"));
         }
@@ -159,7 +160,7 @@ fn joined(driver: &mut Driver) -> TaskId {
 }
 
 fn ask(driver: &Driver, judge: &Judge, id: &TaskId) -> Judged {
-    let judged = now(driver.yard.judge(judge, "j", id)).expect("judging");
+    let judged = now(driver.yard.judge(&mut &*judge, "j", id)).expect("judging");
     driver.settle();
     judged
 }
@@ -253,7 +254,7 @@ fn what_is_changed_after_the_judgement_is_not_committed() {
             .expect("halting");
             assert_eq!(ask(&driver, &judge, &join), Judged::Stands);
         } else {
-            now(driver.yard.judge(&judge, "j", &join)).expect("judging");
+            now(driver.yard.judge(&mut &judge, "j", &join)).expect("judging");
             while driver.yard.port.next_wake().is_some() {}
         }
         assert_eq!(frontier(&driver), 1);

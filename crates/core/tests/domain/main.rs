@@ -15,6 +15,7 @@ mod operator;
 mod pipeline_files;
 mod pipeline_mistakes;
 mod pipeline_mutations;
+mod port_example;
 mod results;
 mod signals;
 mod starving;

@@ -7,7 +7,7 @@ use proofyard_core::state::Progress;
 use proofyard_core::work::Assignment;
 
 use crate::common::driver::{Does, Driver, block, good};
-use crate::common::elsewhere::{Call, Elsewhere};
+use crate::common::intercepted_port::{Call, InterceptedPort};
 use crate::common::now;
 use crate::starving::{driver, forget_wakes, pipeline, prove, scope, stage};
 
@@ -206,9 +206,9 @@ fn a_redo_that_meets_a_reorg_is_made_all_the_same() {
         Call::Commit(batch) => batch.ops.iter().any(|op| op.key == Key::new("C#c", "chain")),
         Call::Reschedule(_) => false,
     };
-    let yard = Yard::new(Elsewhere::meddled(&driver.yard.port, is_of_chain, reorg));
+    let yard = Yard::new(InterceptedPort::acting_before(&driver.yard.port, is_of_chain, reorg));
     assert_eq!(now(yard.record_redo("c", 11)).unwrap(), ReorgOutcome::From(11));
-    assert!(yard.port.was_meddled_with());
+    assert!(yard.port.has_intercepted());
     drop(yard);
     driver.settle();
     assert_eq!(frontier(&driver), 11, "11 and all above are proved again");

@@ -7,7 +7,7 @@ use crate::common::driver::Driver;
 use crate::common::now;
 use proofyard_core::record::{FailureKind, ResultOutcome};
 use proofyard_core::state::ArtifactRef;
-use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
+use proofyard_core::work::{Assignment, AttemptError, Executor, Performed, Proved};
 
 const DEMO: &str = include_str!("pipeline/demo.toml");
 const ANEW: &str = "0a";
@@ -15,7 +15,7 @@ const BEFORE: &str = "0b";
 
 /// A home that remembers a proof of an earlier attempt, and a verifier with an opinion of it.
 struct Remembers {
-    verdict: Result<(), Trouble>,
+    verdict: Result<(), AttemptError>,
     /// The name of its match field; the next stage needs `program`.
     program: &'static str,
     recalled: Cell<bool>,
@@ -24,38 +24,42 @@ struct Remembers {
 }
 
 impl Remembers {
-    fn with(verdict: Result<(), Trouble>) -> Self {
+    fn with(verdict: Result<(), AttemptError>) -> Self {
         let (recalled, proved, dismissed) = Default::default();
         Self { verdict, program: "program", recalled, proved, dismissed }
     }
 }
 
-impl Executor for Remembers {
+impl Executor for &Remembers {
     /// Public values.
     type Output = &'static str;
 
-    async fn prove(&self, _: &Assignment) -> Result<Proved<&'static str>, Trouble> {
+    async fn prove(&mut self, _: &Assignment) -> Result<Proved<&'static str>, AttemptError> {
         self.proved.set(true);
         Ok(made(ANEW, "program"))
     }
 
-    async fn verify(&self, _: &Assignment, proved: &Proved<&'static str>) -> Result<String, Trouble> {
+    async fn verify(
+        &mut self,
+        _: &Assignment,
+        proved: &Proved<&'static str>,
+    ) -> Result<String, AttemptError> {
         match &self.verdict {
             Err(trouble) if proved.output == BEFORE => Err(trouble.clone()),
             _ => Ok(proved.output.to_owned()),
         }
     }
 
-    async fn store(&self, _: &Assignment, _: &Proved<&'static str>) -> Result<ArtifactRef, Trouble> {
+    async fn store(&mut self, _: &Assignment, _: &Proved<&'static str>) -> Result<ArtifactRef, AttemptError> {
         Ok(ArtifactRef { sha256: "5a".repeat(32), bytes: 1 })
     }
 
-    async fn recall(&self, _: &Assignment) -> Result<Option<Proved<&'static str>>, Trouble> {
+    async fn recall(&mut self, _: &Assignment) -> Result<Option<Proved<&'static str>>, AttemptError> {
         self.recalled.set(true);
         Ok(Some(made(BEFORE, self.program)))
     }
 
-    async fn dismiss(&self, _: &Assignment, why: &str) {
+    async fn dismiss(&mut self, _: &Assignment, why: &str) {
         *self.dismissed.borrow_mut() = Some(why.to_owned());
     }
 }
@@ -89,7 +93,7 @@ fn attempt(number: u32, home: &Remembers) -> (Performed, Option<String>) {
         now(driver.yard.record_release(worker, *slot, claim, &task.id)).expect("a release");
         assignment = driver.claim("w").expect("the same task");
     }
-    let performed = now(driver.yard.perform(home, &assignment)).expect("performing");
+    let performed = now(driver.yard.perform(&mut &*home, &assignment)).expect("performing");
     let key = assignment.task.id.task_key();
     let task =
         now(proofyard_core::transaction::read::<_, proofyard_core::state::Task>(&driver.yard.port, &key));
@@ -100,8 +104,8 @@ fn recorded(values: &str) -> (Performed, Option<String>) {
     (Performed::Recorded(ResultOutcome::Accepted), Some(values.to_owned()))
 }
 
-fn refused() -> Trouble {
-    Trouble::Failed { kind: FailureKind::Permanent, message: "no".into(), log: Vec::new() }
+fn refused() -> AttemptError {
+    AttemptError::Failed { kind: FailureKind::Permanent, message: "no".into(), log: Vec::new() }
 }
 
 #[test]
@@ -136,9 +140,9 @@ fn what_is_no_output_of_its_stage_is_proved_again() {
 
 #[test]
 fn trouble_that_passes_does_not_have_it_proved_again() {
-    let home = Remembers::with(Err(Trouble::Dropped));
+    let home = Remembers::with(Err(AttemptError::Cancelled));
     assert_eq!(attempt(2, &home), (Performed::Released, None));
-    let home = Remembers::with(Err(Trouble::Hindered { message: "full".into() }));
-    assert_eq!(attempt(2, &home), (Performed::Hindered { message: "full".into() }, None));
+    let home = Remembers::with(Err(AttemptError::HostFault { message: "full".into() }));
+    assert_eq!(attempt(2, &home), (Performed::HostFault { message: "full".into() }, None));
     assert!(!home.proved.get() && home.dismissed.take().is_none());
 }

@@ -12,14 +12,14 @@ use proofyard_core::Yard;
 use proofyard_core::error::Error;
 use proofyard_core::pipeline::Chain;
 use proofyard_core::record::BlockOutcome;
-use proofyard_worker::Home;
+use proofyard_worker::WorkerHome;
 use proofyard_worker::artifacts::ArtifactError;
 
 use super::Shared;
 use crate::{LocalPort, block_on};
 
-/// How long a line waits after passing trouble.
-const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a line waits after a passing error.
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
@@ -46,7 +46,7 @@ pub enum FeedError {
 impl FeedError {
     fn passes(&self) -> bool {
         match self {
-            Self::Yard(trouble) if trouble.passes() => true,
+            Self::Yard(error) if error.passes() => true,
             Self::Artifact(error) => error.passes(),
             _ => false,
         }
@@ -126,7 +126,7 @@ pub(crate) fn feed(shared: &Shared, chain: &str, feed: &Feed) -> Result<(), Feed
     for next in open(path, rules)?.take(usize::try_from(*checked).unwrap_or(usize::MAX)) {
         let (number, line) = next?;
         lines = number;
-        if shared.wakes.is_stopped() {
+        if shared.is_stopped() {
             return Err(FeedError::Stopped);
         }
         let step = block_on(taking.next(port, number, &line))?;
@@ -160,13 +160,13 @@ pub(crate) fn feed(shared: &Shared, chain: &str, feed: &Feed) -> Result<(), Feed
     })
 }
 
-/// Does it again while the trouble is one that passes, such as a full disk: repeating a record changes nothing.
+/// Retries while the error is a passing one, such as a full disk: recording is idempotent.
 fn persist(shared: &Shared, record: impl Fn() -> Result<(), FeedError>) -> Result<(), FeedError> {
     loop {
         match record() {
             Err(error) if error.passes() => {
                 shared.complain("blocks file", &error);
-                if !shared.pause(TROUBLE_PAUSE) {
+                if !shared.pause(ERROR_PAUSE) {
                     return Err(FeedError::Stopped);
                 }
             }

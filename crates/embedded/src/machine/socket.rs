@@ -1,4 +1,4 @@
-//! The running yard's Unix socket: an operator's words, one JSON request a line, one JSON answer a line.
+//! The running yard's Unix socket: what operators ask for, one JSON request a line, one JSON answer a line.
 //!
 //! Whoever holds the directory's lock may replace the socket's file, so one that a dead yard left does not matter.
 
@@ -15,13 +15,15 @@ use std::time::{Duration, Instant};
 use proofyard_core::error::Error;
 use proofyard_core::operation::{Answer, Operation};
 use proofyard_prover::descends_from;
-use proofyard_worker::Home;
+use proofyard_worker::WorkerHome;
 use serde::{Deserialize, Serialize};
 
-use super::{Machine, MachineError, STOP_LOOK, Shared};
+use super::{Machine, MachineError, Shared};
 use crate::block_on;
 use crate::lock::DataDirError;
 
+/// How often it is looked for operators who connect, and whether a data directory in use is free.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 const SOCKET_FILE: &str = "socket";
 /// What the system's socket addresses hold. A longer path is reached through a descriptor of its directory.
 const MAX_ADDRESS_BYTES: usize = 107;
@@ -66,7 +68,7 @@ pub fn is_running(data_dir: &Path) -> bool {
     connect(data_dir).is_ok()
 }
 
-/// Has an operator's word carried out: by the yard that runs in the directory, or, if none does, here.
+/// Has an operator's request carried out: by the yard that runs in the directory, or, if none does, here.
 pub fn ask(data_dir: &Path, operation: &Operation) -> Result<Answer, AskError> {
     let until = Instant::now() + TURN_PATIENCE;
     loop {
@@ -79,9 +81,9 @@ pub fn ask(data_dir: &Path, operation: &Operation) -> Result<Answer, AskError> {
                 machine.drain();
                 return outcome(reply(answer));
             }
-            // A yard starts or ends just now, or another operator's word is carried out.
+            // A yard starts or ends just now, or another operator's request is carried out.
             Err(MachineError::DataDir(DataDirError::InUse { .. })) if Instant::now() < until => {
-                thread::sleep(STOP_LOOK);
+                thread::sleep(LOOK_EVERY);
             }
             Err(error) => return Err(error.into()),
         }
@@ -172,7 +174,7 @@ impl Listener {
     pub fn serve(&self, shared: &Shared) {
         let open = AtomicUsize::new(0);
         thread::scope(|scope| {
-            while shared.pause(STOP_LOOK) {
+            while shared.pause(LOOK_EVERY) {
                 while open.load(Ordering::Acquire) < MAX_CONNECTIONS
                     && let Ok((stream, _)) = self.listener.accept()
                 {
@@ -218,7 +220,7 @@ fn converse(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut input = BufReader::new(stream.try_clone()?);
     loop {
-        match read_request(&mut input, || shared.wakes.is_stopped())? {
+        match read_request(&mut input, || shared.is_stopped())? {
             Request::End => return Ok(()),
             Request::TooLong => {
                 let refusal = format!("a request has at most {MAX_REQUEST_BYTES} bytes");

@@ -1,108 +1,90 @@
-//! Wakes within one process: a queue that any thread may drain, and a bell for idle slots and sinks.
+//! Wakes within one process: a queue of steps that any thread may take, and the bell for idle slots and sinks.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use proofyard_core::port::Wake;
+use proofyard_worker::bell::Bell;
 
 /// Wakes that wait; beyond this they are dropped, and the sweeper finds their work.
 const MAX_WAITING: usize = 65_536;
 
 #[derive(Default)]
 pub(crate) struct Wakes {
-    state: Mutex<State>,
-    /// Rung for steps to take.
+    queue: Mutex<Queue>,
+    /// Notified for each step that is queued, and when the machine stops.
     steps: Condvar,
-    /// Rung for tasks listed and results to hand on.
-    work: Condvar,
+    bell: Bell,
 }
 
 #[derive(Default)]
-struct State {
+struct Queue {
     waiting: VecDeque<Wake>,
+    /// What waits, so that it waits once.
     known: BTreeSet<Wake>,
-    /// Moves with every bell, so that none is missed between a look and a wait.
-    rung: u64,
     stopped: bool,
 }
 
 impl Wakes {
+    /// Rings for tasks listed and results to hand on.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
     pub fn send(&self, wakes: &[Wake]) {
-        let mut state = self.lock();
         for wake in wakes {
             match wake {
-                Wake::Pool { .. } | Wake::Sink { .. } => {
-                    state.rung += 1;
-                    self.work.notify_all();
-                }
+                Wake::Pool { .. } | Wake::Sink { .. } => self.bell.ring(),
                 // There is none: who could write to this store could write anything else.
                 Wake::Judge { .. } => {}
-                Wake::Chain { .. } | Wake::Scope { .. } => {
-                    if state.waiting.len() < MAX_WAITING && state.known.insert(wake.clone()) {
-                        state.waiting.push_back(wake.clone());
-                        self.steps.notify_one();
-                    }
-                }
+                Wake::Chain { .. } | Wake::Scope { .. } => self.queue_step(wake),
             }
+        }
+    }
+
+    fn queue_step(&self, wake: &Wake) {
+        let mut queue = self.lock();
+        if queue.waiting.len() < MAX_WAITING && queue.known.insert(wake.clone()) {
+            queue.waiting.push_back(wake.clone());
+            self.steps.notify_one();
         }
     }
 
     /// The next step to take, if one waits.
     pub fn take(&self) -> Option<Wake> {
-        let mut state = self.lock();
-        Self::pop(&mut state)
+        self.lock().pop()
     }
 
     /// The next step to take; `None` once the machine stops.
     pub fn wait_for_step(&self) -> Option<Wake> {
-        let mut state = self.lock();
+        let mut queue = self.lock();
         loop {
-            if state.stopped {
+            if queue.stopped {
                 return None;
             }
-            if let Some(wake) = Self::pop(&mut state) {
+            if let Some(wake) = queue.pop() {
                 return Some(wake);
             }
-            state = self.steps.wait(state).unwrap_or_else(PoisonError::into_inner);
+            queue = self.steps.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn pop(state: &mut State) -> Option<Wake> {
-        let wake = state.waiting.pop_front()?;
-        state.known.remove(&wake);
-        Some(wake)
-    }
-
-    /// Rings the bell for whoever waits for work.
-    pub fn ring(&self) {
-        self.lock().rung += 1;
-        self.work.notify_all();
-    }
-
-    /// How often the bell has rung; give it to [`Wakes::wait_for_work`] after having looked.
-    pub fn rung(&self) -> u64 {
-        self.lock().rung
-    }
-
-    /// Waits until the bell rings again, the machine stops, or the time is over.
-    pub fn wait_for_work(&self, seen: u64, timeout: Duration) {
-        let state = self.lock();
-        let quiet = |state: &mut State| state.rung == seen && !state.stopped;
-        drop(self.work.wait_timeout_while(state, timeout, quiet));
-    }
-
+    /// Stops whoever waits for a step, for work, or for a time to pass.
     pub fn stop(&self) {
+        self.bell.stop();
         self.lock().stopped = true;
         self.steps.notify_all();
-        self.work.notify_all();
     }
 
-    pub fn is_stopped(&self) -> bool {
-        self.lock().stopped
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Queue {
+    fn pop(&mut self) -> Option<Wake> {
+        let wake = self.waiting.pop_front()?;
+        self.known.remove(&wake);
+        Some(wake)
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{MARK, Outcome, Protocol, Stop, Subject, Verifier};
+use super::{MARK, Outcome, Protocol, ProverUnderTest, Stop, Verifier};
 use crate::confinement::Confinement;
 use crate::message::{Input, ProveOk, ProveRequest, SetupOk, SetupRequest, VerifyOk, VerifyRequest};
 use crate::processes::with_environment;
@@ -19,7 +19,7 @@ const NO_STREAM: &str = "a files prover is started for each task";
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) struct Bench<'a> {
-    pub subject: &'a Subject,
+    pub subject: &'a ProverUnderTest,
     /// The check that runs now.
     check: &'static str,
     folders: u32,
@@ -60,7 +60,7 @@ pub(super) struct Surroundings {
 }
 
 impl<'a> Bench<'a> {
-    pub fn new(subject: &'a Subject) -> io::Result<Bench<'a>> {
+    pub fn new(subject: &'a ProverUnderTest) -> io::Result<Bench<'a>> {
         let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let mark = format!("{}-{now_ns}", std::process::id());
         let (check, folders, unstartable, is_accepted) = ("", 0, false, false);

@@ -38,14 +38,18 @@ const MARK: &str = "PROOFYARD_CHECK";
 
 /// What is checked, and with what.
 #[derive(Clone, Debug)]
-pub struct Subject {
+pub struct ProverUnderTest {
+    /// The prover's program and its arguments.
     pub command: Vec<String>,
+    /// How the program is asked.
     pub protocol: Protocol,
+    /// Who verifies what it proves.
     pub verifier: Verifier,
     /// What it is asked to prove: the inputs of a first task, and of a second one that differs.
     pub tasks: Vec<Vec<Input>>,
     /// Added to this process's own environment.
     pub environment: Vec<(String, String)>,
+    /// How the guard of its processes is started.
     pub guard: GuardCommand,
     /// Of each request.
     pub limits: Limits,
@@ -58,7 +62,9 @@ pub struct Subject {
 /// How the program is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
+    /// It stays, and answers one JSON request a line.
     Stream,
+    /// It is started for each task, and finds this in its input file.
     Files(Payload),
 }
 
@@ -67,6 +73,7 @@ pub enum Protocol {
 pub enum Verifier {
     /// The same command in another process.
     Same,
+    /// Another program and its arguments.
     Command(Vec<String>),
     /// Nobody: it writes data, or is believed.
     None,
@@ -74,6 +81,7 @@ pub enum Verifier {
 
 /// One thing that is asked of a prover.
 pub struct Check {
+    /// As reports and the documentation call it.
     pub name: &'static str,
     /// What a prover that passes does.
     pub asks: &'static str,
@@ -84,7 +92,9 @@ pub struct Check {
 
 /// Checks that belong together.
 pub struct Group {
+    /// As reports call it.
     pub name: &'static str,
+    /// In the order in which they are tried.
     pub checks: &'static [Check],
 }
 
@@ -144,7 +154,7 @@ impl From<io::Error> for Stop {
 }
 
 /// Tries everything; each check is told as it ends.
-pub fn check(subject: &Subject, on_check: &mut dyn FnMut(&CheckReport)) -> io::Result<Report> {
+pub fn check(subject: &ProverUnderTest, on_check: &mut dyn FnMut(&CheckReport)) -> io::Result<Report> {
     let mut bench = Bench::new(subject)?;
     let mut report = Report { command: subject.command.clone(), checks: Vec::new() };
     for group in GROUPS {

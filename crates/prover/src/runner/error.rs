@@ -11,7 +11,9 @@ use crate::message::{Failure, FailureKind};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{command}: {message}")]
 pub struct ProverError {
+    /// What went wrong, for those who decide what it costs.
     pub kind: ErrorKind,
+    /// What went wrong, for people.
     pub message: String,
     /// The prover's command line.
     pub command: String,
@@ -19,6 +21,7 @@ pub struct ProverError {
     pub log: Vec<String>,
 }
 
+/// What can go wrong with a call to a prover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The prover says that no try can succeed.
@@ -31,17 +34,31 @@ pub enum ErrorKind {
     CouldNotStart,
     /// It ended without an answer. Both are none when it ended in a way that could not be learned. A signal is one that
     /// somebody else sent.
-    Died { exit: Option<i32>, signal: Option<i32> },
+    Died {
+        /// Its exit code.
+        exit: Option<i32>,
+        /// The number of the signal that ended it.
+        signal: Option<i32>,
+    },
     /// It was killed after this time.
-    TimedOut { limit_ms: u64 },
+    TimedOut {
+        /// In milliseconds.
+        limit_ms: u64,
+    },
     /// Somebody asked for it.
     Cancelled,
     /// It broke the protocol.
     Rubbish,
     /// It wrote more than its limit; it was killed if it still ran.
-    OutputTooLarge { limit_bytes: u64 },
+    OutputTooLarge {
+        /// All that may be in its output folder.
+        limit_bytes: u64,
+    },
     /// It used more memory than its limit, and was killed.
-    MemoryExceeded { limit_bytes: u64 },
+    MemoryExceeded {
+        /// Of it and all that it started.
+        limit_bytes: u64,
+    },
     /// It says that it is done, but there is no file that can be used.
     BadOutput,
     /// The request cannot be put to this prover: an input is not what the payload needs.
@@ -49,7 +66,7 @@ pub enum ErrorKind {
     /// An input cannot be read, or be written for the prover.
     Io,
     /// This machine has no room, or no memory or process for the prover: nothing was tried.
-    HostInTrouble,
+    HostFault,
 }
 
 /// An error on its way to becoming a `ProverError`: it does not know the command and the log.
@@ -79,7 +96,7 @@ impl Fault {
 
     /// Of this kind, unless the error is the machine's.
     pub fn of_io(otherwise: ErrorKind, error: &io::Error, message: impl ToString) -> Fault {
-        Fault::new(if is_host_in_trouble(error) { ErrorKind::HostInTrouble } else { otherwise }, message)
+        Fault::new(if is_host_fault(error) { ErrorKind::HostFault } else { otherwise }, message)
     }
 }
 
@@ -95,7 +112,7 @@ impl From<Failure> for Fault {
 }
 
 /// No room on the disk, no memory, no process or descriptor to be had: it passes, and says nothing about any task.
-pub(crate) fn is_host_in_trouble(error: &io::Error) -> bool {
+pub(crate) fn is_host_fault(error: &io::Error) -> bool {
     const TROUBLE: &[Errno] =
         &[Errno::NOSPC, Errno::DQUOT, Errno::NOMEM, Errno::AGAIN, Errno::MFILE, Errno::NFILE];
     Errno::from_io_error(error).is_some_and(|number| TROUBLE.contains(&number))

@@ -16,9 +16,8 @@ use super::error::{ErrorKind, Fault, ProverError};
 use super::guarded::{Guarded, Stdin, how_it_ended};
 use super::launch::Launch;
 use super::log::Log;
-use super::output::{
-    OutputFile, Proved, check_proof_system, check_public_values, list_count, open_output, read_fields,
-};
+use super::output::{OutputFile, Proved, open_output};
+use super::output_content::{check_proof_system, check_public_values, list_count, read_fields};
 use super::watch::{Cancel, Watch};
 use crate::artifact::InputError;
 use crate::message::{Failure, Input, InputKind, List, ProveOk, ProveRequest, VerifyOk, VerifyRequest};

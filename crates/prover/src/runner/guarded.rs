@@ -18,7 +18,7 @@ use super::error::{ErrorKind, Fault};
 use super::launch::{Launch, Limits};
 use super::orphans;
 use super::watch::Watch;
-use crate::guard::{EXIT_HOST_IN_TROUBLE, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND};
+use crate::guard::{EXIT_HOST_FAULT, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND};
 use crate::processes::{Process, with_environment};
 
 /// The environment variable that marks all that one guard started, should the guard itself be killed.
@@ -258,10 +258,9 @@ pub(crate) fn how_it_ended(status: Option<ExitStatus>, answered: bool, limits: &
     let died = |exit, signal, message: String| Fault::new(ErrorKind::Died { exit, signal }, message);
     let Some(status) = status else { return died(None, None, "it closed its output and did not end".into()) };
     match (status.code(), limits.file_bytes) {
-        (Some(code), _) if !answered && code == i32::from(EXIT_HOST_IN_TROUBLE) => Fault::new(
-            ErrorKind::HostInTrouble,
-            "this machine has no memory, or no process, left to start it",
-        ),
+        (Some(code), _) if !answered && code == i32::from(EXIT_HOST_FAULT) => {
+            Fault::new(ErrorKind::HostFault, "this machine has no memory, or no process, left to start it")
+        }
         (Some(code), _) if !answered && NOT_STARTED.contains(&code) => {
             Fault::new(ErrorKind::CouldNotStart, format!("it could not be started (exit code {code})"))
         }

@@ -1,11 +1,14 @@
 //! How a prover is started, and what it may use up.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::str::FromStr;
 
 use super::log::LOG_LINES;
 use crate::confinement::Confinement;
+use crate::guard::guard_main;
 
 /// What follows a command in a message is not to be lost behind it.
 const COMMAND_CHARACTERS: usize = 80;
@@ -22,9 +25,11 @@ pub struct Launch {
     pub gpus: Option<Vec<u32>>,
     /// Where the prover runs; none is the yard's own folder.
     pub working_dir: Option<PathBuf>,
+    /// How the guard that kills what it leaves behind is started.
     pub guard: GuardCommand,
-    /// What its processes are kept from.
+    /// What its processes are isolated from.
     pub confinement: Confinement,
+    /// What it may use up; beyond it is killed.
     pub limits: Limits,
 }
 
@@ -33,7 +38,31 @@ pub struct Launch {
 pub struct GuardCommand {
     /// An absolute path.
     pub program: PathBuf,
+    /// Before the guard's own arguments; they tell the program that it is to be a guard.
     pub leading_arguments: Vec<String>,
+}
+
+impl GuardCommand {
+    /// The hidden first argument under which a program of Proofyard is a guard.
+    const ARGUMENT: &str = "guard";
+
+    /// This very program as a guard, so that one file is all there is to install. Its `main` begins with
+    /// [`GuardCommand::guard_if_asked`].
+    ///
+    /// # Errors
+    /// Where the system does not say which program this is.
+    pub fn this_program() -> io::Result<Self> {
+        let program = std::env::current_exe()?;
+        Ok(Self { program, leading_arguments: vec![Self::ARGUMENT.to_owned()] })
+    }
+
+    /// Runs the guard, if this program was started as one by [`GuardCommand::this_program`]; then the answer is its exit
+    /// code.
+    pub fn guard_if_asked() -> Option<ExitCode> {
+        let mut arguments = std::env::args_os().skip(1);
+        let is_asked = arguments.next().is_some_and(|first| first == Self::ARGUMENT);
+        is_asked.then(|| guard_main(arguments))
+    }
 }
 
 /// A user that is not the yard's: it cannot read what is the yard's alone, such as credentials.
@@ -42,7 +71,9 @@ pub struct GuardCommand {
 /// CAP_DAC_OVERRIDE and CAP_FOWNER for the folders that the two share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
+    /// Not root's.
     pub uid: u32,
+    /// Its only group; not root's.
     pub gid: u32,
 }
 

@@ -1,21 +1,16 @@
-//! What a prover wrote: looked at with suspicion before anyone uses it.
+//! The file that a prover says it wrote, and the folder that it writes to: looked at with suspicion before anyone uses
+//! them. What is in the file: [`super::output_content`].
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 use super::error::{ErrorKind, Fault};
 use super::launch::Limits;
-use crate::message::{
-    FIELDS_BYTES, PROOF_SYSTEM_BYTES, PUBLIC_VALUES_BYTES, ProveOk, VERIFICATION_KEY_BYTES,
-};
+use crate::message::ProveOk;
 
 /// More files than this are too much output, whatever their size, and so are folders in folders that go deeper.
 const OUTPUT_FILES: usize = 10_000;
@@ -28,6 +23,7 @@ const ROUNDED_UP_BYTES: u64 = 1 << 20;
 pub struct Proved {
     /// As it was said; the public values in it are a claim.
     pub ok: ProveOk,
+    /// The file that it wrote.
     pub output: OutputFile,
 }
 
@@ -36,8 +32,9 @@ pub struct Proved {
 pub struct OutputFile {
     /// Without symlinks.
     pub path: PathBuf,
+    /// At its start.
     pub file: File,
-    /// When it was looked at; a reader stops there.
+    /// Its size when it was looked at; a reader stops there.
     pub bytes: u64,
 }
 
@@ -129,162 +126,6 @@ fn on_disk(found: &Stat) -> u64 {
     if given > length.saturating_add(ROUNDED_UP_BYTES) { given } else { length }
 }
 
-/// Checks what a `ProveOk` says about itself, and its list against the file.
-pub(crate) fn check_ok(ok: &ProveOk, output: &OutputFile) -> Result<(), Fault> {
-    check_key(ok.verification_key.as_deref())?;
-    check_public_values(ok.public_values.as_deref())?;
-    check_proof_system(ok.proof_system.as_deref())?;
-    let fields_bytes: usize = ok.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if fields_bytes > FIELDS_BYTES {
-        return Err(Fault::rubbish(format!(
-            "its fields have {fields_bytes} bytes; {FIELDS_BYTES} are allowed"
-        )));
-    }
-    if let Some(list) = ok.list {
-        let counted = list_count(output)?;
-        if counted != Some(list.count) {
-            let counted = counted.map_or("no JSON list".into(), |count| format!("a list of {count}"));
-            return Err(Fault::bad_output(format!(
-                "it claims a list of {}, but wrote {counted}",
-                list.count
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// It is shown in tables, so it must be a name.
-pub(crate) fn check_proof_system(name: Option<&str>) -> Result<(), Fault> {
-    let is_name =
-        |name: &str| name.len() <= PROOF_SYSTEM_BYTES && name.bytes().all(|byte| byte.is_ascii_graphic());
-    if name.is_none_or(is_name) {
-        return Ok(());
-    }
-    Err(Fault::rubbish(format!(
-        "its proof_system is not a name of up to {PROOF_SYSTEM_BYTES} ASCII characters"
-    )))
-}
-
-pub(crate) fn check_key(key: Option<&str>) -> Result<(), Fault> {
-    check_hex("verification_key", key, VERIFICATION_KEY_BYTES)
-}
-
-pub(crate) fn check_public_values(values: Option<&str>) -> Result<(), Fault> {
-    check_hex("public_values", values, PUBLIC_VALUES_BYTES)
-}
-
-fn check_hex(name: &str, value: Option<&str>, limit_bytes: usize) -> Result<(), Fault> {
-    let Some(value) = value else { return Ok(()) };
-    if value.len() > 2 * limit_bytes {
-        let bytes = value.len() / 2;
-        return Err(Fault::rubbish(format!("its {name} has {bytes} bytes; {limit_bytes} are allowed")));
-    }
-    let digits = value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if digits && value.len().is_multiple_of(2) {
-        return Ok(());
-    }
-    Err(Fault::rubbish(format!("its {name} is not lower-case hexadecimal")))
-}
-
-/// How many elements the file has, if it is a JSON list. The elements are not kept.
-pub(crate) fn list_count(output: &OutputFile) -> Result<Option<u32>, Fault> {
-    Ok(count_list(reopen(output)?))
-}
-
-/// How many elements there are, if it is a JSON list.
-pub fn count_list(content: impl Read) -> Option<u32> {
-    struct Count;
-
-    impl<'de> Visitor<'de> for Count {
-        type Value = u32;
-
-        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            formatter.write_str("a JSON list")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<u32, A::Error> {
-            let mut count = 0u32;
-            while list.next_element::<IgnoredAny>()?.is_some() {
-                count = count.saturating_add(1);
-            }
-            Ok(count)
-        }
-    }
-
-    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(content));
-    let count = reader.deserialize_seq(Count).and_then(|count| reader.end().map(|()| count));
-    count.ok()
-}
-
-/// The named members of the JSON object that the file is, as text: strings as they read, numbers and booleans as they
-/// are written. Others, and those of a file that is no object, are not there.
-pub(crate) fn read_fields(output: &OutputFile, names: &[String]) -> Result<BTreeMap<String, String>, Fault> {
-    if names.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(reopen(output)?));
-    let members = reader.deserialize_map(Members(names)).and_then(|members| reader.end().map(|()| members));
-    let members = members.unwrap_or_default();
-    let fields: BTreeMap<String, String> =
-        members.into_iter().filter_map(|(name, value)| Some((name, plain(&value)?))).collect();
-    let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if bytes > FIELDS_BYTES {
-        let names = names.join(", ");
-        return Err(Fault::bad_output(format!(
-            "its match fields ({names}) have {bytes} bytes; {FIELDS_BYTES} are allowed"
-        )));
-    }
-    Ok(fields)
-}
-
-/// The `verification_key` that a proof names, if it is a JSON object that has one as a text.
-pub fn named_key(content: impl Read) -> Option<String> {
-    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(content));
-    let members = reader.deserialize_map(Members(&["verification_key".to_owned()])).ok()?;
-    let key: String = serde_json::from_str(members.get("verification_key")?.get()).ok()?;
-    // What is too long is no key, and so another one.
-    Some(if key.len() <= 2 * VERIFICATION_KEY_BYTES + 2 { key } else { String::new() })
-}
-
-/// The named members of an object; what stands in the others is not kept.
-struct Members<'a>(&'a [String]);
-
-impl<'de> Visitor<'de> for Members<'_> {
-    type Value = BTreeMap<String, Box<RawValue>>;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = BTreeMap::new();
-        while let Some(name) = map.next_key::<String>()? {
-            if self.0.contains(&name) {
-                members.insert(name, map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(members)
-    }
-}
-
-/// Not by way of a number: two that differ may round to one.
-fn plain(value: &RawValue) -> Option<String> {
-    match value.get().as_bytes().first()? {
-        b'"' => serde_json::from_str(value.get()).ok(),
-        b'{' | b'[' | b'n' => None,
-        _ => Some(value.get().to_owned()),
-    }
-}
-
-/// A fresh description, so that the caller's file stays at its start. It ends where the file did when it was looked at:
-/// one that grows while it is read would have no end.
-fn reopen(output: &OutputFile) -> Result<impl Read, Fault> {
-    let file = File::open(format!("/proc/self/fd/{}", output.file.as_raw_fd())).map_err(Fault::bad_output)?;
-    Ok(file.take(output.bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,20 +164,6 @@ mod tests {
         assert!(matches!(open(good).unwrap_err().kind, ErrorKind::OutputTooLarge { limit_bytes: 5 }));
     }
 
-    /// One that another process of the prover goes on writing to.
-    #[test]
-    fn a_list_that_grows_is_read_as_far_as_it_was_when_it_was_looked_at() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("list");
-        fs::write(&path, "[1, 2]").unwrap();
-        let output = open_output(folder.path(), &path, &Limits::default()).unwrap();
-        fs::write(&path, format!("[1, 2{}", ", 3".repeat(1_000_000))).unwrap();
-        let mut read = Vec::new();
-        reopen(&output).unwrap().read_to_end(&mut read).unwrap();
-        assert_eq!(read, b"[1, 2,");
-        assert_eq!(list_count(&output).unwrap(), None);
-    }
-
     #[test]
     fn all_that_is_in_a_folder_is_counted_or_is_too_much() {
         let temp = tempfile::tempdir().unwrap();
@@ -354,58 +181,5 @@ mod tests {
         assert_eq!(folder_bytes(&folder), Some(6 + link));
         fs::create_dir(folder.join(&deep).join("f")).unwrap();
         assert_eq!(folder_bytes(&folder), None, "too deep");
-    }
-
-    #[test]
-    fn fields_are_the_asked_members_as_they_are_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("proof");
-        let names = ["group_id", "kind"].map(str::to_owned);
-        let fields = |content: &str| {
-            fs::write(&path, content).unwrap();
-            let output = open_output(folder.path(), &path, &Limits::default()).unwrap();
-            read_fields(&output, &names).map(|fields| {
-                fields.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
-            })
-        };
-        assert_eq!(
-            fields(r#"{"group_id": "b\u002d7", "kind": true, "data": "x"}"#).unwrap(),
-            ["group_id=b-7", "kind=true"]
-        );
-        // Doubles would round these two to one.
-        assert_eq!(
-            fields(r#"{"group_id": 18446744073709551617}"#).unwrap(),
-            ["group_id=18446744073709551617"]
-        );
-        assert_eq!(
-            fields(r#"{"group_id": 18446744073709551618}"#).unwrap(),
-            ["group_id=18446744073709551618"]
-        );
-        assert_eq!(
-            fields(&format!(r#"{{"data": "{}", "kind": 1}}"#, "x".repeat(5_000))).unwrap(),
-            ["kind=1"]
-        );
-        for none in
-            [r#"{"group_id": null, "kind": [1]}"#, r#"[{"group_id": 1}]"#, r#"{"group_id": 1} x"#, "no"]
-        {
-            assert_eq!(fields(none).unwrap(), [""; 0], "{none}");
-        }
-        let long = format!(r#"{{"group_id": "{}"}}"#, "x".repeat(1_017));
-        assert!(fields(&long).unwrap_err().message.contains("have 1025 bytes; 1024 are allowed"));
-    }
-
-    #[test]
-    fn a_claimed_list_is_counted() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("list");
-        let count = |content: &str| {
-            fs::write(&path, content).unwrap();
-            list_count(&open_output(folder.path(), &path, &Limits::default()).unwrap()).unwrap()
-        };
-        assert_eq!(count("[1, {\"a\": [2, 3]}, \"]\"]"), Some(3));
-        assert_eq!(count("[]"), Some(0));
-        for none in ["{}", "[1, 2", "[1] x", ""] {
-            assert_eq!(count(none), None, "{none}");
-        }
     }
 }

@@ -20,7 +20,8 @@ use super::error::{ErrorKind, Fault, ProverError};
 use super::guarded::{Guarded, Stdin, how_it_ended};
 use super::launch::{Launch, Limits};
 use super::log::{Log, readable_message};
-use super::output::{Proved, check_key, check_ok, check_proof_system, check_public_values, open_output};
+use super::output::{Proved, open_output};
+use super::output_content::{check_key, check_ok, check_proof_system, check_public_values};
 use super::watch::{Cancel, Watch};
 use crate::message::{
     Call, ProveOk, ProveRequest, Request, Response, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
@@ -41,6 +42,7 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Update {
     /// From 0 to 1.
     pub progress: f64,
+    /// What is done now, as the prover says it.
     pub message: Option<String>,
 }
 

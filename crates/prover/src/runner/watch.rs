@@ -29,10 +29,12 @@ struct Cancelled {
 }
 
 impl Cancel {
+    /// A token that nobody has cancelled.
     pub fn new() -> Cancel {
         Cancel::default()
     }
 
+    /// Ends the call now.
     pub fn cancel(&self) {
         self.0.now.store(true, Ordering::Release);
     }
@@ -43,6 +45,7 @@ impl Cancel {
         *from = Some(from.map_or(time, |known| known.min(time)));
     }
 
+    /// Whether calls with this token end.
     pub fn is_cancelled(&self) -> bool {
         let from = *self.0.from.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.now.load(Ordering::Acquire) || from.is_some_and(|from| from <= Instant::now())

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use proofyard_prover::conformance::{
-    CheckReport, GROUPS, Protocol, Report, Result as Tried, Subject, Verifier, check,
+    CheckReport, GROUPS, Protocol, ProverUnderTest, Report, Result as Tried, Verifier, check,
 };
 use proofyard_prover::runner::{GuardCommand, Limits, Payload};
 use proofyard_prover::{Input, InputKind};
@@ -19,7 +19,7 @@ const TOY: &str = env!("CARGO_BIN_EXE_proofyard-toy-prover");
 const AT_ONCE: usize = 4;
 
 /// Two blocks as tasks, for the toy with these options. `{place}` in them is a folder of its own.
-fn subject(place: &TempDir, options: &[&str]) -> Subject {
+fn subject(place: &TempDir, options: &[&str]) -> ProverUnderTest {
     let place = place.path();
     let block = |name: &str, number: u32| {
         let path = place.join(name);
@@ -29,7 +29,7 @@ fn subject(place: &TempDir, options: &[&str]) -> Subject {
         vec![Input { kind, path, index: None, stage, task_index: 0, public_values, verification_key }]
     };
     let filled = |option: &&str| option.replace("{place}", place.to_str().unwrap());
-    Subject {
+    ProverUnderTest {
         command: [TOY.to_owned()].into_iter().chain(options.iter().map(filled)).collect(),
         protocol: Protocol::Stream,
         verifier: Verifier::Same,

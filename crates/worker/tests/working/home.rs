@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,8 +18,9 @@ use proofyard_core::transaction::read;
 use proofyard_programs::programs;
 use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts, Draft};
+use proofyard_worker::bell::Bell;
 use proofyard_worker::isolation::Isolation;
-use proofyard_worker::{Finished, Home, WorkDir, WorkerPlan};
+use proofyard_worker::{Finished, WorkDir, WorkerHome, WorkerPlan};
 use tempfile::TempDir;
 
 use super::port::SharedMemory;
@@ -33,16 +34,9 @@ pub struct TestHome {
     artifacts: Arc<Shelf>,
     pipeline: Pipeline,
     folder: TempDir,
-    bell: Mutex<Bell>,
-    rings: Condvar,
+    bell: Bell,
     /// What was told, and of whom or what.
     told: Mutex<Vec<(String, String)>>,
-}
-
-#[derive(Default)]
-struct Bell {
-    rung: u64,
-    stopped: bool,
 }
 
 impl TestHome {
@@ -62,8 +56,7 @@ impl TestHome {
             artifacts: Arc::new(Shelf::new(folder.path())),
             pipeline,
             folder,
-            bell: Mutex::default(),
-            rings: Condvar::new(),
+            bell: Bell::default(),
             told: Mutex::default(),
         };
         (1..=blocks).for_each(|height| home.block(height));
@@ -145,8 +138,7 @@ impl TestHome {
     }
 
     pub fn stop(&self) {
-        self.bell.lock().unwrap().stopped = true;
-        self.rings.notify_all();
+        self.bell.stop();
     }
 
     fn tell(&self, of: &str, said: impl Display) {
@@ -156,7 +148,7 @@ impl TestHome {
     fn take_steps(&self) {
         while let Some(wake) = self.yard.port.next_wake() {
             match wake {
-                Wake::Pool { .. } | Wake::Sink { .. } => self.ring(),
+                Wake::Pool { .. } | Wake::Sink { .. } => self.bell.ring(),
                 Wake::Judge { .. } => {}
                 Wake::Chain { .. } | Wake::Scope { .. } => now(self.yard.advance(&wake)).unwrap(),
             }
@@ -164,7 +156,7 @@ impl TestHome {
     }
 }
 
-impl Home for TestHome {
+impl WorkerHome for TestHome {
     type Port = SharedMemory;
     type Artifacts = Shelf;
 
@@ -173,6 +165,12 @@ impl Home for TestHome {
     }
     fn artifacts(&self) -> &Arc<Shelf> {
         &self.artifacts
+    }
+    fn bell(&self) -> &Bell {
+        &self.bell
+    }
+    fn idle_look(&self) -> Duration {
+        PATIENCE
     }
     fn block_on<F: Future>(&self, handler: F) -> F::Output {
         now(handler)
@@ -193,26 +191,6 @@ impl Home for TestHome {
     }
     fn complain(&self, what: &str, error: &dyn Display) {
         self.tell(what, error);
-    }
-    fn is_stopped(&self) -> bool {
-        self.bell.lock().unwrap().stopped
-    }
-    fn pause(&self, time: Duration) -> bool {
-        let bell = self.bell.lock().unwrap();
-        let (bell, _) = self.rings.wait_timeout_while(bell, time, |bell| !bell.stopped).unwrap();
-        !bell.stopped
-    }
-    fn rung(&self) -> u64 {
-        self.bell.lock().unwrap().rung
-    }
-    fn ring(&self) {
-        self.bell.lock().unwrap().rung += 1;
-        self.rings.notify_all();
-    }
-    fn wait_for_work(&self, rung: u64, at_most: Duration) {
-        let bell = self.bell.lock().unwrap();
-        let quiet = |bell: &mut Bell| bell.rung == rung && !bell.stopped;
-        drop(self.rings.wait_timeout_while(bell, PATIENCE.min(at_most), quiet).unwrap());
     }
     fn recorded(&self, finished: Finished<'_>) {
         assert_eq!(finished.assignment.task.id, finished.sample.task);

@@ -11,7 +11,7 @@ use proofyard_aws_tests::PATIENCE;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
 use proofyard_core::error::Error;
-use proofyard_core::heartbeat::Hello;
+use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Port;
 use proofyard_core::state::Worker;
 use serde_json::{Value, json};
@@ -97,7 +97,7 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
     let driver = Driver::with_pipeline(&aws, PIPELINE).await;
     let (sqs, names) = (sqs(&driver), &driver.home.names);
     // A worker whose heartbeat a sweeper has seen; its lease is soon over, and the next one finds that out.
-    let gone = Hello {
+    let gone = WorkerRegistration {
         worker: "gone".into(),
         pool: "cpu".into(),
         slots: 1,

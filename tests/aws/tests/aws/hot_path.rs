@@ -9,7 +9,7 @@ use proofyard_core::Wake;
 use proofyard_core::committed::CommittedProof;
 use proofyard_core::judge::{JUDGE_POOL, Judged, Verifies};
 use proofyard_core::port::Port;
-use proofyard_core::work::Trouble;
+use proofyard_core::work::AttemptError;
 
 fn sum(counts: &BTreeMap<String, u64>) -> u64 {
     counts.values().sum()
@@ -42,7 +42,7 @@ async fn a_judged_block_takes_so_many_calls_more() {
         let Event::Message(told) = Event::read(&told[0].body).unwrap() else { panic!("{told:?}") };
         let Message::Wake(Wake::Judge { task }) = *told else { panic!("{told:?}") };
         driver.http.take_counts();
-        let judged = driver.home.begin().home.yard.judge(&Judge, "j", &task).await.unwrap();
+        let judged = driver.home.begin().home.yard.judge(&mut Judge, "j", &task).await.unwrap();
         assert_eq!(judged, Judged::Stands);
         driver.home.deliver().await;
         let judge = driver.http.take_counts();
@@ -63,7 +63,7 @@ async fn a_judged_block_takes_so_many_calls_more() {
 struct Judge;
 
 impl Verifies for Judge {
-    async fn verify(&self, proof: &CommittedProof) -> Result<Option<String>, Trouble> {
+    async fn verify(&mut self, proof: &CommittedProof) -> Result<Option<String>, AttemptError> {
         Ok(proof.proof.public_values.clone())
     }
 }

@@ -5,8 +5,8 @@ pub mod blocks;
 pub mod chains;
 pub mod draw;
 pub mod edits;
-pub mod ending;
 pub mod operators;
+pub mod phases;
 pub mod pipelines;
 pub mod proving;
 pub mod services;
@@ -24,7 +24,7 @@ use proofyard_core::yard::Yard;
 
 use self::blocks::NodeChain;
 use self::draw::Plan;
-use self::ending::Phase;
+use self::phases::Phase;
 use self::proving::Proving;
 use crate::check::Checker;
 use crate::executor::{ProcessId, Signal, Simulation, Step};

@@ -10,7 +10,7 @@ use proofyard_core::port::Wake;
 use proofyard_core::record::FailureKind;
 use proofyard_core::state::{OutEntry, TaskId};
 use proofyard_core::sweep::Swept;
-use proofyard_core::work::Trouble;
+use proofyard_core::work::AttemptError;
 
 use super::World;
 use crate::executor::{Errand, Signal};
@@ -50,7 +50,7 @@ impl World {
     /// The judge is told of a task; what it cannot say now, it is told of again by who waits for it.
     async fn judge(&self, task: &TaskId) {
         for _ in 0..3 {
-            match self.bounded(self.yard.judge(&Verifier { world: self }, "judge", task)).await {
+            match self.bounded(self.yard.judge(&mut Verifier { world: self }, "judge", task)).await {
                 Some(Ok(Judged::Later(_))) => self.simulation.count("branch: judged later"),
                 Some(Ok(judged)) => {
                     return self.simulation.count(match judged {
@@ -241,11 +241,12 @@ struct Verifier<'a> {
 }
 
 impl Verifies for Verifier<'_> {
-    async fn verify(&self, proof: &CommittedProof) -> Result<Option<String>, Trouble> {
+    async fn verify(&mut self, proof: &CommittedProof) -> Result<Option<String>, AttemptError> {
         let world = self.world;
         let ms = world.plan.prove_ms / 10;
         world.simulation.sleep(if world.is_calm.get() { ms.min(20) } else { ms }).await;
-        let failed = |kind, message: &str| Trouble::Failed { kind, message: message.into(), log: Vec::new() };
+        let failed =
+            |kind, message: &str| AttemptError::Failed { kind, message: message.into(), log: Vec::new() };
         if world.happens(world.plan.prover_fails / 2) {
             return Err(failed(FailureKind::Unavailable, "no connection"));
         }

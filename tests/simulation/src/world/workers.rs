@@ -6,12 +6,12 @@ use std::rc::Rc;
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
-use proofyard_core::heartbeat::Hello;
+use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::pipeline::{Source, Strategy};
 use proofyard_core::port::Wake;
 use proofyard_core::record::FailureKind;
 use proofyard_core::state::{ArtifactRef, List, Task, TaskId};
-use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
+use proofyard_core::work::{Assignment, AttemptError, Executor, Performed, Proved};
 
 use super::proving::{Artifact, Ending};
 use super::services::NEVER_MS;
@@ -42,7 +42,7 @@ impl World {
         let lease_ms = lease_ms.unwrap_or(30_000);
         let worker = Rc::new(Worker { id, pool, process, lease_ms, dropped: RefCell::default(), is_zombie });
         let alone = self.plan.workers.get(&worker.pool) == Some(&1);
-        let hello = Hello {
+        let registration = WorkerRegistration {
             worker: worker.id.clone(),
             pool: worker.pool.clone(),
             slots: self.plan.slots,
@@ -52,7 +52,7 @@ impl World {
         };
         let since_ms = self.simulation.now_ms();
         loop {
-            match self.bounded(self.yard.register_worker(&hello)).await {
+            match self.bounded(self.yard.register_worker(&registration)).await {
                 Some(Ok(())) => break,
                 Some(Err(error)) => self.expect_passing("register_worker", &error),
                 None => {}
@@ -74,11 +74,11 @@ impl World {
                 continue;
             };
             match answer {
-                Ok(drops) => {
+                Ok(obsolete) => {
                     self.checker.borrow_mut().leases.told(&worker.id, until_ms);
-                    for drop in drops {
+                    for attempt in obsolete {
                         self.simulation.count("branch: told to drop");
-                        worker.dropped.borrow_mut().insert(drop.claim);
+                        worker.dropped.borrow_mut().insert(attempt.claim);
                     }
                 }
                 Err(Error::WorkerDead { .. }) => {
@@ -195,8 +195,8 @@ impl World {
                     continue;
                 }
             };
-            let prover = Prover { world: self.clone(), worker: worker.clone() };
-            match self.yard.perform(&prover, &assignment).await {
+            let mut prover = Prover { world: self.clone(), worker: worker.clone() };
+            match self.yard.perform(&mut prover, &assignment).await {
                 Ok(performed) => {
                     self.note_performed(&performed);
                     return self.advance_here(&id.scope).await;
@@ -233,7 +233,7 @@ impl World {
             }
             Performed::Failed { outcome: FailureOutcome::Stale, .. } => "branch: failure of a stale attempt",
             Performed::Released => "branch: released",
-            Performed::Hindered { .. } => "branch: let go for a full disk",
+            Performed::HostFault { .. } => "branch: let go for a full disk",
         });
     }
 
@@ -269,7 +269,7 @@ struct Prover {
 
 impl Prover {
     /// Work takes time, in which much may happen to its worker.
-    async fn take_time(&self, ms: u64, claim: &str) -> Result<(), Trouble> {
+    async fn take_time(&self, ms: u64, claim: &str) -> Result<(), AttemptError> {
         let world = &self.world;
         let (plan, simulation) = (&world.plan, &world.simulation);
         let ms = if world.is_calm.get() { ms.min(20) } else { world.draw(|random| random.skewed(ms * 2)) };
@@ -290,15 +290,15 @@ impl Prover {
             let is_dropped = self.worker.dropped.borrow().contains(claim) && !self.worker.is_zombie;
             if is_dropped || world.happens(plan.releases / 4) {
                 world.proving.borrow_mut().note_ending(claim, Ending::Released);
-                return Err(Trouble::Dropped);
+                return Err(AttemptError::Cancelled);
             }
         }
         Ok(())
     }
 
-    fn failed(&self, assignment: &Assignment, kind: FailureKind, message: &str) -> Trouble {
+    fn failed(&self, assignment: &Assignment, kind: FailureKind, message: &str) -> AttemptError {
         self.fails_later(assignment, kind);
-        Trouble::Failed { kind, message: message.to_owned(), log: vec!["last words".to_owned()] }
+        AttemptError::Failed { kind, message: message.to_owned(), log: vec!["last words".to_owned()] }
     }
 
     /// Takes so long that another must have begun the same, and ends when it is told to.
@@ -380,7 +380,7 @@ impl Prover {
 impl Executor for Prover {
     type Output = ArtifactRef;
 
-    async fn prove(&self, assignment: &Assignment) -> Result<Proved<ArtifactRef>, Trouble> {
+    async fn prove(&mut self, assignment: &Assignment) -> Result<Proved<ArtifactRef>, AttemptError> {
         let (world, id) = (&self.world, &assignment.task.id);
         let (plan, simulation) = (&world.plan, &world.simulation);
         if let Some(right) = reduction::wrong_inputs(&world.checker.borrow().mirror, assignment) {
@@ -452,7 +452,11 @@ impl Executor for Prover {
         })
     }
 
-    async fn verify(&self, assignment: &Assignment, proved: &Proved<ArtifactRef>) -> Result<String, Trouble> {
+    async fn verify(
+        &mut self,
+        assignment: &Assignment,
+        proved: &Proved<ArtifactRef>,
+    ) -> Result<String, AttemptError> {
         self.take_time(self.world.plan.prove_ms / 10, &assignment.claim).await?;
         let artifact = self.world.proving.borrow().artifact(&proved.output).cloned();
         match artifact.filter(|artifact| artifact.is_true) {
@@ -465,15 +469,15 @@ impl Executor for Prover {
     }
 
     async fn store(
-        &self,
+        &mut self,
         assignment: &Assignment,
         proved: &Proved<ArtifactRef>,
-    ) -> Result<ArtifactRef, Trouble> {
+    ) -> Result<ArtifactRef, AttemptError> {
         self.take_time(10, &assignment.claim).await?;
         if self.world.happens(self.world.plan.releases / 4) {
             self.world.simulation.count("fault: disk full at a worker");
             self.world.proving.borrow_mut().note_ending(&assignment.claim, Ending::Released);
-            return Err(Trouble::Hindered { message: "no room for the proof".to_owned() });
+            return Err(AttemptError::HostFault { message: "no room for the proof".to_owned() });
         }
         Ok(proved.output.clone())
     }

@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
-use proofyard_core::heartbeat::Hello;
+use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::record::{BlockOutcome, FailureKind};
 use proofyard_core::state::{ArtifactRef, Block, List, TaskId};
-use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
+use proofyard_core::work::{Assignment, AttemptError, Executor, Performed, Proved};
 use proofyard_core::{Wake, Yard, pipeline};
 
 use super::memory::Memory;
@@ -112,7 +112,7 @@ impl Driver {
     }
 
     pub fn worker(&self, worker: &str, pool: &str) {
-        let hello = Hello {
+        let registration = WorkerRegistration {
             worker: worker.to_owned(),
             pool: pool.to_owned(),
             slots: 64,
@@ -120,7 +120,7 @@ impl Driver {
             lease_ms: LEASE_MS,
             isolation: None,
         };
-        now(self.yard.register_worker(&hello)).expect("registering");
+        now(self.yard.register_worker(&registration)).expect("registering");
         // As in a yard that runs, a sweeper sees it.
         now(self.yard.sweep()).expect("sweeping");
     }
@@ -145,8 +145,8 @@ impl Driver {
 
     /// The same, without the steps that follow from it.
     pub fn record(&self, assignment: &Assignment, does: Does) -> Performed {
-        let fake = Fake { memory: &self.yard.port, does, says: self.says.clone() };
-        now(self.yard.perform(&fake, assignment)).expect("performing")
+        let mut fake = Fake { memory: &self.yard.port, does, says: self.says.clone() };
+        now(self.yard.perform(&mut fake, assignment)).expect("performing")
     }
 
     /// Claims and works until nothing is listed that the worker may run; says how many tasks it took.
@@ -194,7 +194,7 @@ struct Fake<'a> {
 impl Executor for Fake<'_> {
     type Output = ();
 
-    async fn prove(&self, _: &Assignment) -> Result<Proved<()>, Trouble> {
+    async fn prove(&mut self, _: &Assignment) -> Result<Proved<()>, AttemptError> {
         self.memory.pass(PROVE_MS);
         let (mut program, mut verification_key) = ("x", None);
         let (claimed_public_values, list) = match &self.does {
@@ -210,7 +210,7 @@ impl Executor for Fake<'_> {
             Does::Partitions(count) => (None, Some(List { count: *count, sha256: "11".repeat(32) })),
             Does::Fails(kind, message) => {
                 let log = vec!["loading keys".to_owned(), (*message).to_owned()];
-                return Err(Trouble::Failed { kind: *kind, message: (*message).to_owned(), log });
+                return Err(AttemptError::Failed { kind: *kind, message: (*message).to_owned(), log });
             }
         };
         Ok(Proved {
@@ -228,12 +228,12 @@ impl Executor for Fake<'_> {
         })
     }
 
-    async fn verify(&self, _: &Assignment, proved: &Proved<()>) -> Result<String, Trouble> {
+    async fn verify(&mut self, _: &Assignment, proved: &Proved<()>) -> Result<String, AttemptError> {
         self.memory.pass(VERIFY_MS);
         Ok(proved.claimed_public_values.clone().unwrap_or_default())
     }
 
-    async fn store(&self, _: &Assignment, _: &Proved<()>) -> Result<ArtifactRef, Trouble> {
+    async fn store(&mut self, _: &Assignment, _: &Proved<()>) -> Result<ArtifactRef, AttemptError> {
         Ok(artifact(1_000))
     }
 }

@@ -1,7 +1,7 @@
 //! A small yard in memory that tests drive by hand, with a clock of their own.
 
 pub mod driver;
-pub mod elsewhere;
+pub mod intercepted_port;
 pub mod memory;
 
 use std::future::Future;

@@ -1,4 +1,4 @@
-use proofyard_core::heartbeat::Hello;
+use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::record::FailureKind;
 use proofyard_core::report::{
     DeadlineIs, GoalName, MissCase, ProverFigures, Report, ReportRequest, TrustedSetup, Verdict,
@@ -344,7 +344,7 @@ fn a_miss_with_a_parked_task_says_why_it_parked() {
 #[test]
 fn a_miss_after_a_lost_worker_says_so() {
     let mut driver = Driver::new(REALTIME);
-    let hello = Hello {
+    let registration = WorkerRegistration {
         worker: "spot".into(),
         pool: "gpu".into(),
         slots: 64,
@@ -352,7 +352,7 @@ fn a_miss_after_a_lost_worker_says_so() {
         lease_ms: 3_000,
         isolation: None,
     };
-    now(driver.yard.register_worker(&hello)).expect("registering");
+    now(driver.yard.register_worker(&registration)).expect("registering");
     driver.block(FIRST);
     driver.claim("spot").expect("a task");
     driver.pass(3_100);

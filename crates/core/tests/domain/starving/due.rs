@@ -9,7 +9,7 @@ use proofyard_core::transaction::read;
 
 use super::{driver, due, forget_wakes, pipeline, prove, scope, segments, stage, sweep_for};
 use crate::common::driver::{Does, Driver, block, good};
-use crate::common::elsewhere::{Call, Elsewhere};
+use crate::common::intercepted_port::{Call, InterceptedPort};
 use crate::common::now;
 
 const DAY_MS: u64 = 86_400_000;
@@ -48,9 +48,9 @@ fn a_scope_that_settles_while_it_is_looked_at_is_not_due_again() {
         driver.settle();
     };
     let after_the_look = |call: &Call<'_>| matches!(call, Call::Reschedule(key) if key.sort == "scope");
-    let yard = Yard::new(Elsewhere::meddled(&driver.yard.port, after_the_look, settles));
+    let yard = Yard::new(InterceptedPort::acting_before(&driver.yard.port, after_the_look, settles));
     now(yard.sweep()).unwrap();
-    assert!(yard.port.was_meddled_with(), "it was looked at");
+    assert!(yard.port.has_intercepted(), "it was looked at");
     drop(yard);
     driver.settle();
     assert!(scope(&driver, "c:b:10:a10:0").settled);

@@ -1,6 +1,6 @@
 //! Sweeps with 4 ms a round, and no more time than a tick.
 
-use proofyard_core::heartbeat::Hello;
+use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::state::{Heartbeat, Worker};
 use proofyard_core::transaction::read;
 use proofyard_core::{Port, Yard};
@@ -31,9 +31,15 @@ fn open_blocks(open: u64, tick_ms: u64) -> Driver {
 fn dead_worker(driver: &Driver, lease_ms: u64) -> String {
     let last = |name: &String| Heartbeat::key_of(name).due_shard() == 1;
     let name = (0..).map(|n| format!("w{n}-{}", driver.yard.port.now_ms())).find(last).unwrap();
-    let hello =
-        Hello { worker: name.clone(), pool: "cpu".into(), slots: 1, alone: false, lease_ms, isolation: None };
-    now(driver.yard.register_worker(&hello)).unwrap();
+    let registration = WorkerRegistration {
+        worker: name.clone(),
+        pool: "cpu".into(),
+        slots: 1,
+        alone: false,
+        lease_ms,
+        isolation: None,
+    };
+    now(driver.yard.register_worker(&registration)).unwrap();
     name
 }
 

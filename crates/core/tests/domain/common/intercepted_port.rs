@@ -1,4 +1,4 @@
-//! The store in memory as somebody else reaches it: from a host whose clock is off, or just after others acted.
+//! The port of the store in memory, seen from a host whose clock is off, or with others acting just before a call.
 
 use std::cell::RefCell;
 
@@ -18,26 +18,26 @@ struct Before<'a> {
     act: Box<dyn FnOnce() + 'a>,
 }
 
-pub struct Elsewhere<'a> {
+pub struct InterceptedPort<'a> {
     pub memory: &'a Memory,
     /// How far its clock is off, where it is not the yard's.
     off_ms: Option<i64>,
     before: RefCell<Option<Before<'a>>>,
 }
 
-impl<'a> Elsewhere<'a> {
-    pub fn with_clock_off(memory: &'a Memory, off_ms: i64) -> Self {
+impl<'a> InterceptedPort<'a> {
+    pub fn with_clock_skew(memory: &'a Memory, off_ms: i64) -> Self {
         Self { memory, off_ms: Some(off_ms), before: RefCell::default() }
     }
 
     /// `act` comes just before the first call that is one.
-    pub fn meddled(memory: &'a Memory, is_it: fn(&Call<'_>) -> bool, act: impl FnOnce() + 'a) -> Self {
+    pub fn acting_before(memory: &'a Memory, is_it: fn(&Call<'_>) -> bool, act: impl FnOnce() + 'a) -> Self {
         let before = Before { is_it, act: Box::new(act) };
         Self { memory, off_ms: None, before: RefCell::new(Some(before)) }
     }
 
     /// Whether others have acted.
-    pub fn was_meddled_with(&self) -> bool {
+    pub fn has_intercepted(&self) -> bool {
         self.before.borrow().is_none()
     }
 
@@ -49,7 +49,7 @@ impl<'a> Elsewhere<'a> {
     }
 }
 
-impl Port for Elsewhere<'_> {
+impl Port for InterceptedPort<'_> {
     fn now_ms(&self) -> u64 {
         self.memory.now_ms().saturating_add_signed(self.off_ms.unwrap_or(0))
     }

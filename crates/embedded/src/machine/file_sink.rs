@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use proofyard_core::error::Error;
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::state::OutEntry;
-use proofyard_worker::Home;
+use proofyard_worker::WorkerHome;
 use proofyard_worker::durable::{parent_of, sync_directory};
 
 use super::Shared;
@@ -32,11 +32,11 @@ impl LocalSink {
             let message = format!("others than its owner may write to {}", file.path.display());
             shared.complain(&format!("sink {}", self.name), &message);
         }
-        while !shared.wakes.is_stopped() {
-            let rung = shared.wakes.rung();
+        while !shared.is_stopped() {
+            let rung = shared.bell().rung();
             match self.turn(shared, &mut file) {
                 Ok(true) => {}
-                Ok(false) => shared.wakes.wait_for_work(rung, shared.idle_look),
+                Ok(false) => shared.bell().wait(rung, shared.idle_look),
                 Err(error) => {
                     shared.complain(&format!("sink {}", self.name), &error);
                     shared.pause(shared.idle_look);

@@ -1,24 +1,21 @@
-//! The folder of artifacts: each written once, named by its SHA-256, never changed.
+//! The store of artifacts in a folder of this machine.
 //!
 //! `artifacts/ab/abcdef...` holds the content whose hash that is. Content gets its name only when it is on disk, so
 //! that a name that exists after a crash has all of its bytes. What is found short or changed nevertheless (a failing
 //! disk, a careless hand) is an error when it is read, and is replaced when the same content is put again.
-//!
-//! A home that keeps its artifacts elsewhere has an [`ArtifactStore`] of its own, over such a folder for what is here.
 
-use std::cell::Cell;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use proofyard_core::state::{ArtifactRef, TaskId, is_sha256};
 use sha2::{Digest, Sha256};
 
+use super::draft::{copy_hashed, hex_of};
+use super::error::io_error;
+use super::{ArtifactError, ArtifactStore, Draft};
 use crate::durable::{create_durably, sync_directory};
 
 const FOLDER: &str = "artifacts";
@@ -28,128 +25,6 @@ const UNNAMED: &str = "unnamed";
 const ASIDE: &str = "aside";
 /// What nobody asked for in so long is of a block that is gone.
 const ASIDE_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-const CHUNK_BYTES: usize = 1 << 16;
-
-/// Where a worker finds what its tasks are made of, and puts what it made. Content is named by its hash.
-///
-/// It is called inside [`crate::Home::block_on`], on that thread, and blocks it: a store that waits on a network does so
-/// on threads of its own.
-pub trait ArtifactStore: Send + Sync + 'static {
-    /// The content as a file on this machine, checked against its name.
-    fn fetch(&self, artifact: &ArtifactRef) -> Result<PathBuf, ArtifactError>;
-    /// Copies at most `max_bytes` to this machine; `source` is what an error calls them. Unnamed yet, it can be read at
-    /// once.
-    fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError>;
-    /// Gives a draft its name. It is durable, under its name, when this returns.
-    fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError>;
-    /// Keeps a draft, and beside it, until nobody can want it any more, what its task's next attempt is to know if this
-    /// one's result is never recorded. A store may remember nothing: then that attempt makes it again.
-    fn keep_for(&self, draft: &Draft, _task: &TaskId, _made: Vec<u8>) -> Result<ArtifactRef, ArtifactError> {
-        self.keep(draft)
-    }
-    /// The same before its verifier is asked: should this process die meanwhile, the task's next attempt finds the draft
-    /// on this machine. It need not outlive a power loss.
-    fn set_aside(&self, _draft: &Draft, _task: &TaskId, _made: Vec<u8>) -> Result<(), ArtifactError> {
-        Ok(())
-    }
-    /// Told that no later attempt needs what was left for it.
-    fn forget(&self, _task: &TaskId) {}
-    /// What an earlier attempt at this task left to be known, if anything did. It may be damaged.
-    fn recall(&self, _task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
-        Ok(None)
-    }
-    /// Told why what was recalled is of no use.
-    fn dismiss(&self, _task: &TaskId, _why: &str) {}
-    /// What messages call an artifact: a path, or an address.
-    fn name_of(&self, artifact: &ArtifactRef) -> String;
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum ArtifactError {
-    #[error("{} cannot be {doing}: {source}", .path.display())]
-    Io { path: PathBuf, doing: &'static str, source: io::Error },
-    #[error("{} has more than {max_bytes} bytes, which is all that is taken", .path.display())]
-    TooLarge { path: PathBuf, max_bytes: u64 },
-    #[error("artifact {} is missing; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)", .0.display())]
-    Missing(PathBuf),
-    #[error("artifact {} is damaged: {what}; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)", .path.display())]
-    Damaged { path: PathBuf, what: String },
-    #[error("{0:?} is not a SHA-256 in lower-case hex")]
-    BadName(String),
-    /// Of a store on another machine.
-    #[error("{artifact} cannot be {doing}: {reason}")]
-    Remote { artifact: String, doing: &'static str, reason: String, passes: bool },
-    #[error(
-        "artifact {artifact} is missing; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)"
-    )]
-    MissingThere { artifact: String },
-    #[error(
-        "artifact {artifact} is damaged: {what}; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)"
-    )]
-    DamagedThere { artifact: String, what: String },
-}
-
-impl ArtifactError {
-    /// The same call may succeed later: once there is room again, or the other machine answers.
-    pub fn passes(&self) -> bool {
-        match self {
-            Self::Io { source, .. } => is_full_disk(source),
-            Self::Remote { passes, .. } => *passes,
-            _ => false,
-        }
-    }
-
-    /// Nobody has it any more as it was, as far as its store knows.
-    pub fn is_lost(&self) -> bool {
-        use ArtifactError::{Damaged, DamagedThere, Missing, MissingThere};
-        matches!(self, Missing(_) | Damaged { .. } | MissingThere { .. } | DamagedThere { .. })
-    }
-}
-
-pub(crate) fn is_full_disk(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// Content that has no name yet: beside the artifacts, perhaps not on disk, gone when this is dropped.
-pub struct Draft {
-    path: PathBuf,
-    file: Arc<File>,
-    artifact: ArtifactRef,
-    sync: Cell<Option<JoinHandle<io::Result<()>>>>,
-}
-
-impl Draft {
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What it will be called if it is kept.
-    pub fn artifact(&self) -> &ArtifactRef {
-        &self.artifact
-    }
-
-    /// Has the disk sync it from now on, so that keeping it need not wait for all of that.
-    pub fn begin_sync(&self) {
-        let file = Arc::clone(&self.file);
-        let sync = thread::Builder::new().name("artifact sync".into()).spawn(move || file.sync_all());
-        self.sync.set(sync.ok());
-    }
-
-    fn end_sync(&self) -> io::Result<()> {
-        match self.sync.take().map(JoinHandle::join) {
-            Some(Ok(synced)) => synced,
-            Some(Err(_)) => Err(io::Error::other("the thread that synced it panicked")),
-            None => self.file.sync_all(),
-        }
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // At worst it is cleared at the next start; if it was kept, it is not here any more.
-        let _ = fs::remove_file(&self.path);
-    }
-}
 
 /// The artifacts of one directory. Shared by all of a process's threads.
 pub struct Artifacts {
@@ -287,11 +162,11 @@ impl Artifacts {
     }
 
     fn give_name(&self, draft: &Draft) -> Result<(), ArtifactError> {
-        let path = self.path(&draft.artifact)?;
+        let path = self.path(draft.artifact())?;
         let folder = path.parent().unwrap_or(&self.root);
-        if self.verify(&draft.artifact).is_err() {
+        if self.verify(draft.artifact()).is_err() {
             // Missing, or damaged and mended by this.
-            fs::rename(&draft.path, &path).map_err(io_error(&path, "named"))?;
+            fs::rename(draft.path(), &path).map_err(io_error(&path, "named"))?;
         }
         // Also when the name was there: whoever gave it may have died before this.
         sync_directory(folder).map_err(io_error(folder, "synced"))
@@ -305,36 +180,19 @@ impl ArtifactStore for Artifacts {
     }
 
     fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError> {
-        let path = self.unnamed_path();
-        let file = OpenOptions::new().write(true).create_new(true).open(&path);
-        let file = Arc::new(file.map_err(io_error(&path, "made"))?);
-        let artifact = ArtifactRef { sha256: String::new(), bytes: 0 };
-        let mut draft = Draft { path, file, artifact, sync: Cell::default() };
-        // The source may grow while it is read.
-        let limited = content.take(max_bytes.saturating_add(1));
-        draft.artifact =
-            copy_hashed(limited, &mut &*draft.file).map_err(|failure| failure.at(source, &draft.path))?;
-        if draft.artifact.bytes > max_bytes {
-            return Err(ArtifactError::TooLarge { path: source.to_owned(), max_bytes });
-        }
-        // Provers get its path, and none has a reason to write to it.
-        draft
-            .file
-            .set_permissions(Permissions::from_mode(0o444))
-            .map_err(io_error(&draft.path, "made read-only"))?;
-        Ok(draft)
+        Draft::copied(self.unnamed_path(), content, max_bytes, source)
     }
 
     fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError> {
-        draft.end_sync().map_err(io_error(&draft.path, "synced"))?;
+        draft.end_sync().map_err(io_error(draft.path(), "synced"))?;
         self.give_name(draft)?;
-        Ok(draft.artifact.clone())
+        Ok(draft.artifact().clone())
     }
 
     fn set_aside(&self, draft: &Draft, task: &TaskId, made: Vec<u8>) -> Result<(), ArtifactError> {
         let aside = self.aside(task);
         aside.remove();
-        fs::hard_link(&draft.path, &aside.content).map_err(io_error(&aside.content, "made"))?;
+        fs::hard_link(draft.path(), &aside.content).map_err(io_error(&aside.content, "made"))?;
         fs::write(&aside.part, made).map_err(io_error(&aside.part, "written"))?;
         // By this name it is whole.
         fs::rename(&aside.part, &aside.made).map_err(io_error(&aside.made, "named"))
@@ -380,47 +238,4 @@ impl Aside {
             let _ = fs::remove_file(&self.content);
         }
     }
-}
-
-/// Which side of a copy failed.
-enum CopyFailure {
-    Reading(io::Error),
-    Writing(io::Error),
-}
-
-impl CopyFailure {
-    fn at(self, source: &Path, target: &Path) -> ArtifactError {
-        match self {
-            CopyFailure::Reading(error) => io_error(source, "read")(error),
-            CopyFailure::Writing(error) => io_error(target, "written")(error),
-        }
-    }
-}
-
-fn copy_hashed(mut from: impl Read, to: &mut impl Write) -> Result<ArtifactRef, CopyFailure> {
-    let mut hash = Sha256::new();
-    let mut bytes = 0;
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let read = match from.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(CopyFailure::Reading(error)),
-        };
-        let Some(part) = chunk.get(..read) else { break };
-        hash.update(part);
-        to.write_all(part).map_err(CopyFailure::Writing)?;
-        bytes += read as u64;
-    }
-    Ok(ArtifactRef { sha256: hex_of(&hash.finalize()), bytes })
-}
-
-fn hex_of(hash: &[u8]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> ArtifactError {
-    let path = path.to_owned();
-    move |source| ArtifactError::Io { path, doing, source }
 }

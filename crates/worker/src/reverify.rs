@@ -8,8 +8,8 @@ use std::sync::Arc;
 use proofyard_core::committed::CommittedProof;
 use proofyard_core::judge::Verifies;
 use proofyard_core::pipeline::{Output, Verify};
-use proofyard_core::work::Trouble;
-use proofyard_prover::runner::GuardCommand;
+use proofyard_core::work::AttemptError;
+use proofyard_prover::runner::{Cancel, GuardCommand};
 
 use crate::artifacts::ArtifactStore;
 use crate::isolation::Isolation;
@@ -64,21 +64,21 @@ impl<A: ArtifactStore> Verifier<A> {
     }
 
     /// The public values that are in a proof; `None` where nobody can say, and it is whole.
-    fn values_of(&self, committed: &CommittedProof) -> Result<Option<String>, Trouble> {
+    fn values_of(&mut self, committed: &CommittedProof) -> Result<Option<String>, AttemptError> {
         if committed.prover().verify == Verify::None || committed.stage().output == Output::Data {
-            return self.provers.is_whole(&committed.proof.artifact).map(|()| None);
+            return self.provers.expect_whole(&committed.proof.artifact).map(|()| None);
         }
-        self.provers.verify_again(committed).map(Some)
+        self.provers.attempt(Cancel::new()).verify_committed(committed).map(Some)
     }
 
-    pub fn check(&self, committed: &CommittedProof) -> Result<Verdict, Refuted> {
+    pub fn check(&mut self, committed: &CommittedProof) -> Result<Verdict, Refuted> {
         let proof = &committed.proof;
         let name = self.artifacts.name_of(&proof.artifact);
         let refuted = |message: String, log| Refuted { artifact: name.clone(), message, log };
-        let found = self.values_of(committed).map_err(|trouble| match trouble {
-            Trouble::Failed { message, log, .. } => refuted(message, log),
-            Trouble::Hindered { message } => refuted(message, Vec::new()),
-            Trouble::Dropped => refuted("its verification was cancelled".into(), Vec::new()),
+        let found = self.values_of(committed).map_err(|error| match error {
+            AttemptError::Failed { message, log, .. } => refuted(message, log),
+            AttemptError::HostFault { message } => refuted(message, Vec::new()),
+            AttemptError::Cancelled => refuted("its verification was cancelled".into(), Vec::new()),
         })?;
         let Some(found) = found else { return Ok(Verdict::OnlyWhole) };
         match &proof.public_values {
@@ -93,7 +93,7 @@ impl<A: ArtifactStore> Verifier<A> {
 }
 
 impl<A: ArtifactStore> Verifies for Verifier<A> {
-    async fn verify(&self, proof: &CommittedProof) -> Result<Option<String>, Trouble> {
+    async fn verify(&mut self, proof: &CommittedProof) -> Result<Option<String>, AttemptError> {
         self.values_of(proof)
     }
 }

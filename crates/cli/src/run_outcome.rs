@@ -1,4 +1,4 @@
-//! How proving a file ended, told to the one who started it.
+//! How a run that proves a file ended: the last event, the summary, and the commands that go on.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ use crate::yard::data_flag;
 /// Parked tasks that are named; `status` names all.
 const PARKED_NAMED: usize = 5;
 
-/// Tells the end. `again` is the command that goes on, and `data` where the yard is.
-pub fn tell(ended: Ended, progress: &Progress, again: &str, data: &Path) -> Result<(), Failure> {
+/// Reports it, and what it means for the exit code. `again` is the command that goes on, and `data` where the yard is.
+pub fn report_outcome(ended: Ended, progress: &Progress, again: &str, data: &Path) -> Result<(), Failure> {
     let figures = ended.figures;
     match ended.how {
         End::Finished => {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Public values are not among it: only a verifier's word counts for those.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Made {
+pub(crate) struct UnrecordedResult {
     task: String,
     /// Hash of the pipeline that names the prover.
     pipeline: String,
@@ -25,7 +25,7 @@ pub(crate) struct Made {
     pub fields: BTreeMap<String, String>,
 }
 
-impl Made {
+impl UnrecordedResult {
     pub fn of<O>(assignment: &Assignment, proved: &Proved<O>, artifact: &ArtifactRef) -> Self {
         Self {
             task: assignment.task.id.to_string(),

@@ -1,0 +1,58 @@
+//! The pools that a machine works for: all of its pipelines', with one worker each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proofyard_core::pipeline::{Pipeline, Pool};
+use proofyard_prover::runner::GuardCommand;
+use proofyard_worker::isolation::Isolation;
+use proofyard_worker::{WorkDir, WorkerPlan};
+
+use super::MachineError;
+
+/// This process is all of its pool's workers, and works until it is stopped.
+pub(super) fn local_plan(
+    pool_name: String,
+    pool: Pool,
+    guard: &GuardCommand,
+    work_dir: &Arc<WorkDir>,
+    isolation: &Arc<Isolation>,
+    first_slot: u32,
+) -> WorkerPlan {
+    WorkerPlan {
+        id_prefix: "local".to_owned(),
+        pool_name,
+        pool,
+        alone: true,
+        max_tasks: None,
+        idle_out: None,
+        guard: guard.clone(),
+        work_dir: Arc::clone(work_dir),
+        isolation: Arc::clone(isolation),
+        first_slot,
+    }
+}
+
+/// Checked before anything is proved that could only fail.
+pub(super) fn expect_environment(pipelines: &[Pipeline]) -> Result<(), MachineError> {
+    for (prover, plan) in pipelines.iter().flat_map(|pipeline| &pipeline.provers) {
+        if let Some(name) = plan.environment_from.iter().find(|name| std::env::var(name).is_err()) {
+            return Err(MachineError::NoVariable { prover: prover.clone(), name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The pools of all pipelines of this yard.
+pub(super) fn pools_of(pipelines: &[Pipeline]) -> Result<BTreeMap<String, Pool>, MachineError> {
+    let mut pools: BTreeMap<String, Pool> = BTreeMap::new();
+    for (name, pool) in pipelines.iter().flat_map(|pipeline| &pipeline.pools) {
+        match pools.get(name) {
+            Some(known) if known != pool => return Err(MachineError::PoolsDiffer { pool: name.clone() }),
+            _ => {
+                pools.insert(name.clone(), pool.clone());
+            }
+        }
+    }
+    Ok(pools)
+}

@@ -1,0 +1,97 @@
+//! What all threads of a running yard share: the handlers, the artifacts, the wakes, and what is counted. This is the home
+//! that the machine's workers work for.
+//!
+//! Nothing here changes after the start but the wakes, the counters and, behind the port, the store.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use proofyard_core::Yard;
+use proofyard_core::error::Error;
+use proofyard_core::pipeline::Output;
+use proofyard_core::port::Wake;
+use proofyard_core::record::ResultOutcome;
+use proofyard_worker::artifacts::Artifacts;
+use proofyard_worker::bell::Bell;
+use proofyard_worker::{Finished, Overheads, WorkerHome};
+
+use super::local_workers::{forget_worker, remember_worker};
+use super::wakes::Wakes;
+use crate::{LocalPort, block_on};
+
+/// Where the machine logs the errors that it goes on after.
+pub type Complaints = dyn Fn(&str) + Send + Sync;
+
+/// What all threads share.
+pub(crate) struct Shared {
+    pub yard: Yard<LocalPort>,
+    pub artifacts: Arc<Artifacts>,
+    pub wakes: Arc<Wakes>,
+    pub overheads: Overheads,
+    pub proofs_accepted: AtomicU64,
+    pub idle_look: Duration,
+    pub complaints: Box<Complaints>,
+}
+
+impl Shared {
+    /// Takes all steps that wait.
+    pub fn drain(&self) {
+        while let Some(wake) = self.wakes.take() {
+            self.step(&wake);
+        }
+    }
+}
+
+impl WorkerHome for Shared {
+    type Port = LocalPort;
+    type Artifacts = Artifacts;
+
+    fn yard(&self) -> &Yard<LocalPort> {
+        &self.yard
+    }
+
+    fn artifacts(&self) -> &Arc<Artifacts> {
+        &self.artifacts
+    }
+
+    fn bell(&self) -> &Bell {
+        self.wakes.bell()
+    }
+
+    fn idle_look(&self) -> Duration {
+        self.idle_look
+    }
+
+    fn block_on<F: Future>(&self, handler: F) -> F::Output {
+        block_on(handler)
+    }
+
+    fn will_register(&self, worker: &str) -> Result<(), Error> {
+        block_on(remember_worker(&self.yard.port, worker))
+    }
+
+    fn gave_up(&self, worker: &str) -> Result<(), Error> {
+        block_on(forget_worker(&self.yard.port, worker))
+    }
+
+    fn step(&self, wake: &Wake) {
+        if let Err(error) = block_on(self.yard.advance(wake)) {
+            // The scope stays due: the sweeper tries again.
+            self.complain("advance", &error);
+        }
+    }
+
+    fn complain(&self, what: &str, error: &dyn Display) {
+        (self.complaints)(&format!("{what}: {error}"));
+    }
+
+    fn recorded(&self, finished: Finished<'_>) {
+        let is_proof = finished.assignment.stage().output == Output::Proof;
+        if is_proof && *finished.outcome == ResultOutcome::Accepted {
+            self.proofs_accepted.fetch_add(1, Ordering::Relaxed);
+        }
+        self.overheads.add(finished.sample);
+    }
+}

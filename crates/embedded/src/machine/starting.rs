@@ -1,0 +1,94 @@
+//! The start of a machine, in order: what a dead process held is free first; then everything that works runs; operators are
+//! listened to last.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use proofyard_core::pipeline::Pipeline;
+use proofyard_prover::runner::GuardCommand;
+use proofyard_worker::bell::idle_look;
+use proofyard_worker::isolation::Isolation;
+use proofyard_worker::{PoolWorker, WorkDir, WorkerPlan};
+
+use super::file_sink::LocalSink;
+use super::local_workers::{forget_worker, local_workers};
+use super::pools::{expect_environment, local_plan, pools_of};
+use super::socket::Listener;
+use super::threads::{advance, advancers, sweep};
+use super::{Machine, MachineError};
+use crate::block_on;
+
+impl Machine {
+    /// Starts to work on these pipelines. File sinks with relative names write below `sink_base`.
+    pub fn start(
+        &mut self,
+        pipelines: &[Pipeline],
+        guard: &GuardCommand,
+        isolation: Isolation,
+        sink_base: &Path,
+    ) -> Result<(), MachineError> {
+        let pools = pools_of(pipelines)?;
+        expect_environment(pipelines)?;
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.idle_look = idle_look(pipelines.iter().map(|pipeline| pipeline.chain.tick_ms).min());
+        }
+        let work_dir = self.empty_work_dir(&isolation)?;
+        let isolation = Arc::new(isolation);
+        self.free_dead_workers()?;
+        for _ in 0..advancers() {
+            self.spawn("advancer", advance)?;
+        }
+        self.spawn("sweeper", sweep)?;
+        let mut first_slot = 0;
+        for (name, pool) in pools {
+            let slots = pool.slots;
+            self.start_worker(local_plan(name, pool, guard, &work_dir, &isolation, first_slot))?;
+            first_slot += slots;
+        }
+        for pipeline in pipelines {
+            self.start_sinks(pipeline, sink_base)?;
+        }
+        self.start_listening(&work_dir)
+    }
+
+    /// Frees what the workers of the process before this one held; none of them runs any more.
+    fn free_dead_workers(&self) -> Result<(), MachineError> {
+        let yard = &self.shared.yard;
+        for id in block_on(local_workers(&yard.port))? {
+            block_on(yard.expire_worker(&id, true))?;
+            block_on(forget_worker(&yard.port, &id))?;
+        }
+        Ok(())
+    }
+
+    fn start_worker(&mut self, plan: WorkerPlan) -> Result<(), MachineError> {
+        let worker = Arc::new(PoolWorker::new(plan));
+        worker.register(&*self.shared)?;
+        let keeper = Arc::clone(&worker);
+        self.spawn("heartbeat", move |shared| keeper.keep_lease(shared))?;
+        for slot in 0..worker.slots() {
+            let worker = Arc::clone(&worker);
+            self.spawn("slot", move |shared| worker.run_slot(shared, slot))?;
+        }
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    fn start_sinks(&mut self, pipeline: &Pipeline, base: &Path) -> Result<(), MachineError> {
+        for (name, sink) in &pipeline.sinks {
+            let sink = LocalSink {
+                chain: pipeline.chain.name.clone(),
+                name: name.clone(),
+                target: sink.target.clone(),
+                base: base.to_owned(),
+            };
+            self.spawn("sink", move |shared| sink.run(shared))?;
+        }
+        Ok(())
+    }
+
+    fn start_listening(&mut self, work_dir: &WorkDir) -> Result<(), MachineError> {
+        let listener = Listener::open(self.data_dir(), work_dir.path())?;
+        self.spawn("socket", move |shared| listener.serve(shared))
+    }
+}

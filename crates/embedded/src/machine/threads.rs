@@ -1,0 +1,41 @@
+//! The threads that advance: those that take the steps that wakes ask for, and the sweeper, which visits what is due.
+
+use std::thread;
+use std::time::Duration;
+
+use proofyard_worker::WorkerHome;
+
+use super::shared::Shared;
+use crate::block_on;
+
+/// How often the sweeper looks; items that are due later cost it nothing.
+const SWEEP_EVERY: Duration = Duration::from_millis(250);
+/// How long one look may take; the next goes on where it stopped.
+const SWEEP_FOR_MS: u64 = 10_000;
+
+/// How many threads take steps. Steps of different scopes go side by side; more threads than processors would only meet conflicts.
+pub(super) fn advancers() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(4)
+}
+
+/// Takes the steps that wakes ask for, until the machine stops.
+pub(super) fn advance(shared: &Shared) {
+    while let Some(wake) = shared.wakes.wait_for_step() {
+        shared.step(&wake);
+    }
+}
+
+/// Visits what is due, until the machine stops.
+pub(super) fn sweep(shared: &Shared) {
+    while shared.pause(SWEEP_EVERY) {
+        match block_on(shared.yard.sweep_within(SWEEP_FOR_MS)) {
+            Ok(swept) => {
+                swept
+                    .errors
+                    .iter()
+                    .for_each(|(key, error)| shared.complain(&format!("visit to {key}"), error));
+            }
+            Err(error) => shared.complain("sweep", &error),
+        }
+    }
+}

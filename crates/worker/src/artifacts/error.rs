@@ -1,0 +1,55 @@
+//! What can go wrong with an artifact, whether that passes by itself, and whether its content is lost.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    #[error("{} cannot be {doing}: {source}", .path.display())]
+    Io { path: PathBuf, doing: &'static str, source: io::Error },
+    #[error("{} has more than {max_bytes} bytes, which is all that is taken", .path.display())]
+    TooLarge { path: PathBuf, max_bytes: u64 },
+    #[error("artifact {} is missing; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)", .0.display())]
+    Missing(PathBuf),
+    #[error("artifact {} is damaged: {what}; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)", .path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error("{0:?} is not a SHA-256 in lower-case hex")]
+    BadName(String),
+    /// Of a store on another machine.
+    #[error("{artifact} cannot be {doing}: {reason}")]
+    Remote { artifact: String, doing: &'static str, reason: String, passes: bool },
+    #[error(
+        "artifact {artifact} is missing; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)"
+    )]
+    MissingThere { artifact: String },
+    #[error(
+        "artifact {artifact} is damaged: {what}; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)"
+    )]
+    DamagedThere { artifact: String, what: String },
+}
+
+impl ArtifactError {
+    /// The same call may succeed later: once there is room again, or the other machine answers.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_full_disk(source),
+            Self::Remote { passes, .. } => *passes,
+            _ => false,
+        }
+    }
+
+    /// Nobody has it any more as it was, as far as its store knows.
+    pub fn is_lost(&self) -> bool {
+        use ArtifactError::{Damaged, DamagedThere, Missing, MissingThere};
+        matches!(self, Missing(_) | Damaged { .. } | MissingThere { .. } | DamagedThere { .. })
+    }
+}
+
+pub(crate) fn is_full_disk(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+pub(super) fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> ArtifactError {
+    let path = path.to_owned();
+    move |source| ArtifactError::Io { path, doing, source }
+}

@@ -1,0 +1,55 @@
+//! Artifacts: the inputs and outputs of tasks, each written once, named by its SHA-256, never changed.
+//!
+//! - [`ArtifactStore`]: what a worker needs of a store, wherever it is;
+//! - [`Artifacts`]: the store in a folder of this machine, which a home with a store elsewhere has beside it as a cache;
+//! - [`Draft`]: content that was copied out of a prover's reach and has no name yet.
+//!
+//! Any thread may put content and read it; nobody changes content that has a name.
+
+mod draft;
+mod error;
+mod folder;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use proofyard_core::state::{ArtifactRef, TaskId};
+
+pub use self::draft::Draft;
+pub use self::error::ArtifactError;
+pub(crate) use self::error::is_full_disk;
+pub use self::folder::Artifacts;
+
+/// Where a worker finds what its tasks are made of, and puts what it made. Content is named by its hash.
+///
+/// It is called inside [`crate::WorkerHome::block_on`], on that thread, and blocks it: a store that waits on a network does so
+/// on threads of its own.
+pub trait ArtifactStore: Send + Sync + 'static {
+    /// The content as a file on this machine, checked against its name.
+    fn fetch(&self, artifact: &ArtifactRef) -> Result<PathBuf, ArtifactError>;
+    /// Copies at most `max_bytes` to this machine; `source` is what an error calls them. Unnamed yet, it can be read at
+    /// once.
+    fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError>;
+    /// Gives a draft its name. It is durable, under its name, when this returns.
+    fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError>;
+    /// Keeps a draft, and beside it, until nobody can want it any more, what its task's next attempt is to know if this
+    /// one's result is never recorded. A store may remember nothing: then that attempt makes it again.
+    fn keep_for(&self, draft: &Draft, _task: &TaskId, _made: Vec<u8>) -> Result<ArtifactRef, ArtifactError> {
+        self.keep(draft)
+    }
+    /// The same before its verifier is asked: should this process die meanwhile, the task's next attempt finds the draft
+    /// on this machine. It need not outlive a power loss.
+    fn set_aside(&self, _draft: &Draft, _task: &TaskId, _made: Vec<u8>) -> Result<(), ArtifactError> {
+        Ok(())
+    }
+    /// Told that no later attempt needs what was left for it.
+    fn forget(&self, _task: &TaskId) {}
+    /// What an earlier attempt at this task left to be known, if anything did. It may be damaged.
+    fn recall(&self, _task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
+        Ok(None)
+    }
+    /// Told why what was recalled is of no use.
+    fn dismiss(&self, _task: &TaskId, _why: &str) {}
+    /// What messages call an artifact: a path, or an address.
+    fn name_of(&self, artifact: &ArtifactRef) -> String;
+}

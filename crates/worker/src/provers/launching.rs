@@ -1,0 +1,209 @@
+//! How a slot's prover or verifier is started: its command and environment, the files that it finds ready, the folders
+//! that it may write to, its limits, and what it is isolated from.
+//!
+//! The launcher keeps what is made once for a slot: a place for its provers, one for its verifiers, and a folder with the
+//! pinned files of each prover. Only the slot's own thread uses it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proofyard_core::pipeline::{FILES_FOLDER, PINNED_KEY, PinnedFile, Prover};
+use proofyard_core::record::FailureKind;
+use proofyard_core::work::AttemptError;
+use proofyard_prover::runner::{Launch, Limits};
+
+use super::SlotPlan;
+use super::blame::{self, lasting};
+use super::job::Job;
+use crate::artifacts::{ArtifactStore, is_full_disk};
+use crate::isolation::Role;
+use crate::work_dir::{Place, WorkDir, WorkFolder};
+
+pub(super) struct Launcher {
+    pub plan: SlotPlan,
+    /// Where provers write, and where verifiers do.
+    places: HashMap<Role, Place>,
+    /// Where the pinned files of each prover are.
+    files: HashMap<String, WorkFolder>,
+}
+
+impl Launcher {
+    pub fn new(plan: SlotPlan) -> Self {
+        Self { plan, places: HashMap::new(), files: HashMap::new() }
+    }
+
+    pub fn launch<A: ArtifactStore>(
+        &mut self,
+        artifacts: &A,
+        job: Job<'_>,
+        role: Role,
+        command: &[String],
+    ) -> Result<Launch, AttemptError> {
+        let files = self.files_of(artifacts, job)?;
+        let (plan, place) = self.plan_and_place(role)?;
+        let SlotPlan { isolation, slot, guard, gpus, .. } = plan;
+        let (mut command, mut environment) = (command.to_vec(), environment(plan, job.prover, place));
+        environment.extend(environment_from_worker(job)?);
+        if let Some(pinned) = &job.prover.verification_key {
+            command.iter_mut().for_each(|text| *text = text.replace(PINNED_KEY, pinned));
+        }
+        if let Some(folder) = files {
+            let texts = command.iter_mut().chain(environment.iter_mut().map(|(_, value)| value));
+            texts.for_each(|text| *text = text.replace(FILES_FOLDER, &folder));
+        }
+        let writable: Vec<PathBuf> = job.prover.writes.iter().map(|folder| from_home(folder)).collect();
+        if isolation.holds() && !isolation.has_users() {
+            // Isolated, the prover cannot make them itself. Where one cannot be made here, the prover fails and says so.
+            writable.iter().for_each(|folder| _ = fs::create_dir_all(folder));
+        }
+        Ok(Launch {
+            command,
+            environment,
+            gpus: gpus.clone(),
+            working_dir: None,
+            guard: guard.clone(),
+            confinement: isolation.confinement(role, *slot, place.path(), writable.into_iter()),
+            limits: limits(job),
+        })
+    }
+
+    /// A new folder for one attempt, in the slot's place for this role.
+    pub fn folder(&mut self, role: Role) -> Result<WorkFolder, AttemptError> {
+        let (plan, place) = self.plan_and_place(role)?;
+        place.folder().map_err(|error| blame::folder_error(&error, &plan.work_dir))
+    }
+
+    /// A folder in it that the process may write to.
+    pub fn inner(&self, folder: &WorkFolder, name: &str) -> Result<PathBuf, AttemptError> {
+        folder.inner(name).map_err(|error| blame::folder_error(&error, &self.plan.work_dir))
+    }
+
+    /// The slot's place for this role, made at first use.
+    fn plan_and_place(&mut self, role: Role) -> Result<(&SlotPlan, &Place), AttemptError> {
+        let Self { plan, places, .. } = self;
+        let place = match places.entry(role) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let name = match role {
+                    Role::Prove => format!("prove-{}", plan.slot),
+                    Role::Verify => format!("verify-{}", plan.slot),
+                };
+                let owner = plan.isolation.owner(role, plan.slot);
+                let place = plan.work_dir.place(&name, owner);
+                unknown.insert(place.map_err(|error| blame::folder_error(&error, &plan.work_dir))?)
+            }
+        };
+        Ok((plan, place))
+    }
+
+    /// The folder of the prover's pinned files, made at first use.
+    fn files_of<A: ArtifactStore>(
+        &mut self,
+        artifacts: &A,
+        job: Job<'_>,
+    ) -> Result<Option<String>, AttemptError> {
+        if job.prover.files.is_empty() {
+            return Ok(None);
+        }
+        let folder = match self.files.entry(job.program()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(folder_of_files(artifacts, job, &self.plan.work_dir)?),
+        };
+        Ok(Some(folder.path().display().to_string()))
+    }
+}
+
+fn folder_of_files<A: ArtifactStore>(
+    artifacts: &A,
+    job: Job<'_>,
+    work_dir: &Arc<WorkDir>,
+) -> Result<WorkFolder, AttemptError> {
+    let folder = work_dir.own_folder().map_err(|error| blame::folder_error(&error, work_dir))?;
+    for file in &job.prover.files {
+        lay_ready(artifacts, job, file, folder.path())?;
+    }
+    Ok(folder)
+}
+
+/// Links a pinned file into the folder: a link stays when a store that keeps only so much on this machine evicts its own.
+fn lay_ready<A: ArtifactStore>(
+    artifacts: &A,
+    job: Job<'_>,
+    file: &PinnedFile,
+    folder: &Path,
+) -> Result<(), AttemptError> {
+    let PinnedFile { name, content } = file;
+    let needed = || format!("prover {} needs its file {name} (sha256:{})", job.prover_name, content.sha256);
+    let kept = artifacts.fetch(content).map_err(|error| match error.passes() {
+        true => AttemptError::HostFault { message: format!("{}: {error}", needed()) },
+        // As bad for every other worker.
+        false => AttemptError::Failed {
+            kind: FailureKind::BadInput,
+            message: format!("{}, which the yard does not have whole; `proofyard keep` stores it", needed()),
+            log: vec![error.to_string()],
+        },
+    })?;
+    let ready = folder.join(name);
+    let laid = fs::hard_link(&kept, &ready).or_else(|_| fs::copy(&kept, &ready).map(drop));
+    laid.map_err(|error| match is_full_disk(&error) {
+        true => AttemptError::HostFault { message: format!("{}: {error}", needed()) },
+        false => lasting(format!("{}, which cannot be put at {}: {error}", needed(), ready.display())),
+    })
+}
+
+/// Provers that are installed beside this program are found without being on the PATH. Those that are isolated have
+/// folders of their own for what they would otherwise put where others do.
+fn environment(plan: &SlotPlan, prover: &Prover, place: &Place) -> Vec<(String, String)> {
+    let mut environment = prover.environment.clone();
+    let temporary = plan.isolation.holds().then(|| place.temporary());
+    for (name, folder) in [("TMPDIR", temporary), ("HOME", place.home())] {
+        if let (Some(folder), false) = (folder, environment.contains_key(name)) {
+            environment.insert(name.into(), folder.display().to_string());
+        }
+    }
+    let beside = plan.guard.program.parent().map(Path::to_path_buf);
+    let path = environment.get("PATH").cloned().or_else(|| env::var("PATH").ok()).unwrap_or_default();
+    if let Ok(path) = env::join_paths(beside.into_iter().chain(env::split_paths(&path)))
+        && let Ok(path) = path.into_string()
+    {
+        environment.insert("PATH".into(), path);
+    }
+    environment.into_iter().collect()
+}
+
+/// What a prover is to have of this worker's own environment.
+fn environment_from_worker(job: Job<'_>) -> Result<Vec<(String, String)>, AttemptError> {
+    let value = |name: &String| {
+        let value = env::var(name).map_err(|_| {
+            let prover = job.prover_name;
+            lasting(format!(
+                "prover {prover} needs {name} (`environment_from`), and this worker's environment has no such text"
+            ))
+        })?;
+        Ok((name.clone(), value))
+    };
+    job.prover.environment_from.iter().map(value).collect()
+}
+
+fn limits(job: Job<'_>) -> Limits {
+    let limits = &job.stage.limits;
+    Limits {
+        time_ms: limits.time_limit_ms,
+        setup_ms: limits.time_limit_ms,
+        output_bytes: limits.output_bytes,
+        memory_bytes: limits.memory_bytes,
+        ..Limits::default()
+    }
+}
+
+/// `~/` is the home of whoever runs the yard.
+fn from_home(folder: &str) -> PathBuf {
+    match (folder.strip_prefix("~/"), env::var_os("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => PathBuf::from(folder),
+    }
+}

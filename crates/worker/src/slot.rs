@@ -1,0 +1,172 @@
+//! One slot of a worker: claims a task, works on it, records how that ended, and does it again.
+//!
+//! A slot is one thread, and all that it holds is its own; what it shares with the worker's other slots (may it claim, who
+//! cancels it) is in [`Duty`](crate::duty::Duty).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
+use proofyard_core::error::Error;
+use proofyard_core::port::{Port, Wake};
+use proofyard_core::record::ResultOutcome;
+use proofyard_core::state::Task;
+use proofyard_core::work::{Assignment, Performed};
+
+use crate::home::{Finished, WorkerHome};
+use crate::overhead::Sample;
+use crate::pool_worker::{PoolWorker, WorkerPlan};
+use crate::provers::{SlotPlan, SlotProvers};
+
+/// After an error of the storage or the host a slot tries again, since the sweeper would otherwise find it idle for good.
+const ERROR_PAUSE: Duration = Duration::from_millis(500);
+
+pub(crate) struct Slot<'a, H: WorkerHome> {
+    worker: &'a PoolWorker,
+    home: &'a H,
+    /// Its number among the worker's slots.
+    number: u32,
+    provers: SlotProvers<H::Artifacts>,
+}
+
+/// How a slot's turn went.
+enum Turn {
+    Worked,
+    /// The slot still held a task, which is released now; it may look again at once.
+    Released,
+    Idle,
+}
+
+/// A claimed task.
+struct Claimed {
+    request: ClaimRequest,
+    task: Task,
+    /// When the claim began, and when it succeeded.
+    asked: Instant,
+    at: Instant,
+}
+
+/// An attempt that ended.
+struct Worked {
+    assignment: Assignment,
+    performed: Performed,
+    /// Time spent in provers and verifiers.
+    in_provers: Duration,
+}
+
+impl<'a, H: WorkerHome> Slot<'a, H> {
+    pub fn new(worker: &'a PoolWorker, home: &'a H, number: u32) -> Self {
+        let provers = SlotProvers::new(Arc::clone(home.artifacts()), slot_plan(worker.plan(), number));
+        Self { worker, home, number, provers }
+    }
+
+    /// Claims and works until the home stops, or the worker takes no more.
+    pub fn run(mut self) {
+        let (home, duty) = (self.home, self.worker.duty());
+        while !home.is_stopped() {
+            let rung = home.bell().rung();
+            if !duty.may_claim() {
+                // The other slots may wait for work that they must not take any more either.
+                home.bell().ring();
+                return;
+            }
+            let turn = home.errand(|| self.turn());
+            if !matches!(turn, Ok(Turn::Worked)) {
+                // Also after an error: the slot may hold the task still, and only by claiming does it release it.
+                duty.claimed_none();
+            }
+            match turn {
+                Ok(Turn::Worked | Turn::Released) => {}
+                Ok(Turn::Idle) => home.bell().wait(rung, home.idle_look().min(duty.close_if_idle())),
+                Err(error) => {
+                    if !matches!(error, Error::WorkerDead { .. }) {
+                        home.complain(&self.name(), &error);
+                    }
+                    home.pause(ERROR_PAUSE.min(duty.close_if_idle()));
+                }
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("slot {} of pool {}", self.number, self.worker.plan().pool_name)
+    }
+
+    /// One claim and its work.
+    fn turn(&mut self) -> Result<Turn, Error> {
+        let (yard, asked) = (self.home.yard(), Instant::now());
+        let claim = format!("{:016x}{:016x}", yard.port.random(), yard.port.random());
+        let request = ClaimRequest { worker: self.worker.id(), slot: self.number, claim };
+        match self.home.block_on(yard.claim(&request))? {
+            ClaimOutcome::Claimed(task) => {
+                self.work(Claimed { request, task: *task, asked, at: Instant::now() })?;
+                Ok(Turn::Worked)
+            }
+            ClaimOutcome::SlotHolds(held) => {
+                // Left by a turn that met an error of the storage.
+                let release = yard.record_release(&request.worker, self.number, &held.claim, &held.task);
+                self.home.block_on(release)?;
+                Ok(Turn::Released)
+            }
+            ClaimOutcome::Nothing | ClaimOutcome::Quarantined { .. } => Ok(Turn::Idle),
+        }
+    }
+
+    fn work(&mut self, claimed: Claimed) -> Result<(), Error> {
+        let (claiming, at) = (claimed.at - claimed.asked, claimed.at);
+        let worked = self.attempt(claimed)?;
+        // Before the next claim, which must find what this result lists of the same block: it comes first.
+        self.home.step(&Wake::Scope { scope: worked.assignment.task.id.scope.clone() });
+        match &worked.performed {
+            Performed::HostFault { message } => {
+                self.home.complain(&self.name(), message);
+                self.home.pause(ERROR_PAUSE);
+            }
+            Performed::Recorded(outcome) => self.tell_recorded(&worked, outcome, claiming, at),
+            Performed::Failed { .. } | Performed::Released => {}
+        }
+        Ok(())
+    }
+
+    /// Runs the attempt to its end, and records how it ended.
+    fn attempt(&mut self, claimed: Claimed) -> Result<Worked, Error> {
+        let Claimed { request, task, .. } = claimed;
+        let (home, duty) = (self.home, self.worker.duty());
+        let cancel = duty.begin(request.slot, &request.claim);
+        if home.is_stopped() {
+            cancel.cancel();
+        }
+        let mut attempt = self.provers.attempt(cancel);
+        let performed = home.block_on(async {
+            let assignment = home.yard().assignment(&request, task).await?;
+            let performed = home.yard().perform(&mut attempt, &assignment).await?;
+            Ok((assignment, performed))
+        });
+        duty.end(request.slot);
+        let in_provers = attempt.in_provers();
+        performed.map(|(assignment, performed)| Worked { assignment, performed, in_provers })
+    }
+
+    fn tell_recorded(&self, worked: &Worked, outcome: &ResultOutcome, claiming: Duration, at: Instant) {
+        let Worked { assignment, in_provers, .. } = worked;
+        let sample = Sample {
+            task: assignment.task.id.clone(),
+            claimed: at,
+            claiming,
+            working: at.elapsed().saturating_sub(*in_provers),
+        };
+        self.home.recorded(Finished { assignment, outcome, sample });
+    }
+}
+
+fn slot_plan(plan: &WorkerPlan, number: u32) -> SlotPlan {
+    let per_slot = plan.pool.gpus_per_slot;
+    let gpus = (per_slot > 0).then(|| (number * per_slot..(number + 1) * per_slot).collect());
+    SlotPlan {
+        guard: plan.guard.clone(),
+        work_dir: Arc::clone(&plan.work_dir),
+        gpus,
+        isolation: Arc::clone(&plan.isolation),
+        slot: plan.first_slot + number,
+    }
+}
