@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::pipeline::{CutRule, Pipeline, Source, Stage, Strategy};
 use crate::port::{Key, Port, Wake};
-use crate::record::{list, rearm};
-use crate::state::{CutAt, Decision, Group, Marker, Progress, Scope, Task, TaskStatus};
+use crate::record::{put_listing, reschedule};
+use crate::state::{CutAt, Decision, Group, Life, Marker, Progress, Scope, Task};
 use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::Yard;
 
@@ -242,10 +242,9 @@ impl<P: Port> Yard<P> {
             for key in tasks {
                 let task: Option<Task> = tx.check(key).await?;
                 let Some(mut task) = task.filter(is_forgotten) else { continue };
-                if task.is_open() && task.attempts.is_empty() {
-                    list(tx, &mut task, self.port.now_ms())?;
-                } else {
-                    rearm(self, &mut task, 0);
+                match task.life() {
+                    Life::Unlisted => put_listing(tx, task.list(self.port.now_ms()))?,
+                    _ => reschedule(self, &mut task),
                 }
                 tx.put(&task)?;
             }
@@ -279,8 +278,7 @@ impl<P: Port> Yard<P> {
 /// It is not over, and nobody lists it and no sweeper will look at it; or it runs, and its next look was put off to its time
 /// limit while its block was away. One that gathers waits for what it joins.
 fn is_forgotten(task: &Task) -> bool {
-    let waits = matches!(task.status, TaskStatus::Open | TaskStatus::Parked) && !task.gathers;
-    waits && (!task.attempts.is_empty() || (task.due_ms.is_none() && !task.listed))
+    matches!(task.life(), Life::Live { .. } | Life::Unlisted | Life::Parked { due_ms: None, .. })
 }
 
 impl Stage {

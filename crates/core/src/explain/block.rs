@@ -189,7 +189,7 @@ impl<P: Port> Yard<P> {
         }
         for stage in self.committing_stages(scope, commit).await? {
             let task: Option<Task> = read(&self.port, &TaskId::new(&scope.id, &stage, 0).task_key()).await?;
-            let Some(proof) = task.and_then(|task| task.accepted) else { continue };
+            let Some(proof) = task.and_then(Task::into_accepted) else { continue };
             let text = format!(
                 "by the proof {} of stage {stage}: {}, made by {} on {} in attempt {}, proved in {}, verified in {}",
                 short(&proof.artifact.sha256),

@@ -202,12 +202,12 @@ impl Gathered {
             let commits = found.committing.contains(&stage.name);
             self.provers.add(&Judged { stage, task, commits, until_ms });
             sums.tasks += 1;
-            sums.attempts += u64::from(task.started);
-            sums.failures += u64::from(task.failures);
-            sums.losses += u64::from(task.losses);
-            sums.crashes += u64::from(task.crashes);
-            sums.delays += u64::from(task.delays);
-            let Some(result) = task.accepted.as_ref().filter(|_| is_committed) else { continue };
+            sums.attempts += u64::from(task.started());
+            sums.failures += u64::from(task.failures());
+            sums.losses += u64::from(task.losses());
+            sums.crashes += u64::from(task.crashes());
+            sums.delays += u64::from(task.delays());
+            let Some(result) = task.accepted().filter(|_| is_committed) else { continue };
             if commits {
                 sums.proof_bytes += result.artifact.bytes;
                 self.proofs.bytes.push(result.artifact.bytes);

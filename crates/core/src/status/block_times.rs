@@ -147,12 +147,12 @@ impl<P: Port> Yard<P> {
 impl Sums {
     fn add(&mut self, task: &Task, commits: bool) {
         self.tasks += 1;
-        self.attempts += u64::from(task.started);
-        self.failures += u64::from(task.failures);
-        self.losses += u64::from(task.losses);
-        self.crashes += u64::from(task.crashes);
-        self.delays += u64::from(task.delays);
-        if let Some(accepted) = &task.accepted {
+        self.attempts += u64::from(task.started());
+        self.failures += u64::from(task.failures());
+        self.losses += u64::from(task.losses());
+        self.crashes += u64::from(task.crashes());
+        self.delays += u64::from(task.delays());
+        if let Some(accepted) = task.accepted() {
             self.first_claimed_ms = earlier(self.first_claimed_ms, Some(accepted.claimed_ms));
             self.prove_ms += accepted.prove_ms;
             self.verify_ms += accepted.verify_ms;

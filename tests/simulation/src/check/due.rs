@@ -1,6 +1,6 @@
 //! Nothing open lacks a `due`: whatever is left to do after a commit, the sweeper will look at.
 
-use proofyard_core::state::{Task, TaskStatus};
+use proofyard_core::state::{Life, Task};
 
 use super::Sight;
 use super::mirror::{Item, Seen};
@@ -21,7 +21,7 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
         {
             // Whatever it has open is listed or looked after again.
             for task in sight.mirror.tasks_of(&scope.id) {
-                sight.must(!scope.is_live() || !task_is_due(task) || task.due_ms.is_some(), || {
+                sight.must(!scope.is_live() || !task_is_due(task) || task.due_ms().is_some(), || {
                     format!("{} returned, and no sweeper will look at its {task:?}", scope.id)
                 });
             }
@@ -47,10 +47,9 @@ fn is_wanted(sight: &Sight<'_>, task: &Task) -> bool {
 /// Listed tasks wait for workers, which look by themselves, and those that gather for their scope, which is due itself;
 /// all others that are open wait for a time.
 fn task_is_due(task: &Task) -> bool {
-    match task.status {
-        TaskStatus::Open => (!task.listed && !task.gathers) || !task.attempts.is_empty(),
-        TaskStatus::Parked => true,
-        TaskStatus::Accepted | TaskStatus::Cancelled => false,
+    match task.life() {
+        Life::Live { .. } | Life::BackingOff { .. } | Life::Unlisted | Life::Parked { .. } => true,
+        Life::Gathering | Life::Listed | Life::Accepted { .. } | Life::Cancelled => false,
     }
 }
 

@@ -26,8 +26,8 @@ impl Quorums {
     pub fn check(&mut self, sight: &Sight<'_>, commit: &[Seen]) {
         for seen in commit {
             match (seen.before.as_deref(), seen.after.as_deref()) {
-                (before, Some(Item::Task(after))) if after.accepted.is_some() => {
-                    let is_new = !matches!(before, Some(Item::Task(before)) if before.accepted.is_some());
+                (before, Some(Item::Task(after))) if after.is_accepted() => {
+                    let is_new = !matches!(before, Some(Item::Task(before)) if before.is_accepted());
                     if is_new {
                         self.member_comes(sight, after);
                     }
@@ -106,7 +106,7 @@ impl Quorums {
         }
         for proof in proofs {
             let task = sight.mirror.task(&TaskId::new(id, &proof.stage, proof.index));
-            let accepted = task.and_then(|task| task.accepted.as_ref());
+            let accepted = task.and_then(|task| task.accepted());
             let is_it = accepted.is_some_and(|accepted| {
                 accepted.artifact == proof.artifact && accepted.public_values == proof.public_values
             });
@@ -139,7 +139,7 @@ fn votes(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, stage: &Stage) -
     });
     let vote = |member: String| {
         let task = sight.mirror.task(&TaskId::new(&scope.id, &member, 0))?;
-        let values = task.accepted.as_ref()?.public_values.clone()?;
+        let values = task.accepted()?.public_values.clone()?;
         Some((member, values))
     };
     members.filter_map(vote).collect()

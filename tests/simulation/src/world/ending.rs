@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use proofyard_core::port::Key;
-use proofyard_core::state::{Branch, Progress, TaskStatus};
+use proofyard_core::state::{Branch, Progress};
 use proofyard_core::work::Assignment;
 
 use super::{Role, World};
@@ -165,7 +165,7 @@ impl World {
         let is_open =
             |scope: &str| sight.mirror.scope(scope).is_some_and(|scope| scope.is_live() && !scope.settled);
         let is_over = match checker.mirror.get(key) {
-            Some(Item::Task(task)) => task.status == TaskStatus::Parked && !is_open(&task.id.scope),
+            Some(Item::Task(task)) => task.is_parked() && !is_open(&task.id.scope),
             Some(Item::Scope(scope)) => !is_open(&scope.id),
             Some(Item::Sink(cursor)) => {
                 let pipeline = sight.pipeline(&cursor.chain);
@@ -284,7 +284,7 @@ impl World {
                 Item::Scope(scope) => scope.is_live() && !scope.settled && phase != Phase::ByWakes,
                 Item::Task(task) => {
                     let is_wanted = checker.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live());
-                    is_wanted && matches!(task.status, TaskStatus::Open | TaskStatus::Parked)
+                    is_wanted && (task.is_open() || task.is_parked())
                 }
                 Item::Listing(_) => true,
                 Item::Slot(slot) => {
