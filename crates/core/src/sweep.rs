@@ -14,7 +14,7 @@ use crate::mistake::Mistake;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
 use crate::record::{Ending, attempt_limit_ms, end_attempt, next_look_ms, put_listing, reschedule};
 use crate::state::{
-    Group, KindPlace, Progress, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId, VisitedEntry,
+    Group, KindPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId, VisitedEntry,
 };
 use crate::transaction::{Item, Tx, decode, read, read_stored, transact};
 use crate::yard::Yard;
@@ -207,7 +207,7 @@ impl<P: Port> Sweep<'_, P> {
         let again = if look.moved { yard.still_due::<Scope>(key).await? } else { Some((version, scope)) };
         let Some((version, scope)) = again else { return Ok(()) };
         // What was told of it may be lost.
-        let waits = scope.progress == Progress::Proved && scope.committed_ms.is_none();
+        let waits = scope.is_proved() && scope.committed_ms().is_none();
         if waits && self.advanced.insert(scope.chain.clone()) {
             yard.advance_chain(&scope.chain).await?;
         }
@@ -223,7 +223,7 @@ fn quiet_ms(scope: &Scope, look: &Look, tick_ms: u64, now_ms: u64) -> u64 {
     if look.moved {
         return tick_ms;
     }
-    let of_scope = [scope.opened_ms, scope.proved_ms, scope.committed_ms, scope.due_ms];
+    let of_scope = [scope.opened_ms(), scope.proved_ms(), scope.committed_ms(), scope.due_ms()];
     let changed_ms = of_scope.into_iter().flatten().fold(look.latest_ms, u64::max);
     now_ms.saturating_sub(changed_ms).clamp(tick_ms, longest_quiet_ms(tick_ms))
 }

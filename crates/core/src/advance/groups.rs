@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::pipeline::{Pipeline, Source, Stage, Strategy};
 use crate::port::{Key, Port};
 use crate::record::put_listing;
-use crate::state::{Cut, Group, Inputs, Marker, Scope, Subject, Task, TaskId};
+use crate::state::{Blocked, BlockedBy, Cut, Group, Inputs, Marker, Scope, Subject, Task, TaskId};
 use crate::strategy::reduce::Tree;
 use crate::strategy::{matching, rank, split};
 use crate::transaction::{KEYS_A_READ, Tx, read, read_many, transact};
@@ -47,12 +47,12 @@ impl<P: Port> Yard<P> {
         match &stage.strategy {
             // It was taken under a pipeline that did not split blocks.
             Strategy::Split if of.is_empty() && scope.block().is_some_and(|block| block.segments == 0) => {
-                self.block(scope, stage, "its block names no segments".to_owned()).await
+                self.block(scope, stage, BlockedBy::NoSegments).await
             }
             Strategy::Split => self.split_plan(scope, &of).await,
             Strategy::Match { on, .. } => {
-                if let Some(reason) = self.disagreement_on(scope, on, &of).await? {
-                    return self.block(scope, stage, reason).await;
+                if let Some(differ) = self.disagreement_on(scope, on, &of).await? {
+                    return self.block(scope, stage, differ).await;
                 }
                 let block = stage.from.contains(&Source::Block);
                 Ok(Some(split::Plan { inputs: Inputs::Outputs { block, of }, expected: 1 }))
@@ -110,7 +110,7 @@ impl<P: Port> Yard<P> {
         scope: &Scope,
         on: &[String],
         of: &[(String, u32)],
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<BlockedBy>, Error> {
         if on.is_empty() {
             return Ok(None);
         }
@@ -124,7 +124,11 @@ impl<P: Port> Yard<P> {
             outputs.extend(tasks.filter_map(Task::into_accepted).map(|accepted| accepted.fields));
         }
         let differs = matching::mismatch(on, &outputs);
-        Ok(differs.map(|(name, one, other)| format!("its inputs differ in `{name}`: {one} and {other}")))
+        Ok(differs.map(|(field, one, other)| BlockedBy::InputsDiffer {
+            field: field.to_owned(),
+            one: one.to_owned(),
+            other: other.to_owned(),
+        }))
     }
 
     /// Says once why a stage whose inputs are there cannot start.
@@ -132,16 +136,20 @@ impl<P: Port> Yard<P> {
         &self,
         scope: &Scope,
         stage: &Stage,
-        reason: String,
+        why: BlockedBy,
     ) -> Result<Option<split::Plan>, Error> {
-        let reason = format!("stage {}: {reason}", stage.name);
-        if scope.blocked.as_ref() == Some(&reason) {
+        let blocked = Blocked { stage: stage.name.clone(), why };
+        // By its words, since those are what is stored.
+        if scope.blocked().is_some_and(|before| before.to_string() == blocked.to_string()) {
             return Ok(None);
         }
         transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
             match now {
-                Some(now) => tx.put(&Scope { blocked: Some(reason.clone()), ..now }),
+                Some(mut now) => {
+                    now.block_stage(blocked.clone());
+                    tx.put(&now)
+                }
                 None => Ok(()),
             }
         })

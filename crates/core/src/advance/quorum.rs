@@ -74,7 +74,7 @@ impl<P: Port> Yard<P> {
         let mut moved = false;
         let reported = now.reported_dissent(&stage.name);
         if tally.dissent > reported && !self.planted(Mistake::DissentIgnored) {
-            now.disagreements.extend((reported..tally.dissent).map(|_| stage.name.clone()));
+            now.dissent(&stage.name, tally.dissent - reported);
             self.halt_on_disagreement(tx, &now, &stage.name, &values).await?;
             tx.put(&now)?;
             moved = true;
@@ -124,7 +124,7 @@ impl<P: Port> Yard<P> {
     pub(crate) async fn settle_missed(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
-            let Some(now) = now.filter(|now| now == scope) else { return Ok(()) };
+            let Some(mut now) = now.filter(|now| now == scope) else { return Ok(()) };
             for stage in stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]) {
                 for member in stage.sources().filter(|_| stage.is_quorum()) {
                     let id = TaskId::new(&scope.id, &pipeline.stages[member].name, 0);
@@ -141,7 +141,8 @@ impl<P: Port> Yard<P> {
                     }
                 }
             }
-            tx.put(&Scope { settled: true, due_ms: None, ..now })
+            now.settle();
+            tx.put(&now)
         })
         .await
     }

@@ -71,7 +71,7 @@ impl<P: Port> Yard<P> {
 
     /// What the sweeper does for a scope: nothing that a crash kept from being listed stays so.
     pub(crate) async fn list_all_fed(&self, scope: &Scope) -> Result<(), Error> {
-        let Some(cut) = scope.cut().filter(|_| scope.is_live() && !scope.settled) else { return Ok(()) };
+        let Some(cut) = scope.cut().filter(|_| scope.is_live() && !scope.is_settled()) else { return Ok(()) };
         let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &cut.stage)).await?;
         match group.filter(|group| group.is_created() && !group.is_over()) {
             Some(group) => self.list_fed(&group).await,

@@ -152,13 +152,13 @@ fn finding(work: &ScopeWork, stage: &StageWork, tasks: &[Task], due_ms: Option<u
         last_error: None,
         text: format!(": {text}"),
     };
-    if work.scope.disagreements.contains(&plan.name) && !stage.is_over() {
+    if work.scope.disagreements().contains(&plan.name) && !stage.is_over() {
         return Some(found(MissCase::Disagreement, "its provers did not agree".to_owned()));
     }
     match (&stage.gate, &stage.group) {
         (Gate::Blocked(reason), _) => Some(found(
             MissCase::Blocked,
-            format!("could not start, {}", one_line(reason, MESSAGE_CHARACTERS)),
+            format!("could not start, {}", one_line(&reason.to_string(), MESSAGE_CHARACTERS)),
         )),
         (Gate::Votes { need, members }, _) if members.iter().all(|(_, value)| value.is_some()) => {
             Some(found(MissCase::Disagreement, format!("no {need} of its provers agreed")))

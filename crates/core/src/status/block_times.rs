@@ -6,7 +6,7 @@ use crate::advance::stages_of;
 use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::port::{Port, Range};
-use crate::state::{CutAt, Group, Inputs, Progress, Scope, Task, TaskId};
+use crate::state::{CutAt, Group, Inputs, Scope, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::yard::Yard;
 
@@ -106,8 +106,8 @@ impl<P: Port> Yard<P> {
     async fn sums(&self, scope: &Scope, current: &Pipeline) -> Result<Sums, Error> {
         let mut sums = Sums {
             scope: scope.id.clone(),
-            proved_ms: scope.proved_ms,
-            committed_ms: scope.committed_ms,
+            proved_ms: scope.proved_ms(),
+            committed_ms: scope.committed_ms(),
             ..Sums::default()
         };
         if scope.pipeline.is_empty() {
@@ -189,11 +189,11 @@ fn block_times(scope: &Scope, sums: &Sums) -> Option<BlockTimes> {
         height: block.height,
         hash: block.hash.clone(),
         recorded_ms: scope.recorded_ms,
-        opened_ms: scope.opened_ms,
+        opened_ms: scope.opened_ms(),
         first_claimed_ms: sums.first_claimed_ms,
         proved_ms: sums.proved_ms,
         committed_ms: sums.committed_ms,
-        missed: scope.progress == Progress::Missed,
+        missed: scope.is_missed(),
         tasks: sums.tasks,
         prove_ms: sums.prove_ms,
         verify_ms: sums.verify_ms,

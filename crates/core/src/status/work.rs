@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::pipeline::{CutRule, Pipeline, Quorum, Strategy};
 use crate::port::{Key, Port, Range};
 use crate::state::{
-    Canonical, ChainState, CutAt, Frontier, Group, Life, OutState, Progress, Scope, Task, TaskId, Tip,
+    BlockedBy, Canonical, ChainState, CutAt, Frontier, Group, Life, OutState, Scope, Task, TaskId, Tip,
 };
 use crate::strategy::quorum::tally;
 use crate::transaction::{KEYS_A_READ, read, read_many, read_range};
@@ -95,7 +95,7 @@ pub(crate) enum Gate {
     /// The commit.
     Commit,
     /// Its inputs do not fit together.
-    Blocked(String),
+    Blocked(BlockedBy),
     Votes {
         need: u32,
         members: Vec<(String, Option<String>)>,
@@ -147,7 +147,7 @@ impl ScopeWork {
 
     /// Something in it can still move by itself. `next` says that its proof is the next to commit or emit.
     pub(crate) fn moves(&self, next: bool, committed: bool) -> bool {
-        let goal_due = self.scope.progress == Progress::Proved && next && !committed;
+        let goal_due = self.scope.is_proved() && next && !committed;
         let settle_due = committed && self.is_over();
         goal_due || settle_due || self.stages.iter().any(StageWork::moves)
     }
@@ -311,10 +311,8 @@ impl<P: Port> Yard<P> {
         if stage.after_commit && !self.is_committed(scope, pipeline).await? {
             return Ok(Gate::Commit);
         }
-        if let Some(reason) = scope.blocked.as_ref()
-            && let Some(reason) = reason.strip_prefix(&format!("stage {}: ", stage.name))
-        {
-            return Ok(Gate::Blocked(reason.to_owned()));
+        if let Some(blocked) = scope.blocked().filter(|blocked| blocked.stage == stage.name) {
+            return Ok(Gate::Blocked(blocked.why.clone()));
         }
         match &stage.strategy {
             Strategy::Match { quorum: Some(quorum), .. } => self.votes(scope, pipeline, index, quorum).await,
@@ -383,13 +381,13 @@ impl<P: Port> Yard<P> {
             scope.cut().is_none() || goal_of(&look.pipeline, scope) == Some(look.pipeline.commit);
         match by_frontier {
             true => look.frontier.height > scope.heights().1,
-            false => scope.committed_ms.is_some(),
+            false => scope.committed_ms().is_some(),
         }
     }
 }
 
 fn is_open(scope: &Scope) -> bool {
-    scope.is_live() && !scope.settled
+    scope.is_live() && !scope.is_settled()
 }
 
 impl TaskCounts {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{Branch, Listing, Task};
+use proofyard_core::state::{Listing, Task};
 
 use proofyard_core::transaction::Item as _;
 
@@ -173,7 +173,7 @@ fn may_run(mirror: &Mirror, listing: &Listing, worker: &str) -> bool {
     let Some(task) = mirror.task(&listing.id) else { return false };
     let Some(scope) = mirror.scope(&listing.id.scope) else { return false };
     task.is_open()
-        && scope.branch == Branch::Canonical
+        && scope.is_canonical()
         && scope.is_live()
         && task.attempts().iter().all(|attempt| attempt.worker != worker)
 }

@@ -8,7 +8,7 @@ use super::mirror::{Item, Seen};
 pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
     for seen in commit {
         let must_be_due = match seen.after.as_deref() {
-            Some(Item::Scope(scope)) => scope.is_watched() && !scope.settled,
+            Some(Item::Scope(scope)) => scope.is_watched() && !scope.is_settled(),
             Some(Item::Task(task)) => is_wanted(sight, task) && task_is_due(task),
             Some(Item::Chain(state)) => state.reorg.is_some(),
             Some(Item::Heartbeat(_)) => true,
@@ -16,8 +16,8 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
         };
         if let (Some(Item::Scope(before)), Some(Item::Scope(scope))) =
             (seen.before.as_deref(), seen.after.as_deref())
-            && before.relist
-            && !scope.relist
+            && before.relists()
+            && !scope.relists()
         {
             // Whatever it has open is listed or looked after again.
             for task in sight.mirror.tasks_of(&scope.id) {
@@ -41,7 +41,7 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
 
 /// Off the chain nothing is due; what returns is listed again as a whole.
 fn is_wanted(sight: &Sight<'_>, task: &Task) -> bool {
-    sight.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live() && !scope.relist)
+    sight.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live() && !scope.relists())
 }
 
 /// Listed tasks wait for workers, which look by themselves, and those that gather for their scope, which is due itself;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proofyard_core::pipeline::{Pipeline, Source, Stage};
-use proofyard_core::state::{Branch, OutEntry, OutKind, Progress, Scope, Task, TaskId};
+use proofyard_core::state::{OutEntry, OutKind, Progress, Scope, Task, TaskId};
 
 use super::Sight;
 use super::mirror::{Item, Seen};
@@ -72,9 +72,9 @@ impl Quorums {
             let without: Vec<_> =
                 now.iter().filter(|(member, _)| *member != task.id.stage).cloned().collect();
             if dissent(&now) > dissent(&without) {
-                sight.simulation.count(match scope.progress {
+                sight.simulation.count(match scope.progress() {
                     Progress::Missed => "check: dissent in a missed block",
-                    _ if scope.settled => "check: dissent in a settled block",
+                    _ if scope.is_settled() => "check: dissent in a settled block",
                     _ => "check: dissent",
                 });
                 let place = (scope.id.clone(), reader.name.clone());
@@ -125,7 +125,7 @@ impl Quorums {
             // With the power may go a proof that had come.
             let pipeline = sight.pipeline_of(scope)?;
             let still = dissent(&votes(sight, scope, pipeline, pipeline.stage(stage)?.1)) > 0;
-            (scope.branch == Branch::Canonical && still && !is_seen)
+            (scope.is_canonical() && still && !is_seen)
                 .then(|| format!("{id}: the members of {stage} disagree, and nothing halted"))
         })
     }

@@ -53,7 +53,7 @@ fn a_scope_that_settles_while_it_is_looked_at_is_not_due_again() {
     assert!(yard.port.was_meddled_with(), "it was looked at");
     drop(yard);
     driver.settle();
-    assert!(scope(&driver, "c:b:10:a10:0").settled);
+    assert!(scope(&driver, "c:b:10:a10:0").is_settled());
     sweep_for(&driver, 60_000, 15_000);
     assert_eq!(due(&driver), []);
 }
