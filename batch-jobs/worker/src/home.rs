@@ -22,13 +22,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-<<<<<<< HEAD
-use crate::bell::Bell;
-
 /// Steps that one result leads to are taken within this, or left to the collector.
-=======
-/// Steps that one result calls for are taken within this, or left to the collector.
->>>>>>> house-worker
 const STEPS: Duration = Duration::from_secs(10);
 
 pub(crate) struct JobHost {
@@ -78,18 +72,14 @@ impl WorkerHome for JobHome {
         &self.host.artifacts
     }
 
-<<<<<<< HEAD
-=======
     fn bell(&self) -> &Bell {
-        &self.bell
+        &self.host.bell
     }
 
     fn idle_look(&self) -> Duration {
-        self.idle_look
+        self.host.idle_look
     }
 
-    /// On this thread, while the runtime's own threads watch the network.
->>>>>>> house-worker
     fn block_on<F: Future>(&self, handler: F) -> F::Output {
         block_on(&self.host.runtime, handler)
     }
@@ -120,36 +110,13 @@ impl WorkerHome for JobHome {
             self.complain("advance", &error);
         }
         // What was listed may be for this worker's other slots.
-        self.bell.ring();
+        self.host.bell.ring();
     }
 
     fn complain(&self, what: &str, error: &dyn Display) {
         warn!(pool = self.host.pool, what, %error, "trouble that the worker goes on after");
     }
 
-<<<<<<< HEAD
-    fn is_stopped(&self) -> bool {
-        self.host.bell.is_stopped()
-    }
-
-    fn pause(&self, time: Duration) -> bool {
-        self.host.bell.pause(time)
-    }
-
-    fn rung(&self) -> u64 {
-        self.host.bell.rung()
-    }
-
-    fn ring(&self) {
-        self.host.bell.ring();
-    }
-
-    fn wait_for_work(&self, rung: u64, at_most: Duration) {
-        self.host.bell.wait(rung, at_most.min(self.host.idle_look));
-    }
-
-=======
->>>>>>> house-worker
     fn recorded(&self, finished: Finished<'_>) {
         let (task, sample) = (&finished.assignment.task.id, &finished.sample);
         let overhead_ms = (sample.claiming + sample.working).as_secs_f64() * 1_000.0;

@@ -120,13 +120,8 @@ impl Judge {
         self.idle_out.is_some_and(|ms| worked.elapsed() >= Duration::from_millis(ms))
     }
 
-<<<<<<< HEAD
     /// False for a message that is to come again. Whoever waits for a judgement sends another one anyway.
-    fn is_done(&self, verifier: &JudgesVerifier, body: &str) -> bool {
-=======
-    /// False for what is to come again. Whoever waits for a word tells of it again anyway.
     fn is_done(&self, verifier: &mut JudgesVerifier, body: &str) -> bool {
->>>>>>> house-worker
         let Some(task) = task_in(body) else {
             warn!(judge = self.name, body, "this is no word to the judge");
             return true;

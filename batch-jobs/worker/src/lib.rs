@@ -35,12 +35,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
 
-<<<<<<< HEAD
-use crate::bell::Bell;
 use crate::home::{JobHome, JobHost};
-=======
-use crate::home::JobHome;
->>>>>>> house-worker
 use crate::spot::{LOOK_EVERY, SpotNotice};
 
 /// How often signals are looked for.
@@ -112,7 +107,7 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> WorkerError {
 
 /// Logs go to stderr: standard output is for metrics.
 pub fn log_in_json() {
-    proofyard_aws::log_lines::log_in_json(std::io::stderr);
+    proofyard_aws::clients::log_lines::log_in_json(std::io::stderr);
 }
 
 /// Works until there is nothing more to do for it, or it must go.
@@ -289,30 +284,20 @@ fn run(
 
 /// What the end of a worker leads to: its tasks are listed again, and others are to know.
 fn home_rest(home: &JobHome) {
-<<<<<<< HEAD
-    use proofyard_worker::Home;
-    home.block_on(home.host.aws.deliver());
-=======
     use proofyard_worker::WorkerHome;
-    home.block_on(home.aws.deliver());
->>>>>>> house-worker
+    home.block_on(home.host.aws.deliver());
 }
 
 /// A token says that there may be work, and nothing else.
 fn wait_for_tokens(home: &JobHome) {
-<<<<<<< HEAD
-    use proofyard_worker::Home;
-    let queue = home.host.aws.names.wake_queue(&home.host.pool);
-=======
     use proofyard_worker::WorkerHome;
-    let queue = home.aws.names.wake_queue(&home.pool);
->>>>>>> house-worker
+    let queue = home.host.aws.names.wake_queue(&home.host.pool);
     while !home.is_stopped() {
         let tokens = home.block_on(home.host.aws.queues.receive(&queue, TOKEN_PAUSE.as_secs() as u32));
         match tokens {
             Ok(tokens) if tokens.is_empty() => {}
             Ok(tokens) => {
-                home.bell.ring();
+                home.host.bell.ring();
                 let tokens: Vec<_> = tokens.iter().collect();
                 if let Err(error) = home.block_on(home.host.aws.queues.delete(&queue, &tokens)) {
                     home.complain("tokens", &error);
@@ -328,13 +313,8 @@ fn wait_for_tokens(home: &JobHome) {
 
 /// Leaves when a signal or a spot notice says so.
 fn watch_for_the_end(arguments: &WorkerArguments, home: &JobHome, worker: &PoolWorker, stop: &AtomicBool) {
-<<<<<<< HEAD
-    use proofyard_worker::Home;
-    let spot = home.host.job.is_some().then(SpotNotice::new);
-=======
     use proofyard_worker::WorkerHome;
-    let spot = home.job.is_some().then(SpotNotice::new);
->>>>>>> house-worker
+    let spot = home.host.job.is_some().then(SpotNotice::new);
     let mut looked = Instant::now();
     while !home.is_stopped() {
         if stop.load(Ordering::Relaxed) {

@@ -12,7 +12,6 @@ use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::pipeline::Pipeline;
 use tracing::error;
 
-<<<<<<< HEAD
 use crate::clients::call_fault::CallFault;
 use crate::clients::host::system_random;
 use crate::clients::names::{BadYardName, Names};
@@ -30,21 +29,6 @@ use crate::queues::{QueueError, Queues};
 use crate::store::format::{NewerFormat, newer_format, raise_format};
 use crate::store::port::AwsPort;
 use crate::store::table::Table;
-=======
-use crate::bucket::Bucket;
-use crate::errand::Errand;
-use crate::format::NewerFormat;
-use crate::jobs::{Jobs, More, PoolJobs, Pools};
-use crate::message::Message;
-use crate::names::{BadYardName, Names};
-use crate::outbox::Outbox;
-use crate::port::AwsPort;
-use crate::queues::{Outgoing, QueueError, Queues};
-use crate::sdk::sdk_config;
-use crate::secrets::Secret;
-use crate::submissions::{Look, Submissions};
-use crate::table::Table;
->>>>>>> house-worker
 
 /// Says whether a judge looks at what is handed on; from whoever deployed it.
 const JUDGE: &str = "PROOFYARD_JUDGE";
@@ -118,11 +102,7 @@ impl AwsHome {
     /// Over an AWS that is called as `config` says. Another object store is put in here.
     pub fn new(names: Names, config: &aws_config::SdkConfig, bucket: String, pools: Pools) -> Self {
         let table = Table::new(aws_sdk_dynamodb::Client::new(config), names.table());
-<<<<<<< HEAD
         let jobs = Jobs::new(aws_sdk_batch::Client::new(config));
-=======
-        let random = Arc::new(proofyard_worker::host::system_random);
->>>>>>> house-worker
         Self {
             yard: Yard::new(AwsPort::new(table)),
             queues: Queues::new(aws_sdk_sqs::Client::new(config), Arc::new(system_random)),

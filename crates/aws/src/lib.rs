@@ -15,16 +15,8 @@
 
 pub mod clients;
 pub mod home;
-<<<<<<< HEAD
 pub mod intake;
 pub mod invocation;
-=======
-pub mod ingest;
-mod job_workers;
-pub mod jobs;
-pub mod log_lines;
-pub mod message;
->>>>>>> house-worker
 pub mod metrics;
 pub mod objects;
 pub mod pools;

@@ -31,7 +31,6 @@ pub trait WorkerHome: Send + Sync + 'static {
     /// Runs a handler to its end on this thread. A prover's whole run, which blocks, may be inside.
     fn block_on<F: Future>(&self, handler: F) -> F::Output;
 
-<<<<<<< HEAD
     /// Runs all that is done for one task, from its claim to its last step, as one invocation. A home whose reads are far
     /// away may give it a home that remembers what it has read.
     fn invocation<T>(&self, work: impl FnOnce(&Self) -> T) -> T
@@ -39,12 +38,6 @@ pub trait WorkerHome: Send + Sync + 'static {
         Self: Sized,
     {
         work(self)
-=======
-    /// Runs all that is done for one task, from its claim to its last step. A home whose reads are far away may cache
-    /// meanwhile what was read.
-    fn errand<T>(&self, work: impl FnOnce() -> T) -> T {
-        work()
->>>>>>> house-worker
     }
 
     /// Called before a worker registers under this id.

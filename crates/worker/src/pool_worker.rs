@@ -124,38 +124,9 @@ impl PoolWorker {
         home.bell().ring();
     }
 
-<<<<<<< HEAD
-    /// Claims and works until the home stops, or the worker takes no more.
-    pub fn run_slot<H: Home>(&self, home: &H, slot: u32) {
-        let provers = self.provers(home, slot);
-        while !home.is_stopped() {
-            let rung = home.rung();
-            if !self.duty.may_claim() {
-                // The others may wait for work that they must not take any more either.
-                home.ring();
-                return;
-            }
-            let turn = home.invocation(|home| self.turn(home, &provers, slot));
-            if !matches!(turn, Ok(Turn::Worked)) {
-                // Also after trouble: the slot may hold the task still, and only by claiming does it release it.
-                self.duty.claimed_none();
-            }
-            match turn {
-                Ok(Turn::Worked | Turn::Freed) => {}
-                Ok(Turn::Idle) => home.wait_for_work(rung, self.duty.patience()),
-                Err(error) => {
-                    if !matches!(error, Error::WorkerDead { .. }) {
-                        home.complain(&self.name_of(slot), &error);
-                    }
-                    home.pause(TROUBLE_PAUSE.min(self.duty.patience()));
-                }
-            }
-        }
-=======
     /// Claims and works, on this thread, until the home stops or the worker takes no more.
     pub fn run_slot<H: WorkerHome>(&self, home: &H, number: u32) {
         Slot::new(self, home, number).run();
->>>>>>> house-worker
     }
 
     pub(crate) fn plan(&self) -> &WorkerPlan {

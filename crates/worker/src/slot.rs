@@ -70,7 +70,7 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
                 home.bell().ring();
                 return;
             }
-            let turn = home.errand(|| self.turn());
+            let turn = home.invocation(|home| self.turn(home));
             if !matches!(turn, Ok(Turn::Worked)) {
                 // Also after an error: the slot may hold the task still, and only by claiming does it release it.
                 duty.claimed_none();
@@ -92,46 +92,46 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
         format!("slot {} of pool {}", self.number, self.worker.plan().pool_name)
     }
 
-    /// One claim and its work.
-    fn turn(&mut self) -> Result<Turn, Error> {
-        let (yard, asked) = (self.home.yard(), Instant::now());
+    /// One claim and its work: one invocation, whose home this is.
+    fn turn(&mut self, home: &H) -> Result<Turn, Error> {
+        let (yard, asked) = (home.yard(), Instant::now());
         let claim = format!("{:016x}{:016x}", yard.port.random(), yard.port.random());
         let request = ClaimRequest { worker: self.worker.id(), slot: self.number, claim };
-        match self.home.block_on(yard.claim(&request))? {
+        match home.block_on(yard.claim(&request))? {
             ClaimOutcome::Claimed(task) => {
-                self.work(Claimed { request, task: *task, asked, at: Instant::now() })?;
+                self.work(home, Claimed { request, task: *task, asked, at: Instant::now() })?;
                 Ok(Turn::Worked)
             }
             ClaimOutcome::SlotHolds(held) => {
                 // Left by a turn that met an error of the storage.
                 let release = yard.record_release(&request.worker, self.number, &held.claim, &held.task);
-                self.home.block_on(release)?;
+                home.block_on(release)?;
                 Ok(Turn::Released)
             }
             ClaimOutcome::Nothing | ClaimOutcome::Quarantined { .. } => Ok(Turn::Idle),
         }
     }
 
-    fn work(&mut self, claimed: Claimed) -> Result<(), Error> {
+    fn work(&mut self, home: &H, claimed: Claimed) -> Result<(), Error> {
         let (claiming, at) = (claimed.at - claimed.asked, claimed.at);
-        let worked = self.attempt(claimed)?;
+        let worked = self.attempt(home, claimed)?;
         // Before the next claim, which must find what this result lists of the same block: it comes first.
-        self.home.step(&Wake::Scope { scope: worked.assignment.task.id.scope.clone() });
+        home.step(&Wake::Scope { scope: worked.assignment.task.id.scope.clone() });
         match &worked.performed {
             Performed::HostFault { message } => {
-                self.home.complain(&self.name(), message);
-                self.home.pause(ERROR_PAUSE);
+                home.complain(&self.name(), message);
+                home.pause(ERROR_PAUSE);
             }
-            Performed::Recorded(outcome) => self.tell_recorded(&worked, outcome, claiming, at),
+            Performed::Recorded(outcome) => self.tell_recorded(home, &worked, outcome, claiming, at),
             Performed::Failed { .. } | Performed::Released => {}
         }
         Ok(())
     }
 
     /// Runs the attempt to its end, and records how it ended.
-    fn attempt(&mut self, claimed: Claimed) -> Result<Worked, Error> {
+    fn attempt(&mut self, home: &H, claimed: Claimed) -> Result<Worked, Error> {
         let Claimed { request, task, .. } = claimed;
-        let (home, duty) = (self.home, self.worker.duty());
+        let duty = self.worker.duty();
         let cancel = duty.begin(request.slot, &request.claim);
         if home.is_stopped() {
             cancel.cancel();
@@ -147,7 +147,14 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
         performed.map(|(assignment, performed)| Worked { assignment, performed, in_provers })
     }
 
-    fn tell_recorded(&self, worked: &Worked, outcome: &ResultOutcome, claiming: Duration, at: Instant) {
+    fn tell_recorded(
+        &self,
+        home: &H,
+        worked: &Worked,
+        outcome: &ResultOutcome,
+        claiming: Duration,
+        at: Instant,
+    ) {
         let Worked { assignment, in_provers, .. } = worked;
         let sample = Sample {
             task: assignment.task.id.clone(),
@@ -155,7 +162,7 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
             claiming,
             working: at.elapsed().saturating_sub(*in_provers),
         };
-        self.home.recorded(Finished { assignment, outcome, sample });
+        home.recorded(Finished { assignment, outcome, sample });
     }
 }
 

@@ -7,11 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::service_fn;
 pub use lambda_runtime::{Context, Error, LambdaEvent};
-<<<<<<< HEAD
-=======
-use proofyard_aws::home::{ConnectError, Home};
-use proofyard_aws::log_lines::log_in_json;
->>>>>>> house-worker
+use proofyard_aws::clients::log_lines::log_in_json;
 use proofyard_aws::queues::{Incoming, REDRIVE};
 use proofyard_aws::{AwsHome, ConnectError};
 use serde::Serialize;

@@ -14,12 +14,8 @@ use proofyard_core::error::Error;
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Port;
 use proofyard_core::state::{ArtifactRef, Block};
-<<<<<<< HEAD
-use proofyard_core::work::{Assignment, Executor, Performed, Proved, Trouble};
-use proofyard_core::yard::Yard;
-=======
 use proofyard_core::work::{Assignment, AttemptError, Executor, Performed, Proved};
->>>>>>> house-worker
+use proofyard_core::yard::Yard;
 use sha2::{Digest, Sha256};
 
 use crate::http::Breakable;
@@ -211,15 +207,9 @@ impl Driver {
             }
             ClaimOutcome::Nothing | ClaimOutcome::Quarantined { .. } => return Ok(false),
         };
-<<<<<<< HEAD
         let assignment = yard.assignment(&request, task).await?;
-        match yard.perform(&Prover { home: &self.home }, &assignment).await? {
-            Performed::Recorded(_) | Performed::Released | Performed::Hindered { .. } => Ok(true),
-=======
-        let assignment = self.home.yard.assignment(&request, task).await?;
-        match self.home.yard.perform(&mut Prover { home: &self.home }, &assignment).await? {
+        match yard.perform(&mut Prover { home: &self.home }, &assignment).await? {
             Performed::Recorded(_) | Performed::Released | Performed::HostFault { .. } => Ok(true),
->>>>>>> house-worker
             Performed::Failed { message, .. } => panic!("{message}"),
         }
     }
@@ -299,19 +289,11 @@ impl Executor for Prover<'_> {
             sha256: hex::encode(Sha256::digest(&proved.output)),
             bytes: proved.output.len() as u64,
         };
-<<<<<<< HEAD
         let put = self.home.objects.put_bytes(&artifact, proved.output.clone()).await;
-        put.map_err(|error| Trouble::Hindered { message: error.to_string() })?;
-        // For the calls' number: nobody takes it up here.
-        let left = self.home.objects.put_made(&assignment.task.id, b"{}".to_vec()).await;
-        left.map_err(|error| Trouble::Hindered { message: error.to_string() })?;
-=======
-        let put = self.home.bucket.put_bytes(&artifact, proved.output.clone()).await;
         put.map_err(|error| AttemptError::HostFault { message: error.to_string() })?;
         // For the calls' number: nobody takes it up here.
-        let left = self.home.bucket.put_made(&assignment.task.id, b"{}".to_vec()).await;
+        let left = self.home.objects.put_made(&assignment.task.id, b"{}".to_vec()).await;
         left.map_err(|error| AttemptError::HostFault { message: error.to_string() })?;
->>>>>>> house-worker
         Ok(artifact)
     }
 }

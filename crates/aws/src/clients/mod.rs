@@ -3,6 +3,7 @@
 
 pub(crate) mod call_fault;
 pub mod host;
+pub mod log_lines;
 pub mod names;
 pub mod sdk;
 pub mod secrets;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
-use proofyard_worker::host::{system_now_ms, system_random};
 
 use super::outbox::Outbox;
 use super::read_cache::ReadCache;
