@@ -121,7 +121,7 @@ name = "example"
 start_height = 1
 window = 4
 
-[stage.block]
+[stage.proof]
 strategy = "match"
 from = "block"
 prover = "zkvm"
