@@ -9,9 +9,9 @@ use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::pipeline::Pool;
 use crate::port::{Key, Port, Range, Stored};
-use crate::record::rearm_claimed;
+use crate::record::first_look_ms;
 use crate::state::worker::PoolChain;
-use crate::state::{Attempt, ChainState, Held, Listing, Scope, Slot, Task, TaskStatus, Worker};
+use crate::state::{ChainState, Held, Listing, Scope, Slot, Task, Worker};
 use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::Yard;
 
@@ -192,28 +192,19 @@ impl<P: Port> Yard<P> {
         }
         let id = &head.listing.id;
         let task: Option<Task> = tx.check(&id.task_key()).await?;
-        let Some(mut task) = task.filter(|task| task.listed && task.status == TaskStatus::Open) else {
+        let Some(mut task) = task.filter(Task::is_listed) else {
             return self.drop_stale(tx, head).await;
         };
         let scope: Option<Scope> = tx.peek(&Scope::key_of(&id.scope)).await?;
         if scope.as_ref().is_none_or(is_unwanted) {
             return self.unlist_unwanted(tx, head, task).await;
         }
-        let now_ms = self.port.now_ms();
-        task.started += 1;
-        task.listed = false;
-        task.first_claimed_ms.get_or_insert(now_ms);
-        task.attempts.push(Attempt {
-            number: task.started,
-            worker: request.worker.clone(),
-            slot: request.slot,
-            claim: request.claim.clone(),
-            started_ms: now_ms,
-        });
-        rearm_claimed(self, &mut task).await?;
+        let due_ms = first_look_ms(self, &task).await?;
+        let attempt = task.claim(&request.worker, request.slot, &request.claim, self.port.now_ms(), due_ms);
+        let Some(attempt) = attempt else { return self.drop_stale(tx, head).await };
         tx.delete_seen(head.key.clone(), &head.stored);
         tx.put(&task)?;
-        let held = Held { task: id.clone(), attempt: task.started, claim: request.claim.clone() };
+        let held = Held { task: id.clone(), attempt, claim: request.claim.clone() };
         tx.put(&Slot { worker: request.worker.clone(), slot: request.slot, held: Some(held) })?;
         Ok(Try::Done(ClaimOutcome::Claimed(Box::new(task))))
     }
@@ -251,12 +242,11 @@ impl<P: Port> Yard<P> {
     }
 
     /// Its block left the chain or was given up. The scope is checked: if it returns, it lists its tasks again.
-    async fn unlist_unwanted(&self, tx: &mut Tx<'_, P>, head: &Head, task: Task) -> Result<Try, Error> {
+    async fn unlist_unwanted(&self, tx: &mut Tx<'_, P>, head: &Head, mut task: Task) -> Result<Try, Error> {
         tx.check::<Scope>(&Scope::key_of(&task.id.scope)).await?;
         tx.delete_seen(head.key.clone(), &head.stored);
-        // An attempt that still runs is ended in time.
-        let due_ms = task.due_ms.filter(|_| !task.attempts.is_empty());
-        tx.put(&Task { listed: false, due_ms, ..task })?;
+        task.withdraw();
+        tx.put(&task)?;
         Ok(Try::Cleared)
     }
 
@@ -296,7 +286,7 @@ impl<P: Port> Yard<P> {
                     let id = &head.listing.id;
                     let scope: Option<Scope> = tx.check(&Scope::key_of(&id.scope)).await?;
                     let task: Option<Task> = tx.check(&id.task_key()).await?;
-                    let listed = task.filter(|task| task.listed && task.status == TaskStatus::Open);
+                    let listed = task.filter(Task::is_listed);
                     if let Some(task) = listed.filter(|_| scope.as_ref().is_none_or(is_unwanted)) {
                         self.unlist_unwanted(tx, head, task).await?;
                     }

@@ -134,7 +134,7 @@ impl<P: Port> Yard<P> {
         let unknown = || Refusal::UnknownTask(id.to_string());
         let task: Option<Task> = read(&self.port, &id.task_key()).await?;
         let task = task.ok_or_else(unknown)?;
-        let prover_name = task.accepted.as_ref().ok_or_else(unknown)?.prover.clone();
+        let prover_name = task.accepted().ok_or_else(unknown)?.prover.clone();
         let pipeline = self.pipeline(chain, &task.pipeline).await?;
         let stage = pipeline.stage(&id.stage).ok_or_else(unknown)?.0;
         if !pipeline.provers.contains_key(&prover_name) {

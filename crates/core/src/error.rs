@@ -1,5 +1,6 @@
 //! What a handler may answer instead of its result.
 
+use crate::pipeline::MAX_HEIGHT;
 use crate::port::{Key, PortError};
 
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,8 @@ pub enum Refusal {
     UnknownChain(String),
     #[error("height {height} is below the chain's start height {start_height}")]
     BelowStart { height: u64, start_height: u64 },
+    #[error("height {height} is above {MAX_HEIGHT}, to which no chain comes; look at what sent it")]
+    AboveLimit { height: u64 },
     #[error("block {height} {hash} is not known; send it before naming it")]
     UnknownBlock { height: u64, hash: String },
     #[error("the branches meet more than {limit} blocks back; raise the limit only after a look at the node")]

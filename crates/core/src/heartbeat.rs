@@ -101,7 +101,7 @@ impl<P: Port> Yard<P> {
         let scopes = read_many::<P, Scope>(&self.port, &keys).await?;
         let found = slots.into_iter().zip(tasks).zip(scopes);
         let reason = |held: &Held, task: Option<Task>, scope: Option<Scope>| {
-            let is_live = |task: &Task| task.attempts.iter().any(|attempt| attempt.claim == held.claim);
+            let is_live = |task: &Task| task.attempt(&held.claim).is_some();
             match task.filter(is_live) {
                 None => Some("the task is done, cancelled or given to another"),
                 Some(_) => scope.filter(is_unwanted).map(|_| "its block left the chain or was given up"),
@@ -211,7 +211,7 @@ impl<P: Port> Yard<P> {
             let Some(slot) = slot else { return Ok(()) };
             if let Some(held) = &slot.held
                 && let Some(mut task) = tx.check::<Task>(&held.task.task_key()).await?
-                && task.attempts.iter().any(|attempt| attempt.claim == held.claim)
+                && task.attempt(&held.claim).is_some()
             {
                 let ending = Ending::Lost { reason: "its worker was lost" };
                 end_attempt(self, tx, &mut task, &held.claim, ending).await?;

@@ -55,7 +55,7 @@ impl<P: Port> Yard<P> {
         let task: Option<Task> = read(&self.port, &id.task_key()).await?;
         let scope: Option<Scope> = read(&self.port, &Scope::key_of(&id.scope)).await?;
         let (Some(task), Some(scope)) = (task, scope) else { return Ok(Judged::Nothing) };
-        let Some(result) = task.accepted.clone() else { return Ok(Judged::Nothing) };
+        let Some(result) = task.accepted().cloned() else { return Ok(Judged::Nothing) };
         let pipeline = self.pipeline_of(&scope).await?;
         if !handed_on_by(&pipeline, &scope, &id.stage) || id.index > 0 {
             return Ok(Judged::Nothing);
@@ -123,7 +123,9 @@ impl<P: Port> Yard<P> {
             proof_system: result.proof_system.clone(),
         };
         let inputs = self.inputs(&pipeline, id).await?;
-        let task = Task { pipeline: scope.pipeline.clone(), height: scope.heights().0, ..task.clone() };
+        let mut task = task.clone();
+        task.pipeline.clone_from(&scope.pipeline);
+        task.height = scope.heights().0;
         let proof = CommittedProof { task, proof, pipeline, stage: index, prover_name, inputs };
         let mut refused = String::new();
         for _ in 0..ASKED {

@@ -12,10 +12,9 @@ use crate::claim::is_unwanted;
 use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
-use crate::record::{Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm, rearm_running};
+use crate::record::{Ending, attempt_limit_ms, end_attempt, next_look_ms, put_listing, reschedule};
 use crate::state::{
-    Avoid, Group, KindPlace, Progress, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId,
-    TaskStatus, VisitedEntry,
+    Group, KindPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId, VisitedEntry,
 };
 use crate::transaction::{Item, Tx, decode, read, read_stored, transact};
 use crate::yard::Yard;
@@ -208,7 +207,7 @@ impl<P: Port> Sweep<'_, P> {
         let again = if look.moved { yard.still_due::<Scope>(key).await? } else { Some((version, scope)) };
         let Some((version, scope)) = again else { return Ok(()) };
         // What was told of it may be lost.
-        let waits = scope.progress == Progress::Proved && scope.committed_ms.is_none();
+        let waits = scope.is_proved() && scope.committed_ms().is_none();
         if waits && self.advanced.insert(scope.chain.clone()) {
             yard.advance_chain(&scope.chain).await?;
         }
@@ -224,7 +223,7 @@ fn quiet_ms(scope: &Scope, look: &Look, tick_ms: u64, now_ms: u64) -> u64 {
     if look.moved {
         return tick_ms;
     }
-    let of_scope = [scope.opened_ms, scope.proved_ms, scope.committed_ms, scope.due_ms];
+    let of_scope = [scope.opened_ms(), scope.proved_ms(), scope.committed_ms(), scope.due_ms()];
     let changed_ms = of_scope.into_iter().flatten().fold(look.latest_ms, u64::max);
     now_ms.saturating_sub(changed_ms).clamp(tick_ms, longest_quiet_ms(tick_ms))
 }
@@ -296,7 +295,7 @@ impl<P: Port> Yard<P> {
     /// A task is due when it has backed off long enough, when its attempt overran, or for its second copy.
     async fn visit_task(&self, key: &Key) -> Result<(), Error> {
         let Some((version, task)) = self.still_due::<Task>(key).await? else { return Ok(()) };
-        if task.status == TaskStatus::Accepted {
+        if task.is_accepted() {
             // A result that came when nobody waited for it.
             self.advance_scope(&task.id.scope).await?;
             self.port.reschedule(key, version, None).await?;
@@ -305,16 +304,14 @@ impl<P: Port> Yard<P> {
         transact(&self.port, async |tx| {
             let Some(mut task): Option<Task> = tx.check(key).await? else { return Ok(()) };
             let now_ms = self.port.now_ms();
-            if task.due_ms.is_none_or(|due_ms| due_ms > now_ms) {
+            if task.due_ms().is_none_or(|due_ms| due_ms > now_ms) || task.is_accepted() {
                 return Ok(());
             }
-            match task.status {
-                TaskStatus::Open => self.visit_open(tx, &mut task, now_ms).await?,
+            match task.is_parked() {
+                false => self.visit_open(tx, &mut task, now_ms).await?,
                 // If its block returns, it is looked at again.
-                TaskStatus::Parked if self.scope_is_unwanted(tx, &task).await? => task.due_ms = None,
-                TaskStatus::Parked => rearm(self, &mut task, 0),
-                TaskStatus::Accepted => return Ok(()),
-                TaskStatus::Cancelled => task.due_ms = None,
+                true if self.scope_is_unwanted(tx, &task).await? => task.look_at(None),
+                true => reschedule(self, &mut task),
             }
             tx.put(&task)
         })
@@ -323,12 +320,12 @@ impl<P: Port> Yard<P> {
 
     async fn visit_open(&self, tx: &mut Tx<'_, P>, task: &mut Task, now_ms: u64) -> Result<(), Error> {
         let limits = self.limits_of(task).await?;
-        if let Some(wait_ms) = task.waits_ms.take() {
-            task.due_ms = Some(self.due_in(wait_ms));
+        if let Some(pause_ms) = task.unmeasured_pause_ms() {
+            task.pause_until(self.due_in(pause_ms));
             return Ok(());
         }
         let mut oldest_ms = None;
-        for attempt in task.attempts.clone() {
+        for attempt in task.attempts().to_vec() {
             let ran_ms = self.ran_ms(&attempt).await?;
             if ran_ms >= attempt_limit_ms(&limits) {
                 let ending = Ending::Lost { reason: "it overran its time limit" };
@@ -337,30 +334,31 @@ impl<P: Port> Yard<P> {
                 oldest_ms = oldest_ms.max(Some(ran_ms));
             }
         }
-        if task.status != TaskStatus::Open {
+        if !task.is_open() {
             return Ok(());
         }
         let straggles = limits.hedge_ms.is_some_and(|hedge_ms| {
             !self.planted(Mistake::NoHedging)
-                && may_hedge(task)
+                && task.may_hedge()
                 && oldest_ms.is_some_and(|ran_ms| ran_ms >= hedge_ms)
         });
-        if straggles || (task.attempts.is_empty() && !task.listed) {
+        if straggles || (task.attempts().is_empty() && !task.is_listed()) {
             if self.scope_is_unwanted(tx, task).await? {
                 // What runs is ended in time all the same.
-                let left_ms = |ran_ms: u64| attempt_limit_ms(&limits).saturating_sub(ran_ms);
-                task.due_ms = oldest_ms.map(|ran_ms| now_ms + left_ms(ran_ms));
+                match oldest_ms {
+                    Some(ran_ms) => task.look_at(Some(next_look_ms(&limits, false, now_ms, ran_ms))),
+                    None => task.withdraw(),
+                }
                 return Ok(());
             }
-            if let Some(attempt) = task.attempts.first().filter(|_| straggles) {
-                let until_ms = attempt.started_ms + limits.time_limit_ms;
-                task.avoid = Some(Avoid { worker: attempt.worker.clone(), until_ms });
-            }
-            list(tx, task, now_ms)?;
+            let listing = match task.attempts().first().filter(|_| straggles) {
+                Some(attempt) => task.hedge(attempt.started_ms + limits.time_limit_ms, now_ms),
+                None => task.list(now_ms),
+            };
+            put_listing(tx, listing)?;
         }
-        match oldest_ms {
-            Some(ran_ms) => rearm_running(task, &limits, now_ms, ran_ms),
-            None => rearm(self, task, 0),
+        if let Some(ran_ms) = oldest_ms {
+            task.look_at(Some(next_look_ms(&limits, task.may_hedge(), now_ms, ran_ms)));
         }
         Ok(())
     }

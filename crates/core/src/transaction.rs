@@ -18,7 +18,15 @@ pub trait Item: Serialize + DeserializeOwned {
     fn due_ms(&self) -> Option<u64> {
         None
     }
+    /// What it says that no yard writes, as a bad disk or a hand may leave it: a number that overflows in whoever adds to it,
+    /// or up to which a loop never ends. What is said here is all that readers rely on.
+    fn damage(&self) -> Option<String> {
+        None
+    }
 }
+
+/// No height, count or time in milliseconds comes to this; all JSON readers agree on whole numbers up to here.
+const MAX_STORED: u64 = 1 << 53;
 
 /// Keys read at once where there may be thousands of them: each such read is one round, or a few.
 pub(crate) const KEYS_A_READ: usize = 256;
@@ -77,6 +85,10 @@ impl<'a, P: Port> Tx<'a, P> {
     /// Writes with the version seen; an item that was not read in this transaction must not exist yet.
     pub fn put<T: Item>(&mut self, item: &T) -> Result<(), Error> {
         let key = item.key();
+        // Nobody could read it any more.
+        if let Some(reason) = item.damage() {
+            return Err(Error::Damaged { key, reason });
+        }
         let value = serde_json::to_vec(item)
             .map_err(|error| Error::Damaged { key: key.clone(), reason: error.to_string() })?;
         let action = Action::Put { value, due_ms: item.due_ms() };
@@ -183,6 +195,17 @@ pub async fn read_range<P: Port, T: Item>(port: &P, range: &Range) -> Result<Vec
 }
 
 pub(crate) fn decode<T: Item>(key: &Key, stored: &Stored) -> Result<T, Error> {
-    serde_json::from_slice(&stored.value)
-        .map_err(|error| Error::Damaged { key: key.clone(), reason: error.to_string() })
+    let damaged = |reason: String| Error::Damaged { key: key.clone(), reason };
+    let item: T = serde_json::from_slice(&stored.value).map_err(|error| damaged(error.to_string()))?;
+    let says = item.key();
+    if says != *key {
+        return Err(damaged(format!("it says that it is {says}")));
+    }
+    item.damage().map_or(Ok(item), |damage| Err(damaged(damage)))
+}
+
+/// Of heights, counts and times, one that no yard comes to: for [`Item::damage`].
+pub(crate) fn too_large(numbers: impl IntoIterator<Item = u64>) -> Option<String> {
+    let largest = numbers.into_iter().max().filter(|largest| *largest > MAX_STORED)?;
+    Some(format!("it says {largest}, and no height, count or time comes to that"))
 }

@@ -175,9 +175,9 @@ impl<P: Port> Yard<P> {
     /// What a claimed task is, with its inputs.
     pub async fn assignment(&self, request: &ClaimRequest, task: Task) -> Result<Assignment, Error> {
         let unknown = || Refusal::UnknownTask(task.id.to_string());
-        let attempt = task.attempts.iter().find(|attempt| attempt.claim == request.claim).cloned();
+        let attempt = task.attempt(&request.claim).cloned();
         let (number, claimed_ms) =
-            attempt.map_or((task.started, self.port.now_ms()), |a| (a.number, a.started_ms));
+            attempt.map_or((task.started(), self.port.now_ms()), |a| (a.number, a.started_ms));
         let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
         let stage = pipeline.stage(&task.id.stage).ok_or_else(unknown)?.0;
         let prover_name = pipeline.stages[stage].prover_at(task.height).ok_or_else(unknown)?.to_owned();
@@ -445,7 +445,7 @@ impl Wanted {
                 return Ok(whole(InputKind::Block, payload, height));
             }
         };
-        let accepted = decode::<Task>(key, stored)?.accepted.ok_or_else(unknown)?;
+        let accepted = decode::<Task>(key, stored)?.into_accepted().ok_or_else(unknown)?;
         let output = pipeline.stage(&id.stage).map(|(_, stage)| stage.output);
         let kind = if output == Some(Output::Data) { InputKind::Data } else { InputKind::Proof };
         Ok(Input {

@@ -106,7 +106,7 @@ impl State {
     }
 
     pub fn parked(&self) -> Vec<&Task> {
-        self.tasks.values().filter(|task| task.parked.is_some()).collect()
+        self.tasks.values().filter(|task| task.parked().is_some()).collect()
     }
 
     /// Whether every height up to the tip is committed.

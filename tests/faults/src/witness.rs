@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proofyard_core::state::{COMMITS, OutKind, TaskId, TaskResult, TaskStatus};
+use proofyard_core::state::{COMMITS, OutKind, TaskId, TaskResult};
 use proofyard_worker::artifacts::Artifacts;
 
 use crate::blocks::block_of;
@@ -103,11 +103,11 @@ impl Witness {
     fn look_at_results(&mut self, place: &Place, state: &State) {
         let artifacts = Artifacts::reading(&place.data_dir());
         for (id, before) in &self.accepted {
-            let now = state.tasks.get(id).and_then(|task| task.accepted.as_ref());
+            let now = state.tasks.get(id).and_then(|task| task.accepted());
             assert_eq!(now, Some(before), "{id} was accepted before, and now is not, or again");
         }
         for (id, task) in &state.tasks {
-            let Some(accepted) = &task.accepted else { continue };
+            let Some(accepted) = task.accepted() else { continue };
             if self.accepted.contains_key(id) {
                 continue;
             }
@@ -133,10 +133,10 @@ impl Witness {
 /// Markers and listings say what their tasks say, since both are written together.
 fn look_at_open_work(state: &State) {
     for (id, task) in &state.tasks {
-        let open = matches!(task.status, TaskStatus::Open | TaskStatus::Parked);
+        let open = task.is_open() || task.is_parked();
         assert_eq!(state.markers.contains(id), open, "the marker of {task:?}");
-        assert_eq!(state.listed.contains(id), task.listed, "the listing of {task:?}");
-        assert_eq!(task.status == TaskStatus::Accepted, task.accepted.is_some(), "{task:?}");
+        assert_eq!(state.listed.contains(id), task.is_listed(), "the listing of {task:?}");
+        assert_eq!(task.is_accepted(), task.is_accepted(), "{task:?}");
     }
     assert!(state.markers.iter().all(|id| state.tasks.contains_key(id)), "a marker without its task");
     assert!(state.listed.iter().all(|id| state.tasks.contains_key(id)), "a listing without its task");

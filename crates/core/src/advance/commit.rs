@@ -7,8 +7,7 @@ use crate::pipeline::{Late, Pipeline};
 use crate::port::{Port, Wake};
 use crate::record::put_halt;
 use crate::state::{
-    Block, Branch, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Halt, OutEntry, OutKind, OutProof,
-    Progress, Scope,
+    Block, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Halt, OutEntry, OutKind, OutProof, Scope,
 };
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
@@ -34,7 +33,7 @@ impl<P: Port> Yard<P> {
             return Ok(false);
         };
         let own = self.pipeline_of(&scope).await?;
-        if scope.progress != Progress::Proved {
+        if !scope.is_proved() {
             if own.chain.late == Late::Wait {
                 return Ok(false);
             }
@@ -92,8 +91,8 @@ impl<P: Port> Yard<P> {
         };
         let frontier = tx.check_frontier(chain).await?;
         let scope: Option<Scope> = tx.check(&Scope::key_of(&seen.id)).await?;
-        let stays = |scope: &Scope| scope.branch == Branch::Canonical && scope.pipeline == seen.pipeline;
-        let Some(scope) = scope.filter(stays) else { return Ok(false) };
+        let stays = |scope: &Scope| scope.is_canonical() && scope.pipeline == seen.pipeline;
+        let Some(mut scope) = scope.filter(stays) else { return Ok(false) };
         let (from, to) = scope.heights();
         if from != frontier.height || !state.commits(to) || !self.is_canonical(tx, &scope).await? {
             return Ok(false);
@@ -104,12 +103,11 @@ impl<P: Port> Yard<P> {
         {
             return self.halt_on_parent(tx, state, &scope, &parent);
         }
-        let is_missed = scope.progress == Progress::Missed
-            || (state.takes_work() && self.is_late(pipeline, &state, &scope));
-        if scope.progress != Progress::Proved && !is_missed {
+        let is_missed = scope.is_missed() || (state.takes_work() && self.is_late(pipeline, &state, &scope));
+        if !scope.is_proved() && !is_missed {
             return Ok(false);
         }
-        let proofs = match scope.progress == Progress::Proved {
+        let proofs = match scope.is_proved() {
             true => {
                 let stage = &pipeline.stages[pipeline.commit];
                 match self.hand_on(tx, &state, &scope, pipeline, stage).await? {
@@ -136,13 +134,13 @@ impl<P: Port> Yard<P> {
                 let sequence = frontier.next_sequence;
                 self.append_out(tx, COMMITS, proofs, &scope, sequence)?;
                 tx.put(&Frontier { next_sequence: sequence + 1, ..moved })?;
-                tx.put(&Scope { committed_ms: Some(self.port.now_ms()), ..scope })?;
+                scope.commit(self.port.now_ms());
+                tx.put(&scope)?;
             }
             None => {
                 // It stays open for who may disagree in it.
-                let due_ms = Some(self.due_in(pipeline.chain.tick_ms));
-                let missed_ms = Some(scope.missed_ms.unwrap_or(self.port.now_ms()));
-                tx.put(&Scope { progress: Progress::Missed, missed_ms, settled: false, due_ms, ..scope })?;
+                scope.miss(self.port.now_ms(), self.due_in(pipeline.chain.tick_ms));
+                tx.put(&scope)?;
                 // A cut is never given up.
                 tx.put(&Frontier { missed: moved.missed.map(|missed| missed + 1), ..moved })?;
             }

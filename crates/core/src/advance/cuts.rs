@@ -6,9 +6,7 @@ use super::next_cut::{NextCut, Waiting};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage, Strategy};
 use crate::port::{Port, Wake};
-use crate::state::{
-    Branch, COMMITS, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Progress, Scope, Subject,
-};
+use crate::state::{COMMITS, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Scope, Subject};
 use crate::status::work::ChainLook;
 use crate::strategy::sequential::Closed;
 use crate::transaction::{Tx, read, transact};
@@ -85,14 +83,10 @@ impl<P: Port> Yard<P> {
             closed_by: closed.reason.to_owned(),
             members: blocks.iter().map(member).collect(),
         };
-        Scope {
-            branch: Branch::Canonical,
-            progress: Progress::Open,
-            pipeline: next.hash.clone(),
-            opened_ms: Some(now_ms),
-            due_ms: Some(self.due_in(pipeline.chain.tick_ms)),
-            ..Scope::new(id, chain, Subject::Cut(cut), now_ms)
-        }
+        let mut scope = Scope::new(id, chain, Subject::Cut(cut), now_ms);
+        scope.adopt(None);
+        scope.open(&next.hash, now_ms, Some(self.due_in(pipeline.chain.tick_ms)));
+        scope
     }
 
     /// Emits the next finished cut of each after-commit stage; says whether any was.
@@ -115,7 +109,7 @@ impl<P: Port> Yard<P> {
             return transact(&self.port, async |tx| self.pass_gap(tx, &seen, &at).await).await;
         }
         let scope: Option<Scope> = read(&self.port, &Scope::key_of(&at.scope)).await?;
-        let Some(scope) = scope.filter(|scope| scope.progress == Progress::Proved) else { return Ok(false) };
+        let Some(scope) = scope.filter(Scope::is_proved) else { return Ok(false) };
         let own = self.pipeline(chain, &scope.pipeline).await?;
         transact(&self.port, async |tx| {
             let emitted = self.emit(tx, &own, &seen, &at).await?;
@@ -153,8 +147,7 @@ impl<P: Port> Yard<P> {
         let out = out.unwrap_or_else(|| seen.clone());
         let still: Option<CutAt> = tx.check(&CutAt::key_of(chain, &at.stage, at.from)).await?;
         let scope: Option<Scope> = tx.check(&Scope::key_of(&at.scope)).await?;
-        let ready = |scope: &Scope| scope.branch == Branch::Canonical && scope.progress == Progress::Proved;
-        let Some(scope) = scope.filter(ready) else { return Ok(false) };
+        let Some(mut scope) = scope.filter(Scope::is_proved) else { return Ok(false) };
         if out.next_from != at.from || still.as_ref() != Some(at) || !state.commits(at.to) {
             return Ok(false);
         }
@@ -163,7 +156,8 @@ impl<P: Port> Yard<P> {
         let Some(proofs) = proofs else { return Ok(false) };
         self.append_out(tx, &at.stage, proofs, &scope, out.next_sequence)?;
         tx.put(&OutState { next_from: at.to + 1, next_sequence: out.next_sequence + 1, ..out })?;
-        tx.put(&Scope { committed_ms: Some(self.port.now_ms()), ..scope })?;
+        scope.commit(self.port.now_ms());
+        tx.put(&scope)?;
         let frontier = tx.check_frontier(chain).await?;
         tx.put(&Frontier { due_ms: Some(self.due_in(pipeline.chain.tick_ms)), ..frontier })?;
         tx.durable();

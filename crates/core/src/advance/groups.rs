@@ -4,8 +4,8 @@ use super::scope::Step;
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Source, Stage, Strategy};
 use crate::port::{Key, Port};
-use crate::record::list;
-use crate::state::{Cut, Group, Inputs, Marker, Scope, Subject, Task, TaskId, TaskStatus};
+use crate::record::put_listing;
+use crate::state::{Blocked, BlockedBy, Cut, Group, Inputs, Marker, Scope, Subject, Task, TaskId};
 use crate::strategy::reduce::Tree;
 use crate::strategy::{matching, rank, split};
 use crate::transaction::{KEYS_A_READ, Tx, read, read_many, transact};
@@ -47,12 +47,12 @@ impl<P: Port> Yard<P> {
         match &stage.strategy {
             // It was taken under a pipeline that did not split blocks.
             Strategy::Split if of.is_empty() && scope.block().is_some_and(|block| block.segments == 0) => {
-                self.block(scope, stage, "its block names no segments".to_owned()).await
+                self.block(scope, stage, BlockedBy::NoSegments).await
             }
             Strategy::Split => self.split_plan(scope, &of).await,
             Strategy::Match { on, .. } => {
-                if let Some(reason) = self.disagreement_on(scope, on, &of).await? {
-                    return self.block(scope, stage, reason).await;
+                if let Some(differ) = self.disagreement_on(scope, on, &of).await? {
+                    return self.block(scope, stage, differ).await;
                 }
                 let block = stage.from.contains(&Source::Block);
                 Ok(Some(split::Plan { inputs: Inputs::Outputs { block, of }, expected: 1 }))
@@ -67,7 +67,7 @@ impl<P: Port> Yard<P> {
             Some((stage, _)) => {
                 let id = TaskId::new(&scope.id, stage, 0);
                 let task: Option<Task> = read(&self.port, &id.task_key()).await?;
-                Ok(task.and_then(|task| task.accepted).as_ref().and_then(split::of_list))
+                Ok(task.and_then(Task::into_accepted).as_ref().and_then(split::of_list))
             }
         }
     }
@@ -110,7 +110,7 @@ impl<P: Port> Yard<P> {
         scope: &Scope,
         on: &[String],
         of: &[(String, u32)],
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<BlockedBy>, Error> {
         if on.is_empty() {
             return Ok(None);
         }
@@ -121,10 +121,14 @@ impl<P: Port> Yard<P> {
         let mut outputs = Vec::new();
         for page in keys.chunks(KEYS_A_READ) {
             let tasks = read_many::<P, Task>(&self.port, page).await?.into_iter().flatten();
-            outputs.extend(tasks.filter_map(|task| task.accepted).map(|accepted| accepted.fields));
+            outputs.extend(tasks.filter_map(Task::into_accepted).map(|accepted| accepted.fields));
         }
         let differs = matching::mismatch(on, &outputs);
-        Ok(differs.map(|(name, one, other)| format!("its inputs differ in `{name}`: {one} and {other}")))
+        Ok(differs.map(|(field, one, other)| BlockedBy::InputsDiffer {
+            field: field.to_owned(),
+            one: one.to_owned(),
+            other: other.to_owned(),
+        }))
     }
 
     /// Says once why a stage whose inputs are there cannot start.
@@ -132,16 +136,20 @@ impl<P: Port> Yard<P> {
         &self,
         scope: &Scope,
         stage: &Stage,
-        reason: String,
+        why: BlockedBy,
     ) -> Result<Option<split::Plan>, Error> {
-        let reason = format!("stage {}: {reason}", stage.name);
-        if scope.blocked.as_ref() == Some(&reason) {
+        let blocked = Blocked { stage: stage.name.clone(), why };
+        // By its words, since those are what is stored.
+        if scope.blocked().is_some_and(|before| before.to_string() == blocked.to_string()) {
             return Ok(None);
         }
         transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
             match now {
-                Some(now) => tx.put(&Scope { blocked: Some(reason.clone()), ..now }),
+                Some(mut now) => {
+                    now.block_stage(blocked.clone());
+                    tx.put(&now)
+                }
                 None => Ok(()),
             }
         })
@@ -191,14 +199,12 @@ impl<P: Port> Yard<P> {
         number: u32,
         tree: Option<&Tree>,
     ) -> Result<(), Error> {
-        let mut task = new_task(scope, pipeline, stage, number);
-        task.rank = self.ranked(task.rank);
+        let rank = self.ranked(rank::rank(pipeline, stage, scope));
+        let id = TaskId::new(&scope.id, &stage.name, number);
+        let mut task = Task::new(id, scope.pipeline.clone(), scope.heights().0, stage.pool.clone(), rank);
         match tree {
-            Some(tree) => {
-                task.gathers = true;
-                task.feeds = tree.parent(number);
-            }
-            None => list(tx, &mut task, self.port.now_ms())?,
+            Some(tree) => task.feeds = tree.parent(number),
+            None => put_listing(tx, task.list(self.port.now_ms()))?,
         }
         tx.put(&task)?;
         tx.put(&Marker::of(&task))
@@ -223,35 +229,5 @@ pub(crate) fn new_group(scope: &Scope, stage: &Stage, plan: &split::Plan, now_ms
         decided: None,
         cancelled: false,
         opened_ms: now_ms,
-    }
-}
-
-fn new_task(scope: &Scope, pipeline: &Pipeline, stage: &Stage, index: u32) -> Task {
-    Task {
-        id: TaskId::new(&scope.id, &stage.name, index),
-        pipeline: scope.pipeline.clone(),
-        height: scope.heights().0,
-        pool: stage.pool.clone(),
-        rank: rank::rank(pipeline, stage, scope),
-        status: TaskStatus::Open,
-        gathers: false,
-        feeds: None,
-        listed: false,
-        listed_ms: 0,
-        attempts: Vec::new(),
-        started: 0,
-        failures: 0,
-        losses: 0,
-        crashes: 0,
-        delays: 0,
-        permanent: Vec::new(),
-        avoid: None,
-        first_claimed_ms: None,
-        spent_ms: 0,
-        waits_ms: None,
-        notes: Vec::new(),
-        parked: None,
-        accepted: None,
-        due_ms: None,
     }
 }

@@ -10,7 +10,7 @@ use crate::mistake::Mistake;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::{Key, Port, Wake};
 use crate::record::{accepted, put_halt};
-use crate::state::{ChainState, Group, Halt, Inputs, Judgement, OutProof, Progress, Scope, Task, TaskId};
+use crate::state::{ChainState, Group, Halt, Inputs, Judgement, OutProof, Scope, Task, TaskId};
 use crate::transaction::{KEYS_A_READ, Tx, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -123,8 +123,7 @@ impl<P: Port> Yard<P> {
         let stage = &pipeline.stages[goal];
         transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
-            let is_open = |scope: &Scope| scope.is_live() && scope.progress == Progress::Open;
-            let Some(now) = now.filter(is_open) else { return Ok(false) };
+            let Some(mut now) = now.filter(Scope::is_open) else { return Ok(false) };
             let group: Option<Group> = tx.peek(&Group::key_of(&scope.id, &stage.name)).await?;
             if group.is_none_or(|group| group.decided.is_none()) {
                 return Ok(false);
@@ -134,7 +133,8 @@ impl<P: Port> Yard<P> {
                 return Ok(false);
             }
             tx.send(Wake::Chain { chain: now.chain.clone() });
-            tx.put(&Scope { progress: Progress::Proved, proved_ms: Some(self.port.now_ms()), ..now })?;
+            now.prove(self.port.now_ms());
+            tx.put(&now)?;
             Ok(true)
         })
         .await

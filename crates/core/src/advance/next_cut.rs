@@ -231,7 +231,8 @@ impl<P: Port> Yard<P> {
             for found in self.block_scopes(chain, heights).await? {
                 let opened = found.filter(|(_, scope)| !scope.pipeline.is_empty());
                 let Some((place, scope)) = opened else { return Ok(waiting) };
-                let since_ms = if commits { scope.opened_ms } else { scope.committed_ms.or(scope.opened_ms) };
+                let since_ms =
+                    if commits { scope.opened_ms() } else { scope.committed_ms().or(scope.opened_ms()) };
                 let since_ms = since_ms.unwrap_or(scope.recorded_ms);
                 let Some(block) = scope.block().cloned() else { return Ok(waiting) };
                 if waiting.last().is_some_and(|below| below.block.hash != block.parent) {

@@ -4,7 +4,7 @@ use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
 use crate::pipeline::{Late, Pipeline};
 use crate::port::{Port, Wake};
-use crate::state::{Branch, Canonical, ChainState, KnownBlock, Progress, Scope};
+use crate::state::{Canonical, ChainState, KnownBlock, Scope, Standing};
 use crate::transaction::{Tx, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -41,12 +41,14 @@ impl<P: Port> Yard<P> {
                 return Ok(false);
             };
             frontier.opened += 1;
-            if scope.progress == Progress::Waiting {
-                let scope = match self.lacks_pool(&scope, pipeline).await? {
+            if *scope.standing() == Standing::Waiting {
+                let mut scope = match self.lacks_pool(&scope, pipeline).await? {
                     None => scope,
                     Some(_) => self.renewed(tx, &state, &place, scope).await?,
                 };
-                let scope = self.opened(scope, hash, pipeline);
+                let due_ms = self.due_in(pipeline.chain.tick_ms);
+                let due_ms = (!self.planted(Mistake::MissingDue)).then_some(due_ms);
+                scope.open(hash, self.port.now_ms(), due_ms);
                 if scope.pipeline != hash && height >= state.pipeline_from {
                     state.pipeline_from = height + 1;
                     tx.put(&state)?;
@@ -68,7 +70,7 @@ impl<P: Port> Yard<P> {
         tx: &mut Tx<'_, P>,
         state: &ChainState,
         place: &Canonical,
-        old: Scope,
+        mut old: Scope,
     ) -> Result<Scope, Error> {
         let chain = &state.chain;
         let unknown = || Refusal::UnknownBlock { height: place.height, hash: place.hash.clone() };
@@ -78,23 +80,11 @@ impl<P: Port> Yard<P> {
         let generation = state.epoch;
         tx.put(&KnownBlock { generation, ..known.ok_or_else(unknown)? })?;
         tx.put(&Canonical { generation, ..place.clone() })?;
-        let old_canonical_ms = old.canonical_ms;
-        tx.put(&Scope { branch: Branch::Orphaned, ..old })?;
-        let new = self.new_block_scope(chain, &block, generation);
-        Ok(Scope { branch: Branch::Canonical, canonical_ms: old_canonical_ms, ..new })
-    }
-
-    /// A block that returned keeps the pipeline it opened with, and its proof.
-    fn opened(&self, mut scope: Scope, pipeline_hash: &str, pipeline: &Pipeline) -> Scope {
-        let now_ms = self.port.now_ms();
-        scope.progress = if scope.proved_ms.is_some() { Progress::Proved } else { Progress::Open };
-        scope.opened_ms.get_or_insert(now_ms);
-        if scope.pipeline.is_empty() {
-            pipeline_hash.clone_into(&mut scope.pipeline);
-        }
-        let due_ms = self.due_in(pipeline.chain.tick_ms);
-        scope.due_ms = (!self.planted(Mistake::MissingDue)).then_some(due_ms);
-        scope
+        let mut new = self.new_block_scope(chain, &block, generation);
+        new.adopt(old.canonical_ms());
+        old.orphan();
+        tx.put(&old)?;
+        Ok(new)
     }
 }
 
@@ -104,9 +94,9 @@ pub(crate) fn deadline_ms(late: Late, state: &ChainState, scope: &Scope) -> Opti
     match late {
         Late::Wait => None,
         Late::Miss { deadline_ms } => {
-            let canonical_ms = scope.canonical_ms.unwrap_or(scope.recorded_ms);
+            let canonical_ms = scope.canonical_ms().unwrap_or(scope.recorded_ms);
             // A pause after it was given up says nothing of it.
-            let counts = scope.missed_ms.is_none_or(|missed_ms| state.works_since_ms <= missed_ms);
+            let counts = scope.missed_ms().is_none_or(|missed_ms| state.works_since_ms <= missed_ms);
             let works_since_ms = if counts { state.works_since_ms } else { 0 };
             Some(canonical_ms.max(works_since_ms).saturating_add(deadline_ms))
         }

@@ -7,8 +7,8 @@ use crate::explain::told;
 use crate::mistake::Mistake;
 use crate::pipeline::{Pipeline, Quorum};
 use crate::port::Port;
-use crate::record::{accepted, put_halt, unlist};
-use crate::state::{ChainState, Decision, Group, Halt, Inputs, Scope, Task, TaskId, TaskStatus};
+use crate::record::{accepted, delete_listing, put_halt};
+use crate::state::{ChainState, Decision, Group, Halt, Inputs, Scope, Task, TaskId};
 use crate::strategy::quorum::tally;
 use crate::strategy::split::Plan;
 use crate::transaction::{Tx, read, transact};
@@ -74,7 +74,7 @@ impl<P: Port> Yard<P> {
         let mut moved = false;
         let reported = now.reported_dissent(&stage.name);
         if tally.dissent > reported && !self.planted(Mistake::DissentIgnored) {
-            now.disagreements.extend((reported..tally.dissent).map(|_| stage.name.clone()));
+            now.dissent(&stage.name, tally.dissent - reported);
             self.halt_on_disagreement(tx, &now, &stage.name, &values).await?;
             tx.put(&now)?;
             moved = true;
@@ -124,23 +124,25 @@ impl<P: Port> Yard<P> {
     pub(crate) async fn settle_missed(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
-            let Some(now) = now.filter(|now| now == scope) else { return Ok(()) };
+            let Some(mut now) = now.filter(|now| now == scope) else { return Ok(()) };
             for stage in stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]) {
                 for member in stage.sources().filter(|_| stage.is_quorum()) {
                     let id = TaskId::new(&scope.id, &pipeline.stages[member].name, 0);
                     let task: Option<Task> = tx.check(&id.task_key()).await?;
                     let Some(mut task) = task else { continue };
-                    if !task.attempts.is_empty() {
+                    if !task.attempts().is_empty() {
                         return Ok(());
                     }
                     // Who is about to claim it meets a conflict.
-                    if task.listed {
-                        unlist(tx, &mut task);
-                        tx.put(&Task { due_ms: None, ..task })?;
+                    if task.is_listed() {
+                        delete_listing(tx, &task);
+                        task.withdraw();
+                        tx.put(&task)?;
                     }
                 }
             }
-            tx.put(&Scope { settled: true, due_ms: None, ..now })
+            now.settle();
+            tx.put(&now)
         })
         .await
     }
@@ -153,13 +155,11 @@ impl<P: Port> Yard<P> {
         tasks: Vec<Option<Task>>,
     ) -> Result<(), Error> {
         for (member, task) in members.iter().zip(tasks) {
-            let Some(mut task) = task.filter(|task| task.accepted.is_none()) else { continue };
+            let Some(mut task) = task.filter(|task| !task.is_accepted()) else { continue };
             let group: Option<Group> = tx.check(&Group::key_of(scope, member)).await?;
             let Some(group) = group.filter(|group| group.decided.is_none()) else { continue };
-            unlist(tx, &mut task);
-            task.status = TaskStatus::Cancelled;
-            task.attempts.clear();
-            task.due_ms = None;
+            delete_listing(tx, &task);
+            task.cancel();
             tx.delete(task.id.marker_key());
             tx.put(&task)?;
             tx.put(&Group { cancelled: true, ..group })?;
@@ -169,5 +169,5 @@ impl<P: Port> Yard<P> {
 }
 
 fn public_values(task: Option<&Task>) -> Option<String> {
-    task?.accepted.as_ref()?.public_values.clone()
+    task?.accepted()?.public_values.clone()
 }

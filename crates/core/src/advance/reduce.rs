@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::pipeline::{CutRule, Pipeline, Strategy};
 use crate::port::{Key, Port};
-use crate::record::list;
+use crate::record::put_listing;
 use crate::state::{CutAt, Group, Inputs, Marker, Scope, Task, TaskId};
 use crate::strategy::reduce::{Child, Tree};
 use crate::transaction::{Item, KEYS_A_READ, Tx, read, read_many, read_range, transact};
@@ -71,7 +71,7 @@ impl<P: Port> Yard<P> {
 
     /// What the sweeper does for a scope: nothing that a crash kept from being listed stays so.
     pub(crate) async fn list_all_fed(&self, scope: &Scope) -> Result<(), Error> {
-        let Some(cut) = scope.cut().filter(|_| scope.is_live() && !scope.settled) else { return Ok(()) };
+        let Some(cut) = scope.cut().filter(|_| scope.is_live() && !scope.is_settled()) else { return Ok(()) };
         let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &cut.stage)).await?;
         match group.filter(|group| group.is_created() && !group.is_over()) {
             Some(group) => self.list_fed(&group).await,
@@ -162,9 +162,8 @@ impl<P: Port> Yard<P> {
             }
         }
         let found: Option<Task> = tx.check(&id.task_key()).await?;
-        if let Some(mut found) = found.filter(|task| task.gathers && task.is_open()) {
-            found.gathers = false;
-            list(tx, &mut found, self.port.now_ms())?;
+        if let Some(mut found) = found.filter(|task| task.gathers()) {
+            put_listing(tx, found.list(self.port.now_ms()))?;
             tx.put(&found)?;
             let marker = Marker::of(&found);
             tx.peek::<Marker>(&marker.key()).await?;
@@ -206,7 +205,7 @@ impl<P: Port> Yard<P> {
                     false => tx.check(&key).await?,
                     true => tx.peek(&key).await?,
                 };
-                return Ok(task.is_some_and(|task| task.accepted.is_some()));
+                return Ok(task.is_some_and(|task| task.is_accepted()));
             }
             Child::Member(member) => member,
         };

@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::pipeline::{CutRule, Pipeline, Source, Stage, Strategy};
 use crate::port::{Key, Port, Wake};
-use crate::record::{list, rearm};
-use crate::state::{CutAt, Decision, Group, Marker, Progress, Scope, Task, TaskStatus};
+use crate::record::{put_listing, reschedule};
+use crate::state::{CutAt, Decision, Group, Life, Marker, Scope, Task};
 use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::Yard;
 
@@ -34,14 +34,14 @@ impl<P: Port> Yard<P> {
                 return Ok(look);
             }
             let pipeline = self.pipeline_of(&scope).await?;
-            if scope.settled || !scope.is_live() {
+            if scope.is_settled() || !scope.is_live() {
                 look.moved = self.watch(&scope, &pipeline).await?;
-                if !scope.settled && !look.moved {
+                if !scope.is_settled() && !look.moved {
                     self.settle_missed(&scope, &pipeline).await?;
                 }
                 return Ok(look);
             }
-            if scope.relist {
+            if scope.relists() {
                 self.relist(&scope, &pipeline).await?;
                 look.moved = true;
                 continue;
@@ -49,8 +49,7 @@ impl<P: Port> Yard<P> {
             let mut moved = false;
             let mut over = true;
             let mut waits_for_judge = false;
-            let goal =
-                goal_of(&pipeline, &scope).filter(|_| self.is_judged() && scope.progress == Progress::Open);
+            let goal = goal_of(&pipeline, &scope).filter(|_| self.is_judged() && scope.is_open());
             for index in stages_of(&pipeline, &scope) {
                 let step = self.advance_stage(&scope, &pipeline, index, &mut look).await?;
                 moved |= step.moved;
@@ -164,18 +163,18 @@ impl<P: Port> Yard<P> {
     pub(crate) async fn mark_decided(
         &self,
         tx: &mut Tx<'_, P>,
-        scope: Scope,
+        mut scope: Scope,
         pipeline: &Pipeline,
         index: usize,
     ) -> Result<(), Error> {
         self.wake_cuts(tx, &scope, pipeline, index).await?;
         tx.send(Wake::Scope { scope: scope.id.clone() });
         // Where there is a judge, not before it has looked at it.
-        let is_goal = goal_of(pipeline, &scope) == Some(index) && scope.progress == Progress::Open;
+        let is_goal = goal_of(pipeline, &scope) == Some(index) && scope.is_open();
         if is_goal && !self.is_judged() {
             tx.send(Wake::Chain { chain: scope.chain.clone() });
-            let proved_ms = Some(self.port.now_ms());
-            tx.put(&Scope { progress: Progress::Proved, proved_ms, ..scope })?;
+            scope.prove(self.port.now_ms());
+            tx.put(&scope)?;
         }
         Ok(())
     }
@@ -225,7 +224,10 @@ impl<P: Port> Yard<P> {
         transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
             match now.filter(|now| now == scope) {
-                Some(now) => tx.put(&Scope { relist: false, ..now }),
+                Some(mut now) => {
+                    now.relisted();
+                    tx.put(&now)
+                }
                 None => Ok(()),
             }
         })
@@ -242,10 +244,9 @@ impl<P: Port> Yard<P> {
             for key in tasks {
                 let task: Option<Task> = tx.check(key).await?;
                 let Some(mut task) = task.filter(is_forgotten) else { continue };
-                if task.is_open() && task.attempts.is_empty() {
-                    list(tx, &mut task, self.port.now_ms())?;
-                } else {
-                    rearm(self, &mut task, 0);
+                match task.life() {
+                    Life::Unlisted => put_listing(tx, task.list(self.port.now_ms()))?,
+                    _ => reschedule(self, &mut task),
                 }
                 tx.put(&task)?;
             }
@@ -260,15 +261,16 @@ impl<P: Port> Yard<P> {
         let commits_by_frontier = scope.cut().is_none() || goal_of(pipeline, scope) == Some(pipeline.commit);
         let committed = match commits_by_frontier {
             true => self.frontier(&scope.chain).await?.height > to,
-            false => scope.committed_ms.is_some(),
+            false => scope.committed_ms().is_some(),
         };
         if !committed {
             return Ok(false);
         }
         transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
-            if let Some(now) = now.filter(|now| now == scope) {
-                tx.put(&Scope { settled: true, due_ms: None, ..now })?;
+            if let Some(mut now) = now.filter(|now| now == scope) {
+                now.settle();
+                tx.put(&now)?;
             }
             Ok(true)
         })
@@ -279,8 +281,7 @@ impl<P: Port> Yard<P> {
 /// It is not over, and nobody lists it and no sweeper will look at it; or it runs, and its next look was put off to its time
 /// limit while its block was away. One that gathers waits for what it joins.
 fn is_forgotten(task: &Task) -> bool {
-    let waits = matches!(task.status, TaskStatus::Open | TaskStatus::Parked) && !task.gathers;
-    waits && (!task.attempts.is_empty() || (task.due_ms.is_none() && !task.listed))
+    matches!(task.life(), Life::Live { .. } | Life::Unlisted | Life::Parked { due_ms: None, .. })
 }
 
 impl Stage {

@@ -133,7 +133,7 @@ impl<P: Port> Yard<P> {
     /// Below the frontier: committed, or given up.
     async fn passed(&self, look: &ChainLook, scope: Scope) -> Result<Answer, Error> {
         let height = scope.heights().0;
-        if scope.progress == Progress::Missed {
+        if scope.is_missed() {
             let missed = missed(look, &scope, self.pipeline_of(&scope).await?.chain.late);
             let missed = self.with_halt(look, &scope, missed).await?;
             return Ok(missed.detail(Line::new("the frontier has moved over it")));
@@ -142,7 +142,7 @@ impl<P: Port> Yard<P> {
             Some(cut) => self.cut_covering(look.chain(), &look.pipeline.stages[cut].name, height).await?,
             None => Some(scope.clone()),
         };
-        let at_ms = commit.as_ref().and_then(|commit| commit.committed_ms);
+        let at_ms = commit.as_ref().and_then(|commit| commit.committed_ms());
         let ago =
             at_ms.map_or(String::new(), |at_ms| format!(" {} ago", span(look.now_ms.saturating_sub(at_ms))));
         let verdict = format!("Block {height} of chain {} was committed{ago}.", look.chain());
@@ -155,7 +155,7 @@ impl<P: Port> Yard<P> {
             answer.details.push(Line::new(format!("no cut of stage {stage} can close: {lacking}")));
             answer.ways.extend(ways_of_lacking(&stage));
         }
-        if !scope.settled {
+        if !scope.is_settled() {
             let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
             if !work.is_over() {
                 let lines = self.stage_lines(look, &work).await?;
@@ -189,7 +189,7 @@ impl<P: Port> Yard<P> {
         }
         for stage in self.committing_stages(scope, commit).await? {
             let task: Option<Task> = read(&self.port, &TaskId::new(&scope.id, &stage, 0).task_key()).await?;
-            let Some(proof) = task.and_then(|task| task.accepted) else { continue };
+            let Some(proof) = task.and_then(Task::into_accepted) else { continue };
             let text = format!(
                 "by the proof {} of stage {stage}: {}, made by {} on {} in attempt {}, proved in {}, verified in {}",
                 short(&proof.artifact.sha256),
@@ -203,7 +203,7 @@ impl<P: Port> Yard<P> {
             lines.push(Line::new(text));
         }
         // Right where no reorg, miss or cut came between; elsewhere finding it would take a walk over the log.
-        let sequence = scope.heights().0 - look.state.start_height;
+        let sequence = scope.heights().0.saturating_sub(look.state.start_height);
         let entry: Option<OutEntry> =
             read(&self.port, &OutEntry::key_of(look.chain(), COMMITS, sequence)).await?;
         if entry
@@ -216,9 +216,9 @@ impl<P: Port> Yard<P> {
 
     /// On the chain, at or above the frontier.
     async fn uncommitted(&self, look: &ChainLook, scope: Scope) -> Result<Answer, Error> {
-        match scope.progress {
+        match scope.progress() {
             Progress::Missed => Ok(missed(look, &scope, self.pipeline_of(&scope).await?.chain.late)),
-            _ if scope.branch != Branch::Canonical => {
+            _ if !scope.is_canonical() => {
                 let hold = Hold::due("its place on the chain is changing", look.pipeline.chain.tick_ms);
                 Ok(Answer::of(look, scope.heights().0, hold))
             }
@@ -329,7 +329,7 @@ impl<P: Port> Yard<P> {
 
     /// Its proof is there; what is missing is its turn.
     pub(super) async fn proved(&self, look: &ChainLook, scope: &Scope, height: u64) -> Result<Answer, Error> {
-        let ago = scope.proved_ms.map_or(0, |proved_ms| look.now_ms.saturating_sub(proved_ms));
+        let ago = scope.proved_ms().map_or(0, |proved_ms| look.now_ms.saturating_sub(proved_ms));
         let proved = Line::over(format!("proved {} ago", span(ago)), self.disagreements(scope).await?);
         if scope.heights().0 <= look.frontier.height {
             let hold = Hold::due("it is proved, and its commit is due", look.pipeline.chain.tick_ms);
@@ -342,7 +342,7 @@ impl<P: Port> Yard<P> {
 
     /// Who said what in the quorums of a scope that do not agree.
     async fn disagreements(&self, scope: &Scope) -> Result<Vec<Line>, Error> {
-        if scope.disagreements.is_empty() {
+        if scope.disagreements().is_empty() {
             return Ok(Vec::new());
         }
         let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
@@ -429,7 +429,7 @@ fn missed(look: &ChainLook, scope: &Scope, late: Late) -> Answer {
 fn opened_line(look: &ChainLook, scope: &Scope, late: Late) -> Line {
     let ago = |at_ms: u64| span(look.now_ms.saturating_sub(at_ms));
     let mut text = format!("acknowledged {} ago", ago(scope.acknowledged_ms()));
-    if let Some(opened_ms) = scope.opened_ms {
+    if let Some(opened_ms) = scope.opened_ms() {
         text.push_str(&format!(", opened {} ago", ago(opened_ms)));
     }
     if let Some(due_ms) = deadline_ms(late, &look.state, scope).filter(|_| look.state.takes_work()) {
@@ -441,7 +441,7 @@ fn opened_line(look: &ChainLook, scope: &Scope, late: Late) -> Line {
 }
 
 fn sibling_text(look: &ChainLook, block: &KnownBlock, scope: Option<&Scope>) -> String {
-    let what = match scope.map(|scope| scope.branch) {
+    let what = match scope.map(|scope| scope.branch()) {
         Some(Branch::Orphaned) => "left the chain in a reorg",
         Some(Branch::Canonical) => "is on the chain",
         Some(Branch::Stored) | None => "is stored, never on the chain",

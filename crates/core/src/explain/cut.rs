@@ -8,7 +8,7 @@ use crate::advance::NextCut;
 use crate::error::Error;
 use crate::pipeline::{CutRule, Strategy};
 use crate::port::Port;
-use crate::state::{Progress, Scope};
+use crate::state::Scope;
 use crate::status::work::{Budget, ChainLook, MAX_TASKS};
 use crate::yard::Yard;
 
@@ -51,7 +51,7 @@ impl<P: Port> Yard<P> {
         let closed_by = scope.cut().map(|cut| cut.closed_by.clone()).unwrap_or_default();
         let age = span(look.now_ms.saturating_sub(scope.recorded_ms));
         let title = format!("it is in the cut {from}..{to}, closed by {closed_by} {age} ago");
-        if scope.progress == Progress::Proved {
+        if scope.is_proved() {
             let mut answer = self.proved(look, &scope, height).await?;
             answer.details.insert(0, Line::new(title));
             return Ok(answer);

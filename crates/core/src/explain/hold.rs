@@ -3,6 +3,7 @@
 use super::text::{count, some, span};
 use super::{Case, stages::pause_of};
 use crate::pipeline::{Pipeline, Strategy};
+use crate::state::Task;
 use crate::status::TaskCounts;
 use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork};
 use crate::strategy::quorum::{Vote, can_agree};
@@ -60,7 +61,7 @@ fn parked_after_all(look: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> 
 }
 
 fn parked_at(look: &ChainLook, work: &ScopeWork, stage: &StageWork) -> Hold {
-    let reason = stage.open.iter().find_map(|task| task.parked.clone()).unwrap_or_default();
+    let reason = stage.open.iter().find_map(Task::parked).unwrap_or_default().to_owned();
     let (number, name) = (stage.counts.parked, name(work, stage));
     let verb = if number == 1 { "is" } else { "are" };
     let mut because = format!("{} of stage {name} {verb} parked ({reason})", count(number, "task"));
@@ -207,7 +208,7 @@ fn ways_of(look: &ChainLook, pipeline: &Pipeline, busy: &[&&StageWork], counts: 
     let mut ways = Vec::new();
     if counts.running > 0 {
         let mut workers: Vec<&str> =
-            tasks().flat_map(|task| &task.attempts).map(|attempt| attempt.worker.as_str()).collect();
+            tasks().flat_map(Task::attempts).map(|attempt| attempt.worker.as_str()).collect();
         workers.sort_unstable();
         workers.dedup();
         ways.push(format!(
@@ -222,8 +223,10 @@ fn ways_of(look: &ChainLook, pipeline: &Pipeline, busy: &[&&StageWork], counts: 
         ways.push(format!("a free worker of pool {}", some(&pools, NAMES)));
     }
     if counts.backing_off > 0 {
-        let due_ms =
-            tasks().filter(|task| task.attempts.is_empty() && !task.listed).filter_map(|t| t.due_ms).min();
+        let due_ms = tasks()
+            .filter(|task| task.attempts().is_empty() && !task.is_listed())
+            .filter_map(Task::due_ms)
+            .min();
         let wait = due_ms.map_or(0, |due_ms| due_ms.saturating_sub(look.now_ms));
         ways.push(match wait {
             0 => "the next attempt, which is due".to_owned(),

@@ -55,7 +55,7 @@ impl<P: Port> Yard<P> {
         for member in stage.sources() {
             let member = &pipeline.stages[member].name;
             let task: Option<Task> = read(&self.port, &TaskId::new(&scope.id, member, 0).task_key()).await?;
-            let Some(proof) = task.and_then(|task| task.accepted) else { continue };
+            let Some(proof) = task.and_then(Task::into_accepted) else { continue };
             said.push(Line::new(format!(
                 "{member} says {} by the proof {} ({}, made by {} on {})",
                 told(proof.public_values.as_deref().unwrap_or_default()),
@@ -100,10 +100,10 @@ impl<P: Port> Yard<P> {
         let since = span(look.now_ms.saturating_sub(since_ms(task)));
         let text = match state_of(task) {
             TaskState::Parked => {
-                let reason = task.parked.as_deref().unwrap_or("for no recorded reason");
+                let reason = task.parked().unwrap_or_default();
                 format!("parked for {since}: {reason}")
             }
-            TaskState::BackingOff => match task.due_ms {
+            TaskState::BackingOff => match task.due_ms() {
                 Some(due_ms) if due_ms > look.now_ms => {
                     format!("backing off: tried again in {}", span(due_ms - look.now_ms))
                 }
@@ -119,7 +119,7 @@ impl<P: Port> Yard<P> {
             TaskState::Cancelled => "cancelled".to_owned(),
         };
         let tried = tried(task, &stage.limits);
-        let notes = task.notes.iter().map(|note| note_line(look, note)).collect();
+        let notes = task.notes().iter().map(|note| note_line(look, note)).collect();
         Ok(Line::over(format!("task {}: {text}{tried}", task.id.index), notes))
     }
 
@@ -146,10 +146,10 @@ impl<P: Port> Yard<P> {
 
     async fn attempts_text(&self, look: &ChainLook, stage: &Stage, task: &Task) -> Result<String, Error> {
         let mut texts = Vec::new();
-        for attempt in &task.attempts {
+        for attempt in task.attempts() {
             texts.push(self.attempt_text(look, stage, attempt).await?);
         }
-        if task.listed {
+        if task.is_listed() {
             texts.push("a second copy waits for a worker".to_owned());
         }
         Ok(texts.join("; "))
@@ -202,21 +202,21 @@ fn urgency(task: &Task) -> u8 {
 
 fn tried(task: &Task, limits: &TaskLimits) -> String {
     let mut text = String::new();
-    if task.failures > 0 {
-        text.push_str(&format!("; {} of {}", count(task.failures.into(), "failure"), limits.max_attempts));
+    if task.failures() > 0 {
+        text.push_str(&format!("; {} of {}", count(task.failures().into(), "failure"), limits.max_attempts));
     }
-    if task.crashes > 0 {
+    if task.crashes() > 0 {
         text.push_str(&format!(
             "; {} of {}",
-            count(task.crashes.into(), "crashed attempt"),
+            count(task.crashes().into(), "crashed attempt"),
             limits.max_crashes
         ));
     }
-    if task.delays > 0 {
-        text.push_str(&format!("; {} of an unavailable prover", count(task.delays.into(), "delay")));
+    if task.delays() > 0 {
+        text.push_str(&format!("; {} of an unavailable prover", count(task.delays().into(), "delay")));
     }
-    if task.losses > 0 {
-        text.push_str(&format!("; {}", count(task.losses.into(), "lost worker")));
+    if task.losses() > 0 {
+        text.push_str(&format!("; {}", count(task.losses().into(), "lost worker")));
     }
     text
 }

@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
+use crate::pipeline::MAX_HEIGHT;
 use crate::port::{Port, Wake};
-use crate::state::{Block, Branch, Canonical, Frontier, KnownBlock, Scope, Subject, Tip};
+use crate::state::{Block, Canonical, Frontier, KnownBlock, Scope, Subject, Tip};
 use crate::transaction::{Tx, read_range, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -41,6 +42,10 @@ impl<P: Port> Yard<P> {
                 let (height, start_height) = (block.height, state.start_height);
                 return Err(Refusal::BelowStart { height, start_height }.into());
             }
+            // One higher is the frontier after it.
+            if block.height >= MAX_HEIGHT {
+                return Err(Refusal::AboveLimit { height: block.height }.into());
+            }
             let known: Option<KnownBlock> =
                 tx.check(&KnownBlock::key_of(chain, block.height, &block.hash)).await?;
             let is_new = known.is_none();
@@ -51,13 +56,13 @@ impl<P: Port> Yard<P> {
             let mut scope = match tx.check::<Scope>(&Scope::key_of(&known.scope())).await? {
                 Some(scope) => scope,
                 None => {
-                    let new = self.new_block_scope(chain, block, known.generation);
-                    let acknowledged_ms = acknowledged_ms.filter(|at_ms| *at_ms < new.recorded_ms);
-                    Scope { acknowledged_ms, ..new }
+                    let mut new = self.new_block_scope(chain, block, known.generation);
+                    new.acknowledged_ms = acknowledged_ms.filter(|at_ms| *at_ms < new.recorded_ms);
+                    new
                 }
             };
             let has_more = scope.add_fields(&block.fields);
-            if scope.branch != Branch::Stored {
+            if !scope.is_stored() {
                 if has_more {
                     tx.put(&scope)?;
                     // Whoever takes the frontier's due time away meets a conflict.
@@ -125,8 +130,7 @@ impl<P: Port> Yard<P> {
                     continue;
                 }
                 let scope: Option<Scope> = tx.peek(&Scope::key_of(&known.scope())).await?;
-                fitting
-                    .extend(scope.filter(|scope| scope.branch == Branch::Stored).map(|scope| (scope, known)));
+                fitting.extend(scope.filter(Scope::is_stored).map(|scope| (scope, known)));
             }
             // With several, which one is the chain's is for the node to say, not for the order of messages.
             let [(scope, known)] = fitting.as_mut_slice() else { return Ok(false) };
@@ -151,8 +155,7 @@ impl<P: Port> Yard<P> {
         scope: &mut Scope,
         known: &KnownBlock,
     ) -> Result<(), Error> {
-        scope.branch = Branch::Canonical;
-        scope.canonical_ms = Some(self.port.now_ms());
+        scope.adopt(Some(self.port.now_ms()));
         tx.put(scope)?;
         let place = Canonical::key_of(&known.chain, known.height);
         tx.check::<Canonical>(&place).await?;

@@ -18,8 +18,8 @@ use crate::error::Error;
 use crate::mistake::Mistake;
 use crate::pipeline::{MAX_BACKOFF_MS, Pool, TaskLimits};
 use crate::port::{Port, Wake};
-use crate::state::{Avoid, Listing, Note, Slot, Task, TaskId, TaskStatus, Worker};
-use crate::transaction::{Tx, transact};
+use crate::state::{FailureKind, Listing, Note, Slot, Task, TaskId, Worker};
+use crate::transaction::{Item, Tx, transact};
 use crate::yard::Yard;
 
 /// Longest failure message that is kept. An item of DynamoDB has 400 KB at most and costs by its size, and a task keeps
@@ -42,32 +42,6 @@ const PARKED_LOOK_MS: u64 = 3_600_000;
 /// What an attempt may take beyond its own limits (proving and verifying are limited by the worker) before the
 /// sweeper takes it for lost.
 const TIME_LIMIT_GRACE_MS: u64 = 30_000;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureKind {
-    /// The prover says that it can never work; parks once a second worker confirms it, or this one, where it is its
-    /// pool's only one.
-    Permanent,
-    Transient,
-    /// The prover says that it cannot work now, such as one that hands work on to a service which is down. Nothing was
-    /// tried, so nobody is blamed.
-    Unavailable,
-    /// The prover's process died by a signal that the yard did not send.
-    Crash,
-    /// What the task is made from is missing or damaged: another worker would find the same, so it parks at once, and
-    /// nobody is blamed.
-    BadInput,
-}
-
-impl FailureKind {
-    /// Whether it says something about the worker that met it.
-    fn is_blamed(self) -> bool {
-        match self {
-            Self::Permanent | Self::Transient | Self::Crash => true,
-            Self::Unavailable | Self::BadInput => false,
-        }
-    }
-}
 
 /// A worker's word that an attempt failed.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,8 +133,7 @@ impl<P: Port> Yard<P> {
         how: Ending,
     ) -> Result<FailureOutcome, Error> {
         let task: Option<Task> = tx.check(&id.task_key()).await?;
-        let Some(mut task) = task.filter(|task| task.attempts.iter().any(|attempt| attempt.claim == claim))
-        else {
+        let Some(mut task) = task.filter(|task| task.attempt(claim).is_some()) else {
             return Ok(FailureOutcome::Stale);
         };
         let outcome = end_attempt(self, tx, &mut task, claim, how).await?;
@@ -228,69 +201,60 @@ pub(crate) async fn end_attempt<P: Port>(
 ) -> Result<FailureOutcome, Error> {
     let now_ms = yard.port.now_ms();
     let limits = yard.limits_of(task).await?;
-    let Some(position) = task.attempts.iter().position(|attempt| attempt.claim == claim) else {
-        return Ok(FailureOutcome::Stale);
-    };
-    let attempt = task.attempts.remove(position);
+    let Some(attempt) = task.attempt(claim).cloned() else { return Ok(FailureOutcome::Stale) };
     // Who failed or let go says so itself; of who was lost it is known when it was last heard of.
     let took_ms = match ending {
         Ending::Lost { .. } => yard.ran_ms(&attempt).await?,
         Ending::Failed(_) | Ending::Released => now_ms.saturating_sub(attempt.started_ms),
     };
-    task.spent_ms = task.spent_ms.saturating_add(took_ms);
+    let note = |message: String, log| Note {
+        at_ms: now_ms,
+        attempt: attempt.number,
+        worker: attempt.worker.clone(),
+        message,
+        log,
+    };
     let (mut wait_ms, mut reason) = (0, None);
     match ending {
         Ending::Failed(failed) => {
-            wait_ms = count(task, &limits, &failed, &attempt.worker);
+            task.fail(claim, took_ms, failed.kind);
+            wait_ms = pause_ms(task, &limits, failed.kind);
             if failed.kind.is_blamed() {
                 let aside_ms = failed.avoid_ms.max(limits.backoff_ms);
                 let until_ms = now_ms.saturating_add(wait_ms).saturating_add(aside_ms);
-                task.avoid = Some(Avoid { worker: attempt.worker.clone(), until_ms });
+                task.avoid_until(&attempt.worker, until_ms);
             }
             reason = reason_of_failure(task, &limits, &failed);
-            let (message, log) = (failed.message, failed.log);
-            let is_delay = failed.kind == FailureKind::Unavailable;
-            let told = Note { at_ms: now_ms, attempt: attempt.number, worker: attempt.worker, message, log };
-            note(task, told, is_delay);
+            task.note(note(failed.message, failed.log), failed.kind == FailureKind::Unavailable);
         }
         Ending::Lost { reason: why } => {
-            if yard.planted(Mistake::LossCountedAsFailure) {
-                task.failures += 1;
-            } else {
-                task.losses += 1;
-            }
-            let message = why.to_owned();
-            let told =
-                Note { at_ms: now_ms, attempt: attempt.number, worker: attempt.worker, message, log: vec![] };
-            note(task, told, false);
+            match yard.planted(Mistake::LossCountedAsFailure) {
+                true => task.fail(claim, took_ms, FailureKind::Transient),
+                false => task.lose(claim, took_ms),
+            };
+            task.note(note(why.to_owned(), vec![]), false);
         }
-        Ending::Released => {}
+        Ending::Released => {
+            task.release(claim, took_ms);
+        }
     }
     let reason = reason.or_else(|| reason_to_park(task, &limits));
     let outcome = place(yard, tx, task, limits.max_attempts, wait_ms, reason)?;
     if outcome == FailureOutcome::Retried {
-        task.spent_ms = task.spent_ms.saturating_add(wait_ms);
+        task.spend(wait_ms);
     }
     Ok(outcome)
 }
 
-/// Counts what ended an attempt, and says how long the task waits before the next.
-fn count(task: &mut Task, limits: &TaskLimits, failed: &Failed, worker: &str) -> u64 {
-    match failed.kind {
+/// How long a task waits before its next attempt, after one that failed and is counted.
+fn pause_ms(task: &Task, limits: &TaskLimits, kind: FailureKind) -> u64 {
+    match kind {
         FailureKind::Permanent | FailureKind::Transient => {
-            task.failures += 1;
-            if failed.kind == FailureKind::Permanent {
-                task.permanent.push(worker.to_owned());
-            }
-            doubled(limits.backoff_ms, task.failures, MAX_BACKOFF_MS)
+            doubled(limits.backoff_ms, task.failures(), MAX_BACKOFF_MS)
         }
-        FailureKind::Crash => {
-            task.crashes += 1;
-            doubled(limits.backoff_ms, task.crashes, MAX_BACKOFF_MS)
-        }
+        FailureKind::Crash => doubled(limits.backoff_ms, task.crashes(), MAX_BACKOFF_MS),
         FailureKind::Unavailable => {
-            task.delays += 1;
-            doubled(limits.backoff_ms.max(FIRST_DELAY_MS), task.delays, MAX_DELAY_MS)
+            doubled(limits.backoff_ms.max(FIRST_DELAY_MS), task.delays(), MAX_DELAY_MS)
         }
         FailureKind::BadInput => 0,
     }
@@ -305,74 +269,59 @@ fn place<P: Port>(
     wait_ms: u64,
     reason_to_park: Option<String>,
 ) -> Result<FailureOutcome, Error> {
-    let mut outcome = FailureOutcome::Retried;
     let tries_on = yard.planted(Mistake::NeverParks)
-        || (yard.planted(Mistake::OneAttemptTooMany) && task.failures == max_attempts);
-    if task.status != TaskStatus::Open {
-        outcome = FailureOutcome::Stale;
-    } else if !task.attempts.is_empty() {
-        outcome = FailureOutcome::OtherCopyRuns;
-    } else if let Some(reason) = reason_to_park.filter(|_| !tries_on) {
-        unlist(tx, task);
-        task.status = TaskStatus::Parked;
-        task.parked = Some(reason);
-        outcome = FailureOutcome::Parked;
-    } else if wait_ms == 0 && !task.listed {
-        list(tx, task, yard.port.now_ms())?;
+        || (yard.planted(Mistake::OneAttemptTooMany) && task.failures() == max_attempts);
+    if !task.attempts().is_empty() {
+        reschedule(yard, task);
+        return Ok(FailureOutcome::OtherCopyRuns);
     }
-    rearm(yard, task, wait_ms);
-    if yard.planted(Mistake::TaskNotDue) && task.is_open() && task.attempts.is_empty() {
-        task.due_ms = None;
+    if let Some(reason) = reason_to_park.filter(|_| !tries_on) {
+        delete_listing(tx, task);
+        task.park(reason, yard.due_in(PARKED_LOOK_MS));
+        return Ok(FailureOutcome::Parked);
     }
-    Ok(outcome)
+    // A second copy that nobody took yet stays listed.
+    if !task.is_listed() {
+        match wait_ms {
+            0 => put_listing(tx, task.list(yard.port.now_ms()))?,
+            _ if yard.planted(Mistake::TaskNotDue) => {}
+            _ => {
+                let waits_ms = (!yard.port.has_yards_clock()).then_some(wait_ms);
+                task.back_off(waits_ms, yard.due_in(wait_ms));
+            }
+        }
+    }
+    Ok(FailureOutcome::Retried)
 }
 
-/// Lists an open task for workers.
-pub(crate) fn list<P: Port>(tx: &mut Tx<'_, P>, task: &mut Task, now_ms: u64) -> Result<(), Error> {
-    task.listed = true;
-    task.listed_ms = now_ms;
-    task.waits_ms = None;
-    tx.put(&Listing::of(task))?;
-    tx.send(Wake::Pool { pool: task.pool.clone() });
+/// Lets workers claim a task that was listed.
+pub(crate) fn put_listing<P: Port>(tx: &mut Tx<'_, P>, listing: Option<Listing>) -> Result<(), Error> {
+    let Some(listing) = listing else { return Ok(()) };
+    tx.put(&listing)?;
+    tx.send(Wake::Pool { pool: listing.pool });
     Ok(())
 }
 
-pub(crate) fn unlist<P: Port>(tx: &mut Tx<'_, P>, task: &mut Task) {
-    if task.listed {
-        task.listed = false;
-        tx.delete(crate::transaction::Item::key(&Listing::of(task)));
+/// Before a task is parked or over, or nobody wants it: no worker claims it any more.
+pub(crate) fn delete_listing<P: Port>(tx: &mut Tx<'_, P>, task: &Task) {
+    if task.is_listed() {
+        tx.delete(Listing::of(task).key());
     }
 }
 
-/// Sets when the sweeper must look at a task: only while it backs off, runs, or is parked. While something runs it looks
-/// at once, and finds out for how long it has ([`rearm_running`]).
-pub(crate) fn rearm<P: Port>(yard: &Yard<P>, task: &mut Task, wait_ms: u64) {
-    task.waits_ms = None;
-    match task.status {
-        TaskStatus::Parked => task.due_ms = Some(yard.due_in(PARKED_LOOK_MS)),
-        TaskStatus::Open if !task.attempts.is_empty() => task.due_ms = Some(yard.due_in(0)),
-        TaskStatus::Open if task.listed => task.due_ms = None,
-        TaskStatus::Open => {
-            task.waits_ms = Some(wait_ms).filter(|wait_ms| *wait_ms > 0 && !yard.port.has_yards_clock());
-            task.due_ms = Some(yard.due_in(wait_ms));
-        }
-        // What came late is still to be looked at.
-        TaskStatus::Accepted => {}
-        TaskStatus::Cancelled => task.due_ms = None,
-    }
+/// Sets when the sweeper must look at a task that runs or is parked. While something runs it looks at once, and finds out for
+/// how long it has ([`next_look_ms`]).
+pub(crate) fn reschedule<P: Port>(yard: &Yard<P>, task: &mut Task) {
+    let wait_ms = if task.is_parked() { PARKED_LOOK_MS } else { 0 };
+    task.look_at(Some(yard.due_in(wait_ms)));
 }
 
-/// The same for one whose oldest attempt has run so long, by the clock of who asks: at its hedge, or its time limit.
-pub(crate) fn rearm_running(task: &mut Task, limits: &TaskLimits, now_ms: u64, ran_ms: u64) {
+/// When the sweeper must look at a task whose oldest attempt has run so long, by the clock of who asks: at its hedge, where
+/// it may have one, or its time limit.
+pub(crate) fn next_look_ms(limits: &TaskLimits, may_hedge: bool, now_ms: u64, ran_ms: u64) -> u64 {
     let limit_ms = attempt_limit_ms(limits);
-    let until_ms =
-        limits.hedge_ms.filter(|_| may_hedge(task)).map_or(limit_ms, |hedge_ms| hedge_ms.min(limit_ms));
-    task.due_ms = Some(now_ms + until_ms.saturating_sub(ran_ms));
-}
-
-/// A straggler gets one second copy.
-pub(crate) fn may_hedge(task: &Task) -> bool {
-    !task.listed && task.attempts.len() == 1
+    let until_ms = limits.hedge_ms.filter(|_| may_hedge).map_or(limit_ms, |hedge_ms| hedge_ms.min(limit_ms));
+    now_ms + until_ms.saturating_sub(ran_ms)
 }
 
 /// Setting up, proving, setting a verifier up and verifying each have the stage's time limit, kept by the worker.
@@ -384,10 +333,10 @@ pub(crate) fn attempt_limit_ms(limits: &TaskLimits) -> u64 {
 fn reason_of_failure(task: &Task, limits: &TaskLimits, failed: &Failed) -> Option<String> {
     let what = match failed.kind {
         FailureKind::BadInput => "an input is missing or damaged".to_owned(),
-        FailureKind::Permanent if failed.alone && task.permanent.len() >= 2 => {
+        FailureKind::Permanent if failed.alone && task.permanent().len() >= 2 => {
             "the pool's only worker says twice that it can never work".to_owned()
         }
-        FailureKind::Unavailable if limits.total_ms.is_none() && task.spent_ms >= MAX_UNAVAILABLE_MS => {
+        FailureKind::Unavailable if limits.total_ms.is_none() && task.spent_ms() >= MAX_UNAVAILABLE_MS => {
             "its prover was unavailable for a day".to_owned()
         }
         _ => spent(task, limits)?,
@@ -397,27 +346,27 @@ fn reason_of_failure(task: &Task, limits: &TaskLimits, failed: &Failed) -> Optio
 
 /// Which budget is used up, whoever ended the last attempt: the one that used it up may have failed beside a copy of it.
 fn spent(task: &Task, limits: &TaskLimits) -> Option<String> {
-    if task.permanent.iter().any(|other| Some(other) != task.permanent.last()) {
+    if task.permanent().iter().any(|other| Some(other) != task.permanent().last()) {
         return Some("two workers say that it can never work".to_owned());
     }
-    if task.failures >= limits.max_attempts {
+    if task.failures() >= limits.max_attempts {
         return Some(format!("all {} attempts failed", limits.max_attempts));
     }
-    if task.crashes >= limits.max_crashes {
+    if task.crashes() >= limits.max_crashes {
         return Some(match limits.max_crashes {
             1 => "its prover crashed".to_owned(),
             crashes => format!("its prover crashed {crashes} times"),
         });
     }
-    let total_ms = limits.total_ms.filter(|total_ms| task.spent_ms >= *total_ms)?;
+    let total_ms = limits.total_ms.filter(|total_ms| task.spent_ms() >= *total_ms)?;
     Some(format!("its total budget of {total_ms} ms is spent"))
 }
 
 /// Why a task parks after an attempt that did not fail, if it does.
 fn reason_to_park(task: &Task, limits: &TaskLimits) -> Option<String> {
-    match task.losses > limits.max_losses {
+    match task.losses() > limits.max_losses {
         true => {
-            Some(format!("{} workers were lost with it; at most {} may be", task.losses, limits.max_losses))
+            Some(format!("{} workers were lost with it; at most {} may be", task.losses(), limits.max_losses))
         }
         false => spent(task, limits),
     }
@@ -427,17 +376,6 @@ fn reason_to_park(task: &Task, limits: &TaskLimits) -> Option<String> {
 fn doubled(first_ms: u64, times: u32, most_ms: u64) -> u64 {
     let doublings = times.saturating_sub(1).min(32);
     first_ms.saturating_mul(1 << doublings).min(most_ms)
-}
-
-/// A delay takes the place of one that said the same, so that an outage does not push out what failed before.
-fn note(task: &mut Task, note: Note, is_delay: bool) {
-    let repeats = is_delay && task.notes.last().is_some_and(|last| last.message == note.message);
-    if repeats {
-        task.notes.pop();
-    } else if task.notes.len() >= Task::MAX_NOTES {
-        task.notes.remove(0);
-    }
-    task.notes.push(note);
 }
 
 fn kept_lines(log: &[String]) -> Vec<String> {
@@ -463,15 +401,11 @@ fn one_line(message: &str) -> String {
     }
 }
 
-/// Sets when the sweeper must look at a task that was just claimed. The claimer's clock may be off, and then it looks too
-/// early, and sets the time by its own, or too late.
-pub(crate) async fn rearm_claimed<P: Port>(yard: &Yard<P>, task: &mut Task) -> Result<(), Error> {
-    match task.attempts.as_slice() {
-        [_] => {
-            let limits = yard.limits_of(task).await?;
-            rearm_running(task, &limits, yard.port.now_ms(), 0);
-        }
-        _ => rearm(yard, task, 0),
+/// When the sweeper must look at a task that is being claimed. The claimer's clock may be off, and then it looks too early,
+/// and sets the time by its own, or too late.
+pub(crate) async fn first_look_ms<P: Port>(yard: &Yard<P>, task: &Task) -> Result<u64, Error> {
+    match task.attempts() {
+        [] => Ok(next_look_ms(&*yard.limits_of(task).await?, true, yard.port.now_ms(), 0)),
+        _ => Ok(yard.due_in(0)),
     }
-    Ok(())
 }

@@ -8,8 +8,9 @@ mod pipeline;
 mod reorg;
 mod result;
 
+pub use crate::state::FailureKind;
 pub use block::BlockOutcome;
-pub use failure::{FailureKind, FailureOutcome, FailureReport, LOG_LINE_BYTES, LOG_LINES, MESSAGE_BYTES};
+pub use failure::{FailureOutcome, FailureReport, LOG_LINE_BYTES, LOG_LINES, MESSAGE_BYTES};
 pub(crate) use hold::put_halt;
 pub use hold::{Hold, MAX_NAMED, Resumed};
 pub use operator::{RetryOutcome, RetrySelection};
@@ -19,5 +20,6 @@ pub use result::{ResultOutcome, ResultReport};
 pub(crate) use result::{accepted, fault, is_output};
 
 pub(crate) use failure::{
-    Ending, attempt_limit_ms, end_attempt, list, may_hedge, rearm, rearm_claimed, rearm_running, unlist,
+    Ending, attempt_limit_ms, delete_listing, end_attempt, first_look_ms, next_look_ms, put_listing,
+    reschedule,
 };

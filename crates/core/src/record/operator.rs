@@ -1,9 +1,9 @@
 //! An operator's hand: each word is one recorded, durable change.
 
-use super::failure::{list, rearm};
+use super::failure::put_listing;
 use crate::error::{Error, Refusal};
 use crate::port::{DueKind, Key, Port, Wake};
-use crate::state::{Task, TaskId, TaskStatus};
+use crate::state::{Task, TaskId};
 use crate::transaction::{Tx, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -66,7 +66,7 @@ impl<P: Port> Yard<P> {
                 let of_chain = page.into_iter().map(|due| due.key);
                 let keys: Vec<Key> = of_chain.filter(|key| key.partition.starts_with(&tasks)).collect();
                 let found = read_many::<P, Task>(&self.port, &keys).await?.into_iter().flatten();
-                parked.extend(found.filter(|task| task.status == TaskStatus::Parked));
+                parked.extend(found.filter(|task| task.is_parked()));
                 page = self.due_page(shard, Some(&last), u64::MAX).await?;
             }
         }
@@ -90,21 +90,10 @@ impl<P: Port> Yard<P> {
     async fn unpark(&self, tx: &mut Tx<'_, P>, id: &TaskId) -> Result<bool, Error> {
         let task: Option<Task> = tx.check(&id.task_key()).await?;
         let mut task = task.ok_or_else(|| Refusal::UnknownTask(id.to_string()))?;
-        if task.status != TaskStatus::Parked {
+        if !task.is_parked() {
             return Ok(false);
         }
-        task.status = TaskStatus::Open;
-        task.parked = None;
-        task.failures = 0;
-        task.losses = 0;
-        task.crashes = 0;
-        task.delays = 0;
-        task.permanent.clear();
-        task.avoid = None;
-        task.first_claimed_ms = None;
-        task.spent_ms = 0;
-        list(tx, &mut task, self.port.now_ms())?;
-        rearm(self, &mut task, 0);
+        put_listing(tx, task.retry(self.port.now_ms()))?;
         tx.put(&task)?;
         tx.durable();
         Ok(true)

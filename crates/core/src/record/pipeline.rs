@@ -146,7 +146,7 @@ impl<P: Port> Yard<P> {
     }
 
     async fn refuse_lost_pool_of_scope(&self, scope: Option<Scope>, new: &Pipeline) -> Result<(), Error> {
-        let Some(scope) = scope.filter(|scope| scope.is_live() && !scope.settled) else { return Ok(()) };
+        let Some(scope) = scope.filter(|scope| scope.is_live() && !scope.is_settled()) else { return Ok(()) };
         let lacks = self.lacks_pool(&scope, new).await?;
         lacks.map_or(Ok(()), |(pool, stage)| {
             let (from, to) = scope.heights();

@@ -350,8 +350,7 @@ impl<P: Port> Yard<P> {
                 let block = block.ok_or_else(|| Refusal::UnknownBlock { height, hash: hash.to_owned() })?;
                 let known = KnownBlock { generation, ..known };
                 let mut scope = self.new_block_scope(chain, &block, generation);
-                scope.branch = Branch::Canonical;
-                scope.canonical_ms = Some(self.port.now_ms());
+                scope.adopt(Some(self.port.now_ms()));
                 tx.put(&scope)?;
                 tx.put(&known)?;
                 return Ok(known);
@@ -368,17 +367,12 @@ impl<P: Port> Yard<P> {
         branch: Branch,
     ) -> Result<Option<Progress>, Error> {
         let scope: Option<Scope> = tx.check(&Scope::key_of(id)).await?;
-        let Some(mut scope) = scope.filter(|scope| scope.branch != branch) else { return Ok(None) };
-        let was = scope.progress;
-        scope.branch = branch;
-        scope.committed_ms = None;
-        scope.settled = false;
-        if branch == Branch::Canonical {
-            scope.canonical_ms = Some(self.port.now_ms());
-            scope.missed_ms = None;
-            // It opens again when the window reaches it, with all the proofs it has.
-            scope.progress = Progress::Waiting;
-            scope.relist = scope.opened_ms.is_some();
+        let Some(mut scope) = scope.filter(|scope| scope.branch() != branch) else { return Ok(None) };
+        let was = scope.progress();
+        match branch {
+            Branch::Canonical => scope.adopt(Some(self.port.now_ms())),
+            Branch::Orphaned => scope.orphan(),
+            Branch::Stored => {}
         }
         tx.put(&scope)?;
         Ok(Some(was))
@@ -402,8 +396,9 @@ impl<P: Port> Yard<P> {
             for (key, stored, cut) in cuts.iter().filter(|_| !kept) {
                 tx.delete_seen(key.clone(), stored);
                 let scope: Option<Scope> = tx.check(&Scope::key_of(&cut.scope)).await?;
-                if let Some(scope) = scope {
-                    tx.put(&Scope { branch: Branch::Orphaned, ..scope })?;
+                if let Some(mut scope) = scope {
+                    scope.orphan();
+                    tx.put(&scope)?;
                 }
             }
             tx.put(&state)

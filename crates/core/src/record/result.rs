@@ -5,12 +5,12 @@
 //! A worker that only records may write whatever it likes under its tasks' keys. So whoever takes the next step asks again,
 //! by the same rule, whether a stage may accept what a task says ([`accepted`]).
 
-use super::failure::unlist;
+use super::failure::delete_listing;
 use crate::error::{Error, Refusal};
 use crate::mistake::Mistake;
 use crate::pipeline::{CutRule, MAX_GROUP_TASKS, Output, Pipeline, Stage, Strategy};
 use crate::port::{Port, Wake};
-use crate::state::{Marker, Scope, Task, TaskId, TaskResult, TaskStatus, Worker};
+use crate::state::{Marker, Scope, Task, TaskId, TaskResult, Worker};
 use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 
@@ -62,22 +62,16 @@ impl<P: Port> Yard<P> {
             let task: Option<Task> = tx.check(&report.task.task_key()).await?;
             let mut task = task.ok_or_else(|| Refusal::UnknownTask(report.task.to_string()))?;
             self.free_slot(tx, &report.result.worker, report.slot, &report.claim).await?;
-            if task.accepted.is_some() {
+            if task.is_accepted() {
                 return Ok(ResultOutcome::AlreadyAccepted);
             }
-            unlist(tx, &mut task);
+            delete_listing(tx, &task);
             tx.delete(report.task.marker_key());
-            task.status = TaskStatus::Accepted;
-            task.parked = None;
-            task.gathers = false;
-            let is_expected = task.attempts.iter().any(|attempt| attempt.claim == report.claim);
-            task.attempts.clear();
-            task.due_ms = None;
             // Its block may have settled since nobody waited for it: it is looked at also if its message is lost.
-            if !is_expected && self.is_vote(&task).await? {
-                task.due_ms = Some(self.due_in(0));
-            }
-            task.accepted = Some(TaskResult { at_ms: self.port.now_ms(), ..report.result.clone() });
+            let is_expected = task.attempt(&report.claim).is_some();
+            let is_looked_at = !is_expected && self.is_vote(&task).await?;
+            let result = TaskResult { at_ms: self.port.now_ms(), ..report.result.clone() };
+            task.accept(result, is_looked_at.then(|| self.due_in(0)));
             tx.put(&task)?;
             self.feed_parent(tx, &task).await?;
             self.clear_failures(tx, &report.result.worker).await?;
@@ -123,7 +117,7 @@ pub(crate) fn accepted<'a>(
     id: &TaskId,
     task: Option<&'a Task>,
 ) -> Result<Option<&'a TaskResult>, String> {
-    let Some((task, result)) = task.and_then(|task| Some((task, task.accepted.as_ref()?))) else {
+    let Some((task, result)) = task.and_then(|task| Some((task, task.accepted()?))) else {
         return Ok(None);
     };
     let fault = match pipeline.stage(&id.stage) {

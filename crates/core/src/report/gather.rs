@@ -13,7 +13,7 @@ use crate::advance::stages_of;
 use crate::error::Error;
 use crate::pipeline::{Late, Output, Pipeline};
 use crate::port::{Port, Range};
-use crate::state::{Progress, Scope, Task, TaskId};
+use crate::state::{Scope, Task, TaskId};
 use crate::status::work::{Budget, ChainLook, MAX_TASKS as MAX_TASKS_A_MISS};
 use crate::transaction::read_range;
 use crate::yard::Yard;
@@ -104,10 +104,10 @@ impl<P: Port> Yard<P> {
     }
 
     async fn gather_block(&self, look: &ChainLook, scope: Scope, to: &mut Gathered) -> Result<(), Error> {
-        if scope.progress == Progress::Missed {
+        if scope.is_missed() {
             return self.gather_missed(look, scope, to).await;
         }
-        if scope.committed_ms.is_some() {
+        if scope.committed_ms().is_some() {
             let sums = self.gather_scope(&scope, scope.recorded_ms, to).await?;
             to.block(&scope, &scope, sums, None);
             return Ok(());
@@ -117,7 +117,7 @@ impl<P: Port> Yard<P> {
         let Some(cut) = self.cut_covering(look.chain(), stage, scope.heights().0).await? else {
             return Ok(());
         };
-        if cut.committed_ms.is_none() {
+        if cut.committed_ms().is_none() {
             return Ok(());
         }
         if to.cut.as_ref().is_none_or(|before| before.scope.id != cut.id) {
@@ -133,7 +133,7 @@ impl<P: Port> Yard<P> {
     }
 
     async fn gather_missed(&self, look: &ChainLook, scope: Scope, to: &mut Gathered) -> Result<(), Error> {
-        if scope.opened_ms.is_none() || scope.pipeline.is_empty() {
+        if scope.opened_ms().is_none() || scope.pipeline.is_empty() {
             to.block(&scope, &scope, Sums::default(), None);
             to.timeline.add(timeline_row(&scope, scope.recorded_ms), std::iter::empty());
             to.misses.push(never_opened(look, &scope));
@@ -196,18 +196,18 @@ impl Gathered {
     fn scope(&mut self, scope: &Scope, pipeline: &Pipeline, found: &ScopeTasks, recorded_ms: u64) -> Sums {
         let mut sums = Sums::default();
         let until_ms = recorded_ms.saturating_add(self.deadline_ms);
-        let is_committed = scope.progress != Progress::Missed;
+        let is_committed = !scope.is_missed();
         for task in &found.tasks {
             let Some((_, stage)) = pipeline.stage(&task.id.stage) else { continue };
             let commits = found.committing.contains(&stage.name);
             self.provers.add(&Judged { stage, task, commits, until_ms });
             sums.tasks += 1;
-            sums.attempts += u64::from(task.started);
-            sums.failures += u64::from(task.failures);
-            sums.losses += u64::from(task.losses);
-            sums.crashes += u64::from(task.crashes);
-            sums.delays += u64::from(task.delays);
-            let Some(result) = task.accepted.as_ref().filter(|_| is_committed) else { continue };
+            sums.attempts += u64::from(task.started());
+            sums.failures += u64::from(task.failures());
+            sums.losses += u64::from(task.losses());
+            sums.crashes += u64::from(task.crashes());
+            sums.delays += u64::from(task.delays());
+            let Some(result) = task.accepted().filter(|_| is_committed) else { continue };
             if commits {
                 sums.proof_bytes += result.artifact.bytes;
                 self.proofs.bytes.push(result.artifact.bytes);
@@ -226,8 +226,8 @@ impl Gathered {
     /// Adds a block, whose proof is that of `proved_by`.
     fn block(&mut self, scope: &Scope, proved_by: &Scope, sums: Sums, cut_from: Option<u64>) {
         let Some(block) = scope.block() else { return };
-        let missed = scope.progress == Progress::Missed;
-        let proved_ms = proved_by.proved_ms.filter(|_| !missed);
+        let missed = scope.is_missed();
+        let proved_ms = proved_by.proved_ms().filter(|_| !missed);
         self.blocks.push(BlockFigures {
             height: block.height,
             hash: block.hash.clone(),
@@ -235,7 +235,7 @@ impl Gathered {
             missed,
             recorded_ms: scope.recorded_ms,
             proved_ms,
-            committed_ms: proved_by.committed_ms,
+            committed_ms: proved_by.committed_ms(),
             latency_ms: proved_ms.map(|proved_ms| proved_ms.saturating_sub(scope.recorded_ms)),
             proof_bytes: sums.proof_bytes,
             tasks: sums.tasks,
@@ -348,10 +348,10 @@ fn timeline_row(scope: &Scope, recorded_ms: u64) -> TimelineRow {
         from,
         to,
         cut_by: scope.cut().map(|cut| cut.stage.clone()),
-        missed: scope.progress == Progress::Missed,
+        missed: scope.is_missed(),
         recorded_ms,
-        proved_ms: scope.proved_ms,
-        committed_ms: scope.committed_ms,
+        proved_ms: scope.proved_ms(),
+        committed_ms: scope.committed_ms(),
         tasks: Vec::new(),
         tasks_left_out: 0,
     }

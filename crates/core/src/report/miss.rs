@@ -6,7 +6,7 @@ use super::figures::{one_line, seconds};
 use crate::advance::deadline_ms;
 use crate::explain::count;
 use crate::pipeline::Strategy;
-use crate::state::{Group, Scope, Task, TaskStatus};
+use crate::state::{Group, Scope, Task};
 use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork};
 
 /// Other stages that one line names.
@@ -152,13 +152,13 @@ fn finding(work: &ScopeWork, stage: &StageWork, tasks: &[Task], due_ms: Option<u
         last_error: None,
         text: format!(": {text}"),
     };
-    if work.scope.disagreements.contains(&plan.name) && !stage.is_over() {
+    if work.scope.disagreements().contains(&plan.name) && !stage.is_over() {
         return Some(found(MissCase::Disagreement, "its provers did not agree".to_owned()));
     }
     match (&stage.gate, &stage.group) {
         (Gate::Blocked(reason), _) => Some(found(
             MissCase::Blocked,
-            format!("could not start, {}", one_line(reason, MESSAGE_CHARACTERS)),
+            format!("could not start, {}", one_line(&reason.to_string(), MESSAGE_CHARACTERS)),
         )),
         (Gate::Votes { need, members }, _) if members.iter().all(|(_, value)| value.is_some()) => {
             Some(found(MissCase::Disagreement, format!("no {need} of its provers agreed")))
@@ -188,8 +188,8 @@ fn of_tasks(
         1 => ": ".to_owned(),
         all => format!(" ({open} of {} unproved): ", count(all.into(), "task")),
     };
-    let last = task.notes.last();
-    let live = task.attempts.iter().min_by_key(|attempt| attempt.started_ms);
+    let last = task.notes().last();
+    let live = task.attempts().iter().min_by_key(|attempt| attempt.started_ms);
     Some(Finding {
         case,
         stage: stage.index,
@@ -203,44 +203,45 @@ fn of_tasks(
 /// Why a task had no proof at the deadline; none where it had.
 fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase, String)> {
     let since = |at_ms: u64| seconds(at_ms.saturating_sub(work.scope.recorded_ms));
-    let said = task.notes.last().map_or(String::new(), |note| {
+    let said = task.notes().last().map_or(String::new(), |note| {
         format!(", the last: {} (on {})", one_line(&note.message, MESSAGE_CHARACTERS), note.worker)
     });
     let counts = [
-        (task.failures, "failed attempt"),
-        (task.crashes, "crashed attempt"),
-        (task.losses, "lost worker"),
-        (task.delays, "delay"),
+        (task.failures(), "failed attempt"),
+        (task.crashes(), "crashed attempt"),
+        (task.losses(), "lost worker"),
+        (task.delays(), "delay"),
     ];
     let told: Vec<String> =
         counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(u64::from(*n), what)).collect();
     let tried = told.split_last().map(|(last, before)| {
-        let case = match (task.failures + task.crashes + task.delays, task.losses) {
+        let case = match (task.failures() + task.crashes() + task.delays(), task.losses()) {
             (0, _) => MissCase::Lost,
             _ => MissCase::Failed,
         };
         let before = if before.is_empty() { String::new() } else { format!("{} and ", before.join(", ")) };
         (case, format!("{before}{last}{said}"))
     });
-    if let Some(accepted) = &task.accepted {
+    if let Some(accepted) = task.accepted() {
         let late_ms = accepted.at_ms.saturating_sub(due_ms.unwrap_or(u64::MAX));
         let after = tried.map_or(String::new(), |(_, tried)| format!(", after {tried}"));
         return (late_ms > 0).then(|| {
             (MissCase::Late, format!("its proof was accepted {} after the deadline{after}", seconds(late_ms)))
         });
     }
-    if task.status == TaskStatus::Cancelled {
+    if task.is_cancelled() {
         return None;
     }
-    if task.status == TaskStatus::Parked {
-        let reason = task.parked.as_deref().unwrap_or("for no recorded reason");
-        let on =
-            task.notes.last().map_or(String::new(), |note| format!(", the last attempt on {}", note.worker));
+    if let Some(reason) = task.parked() {
+        let on = task
+            .notes()
+            .last()
+            .map_or(String::new(), |note| format!(", the last attempt on {}", note.worker));
         return Some((MissCase::Parked, format!("parked ({reason}){on}")));
     }
     // What was claimed after the deadline was not there by it.
     let is_in_time = |at_ms: u64| due_ms.is_none_or(|due_ms| at_ms < due_ms);
-    let live = task.attempts.iter().min_by_key(|attempt| attempt.started_ms);
+    let live = task.attempts().iter().min_by_key(|attempt| attempt.started_ms);
     let runs = live.filter(|attempt| is_in_time(attempt.started_ms)).map(|attempt| {
         format!(
             "{} was still proving it, since {} after the block came",
@@ -252,7 +253,7 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
         (Some((case, tried)), Some(runs)) => Some((case, format!("{tried}; {runs}"))),
         (Some(tried), None) => Some(tried),
         (None, Some(runs)) => Some((MissCase::Proving, runs)),
-        (None, None) => Some(match task.first_claimed_ms.filter(|claimed_ms| is_in_time(*claimed_ms)) {
+        (None, None) => Some(match task.first_claimed_ms().filter(|claimed_ms| is_in_time(*claimed_ms)) {
             Some(claimed_ms) => {
                 let text = format!(
                     "claimed {} after the block came, and not proved by the deadline; let go of since",

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::TrustedSetup;
 use super::figures::{percentile, share};
 use crate::pipeline::{Output, Stage};
-use crate::state::{Task, TaskResult, TaskStatus};
+use crate::state::{Task, TaskResult};
 
 /// The tasks of one prover in one stage.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -97,7 +97,7 @@ struct Kept {
 impl ProverSums {
     pub(super) fn add(&mut self, judged: &Judged<'_>) {
         let Judged { stage, task, commits, until_ms } = judged;
-        let result = task.accepted.as_ref();
+        let result = task.accepted();
         let planned = || stage.prover_at(task.height).unwrap_or_default().to_owned();
         let prover = result.map_or_else(planned, |result| result.prover.clone());
         let sums = self.rows.entry((stage.name.clone(), prover)).or_default();
@@ -192,14 +192,14 @@ impl Done {
 
 impl Counts {
     fn add(&mut self, task: &Task) {
-        let cancelled = task.status == TaskStatus::Cancelled;
+        let cancelled = task.is_cancelled();
         self.tasks += u64::from(!cancelled);
         self.cancelled += u64::from(cancelled);
-        self.attempts += u64::from(task.started);
-        self.failures += u64::from(task.failures);
-        self.losses += u64::from(task.losses);
-        self.crashes += u64::from(task.crashes);
-        self.delays += u64::from(task.delays);
+        self.attempts += u64::from(task.started());
+        self.failures += u64::from(task.failures());
+        self.losses += u64::from(task.losses());
+        self.crashes += u64::from(task.crashes());
+        self.delays += u64::from(task.delays());
     }
 
     fn sum(self, other: Self) -> Self {

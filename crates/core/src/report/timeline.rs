@@ -101,10 +101,10 @@ impl Timeline {
 }
 
 fn span(task: &Task) -> TaskSpan {
-    let result = task.accepted.as_ref();
-    let live = task.attempts.iter().min_by_key(|attempt| attempt.started_ms);
+    let result = task.accepted();
+    let live = task.attempts().iter().min_by_key(|attempt| attempt.started_ms);
     let worker = result.map(|result| &result.worker).or(live.map(|attempt| &attempt.worker));
-    let claimed_ms = result.map(|result| result.claimed_ms).or(task.first_claimed_ms);
+    let claimed_ms = result.map(|result| result.claimed_ms).or(task.first_claimed_ms());
     let of = |figure: fn(&TaskResult) -> u64| result.map(figure);
     TaskSpan {
         task: task.id.to_string(),
@@ -113,12 +113,12 @@ fn span(task: &Task) -> TaskSpan {
         state: state_of(task),
         prover: result.map(|result| result.prover.clone()),
         worker: worker.cloned(),
-        attempts: task.started,
-        failures: task.failures,
-        losses: task.losses,
-        crashes: task.crashes,
-        delays: task.delays,
-        listed_ms: task.listed_ms,
+        attempts: task.started(),
+        failures: task.failures(),
+        losses: task.losses(),
+        crashes: task.crashes(),
+        delays: task.delays(),
+        listed_ms: task.listed_ms(),
         claimed_ms,
         started_ms: result.and_then(|result| result.started_ms),
         prove_ms: of(|result| result.prove_ms),
@@ -126,7 +126,7 @@ fn span(task: &Task) -> TaskSpan {
         accepted_ms: of(|result| result.at_ms),
         bytes: of(|result| result.artifact.bytes),
         failed: task
-            .notes
+            .notes()
             .iter()
             .map(|note| Failed {
                 at_ms: note.at_ms,

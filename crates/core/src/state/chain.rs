@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::height_key;
+use crate::pipeline::{MAX_CUT_BLOCKS, MAX_WINDOW};
 use crate::port::Key;
-use crate::transaction::Item;
+use crate::transaction::{Item, too_large};
 
 /// A chain of this yard: it is in the list of them from its first pipeline on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +84,9 @@ impl Item for HaltCause {
     fn key(&self) -> Key {
         Self::key_of(&self.chain, self.number)
     }
+    fn damage(&self) -> Option<String> {
+        too_large([self.number, self.halt.at_ms])
+    }
 }
 
 /// What is left of a recorded reorg: heights below `next` are rewritten down to `from`, then cuts are voided.
@@ -128,6 +132,27 @@ impl Item for ChainState {
     fn due_ms(&self) -> Option<u64> {
         self.reorg.as_ref().map(|_| 0)
     }
+    fn damage(&self) -> Option<String> {
+        let Self {
+            start_height,
+            epoch,
+            halts,
+            halts_ended,
+            pipeline_from,
+            works_since_ms,
+            reorg,
+            halted,
+            ..
+        } = self;
+        let since_ms = Some(*works_since_ms).filter(|since_ms| *since_ms != Self::NOT_KNOWN_MS);
+        let reorg = reorg.iter().flat_map(|reorg| {
+            let heights = [reorg.from, reorg.next, reorg.head];
+            let cuts = reorg.cuts_from.iter().map(|(_, from)| *from);
+            heights.into_iter().chain(reorg.generation).chain(cuts)
+        });
+        let counts = [*start_height, *epoch, *halts, *halts_ended, *pipeline_from];
+        too_large(counts.into_iter().chain(since_ms).chain(reorg).chain(halted.iter().map(|halt| halt.at_ms)))
+    }
 }
 
 /// The newest canonical block.
@@ -152,6 +177,9 @@ impl Tip {
 impl Item for Tip {
     fn key(&self) -> Key {
         Self::key_of(&self.chain)
+    }
+    fn damage(&self) -> Option<String> {
+        too_large([self.height().unwrap_or(0)])
     }
 }
 
@@ -189,6 +217,15 @@ impl Item for Frontier {
     fn due_ms(&self) -> Option<u64> {
         self.due_ms
     }
+    fn damage(&self) -> Option<String> {
+        let Self { height, window, opened, next_sequence, missed, due_ms, .. } = self;
+        if *opened > height.saturating_add(MAX_WINDOW + MAX_CUT_BLOCKS) {
+            return Some(format!(
+                "it says that all below {opened} is open, and that {height} is the next to commit"
+            ));
+        }
+        too_large([*height, *window, *opened, *next_sequence, missed.unwrap_or(0), due_ms.unwrap_or(0)])
+    }
 }
 
 /// Where the next cut of a `sequential` stage starts.
@@ -208,6 +245,9 @@ impl Cursor {
 impl Item for Cursor {
     fn key(&self) -> Key {
         Self::key_of(&self.chain, &self.stage)
+    }
+    fn damage(&self) -> Option<String> {
+        too_large([self.next])
     }
 }
 
@@ -275,6 +315,9 @@ impl Item for Canonical {
     fn key(&self) -> Key {
         Self::key_of(&self.chain, self.height)
     }
+    fn damage(&self) -> Option<String> {
+        too_large([self.height.max(self.generation)])
+    }
 }
 
 /// A block that was ever acknowledged, canonical or not.
@@ -310,6 +353,9 @@ impl KnownBlock {
 impl Item for KnownBlock {
     fn key(&self) -> Key {
         Self::key_of(&self.chain, self.height, &self.hash)
+    }
+    fn damage(&self) -> Option<String> {
+        too_large([self.height.max(self.generation)])
     }
 }
 
@@ -356,5 +402,8 @@ impl CutAt {
 impl Item for CutAt {
     fn key(&self) -> Key {
         Self::key_of(&self.chain, &self.stage, self.from)
+    }
+    fn damage(&self) -> Option<String> {
+        too_large([self.from.max(self.to)])
     }
 }

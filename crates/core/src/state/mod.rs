@@ -2,25 +2,37 @@
 //!
 //! Separate items, so that versions conflict only where they should. The table of keys is in ARCHITECTURE.md.
 
+mod attempt;
+mod blocked;
 pub mod chain;
+mod group;
 pub mod judgement;
+mod listing;
 pub mod out;
 pub mod scope;
+mod stored_scope;
+mod stored_task;
+mod subject;
 pub mod sweeping;
 pub mod task;
+mod task_id;
 pub mod worker;
 
+pub use attempt::{Attempt, Avoid, FailureKind, List, Note, TaskResult};
+pub use blocked::{Blocked, BlockedBy};
 pub use chain::{
     Canonical, ChainState, Cursor, CutAt, Frontier, Halt, HaltCause, KnownBlock, KnownChain, PipelineText,
     Reorg, Tip,
 };
+pub use group::{Decision, Group, Inputs};
 pub use judgement::Judgement;
+pub use listing::{Listing, Marker};
 pub use out::{COMMITS, OutEntry, OutKind, OutProof, OutState, SinkCursor};
-pub use scope::{Block, Branch, Cut, CutMember, Decision, Group, Inputs, Progress, Scope, Subject};
+pub use scope::{Branch, Progress, Scope, Standing, Watch};
+pub use subject::{Block, Cut, CutMember, Subject};
 pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};
-pub use task::{
-    Attempt, Avoid, BadTaskId, List, Listing, Marker, Note, Task, TaskId, TaskResult, TaskStatus,
-};
+pub use task::{Life, Task};
+pub use task_id::{BadTaskId, TaskId};
 pub use worker::{Heartbeat, Held, SeenHeartbeat, Slot, Worker};
 
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ArtifactRef, height_key};
 use crate::port::{Key, Range};
-use crate::transaction::Item;
+use crate::transaction::{Item, too_large};
 
 /// The log of a chain's commits. No stage may be called so.
 pub const COMMITS: &str = "commits";
@@ -62,6 +62,15 @@ impl Item for OutEntry {
     fn key(&self) -> Key {
         Self::key_of(&self.chain, &self.log, self.sequence)
     }
+    fn damage(&self) -> Option<String> {
+        let (OutKind::Proof { from, to, .. } | OutKind::Retract { from, to }) = &self.kind;
+        let proofs = match &self.kind {
+            OutKind::Proof { proofs, .. } => &proofs[..],
+            OutKind::Retract { .. } => &[],
+        };
+        let bytes = proofs.iter().map(|proof| proof.artifact.bytes);
+        too_large([self.sequence, self.at_ms, *from, *to].into_iter().chain(bytes))
+    }
 }
 
 /// The next range of an after-commit cut stage to emit, and the next sequence of its log.
@@ -83,6 +92,9 @@ impl OutState {
 impl Item for OutState {
     fn key(&self) -> Key {
         Self::key_of(&self.chain, &self.stage)
+    }
+    fn damage(&self) -> Option<String> {
+        too_large([self.next_from.max(self.next_sequence)])
     }
 }
 
@@ -124,5 +136,8 @@ impl Item for SinkCursor {
     }
     fn due_ms(&self) -> Option<u64> {
         self.next_try_ms
+    }
+    fn damage(&self) -> Option<String> {
+        too_large([self.next_sequence.max(self.next_try_ms.unwrap_or(0))])
     }
 }

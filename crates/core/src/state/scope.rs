@@ -1,99 +1,86 @@
-//! `S#scope`: what work belongs to, a block or a cut, and its groups of tasks.
+//! `S#scope`: what work belongs to, a block or a cut, and its life.
+//!
+//! ```text
+//!        adopt           open           prove           commit
+//! Stored ────▶ Waiting ───────▶ Open ────────▶ Proved ─────────▶ Committed ⟲ commit: the frontier came by again
+//!                ▲  │             │ miss
+//!          adopt │  │ miss        ▼
+//!                │  └─────────▶ Missed ⟲ miss: the frontier came by again
+//! Orphaned ──────┘
+//!     ▲ orphan: from every state on the chain
+//! ```
+//!
+//! A block that was proved and returns is opened as Proved. Whatever is opened is looked at by the sweeper until it is settled:
+//! `settle` ends its watch, in every state from Open on. A cut starts as Open. Only the methods here change a scope's life,
+//! each named after what happened: `adopt` and `orphan` are for `record`, all others for `advance`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ArtifactRef;
+use super::stored_scope::StoredScope;
+use super::{Block, Blocked, Cut, Subject};
 use crate::port::Key;
-use crate::strategy::reduce::Tree;
-use crate::transaction::Item;
+use crate::transaction::{Item, too_large};
 
 /// A block or a cut, with how far its proving has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredScope", into = "StoredScope")]
 pub struct Scope {
     pub id: String,
     pub chain: String,
     pub subject: Subject,
-    pub branch: Branch,
-    pub progress: Progress,
     /// The pipeline it opened with; empty before.
     pub pipeline: String,
     pub recorded_ms: u64,
-    /// Since when it is on the chain; absent in older state.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canonical_ms: Option<u64>,
     /// When the block's sender was told that it is kept, where that was before it was recorded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_ms: Option<u64>,
-    pub opened_ms: Option<u64>,
-    pub proved_ms: Option<u64>,
-    /// When it was given up; absent in older state.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub missed_ms: Option<u64>,
+    pub(super) standing: Standing,
+    pub(super) canonical_ms: Option<u64>,
+    pub(super) opened_ms: Option<u64>,
+    pub(super) proved_ms: Option<u64>,
+    pub(super) relist: bool,
+    pub(super) disagreements: Vec<String>,
+    pub(super) blocked: Option<Blocked>,
+}
+
+/// What a scope is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// Acknowledged, never canonical.
+    Stored,
+    /// On the chain, and not opened, or not again: the window has not reached it.
+    Waiting,
+    Open {
+        watch: Watch,
+    },
+    /// The proof that commits or emits it is accepted.
+    Proved {
+        watch: Watch,
+    },
     /// A block's commit, or a cut's commit or emission.
-    pub committed_ms: Option<u64>,
-    /// It came back to the chain: open tasks that nobody lists or runs must be listed again.
-    pub relist: bool,
-    /// Quorum stages whose disagreement was reported, once for each proof that is not of the largest group; each report
-    /// halted the chain.
-    pub disagreements: Vec<String>,
-    /// Why a stage cannot start though all that it gathers is there.
-    pub blocked: Option<String>,
+    Committed {
+        at_ms: u64,
+        watch: Watch,
+    },
+    /// Given up; `at_ms` is absent in older state.
+    Missed {
+        at_ms: Option<u64>,
+        watch: Watch,
+    },
+    /// Left the chain; for a cut: holds a block that did. It had come so far.
+    Orphaned {
+        progress: Progress,
+        missed_ms: Option<u64>,
+    },
+}
+
+/// Whether the sweeper looks at an opened scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    Due(Option<u64>),
     /// Nothing is left to do, late quorum members included.
-    pub settled: bool,
-    pub due_ms: Option<u64>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Subject {
-    Block(Block),
-    Cut(Cut),
-}
-
-/// What the domain needs to know of a block; the rest is in its payload.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Block {
-    pub height: u64,
-    pub hash: String,
-    pub parent: String,
-    pub timestamp_s: u64,
-    /// 0 where it names none.
-    pub segments: u32,
-    /// Fields of the node's JSON, under its names: those by which the pipeline closed cuts when the block came.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub fields: BTreeMap<String, String>,
-    /// What provers get.
-    pub payload: ArtifactRef,
-}
-
-/// A closed range of contiguous canonical blocks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Cut {
-    pub stage: String,
-    pub from: u64,
-    pub to: u64,
-    pub first_parent: String,
-    pub last_hash: String,
-    pub timestamp_s: u64,
-    /// Why it closed, for people.
-    pub closed_by: String,
-    pub members: Vec<CutMember>,
-}
-
-impl Cut {
-    /// The scope of a member, counted from the first.
-    pub fn member_id(&self, chain: &str, member: u32) -> Option<String> {
-        let CutMember { hash, generation } = self.members.get(member as usize)?;
-        Some(Scope::block_id(chain, self.from + u64::from(member), hash, *generation))
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CutMember {
-    pub hash: String,
-    pub generation: u64,
+    Settled,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,36 +103,8 @@ pub enum Progress {
     Missed,
 }
 
+/// Looking.
 impl Scope {
-    /// As it is when it is first recorded: off the chain, with nothing done.
-    /// Since when its sender relies on this yard.
-    pub fn acknowledged_ms(&self) -> u64 {
-        self.acknowledged_ms.unwrap_or(self.recorded_ms)
-    }
-
-    pub fn new(id: String, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
-        Self {
-            id,
-            chain: chain.to_owned(),
-            subject,
-            branch: Branch::Stored,
-            progress: Progress::Waiting,
-            pipeline: String::new(),
-            recorded_ms,
-            canonical_ms: None,
-            acknowledged_ms: None,
-            opened_ms: None,
-            proved_ms: None,
-            missed_ms: None,
-            committed_ms: None,
-            relist: false,
-            disagreements: Vec::new(),
-            blocked: None,
-            settled: false,
-            due_ms: None,
-        }
-    }
-
     pub fn key_of(id: &str) -> Key {
         Key::new(format!("S#{id}"), "scope")
     }
@@ -158,10 +117,192 @@ impl Scope {
         format!("{chain}:c:{stage}:{from}-{to}:{epoch}")
     }
 
+    fn id_without_generation(&self) -> String {
+        let chain = &self.chain;
+        match &self.subject {
+            Subject::Block(Block { height, hash, .. }) => format!("{chain}:b:{height}:{hash}:"),
+            Subject::Cut(Cut { stage, from, to, .. }) => format!("{chain}:c:{stage}:{from}-{to}:"),
+        }
+    }
+
     pub fn block(&self) -> Option<&Block> {
         match &self.subject {
             Subject::Block(block) => Some(block),
             Subject::Cut(_) => None,
+        }
+    }
+
+    pub fn cut(&self) -> Option<&Cut> {
+        match &self.subject {
+            Subject::Block(_) => None,
+            Subject::Cut(cut) => Some(cut),
+        }
+    }
+
+    /// First and last height.
+    pub fn heights(&self) -> (u64, u64) {
+        match &self.subject {
+            Subject::Block(block) => (block.height, block.height),
+            Subject::Cut(cut) => (cut.from, cut.to),
+        }
+    }
+
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    pub fn branch(&self) -> Branch {
+        match self.standing {
+            Standing::Stored => Branch::Stored,
+            Standing::Orphaned { .. } => Branch::Orphaned,
+            Standing::Waiting
+            | Standing::Open { .. }
+            | Standing::Proved { .. }
+            | Standing::Committed { .. }
+            | Standing::Missed { .. } => Branch::Canonical,
+        }
+    }
+
+    /// How far it has come; an orphan had come so far.
+    pub fn progress(&self) -> Progress {
+        match self.standing {
+            Standing::Stored | Standing::Waiting => Progress::Waiting,
+            Standing::Open { .. } => Progress::Open,
+            Standing::Proved { .. } | Standing::Committed { .. } => Progress::Proved,
+            Standing::Missed { .. } => Progress::Missed,
+            Standing::Orphaned { progress, .. } => progress,
+        }
+    }
+
+    pub fn is_canonical(&self) -> bool {
+        self.branch() == Branch::Canonical
+    }
+
+    pub fn is_stored(&self) -> bool {
+        matches!(self.standing, Standing::Stored)
+    }
+
+    pub fn is_open(&self) -> bool {
+        matches!(self.standing, Standing::Open { .. })
+    }
+
+    /// On the chain with its proof, committed or not.
+    pub fn is_proved(&self) -> bool {
+        matches!(self.standing, Standing::Proved { .. } | Standing::Committed { .. })
+    }
+
+    /// Given up, and on the chain.
+    pub fn is_missed(&self) -> bool {
+        matches!(self.standing, Standing::Missed { .. })
+    }
+
+    /// Its work is wanted: on the chain, opened, not given up.
+    pub fn is_live(&self) -> bool {
+        self.is_open() || self.is_proved()
+    }
+
+    /// Who disagrees in it is to be heard: also where it was given up, while members may still bring their proofs.
+    pub fn is_watched(&self) -> bool {
+        self.is_live() || self.is_missed()
+    }
+
+    pub fn is_settled(&self) -> bool {
+        self.watch() == Some(Watch::Settled)
+    }
+
+    /// When the sweeper must look at it.
+    pub fn due_ms(&self) -> Option<u64> {
+        match self.watch()? {
+            Watch::Due(due_ms) => due_ms,
+            Watch::Settled => None,
+        }
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        match self.standing {
+            Standing::Open { watch }
+            | Standing::Proved { watch }
+            | Standing::Committed { watch, .. }
+            | Standing::Missed { watch, .. } => Some(watch),
+            Standing::Stored | Standing::Waiting | Standing::Orphaned { .. } => None,
+        }
+    }
+
+    /// Since when its sender relies on this yard.
+    pub fn acknowledged_ms(&self) -> u64 {
+        self.acknowledged_ms.unwrap_or(self.recorded_ms)
+    }
+
+    /// Since when it is on the chain; absent in older state, and of a cut.
+    pub fn canonical_ms(&self) -> Option<u64> {
+        self.canonical_ms
+    }
+
+    pub fn opened_ms(&self) -> Option<u64> {
+        self.opened_ms
+    }
+
+    pub fn proved_ms(&self) -> Option<u64> {
+        self.proved_ms
+    }
+
+    /// When it was given up; absent in older state.
+    pub fn missed_ms(&self) -> Option<u64> {
+        match self.standing {
+            Standing::Missed { at_ms, .. } => at_ms,
+            Standing::Orphaned { missed_ms, .. } => missed_ms,
+            _ => None,
+        }
+    }
+
+    /// A block's commit, or a cut's commit or emission.
+    pub fn committed_ms(&self) -> Option<u64> {
+        match self.standing {
+            Standing::Committed { at_ms, .. } => Some(at_ms),
+            _ => None,
+        }
+    }
+
+    /// It came back to the chain: open tasks that nobody lists or runs must be listed again.
+    pub fn relists(&self) -> bool {
+        self.relist
+    }
+
+    /// Quorum stages whose disagreement was reported, once for each proof that is not of the largest group; each report
+    /// halted the chain.
+    pub fn disagreements(&self) -> &[String] {
+        &self.disagreements
+    }
+
+    /// Proofs of a quorum stage whose dissent was reported.
+    pub fn reported_dissent(&self, stage: &str) -> usize {
+        self.disagreements.iter().filter(|reported| *reported == stage).count()
+    }
+
+    /// Why a stage cannot start though all that it gathers is there.
+    pub fn blocked(&self) -> Option<&Blocked> {
+        self.blocked.as_ref()
+    }
+}
+
+/// What happens to it.
+impl Scope {
+    /// As it is when it is first recorded: off the chain, with nothing done.
+    pub fn new(id: String, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
+        Self {
+            id,
+            chain: chain.to_owned(),
+            subject,
+            pipeline: String::new(),
+            recorded_ms,
+            acknowledged_ms: None,
+            standing: Standing::Stored,
+            canonical_ms: None,
+            opened_ms: None,
+            proved_ms: None,
+            relist: false,
+            disagreements: Vec::new(),
+            blocked: None,
         }
     }
 
@@ -175,34 +316,85 @@ impl Scope {
         block.fields.len() > before
     }
 
-    pub fn cut(&self) -> Option<&Cut> {
-        match &self.subject {
-            Subject::Block(_) => None,
-            Subject::Cut(cut) => Some(cut),
+    /// It is on the chain, for the first time or again: then it opens when the window reaches it, with all the proofs it has.
+    pub fn adopt(&mut self, since_ms: Option<u64>) {
+        if !self.is_canonical() {
+            self.standing = Standing::Waiting;
+            self.canonical_ms = since_ms;
+            self.relist = self.opened_ms.is_some();
         }
     }
 
-    /// Proofs of a quorum stage whose dissent was reported.
-    pub fn reported_dissent(&self, stage: &str) -> usize {
-        self.disagreements.iter().filter(|reported| *reported == stage).count()
-    }
-
-    /// First and last height.
-    pub fn heights(&self) -> (u64, u64) {
-        match &self.subject {
-            Subject::Block(block) => (block.height, block.height),
-            Subject::Cut(cut) => (cut.from, cut.to),
+    /// It left the chain. Its proofs are kept for its return.
+    pub fn orphan(&mut self) {
+        if self.is_canonical() {
+            self.standing = Standing::Orphaned { progress: self.progress(), missed_ms: self.missed_ms() };
         }
     }
 
-    /// Its work is wanted: on the chain, opened, not given up.
-    pub fn is_live(&self) -> bool {
-        self.branch == Branch::Canonical && matches!(self.progress, Progress::Open | Progress::Proved)
+    /// The window reached it. A block that returned keeps the pipeline it opened with, and its proof.
+    pub fn open(&mut self, pipeline: &str, now_ms: u64, due_ms: Option<u64>) {
+        if self.standing != Standing::Waiting {
+            return;
+        }
+        let watch = Watch::Due(due_ms);
+        self.standing = match self.proved_ms {
+            None => Standing::Open { watch },
+            Some(_) => Standing::Proved { watch },
+        };
+        self.opened_ms.get_or_insert(now_ms);
+        if self.pipeline.is_empty() {
+            pipeline.clone_into(&mut self.pipeline);
+        }
     }
 
-    /// Who disagrees in it is to be heard: also where it was given up, while members may still bring their proofs.
-    pub fn is_watched(&self) -> bool {
-        self.branch == Branch::Canonical && self.progress != Progress::Waiting
+    /// Its open tasks are listed again.
+    pub fn relisted(&mut self) {
+        self.relist = false;
+    }
+
+    /// The proof that commits or emits it is accepted.
+    pub fn prove(&mut self, now_ms: u64) {
+        if let Standing::Open { watch } = self.standing {
+            self.standing = Standing::Proved { watch };
+            self.proved_ms = Some(now_ms);
+        }
+    }
+
+    /// The frontier, or a cut's out log, moves over it.
+    pub fn commit(&mut self, now_ms: u64) {
+        if let Standing::Proved { watch } | Standing::Committed { watch, .. } = self.standing {
+            self.standing = Standing::Committed { at_ms: now_ms, watch };
+        }
+    }
+
+    /// The frontier moves over it without a proof. It stays watched for who may disagree in it.
+    pub fn miss(&mut self, now_ms: u64, due_ms: u64) {
+        if matches!(self.standing, Standing::Waiting | Standing::Open { .. } | Standing::Missed { .. }) {
+            let at_ms = Some(self.missed_ms().unwrap_or(now_ms));
+            self.standing = Standing::Missed { at_ms, watch: Watch::Due(Some(due_ms)) };
+        }
+    }
+
+    /// Nothing is left to do for it.
+    pub fn settle(&mut self) {
+        if let Standing::Open { watch }
+        | Standing::Proved { watch }
+        | Standing::Committed { watch, .. }
+        | Standing::Missed { watch, .. } = &mut self.standing
+        {
+            *watch = Watch::Settled;
+        }
+    }
+
+    /// So many more proofs of a quorum stage are not of the largest group.
+    pub fn dissent(&mut self, stage: &str, more: usize) {
+        self.disagreements.extend((0..more).map(|_| stage.to_owned()));
+    }
+
+    /// A stage cannot start. The last word counts.
+    pub fn block_stage(&mut self, blocked: Blocked) {
+        self.blocked = Some(blocked);
     }
 }
 
@@ -211,78 +403,29 @@ impl Item for Scope {
         Self::key_of(&self.id)
     }
     fn due_ms(&self) -> Option<u64> {
-        self.due_ms.filter(|_| self.is_watched() && !self.settled)
+        self.due_ms()
     }
-}
-
-/// The tasks of one stage in one scope.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Group {
-    pub scope: String,
-    pub stage: String,
-    /// How many tasks it has; 0 for a quorum that just decides.
-    pub expected: u32,
-    /// Tasks below this index are there. Only when it reaches `expected` may an empty range of markers mean
-    /// anything.
-    pub created: u32,
-    pub inputs: Inputs,
-    /// All its outputs are accepted.
-    pub decided: Option<Decision>,
-    /// Its one task was cancelled by a quorum that did not need it.
-    pub cancelled: bool,
-    pub opened_ms: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Decision {
-    pub at_ms: u64,
-}
-
-/// What the tasks of a group work on, by name, so that no task lists thousands of inputs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Inputs {
-    /// Task i gets element i of this artifact: a block's segment, or an element of a list.
-    Elements { artifact: ArtifactRef, of_block: bool, list_hash: Option<String> },
-    /// The block, if named, then all outputs of these stages of the same scope, as (stage, tasks).
-    Outputs { block: bool, of: Vec<(String, u32)> },
-    /// For each block of the cut: its payload, or the one output of this stage.
-    Members { stage: Option<String> },
-    /// The same, reduced by the tree of [`crate::strategy::reduce`]: each task gets its own children.
-    Reduced { stage: Option<String>, members: u32, arity: u32 },
-}
-
-impl Inputs {
-    /// Who joins what, where the group is a reduction.
-    pub fn tree(&self) -> Option<Tree> {
-        match self {
-            Self::Reduced { members, arity, .. } => Some(Tree::new(*members, *arity)),
-            _ => None,
+    fn damage(&self) -> Option<String> {
+        let (from, to) = self.heights();
+        if !self.id.starts_with(&self.id_without_generation()) {
+            return Some(format!("it says that it is of {from} to {to}, and has another id"));
         }
-    }
-}
-
-impl Group {
-    pub fn key_of(scope: &str, stage: &str) -> Key {
-        Key::new(format!("S#{scope}"), format!("g#{stage}"))
-    }
-    /// How many of its tasks, from the first, give what the next stages read.
-    pub fn outputs(&self) -> u32 {
-        match self.inputs {
-            Inputs::Reduced { .. } => 1,
-            _ => self.expected,
+        if self.cut().is_some_and(|cut| to.checked_sub(from) != (cut.members.len() as u64).checked_sub(1)) {
+            return Some(format!("it says that it is of {from} to {to}, and has not that many blocks"));
         }
-    }
-    pub fn is_created(&self) -> bool {
-        self.created >= self.expected
-    }
-    pub fn is_over(&self) -> bool {
-        self.decided.is_some() || self.cancelled
-    }
-}
-
-impl Item for Group {
-    fn key(&self) -> Key {
-        Self::key_of(&self.scope, &self.stage)
+        let times = [
+            self.canonical_ms,
+            self.acknowledged_ms,
+            self.opened_ms,
+            self.proved_ms,
+            self.missed_ms(),
+            self.committed_ms(),
+            self.due_ms(),
+        ];
+        let members = self.cut().map_or(&[][..], |cut| &cut.members);
+        let generations = members.iter().map(|member| member.generation);
+        let payload_bytes = self.block().map_or(0, |block| block.payload.bytes);
+        let counts = [self.recorded_ms, to, payload_bytes];
+        too_large(times.into_iter().flatten().chain(counts).chain(generations))
     }
 }

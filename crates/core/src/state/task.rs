@@ -1,213 +1,409 @@
-//! `T#`, `M#` and `R#`: tasks, their open markers, and their listings for workers to claim.
-
-use std::collections::BTreeMap;
+//! `T#`: a task, one run of a stage's prover on a fixed list of inputs, and its life.
+//!
+//! ```text
+//!           list              claim             accept
+//! Gathering ────▶ Listed ──────────▶ Live ───────────────▶ Accepted
+//!                 ▲ ▲ │ withdraw     │ │ ▲ hedge, claim: a second copy
+//!           list  │ │ └──▶ Unlisted ◀┘ └─┘
+//!   ┌─────────────┘ │        │ │ ▲  fail, lose, release: its last attempt ended
+//!   │         list  │        │ │ │
+//!   │               └────────┘ │ │ withdraw
+//! BackingOff ◀── back_off ─────┤ └───────────── BackingOff
+//!                              │ park                       retry
+//!                              └──────────────▶ Parked ──────────▶ Listed
+//! ```
+//!
+//! `accept` ends every state: a late valid proof is welcome, also of a parked or a cancelled task. `cancel` ends every
+//! other state but Accepted. Only the methods here change a task's life, each named after what happened; who writes the
+//! task writes its listing and its marker in the same transaction: handlers in `record`, `claim`, `sweep` and `advance`.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::ArtifactRef;
-use crate::port::{Key, Range};
-use crate::transaction::Item;
-
-/// Which task: derived from its scope, stage and index, so that anyone may name it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TaskId {
-    pub scope: String,
-    pub stage: String,
-    pub index: u32,
-}
-
-impl TaskId {
-    pub fn new(scope: &str, stage: &str, index: u32) -> Self {
-        Self { scope: scope.to_owned(), stage: stage.to_owned(), index }
-    }
-
-    pub fn task_key(&self) -> Key {
-        Key::new(format!("T#{}#{}", self.scope, self.stage), index_key(self.index))
-    }
-
-    pub fn marker_key(&self) -> Key {
-        Key::new(format!("M#{}#{}", self.scope, self.stage), index_key(self.index))
-    }
-
-    /// 16 hex digits that spread equal ranks.
-    pub fn short_hash(&self) -> String {
-        hex::encode(&Sha256::digest(self.to_string().as_bytes())[..8])
-    }
-
-    pub fn chain(&self) -> &str {
-        self.scope.split(':').next().unwrap_or_default()
-    }
-}
-
-impl std::fmt::Display for TaskId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}/{}", self.scope, self.stage, self.index)
-    }
-}
-
-impl std::str::FromStr for TaskId {
-    type Err = BadTaskId;
-
-    /// Reads what `Display` writes.
-    fn from_str(text: &str) -> Result<Self, BadTaskId> {
-        let mut parts = text.rsplitn(3, '/');
-        let (index, stage, scope) = (parts.next(), parts.next(), parts.next());
-        let index = index.and_then(|index| index.parse().ok());
-        match (scope, stage, index) {
-            (Some(scope), Some(stage), Some(index)) if !scope.is_empty() => {
-                Ok(Self::new(scope, stage, index))
-            }
-            _ => Err(BadTaskId(text.to_owned())),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no task; `proofyard status --tasks` shows them as SCOPE/STAGE/INDEX")]
-pub struct BadTaskId(String);
-
-fn index_key(index: u32) -> String {
-    format!("{index:05}")
-}
+use super::stored_task::StoredTask;
+use super::{Attempt, Avoid, FailureKind, Listing, Note, TaskId, TaskResult};
+use crate::port::Key;
+use crate::transaction::{Item, too_large};
 
 /// One run of a stage's prover on a fixed list of inputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredTask", into = "StoredTask")]
 pub struct Task {
     pub id: TaskId,
     /// The pipeline its scope opened with.
     pub pipeline: String,
     pub height: u64,
     pub pool: String,
-    /// The order in which it starts; fixed when it is first listed.
+    /// The order in which it starts.
     pub rank: String,
-    pub status: TaskStatus,
-    /// It joins outputs of its own group or of a cut's members, and not all of them are there: it is not listed yet.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub gathers: bool,
     /// The task of its own group that joins its output.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feeds: Option<u32>,
-    /// A listing of it is there to be claimed.
-    pub listed: bool,
-    pub listed_ms: u64,
-    /// Live ones, at most [`Task::MAX_LIVE_ATTEMPTS`].
-    pub attempts: Vec<Attempt>,
-    /// Attempts ever started.
-    pub started: u32,
-    /// The prover, or a verifier, said no.
-    pub failures: u32,
-    /// The worker vanished.
-    pub losses: u32,
-    /// The prover's process died by a signal that the yard did not send.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub crashes: u32,
-    /// The prover was unavailable.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub delays: u32,
-    /// Workers that reported a permanent error, one entry an attempt.
-    pub permanent: Vec<String>,
-    pub avoid: Option<Avoid>,
-    pub first_claimed_ms: Option<u64>,
-    /// How long its attempts took, each by the clock of the host that ran it, and the pauses between them.
-    #[serde(default, skip_serializing_if = "is_zero_ms")]
-    pub spent_ms: u64,
-    /// The pause that it is to make, where who said so has another clock than the yard's: the sweeper sets when it ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waits_ms: Option<u64>,
-    /// How attempts ended badly, the newest ones, oldest first, at most [`Task::MAX_NOTES`].
-    pub notes: Vec<Note>,
-    pub parked: Option<String>,
-    pub accepted: Option<TaskResult>,
-    pub due_ms: Option<u64>,
+    pub(super) life: Life,
+    pub(super) history: History,
 }
 
+/// What a task is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Life {
+    /// It joins outputs of its own group or of a cut's members, and not all of them are there: it is not listed yet.
+    Gathering,
+    /// A listing of it is there to be claimed.
+    Listed,
+    /// From one to [`Task::MAX_LIVE_ATTEMPTS`] attempts run; `listed` says whether a straggler's second copy is there to be
+    /// claimed.
+    Live { attempts: Vec<Attempt>, listed: bool, due_ms: Option<u64> },
+    /// It is listed again at `due_ms`. `waits_ms` is the pause that it is to make, where who said so has another clock than
+    /// the yard's: the sweeper sets when it ends.
+    BackingOff { waits_ms: Option<u64>, due_ms: u64 },
+    /// Open, and nobody lists or runs it: nobody wants it now, since its block left the chain or was given up.
+    Unlisted,
+    /// Waits for an operator.
+    Parked { reason: String, due_ms: Option<u64> },
+    /// It is due only where its result came when nobody waited for it, and is still to be looked at.
+    Accepted { result: Box<TaskResult>, due_ms: Option<u64> },
+    /// A quorum did not need it.
+    Cancelled,
+}
+
+/// What has happened to a task.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct History {
+    pub(super) listed_ms: u64,
+    pub(super) started: u32,
+    pub(super) failures: u32,
+    pub(super) losses: u32,
+    pub(super) crashes: u32,
+    pub(super) delays: u32,
+    pub(super) permanent: Vec<String>,
+    pub(super) avoid: Option<Avoid>,
+    pub(super) first_claimed_ms: Option<u64>,
+    pub(super) spent_ms: u64,
+    pub(super) notes: Vec<Note>,
+}
+
+/// Looking.
 impl Task {
     /// One, and a straggler's second copy.
     pub const MAX_LIVE_ATTEMPTS: usize = 2;
     pub const MAX_NOTES: usize = 5;
 
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// Neither parked nor over.
     pub fn is_open(&self) -> bool {
-        self.status == TaskStatus::Open
+        match self.life {
+            Life::Gathering | Life::Listed | Life::Live { .. } | Life::BackingOff { .. } | Life::Unlisted => {
+                true
+            }
+            Life::Parked { .. } | Life::Accepted { .. } | Life::Cancelled => false,
+        }
+    }
+
+    pub fn is_accepted(&self) -> bool {
+        matches!(self.life, Life::Accepted { .. })
+    }
+
+    pub fn is_parked(&self) -> bool {
+        matches!(self.life, Life::Parked { .. })
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.life, Life::Cancelled)
+    }
+
+    pub fn gathers(&self) -> bool {
+        matches!(self.life, Life::Gathering)
+    }
+
+    /// A listing of it is there to be claimed.
+    pub fn is_listed(&self) -> bool {
+        matches!(self.life, Life::Listed | Life::Live { listed: true, .. })
+    }
+
+    /// Live ones.
+    pub fn attempts(&self) -> &[Attempt] {
+        match &self.life {
+            Life::Live { attempts, .. } => attempts,
+            _ => &[],
+        }
+    }
+
+    /// The live attempt with this claim.
+    pub fn attempt(&self, claim: &str) -> Option<&Attempt> {
+        self.attempts().iter().find(|attempt| attempt.claim == claim)
+    }
+
+    /// Why it is parked.
+    pub fn parked(&self) -> Option<&str> {
+        match &self.life {
+            Life::Parked { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    pub fn accepted(&self) -> Option<&TaskResult> {
+        match &self.life {
+            Life::Accepted { result, .. } => Some(result),
+            _ => None,
+        }
+    }
+
+    pub fn into_accepted(self) -> Option<TaskResult> {
+        match self.life {
+            Life::Accepted { result, .. } => Some(*result),
+            _ => None,
+        }
+    }
+
+    /// When the sweeper must look at it.
+    pub fn due_ms(&self) -> Option<u64> {
+        match self.life {
+            Life::Live { due_ms, .. } | Life::Parked { due_ms, .. } | Life::Accepted { due_ms, .. } => due_ms,
+            Life::BackingOff { due_ms, .. } => Some(due_ms),
+            Life::Gathering | Life::Listed | Life::Unlisted | Life::Cancelled => None,
+        }
+    }
+
+    /// A straggler gets one second copy.
+    pub fn may_hedge(&self) -> bool {
+        !self.is_listed() && self.attempts().len() == 1
+    }
+
+    pub fn listed_ms(&self) -> u64 {
+        self.history.listed_ms
+    }
+
+    /// Attempts ever started.
+    pub fn started(&self) -> u32 {
+        self.history.started
+    }
+
+    /// The prover, or a verifier, said no.
+    pub fn failures(&self) -> u32 {
+        self.history.failures
+    }
+
+    /// The worker vanished.
+    pub fn losses(&self) -> u32 {
+        self.history.losses
+    }
+
+    /// The prover's process died by a signal that the yard did not send.
+    pub fn crashes(&self) -> u32 {
+        self.history.crashes
+    }
+
+    /// The prover was unavailable.
+    pub fn delays(&self) -> u32 {
+        self.history.delays
+    }
+
+    /// Workers that reported a permanent error, one entry an attempt.
+    pub fn permanent(&self) -> &[String] {
+        &self.history.permanent
+    }
+
+    pub fn avoid(&self) -> Option<&Avoid> {
+        self.history.avoid.as_ref()
+    }
+
+    pub fn first_claimed_ms(&self) -> Option<u64> {
+        self.history.first_claimed_ms
+    }
+
+    /// How long its attempts took, each by the clock of the host that ran it, and the pauses between them.
+    pub fn spent_ms(&self) -> u64 {
+        self.history.spent_ms
+    }
+
+    /// How attempts ended badly, the newest ones, oldest first.
+    pub fn notes(&self) -> &[Note] {
+        &self.history.notes
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TaskStatus {
-    Open,
-    Accepted,
-    /// Waits for an operator.
-    Parked,
-    /// A quorum did not need it.
-    Cancelled,
-}
+/// What happens to it.
+impl Task {
+    /// A new one gathers; one that has its inputs is listed at once.
+    pub fn new(id: TaskId, pipeline: String, height: u64, pool: String, rank: String) -> Self {
+        let (life, history) = (Life::Gathering, History::default());
+        Self { id, pipeline, height, pool, rank, feeds: None, life, history }
+    }
 
-/// One try at a task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// 1 for the first.
-    pub number: u32,
-    pub worker: String,
-    pub slot: u32,
-    /// The worker's own id for having taken it.
-    pub claim: String,
-    pub started_ms: u64,
-}
+    /// It may be claimed; answers the listing to write. `None` where it is listed already, parked or over.
+    pub fn list(&mut self, now_ms: u64) -> Option<Listing> {
+        match &mut self.life {
+            Life::Gathering | Life::BackingOff { .. } | Life::Unlisted => self.life = Life::Listed,
+            Life::Live { listed, .. } if !*listed => *listed = true,
+            Life::Live { .. }
+            | Life::Listed
+            | Life::Parked { .. }
+            | Life::Accepted { .. }
+            | Life::Cancelled => return None,
+        }
+        self.history.listed_ms = now_ms;
+        Some(Listing::of(self))
+    }
 
-/// A preference, not a ban: the worker that failed it gets it again after `until_ms`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Avoid {
-    pub worker: String,
-    pub until_ms: u64,
-}
+    /// A straggler's second copy may be claimed, if it may have one, by another worker first.
+    pub fn hedge(&mut self, until_ms: u64, now_ms: u64) -> Option<Listing> {
+        let worker = self.attempts().first().filter(|_| self.may_hedge())?.worker.clone();
+        self.history.avoid = Some(Avoid { worker, until_ms });
+        self.list(now_ms)
+    }
 
-/// How an attempt ended badly.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Note {
-    pub at_ms: u64,
-    pub attempt: u32,
-    pub worker: String,
-    pub message: String,
-    /// The prover's last log lines.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub log: Vec<String>,
-}
+    /// A worker took it; answers the attempt's number. `None` where it is not listed.
+    pub fn claim(&mut self, worker: &str, slot: u32, claim: &str, now_ms: u64, due_ms: u64) -> Option<u32> {
+        let mut attempts = match &mut self.life {
+            Life::Listed => Vec::new(),
+            Life::Live { attempts, listed: true, .. } => std::mem::take(attempts),
+            _ => return None,
+        };
+        let number = self.history.started + 1;
+        attempts.push(Attempt {
+            number,
+            worker: worker.to_owned(),
+            slot,
+            claim: claim.to_owned(),
+            started_ms: now_ms,
+        });
+        self.history.started = number;
+        self.history.first_claimed_ms.get_or_insert(now_ms);
+        self.life = Life::Live { attempts, listed: false, due_ms: Some(due_ms) };
+        Some(number)
+    }
 
-/// What an attempt made, and how.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskResult {
-    pub artifact: ArtifactRef,
-    /// Hex; what the verifier read from the proof. `None` for data.
-    pub public_values: Option<String>,
-    pub verification_key: Option<String>,
-    pub proof_system: Option<String>,
-    pub security_bits: Option<u32>,
-    /// Whether the proof system needs a trusted setup; absent where the prover does not say, and in older state.
-    #[serde(default)]
-    pub trusted_setup: Option<bool>,
-    pub cycles: Option<u64>,
-    pub list: Option<List>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub fields: BTreeMap<String, String>,
-    pub prover: String,
-    pub worker: String,
-    pub attempt: u32,
-    pub claimed_ms: u64,
-    /// When its inputs were there and proving began; absent in older state.
-    #[serde(default)]
-    pub started_ms: Option<u64>,
-    pub prove_ms: u64,
-    pub verify_ms: u64,
-    /// When it was accepted.
-    pub at_ms: u64,
-}
+    /// A result is there, whoever brought it and however late.
+    pub fn accept(&mut self, result: TaskResult, due_ms: Option<u64>) {
+        if !self.is_accepted() {
+            self.life = Life::Accepted { result: Box::new(result), due_ms };
+        }
+    }
 
-/// The output is a list; `core` reads no artifacts, so the worker reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct List {
-    pub count: u32,
-    pub sha256: String,
+    /// The live attempt with this claim failed, and counts as its kind says.
+    pub fn fail(&mut self, claim: &str, took_ms: u64, kind: FailureKind) -> Option<Attempt> {
+        let attempt = self.end(claim, took_ms)?;
+        match kind {
+            FailureKind::Permanent => {
+                self.history.failures += 1;
+                self.history.permanent.push(attempt.worker.clone());
+            }
+            FailureKind::Transient => self.history.failures += 1,
+            FailureKind::Crash => self.history.crashes += 1,
+            FailureKind::Unavailable => self.history.delays += 1,
+            FailureKind::BadInput => {}
+        }
+        Some(attempt)
+    }
+
+    /// The worker of the live attempt with this claim was lost, or overran its time.
+    pub fn lose(&mut self, claim: &str, took_ms: u64) -> Option<Attempt> {
+        let attempt = self.end(claim, took_ms)?;
+        self.history.losses += 1;
+        Some(attempt)
+    }
+
+    /// The worker let the live attempt with this claim go: it counts for nothing.
+    pub fn release(&mut self, claim: &str, took_ms: u64) -> Option<Attempt> {
+        self.end(claim, took_ms)
+    }
+
+    /// Another worker is preferred for the next attempt.
+    pub fn avoid_until(&mut self, worker: &str, until_ms: u64) {
+        self.history.avoid = Some(Avoid { worker: worker.to_owned(), until_ms });
+    }
+
+    /// Notes how an attempt ended badly. A delay takes the place of one that said the same, so that an outage does not push
+    /// out what failed before.
+    pub fn note(&mut self, note: Note, is_delay: bool) {
+        let notes = &mut self.history.notes;
+        if is_delay && notes.last().is_some_and(|last| last.message == note.message) {
+            notes.pop();
+        } else if notes.len() >= Self::MAX_NOTES {
+            notes.remove(0);
+        }
+        notes.push(note);
+    }
+
+    /// A pause counts against its total budget.
+    pub fn spend(&mut self, pause_ms: u64) {
+        self.history.spent_ms = self.history.spent_ms.saturating_add(pause_ms);
+    }
+
+    /// Its last attempt ended, and the next is to wait. `waits_ms` is for a sweeper to measure ([`Task::pause_until`]).
+    pub fn back_off(&mut self, waits_ms: Option<u64>, due_ms: u64) {
+        if self.life == Life::Unlisted {
+            self.life = Life::BackingOff { waits_ms, due_ms };
+        }
+    }
+
+    /// How long it is to pause, where nobody with the yard's clock has set when the pause ends.
+    pub fn unmeasured_pause_ms(&self) -> Option<u64> {
+        match self.life {
+            Life::BackingOff { waits_ms, .. } => waits_ms,
+            _ => None,
+        }
+    }
+
+    /// When its pause ends, by the yard's clock.
+    pub fn pause_until(&mut self, due_ms: u64) {
+        if let Life::BackingOff { .. } = self.life {
+            self.life = Life::BackingOff { waits_ms: None, due_ms };
+        }
+    }
+
+    /// It waits for an operator; no attempt of it is live.
+    pub fn park(&mut self, reason: String, due_ms: u64) {
+        if self.is_open() && self.attempts().is_empty() {
+            self.life = Life::Parked { reason, due_ms: Some(due_ms) };
+        }
+    }
+
+    /// An operator wants a parked task tried again, with fresh counts; answers the listing to write.
+    pub fn retry(&mut self, now_ms: u64) -> Option<Listing> {
+        if !self.is_parked() {
+            return None;
+        }
+        let History { started, listed_ms, notes, .. } = std::mem::take(&mut self.history);
+        self.history = History { started, listed_ms, notes, ..History::default() };
+        self.life = Life::Unlisted;
+        self.list(now_ms)
+    }
+
+    /// Nobody wants it now. An attempt that still runs is ended in time.
+    pub fn withdraw(&mut self) {
+        match &mut self.life {
+            Life::Listed | Life::BackingOff { .. } => self.life = Life::Unlisted,
+            Life::Live { listed, .. } => *listed = false,
+            _ => {}
+        }
+    }
+
+    /// A quorum does not need it.
+    pub fn cancel(&mut self) {
+        if !self.is_accepted() {
+            self.life = Life::Cancelled;
+        }
+    }
+
+    /// When the sweeper looks at one that runs or is parked.
+    pub fn look_at(&mut self, next_ms: Option<u64>) {
+        if let Life::Live { due_ms, .. } | Life::Parked { due_ms, .. } = &mut self.life {
+            *due_ms = next_ms;
+        }
+    }
+
+    fn end(&mut self, claim: &str, took_ms: u64) -> Option<Attempt> {
+        let Life::Live { attempts, listed, .. } = &mut self.life else { return None };
+        let position = attempts.iter().position(|attempt| attempt.claim == claim)?;
+        let attempt = attempts.remove(position);
+        if attempts.is_empty() {
+            self.life = if *listed { Life::Listed } else { Life::Unlisted };
+        }
+        self.spend(took_ms);
+        Some(attempt)
+    }
 }
 
 impl Item for Task {
@@ -215,77 +411,27 @@ impl Item for Task {
         self.id.task_key()
     }
     fn due_ms(&self) -> Option<u64> {
-        self.due_ms.filter(|_| self.status != TaskStatus::Cancelled)
+        self.due_ms()
     }
-}
-
-/// There until the task's result is accepted (or the task cancelled).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Marker {
-    pub id: TaskId,
-    /// As its task does, so that one range shows what may be listed.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub gathers: bool,
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-fn is_zero(count: &u32) -> bool {
-    *count == 0
-}
-
-fn is_zero_ms(time_ms: &u64) -> bool {
-    *time_ms == 0
-}
-
-impl Marker {
-    pub fn of(task: &Task) -> Self {
-        Self { id: task.id.clone(), gathers: task.gathers }
-    }
-
-    pub fn range(scope: &str, stage: &str, limit: usize) -> Range {
-        Range::all(format!("M#{scope}#{stage}"), limit)
-    }
-}
-
-impl Item for Marker {
-    fn key(&self) -> Key {
-        self.id.marker_key()
-    }
-}
-
-/// A task that may be claimed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Listing {
-    pub id: TaskId,
-    pub pool: String,
-    pub rank: String,
-    pub avoid: Option<Avoid>,
-}
-
-impl Listing {
-    pub fn of(task: &Task) -> Self {
-        Self {
-            id: task.id.clone(),
-            pool: task.pool.clone(),
-            rank: task.rank.clone(),
-            avoid: task.avoid.clone(),
-        }
-    }
-
-    /// All pools have one shard until one needs more than about 200 claims a second on DynamoDB.
-    pub fn partition(pool: &str, chain: &str) -> String {
-        format!("R#{pool}#{chain}#0")
-    }
-}
-
-impl Item for Listing {
-    fn key(&self) -> Key {
-        Key::new(
-            Self::partition(&self.pool, self.id.chain()),
-            format!("{}#{}", self.rank, self.id.short_hash()),
-        )
+    fn damage(&self) -> Option<String> {
+        let times = [
+            self.first_claimed_ms(),
+            self.unmeasured_pause_ms(),
+            self.due_ms(),
+            self.avoid().map(|avoid| avoid.until_ms),
+        ];
+        let attempts = self.attempts().iter().map(|attempt| attempt.started_ms);
+        let result = self.accepted().into_iter().flat_map(|result| {
+            [
+                result.artifact.bytes,
+                result.claimed_ms,
+                result.started_ms.unwrap_or(0),
+                result.prove_ms,
+                result.verify_ms,
+                result.at_ms,
+            ]
+        });
+        let counts = [self.height, self.listed_ms(), self.spent_ms()];
+        too_large(times.into_iter().flatten().chain(attempts).chain(result).chain(counts))
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TaskId;
 use crate::port::{Key, Range, Version};
-use crate::transaction::Item;
+use crate::transaction::{Item, too_large};
 use crate::yard::LOOK_NOW_MS;
 
 /// One worker process on one host; its id is new at each start.
@@ -33,6 +33,9 @@ impl Worker {
 impl Item for Worker {
     fn key(&self) -> Key {
         Self::key_of(&self.id)
+    }
+    fn damage(&self) -> Option<String> {
+        too_large([self.started_ms.max(self.quarantined_until_ms.unwrap_or(0))])
     }
 }
 
@@ -67,6 +70,9 @@ impl Item for Heartbeat {
     fn due_ms(&self) -> Option<u64> {
         Some(LOOK_NOW_MS)
     }
+    fn damage(&self) -> Option<String> {
+        too_large([self.lease_ms.max(self.at_ms)])
+    }
 }
 
 /// When a sweeper first saw a worker's newest heartbeat. Sweepers alone write it, by the yard's clock.
@@ -97,6 +103,9 @@ impl SeenHeartbeat {
 impl Item for SeenHeartbeat {
     fn key(&self) -> Key {
         Self::key_of(&self.worker)
+    }
+    fn damage(&self) -> Option<String> {
+        too_large([self.since_ms.max(self.at_ms)])
     }
 }
 

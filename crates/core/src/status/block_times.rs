@@ -6,7 +6,7 @@ use crate::advance::stages_of;
 use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::port::{Port, Range};
-use crate::state::{CutAt, Group, Inputs, Progress, Scope, Task, TaskId};
+use crate::state::{CutAt, Group, Inputs, Scope, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::yard::Yard;
 
@@ -106,8 +106,8 @@ impl<P: Port> Yard<P> {
     async fn sums(&self, scope: &Scope, current: &Pipeline) -> Result<Sums, Error> {
         let mut sums = Sums {
             scope: scope.id.clone(),
-            proved_ms: scope.proved_ms,
-            committed_ms: scope.committed_ms,
+            proved_ms: scope.proved_ms(),
+            committed_ms: scope.committed_ms(),
             ..Sums::default()
         };
         if scope.pipeline.is_empty() {
@@ -147,12 +147,12 @@ impl<P: Port> Yard<P> {
 impl Sums {
     fn add(&mut self, task: &Task, commits: bool) {
         self.tasks += 1;
-        self.attempts += u64::from(task.started);
-        self.failures += u64::from(task.failures);
-        self.losses += u64::from(task.losses);
-        self.crashes += u64::from(task.crashes);
-        self.delays += u64::from(task.delays);
-        if let Some(accepted) = &task.accepted {
+        self.attempts += u64::from(task.started());
+        self.failures += u64::from(task.failures());
+        self.losses += u64::from(task.losses());
+        self.crashes += u64::from(task.crashes());
+        self.delays += u64::from(task.delays());
+        if let Some(accepted) = task.accepted() {
             self.first_claimed_ms = earlier(self.first_claimed_ms, Some(accepted.claimed_ms));
             self.prove_ms += accepted.prove_ms;
             self.verify_ms += accepted.verify_ms;
@@ -189,11 +189,11 @@ fn block_times(scope: &Scope, sums: &Sums) -> Option<BlockTimes> {
         height: block.height,
         hash: block.hash.clone(),
         recorded_ms: scope.recorded_ms,
-        opened_ms: scope.opened_ms,
+        opened_ms: scope.opened_ms(),
         first_claimed_ms: sums.first_claimed_ms,
         proved_ms: sums.proved_ms,
         committed_ms: sums.committed_ms,
-        missed: scope.progress == Progress::Missed,
+        missed: scope.is_missed(),
         tasks: sums.tasks,
         prove_ms: sums.prove_ms,
         verify_ms: sums.verify_ms,

@@ -144,7 +144,7 @@ impl<P: Port> Yard<P> {
         next: u64,
         still: &mut Still,
     ) -> Result<bool, Error> {
-        if !scope.is_live() || scope.settled {
+        if !scope.is_live() || scope.is_settled() {
             return Ok(false);
         }
         // One scope has at most a few groups, each with its own bound.

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::pipeline::{CutRule, Pipeline, Quorum, Strategy};
 use crate::port::{Key, Port, Range};
 use crate::state::{
-    Canonical, ChainState, CutAt, Frontier, Group, OutState, Progress, Scope, Task, TaskId, TaskStatus, Tip,
+    BlockedBy, Canonical, ChainState, CutAt, Frontier, Group, Life, OutState, Scope, Task, TaskId, Tip,
 };
 use crate::strategy::quorum::tally;
 use crate::transaction::{KEYS_A_READ, read, read_many, read_range};
@@ -95,7 +95,7 @@ pub(crate) enum Gate {
     /// The commit.
     Commit,
     /// Its inputs do not fit together.
-    Blocked(String),
+    Blocked(BlockedBy),
     Votes {
         need: u32,
         members: Vec<(String, Option<String>)>,
@@ -147,7 +147,7 @@ impl ScopeWork {
 
     /// Something in it can still move by itself. `next` says that its proof is the next to commit or emit.
     pub(crate) fn moves(&self, next: bool, committed: bool) -> bool {
-        let goal_due = self.scope.progress == Progress::Proved && next && !committed;
+        let goal_due = self.scope.is_proved() && next && !committed;
         let settle_due = committed && self.is_over();
         goal_due || settle_due || self.stages.iter().any(StageWork::moves)
     }
@@ -295,7 +295,7 @@ impl<P: Port> Yard<P> {
             let full = page.len() == range.limit;
             for (_, _, task) in page {
                 work.counts.add(state_of(&task));
-                if matches!(task.status, TaskStatus::Open | TaskStatus::Parked) {
+                if task.is_open() || task.is_parked() {
                     work.open.push(task);
                 }
             }
@@ -311,10 +311,8 @@ impl<P: Port> Yard<P> {
         if stage.after_commit && !self.is_committed(scope, pipeline).await? {
             return Ok(Gate::Commit);
         }
-        if let Some(reason) = scope.blocked.as_ref()
-            && let Some(reason) = reason.strip_prefix(&format!("stage {}: ", stage.name))
-        {
-            return Ok(Gate::Blocked(reason.to_owned()));
+        if let Some(blocked) = scope.blocked().filter(|blocked| blocked.stage == stage.name) {
+            return Ok(Gate::Blocked(blocked.why.clone()));
         }
         match &stage.strategy {
             Strategy::Match { quorum: Some(quorum), .. } => self.votes(scope, pipeline, index, quorum).await,
@@ -366,7 +364,7 @@ impl<P: Port> Yard<P> {
         for source in stage.sources() {
             let name = pipeline.stages[source].name.clone();
             let task: Option<Task> = read(&self.port, &TaskId::new(&scope.id, &name, 0).task_key()).await?;
-            members.push((name, task.and_then(|task| task.accepted).and_then(|proof| proof.public_values)));
+            members.push((name, task.and_then(Task::into_accepted).and_then(|proof| proof.public_values)));
         }
         let votes: Vec<_> = members.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let tally = tally(quorum.need, &votes);
@@ -383,13 +381,13 @@ impl<P: Port> Yard<P> {
             scope.cut().is_none() || goal_of(&look.pipeline, scope) == Some(look.pipeline.commit);
         match by_frontier {
             true => look.frontier.height > scope.heights().1,
-            false => scope.committed_ms.is_some(),
+            false => scope.committed_ms().is_some(),
         }
     }
 }
 
 fn is_open(scope: &Scope) -> bool {
-    scope.is_live() && !scope.settled
+    scope.is_live() && !scope.is_settled()
 }
 
 impl TaskCounts {
@@ -420,41 +418,40 @@ impl TaskCounts {
 
 /// A straggler whose second copy is listed runs.
 pub(crate) fn state_of(task: &Task) -> TaskState {
-    match task.status {
-        TaskStatus::Accepted => TaskState::Accepted,
-        TaskStatus::Parked => TaskState::Parked,
-        TaskStatus::Cancelled => TaskState::Cancelled,
-        TaskStatus::Open if task.gathers => TaskState::Gathering,
-        TaskStatus::Open if !task.attempts.is_empty() => TaskState::Running,
-        TaskStatus::Open if task.listed => TaskState::Waiting,
-        TaskStatus::Open => TaskState::BackingOff,
+    match task.life() {
+        Life::Gathering => TaskState::Gathering,
+        Life::Listed => TaskState::Waiting,
+        Life::Live { .. } => TaskState::Running,
+        Life::BackingOff { .. } | Life::Unlisted => TaskState::BackingOff,
+        Life::Parked { .. } => TaskState::Parked,
+        Life::Accepted { .. } => TaskState::Accepted,
+        Life::Cancelled => TaskState::Cancelled,
     }
 }
 
 /// Since when a task is in its state.
 pub(crate) fn since_ms(task: &Task) -> u64 {
-    let last_note_ms = task.notes.last().map(|note| note.at_ms);
+    let last_note_ms = task.notes().last().map(|note| note.at_ms);
     match state_of(task) {
-        TaskState::Running => task.attempts.iter().map(|attempt| attempt.started_ms).min(),
+        TaskState::Running => task.attempts().iter().map(|attempt| attempt.started_ms).min(),
         TaskState::BackingOff | TaskState::Parked => last_note_ms,
-        TaskState::Accepted => task.accepted.as_ref().map(|accepted| accepted.at_ms),
+        TaskState::Accepted => task.accepted().map(|accepted| accepted.at_ms),
         TaskState::Gathering | TaskState::Waiting | TaskState::Cancelled => None,
     }
-    .unwrap_or(task.listed_ms)
+    .unwrap_or(task.listed_ms())
 }
 
 pub(crate) fn parked_task(task: &Task) -> Option<ParkedTask> {
-    let parked = || ParkedTask {
+    Some(ParkedTask {
         task: task.id.to_string(),
         height: task.height,
-        reason: task.parked.clone().unwrap_or_default(),
-        note: task.notes.last().cloned(),
-    };
-    (task.status == TaskStatus::Parked).then(parked)
+        reason: task.parked()?.to_owned(),
+        note: task.notes().last().cloned(),
+    })
 }
 
 pub(crate) fn row(task: &Task) -> TaskRow {
-    let oldest = task.attempts.iter().min_by_key(|attempt| attempt.started_ms);
+    let oldest = task.attempts().iter().min_by_key(|attempt| attempt.started_ms);
     TaskRow {
         task: task.id.to_string(),
         height: task.height,
@@ -463,12 +460,12 @@ pub(crate) fn row(task: &Task) -> TaskRow {
         state: state_of(task),
         rank: task.rank.clone(),
         worker: oldest.map(|attempt| attempt.worker.clone()),
-        attempt: oldest.map_or(task.started, |attempt| attempt.number),
+        attempt: oldest.map_or(task.started(), |attempt| attempt.number),
         since_ms: since_ms(task),
-        failures: task.failures,
-        losses: task.losses,
-        crashes: task.crashes,
-        delays: task.delays,
-        note: task.notes.last().cloned(),
+        failures: task.failures(),
+        losses: task.losses(),
+        crashes: task.crashes(),
+        delays: task.delays(),
+        note: task.notes().last().cloned(),
     }
 }

@@ -6,7 +6,7 @@ use proofyard_core::port::Port;
 use proofyard_core::record::{
     FailureKind, FailureReport, LOG_LINE_BYTES, LOG_LINES, MESSAGE_BYTES, RetrySelection,
 };
-use proofyard_core::state::{Task, TaskStatus, Worker};
+use proofyard_core::state::{Task, Worker};
 use proofyard_core::transaction::read;
 use proofyard_core::work::Assignment;
 
@@ -65,7 +65,7 @@ fn an_outage_behind_the_prover_uses_up_no_attempts() {
         let assignment = driver.claim("w").expect("the task");
         driver.perform(&assignment, Does::Fails(FailureKind::Unavailable, "the network is down"));
         let now_ms = driver.yard.port.now_ms();
-        waits.push(task(&driver, &assignment).due_ms.expect("a due time") - now_ms);
+        waits.push(task(&driver, &assignment).due_ms().expect("a due time") - now_ms);
         assert!(driver.claim("w").is_none(), "it waits");
         pass(&driver, &["w"], 60_000);
     }
@@ -73,12 +73,12 @@ fn an_outage_behind_the_prover_uses_up_no_attempts() {
     assert!(waits[7..].iter().all(|wait_ms| *wait_ms == 60_000), "{waits:?}");
     let assignment = driver.claim("w").expect("the task");
     let seen = task(&driver, &assignment);
-    assert_eq!((seen.delays, seen.failures, seen.crashes, seen.losses), (20, 0, 0, 0));
-    assert_eq!(seen.notes.len(), 1, "an outage is told once");
+    assert_eq!((seen.delays(), seen.failures(), seen.crashes(), seen.losses()), (20, 0, 0, 0));
+    assert_eq!(seen.notes().len(), 1, "an outage is told once");
     let text = now(driver.yard.explain("one", 1)).expect("an explanation").to_string();
     assert!(text.contains("20 delays of an unavailable prover"), "{text}");
     driver.perform(&assignment, good(&assignment));
-    assert_eq!(task(&driver, &assignment).status, TaskStatus::Accepted);
+    assert!(task(&driver, &assignment).is_accepted());
 }
 
 #[test]
@@ -93,8 +93,8 @@ fn an_outage_ends_with_the_total_budget_or_after_a_day() {
         loop {
             let assignment = driver.claim("w").expect("the task");
             driver.perform(&assignment, Does::Fails(FailureKind::Unavailable, "down"));
-            if task(&driver, &assignment).status == TaskStatus::Parked {
-                assert_eq!(task(&driver, &assignment).parked.as_deref(), Some(why));
+            if task(&driver, &assignment).is_parked() {
+                assert_eq!(task(&driver, &assignment).parked(), Some(why));
                 break;
             }
             pass(&driver, &["w"], 60_000);
@@ -115,13 +115,13 @@ fn a_crash_is_tried_on_another_worker_first_and_has_a_budget_of_its_own() {
     assert!(driver.claim("w1").is_none(), "another worker has the first chance");
     let again = driver.claim("w2").expect("the task");
     let seen = task(&driver, &again);
-    assert_eq!((seen.crashes, seen.failures, seen.losses, seen.delays), (1, 0, 0, 0));
+    assert_eq!((seen.crashes(), seen.failures(), seen.losses(), seen.delays()), (1, 0, 0, 0));
     driver.perform(&again, Does::Fails(FailureKind::Crash, "it was killed by signal 11"));
     let seen = task(&driver, &again);
     let why = "its prover crashed 2 times: \"it was killed by signal 11\"";
-    assert_eq!((seen.status, seen.parked.as_deref()), (TaskStatus::Parked, Some(why)));
+    assert_eq!((seen.is_parked(), seen.parked()), (true, Some(why)));
     now(driver.yard.retry(&RetrySelection::AllOf { chain: "one".into() })).expect("a retry");
-    assert_eq!(task(&driver, &again).crashes, 0);
+    assert_eq!(task(&driver, &again).crashes(), 0);
 }
 
 #[test]
@@ -132,13 +132,13 @@ fn a_permanent_error_parks_once_a_second_worker_confirms_it() {
     for _ in 0..2 {
         let assignment = driver.claim("bad").expect("the task");
         driver.perform(&assignment, fails());
-        assert_eq!(task(&driver, &assignment).status, TaskStatus::Open, "one worker's word");
+        assert!(task(&driver, &assignment).is_open(), "one worker's word");
         pass(&driver, &["bad", "good"], 120_000);
     }
     let assignment = driver.claim("good").expect("the task");
     driver.perform(&assignment, fails());
     let why = "two workers say that it can never work: \"not provable\"";
-    assert_eq!(task(&driver, &assignment).parked.as_deref(), Some(why));
+    assert_eq!(task(&driver, &assignment).parked(), Some(why));
 }
 
 /// On a machine of its own a worker has nobody to confirm it.
@@ -157,13 +157,13 @@ fn the_only_worker_confirms_a_permanent_error_itself() {
     driver.block(1);
     let assignment = driver.claim("w").expect("the task");
     driver.perform(&assignment, Does::Fails(FailureKind::Permanent, "not provable"));
-    assert_eq!(task(&driver, &assignment).status, TaskStatus::Open);
+    assert!(task(&driver, &assignment).is_open());
     assert!(driver.claim("w").is_none(), "not at once");
     pass(&driver, &["w"], 1_000);
     let assignment = driver.claim("w").expect("the task");
     driver.perform(&assignment, Does::Fails(FailureKind::Permanent, "not provable"));
     let why = "the pool's only worker says twice that it can never work: \"not provable\"";
-    assert_eq!(task(&driver, &assignment).parked.as_deref(), Some(why));
+    assert_eq!(task(&driver, &assignment).parked(), Some(why));
 }
 
 /// The other worker is busy all the while, so the bad one is offered everything.
@@ -223,8 +223,8 @@ fn a_damaged_input_parks_at_once_and_is_nobodys() {
     driver.perform(&assignment, Does::Fails(FailureKind::BadInput, "artifact 5a is missing"));
     let seen = task(&driver, &assignment);
     let why = "an input is missing or damaged: \"artifact 5a is missing\"";
-    assert_eq!((seen.status, seen.parked.as_deref()), (TaskStatus::Parked, Some(why)));
-    assert_eq!((seen.failures, seen.crashes, seen.losses, seen.delays), (0, 0, 0, 0));
+    assert_eq!((seen.is_parked(), seen.parked()), (true, Some(why)));
+    assert_eq!((seen.failures(), seen.crashes(), seen.losses(), seen.delays()), (0, 0, 0, 0));
     let state: Worker = now(read(&driver.yard.port, &Worker::key_of("w"))).unwrap().expect("the worker");
     assert_eq!(state.failures_in_row, 0);
 }
@@ -251,8 +251,8 @@ fn what_is_kept_of_failures_stays_small() {
     }
     let assignment = driver.claim("w").expect("the task");
     let seen = task(&driver, &assignment);
-    assert_eq!(seen.notes.len(), Task::MAX_NOTES);
-    for note in &seen.notes {
+    assert_eq!(seen.notes().len(), Task::MAX_NOTES);
+    for note in seen.notes() {
         assert_eq!(note.log.len(), LOG_LINES);
         assert!(note.log.iter().all(|line| line.len() <= LOG_LINE_BYTES && line.ends_with('…')));
         assert!(note.message.len() <= MESSAGE_BYTES && note.message.ends_with('…'));
@@ -272,9 +272,9 @@ fn a_budget_that_was_used_up_beside_a_copy_parks_the_task_when_the_copy_ends() {
     let copy = driver.claim("w").expect("a copy of it");
     assert_eq!(copy.task.id, straggler.task.id);
     driver.perform(&copy, Does::Fails(FailureKind::Transient, "out of memory"));
-    assert_eq!(task(&driver, &copy).status, TaskStatus::Open, "the straggler may still bring its proof");
+    assert!(task(&driver, &copy).is_open(), "the straggler may still bring its proof");
     pass(&driver, &["w"], 2 * LEASE_MS);
     let seen = task(&driver, &copy);
-    let parked = seen.parked.as_deref();
-    assert_eq!((seen.status, parked), (TaskStatus::Parked, Some("all 1 attempts failed")));
+    let parked = seen.parked();
+    assert_eq!((seen.is_parked(), parked), (true, Some("all 1 attempts failed")));
 }

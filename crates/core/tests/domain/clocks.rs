@@ -52,7 +52,7 @@ impl<'a> Remote<'a> {
     }
 
     fn fails(&self, task: &Task, kind: FailureKind) {
-        let attempt = task.attempts.iter().find(|attempt| attempt.worker == self.id).expect("its attempt");
+        let attempt = task.attempts().iter().find(|attempt| attempt.worker == self.id).expect("its attempt");
         let report = FailureReport {
             worker: self.id.to_owned(),
             slot: 0,
@@ -95,7 +95,7 @@ fn a_worker_lives_as_long_as_it_heartbeats_whatever_its_clock_says() {
             assert!(worker.is_alive(), "off by {off_ms} ms");
         }
         let task = task(&driver);
-        assert_eq!((task.losses, &task.attempts), (0, &claimed.attempts), "off by {off_ms} ms");
+        assert_eq!((task.losses(), task.attempts()), (0, claimed.attempts()), "off by {off_ms} ms");
     }
 }
 
@@ -115,7 +115,7 @@ fn a_worker_that_dies_is_expired_after_a_lease_whatever_its_clock_said() {
             assert!(passed_ms <= LEASE_MS + 1_000, "off by {off_ms} ms");
         }
         assert!(passed_ms >= LEASE_MS, "off by {off_ms} ms: expired after {passed_ms} ms");
-        assert!(task(&driver).listed, "it is for another worker now");
+        assert!(task(&driver).is_listed(), "it is for another worker now");
     }
 }
 
@@ -132,13 +132,13 @@ fn an_attempt_overruns_and_straggles_by_elapsed_time_alone() {
             driver.pass(5_000);
             assert!(worker.is_alive());
             driver.sweep();
-            if task(&driver).listed && hedged_ms.is_none() {
+            if task(&driver).is_listed() && hedged_ms.is_none() {
                 hedged_ms = Some(passed * 5_000);
             }
         }
         let hedged_ms = hedged_ms.expect("a second copy is listed");
         assert!((60_000..=60_000 + 10_000).contains(&hedged_ms), "off by {off_ms} ms: after {hedged_ms} ms");
-        assert_eq!((task(&driver).losses, task(&driver).attempts.len()), (0, 1));
+        assert_eq!((task(&driver).losses(), task(&driver).attempts().len()), (0, 1));
     }
 }
 
@@ -152,7 +152,7 @@ fn a_pause_after_a_failure_is_as_long_as_it_says() {
         let claimed = worker.claim().expect("the task");
         worker.fails(&claimed, FailureKind::Transient);
         let mut passed_ms = 0;
-        while !task(&driver).listed {
+        while !task(&driver).is_listed() {
             passed_ms += 5_000;
             driver.pass(5_000);
             assert!(worker.is_alive());
@@ -170,7 +170,7 @@ fn a_budget_of_time_adds_up_what_each_host_measured() {
     let workers = [Remote::start(&driver, "w1", 0), Remote::start(&driver, "w2", 3 * HOUR_MS)];
     let mut parked_ms = 0;
     let mut turn = 0;
-    while task(&driver).parked.is_none() {
+    while task(&driver).parked().is_none() {
         for worker in &workers {
             assert!(worker.is_alive());
         }
@@ -180,17 +180,17 @@ fn a_budget_of_time_adds_up_what_each_host_measured() {
             driver.pass(20_000);
             parked_ms += 20_000;
             workers.iter().for_each(|worker| assert!(worker.is_alive()));
-            let worker = workers.iter().find(|worker| worker.id == claimed.attempts[0].worker);
+            let worker = workers.iter().find(|worker| worker.id == claimed.attempts()[0].worker);
             worker.expect("who claimed it").fails(&claimed, FailureKind::Unavailable);
         }
         driver.pass(5_000);
         parked_ms += 5_000;
         assert!(parked_ms < 2_000_000, "it never parks");
-        if task(&driver).avoid.is_some() {
+        if task(&driver).avoid().is_some() {
             turn += 1;
         }
     }
-    assert!(parked_ms >= 600_000, "parked after {parked_ms} ms: {:?}", task(&driver).parked);
+    assert!(parked_ms >= 600_000, "parked after {parked_ms} ms: {:?}", task(&driver).parked());
 }
 
 /// Real-time workers take their blocks' next steps; one three hours ahead gave the frontier's block up.

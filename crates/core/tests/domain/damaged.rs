@@ -99,7 +99,9 @@ fn all_that_is_done(driver: &Driver) -> Vec<Error> {
         Ok(swept) => assert!(swept.errors.iter().all(|(key, _)| !key.partition.is_empty())),
         Err(error) => errors.push(error),
     }
-    while let Some(wake) = driver.yard.port.next_wake() {
+    for wakes in 0.. {
+        let Some(wake) = driver.yard.port.next_wake() else { break };
+        assert!(wakes < 1_000, "it never ends: {wake:?}");
         if let Err(error) = now(yard.advance(&wake)) {
             errors.push(error);
             break;
@@ -151,4 +153,70 @@ fn an_item_that_cannot_be_read_is_named_and_nobody_panics() {
     }
     let unnamed: Vec<_> = kinds.difference(&named).map(String::as_str).collect();
     assert_eq!(unnamed, ["M "], "of a marker nothing is read but its key");
+}
+
+/// The same JSON with each of its numbers in turn made one that nobody wrote, and where that is.
+fn absurd(value: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let json: serde_json::Value = serde_json::from_slice(value).expect("an item is JSON");
+    let mut places = Vec::new();
+    numbers(&json, String::new(), &mut places);
+    let mut all = Vec::new();
+    for place in places {
+        for number in [u64::MAX, u64::MAX - 1, 1 << 63, 1 << 53, 0] {
+            let mut other = json.clone();
+            *other.pointer_mut(&place).expect("a place") = number.into();
+            all.push((format!("{place} = {number}"), serde_json::to_vec(&other).expect("JSON")));
+        }
+    }
+    all
+}
+
+fn numbers(json: &serde_json::Value, place: String, places: &mut Vec<String>) {
+    match json {
+        serde_json::Value::Number(_) => places.push(place),
+        serde_json::Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                numbers(item, format!("{place}/{index}"), places);
+            }
+        }
+        serde_json::Value::Object(fields) => {
+            for (name, field) in fields {
+                numbers(field, format!("{place}/{name}"), places);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A height of 2^64 - 1 overflows in whoever adds to it, and a loop up to it never ends.
+#[test]
+fn a_number_that_nobody_wrote_harms_nobody() {
+    let keys = yard().yard.port.keys();
+    let mut tried = 0;
+    let mut harmed = BTreeSet::new();
+    for key in &keys {
+        let value = yard().yard.port.value(key);
+        for (what, damaged) in absurd(&value) {
+            let driver = yard();
+            driver.yard.port.overwrite(key, damaged);
+            let driver = std::panic::AssertUnwindSafe(&driver);
+            if std::panic::catch_unwind(|| all_that_is_done(&driver)).is_err() {
+                harmed.insert(format!("{} {what}", kind(key)));
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried > 1_000, "{tried} tried");
+    assert!(harmed.is_empty(), "{harmed:#?}");
+}
+
+#[test]
+fn a_block_of_a_height_that_no_chain_comes_to_is_refused() {
+    let driver = yard();
+    let keys = driver.yard.port.keys();
+    for height in [u64::MAX, 1 << 60, 1 << 53] {
+        let refused = now(driver.yard.record_block("c", &block(height, "a", "a"))).unwrap_err();
+        assert!(refused.to_string().starts_with(&format!("height {height} is above")), "{refused}");
+    }
+    assert_eq!(driver.yard.port.keys(), keys);
 }

@@ -7,7 +7,7 @@ use proofyard_core::Wake;
 use proofyard_core::committed::CommittedProof;
 use proofyard_core::judge::{Judged, Verifies};
 use proofyard_core::record::FailureKind;
-use proofyard_core::state::{ChainState, Halt, Judgement, Marker, Task, TaskId, TaskResult, TaskStatus};
+use proofyard_core::state::{ChainState, Halt, Judgement, Marker, Task, TaskId, TaskResult};
 use proofyard_core::transaction::{read, transact};
 use proofyard_core::work::AttemptError;
 
@@ -30,12 +30,15 @@ fn task(driver: &Driver, id: &TaskId) -> Task {
 /// Writes what a worker may: a task's row, and its marker gone.
 fn forge(driver: &Driver, id: &TaskId, change: impl Fn(&mut TaskResult)) {
     now(transact(&driver.yard.port, async |tx| {
-        let mut task: Task = tx.check(&id.task_key()).await?.expect("the task");
-        let mut result = task.accepted.clone().unwrap_or_else(|| result(&format!("miden-{}", id.stage)));
+        let task: Task = tx.check(&id.task_key()).await?.expect("the task");
+        let mut result = task.accepted().cloned().unwrap_or_else(|| result(&format!("miden-{}", id.stage)));
         change(&mut result);
-        task.status = TaskStatus::Accepted;
-        task.due_ms = None;
-        task.accepted = Some(result);
+        let mut row = serde_json::to_value(&task).expect("a row");
+        row["status"] = "accepted".into();
+        row["accepted"] = serde_json::to_value(result).expect("a result");
+        row["listed"] = false.into();
+        row["attempts"] = serde_json::json!([]);
+        let task: Task = serde_json::from_value(row).expect("a task");
         tx.peek::<Marker>(&id.marker_key()).await?;
         tx.delete(id.marker_key());
         tx.put(&task)
@@ -276,7 +279,7 @@ fn a_judgement_is_written_once() {
     assert_eq!(ask(&driver, &judge, &join), Judged::Stands);
     let first: Judgement =
         now(read(&driver.yard.port, &Judgement::key_of(&join))).expect("a read").expect("a word");
-    assert!(first.is_of(&task(&driver, &join).accepted.expect("a result")));
+    assert!(first.is_of(&task(&driver, &join).into_accepted().expect("a result")));
     forge(&driver, &join, |result| result.artifact.sha256 = "6b".repeat(32));
     assert_eq!(ask(&driver, &judge, &join), Judged::Before);
     let again: Judgement =

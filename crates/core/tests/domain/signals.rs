@@ -147,7 +147,7 @@ impl Votes {
     }
 
     fn progress(&self) -> Progress {
-        scope(&self.driver, "c:b:10:a10:0").progress
+        scope(&self.driver, "c:b:10:a10:0").progress()
     }
 
     fn pass_days(&self, days: u64) {
@@ -164,7 +164,7 @@ fn a_cancelled_member_that_disagrees_after_its_block_settled_halts_though_its_me
     votes.cast("one", "0a");
     votes.cast("two", "0a");
     votes.pass_days(1);
-    assert!(scope(&votes.driver, "c:b:10:a10:0").settled);
+    assert!(scope(&votes.driver, "c:b:10:a10:0").is_settled());
     assert!(!is_halted(&votes.driver));
     votes.cast("three", "0b");
     pass(&votes.driver, 15_000);

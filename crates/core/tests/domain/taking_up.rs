@@ -97,7 +97,10 @@ fn attempt(number: u32, home: &Remembers) -> (Performed, Option<String>) {
     let key = assignment.task.id.task_key();
     let task =
         now(proofyard_core::transaction::read::<_, proofyard_core::state::Task>(&driver.yard.port, &key));
-    (performed, task.expect("a table").expect("the task").accepted.and_then(|result| result.public_values))
+    (
+        performed,
+        task.expect("a table").expect("the task").into_accepted().and_then(|result| result.public_values),
+    )
 }
 
 fn recorded(values: &str) -> (Performed, Option<String>) {

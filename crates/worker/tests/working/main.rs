@@ -10,7 +10,7 @@ mod port;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proofyard_core::state::{Task, TaskStatus};
+use proofyard_core::state::Task;
 use proofyard_worker::{PoolWorker, WorkerPlan};
 
 use self::home::{PATIENCE, TestHome};
@@ -37,12 +37,12 @@ fn run(home: &TestHome, worker: &PoolWorker, meanwhile: impl FnOnce()) -> Durati
 }
 
 fn accepted(tasks: &[Task]) -> usize {
-    tasks.iter().filter(|task| task.status == TaskStatus::Accepted).count()
+    tasks.iter().filter(|task| task.is_accepted()).count()
 }
 
 fn is_as_never_claimed(task: &Task) -> bool {
-    let counts = (task.attempts.len(), task.failures, task.losses);
-    task.listed && counts == (0, 0, 0)
+    let counts = (task.attempts().len(), task.failures(), task.losses());
+    task.is_listed() && counts == (0, 0, 0)
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_worker_claims_as_many_tasks_as_it_may_and_ends() {
     let tasks = home.tasks();
     assert_eq!(accepted(&tasks), 3);
     assert_eq!(home.told("recorded").len(), 3);
-    assert_eq!(tasks.iter().filter(|task| task.started == 0 && is_as_never_claimed(task)).count(), 2);
+    assert_eq!(tasks.iter().filter(|task| task.started() == 0 && is_as_never_claimed(task)).count(), 2);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_task_whose_claim_met_trouble_is_free_again_and_was_not_the_last() {
     let worker = PoolWorker::new(WorkerPlan { max_tasks: Some(1), ..home.plan(1) });
     run(&home, &worker, || {});
     let [task] = &home.tasks()[..] else { panic!("one task") };
-    assert_eq!((task.status, task.started, task.failures), (TaskStatus::Accepted, 2, 0));
+    assert_eq!((task.is_accepted(), task.started(), task.failures()), (true, 2, 0));
     let complaints = home.told("slot 0 of pool cpu");
     assert!(matches!(&complaints[..], [said] if said.contains("a test's trouble")), "{complaints:?}");
 }
@@ -89,10 +89,10 @@ fn a_slot_at_work_keeps_its_worker_from_being_idle() {
     let home = TestHome::new(&["--work-ms", "5000"], 1);
     let worker = PoolWorker::new(WorkerPlan { idle_out: Some(SHORT), ..home.plan(2) });
     run(&home, &worker, || {
-        home.wait_for("a running task", |tasks| tasks[0].started == 1);
+        home.wait_for("a running task", |tasks| tasks[0].started() == 1);
         thread::sleep(SHORT * 3 / 2);
         home.block(2);
-        home.wait_for("the idle slot's task", |tasks| tasks.len() == 2 && tasks[1].started == 1);
+        home.wait_for("the idle slot's task", |tasks| tasks.len() == 2 && tasks[1].started() == 1);
         assert_eq!(accepted(&home.tasks()), 0, "both slots work");
     });
     assert_eq!(accepted(&home.tasks()), 2);
@@ -104,13 +104,15 @@ fn a_worker_that_leaves_ends_what_it_can_and_releases_the_rest_in_time() {
     let worker = PoolWorker::new(home.plan(2));
     let given = Duration::from_secs(4);
     let took = run(&home, &worker, || {
-        home.wait_for("two running tasks", |tasks| tasks.iter().filter(|task| task.started > 0).count() == 2);
+        home.wait_for("two running tasks", |tasks| {
+            tasks.iter().filter(|task| task.started() > 0).count() == 2
+        });
         worker.leave(&home, Instant::now() + given);
     });
     let tasks = home.tasks();
-    assert_eq!(tasks[0].status, TaskStatus::Accepted);
-    assert!(is_as_never_claimed(&tasks[1]) && tasks[1].started == 1, "{:?}", tasks[1]);
-    assert!(is_as_never_claimed(&tasks[2]) && tasks[2].started == 0, "{:?}", tasks[2]);
+    assert!(tasks[0].is_accepted());
+    assert!(is_as_never_claimed(&tasks[1]) && tasks[1].started() == 1, "{:?}", tasks[1]);
+    assert!(is_as_never_claimed(&tasks[2]) && tasks[2].started() == 0, "{:?}", tasks[2]);
     assert!((given..PATIENCE).contains(&took), "{took:?}");
 }
 
@@ -130,7 +132,7 @@ fn a_home_that_stops_has_its_workers_attempts_released() {
     let home = TestHome::new(&["--hang"], 1);
     let worker = PoolWorker::new(home.plan(1));
     run(&home, &worker, || {
-        home.wait_for("a running task", |tasks| tasks[0].started == 1);
+        home.wait_for("a running task", |tasks| tasks[0].started() == 1);
         home.stop();
     });
     assert!(is_as_never_claimed(&home.tasks()[0]), "{:?}", home.tasks());
@@ -142,7 +144,7 @@ fn trouble_with_a_remote_artifact_that_passes_is_waited_out_and_other_trouble_is
     home.shelf().fail_once(true);
     run(&home, &PoolWorker::new(WorkerPlan { max_tasks: Some(2), ..home.plan(1) }), || {});
     let [task] = &home.tasks()[..] else { panic!("one task") };
-    assert_eq!((task.status, task.started, task.failures), (TaskStatus::Accepted, 2, 0));
+    assert_eq!((task.is_accepted(), task.started(), task.failures()), (true, 2, 0));
     let complaints = home.told("slot 0 of pool cpu");
     assert!(matches!(&complaints[..], [said] if said.ends_with("cannot be fetched: a test's trouble")));
 
@@ -150,6 +152,6 @@ fn trouble_with_a_remote_artifact_that_passes_is_waited_out_and_other_trouble_is
     home.shelf().fail_once(false);
     run(&home, &PoolWorker::new(WorkerPlan { max_tasks: Some(1), ..home.plan(1) }), || {});
     let [task] = &home.tasks()[..] else { panic!("one task") };
-    assert_eq!((task.status, task.failures), (TaskStatus::Open, 1));
-    assert!(task.notes[0].message.ends_with("cannot be fetched: a test's trouble"), "{task:?}");
+    assert_eq!((task.is_open(), task.failures()), (true, 1));
+    assert!(task.notes()[0].message.ends_with("cannot be fetched: a test's trouble"), "{task:?}");
 }

@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 
 use proofyard_aws_tests::driver::PIPELINE;
 use proofyard_aws_tests::toy::{ToyYard, key_of, payload};
-use proofyard_core::state::TaskStatus;
 use serde_json::json;
 
 /// Says who it is, what it has, and what it can read.
@@ -48,8 +47,8 @@ fn a_prover_under_another_user_proves_and_reaches_no_credentials() {
     });
     assert!(worker.ended().success(), "{}", worker.log());
     let done = yard.task(&task);
-    assert_eq!(done.status, TaskStatus::Accepted, "{:?}\n{}", done.notes, worker.log());
-    let said = yard.object(&key_of(&done.accepted.unwrap().artifact));
+    assert!(done.is_accepted(), "{:?}\n{}", done.notes(), worker.log());
+    let said = yard.object(&key_of(&done.accepted().unwrap().artifact));
     let said = String::from_utf8(said).unwrap();
     for line in [
         "user 12345:23456 23456".to_owned(),

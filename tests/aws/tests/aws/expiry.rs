@@ -157,7 +157,7 @@ async fn a_dead_worker_that_comes_back_finds_nothing_under_its_id() {
     assert!(claim(&driver, "dead").await.is_err_and(|error| dead(&error)));
     yard.record_release("dead", 0, &request.claim, &task.id).await.unwrap();
     let (again, listed) = claim(&driver, "other").await.unwrap();
-    assert_eq!((listed.id.clone(), listed.losses, listed.failures), (task.id.clone(), 1, 0));
+    assert_eq!((listed.id.clone(), listed.losses(), listed.failures()), (task.id.clone(), 1, 0));
     // Neither release nor failure of the old attempt touches the new one.
     yard.record_release("dead", 0, &request.claim, &task.id).await.unwrap();
     let report = FailureReport {
@@ -173,7 +173,7 @@ async fn a_dead_worker_that_comes_back_finds_nothing_under_its_id() {
     let held: Option<Task> =
         proofyard_core::transaction::read(&yard.port, &task.id.task_key()).await.unwrap();
     assert_eq!(
-        held.unwrap().attempts.iter().map(|attempt| &attempt.claim).collect::<Vec<_>>(),
+        held.unwrap().attempts().iter().map(|attempt| &attempt.claim).collect::<Vec<_>>(),
         [&again.claim]
     );
     assert_eq!(items_of(&driver, "dead").await, 0);

@@ -2,7 +2,6 @@
 
 use proofyard_aws_tests::toy::{ToyYard, artifact, key_of, payload};
 use proofyard_aws_tests::wait_for;
-use proofyard_core::state::TaskStatus;
 
 #[test]
 fn a_payload_that_is_missing_or_cut_short_is_told_and_mended_by_putting_it_again() {
@@ -27,7 +26,7 @@ fn a_payload_that_is_missing_or_cut_short_is_told_and_mended_by_putting_it_again
         yard.resume();
         wait_for("a parked task", || {
             yard.sweep();
-            (yard.task(&task).status == TaskStatus::Parked).then_some(())
+            yard.task(&task).is_parked().then_some(())
         });
         assert_eq!(yard.asked_to_prove(&task), 0);
         let (said, code) = yard.command(&["explain", &height.to_string()]);
@@ -39,7 +38,7 @@ fn a_payload_that_is_missing_or_cut_short_is_told_and_mended_by_putting_it_again
         assert_eq!(code, 0, "{said}");
         wait_for("a result", || {
             yard.sweep();
-            (yard.task(&task).status == TaskStatus::Accepted).then_some(())
+            yard.task(&task).is_accepted().then_some(())
         });
     }
     wait_for("both commits", || (yard.committed() == [1, 2]).then_some(()));

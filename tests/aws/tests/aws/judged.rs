@@ -8,7 +8,7 @@ use proofyard_aws_tests::toy::{ToyYard, artifact};
 use proofyard_aws_tests::wait_for;
 use proofyard_core::Wake;
 use proofyard_core::port::Port;
-use proofyard_core::state::{Judgement, Marker, Task, TaskId, TaskResult, TaskStatus};
+use proofyard_core::state::{Judgement, Marker, Task, TaskId, TaskResult};
 use proofyard_core::transaction::{read, transact};
 
 const FORGED: &[u8] = b"fake";
@@ -20,7 +20,7 @@ fn forge(yard: &ToyYard, id: &TaskId) {
         let artifact = artifact(FORGED);
         worker.home.objects.put_bytes(&artifact, FORGED.to_vec()).await.unwrap();
         transact(&worker.home.yard.port, async |tx| {
-            let task: Task = tx.check(&id.task_key()).await?.expect("the task");
+            let mut task: Task = tx.check(&id.task_key()).await?.expect("the task");
             let result: TaskResult = serde_json::from_value(serde_json::json!({
                 "artifact": &artifact, "public_values": "00", "verification_key": null, "proof_system": null,
                 "security_bits": null, "cycles": null, "list": null, "prover": "p", "worker": "hostile", "attempt": 1,
@@ -29,7 +29,8 @@ fn forge(yard: &ToyYard, id: &TaskId) {
             .unwrap();
             tx.peek::<Marker>(&id.marker_key()).await?;
             tx.delete(id.marker_key());
-            tx.put(&Task { status: TaskStatus::Accepted, accepted: Some(result), due_ms: None, ..task })
+            task.accept(result, None);
+            tx.put(&task)
         })
         .await
         .unwrap();

@@ -5,7 +5,7 @@ use std::process::Command;
 use proofyard_aws_tests::metadata::Metadata;
 use proofyard_aws_tests::toy::{ToyYard, Worker};
 use proofyard_aws_tests::wait_for;
-use proofyard_core::state::{TaskId, TaskStatus};
+use proofyard_core::state::TaskId;
 use rustix::process::Signal;
 
 const A_MOMENT: &str = "100";
@@ -15,7 +15,7 @@ const LONG_ENOUGH: &str = "60000";
 fn at_work(yard: &ToyYard, change: impl FnOnce(&mut Command)) -> (Worker, [TaskId; 2]) {
     let tasks = [1, 2].map(|height| yard.block(height));
     let worker = yard.worker("worker", change);
-    wait_for("the first claim", || (yard.task(&tasks[0]).attempts.len() == 1).then_some(()));
+    wait_for("the first claim", || (yard.task(&tasks[0]).attempts().len() == 1).then_some(()));
     (worker, tasks)
 }
 
@@ -31,16 +31,16 @@ fn as_a_job<'a>(metadata: &'a Metadata, grace_ms: &'a str) -> impl FnOnce(&mut C
 fn assert_released(yard: &ToyYard, worker: &mut Worker, tasks: &[TaskId; 2]) {
     assert!(worker.ended().success(), "{}", worker.log());
     let first = yard.task(&tasks[0]);
-    assert_eq!((first.status, first.listed, first.started), (TaskStatus::Open, true, 1));
-    assert_eq!((first.failures, first.losses, first.attempts.len(), first.notes.len()), (0, 0, 0, 0));
-    assert_eq!(yard.task(&tasks[1]).started, 0, "{}", worker.log());
+    assert_eq!((first.is_open(), first.is_listed(), first.started()), (true, true, 1));
+    assert_eq!((first.failures(), first.losses(), first.attempts().len(), first.notes().len()), (0, 0, 0, 0));
+    assert_eq!(yard.task(&tasks[1]).started(), 0, "{}", worker.log());
 }
 
 fn assert_recorded(yard: &ToyYard, worker: &mut Worker, tasks: &[TaskId; 2]) {
     assert!(worker.ended().success(), "{}", worker.log());
     let first = yard.task(&tasks[0]);
-    assert_eq!((first.status, first.started), (TaskStatus::Accepted, 1), "{}", worker.log());
-    assert_eq!(yard.task(&tasks[1]).started, 0, "{}", worker.log());
+    assert_eq!((first.is_accepted(), first.started()), (true, 1), "{}", worker.log());
+    assert_eq!(yard.task(&tasks[1]).started(), 0, "{}", worker.log());
     assert_eq!(yard.committed(), [1]);
 }
 
@@ -49,7 +49,7 @@ fn after_a_spot_notice_a_proof_that_takes_too_long_is_released() {
     let (yard, metadata) = (ToyYard::new(&["--hang"], "", ""), Metadata::start());
     let (mut worker, tasks) = at_work(&yard, as_a_job(&metadata, A_MOMENT));
     wait_for("a look for a notice", || (metadata.quiet_looks() > 0).then_some(()));
-    assert_eq!(yard.task(&tasks[0]).attempts.len(), 1);
+    assert_eq!(yard.task(&tasks[0]).attempts().len(), 1);
     metadata.give_notice();
     assert_released(&yard, &mut worker, &tasks);
     assert!(worker.log().contains("this machine is taken back"), "{}", worker.log());

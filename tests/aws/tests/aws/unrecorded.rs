@@ -3,7 +3,7 @@
 use proofyard_aws_tests::relay::Relay;
 use proofyard_aws_tests::toy::{ToyYard, artifact, key_of};
 use proofyard_aws_tests::wait_for;
-use proofyard_core::state::{ArtifactRef, TaskId, TaskResult, TaskStatus};
+use proofyard_core::state::{ArtifactRef, TaskId, TaskResult};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -20,7 +20,7 @@ fn die_before_recording(yard: &ToyYard, task: &TaskId) {
     drop(worker);
     wait_for("the end of its lease", || {
         yard.sweep();
-        yard.task(task).listed.then_some(())
+        yard.task(task).is_listed().then_some(())
     });
     assert_eq!(yard.asked_to_prove(task), 1);
 }
@@ -32,8 +32,8 @@ fn take_up(yard: &ToyYard, task: &TaskId) -> (TaskResult, String) {
     });
     assert!(worker.ended().success(), "{}", worker.log());
     let task = yard.task(task);
-    assert_eq!((task.status, task.started, task.failures), (TaskStatus::Accepted, 2, 0), "{}", worker.log());
-    (task.accepted.unwrap(), worker.log())
+    assert_eq!((task.is_accepted(), task.started(), task.failures()), (true, 2, 0), "{}", worker.log());
+    (task.into_accepted().unwrap(), worker.log())
 }
 
 fn made_key(task: &TaskId) -> String {
@@ -47,7 +47,7 @@ fn a_proof_that_its_dead_worker_never_recorded_is_not_made_again() {
     die_before_recording(&yard, &task);
     let (result, log) = take_up(&yard, &task);
     assert_eq!(yard.asked_to_prove(&task), 1, "{log}");
-    assert_eq!((result.attempt, yard.task(&task).losses), (2, 1));
+    assert_eq!((result.attempt, yard.task(&task).losses()), (2, 1));
     let proof: Value = serde_json::from_slice(&yard.object(&key_of(&result.artifact))).unwrap();
     assert_eq!(json!(result.public_values), proof["public_values"]);
     assert_eq!((result.proof_system.as_deref(), result.verification_key.is_some()), (Some("toy"), true));
@@ -69,7 +69,7 @@ fn a_proof_outlasts_a_table_that_is_silent_when_it_is_done() {
     assert!(worker.ended().success(), "{}", worker.log());
     assert_eq!(yard.asked_to_prove(&task), 1, "{}", worker.log());
     let task = yard.task(&task);
-    assert_eq!((task.status, task.failures, task.losses), (TaskStatus::Accepted, 0, 0));
+    assert_eq!((task.is_accepted(), task.failures(), task.losses()), (true, 0, 0));
     assert_eq!(yard.committed(), [1]);
 }
 

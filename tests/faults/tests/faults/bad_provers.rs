@@ -94,15 +94,15 @@ impl BadProver {
     }
 
     fn look_at_notes(&self, task: &Task, failures: u32) {
-        let counted = if self.crashes() { task.crashes } else { task.failures };
+        let counted = if self.crashes() { task.crashes() } else { task.failures() };
         assert_eq!(
-            (counted, task.failures + task.crashes),
+            (counted, task.failures() + task.crashes()),
             (failures, failures),
             "{:?}: {task:?}",
             self.does
         );
-        assert_eq!(task.notes.len(), failures as usize, "{:?}: {task:?}", self.does);
-        for note in &task.notes {
+        assert_eq!(task.notes().len(), failures as usize, "{:?}: {task:?}", self.does);
+        for note in task.notes() {
             assert!(note.message.contains(self.told_as), "{:?}: {note:?}", self.does);
             let logged = |wanted| note.log.iter().any(|line| line.starts_with(wanted));
             assert!(self.log_line.is_none_or(logged), "{:?}: {note:?}", self.does);
@@ -125,7 +125,8 @@ fn a_prover_that_fails_once_is_tried_again() {
         assert_eq!(place.start().wait(), Ended::Code(0), "{:?}: {}", bad.does, place.log());
         let state = Witness::default().look(&place).unwrap();
         assert_eq!(state.committed(), final_chain(&BlocksFile::Chain.lines()[..BLOCKS]));
-        let failed: Vec<_> = state.tasks.values().filter(|task| task.failures + task.crashes > 0).collect();
+        let failed: Vec<_> =
+            state.tasks.values().filter(|task| task.failures() + task.crashes() > 0).collect();
         assert_eq!(failed.len(), 1, "{:?}: {failed:?}", bad.does);
         bad.look_at_notes(failed[0], 1);
     });
@@ -141,10 +142,10 @@ fn a_prover_that_goes_on_failing_is_parked_and_the_chain_waits() {
         assert!(!parked.is_empty());
         for task in parked {
             assert_eq!(task.height, 2);
-            let reason = task.parked.as_deref().unwrap();
+            let reason = task.parked().unwrap();
             assert!(reason.starts_with(bad.parked_as()), "{:?}: {reason}", bad.does);
             bad.look_at_notes(task, ATTEMPTS);
-            let waited_ms = task.notes[1].at_ms - task.notes[0].at_ms;
+            let waited_ms = task.notes()[1].at_ms - task.notes()[0].at_ms;
             assert!(waited_ms >= BACKOFF_MS, "{:?}: tried again after {waited_ms} ms", bad.does);
         }
         assert_waits_at(&place, &state, 2);

@@ -42,7 +42,7 @@ impl Scripted {
     fn parked(&self) -> String {
         assert_eq!(self.run(), Ended::Code(1), "{}", self.place.log());
         let state = Witness::default().look(&self.place).unwrap();
-        state.parked()[0].parked.clone().unwrap()
+        state.parked()[0].parked().unwrap().to_owned()
     }
 }
 
@@ -84,7 +84,7 @@ fn a_daemon_whose_guard_was_killed_ends_too() {
     let alike = |command: &mut std::process::Command| _ = command.args(["--isolation", "none"]);
     assert_eq!(scripted.write().place.start_with(alike).wait(), Ended::Code(1), "{}", scripted.place.log());
     let state = Witness::default().look(&scripted.place).unwrap();
-    let why = state.parked()[0].parked.clone().unwrap();
+    let why = state.parked()[0].parked().unwrap().to_owned();
     assert!(why.starts_with("its prover crashed"), "{why}");
     let daemons = || {
         let all = fs::read_dir("/proc").unwrap().flatten();

@@ -98,7 +98,7 @@ fn a_full_disk_for_proofs_alone_is_no_failure_of_a_prover() {
     assert_eq!(yard.wait(), Ended::Code(0), "{}", place.log());
     let state = Witness::default().look(&place).unwrap();
     assert_eq!(state.committed(), final_chain(&BlocksFile::Chain.lines()[..BLOCKS]));
-    assert!(state.tasks.values().all(|task| task.failures == 0 && task.losses == 0));
+    assert!(state.tasks.values().all(|task| task.failures() == 0 && task.losses() == 0));
 }
 
 /// It dies on the full disk, is started there in vain, and goes on once there is room.

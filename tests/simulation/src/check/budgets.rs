@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proofyard_core::pipeline::TaskLimits;
 use proofyard_core::record::FailureKind;
-use proofyard_core::state::{Attempt, Task, TaskId, TaskStatus};
+use proofyard_core::state::{Attempt, Task, TaskId};
 
 use super::Sight;
 use super::mirror::{Item, Seen};
@@ -69,18 +69,18 @@ impl Budgets {
     fn task_moves(&mut self, sight: &Sight<'_>, before: &Task, after: &Task) {
         let own = self.0.entry(after.id.clone()).or_default();
         let now_ms = sight.simulation.now_ms();
-        if before.status == TaskStatus::Parked && after.status == TaskStatus::Open {
+        if before.is_parked() && after.is_open() {
             *own = Spent::default();
             self.1.insert(after.id.clone(), now_ms);
         }
         // It adds up times that were taken on several hosts, and can be no more than has passed.
         let first_ms = *self.1.entry(after.id.clone()).or_insert(now_ms);
-        sight.must(after.spent_ms <= now_ms - first_ms + A_PAUSE_MS, || {
-            format!("{} has spent {} ms of {}", after.id, after.spent_ms, now_ms - first_ms)
+        sight.must(after.spent_ms() <= now_ms - first_ms + A_PAUSE_MS, || {
+            format!("{} has spent {} ms of {}", after.id, after.spent_ms(), now_ms - first_ms)
         });
-        let is_live = |attempt: &&Attempt| after.attempts.iter().any(|other| other.claim == attempt.claim);
-        let ended: Vec<&Attempt> = before.attempts.iter().filter(|attempt| !is_live(attempt)).collect();
-        let counts = matches!(after.status, TaskStatus::Open | TaskStatus::Parked);
+        let is_live = |attempt: &&Attempt| after.attempts().iter().any(|other| other.claim == attempt.claim);
+        let ended: Vec<&Attempt> = before.attempts().iter().filter(|attempt| !is_live(attempt)).collect();
+        let counts = after.is_open() || after.is_parked();
         let mut parks_at_once = false;
         for attempt in ended.iter().filter(|_| counts) {
             match ending(sight, attempt) {
@@ -91,7 +91,7 @@ impl Budgets {
                     let is_sure = alone && kind == FailureKind::Permanent && own.permanent.len() >= 2;
                     parks_at_once |= kind == FailureKind::BadInput || is_sure;
                     let blames = !matches!(kind, FailureKind::BadInput | FailureKind::Unavailable);
-                    let avoids = after.avoid.as_ref().is_some_and(|avoid| avoid.worker == attempt.worker);
+                    let avoids = after.avoid().is_some_and(|avoid| avoid.worker == attempt.worker);
                     sight.must(avoids || !blames, || {
                         format!("{} failed at {} and may go there at once", after.id, attempt.worker)
                     });
@@ -104,16 +104,21 @@ impl Budgets {
         sight.must(!counts || own == spent(after), || {
             format!("{} counts {:?}, and {own:?} is right", after.id, spent(after))
         });
-        let parks = after.status == TaskStatus::Parked && before.status != TaskStatus::Parked;
-        if counts && (parks || (!ended.is_empty() && after.attempts.is_empty())) {
+        let parks = after.is_parked() && !before.is_parked();
+        if counts && (parks || (!ended.is_empty() && after.attempts().is_empty())) {
             parks_when_spent(sight, before, after, &own, parks_at_once, ended.is_empty());
         }
     }
 }
 
 fn spent(task: &Task) -> Spent {
-    let Task { failures, crashes, delays, losses, .. } = *task;
-    Spent { failures, permanent: task.permanent.clone(), crashes, delays, losses }
+    Spent {
+        failures: task.failures(),
+        permanent: task.permanent().to_vec(),
+        crashes: task.crashes(),
+        delays: task.delays(),
+        losses: task.losses(),
+    }
 }
 
 /// A worker's own slot says how its attempt ended; anybody else only sees that the worker is gone.
@@ -134,10 +139,10 @@ fn parks_when_spent(
     none_ended: bool,
 ) {
     let Some(limits) = limits(sight, task) else { return };
-    let is_parked = task.status == TaskStatus::Parked;
+    let is_parked = task.is_parked();
     let is_spent = own.is_over(&limits) || at_once;
     // The pause that is to come is added when it was judged.
-    let total_is_over = |task: &Task| limits.total_ms.is_some_and(|total_ms| task.spent_ms >= total_ms);
+    let total_is_over = |task: &Task| limits.total_ms.is_some_and(|total_ms| task.spent_ms() >= total_ms);
     let must = is_spent || total_is_over(before);
     let may = is_spent || total_is_over(task);
     if is_parked {
@@ -145,7 +150,7 @@ fn parks_when_spent(
     }
     sight.must(!must || is_parked, || format!("{} goes on after {own:?} of {limits:?}", task.id));
     sight.must(!is_parked || (may && !none_ended), || {
-        format!("{} parked ({:?}) after {own:?} of {limits:?}", task.id, task.parked)
+        format!("{} parked ({:?}) after {own:?} of {limits:?}", task.id, task.parked())
     });
 }
 

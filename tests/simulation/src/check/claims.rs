@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{Branch, Listing, Task, TaskStatus};
+use proofyard_core::state::{Listing, Task};
 
 use proofyard_core::transaction::Item as _;
 
@@ -68,7 +68,7 @@ impl Claims {
                     }
                 }
                 // A listing counts from the last change of its task.
-                (_, Some(Item::Task(task))) if task.listed => {
+                (_, Some(Item::Task(task))) if task.is_listed() => {
                     let place = (task.id.chain().to_owned(), Listing::of(task).key().sort);
                     let listed =
                         self.listed.get_mut(&task.pool).and_then(|listings| listings.get_mut(&place));
@@ -172,10 +172,10 @@ impl Claims {
 fn may_run(mirror: &Mirror, listing: &Listing, worker: &str) -> bool {
     let Some(task) = mirror.task(&listing.id) else { return false };
     let Some(scope) = mirror.scope(&listing.id.scope) else { return false };
-    task.status == TaskStatus::Open
-        && scope.branch == Branch::Canonical
+    task.is_open()
+        && scope.is_canonical()
         && scope.is_live()
-        && task.attempts.iter().all(|attempt| attempt.worker != worker)
+        && task.attempts().iter().all(|attempt| attempt.worker != worker)
 }
 
 /// Who failed a task does not get it back at once, where there are others.
@@ -184,7 +184,7 @@ fn avoids(sight: &Sight<'_>, commit: &[Seen], listing: &Listing) {
     let Some(attempt) =
         commit.iter().find_map(|seen| match (seen.before.as_deref(), seen.after.as_deref()) {
             (Some(Item::Task(before)), Some(Item::Task(after))) if after.id == listing.id => {
-                after.attempts.iter().find(|attempt| !before.attempts.contains(attempt))
+                after.attempts().iter().find(|attempt| !before.attempts().contains(attempt))
             }
             _ => None,
         })
@@ -203,7 +203,7 @@ fn avoids(sight: &Sight<'_>, commit: &[Seen], listing: &Listing) {
 /// A listing and its task know each other.
 fn has_task(sight: &Sight<'_>, listing: &Listing) {
     let task = sight.mirror.task(&listing.id);
-    sight.must(task.is_some_and(|task| task.listed && task.rank == listing.rank), || {
+    sight.must(task.is_some_and(|task| task.is_listed() && task.rank == listing.rank), || {
         format!("{} is listed, and its task is {task:?}", listing.id)
     });
 }

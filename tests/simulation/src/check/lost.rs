@@ -1,6 +1,6 @@
 //! Promise 7, what the outside was told is on disk: what a power loss takes back, nobody was told of.
 
-use proofyard_core::state::{ChainState, TaskStatus};
+use proofyard_core::state::ChainState;
 
 use super::Sight;
 use super::mirror::{Item, Seen};
@@ -35,11 +35,7 @@ pub fn told(written: Option<&Item>, on_disk: Option<&Item>) -> Option<&'static s
             (said(is) != said(was)).then_some("a word of an operator, a halt or a reorg")
         }
         (Some(Item::Tip(is)), Some(Item::Tip(was))) if is.ended && !was.ended => Some("the end of the input"),
-        (Some(Item::Task(is)), Some(Item::Task(was)))
-            if was.status == TaskStatus::Parked && is.status == TaskStatus::Open =>
-        {
-            Some("a retry")
-        }
+        (Some(Item::Task(is)), Some(Item::Task(was))) if was.is_parked() && is.is_open() => Some("a retry"),
         _ => None,
     }
 }

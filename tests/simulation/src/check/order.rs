@@ -3,7 +3,7 @@
 
 use proofyard_core::pipeline::{Late, Source};
 use proofyard_core::state::{
-    Branch, COMMITS, Canonical, ChainState, Frontier, OutEntry, OutKind, Progress, Reorg, Scope, Subject, Tip,
+    Branch, COMMITS, Canonical, ChainState, Frontier, OutEntry, OutKind, Reorg, Scope, Subject, Tip,
 };
 
 use super::mirror::{Item, Seen};
@@ -93,8 +93,8 @@ fn moves_on(sight: &Sight<'_>, state: &ChainState, commit: &[Seen], before: &Fro
         let Some(scope) = sight.mirror.scope(&place.scope()) else {
             return sight.must(false, || format!("{chain}: committed {height}, whose scope is not there"));
         };
-        sight.must(scope.branch == Branch::Canonical, || {
-            format!("{chain}: committed {}, which is {:?}", scope.id, scope.branch)
+        sight.must(scope.is_canonical(), || {
+            format!("{chain}: committed {}, which is {:?}", scope.id, scope.branch())
         });
         let Some(block) = scope.block() else { return };
         sight.must(parent.is_none() || parent.as_ref() == Some(&block.parent), || {
@@ -107,7 +107,7 @@ fn moves_on(sight: &Sight<'_>, state: &ChainState, commit: &[Seen], before: &Fro
             format!("{chain}: committed {height} after no parent")
         });
         parent = Some(block.hash.clone());
-        if scope.progress == Progress::Missed {
+        if scope.is_missed() {
             missed += 1;
             sight.simulation.count("check: missed");
             is_late(sight, scope);
@@ -134,7 +134,7 @@ fn is_late(sight: &Sight<'_>, scope: &Scope) {
         return sight.must(false, || format!("{} was missed in a pipeline that waits", scope.id));
     };
     let works_since_ms = sight.mirror.chain(&scope.chain).map_or(0, |state| state.works_since_ms);
-    let from_ms = scope.canonical_ms.unwrap_or(u64::MAX / 2).max(works_since_ms);
+    let from_ms = scope.canonical_ms().unwrap_or(u64::MAX / 2).max(works_since_ms);
     sight.must(sight.simulation.now_ms() + CLOCK_SKEW_MS >= from_ms + deadline_ms, || {
         format!("{} was missed before its deadline, {deadline_ms} ms from {from_ms}", scope.id)
     });
@@ -245,14 +245,11 @@ fn canonical_moves(sight: &Sight<'_>, commit: &[Seen], before: &Canonical, after
 }
 
 fn scope_moves(sight: &Sight<'_>, before: Option<&Scope>, after: &Scope) {
-    let was = before.map(|before| before.branch);
-    if after.branch == Branch::Canonical
-        && was.is_some_and(|was| was != after.branch)
-        && after.cut().is_none()
-    {
-        happened_now(sight, &format!("{} is on the chain", after.id), after.canonical_ms);
+    let was = before.map(|before| before.branch());
+    if after.is_canonical() && was.is_some_and(|was| was != after.branch()) && after.cut().is_none() {
+        happened_now(sight, &format!("{} is on the chain", after.id), after.canonical_ms());
     }
-    match (was, after.branch) {
+    match (was, after.branch()) {
         (Some(Branch::Canonical), Branch::Orphaned) if after.cut().is_some() => {
             sight.simulation.count("check: cut voided");
         }
@@ -260,8 +257,7 @@ fn scope_moves(sight: &Sight<'_>, before: Option<&Scope>, after: &Scope) {
         (Some(Branch::Orphaned), Branch::Canonical) => sight.simulation.count("check: block returned"),
         _ => {}
     }
-    let opens =
-        after.progress == Progress::Open && before.is_none_or(|before| before.progress != Progress::Open);
+    let opens = after.is_open() && before.is_none_or(|before| !before.is_open());
     if !opens {
         return;
     }
@@ -272,7 +268,7 @@ fn scope_moves(sight: &Sight<'_>, before: Option<&Scope>, after: &Scope) {
     };
     let (from, to) = after.heights();
     sight.must(state.takes_work(), || format!("{} opened while its chain takes no work", after.id));
-    sight.must(after.branch == Branch::Canonical, || format!("{} opened as {:?}", after.id, after.branch));
+    sight.must(after.is_canonical(), || format!("{} opened as {:?}", after.id, after.branch()));
     match &after.subject {
         Subject::Block(_) => {
             sight.simulation.count("check: block opened");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{Branch, COMMITS, OutEntry, OutKind, OutProof, Progress, TaskId};
+use proofyard_core::state::{COMMITS, OutEntry, OutKind, OutProof, TaskId};
 
 use super::Sight;
 use super::mirror::{Item, Seen};
@@ -144,7 +144,7 @@ impl OutLogs {
         for height in from..to {
             let scope =
                 sight.mirror.canonical(chain, height).and_then(|place| sight.mirror.scope(&place.scope()));
-            sight.must(scope.is_some_and(|scope| scope.progress == Progress::Missed), || {
+            sight.must(scope.is_some_and(|scope| scope.is_missed()), || {
                 format!("{chain}: {height} is below the frontier, not told and not missed")
             });
         }
@@ -172,8 +172,8 @@ fn is_true(sight: &Sight<'_>, name: &str, scope: &str, heights: (u64, u64), hash
     let Some(scope) = sight.mirror.scope(scope) else {
         return sight.must(false, || format!("{name}: an entry names {scope}, which is not there"));
     };
-    sight.must(scope.branch == Branch::Canonical && scope.heights() == heights, || {
-        format!("{name}: {heights:?} was handed on from {}, which is {:?}", scope.id, scope.branch)
+    sight.must(scope.is_canonical() && scope.heights() == heights, || {
+        format!("{name}: {heights:?} was handed on from {}, which is {:?}", scope.id, scope.branch())
     });
     let chain = &scope.chain;
     let last = sight.mirror.canonical(chain, heights.1);

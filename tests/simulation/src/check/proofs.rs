@@ -13,8 +13,8 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
     for seen in commit {
         match (seen.before.as_deref(), seen.after.as_deref()) {
             (before, Some(Item::Task(after))) => {
-                let was_accepted = matches!(before, Some(Item::Task(before)) if before.accepted.is_some());
-                if let Some(accepted) = after.accepted.as_ref().filter(|_| !was_accepted) {
+                let was_accepted = matches!(before, Some(Item::Task(before)) if before.is_accepted());
+                if let Some(accepted) = after.accepted().filter(|_| !was_accepted) {
                     is_true(sight, after, accepted);
                 }
             }
@@ -84,7 +84,7 @@ fn expected_tasks(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, index: 
         (Strategy::Split, Source::Block) => scope.block().map(|block| block.segments),
         (Strategy::Split, Source::Stage(source)) => {
             let id = TaskId::new(&scope.id, &pipeline.stages[*source].name, 0);
-            sight.mirror.task(&id)?.accepted.as_ref()?.list.as_ref().map(|list| list.count)
+            sight.mirror.task(&id)?.accepted()?.list.as_ref().map(|list| list.count)
         }
         (Strategy::Sequential(CutRule { arity: Some(arity), .. }), _) => {
             Some(reduction::tree(scope.cut()?.members.len() as u32, *arity).len() as u32)
@@ -122,7 +122,7 @@ pub fn is_done(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, index: usi
     let Some(expected) = expected_tasks(sight, scope, pipeline, index) else { return false };
     (0..expected).all(|task| {
         let task = sight.mirror.task(&TaskId::new(&scope.id, &stage.name, task));
-        task.is_some_and(|task| task.accepted.is_some())
+        task.is_some_and(|task| task.is_accepted())
     })
 }
 
@@ -138,7 +138,7 @@ fn agrees(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, stage: &Stage, 
     for source in &stage.from {
         let Source::Stage(source) = source else { continue };
         let id = TaskId::new(&scope.id, &pipeline.stages[*source].name, 0);
-        let accepted = sight.mirror.task(&id).and_then(|task| task.accepted.as_ref());
+        let accepted = sight.mirror.task(&id).and_then(|task| task.accepted());
         if let Some(public_values) = accepted.and_then(|accepted| accepted.public_values.clone()) {
             *votes.entry(public_values).or_default() += 1;
         }

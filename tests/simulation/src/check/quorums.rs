@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proofyard_core::pipeline::{Pipeline, Source, Stage};
-use proofyard_core::state::{Branch, OutEntry, OutKind, Progress, Scope, Task, TaskId};
+use proofyard_core::state::{OutEntry, OutKind, Progress, Scope, Task, TaskId};
 
 use super::Sight;
 use super::mirror::{Item, Seen};
@@ -26,8 +26,8 @@ impl Quorums {
     pub fn check(&mut self, sight: &Sight<'_>, commit: &[Seen]) {
         for seen in commit {
             match (seen.before.as_deref(), seen.after.as_deref()) {
-                (before, Some(Item::Task(after))) if after.accepted.is_some() => {
-                    let is_new = !matches!(before, Some(Item::Task(before)) if before.accepted.is_some());
+                (before, Some(Item::Task(after))) if after.is_accepted() => {
+                    let is_new = !matches!(before, Some(Item::Task(before)) if before.is_accepted());
                     if is_new {
                         self.member_comes(sight, after);
                     }
@@ -72,9 +72,9 @@ impl Quorums {
             let without: Vec<_> =
                 now.iter().filter(|(member, _)| *member != task.id.stage).cloned().collect();
             if dissent(&now) > dissent(&without) {
-                sight.simulation.count(match scope.progress {
+                sight.simulation.count(match scope.progress() {
                     Progress::Missed => "check: dissent in a missed block",
-                    _ if scope.settled => "check: dissent in a settled block",
+                    _ if scope.is_settled() => "check: dissent in a settled block",
                     _ => "check: dissent",
                 });
                 let place = (scope.id.clone(), reader.name.clone());
@@ -106,7 +106,7 @@ impl Quorums {
         }
         for proof in proofs {
             let task = sight.mirror.task(&TaskId::new(id, &proof.stage, proof.index));
-            let accepted = task.and_then(|task| task.accepted.as_ref());
+            let accepted = task.and_then(|task| task.accepted());
             let is_it = accepted.is_some_and(|accepted| {
                 accepted.artifact == proof.artifact && accepted.public_values == proof.public_values
             });
@@ -125,7 +125,7 @@ impl Quorums {
             // With the power may go a proof that had come.
             let pipeline = sight.pipeline_of(scope)?;
             let still = dissent(&votes(sight, scope, pipeline, pipeline.stage(stage)?.1)) > 0;
-            (scope.branch == Branch::Canonical && still && !is_seen)
+            (scope.is_canonical() && still && !is_seen)
                 .then(|| format!("{id}: the members of {stage} disagree, and nothing halted"))
         })
     }
@@ -139,7 +139,7 @@ fn votes(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, stage: &Stage) -
     });
     let vote = |member: String| {
         let task = sight.mirror.task(&TaskId::new(&scope.id, &member, 0))?;
-        let values = task.accepted.as_ref()?.public_values.clone()?;
+        let values = task.accepted()?.public_values.clone()?;
         Some((member, values))
     };
     members.filter_map(vote).collect()

@@ -43,8 +43,8 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
             Some(Item::Task(task)) => {
                 is_listed_when_fed(sight, task);
                 let is_new =
-                    !matches!(seen.before.as_deref(), Some(Item::Task(before)) if before.accepted.is_some());
-                if is_new && task.accepted.is_some() {
+                    !matches!(seen.before.as_deref(), Some(Item::Task(before)) if before.is_accepted());
+                if is_new && task.is_accepted() {
                     feeds_at_once(sight, task);
                 }
             }
@@ -92,8 +92,8 @@ fn is_listed_when_fed(sight: &Sight<'_>, task: &Task) {
     let Some(children) = tree.get(task.id.index as usize) else {
         return sight.must(false, || format!("{} is not in its tree {tree:?}", task.id));
     };
-    if task.gathers {
-        return sight.must(!task.listed && task.attempts.is_empty() && task.accepted.is_none(), || {
+    if task.gathers() {
+        return sight.must(!task.is_listed() && task.attempts().is_empty() && !task.is_accepted(), || {
             format!("{} gathers, and yet it may be worked on: {task:?}", task.id)
         });
     }
@@ -128,11 +128,11 @@ fn feeds_at_once(sight: &Sight<'_>, child: &Task) {
     let all_there = children.iter().all(|range| match task_over(&tree, *range) {
         Some(below) => {
             let below = sight.mirror.task(&TaskId { index: below, ..child.id.clone() });
-            below.is_some_and(|below| below.accepted.is_some())
+            below.is_some_and(|below| below.is_accepted())
         }
         None => is_decided(range.0),
     });
-    let gathers = sight.mirror.task(&parent).is_some_and(|parent| parent.gathers);
+    let gathers = sight.mirror.task(&parent).is_some_and(|parent| parent.gathers());
     if all_there && children.len() > 1 {
         sight.simulation.count("check: the last child of a task came");
     }
@@ -152,7 +152,7 @@ fn is_there(
 ) -> bool {
     if let Some(below) = task_over(tree, child) {
         let below = sight.mirror.task(&TaskId { index: below, ..task.clone() });
-        return below.is_some_and(|below| below.accepted.is_some());
+        return below.is_some_and(|below| below.is_accepted());
     }
     let source = pipeline.stage(&task.stage).and_then(|(_, stage)| stage.from.first());
     let Some(Source::Stage(source)) = source else { return true };
@@ -175,7 +175,7 @@ pub fn wrong_inputs(mirror: &Mirror, assignment: &Assignment) -> Option<Vec<Opti
     let (pipeline, id) = (&assignment.pipeline, &assignment.task.id);
     let (scope, cut, arity) = reduces(mirror, pipeline, &id.scope, &id.stage)?;
     let tree = tree(cut.members.len() as u32, arity);
-    let output = |id: TaskId| mirror.task(&id)?.accepted.as_ref().map(|accepted| accepted.artifact.clone());
+    let output = |id: TaskId| mirror.task(&id)?.accepted().map(|accepted| accepted.artifact.clone());
     let artifact = |child: &Range| {
         if let Some(below) = task_over(&tree, *child) {
             return output(TaskId { index: below, ..id.clone() });

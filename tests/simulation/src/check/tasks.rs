@@ -1,7 +1,7 @@
 //! Promise 3, once: a result is accepted once and stays; and the books of a task are right: what it lists, who
 //! holds it, what its failures and losses were.
 
-use proofyard_core::state::{Task, TaskStatus};
+use proofyard_core::state::{Life, Task};
 
 use super::Sight;
 use super::mirror::{Item, Seen};
@@ -27,28 +27,19 @@ fn task_moves(sight: &Sight<'_>, before: Option<&Task>, after: &Task) {
     let id = &after.id;
     if let Some(before) = before {
         count(sight, before, after);
-        sight.must(before.accepted.is_none() || before.accepted == after.accepted, || {
+        sight.must(!before.is_accepted() || before.accepted() == after.accepted(), || {
             format!("the accepted result of {id} changed")
         });
         sight.must(before.rank == after.rank, || format!("the rank of {id} changed"));
     }
-    match after.status {
-        TaskStatus::Accepted => {
-            sight.must(after.accepted.is_some(), || format!("{id} is accepted without a result"));
-        }
-        _ => sight.must(after.accepted.is_none(), || format!("{id} has a result and is {:?}", after.status)),
-    }
-    sight.must(after.status != TaskStatus::Parked || after.attempts.is_empty(), || {
-        format!("{id} parked while an attempt runs")
-    });
-    sight.must(after.attempts.len() <= Task::MAX_LIVE_ATTEMPTS, || {
-        format!("{id} has {} live attempts", after.attempts.len())
+    sight.must(after.attempts().len() <= Task::MAX_LIVE_ATTEMPTS, || {
+        format!("{id} has {} live attempts", after.attempts().len())
     });
     let reported = sight.proving.failures_reported(id);
-    sight.must(after.failures <= reported, || {
-        format!("{id} counts {} failures, and provers failed {reported} times", after.failures)
+    sight.must(after.failures() <= reported, || {
+        format!("{id} counts {} failures, and provers failed {reported} times", after.failures())
     });
-    for attempt in &after.attempts {
+    for attempt in after.attempts() {
         let is_held =
             sight.mirror.slot(&attempt.worker, attempt.slot).is_some_and(|slot| slot.holds(&attempt.claim));
         let is_dead = sight.mirror.worker(&attempt.worker).is_none_or(|worker| worker.dead);
@@ -59,26 +50,24 @@ fn task_moves(sight: &Sight<'_>, before: Option<&Task>, after: &Task) {
 }
 
 fn count(sight: &Sight<'_>, before: &Task, after: &Task) {
-    let is_new = before.status != after.status;
-    if after.attempts.len() > 1 && before.attempts.len() == 1 {
+    let is_new = std::mem::discriminant(before.life()) != std::mem::discriminant(after.life());
+    if after.attempts().len() > 1 && before.attempts().len() == 1 {
         sight.simulation.count("check: second copy runs");
     }
-    if after.losses > before.losses {
+    if after.losses() > before.losses() {
         sight.simulation.count("check: attempt lost");
     }
-    match after.status {
-        TaskStatus::Parked if is_new => sight.simulation.count("check: task parked"),
-        TaskStatus::Cancelled if is_new => sight.simulation.count("check: task cancelled"),
-        TaskStatus::Open if before.status == TaskStatus::Parked => {
-            sight.simulation.count("check: task unparked")
-        }
-        TaskStatus::Accepted if is_new => {
-            let number = after.accepted.as_ref().map(|accepted| accepted.attempt);
-            let was_live = before.attempts.iter().any(|attempt| Some(attempt.number) == number);
+    match after.life() {
+        Life::Parked { .. } if is_new => sight.simulation.count("check: task parked"),
+        Life::Cancelled if is_new => sight.simulation.count("check: task cancelled"),
+        _ if after.is_open() && before.is_parked() => sight.simulation.count("check: task unparked"),
+        Life::Accepted { .. } if is_new => {
+            let number = after.accepted().map(|accepted| accepted.attempt);
+            let was_live = before.attempts().iter().any(|attempt| Some(attempt.number) == number);
             if !was_live {
                 sight.simulation.count("check: late result accepted");
             }
-            if before.status == TaskStatus::Parked {
+            if before.is_parked() {
                 sight.simulation.count("check: result of a parked task accepted");
             }
         }
@@ -96,7 +85,7 @@ fn slot_moves(sight: &Sight<'_>, before: &proofyard_core::state::Slot) {
     let still_runs = sight
         .mirror
         .task(&held.task)
-        .is_some_and(|task| task.attempts.iter().any(|attempt| attempt.claim == held.claim));
+        .is_some_and(|task| task.attempts().iter().any(|attempt| attempt.claim == held.claim));
     let is_dead = sight.mirror.worker(&before.worker).is_none_or(|worker| worker.dead);
     sight.must(!still_runs || is_dead, || {
         format!("{} slot {} let go of {}, which still counts on it", before.worker, before.slot, held.task)

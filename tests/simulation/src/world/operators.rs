@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use proofyard_core::error::Error;
 use proofyard_core::record::{Hold, MAX_NAMED, RetrySelection};
-use proofyard_core::state::TaskStatus;
 
 use super::edits::EDITS;
 use super::{Role, World};
@@ -168,7 +167,7 @@ impl World {
         checker.mirror.items().any(|(_, item)| match item {
             Item::Task(task) => {
                 let is_wanted = checker.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live());
-                task.id.chain() == chain && task.status == TaskStatus::Parked && is_wanted
+                task.id.chain() == chain && task.is_parked() && is_wanted
             }
             _ => false,
         })

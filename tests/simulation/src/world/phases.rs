@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use proofyard_core::port::Key;
-use proofyard_core::state::{Branch, Progress, TaskStatus};
+use proofyard_core::state::{Branch, Progress};
 use proofyard_core::work::Assignment;
 
 use super::{Role, World};
@@ -162,10 +162,11 @@ impl World {
     fn stays_due(&self, key: &Key) -> bool {
         let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
         let sight = checker.sight(&self.simulation, &proving);
-        let is_open =
-            |scope: &str| sight.mirror.scope(scope).is_some_and(|scope| scope.is_live() && !scope.settled);
+        let is_open = |scope: &str| {
+            sight.mirror.scope(scope).is_some_and(|scope| scope.is_live() && !scope.is_settled())
+        };
         let is_over = match checker.mirror.get(key) {
-            Some(Item::Task(task)) => task.status == TaskStatus::Parked && !is_open(&task.id.scope),
+            Some(Item::Task(task)) => task.is_parked() && !is_open(&task.id.scope),
             Some(Item::Scope(scope)) => !is_open(&scope.id),
             Some(Item::Sink(cursor)) => {
                 let pipeline = sight.pipeline(&cursor.chain);
@@ -281,10 +282,10 @@ impl World {
         for (key, item) in checker.mirror.items() {
             let is_left = match item {
                 // That nothing is left to do for it is found out in passing.
-                Item::Scope(scope) => scope.is_live() && !scope.settled && phase != Phase::ByWakes,
+                Item::Scope(scope) => scope.is_live() && !scope.is_settled() && phase != Phase::ByWakes,
                 Item::Task(task) => {
                     let is_wanted = checker.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live());
-                    is_wanted && matches!(task.status, TaskStatus::Open | TaskStatus::Parked)
+                    is_wanted && (task.is_open() || task.is_parked())
                 }
                 Item::Listing(_) => true,
                 Item::Slot(slot) => {
@@ -313,11 +314,14 @@ impl World {
                 let is_canonical =
                     checker.mirror.canonical(chain, *height).is_some_and(|place| place.hash == *hash);
                 let frontier = checker.mirror.frontier(chain).map_or(0, |frontier| frontier.height);
-                let has_end = scopes.iter().any(|scope| match scope.branch {
+                let has_end = scopes.iter().any(|scope| match scope.branch() {
                     Branch::Canonical => {
                         is_canonical
                             && *height < frontier
-                            && matches!(scope.progress, Progress::Proved | Progress::Missed | Progress::Open)
+                            && matches!(
+                                scope.progress(),
+                                Progress::Proved | Progress::Missed | Progress::Open
+                            )
                     }
                     Branch::Stored | Branch::Orphaned => !is_canonical,
                 });

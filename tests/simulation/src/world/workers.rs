@@ -325,9 +325,9 @@ impl Prover {
         let is_wanted = checker.mirror.scope(&id.scope).is_some_and(|scope| scope.is_live());
         let runs_alone = checker.mirror.task(id).is_some_and(|task| {
             task.is_open()
-                && !task.listed
-                && task.started == 1
-                && task.attempts.iter().any(|attempt| attempt.claim == assignment.claim)
+                && !task.is_listed()
+                && task.started() == 1
+                && task.attempts().iter().any(|attempt| attempt.claim == assignment.claim)
         });
         if is_wanted && runs_alone && are_swept {
             simulation.violate(format!("{id} straggles, and no second copy was to start"));

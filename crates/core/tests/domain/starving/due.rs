@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proofyard_core::Yard;
 use proofyard_core::record::FailureKind;
-use proofyard_core::state::{Task, TaskId, TaskStatus};
+use proofyard_core::state::{Task, TaskId};
 use proofyard_core::transaction::read;
 
 use super::{driver, due, forget_wakes, pipeline, prove, scope, segments, stage, sweep_for};
@@ -53,7 +53,7 @@ fn a_scope_that_settles_while_it_is_looked_at_is_not_due_again() {
     assert!(yard.port.has_intercepted(), "it was looked at");
     drop(yard);
     driver.settle();
-    assert!(scope(&driver, "c:b:10:a10:0").settled);
+    assert!(scope(&driver, "c:b:10:a10:0").is_settled());
     sweep_for(&driver, 60_000, 15_000);
     assert_eq!(due(&driver), []);
 }
@@ -71,7 +71,7 @@ fn a_parked_task_of_an_orphan_is_due_only_when_its_block_returns() {
         sweep_for(&driver, 3_600_000, 1_800_000);
     }
     let parked = |driver: &Driver| now(driver.yard.parked("c")).unwrap().len();
-    assert_eq!(task(&driver, "c:b:11:a11:0", "prove").status, TaskStatus::Parked);
+    assert!(task(&driver, "c:b:11:a11:0", "prove").is_parked());
     assert_eq!(parked(&driver), 1);
     driver.send(&block(11, "b", "a"));
     now(driver.yard.record_reorg("c", 11, "b11")).unwrap();
@@ -122,18 +122,18 @@ fn an_attempt_that_runs_is_ended_in_time_though_its_block_left_and_returned() {
     let first = driver.claim("w").unwrap();
     driver.pass(30_000);
     driver.sweep();
-    assert!(task(&driver, "c:b:10:a10:0", "prove").listed, "a second copy may start");
+    assert!(task(&driver, "c:b:10:a10:0", "prove").is_listed(), "a second copy may start");
     driver.send(&block(10, "b", "a"));
     now(driver.yard.record_reorg("c", 10, "b10")).unwrap();
     driver.settle();
     assert_eq!(driver.claim("other").unwrap().task.id.scope, "c:b:10:b10:0");
     assert!(driver.claim("other").is_none());
-    assert!(!task(&driver, "c:b:10:a10:0", "prove").listed);
+    assert!(!task(&driver, "c:b:10:a10:0", "prove").is_listed());
     now(driver.yard.record_reorg("c", 10, "a10")).unwrap();
     driver.settle();
     let found = task(&driver, "c:b:10:a10:0", "prove");
-    assert_eq!(found.attempts.len(), 1);
-    assert!(found.due_ms.is_some(), "{found:?}");
+    assert_eq!(found.attempts().len(), 1);
+    assert!(found.due_ms().is_some(), "{found:?}");
     // The first worker lives, and never ends.
     for _ in 0..40 {
         driver.pass(15_000);
@@ -143,7 +143,7 @@ fn an_attempt_that_runs_is_ended_in_time_though_its_block_left_and_returned() {
         driver.sweep();
     }
     let found = task(&driver, "c:b:10:a10:0", "prove");
-    assert!(found.attempts.iter().all(|attempt| attempt.claim != first.claim), "{found:?}");
+    assert!(found.attempts().iter().all(|attempt| attempt.claim != first.claim), "{found:?}");
 }
 
 /// The sweeper looks at a straggler while its block is off the chain, and puts its next look off to the time limit; the
@@ -164,9 +164,9 @@ fn a_straggler_gets_its_second_copy_though_its_block_left_and_returned() {
     now(driver.yard.record_reorg("c", 10, "b10")).unwrap();
     driver.settle();
     pass(30_000);
-    assert!(!task(&driver, "c:b:10:a10:0", "prove").listed, "its block is off the chain");
+    assert!(!task(&driver, "c:b:10:a10:0", "prove").is_listed(), "its block is off the chain");
     now(driver.yard.record_reorg("c", 10, "a10")).unwrap();
     driver.settle();
     pass(15_000);
-    assert!(task(&driver, "c:b:10:a10:0", "prove").listed, "a second copy may start");
+    assert!(task(&driver, "c:b:10:a10:0", "prove").is_listed(), "a second copy may start");
 }

@@ -137,7 +137,7 @@ fn a_reorg_of_any_depth_is_recorded_and_written_in_time() {
         println!("and written in {calls} calls");
         assert!(now(driver.yard.chain_state("c")).unwrap().reorg.is_none());
         assert_eq!(now(driver.yard.tip("c")).unwrap().head, Some((head, hash)));
-        assert_eq!(scope(&driver, "c:b:11:b11:0").progress, Progress::Open);
+        assert_eq!(scope(&driver, "c:b:11:b11:0").progress(), Progress::Open);
     }
 }
 
@@ -178,7 +178,7 @@ fn a_block_of_4096_tasks_that_returns_is_listed_again_in_time() {
     now(driver.yard.record_reorg("c", 10, "a10")).unwrap();
     let calls = settle(&driver);
     assert!(calls < 20, "{calls} calls");
-    assert!(!scope(&driver, "c:b:10:a10:0").relist);
+    assert!(!scope(&driver, "c:b:10:a10:0").relists());
     assert_eq!(now(driver.yard.waiting_tasks("cpu", 10_000)).unwrap(), 4_096);
 }
 

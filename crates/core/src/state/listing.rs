@@ -1,0 +1,69 @@
+//! `M#` and `R#`: the open markers of tasks, and their listings for workers to claim.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Avoid, Task, TaskId};
+use crate::port::{Key, Range};
+use crate::transaction::{Item, too_large};
+
+/// There until the task's result is accepted (or the task cancelled).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Marker {
+    pub id: TaskId,
+    /// As its task does, so that one range shows what may be listed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gathers: bool,
+}
+
+impl Marker {
+    pub fn of(task: &Task) -> Self {
+        Self { id: task.id.clone(), gathers: task.gathers() }
+    }
+
+    pub fn range(scope: &str, stage: &str, limit: usize) -> Range {
+        Range::all(format!("M#{scope}#{stage}"), limit)
+    }
+}
+
+impl Item for Marker {
+    fn key(&self) -> Key {
+        self.id.marker_key()
+    }
+}
+
+/// A task that may be claimed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Listing {
+    pub id: TaskId,
+    pub pool: String,
+    pub rank: String,
+    pub avoid: Option<Avoid>,
+}
+
+impl Listing {
+    pub fn of(task: &Task) -> Self {
+        Self {
+            id: task.id.clone(),
+            pool: task.pool.clone(),
+            rank: task.rank.clone(),
+            avoid: task.avoid().cloned(),
+        }
+    }
+
+    /// All pools have one shard until one needs more than about 200 claims a second on DynamoDB.
+    pub fn partition(pool: &str, chain: &str) -> String {
+        format!("R#{pool}#{chain}#0")
+    }
+}
+
+impl Item for Listing {
+    fn key(&self) -> Key {
+        Key::new(
+            Self::partition(&self.pool, self.id.chain()),
+            format!("{}#{}", self.rank, self.id.short_hash()),
+        )
+    }
+    fn damage(&self) -> Option<String> {
+        too_large([self.avoid.as_ref().map_or(0, |avoid| avoid.until_ms)])
+    }
+}
