@@ -1,17 +1,19 @@
 //! `T#`: a task, one run of a stage's prover on a fixed list of inputs, and its life.
 //!
 //! ```text
-//!           list              claim             accept
-//! Gathering ────▶ Listed ──────────▶ Live ───────────────▶ Accepted
-//!                 ▲ ▲ │ withdraw     │ │ ▲ hedge, claim: a second copy
-//!           list  │ │ └──▶ Unlisted ◀┘ └─┘
-//!   ┌─────────────┘ │        │ │ ▲  fail, lose, release: its last attempt ended
-//!   │         list  │        │ │ │
-//!   │               └────────┘ │ │ withdraw
-//! BackingOff ◀── back_off ─────┤ └───────────── BackingOff
-//!                              │ park                       retry
-//!                              └──────────────▶ Parked ──────────▶ Listed
+//!            list            claim                       accept (its result is verified)
+//! Gathering ──────> Listed ─────────> Live ────────────────────────────────> Accepted
+//!                   ^  ^ ^            │ ^ │ fail, lose, release: its last attempt ended
+//!                   │  │ │            └─┘ │
+//!                   │  │ │  hedge, claim: │  back_off
+//!                   │  │ │ a second copy  ├────────────> BackingOff ──┐ list (it is due)
+//!                   │  │ └────────────────│────────────────────────────┘
+//!                   │  └──────────────────┤ list (lost or released: at once)
+//!                   └──────── retry ──────┴─ Parked <─── park: a cause's budget is spent, an input is gone
 //! ```
+//!
+//! `withdraw` makes Unlisted what is listed or backs off, once nobody wants it: its block left the chain or was given up;
+//! `list` brings it back. So is, for a moment, one whose last attempt just ended.
 //!
 //! `accept` ends every state: a late valid proof is welcome, also of a parked or a cancelled task. `cancel` ends every
 //! other state but Accepted. Only the methods here change a task's life, each named after what happened; who writes the

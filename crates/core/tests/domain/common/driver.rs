@@ -166,7 +166,7 @@ pub fn block(height: u64, own: &str, parent: &str) -> Block {
         height,
         hash: format!("{own}{height}"),
         parent: format!("{parent}{}", height.wrapping_sub(1)),
-        timestamp_s: 1_700_000_000 + height,
+        timestamp_s: height.saturating_add(1_700_000_000),
         segments: 3,
         fields: BTreeMap::new(),
         payload: artifact(100),
