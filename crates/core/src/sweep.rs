@@ -244,7 +244,7 @@ impl<P: Port> Yard<P> {
         Ok(Some((version, item)))
     }
 
-    /// Reads at once what visits will ask for one by one: a home whose reads are far away remembers it for its errand. What
+    /// Reads at once what visits will ask for one by one: a home whose reads are far away keeps it for this invocation. What
     /// cannot be read is for its own visit to say.
     async fn read_ahead(&self, kind: DueKind, page: &[Due]) -> Result<(), Error> {
         let keys: Vec<Key> = page.iter().map(|due| due.key.clone()).collect();

@@ -1,4 +1,4 @@
-//! A store that is far away, over the one in memory: each round takes time, and what one errand read it knows.
+//! A store that is far away, over the one in memory: each round takes time, and what one invocation has read it knows.
 
 use std::cell::{Cell, RefCell};
 
