@@ -167,7 +167,7 @@ fn a_program_that_is_no_prover_fails_at_once_and_only_there() {
 fn a_files_prover_is_checked_as_far_as_it_goes() {
     for payload in [Payload::Request, Payload::Bare] {
         let place = tempfile::tempdir().unwrap();
-        let mut subject = subject(&place, &["--files", "{input}", "{output}", "--work-ms", "800"]);
+        let mut subject = subject(&place, &["--files", "{input}", "{output}", "--work-ms", "300"]);
         subject.protocol = Protocol::Files(payload);
         let report = check(&subject, &mut |_| {}).unwrap();
         // A bare payload says nothing of where it comes from, so the toy proves any.
