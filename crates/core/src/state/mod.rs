@@ -54,3 +54,13 @@ pub fn is_sha256(text: &str) -> bool {
 pub(crate) fn height_key(height: u64) -> String {
     format!("{height:020}")
 }
+
+/// A row as JSON, with some of its fields written otherwise than plainly; a field without a value is left out.
+#[cfg(test)]
+fn json_row(fields: &[(&str, &str)], changes: &[(&str, &str)]) -> String {
+    let written = fields.iter().filter_map(|(name, plain)| {
+        let value = changes.iter().find(|(other, _)| other == name).map_or(*plain, |(_, value)| *value);
+        (!value.is_empty()).then(|| format!("\"{name}\":{value}"))
+    });
+    format!("{{{}}}", written.collect::<Vec<_>>().join(","))
+}

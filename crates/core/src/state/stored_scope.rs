@@ -107,6 +107,7 @@ impl From<Scope> for StoredScope {
 
 #[cfg(test)]
 mod tests {
+    use super::super::json_row;
     use super::*;
 
     const BLOCK: &str = concat!(
@@ -140,12 +141,7 @@ mod tests {
             ("settled", "false"),
             ("due_ms", "null"),
         ];
-        let value =
-            |name: &str, plain| changes.iter().find(|(other, _)| *other == name).map_or(plain, |c| c.1);
-        let written = fields.map(|(name, plain)| (name, value(name, plain)));
-        let written = written.iter().filter(|(_, value)| !value.is_empty());
-        let written: Vec<String> = written.map(|(name, value)| format!("\"{name}\":{value}")).collect();
-        format!("{{{}}}", written.join(","))
+        json_row(&fields, changes)
     }
 
     #[test]

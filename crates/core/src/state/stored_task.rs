@@ -184,6 +184,7 @@ impl From<Task> for StoredTask {
 
 #[cfg(test)]
 mod tests {
+    use super::super::json_row;
     use super::*;
 
     const ATTEMPT: &str = r#"{"number":2,"worker":"w","slot":0,"claim":"c2","started_ms":70}"#;
@@ -224,12 +225,7 @@ mod tests {
             ("accepted", "null"),
             ("due_ms", "null"),
         ];
-        let value =
-            |name: &str, plain| changes.iter().find(|(other, _)| *other == name).map_or(plain, |c| c.1);
-        let written = fields.map(|(name, plain)| (name, value(name, plain)));
-        let written = written.iter().filter(|(_, value)| !value.is_empty());
-        let written: Vec<String> = written.map(|(name, value)| format!("\"{name}\":{value}")).collect();
-        format!("{{{}}}", written.join(","))
+        json_row(&fields, changes)
     }
 
     fn life_of(text: &str) -> Life {

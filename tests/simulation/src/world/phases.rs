@@ -281,8 +281,9 @@ impl World {
         let checker = self.checker.borrow();
         for (key, item) in checker.mirror.items() {
             let is_left = match item {
-                // That nothing is left to do for it is found out in passing.
-                Item::Scope(scope) => scope.is_live() && !scope.is_settled() && phase != Phase::ByWakes,
+                // That nothing is left to do for it is found out in passing; in one that was given up, members may still
+                // disagree.
+                Item::Scope(scope) => scope.is_watched() && !scope.is_settled() && phase != Phase::ByWakes,
                 Item::Task(task) => {
                     let is_wanted = checker.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live());
                     is_wanted && (task.is_open() || task.is_parked())
