@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proofyard_core::error::Error;
 use proofyard_core::port::Port;
-use proofyard_core::status::gauges::{ChainGauges, SinkGauges};
+use proofyard_core::status::SinkStatus;
+use proofyard_core::status::gauges::ChainGauges;
 use proofyard_core::yard::Yard;
 use serde_json::{Value, json};
 use tracing::warn;
@@ -50,12 +51,20 @@ impl Metrics {
         // One chain that cannot be read hides no other one.
         let mut ended = Ok(());
         for chain in yard.chains().await? {
-            match yard.gauges(&chain, MAX_VALUES).await {
-                Ok(gauges) => self.print_chain(&chain, &gauges),
-                Err(error) => ended = ended.and(Err(error)),
-            }
+            ended = ended.and(self.print_chain_and_sinks(yard, &chain).await);
         }
         ended
+    }
+
+    /// The chain first: a sink that cannot be read does not hide that the chain lags.
+    async fn print_chain_and_sinks(&self, yard: &Yard<AwsPort>, chain: &str) -> Result<(), Error> {
+        let gauges = yard.gauges(chain, MAX_VALUES).await?;
+        self.print_chain(chain, &gauges);
+        for sink in &gauges.sinks {
+            let lag_ms = yard.sink_lag_ms(chain, sink).await?;
+            self.print_sink(yard.port.now_ms(), chain, sink, lag_ms);
+        }
+        Ok(())
     }
 
     /// That a sweep has looked at everything that was due: an alarm tells when none did.
@@ -102,11 +111,12 @@ impl Metrics {
             let latencies = [("BlockLatency", "Milliseconds", json!(passed.latencies_ms))];
             self.print(now_ms, &of_chain, &latencies);
         }
-        for SinkGauges { sink, behind, lag_ms } in &gauges.sinks {
-            let metrics =
-                [("SinkBehind", "Count", json!(behind)), ("SinkLagSeconds", "Seconds", seconds(*lag_ms))];
-            self.print(now_ms, &[("Chain", chain), ("Sink", sink)], &metrics);
-        }
+    }
+
+    fn print_sink(&self, now_ms: u64, chain: &str, sink: &SinkStatus, lag_ms: u64) {
+        let metrics =
+            [("SinkBehind", "Count", json!(sink.behind)), ("SinkLagSeconds", "Seconds", seconds(lag_ms))];
+        self.print(now_ms, &[("Chain", chain), ("Sink", &sink.sink)], &metrics);
     }
 
     fn print(&self, now_ms: u64, dimensions: &[(&str, &str)], metrics: &[emf::Metric<'_>]) {

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::BlockTimes;
+use super::{BlockTimes, SinkStatus};
 use crate::error::Error;
 use crate::port::{Key, Port};
 use crate::state::OutEntry;
@@ -26,7 +26,8 @@ pub struct ChainGauges {
     pub parked_tasks: usize,
     pub halted: bool,
     pub passed: PassedBlocks,
-    pub sinks: Vec<SinkGauges>,
+    /// What each lags in time is read by itself ([`Yard::sink_lag_ms`]): an entry that cannot be read hides nothing else.
+    pub sinks: Vec<SinkStatus>,
 }
 
 /// The blocks that the frontier passed since gauges were last read, by whichever process.
@@ -39,15 +40,6 @@ pub struct PassedBlocks {
     pub losses: u64,
     /// From recorded to committed, of each committed block.
     pub latencies_ms: Vec<u64>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SinkGauges {
-    pub sink: String,
-    /// Entries it has not got yet.
-    pub behind: u64,
-    /// Since the next of them was written; 0 where there is none.
-    pub lag_ms: u64,
 }
 
 /// Up to which height blocks were exported.
@@ -74,13 +66,6 @@ impl<P: Port> Yard<P> {
     /// `max_blocks` of those.
     pub async fn gauges(&self, chain: &str, max_blocks: usize) -> Result<ChainGauges, Error> {
         let status = self.status(chain, false).await?;
-        let mut sinks = Vec::new();
-        for sink in &status.sinks {
-            let key = OutEntry::key_of(chain, &sink.log, sink.next_sequence);
-            let next: Option<OutEntry> = read(&self.port, &key).await?;
-            let lag_ms = next.map_or(0, |entry| self.port.now_ms().saturating_sub(entry.at_ms));
-            sinks.push(SinkGauges { sink: sink.sink.clone(), behind: sink.behind, lag_ms });
-        }
         let frontier = status.frontier;
         let from = self.pass_metrics_cursor(chain, status.start_height, frontier).await?;
         let passed = if from < frontier {
@@ -97,8 +82,15 @@ impl<P: Port> Yard<P> {
             parked_tasks: status.parked.len(),
             halted: status.halted.is_some(),
             passed: PassedBlocks::of(&passed),
-            sinks,
+            sinks: status.sinks,
         })
+    }
+
+    /// Since the next entry that a sink has not got was written; 0 where there is none.
+    pub async fn sink_lag_ms(&self, chain: &str, sink: &SinkStatus) -> Result<u64, Error> {
+        let key = OutEntry::key_of(chain, &sink.log, sink.next_sequence);
+        let next: Option<OutEntry> = read(&self.port, &key).await?;
+        Ok(next.map_or(0, |entry| self.port.now_ms().saturating_sub(entry.at_ms)))
     }
 
     /// From which height blocks are to be exported, up to `frontier`. Whoever is answered exports them, and nobody else.

@@ -6,9 +6,10 @@ use proofyard_core::claim::ClaimRequest;
 use proofyard_core::error::Error;
 use proofyard_core::port::Key;
 use proofyard_core::record::FailureKind;
+use proofyard_core::state::{COMMITS, OutEntry};
 use proofyard_core::{Wake, Yard};
 
-use crate::common::driver::{Does, Driver, LEASE_MS, block};
+use crate::common::driver::{Does, Driver, LEASE_MS, block, good};
 use crate::common::now;
 
 const PIPELINE: &str = r#"
@@ -219,4 +220,16 @@ fn a_block_of_a_height_that_no_chain_comes_to_is_refused() {
         assert!(refused.to_string().starts_with(&format!("height {height} is above")), "{refused}");
     }
     assert_eq!(driver.yard.port.keys(), keys);
+}
+
+/// What alarms rest on: that a chain lags is said also where a sink's next entry cannot be read.
+#[test]
+fn a_sink_that_cannot_be_read_does_not_hide_how_its_chain_stands() {
+    let mut driver = yard();
+    driver.work("w", good);
+    driver.yard.port.overwrite(&OutEntry::key_of("c", COMMITS, 0), b"{".to_vec());
+    let gauges = now(driver.yard.gauges("c", 100)).expect("how the chain stands");
+    let sink = &gauges.sinks[0];
+    assert!(sink.behind > 0);
+    assert!(matches!(now(driver.yard.sink_lag_ms("c", sink)), Err(Error::Damaged { .. })));
 }
