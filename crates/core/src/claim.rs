@@ -6,8 +6,8 @@
 //! are cleared in pages, so that a whole branch of them hides nothing for long.
 
 use crate::error::Error;
-use crate::mistake::Mistake;
 use crate::pipeline::Pool;
+use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Range, Stored};
 use crate::record::first_look_ms;
 use crate::state::worker::PoolChain;
@@ -66,7 +66,7 @@ impl<P: Port> Yard<P> {
     pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimOutcome, Error> {
         let now_ms = self.port.now_ms();
         let mut worker = self.live_worker(&request.worker).await?;
-        worker.alone |= self.planted(Mistake::AvoidIgnored);
+        worker.alone |= self.planted(PlantedBug::AvoidIgnored);
         if let Some(until_ms) = worker.quarantined_until_ms.filter(|until_ms| *until_ms > now_ms) {
             return Ok(ClaimOutcome::Quarantined { until_ms });
         }
@@ -134,7 +134,7 @@ impl<P: Port> Yard<P> {
         let Some(lowest) = heads.iter().map(|head| &head.listing.rank).min().cloned() else {
             return Ok(None);
         };
-        heads.retain(|head| head.listing.rank == lowest || self.planted(Mistake::AnyRank));
+        heads.retain(|head| head.listing.rank == lowest || self.planted(PlantedBug::AnyRank));
         let chosen = self.port.random() as usize % heads.len();
         Ok(Some(heads.swap_remove(chosen)))
     }
@@ -213,7 +213,7 @@ impl<P: Port> Yard<P> {
     async fn held(&self, tx: &mut Tx<'_, P>, request: &ClaimRequest) -> Result<Option<ClaimOutcome>, Error> {
         let slot: Option<Slot> = tx.check(&Slot::key_of(&request.worker, request.slot)).await?;
         let Some(held) = slot.and_then(|slot| slot.held) else { return Ok(None) };
-        if self.planted(Mistake::NoClaimId) {
+        if self.planted(PlantedBug::NoClaimId) {
             return Ok(None);
         }
         if held.claim != request.claim {

@@ -7,7 +7,7 @@
 
 use crate::claim::is_unwanted;
 use crate::error::{Error, Refusal};
-use crate::mistake::Mistake;
+use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Version};
 use crate::record::{Ending, end_attempt};
 use crate::state::{Attempt, Heartbeat, Held, Scope, SeenHeartbeat, Slot, Task, Worker};
@@ -149,7 +149,7 @@ impl<P: Port> Yard<P> {
 
     fn lease_is_over(&self, heartbeat: &Heartbeat, version: Version, seen: &SeenHeartbeat) -> bool {
         let now_ms = self.port.now_ms();
-        if self.planted(Mistake::LeaseByTheWorkersClock) {
+        if self.planted(PlantedBug::LeaseByTheWorkersClock) {
             return heartbeat.at_ms.saturating_add(heartbeat.lease_ms) <= now_ms;
         }
         seen.version == version && seen.since_ms.saturating_add(heartbeat.lease_ms) <= now_ms
@@ -177,7 +177,7 @@ impl<P: Port> Yard<P> {
                     if worker.dead
                         || seen_dead
                         || is_over(&heartbeat)
-                        || self.planted(Mistake::LiveWorkerExpired) =>
+                        || self.planted(PlantedBug::LiveWorkerExpired) =>
                 {
                     tx.put(&Worker { dead: true, ..worker.clone() })?;
                     Ok(Some(worker.slots))

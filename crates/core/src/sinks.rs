@@ -4,8 +4,8 @@
 //! (chain, log, sequence), by which the sink can tell it. A sink that is moved to another log has a place of its own there.
 
 use crate::error::{Error, Refusal};
-use crate::mistake::Mistake;
 use crate::pipeline::Sink;
+use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{OutEntry, SinkCursor};
 use crate::transaction::{read, transact};
@@ -23,7 +23,7 @@ impl<P: Port> Yard<P> {
         let log = pipeline.log_of(*stage);
         let cursor = self.sink_cursor(chain, sink, log).await?;
         let waits = cursor.next_try_ms.is_some_and(|next_try_ms| next_try_ms > self.port.now_ms());
-        if (state.halted.is_some() && !self.planted(Mistake::HandOnWhileHalted)) || waits {
+        if (state.halted.is_some() && !self.planted(PlantedBug::HandOnWhileHalted)) || waits {
             return Ok(None);
         }
         read(&self.port, &OutEntry::key_of(chain, log, cursor.next_sequence)).await

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use crate::advance::{Look, stages_of};
 use crate::claim::is_unwanted;
 use crate::error::Error;
-use crate::mistake::Mistake;
+use crate::planted_bug::PlantedBug;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
 use crate::record::{Ending, attempt_limit_ms, end_attempt, next_look_ms, put_listing, reschedule};
 use crate::state::{
@@ -338,7 +338,7 @@ impl<P: Port> Yard<P> {
             return Ok(());
         }
         let straggles = limits.hedge_ms.is_some_and(|hedge_ms| {
-            !self.planted(Mistake::NoHedging)
+            !self.planted(PlantedBug::NoHedging)
                 && task.may_hedge()
                 && oldest_ms.is_some_and(|ran_ms| ran_ms >= hedge_ms)
         });

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use crate::claim::ClaimRequest;
 use crate::error::{Error, Refusal};
-use crate::mistake::Mistake;
 use crate::pipeline::{Output, Pipeline, Prover, Stage, Verify};
+use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Stored};
 use crate::record::{
     FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport, fault, is_output,
@@ -334,11 +334,12 @@ impl<P: Port> Yard<P> {
         started_ms: u64,
     ) -> Result<ResultReport, AttemptError> {
         let proved_ms = self.port.now_ms();
-        let public_values = match assignment.must_verify() && !self.planted(Mistake::AcceptWithoutVerifying) {
-            true => Some(verified(executor, assignment, &proved).await?),
-            false if assignment.stage().output == Output::Data => None,
-            false => Some(proved.claimed_public_values.clone().unwrap_or_default()),
-        };
+        let public_values =
+            match assignment.must_verify() && !self.planted(PlantedBug::AcceptWithoutVerifying) {
+                true => Some(verified(executor, assignment, &proved).await?),
+                false if assignment.stage().output == Output::Data => None,
+                false => Some(proved.claimed_public_values.clone().unwrap_or_default()),
+            };
         let verified_ms = self.port.now_ms();
         let artifact = executor.store(assignment, &proved).await?;
         let result = TaskResult {

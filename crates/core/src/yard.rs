@@ -19,9 +19,9 @@ pub struct Yard<P> {
     pub port: P,
     pipelines: Arc<Mutex<HashMap<String, Arc<Pipeline>>>>,
     judged: bool,
-    #[cfg(feature = "planted-mistakes")]
-    mistake: Option<crate::mistake::Mistake>,
-    #[cfg(feature = "planted-mistakes")]
+    #[cfg(feature = "planted-bugs")]
+    bug: Option<crate::planted_bug::PlantedBug>,
+    #[cfg(feature = "planted-bugs")]
     page_items: Option<usize>,
 }
 
@@ -31,9 +31,9 @@ impl<P: Port> Yard<P> {
             port,
             pipelines: Arc::default(),
             judged: false,
-            #[cfg(feature = "planted-mistakes")]
-            mistake: None,
-            #[cfg(feature = "planted-mistakes")]
+            #[cfg(feature = "planted-bugs")]
+            bug: None,
+            #[cfg(feature = "planted-bugs")]
             page_items: None,
         }
     }
@@ -45,9 +45,9 @@ impl<P: Port> Yard<P> {
             port,
             pipelines: Arc::clone(&self.pipelines),
             judged: self.judged,
-            #[cfg(feature = "planted-mistakes")]
-            mistake: self.mistake,
-            #[cfg(feature = "planted-mistakes")]
+            #[cfg(feature = "planted-bugs")]
+            bug: self.bug,
+            #[cfg(feature = "planted-bugs")]
             page_items: self.page_items,
         }
     }
@@ -61,49 +61,49 @@ impl<P: Port> Yard<P> {
         self.judged
     }
 
-    /// A yard that breaks one rule on purpose.
-    #[cfg(feature = "planted-mistakes")]
-    pub fn with_mistake(port: P, mistake: crate::mistake::Mistake) -> Self {
-        Self { mistake: Some(mistake), ..Self::new(port) }
+    /// A yard with a planted bug: it breaks one rule on purpose.
+    #[cfg(feature = "planted-bugs")]
+    pub fn with_planted_bug(port: P, bug: crate::planted_bug::PlantedBug) -> Self {
+        Self { bug: Some(bug), ..Self::new(port) }
     }
 
     /// A yard of small pages, in which a few items show what else only many would.
-    #[cfg(feature = "planted-mistakes")]
+    #[cfg(feature = "planted-bugs")]
     pub fn with_pages_of(self, items: usize) -> Self {
         Self { page_items: Some(items), ..self }
     }
 
     /// How many items one page of a loop takes, where `full` is what a home can take.
-    #[cfg(feature = "planted-mistakes")]
+    #[cfg(feature = "planted-bugs")]
     pub(crate) fn page_of(&self, full: usize) -> usize {
         self.page_items.map_or(full, |items| items.min(full))
     }
 
-    #[cfg(not(feature = "planted-mistakes"))]
+    #[cfg(not(feature = "planted-bugs"))]
     #[inline(always)]
     pub(crate) fn page_of(&self, full: usize) -> usize {
         full
     }
 
-    /// True only in a yard that was built with this mistake.
-    #[cfg(feature = "planted-mistakes")]
-    pub(crate) fn planted(&self, mistake: crate::mistake::Mistake) -> bool {
-        self.mistake == Some(mistake)
+    /// True only in a yard that was built with this bug.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn planted(&self, bug: crate::planted_bug::PlantedBug) -> bool {
+        self.bug == Some(bug)
     }
 
-    #[cfg(not(feature = "planted-mistakes"))]
+    #[cfg(not(feature = "planted-bugs"))]
     #[inline(always)]
-    pub(crate) fn planted(&self, _: crate::mistake::Mistake) -> bool {
+    pub(crate) fn planted(&self, _: crate::planted_bug::PlantedBug) -> bool {
         false
     }
 
-    /// A rank as it is, or as the mistake of this yard gets it wrong.
-    #[cfg(feature = "planted-mistakes")]
+    /// A rank, as the yard's planted bug changes it, if it has one that does.
+    #[cfg(feature = "planted-bugs")]
     pub(crate) fn ranked(&self, rank: String) -> String {
-        self.mistake.map_or_else(|| rank.clone(), |mistake| mistake.misranked(&rank))
+        self.bug.map_or_else(|| rank.clone(), |bug| bug.misranked(&rank))
     }
 
-    #[cfg(not(feature = "planted-mistakes"))]
+    #[cfg(not(feature = "planted-bugs"))]
     #[inline(always)]
     pub(crate) fn ranked(&self, rank: String) -> String {
         rank

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use proofyard_core::mistake::Mistake;
+use proofyard_core::planted_bug::PlantedBug;
 use proofyard_simulation::run::{self, Plan};
 use proofyard_simulation::trace::TraceMode;
 
@@ -15,21 +15,21 @@ const USAGE: &str =
 struct Arguments {
     seed: Option<u64>,
     trace: bool,
-    mistake: Option<Mistake>,
+    bug: Option<PlantedBug>,
     seconds: Option<u64>,
     from: Option<u64>,
     /// Not after this many seeds.
     seeds: Option<u64>,
     /// Every seed that breaks a promise is told, and ends nothing.
     all: bool,
-    /// Every mistake that can be planted is tried on so many seeds.
-    mistakes: Option<u64>,
+    /// How many seeds to try each bug on that can be planted.
+    seeds_per_bug: Option<u64>,
 }
 
 fn main() -> ExitCode {
     match read_arguments() {
         Ok(arguments) if arguments.seed.is_some() => run_seed(&arguments),
-        Ok(arguments) if arguments.mistakes.is_some() => plant_all(&arguments),
+        Ok(arguments) if arguments.seeds_per_bug.is_some() => plant_all(&arguments),
         Ok(arguments) => run_seeds(&arguments),
         Err(reason) => {
             eprintln!("{reason}\n{USAGE}");
@@ -47,11 +47,11 @@ fn read_arguments() -> Result<Arguments, String> {
         match word.as_str() {
             "--seed" => arguments.seed = Some(number(value()?)?),
             "--trace" => arguments.trace = true,
-            "--mistake" => arguments.mistake = Some(mistake(&value()?)?),
+            "--mistake" => arguments.bug = Some(planted_bug(&value()?)?),
             "--seconds" => arguments.seconds = Some(number(value()?)?),
             "--seeds" => arguments.seeds = Some(number(value()?)?),
             "--all" => arguments.all = true,
-            "--mistakes" => arguments.mistakes = Some(number(value()?)?),
+            "--mistakes" => arguments.seeds_per_bug = Some(number(value()?)?),
             "--from" => arguments.from = Some(number(value()?)?),
             _ => return Err(format!("{word} is not known")),
         }
@@ -59,15 +59,15 @@ fn read_arguments() -> Result<Arguments, String> {
     Ok(arguments)
 }
 
-fn mistake(name: &str) -> Result<Mistake, String> {
-    let known = Mistake::ALL.into_iter().find(|mistake| format!("{mistake:?}").eq_ignore_ascii_case(name));
-    known.ok_or_else(|| format!("{name} is none of {:?}", Mistake::ALL))
+fn planted_bug(name: &str) -> Result<PlantedBug, String> {
+    let known = PlantedBug::ALL.into_iter().find(|bug| format!("{bug:?}").eq_ignore_ascii_case(name));
+    known.ok_or_else(|| format!("{name} is none of {:?}", PlantedBug::ALL))
 }
 
 fn run_seed(arguments: &Arguments) -> ExitCode {
     let mode = if arguments.trace { TraceMode::Print } else { TraceMode::Off };
     let seed = arguments.seed.unwrap_or_default();
-    let outcome = run::run_one(seed, arguments.mistake, mode);
+    let outcome = run::run_one(seed, arguments.bug, mode);
     run::print_counters(&outcome.counters);
     match outcome.violation {
         Some(violation) => {
@@ -85,9 +85,9 @@ fn run_seeds(arguments: &Arguments) -> ExitCode {
     let plan = Plan {
         first_seed: arguments.from.unwrap_or(1),
         budget: Duration::from_secs(arguments.seconds.unwrap_or(120)),
-        mistake: arguments.mistake,
+        bug: arguments.bug,
         seeds: arguments.seeds.unwrap_or(u64::MAX),
-        stop_after_failures: if arguments.mistake.is_none() && !arguments.all { 1 } else { u64::MAX },
+        stop_after_failures: if arguments.bug.is_none() && !arguments.all { 1 } else { u64::MAX },
         ..Plan::default()
     };
     let summary = run::run_many(&plan);
@@ -98,22 +98,22 @@ fn run_seeds(arguments: &Arguments) -> ExitCode {
     match summary.failures.first() {
         Some(_) if arguments.all => ExitCode::FAILURE,
         Some((seed, violation)) => {
-            run::print_failure(*seed, plan.mistake, violation);
+            run::print_failure(*seed, plan.bug, violation);
             ExitCode::FAILURE
         }
         None => ExitCode::SUCCESS,
     }
 }
 
-/// A row for each mistake: the first seed that catches it, how many do, and what that one says.
+/// A row for each bug: the first seed that catches it, how many do, and what that one says.
 fn plant_all(arguments: &Arguments) -> ExitCode {
     let mut all_caught = true;
-    for mistake in Mistake::ALL {
+    for bug in PlantedBug::ALL {
         let plan = Plan {
             first_seed: arguments.from.unwrap_or(1),
-            seeds: arguments.mistakes.unwrap_or_default(),
+            seeds: arguments.seeds_per_bug.unwrap_or_default(),
             budget: Duration::from_secs(3_600),
-            mistake: Some(mistake),
+            bug: Some(bug),
             stop_after_failures: u64::MAX,
             ..Plan::default()
         };
@@ -123,7 +123,7 @@ fn plant_all(arguments: &Arguments) -> ExitCode {
         all_caught &= first.is_some();
         let (seed, violation) = first.map_or((0, ""), |(seed, violation)| (*seed, violation.as_str()));
         let violation: String = violation.chars().take(140).collect();
-        println!("{mistake:?} | {seed} | {caught} of {seeds} | {seconds:.1} s | {violation}");
+        println!("{bug:?} | {seed} | {caught} of {seeds} | {seconds:.1} s | {violation}");
     }
     if all_caught { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use proofyard_core::mistake::Mistake;
+use proofyard_core::planted_bug::PlantedBug;
 
 use crate::counters::Counters;
 use crate::trace::TraceMode;
@@ -46,7 +46,7 @@ pub struct Plan {
     pub seeds: u64,
     pub budget: Duration,
     pub threads: usize,
-    pub mistake: Option<Mistake>,
+    pub bug: Option<PlantedBug>,
     /// So many seeds that broke a promise end the run.
     pub stop_after_failures: u64,
 }
@@ -58,14 +58,14 @@ impl Default for Plan {
             seeds: u64::MAX,
             budget: Duration::from_secs(120),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            mistake: None,
+            bug: None,
             stop_after_failures: 1,
         }
     }
 }
 
-pub fn run_one(seed: u64, mistake: Option<Mistake>, trace: TraceMode) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| world::run(seed, mistake, trace))).unwrap_or_else(|panic| Outcome {
+pub fn run_one(seed: u64, bug: Option<PlantedBug>, trace: TraceMode) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| world::run(seed, bug, trace))).unwrap_or_else(|panic| Outcome {
         violation: Some(format!("a handler panicked: {}", panic_text(&*panic))),
         ..Outcome::default()
     })
@@ -92,7 +92,7 @@ pub fn run_many(plan: &Plan) -> Summary {
                     if seed - plan.first_seed >= plan.seeds {
                         break;
                     }
-                    let outcome = run_one(seed, plan.mistake, TraceMode::Off);
+                    let outcome = run_one(seed, plan.bug, TraceMode::Off);
                     own.seeds += 1;
                     own.steps += outcome.steps;
                     own.most_steps = own.most_steps.max(outcome.steps);
@@ -121,15 +121,15 @@ pub fn run_many(plan: &Plan) -> Summary {
 }
 
 /// The command that shows this seed again, step by step.
-pub fn reproduce(seed: u64, mistake: Option<Mistake>) -> String {
-    let mistake = mistake.map(|mistake| format!(" --mistake {mistake:?}")).unwrap_or_default();
-    format!("cargo run --release -p proofyard-simulation -- --seed {seed} --trace{mistake}")
+pub fn reproduce(seed: u64, bug: Option<PlantedBug>) -> String {
+    let bug = bug.map(|bug| format!(" --mistake {bug:?}")).unwrap_or_default();
+    format!("cargo run --release -p proofyard-simulation -- --seed {seed} --trace{bug}")
 }
 
 /// Why a seed failed, what led to it, and how to see all of it.
-pub fn print_failure(seed: u64, mistake: Option<Mistake>, violation: &str) {
+pub fn print_failure(seed: u64, bug: Option<PlantedBug>, violation: &str) {
     const LAST_LINES: usize = 60;
-    let again = run_one(seed, mistake, TraceMode::Ring(LAST_LINES));
+    let again = run_one(seed, bug, TraceMode::Ring(LAST_LINES));
     println!("\nseed {seed} broke a promise: {violation}");
     println!("its last steps (simulated ms, step, what happened):");
     for line in &again.trace {
@@ -138,7 +138,7 @@ pub fn print_failure(seed: u64, mistake: Option<Mistake>, violation: &str) {
     if again.violation.as_deref() != Some(violation) {
         println!("NOT DETERMINISTIC: the second run said {:?}", again.violation);
     }
-    println!("all of it:\n  {}", reproduce(seed, mistake));
+    println!("all of it:\n  {}", reproduce(seed, bug));
 }
 
 pub fn print_summary(summary: &Summary) {

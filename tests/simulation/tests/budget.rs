@@ -1,11 +1,11 @@
-//! The simulation as a test: each mistake that can be planted must be caught within a fixed number of seeds; for what is
+//! The simulation as a test: each bug that can be planted must be caught within a fixed number of seeds; for what is
 //! left of SIMULATION_SECONDS (120) it runs the handlers as they are, and asks that every kind of fault and branch really
 //! happened.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use proofyard_core::mistake::Mistake;
+use proofyard_core::planted_bug::PlantedBug;
 use proofyard_simulation::run::{self, Plan};
 
 /// All of it, in a run long enough to ask for them.
@@ -132,11 +132,11 @@ const ENOUGH_SEEDS: u64 = 1_000;
 
 fn main() -> ExitCode {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    // The mistakes take what they take; the handlers as they are get at least a third of the time.
+    // The planted bugs take what they take; the handlers as they are get at least a third of the time.
     let budget = Duration::from_secs(number("SIMULATION_SECONDS").unwrap_or(120));
     let first_seed = number("SIMULATION_FROM").unwrap_or(1);
     let started = Instant::now();
-    let missed = catch_mistakes(first_seed);
+    let missed = catch_planted_bugs(first_seed);
     let plan = Plan {
         first_seed,
         budget: budget.saturating_sub(started.elapsed()).max(budget / 3),
@@ -161,15 +161,15 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Plants each mistake alone and runs seeds until one has caught it; answers those that none caught.
-fn catch_mistakes(first_seed: u64) -> Vec<Mistake> {
+/// Plants each bug alone and runs seeds until one has caught it; answers those that none caught.
+fn catch_planted_bugs(first_seed: u64) -> Vec<PlantedBug> {
     let mut missed = Vec::new();
-    for mistake in Mistake::ALL {
+    for bug in PlantedBug::ALL {
         let plan = Plan {
             first_seed,
             seeds: SEEDS_A_MISTAKE,
             budget: Duration::from_secs(600),
-            mistake: Some(mistake),
+            bug: Some(bug),
             ..Plan::default()
         };
         let summary = run::run_many(&plan);
@@ -177,11 +177,11 @@ fn catch_mistakes(first_seed: u64) -> Vec<Mistake> {
         match summary.failures.first() {
             Some((seed, violation)) => {
                 let violation: String = violation.chars().take(140).collect();
-                println!("{mistake:?}: caught by seed {seed} in {seconds:.1} s: {violation}");
+                println!("{bug:?}: caught by seed {seed} in {seconds:.1} s: {violation}");
             }
             None => {
-                println!("{mistake:?}: caught by none of {seeds} seeds");
-                missed.push(mistake);
+                println!("{bug:?}: caught by none of {seeds} seeds");
+                missed.push(bug);
             }
         }
     }

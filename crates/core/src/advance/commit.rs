@@ -2,8 +2,8 @@
 
 use super::open::deadline_ms;
 use crate::error::Error;
-use crate::mistake::Mistake;
 use crate::pipeline::{Late, Pipeline};
+use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::record::put_halt;
 use crate::state::{
@@ -85,7 +85,7 @@ impl<P: Port> Yard<P> {
         pipeline: &Pipeline,
         seen: &Scope,
     ) -> Result<bool, Error> {
-        let state = match self.planted(Mistake::CommitWithoutParent) {
+        let state = match self.planted(PlantedBug::CommitWithoutParent) {
             false => tx.check_chain(chain).await?,
             true => ChainState { reorg: None, ..tx.peek_chain(chain).await? },
         };
@@ -99,7 +99,7 @@ impl<P: Port> Yard<P> {
         }
         let (parent, hash) = ends(&scope);
         if frontier.last_hash.as_ref().is_some_and(|last| *last != parent)
-            && !self.planted(Mistake::CommitWithoutParent)
+            && !self.planted(PlantedBug::CommitWithoutParent)
         {
             return self.halt_on_parent(tx, state, &scope, &parent);
         }
@@ -117,7 +117,7 @@ impl<P: Port> Yard<P> {
             }
             false => None,
         };
-        if !self.planted(Mistake::CommitNotDurable) {
+        if !self.planted(PlantedBug::CommitNotDurable) {
             tx.durable();
         }
         tx.send(Wake::Chain { chain: chain.to_owned() });
@@ -171,7 +171,7 @@ impl<P: Port> Yard<P> {
                 return Ok(at.is_some_and(|at| at.scope == scope.id));
             }
         };
-        let place: Option<Canonical> = match self.planted(Mistake::CommitWithoutParent) {
+        let place: Option<Canonical> = match self.planted(PlantedBug::CommitWithoutParent) {
             false => tx.check(&key).await?,
             true => tx.peek(&key).await?,
         };

@@ -6,8 +6,8 @@
 
 use crate::advance::goal_of;
 use crate::error::{Error, Refusal};
-use crate::mistake::Mistake;
 use crate::pipeline::{Pipeline, Stage};
+use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
 use crate::record::{accepted, put_halt};
 use crate::state::{ChainState, Group, Halt, Inputs, Judgement, OutProof, Scope, Task, TaskId};
@@ -71,7 +71,7 @@ impl<P: Port> Yard<P> {
                     let reason = format!("the judge refused {id}, which worker {worker} recorded: {reason}");
                     return Ok(HandedOn::Wrong(reason));
                 }
-                if !judgement.is_of(result) && !self.planted(Mistake::JudgementOfAnything) {
+                if !judgement.is_of(result) && !self.planted(PlantedBug::JudgementOfAnything) {
                     let reason = format!(
                         "{id} is not what the judge looked at: worker {} recorded it, and it was changed since",
                         judgement.worker
@@ -91,7 +91,7 @@ impl<P: Port> Yard<P> {
         if !unjudged.is_empty() {
             return Ok(HandedOn::Unjudged(unjudged));
         }
-        proofs.truncate(if self.planted(Mistake::OneProofHandedOn) { 1 } else { proofs.len() });
+        proofs.truncate(if self.planted(PlantedBug::OneProofHandedOn) { 1 } else { proofs.len() });
         Ok(HandedOn::Proofs(proofs))
     }
 
@@ -113,7 +113,7 @@ impl<P: Port> Yard<P> {
     }
 
     fn asks_the_judge(&self) -> bool {
-        self.is_judged() && !self.planted(Mistake::NotJudged)
+        self.is_judged() && !self.planted(PlantedBug::NotJudged)
     }
 
     /// Where a judge looks at what is handed on: a scope whose goal is decided counts as proved once it has. Says whether

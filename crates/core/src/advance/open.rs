@@ -1,8 +1,8 @@
 //! Opening: canonical heights from `opened` up to frontier + window get their groups.
 
 use crate::error::{Error, Refusal};
-use crate::mistake::Mistake;
 use crate::pipeline::{Late, Pipeline};
+use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{Canonical, ChainState, KnownBlock, Scope, Standing};
 use crate::transaction::{Tx, transact};
@@ -17,7 +17,7 @@ impl<P: Port> Yard<P> {
         pipeline: &Pipeline,
     ) -> Result<bool, Error> {
         let (frontier, tip) = (self.frontier(chain).await?, self.tip(chain).await?);
-        let extra = u64::from(self.planted(Mistake::WindowOffByOne));
+        let extra = u64::from(self.planted(PlantedBug::WindowOffByOne));
         let reaches = |height: u64, window: u64| height.saturating_add(window).saturating_add(extra);
         let is_there = tip.height().is_some_and(|tip| frontier.opened <= tip);
         if !is_there || frontier.opened >= reaches(frontier.height, frontier.window) {
@@ -47,7 +47,7 @@ impl<P: Port> Yard<P> {
                     Some(_) => self.renewed(tx, &state, &place, scope).await?,
                 };
                 let due_ms = self.due_in(pipeline.chain.tick_ms);
-                let due_ms = (!self.planted(Mistake::MissingDue)).then_some(due_ms);
+                let due_ms = (!self.planted(PlantedBug::MissingDue)).then_some(due_ms);
                 scope.open(hash, self.port.now_ms(), due_ms);
                 if scope.pipeline != hash && height >= state.pipeline_from {
                     state.pipeline_from = height + 1;

@@ -4,8 +4,8 @@ use super::groups::new_group;
 use super::stages_of;
 use crate::error::Error;
 use crate::explain::told;
-use crate::mistake::Mistake;
 use crate::pipeline::{Pipeline, Quorum};
+use crate::planted_bug::PlantedBug;
 use crate::port::Port;
 use crate::record::{accepted, delete_listing, put_halt};
 use crate::state::{ChainState, Decision, Group, Halt, Inputs, Scope, Task, TaskId};
@@ -39,7 +39,7 @@ impl<P: Port> Yard<P> {
         }
         let seen = tally(quorum.need, &values);
         let reported =
-            seen.dissent <= scope.reported_dissent(&stage.name) || self.planted(Mistake::DissentIgnored);
+            seen.dissent <= scope.reported_dissent(&stage.name) || self.planted(PlantedBug::DissentIgnored);
         if (seen.agreed.is_none() || group.is_some() || !scope.is_live()) && reported {
             return Ok(false);
         }
@@ -59,7 +59,7 @@ impl<P: Port> Yard<P> {
         let stage = &pipeline.stages[index];
         let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
         let is_heard =
-            |now: &Scope| now.is_live() || (now.is_watched() && !self.planted(Mistake::MissedUnwatched));
+            |now: &Scope| now.is_live() || (now.is_watched() && !self.planted(PlantedBug::MissedUnwatched));
         let Some(mut now) = now.filter(is_heard) else { return Ok(false) };
         let mut tasks = Vec::new();
         for member in members {
@@ -73,7 +73,7 @@ impl<P: Port> Yard<P> {
         let tally = tally(quorum.need, &values);
         let mut moved = false;
         let reported = now.reported_dissent(&stage.name);
-        if tally.dissent > reported && !self.planted(Mistake::DissentIgnored) {
+        if tally.dissent > reported && !self.planted(PlantedBug::DissentIgnored) {
             now.dissent(&stage.name, tally.dissent - reported);
             self.halt_on_disagreement(tx, &now, &stage.name, &values).await?;
             tx.put(&now)?;

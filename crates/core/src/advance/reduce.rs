@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 
 use crate::error::Error;
-use crate::mistake::Mistake;
 use crate::pipeline::{CutRule, Pipeline, Strategy};
+use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port};
 use crate::record::put_listing;
 use crate::state::{CutAt, Group, Inputs, Marker, Scope, Task, TaskId};
@@ -101,7 +101,7 @@ impl<P: Port> Yard<P> {
         let decided = self.decided_members(group, &tree, &gathering).await?;
         let lacks = |child: &Child| matches!(child, Child::Member(member) if !decided.contains(member));
         for task in gathering {
-            if !tree.children(task).iter().any(lacks) || self.planted(Mistake::ListedUnfed) {
+            if !tree.children(task).iter().any(lacks) || self.planted(PlantedBug::ListedUnfed) {
                 transact(&self.port, async |tx| self.feed(tx, group, &tree, task, None).await).await?;
             }
         }
@@ -157,7 +157,7 @@ impl<P: Port> Yard<P> {
         let Some(scope) = scope.filter(Scope::is_live) else { return Ok(()) };
         let comes = comes.map(Child::Task);
         for child in tree.children(task).iter().filter(|child| Some(**child) != comes) {
-            if !self.is_there(tx, &scope, group, *child).await? && !self.planted(Mistake::ListedUnfed) {
+            if !self.is_there(tx, &scope, group, *child).await? && !self.planted(PlantedBug::ListedUnfed) {
                 return Ok(());
             }
         }
@@ -201,7 +201,7 @@ impl<P: Port> Yard<P> {
             Child::Task(task) => {
                 let id = TaskId::new(&group.scope, &group.stage, task);
                 let key = id.task_key();
-                let task: Option<Task> = match self.planted(Mistake::SiblingPeeked) {
+                let task: Option<Task> = match self.planted(PlantedBug::SiblingPeeked) {
                     false => tx.check(&key).await?,
                     true => tx.peek(&key).await?,
                 };

@@ -3,8 +3,8 @@
 use super::groups::TASKS_A_PAGE;
 use super::{Look, goal_of, stages_of};
 use crate::error::Error;
-use crate::mistake::Mistake;
 use crate::pipeline::{CutRule, Pipeline, Source, Stage, Strategy};
+use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
 use crate::record::{put_listing, reschedule};
 use crate::state::{CutAt, Decision, Group, Life, Marker, Scope, Task};
@@ -108,7 +108,7 @@ impl<P: Port> Yard<P> {
                 None => Ok(Step::WAITS),
             },
             Some(group) if group.is_over() => Ok(Step::OVER),
-            Some(group) if !group.is_created() && !self.planted(Mistake::RangeCount) => {
+            Some(group) if !group.is_created() && !self.planted(PlantedBug::RangeCount) => {
                 let plan = crate::strategy::split::Plan { inputs: group.inputs, expected: group.expected };
                 self.create_page(scope, pipeline, index, &plan).await
             }

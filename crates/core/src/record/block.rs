@@ -1,8 +1,8 @@
 //! A block event: a hint from outside, stored and acknowledged; appended only to the tip that is its parent.
 
 use crate::error::{Error, Refusal};
-use crate::mistake::Mistake;
 use crate::pipeline::MAX_HEIGHT;
+use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{Block, Canonical, Frontier, KnownBlock, Scope, Subject, Tip};
 use crate::transaction::{Tx, read_range, transact};
@@ -74,7 +74,7 @@ impl<P: Port> Yard<P> {
                 return Ok(BlockOutcome::Repeated);
             }
             let mut tip = tx.check_tip(chain).await?;
-            if !self.planted(Mistake::AcknowledgedNotDurable) {
+            if !self.planted(PlantedBug::AcknowledgedNotDurable) {
                 tx.durable();
             }
             if state.reorg.is_none() && (fits(&tip, block, state.start_height) || self.is_fooled(&tip, block))
@@ -187,7 +187,7 @@ impl<P: Port> Yard<P> {
     }
 
     fn is_fooled(&self, tip: &Tip, block: &Block) -> bool {
-        self.planted(Mistake::BlockEventTakenAsTruth)
+        self.planted(PlantedBug::BlockEventTakenAsTruth)
             && tip.height().is_some_and(|height| block.height <= height)
     }
 }

@@ -15,8 +15,8 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::mistake::Mistake;
 use crate::pipeline::{MAX_BACKOFF_MS, Pool, TaskLimits};
+use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{FailureKind, Listing, Note, Slot, Task, TaskId, Worker};
 use crate::transaction::{Item, Tx, transact};
@@ -228,7 +228,7 @@ pub(crate) async fn end_attempt<P: Port>(
             task.note(note(failed.message, failed.log), failed.kind == FailureKind::Unavailable);
         }
         Ending::Lost { reason: why } => {
-            match yard.planted(Mistake::LossCountedAsFailure) {
+            match yard.planted(PlantedBug::LossCountedAsFailure) {
                 true => task.fail(claim, took_ms, FailureKind::Transient),
                 false => task.lose(claim, took_ms),
             };
@@ -269,8 +269,8 @@ fn place<P: Port>(
     wait_ms: u64,
     reason_to_park: Option<String>,
 ) -> Result<FailureOutcome, Error> {
-    let tries_on = yard.planted(Mistake::NeverParks)
-        || (yard.planted(Mistake::OneAttemptTooMany) && task.failures() == max_attempts);
+    let tries_on = yard.planted(PlantedBug::NeverParks)
+        || (yard.planted(PlantedBug::OneAttemptTooMany) && task.failures() == max_attempts);
     if !task.attempts().is_empty() {
         reschedule(yard, task);
         return Ok(FailureOutcome::OtherCopyRuns);
@@ -284,7 +284,7 @@ fn place<P: Port>(
     if !task.is_listed() {
         match wait_ms {
             0 => put_listing(tx, task.list(yard.port.now_ms()))?,
-            _ if yard.planted(Mistake::TaskNotDue) => {}
+            _ if yard.planted(PlantedBug::TaskNotDue) => {}
             _ => {
                 let waits_ms = (!yard.port.has_yards_clock()).then_some(wait_ms);
                 task.back_off(waits_ms, yard.due_in(wait_ms));

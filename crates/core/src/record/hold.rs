@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Refusal};
-use crate::mistake::Mistake;
+use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
 use crate::state::{ChainState, Halt, HaltCause};
 use crate::transaction::{Tx, read_many, transact};
@@ -108,7 +108,7 @@ impl<P: Port> Yard<P> {
             let mut state = state;
             state.paused &= !pause;
             if ends_halts {
-                state.halts_ended = state.halts_ended.max(match self.planted(Mistake::ResumeEndsUnseen) {
+                state.halts_ended = state.halts_ended.max(match self.planted(PlantedBug::ResumeEndsUnseen) {
                     false => to,
                     true => state.halts,
                 });

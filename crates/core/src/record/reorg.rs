@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Refusal};
-use crate::mistake::Mistake;
 use crate::pipeline::Pipeline;
+use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
 use crate::state::{
     Branch, COMMITS, Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, OutEntry, OutKind, OutState,
@@ -148,7 +148,7 @@ impl<P: Port> Yard<P> {
         }
         self.step_frontier_back(tx, &state, change.first, back_to).await?;
         // It says nothing new about the input: only a new block does.
-        let ended = tip.ended && !self.planted(Mistake::EndLostInReorg);
+        let ended = tip.ended && !self.planted(PlantedBug::EndLostInReorg);
         tx.put(&Tip { chain: chain.clone(), head: Some(change.head.clone()), ended })?;
         tx.send(Wake::Chain { chain: chain.clone() });
         tx.put(&ChainState { epoch: state.epoch + 1, reorg: Some(intent), ..state })?;
@@ -391,7 +391,7 @@ impl<P: Port> Yard<P> {
             if cuts.len() < page_cuts {
                 intent.cuts_from.remove(0);
             }
-            let kept = self.planted(Mistake::CutKeptOverReorg);
+            let kept = self.planted(PlantedBug::CutKeptOverReorg);
             tx.fetch(cuts.iter().map(|(_, _, cut)| Scope::key_of(&cut.scope))).await?;
             for (key, stored, cut) in cuts.iter().filter(|_| !kept) {
                 tx.delete_seen(key.clone(), stored);

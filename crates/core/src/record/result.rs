@@ -7,8 +7,8 @@
 
 use super::failure::delete_listing;
 use crate::error::{Error, Refusal};
-use crate::mistake::Mistake;
 use crate::pipeline::{CutRule, MAX_GROUP_TASKS, Output, Pipeline, Stage, Strategy};
+use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{Marker, Scope, Task, TaskId, TaskResult, Worker};
 use crate::transaction::{Tx, transact};
@@ -52,7 +52,7 @@ impl<P: Port> Yard<P> {
 
     /// Accepts a result, once. The attempt need not be live: a late valid proof is welcome, also for a parked task.
     pub async fn record_result(&self, report: &ResultReport) -> Result<ResultOutcome, Error> {
-        if self.planted(Mistake::AdvanceBeforeRecord) {
+        if self.planted(PlantedBug::AdvanceBeforeRecord) {
             self.advance_too_early(report).await?;
         }
         if let Some(fault) = oversized(&report.result) {
@@ -75,7 +75,7 @@ impl<P: Port> Yard<P> {
             tx.put(&task)?;
             self.feed_parent(tx, &task).await?;
             self.clear_failures(tx, &report.result.worker).await?;
-            if !self.planted(Mistake::ResultWakesNobody) {
+            if !self.planted(PlantedBug::ResultWakesNobody) {
                 tx.send(Wake::Scope { scope: report.task.scope.clone() });
             }
             Ok(ResultOutcome::Accepted)

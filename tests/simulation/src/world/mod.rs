@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use proofyard_core::mistake::Mistake;
 use proofyard_core::pipeline::Pipeline;
+use proofyard_core::planted_bug::PlantedBug;
 use proofyard_core::port::{Key, Wake};
 use proofyard_core::yard::Yard;
 
@@ -92,11 +92,11 @@ const MAX_BUSY_STEPS: u64 = 60_000;
 /// Seeds that settle need far fewer: who is not done by then goes round in circles.
 const MAX_STEPS: u64 = 400_000;
 
-pub fn run(seed: u64, mistake: Option<Mistake>, trace: TraceMode) -> Outcome {
+pub fn run(seed: u64, bug: Option<PlantedBug>, trace: TraceMode) -> Outcome {
     let mut random = Random::new(seed ^ 0x5eed);
     let plan = Plan::draw(&mut random);
     let simulation = Simulation::new(seed, Faults::none(), trace);
-    let world = World::new(&simulation, plan, mistake);
+    let world = World::new(&simulation, plan, bug);
     let settled_ms = match world {
         Ok(world) => {
             world.live();
@@ -119,10 +119,10 @@ pub fn run(seed: u64, mistake: Option<Mistake>, trace: TraceMode) -> Outcome {
 }
 
 impl World {
-    fn new(simulation: &Simulation, plan: Plan, mistake: Option<Mistake>) -> Result<Rc<Self>, String> {
+    fn new(simulation: &Simulation, plan: Plan, bug: Option<PlantedBug>) -> Result<Rc<Self>, String> {
         let port = WeakPort::new(simulation);
-        let yard = match mistake {
-            Some(mistake) => Yard::with_mistake(port, mistake),
+        let yard = match bug {
+            Some(bug) => Yard::with_planted_bug(port, bug),
             None => Yard::new(port),
         };
         let yard = yard.with_judge(plan.judged);

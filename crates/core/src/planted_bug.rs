@@ -1,9 +1,9 @@
-//! Planted mistakes: each breaks one rule on purpose, so that the simulation can show that it would be seen.
+//! Planted bugs: each breaks one rule on purpose, so that the simulation can show that it would be seen.
 //!
-//! Compiled only with the feature `planted-mistakes`, and then only in a yard that was built with one.
+//! Compiled only with the feature `planted-bugs`, and then only in a yard that was built with one.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mistake {
+pub enum PlantedBug {
     /// A group is complete when a range shows no open marker, though its tasks are still being created.
     RangeCount,
     /// The marker goes and the scope advances before the result is recorded.
@@ -72,7 +72,7 @@ pub enum Mistake {
     ResumeEndsUnseen,
 }
 
-impl Mistake {
+impl PlantedBug {
     pub const ALL: [Self; 33] = [
         Self::RangeCount,
         Self::AdvanceBeforeRecord,
@@ -109,8 +109,8 @@ impl Mistake {
         Self::ResumeEndsUnseen,
     ];
 
-    /// A rank as [`crate::strategy::rank`] gives it, with this mistake in it.
-    #[cfg(feature = "planted-mistakes")]
+    /// A rank as [`crate::strategy::rank`] gives it, with this bug in it.
+    #[cfg(feature = "planted-bugs")]
     pub(crate) fn misranked(self, rank: &str) -> String {
         let mut parts: Vec<&str> = rank.split('-').collect();
         let last_first = parts.last().and_then(|part| part.parse::<u32>().ok()).unwrap_or_default();
