@@ -38,9 +38,10 @@ impl Rules {
                 is_number,
             }));
         }
-        let splits = pipeline.stages.iter().find(|stage| {
-            stage.strategy == Strategy::Split && stage.from.iter().all(|source| *source == Source::Block)
-        });
+        let splits = pipeline
+            .stages
+            .iter()
+            .find(|stage| stage.splits() && stage.from.iter().all(|source| *source == Source::Block));
         Self { header: pipeline.chain.header, wanted, splits: splits.map(|stage| stage.name.clone()) }
     }
 

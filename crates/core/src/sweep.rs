@@ -267,7 +267,7 @@ impl<P: Port> Yard<P> {
             let Ok(pipeline) = self.pipeline(&scope.chain, &scope.pipeline).await else { continue };
             for stage in stages_of(&pipeline, &scope).into_iter().map(|index| &pipeline.stages[index]) {
                 next.push(Group::key_of(&scope.id, &stage.name));
-                if stage.is_quorum() {
+                if stage.quorum().is_some() {
                     let member = |source: usize| TaskId::new(&scope.id, &pipeline.stages[source].name, 0);
                     next.extend(stage.sources().map(|source| member(source).task_key()));
                 }

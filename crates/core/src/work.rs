@@ -13,9 +13,7 @@ use crate::error::{Error, Refusal};
 use crate::pipeline::{Output, Pipeline, Prover, Stage, Verify};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Stored};
-use crate::record::{
-    FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport, fault, is_output,
-};
+use crate::record::{FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport, fault};
 use crate::state::{ArtifactRef, Group, Inputs, List, Scope, Task, TaskId, TaskResult};
 use crate::strategy::reduce::{Child, Tree};
 use crate::transaction::{KEYS_A_READ, decode, read};
@@ -312,8 +310,7 @@ impl<P: Port> Yard<P> {
         let why = match self.finish(executor, assignment, proved, started_ms).await {
             Ok(report) => {
                 let Assignment { pipeline, stage, task, .. } = assignment;
-                let is_output = is_output(assignment.stage(), task.id.index);
-                match fault(pipeline, *stage, task.height, is_output, &report.result) {
+                match fault(pipeline, *stage, task.height, task.id.index, &report.result) {
                     None => return Ok(Some(report)),
                     Some(why) => why,
                 }

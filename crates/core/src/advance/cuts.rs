@@ -4,10 +4,10 @@ use super::commit::wake_sinks;
 use super::goal_of;
 use super::next_cut::{NextCut, Waiting};
 use crate::error::Error;
-use crate::pipeline::{Pipeline, Stage, Strategy};
+use crate::pipeline::{Pipeline, Stage};
 use crate::port::{Port, Wake};
 use crate::state::{COMMITS, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Scope, Subject};
-use crate::status::work::ChainLook;
+use crate::status::look::ChainLook;
 use crate::strategy::sequential::Closed;
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
@@ -28,7 +28,8 @@ impl<P: Port> Yard<P> {
         if !state.takes_work() || state.reorg.is_some() {
             return Ok(false);
         }
-        let Some((index, Stage { strategy: Strategy::Sequential(rule), .. })) = look.pipeline.stage(stage)
+        let Some((index, rule)) =
+            look.pipeline.stage(stage).and_then(|(index, stage)| Some((index, stage.cut_rule()?)))
         else {
             return Ok(false);
         };

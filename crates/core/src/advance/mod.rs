@@ -52,6 +52,15 @@ pub(crate) fn stages_of(pipeline: &Pipeline, scope: &Scope) -> Vec<usize> {
         .collect()
 }
 
+/// Whether a scope's proof was committed or emitted, by the frontier of its chain.
+pub(crate) fn is_handed_on(pipeline: &Pipeline, scope: &Scope, frontier_height: u64) -> bool {
+    let by_frontier = scope.cut().is_none() || goal_of(pipeline, scope) == Some(pipeline.commit);
+    match by_frontier {
+        true => frontier_height > scope.heights().1,
+        false => scope.committed_ms().is_some(),
+    }
+}
+
 /// The stage whose proof commits or emits this scope; none for a block that is committed by its cut.
 pub(crate) fn goal_of(pipeline: &Pipeline, scope: &Scope) -> Option<usize> {
     match &scope.subject {

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::pipeline::{CutRule, Pipeline, Strategy};
+use crate::pipeline::{CutRule, Pipeline};
 use crate::port::Port;
 use crate::state::{Block, Canonical, Cursor};
-use crate::status::work::{ChainLook, pages};
+use crate::status::look::{ChainLook, pages};
 use crate::strategy::sequential::{Around, Candidate, Closed, Lacking, close, lacking, until_fork};
 use crate::transaction::read;
 use crate::yard::Yard;
@@ -200,9 +200,7 @@ impl<P: Port> Yard<P> {
         if scope.pipeline == look.state.pipeline || own.gathers(stage) == look.pipeline.gathers(stage) {
             return Ok(false);
         }
-        let Some(Strategy::Sequential(rule)) = own.stage(stage).map(|(_, stage)| &stage.strategy) else {
-            return Ok(false);
-        };
+        let Some(rule) = own.stage(stage).and_then(|(_, stage)| stage.cut_rule()) else { return Ok(false) };
         next.rule = rule.clone();
         next.hash.clone_from(&scope.pipeline);
         next.pipeline = own;

@@ -6,12 +6,11 @@ use crate::error::Error;
 use crate::explain::told;
 use crate::pipeline::{Pipeline, Quorum};
 use crate::planted_bug::PlantedBug;
-use crate::port::Port;
+use crate::port::{Key, Port};
 use crate::record::{accepted, delete_listing, put_halt};
-use crate::state::{ChainState, Decision, Group, Halt, Inputs, Scope, Task, TaskId};
-use crate::strategy::quorum::tally;
-use crate::strategy::split::Plan;
-use crate::transaction::{Tx, read, transact};
+use crate::state::{ChainState, Decision, Group, Halt, Scope, Task, TaskId};
+use crate::strategy::quorum::{Votes, member_tasks, plan_of};
+use crate::transaction::{Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 
 impl<P: Port> Yard<P> {
@@ -24,27 +23,24 @@ impl<P: Port> Yard<P> {
         quorum: &Quorum,
     ) -> Result<bool, Error> {
         let stage = &pipeline.stages[index];
-        let members: Vec<String> =
-            stage.sources().map(|source| pipeline.stages[source].name.clone()).collect();
         let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
-        let mut values = Vec::new();
-        for member in &members {
-            let id = TaskId::new(&scope.id, member, 0);
-            let task: Option<Task> = read(&self.port, &id.task_key()).await?;
-            if let Err(fault) = accepted(pipeline, scope, &id, task.as_ref()) {
+        let ids = member_tasks(scope, pipeline, stage);
+        let keys: Vec<Key> = ids.iter().map(TaskId::task_key).collect();
+        let tasks = read_many::<P, Task>(&self.port, &keys).await?;
+        for (id, task) in ids.iter().zip(&tasks) {
+            if let Err(fault) = accepted(pipeline, scope, id, task.as_ref()) {
                 self.halt_over(scope, &fault).await?;
                 return Ok(false);
             }
-            values.push((member.as_str(), public_values(task.as_ref())));
         }
-        let seen = tally(quorum.need, &values);
+        let votes = Votes::of(quorum, &ids, &tasks);
+        let seen = votes.tally();
         let reported =
             seen.dissent <= scope.reported_dissent(&stage.name) || self.planted(PlantedBug::DissentIgnored);
         if (seen.agreed.is_none() || group.is_some() || !scope.is_live()) && reported {
             return Ok(false);
         }
-        transact(&self.port, async |tx| self.put_quorum(tx, scope, pipeline, index, quorum, &members).await)
-            .await
+        transact(&self.port, async |tx| self.put_quorum(tx, scope, pipeline, index, quorum, &ids).await).await
     }
 
     async fn put_quorum(
@@ -54,7 +50,7 @@ impl<P: Port> Yard<P> {
         pipeline: &Pipeline,
         index: usize,
         quorum: &Quorum,
-        members: &[String],
+        ids: &[TaskId],
     ) -> Result<bool, Error> {
         let stage = &pipeline.stages[index];
         let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
@@ -62,20 +58,16 @@ impl<P: Port> Yard<P> {
             |now: &Scope| now.is_live() || (now.is_watched() && !self.planted(PlantedBug::MissedUnwatched));
         let Some(mut now) = now.filter(is_heard) else { return Ok(false) };
         let mut tasks = Vec::new();
-        for member in members {
-            tasks.push(tx.check::<Task>(&TaskId::new(&scope.id, member, 0).task_key()).await?);
+        for id in ids {
+            tasks.push(tx.check::<Task>(&id.task_key()).await?);
         }
-        let values: Vec<_> = members
-            .iter()
-            .map(String::as_str)
-            .zip(tasks.iter().map(|task| public_values(task.as_ref())))
-            .collect();
-        let tally = tally(quorum.need, &values);
+        let votes = Votes::of(quorum, ids, &tasks);
+        let tally = votes.tally();
         let mut moved = false;
         let reported = now.reported_dissent(&stage.name);
         if tally.dissent > reported && !self.planted(PlantedBug::DissentIgnored) {
             now.dissent(&stage.name, tally.dissent - reported);
-            self.halt_on_disagreement(tx, &now, &stage.name, &values).await?;
+            self.halt_on_disagreement(tx, &now, &stage.name, &votes).await?;
             tx.put(&now)?;
             moved = true;
         }
@@ -83,14 +75,11 @@ impl<P: Port> Yard<P> {
         if let (Some(agreed), None) = (tally.agreed, group)
             && now.is_live()
         {
-            let of = agreed.iter().map(|member| ((*member).to_owned(), 1)).collect();
-            let expected = u32::from(!stage.provers.is_empty());
-            let plan = Plan { inputs: Inputs::Outputs { block: false, of }, expected };
-            let mut group = new_group(&now, stage, &plan, self.port.now_ms());
+            let mut group = new_group(&now, stage, &plan_of(stage, &agreed), self.port.now_ms());
             if quorum.cancel_rest {
-                self.cancel_rest(tx, &scope.id, members, tasks).await?;
+                self.cancel_rest(tx, tasks).await?;
             }
-            if expected == 0 {
+            if group.expected == 0 {
                 group.decided = Some(Decision { at_ms: self.port.now_ms() });
                 self.mark_decided(tx, now, pipeline, index).await?;
             }
@@ -106,13 +95,11 @@ impl<P: Port> Yard<P> {
         tx: &mut Tx<'_, P>,
         scope: &Scope,
         stage: &str,
-        values: &[(&str, Option<String>)],
+        votes: &Votes,
     ) -> Result<(), Error> {
         let state: ChainState = tx.check_chain(&scope.chain).await?;
-        let said: Vec<String> = values
-            .iter()
-            .filter_map(|(member, value)| Some(format!("{member} says {}", told(value.as_deref()?))))
-            .collect();
+        let said: Vec<String> =
+            votes.voted().map(|(member, value)| format!("{member} says {}", told(value))).collect();
         let (height, _) = scope.heights();
         let reason = format!("the provers of stage {stage} disagree at height {height}: {}", said.join(", "));
         let halt = Halt { reason, scope: Some(scope.id.clone()), at_ms: self.port.now_ms() };
@@ -125,9 +112,9 @@ impl<P: Port> Yard<P> {
         transact(&self.port, async |tx| {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
             let Some(mut now) = now.filter(|now| now == scope) else { return Ok(()) };
-            for stage in stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]) {
-                for member in stage.sources().filter(|_| stage.is_quorum()) {
-                    let id = TaskId::new(&scope.id, &pipeline.stages[member].name, 0);
+            let stages = stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]);
+            for stage in stages.filter(|stage| stage.quorum().is_some()) {
+                for id in member_tasks(scope, pipeline, stage) {
                     let task: Option<Task> = tx.check(&id.task_key()).await?;
                     let Some(mut task) = task else { continue };
                     if !task.attempts().is_empty() {
@@ -147,17 +134,10 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    async fn cancel_rest(
-        &self,
-        tx: &mut Tx<'_, P>,
-        scope: &str,
-        members: &[String],
-        tasks: Vec<Option<Task>>,
-    ) -> Result<(), Error> {
-        for (member, task) in members.iter().zip(tasks) {
-            let Some(mut task) = task.filter(|task| !task.is_accepted()) else { continue };
-            let group: Option<Group> = tx.check(&Group::key_of(scope, member)).await?;
-            let Some(group) = group.filter(|group| group.decided.is_none()) else { continue };
+    async fn cancel_rest(&self, tx: &mut Tx<'_, P>, tasks: Vec<Option<Task>>) -> Result<(), Error> {
+        for mut task in tasks.into_iter().flatten().filter(|task| !task.is_accepted()) {
+            let group: Option<Group> = tx.check(&Group::key_of(&task.id.scope, &task.id.stage)).await?;
+            let Some(group) = group.filter(|group| !group.is_decided()) else { continue };
             delete_listing(tx, &task);
             task.cancel();
             tx.delete(task.id.marker_key());
@@ -166,8 +146,4 @@ impl<P: Port> Yard<P> {
         }
         Ok(())
     }
-}
-
-fn public_values(task: Option<&Task>) -> Option<String> {
-    task?.accepted()?.public_values.clone()
 }

@@ -9,13 +9,13 @@
 use std::collections::BTreeSet;
 
 use crate::error::Error;
-use crate::pipeline::{CutRule, Pipeline, Strategy};
+use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
-use crate::port::{Key, Port};
+use crate::port::Port;
 use crate::record::put_listing;
-use crate::state::{CutAt, Group, Inputs, Marker, Scope, Task, TaskId};
+use crate::state::{CutAt, Group, Marker, Scope, Task, TaskId};
 use crate::strategy::reduce::{Child, Tree};
-use crate::transaction::{Item, KEYS_A_READ, Tx, read, read_many, read_range, transact};
+use crate::transaction::{Item, Tx, read, read_range, transact};
 use crate::yard::Yard;
 
 /// Markers of one page. A tree over the largest cut has no more than 1,023 tasks.
@@ -31,7 +31,7 @@ impl<P: Port> Yard<P> {
     ) -> Result<(), Error> {
         let height = block.heights().0;
         for (_, reader) in pipeline.readers(index) {
-            if !matches!(reader.strategy, Strategy::Sequential(CutRule { arity: Some(_), .. })) {
+            if !reader.is_reduction() {
                 continue;
             }
             let covering = CutAt::covering(&block.chain, &reader.name, height);
@@ -98,7 +98,7 @@ impl<P: Port> Yard<P> {
         }
         let waits = |child: &Child| matches!(child, Child::Task(below) if open.contains(below));
         gathering.retain(|task| !tree.children(*task).iter().any(waits));
-        let decided = self.decided_members(group, &tree, &gathering).await?;
+        let decided = self.members_joined(group, &tree, &gathering).await?;
         let lacks = |child: &Child| matches!(child, Child::Member(member) if !decided.contains(member));
         for task in gathering {
             if !tree.children(task).iter().any(lacks) || self.planted(PlantedBug::ListedUnfed) {
@@ -106,40 +106,6 @@ impl<P: Port> Yard<P> {
             }
         }
         Ok(())
-    }
-
-    /// Which members that these tasks join are there.
-    async fn decided_members(
-        &self,
-        group: &Group,
-        tree: &Tree,
-        tasks: &[u32],
-    ) -> Result<BTreeSet<u32>, Error> {
-        let children = tasks.iter().flat_map(|task| tree.children(*task));
-        let members: BTreeSet<u32> = children
-            .filter_map(|child| match child {
-                Child::Member(member) => Some(*member),
-                Child::Task(_) => None,
-            })
-            .collect();
-        let Inputs::Reduced { stage: Some(stage), .. } = &group.inputs else { return Ok(members) };
-        let scope: Option<Scope> = read(&self.port, &Scope::key_of(&group.scope)).await?;
-        let Some((scope, cut)) = scope.as_ref().and_then(|scope| Some((scope, scope.cut()?))) else {
-            return Ok(BTreeSet::new());
-        };
-        let named =
-            members.into_iter().filter_map(|member| Some((member, cut.member_id(&scope.chain, member)?)));
-        let keys: Vec<(u32, Key)> = named.map(|(member, id)| (member, Group::key_of(&id, stage))).collect();
-        let mut decided = BTreeSet::new();
-        for page in keys.chunks(KEYS_A_READ) {
-            let of_page: Vec<Key> = page.iter().map(|(_, key)| key.clone()).collect();
-            let found = read_many::<P, Group>(&self.port, &of_page).await?;
-            let there = |group: Option<Group>| group.is_some_and(|group| group.decided.is_some());
-            decided.extend(
-                page.iter().zip(found).filter_map(|((member, _), group)| there(group).then_some(*member)),
-            );
-        }
-        Ok(decided)
     }
 
     /// Lists a task that gathers, if all its children are there. A child that is missing is checked, so that of two
@@ -170,50 +136,5 @@ impl<P: Port> Yard<P> {
             tx.put(&marker)?;
         }
         Ok(())
-    }
-
-    /// What a task of a tree joins and does not have yet, in words.
-    pub(crate) async fn missing_children(&self, id: &TaskId) -> Result<Vec<String>, Error> {
-        let scope: Option<Scope> = read(&self.port, &Scope::key_of(&id.scope)).await?;
-        let group: Option<Group> = read(&self.port, &Group::key_of(&id.scope, &id.stage)).await?;
-        let Some((scope, group)) = scope.zip(group) else { return Ok(Vec::new()) };
-        let Some(tree) = group.inputs.tree() else { return Ok(Vec::new()) };
-        let mut missing = Vec::new();
-        for child in tree.children(id.index) {
-            if !transact(&self.port, async |tx| self.is_there(tx, &scope, &group, *child).await).await? {
-                missing.push(match child {
-                    Child::Task(task) => format!("task {task}"),
-                    Child::Member(member) => format!("block {}", scope.heights().0 + u64::from(*member)),
-                });
-            }
-        }
-        Ok(missing)
-    }
-
-    async fn is_there(
-        &self,
-        tx: &mut Tx<'_, P>,
-        scope: &Scope,
-        group: &Group,
-        child: Child,
-    ) -> Result<bool, Error> {
-        let member = match child {
-            Child::Task(task) => {
-                let id = TaskId::new(&group.scope, &group.stage, task);
-                let key = id.task_key();
-                let task: Option<Task> = match self.planted(PlantedBug::SiblingPeeked) {
-                    false => tx.check(&key).await?,
-                    true => tx.peek(&key).await?,
-                };
-                return Ok(task.is_some_and(|task| task.is_accepted()));
-            }
-            Child::Member(member) => member,
-        };
-        let Inputs::Reduced { stage: Some(stage), .. } = &group.inputs else { return Ok(true) };
-        let Some(block) = scope.cut().and_then(|cut| cut.member_id(&scope.chain, member)) else {
-            return Ok(false);
-        };
-        let decided: Option<Group> = tx.check(&Group::key_of(&block, stage)).await?;
-        Ok(decided.is_some_and(|group| group.decided.is_some()))
     }
 }

@@ -1,13 +1,14 @@
 //! A scope's own steps: open groups whose inputs are there, create their tasks, decide complete ones, settle.
 
 use super::groups::TASKS_A_PAGE;
-use super::{Look, goal_of, stages_of};
+use super::{Look, goal_of, is_handed_on, stages_of};
 use crate::error::Error;
-use crate::pipeline::{CutRule, Pipeline, Source, Stage, Strategy};
+use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
 use crate::record::{put_listing, reschedule};
 use crate::state::{CutAt, Decision, Group, Life, Marker, Scope, Task};
+use crate::strategy::readiness::{Depth, Readiness, WaitsFor};
 use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::Yard;
 
@@ -75,7 +76,7 @@ impl<P: Port> Yard<P> {
     async fn watch(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
         let mut moved = false;
         for index in stages_of(pipeline, scope) {
-            if let Strategy::Match { quorum: Some(quorum), .. } = &pipeline.stages[index].strategy {
+            if let Some(quorum) = pipeline.stages[index].quorum() {
                 moved |= self.advance_quorum(scope, pipeline, index, quorum).await?;
             }
         }
@@ -90,35 +91,37 @@ impl<P: Port> Yard<P> {
         look: &mut Look,
     ) -> Result<Step, Error> {
         let stage = &pipeline.stages[index];
-        if let Strategy::Match { quorum: Some(quorum), .. } = &stage.strategy
+        if let Some(quorum) = stage.quorum()
             && self.advance_quorum(scope, pipeline, index, quorum).await?
         {
             self.feed_cuts(scope, pipeline, index).await?;
             return Ok(Step::MOVED);
         }
-        let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
-        if let Some(group) = &group {
+        let readiness = self.readiness(scope, pipeline, stage, Depth::Open).await?;
+        if let Readiness::Over(group) | Readiness::Begun(group) = &readiness {
             let decided_ms = group.decided.as_ref().map_or(0, |decided| decided.at_ms);
             look.latest_ms = look.latest_ms.max(group.opened_ms).max(decided_ms);
         }
-        match group {
-            None if stage.is_quorum() => Ok(Step::WAITS),
-            None => match self.gather(scope, pipeline, index).await? {
-                Some(plan) => self.create_page(scope, pipeline, index, &plan).await,
-                None => Ok(Step::WAITS),
-            },
-            Some(group) if group.is_over() => Ok(Step::OVER),
-            Some(group) if !group.is_created() && !self.planted(PlantedBug::RangeCount) => {
-                let plan = crate::strategy::split::Plan { inputs: group.inputs, expected: group.expected };
-                self.create_page(scope, pipeline, index, &plan).await
+        match readiness {
+            Readiness::Over(_) => Ok(Step::OVER),
+            Readiness::Begun(group) if !group.is_created() && !self.planted(PlantedBug::RangeCount) => {
+                self.create_page(scope, pipeline, stage, &group.plan()).await
             }
-            Some(group) => {
+            Readiness::Begun(group) => {
                 let step = self.complete(scope, pipeline, index, &group).await?;
                 if step.moved {
                     self.feed_cuts(scope, pipeline, index).await?;
                 }
                 Ok(step)
             }
+            // A quorum's group is opened with its decision.
+            Readiness::Ready(_) if stage.quorum().is_some() => Ok(Step::WAITS),
+            Readiness::Ready(plan) => self.create_page(scope, pipeline, stage, &plan).await,
+            Readiness::Waits(WaitsFor::Blocked(why)) => {
+                self.record_blocked(scope, stage, why).await?;
+                Ok(Step::WAITS)
+            }
+            Readiness::Waits(_) => Ok(Step::WAITS),
         }
     }
 
@@ -134,9 +137,7 @@ impl<P: Port> Yard<P> {
         let open = self.port.range(&Marker::range(&group.scope, &group.stage, 1)).await?;
         if !open.is_empty() {
             if !group.is_created() {
-                let plan =
-                    crate::strategy::split::Plan { inputs: group.inputs.clone(), expected: group.expected };
-                return self.create_page(scope, pipeline, index, &plan).await;
+                return self.create_page(scope, pipeline, &pipeline.stages[index], &group.plan()).await;
             }
             return Ok(Step::WAITS);
         }
@@ -188,7 +189,7 @@ impl<P: Port> Yard<P> {
         index: usize,
     ) -> Result<(), Error> {
         for (_, reader) in pipeline.readers(index) {
-            if !matches!(reader.strategy, Strategy::Sequential(CutRule { arity: None, .. })) {
+            if reader.cut_rule().is_none() || reader.is_reduction() {
                 continue;
             }
             let covering = CutAt::covering(&scope.chain, &reader.name, scope.heights().0);
@@ -257,13 +258,7 @@ impl<P: Port> Yard<P> {
 
     /// Nothing is left to do for a scope once it is committed and every stage is over.
     async fn settle(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
-        let (_, to) = scope.heights();
-        let commits_by_frontier = scope.cut().is_none() || goal_of(pipeline, scope) == Some(pipeline.commit);
-        let committed = match commits_by_frontier {
-            true => self.frontier(&scope.chain).await?.height > to,
-            false => scope.committed_ms().is_some(),
-        };
-        if !committed {
+        if !is_handed_on(pipeline, scope, self.frontier(&scope.chain).await?.height) {
             return Ok(false);
         }
         transact(&self.port, async |tx| {
@@ -282,20 +277,6 @@ impl<P: Port> Yard<P> {
 /// limit while its block was away. One that gathers waits for what it joins.
 fn is_forgotten(task: &Task) -> bool {
     matches!(task.life(), Life::Live { .. } | Life::Unlisted | Life::Parked { due_ms: None, .. })
-}
-
-impl Stage {
-    pub(crate) fn is_quorum(&self) -> bool {
-        matches!(self.strategy, Strategy::Match { quorum: Some(_), .. })
-    }
-
-    /// The stages it reads from.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = usize> {
-        self.from.iter().filter_map(|source| match source {
-            Source::Block => None,
-            Source::Stage(index) => Some(*index),
-        })
-    }
 }
 
 /// What a look at one stage found.

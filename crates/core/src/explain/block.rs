@@ -13,7 +13,8 @@ use crate::state::{
     Branch, COMMITS, Halt, HaltCause, Judgement, KnownBlock, OutEntry, OutKind, Progress, Reorg, Scope, Task,
     TaskId,
 };
-use crate::status::work::{Budget, ChainLook, MAX_TASKS, ScopeWork};
+use crate::status::look::{Budget, ChainLook};
+use crate::status::work::{MAX_TASKS, ScopeWork};
 use crate::transaction::{read, read_range};
 use crate::yard::Yard;
 

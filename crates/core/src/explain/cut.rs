@@ -6,10 +6,11 @@ use super::text::{count, span};
 use super::{Case, block::Answer};
 use crate::advance::NextCut;
 use crate::error::Error;
-use crate::pipeline::{CutRule, Strategy};
+use crate::pipeline::CutRule;
 use crate::port::Port;
 use crate::state::Scope;
-use crate::status::work::{Budget, ChainLook, MAX_TASKS};
+use crate::status::look::{Budget, ChainLook};
+use crate::status::work::MAX_TASKS;
 use crate::yard::Yard;
 
 impl<P: Port> Yard<P> {
@@ -73,7 +74,7 @@ impl<P: Port> Yard<P> {
 
     async fn explain_unclosed(&self, look: &ChainLook, cut: usize, height: u64) -> Result<Answer, Error> {
         let stage = &look.pipeline.stages[cut];
-        let Strategy::Sequential(rule) = &stage.strategy else {
+        let Some(rule) = stage.cut_rule() else {
             return Ok(Answer::of(look, height, Hold::due("its cut is due", look.pipeline.chain.tick_ms)));
         };
         let next = self.next_cut(look, cut, rule).await?;

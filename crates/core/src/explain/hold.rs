@@ -2,11 +2,13 @@
 
 use super::text::{count, some, span};
 use super::{Case, stages::pause_of};
-use crate::pipeline::{Pipeline, Strategy};
+use crate::pipeline::Pipeline;
 use crate::state::Task;
 use crate::status::TaskCounts;
-use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork};
-use crate::strategy::quorum::{Vote, can_agree};
+use crate::status::look::ChainLook;
+use crate::status::work::{ScopeWork, StageWork};
+use crate::strategy::quorum::{Vote, Votes, can_agree};
+use crate::strategy::readiness::WaitsFor;
 use crate::sweep::longest_quiet_ms;
 
 /// Names shown in one sentence.
@@ -66,7 +68,7 @@ fn parked_at(look: &ChainLook, work: &ScopeWork, stage: &StageWork) -> Hold {
     let verb = if number == 1 { "is" } else { "are" };
     let mut because = format!("{} of stage {name} {verb} parked ({reason})", count(number, "task"));
     let out_of_reach = work.pipeline.readers(stage.index).find_map(|(index, reader)| {
-        let Strategy::Match { quorum: Some(quorum), .. } = &reader.strategy else { return None };
+        let quorum = reader.quorum()?;
         (quorum_can_agree(work, index) == Some(false)).then_some((
             &reader.name,
             quorum.need,
@@ -97,25 +99,25 @@ fn can_do_without(work: &ScopeWork, stage: &StageWork) -> bool {
 /// Whether the members of a quorum that are not parked can agree; `None` where the stage is none.
 fn quorum_can_agree(work: &ScopeWork, index: usize) -> Option<bool> {
     let stage = work.stages.iter().find(|stage| stage.index == index)?;
-    let Strategy::Match { quorum: Some(_), .. } = &work.pipeline.stages[index].strategy else { return None };
-    let Gate::Votes { need, members } = &stage.gate else { return Some(true) };
+    work.pipeline.stages[index].quorum()?;
+    let Some(votes) = votes_of(stage) else { return Some(true) };
     let parked =
         |member: usize| work.stages.iter().any(|stage| stage.index == member && stage.counts.parked > 0);
     let sources = work.pipeline.stages[index].sources();
-    let votes: Vec<Vote<'_>> = sources
-        .zip(members)
+    let said: Vec<Vote<'_>> = sources
+        .zip(&votes.members)
         .map(|(member, (_, value))| match value {
             Some(value) => Vote::Said(value),
             None if parked(member) => Vote::Parked,
             None => Vote::Comes,
         })
         .collect();
-    Some(can_agree(*need, &votes))
+    Some(can_agree(votes.need, &said))
 }
 
 fn blocked(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
-    open.iter().find_map(|stage| match &stage.gate {
-        Gate::Blocked(reason) => {
+    open.iter().find_map(|stage| match &stage.waits_for {
+        Some(WaitsFor::Blocked(reason)) => {
             let height = work.scope.heights().0;
             let because = format!("stage {} cannot start: {reason}", name(work, stage));
             let way =
@@ -128,14 +130,12 @@ fn blocked(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold>
 
 /// All members are in, and too few agree.
 fn split_vote(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
-    open.iter().find_map(|stage| match &stage.gate {
-        Gate::Votes { need, members } if members.iter().all(|(_, value)| value.is_some()) => {
-            let because = format!("no {need} members of stage {} agree", name(work, stage));
-            let height = work.scope.heights().0;
-            let way = format!("finding which prover is wrong, then `proofyard redo {height}`");
-            Some(Hold::new(Case::Blocked, because, vec![way]))
-        }
-        _ => None,
+    open.iter().find_map(|stage| {
+        let votes = votes_of(stage).filter(|votes| votes.is_split())?;
+        let because = format!("no {} members of stage {} agree", votes.need, name(work, stage));
+        let height = work.scope.heights().0;
+        let way = format!("finding which prover is wrong, then `proofyard redo {height}`");
+        Some(Hold::new(Case::Blocked, because, vec![way]))
     })
 }
 
@@ -144,7 +144,7 @@ fn working(look: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Ho
     let stage = busy.first()?;
     let counts = busy.iter().fold(TaskCounts::default(), |sum, stage| sum.sum(stage.counts));
     let total = stage.group.as_ref().map_or(0, |group| u64::from(group.expected));
-    let because = match votes(work) {
+    let because = match votes_text(work) {
         Some(votes) => votes,
         None => {
             let (left, name) = (open_tasks(stage.counts), name(work, stage));
@@ -177,30 +177,33 @@ fn shares(counts: TaskCounts) -> String {
     shown.join(", ")
 }
 
-fn votes(work: &ScopeWork) -> Option<String> {
-    work.stages.iter().find_map(|stage| match &stage.gate {
-        Gate::Votes { need, members } => {
-            let is_in: Vec<&str> =
-                members.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name.as_str()).collect();
-            let missing: Vec<&str> =
-                members.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str()).collect();
-            let have = match is_in.as_slice() {
-                [] => "has none".to_owned(),
-                names => {
-                    let agree = if names.len() >= *need as usize { " that do not agree" } else { "" };
-                    format!("has {}{agree} ({})", names.len(), some(names, NAMES))
-                }
-            };
-            let name = name(work, stage);
-            Some(format!(
-                "stage {name} needs {need} of {} to agree and {have}; {} to come: {}",
-                members.len(),
-                missing.len(),
-                some(&missing, NAMES)
-            ))
-        }
+/// What an undecided quorum has, if this is one that waits for more.
+fn votes_of(stage: &StageWork) -> Option<&Votes> {
+    match &stage.waits_for {
+        Some(WaitsFor::Votes(votes)) => Some(votes),
         _ => None,
-    })
+    }
+}
+
+fn votes_text(work: &ScopeWork) -> Option<String> {
+    let (stage, votes) = work.stages.iter().find_map(|stage| Some((stage, votes_of(stage)?)))?;
+    let is_in: Vec<&str> = votes.voted().map(|(member, _)| member).collect();
+    let missing: Vec<&str> = votes.missing().collect();
+    let have = match is_in.as_slice() {
+        [] => "has none".to_owned(),
+        names => {
+            let agree = if names.len() >= votes.need as usize { " that do not agree" } else { "" };
+            format!("has {}{agree} ({})", names.len(), some(names, NAMES))
+        }
+    };
+    Some(format!(
+        "stage {} needs {} of {} to agree and {have}; {} to come: {}",
+        name(work, stage),
+        votes.need,
+        votes.members.len(),
+        missing.len(),
+        some(&missing, NAMES)
+    ))
 }
 
 fn ways_of(look: &ChainLook, pipeline: &Pipeline, busy: &[&&StageWork], counts: TaskCounts) -> Vec<String> {
@@ -241,8 +244,8 @@ fn pool<'a>(pipeline: &'a Pipeline, stage: &StageWork) -> &'a str {
 }
 
 fn members(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
-    open.iter().find_map(|stage| match &stage.gate {
-        Gate::Members { stage: source, heights } => {
+    open.iter().find_map(|stage| match &stage.waits_for {
+        Some(WaitsFor::Members { stage: source, heights }) => {
             let because = format!(
                 "stage {} waits for stage {source} of {} {}",
                 name(work, stage),
@@ -257,7 +260,7 @@ fn members(_: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold>
 }
 
 fn due(look: &ChainLook, work: &ScopeWork, open: &[&StageWork]) -> Option<Hold> {
-    let stage = open.iter().find(|stage| stage.group.is_some() || stage.gate == Gate::Due)?;
+    let stage = open.iter().find(|stage| stage.group.is_some() || stage.is_due())?;
     let what = if stage.group.is_some() { "completing" } else { "opening" };
     let because = format!("{what} stage {} is due", name(work, stage));
     Some(Hold::due(because, look.pipeline.chain.tick_ms))

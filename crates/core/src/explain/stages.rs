@@ -8,7 +8,11 @@ use crate::port::{Port, Range};
 use crate::record::attempt_limit_ms;
 use crate::state::{Attempt, Group, Heartbeat, Listing, Note, Scope, SeenHeartbeat, Task, TaskId};
 use crate::status::TaskState;
-use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork, since_ms, state_of};
+use crate::status::look::ChainLook;
+use crate::status::rows::{since_ms, state_of};
+use crate::status::work::{ScopeWork, StageWork};
+use crate::strategy::quorum::Votes;
+use crate::strategy::readiness::WaitsFor;
 use crate::transaction::{Item, read};
 use crate::yard::Yard;
 
@@ -71,7 +75,9 @@ impl<P: Port> Yard<P> {
 
     async fn standing_line(&self, look: &ChainLook, plan: &Stage, stage: &StageWork) -> Result<Line, Error> {
         let name = &plan.name;
-        let Some(group) = &stage.group else { return Ok(gate_line(name, &stage.gate)) };
+        let Some(group) = &stage.group else {
+            return Ok(waits_line(name, stage.waits_for.as_ref()));
+        };
         if group.is_over() {
             return Ok(Line::new(over_text(name, group)));
         }
@@ -235,18 +241,18 @@ fn over_text(name: &str, group: &Group) -> String {
     }
 }
 
-fn gate_line(name: &str, gate: &Gate) -> Line {
-    let text = match gate {
-        Gate::Passed | Gate::Due => {
+fn waits_line(name: &str, waits_for: Option<&WaitsFor>) -> Line {
+    let text = match waits_for {
+        None | Some(WaitsFor::DisagreementRecorded) => {
             format!("stage {name}: all that it gathers is there; it opens at the next look")
         }
-        Gate::Stages(stages) => format!("stage {name}: waits for {}", some(stages, NAMES)),
-        Gate::Members { stage, heights } => {
+        Some(WaitsFor::Stages(stages)) => format!("stage {name}: waits for {}", some(stages, NAMES)),
+        Some(WaitsFor::Members { stage, heights }) => {
             format!("stage {name}: waits for stage {stage} of {}", heights_text(heights))
         }
-        Gate::Commit => format!("stage {name}: starts once the block is committed"),
-        Gate::Blocked(reason) => format!("stage {name}: cannot start, {reason}"),
-        Gate::Votes { need, members } => {
+        Some(WaitsFor::Commit) => format!("stage {name}: starts once the block is committed"),
+        Some(WaitsFor::Blocked(reason)) => format!("stage {name}: cannot start, {reason}"),
+        Some(WaitsFor::Votes(Votes { need, members })) => {
             let is_in = members.iter().filter(|(_, value)| value.is_some()).count();
             let votes = members.iter().map(|(member, value)| match value {
                 Some(value) => Line::new(format!("{member}: in, with public values {}", told(value))),

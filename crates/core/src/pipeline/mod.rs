@@ -20,6 +20,7 @@ mod mistake;
 mod parse;
 mod reader;
 mod rules;
+mod stage;
 mod stage_table;
 mod suggest;
 mod tables;
@@ -27,6 +28,7 @@ mod tables;
 pub use draw::draw;
 pub use mistake::Mistake;
 pub use parse::{Checked, parse, text_hash};
+pub use stage::{CutBudget, CutRule, Output, Quorum, Source, Stage, Strategy, TaskLimits};
 
 /// One chain's pipeline, valid by construction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -77,107 +79,6 @@ pub enum Late {
     Miss {
         deadline_ms: u64,
     },
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Stage {
-    pub name: String,
-    pub strategy: Strategy,
-    /// What it reads from.
-    pub from: Vec<Source>,
-    /// Provers by the height from which they are used, ascending; empty only for a quorum that just decides.
-    pub provers: Vec<(u64, String)>,
-    /// Empty where there is no prover.
-    pub pool: String,
-    pub output: Output,
-    pub limits: TaskLimits,
-    /// Index of the `sequential` stage that made the cut this stage works on; `None`: it works on a block. A
-    /// `sequential` stage names itself.
-    pub cut_by: Option<usize>,
-    /// Works only on what is committed.
-    pub after_commit: bool,
-    /// Longest path from the block, 0 for stages that read only the block.
-    pub depth: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    Block,
-    /// Index into `stages`.
-    Stage(usize),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "strategy")]
-pub enum Strategy {
-    /// A task for each segment of the block, or for each element of the list that the one task of the stage it
-    /// reads from wrote.
-    Split,
-    /// One task once all that it reads from is there. From a block alone: one task for the block.
-    Match {
-        /// Names of fields that all gathered outputs must report with one value.
-        on: Vec<String>,
-        quorum: Option<Quorum>,
-    },
-    /// One task for a cut of contiguous blocks; with an arity, a tree of tasks whose root gives the one output.
-    Sequential(CutRule),
-}
-
-/// `need` of the stages read from agree on the public values.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Quorum {
-    pub need: u32,
-    /// Tasks that are not needed any more are cancelled; else they run on.
-    pub cancel_rest: bool,
-}
-
-/// When a cut closes; the first rule that fires.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct CutRule {
-    pub size: u64,
-    pub budget: Option<CutBudget>,
-    pub max_wait_ms: Option<u64>,
-    /// A cut holds only blocks with one value of this block field.
-    pub cut_on: Option<String>,
-    /// A closed cut is reduced level by level, each task joining up to so many children.
-    pub arity: Option<u32>,
-}
-
-/// The sum of a numeric block field stays at or below `max` (a single block above it is a cut of its own).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct CutBudget {
-    pub field: String,
-    pub max: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Output {
-    /// Has a verifier; its public values are what the verifier read.
-    Proof,
-    /// A partition, a witness: has none.
-    Data,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TaskLimits {
-    /// Failures (the prover said no) before the task parks.
-    pub max_attempts: u32,
-    /// Losses (a worker, its machine or its lease) before the task parks.
-    pub max_losses: u32,
-    /// Crashes (the prover's process dies by a signal that the yard did not send) before the task parks.
-    pub max_crashes: u32,
-    /// Before the second attempt; doubles with each failure or crash, at most [`MAX_BACKOFF_MS`].
-    pub backoff_ms: u64,
-    /// Setting a prover up, proving and verifying may each take this long.
-    pub time_limit_ms: u64,
-    /// All attempts together, from the first claim.
-    pub total_ms: Option<u64>,
-    /// A second copy starts when an attempt has taken this long.
-    pub hedge_ms: Option<u64>,
-    pub output_bytes: u64,
-    pub memory_bytes: Option<u64>,
 }
 
 /// Heights stay exact where JSON numbers are read as doubles.
@@ -320,21 +221,12 @@ impl Pipeline {
 
     /// The fields by which stages gather the outputs of stage `index`; its prover must report them.
     pub fn match_fields(&self, index: usize) -> impl Iterator<Item = &str> {
-        self.readers(index)
-            .filter_map(|(_, reader)| match &reader.strategy {
-                Strategy::Match { on, .. } => Some(on),
-                Strategy::Split | Strategy::Sequential(_) => None,
-            })
-            .flatten()
-            .map(String::as_str)
+        self.readers(index).flat_map(|(_, reader)| reader.match_fields()).map(String::as_str)
     }
 
     /// The `sequential` stages, with their rules.
     pub fn cut_stages(&self) -> impl Iterator<Item = (usize, &Stage, &CutRule)> {
-        self.stages.iter().enumerate().filter_map(|(index, stage)| match &stage.strategy {
-            Strategy::Sequential(rule) => Some((index, stage, rule)),
-            _ => None,
-        })
+        self.stages.iter().enumerate().filter_map(|(index, stage)| Some((index, stage, stage.cut_rule()?)))
     }
 
     /// The stage whose proofs of cuts by `cut` go to an out log: the last one in that cut.
@@ -357,7 +249,7 @@ impl Pipeline {
     /// differ. `None` where no stage of this name makes cuts.
     pub fn gathers(&self, cut_stage: &str) -> Option<String> {
         let (cut, stage) = self.stage(cut_stage)?;
-        matches!(stage.strategy, Strategy::Sequential(_)).then_some(())?;
+        stage.cut_rule()?;
         let name = |source: &Source| match source {
             Source::Block => "block".to_owned(),
             Source::Stage(index) => self.stages[*index].name.clone(),
@@ -401,17 +293,5 @@ impl Pipeline {
     /// The `sequential` stage at or before the commit stage, if the pipeline commits by cuts.
     pub fn commit_cut(&self) -> Option<usize> {
         self.stages[self.commit].cut_by
-    }
-}
-
-impl Stage {
-    /// Heights at which its prover changes.
-    fn forks(&self) -> impl Iterator<Item = u64> {
-        self.provers.windows(2).filter(|pair| pair[0].1 != pair[1].1).map(|pair| pair[1].0)
-    }
-
-    /// The prover to use at a height; `None` where the stage only decides.
-    pub fn prover_at(&self, height: u64) -> Option<&str> {
-        self.provers.iter().rev().find(|(from, _)| *from <= height).map(|(_, name)| name.as_str())
     }
 }

@@ -17,7 +17,7 @@ pub use operator::{RetryOutcome, RetrySelection};
 pub use reorg::ReorgOutcome;
 pub use result::{MAX_PROOF_SYSTEM_BYTES, MAX_PUBLIC_VALUES_BYTES, MAX_VERIFICATION_KEY_BYTES};
 pub use result::{ResultOutcome, ResultReport};
-pub(crate) use result::{accepted, fault, is_output};
+pub(crate) use result::{accepted, fault};
 
 pub(crate) use failure::{
     Ending, attempt_limit_ms, delete_listing, end_attempt, first_look_ms, next_look_ms, put_listing,

@@ -24,10 +24,8 @@ impl<P: Port> Yard<P> {
     /// How many heights from the frontier may be in work at once.
     pub async fn set_window(&self, chain: &str, window: u64) -> Result<(), Error> {
         let pipeline = self.chain(chain).await?.1;
-        let least = pipeline.commit_cut().map_or(1, |cut| match &pipeline.stages[cut].strategy {
-            crate::pipeline::Strategy::Sequential(rule) => rule.size,
-            _ => 1,
-        });
+        let cut_rule = pipeline.commit_cut().and_then(|cut| pipeline.stages[cut].cut_rule());
+        let least = cut_rule.map_or(1, |rule| rule.size);
         if window < least {
             let reason =
                 format!("the window must be at least {least}, or the next commit could never be reached");

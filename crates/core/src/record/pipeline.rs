@@ -15,7 +15,7 @@ use crate::state::{
     COMMITS, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineText, Scope,
     SinkCursor, Tip,
 };
-use crate::status::work::pages;
+use crate::status::look::pages;
 use crate::transaction::{Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard, parsed};
 

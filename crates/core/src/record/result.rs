@@ -7,7 +7,7 @@
 
 use super::failure::delete_listing;
 use crate::error::{Error, Refusal};
-use crate::pipeline::{CutRule, MAX_GROUP_TASKS, Output, Pipeline, Stage, Strategy};
+use crate::pipeline::{MAX_GROUP_TASKS, Output, Pipeline};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{Marker, Scope, Task, TaskId, TaskResult, Worker};
@@ -44,10 +44,9 @@ impl<P: Port> Yard<P> {
     /// is a failed attempt.
     pub async fn fault_of(&self, task: &Task, result: &TaskResult) -> Result<Option<String>, Error> {
         let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
-        let (index, stage) =
+        let (index, _) =
             pipeline.stage(&task.id.stage).ok_or_else(|| Refusal::UnknownTask(task.id.to_string()))?;
-        let is_output = is_output(stage, task.id.index);
-        Ok(fault(&pipeline, index, task.height, is_output, result))
+        Ok(fault(&pipeline, index, task.height, task.id.index, result))
     }
 
     /// Accepts a result, once. The attempt need not be live: a late valid proof is welcome, also for a parked task.
@@ -87,7 +86,7 @@ impl<P: Port> Yard<P> {
     async fn is_vote(&self, task: &Task) -> Result<bool, Error> {
         let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
         let Some((index, _)) = pipeline.stage(&task.id.stage) else { return Ok(false) };
-        Ok(pipeline.readers(index).any(|(_, reader)| reader.is_quorum()))
+        Ok(pipeline.readers(index).any(|(_, reader)| reader.quorum().is_some()))
     }
 
     async fn clear_failures(&self, tx: &mut Tx<'_, P>, worker: &str) -> Result<(), Error> {
@@ -123,7 +122,7 @@ pub(crate) fn accepted<'a>(
     let fault = match pipeline.stage(&id.stage) {
         None => Some("its pipeline has no such stage".to_owned()),
         Some(_) if task.id != *id => Some(format!("it calls itself {}", task.id)),
-        Some((index, stage)) => fault(pipeline, index, scope.heights().0, is_output(stage, id.index), result),
+        Some((index, _)) => fault(pipeline, index, scope.heights().0, id.index, result),
     };
     match fault {
         None => Ok(Some(result)),
@@ -133,17 +132,12 @@ pub(crate) fn accepted<'a>(
     }
 }
 
-/// Of a cut that is reduced, only the root's output is its stage's.
-pub(crate) fn is_output(stage: &Stage, task: u32) -> bool {
-    task == 0 || !matches!(stage.strategy, Strategy::Sequential(CutRule { arity: Some(_), .. }))
-}
-
-/// `is_output` is false for a task whose output only its own stage reads.
+/// Why this cannot be the result of task `task` of stage `index`, if it cannot.
 pub(crate) fn fault(
     pipeline: &Pipeline,
     index: usize,
     height: u64,
-    is_output: bool,
+    task: u32,
     result: &TaskResult,
 ) -> Option<String> {
     let stage = &pipeline.stages[index];
@@ -168,21 +162,18 @@ pub(crate) fn fault(
         let found = result.verification_key.as_deref();
         prover.other_key(found).map(|pinned| wrong_key(&result.prover, found, pinned))
     });
-    if other_key.is_some() || !is_output {
+    if other_key.is_some() || !stage.is_output(task) {
         return other_key;
     }
-    let is_split = pipeline.readers(index).any(|(_, reader)| reader.strategy == Strategy::Split);
+    let is_split = pipeline.readers(index).any(|(_, reader)| reader.splits());
     match (&result.list, is_split) {
         (None, true) => Some("the next stage splits its output, and it is not a list".into()),
         (Some(list), true) if !(1..=MAX_GROUP_TASKS).contains(&list.count) => {
             Some(format!("its list has {} elements; from 1 to {MAX_GROUP_TASKS} may be", list.count))
         }
         _ => {
-            let reads_fields = pipeline.readers(index).find_map(|(_, reader)| match &reader.strategy {
-                Strategy::Match { on, .. } => on.iter().find(|name| !result.fields.contains_key(*name)),
-                _ => None,
-            })?;
-            Some(format!("it reports no match field `{reads_fields}`, which the next stage needs"))
+            let lacks = pipeline.match_fields(index).find(|name| !result.fields.contains_key(*name))?;
+            Some(format!("it reports no match field `{lacks}`, which the next stage needs"))
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::pipeline::{Late, Output, Pipeline};
 use crate::port::{Port, Range};
 use crate::state::{Scope, Task, TaskId};
-use crate::status::work::{Budget, ChainLook, MAX_TASKS as MAX_TASKS_A_MISS};
+use crate::status::look::{Budget, ChainLook};
+use crate::status::work::MAX_TASKS as MAX_TASKS_A_MISS;
 use crate::transaction::read_range;
 use crate::yard::Yard;
 

@@ -5,9 +5,10 @@ use serde::Serialize;
 use super::figures::{one_line, seconds};
 use crate::advance::deadline_ms;
 use crate::explain::count;
-use crate::pipeline::Strategy;
 use crate::state::{Group, Scope, Task};
-use crate::status::work::{ChainLook, Gate, ScopeWork, StageWork};
+use crate::status::look::ChainLook;
+use crate::status::work::{ScopeWork, StageWork};
+use crate::strategy::readiness::WaitsFor;
 
 /// Other stages that one line names.
 const MAX_OTHERS: usize = 3;
@@ -131,11 +132,11 @@ fn deadline_at_ms(look: &ChainLook, work: &ScopeWork) -> Option<u64> {
 
 /// How many of a quorum's votes were in, where one did not decide.
 fn votes(work: &ScopeWork) -> Option<String> {
-    work.stages.iter().find_map(|stage| match &stage.gate {
-        Gate::Votes { need, members } => {
-            let have = members.iter().filter(|(_, value)| value.is_some()).count();
+    work.stages.iter().find_map(|stage| match &stage.waits_for {
+        Some(WaitsFor::Votes(votes)) => {
+            let (need, of, have) = (votes.need, votes.members.len(), votes.voted().count());
             let name = &work.pipeline.stages[stage.index].name;
-            Some(format!("stage {name} needs {need} of {} and had {have}; ", members.len()))
+            Some(format!("stage {name} needs {need} of {of} and had {have}; "))
         }
         _ => None,
     })
@@ -155,17 +156,15 @@ fn finding(work: &ScopeWork, stage: &StageWork, tasks: &[Task], due_ms: Option<u
     if work.scope.disagreements().contains(&plan.name) && !stage.is_over() {
         return Some(found(MissCase::Disagreement, "its provers did not agree".to_owned()));
     }
-    match (&stage.gate, &stage.group) {
-        (Gate::Blocked(reason), _) => Some(found(
+    match (&stage.waits_for, &stage.group) {
+        (Some(WaitsFor::Blocked(reason)), _) => Some(found(
             MissCase::Blocked,
             format!("could not start, {}", one_line(&reason.to_string(), MESSAGE_CHARACTERS)),
         )),
-        (Gate::Votes { need, members }, _) if members.iter().all(|(_, value)| value.is_some()) => {
-            Some(found(MissCase::Disagreement, format!("no {need} of its provers agreed")))
+        (Some(WaitsFor::Votes(votes)), _) if votes.is_split() => {
+            Some(found(MissCase::Disagreement, format!("no {} of its provers agreed", votes.need)))
         }
-        (_, Some(group)) if !matches!(plan.strategy, Strategy::Match { quorum: Some(_), .. }) => {
-            of_tasks(work, stage, group, tasks, due_ms)
-        }
+        (_, Some(group)) if plan.quorum().is_none() => of_tasks(work, stage, group, tasks, due_ms),
         _ => None,
     }
 }

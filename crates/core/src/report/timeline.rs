@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::figures::one_line;
 use crate::state::{Task, TaskResult};
 use crate::status::TaskState;
-use crate::status::work::state_of;
+use crate::status::rows::state_of;
 
 /// Blocks and cuts that are shown with their tasks.
 pub const MAX_TIMELINE_ROWS: usize = 200;

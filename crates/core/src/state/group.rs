@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ArtifactRef;
 use crate::port::Key;
+use crate::strategy::Plan;
 use crate::strategy::reduce::Tree;
 use crate::transaction::{Item, too_large};
 
@@ -58,6 +59,10 @@ impl Group {
     pub fn key_of(scope: &str, stage: &str) -> Key {
         Key::new(format!("S#{scope}"), format!("g#{stage}"))
     }
+    /// What it was made of.
+    pub fn plan(&self) -> Plan {
+        Plan { inputs: self.inputs.clone(), expected: self.expected }
+    }
     /// How many of its tasks, from the first, give what the next stages read.
     pub fn outputs(&self) -> u32 {
         match self.inputs {
@@ -68,8 +73,11 @@ impl Group {
     pub fn is_created(&self) -> bool {
         self.created >= self.expected
     }
+    pub fn is_decided(&self) -> bool {
+        self.decided.is_some()
+    }
     pub fn is_over(&self) -> bool {
-        self.decided.is_some() || self.cancelled
+        self.is_decided() || self.cancelled
     }
 }
 

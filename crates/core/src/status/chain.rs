@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::work::{Budget, ChainLook, MAX_TASKS, ScopeWork, parked_task, row};
+use super::look::{Budget, ChainLook};
+use super::rows::{parked_task, row};
+use super::work::{MAX_TASKS, ScopeWork};
 use super::{ChainStatus, HaltStatus, ReorgStatus, SinkStatus, StageStatus, TaskCounts, TipStatus};
 use crate::error::Error;
 use crate::port::Port;

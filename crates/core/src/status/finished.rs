@@ -6,11 +6,15 @@
 use serde::Serialize;
 
 use super::ParkedTask;
-use super::work::{Budget, ChainLook, Gate, ScopeWork, pages, parked_task};
+use super::look::{Budget, ChainLook, pages};
+use super::rows::parked_task;
+use super::work::ScopeWork;
+use crate::advance::is_handed_on;
 use crate::error::Error;
 use crate::pipeline::Late;
 use crate::port::{DueKind, Key, Port};
 use crate::state::{CutAt, Scope};
+use crate::strategy::readiness::WaitsFor;
 use crate::transaction::{read, read_many};
 use crate::yard::Yard;
 
@@ -149,7 +153,7 @@ impl<P: Port> Yard<P> {
         }
         // One scope has at most a few groups, each with its own bound.
         let work = self.scope_work(scope, &mut Budget::new(usize::MAX)).await?;
-        let committed = Self::is_handed_on(look, &work.scope);
+        let committed = is_handed_on(&work.pipeline, &work.scope, look.frontier.height);
         if work.is_done(committed) {
             return Ok(false);
         }
@@ -195,10 +199,12 @@ fn dead_end(work: &ScopeWork) -> Option<String> {
     let (height, _) = work.scope.heights();
     work.stages.iter().find_map(|stage| {
         let name = &work.pipeline.stages[stage.index].name;
-        match &stage.gate {
-            Gate::Blocked(reason) => Some(format!("stage {name} cannot start at height {height}: {reason}")),
-            Gate::Votes { need, members } if members.iter().all(|(_, value)| value.is_some()) => {
-                Some(format!("no {need} provers of stage {name} agree at height {height}"))
+        match &stage.waits_for {
+            Some(WaitsFor::Blocked(reason)) => {
+                Some(format!("stage {name} cannot start at height {height}: {reason}"))
+            }
+            Some(WaitsFor::Votes(votes)) if votes.is_split() => {
+                Some(format!("no {} provers of stage {name} agree at height {height}", votes.need))
             }
             _ => None,
         }

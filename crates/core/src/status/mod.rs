@@ -7,6 +7,8 @@ mod block_times;
 mod chain;
 mod finished;
 pub mod gauges;
+pub(crate) mod look;
+pub(crate) mod rows;
 pub(crate) mod work;
 mod workers;
 

@@ -2,6 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::Plan;
+use super::readiness::{Depth, Gathered, WaitsFor};
+use crate::error::Error;
+use crate::pipeline::{Pipeline, Source, Stage};
+use crate::port::{Key, Port};
+use crate::state::{BlockedBy, Inputs, Scope, Task, TaskId};
+use crate::transaction::{KEYS_A_READ, read_many};
+use crate::yard::Yard;
+
 /// The first field on which an output differs from the first one, with both values.
 pub fn mismatch<'a>(
     on: &'a [String],
@@ -14,6 +23,55 @@ pub fn mismatch<'a>(
         let name = on.iter().find(|name| value(fields, name) != value(first, name))?;
         Some((name.as_str(), value(first, name), value(fields, name)))
     })
+}
+
+impl<P: Port> Yard<P> {
+    pub(super) async fn gathered_to_match(
+        &self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        stage: &Stage,
+        on: &[String],
+        depth: Depth,
+    ) -> Result<Gathered, Error> {
+        let of = match self.gathered_outputs(scope, pipeline, stage, depth).await? {
+            Ok(of) => of,
+            Err(waits_for) => return Ok(Err(waits_for)),
+        };
+        if depth == Depth::Open
+            && let Some(differ) = self.disagreement_on(scope, on, &of).await?
+        {
+            return Ok(Err(WaitsFor::Blocked(differ)));
+        }
+        let block = stage.from.contains(&Source::Block);
+        Ok(Ok(Plan { inputs: Inputs::Outputs { block, of }, expected: 1 }))
+    }
+
+    async fn disagreement_on(
+        &self,
+        scope: &Scope,
+        on: &[String],
+        of: &[(String, u32)],
+    ) -> Result<Option<BlockedBy>, Error> {
+        if on.is_empty() {
+            return Ok(None);
+        }
+        let keys_of = |(stage, count): &(String, u32)| {
+            (0..*count).map(|index| TaskId::new(&scope.id, stage, index).task_key()).collect::<Vec<_>>()
+        };
+        let keys: Vec<Key> = of.iter().flat_map(keys_of).collect();
+        let mut outputs = Vec::new();
+        for page in keys.chunks(KEYS_A_READ) {
+            let tasks = read_many::<P, Task>(&self.port, page).await?.into_iter().flatten();
+            outputs.extend(tasks.filter_map(Task::into_accepted).map(|accepted| accepted.fields));
+        }
+        let differs = mismatch(on, &outputs);
+        Ok(differs.map(|(field, one, other)| BlockedBy::InputsDiffer {
+            field: field.to_owned(),
+            one: one.to_owned(),
+            other: other.to_owned(),
+        }))
+    }
 }
 
 #[cfg(test)]

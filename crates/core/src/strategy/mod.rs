@@ -1,8 +1,21 @@
-//! Collect strategies: what a stage gathers, and when that is complete. Each is a pure function in a file of its own.
+//! Collect strategies: what a stage gathers, and when that is complete.
+//!
+//! Each strategy is a file here, with its rule as a pure function, and a line in [`readiness`], which is what everybody asks.
 
 pub mod matching;
+mod members;
 pub mod quorum;
 pub mod rank;
+pub(crate) mod readiness;
 pub mod reduce;
 pub mod sequential;
 pub mod split;
+
+use crate::state::Inputs;
+
+/// What a group is made of: its inputs and how many tasks it has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub inputs: Inputs,
+    pub expected: u32,
+}

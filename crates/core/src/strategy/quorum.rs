@@ -1,5 +1,82 @@
 //! `match` with `need`: k of m provers agree on the public values.
 
+use super::Plan;
+use super::readiness::{Gathered, WaitsFor};
+use crate::error::Error;
+use crate::pipeline::{Pipeline, Quorum, Stage};
+use crate::port::{Key, Port};
+use crate::state::{Inputs, Scope, Task, TaskId};
+use crate::transaction::read_many;
+use crate::yard::Yard;
+
+/// What the members of a quorum have proved so far, in the stage's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Votes {
+    pub(crate) need: u32,
+    /// Each with the public values of its proof, if that is there.
+    pub(crate) members: Vec<(String, Option<String>)>,
+}
+
+impl Votes {
+    /// `tasks` are the members' own, in the same order.
+    pub(crate) fn of(quorum: &Quorum, ids: &[TaskId], tasks: &[Option<Task>]) -> Self {
+        let values = tasks.iter().map(|task| task.as_ref()?.accepted()?.public_values.clone());
+        Self { need: quorum.need, members: ids.iter().map(|id| id.stage.clone()).zip(values).collect() }
+    }
+
+    pub(crate) fn tally(&self) -> Tally<'_> {
+        let values: Vec<_> =
+            self.members.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        tally(self.need, &values)
+    }
+
+    pub(crate) fn voted(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.members.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
+    }
+
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str())
+    }
+
+    /// All members have proved, and too few agree: only an operator can help.
+    pub(crate) fn is_split(&self) -> bool {
+        self.missing().next().is_none() && self.tally().agreed.is_none()
+    }
+}
+
+/// The tasks of a quorum's members, one each.
+pub(crate) fn member_tasks(scope: &Scope, pipeline: &Pipeline, stage: &Stage) -> Vec<TaskId> {
+    stage.sources().map(|source| TaskId::new(&scope.id, &pipeline.stages[source].name, 0)).collect()
+}
+
+/// What a quorum's own group works on once these members agree; it has no task where the stage just decides.
+pub(crate) fn plan_of(stage: &Stage, agreed: &[&str]) -> Plan {
+    let of = agreed.iter().map(|member| ((*member).to_owned(), 1)).collect();
+    Plan { inputs: Inputs::Outputs { block: false, of }, expected: u32::from(!stage.provers.is_empty()) }
+}
+
+impl<P: Port> Yard<P> {
+    pub(super) async fn gathered_votes(
+        &self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        stage: &Stage,
+        quorum: &Quorum,
+    ) -> Result<Gathered, Error> {
+        let ids = member_tasks(scope, pipeline, stage);
+        let keys: Vec<Key> = ids.iter().map(TaskId::task_key).collect();
+        let votes = Votes::of(quorum, &ids, &read_many::<P, Task>(&self.port, &keys).await?);
+        let tally = votes.tally();
+        Ok(match tally.agreed {
+            Some(agreed) => Ok(plan_of(stage, &agreed)),
+            None if tally.dissent > scope.reported_dissent(&stage.name) => {
+                Err(WaitsFor::DisagreementRecorded)
+            }
+            None => Err(WaitsFor::Votes(votes)),
+        })
+    }
+}
+
 /// What the members' accepted public values say so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally<'a> {

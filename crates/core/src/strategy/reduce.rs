@@ -5,7 +5,17 @@
 //! top, breadth first: the root is task 0, as the one output of every other stage is, and a task stands after the one
 //! that it feeds.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+
+use super::Plan;
+use super::readiness::{Gathered, WaitsFor};
+use crate::error::Error;
+use crate::pipeline::{Pipeline, Stage};
+use crate::planted_bug::PlantedBug;
+use crate::port::Port;
+use crate::state::{Group, Inputs, Scope, Task, TaskId};
+use crate::transaction::{Tx, read, transact};
+use crate::yard::Yard;
 
 /// What a task joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +118,88 @@ fn joined(level: Vec<Node>, arity: usize) -> Vec<Node> {
             1 => above.append(&mut group),
             _ => above.push(Node::Join(group)),
         }
+    }
+}
+
+/// A tree over the members: its tasks wait for their own children, and the group for none.
+pub(super) fn gathered(scope: &Scope, pipeline: &Pipeline, stage: &Stage, arity: u32) -> Gathered {
+    let Some(cut) = scope.cut() else { return Err(WaitsFor::Stages(Vec::new())) };
+    let source = stage.sources().next().map(|source| pipeline.stages[source].name.clone());
+    let members = cut.members.len() as u32;
+    let inputs = Inputs::Reduced { stage: source, members, arity };
+    Ok(Plan { expected: Tree::new(members, arity).len(), inputs })
+}
+
+impl<P: Port> Yard<P> {
+    /// Which of the members that these tasks join are there.
+    pub(crate) async fn members_joined(
+        &self,
+        group: &Group,
+        tree: &Tree,
+        tasks: &[u32],
+    ) -> Result<BTreeSet<u32>, Error> {
+        let children = tasks.iter().flat_map(|task| tree.children(*task));
+        let members: BTreeSet<u32> = children
+            .filter_map(|child| match child {
+                Child::Member(member) => Some(*member),
+                Child::Task(_) => None,
+            })
+            .collect();
+        let Inputs::Reduced { stage: Some(stage), .. } = &group.inputs else { return Ok(members) };
+        let scope: Option<Scope> = read(&self.port, &Scope::key_of(&group.scope)).await?;
+        match scope.as_ref().and_then(|scope| Some((scope, scope.cut()?))) {
+            Some((scope, cut)) => {
+                let members: Vec<u32> = members.into_iter().collect();
+                self.members_there(&scope.chain, cut, stage, &members).await
+            }
+            None => Ok(BTreeSet::new()),
+        }
+    }
+
+    /// What a task of a tree joins and does not have yet, in words.
+    pub(crate) async fn missing_children(&self, id: &TaskId) -> Result<Vec<String>, Error> {
+        let scope: Option<Scope> = read(&self.port, &Scope::key_of(&id.scope)).await?;
+        let group: Option<Group> = read(&self.port, &Group::key_of(&id.scope, &id.stage)).await?;
+        let Some((scope, group)) = scope.zip(group) else { return Ok(Vec::new()) };
+        let Some(tree) = group.inputs.tree() else { return Ok(Vec::new()) };
+        let mut missing = Vec::new();
+        for child in tree.children(id.index) {
+            if !transact(&self.port, async |tx| self.is_there(tx, &scope, &group, *child).await).await? {
+                missing.push(match child {
+                    Child::Task(task) => format!("task {task}"),
+                    Child::Member(member) => format!("block {}", scope.heights().0 + u64::from(*member)),
+                });
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Whether a child is there. Each is checked, so that a transaction that finds one missing meets a conflict when it comes.
+    pub(crate) async fn is_there(
+        &self,
+        tx: &mut Tx<'_, P>,
+        scope: &Scope,
+        group: &Group,
+        child: Child,
+    ) -> Result<bool, Error> {
+        let member = match child {
+            Child::Task(task) => {
+                let id = TaskId::new(&group.scope, &group.stage, task);
+                let key = id.task_key();
+                let task: Option<Task> = match self.planted(PlantedBug::SiblingPeeked) {
+                    false => tx.check(&key).await?,
+                    true => tx.peek(&key).await?,
+                };
+                return Ok(task.is_some_and(|task| task.is_accepted()));
+            }
+            Child::Member(member) => member,
+        };
+        let Inputs::Reduced { stage: Some(stage), .. } = &group.inputs else { return Ok(true) };
+        let Some(block) = scope.cut().and_then(|cut| cut.member_id(&scope.chain, member)) else {
+            return Ok(false);
+        };
+        let decided: Option<Group> = tx.check(&Group::key_of(&block, stage)).await?;
+        Ok(decided.is_some_and(|group| group.is_decided()))
     }
 }
 

@@ -1,13 +1,13 @@
 //! `split`: a task for each segment that the block names, or for each element of the list that one task wrote.
 
-use crate::state::{Block, Inputs, TaskResult};
-
-/// What a group is made of: its inputs and how many tasks it has.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    pub inputs: Inputs,
-    pub expected: u32,
-}
+use super::Plan;
+use super::readiness::{Depth, Gathered, WaitsFor};
+use crate::error::Error;
+use crate::pipeline::{Pipeline, Stage};
+use crate::port::Port;
+use crate::state::{Block, BlockedBy, Inputs, Scope, Task, TaskId, TaskResult};
+use crate::transaction::read;
+use crate::yard::Yard;
 
 pub fn of_block(block: &Block) -> Plan {
     let inputs = Inputs::Elements { artifact: block.payload.clone(), of_block: true, list_hash: None };
@@ -19,4 +19,31 @@ pub fn of_list(partition: &TaskResult) -> Option<Plan> {
     let list = partition.list.as_ref()?;
     let (artifact, list_hash) = (partition.artifact.clone(), Some(list.sha256.clone()));
     Some(Plan { inputs: Inputs::Elements { artifact, of_block: false, list_hash }, expected: list.count })
+}
+
+impl<P: Port> Yard<P> {
+    pub(super) async fn gathered_to_split(
+        &self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        stage: &Stage,
+        depth: Depth,
+    ) -> Result<Gathered, Error> {
+        let of = match self.gathered_outputs(scope, pipeline, stage, depth).await? {
+            Ok(of) => of,
+            Err(waits_for) => return Ok(Err(waits_for)),
+        };
+        Ok(match (of.first(), scope.block()) {
+            // It was taken under a pipeline that did not split blocks.
+            (None, Some(block)) if block.segments == 0 => Err(WaitsFor::Blocked(BlockedBy::NoSegments)),
+            (None, Some(block)) => Ok(of_block(block)),
+            (None, None) => Err(WaitsFor::Stages(Vec::new())),
+            (Some((source, _)), _) => {
+                let id = TaskId::new(&scope.id, source, 0);
+                let task: Option<Task> = read(&self.port, &id.task_key()).await?;
+                let plan = task.and_then(Task::into_accepted).as_ref().and_then(of_list);
+                plan.ok_or_else(|| WaitsFor::Stages(vec![source.clone()]))
+            }
+        })
+    }
 }

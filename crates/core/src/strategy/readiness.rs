@@ -1,0 +1,148 @@
+//! Readiness: whether a stage of a scope is over, has its tasks, may start and on what, or waits and for what.
+//!
+//! Opening groups asks this, and so do status, explain and report. Nobody else looks at which strategy a stage has.
+
+use super::Plan;
+use super::quorum::Votes;
+use super::reduce;
+use crate::error::Error;
+use crate::pipeline::{CutRule, Pipeline, Stage, Strategy};
+use crate::port::{Key, Port};
+use crate::state::{BlockedBy, Group, Inputs, Scope, Subject};
+use crate::transaction::{KEYS_A_READ, read, read_many};
+use crate::yard::Yard;
+
+/// How a stage of a scope stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Readiness {
+    /// Its group is decided, or was cancelled.
+    Over(Group),
+    /// Its group is there, and its tasks are being created or proved.
+    Begun(Group),
+    /// All that it gathers is there: the next look opens its group.
+    Ready(Plan),
+    Waits(WaitsFor),
+}
+
+/// What a stage without a group waits for, or one whose tasks still gather members.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum WaitsFor {
+    /// These stages of the same scope.
+    Stages(Vec<String>),
+    /// This stage, of blocks at these heights.
+    Members { stage: String, heights: Vec<u64> },
+    /// The commit.
+    Commit,
+    /// Its inputs are there, and it cannot start on them.
+    Blocked(BlockedBy),
+    /// More members of a quorum.
+    Votes(Votes),
+    /// The next look, which records that members of a quorum disagree.
+    DisagreementRecorded,
+}
+
+/// How far readiness is looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// As far as it takes to open a group: to the first thing that is missing, and into the outputs, which must fit together.
+    Open,
+    /// As far as it takes to say what is missing, all of it. Whether outputs fit together is told as the last look recorded it.
+    Tell,
+}
+
+/// What a stage would work on, or what is missing for that.
+pub(super) type Gathered = Result<Plan, WaitsFor>;
+
+impl<P: Port> Yard<P> {
+    pub(crate) async fn readiness(
+        &self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        stage: &Stage,
+        depth: Depth,
+    ) -> Result<Readiness, Error> {
+        let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
+        Ok(match group {
+            Some(group) if group.is_over() => Readiness::Over(group),
+            Some(group) => Readiness::Begun(group),
+            None => match self.gathered(scope, pipeline, stage, depth).await? {
+                Ok(plan) => Readiness::Ready(plan),
+                Err(waits_for) => Readiness::Waits(waits_for),
+            },
+        })
+    }
+
+    async fn gathered(
+        &self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        stage: &Stage,
+        depth: Depth,
+    ) -> Result<Gathered, Error> {
+        if stage.after_commit && !self.is_committed(scope, pipeline).await? {
+            return Ok(Err(WaitsFor::Commit));
+        }
+        let blocked = scope.blocked().filter(|blocked| depth == Depth::Tell && blocked.stage == stage.name);
+        if let Some(blocked) = blocked {
+            return Ok(Err(WaitsFor::Blocked(blocked.why.clone())));
+        }
+        match &stage.strategy {
+            Strategy::Split => self.gathered_to_split(scope, pipeline, stage, depth).await,
+            Strategy::Match { on, quorum: None } => {
+                self.gathered_to_match(scope, pipeline, stage, on, depth).await
+            }
+            Strategy::Match { quorum: Some(quorum), .. } => {
+                self.gathered_votes(scope, pipeline, stage, quorum).await
+            }
+            Strategy::Sequential(CutRule { arity: None, .. }) => {
+                self.gathered_members(scope, pipeline, stage, depth).await
+            }
+            Strategy::Sequential(CutRule { arity: Some(arity), .. }) => {
+                Ok(reduce::gathered(scope, pipeline, stage, *arity))
+            }
+        }
+    }
+
+    /// The outputs of the stages of this scope that a stage reads, or which of them are not decided.
+    pub(super) async fn gathered_outputs(
+        &self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        stage: &Stage,
+        depth: Depth,
+    ) -> Result<Result<Vec<(String, u32)>, WaitsFor>, Error> {
+        let names: Vec<&str> = stage.sources().map(|source| pipeline.stages[source].name.as_str()).collect();
+        let keys: Vec<Key> = names.iter().map(|name| Group::key_of(&scope.id, name)).collect();
+        let (mut of, mut missing) = (Vec::new(), Vec::new());
+        for (names, keys) in names.chunks(KEYS_A_READ).zip(keys.chunks(KEYS_A_READ)) {
+            for (name, group) in names.iter().zip(read_many::<P, Group>(&self.port, keys).await?) {
+                let Some(group) = group.filter(Group::is_decided) else {
+                    missing.push((*name).to_owned());
+                    continue;
+                };
+                // A quorum that only decides hands on the proofs that agreed.
+                let outputs = group.outputs();
+                match (group.expected, group.inputs) {
+                    (0, Inputs::Outputs { of: agreed, .. }) => of.extend(agreed),
+                    _ => of.push(((*name).to_owned(), outputs)),
+                }
+            }
+            if depth == Depth::Open && !missing.is_empty() {
+                break;
+            }
+        }
+        Ok(if missing.is_empty() { Ok(of) } else { Err(WaitsFor::Stages(missing)) })
+    }
+
+    /// Whether what works only on committed blocks may work on this scope.
+    async fn is_committed(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
+        let (_, to) = scope.heights();
+        let closed_after_commit = match &scope.subject {
+            Subject::Block(_) => false,
+            Subject::Cut(cut) => {
+                pipeline.stage(&cut.stage).is_some_and(|(index, _)| pipeline.commit_cut() != Some(index))
+            }
+        };
+        Ok(closed_after_commit || self.frontier(&scope.chain).await?.height > to)
+    }
+}
