@@ -1,6 +1,5 @@
 //! Committing: the frontier moves over the canonical block, or the cut, that is proved at it.
 
-use super::open::deadline_ms;
 use crate::error::Error;
 use crate::pipeline::{Late, Pipeline};
 use crate::planted_bug::PlantedBug;
@@ -41,7 +40,7 @@ impl<P: Port> Yard<P> {
             if state.works_since_ms == ChainState::NOT_KNOWN_MS {
                 return self.count_from_now(chain).await;
             }
-            if !self.is_late(&own, &state, &scope) {
+            if !self.is_late(own.chain.late, &state, &scope) {
                 return Ok(false);
             }
         }
@@ -73,11 +72,6 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    fn is_late(&self, pipeline: &Pipeline, state: &ChainState, scope: &Scope) -> bool {
-        let now_ms = self.time_for_lateness_ms();
-        deadline_ms(pipeline.chain.late, state, scope).is_some_and(|deadline_ms| deadline_ms <= now_ms)
-    }
-
     async fn commit(
         &self,
         tx: &mut Tx<'_, P>,
@@ -103,7 +97,7 @@ impl<P: Port> Yard<P> {
         {
             return self.halt_on_parent(tx, state, &scope, &parent);
         }
-        let is_missed = scope.is_missed() || (state.takes_work() && self.is_late(pipeline, &state, &scope));
+        let is_missed = scope.is_missed() || (state.takes_work() && self.is_late(pipeline.chain.late, &state, &scope));
         if !scope.is_proved() && !is_missed {
             return Ok(false);
         }

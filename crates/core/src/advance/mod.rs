@@ -3,6 +3,7 @@
 mod chain;
 mod commit;
 mod cuts;
+mod deadline;
 mod groups;
 mod handed_on;
 mod next_cut;
@@ -11,9 +12,9 @@ mod quorum;
 mod reduce;
 mod scope;
 
+pub(crate) use deadline::deadline_ms;
 pub(crate) use handed_on::handed_on_by;
 pub(crate) use next_cut::NextCut;
-pub(crate) use open::deadline_ms;
 
 use crate::error::Error;
 use crate::pipeline::Pipeline;

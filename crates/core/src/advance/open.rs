@@ -1,7 +1,7 @@
 //! Opening: canonical heights from `opened` up to frontier + window get their groups.
 
 use crate::error::{Error, Refusal};
-use crate::pipeline::{Late, Pipeline};
+use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{Canonical, ChainState, KnownBlock, Scope, Standing};
@@ -85,20 +85,5 @@ impl<P: Port> Yard<P> {
         old.orphan();
         tx.put(&old)?;
         Ok(new)
-    }
-}
-
-/// When a block is given up: its time counts from when it is on the chain and the chain takes work, and from the beginning
-/// again after a pause or a halt.
-pub(crate) fn deadline_ms(late: Late, state: &ChainState, scope: &Scope) -> Option<u64> {
-    match late {
-        Late::Wait => None,
-        Late::Miss { deadline_ms } => {
-            let canonical_ms = scope.canonical_ms().unwrap_or(scope.recorded_ms);
-            // A pause after it was given up says nothing of it.
-            let counts = scope.missed_ms().is_none_or(|missed_ms| state.works_since_ms <= missed_ms);
-            let works_since_ms = if counts { state.works_since_ms } else { 0 };
-            Some(canonical_ms.max(works_since_ms).saturating_add(deadline_ms))
-        }
     }
 }
