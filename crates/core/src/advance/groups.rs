@@ -2,9 +2,9 @@
 
 use super::scope::Step;
 use crate::error::Error;
+use crate::listing::put_listing;
 use crate::pipeline::{Pipeline, Source, Stage, Strategy};
 use crate::port::{Key, Port};
-use crate::record::put_listing;
 use crate::state::{Blocked, BlockedBy, Cut, Group, Inputs, Marker, Scope, Subject, Task, TaskId};
 use crate::strategy::reduce::Tree;
 use crate::strategy::{matching, rank, split};

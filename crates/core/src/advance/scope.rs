@@ -3,10 +3,10 @@
 use super::groups::TASKS_A_PAGE;
 use super::{Look, goal_of, stages_of};
 use crate::error::Error;
-use crate::pipeline::{CutRule, Pipeline, Source, Stage, Strategy};
+use crate::listing::{put_listing, reschedule};
+use crate::pipeline::{CutRule, Pipeline, Strategy};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
-use crate::record::{put_listing, reschedule};
 use crate::state::{CutAt, Decision, Group, Life, Marker, Scope, Task};
 use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::Yard;
@@ -282,20 +282,6 @@ impl<P: Port> Yard<P> {
 /// limit while its block was away. One that gathers waits for what it joins.
 fn is_forgotten(task: &Task) -> bool {
     matches!(task.life(), Life::Live { .. } | Life::Unlisted | Life::Parked { due_ms: None, .. })
-}
-
-impl Stage {
-    pub(crate) fn is_quorum(&self) -> bool {
-        matches!(self.strategy, Strategy::Match { quorum: Some(_), .. })
-    }
-
-    /// The stages it reads from.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = usize> {
-        self.from.iter().filter_map(|source| match source {
-            Source::Block => None,
-            Source::Stage(index) => Some(*index),
-        })
-    }
 }
 
 /// What a look at one stage found.

@@ -405,6 +405,18 @@ impl Pipeline {
 }
 
 impl Stage {
+    pub(crate) fn is_quorum(&self) -> bool {
+        matches!(self.strategy, Strategy::Match { quorum: Some(_), .. })
+    }
+
+    /// The stages it reads from.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = usize> {
+        self.from.iter().filter_map(|source| match source {
+            Source::Block => None,
+            Source::Stage(index) => Some(*index),
+        })
+    }
+
     /// Heights at which its prover changes.
     fn forks(&self) -> impl Iterator<Item = u64> {
         self.provers.windows(2).filter(|pair| pair[0].1 != pair[1].1).map(|pair| pair[1].0)
