@@ -6,10 +6,10 @@
 //! are cleared in pages, so that a whole branch of them hides nothing for long.
 
 use crate::error::Error;
+use crate::listing::first_look_ms;
 use crate::pipeline::Pool;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Range, Stored};
-use crate::record::first_look_ms;
 use crate::state::worker::PoolChain;
 use crate::state::{ChainState, Held, Listing, Scope, Slot, Task, Worker};
 use crate::transaction::{Tx, read, read_many, read_range, transact};

@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 use crate::advance::{Look, stages_of};
 use crate::claim::is_unwanted;
 use crate::error::Error;
+use crate::listing::{attempt_limit_ms, next_look_ms, put_listing, reschedule};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
-use crate::record::{Ending, attempt_limit_ms, end_attempt, next_look_ms, put_listing, reschedule};
+use crate::record::{Ending, end_attempt};
 use crate::state::{
     Group, KindPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId, VisitedEntry,
 };

@@ -97,7 +97,8 @@ impl<P: Port> Yard<P> {
         {
             return self.halt_on_parent(tx, state, &scope, &parent);
         }
-        let is_missed = scope.is_missed() || (state.takes_work() && self.is_late(pipeline.chain.late, &state, &scope));
+        let is_missed =
+            scope.is_missed() || (state.takes_work() && self.is_late(pipeline.chain.late, &state, &scope));
         if !scope.is_proved() && !is_missed {
             return Ok(false);
         }

@@ -2,9 +2,9 @@
 
 use super::scope::Step;
 use crate::error::Error;
+use crate::listing::put_listing;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::Port;
-use crate::record::put_listing;
 use crate::state::{Blocked, BlockedBy, Group, Marker, Scope, Task, TaskId};
 use crate::strategy::reduce::Tree;
 use crate::strategy::{Plan, rank};

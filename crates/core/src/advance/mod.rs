@@ -1,5 +1,6 @@
 //! Advancing: read again, take every step that is now due. Anyone may, at any time, any number of times.
 
+mod adopt;
 mod chain;
 mod commit;
 mod cuts;
@@ -10,6 +11,7 @@ mod next_cut;
 mod open;
 mod quorum;
 mod reduce;
+mod reorg;
 mod scope;
 
 pub(crate) use deadline::deadline_ms;

@@ -9,10 +9,10 @@
 use std::collections::BTreeSet;
 
 use crate::error::Error;
+use crate::listing::put_listing;
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::Port;
-use crate::record::put_listing;
 use crate::state::{CutAt, Group, Marker, Scope, Task, TaskId};
 use crate::strategy::reduce::{Child, Tree};
 use crate::transaction::{Item, Tx, read, read_range, transact};
@@ -58,17 +58,6 @@ impl<P: Port> Yard<P> {
         }
     }
 
-    /// A task of a tree was accepted: the one that joins its output may have all its children now.
-    pub(crate) async fn feed_parent(&self, tx: &mut Tx<'_, P>, child: &Task) -> Result<(), Error> {
-        let Some(parent) = child.feeds else { return Ok(()) };
-        let group: Option<Group> = tx.peek(&Group::key_of(&child.id.scope, &child.id.stage)).await?;
-        let Some(group) = group else { return Ok(()) };
-        match group.inputs.tree() {
-            Some(tree) => self.feed(tx, &group, &tree, parent, Some(child.id.index)).await,
-            None => Ok(()),
-        }
-    }
-
     /// What the sweeper does for a scope: nothing that a crash kept from being listed stays so.
     pub(crate) async fn list_all_fed(&self, scope: &Scope) -> Result<(), Error> {
         let Some(cut) = scope.cut().filter(|_| scope.is_live() && !scope.is_settled()) else { return Ok(()) };
@@ -110,7 +99,7 @@ impl<P: Port> Yard<P> {
 
     /// Lists a task that gathers, if all its children are there. A child that is missing is checked, so that of two
     /// last children that come at once one finds the other. `comes` is the child that this transaction brings.
-    async fn feed(
+    pub(crate) async fn feed(
         &self,
         tx: &mut Tx<'_, P>,
         group: &Group,

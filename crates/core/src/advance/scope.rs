@@ -3,10 +3,10 @@
 use super::groups::TASKS_A_PAGE;
 use super::{Look, goal_of, is_handed_on, stages_of};
 use crate::error::Error;
+use crate::listing::{put_listing, reschedule};
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
-use crate::record::{put_listing, reschedule};
 use crate::state::{CutAt, Decision, Group, Life, Marker, Scope, Task};
 use crate::strategy::readiness::{Depth, Readiness, WaitsFor};
 use crate::transaction::{Tx, read, read_many, read_range, transact};

@@ -3,9 +3,9 @@
 use super::Line;
 use super::text::{count, some, span, told};
 use crate::error::Error;
+use crate::listing::attempt_limit_ms;
 use crate::pipeline::{Pipeline, Stage, TaskLimits};
 use crate::port::{Port, Range};
-use crate::record::attempt_limit_ms;
 use crate::state::{Attempt, Group, Heartbeat, Listing, Note, Scope, SeenHeartbeat, Task, TaskId};
 use crate::status::TaskState;
 use crate::status::look::ChainLook;

@@ -5,11 +5,8 @@ use crate::pipeline::MAX_HEIGHT;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{Block, Canonical, Frontier, KnownBlock, Scope, Subject, Tip};
-use crate::transaction::{Tx, read_range, transact};
+use crate::transaction::{Tx, transact};
 use crate::yard::{ChainReads, Yard};
-
-/// Known blocks of one height that adoption looks at.
-const MAX_SIBLINGS: usize = 64;
 
 /// What became of a block event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,49 +103,13 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    /// Appends a stored block whose parent has become the tip, if just one fits; says whether it did.
-    pub(crate) async fn adopt(&self, chain: &str) -> Result<bool, Error> {
-        let tip = self.tip(chain).await?;
-        let next = match &tip.head {
-            Some((height, _)) => height + 1,
-            None => self.chain_state(chain).await?.start_height,
-        };
-        let siblings = KnownBlock::range(chain, next, MAX_SIBLINGS);
-        let siblings = read_range::<P, KnownBlock>(&self.port, &siblings).await?;
-        if siblings.is_empty() {
-            return Ok(false);
-        }
-        transact(&self.port, async |tx| {
-            let state = tx.check_chain(chain).await?;
-            let mut tip = tx.check_tip(chain).await?;
-            if state.reorg.is_some() {
-                return Ok(false);
-            }
-            let mut fitting = Vec::new();
-            for (_, _, known) in &siblings {
-                if tip.head.as_ref().is_some_and(|(_, hash)| *hash != known.parent) {
-                    continue;
-                }
-                let scope: Option<Scope> = tx.peek(&Scope::key_of(&known.scope())).await?;
-                fitting.extend(scope.filter(Scope::is_stored).map(|scope| (scope, known)));
-            }
-            // With several, which one is the chain's is for the node to say, not for the order of messages.
-            let [(scope, known)] = fitting.as_mut_slice() else { return Ok(false) };
-            if !scope.block().is_some_and(|block| fits(&tip, block, state.start_height)) {
-                return Ok(false);
-            }
-            self.append(tx, &mut tip, scope, known).await?;
-            Ok(true)
-        })
-        .await
-    }
-
     pub(crate) fn new_block_scope(&self, chain: &str, block: &Block, generation: u64) -> Scope {
         let id = Scope::block_id(chain, block.height, &block.hash, generation);
         Scope::new(id, chain, Subject::Block(block.clone()), self.port.now_ms())
     }
 
-    async fn append(
+    /// Makes a stored block the new tip.
+    pub(crate) async fn append(
         &self,
         tx: &mut Tx<'_, P>,
         tip: &mut Tip,
@@ -192,7 +153,8 @@ impl<P: Port> Yard<P> {
     }
 }
 
-fn fits(tip: &Tip, block: &Block, start_height: u64) -> bool {
+/// Whether a block can follow the tip.
+pub(crate) fn fits(tip: &Tip, block: &Block, start_height: u64) -> bool {
     match &tip.head {
         Some((height, hash)) => block.height == height + 1 && block.parent == *hash,
         None => block.height == start_height,

@@ -12,14 +12,13 @@
 //! Failures, delays and crashes wait before the next attempt; what was lost or let go of is listed again at once. A task
 //! parks only with no live attempt left.
 
-use std::sync::Arc;
-
 use crate::error::Error;
+use crate::listing::{PARKED_LOOK_MS, delete_listing, put_listing, reschedule};
 use crate::pipeline::{MAX_BACKOFF_MS, Pool, TaskLimits};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Port, Wake};
-use crate::state::{FailureKind, Listing, Note, Slot, Task, TaskId, Worker};
-use crate::transaction::{Item, Tx, transact};
+use crate::port::Port;
+use crate::state::{FailureKind, Note, Slot, Task, TaskId, Worker};
+use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 
 /// Longest failure message that is kept. An item of DynamoDB has 400 KB at most and costs by its size, and a task keeps
@@ -37,12 +36,6 @@ const FIRST_DELAY_MS: u64 = 1_000;
 const MAX_UNAVAILABLE_MS: u64 = 86_400_000;
 /// A worker is quarantined for so long at most, however often it comes back and fails again, unless its pool says more.
 const MAX_QUARANTINE_MS: u64 = 3_600_000;
-/// Parked work is looked at hourly.
-const PARKED_LOOK_MS: u64 = 3_600_000;
-/// What an attempt may take beyond its own limits (proving and verifying are limited by the worker) before the
-/// sweeper takes it for lost.
-const TIME_LIMIT_GRACE_MS: u64 = 30_000;
-
 /// A worker's word that an attempt failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailureReport {
@@ -182,13 +175,6 @@ impl<P: Port> Yard<P> {
     async fn pool_of(&self, chain: &str, pool: &str) -> Result<Option<Pool>, Error> {
         Ok(self.chain(chain).await?.1.pools.get(pool).cloned())
     }
-
-    pub(crate) async fn limits_of(&self, task: &Task) -> Result<Arc<TaskLimits>, Error> {
-        let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
-        let limits = pipeline.stage(&task.id.stage).map(|(_, stage)| stage.limits.clone());
-        let unknown = || crate::error::Refusal::UnknownTask(task.id.to_string());
-        Ok(Arc::new(limits.ok_or_else(unknown)?))
-    }
 }
 
 /// Ends a live attempt and says what becomes of its task; the caller writes the task.
@@ -294,41 +280,6 @@ fn place<P: Port>(
     Ok(FailureOutcome::Retried)
 }
 
-/// Lets workers claim a task that was listed.
-pub(crate) fn put_listing<P: Port>(tx: &mut Tx<'_, P>, listing: Option<Listing>) -> Result<(), Error> {
-    let Some(listing) = listing else { return Ok(()) };
-    tx.put(&listing)?;
-    tx.send(Wake::Pool { pool: listing.pool });
-    Ok(())
-}
-
-/// Before a task is parked or over, or nobody wants it: no worker claims it any more.
-pub(crate) fn delete_listing<P: Port>(tx: &mut Tx<'_, P>, task: &Task) {
-    if task.is_listed() {
-        tx.delete(Listing::of(task).key());
-    }
-}
-
-/// Sets when the sweeper must look at a task that runs or is parked. While something runs it looks at once, and finds out for
-/// how long it has ([`next_look_ms`]).
-pub(crate) fn reschedule<P: Port>(yard: &Yard<P>, task: &mut Task) {
-    let wait_ms = if task.is_parked() { PARKED_LOOK_MS } else { 0 };
-    task.look_at(Some(yard.due_in(wait_ms)));
-}
-
-/// When the sweeper must look at a task whose oldest attempt has run so long, by the clock of who asks: at its hedge, where
-/// it may have one, or its time limit.
-pub(crate) fn next_look_ms(limits: &TaskLimits, may_hedge: bool, now_ms: u64, ran_ms: u64) -> u64 {
-    let limit_ms = attempt_limit_ms(limits);
-    let until_ms = limits.hedge_ms.filter(|_| may_hedge).map_or(limit_ms, |hedge_ms| hedge_ms.min(limit_ms));
-    now_ms + until_ms.saturating_sub(ran_ms)
-}
-
-/// Setting up, proving, setting a verifier up and verifying each have the stage's time limit, kept by the worker.
-pub(crate) fn attempt_limit_ms(limits: &TaskLimits) -> u64 {
-    limits.time_limit_ms.saturating_mul(4).saturating_add(TIME_LIMIT_GRACE_MS)
-}
-
 /// Why a task parks for what this failure brings up, if it does.
 fn reason_of_failure(task: &Task, limits: &TaskLimits, failed: &Failed) -> Option<String> {
     let what = match failed.kind {
@@ -398,14 +349,5 @@ fn one_line(message: &str) -> String {
     match words.char_indices().nth(REASON_CHARACTERS) {
         Some((at, _)) => format!("{}…", &words[..at]),
         None => words,
-    }
-}
-
-/// When the sweeper must look at a task that is being claimed. The claimer's clock may be off, and then it looks too early,
-/// and sets the time by its own, or too late.
-pub(crate) async fn first_look_ms<P: Port>(yard: &Yard<P>, task: &Task) -> Result<u64, Error> {
-    match task.attempts() {
-        [] => Ok(next_look_ms(&*yard.limits_of(task).await?, true, yard.port.now_ms(), 0)),
-        _ => Ok(yard.due_in(0)),
     }
 }

@@ -10,6 +10,7 @@ mod result;
 
 pub use crate::state::FailureKind;
 pub use block::BlockOutcome;
+pub(crate) use block::fits;
 pub use failure::{FailureOutcome, FailureReport, LOG_LINE_BYTES, LOG_LINES, MESSAGE_BYTES};
 pub(crate) use hold::put_halt;
 pub use hold::{Hold, MAX_NAMED, Resumed};
@@ -19,7 +20,4 @@ pub use result::{MAX_PROOF_SYSTEM_BYTES, MAX_PUBLIC_VALUES_BYTES, MAX_VERIFICATI
 pub use result::{ResultOutcome, ResultReport};
 pub(crate) use result::{accepted, fault};
 
-pub(crate) use failure::{
-    Ending, attempt_limit_ms, delete_listing, end_attempt, first_look_ms, next_look_ms, put_listing,
-    reschedule,
-};
+pub(crate) use failure::{Ending, end_attempt};

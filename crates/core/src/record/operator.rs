@@ -1,7 +1,7 @@
 //! An operator's hand: each word is one recorded, durable change.
 
-use super::failure::put_listing;
 use crate::error::{Error, Refusal};
+use crate::listing::put_listing;
 use crate::port::{DueKind, Key, Port, Wake};
 use crate::state::{Task, TaskId};
 use crate::transaction::{Tx, read_many, transact};

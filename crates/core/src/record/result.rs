@@ -5,8 +5,8 @@
 //! A worker that only records may write whatever it likes under its tasks' keys. So whoever takes the next step asks again,
 //! by the same rule, whether a stage may accept what a task says ([`accepted`]).
 
-use super::failure::delete_listing;
 use crate::error::{Error, Refusal};
+use crate::listing::delete_listing;
 use crate::pipeline::{MAX_GROUP_TASKS, Output, Pipeline};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
