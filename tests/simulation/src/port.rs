@@ -125,14 +125,15 @@ impl Port for WeakPort {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        if let Some(stored) = self.simulation.on_errand(|errand| errand.view.known(key)).flatten() {
+        if let Some(stored) = self.simulation.in_invocation(|invocation| invocation.view.known(key)).flatten()
+        {
             self.simulation.count("port: read from a view");
             return Ok(stored);
         }
         self.between().await;
         self.is_unavailable()?;
         let stored = self.simulation.table().get(key).map(|row| self.as_shown(key, row.stored()));
-        self.simulation.on_errand(|errand| errand.view.learn(key, stored.clone()));
+        self.simulation.in_invocation(|invocation| invocation.view.learn(key, stored.clone()));
         self.simulation.pause().await;
         Ok(stored)
     }
@@ -167,7 +168,7 @@ impl Port for WeakPort {
         let now_ms = self.simulation.now_ms();
         let due = self.simulation.table_mut().due(shard, after, until_ms, limit, now_ms);
         if self.simulation.caller().name == "sweep" {
-            due.iter().for_each(|due| self.simulation.note_shown(&due.key));
+            due.iter().for_each(|due| self.simulation.note_due_read(&due.key));
         }
         if after.is_some() && !due.is_empty() {
             self.simulation.count("port: due index read in pages");
@@ -190,12 +191,16 @@ impl Port for WeakPort {
 
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
         let outcome = self.try_commit(batch).await;
-        self.simulation.on_errand(|errand| errand.view.committed(batch, &outcome));
+        self.simulation.in_invocation(|invocation| invocation.view.committed(batch, &outcome));
         outcome
     }
 
     async fn send(&self, wakes: &[Wake]) {
-        if self.simulation.on_errand(|errand| errand.wakes.extend(wakes.iter().cloned())).is_none() {
+        if self
+            .simulation
+            .in_invocation(|invocation| invocation.wakes.extend(wakes.iter().cloned()))
+            .is_none()
+        {
             self.send_out(wakes).await;
         }
     }

@@ -21,11 +21,11 @@ pub struct Change {
     pub after: Option<Row>,
 }
 
-/// Whose call it is: a task of the executor.
+/// Who makes a call: a future of the executor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
-    pub task: u64,
-    /// What that task does.
+    pub future: u64,
+    /// What it does.
     pub name: &'static str,
 }
 

@@ -54,7 +54,7 @@ pub struct Plan {
     /// How far the clocks of workers' hosts may be off, either way; `None` where they work on the yard's machine.
     pub worker_clocks_off_ms: Option<u64>,
     /// Messages that are dealt with in one view, their steps included.
-    pub errands: u32,
+    pub invocations: u32,
     pub noise_interval_ms: u64,
     pub operator_interval_ms: u64,
     pub busy_until_ms: u64,
@@ -94,7 +94,7 @@ impl Plan {
             sink_fails: rate(random, 5_000),
             cut_offs: rate(random, 3_000),
             worker_clocks_off_ms: *random.pick(&[None, Some(100), Some(WORKER_CLOCKS_OFF_MAX_MS)]),
-            errands: rate(random, 10_000),
+            invocations: rate(random, 10_000),
             noise_interval_ms: *random.pick(&[1_000, 5_000, 60_000]),
             operator_interval_ms: *random.pick(&[500, 3_000, 20_000, 3_600_000]),
             busy_until_ms: START_MS + mining_ms + random.between(1_000, 30_000),

@@ -8,6 +8,7 @@ pub mod edits;
 pub mod operators;
 pub mod phases;
 pub mod pipelines;
+pub mod provers;
 pub mod proving;
 pub mod services;
 pub mod workers;

@@ -197,7 +197,7 @@ impl World {
         self.simulation.count("fault: power lost");
         self.look();
         self.kill_where(|_| true);
-        self.simulation.forget_wakes();
+        self.simulation.drop_wakes();
         let commits = self.simulation.table().losable_commits();
         let kept = self.draw(|random| random.between(0, commits as u64)) as usize;
         if kept < commits {

@@ -89,7 +89,7 @@ impl World {
                 self.simulation.set_faults(Faults::none());
                 self.is_still.set(true);
                 self.kill_where(|_| true);
-                self.simulation.forget_wakes();
+                self.simulation.drop_wakes();
                 let (world, sweeper) = (self.clone(), self.simulation.start_process("last sweeper"));
                 self.simulation.spawn(sweeper, "sweep", async move { world.sweep_at_rest().await });
                 u64::MAX
@@ -127,12 +127,12 @@ impl World {
     async fn sweep_at_rest(&self) {
         for sweep in 1..=SWEEPS_AT_REST {
             self.simulation.sleep(REST_MS).await;
-            self.simulation.forget_shown();
+            self.simulation.reset_due_reads();
             match self.yard.sweep().await {
                 Ok(swept) => {
                     let is_last = sweep == SWEEPS_AT_REST && ONLY_WHAT_IS_OPEN_IS_DUE;
                     if is_last && swept.visited > 0 {
-                        let (visited, shown) = (swept.visited, self.simulation.shown_most());
+                        let (visited, shown) = (swept.visited, self.simulation.most_due_reads());
                         self.simulation.violate(format!("at rest a sweep visits {visited} items: {shown:?}"));
                     }
                     self.check_sweep(swept);

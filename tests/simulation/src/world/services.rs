@@ -13,7 +13,7 @@ use proofyard_core::sweep::Swept;
 use proofyard_core::work::AttemptError;
 
 use super::World;
-use crate::executor::{Errand, Signal};
+use crate::executor::{Invocation, Signal};
 
 /// How often one sweep may see one entry: who writes it meanwhile may have a clock that is a little behind.
 const VISITS_A_SWEEP: usize = 3;
@@ -34,8 +34,8 @@ impl World {
         if let Wake::Judge { task } = &wake {
             return self.judge(task).await;
         }
-        if self.happens(self.plan.errands) {
-            return self.go_on_errand(wake).await;
+        if self.happens(self.plan.invocations) {
+            return self.invoke(wake).await;
         }
         for _ in 0..3 {
             match self.bounded(self.yard.advance(&wake)).await {
@@ -68,25 +68,25 @@ impl World {
     }
 
     /// One message, and the steps that it leads to, until a limit of time ends it.
-    async fn go_on_errand(&self, wake: Wake) {
-        self.simulation.count("branch: errand");
-        self.simulation.set_errand(Some(Errand { wakes: [wake].into(), ..Errand::default() }));
+    async fn invoke(&self, wake: Wake) {
+        self.simulation.count("branch: invocation");
+        self.simulation.set_invocation(Some(Invocation { wakes: [wake].into(), ..Invocation::default() }));
         let mut steps = self.simulation.random(|random| random.between(1, 12));
         while steps > 0
-            && let Some(step) = self.simulation.on_errand(Errand::take_step).flatten()
+            && let Some(step) = self.simulation.in_invocation(Invocation::take_step).flatten()
         {
             steps -= 1;
             match self.bounded(self.yard.advance(&step)).await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => self.expect_passing("advance", &error),
-                // With the errand goes all that it had still to say.
+                // With the invocation goes all that it had still to say.
                 None => {
-                    self.simulation.set_errand(None);
+                    self.simulation.set_invocation(None);
                 }
             }
         }
-        if let Some(errand) = self.simulation.set_errand(None) {
-            self.yard.port.send_out(&Vec::from_iter(errand.wakes)).await;
+        if let Some(invocation) = self.simulation.set_invocation(None) {
+            self.yard.port.send_out(&Vec::from_iter(invocation.wakes)).await;
         }
     }
 
@@ -98,7 +98,7 @@ impl World {
             if self.only_wakes.get() {
                 continue;
             }
-            self.simulation.forget_shown();
+            self.simulation.reset_due_reads();
             // Mostly there is time for all; now and then only for a visit or two of each kind.
             let budget_ms = match self.simulation.random(|random| random.below(4)) {
                 0 => self.simulation.random(|random| random.skewed(500)),
@@ -127,7 +127,8 @@ impl World {
                 self.simulation.violate(format!("a visit to {key} failed: {error}"));
             }
         }
-        if let Some((key, times)) = self.simulation.shown_most().filter(|(_, times)| *times > VISITS_A_SWEEP)
+        if let Some((key, times)) =
+            self.simulation.most_due_reads().filter(|(_, times)| *times > VISITS_A_SWEEP)
         {
             self.simulation.violate(format!("one sweep visited {key} {times} times"));
         }
