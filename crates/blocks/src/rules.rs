@@ -1,7 +1,7 @@
 //! What a pipeline asks of its blocks: how headers are checked, which fields its cuts need, whether blocks must name
 //! segments.
 
-use proofyard_core::pipeline::{Header, Pipeline, Source, Strategy};
+use proofyard_core::pipeline::{Header, Pipeline, Source};
 use proofyard_core::strategy::sequential::number;
 
 use crate::RecordedBlock;
