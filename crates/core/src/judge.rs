@@ -65,7 +65,7 @@ impl<P: Port> Yard<P> {
             return Ok(Judged::Before);
         }
         let refused = match accepted(&pipeline, &scope, id, Some(&task)) {
-            Err(fault) => Some(fault),
+            Err(wrong) => Some(wrong.to_string()),
             Ok(_) => match self.look_at(verifier, &scope, &task, &result).await? {
                 Look::Stands => None,
                 Look::Refused(reason) => Some(reason),

@@ -6,7 +6,8 @@ use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::record::put_halt;
 use crate::state::{
-    Block, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Halt, OutEntry, OutKind, OutProof, Scope,
+    Block, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Halt, HaltReason, OutEntry, OutKind,
+    OutProof, Scope,
 };
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
@@ -181,11 +182,8 @@ impl<P: Port> Yard<P> {
         scope: &Scope,
         parent: &str,
     ) -> Result<bool, Error> {
-        let (height, _) = scope.heights();
-        let reason =
-            format!("the block at height {height} has parent {parent}, which is not the last committed one");
-        let halt = Halt { reason, scope: Some(scope.id.clone()), at_ms: self.port.now_ms() };
-        put_halt(tx, state, halt)?;
+        let reason = HaltReason::Parent { height: scope.heights().0, parent: parent.to_owned() };
+        put_halt(tx, state, Halt::over(Some(scope), &reason, self.port.now_ms()))?;
         Ok(false)
     }
 }

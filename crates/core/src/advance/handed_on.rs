@@ -10,11 +10,11 @@ use crate::pipeline::{Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
 use crate::record::{accepted, put_halt};
-use crate::state::{ChainState, Group, Halt, Inputs, Judgement, OutProof, Scope, Task, TaskId};
+use crate::state::{
+    ChainState, Group, Halt, HaltReason, Inputs, Judgement, OutProof, Scope, Task, TaskId, Wrong, WrongResult,
+};
 use crate::transaction::{KEYS_A_READ, Tx, read_many, transact};
 use crate::yard::{ChainReads, Yard};
-
-const WAY_OUT: &str = "find out what that worker is; `proofyard redo";
 
 /// What is there to hand on.
 pub(crate) enum HandedOn {
@@ -22,7 +22,7 @@ pub(crate) enum HandedOn {
     /// The judge has not looked at these.
     Unjudged(Vec<TaskId>),
     /// Nothing may be built on it.
-    Wrong(String),
+    Wrong(WrongResult),
 }
 
 /// Whether a stage's proof is handed on of such a scope, by itself or as a member of the quorum that decides.
@@ -58,7 +58,7 @@ impl<P: Port> Yard<P> {
             let task: Option<Task> = tx.peek(&id.task_key()).await?;
             let result = match accepted(pipeline, scope, &id, task.as_ref()) {
                 Ok(result) => result.ok_or_else(|| Refusal::UnknownTask(id.to_string()))?,
-                Err(fault) => return Ok(HandedOn::Wrong(fault)),
+                Err(wrong) => return Ok(HandedOn::Wrong(wrong)),
             };
             if self.asks_the_judge() {
                 let judgement: Option<Judgement> = tx.peek(&Judgement::key_of(&id)).await?;
@@ -66,17 +66,13 @@ impl<P: Port> Yard<P> {
                     unjudged.push(id);
                     continue;
                 };
-                if let Some(reason) = &judgement.refused {
-                    let worker = &judgement.worker;
-                    let reason = format!("the judge refused {id}, which worker {worker} recorded: {reason}");
-                    return Ok(HandedOn::Wrong(reason));
-                }
-                if !judgement.is_of(result) && !self.planted(PlantedBug::JudgementOfAnything) {
-                    let reason = format!(
-                        "{id} is not what the judge looked at: worker {} recorded it, and it was changed since",
-                        judgement.worker
-                    );
-                    return Ok(HandedOn::Wrong(reason));
+                let changed = || !judgement.is_of(result) && !self.planted(PlantedBug::JudgementOfAnything);
+                let why = match judgement.refused.clone() {
+                    Some(reason) => Some(Wrong::Refused(reason)),
+                    None => changed().then_some(Wrong::Changed),
+                };
+                if let Some(why) = why {
+                    return Ok(HandedOn::Wrong(WrongResult { task: id, worker: judgement.worker, why }));
                 }
             }
             proofs.push(OutProof {
@@ -107,7 +103,7 @@ impl<P: Port> Yard<P> {
         match self.handed_on(tx, scope, pipeline, stage).await? {
             HandedOn::Proofs(proofs) => return Ok(Some(proofs)),
             HandedOn::Unjudged(tasks) => tasks.into_iter().for_each(|task| tx.send(Wake::Judge { task })),
-            HandedOn::Wrong(reason) => self.halt_on_result(tx, state, scope, &reason)?,
+            HandedOn::Wrong(wrong) => self.halt_on_result(tx, state, scope, wrong)?,
         }
         Ok(None)
     }
@@ -141,33 +137,33 @@ impl<P: Port> Yard<P> {
     }
 
     /// What is wrong with the results of a group, if anything: workers wrote them.
-    pub(crate) async fn fault_in(
+    pub(crate) async fn wrong_result_in(
         &self,
         scope: &Scope,
         pipeline: &Pipeline,
         group: &Group,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<WrongResult>, Error> {
         let ids: Vec<TaskId> =
             (0..group.expected).map(|index| TaskId::new(&scope.id, &group.stage, index)).collect();
         for page in ids.chunks(KEYS_A_READ) {
             let keys: Vec<Key> = page.iter().map(TaskId::task_key).collect();
             let tasks = read_many::<P, Task>(&self.port, &keys).await?;
-            let fault = page
+            let wrong = page
                 .iter()
                 .zip(&tasks)
                 .find_map(|(id, task)| accepted(pipeline, scope, id, task.as_ref()).err());
-            if fault.is_some() {
-                return Ok(fault);
+            if wrong.is_some() {
+                return Ok(wrong);
             }
         }
         Ok(None)
     }
 
     /// Halts a chain over a result on which nothing may be built.
-    pub(crate) async fn halt_over(&self, scope: &Scope, reason: &str) -> Result<(), Error> {
+    pub(crate) async fn halt_over(&self, scope: &Scope, wrong: WrongResult) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let state = tx.check_chain(&scope.chain).await?;
-            self.halt_on_result(tx, &state, scope, reason)
+            self.halt_on_result(tx, &state, scope, wrong.clone())
         })
         .await
     }
@@ -178,13 +174,12 @@ impl<P: Port> Yard<P> {
         tx: &mut Tx<'_, P>,
         state: &ChainState,
         scope: &Scope,
-        reason: &str,
+        wrong: WrongResult,
     ) -> Result<(), Error> {
         if state.halted.is_some() {
             return Ok(());
         }
-        let reason = format!("{reason}; {WAY_OUT} {}` proves it again", scope.heights().0);
-        let halt = Halt { reason, scope: Some(scope.id.clone()), at_ms: self.port.now_ms() };
-        put_halt(tx, state.clone(), halt)
+        let reason = HaltReason::Result { height: scope.heights().0, wrong };
+        put_halt(tx, state.clone(), Halt::over(Some(scope), &reason, self.port.now_ms()))
     }
 }

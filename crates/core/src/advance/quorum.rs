@@ -9,7 +9,7 @@ use crate::pipeline::{Pipeline, Quorum};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port};
 use crate::record::{accepted, put_halt};
-use crate::state::{ChainState, Decision, Group, Halt, Scope, Task, TaskId};
+use crate::state::{ChainState, Decision, Disagreement, Group, Halt, HaltReason, Scope, Task, TaskId};
 use crate::strategy::quorum::{Votes, member_tasks, plan_of};
 use crate::transaction::{Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard};
@@ -29,8 +29,8 @@ impl<P: Port> Yard<P> {
         let keys: Vec<Key> = ids.iter().map(TaskId::task_key).collect();
         let tasks = read_many::<P, Task>(&self.port, &keys).await?;
         for (id, task) in ids.iter().zip(&tasks) {
-            if let Err(fault) = accepted(pipeline, scope, id, task.as_ref()) {
-                self.halt_over(scope, &fault).await?;
+            if let Err(wrong) = accepted(pipeline, scope, id, task.as_ref()) {
+                self.halt_over(scope, wrong).await?;
                 return Ok(false);
             }
         }
@@ -99,12 +99,10 @@ impl<P: Port> Yard<P> {
         votes: &Votes,
     ) -> Result<(), Error> {
         let state: ChainState = tx.check_chain(&scope.chain).await?;
-        let said: Vec<String> =
-            votes.voted().map(|(member, value)| format!("{member} says {}", told(value))).collect();
-        let (height, _) = scope.heights();
-        let reason = format!("the provers of stage {stage} disagree at height {height}: {}", said.join(", "));
-        let halt = Halt { reason, scope: Some(scope.id.clone()), at_ms: self.port.now_ms() };
-        put_halt(tx, state, halt)
+        let said = votes.voted().map(|(member, value)| (member.to_owned(), told(value))).collect();
+        let disagreement = Disagreement { stage: stage.to_owned(), height: scope.heights().0, said };
+        let reason = HaltReason::Disagreement(disagreement);
+        put_halt(tx, state, Halt::over(Some(scope), &reason, self.port.now_ms()))
     }
 
     /// Settles a block that was given up once none of its quorums' members may bring a proof any more that somebody waits

@@ -141,8 +141,8 @@ impl<P: Port> Yard<P> {
             }
             return Ok(Step::WAITS);
         }
-        if let Some(fault) = self.fault_in(scope, pipeline, group).await? {
-            self.halt_over(scope, &fault).await?;
+        if let Some(wrong) = self.wrong_result_in(scope, pipeline, group).await? {
+            self.halt_over(scope, wrong).await?;
             return Ok(Step::WAITS);
         }
         transact(&self.port, async |tx| {

@@ -4,6 +4,7 @@
 mod block;
 mod cut;
 mod hold;
+mod passed;
 mod stages;
 mod text;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Refusal};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
-use crate::state::{ChainState, Halt, HaltCause};
+use crate::state::{ChainState, Halt, HaltCause, HaltReason};
 use crate::transaction::{Tx, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -58,7 +58,7 @@ impl<P: Port> Yard<P> {
     /// Also no commit and no hand-on, until resumed.
     pub async fn halt(&self, chain: &str, reason: &str) -> Result<(), Error> {
         let at_ms = self.port.now_ms();
-        let halt = Halt { reason: reason.to_owned(), scope: None, at_ms };
+        let halt = Halt::over(None, &HaltReason::Other(reason.to_owned()), at_ms);
         self.change_chain(chain, async |tx, state| {
             // After an unknown outcome it finds its own.
             match state.halted.as_ref() == Some(&halt) {

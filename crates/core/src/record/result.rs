@@ -10,7 +10,7 @@ use crate::listing::delete_listing;
 use crate::pipeline::{MAX_GROUP_TASKS, Output, Pipeline};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
-use crate::state::{Marker, Scope, Task, TaskId, TaskResult, Worker};
+use crate::state::{Marker, Scope, Task, TaskId, TaskResult, Worker, Wrong, WrongResult};
 use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 
@@ -115,7 +115,7 @@ pub(crate) fn accepted<'a>(
     scope: &Scope,
     id: &TaskId,
     task: Option<&'a Task>,
-) -> Result<Option<&'a TaskResult>, String> {
+) -> Result<Option<&'a TaskResult>, WrongResult> {
     let Some((task, result)) = task.and_then(|task| Some((task, task.accepted()?))) else {
         return Ok(None);
     };
@@ -126,9 +126,11 @@ pub(crate) fn accepted<'a>(
     };
     match fault {
         None => Ok(Some(result)),
-        Some(fault) => {
-            Err(format!("worker {} recorded a result of {id} that cannot be one: {fault}", result.worker))
-        }
+        Some(fault) => Err(WrongResult {
+            task: id.clone(),
+            worker: result.worker.clone(),
+            why: Wrong::NotOfItsStage(fault),
+        }),
     }
 }
 

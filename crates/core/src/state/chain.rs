@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::height_key;
+use super::{Halt, height_key};
 use crate::pipeline::{MAX_CUT_BLOCKS, MAX_WINDOW};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
@@ -40,7 +40,7 @@ pub struct ChainState {
     pub paused: bool,
     /// Also nothing is committed or handed on, until an operator ends each halt that there is. The newest one.
     pub halted: Option<Halt>,
-    /// Halts ever, of any cause: the next one's number. Each is an item of its own ([`HaltCause`]).
+    /// Halts ever, of any cause: the next one's number. Each is an item of its own ([`super::HaltCause`]).
     #[serde(default)]
     pub halts: u64,
     /// Halts that an operator named when they resumed: all below this number.
@@ -56,37 +56,6 @@ pub struct ChainState {
     pub pipeline: String,
     /// From this height on whatever is open was opened with it; below, it may have been with another.
     pub pipeline_from: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Halt {
-    pub reason: String,
-    pub scope: Option<String>,
-    pub at_ms: u64,
-}
-
-/// One thing that halted a chain. It stays when the halt is ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HaltCause {
-    pub chain: String,
-    /// Counted over the chain's life.
-    pub number: u64,
-    pub halt: Halt,
-}
-
-impl HaltCause {
-    pub fn key_of(chain: &str, number: u64) -> Key {
-        Key::new(format!("C#{chain}"), format!("halt#{number:020}"))
-    }
-}
-
-impl Item for HaltCause {
-    fn key(&self) -> Key {
-        Self::key_of(&self.chain, self.number)
-    }
-    fn damage(&self) -> Option<String> {
-        too_large([self.number, self.halt.at_ms])
-    }
 }
 
 /// What is left of a recorded reorg: heights below `next` are rewritten down to `from`, then cuts are voided.

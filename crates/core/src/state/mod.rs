@@ -6,6 +6,7 @@ mod attempt;
 mod blocked;
 pub mod chain;
 mod group;
+mod halt;
 pub mod judgement;
 mod listing;
 pub mod out;
@@ -21,10 +22,10 @@ pub mod worker;
 pub use attempt::{Attempt, Avoid, FailureKind, List, Note, TaskResult};
 pub use blocked::{Blocked, BlockedBy};
 pub use chain::{
-    Canonical, ChainState, Cursor, CutAt, Frontier, Halt, HaltCause, KnownBlock, KnownChain, PipelineText,
-    Reorg, Tip,
+    Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, KnownChain, PipelineText, Reorg, Tip,
 };
 pub use group::{Decision, Group, Inputs};
+pub use halt::{Disagreement, Halt, HaltCause, HaltReason, Wrong, WrongResult};
 pub use judgement::Judgement;
 pub use listing::{Listing, Marker};
 pub use out::{COMMITS, OutEntry, OutKind, OutProof, OutState, SinkCursor};
