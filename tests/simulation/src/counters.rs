@@ -1,5 +1,5 @@
-//! What really happened: faults by kind, handler branches, checks made. Printed at the end; a kind that never
-//! happened in a whole run fails it.
+//! Counts of what happened: faults by kind, branches of handlers, checks made. Printed at the end; a long run fails if an
+//! expected kind never happened.
 
 use std::collections::BTreeMap;
 

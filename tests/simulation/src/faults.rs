@@ -1,5 +1,5 @@
 //! Which faults a seed has, and how often. Each kind is off in some seeds and frequent in others, so that no kind
-//! hides another; all of them stop together when the end of a run asks what is left.
+//! hides another; all of them stop at the end of the busy phase.
 
 use crate::random::Random;
 
@@ -13,7 +13,7 @@ pub struct Faults {
     /// Every port call returns pending once, and up to this many times more.
     pub extra_pauses: u64,
     pub latency_max_ms: u64,
-    /// A call that hangs for a long time, so that a lease runs out meanwhile.
+    /// A call hangs so long that a lease may run out meanwhile.
     pub stall: u32,
     pub stall_max_ms: u64,
     pub crash_before_commit: u32,
@@ -24,7 +24,7 @@ pub struct Faults {
     pub wake_delay_max_ms: u64,
     pub due_lag_max_ms: u64,
     pub clock_skew_max_ms: u64,
-    /// A read of a task that the judge looked at shows what a worker's credential has made of it meanwhile. Drawn only where
+    /// A read of a task that was judged shows another result, as if a hostile worker had written it since. Drawn only where
     /// there is a judge.
     pub forge: u32,
 }
@@ -53,7 +53,7 @@ impl Faults {
         }
     }
 
-    /// No faults, but still interleaved.
+    /// No faults; handlers still interleave.
     pub fn none() -> Self {
         Self { extra_pauses: 1, ..Self::default() }
     }

@@ -18,11 +18,11 @@ struct Arguments {
     bug: Option<PlantedBug>,
     seconds: Option<u64>,
     from: Option<u64>,
-    /// Not after this many seeds.
+    /// At most this many seeds.
     seeds: Option<u64>,
-    /// Every seed that breaks a promise is told, and ends nothing.
+    /// Prints every seed that fails, and goes on.
     all: bool,
-    /// How many seeds to try each bug on that can be planted.
+    /// How many seeds to try each plantable bug on.
     seeds_per_bug: Option<u64>,
 }
 
@@ -71,11 +71,11 @@ fn run_seed(arguments: &Arguments) -> ExitCode {
     run::print_counters(&outcome.counters);
     match outcome.violation {
         Some(violation) => {
-            println!("seed {seed} broke a promise: {violation}");
+            println!("seed {seed} violates an invariant: {violation}");
             ExitCode::FAILURE
         }
         None => {
-            println!("seed {seed} holds every promise (digest {:016x})", outcome.digest);
+            println!("seed {seed} holds every invariant (digest {:016x})", outcome.digest);
             ExitCode::SUCCESS
         }
     }

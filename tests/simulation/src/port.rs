@@ -1,7 +1,7 @@
-//! The port as the weakest home would give it. Reads by key are true at one moment between call and answer; ranges
-//! are read a few items at a time with others in between; a commit may conflict for nothing, or leave its caller
-//! not knowing; the `due` index lags; wakes get lost, doubled, late and out of order; and a process may die at
-//! every await.
+//! The port with the weakest guarantees that a home may give. A read by key is true at one moment between call and
+//! answer; a range is read a few items at a time, with other commits in between; a commit may conflict spuriously, or its
+//! outcome may stay unknown; the `due` index lags; wakes are lost, repeated, late and out of order; and a process may die
+//! at every await.
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
 use serde_json::Value;
@@ -20,7 +20,7 @@ impl WeakPort {
         Self { simulation: simulation.clone() }
     }
 
-    /// Time passes, others run, and this process may die here.
+    /// What may happen at each await: time passes, others run, this process dies.
     async fn await_point(&self, crash_per_10k: u32, crash: &'static str) {
         let simulation = &self.simulation;
         let (pauses, sleep_ms) = {
@@ -48,12 +48,12 @@ impl WeakPort {
         }
     }
 
-    async fn between(&self) {
+    async fn before_read(&self) {
         let crash_per_10k = self.simulation.faults().crash_elsewhere;
         self.await_point(crash_per_10k, "fault: crash between reads").await;
     }
 
-    fn is_unavailable(&self) -> Result<(), PortError> {
+    fn may_be_unavailable(&self) -> Result<(), PortError> {
         let per_10k = self.simulation.faults().unavailable;
         if !self.simulation.chance(per_10k) {
             return Ok(());
@@ -62,8 +62,8 @@ impl WeakPort {
         Err(PortError::Unavailable("throttled".into()))
     }
 
-    /// A worker's credential may change what a task says at any time, also after the judge's look and only for a moment.
-    /// Whoever advances then sees that.
+    /// A hostile worker may change its task's item at any time, also after the judge has verified it, and only for a moment.
+    /// A handler that advances then may read that.
     fn as_shown(&self, key: &Key, stored: Stored) -> Stored {
         let simulation = &self.simulation;
         let per_10k = simulation.faults().forge;
@@ -91,7 +91,7 @@ impl WeakPort {
         lag_ms
     }
 
-    /// What the store does with a batch that arrives.
+    /// The store receives a batch.
     fn apply(&self, batch: &Batch) -> CommitOutcome {
         let simulation = &self.simulation;
         if let Some(malformed) = Table::malformed(batch) {
@@ -130,8 +130,8 @@ impl Port for WeakPort {
             self.simulation.count("port: read from a view");
             return Ok(stored);
         }
-        self.between().await;
-        self.is_unavailable()?;
+        self.before_read().await;
+        self.may_be_unavailable()?;
         let stored = self.simulation.table().get(key).map(|row| self.as_shown(key, row.stored()));
         self.simulation.in_invocation(|invocation| invocation.view.learn(key, stored.clone()));
         self.simulation.pause().await;
@@ -141,8 +141,8 @@ impl Port for WeakPort {
     async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
         let mut found: Vec<(String, Stored)> = Vec::new();
         loop {
-            self.between().await;
-            self.is_unavailable()?;
+            self.before_read().await;
+            self.may_be_unavailable()?;
             let limit = self.simulation.random(|random| random.between(1, 4)) as usize;
             let limit = limit.min(range.limit - found.len());
             let after = found.last().map(|(sort, _)| sort.as_str());
@@ -163,8 +163,8 @@ impl Port for WeakPort {
         until_ms: u64,
         limit: usize,
     ) -> Result<Vec<Due>, PortError> {
-        self.between().await;
-        self.is_unavailable()?;
+        self.before_read().await;
+        self.may_be_unavailable()?;
         let now_ms = self.simulation.now_ms();
         let due = self.simulation.table_mut().due(shard, after, until_ms, limit, now_ms);
         if self.simulation.caller().name == "sweep" {
@@ -177,8 +177,8 @@ impl Port for WeakPort {
     }
 
     async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
-        self.between().await;
-        self.is_unavailable()?;
+        self.before_read().await;
+        self.may_be_unavailable()?;
         let seen_from_ms = self.simulation.now_ms() + self.index_lag_ms();
         let by = self.simulation.caller();
         let moved = self.simulation.table_mut().reschedule(key, version, by, due_ms, seen_from_ms);
@@ -211,7 +211,7 @@ impl WeakPort {
         let simulation = &self.simulation;
         let crash_per_10k = simulation.faults().crash_before_commit;
         self.await_point(crash_per_10k, "fault: crash before a commit").await;
-        self.is_unavailable()?;
+        self.may_be_unavailable()?;
         let (spurious_conflict, unknown_not_done, unknown_done, crash_after) = {
             let faults = simulation.faults();
             (
@@ -235,7 +235,7 @@ impl WeakPort {
             simulation.pause().await;
             return Ok(outcome);
         }
-        // Dying here is dying between a commit and its sends.
+        // A process that dies here has committed, and its wakes are not sent.
         self.await_point(crash_after, "fault: crash after a commit").await;
         if simulation.chance(unknown_done) {
             simulation.count("fault: unknown, done");
@@ -245,7 +245,7 @@ impl WeakPort {
         Ok(outcome)
     }
 
-    /// On messages, which get lost.
+    /// Sends each wake as a message, which may be lost, repeated and late.
     pub async fn send_out(&self, wakes: &[Wake]) {
         let simulation = &self.simulation;
         for wake in wakes {
@@ -253,7 +253,7 @@ impl WeakPort {
                 let faults = simulation.faults();
                 (faults.wake_drop, faults.wake_repeat, faults.wake_delay_max_ms)
             };
-            // Where none comes at all, what does not come by itself is no word to the judge: it hears of work in no other way.
+            // In the phase without wakes, those to the judge still arrive: nothing else makes it look.
             let is_only_way = drop == 10_000 && matches!(wake, Wake::Judge { .. });
             if !is_only_way && simulation.chance(drop) {
                 simulation.count("fault: wake dropped");

@@ -19,7 +19,7 @@ pub struct Outcome {
     pub trace: Vec<String>,
     pub digest: u64,
     pub steps: u64,
-    /// Simulated time from the last fault until all had settled.
+    /// Simulated time from the last fault until everything had settled.
     pub settled_ms: u64,
 }
 
@@ -28,26 +28,26 @@ pub struct Outcome {
 pub struct Summary {
     pub seeds: u64,
     pub wall: Duration,
-    /// Awaits of handlers and other happenings, over all seeds.
+    /// Steps of the executor, over all seeds.
     pub steps: u64,
-    /// Of the seed that took most.
+    /// Steps of the seed that took most.
     pub most_steps: u64,
-    /// The longest time in which a seed settled.
+    /// The longest time that a seed took to settle.
     pub settled_ms: u64,
     pub counters: Counters,
-    /// The seeds that broke a promise, with the promise.
+    /// The seeds that violated an invariant, and how.
     pub failures: Vec<(u64, String)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub first_seed: u64,
-    /// Not after this many, if that comes first.
+    /// At most this many.
     pub seeds: u64,
     pub budget: Duration,
     pub threads: usize,
     pub bug: Option<PlantedBug>,
-    /// So many seeds that broke a promise end the run.
+    /// The run ends after so many seeds have failed.
     pub stop_after_failures: u64,
 }
 
@@ -130,7 +130,7 @@ pub fn reproduce(seed: u64, bug: Option<PlantedBug>) -> String {
 pub fn print_failure(seed: u64, bug: Option<PlantedBug>, violation: &str) {
     const LAST_LINES: usize = 60;
     let again = run_one(seed, bug, TraceMode::Ring(LAST_LINES));
-    println!("\nseed {seed} broke a promise: {violation}");
+    println!("\nseed {seed} violates an invariant: {violation}");
     println!("its last steps (simulated ms, step, what happened):");
     for line in &again.trace {
         println!("{line}");
@@ -144,8 +144,7 @@ pub fn print_failure(seed: u64, bug: Option<PlantedBug>, violation: &str) {
 pub fn print_summary(summary: &Summary) {
     let seconds = summary.wall.as_secs_f64();
     println!(
-        "{} seeds in {seconds:.1} s, {:.1} a second, {} steps a seed and at most {}, settled within {} s, {} broke a \
-         promise",
+        "{} seeds in {seconds:.1} s, {:.1} a second, {} steps a seed and at most {}, settled within {} s, {} failed",
         summary.seeds,
         summary.seeds as f64 / seconds,
         summary.steps / summary.seeds.max(1),

@@ -1,6 +1,6 @@
-//! A readable trace of one seed. Lines are only made when somebody reads them: a failing seed is run again for its
-//! trace, which costs less than formatting the lines of thousands of seeds that pass. The digest is always kept,
-//! and shows that a run is the same run.
+//! A readable trace of one seed. Lines are formatted only on request: a failing seed is run again for its trace, which
+//! costs less than formatting the lines of thousands of seeds that pass. The digest is always kept; two runs of a seed
+//! that are the same have the same digest.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -40,8 +40,8 @@ impl Trace {
         }
     }
 
-    /// Stirs a fact into the digest.
-    pub fn stir(&self, fact: u64) {
+    /// Mixes a fact into the digest.
+    pub fn mix(&self, fact: u64) {
         self.digest.set((self.digest.get() ^ fact).wrapping_mul(0x0000_0100_0000_01b3));
     }
 

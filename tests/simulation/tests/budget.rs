@@ -1,6 +1,5 @@
-//! The simulation as a test: each bug that can be planted must be caught within a fixed number of seeds; for what is
-//! left of SIMULATION_SECONDS (120) it runs the handlers as they are, and asks that every kind of fault and branch really
-//! happened.
+//! The simulation as a test. Each bug that can be planted must be caught within a fixed number of seeds. For the rest of
+//! SIMULATION_SECONDS (120) it runs the handlers as they are, and requires that every kind of fault and branch happened.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 use proofyard_core::planted_bug::PlantedBug;
 use proofyard_simulation::run::{self, Plan};
 
-/// All of it, in a run long enough to ask for them.
+/// What must happen at least once in a run of [`ENOUGH_SEEDS`].
 const EXPECTED: &[&str] = &[
     "fault: conflict for nothing",
     "fault: unknown, done",
@@ -58,7 +57,7 @@ const EXPECTED: &[&str] = &[
     "branch: result was there already",
     "branch: slot holds another claim",
     "branch: sweep had no time for all",
-    "branch: told to drop",
+    "branch: attempt obsolete",
     "branch: judged",
     "branch: judged before",
     "branch: judged later",
@@ -125,14 +124,14 @@ const EXPECTED: &[&str] = &[
 ];
 
 /// The rarest are caught by one seed of a hundred; `--mistakes N` of the program shows by how many each.
-const SEEDS_A_MISTAKE: u64 = 1_000;
+const SEEDS_A_BUG: u64 = 1_000;
 
-/// Fewer are a quick look, and promise nothing about what they meet.
+/// A run of fewer seeds is a quick look, which need not meet every fault.
 const ENOUGH_SEEDS: u64 = 1_000;
 
 fn main() -> ExitCode {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    // The planted bugs take what they take; the handlers as they are get at least a third of the time.
+    // However long the planted bugs take, the handlers as they are get at least a third of the time.
     let budget = Duration::from_secs(number("SIMULATION_SECONDS").unwrap_or(120));
     let first_seed = number("SIMULATION_FROM").unwrap_or(1);
     let started = Instant::now();
@@ -161,13 +160,13 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Plants each bug alone and runs seeds until one has caught it; answers those that none caught.
+/// Plants each bug by itself, and runs seeds until one catches it; answers the bugs that none caught.
 fn catch_planted_bugs(first_seed: u64) -> Vec<PlantedBug> {
     let mut missed = Vec::new();
     for bug in PlantedBug::ALL {
         let plan = Plan {
             first_seed,
-            seeds: SEEDS_A_MISTAKE,
+            seeds: SEEDS_A_BUG,
             budget: Duration::from_secs(600),
             bug: Some(bug),
             ..Plan::default()

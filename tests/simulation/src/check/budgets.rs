@@ -1,5 +1,5 @@
-//! Budgets are kept exactly: what ended each attempt is known from the worker itself, or from who ended it, and is
-//! counted here a second time. A task parks when its budget is spent, and not before.
+//! Budgets are counted exactly. How each attempt ended is known here from the worker itself, or from the handler that
+//! ended it, and is counted a second time. A task parks when a budget is spent, and not before.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use proofyard_core::pipeline::TaskLimits;
 use proofyard_core::record::FailureKind;
 use proofyard_core::state::{Attempt, Task, TaskId};
 
-use super::Sight;
-use super::mirror::{Item, Seen};
+use super::Context;
+use super::mirror::{Changed, Item};
 use crate::world::proving::Ending;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Spent {
     failures: u32,
-    /// Who said that it can never work.
+    /// The workers that reported a permanent failure.
     permanent: Vec<String>,
     crashes: u32,
     delays: u32,
     losses: u32,
 }
 
-/// A pause, and what lies between a handler's look at its clock and its commit.
-const A_PAUSE_MS: u64 = 15 * 60_000;
+/// The longest backoff, and the time between a handler's reading of its clock and its commit.
+const LONGEST_PAUSE_MS: u64 = 15 * 60_000;
 
 impl Spent {
     fn count(&mut self, kind: FailureKind, worker: &str) {
@@ -48,34 +48,38 @@ impl Spent {
 }
 
 #[derive(Default)]
-pub struct Budgets(BTreeMap<TaskId, Spent>, BTreeMap<TaskId, u64>);
+pub struct Budgets {
+    spent: BTreeMap<TaskId, Spent>,
+    /// When each task was first seen, or last unparked.
+    since_ms: BTreeMap<TaskId, u64>,
+}
 
 impl Budgets {
-    pub fn check(&mut self, sight: &Sight<'_>, commit: &[Seen]) {
-        for seen in commit {
+    pub fn check(&mut self, context: &Context<'_>, commit: &[Changed]) {
+        for change in commit {
             if let (Some(Item::Task(before)), Some(Item::Task(after))) =
-                (seen.before.as_deref(), seen.after.as_deref())
+                (change.before.as_deref(), change.after.as_deref())
             {
-                self.task_moves(sight, before, after);
+                self.task_moves(context, before, after);
             }
         }
     }
 
     /// After a power loss what is stored is all there is.
     pub fn restart<'a>(&mut self, tasks: impl Iterator<Item = &'a Task>) {
-        self.0 = tasks.map(|task| (task.id.clone(), spent(task))).collect();
+        self.spent = tasks.map(|task| (task.id.clone(), spent(task))).collect();
     }
 
-    fn task_moves(&mut self, sight: &Sight<'_>, before: &Task, after: &Task) {
-        let own = self.0.entry(after.id.clone()).or_default();
-        let now_ms = sight.simulation.now_ms();
+    fn task_moves(&mut self, context: &Context<'_>, before: &Task, after: &Task) {
+        let own = self.spent.entry(after.id.clone()).or_default();
+        let now_ms = context.simulation.now_ms();
         if before.is_parked() && after.is_open() {
             *own = Spent::default();
-            self.1.insert(after.id.clone(), now_ms);
+            self.since_ms.insert(after.id.clone(), now_ms);
         }
-        // It adds up times that were taken on several hosts, and can be no more than has passed.
-        let first_ms = *self.1.entry(after.id.clone()).or_insert(now_ms);
-        sight.must(after.spent_ms() <= now_ms - first_ms + A_PAUSE_MS, || {
+        // The total adds up times that several hosts measured; it cannot be more than has passed.
+        let first_ms = *self.since_ms.entry(after.id.clone()).or_insert(now_ms);
+        context.must(after.spent_ms() <= now_ms - first_ms + LONGEST_PAUSE_MS, || {
             format!("{} has spent {} ms of {}", after.id, after.spent_ms(), now_ms - first_ms)
         });
         let is_live = |attempt: &&Attempt| after.attempts().iter().any(|other| other.claim == attempt.claim);
@@ -83,16 +87,17 @@ impl Budgets {
         let counts = after.is_open() || after.is_parked();
         let mut parks_at_once = false;
         for attempt in ended.iter().filter(|_| counts) {
-            match ending(sight, attempt) {
+            match ending(context, attempt) {
                 Ending::Failed(kind) => {
                     own.count(kind, &attempt.worker);
-                    // A pool's only worker confirms itself; what is missing or damaged is so for everybody.
-                    let alone = sight.mirror.worker(&attempt.worker).is_some_and(|worker| worker.alone);
+                    // A pool's only worker confirms its own permanent failure; a missing or damaged input needs no
+                    // confirmation.
+                    let alone = context.mirror.worker(&attempt.worker).is_some_and(|worker| worker.alone);
                     let is_sure = alone && kind == FailureKind::Permanent && own.permanent.len() >= 2;
                     parks_at_once |= kind == FailureKind::BadInput || is_sure;
                     let blames = !matches!(kind, FailureKind::BadInput | FailureKind::Unavailable);
                     let avoids = after.avoid().is_some_and(|avoid| avoid.worker == attempt.worker);
-                    sight.must(avoids || !blames, || {
+                    context.must(avoids || !blames, || {
                         format!("{} failed at {} and may go there at once", after.id, attempt.worker)
                     });
                 }
@@ -101,12 +106,12 @@ impl Budgets {
             }
         }
         let own = own.clone();
-        sight.must(!counts || own == spent(after), || {
+        context.must(!counts || own == spent(after), || {
             format!("{} counts {:?}, and {own:?} is right", after.id, spent(after))
         });
         let parks = after.is_parked() && !before.is_parked();
         if counts && (parks || (!ended.is_empty() && after.attempts().is_empty())) {
-            parks_when_spent(sight, before, after, &own, parks_at_once, ended.is_empty());
+            parks_when_spent(context, before, after, &own, parks_at_once, ended.is_empty());
         }
     }
 }
@@ -121,40 +126,40 @@ fn spent(task: &Task) -> Spent {
     }
 }
 
-/// A worker's own slot says how its attempt ended; anybody else only sees that the worker is gone.
-fn ending(sight: &Sight<'_>, attempt: &Attempt) -> Ending {
-    match sight.by.name {
-        "slot" => sight.proving.ending(&attempt.claim),
+/// How an attempt ended: what its worker reported, where the worker's own slot ended it; a loss where another process did.
+fn ending(context: &Context<'_>, attempt: &Attempt) -> Ending {
+    match context.by.name {
+        "slot" => context.proving.ending(&attempt.claim),
         _ => Ending::Lost,
     }
 }
 
-/// A task whose last attempt ended.
+/// A task whose last attempt ended parks if, and only if, a budget is spent.
 fn parks_when_spent(
-    sight: &Sight<'_>,
+    context: &Context<'_>,
     before: &Task,
     task: &Task,
     own: &Spent,
     at_once: bool,
     none_ended: bool,
 ) {
-    let Some(limits) = limits(sight, task) else { return };
+    let Some(limits) = limits(context, task) else { return };
     let is_parked = task.is_parked();
     let is_spent = own.is_over(&limits) || at_once;
-    // The pause that is to come is added when it was judged.
+    // The coming backoff is added to the total after the handler compared it: so either answer is right in between.
     let total_is_over = |task: &Task| limits.total_ms.is_some_and(|total_ms| task.spent_ms() >= total_ms);
     let must = is_spent || total_is_over(before);
     let may = is_spent || total_is_over(task);
     if is_parked {
-        sight.simulation.count("check: parked over its budget");
+        context.simulation.count("check: parked over its budget");
     }
-    sight.must(!must || is_parked, || format!("{} goes on after {own:?} of {limits:?}", task.id));
-    sight.must(!is_parked || (may && !none_ended), || {
+    context.must(!must || is_parked, || format!("{} goes on after {own:?} of {limits:?}", task.id));
+    context.must(!is_parked || (may && !none_ended), || {
         format!("{} parked ({:?}) after {own:?} of {limits:?}", task.id, task.parked())
     });
 }
 
-fn limits(sight: &Sight<'_>, task: &Task) -> Option<TaskLimits> {
-    let pipeline = sight.pipeline_of(sight.mirror.scope(&task.id.scope)?)?;
+fn limits(context: &Context<'_>, task: &Task) -> Option<TaskLimits> {
+    let pipeline = context.pipeline_of(context.mirror.scope(&task.id.scope)?)?;
     Some(pipeline.stage(&task.id.stage)?.1.limits.clone())
 }

@@ -1,5 +1,5 @@
-//! Promise 2, frontier first, by the interval rule: during the whole of a claim no listed task of that pool which
-//! the worker may run had a lower rank than the one it took.
+//! Invariant 2, frontier first, as an interval rule: no task of the pool that the worker may run, and that was listed
+//! from the claim's start to its end, had a lower rank than the one it took.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,21 @@ use proofyard_core::state::{Listing, Task};
 
 use proofyard_core::transaction::Item as _;
 
-use super::Sight;
-use super::mirror::{Item, Mirror, Seen};
+use super::Context;
+use super::mirror::{Changed, Item, Mirror};
 use super::ranks::{self, Rank};
-
-/// A claim never says that there is nothing while there is something.
-const CLAIM_FINDS_WHAT_IS_LISTED: bool = true;
 
 /// Chain and sort key of a listing.
 type Place = (String, String);
 
-/// Since when what is true now has been true, in steps.
+/// Since which step each listing could have been claimed.
 #[derive(Default)]
 pub struct Claims {
     /// By pool, then by place.
     listed: BTreeMap<String, BTreeMap<Place, Listed>>,
-    /// When a chain last did not take work; absent while it never did not.
+    /// At which step a chain last took no work (paused or halted); absent if it always did.
     held_back: BTreeMap<String, u64>,
-    /// When a scope last was not wanted.
+    /// At which step a scope last was not live.
     unwanted: BTreeMap<String, u64>,
 }
 
@@ -37,28 +34,28 @@ struct Listed {
 
 /// When a claim began.
 #[derive(Clone, Copy)]
-pub struct Since {
+pub struct ClaimStart {
     pub step: u64,
     pub ms: u64,
 }
 
 impl Claims {
-    pub fn note(&mut self, sight: &Sight<'_>, commit: &[Seen]) {
-        let step = sight.simulation.steps();
-        for seen in commit {
-            match (seen.before.as_deref(), seen.after.as_deref()) {
+    pub fn note(&mut self, context: &Context<'_>, commit: &[Changed]) {
+        let step = context.simulation.steps();
+        for change in commit {
+            match (change.before.as_deref(), change.after.as_deref()) {
                 (before, Some(Item::Listing(listing))) => {
                     if let Some(Item::Listing(before)) = before {
-                        sight.must(before.id == listing.id, || {
-                            format!("two tasks are listed as {}", seen.key)
+                        context.must(before.id == listing.id, || {
+                            format!("two tasks are listed as {}", change.key)
                         });
                     }
-                    has_task(sight, listing);
-                    self.list(sight, &seen.key.sort, listing);
+                    has_task(context, listing);
+                    self.list(context, &change.key.sort, listing);
                 }
                 (Some(Item::Listing(listing)), None) => {
-                    avoids(sight, commit, listing);
-                    let place = (listing.id.chain().to_owned(), seen.key.sort.clone());
+                    avoids(context, commit, listing);
+                    let place = (listing.id.chain().to_owned(), change.key.sort.clone());
                     self.listed.entry(listing.pool.clone()).or_default().remove(&place);
                 }
                 (before, Some(Item::Chain(state))) => {
@@ -67,7 +64,7 @@ impl Claims {
                         self.held_back.insert(state.chain.clone(), step);
                     }
                 }
-                // A listing counts from the last change of its task.
+                // A change of its task may have interrupted a claim, so a listing counts from there.
                 (_, Some(Item::Task(task))) if task.is_listed() => {
                     let place = (task.id.chain().to_owned(), Listing::of(task).key().sort);
                     let listed =
@@ -87,22 +84,23 @@ impl Claims {
         }
     }
 
-    fn list(&mut self, sight: &Sight<'_>, sort: &str, listing: &Listing) {
-        let Some(rank) = ranks::rank_of(sight, &listing.id) else {
-            return sight.must(false, || format!("{} is listed, and has no place in the order", listing.id));
+    fn list(&mut self, context: &Context<'_>, sort: &str, listing: &Listing) {
+        let Some(rank) = ranks::rank_of(context, &listing.id) else {
+            return context
+                .must(false, || format!("{} is listed, and has no place in the order", listing.id));
         };
         let place = (listing.id.chain().to_owned(), sort.to_owned());
-        let listed = Listed { since_step: sight.simulation.steps(), rank, listing: listing.clone() };
+        let listed = Listed { since_step: context.simulation.steps(), rank, listing: listing.clone() };
         self.listed.entry(listing.pool.clone()).or_default().insert(place, listed);
     }
 
-    /// After a power loss everything counts from then.
-    pub fn restart(&mut self, sight: &Sight<'_>) {
+    /// After a power loss all listings count from now.
+    pub fn restart(&mut self, context: &Context<'_>) {
         self.listed.clear();
-        let step = sight.simulation.steps();
-        for (key, item) in sight.mirror.items() {
+        let step = context.simulation.steps();
+        for (key, item) in context.mirror.items() {
             match item {
-                Item::Listing(listing) => self.list(sight, &key.sort, listing),
+                Item::Listing(listing) => self.list(context, &key.sort, listing),
                 Item::Chain(state) => {
                     self.held_back.insert(state.chain.clone(), step);
                 }
@@ -112,42 +110,42 @@ impl Claims {
     }
 
     /// A worker got a task by a claim that began at `since` and ends now.
-    pub fn check(&self, sight: &Sight<'_>, worker: &str, since: Since, pool: &str, task: &Task) {
-        sight.simulation.count("check: claim");
-        let Some(rank) = ranks::rank_of(sight, &task.id) else { return };
-        if let Some(lower) = self.waited(sight, worker, since, pool, |other| *other < rank) {
-            sight.simulation.violate(format!(
+    pub fn check(&self, context: &Context<'_>, worker: &str, since: ClaimStart, pool: &str, task: &Task) {
+        context.simulation.count("check: claim");
+        let Some(rank) = ranks::rank_of(context, &task.id) else { return };
+        if let Some(lower) = self.claimable(context, worker, since, pool, |other| *other < rank) {
+            context.simulation.violate(format!(
                 "{worker} took {} of {rank:?} from pool {pool} while {} of {:?} was listed all the time",
                 task.id, lower.listing.id, lower.rank
             ));
         }
     }
 
-    /// A worker was told that there is nothing for it.
-    pub fn check_nothing(&self, sight: &Sight<'_>, worker: &str, since: Since, pool: &str) {
-        sight.simulation.count("check: claim found nothing");
-        if let Some(listed) = self.waited(sight, worker, since, pool, |_| CLAIM_FINDS_WHAT_IS_LISTED) {
-            sight.simulation.violate(format!(
+    /// A claim that began at `since` and ends now found nothing: then nothing may have been there all the time.
+    pub fn check_nothing(&self, context: &Context<'_>, worker: &str, since: ClaimStart, pool: &str) {
+        context.simulation.count("check: claim found nothing");
+        if let Some(listed) = self.claimable(context, worker, since, pool, |_| true) {
+            context.simulation.violate(format!(
                 "{worker} found nothing in pool {pool} while {} was listed all the time",
                 listed.listing.id
             ));
         }
     }
 
-    /// What the worker might have run during the whole of a claim, of such a rank.
-    fn waited(
+    /// A listing of such a rank that the worker could have claimed at any moment since then.
+    fn claimable(
         &self,
-        sight: &Sight<'_>,
+        context: &Context<'_>,
         worker: &str,
-        since: Since,
+        since: ClaimStart,
         pool: &str,
         is_such: impl Fn(&Rank) -> bool,
     ) -> Option<&Listed> {
-        let Since { step: since_step, ms: since_ms } = since;
+        let ClaimStart { step: since_step, ms: since_ms } = since;
         let listed = self.listed.get(pool).into_iter().flatten();
-        let waited = |((chain, _), listed): &(&Place, &Listed)| {
+        let is_claimable = |((chain, _), listed): &(&Place, &Listed)| {
             let was_held_back = self.held_back.get(chain).is_some_and(|step| *step >= since_step)
-                || sight.mirror.chain(chain).is_none_or(|state| !state.takes_work());
+                || context.mirror.chain(chain).is_none_or(|state| !state.takes_work());
             let listing = &listed.listing;
             let avoided = listing
                 .avoid
@@ -158,9 +156,9 @@ impl Claims {
                 && !was_held_back
                 && !avoided
                 && self.unwanted.get(&listing.id.scope).is_none_or(|step| *step < since_step)
-                && may_run(sight.mirror, listing, worker)
+                && may_run(context.mirror, listing, worker)
         };
-        listed.into_iter().find(waited).map(|(_, listed)| listed)
+        listed.into_iter().find(is_claimable).map(|(_, listed)| listed)
     }
 
     pub fn listings(&self) -> impl Iterator<Item = &Listing> {
@@ -168,7 +166,7 @@ impl Claims {
     }
 }
 
-/// Listings of orphans, and of what is over, are only waiting to be taken away.
+/// Listings of orphans, and of tasks that are over, may be there until a claim deletes them.
 fn may_run(mirror: &Mirror, listing: &Listing, worker: &str) -> bool {
     let Some(task) = mirror.task(&listing.id) else { return false };
     let Some(scope) = mirror.scope(&listing.id.scope) else { return false };
@@ -178,11 +176,11 @@ fn may_run(mirror: &Mirror, listing: &Listing, worker: &str) -> bool {
         && task.attempts().iter().all(|attempt| attempt.worker != worker)
 }
 
-/// Who failed a task does not get it back at once, where there are others.
-fn avoids(sight: &Sight<'_>, commit: &[Seen], listing: &Listing) {
+/// A worker that failed a task does not get it back at once, unless it is the pool's only worker.
+fn avoids(context: &Context<'_>, commit: &[Changed], listing: &Listing) {
     let Some(avoid) = &listing.avoid else { return };
     let Some(attempt) =
-        commit.iter().find_map(|seen| match (seen.before.as_deref(), seen.after.as_deref()) {
+        commit.iter().find_map(|change| match (change.before.as_deref(), change.after.as_deref()) {
             (Some(Item::Task(before)), Some(Item::Task(after))) if after.id == listing.id => {
                 after.attempts().iter().find(|attempt| !before.attempts().contains(attempt))
             }
@@ -191,19 +189,19 @@ fn avoids(sight: &Sight<'_>, commit: &[Seen], listing: &Listing) {
     else {
         return;
     };
-    let alone = sight.mirror.worker(&attempt.worker).is_none_or(|worker| worker.alone);
+    let alone = context.mirror.worker(&attempt.worker).is_none_or(|worker| worker.alone);
     if attempt.worker == avoid.worker {
-        sight.simulation.count("check: the one that failed it took it again");
+        context.simulation.count("check: the one that failed it took it again");
     }
-    sight.must(alone || attempt.worker != avoid.worker || avoid.until_ms <= attempt.started_ms, || {
+    context.must(alone || attempt.worker != avoid.worker || avoid.until_ms <= attempt.started_ms, || {
         format!("{} took {}, which it had failed, before others could", attempt.worker, listing.id)
     });
 }
 
-/// A listing and its task know each other.
-fn has_task(sight: &Sight<'_>, listing: &Listing) {
-    let task = sight.mirror.task(&listing.id);
-    sight.must(task.is_some_and(|task| task.is_listed() && task.rank == listing.rank), || {
+/// A listing's task is listed, under the same rank.
+fn has_task(context: &Context<'_>, listing: &Listing) {
+    let task = context.mirror.task(&listing.id);
+    context.must(task.is_some_and(|task| task.is_listed() && task.rank == listing.rank), || {
         format!("{} is listed, and its task is {task:?}", listing.id)
     });
 }

@@ -1,22 +1,26 @@
-//! Promise 7, what the outside was told is on disk: what a power loss takes back, nobody was told of.
+//! Invariant 7, what the outside was told is on disk: a power loss takes nothing back that was acknowledged.
 
 use proofyard_core::state::ChainState;
 
-use super::Sight;
-use super::mirror::{Item, Seen};
+use super::Context;
+use super::mirror::{Changed, Item};
 
-/// `lost` leads from what was written to what is on disk.
-pub fn check(sight: &Sight<'_>, lost: &[Seen]) {
-    for seen in lost {
-        let told = told(seen.before.as_deref(), seen.after.as_deref());
-        sight.must(told.is_none(), || {
-            format!("{} was lost with the power, after it was told: {}", told.unwrap_or_default(), seen.key)
+/// `lost` leads from what had been written back to what is on disk.
+pub fn check(context: &Context<'_>, lost: &[Changed]) {
+    for change in lost {
+        let what = acknowledged(change.before.as_deref(), change.after.as_deref());
+        context.must(what.is_none(), || {
+            format!(
+                "{} was lost with the power, after it was acknowledged: {}",
+                what.unwrap_or_default(),
+                change.key
+            )
         });
     }
 }
 
-/// What the outside hears of, of an item that was written so and is on disk as it was before.
-pub fn told(written: Option<&Item>, on_disk: Option<&Item>) -> Option<&'static str> {
+/// What has been acknowledged to the outside by an item that was written, and is on disk only as it was before.
+pub fn acknowledged(written: Option<&Item>, on_disk: Option<&Item>) -> Option<&'static str> {
     match (written, on_disk) {
         (Some(Item::Out(_)), _) => Some("an entry of the out log"),
         (Some(Item::Known(_)), None) => Some("a block"),
@@ -28,11 +32,11 @@ pub fn told(written: Option<&Item>, on_disk: Option<&Item>) -> Option<&'static s
             (!same).then_some("a hand-on")
         }
         (Some(Item::Chain(is)), Some(Item::Chain(was))) => {
-            let said = |state: &ChainState| {
+            let facts = |state: &ChainState| {
                 let holds = (state.paused, state.halted.clone(), state.halts, state.halts_ended);
                 (holds, state.epoch, state.pipeline.clone())
             };
-            (said(is) != said(was)).then_some("a word of an operator, a halt or a reorg")
+            (facts(is) != facts(was)).then_some("an operator's verb, a halt or a reorg")
         }
         (Some(Item::Tip(is)), Some(Item::Tip(was))) if is.ended && !was.ended => Some("the end of the input"),
         (Some(Item::Task(is)), Some(Item::Task(was))) if was.is_parked() && is.is_open() => Some("a retry"),

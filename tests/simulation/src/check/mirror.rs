@@ -1,4 +1,4 @@
-//! What is stored, decoded: every commit is read once as it happens, straight from the store and without faults.
+//! What is stored, decoded: kept up to date from each commit, read straight from the store and without faults.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -35,17 +35,17 @@ pub enum Item {
     Text(PipelineText),
     Judgement(Box<Judgement>),
     Halt(HaltCause),
-    /// A pool's chain: nothing depends on its change.
+    /// A key of the layout whose changes no check reads.
     Other,
 }
 
 /// One item that a commit changed, decoded.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct Changed {
     pub key: Key,
     pub before: Option<Rc<Item>>,
     pub after: Option<Rc<Item>>,
-    /// With the item as it is after the commit.
+    /// The item's due time after the commit.
     pub due_ms: Option<u64>,
 }
 
@@ -55,12 +55,12 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Takes one commit over; an item that is not what its key says is an error.
-    pub fn apply(&mut self, changes: &[Change]) -> Result<Vec<Seen>, String> {
+    /// Applies one commit; an item that is not what its key says is an error.
+    pub fn apply(&mut self, changes: &[Change]) -> Result<Vec<Changed>, String> {
         changes.iter().map(|change| self.apply_one(change)).collect()
     }
 
-    fn apply_one(&mut self, change: &Change) -> Result<Seen, String> {
+    fn apply_one(&mut self, change: &Change) -> Result<Changed, String> {
         let key = change.key.clone();
         let after = change.after.as_ref().map(|row| decode(&key, row).map(Rc::new)).transpose()?;
         let before = match &after {
@@ -68,7 +68,7 @@ impl Mirror {
             None => self.items.remove(&key),
         };
         let due_ms = change.after.as_ref().and_then(|row| row.due_ms);
-        Ok(Seen { key, before, after, due_ms })
+        Ok(Changed { key, before, after, due_ms })
     }
 
     pub fn items(&self) -> impl Iterator<Item = (&Key, &Item)> {

@@ -1,5 +1,7 @@
-//! The checker: after each commit it reads what changed, straight from the store, and asks whether every promise
-//! still holds. It knows the true node and the true proofs, which the handlers do not.
+//! The checker: after each commit it reads what changed, straight from the store and without faults, and checks every
+//! invariant. It knows the true node and the true proofs, which the handlers do not.
+//!
+//! The invariants are those of ARCHITECTURE.md ("What always holds"), by the numbers they have there.
 
 pub mod budgets;
 pub mod claims;
@@ -26,21 +28,21 @@ use crate::executor::Simulation;
 use crate::store::Caller;
 use crate::world::proving::Proving;
 
-/// How far two clocks that should be alike may be apart, in checks that compare a handler's time with the true one.
+/// How far a handler's clock may be from the true time, in checks that compare the two.
 pub const CLOCK_SKEW_MS: u64 = 200;
 
-/// What all checks may look at.
-pub struct Sight<'a> {
+/// What every check may read.
+pub struct Context<'a> {
     pub simulation: &'a Simulation,
     pub mirror: &'a Mirror,
     /// By the hash of their text.
     pub pipelines: &'a BTreeMap<String, Arc<Pipeline>>,
     pub proving: &'a Proving,
-    /// Who made the commit that is looked at.
+    /// Who made the commit that is checked.
     pub by: Caller,
 }
 
-impl Sight<'_> {
+impl Context<'_> {
     /// The pipeline that is in force.
     pub fn pipeline(&self, chain: &str) -> Option<&Pipeline> {
         self.pipelines.get(&self.mirror.chain(chain)?.pipeline).map(|pipeline| &**pipeline)
@@ -54,10 +56,10 @@ impl Sight<'_> {
         }
     }
 
-    /// Checks one promise.
-    pub fn must(&self, holds: bool, broken: impl FnOnce() -> String) {
+    /// One invariant: unless it holds, the run fails with this message.
+    pub fn must(&self, holds: bool, violation: impl FnOnce() -> String) {
         if !holds {
-            self.simulation.violate(broken());
+            self.simulation.violate(violation());
         }
     }
 }
@@ -74,16 +76,16 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Looks at everything that was committed since it last looked.
-    pub fn look(&mut self, simulation: &Simulation, proving: &Proving) {
+    /// Checks everything that was committed since the last call.
+    pub fn check(&mut self, simulation: &Simulation, proving: &Proving) {
         let journal = simulation.table_mut().take_journal();
         let mut is_lost = false;
         for commit in journal {
-            let seen = match self.mirror.apply(&commit.changes) {
-                Ok(seen) => seen,
+            let changes = match self.mirror.apply(&commit.changes) {
+                Ok(changes) => changes,
                 Err(reason) => return simulation.violate(reason),
             };
-            for text in seen.iter().filter_map(|seen| match seen.after.as_deref() {
+            for text in changes.iter().filter_map(|change| match change.after.as_deref() {
                 Some(Item::Text(text)) => Some(text),
                 _ => None,
             }) {
@@ -92,29 +94,29 @@ impl Checker {
                 }
             }
             let (mirror, pipelines) = (&self.mirror, &self.pipelines);
-            let sight = Sight { simulation, mirror, pipelines, proving, by: commit.by };
+            let context = Context { simulation, mirror, pipelines, proving, by: commit.by };
             if commit.is_lost {
                 is_lost = true;
-                lost::check(&sight, &seen);
+                lost::check(&context, &changes);
                 continue;
             }
-            order::check(&sight, &seen);
-            self.out_logs.check(&sight, &seen);
-            tasks::check(&sight, &seen);
-            self.budgets.check(&sight, &seen);
-            proofs::check(&sight, &seen);
-            self.quorums.check(&sight, &seen);
-            self.leases.check(&sight, &seen);
-            reduction::check(&sight, &seen);
-            due::check(&sight, &seen);
-            self.claims.note(&sight, &seen);
+            order::check(&context, &changes);
+            self.out_logs.check(&context, &changes);
+            tasks::check(&context, &changes);
+            self.budgets.check(&context, &changes);
+            proofs::check(&context, &changes);
+            self.quorums.check(&context, &changes);
+            self.leases.check(&context, &changes);
+            reduction::check(&context, &changes);
+            due::check(&context, &changes);
+            self.claims.note(&context, &changes);
         }
         if is_lost {
             self.restart(simulation, proving);
         }
     }
 
-    /// What is on disk is all there is.
+    /// After a power loss: what is on disk is all there is.
     fn restart(&mut self, simulation: &Simulation, proving: &Proving) {
         let tasks = self.mirror.items().filter_map(|(_, item)| match item {
             Item::Task(task) => Some(&**task),
@@ -122,15 +124,15 @@ impl Checker {
         });
         self.budgets.restart(tasks.collect::<Vec<&Task>>().into_iter());
         let (mirror, pipelines) = (&self.mirror, &self.pipelines);
-        let sight = Sight { simulation, mirror, pipelines, proving, by: Caller::default() };
-        self.claims.restart(&sight);
-        self.out_logs.restart(&sight);
+        let context = Context { simulation, mirror, pipelines, proving, by: Caller::default() };
+        self.claims.restart(&context);
+        self.out_logs.restart(&context);
         self.leases.restart();
     }
 
-    /// To ask about what is stored now.
-    pub fn sight<'a>(&'a self, simulation: &'a Simulation, proving: &'a Proving) -> Sight<'a> {
+    /// For questions about what is stored now.
+    pub fn context<'a>(&'a self, simulation: &'a Simulation, proving: &'a Proving) -> Context<'a> {
         let Self { mirror, pipelines, .. } = self;
-        Sight { simulation, mirror, pipelines, proving, by: Caller::default() }
+        Context { simulation, mirror, pipelines, proving, by: Caller::default() }
     }
 }

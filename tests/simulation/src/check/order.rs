@@ -1,4 +1,4 @@
-//! Promise 1, order: the frontier moves over contiguous heights, each once, back only in a recorded reorg; parents
+//! Invariant 1, order: the frontier moves over contiguous heights, each once, back only in a recorded reorg; parents
 //! are linked; the tip moves to a child or by a reorg; blocks open only inside the window.
 
 use proofyard_core::pipeline::{Late, Source};
@@ -6,31 +6,31 @@ use proofyard_core::state::{
     Branch, COMMITS, Canonical, ChainState, Frontier, OutEntry, OutKind, Reorg, Scope, Subject, Tip,
 };
 
-use super::mirror::{Item, Seen};
-use super::{CLOCK_SKEW_MS, Sight};
+use super::mirror::{Changed, Item};
+use super::{CLOCK_SKEW_MS, Context};
 
-/// The longest time between a handler's look at its clock and its commit.
+/// The longest time between a handler's reading of its clock and its commit.
 const A_CALL_MS: u64 = 120_000;
 
-pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
-    for seen in commit {
-        match (seen.before.as_deref(), seen.after.as_deref()) {
+pub fn check(context: &Context<'_>, commit: &[Changed]) {
+    for change in commit {
+        match (change.before.as_deref(), change.after.as_deref()) {
             (Some(Item::Frontier(before)), Some(Item::Frontier(after))) => {
-                frontier_moves(sight, commit, before, after);
+                frontier_moves(context, commit, before, after);
             }
-            (Some(Item::Tip(before)), Some(Item::Tip(after))) => tip_moves(sight, commit, before, after),
+            (Some(Item::Tip(before)), Some(Item::Tip(after))) => tip_moves(context, commit, before, after),
             (before, Some(Item::Scope(after))) => {
                 let before = match before {
                     Some(Item::Scope(before)) => Some(&**before),
                     _ => None,
                 };
-                scope_moves(sight, before, after);
+                scope_moves(context, before, after);
             }
             (Some(Item::Chain(before)), Some(Item::Chain(after))) => {
-                halts(sight, before, after);
+                halts(context, before, after);
                 if after.takes_work() && !before.takes_work() {
                     let what = format!("{} takes work", after.chain);
-                    happened_now(sight, &what, Some(after.works_since_ms));
+                    happened_now(context, &what, Some(after.works_since_ms));
                 }
             }
             (Some(Item::Canonical(before)), after) => {
@@ -38,134 +38,141 @@ pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
                     Some(Item::Canonical(after)) => Some(after),
                     _ => None,
                 };
-                canonical_moves(sight, commit, before, after);
+                canonical_moves(context, commit, before, after);
             }
             (Some(Item::Frontier(_) | Item::Tip(_) | Item::Chain(_) | Item::Scope(_)), None) => {
-                sight.must(false, || format!("{} was deleted", seen.key));
+                context.must(false, || format!("{} was deleted", change.key));
             }
             _ => {}
         }
     }
 }
 
-/// A halt over a parent says that another rule was broken before.
-fn halts(sight: &Sight<'_>, before: &ChainState, after: &ChainState) {
-    sight.must(after.halted.is_some() || after.halts == after.halts_ended, || {
+/// A chain with halts that nobody has ended stays halted. A halt over a wrong parent is a violation: a commit before it
+/// must have been wrong.
+fn halts(context: &Context<'_>, before: &ChainState, after: &ChainState) {
+    context.must(after.halted.is_some() || after.halts == after.halts_ended, || {
         format!("{} goes on, and nobody has ended the halts from {}", after.chain, after.halts_ended)
     });
     let Some(halt) = after.halted.as_ref().filter(|_| before.halts < after.halts) else { return };
     if halt.reason.contains("disagree") {
-        sight.simulation.count("check: disagreement halted");
+        context.simulation.count("check: disagreement halted");
     }
-    sight.must(!halt.reason.contains("has parent"), || format!("{} halted: {}", after.chain, halt.reason));
+    context.must(!halt.reason.contains("has parent"), || format!("{} halted: {}", after.chain, halt.reason));
 }
 
-fn frontier_moves(sight: &Sight<'_>, commit: &[Seen], before: &Frontier, after: &Frontier) {
-    let Some(state) = sight.mirror.chain(&after.chain) else { return };
+fn frontier_moves(context: &Context<'_>, commit: &[Changed], before: &Frontier, after: &Frontier) {
+    let Some(state) = context.mirror.chain(&after.chain) else { return };
     let limit = after.height + after.window;
-    sight.must(after.opened <= before.opened.max(limit), || {
+    context.must(after.opened <= before.opened.max(limit), || {
         format!("{}: opened up to {} with the window's end at {limit}", after.chain, after.opened)
     });
     if after.height > before.height {
-        sight.simulation.count("check: frontier moved on");
-        moves_on(sight, state, commit, before, after);
+        context.simulation.count("check: frontier moved on");
+        moves_on(context, state, commit, before, after);
     } else if after.height < before.height {
-        sight.simulation.count("check: frontier moved back");
-        moves_back(sight, commit, before, after);
+        context.simulation.count("check: frontier moved back");
+        moves_back(context, commit, before, after);
     } else {
-        sight.must(after.last_hash == before.last_hash || is_reorg(commit).is_some(), || {
+        context.must(after.last_hash == before.last_hash || is_reorg(commit).is_some(), || {
             format!("{}: the last committed hash changed without a commit", after.chain)
         });
     }
 }
 
-fn moves_on(sight: &Sight<'_>, state: &ChainState, commit: &[Seen], before: &Frontier, after: &Frontier) {
+fn moves_on(
+    context: &Context<'_>,
+    state: &ChainState,
+    commit: &[Changed],
+    before: &Frontier,
+    after: &Frontier,
+) {
     let chain = &after.chain;
     let last = after.height - 1;
-    sight.must(state.halted.is_none(), || format!("{chain}: committed while halted"));
-    sight.must(state.commits(last), || format!("{chain}: committed {last} inside an unfinished reorg"));
+    context.must(state.halted.is_none(), || format!("{chain}: committed while halted"));
+    context.must(state.commits(last), || format!("{chain}: committed {last} inside an unfinished reorg"));
     let mut parent = before.last_hash.clone();
     let mut missed = 0;
     for height in before.height..after.height {
-        let Some(place) = sight.mirror.canonical(chain, height) else {
-            return sight.must(false, || format!("{chain}: committed {height}, where no block is canonical"));
+        let Some(place) = context.mirror.canonical(chain, height) else {
+            return context
+                .must(false, || format!("{chain}: committed {height}, where no block is canonical"));
         };
-        let Some(scope) = sight.mirror.scope(&place.scope()) else {
-            return sight.must(false, || format!("{chain}: committed {height}, whose scope is not there"));
+        let Some(scope) = context.mirror.scope(&place.scope()) else {
+            return context.must(false, || format!("{chain}: committed {height}, whose scope is not there"));
         };
-        sight.must(scope.is_canonical(), || {
+        context.must(scope.is_canonical(), || {
             format!("{chain}: committed {}, which is {:?}", scope.id, scope.branch())
         });
         let Some(block) = scope.block() else { return };
-        sight.must(parent.is_none() || parent.as_ref() == Some(&block.parent), || {
+        context.must(parent.is_none() || parent.as_ref() == Some(&block.parent), || {
             format!(
                 "{chain}: committed {height} {}, whose parent is {}, after {parent:?}",
                 block.hash, block.parent
             )
         });
-        sight.must(parent.is_some() || height == state.start_height, || {
+        context.must(parent.is_some() || height == state.start_height, || {
             format!("{chain}: committed {height} after no parent")
         });
         parent = Some(block.hash.clone());
         if scope.is_missed() {
             missed += 1;
-            sight.simulation.count("check: missed");
-            is_late(sight, scope);
+            context.simulation.count("check: missed");
+            is_late(context, scope);
         }
     }
-    sight.must(parent == after.last_hash, || {
+    context.must(parent == after.last_hash, || {
         format!("{chain}: the last committed hash is {:?}, not {parent:?}", after.last_hash)
     });
     let heights = after.height - before.height;
-    let said = proof_said(commit, chain);
-    match said {
-        Some((from, to)) => sight.must((from, to) == (before.height, last) && missed == 0, || {
-            format!("{chain}: committed {}..={last} but told {from}..={to}", before.height)
+    match committed_heights(commit, chain) {
+        Some((from, to)) => context.must((from, to) == (before.height, last) && missed == 0, || {
+            format!("{chain}: committed {}..={last}, and its log entry says {from}..={to}", before.height)
         }),
-        None => sight.must(missed == heights, || {
+        None => context.must(missed == heights, || {
             format!("{chain}: committed {}..={last} without an entry in the out log", before.height)
         }),
     }
 }
 
-fn is_late(sight: &Sight<'_>, scope: &Scope) {
-    let late = sight.pipeline_of(scope).map(|pipeline| pipeline.chain.late);
+fn is_late(context: &Context<'_>, scope: &Scope) {
+    let late = context.pipeline_of(scope).map(|pipeline| pipeline.chain.late);
     let Some(Late::Miss { deadline_ms }) = late else {
-        return sight.must(false, || format!("{} was missed in a pipeline that waits", scope.id));
+        return context.must(false, || format!("{} was missed in a pipeline that waits", scope.id));
     };
-    let works_since_ms = sight.mirror.chain(&scope.chain).map_or(0, |state| state.works_since_ms);
+    let works_since_ms = context.mirror.chain(&scope.chain).map_or(0, |state| state.works_since_ms);
     let from_ms = scope.canonical_ms().unwrap_or(u64::MAX / 2).max(works_since_ms);
-    sight.must(sight.simulation.now_ms() + CLOCK_SKEW_MS >= from_ms + deadline_ms, || {
+    context.must(context.simulation.now_ms() + CLOCK_SKEW_MS >= from_ms + deadline_ms, || {
         format!("{} was missed before its deadline, {deadline_ms} ms from {from_ms}", scope.id)
     });
 }
 
-/// What deadlines count from is the time at which it happened.
-fn happened_now(sight: &Sight<'_>, what: &str, at_ms: Option<u64>) {
-    let now_ms = sight.simulation.now_ms();
+/// A time from which deadlines count must be the time at which the event happened.
+fn happened_now(context: &Context<'_>, what: &str, at_ms: Option<u64>) {
+    let now_ms = context.simulation.now_ms();
     let is_now = at_ms
         .is_some_and(|at_ms| (now_ms.saturating_sub(A_CALL_MS)..=now_ms + CLOCK_SKEW_MS).contains(&at_ms));
-    sight.must(is_now, || format!("{what}: written down as of {at_ms:?}, and it is {now_ms}"));
+    context.must(is_now, || format!("{what}: written down as of {at_ms:?}, and it is {now_ms}"));
 }
 
 /// The heights of the proof entry in the log of commits that this commit writes.
-fn proof_said(commit: &[Seen], chain: &str) -> Option<(u64, u64)> {
+fn committed_heights(commit: &[Changed], chain: &str) -> Option<(u64, u64)> {
     entries(commit).find_map(|entry| match &entry.kind {
         OutKind::Proof { from, to, .. } if entry.chain == chain && entry.log == COMMITS => Some((*from, *to)),
         _ => None,
     })
 }
 
-fn entries(commit: &[Seen]) -> impl Iterator<Item = &OutEntry> {
-    commit.iter().filter_map(|seen| match seen.after.as_deref() {
+fn entries(commit: &[Changed]) -> impl Iterator<Item = &OutEntry> {
+    commit.iter().filter_map(|change| match change.after.as_deref() {
         Some(Item::Out(entry)) => Some(entry),
         _ => None,
     })
 }
 
 /// The reorg that this commit records.
-fn is_reorg(commit: &[Seen]) -> Option<&Reorg> {
-    commit.iter().find_map(|seen| match (seen.before.as_deref(), seen.after.as_deref()) {
+fn is_reorg(commit: &[Changed]) -> Option<&Reorg> {
+    commit.iter().find_map(|change| match (change.before.as_deref(), change.after.as_deref()) {
         (Some(Item::Chain(before)), Some(Item::Chain(after))) if after.epoch == before.epoch + 1 => {
             after.reorg.as_ref()
         }
@@ -173,34 +180,34 @@ fn is_reorg(commit: &[Seen]) -> Option<&Reorg> {
     })
 }
 
-fn moves_back(sight: &Sight<'_>, commit: &[Seen], before: &Frontier, after: &Frontier) {
+fn moves_back(context: &Context<'_>, commit: &[Changed], before: &Frontier, after: &Frontier) {
     let chain = &after.chain;
     let Some(reorg) = is_reorg(commit) else {
-        return sight.must(false, || format!("{chain}: the frontier moved back without a reorg"));
+        return context.must(false, || format!("{chain}: the frontier moved back without a reorg"));
     };
-    sight.must(after.height <= reorg.from, || {
+    context.must(after.height <= reorg.from, || {
         format!("{chain}: a reorg from {} left the frontier at {}", reorg.from, after.height)
     });
     let is_retracted = entries(commit).any(|entry| {
         entry.chain == *chain
             && matches!(entry.kind, OutKind::Retract { from, to } if from == after.height && to == before.height - 1)
     });
-    sight.must(is_retracted, || {
+    context.must(is_retracted, || {
         format!("{chain}: {}..{} left the chain without a retract", after.height, before.height)
     });
-    let below = after.height.checked_sub(1).and_then(|below| sight.mirror.canonical(chain, below));
-    sight.must(below.map(|below| &below.hash) == after.last_hash.as_ref(), || {
+    let below = after.height.checked_sub(1).and_then(|below| context.mirror.canonical(chain, below));
+    context.must(below.map(|below| &below.hash) == after.last_hash.as_ref(), || {
         format!("{chain}: after the reorg the last hash is {:?}", after.last_hash)
     });
 }
 
-fn tip_moves(sight: &Sight<'_>, commit: &[Seen], before: &Tip, after: &Tip) {
+fn tip_moves(context: &Context<'_>, commit: &[Changed], before: &Tip, after: &Tip) {
     if before.ended && !after.ended {
-        let is_new = |seen: &Seen| match (seen.before.as_deref(), seen.after.as_deref()) {
+        let is_new = |change: &Changed| match (change.before.as_deref(), change.after.as_deref()) {
             (None, Some(Item::Known(known))) => after.head == Some((known.height, known.hash.clone())),
             _ => false,
         };
-        sight.must(commit.iter().any(is_new), || {
+        context.must(commit.iter().any(is_new), || {
             format!("{}: the input had ended, and no new block came: {before:?} {after:?}", after.chain)
         });
     }
@@ -208,53 +215,54 @@ fn tip_moves(sight: &Sight<'_>, commit: &[Seen], before: &Tip, after: &Tip) {
         return;
     }
     if is_reorg(commit).is_some() {
-        sight.simulation.count("check: branch changed");
+        context.simulation.count("check: branch changed");
         return;
     }
     let chain = &after.chain;
     let Some((height, hash)) = &after.head else {
-        return sight.must(false, || format!("{chain}: the tip vanished"));
+        return context.must(false, || format!("{chain}: the tip vanished"));
     };
-    let block = sight.mirror.canonical(chain, *height).and_then(|place| sight.mirror.scope(&place.scope()));
+    let block =
+        context.mirror.canonical(chain, *height).and_then(|place| context.mirror.scope(&place.scope()));
     let Some(block) = block.and_then(Scope::block).filter(|block| block.hash == *hash) else {
-        return sight.must(false, || format!("{chain}: the tip {height} {hash} is not canonical"));
+        return context.must(false, || format!("{chain}: the tip {height} {hash} is not canonical"));
     };
     let follows = match &before.head {
         Some((below, parent)) => *height == below + 1 && block.parent == *parent,
-        None => sight.mirror.chain(chain).is_some_and(|state| state.start_height == *height),
+        None => context.mirror.chain(chain).is_some_and(|state| state.start_height == *height),
     };
-    sight.must(follows, || format!("{chain}: {height} {hash} was appended to {:?}", before.head));
+    context.must(follows, || format!("{chain}: {height} {hash} was appended to {:?}", before.head));
 }
 
-fn canonical_moves(sight: &Sight<'_>, commit: &[Seen], before: &Canonical, after: Option<&Canonical>) {
+fn canonical_moves(context: &Context<'_>, commit: &[Changed], before: &Canonical, after: Option<&Canonical>) {
     if after == Some(before) {
         return;
     }
     let chain = &before.chain;
-    let was_in_reorg = commit.iter().find_map(|seen| match seen.before.as_deref() {
+    let was_in_reorg = commit.iter().find_map(|change| match change.before.as_deref() {
         Some(Item::Chain(state)) if state.chain == *chain => state.reorg.as_ref(),
         _ => None,
     });
-    sight.must(was_in_reorg.is_some_and(|reorg| before.height >= reorg.from), || {
+    context.must(was_in_reorg.is_some_and(|reorg| before.height >= reorg.from), || {
         format!("{chain}: {} changed from {} to {after:?} outside a reorg", before.height, before.hash)
     });
-    let frontier = sight.mirror.frontier(chain);
-    sight.must(frontier.is_some_and(|frontier| before.height >= frontier.height), || {
+    let frontier = context.mirror.frontier(chain);
+    context.must(frontier.is_some_and(|frontier| before.height >= frontier.height), || {
         format!("{chain}: the committed height {} changed", before.height)
     });
 }
 
-fn scope_moves(sight: &Sight<'_>, before: Option<&Scope>, after: &Scope) {
+fn scope_moves(context: &Context<'_>, before: Option<&Scope>, after: &Scope) {
     let was = before.map(|before| before.branch());
     if after.is_canonical() && was.is_some_and(|was| was != after.branch()) && after.cut().is_none() {
-        happened_now(sight, &format!("{} is on the chain", after.id), after.canonical_ms());
+        happened_now(context, &format!("{} is on the chain", after.id), after.canonical_ms());
     }
     match (was, after.branch()) {
         (Some(Branch::Canonical), Branch::Orphaned) if after.cut().is_some() => {
-            sight.simulation.count("check: cut voided");
+            context.simulation.count("check: cut voided");
         }
-        (Some(Branch::Canonical), Branch::Orphaned) => sight.simulation.count("check: block orphaned"),
-        (Some(Branch::Orphaned), Branch::Canonical) => sight.simulation.count("check: block returned"),
+        (Some(Branch::Canonical), Branch::Orphaned) => context.simulation.count("check: block orphaned"),
+        (Some(Branch::Orphaned), Branch::Canonical) => context.simulation.count("check: block returned"),
         _ => {}
     }
     let opens = after.is_open() && before.is_none_or(|before| !before.is_open());
@@ -262,37 +270,37 @@ fn scope_moves(sight: &Sight<'_>, before: Option<&Scope>, after: &Scope) {
         return;
     }
     let (Some(state), Some(frontier)) =
-        (sight.mirror.chain(&after.chain), sight.mirror.frontier(&after.chain))
+        (context.mirror.chain(&after.chain), context.mirror.frontier(&after.chain))
     else {
         return;
     };
     let (from, to) = after.heights();
-    sight.must(state.takes_work(), || format!("{} opened while its chain takes no work", after.id));
-    sight.must(after.is_canonical(), || format!("{} opened as {:?}", after.id, after.branch()));
+    context.must(state.takes_work(), || format!("{} opened while its chain takes no work", after.id));
+    context.must(after.is_canonical(), || format!("{} opened as {:?}", after.id, after.branch()));
     match &after.subject {
         Subject::Block(_) => {
-            sight.simulation.count("check: block opened");
-            sight.must(to < frontier.height + frontier.window, || {
+            context.simulation.count("check: block opened");
+            context.must(to < frontier.height + frontier.window, || {
                 format!("{} opened with the window's end at {}", after.id, frontier.height + frontier.window)
             });
         }
         Subject::Cut(cut) => {
-            sight.simulation.count("check: cut opened");
-            let members = (from..=to).map(|height| sight.mirror.canonical(&after.chain, height));
+            context.simulation.count("check: cut opened");
+            let members = (from..=to).map(|height| context.mirror.canonical(&after.chain, height));
             let fits = members.zip(&cut.members).all(|(place, member)| {
                 place.is_some_and(|place| place.hash == member.hash && place.generation == member.generation)
             });
-            sight.must(fits && cut.members.len() as u64 == to - from + 1, || {
+            context.must(fits && cut.members.len() as u64 == to - from + 1, || {
                 format!("{} opened over blocks that are not canonical", after.id)
             });
-            spans_no_fork(sight, after, &cut.stage);
+            spans_no_fork(context, after, &cut.stage);
         }
     }
 }
 
 /// Every stage that has a part in a cut has one prover over all of it.
-fn spans_no_fork(sight: &Sight<'_>, scope: &Scope, cut_stage: &str) {
-    let Some(pipeline) = sight.pipeline_of(scope) else { return };
+fn spans_no_fork(context: &Context<'_>, scope: &Scope, cut_stage: &str) {
+    let Some(pipeline) = context.pipeline_of(scope) else { return };
     let Some((cut, _)) = pipeline.stage(cut_stage) else { return };
     let (from, to) = scope.heights();
     let mut parts: Vec<usize> =
@@ -305,9 +313,9 @@ fn spans_no_fork(sight: &Sight<'_>, scope: &Scope, cut_stage: &str) {
         }));
         let prover = stage.prover_at(from);
         if stage.provers.len() > 1 && prover == stage.prover_at(to) {
-            sight.simulation.count("check: cut beside a fork");
+            context.simulation.count("check: cut beside a fork");
         }
-        sight.must((from..=to).all(|height| stage.prover_at(height) == prover), || {
+        context.must((from..=to).all(|height| stage.prover_at(height) == prover), || {
             format!("{} spans a fork of stage {}: {:?}", scope.id, stage.name, stage.provers)
         });
     }

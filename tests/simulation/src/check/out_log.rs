@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use proofyard_core::state::{COMMITS, OutEntry, OutKind, OutProof, TaskId};
 
-use super::Sight;
-use super::mirror::{Item, Seen};
+use super::Context;
+use super::mirror::{Changed, Item};
 
 /// For each chain and log: what a reader of the whole log would believe.
 #[derive(Default)]
@@ -24,42 +24,42 @@ struct Replay {
 }
 
 impl OutLogs {
-    pub fn check(&mut self, sight: &Sight<'_>, commit: &[Seen]) {
-        for seen in commit {
-            match (seen.before.as_deref(), seen.after.as_deref()) {
+    pub fn check(&mut self, context: &Context<'_>, commit: &[Changed]) {
+        for change in commit {
+            match (change.before.as_deref(), change.after.as_deref()) {
                 (Some(Item::Out(before)), after) => {
-                    sight.must(matches!(after, Some(Item::Out(after)) if after == before), || {
-                        format!("entry {} of the out log changed", seen.key)
+                    context.must(matches!(after, Some(Item::Out(after)) if after == before), || {
+                        format!("entry {} of the out log changed", change.key)
                     });
                 }
-                (None, Some(Item::Out(entry))) => self.append(sight, entry),
+                (None, Some(Item::Out(entry))) => self.append(context, entry),
                 (_, Some(Item::Chain(state))) if state.halted.is_none() => {
                     self.halted_since.remove(&state.chain);
                 }
                 (_, Some(Item::Chain(state))) => {
-                    self.halted_since.entry(state.chain.clone()).or_insert(sight.simulation.steps());
+                    self.halted_since.entry(state.chain.clone()).or_insert(context.simulation.steps());
                 }
                 _ => {}
             }
         }
-        for seen in commit {
-            if let Some(Item::Frontier(frontier)) = seen.after.as_deref() {
-                self.agrees(sight, &frontier.chain);
+        for change in commit {
+            if let Some(Item::Frontier(frontier)) = change.after.as_deref() {
+                self.agrees(context, &frontier.chain);
             }
         }
     }
 
-    /// After a power loss a chain has been halted since then, as far as anybody knows.
-    pub fn restart(&mut self, sight: &Sight<'_>) {
+    /// After a power loss: chains whose halt was lost are not halted any more.
+    pub fn restart(&mut self, context: &Context<'_>) {
         let is_halted =
-            |chain: &String| sight.mirror.chain(chain).is_some_and(|state| state.halted.is_some());
+            |chain: &String| context.mirror.chain(chain).is_some_and(|state| state.halted.is_some());
         self.halted_since.retain(|chain, _| is_halted(chain));
     }
 
-    /// A sink is given an entry by a call that began at this step.
-    pub fn hands_on(&self, sight: &Sight<'_>, entry: &OutEntry, since_step: u64) {
+    /// A call that began at this step gives an entry to a sink: its chain was not halted all that time.
+    pub fn check_hand_on(&self, context: &Context<'_>, entry: &OutEntry, since_step: u64) {
         let halted = self.halted_since.get(&entry.chain);
-        sight.must(halted.is_none_or(|step| *step >= since_step), || {
+        context.must(halted.is_none_or(|step| *step >= since_step), || {
             format!("{}/{}: {} was handed on while halted", entry.chain, entry.log, entry.sequence)
         });
     }
@@ -69,39 +69,40 @@ impl OutLogs {
         self.logs.get(&(chain.to_owned(), log.to_owned())).map_or(0, |replay| replay.entries)
     }
 
-    fn append(&mut self, sight: &Sight<'_>, entry: &OutEntry) {
+    fn append(&mut self, context: &Context<'_>, entry: &OutEntry) {
         let replay = self.logs.entry((entry.chain.clone(), entry.log.clone())).or_default();
         let name = format!("{}/{}", entry.chain, entry.log);
-        sight.must(entry.sequence == replay.entries, || {
+        context.must(entry.sequence == replay.entries, || {
             format!("{name}: sequence {} follows {} entries", entry.sequence, replay.entries)
         });
         replay.entries += 1;
         match &entry.kind {
             OutKind::Retract { from, to } => {
-                sight.simulation.count("check: retract");
+                context.simulation.count("check: retract");
                 let upper = replay.proved.range(*from..).next_back().map(|(_, (last, ..))| *last);
-                sight.must(upper.is_none_or(|last| last <= *to), || {
+                context.must(upper.is_none_or(|last| last <= *to), || {
                     format!("{name}: a retract of {from}..={to} leaves {upper:?} standing")
                 });
                 let cut = replay.proved.range(..*from).next_back().filter(|(_, (last, ..))| last >= from);
-                sight.must(cut.is_none(), || format!("{name}: a retract from {from} splits {cut:?}"));
+                context.must(cut.is_none(), || format!("{name}: a retract from {from} splits {cut:?}"));
                 replay.proved.split_off(from);
             }
             OutKind::Proof { from, to, hash, scope, proofs } => {
-                sight.simulation.count("check: proof handed on");
+                context.simulation.count("check: proof handed on");
                 let last = replay.proved.last_key_value().map(|(_, (last, ..))| *last);
-                sight.must(last.is_none_or(|last| *from > last) && from <= to, || {
-                    format!("{name}: {from}..={to} is told after {last:?}")
+                context.must(last.is_none_or(|last| *from > last) && from <= to, || {
+                    format!("{name}: {from}..={to} follows {last:?}")
                 });
-                is_true(sight, &name, scope, (*from, *to), hash);
+                is_true(context, &name, scope, (*from, *to), hash);
                 for proof in proofs {
-                    let truth = sight.proving.is_true_for(&proof.artifact, scope, &proof.stage, proof.index);
-                    sight.must(truth, || {
+                    let truth =
+                        context.proving.is_true_for(&proof.artifact, scope, &proof.stage, proof.index);
+                    context.must(truth, || {
                         format!("{name}: {from}..={to} was handed on with a proof that is not true")
                     });
-                    is_judged(sight, &name, scope, proof);
+                    is_judged(context, &name, scope, proof);
                 }
-                sight.must(!proofs.is_empty(), || {
+                context.must(!proofs.is_empty(), || {
                     format!("{name}: {from}..={to} was handed on without a proof")
                 });
                 replay.proved.insert(*from, (*to, hash.clone(), scope.clone()));
@@ -110,12 +111,12 @@ impl OutLogs {
     }
 
     /// The log of commits says what the frontier says.
-    fn agrees(&self, sight: &Sight<'_>, chain: &str) {
-        let Some(pipeline) = sight.pipeline(chain) else { return };
-        let Some(frontier) = sight.mirror.frontier(chain) else { return };
+    fn agrees(&self, context: &Context<'_>, chain: &str) {
+        let Some(pipeline) = context.pipeline(chain) else { return };
+        let Some(frontier) = context.mirror.frontier(chain) else { return };
         let empty = Replay::default();
         let replay = self.logs.get(&(chain.to_owned(), COMMITS.to_owned())).unwrap_or(&empty);
-        sight.must(frontier.next_sequence == replay.entries, || {
+        context.must(frontier.next_sequence == replay.entries, || {
             format!(
                 "{chain}: the next sequence is {}, after {} entries",
                 frontier.next_sequence, replay.entries
@@ -124,74 +125,76 @@ impl OutLogs {
         let mut next = pipeline.chain.start_height;
         let mut missed = 0;
         for (from, (to, ..)) in &replay.proved {
-            self.were_missed(sight, chain, next, *from);
+            self.were_missed(context, chain, next, *from);
             missed += from.saturating_sub(next);
             next = to + 1;
         }
-        self.were_missed(sight, chain, next, frontier.height);
+        self.were_missed(context, chain, next, frontier.height);
         missed += frontier.height.saturating_sub(next);
-        let is_reorg = sight.mirror.chain(chain).is_some_and(|state| state.reorg.is_some());
-        sight.must(is_reorg || frontier.missed == Some(missed), || {
+        let is_reorg = context.mirror.chain(chain).is_some_and(|state| state.reorg.is_some());
+        context.must(is_reorg || frontier.missed == Some(missed), || {
             format!("{chain}: {missed} heights were missed, and {:?} are counted", frontier.missed)
         });
-        sight.must(next <= frontier.height, || {
+        context.must(next <= frontier.height, || {
             format!("{chain}: the out log reaches {next}, the frontier {}", frontier.height)
         });
     }
 
     /// Heights below the frontier that the log does not name were missed.
-    fn were_missed(&self, sight: &Sight<'_>, chain: &str, from: u64, to: u64) {
+    fn were_missed(&self, context: &Context<'_>, chain: &str, from: u64, to: u64) {
         for height in from..to {
-            let scope =
-                sight.mirror.canonical(chain, height).and_then(|place| sight.mirror.scope(&place.scope()));
-            sight.must(scope.is_some_and(|scope| scope.is_missed()), || {
-                format!("{chain}: {height} is below the frontier, not told and not missed")
+            let scope = context
+                .mirror
+                .canonical(chain, height)
+                .and_then(|place| context.mirror.scope(&place.scope()));
+            context.must(scope.is_some_and(|scope| scope.is_missed()), || {
+                format!("{chain}: {height} is below the frontier, not in the log and not missed")
             });
         }
     }
 }
 
-/// Where there is a judge, it has looked at exactly this.
-fn is_judged(sight: &Sight<'_>, name: &str, scope: &str, proof: &OutProof) {
-    if !sight.proving.is_judged {
+/// Where there is a judge, it has verified exactly this.
+fn is_judged(context: &Context<'_>, name: &str, scope: &str, proof: &OutProof) {
+    if !context.proving.is_judged {
         return;
     }
-    sight.simulation.count("check: judged before it was handed on");
+    context.simulation.count("check: judged before it was handed on");
     let id = TaskId::new(scope, &proof.stage, proof.index);
-    let stands = sight.mirror.judgement(&id).is_some_and(|judgement| {
+    let stands = context.mirror.judgement(&id).is_some_and(|judgement| {
         judgement.refused.is_none()
             && judgement.artifact == proof.artifact
             && judgement.public_values == proof.public_values
             && judgement.verification_key == proof.verification_key
     });
-    sight.must(stands, || format!("{name}: {id} was handed on, and the judge has not looked at that"));
+    context.must(stands, || format!("{name}: {id} was handed on, and the judge has not verified that"));
 }
 
-/// What is handed on is of canonical blocks, committed when the stage comes after the commit.
-fn is_true(sight: &Sight<'_>, name: &str, scope: &str, heights: (u64, u64), hash: &str) {
-    let Some(scope) = sight.mirror.scope(scope) else {
-        return sight.must(false, || format!("{name}: an entry names {scope}, which is not there"));
+/// What is handed on is of canonical and committed blocks, while the chain is not halted.
+fn is_true(context: &Context<'_>, name: &str, scope: &str, heights: (u64, u64), hash: &str) {
+    let Some(scope) = context.mirror.scope(scope) else {
+        return context.must(false, || format!("{name}: an entry names {scope}, which is not there"));
     };
-    sight.must(scope.is_canonical() && scope.heights() == heights, || {
+    context.must(scope.is_canonical() && scope.heights() == heights, || {
         format!("{name}: {heights:?} was handed on from {}, which is {:?}", scope.id, scope.branch())
     });
     let chain = &scope.chain;
-    let last = sight.mirror.canonical(chain, heights.1);
-    sight.must(last.is_some_and(|last| last.hash == hash), || {
+    let last = context.mirror.canonical(chain, heights.1);
+    context.must(last.is_some_and(|last| last.hash == hash), || {
         format!("{name}: {heights:?} was handed on as {hash}, which is not canonical")
     });
     let members = scope.cut().map(|cut| cut.members.as_slice()).unwrap_or_default();
     for (height, member) in (heights.0..).zip(members) {
-        let place = sight.mirror.canonical(chain, height);
-        sight.must(
+        let place = context.mirror.canonical(chain, height);
+        context.must(
             place.is_some_and(|place| place.hash == member.hash && place.generation == member.generation),
             || format!("{name}: a cut over the orphan {height} {} was handed on", member.hash),
         );
     }
-    let frontier = sight.mirror.frontier(chain);
-    sight.must(frontier.is_some_and(|frontier| heights.1 < frontier.height), || {
+    let frontier = context.mirror.frontier(chain);
+    context.must(frontier.is_some_and(|frontier| heights.1 < frontier.height), || {
         format!("{name}: {heights:?} was handed on before it was committed")
     });
-    let is_halted = sight.mirror.chain(chain).is_some_and(|state| state.halted.is_some());
-    sight.must(!is_halted, || format!("{name}: {heights:?} was handed on while halted"));
+    let is_halted = context.mirror.chain(chain).is_some_and(|state| state.halted.is_some());
+    context.must(!is_halted, || format!("{name}: {heights:?} was handed on while halted"));
 }

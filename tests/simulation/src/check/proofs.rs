@@ -1,4 +1,4 @@
-//! Promise 5, only true proofs: every accepted result is true for its task, its public values are those that are
+//! Invariant 5, only true proofs: every accepted result is true for its task, its public values are those that are
 //! in the proof, and nothing starts before all that it gathers was accepted.
 
 use std::collections::BTreeMap;
@@ -6,58 +6,59 @@ use std::collections::BTreeMap;
 use proofyard_core::pipeline::{CutRule, Output, Pipeline, Quorum, Source, Stage, Strategy};
 use proofyard_core::state::{Group, Scope, Subject, Task, TaskId, TaskResult};
 
-use super::mirror::{Item, Seen};
-use super::{Sight, reduction};
+use super::mirror::{Changed, Item};
+use super::{Context, reduction};
 
-pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
-    for seen in commit {
-        match (seen.before.as_deref(), seen.after.as_deref()) {
+pub fn check(context: &Context<'_>, commit: &[Changed]) {
+    for change in commit {
+        match (change.before.as_deref(), change.after.as_deref()) {
             (before, Some(Item::Task(after))) => {
                 let was_accepted = matches!(before, Some(Item::Task(before)) if before.is_accepted());
                 if let Some(accepted) = after.accepted().filter(|_| !was_accepted) {
-                    is_true(sight, after, accepted);
+                    is_true(context, after, accepted);
                 }
             }
-            (None, Some(Item::Group(group))) => is_fed(sight, group),
+            (None, Some(Item::Group(group))) => is_fed(context, group),
             (Some(Item::Group(before)), Some(Item::Group(after)))
                 if before.decided.is_none() && after.decided.is_some() =>
             {
-                is_complete(sight, after);
+                is_complete(context, after);
             }
             _ => {}
         }
     }
 }
 
-fn is_true(sight: &Sight<'_>, task: &Task, accepted: &TaskResult) {
-    sight.simulation.count("check: result accepted");
+fn is_true(context: &Context<'_>, task: &Task, accepted: &TaskResult) {
+    context.simulation.count("check: result accepted");
     let id = &task.id;
-    let artifact = sight.proving.artifact(&accepted.artifact);
-    sight.must(sight.proving.is_true_for(&accepted.artifact, &id.scope, &id.stage, id.index), || {
+    let artifact = context.proving.artifact(&accepted.artifact);
+    context.must(context.proving.is_true_for(&accepted.artifact, &id.scope, &id.stage, id.index), || {
         format!("{id} accepted {artifact:?}")
     });
-    let scope = sight.mirror.scope(&id.scope);
+    let scope = context.mirror.scope(&id.scope);
     let stage =
-        scope.and_then(|scope| sight.pipeline_of(scope)).and_then(|pipeline| pipeline.stage(&id.stage));
+        scope.and_then(|scope| context.pipeline_of(scope)).and_then(|pipeline| pipeline.stage(&id.stage));
     if stage.is_some_and(|(_, stage)| stage.output == Output::Proof) {
-        sight.must(accepted.public_values == artifact.map(|artifact| artifact.public_values.clone()), || {
-            format!("{id} accepted public values {:?} that are not in the proof", accepted.public_values)
-        });
+        context
+            .must(accepted.public_values == artifact.map(|artifact| artifact.public_values.clone()), || {
+                format!("{id} accepted public values {:?} that are not in the proof", accepted.public_values)
+            });
     }
 }
 
 /// A group appears only when all that it gathers is there.
-fn is_fed(sight: &Sight<'_>, group: &Group) {
-    let Some(scope) = sight.mirror.scope(&group.scope) else {
-        return sight.must(false, || format!("{}/{} has no scope", group.scope, group.stage));
+fn is_fed(context: &Context<'_>, group: &Group) {
+    let Some(scope) = context.mirror.scope(&group.scope) else {
+        return context.must(false, || format!("{}/{} has no scope", group.scope, group.stage));
     };
-    let Some(pipeline) = sight.pipeline_of(scope) else { return };
+    let Some(pipeline) = context.pipeline_of(scope) else { return };
     let Some((index, stage)) = pipeline.stage(&group.stage) else { return };
     if quorum(stage).is_some() && stage.provers.is_empty() {
         return;
     }
-    let expected = expected_tasks(sight, scope, pipeline, index);
-    sight.must(expected == Some(group.expected), || {
+    let expected = expected_tasks(context, scope, pipeline, index);
+    context.must(expected == Some(group.expected), || {
         format!(
             "{}/{} expects {} tasks, and {expected:?} are right",
             group.scope, group.stage, group.expected
@@ -65,7 +66,7 @@ fn is_fed(sight: &Sight<'_>, group: &Group) {
     });
     for source in &stage.from {
         let Source::Stage(source) = source else { continue };
-        sight.must(is_gathered(sight, scope, pipeline, stage, *source), || {
+        context.must(is_gathered(context, scope, pipeline, stage, *source), || {
             format!(
                 "{}/{} starts before {} is complete",
                 group.scope, group.stage, pipeline.stages[*source].name
@@ -75,7 +76,7 @@ fn is_fed(sight: &Sight<'_>, group: &Group) {
 }
 
 /// How many tasks the group of a stage must have; from the block and the accepted list, not from the handlers.
-fn expected_tasks(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, index: usize) -> Option<u32> {
+fn expected_tasks(context: &Context<'_>, scope: &Scope, pipeline: &Pipeline, index: usize) -> Option<u32> {
     let stage = &pipeline.stages[index];
     if stage.provers.is_empty() {
         return Some(0);
@@ -84,7 +85,7 @@ fn expected_tasks(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, index: 
         (Strategy::Split, Source::Block) => scope.block().map(|block| block.segments),
         (Strategy::Split, Source::Stage(source)) => {
             let id = TaskId::new(&scope.id, &pipeline.stages[*source].name, 0);
-            sight.mirror.task(&id)?.accepted()?.list.as_ref().map(|list| list.count)
+            context.mirror.task(&id)?.accepted()?.list.as_ref().map(|list| list.count)
         }
         (Strategy::Sequential(CutRule { arity: Some(arity), .. }), _) => {
             Some(reduction::tree(scope.cut()?.members.len() as u32, *arity).len() as u32)
@@ -94,34 +95,40 @@ fn expected_tasks(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, index: 
 }
 
 /// Whether all of `source` that `reader` gathers in this scope is accepted.
-fn is_gathered(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, reader: &Stage, source: usize) -> bool {
+fn is_gathered(
+    context: &Context<'_>,
+    scope: &Scope,
+    pipeline: &Pipeline,
+    reader: &Stage,
+    source: usize,
+) -> bool {
     let stage = &pipeline.stages[source];
-    // Its tasks gather, each what it joins: see `reduction`.
+    // Of a reduced cut each task waits for its own children: see `reduction`.
     if matches!(reader.strategy, Strategy::Sequential(CutRule { arity: Some(_), .. })) {
         return true;
     }
     match (&scope.subject, stage.cut_by) {
         (Subject::Cut(cut), None) => (cut.from..).zip(&cut.members).all(|(height, member)| {
             let id = Scope::block_id(&scope.chain, height, &member.hash, member.generation);
-            sight.mirror.scope(&id).is_some_and(|block| is_done(sight, block, pipeline, source))
+            context.mirror.scope(&id).is_some_and(|block| is_done(context, block, pipeline, source))
         }),
         // Members of a quorum that runs a prover of its own need not all be there.
         _ if quorum(reader).is_some() => true,
-        _ => is_done(sight, scope, pipeline, source),
+        _ => is_done(context, scope, pipeline, source),
     }
 }
 
 /// Whether a stage is over in a scope: all its tasks accepted, or its quorum agreed.
-pub fn is_done(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, index: usize) -> bool {
+pub fn is_done(context: &Context<'_>, scope: &Scope, pipeline: &Pipeline, index: usize) -> bool {
     let stage = &pipeline.stages[index];
     if let Some(quorum) = quorum(stage)
         && stage.provers.is_empty()
     {
-        return agrees(sight, scope, pipeline, stage, quorum);
+        return agrees(context, scope, pipeline, stage, quorum);
     }
-    let Some(expected) = expected_tasks(sight, scope, pipeline, index) else { return false };
+    let Some(expected) = expected_tasks(context, scope, pipeline, index) else { return false };
     (0..expected).all(|task| {
-        let task = sight.mirror.task(&TaskId::new(&scope.id, &stage.name, task));
+        let task = context.mirror.task(&TaskId::new(&scope.id, &stage.name, task));
         task.is_some_and(|task| task.is_accepted())
     })
 }
@@ -133,12 +140,12 @@ pub fn quorum(stage: &Stage) -> Option<&Quorum> {
     }
 }
 
-fn agrees(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, stage: &Stage, quorum: &Quorum) -> bool {
+fn agrees(context: &Context<'_>, scope: &Scope, pipeline: &Pipeline, stage: &Stage, quorum: &Quorum) -> bool {
     let mut votes: BTreeMap<String, u32> = BTreeMap::new();
     for source in &stage.from {
         let Source::Stage(source) = source else { continue };
         let id = TaskId::new(&scope.id, &pipeline.stages[*source].name, 0);
-        let accepted = sight.mirror.task(&id).and_then(|task| task.accepted());
+        let accepted = context.mirror.task(&id).and_then(|task| task.accepted());
         if let Some(public_values) = accepted.and_then(|accepted| accepted.public_values.clone()) {
             *votes.entry(public_values).or_default() += 1;
         }
@@ -146,12 +153,12 @@ fn agrees(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, stage: &Stage, 
     votes.values().any(|votes| *votes >= quorum.need)
 }
 
-fn is_complete(sight: &Sight<'_>, group: &Group) {
-    let Some(scope) = sight.mirror.scope(&group.scope) else { return };
-    let Some(pipeline) = sight.pipeline_of(scope) else { return };
+fn is_complete(context: &Context<'_>, group: &Group) {
+    let Some(scope) = context.mirror.scope(&group.scope) else { return };
+    let Some(pipeline) = context.pipeline_of(scope) else { return };
     let Some((index, _)) = pipeline.stage(&group.stage) else { return };
-    sight.simulation.count("check: group decided");
-    sight.must(is_done(sight, scope, pipeline, index), || {
+    context.simulation.count("check: group decided");
+    context.must(is_done(context, scope, pipeline, index), || {
         format!("{}/{} was decided before all its results are there", group.scope, group.stage)
     });
 }

@@ -6,38 +6,38 @@ use std::collections::BTreeMap;
 use proofyard_core::pipeline::{Pipeline, Source, Stage};
 use proofyard_core::state::{OutEntry, OutKind, Progress, Scope, Task, TaskId};
 
-use super::Sight;
-use super::mirror::{Item, Seen};
+use super::Context;
+use super::mirror::{Changed, Item};
 use super::proofs::quorum;
 
 type Place = (String, String);
 
 #[derive(Default)]
 pub struct Quorums {
-    /// Which members may have agreed, where a quorum decided: more than one way only where they tie.
+    /// Which sets of members may have decided each quorum: more than one only where several sets are equally large.
     agreed: BTreeMap<Place, Vec<Vec<String>>>,
-    /// The last time that one more proof was not of the largest group, in steps.
+    /// At which step a proof last came that was not of the largest group.
     dissent: BTreeMap<Place, u64>,
-    /// The last halt that named a scope, in steps.
+    /// At which step a halt last named each scope.
     halted: BTreeMap<String, u64>,
 }
 
 impl Quorums {
-    pub fn check(&mut self, sight: &Sight<'_>, commit: &[Seen]) {
-        for seen in commit {
-            match (seen.before.as_deref(), seen.after.as_deref()) {
+    pub fn check(&mut self, context: &Context<'_>, commit: &[Changed]) {
+        for change in commit {
+            match (change.before.as_deref(), change.after.as_deref()) {
                 (before, Some(Item::Task(after))) if after.is_accepted() => {
                     let is_new = !matches!(before, Some(Item::Task(before)) if before.is_accepted());
                     if is_new {
-                        self.member_comes(sight, after);
+                        self.member_comes(context, after);
                     }
                 }
-                // What was decided before a power loss may be decided otherwise after it.
+                // A power loss may take a decision back, and the next one may be another.
                 (before, Some(Item::Group(group)))
                     if group.decided.is_some()
                         && !matches!(before, Some(Item::Group(before)) if before.decided.is_some()) =>
                 {
-                    if let Some(ways) = ways_to_agree(sight, &group.scope, &group.stage) {
+                    if let Some(ways) = ways_to_agree(context, &group.scope, &group.stage) {
                         self.agreed.insert((group.scope.clone(), group.stage.clone()), ways);
                     }
                 }
@@ -45,48 +45,48 @@ impl Quorums {
                     self.agreed.remove(&(group.scope.clone(), group.stage.clone()));
                 }
                 (None, Some(Item::Halt(cause))) => {
-                    let state = sight.mirror.chain(&cause.chain);
-                    sight.must(state.is_some_and(|state| state.halted.is_some()), || {
+                    let state = context.mirror.chain(&cause.chain);
+                    context.must(state.is_some_and(|state| state.halted.is_some()), || {
                         format!("{} goes on with {cause:?}", cause.chain)
                     });
                     if let Some(scope) = cause.halt.scope.clone() {
-                        self.halted.insert(scope, sight.simulation.steps());
+                        self.halted.insert(scope, context.simulation.steps());
                     }
                 }
                 _ => {}
             }
         }
-        for seen in commit {
-            if let (None, Some(Item::Out(entry))) = (seen.before.as_deref(), seen.after.as_deref()) {
-                self.holds_who_agreed(sight, entry);
+        for change in commit {
+            if let (None, Some(Item::Out(entry))) = (change.before.as_deref(), change.after.as_deref()) {
+                self.holds_who_agreed(context, entry);
             }
         }
     }
 
-    fn member_comes(&mut self, sight: &Sight<'_>, task: &Task) {
-        let Some(scope) = sight.mirror.scope(&task.id.scope) else { return };
-        let Some(pipeline) = sight.pipeline_of(scope) else { return };
+    fn member_comes(&mut self, context: &Context<'_>, task: &Task) {
+        let Some(scope) = context.mirror.scope(&task.id.scope) else { return };
+        let Some(pipeline) = context.pipeline_of(scope) else { return };
         let Some((index, _)) = pipeline.stage(&task.id.stage) else { return };
         for (_, reader) in pipeline.readers(index).filter(|(_, reader)| quorum(reader).is_some()) {
-            let now = votes(sight, scope, pipeline, reader);
+            let now = votes(context, scope, pipeline, reader);
             let without: Vec<_> =
                 now.iter().filter(|(member, _)| *member != task.id.stage).cloned().collect();
             if dissent(&now) > dissent(&without) {
-                sight.simulation.count(match scope.progress() {
+                context.simulation.count(match scope.progress() {
                     Progress::Missed => "check: dissent in a missed block",
                     _ if scope.is_settled() => "check: dissent in a settled block",
                     _ => "check: dissent",
                 });
                 let place = (scope.id.clone(), reader.name.clone());
-                self.dissent.insert(place, sight.simulation.steps());
+                self.dissent.insert(place, context.simulation.steps());
             }
         }
     }
 
-    fn holds_who_agreed(&self, sight: &Sight<'_>, entry: &OutEntry) {
+    fn holds_who_agreed(&self, context: &Context<'_>, entry: &OutEntry) {
         let OutKind::Proof { scope: id, proofs, .. } = &entry.kind else { return };
-        let Some(scope) = sight.mirror.scope(id) else { return };
-        let Some(pipeline) = sight.pipeline_of(scope) else { return };
+        let Some(scope) = context.mirror.scope(id) else { return };
+        let Some(pipeline) = context.pipeline_of(scope) else { return };
         let stage = match scope.cut().and_then(|cut| pipeline.stage(&cut.stage)) {
             Some((cut, _)) if pipeline.commit_cut() != Some(cut) => pipeline.final_stage_of_cut(cut),
             _ => pipeline.commit,
@@ -98,33 +98,33 @@ impl Quorums {
             false => Some(&own),
         };
         let held: Vec<String> = proofs.iter().map(|proof| proof.stage.clone()).collect();
-        sight.must(ways.is_some_and(|ways| ways.contains(&held)), || {
+        context.must(ways.is_some_and(|ways| ways.contains(&held)), || {
             format!("{id}: {held:?} are handed on, and {ways:?} agreed")
         });
         if held.len() > 1 {
-            sight.simulation.count("check: proofs of several members handed on");
+            context.simulation.count("check: proofs of several members handed on");
         }
         for proof in proofs {
-            let task = sight.mirror.task(&TaskId::new(id, &proof.stage, proof.index));
+            let task = context.mirror.task(&TaskId::new(id, &proof.stage, proof.index));
             let accepted = task.and_then(|task| task.accepted());
             let is_it = accepted.is_some_and(|accepted| {
                 accepted.artifact == proof.artifact && accepted.public_values == proof.public_values
             });
-            sight.must(is_it, || format!("{id}: {proof:?} is handed on, and {accepted:?} was accepted"));
-            sight.must(proof.public_values == proofs[0].public_values, || {
+            context.must(is_it, || format!("{id}: {proof:?} is handed on, and {accepted:?} was accepted"));
+            context.must(proof.public_values == proofs[0].public_values, || {
                 format!("{id}: the proofs that are handed on do not agree: {proofs:?}")
             });
         }
     }
 
-    /// Once all has settled: who disagreed and halted nothing.
-    pub fn unseen_dissent(&self, sight: &Sight<'_>) -> Option<String> {
+    /// Once everything has settled: a disagreement that halted nothing.
+    pub fn unreported_dissent(&self, context: &Context<'_>) -> Option<String> {
         self.dissent.iter().find_map(|((id, stage), step)| {
-            let scope = sight.mirror.scope(id)?;
+            let scope = context.mirror.scope(id)?;
             let is_seen = self.halted.get(id).is_some_and(|halted| halted >= step);
-            // With the power may go a proof that had come.
-            let pipeline = sight.pipeline_of(scope)?;
-            let still = dissent(&votes(sight, scope, pipeline, pipeline.stage(stage)?.1)) > 0;
+            // A power loss may have taken the dissenting proof back.
+            let pipeline = context.pipeline_of(scope)?;
+            let still = dissent(&votes(context, scope, pipeline, pipeline.stage(stage)?.1)) > 0;
             (scope.is_canonical() && still && !is_seen)
                 .then(|| format!("{id}: the members of {stage} disagree, and nothing halted"))
         })
@@ -132,13 +132,13 @@ impl Quorums {
 }
 
 /// Each member that has a proof, with its public values, in the stage's order.
-fn votes(sight: &Sight<'_>, scope: &Scope, pipeline: &Pipeline, stage: &Stage) -> Vec<(String, String)> {
+fn votes(context: &Context<'_>, scope: &Scope, pipeline: &Pipeline, stage: &Stage) -> Vec<(String, String)> {
     let members = stage.from.iter().filter_map(|source| match source {
         Source::Block => None,
         Source::Stage(source) => Some(pipeline.stages[*source].name.clone()),
     });
     let vote = |member: String| {
-        let task = sight.mirror.task(&TaskId::new(&scope.id, &member, 0))?;
+        let task = context.mirror.task(&TaskId::new(&scope.id, &member, 0))?;
         let values = task.accepted()?.public_values.clone()?;
         Some((member, values))
     };
@@ -152,17 +152,18 @@ fn dissent(votes: &[(String, String)]) -> usize {
 }
 
 /// Every largest group of members that agree, where there are as many as the quorum needs.
-fn ways_to_agree(sight: &Sight<'_>, scope: &str, stage: &str) -> Option<Vec<Vec<String>>> {
-    let scope = sight.mirror.scope(scope)?;
-    let pipeline = sight.pipeline_of(scope)?;
+fn ways_to_agree(context: &Context<'_>, scope: &str, stage: &str) -> Option<Vec<Vec<String>>> {
+    let scope = context.mirror.scope(scope)?;
+    let pipeline = context.pipeline_of(scope)?;
     let stage = pipeline.stage(stage)?.1;
     let need = quorum(stage)?.need as usize;
-    let votes = votes(sight, scope, pipeline, stage);
+    let votes = votes(context, scope, pipeline, stage);
     let mut groups: BTreeMap<&String, Vec<String>> = BTreeMap::new();
     for (member, value) in &votes {
         groups.entry(value).or_default().push(member.clone());
     }
     let most = groups.values().map(Vec::len).max().unwrap_or(0);
-    sight.must(most >= need, || format!("{}/{} agreed on {votes:?}, and needs {need}", scope.id, stage.name));
+    context
+        .must(most >= need, || format!("{}/{} agreed on {votes:?}, and needs {need}", scope.id, stage.name));
     Some(groups.into_values().filter(|group| group.len() == most).collect())
 }

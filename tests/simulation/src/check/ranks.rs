@@ -1,12 +1,12 @@
-//! The order in which tasks must start, worked out anew from the block, the stage and the chain's lane; what the
-//! handlers wrote down of it is never read.
+//! The order in which tasks must start, computed here from the block, the stage and the chain's lane; the ranks that the
+//! handlers wrote are never read.
 
 use std::cmp::Reverse;
 
 use proofyard_core::pipeline::{Pipeline, Source};
 use proofyard_core::state::{Subject, TaskId};
 
-use super::Sight;
+use super::Context;
 
 /// The lower goes first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,20 +15,20 @@ pub struct Rank {
     is_after_commit: bool,
     timestamp_s: u64,
     height: u64,
-    /// Longest way from the block; what is further goes first.
+    /// Longest path from the block; the later stage goes first.
     depth: Reverse<u32>,
 }
 
 /// A cut has its first block's place.
-pub fn rank_of(sight: &Sight<'_>, task: &TaskId) -> Option<Rank> {
-    let scope = sight.mirror.scope(&task.scope)?;
-    let pipeline = sight.pipeline_of(scope)?;
+pub fn rank_of(context: &Context<'_>, task: &TaskId) -> Option<Rank> {
+    let scope = context.mirror.scope(&task.scope)?;
+    let pipeline = context.pipeline_of(scope)?;
     let stage = pipeline.stage(&task.stage)?.0;
     let (timestamp_s, height) = match &scope.subject {
         Subject::Block(block) => (block.timestamp_s, block.height),
         Subject::Cut(cut) => {
             let member = cut.member_id(&scope.chain, 0)?;
-            let first = sight.mirror.scope(&member)?.block()?;
+            let first = context.mirror.scope(&member)?.block()?;
             (first.timestamp_s, first.height)
         }
     };
@@ -48,7 +48,7 @@ fn sources(pipeline: &Pipeline, stage: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Whether `later` is this stage or reads from it, over others or not.
+/// Whether `later` is this stage, or reads from it directly or through others.
 fn leads_to(pipeline: &Pipeline, stage: usize, later: usize) -> bool {
     stage == later || sources(pipeline, later).any(|source| leads_to(pipeline, stage, source))
 }

@@ -1,5 +1,5 @@
-//! A cut with an `arity`: its group is the one tree that follows from its members, and no task of it may be claimed
-//! before all that it joins was accepted. The tree is worked out here anew, from ranges of members.
+//! Reduced cuts (`arity`): the group is exactly the tree that follows from the cut's members, and no task of it may be
+//! claimed before all of its children are accepted. The tree is computed here a second time, from ranges of members.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use proofyard_core::pipeline::{Pipeline, Source, Strategy};
 use proofyard_core::state::{ArtifactRef, Cut, Group, Inputs, Scope, Task, TaskId};
 use proofyard_core::work::Assignment;
 
-use super::mirror::{Item, Mirror, Seen};
-use super::{Sight, proofs};
+use super::mirror::{Changed, Item, Mirror};
+use super::{Context, proofs};
 
 /// First and last member.
 type Range = (u32, u32);
@@ -37,18 +37,18 @@ pub fn tree(members: u32, arity: u32) -> Vec<Vec<Range>> {
     tasks
 }
 
-pub fn check(sight: &Sight<'_>, commit: &[Seen]) {
-    for seen in commit {
-        match seen.after.as_deref() {
+pub fn check(context: &Context<'_>, commit: &[Changed]) {
+    for change in commit {
+        match change.after.as_deref() {
             Some(Item::Task(task)) => {
-                is_listed_when_fed(sight, task);
+                is_listed_when_fed(context, task);
                 let is_new =
-                    !matches!(seen.before.as_deref(), Some(Item::Task(before)) if before.is_accepted());
+                    !matches!(change.before.as_deref(), Some(Item::Task(before)) if before.is_accepted());
                 if is_new && task.is_accepted() {
-                    feeds_at_once(sight, task);
+                    feeds_at_once(context, task);
                 }
             }
-            Some(Item::Group(group)) if seen.before.is_none() => is_the_tree(sight, group),
+            Some(Item::Group(group)) if change.before.is_none() => is_the_tree(context, group),
             _ => {}
         }
     }
@@ -66,51 +66,54 @@ fn reduces<'a>(
     Some((scope, scope.cut()?, rule.arity?))
 }
 
-fn is_the_tree(sight: &Sight<'_>, group: &Group) {
-    let Some(scope) = sight.mirror.scope(&group.scope) else { return };
-    let Some(pipeline) = sight.pipeline_of(scope) else { return };
-    let Some((_, cut, arity)) = reduces(sight.mirror, pipeline, &group.scope, &group.stage) else { return };
+fn is_the_tree(context: &Context<'_>, group: &Group) {
+    let Some(scope) = context.mirror.scope(&group.scope) else { return };
+    let Some(pipeline) = context.pipeline_of(scope) else { return };
+    let Some((_, cut, arity)) = reduces(context.mirror, pipeline, &group.scope, &group.stage) else { return };
     let members = cut.members.len() as u32;
     let tree = tree(members, arity);
     if tree.len() > 1 {
-        sight.simulation.count("check: reduction of more than one task");
+        context.simulation.count("check: reduction of more than one task");
     }
     let fits = matches!(group.inputs, Inputs::Reduced { members: of, arity: by, .. } if (of, by) == (members, arity));
-    sight.must(fits && group.expected == tree.len() as u32, || {
+    context.must(fits && group.expected == tree.len() as u32, || {
         format!("{}/{} is {group:?}, and {members} members by {arity} are {tree:?}", group.scope, group.stage)
     });
 }
 
-fn is_listed_when_fed(sight: &Sight<'_>, task: &Task) {
-    let Some(pipeline) = sight.mirror.scope(&task.id.scope).and_then(|scope| sight.pipeline_of(scope)) else {
+fn is_listed_when_fed(context: &Context<'_>, task: &Task) {
+    let Some(pipeline) = context.mirror.scope(&task.id.scope).and_then(|scope| context.pipeline_of(scope))
+    else {
         return;
     };
-    let Some((scope, cut, arity)) = reduces(sight.mirror, pipeline, &task.id.scope, &task.id.stage) else {
+    let Some((scope, cut, arity)) = reduces(context.mirror, pipeline, &task.id.scope, &task.id.stage) else {
         return;
     };
     let tree = tree(cut.members.len() as u32, arity);
     let Some(children) = tree.get(task.id.index as usize) else {
-        return sight.must(false, || format!("{} is not in its tree {tree:?}", task.id));
+        return context.must(false, || format!("{} is not in its tree {tree:?}", task.id));
     };
     if task.gathers() {
-        return sight.must(!task.is_listed() && task.attempts().is_empty() && !task.is_accepted(), || {
+        return context.must(!task.is_listed() && task.attempts().is_empty() && !task.is_accepted(), || {
             format!("{} gathers, and yet it may be worked on: {task:?}", task.id)
         });
     }
     for child in children {
-        sight.must(is_there(sight, pipeline, scope, cut, &tree, &task.id, *child), || {
+        context.must(is_there(context, pipeline, scope, cut, &tree, &task.id, *child), || {
             format!("{} may be claimed before its child {child:?} is there", task.id)
         });
     }
 }
 
-/// Who brings the last child of a task lists it in the very same commit: of two that come at once, one sees the other.
-fn feeds_at_once(sight: &Sight<'_>, child: &Task) {
-    let Some(pipeline) = sight.mirror.scope(&child.id.scope).and_then(|scope| sight.pipeline_of(scope))
+/// The commit that accepts the last child of a task also lists the task: of two that are accepted at the same time, one
+/// sees the other.
+fn feeds_at_once(context: &Context<'_>, child: &Task) {
+    let Some(pipeline) = context.mirror.scope(&child.id.scope).and_then(|scope| context.pipeline_of(scope))
     else {
         return;
     };
-    let Some((scope, cut, arity)) = reduces(sight.mirror, pipeline, &child.id.scope, &child.id.stage) else {
+    let Some((scope, cut, arity)) = reduces(context.mirror, pipeline, &child.id.scope, &child.id.stage)
+    else {
         return;
     };
     let tree = tree(cut.members.len() as u32, arity);
@@ -122,27 +125,27 @@ fn feeds_at_once(sight: &Sight<'_>, child: &Task) {
         let source = pipeline.stage(&child.id.stage).and_then(|(_, stage)| stage.from.first());
         let Some(Source::Stage(source)) = source else { return true };
         let Some(block) = cut.member_id(&scope.chain, member) else { return false };
-        let group = sight.mirror.group(&block, &pipeline.stages[*source].name);
+        let group = context.mirror.group(&block, &pipeline.stages[*source].name);
         group.is_some_and(|group| group.decided.is_some())
     };
     let all_there = children.iter().all(|range| match task_over(&tree, *range) {
         Some(below) => {
-            let below = sight.mirror.task(&TaskId { index: below, ..child.id.clone() });
+            let below = context.mirror.task(&TaskId { index: below, ..child.id.clone() });
             below.is_some_and(|below| below.is_accepted())
         }
         None => is_decided(range.0),
     });
-    let gathers = sight.mirror.task(&parent).is_some_and(|parent| parent.gathers());
+    let gathers = context.mirror.task(&parent).is_some_and(|parent| parent.gathers());
     if all_there && children.len() > 1 {
-        sight.simulation.count("check: the last child of a task came");
+        context.simulation.count("check: the last child of a task came");
     }
-    sight.must(!(all_there && gathers && scope.is_live()), || {
+    context.must(!(all_there && gathers && scope.is_live()), || {
         format!("{parent} still gathers, though {} was its last child", child.id)
     });
 }
 
 fn is_there(
-    sight: &Sight<'_>,
+    context: &Context<'_>,
     pipeline: &Pipeline,
     scope: &Scope,
     cut: &Cut,
@@ -151,14 +154,14 @@ fn is_there(
     child: Range,
 ) -> bool {
     if let Some(below) = task_over(tree, child) {
-        let below = sight.mirror.task(&TaskId { index: below, ..task.clone() });
+        let below = context.mirror.task(&TaskId { index: below, ..task.clone() });
         return below.is_some_and(|below| below.is_accepted());
     }
     let source = pipeline.stage(&task.stage).and_then(|(_, stage)| stage.from.first());
     let Some(Source::Stage(source)) = source else { return true };
     let member = cut.member_id(&scope.chain, child.0);
-    let block = member.and_then(|member| sight.mirror.scope(&member));
-    block.is_some_and(|block| proofs::is_done(sight, block, pipeline, *source))
+    let block = member.and_then(|member| context.mirror.scope(&member));
+    block.is_some_and(|block| proofs::is_done(context, block, pipeline, *source))
 }
 
 /// The task that makes the output over these members; `None` where it is a member itself.
@@ -170,7 +173,7 @@ fn task_over(tree: &[Vec<Range>], range: Range) -> Option<u32> {
     tree.iter().position(over).map(|index| index as u32)
 }
 
-/// What a worker was given for a task of a reduction; `None` if it is that, else what it should have been.
+/// For a task of a reduction: `None` if its worker was given the right inputs, else what these are.
 pub fn wrong_inputs(mirror: &Mirror, assignment: &Assignment) -> Option<Vec<Option<ArtifactRef>>> {
     let (pipeline, id) = (&assignment.pipeline, &assignment.task.id);
     let (scope, cut, arity) = reduces(mirror, pipeline, &id.scope, &id.stage)?;

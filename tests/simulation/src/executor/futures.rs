@@ -140,7 +140,7 @@ impl Simulation {
         self.0.waits_for.set(None);
         let outcome = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         self.0.current.set(None);
-        self.0.trace.stir(id.0 ^ self.now_ms().rotate_left(32));
+        self.0.trace.mix(id.0 ^ self.now_ms().rotate_left(32));
         match outcome {
             Poll::Ready(()) => self.remove(id, process),
             Poll::Pending => self.suspend(id, future, name),

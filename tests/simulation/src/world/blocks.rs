@@ -16,7 +16,7 @@ pub struct NodeChain {
     pub head: Option<String>,
     /// Heads of branches that were left, to which the chain may return.
     left: Vec<String>,
-    /// Blocks that the yard said it has.
+    /// Blocks that the yard has acknowledged.
     pub acknowledged: BTreeSet<(u64, String)>,
     max_segments: u64,
     mined: u64,

@@ -1,4 +1,4 @@
-//! The true nodes, and what tells the yard of their blocks: followers, which settle branches, and noise.
+//! The true nodes, and the sources of the yard's blocks: followers, which also decide branches, and noise.
 
 use std::rc::Rc;
 
@@ -58,13 +58,13 @@ impl World {
         }
     }
 
-    /// Tells the yard of the node's branch, again and again, and settles which branch is the chain's.
+    /// A follower: sends the node's branch to the yard, again and again, and records a reorg where the yard is on another.
     pub(super) async fn follow(self: Rc<Self>, chain: String) {
         let mut sent = 0;
         loop {
             let branch = self.nodes.borrow().get(&chain).map(|node| node.branch()).unwrap_or_default();
             let mut order: Vec<usize> = (0..branch.len()).collect();
-            // After a restart, and now and then, all of it is sent again; and not always in order.
+            // After a restart, and sometimes in between, the whole branch is sent again; and not always in order.
             if sent > 0 && !self.happens(500) {
                 order.retain(|index| {
                     index + 2 > branch.len() || !self.is_acknowledged(&chain, &branch[*index])
@@ -74,11 +74,11 @@ impl World {
                 order.reverse();
             }
             for index in order {
-                self.tell(&chain, &branch[index]).await;
+                self.send_block(&chain, &branch[index]).await;
                 sent += 1;
             }
             if let Some(head) = branch.last() {
-                self.settle(&chain, head).await;
+                self.reorg_onto(&chain, head).await;
             }
             let pause_ms = self.draw(|random| random.between(50, 4_000));
             self.node_signal.wait(&self.simulation, self.simulation.now_ms() + pause_ms).await;
@@ -90,7 +90,7 @@ impl World {
         nodes.get(chain).is_some_and(|node| node.acknowledged.contains(&(block.height, block.hash.clone())))
     }
 
-    async fn tell(&self, chain: &str, block: &Block) -> bool {
+    async fn send_block(&self, chain: &str, block: &Block) -> bool {
         let Some(answer) = self.bounded(self.yard.record_block(chain, block)).await else { return false };
         match answer {
             Ok(outcome) => {
@@ -112,13 +112,13 @@ impl World {
         }
     }
 
-    /// The yard's branch must be the node's.
-    async fn settle(&self, chain: &str, head: &Block) {
+    /// Records a reorg unless the yard's tip is the node's head.
+    async fn reorg_onto(&self, chain: &str, head: &Block) {
         let Ok(tip) = self.yard.tip(chain).await else { return };
         if tip.head.as_ref().is_some_and(|(height, hash)| (*height, hash) == (head.height, &head.hash)) {
             return;
         }
-        // What is only not appended yet may be adopted; or the follower is impatient.
+        // The yard may only not have appended the head yet; sometimes the follower waits for that.
         if self.draw(|random| random.chance(3_000)) {
             return;
         }
@@ -137,7 +137,7 @@ impl World {
         }
     }
 
-    /// Late repeats, blocks of branches that were left, blocks from the future.
+    /// Sends late repeats, blocks of branches that were left, and blocks whose parents the yard does not have.
     pub(super) async fn make_noise(self: Rc<Self>, chain: String) {
         loop {
             let pause_ms = self.draw(|random| random.between(1, self.plan.noise_interval_ms * 2));
@@ -150,12 +150,12 @@ impl World {
                 self.nodes.borrow().get(&chain).and_then(|node| self.draw(|random| node.any_block(random)));
             if let Some(block) = block {
                 self.simulation.count("world: stray block event");
-                self.tell(&chain, &block).await;
+                self.send_block(&chain, &block).await;
             }
         }
     }
 
-    /// Only what passes may go wrong.
+    /// Only errors that a retry may end are allowed; any other is a violation.
     pub(super) fn expect_passing(&self, what: &str, error: &Error) {
         match error {
             Error::Port(_) => self.simulation.count("branch: port error passed on"),

@@ -1,4 +1,4 @@
-//! What a seed's world is like.
+//! What a seed draws for its world: chains, workers, and how often each thing goes wrong.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::executor::START_MS;
 use crate::faults::Faults;
 use crate::random::Random;
 
-/// No judgement compares two hosts' clocks, so that they may be off by hours.
+/// No handler compares two hosts' clocks, so they may be off by hours.
 pub const WORKER_CLOCKS_OFF_MAX_MS: u64 = 3 * 3_600_000;
 
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct ChainPlan {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub faults: Faults,
-    /// Items of a handler's page, if fewer than in a home.
+    /// How many items a page of a handler's loop takes, if fewer than in a home.
     pub page_items: Option<usize>,
     pub chains: Vec<ChainPlan>,
     /// By pool.
@@ -53,12 +53,12 @@ pub struct Plan {
     pub cut_offs: u32,
     /// How far the clocks of workers' hosts may be off, either way; `None` where they work on the yard's machine.
     pub worker_clocks_off_ms: Option<u64>,
-    /// Messages that are dealt with in one view, their steps included.
+    /// A message is handled in an invocation, with the steps that it leads to.
     pub invocations: u32,
     pub noise_interval_ms: u64,
     pub operator_interval_ms: u64,
     pub busy_until_ms: u64,
-    /// In the end one more block comes and no wake arrives, which takes long.
+    /// The run has a phase in which one more block must be committed without wakes; it takes long.
     pub ends_by_due_times: bool,
     /// Nothing is handed on before a judge has looked at it.
     pub judged: bool,
@@ -101,7 +101,7 @@ impl Plan {
             ends_by_due_times: random.chance(4_000),
             judged: false,
         };
-        // Drawn last: what else there is of a seed stays as it is.
+        // Drawn last, so that all else of each seed is as it was before there were judges.
         let judged = random.chance(4_000);
         let forge = if judged { *random.pick(&[0, 300, 1_500]) } else { 0 };
         Self { judged, faults: Faults { forge, ..plan.faults }, ..plan }
@@ -112,7 +112,7 @@ impl ChainPlan {
     fn draw(name: &str, pools: &Pools, random: &mut Random) -> Self {
         let start_height = *random.pick(&[0, 1, 1_020]);
         let text = pipelines::draw(name, start_height, pools, random);
-        // Now and then so many that a group's tasks take several pages.
+        // Sometimes so many segments that a group's tasks take several pages.
         let (blocks, max_segments) =
             if random.chance(1_000) { (2, 60) } else { (random.between(2, 10), random.between(1, 4)) };
         Self {

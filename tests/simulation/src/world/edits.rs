@@ -1,11 +1,11 @@
-//! Pipelines that change while they are in use: each edit makes another text of the one in force, as a person would in
-//! the file, or says that it does not fit. What the yard refuses is an answer too, and counted as such.
+//! Edits of pipelines that are in use: each makes another text from the one in force, as a person would edit the file, or
+//! answers that it does not apply. The yard may refuse an edit; that is counted too.
 
 use crate::random::Random;
 
 pub type Edit = fn(&str, &mut Random) -> Option<String>;
 
-/// More are added here. An edit that the yard takes must leave it able to finish what is open and what comes.
+/// A new edit is added here. After any edit that the yard accepts, it must be able to finish open and future work.
 pub const EDITS: &[(&str, Edit)] = &[
     ("world: limits changed", other_limits),
     ("world: sink renamed", other_sink),
@@ -56,12 +56,12 @@ fn one_stage_less(text: &str, _: &mut Random) -> Option<String> {
     Some(format!("{}{}", &text[..from], &text[to..]))
 }
 
-/// Only blocks that are opened with it are in its cuts.
+/// The new stage's cuts hold only blocks that were opened with it.
 fn cuts_more(text: &str, random: &mut Random) -> Option<String> {
     let commit = text.lines().find_map(|line| line.strip_prefix("commit = "))?;
     let pool = text.lines().find_map(|line| line.strip_prefix("[pool.")?.strip_suffix(']'))?;
     let (sinks, size) = (text.find("\n[sink.")?, random.between(1, 4));
-    // A quorum that only decides has no one output of a block.
+    // A quorum without a prover of its own has no single output for a block.
     let from = if commit == "\"agree\"" { "\"block\"" } else { commit };
     let stage = format!(
         "\n[stage.batch]\nstrategy = \"sequential\"\nfrom = {from}\nprover = \"p\"\npool = \"{pool}\"\nsize = {size}\nmax_wait_ms = 1000\n"
@@ -71,7 +71,7 @@ fn cuts_more(text: &str, random: &mut Random) -> Option<String> {
     fits.then(|| format!("{}{stage}{sink}{}", &text[..sinks], &text[sinks..]))
 }
 
-/// Never so many that one that is wrong could keep them from agreeing for ever.
+/// Never so many that one member that disagrees could keep the quorum from ever deciding.
 fn other_need(text: &str, random: &mut Random) -> Option<String> {
     with_numbers(text, "need", |_| random.between(1, 2))
 }
@@ -98,7 +98,7 @@ fn other_tick(text: &str, random: &mut Random) -> Option<String> {
     with_numbers(text, "tick_ms", |_| *random.pick(&[1_000, 5_000]))
 }
 
-/// Late blocks are given up, or waited for; refused where cuts follow.
+/// Late blocks are missed from now on, or waited for; does not apply where there are cuts.
 fn other_late(text: &str, random: &mut Random) -> Option<String> {
     if let Some(edited) = with_numbers(text, "deadline_ms", |_| *random.pick(&[5_000, 60_000])) {
         let waits =
@@ -109,7 +109,7 @@ fn other_late(text: &str, random: &mut Random) -> Option<String> {
     (!text.contains("sequential")).then(|| text.replacen("\ncommit = ", &misses, 1))
 }
 
-/// A stage's prover changes at a height, or no more.
+/// A stage's prover changes at some height, or no longer does.
 fn other_fork(text: &str, random: &mut Random) -> Option<String> {
     let start = text.lines().find_map(|line| line.strip_prefix("start_height = ")?.parse::<u64>().ok())?;
     let is_prover = |line: &&str| line.starts_with("prover = ");
@@ -134,7 +134,7 @@ fn other_pool(text: &str, random: &mut Random) -> Option<String> {
     Some(with_line(text, old, at, &new))
 }
 
-/// The text with another line in the place of this one, which is the `at`-th under its key.
+/// The text with the `at`-th line of `old`'s key replaced.
 fn with_line(text: &str, old: &str, at: usize, new: &str) -> String {
     let key = old.split(" = ").next().unwrap_or_default();
     let start = format!("{key} = ");
@@ -153,7 +153,7 @@ fn other_lane(text: &str, random: &mut Random) -> Option<String> {
     with_numbers(text, "lane", |_| random.below(2))
 }
 
-/// The text with other numbers under this key, wherever it stands; `None` where it does not.
+/// The text with another number wherever this key stands; `None` where it stands nowhere.
 fn with_numbers(text: &str, key: &str, mut number: impl FnMut(u64) -> u64) -> Option<String> {
     let start = format!("{key} = ");
     let mut found = false;
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::world::pipelines::{self, Pools};
 
-    /// Edit after edit, each text is one that people could write, and each edit finds its place in some.
+    /// Edit after edit, each text is a valid pipeline, and each edit applies to some of them.
     #[test]
     fn every_edit_makes_a_valid_pipeline() {
         let mut fitted = [0; EDITS.len()];

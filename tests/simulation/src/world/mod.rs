@@ -35,7 +35,7 @@ use crate::random::Random;
 use crate::run::Outcome;
 use crate::trace::TraceMode;
 
-/// Who a process is, so that somebody takes its place when it dies.
+/// What a process does, so that another can replace it when it dies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     Follower(String),
@@ -44,7 +44,7 @@ pub enum Role {
     Sweeper,
     Operator,
     Worker(String),
-    /// Tells of a worker's end.
+    /// Reports that a worker's process has died.
     Watcher,
     /// A handler that a wake started; the wake may come again.
     Service(Wake),
@@ -60,37 +60,37 @@ pub struct World {
     pub checker: RefCell<Checker>,
     pub roles: RefCell<BTreeMap<ProcessId, Role>>,
     pub pool_signals: BTreeMap<String, Signal>,
-    /// The node has news.
+    /// Notified when a node has a new head.
     pub node_signal: Signal,
     pub sinks: RefCell<services::Sinks>,
-    /// Faults have stopped, and everybody does what they should.
+    /// Faults have stopped, and no process misbehaves.
     pub is_calm: Cell<bool>,
-    /// Nobody looks by themselves: neither the sweeper nor who is idle.
+    /// Nothing polls: neither the sweeper, nor idle slots and sinks.
     pub only_wakes: Cell<bool>,
-    /// Nobody comes after those that die.
-    is_still: Cell<bool>,
-    /// The last sweeps over what is at rest are over.
+    /// Dead processes are not replaced any more.
+    is_stopped: Cell<bool>,
+    /// The last sweeps, after everything has stopped, are over.
     is_swept: Cell<bool>,
-    /// Commits before the operator's last word.
-    word_began: Cell<u64>,
-    /// From the last fault until all had settled.
+    /// How many commits there were when the operator's last call began.
+    operator_began: Cell<u64>,
+    /// From the last fault until everything had settled.
     settled_ms: Cell<u64>,
-    /// Sweeps that went over everything.
+    /// How many sweeps had time for everything that was due.
     sweeps: Cell<u64>,
-    /// Due times that have passed, and after how many sweeps that was first seen.
+    /// Due times that have passed, and how many sweeps there had been when that was first seen.
     overdue: RefCell<BTreeMap<Key, (u64, u64)>>,
     names: Cell<u64>,
     worker_ids: RefCell<BTreeMap<ProcessId, String>>,
-    /// Some chain's open work is looked at every second.
+    /// Some chain has a real-time pipeline: a tick of at most a second.
     is_real_time: bool,
-    /// Never dies: starts others again.
+    /// Never dies: it restarts the others.
     init: ProcessId,
 }
 
-/// A seed that is busy for longer stops its faults.
+/// After so many steps faults stop, whatever is left to do.
 const MAX_BUSY_STEPS: u64 = 60_000;
 
-/// Seeds that settle need far fewer: who is not done by then goes round in circles.
+/// Seeds that settle need far fewer: one that has not by then makes no progress.
 const MAX_STEPS: u64 = 400_000;
 
 pub fn run(seed: u64, bug: Option<PlantedBug>, trace: TraceMode) -> Outcome {
@@ -100,7 +100,7 @@ pub fn run(seed: u64, bug: Option<PlantedBug>, trace: TraceMode) -> Outcome {
     let world = World::new(&simulation, plan, bug);
     let settled_ms = match world {
         Ok(world) => {
-            world.live();
+            world.run_phases();
             world.settled_ms.get()
         }
         Err(reason) => {
@@ -157,9 +157,9 @@ impl World {
             sinks: RefCell::default(),
             is_calm: Cell::new(false),
             only_wakes: Cell::new(false),
-            is_still: Cell::new(false),
+            is_stopped: Cell::new(false),
             is_swept: Cell::new(false),
-            word_began: Cell::new(0),
+            operator_began: Cell::new(0),
             settled_ms: Cell::new(0),
             sweeps: Cell::new(0),
             overdue: RefCell::default(),
@@ -172,6 +172,7 @@ impl World {
         }))
     }
 
+    /// A name that nothing else in this run has.
     pub fn name(&self, kind: &str) -> String {
         self.names.set(self.names.get() + 1);
         format!("{kind}{}", self.names.get())
@@ -181,35 +182,35 @@ impl World {
         self.simulation.random(draw)
     }
 
-    /// Runs a handler, and now and then drops it at one of its calls; its caller goes on, and knows nothing.
+    /// Runs a handler, and sometimes drops it at one of its calls; its caller goes on without an answer.
     pub async fn bounded<T>(&self, handler: impl Future<Output = T>) -> Option<T> {
         let calls = self.happens(self.plan.cut_offs).then(|| self.draw(|random| random.skewed(60)));
         self.simulation.cut_off_after(calls, handler).await
     }
 
-    /// In so many of 10,000 cases, while there are faults.
+    /// True in `per_10k` of 10,000 cases, while there are faults.
     pub fn happens(&self, per_10k: u32) -> bool {
         !self.is_calm.get() && self.simulation.chance(per_10k)
     }
 
-    fn live(self: &Rc<Self>) {
+    fn run_phases(self: &Rc<Self>) {
         self.start_all();
         let mut phase = Phase::Busy;
         let (mut ends_at_ms, mut next_look_ms, mut began_ms) = (u64::MAX, 0, 0);
         loop {
             match self.simulation.step() {
                 Step::Polled => {}
-                Step::Wake(wake) => self.wake(wake),
+                Step::Wake(wake) => self.deliver(wake),
                 Step::Died(process) => self.replace(process),
-                Step::Idle => self.simulation.violate("nobody is left to do anything"),
+                Step::Idle => self.simulation.violate("nothing is left that could run"),
             }
-            self.look();
+            self.check();
             if self.simulation.violation().is_some() {
                 return;
             }
             if self.simulation.steps() > MAX_STEPS {
                 let left = self.what_is_left(phase);
-                return self.simulation.violate(format!("no end in sight, {phase:?}: {left:?}"));
+                return self.simulation.violate(format!("no end in context, {phase:?}: {left:?}"));
             }
             let now_ms = self.simulation.now_ms();
             if now_ms < next_look_ms {
@@ -217,7 +218,7 @@ impl World {
             }
             if phase != Phase::Busy {
                 next_look_ms = now_ms + 1_000;
-                self.look_for_overdue(phase);
+                self.check_overdue(phase);
             }
             match self.what_is_left(phase) {
                 Some(left) if now_ms > ends_at_ms => {
@@ -240,9 +241,9 @@ impl World {
         self.simulation.now_ms() >= self.plan.busy_until_ms || self.simulation.steps() >= MAX_BUSY_STEPS
     }
 
-    /// The checker reads what was committed.
-    pub(super) fn look(&self) {
-        self.checker.borrow_mut().look(&self.simulation, &self.proving.borrow());
+    /// Checks what was committed since the last call.
+    pub(super) fn check(&self) {
+        self.checker.borrow_mut().check(&self.simulation, &self.proving.borrow());
     }
 
     fn start_all(self: &Rc<Self>) {
@@ -269,7 +270,7 @@ impl World {
 
     /// Starts a process in this role.
     pub fn start(self: &Rc<Self>, role: Role) {
-        if self.is_still.get() && !matches!(role, Role::Service(_)) {
+        if self.is_stopped.get() && !matches!(role, Role::Service(_)) {
             return;
         }
         let world = self.clone();
@@ -306,15 +307,15 @@ impl World {
         }
     }
 
-    /// Somebody takes a dead process's place, after a while.
+    /// Another process replaces a dead one, after a while.
     fn replace(self: &Rc<Self>, process: ProcessId) {
-        if self.is_still.get() {
+        if self.is_stopped.get() {
             return;
         }
         self.notice_death(process);
         let role = self.roles.borrow_mut().remove(&process).filter(|role| *role != Role::Watcher);
         let Some(role) = role else { return };
-        // A queue hands a message out again; after a few times it gives up.
+        // A queue redelivers the message a few times, and then gives up.
         if matches!(role, Role::Service(_)) && self.happens(6_000) {
             return;
         }
@@ -326,7 +327,7 @@ impl World {
         });
     }
 
-    fn wake(self: &Rc<Self>, wake: Wake) {
+    fn deliver(self: &Rc<Self>, wake: Wake) {
         match &wake {
             Wake::Pool { pool } => {
                 if let Some(signal) = self.pool_signals.get(pool) {

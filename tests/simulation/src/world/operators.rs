@@ -1,5 +1,5 @@
-//! Operators: they pause, halt, resume, retry, change the window and prove again, at bad moments; and put all right
-//! at the end.
+//! Operators: they pause, halt, resume, retry, redo, edit pipelines and change the window, at random moments; once faults
+//! have stopped they only resume and retry. And disasters: spot storms, and power losses.
 
 use std::rc::Rc;
 
@@ -20,57 +20,57 @@ impl World {
             self.simulation.sleep(pause_ms).await;
             let chain = self.draw(|random| random.pick(&self.plan.chains).name.clone());
             if self.is_calm.get() {
-                self.put_right().await;
+                self.resume_and_retry().await;
             } else {
-                self.meddle(&chain).await;
+                self.act_at_random(&chain).await;
             }
         }
     }
 
-    async fn meddle(self: &Rc<Self>, chain: &str) {
+    async fn act_at_random(self: &Rc<Self>, chain: &str) {
         let yard = &self.yard;
-        self.word_began.set(self.simulation.table().commits());
+        self.operator_began.set(self.simulation.table().commits());
         let done = match self.draw(|random| random.below(12)) {
-            0 => self.said("world: paused", self.bounded(yard.pause(chain)).await),
-            1 => self.said("world: halted", self.bounded(yard.halt(chain, "the operator says so")).await),
+            0 => self.note_answer("world: paused", self.bounded(yard.pause(chain)).await),
+            1 => self
+                .note_answer("world: halted", self.bounded(yard.halt(chain, "the operator says so")).await),
             2..=4 => self.resume(chain).await,
             5 => {
                 let window = self.draw(|random| random.between(1, 8));
-                self.said("world: window changed", self.bounded(yard.set_window(chain, window)).await)
+                self.note_answer("world: window changed", self.bounded(yard.set_window(chain, window)).await)
             }
             6 => {
                 let from = self.any_height(chain);
-                self.said("world: redone", self.bounded(yard.record_redo(chain, from)).await)
+                self.note_answer("world: redone", self.bounded(yard.record_redo(chain, from)).await)
             }
             7 => {
                 let height = self.any_height(chain);
                 let selection = RetrySelection::Height { chain: chain.to_owned(), height };
-                self.said("world: retried a height", self.bounded(yard.retry(&selection)).await)
+                self.note_answer("world: retried a height", self.bounded(yard.retry(&selection)).await)
             }
             8 => {
                 let selection = RetrySelection::AllOf { chain: chain.to_owned() };
-                self.said("world: retried", self.bounded(yard.retry(&selection)).await)
+                self.note_answer("world: retried", self.bounded(yard.retry(&selection)).await)
             }
             9 | 10 => self.edit(chain).await,
-            _ => self.said("world: input ended", self.bounded(yard.record_end(chain)).await),
+            _ => self.note_answer("world: input ended", self.bounded(yard.record_end(chain)).await),
         };
-        // An operator who saw an error does not know; a moment later they look again.
+        // An operator who saw an error does not know the outcome, and waits a moment.
         if !done {
             self.simulation.sleep(50).await;
         }
     }
 
-    /// An operator looks, thinks, and ends what they have seen.
+    /// An operator reads the chain's state, thinks, and ends the halts that they have seen: no later one.
     async fn resume(&self, chain: &str) -> bool {
         let Ok(seen) = self.yard.chain_state(chain).await else { return false };
         let think_ms = self.draw(|random| random.skewed(5_000));
         self.simulation.sleep(think_ms).await;
         let hold =
             self.draw(|random| *random.pick(&[Hold::Any, Hold::Pause, Hold::Halt, Hold::Both, Hold::Both]));
-        let word = self.yard.resume_from(chain, hold, Some(seen.halts));
-        let answer = self.bounded(word).await;
+        let answer = self.bounded(self.yard.resume_from(chain, hold, Some(seen.halts))).await;
         if let Some(Ok(resumed)) = &answer {
-            self.look();
+            self.check();
             let checker = self.checker.borrow();
             let named = resumed.halts.len() as u64;
             let is_named = named == (resumed.to - resumed.from).min(MAX_NAMED);
@@ -81,7 +81,7 @@ impl World {
             if !is_named || !is_seen {
                 let state = checker.mirror.chain(chain);
                 self.simulation.violate(format!(
-                    "{chain}: an operator who had seen {} halts was told of {resumed:?}, and now it is {state:?}",
+                    "{chain}: an operator who had seen {} halts was answered {resumed:?}, and now it is {state:?}",
                     seen.halts
                 ));
             }
@@ -92,10 +92,10 @@ impl World {
                 self.simulation.count("world: halted by what came meanwhile");
             }
         }
-        self.said("world: resumed", answer)
+        self.note_answer("world: resumed", answer)
     }
 
-    /// The file is edited and put in force; what is open keeps the text it opened with.
+    /// Edits the pipeline file and puts it in force; what is open keeps the text that it was opened with.
     async fn edit(&self, chain: &str) -> bool {
         let Some(text) = self.checker.borrow().mirror.text(chain).map(str::to_owned) else { return true };
         let (count, edit) = self.draw(|random| *random.pick(EDITS));
@@ -106,7 +106,7 @@ impl World {
             self.simulation.trace(|| format!("{count}: refused: {refusal}\n{text}"));
         }
         self.simulation.count("world: pipeline changed");
-        self.said(count, answer)
+        self.note_answer(count, answer)
     }
 
     fn any_height(&self, chain: &str) -> u64 {
@@ -116,12 +116,13 @@ impl World {
         self.draw(|random| random.between(node.start_height, head))
     }
 
-    fn said<T: std::fmt::Debug>(&self, count: &'static str, answer: Option<Result<T, Error>>) -> bool {
+    /// Counts and checks an answer; false where the operator does not know the outcome.
+    fn note_answer<T: std::fmt::Debug>(&self, count: &'static str, answer: Option<Result<T, Error>>) -> bool {
         match answer {
             None => false,
             Some(Ok(answer)) => {
                 self.simulation.count(count);
-                self.check_word(count);
+                self.check_durable(count);
                 self.simulation.trace(|| format!("{count}: {answer:?}"));
                 true
             }
@@ -133,31 +134,33 @@ impl World {
         }
     }
 
-    /// What an operator hears of is on disk. Pages of a reorg, with which their call may have helped, are not told of.
-    fn check_word(&self, count: &'static str) {
+    /// What an operator's call has answered is on disk; the pages of a reorg that it may have done besides need not be.
+    fn check_durable(&self, count: &'static str) {
         let table = self.simulation.table();
-        for change in table.losable_by(self.simulation.caller(), self.word_began.get()) {
+        for change in table.losable_by(self.simulation.caller(), self.operator_began.get()) {
             let item = |row: &Option<Row>| row.as_ref().and_then(|row| decode(&change.key, row).ok());
-            if let Some(told) = lost::told(item(&change.after).as_ref(), item(&change.before).as_ref()) {
+            let (written, on_disk) = (item(&change.after), item(&change.before));
+            if let Some(what) = lost::acknowledged(written.as_ref(), on_disk.as_ref()) {
                 let key = &change.key;
                 self.simulation
-                    .violate(format!("{count}: answered, and a power loss may take back {told}: {key}"));
+                    .violate(format!("{count}: answered, and a power loss may take back {what}: {key}"));
             }
         }
     }
 
-    /// Whatever stopped, goes on; what goes on is left alone, so that nothing else is set right by it.
-    async fn put_right(self: &Rc<Self>) {
-        self.word_began.set(self.simulation.table().commits());
+    /// Resumes chains that are held and retries parked tasks; touches nothing else, so that it cannot hide that something
+    /// else is stuck.
+    async fn resume_and_retry(self: &Rc<Self>) {
+        self.operator_began.set(self.simulation.table().commits());
         for chain in &self.plan.chains {
             let is_stopped = self.yard.chain_state(&chain.name).await.is_ok_and(|state| !state.takes_work());
             if is_stopped {
-                let word = self.yard.resume_from(&chain.name, Hold::Both, None).await;
-                self.said("world: resumed at the end", Some(word));
+                let answer = self.yard.resume_from(&chain.name, Hold::Both, None).await;
+                self.note_answer("world: resumed at the end", Some(answer));
             }
             if self.has_parked(&chain.name) {
                 let selection = RetrySelection::AllOf { chain: chain.name.clone() };
-                self.said("world: retried at the end", Some(self.yard.retry(&selection).await));
+                self.note_answer("world: retried at the end", Some(self.yard.retry(&selection).await));
             }
         }
     }
@@ -173,7 +176,7 @@ impl World {
         })
     }
 
-    /// Reclaimed machines, and power cuts.
+    /// Spot storms, and power losses.
     pub(super) async fn make_disasters(self: Rc<Self>) {
         loop {
             let pause_ms = self.draw(|random| random.between(500, 10_000));
@@ -192,10 +195,10 @@ impl World {
         }
     }
 
-    /// Everything dies at once, wakes are forgotten, and what was not synced is gone: some of it, from its end.
+    /// Everything dies at once, all wakes are lost, and so are some of the commits that were not synced: the latest ones.
     fn lose_power(&self) {
         self.simulation.count("fault: power lost");
-        self.look();
+        self.check();
         self.kill_where(|_| true);
         self.simulation.drop_wakes();
         let commits = self.simulation.table().losable_commits();
@@ -206,7 +209,7 @@ impl World {
         self.simulation.trace(|| format!("power is lost, with {} of {commits} commits", commits - kept));
         let now_ms = self.simulation.now_ms();
         self.simulation.table_mut().lose_power(kept, now_ms);
-        self.look();
+        self.check();
         let checker = self.checker.borrow();
         for (chain, node) in self.nodes.borrow().iter() {
             for (height, hash) in &node.acknowledged {

@@ -1,7 +1,9 @@
-//! The end of a run, in phases: faults stop, and everything acknowledged must come to be committed, missed or orphaned,
-//! with nothing left listed, held, parked or forgotten. Then one more block on each chain shows that wakes alone bring it
-//! there at once, and another that due times alone do: neither hides that the other is missing. At last everybody stops,
-//! hours pass, and nothing may be left that is due.
+//! The phases of a run, and what must hold at the end of each.
+//!
+//! After the busy phase faults stop, and every acknowledged block must become committed, missed or orphaned, with nothing
+//! left listed, held or parked. Then one more block on each chain must be committed by wakes alone, without any polling;
+//! and another by due times alone, without any wake: so neither hides that the other is missing. At last all processes
+//! stop, hours pass, and nothing may be left that is due.
 
 use std::rc::Rc;
 
@@ -14,23 +16,19 @@ use crate::check::CLOCK_SKEW_MS;
 use crate::check::mirror::Item;
 use crate::faults::Faults;
 
-/// What is over keeps no due time, and a visit that finds nothing takes it away. Today parked tasks of orphans, sinks
-/// that were renamed, and scopes that were over when they were armed again stay due: see `stays_due`.
-const ONLY_WHAT_IS_OPEN_IS_DUE: bool = true;
-
-/// Simulated time from the last fault until all must be done: longest backoffs, leases, limits and quarantines
-/// together stay below. Of thousands of seeds the slowest took 7 minutes.
+/// Simulated time from the last fault until everything must be done: more than the longest backoffs, leases, limits and
+/// quarantines together. Of thousands of seeds the slowest took 7 minutes.
 const SETTLES_WITHIN_MS: u64 = 20 * 60_000;
-/// Provers take no time by then, and a wake is there at once; the node is asked every few seconds.
+/// By then provers take almost no time and wakes arrive at once; followers ask their node every few seconds.
 const SETTLES_BY_WAKES_WITHIN_MS: u64 = 60_000;
-/// A few looks for each step.
+/// Enough for a few sweeps for each step.
 const SETTLES_BY_DUE_TIMES_WITHIN_MS: u64 = 15 * 60_000;
 /// Longer than anything that is due at rest: parked work is looked at hourly.
 const REST_MS: u64 = 2 * 3_600_000;
-/// What a visit at rest finds over is gone after the next one.
+/// A sweep at rest may still find items that are over, and takes their due times away; the last one finds none.
 const SWEEPS_AT_REST: u32 = 3;
 
-/// Sweeps that may go by an item that is due: one that had passed it already, and one for an index that is late.
+/// How many sweeps may pass without a visit to an item that is due: one was already past it, and the index may be late.
 const OVERDUE_SWEEPS: u64 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +37,7 @@ pub(super) enum Phase {
     Calm,
     ByWakes,
     ByDueTimes,
-    Still,
+    Stopped,
 }
 
 impl World {
@@ -47,22 +45,22 @@ impl World {
         match phase {
             Phase::Busy => Some(Phase::Calm),
             Phase::Calm => {
-                self.check_rest();
+                self.check_settled();
                 Some(Phase::ByWakes)
             }
             Phase::ByWakes if self.plan.ends_by_due_times => Some(Phase::ByDueTimes),
             Phase::ByWakes | Phase::ByDueTimes => {
-                self.check_rest();
-                Some(Phase::Still)
+                self.check_settled();
+                Some(Phase::Stopped)
             }
-            Phase::Still => {
-                self.check_still();
+            Phase::Stopped => {
+                self.check_stopped();
                 None
             }
         }
     }
 
-    /// Answers how long it may take.
+    /// Answers how long the phase may take, in simulated time.
     pub(super) fn begin_phase(self: &Rc<Self>, phase: Phase) -> u64 {
         self.simulation.trace(|| format!("{phase:?}"));
         match phase {
@@ -70,7 +68,7 @@ impl World {
             Phase::Calm => {
                 self.simulation.set_faults(Faults::none());
                 self.is_calm.set(true);
-                // Whoever sleeps long begins anew.
+                // An operator may be asleep for long; its replacement begins at once.
                 self.kill_where(|role| matches!(role, Role::Operator));
                 SETTLES_WITHIN_MS
             }
@@ -85,9 +83,9 @@ impl World {
                 self.mine_one_more();
                 SETTLES_BY_DUE_TIMES_WITHIN_MS
             }
-            Phase::Still => {
+            Phase::Stopped => {
                 self.simulation.set_faults(Faults::none());
-                self.is_still.set(true);
+                self.is_stopped.set(true);
                 self.kill_where(|_| true);
                 self.simulation.drop_wakes();
                 let (world, sweeper) = (self.clone(), self.simulation.start_process("last sweeper"));
@@ -97,14 +95,14 @@ impl World {
         }
     }
 
-    /// Each chain gets its last block, and is told that it is the last.
+    /// Each node mines one more block, after which the chain's input ends.
     fn mine_one_more(self: &Rc<Self>) {
         for (chain, node) in self.nodes.borrow_mut().iter_mut() {
             self.draw(|random| node.mine(random));
             let (world, chain) = (self.clone(), chain.clone());
             self.simulation.spawn(self.init, "end the input", async move { world.end_input(&chain).await });
         }
-        // Who waits begins to wait anew, as this phase has it.
+        // Idle slots and sinks look once, and then wait as long as this phase says.
         self.pool_signals.values().for_each(|signal| signal.notify(&self.simulation));
         self.sinks.borrow().signal.notify(&self.simulation);
     }
@@ -130,8 +128,7 @@ impl World {
             self.simulation.reset_due_reads();
             match self.yard.sweep().await {
                 Ok(swept) => {
-                    let is_last = sweep == SWEEPS_AT_REST && ONLY_WHAT_IS_OPEN_IS_DUE;
-                    if is_last && swept.visited > 0 {
+                    if sweep == SWEEPS_AT_REST && swept.visited > 0 {
                         let (visited, shown) = (swept.visited, self.simulation.most_due_reads());
                         self.simulation.violate(format!("at rest a sweep visits {visited} items: {shown:?}"));
                     }
@@ -143,14 +140,12 @@ impl World {
         self.is_swept.set(true);
     }
 
-    fn check_still(&self) {
+    fn check_stopped(&self) {
         self.simulation.count("check: at rest");
         let table = self.simulation.table();
-        for (partition, sort, due_ms) in table.due_in_the_end() {
+        for (partition, sort, due_ms) in table.all_due() {
             let key = Key::new(partition.clone(), sort.clone());
-            if !self.stays_due(&key) {
-                self.simulation.violate(format!("all is settled, and {key} is due at {due_ms}"));
-            }
+            self.simulation.violate(format!("all is settled, and {key} is due at {due_ms}"));
         }
         let worker = table.rows().find(|(partition, ..)| partition.starts_with("W#"));
         if let Some((partition, sort, _)) = worker {
@@ -158,27 +153,7 @@ impl World {
         }
     }
 
-    /// What today stays due though nothing is left to do.
-    fn stays_due(&self, key: &Key) -> bool {
-        let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
-        let sight = checker.sight(&self.simulation, &proving);
-        let is_open = |scope: &str| {
-            sight.mirror.scope(scope).is_some_and(|scope| scope.is_live() && !scope.is_settled())
-        };
-        let is_over = match checker.mirror.get(key) {
-            Some(Item::Task(task)) => task.is_parked() && !is_open(&task.id.scope),
-            Some(Item::Scope(scope)) => !is_open(&scope.id),
-            Some(Item::Sink(cursor)) => {
-                let pipeline = sight.pipeline(&cursor.chain);
-                cursor.next_try_ms.is_none()
-                    || pipeline.is_none_or(|pipeline| !pipeline.sinks.contains_key(&cursor.sink))
-            }
-            _ => false,
-        };
-        is_over && !ONLY_WHAT_IS_OPEN_IS_DUE
-    }
-
-    /// Sweeps that went over everything.
+    /// How many sweeps had time for everything that was due.
     pub(super) fn sweeps(&self) -> u64 {
         self.sweeps.get()
     }
@@ -189,16 +164,16 @@ impl World {
         (OVERDUE_SWEEPS + 2) * ticks.min().unwrap_or(0) + 10_000
     }
 
-    /// Whoever is due is looked at, and that moves its due time or takes it away.
-    pub(super) fn look_for_overdue(&self, phase: Phase) {
+    /// Each item that is due must be visited soon, and the visit must move its due time or take it away.
+    pub(super) fn check_overdue(&self, phase: Phase) {
         let mut overdue = self.overdue.borrow_mut();
         if !matches!(phase, Phase::Calm | Phase::ByDueTimes) {
             return overdue.clear();
         }
         let (now_ms, sweeps) = (self.simulation.now_ms(), self.sweeps.get());
         let table = self.simulation.table();
-        // Workers are looked at by each sweep.
-        let passed = table.due_in_the_end().filter(|(_, sort, due_ms)| *due_ms <= now_ms && *sort != "hb");
+        // Heartbeats are due all the time: each sweep reads each worker's.
+        let passed = table.all_due().filter(|(_, sort, due_ms)| *due_ms <= now_ms && *sort != "hb");
         *overdue = passed
             .map(|(partition, sort, due_ms)| (Key::new(partition.clone(), sort.clone()), due_ms))
             .filter(|(key, _)| table.is_shown(key, now_ms))
@@ -208,8 +183,7 @@ impl World {
                 (key, (due_ms, seen.unwrap_or(sweeps)))
             })
             .collect();
-        let is_forgotten =
-            |(key, (_, seen)): &(&Key, &(u64, u64))| seen + OVERDUE_SWEEPS < sweeps && !self.stays_due(key);
+        let is_forgotten = |(_, (_, seen)): &(&Key, &(u64, u64))| seen + OVERDUE_SWEEPS < sweeps;
         if let Some((key, (due_ms, _))) = overdue.iter().find(is_forgotten) {
             let checker = self.checker.borrow();
             let item = checker.mirror.get(key);
@@ -218,9 +192,9 @@ impl World {
         }
     }
 
-    /// Now and then a prover takes so long that a second copy must be started.
+    /// Whether a prover is to take so long that a second copy of its task must start.
     pub(super) fn straggles(&self, assignment: &Assignment) -> bool {
-        // Whose clock is ahead is looked at later.
+        // Where the worker's clock is ahead, the copy may start later.
         let is_ahead = self.simulation.process_now_ms() > self.simulation.now_ms() + CLOCK_SKEW_MS;
         let may = self.is_calm.get() && !self.only_wakes.get() && assignment.attempt == 1 && !is_ahead;
         may && assignment.stage().limits.hedge_ms.is_some() && self.simulation.chance(1_000)
@@ -230,7 +204,7 @@ impl World {
     pub(super) fn what_is_left(&self, phase: Phase) -> Option<String> {
         match phase {
             Phase::Busy => (!self.is_over()).then(|| "it is busy".to_owned()),
-            Phase::Still => (!self.is_swept.get()).then(|| "the last sweeps".to_owned()),
+            Phase::Stopped => (!self.is_swept.get()).then(|| "the last sweeps".to_owned()),
             _ => self.chains_left().or_else(|| self.items_left(phase)).or_else(|| self.sinks_left()),
         }
     }
@@ -259,8 +233,8 @@ impl World {
 
     fn cuts_left(&self, chain: &str, height: u64) -> Option<String> {
         let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
-        let sight = checker.sight(&self.simulation, &proving);
-        let pipeline = sight.pipeline(chain)?;
+        let context = checker.context(&self.simulation, &proving);
+        let pipeline = context.pipeline(chain)?;
         for (_, stage, _) in pipeline.cut_stages().filter(|(index, ..)| pipeline.commit_cut() != Some(*index))
         {
             let emitted = checker
@@ -281,7 +255,7 @@ impl World {
         let checker = self.checker.borrow();
         for (key, item) in checker.mirror.items() {
             let is_left = match item {
-                // That nothing is left to do for it is found out in passing; in one that was given up, members may still
+                // A scope is settled by a visit, which may come later than the wakes; members of a missed block may still
                 // disagree.
                 Item::Scope(scope) => scope.is_watched() && !scope.is_settled() && phase != Phase::ByWakes,
                 Item::Task(task) => {
@@ -302,12 +276,14 @@ impl World {
         None
     }
 
-    /// Nothing is left; what was acknowledged must have come somewhere.
-    pub(super) fn check_rest(&self) {
+    /// Once nothing is left to do: every acknowledged block is committed, missed, orphaned, or was never on the chain.
+    pub(super) fn check_settled(&self) {
         self.simulation.count("check: settled");
         let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
-        if let Some(unseen) = checker.quorums.unseen_dissent(&checker.sight(&self.simulation, &proving)) {
-            self.simulation.violate(unseen);
+        if let Some(dissent) =
+            checker.quorums.unreported_dissent(&checker.context(&self.simulation, &proving))
+        {
+            self.simulation.violate(dissent);
         }
         for (chain, node) in self.nodes.borrow().iter() {
             for (height, hash) in &node.acknowledged {

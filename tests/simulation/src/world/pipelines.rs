@@ -31,10 +31,10 @@ impl Pools {
 /// A pipeline's text.
 pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) -> String {
     let mut head = format!("[chain]\nname = \"{chain}\"\nstart_height = {start_height}\n");
-    // Quorums and cuts have most that can go wrong.
+    // Quorums and cuts are drawn more often, since most can go wrong there.
     let shape = *random.pick(&[0, 1, 2, 3, 3, 4, 5, 5, 6, 7]);
     let by_ranges = shape == 5 || shape == 6;
-    // Now and then wide enough for cuts that are reduced in several levels.
+    // Sometimes wide enough for cuts that are reduced in several levels.
     let (least, most) = if by_ranges { (3, *random.pick(&[6, 12])) } else { (1, 6) };
     let window = random.between(least, most);
     let (lane, tick_ms) = (random.below(2), random.pick(&[1_000, 5_000, 15_000]));
@@ -132,7 +132,7 @@ impl Stages<'_> {
                 "agree"
             }
             7 => {
-                // Stages of one block that are further and less far from it wait at the same time.
+                // Early and late stages of one block are listed at the same time.
                 self.stage("witness", "match", "\"block\"", "output = \"data\"");
                 self.stage("trace", "match", "\"witness\"", "output = \"data\"");
                 self.stage("segment", "split", "\"block\"", "");

@@ -1,5 +1,5 @@
-//! What is true of proofs. Fake provers write artifacts here, and only this says whether one proves its task; a
-//! verifier looks here too.
+//! The truth about proofs. Fake provers write artifacts here; verifiers and checks read from here whether an artifact
+//! proves its task.
 
 use std::collections::BTreeMap;
 
@@ -26,9 +26,9 @@ pub enum Ending {
 
 #[derive(Debug, Default)]
 pub struct Proving {
-    /// What is handed on must have been judged.
+    /// There is a judge: it must have verified whatever is handed on.
     pub is_judged: bool,
-    /// What a worker is about to say of each claim.
+    /// How the worker is about to report each claim's end.
     endings: BTreeMap<String, Ending>,
     artifacts: BTreeMap<String, Artifact>,
     failures: BTreeMap<TaskId, u32>,
@@ -60,23 +60,24 @@ impl Proving {
         })
     }
 
-    /// At most one prover of a block is wrong, so that the others can still agree: early or late, by this number.
+    /// Whether this stage is the one of the block whose prover may disagree: at most one, chosen by `number`, so that the
+    /// others can still agree.
     pub fn may_disagree(&mut self, scope: &str, stage: &str, members: &[String], number: u64) -> bool {
         let one = || members[number as usize % members.len()].clone();
         self.disagreeing.entry(scope.to_owned()).or_insert_with(one) == stage
     }
 
-    /// A prover, or a verifier, says no; before the yard is told.
+    /// A prover or a verifier fails; noted before the yard records it.
     pub fn note_failure(&mut self, task: &TaskId) {
         *self.failures.entry(task.clone()).or_default() += 1;
     }
 
-    /// What the worker will say of this claim, unless it says something else before.
+    /// How the worker will report this claim's end; a later note replaces an earlier one.
     pub fn note_ending(&mut self, claim: &str, ending: Ending) {
         self.endings.insert(claim.to_owned(), ending);
     }
 
-    /// What it said; a worker that said nothing let go.
+    /// How the worker reported it; without a report it released the claim.
     pub fn ending(&self, claim: &str) -> Ending {
         self.endings.get(claim).copied().unwrap_or(Ending::Released)
     }

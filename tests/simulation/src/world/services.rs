@@ -1,4 +1,4 @@
-//! What stands between messages and the outside: handlers that wakes start, the sweeper, and sinks.
+//! The yard's own services: handlers that wakes start, the judge, the sweeper, and the delivery to sinks.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -15,21 +15,21 @@ use proofyard_core::work::AttemptError;
 use super::World;
 use crate::executor::{Invocation, Signal};
 
-/// How often one sweep may see one entry: who writes it meanwhile may have a clock that is a little behind.
+/// How often one sweep may visit one entry: another process, whose clock is a little behind, may set it due again meanwhile.
 const VISITS_A_SWEEP: usize = 3;
 
 /// Longer than any run.
 pub(super) const NEVER_MS: u64 = 30 * 24 * 3_600_000;
 
-/// What each sink was handed.
+/// What each sink has received.
 #[derive(Default)]
 pub struct Sinks {
     pub signal: Signal,
-    got: BTreeMap<(String, String), Vec<OutEntry>>,
+    received: BTreeMap<(String, String), Vec<OutEntry>>,
 }
 
 impl World {
-    /// One handler call for one wake; a message that fails comes again a few times.
+    /// Handles one wake; a message that fails is redelivered a few times.
     pub(super) async fn serve(self: Rc<Self>, wake: Wake) {
         if let Wake::Judge { task } = &wake {
             return self.judge(task).await;
@@ -47,7 +47,7 @@ impl World {
         }
     }
 
-    /// The judge is told of a task; what it cannot say now, it is told of again by who waits for it.
+    /// The judge verifies a task's result. If it cannot now, the scope that waits for the judgement wakes it again.
     async fn judge(&self, task: &TaskId) {
         for _ in 0..3 {
             match self.bounded(self.yard.judge(&mut Verifier { world: self }, "judge", task)).await {
@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    /// One message, and the steps that it leads to, until a limit of time ends it.
+    /// One invocation: a message and the steps that it leads to, up to some number of steps, as a time limit would end it.
     async fn invoke(&self, wake: Wake) {
         self.simulation.count("branch: invocation");
         self.simulation.set_invocation(Some(Invocation { wakes: [wake].into(), ..Invocation::default() }));
@@ -79,7 +79,7 @@ impl World {
             match self.bounded(self.yard.advance(&step)).await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => self.expect_passing("advance", &error),
-                // With the invocation goes all that it had still to say.
+                // The invocation died: the wakes that it had not sent are lost.
                 None => {
                     self.simulation.set_invocation(None);
                 }
@@ -99,7 +99,7 @@ impl World {
                 continue;
             }
             self.simulation.reset_due_reads();
-            // Mostly there is time for all; now and then only for a visit or two of each kind.
+            // Mostly a sweep has time for everything; sometimes only for a visit or two of each kind.
             let budget_ms = match self.simulation.random(|random| random.below(4)) {
                 0 => self.simulation.random(|random| random.skewed(500)),
                 _ => u64::MAX,
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// Hands a sink's entries on, one by one.
+    /// Hands a sink's entries on, one after another.
     pub(super) async fn hand_on(self: Rc<Self>, chain: String, sink: String) {
         let signal = self.sinks.borrow().signal.clone();
         loop {
@@ -158,12 +158,12 @@ impl World {
     }
 
     fn check_hand_on(&self, entry: &OutEntry, since_step: u64) {
-        self.look();
+        self.check();
         let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
-        let sight = checker.sight(&self.simulation, &proving);
-        checker.out_logs.hands_on(&sight, entry, since_step);
+        let context = checker.context(&self.simulation, &proving);
+        checker.out_logs.check_hand_on(&context, entry, since_step);
         let key = OutEntry::key_of(&entry.chain, &entry.log, entry.sequence);
-        sight.must(!self.simulation.table().may_lose(&key), || {
+        context.must(!self.simulation.table().may_lose(&key), || {
             format!("{key} is handed on, and a power loss may still take it back")
         });
     }
@@ -177,8 +177,8 @@ impl World {
             }
             return;
         }
-        self.get(chain, sink, entry.clone());
-        // Between the hand-on and its record the process may die, and the sink gets a repeat.
+        self.receive(chain, sink, entry.clone());
+        // The process may die before it records the hand-on, and the sink receives a repeat.
         self.simulation.pause().await;
         if self.happens(self.plan.sink_fails / 10) {
             self.simulation.count("fault: crash after a hand-on");
@@ -190,7 +190,7 @@ impl World {
         }
     }
 
-    /// A sink that was renamed meanwhile is told so; under its new name it gets everything.
+    /// A sink that was renamed meanwhile is refused; under its new name it receives everything.
     fn expect_passing_or_renamed(&self, what: &str, error: &Error) {
         match error {
             Error::Refused(_) => self.simulation.count("world: hand-on of a sink that is gone"),
@@ -198,37 +198,38 @@ impl World {
         }
     }
 
-    /// A sink gets the out log in order; a repeat is the same entry under the same key.
-    fn get(&self, chain: &str, sink: &str, entry: OutEntry) {
+    /// A sink receives the out log in order; a repeat is the same entry under the same key.
+    fn receive(&self, chain: &str, sink: &str, entry: OutEntry) {
         let mut sinks = self.sinks.borrow_mut();
-        let got = sinks.got.entry((chain.to_owned(), sink.to_owned())).or_default();
+        let received = sinks.received.entry((chain.to_owned(), sink.to_owned())).or_default();
         let sequence = entry.sequence as usize;
-        match got.get(sequence) {
+        match received.get(sequence) {
             Some(earlier) if *earlier == entry => self.simulation.count("check: sink got a repeat"),
             Some(_) => {
                 self.simulation.violate(format!("{chain}/{sink}: {sequence} came again as something else"))
             }
-            None if got.len() == sequence => {
+            None if received.len() == sequence => {
                 self.simulation.count("check: sink got an entry");
-                got.push(entry);
+                received.push(entry);
             }
             None => self
                 .simulation
-                .violate(format!("{chain}/{sink}: {sequence} came after {} entries", got.len())),
+                .violate(format!("{chain}/{sink}: {sequence} came after {} entries", received.len())),
         }
     }
 
+    /// A sink that has not received its whole log.
     pub(super) fn sinks_left(&self) -> Option<String> {
         let (sinks, checker) = (self.sinks.borrow(), self.checker.borrow());
         let proving = self.proving.borrow();
-        let sight = checker.sight(&self.simulation, &proving);
+        let context = checker.context(&self.simulation, &proving);
         for chain in self.pipelines.keys() {
-            let Some(pipeline) = sight.pipeline(chain) else { continue };
+            let Some(pipeline) = context.pipeline(chain) else { continue };
             for (name, sink) in &pipeline.sinks {
-                let got = sinks.got.get(&(chain.clone(), name.clone())).map_or(0, Vec::len) as u64;
-                let told = checker.out_logs.entries(chain, pipeline.log_of(sink.stage));
-                if got != told {
-                    return Some(format!("{chain}/{name} got {got} of {told} entries"));
+                let received = sinks.received.get(&(chain.clone(), name.clone())).map_or(0, Vec::len) as u64;
+                let logged = checker.out_logs.entries(chain, pipeline.log_of(sink.stage));
+                if received != logged {
+                    return Some(format!("{chain}/{name} got {received} of {logged} entries"));
                 }
             }
         }

@@ -16,7 +16,7 @@ use super::provers::Prover;
 use super::proving::Ending;
 use super::services::NEVER_MS;
 use super::{Role, World};
-use crate::check::claims::Since;
+use crate::check::claims::ClaimStart;
 use crate::executor::ProcessId;
 
 /// What the heartbeat and the slots of one worker process share.
@@ -58,7 +58,7 @@ impl World {
             }
             self.simulation.sleep(100).await;
         }
-        self.checker.borrow_mut().leases.told(&worker.id, since_ms + lease_ms);
+        self.checker.borrow_mut().leases.extend(&worker.id, since_ms + lease_ms);
         self.simulation.spawn(process, "heartbeat", self.clone().keep_alive(worker.clone()));
         for slot in 0..self.plan.slots {
             self.simulation.spawn(process, "slot", self.clone().run_slot(worker.clone(), slot));
@@ -74,15 +74,15 @@ impl World {
             };
             match answer {
                 Ok(obsolete) => {
-                    self.checker.borrow_mut().leases.told(&worker.id, until_ms);
+                    self.checker.borrow_mut().leases.extend(&worker.id, until_ms);
                     for attempt in obsolete {
-                        self.simulation.count("branch: told to drop");
+                        self.simulation.count("branch: attempt obsolete");
                         worker.obsolete.borrow_mut().insert(attempt.claim);
                     }
                 }
                 Err(Error::WorkerDead { .. }) => {
                     self.simulation.count("branch: heartbeat of a dead worker");
-                    if self.ends_as_zombie(&worker) {
+                    if self.goes_on_as_zombie(&worker) {
                         return;
                     }
                     self.simulation.kill_current();
@@ -93,7 +93,7 @@ impl World {
         }
     }
 
-    fn ends_as_zombie(&self, worker: &Worker) -> bool {
+    fn goes_on_as_zombie(&self, worker: &Worker) -> bool {
         let is_zombie = worker.is_zombie && !self.is_calm.get();
         if is_zombie {
             self.simulation.count("world: zombie goes on");
@@ -105,7 +105,7 @@ impl World {
         loop {
             let request = ClaimRequest { worker: worker.id.clone(), slot, claim: self.name("claim") };
             let notices = self.pool_signals[&worker.pool].notices();
-            let since = Since { step: self.simulation.steps(), ms: self.simulation.process_now_ms() };
+            let since = ClaimStart { step: self.simulation.steps(), ms: self.simulation.process_now_ms() };
             let Some(outcome) = self.claim(&request).await else { return };
             match outcome {
                 ClaimOutcome::Claimed(task) => {
@@ -157,24 +157,24 @@ impl World {
         }
     }
 
-    fn check_nothing(&self, worker: &Worker, since: Since) {
-        self.look();
+    fn check_nothing(&self, worker: &Worker, since: ClaimStart) {
+        self.check();
         let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
         checker.claims.check_nothing(
-            &checker.sight(&self.simulation, &proving),
+            &checker.context(&self.simulation, &proving),
             &worker.id,
             since,
             &worker.pool,
         );
     }
 
-    fn check_claim(&self, worker: &Worker, since: Since, task: &Task) {
+    fn check_claim(&self, worker: &Worker, since: ClaimStart, task: &Task) {
         self.simulation.trace(|| format!("claimed {} of rank {}", task.id, task.rank));
-        self.look();
+        self.check();
         let checker = self.checker.borrow();
         let proving = self.proving.borrow();
-        let sight = checker.sight(&self.simulation, &proving);
-        checker.claims.check(&sight, &worker.id, since, &worker.pool, task);
+        let context = checker.context(&self.simulation, &proving);
+        checker.claims.check(&context, &worker.id, since, &worker.pool, task);
     }
 
     async fn perform(self: &Rc<Self>, worker: &Rc<Worker>, request: &ClaimRequest, task: Task) {

@@ -1,10 +1,14 @@
-//! The truth of the weak store: versioned items, a `due` index that lags behind them, and a journal of what was
-//! written, which the checker reads without faults. How the port lies about it is in `port.rs`.
+//! The true state: versioned items, a `due` index that lags behind them, and a journal of what was written, which the
+//! checker reads without faults. What handlers are shown of it is decided in `port.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod due_index;
+
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use proofyard_core::port::{Action, Batch, DUE_SHARDS, Due, Expect, Key, Range, Stored, Version};
+use proofyard_core::port::{Action, Batch, Due, Expect, Key, Range, Stored, Version};
+
+use self::due_index::DueIndex;
 
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -36,7 +40,7 @@ pub struct Commit {
     pub number: u64,
     pub by: Caller,
     pub changes: Rc<[Change]>,
-    /// It was not on disk when the power went: `changes` lead back.
+    /// A power loss took it back: `changes` lead from what it had written to what was before.
     pub is_lost: bool,
 }
 
@@ -45,7 +49,7 @@ pub struct Table {
     partitions: BTreeMap<String, BTreeMap<String, Row>>,
     due: DueIndex,
     journal: Vec<Commit>,
-    /// What was written since the last durable commit, oldest first: a power loss may take it back from its end.
+    /// Commits since the last durable one, oldest first: a power loss may take the latest of them back.
     losable: Vec<Commit>,
     commits: u64,
 }
@@ -98,7 +102,7 @@ impl Table {
         })
     }
 
-    /// What no home would take, whatever is stored.
+    /// What is wrong with a batch that no home would accept, whatever is stored.
     pub fn malformed(batch: &Batch) -> Option<String> {
         if batch.ops.is_empty() {
             return Some("a batch of no items".to_owned());
@@ -118,7 +122,7 @@ impl Table {
         })
     }
 
-    /// Applies what `allows` allowed. The index learns of it `lag_ms` later.
+    /// Applies a batch that `allows` has allowed. The due index shows it `lag_ms` later.
     pub fn apply(&mut self, batch: &Batch, by: Caller, now_ms: u64, mut lag_ms: impl FnMut() -> u64) {
         let mut changes = Vec::new();
         for op in &batch.ops {
@@ -146,19 +150,19 @@ impl Table {
         self.journal.push(commit);
     }
 
-    /// Whether a power loss may still take back that this item is there.
+    /// Whether a power loss could still take this item away.
     pub fn may_lose(&self, key: &Key) -> bool {
         let mut changes = self.losable.iter().flat_map(|commit| commit.changes.iter());
         changes.any(|change| change.key == *key && change.before.is_none())
     }
 
-    /// What this caller changed after so many commits, and a power loss may still take back.
+    /// What this caller changed since there were so many commits, and a power loss could still take back.
     pub fn losable_by(&self, by: Caller, since: u64) -> impl Iterator<Item = &Change> {
         let is_such = move |commit: &&Commit| commit.by == by && commit.number > since;
         self.losable.iter().filter(is_such).flat_map(|commit| commit.changes.iter())
     }
 
-    /// How many there were.
+    /// How many commits there were.
     pub fn commits(&self) -> u64 {
         self.commits
     }
@@ -220,17 +224,17 @@ impl Table {
         true
     }
 
-    /// Every entry of the index, however late it shows.
-    pub fn due_in_the_end(&self) -> impl Iterator<Item = (&String, &String, u64)> {
+    /// Every due time, also those that the index does not show yet.
+    pub fn all_due(&self) -> impl Iterator<Item = (&String, &String, u64)> {
         self.rows().filter_map(|(partition, sort, row)| Some((partition, sort, row.due_ms?)))
     }
 
-    /// Whether the index shows a key as it is by now, and not as it was.
+    /// Whether the index shows a key's latest due time.
     pub fn is_shown(&self, key: &Key, now_ms: u64) -> bool {
-        self.due.last_change_ms.get(key).is_none_or(|seen_from_ms| *seen_from_ms <= now_ms)
+        self.due.is_up_to_date(key, now_ms)
     }
 
-    /// As the index shows it now.
+    /// A page of the due index, as it shows now.
     pub fn due(
         &mut self,
         shard: u8,
@@ -240,8 +244,7 @@ impl Table {
         now_ms: u64,
     ) -> Vec<Due> {
         use std::ops::Bound::{Excluded, Unbounded};
-        self.due.settle(now_ms);
-        let shard = &self.due.shards[usize::from(shard % DUE_SHARDS)];
+        let shard = self.due.shard(shard, now_ms);
         shard
             .range((after.map_or(Unbounded, Excluded), Unbounded))
             .take_while(|due| due.due_ms <= until_ms)
@@ -262,63 +265,9 @@ impl Row {
     }
 }
 
-/// The index of due times: right in the end, and for each key in the order of its writes, but late.
-#[derive(Debug)]
-struct DueIndex {
-    shards: [BTreeSet<Due>; DUE_SHARDS as usize],
-    shown: BTreeMap<Key, u64>,
-    /// By the time from which it is seen.
-    coming: BTreeMap<(u64, u64), (Key, Option<u64>)>,
-    /// The last change of a key that is still coming.
-    last_change_ms: BTreeMap<Key, u64>,
-    order: u64,
-}
-
-impl Default for DueIndex {
-    fn default() -> Self {
-        Self {
-            shards: std::array::from_fn(|_| BTreeSet::new()),
-            shown: BTreeMap::new(),
-            coming: BTreeMap::new(),
-            last_change_ms: BTreeMap::new(),
-            order: 0,
-        }
-    }
-}
-
-impl DueIndex {
-    fn set(&mut self, key: &Key, due_ms: Option<u64>, seen_from_ms: u64) {
-        self.order += 1;
-        let last_ms = self.last_change_ms.entry(key.clone()).or_default();
-        *last_ms = seen_from_ms.max(*last_ms);
-        self.coming.insert((*last_ms, self.order), (key.clone(), due_ms));
-    }
-
-    fn settle(&mut self, now_ms: u64) {
-        while let Some(entry) = self.coming.first_entry() {
-            let (seen_from_ms, _) = *entry.key();
-            if seen_from_ms > now_ms {
-                break;
-            }
-            let (key, due_ms) = entry.remove();
-            if self.last_change_ms.get(&key) == Some(&seen_from_ms) {
-                self.last_change_ms.remove(&key);
-            }
-            let shard = &mut self.shards[usize::from(key.due_shard())];
-            if let Some(shown_ms) = self.shown.remove(&key) {
-                shard.remove(&Due { due_ms: shown_ms, key: key.clone() });
-            }
-            if let Some(due_ms) = due_ms {
-                shard.insert(Due { due_ms, key: key.clone() });
-                self.shown.insert(key, due_ms);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proofyard_core::port::Op;
+    use proofyard_core::port::{DUE_SHARDS, Op};
 
     use super::*;
 
