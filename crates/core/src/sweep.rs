@@ -15,7 +15,7 @@ use crate::planted_bug::PlantedBug;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
 use crate::record::{Ending, end_attempt};
 use crate::state::{
-    Group, KindPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId, VisitedEntry,
+    Group, KeyFamily, KindPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId, VisitedEntry,
 };
 use crate::transaction::{Item, Tx, decode, read, read_stored, transact};
 use crate::yard::Yard;
@@ -183,19 +183,19 @@ impl<P: Port> Sweep<'_, P> {
     }
 
     async fn visit(&mut self, key: &Key) -> Result<(), Error> {
-        match (key.partition.split('#').next().unwrap_or_default(), key.sort.as_str()) {
-            ("S", "scope") => self.visit_scope(key).await,
-            ("C", "chain" | "frontier") => {
-                let chain = key.partition.trim_start_matches("C#");
+        match KeyFamily::of(key) {
+            Some(KeyFamily::Scope) => self.visit_scope(key).await,
+            Some(KeyFamily::ChainState | KeyFamily::Frontier) => {
+                let chain = KeyFamily::about(key);
                 if self.advanced.insert(chain.to_owned()) {
                     self.yard.advance_chain(chain).await?;
                     self.yard.wake_sinks(chain).await?;
                 }
                 self.yard.rest_chain(chain).await
             }
-            ("C", sort) if sort.starts_with("sink#") => self.yard.visit_sink(key).await,
-            ("T", _) => self.yard.visit_task(key).await,
-            ("W", "hb") => self.yard.look_at_worker(key).await,
+            Some(KeyFamily::SinkCursor) => self.yard.visit_sink(key).await,
+            Some(KeyFamily::Task) => self.yard.visit_task(key).await,
+            Some(KeyFamily::Heartbeat) => self.yard.look_at_worker(key).await,
             _ => Ok(()),
         }
     }
@@ -251,7 +251,7 @@ impl<P: Port> Yard<P> {
         let keys: Vec<Key> = page.iter().map(|due| due.key.clone()).collect();
         match kind {
             DueKind::Worker => {
-                let seen = keys.iter().map(|key| Key { sort: SeenHeartbeat::SORT.to_owned(), ..key.clone() });
+                let seen = keys.iter().map(|key| SeenHeartbeat::key_of(KeyFamily::about(key)));
                 let all: Vec<Key> = keys.iter().cloned().chain(seen).collect();
                 self.port.get_many(&all).await?;
                 Ok(())

@@ -7,6 +7,7 @@ mod blocked;
 pub mod chain;
 mod group;
 pub mod judgement;
+mod key_family;
 mod listing;
 pub mod out;
 pub mod scope;
@@ -26,12 +27,14 @@ pub use chain::{
 };
 pub use group::{Decision, Group, Inputs};
 pub use judgement::Judgement;
+pub use key_family::{KeyFamily, Table};
 pub use listing::{Listing, Marker};
 pub use out::{COMMITS, OutEntry, OutKind, OutProof, OutState, SinkCursor};
 pub use scope::{Branch, Progress, Scope, Standing, Watch};
 pub use subject::{Block, Cut, CutMember, Subject};
 pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};
 pub use task::{Life, Task};
+pub(crate) use task_id::chain_of;
 pub use task_id::{BadTaskId, TaskId};
 pub use worker::{Heartbeat, Held, SeenHeartbeat, Slot, Worker};
 

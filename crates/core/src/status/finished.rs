@@ -13,7 +13,7 @@ use crate::advance::is_handed_on;
 use crate::error::Error;
 use crate::pipeline::Late;
 use crate::port::{DueKind, Key, Port};
-use crate::state::{CutAt, Scope};
+use crate::state::{CutAt, KeyFamily, Scope};
 use crate::strategy::readiness::WaitsFor;
 use crate::transaction::{read, read_many};
 use crate::yard::Yard;
@@ -111,7 +111,10 @@ impl<P: Port> Yard<P> {
         for shard in DueKind::Scope.shards() {
             let mut page = self.due_page(shard, None, u64::MAX).await?;
             while let Some(last) = page.last().cloned() {
-                let keys = page.into_iter().map(|due| due.key).filter(|key| key.sort == "scope");
+                let keys = page
+                    .into_iter()
+                    .map(|due| due.key)
+                    .filter(|key| KeyFamily::of(key) == Some(KeyFamily::Scope));
                 let keys: Vec<Key> = keys.collect();
                 let scopes = read_many::<P, Scope>(&self.port, &keys).await?.into_iter().flatten();
                 open.extend(scopes.filter(|scope| {

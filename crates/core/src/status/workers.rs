@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Error;
 use crate::port::{DueKind, Port};
-use crate::state::{Heartbeat, SeenHeartbeat, Worker};
+use crate::state::{Heartbeat, KeyFamily, SeenHeartbeat, Worker};
 use crate::transaction::read;
 use crate::yard::Yard;
 
@@ -35,7 +35,7 @@ impl<P: Port> Yard<P> {
             let mut page = self.due_page(shard, None, u64::MAX).await?;
             let mut pages = 0;
             while let Some(last) = page.last().cloned() {
-                for due in page.iter().filter(|due| due.key.sort == "hb") {
+                for due in page.iter().filter(|due| KeyFamily::of(&due.key) == Some(KeyFamily::Heartbeat)) {
                     let heartbeat: Option<Heartbeat> = read(&self.port, &due.key).await?;
                     let Some(heartbeat) = heartbeat else { continue };
                     if self.lease_ended(&heartbeat).await? {
