@@ -11,6 +11,7 @@ use crate::advance::{Look, stages_of};
 use crate::claim::is_unwanted;
 use crate::error::Error;
 use crate::listing::{attempt_limit_ms, next_look_ms, put_listing, reschedule};
+use crate::pages::DuePages;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
 use crate::record::{Ending, end_attempt};
@@ -157,12 +158,11 @@ impl<P: Port> Sweep<'_, P> {
         &mut self,
         kind: DueKind,
         shard: u8,
-        mut after: Option<Due>,
+        after: Option<Due>,
         until_ms: u64,
     ) -> Result<bool, Error> {
-        let came_due_by_ms = self.place.of(kind).until_ms;
-        loop {
-            let page = self.yard.due_page(shard, after.as_ref(), came_due_by_ms).await?;
+        let mut pages = DuePages::until(shard, self.place.of(kind).until_ms, after);
+        while let Some(page) = pages.next(self.yard).await? {
             // What stays due, because its visit failed, is passed by, so that it does not hide what is behind it.
             for (place, due) in page.iter().enumerate() {
                 if place % READ_AHEAD == 0 {
@@ -177,9 +177,8 @@ impl<P: Port> Sweep<'_, P> {
                     return Ok(false);
                 }
             }
-            let Some(last) = page.last() else { return Ok(true) };
-            after = Some(last.clone());
         }
+        Ok(true)
     }
 
     async fn visit(&mut self, key: &Key) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::advance::stages_of;
 use crate::error::{Error, Refusal};
+use crate::pages::DuePages;
 use crate::pipeline::{self, Pipeline, SinkFrom};
 use crate::port::{DueKind, Key, Port, Wake};
 use crate::state::worker::PoolChain;
@@ -131,8 +132,8 @@ impl<P: Port> Yard<P> {
     /// What is committed or handed on may have work left, such as a quorum's late members.
     async fn refuse_lost_pool_of_passed(&self, chain: &str, new: &Pipeline) -> Result<(), Error> {
         for shard in DueKind::Scope.shards() {
-            let mut page = self.due_page(shard, None, u64::MAX).await?;
-            while let Some(last) = page.last().cloned() {
+            let mut pages = DuePages::all(shard);
+            while let Some(page) = pages.next(self).await? {
                 let keys = page.into_iter().map(|due| due.key);
                 let keys: Vec<Key> = keys
                     .filter(|key| Scope::id_of_key(key).is_some_and(|id| chain_of(id) == chain))
@@ -140,7 +141,6 @@ impl<P: Port> Yard<P> {
                 for scope in read_many::<P, Scope>(&self.port, &keys).await? {
                     self.refuse_lost_pool_of_scope(scope, new).await?;
                 }
-                page = self.due_page(shard, Some(&last), u64::MAX).await?;
             }
         }
         Ok(())

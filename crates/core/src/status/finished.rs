@@ -11,6 +11,7 @@ use super::rows::parked_task;
 use super::work::ScopeWork;
 use crate::advance::is_handed_on;
 use crate::error::Error;
+use crate::pages::DuePages;
 use crate::pipeline::Late;
 use crate::port::{DueKind, Key, Port};
 use crate::state::{CutAt, KeyFamily, Scope};
@@ -109,8 +110,8 @@ impl<P: Port> Yard<P> {
     async fn open_behind(&self, look: &ChainLook) -> Result<Vec<Scope>, Error> {
         let mut open = Vec::new();
         for shard in DueKind::Scope.shards() {
-            let mut page = self.due_page(shard, None, u64::MAX).await?;
-            while let Some(last) = page.last().cloned() {
+            let mut pages = DuePages::all(shard);
+            while let Some(page) = pages.next(self).await? {
                 let keys = page
                     .into_iter()
                     .map(|due| due.key)
@@ -121,7 +122,6 @@ impl<P: Port> Yard<P> {
                     let is_block = scope.block().is_some_and(|block| block.height < look.frontier.height);
                     scope.chain == look.chain() && is_block
                 }));
-                page = self.due_page(shard, Some(&last), u64::MAX).await?;
             }
         }
         open.sort_by_key(|scope| scope.heights());
