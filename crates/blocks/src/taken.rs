@@ -9,7 +9,7 @@ use std::io::BufRead;
 
 use proofyard_core::error::Error;
 use proofyard_core::port::{Key, Port};
-use proofyard_core::state::{Canonical, Tip};
+use proofyard_core::state::{Canonical, KeyFamily, Tip};
 use proofyard_core::transaction::{Item, read, transact};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -37,7 +37,7 @@ pub struct Taken {
 
 impl Taken {
     pub fn key_of(chain: &str) -> Key {
-        Key::new(format!("L#{chain}"), "fed")
+        KeyFamily::BlocksTaken.key(chain)
     }
 }
 

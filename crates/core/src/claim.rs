@@ -7,6 +7,7 @@
 
 use crate::error::Error;
 use crate::listing::first_look_ms;
+use crate::pages::{Pages, Rows};
 use crate::pipeline::Pool;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Range, Stored};
@@ -51,6 +52,12 @@ struct Head {
     key: Key,
     stored: Stored,
     listing: Listing,
+}
+
+impl Head {
+    fn of((key, stored, listing): (Key, Stored, Listing)) -> Self {
+        Self { key, stored, listing }
+    }
 }
 
 enum Try {
@@ -143,23 +150,19 @@ impl<P: Port> Yard<P> {
     /// claimers are spread over all of that rank.
     async fn heads(&self, worker: &Worker, chain: &str, now_ms: u64) -> Result<Vec<Head>, Error> {
         let partition = Listing::partition(&worker.pool, chain);
-        let mut from = String::new();
-        loop {
-            let limit = self.page_of(HEADS);
-            let range = Range { partition: partition.clone(), from, to: None, limit, reverse: false };
-            let page = self.page(&range).await?;
-            let (full, last) = (page.len() == limit, page.last().map(|head| head.key.sort.clone()));
-            let allowed: Vec<Head> =
-                page.into_iter().filter(|head| may_run(worker, &head.listing, now_ms)).collect();
-            match (allowed.first().map(|head| head.listing.rank.clone()), last) {
-                (Some(rank), _) if full && allowed.iter().all(|head| head.listing.rank == rank) => {
-                    let spread = self.spread(worker, &partition, &rank, now_ms).await?;
+        let mut pages = Pages::of(Range::all(partition.clone(), self.page_of(HEADS)));
+        while let Some(page) = pages.next(&self.port).await? {
+            let allowed = allowed(worker, page, now_ms);
+            match allowed.first().map(|head| &head.listing.rank) {
+                None => {}
+                Some(rank) if pages.has_more() && allowed.iter().all(|head| head.listing.rank == *rank) => {
+                    let spread = self.spread(worker, &partition, rank, now_ms).await?;
                     return Ok(if spread.is_empty() { allowed } else { spread });
                 }
-                (None, Some(last)) if full => from = format!("{last}\u{0}"),
-                _ => return Ok(allowed),
+                Some(_) => return Ok(allowed),
             }
         }
+        Ok(Vec::new())
     }
 
     async fn spread(
@@ -173,13 +176,7 @@ impl<P: Port> Yard<P> {
         let to = Some(format!("{rank}$"));
         let range =
             Range { partition: partition.to_owned(), from, to, limit: self.page_of(HEADS), reverse: false };
-        let page = self.page(&range).await?;
-        Ok(page.into_iter().filter(|head| may_run(worker, &head.listing, now_ms)).collect())
-    }
-
-    async fn page(&self, range: &Range) -> Result<Vec<Head>, Error> {
-        let rows = read_range::<P, Listing>(&self.port, range).await?;
-        Ok(rows.into_iter().map(|(key, stored, listing)| Head { key, stored, listing }).collect())
+        Ok(allowed(worker, read_range(&self.port, &range).await?, now_ms))
     }
 
     async fn take(&self, tx: &mut Tx<'_, P>, request: &ClaimRequest, head: &Head) -> Result<Try, Error> {
@@ -254,19 +251,16 @@ impl<P: Port> Yard<P> {
     /// and `pages` are not too many.
     async fn clear_stale(&self, from: &Key, pages: &mut u32) -> Result<(), Error> {
         let limit = self.page_of(STALE_A_PAGE);
-        let mut range = Range { from: from.sort.clone(), ..Range::all(from.partition.clone(), limit) };
-        loop {
-            let page = self.page(&range).await?;
-            let last = page.last().map(|head| head.key.sort.clone());
-            let (looked_at, cleared) = (page.len(), self.clear_page(page).await?);
+        let range = Range { from: from.sort.clone(), ..Range::all(from.partition.clone(), limit) };
+        let mut found = Pages::of(range);
+        while let Some(page) = found.next(&self.port).await? {
+            let cleared = self.clear_page(page.into_iter().map(Head::of).collect()).await?;
             *pages += 1;
-            match last {
-                Some(last) if cleared == limit && looked_at == limit && *pages < MAX_STALE_PAGES => {
-                    range.from = format!("{last}\u{0}");
-                }
-                _ => return Ok(()),
+            if cleared < limit || *pages >= MAX_STALE_PAGES {
+                break;
             }
         }
+        Ok(())
     }
 
     /// Says how many of them were unwanted.
@@ -297,6 +291,11 @@ impl<P: Port> Yard<P> {
         }
         Ok(unwanted.len())
     }
+}
+
+/// Those that this worker may run.
+fn allowed(worker: &Worker, page: Rows<Listing>, now_ms: u64) -> Vec<Head> {
+    page.into_iter().map(Head::of).filter(|head| may_run(worker, &head.listing, now_ms)).collect()
 }
 
 /// A worker that failed a task gets it again only after others had the chance.

@@ -23,6 +23,7 @@ mod height_rows;
 pub mod judge;
 mod listing;
 pub mod operation;
+mod pages;
 pub mod pipeline;
 pub mod planted_bug;
 pub mod port;

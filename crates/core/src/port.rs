@@ -21,7 +21,7 @@ use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::TaskId;
+use crate::state::{Table, TaskId};
 
 /// Items that one commit may touch, in every home (DynamoDB allows 100; the rest is headroom).
 pub const MAX_BATCH_ITEMS: usize = 80;
@@ -55,9 +55,9 @@ impl DueKind {
     }
 
     fn of(key: &Key) -> Self {
-        match key.partition.split('#').next() {
-            Some("W") => Self::Worker,
-            Some("S") => Self::Scope,
+        match Table::of(key) {
+            Some(Table::Worker) => Self::Worker,
+            Some(Table::Scope) => Self::Scope,
             _ => Self::Step,
         }
     }

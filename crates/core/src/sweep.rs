@@ -11,11 +11,12 @@ use crate::advance::{Look, stages_of};
 use crate::claim::is_unwanted;
 use crate::error::Error;
 use crate::listing::{attempt_limit_ms, next_look_ms, put_listing, reschedule};
+use crate::pages::DuePages;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
 use crate::record::{Ending, end_attempt};
 use crate::state::{
-    Group, KindPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId, VisitedEntry,
+    Group, KeyFamily, KindPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId, VisitedEntry,
 };
 use crate::transaction::{Item, Tx, decode, read, read_stored, transact};
 use crate::yard::Yard;
@@ -157,12 +158,11 @@ impl<P: Port> Sweep<'_, P> {
         &mut self,
         kind: DueKind,
         shard: u8,
-        mut after: Option<Due>,
+        after: Option<Due>,
         until_ms: u64,
     ) -> Result<bool, Error> {
-        let came_due_by_ms = self.place.of(kind).until_ms;
-        loop {
-            let page = self.yard.due_page(shard, after.as_ref(), came_due_by_ms).await?;
+        let mut pages = DuePages::until(shard, self.place.of(kind).until_ms, after);
+        while let Some(page) = pages.next(self.yard).await? {
             // What stays due, because its visit failed, is passed by, so that it does not hide what is behind it.
             for (place, due) in page.iter().enumerate() {
                 if place % READ_AHEAD == 0 {
@@ -177,25 +177,24 @@ impl<P: Port> Sweep<'_, P> {
                     return Ok(false);
                 }
             }
-            let Some(last) = page.last() else { return Ok(true) };
-            after = Some(last.clone());
         }
+        Ok(true)
     }
 
     async fn visit(&mut self, key: &Key) -> Result<(), Error> {
-        match (key.partition.split('#').next().unwrap_or_default(), key.sort.as_str()) {
-            ("S", "scope") => self.visit_scope(key).await,
-            ("C", "chain" | "frontier") => {
-                let chain = key.partition.trim_start_matches("C#");
+        match KeyFamily::of(key) {
+            Some(KeyFamily::Scope) => self.visit_scope(key).await,
+            Some(KeyFamily::ChainState | KeyFamily::Frontier) => {
+                let chain = KeyFamily::about(key);
                 if self.advanced.insert(chain.to_owned()) {
                     self.yard.advance_chain(chain).await?;
                     self.yard.wake_sinks(chain).await?;
                 }
                 self.yard.rest_chain(chain).await
             }
-            ("C", sort) if sort.starts_with("sink#") => self.yard.visit_sink(key).await,
-            ("T", _) => self.yard.visit_task(key).await,
-            ("W", "hb") => self.yard.look_at_worker(key).await,
+            Some(KeyFamily::SinkCursor) => self.yard.visit_sink(key).await,
+            Some(KeyFamily::Task) => self.yard.visit_task(key).await,
+            Some(KeyFamily::Heartbeat) => self.yard.look_at_worker(key).await,
             _ => Ok(()),
         }
     }
@@ -251,7 +250,7 @@ impl<P: Port> Yard<P> {
         let keys: Vec<Key> = page.iter().map(|due| due.key.clone()).collect();
         match kind {
             DueKind::Worker => {
-                let seen = keys.iter().map(|key| Key { sort: SeenHeartbeat::SORT.to_owned(), ..key.clone() });
+                let seen = keys.iter().map(|key| SeenHeartbeat::key_of(KeyFamily::about(key)));
                 let all: Vec<Key> = keys.iter().cloned().chain(seen).collect();
                 self.port.get_many(&all).await?;
                 Ok(())

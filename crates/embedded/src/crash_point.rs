@@ -6,44 +6,58 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use proofyard_core::port::{Action, Batch, Key, Op};
+use proofyard_core::port::{Action, Batch, Op};
+use proofyard_core::state::KeyFamily::{
+    self, BlocksTaken, Canonical, ChainState, CutAt, Frontier, Group, Heartbeat, KnownBlock, Listing,
+    LocalWorkers, Marker, OutEntry, OutState, PipelineText, Scope, SinkCursor, Slot, Task, Tip, Worker,
+};
 use rustix::process::{Signal, getpid, kill_process};
+
+use self::Touch::{Check, Delete, Put};
 
 const VARIABLE: &str = "PROOFYARD_CRASH_AT";
 
 /// What a batch of each kind touches at least. The first that fits names it; an operator's words have no name here.
-const BOUNDARIES: &[(&str, &[&str])] = &[
-    ("pipeline", &["put C/pipe"]),
-    ("feed", &["put L/fed"]),
-    ("reorg page", &["put C/chain", "put H/canonical"]),
-    ("reorg page", &["put C/chain", "delete H/canonical"]),
-    ("block", &["put H/known"]),
-    ("append", &["put H/canonical"]),
-    ("reorg", &["put C/chain", "put C/tip"]),
-    ("void cuts", &["put C/chain", "delete K"]),
-    ("reorg end", &["put C/chain"]),
-    ("emit", &["put C/out"]),
-    ("commit", &["put C/frontier", "put O"]),
-    ("cut", &["put K"]),
-    ("open", &["put C/frontier", "put S/scope"]),
-    ("end", &["put C/tip"]),
-    ("tasks", &["put S/g", "put T"]),
-    ("decide", &["put S/g"]),
-    ("settle", &["put S/scope"]),
-    ("sink", &["put C/sink"]),
-    ("result", &["put T", "delete M"]),
-    ("claim", &["put T", "delete R", "put W/slot"]),
-    ("failure", &["put T", "put W/w"]),
-    ("release", &["put T", "put W/slot"]),
-    ("loss", &["put T", "delete W/slot"]),
-    ("unlist", &["put T", "delete R"]),
-    ("list again", &["put T"]),
-    ("worker", &["put W/w", "put W/hb"]),
-    ("heartbeat", &["put W/hb"]),
-    ("expiry", &["put W/w", "check W/hb"]),
-    ("expired", &["delete W/w"]),
-    ("local workers", &["put L/workers"]),
+const BOUNDARIES: &[(&str, &[Touch])] = &[
+    ("pipeline", &[Put(PipelineText)]),
+    ("feed", &[Put(BlocksTaken)]),
+    ("reorg page", &[Put(ChainState), Put(Canonical)]),
+    ("reorg page", &[Put(ChainState), Delete(Canonical)]),
+    ("block", &[Put(KnownBlock)]),
+    ("append", &[Put(Canonical)]),
+    ("reorg", &[Put(ChainState), Put(Tip)]),
+    ("void cuts", &[Put(ChainState), Delete(CutAt)]),
+    ("reorg end", &[Put(ChainState)]),
+    ("emit", &[Put(OutState)]),
+    ("commit", &[Put(Frontier), Put(OutEntry)]),
+    ("cut", &[Put(CutAt)]),
+    ("open", &[Put(Frontier), Put(Scope)]),
+    ("end", &[Put(Tip)]),
+    ("tasks", &[Put(Group), Put(Task)]),
+    ("decide", &[Put(Group)]),
+    ("settle", &[Put(Scope)]),
+    ("sink", &[Put(SinkCursor)]),
+    ("result", &[Put(Task), Delete(Marker)]),
+    ("claim", &[Put(Task), Delete(Listing), Put(Slot)]),
+    ("failure", &[Put(Task), Put(Worker)]),
+    ("release", &[Put(Task), Put(Slot)]),
+    ("loss", &[Put(Task), Delete(Slot)]),
+    ("unlist", &[Put(Task), Delete(Listing)]),
+    ("list again", &[Put(Task)]),
+    ("worker", &[Put(Worker), Put(Heartbeat)]),
+    ("heartbeat", &[Put(Heartbeat)]),
+    ("expiry", &[Put(Worker), Check(Heartbeat)]),
+    ("expired", &[Delete(Worker)]),
+    ("local workers", &[Put(LocalWorkers)]),
 ];
+
+/// What happens to an item of which kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Touch {
+    Check(KeyFamily),
+    Put(KeyFamily),
+    Delete(KeyFamily),
+}
 
 /// Every boundary that has a name.
 pub fn boundaries() -> Vec<&'static str> {
@@ -95,35 +109,23 @@ impl CrashPoint {
 }
 
 fn name_of(batch: &Batch) -> Option<&'static str> {
-    let touched: Vec<String> = batch.ops.iter().map(touch).collect();
-    let fits = |wanted: &&[&str]| wanted.iter().all(|wanted| touched.iter().any(|touch| touch == wanted));
+    let touched: Vec<Touch> = batch.ops.iter().filter_map(touch).collect();
+    let fits = |wanted: &&[Touch]| wanted.iter().all(|wanted| touched.contains(wanted));
     BOUNDARIES.iter().find(|(_, wanted)| fits(wanted)).map(|(name, _)| *name)
 }
 
-/// Such as "put C/frontier": what happens to an item, and of which kind it is.
-fn touch(op: &Op) -> String {
-    let what = match op.action {
-        Action::Check => "check",
-        Action::Put { .. } => "put",
-        Action::Delete => "delete",
-    };
-    let Key { partition, sort } = &op.key;
-    let table = before_mark(partition);
-    match table {
-        "C" | "S" | "W" | "L" => format!("{what} {table}/{}", before_mark(sort)),
-        "H" if sort.contains('#') => format!("{what} H/known"),
-        "H" => format!("{what} H/canonical"),
-        _ => format!("{what} {table}"),
-    }
-}
-
-fn before_mark(text: &str) -> &str {
-    text.split('#').next().unwrap_or_default()
+fn touch(op: &Op) -> Option<Touch> {
+    let family = KeyFamily::of(&op.key)?;
+    Some(match op.action {
+        Action::Check => Check(family),
+        Action::Put { .. } => Put(family),
+        Action::Delete => Delete(family),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use proofyard_core::port::Expect;
+    use proofyard_core::port::{Expect, Key};
 
     use super::*;
 

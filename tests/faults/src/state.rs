@@ -8,8 +8,8 @@ use proofyard_core::Yard;
 use proofyard_core::claim::ClaimRequest;
 use proofyard_core::port::Key;
 use proofyard_core::state::{
-    Canonical, ChainState, Frontier, KnownBlock, Listing, Marker, OutEntry, Scope, SinkCursor, Task, TaskId,
-    Tip,
+    Canonical, ChainState, Frontier, KeyFamily, KnownBlock, Listing, Marker, OutEntry, Scope, SinkCursor,
+    Task, TaskId, Tip,
 };
 use proofyard_core::work::Input;
 use proofyard_embedded::lock::DataDir;
@@ -52,35 +52,25 @@ impl State {
         let dir = DataDir::open(copy.path(), false).unwrap();
         let store = std::sync::Arc::new(SqliteStore::open(&dir).unwrap());
         let items = Items::read(store.file());
-        let chain: ChainState = items.one("C#", "chain")?;
+        let chain: ChainState = items.one(KeyFamily::ChainState)?;
         Some(Self {
-            tip: items.one("C#", "tip").unwrap(),
-            frontier: items.one("C#", "frontier").unwrap(),
+            tip: items.one(KeyFamily::Tip).unwrap(),
+            frontier: items.one(KeyFamily::Frontier).unwrap(),
             fed_lines: items
-                .one::<serde_json::Value>("L#", "fed")
+                .one::<serde_json::Value>(KeyFamily::BlocksTaken)
                 .map_or(0, |fed| fed["lines"].as_u64().unwrap()) as usize,
             known: items
-                .where_sort("H#", |sort| sort.contains('#'))
+                .all(KeyFamily::KnownBlock)
                 .map(|known: KnownBlock| (known.height, known.hash))
                 .collect(),
-            canonical: items
-                .where_sort("H#", |sort| !sort.contains('#'))
-                .map(|at: Canonical| (at.height, at.hash))
-                .collect(),
-            scopes: items
-                .where_sort("S#", |sort| sort == "scope")
-                .map(|scope: Scope| (scope.id.clone(), scope))
-                .collect(),
-            tasks: items.all("T#").map(|task: Task| (task.id.clone(), task)).collect(),
-            markers: items.all("M#").map(|marker: Marker| marker.id).collect(),
-            // Beside the listings stands which chains a pool serves.
-            listed: items
-                .where_sort("R#", |sort| sort.contains('#'))
-                .map(|listing: Listing| listing.id)
-                .collect(),
-            out: by_log(items.all("O#")),
+            canonical: items.all(KeyFamily::Canonical).map(|at: Canonical| (at.height, at.hash)).collect(),
+            scopes: items.all(KeyFamily::Scope).map(|scope: Scope| (scope.id.clone(), scope)).collect(),
+            tasks: items.all(KeyFamily::Task).map(|task: Task| (task.id.clone(), task)).collect(),
+            markers: items.all(KeyFamily::Marker).map(|marker: Marker| marker.id).collect(),
+            listed: items.all(KeyFamily::Listing).map(|listing: Listing| listing.id).collect(),
+            out: by_log(items.all(KeyFamily::OutEntry)),
             sinks: items
-                .where_sort("C#", |sort| sort.starts_with("sink#"))
+                .all(KeyFamily::SinkCursor)
                 .map(|sink: SinkCursor| (sink.sink.clone(), sink))
                 .collect(),
             chain,
@@ -137,20 +127,12 @@ impl Items {
         Self(rows.unwrap().map(Result::unwrap).collect())
     }
 
-    fn where_sort<T: DeserializeOwned>(
-        &self,
-        table: &str,
-        fits: impl Fn(&str) -> bool,
-    ) -> impl Iterator<Item = T> {
-        let found = self.0.iter().filter(move |(key, _)| key.partition.starts_with(table) && fits(&key.sort));
+    fn all<T: DeserializeOwned>(&self, family: KeyFamily) -> impl Iterator<Item = T> {
+        let found = self.0.iter().filter(move |(key, _)| KeyFamily::of(key) == Some(family));
         found.map(|(_, value)| serde_json::from_slice(value).unwrap())
     }
 
-    fn all<T: DeserializeOwned>(&self, table: &str) -> impl Iterator<Item = T> {
-        self.where_sort(table, |_| true)
-    }
-
-    fn one<T: DeserializeOwned>(&self, table: &str, sort: &str) -> Option<T> {
-        self.where_sort(table, |found| found == sort).next()
+    fn one<T: DeserializeOwned>(&self, family: KeyFamily) -> Option<T> {
+        self.all(family).next()
     }
 }

@@ -4,6 +4,7 @@
 //! at every await.
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::state::{Judgement, KeyFamily, TaskId};
 use serde_json::Value;
 
 use crate::executor::Simulation;
@@ -68,11 +69,11 @@ impl WeakPort {
         let simulation = &self.simulation;
         let per_10k = simulation.faults().forge;
         let is_advancing = || matches!(simulation.caller().name, "advance" | "sweep");
-        let Some(task) = key.partition.strip_prefix("T#").filter(|_| per_10k > 0 && is_advancing()) else {
+        let is_task = KeyFamily::of(key) == Some(KeyFamily::Task);
+        let Some(task) = TaskId::of_key(key).filter(|_| is_task && per_10k > 0 && is_advancing()) else {
             return stored;
         };
-        let judgement = Key::new(format!("V#{task}"), key.sort.clone());
-        if simulation.table().get(&judgement).is_none() || !simulation.chance(per_10k) {
+        if simulation.table().get(&Judgement::key_of(&task)).is_none() || !simulation.chance(per_10k) {
             return stored;
         }
         let Ok(mut task) = serde_json::from_slice::<Value>(&stored.value) else { return stored };

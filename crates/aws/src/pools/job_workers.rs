@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proofyard_core::error::Error;
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::port::{Key, Port};
+use proofyard_core::state::KeyFamily;
 use proofyard_core::transaction::{Item, read, read_many, read_range, transact};
 use proofyard_core::yard::Yard;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,6 @@ use tracing::{info, warn};
 
 use super::jobs::{JobError, Jobs, Listed, PoolJobs};
 use super::submissions::{Found, StartTrouble, Submissions};
-use crate::store::JOB_WORKERS;
 use crate::store::port::AwsPort;
 
 /// Ids kept of one job; beyond these, leases run out by themselves.
@@ -32,8 +32,9 @@ struct JobWorkers {
 }
 
 impl JobWorkers {
+    /// One of the workers' keys, which are all that a worker's role may write.
     fn key_of(job: &str) -> Key {
-        Key::new(format!("{JOB_WORKERS}{job}"), "ids")
+        KeyFamily::JobWorkers.key(format_args!("job:{job}"))
     }
 }
 

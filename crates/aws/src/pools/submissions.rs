@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proofyard_core::port::{Key, Range};
+use proofyard_core::state::KeyFamily;
 use proofyard_core::transaction::Item;
 use serde::{Deserialize, Serialize};
 
@@ -78,13 +79,12 @@ pub(crate) struct Found {
 
 impl Submissions {
     pub fn key_of(pool: &str) -> Key {
-        Key::new("L", format!("jobs#{pool}"))
+        KeyFamily::PoolJobs.key_in("", pool)
     }
 
     /// Of all pools.
     pub fn all() -> Range {
-        let (from, to) = ("jobs#".to_owned(), Some("jobs$".to_owned()));
-        Range { partition: "L".to_owned(), from, to, limit: MAX_POOLS, reverse: false }
+        KeyFamily::PoolJobs.range("", MAX_POOLS)
     }
 
     pub fn of(pool: &str) -> Self {

@@ -7,6 +7,7 @@
 
 use proofyard_core::error::Error;
 use proofyard_core::port::Key;
+use proofyard_core::state::KeyFamily;
 use proofyard_core::transaction::{Item, read, transact};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +25,7 @@ struct Format {
 impl Format {
     /// Where every role may read it, workers and the webhook's function included.
     fn key_of() -> Key {
-        Key::new("Y#format", "format")
+        KeyFamily::Format.key("")
     }
 }
 

@@ -12,5 +12,3 @@ pub mod outbox;
 pub mod port;
 mod read_cache;
 pub mod table;
-
-pub(crate) use expiry::JOB_WORKERS;

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::error::Error;
 use crate::listing::put_listing;
+use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::Port;
@@ -72,17 +73,12 @@ impl<P: Port> Yard<P> {
     pub(crate) async fn list_fed(&self, group: &Group) -> Result<(), Error> {
         let Some(tree) = group.inputs.tree() else { return Ok(()) };
         let (mut open, mut gathering) = (BTreeSet::new(), Vec::new());
-        let page_markers = self.page_of(MARKERS_A_PAGE);
-        let mut range = Marker::range(&group.scope, &group.stage, page_markers);
-        loop {
-            let page = read_range::<P, Marker>(&self.port, &range).await?;
-            for (_, _, marker) in &page {
+        let range = Marker::range(&group.scope, &group.stage, self.page_of(MARKERS_A_PAGE));
+        let mut pages = Pages::<Marker>::of(range);
+        while let Some(page) = pages.next(&self.port).await? {
+            for (_, _, marker) in page {
                 open.insert(marker.id.index);
                 gathering.extend(marker.gathers.then_some(marker.id.index));
-            }
-            match page.last() {
-                Some((key, _, _)) if page.len() == page_markers => range.from = format!("{}\u{0}", key.sort),
-                _ => break,
             }
         }
         let waits = |child: &Child| matches!(child, Child::Task(below) if open.contains(below));

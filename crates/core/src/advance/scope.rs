@@ -4,6 +4,7 @@ use super::groups::TASKS_A_PAGE;
 use super::{Look, goal_of, is_handed_on, stages_of};
 use crate::error::Error;
 use crate::listing::{put_listing, reschedule};
+use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
@@ -204,21 +205,14 @@ impl<P: Port> Yard<P> {
     /// at those that run or are parked. Who begins anew passes quickly what is done.
     async fn relist(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
         for index in stages_of(pipeline, scope) {
-            let page_markers = self.page_of(MARKERS_A_PAGE);
-            let mut range = Marker::range(&scope.id, &pipeline.stages[index].name, page_markers);
-            loop {
-                let page = read_range::<P, Marker>(&self.port, &range).await?;
+            let range = Marker::range(&scope.id, &pipeline.stages[index].name, self.page_of(MARKERS_A_PAGE));
+            let mut pages = Pages::<Marker>::of(range);
+            while let Some(page) = pages.next(&self.port).await? {
                 let keys: Vec<Key> = page.iter().map(|(_, _, marker)| marker.id.task_key()).collect();
                 let tasks = read_many::<P, Task>(&self.port, &keys).await?.into_iter().flatten();
                 let forgotten: Vec<Key> = tasks.filter(is_forgotten).map(|task| task.id.task_key()).collect();
                 for tasks in forgotten.chunks(self.page_of(TASKS_A_PAGE)) {
                     self.relist_tasks(scope, tasks).await?;
-                }
-                match page.last() {
-                    Some((key, _, _)) if page.len() == page_markers => {
-                        range.from = format!("{}\u{0}", key.sort)
-                    }
-                    _ => break,
                 }
             }
         }

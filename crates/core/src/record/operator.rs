@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Refusal};
 use crate::listing::put_listing;
+use crate::pages::DuePages;
 use crate::port::{DueKind, Key, Port, Wake};
 use crate::state::{Task, TaskId};
 use crate::transaction::{Tx, read_many, transact};
@@ -56,16 +57,16 @@ impl<P: Port> Yard<P> {
 
     /// Parked tasks, as the due index shows them.
     pub async fn parked(&self, chain: &str) -> Result<Vec<Task>, Error> {
-        let tasks = format!("T#{chain}:");
         let mut parked = Vec::new();
         for shard in DueKind::Step.shards() {
-            let mut page = self.due_page(shard, None, u64::MAX).await?;
-            while let Some(last) = page.last().cloned() {
+            let mut pages = DuePages::all(shard);
+            while let Some(page) = pages.next(self).await? {
                 let of_chain = page.into_iter().map(|due| due.key);
-                let keys: Vec<Key> = of_chain.filter(|key| key.partition.starts_with(&tasks)).collect();
+                let keys: Vec<Key> = of_chain
+                    .filter(|key| TaskId::of_key(key).is_some_and(|task| task.chain() == chain))
+                    .collect();
                 let found = read_many::<P, Task>(&self.port, &keys).await?.into_iter().flatten();
                 parked.extend(found.filter(|task| task.is_parked()));
-                page = self.due_page(shard, Some(&last), u64::MAX).await?;
             }
         }
         parked.sort_by(|a, b| a.rank.cmp(&b.rank));

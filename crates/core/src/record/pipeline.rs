@@ -8,12 +8,13 @@ use std::collections::BTreeSet;
 
 use crate::advance::stages_of;
 use crate::error::{Error, Refusal};
+use crate::pages::DuePages;
 use crate::pipeline::{self, Pipeline, SinkFrom};
 use crate::port::{DueKind, Key, Port, Wake};
 use crate::state::worker::PoolChain;
 use crate::state::{
     COMMITS, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineText, Scope,
-    SinkCursor, Tip,
+    SinkCursor, Tip, chain_of,
 };
 use crate::status::look::pages;
 use crate::transaction::{Tx, read, read_many, transact};
@@ -130,16 +131,16 @@ impl<P: Port> Yard<P> {
 
     /// What is committed or handed on may have work left, such as a quorum's late members.
     async fn refuse_lost_pool_of_passed(&self, chain: &str, new: &Pipeline) -> Result<(), Error> {
-        let scopes = format!("S#{chain}:");
         for shard in DueKind::Scope.shards() {
-            let mut page = self.due_page(shard, None, u64::MAX).await?;
-            while let Some(last) = page.last().cloned() {
+            let mut pages = DuePages::all(shard);
+            while let Some(page) = pages.next(self).await? {
                 let keys = page.into_iter().map(|due| due.key);
-                let keys: Vec<Key> = keys.filter(|key| key.partition.starts_with(&scopes)).collect();
+                let keys: Vec<Key> = keys
+                    .filter(|key| Scope::id_of_key(key).is_some_and(|id| chain_of(id) == chain))
+                    .collect();
                 for scope in read_many::<P, Scope>(&self.port, &keys).await? {
                     self.refuse_lost_pool_of_scope(scope, new).await?;
                 }
-                page = self.due_page(shard, Some(&last), u64::MAX).await?;
             }
         }
         Ok(())

@@ -11,12 +11,12 @@ use super::{
 };
 use crate::advance::stages_of;
 use crate::error::Error;
+use crate::pages::Pages;
 use crate::pipeline::{Late, Output, Pipeline};
-use crate::port::{Port, Range};
+use crate::port::Port;
 use crate::state::{Scope, Task, TaskId};
 use crate::status::look::{Budget, ChainLook};
 use crate::status::work::MAX_TASKS as MAX_TASKS_A_MISS;
-use crate::transaction::read_range;
 use crate::yard::Yard;
 
 /// Tasks of one report; older heights are left out beyond.
@@ -164,17 +164,9 @@ impl<P: Port> Yard<P> {
             if stage.after_commit || stage.provers.is_empty() {
                 continue;
             }
-            let mut range =
-                Range::all(TaskId::new(&scope.id, &stage.name, 0).task_key().partition, TASKS_A_PAGE);
-            loop {
-                let page = read_range::<P, Task>(&self.port, &range).await?;
-                let next = page.last().map(|(key, _, _)| format!("{}\u{0}", key.sort));
-                let full = page.len() == TASKS_A_PAGE;
+            let mut pages = Pages::of(TaskId::range(&scope.id, &stage.name, TASKS_A_PAGE));
+            while let Some(page) = pages.next(&self.port).await? {
                 tasks.extend(page.into_iter().map(|(_, _, task)| task));
-                match next {
-                    Some(next) if full => range.from = next,
-                    _ => break,
-                }
             }
         }
         Ok(ScopeTasks { tasks, committing })

@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Halt, height_key};
+use super::{Halt, KeyFamily, height_key};
 use crate::pipeline::{MAX_CUT_BLOCKS, MAX_WINDOW};
-use crate::port::Key;
+use crate::port::{Key, Range};
 use crate::transaction::{Item, too_large};
 
 /// A chain of this yard: it is in the list of them from its first pipeline on.
@@ -16,10 +16,10 @@ pub struct KnownChain {
 
 impl KnownChain {
     pub fn key_of(chain: &str) -> Key {
-        Key::new("Y", chain)
+        KeyFamily::KnownChain.key_in("", chain)
     }
-    pub fn range(limit: usize) -> crate::port::Range {
-        crate::port::Range::all("Y", limit)
+    pub fn range(limit: usize) -> Range {
+        KeyFamily::KnownChain.range("", limit)
     }
 }
 
@@ -80,7 +80,7 @@ impl ChainState {
     pub(crate) const NOT_KNOWN_MS: u64 = u64::MAX;
 
     pub fn key_of(chain: &str) -> Key {
-        Key::new(format!("C#{chain}"), "chain")
+        KeyFamily::ChainState.key(chain)
     }
 
     /// May blocks be opened, cuts closed and tasks claimed?
@@ -136,7 +136,7 @@ pub struct Tip {
 
 impl Tip {
     pub fn key_of(chain: &str) -> Key {
-        Key::new(format!("C#{chain}"), "tip")
+        KeyFamily::Tip.key(chain)
     }
     pub fn height(&self) -> Option<u64> {
         self.head.as_ref().map(|(height, _)| *height)
@@ -175,7 +175,7 @@ pub struct Frontier {
 
 impl Frontier {
     pub fn key_of(chain: &str) -> Key {
-        Key::new(format!("C#{chain}"), "frontier")
+        KeyFamily::Frontier.key(chain)
     }
 }
 
@@ -207,7 +207,7 @@ pub struct Cursor {
 
 impl Cursor {
     pub fn key_of(chain: &str, stage: &str) -> Key {
-        Key::new(format!("C#{chain}"), format!("cur#{stage}"))
+        KeyFamily::Cursor.key_in(chain, stage)
     }
 }
 
@@ -230,7 +230,7 @@ pub struct PipelineText {
 
 impl PipelineText {
     pub fn key_of(chain: &str, hash: &str) -> Key {
-        Key::new(format!("C#{chain}"), format!("pipe#{hash}"))
+        KeyFamily::PipelineText.key_in(chain, hash)
     }
 }
 
@@ -244,7 +244,7 @@ impl Item for PipelineText {
 const HEIGHTS_A_PARTITION: u64 = 1_024;
 
 fn height_partition(chain: &str, height: u64) -> String {
-    format!("H#{chain}#{}", height / HEIGHTS_A_PARTITION)
+    KeyFamily::Canonical.partition(format_args!("{chain}#{}", height / HEIGHTS_A_PARTITION))
 }
 
 /// Which block is canonical at a height.
@@ -266,8 +266,8 @@ impl Canonical {
     }
     /// All that is stored of the heights from `from` to `to`, which share a partition: which block is canonical at each, and
     /// under keys with a `#` each [`KnownBlock`].
-    pub fn rows(chain: &str, from: u64, to: u64, limit: usize) -> crate::port::Range {
-        crate::port::Range {
+    pub fn rows(chain: &str, from: u64, to: u64, limit: usize) -> Range {
+        Range {
             partition: height_partition(chain, to),
             from: height_key(from),
             to: Some(format!("{}$", height_key(to))),
@@ -305,8 +305,8 @@ impl KnownBlock {
         Key::new(height_partition(chain, height), format!("{}#{hash}", height_key(height)))
     }
     /// All known blocks of one height.
-    pub fn range(chain: &str, height: u64, limit: usize) -> crate::port::Range {
-        crate::port::Range {
+    pub fn range(chain: &str, height: u64, limit: usize) -> Range {
+        Range {
             partition: height_partition(chain, height),
             from: format!("{}#", height_key(height)),
             to: Some(format!("{}$", height_key(height))),
@@ -344,12 +344,15 @@ impl CutAt {
         self.scope.is_empty()
     }
     pub fn key_of(chain: &str, stage: &str, from: u64) -> Key {
-        Key::new(format!("K#{chain}#{stage}"), height_key(from))
+        Key::new(Self::partition(chain, stage), height_key(from))
+    }
+    fn partition(chain: &str, stage: &str) -> String {
+        KeyFamily::CutAt.partition(format_args!("{chain}#{stage}"))
     }
     /// The newest cut that starts at or below `height`.
-    pub fn covering(chain: &str, stage: &str, height: u64) -> crate::port::Range {
-        crate::port::Range {
-            partition: format!("K#{chain}#{stage}"),
+    pub fn covering(chain: &str, stage: &str, height: u64) -> Range {
+        Range {
+            partition: Self::partition(chain, stage),
             from: String::new(),
             to: Some(format!("{}~", height_key(height))),
             limit: 1,
@@ -357,9 +360,9 @@ impl CutAt {
         }
     }
     /// Cuts that start at or above `height`.
-    pub fn range_from(chain: &str, stage: &str, height: u64, limit: usize) -> crate::port::Range {
-        crate::port::Range {
-            partition: format!("K#{chain}#{stage}"),
+    pub fn range_from(chain: &str, stage: &str, height: u64, limit: usize) -> Range {
+        Range {
+            partition: Self::partition(chain, stage),
             from: height_key(height),
             to: None,
             limit,

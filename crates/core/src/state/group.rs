@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ArtifactRef;
+use super::{ArtifactRef, KeyFamily};
 use crate::port::Key;
 use crate::strategy::Plan;
 use crate::strategy::reduce::Tree;
@@ -57,7 +57,7 @@ impl Inputs {
 
 impl Group {
     pub fn key_of(scope: &str, stage: &str) -> Key {
-        Key::new(format!("S#{scope}"), format!("g#{stage}"))
+        KeyFamily::Group.key_in(scope, stage)
     }
     /// What it was made of.
     pub fn plan(&self) -> Plan {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Scope, TaskId};
+use super::{KeyFamily, Scope, TaskId};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -128,7 +128,7 @@ pub struct HaltCause {
 
 impl HaltCause {
     pub fn key_of(chain: &str, number: u64) -> Key {
-        Key::new(format!("C#{chain}"), format!("halt#{number:020}"))
+        KeyFamily::Halt.key_in(chain, format_args!("{number:020}"))
     }
 }
 

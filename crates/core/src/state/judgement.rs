@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactRef, TaskId, TaskResult};
+use super::{ArtifactRef, KeyFamily, TaskId, TaskResult};
 use crate::port::Key;
 use crate::transaction::Item;
 
@@ -25,7 +25,7 @@ pub struct Judgement {
 
 impl Judgement {
     pub fn key_of(id: &TaskId) -> Key {
-        Key::new(format!("V#{}#{}", id.scope, id.stage), id.task_key().sort)
+        id.key_of(KeyFamily::Judgement)
     }
 
     /// Whether it is about what the task says now.

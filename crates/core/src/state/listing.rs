@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Avoid, Task, TaskId};
+use super::{Avoid, KeyFamily, Task, TaskId};
 use crate::port::{Key, Range};
 use crate::transaction::{Item, too_large};
 
@@ -21,7 +21,7 @@ impl Marker {
     }
 
     pub fn range(scope: &str, stage: &str, limit: usize) -> Range {
-        Range::all(format!("M#{scope}#{stage}"), limit)
+        KeyFamily::Marker.range(format_args!("{scope}#{stage}"), limit)
     }
 }
 
@@ -52,7 +52,7 @@ impl Listing {
 
     /// All pools have one shard until one needs more than about 200 claims a second on DynamoDB.
     pub fn partition(pool: &str, chain: &str) -> String {
-        format!("R#{pool}#{chain}#0")
+        KeyFamily::Listing.partition(format_args!("{pool}#{chain}#0"))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod chain;
 mod group;
 mod halt;
 pub mod judgement;
+mod key_family;
 mod listing;
 pub mod out;
 pub mod scope;
@@ -27,12 +28,14 @@ pub use chain::{
 pub use group::{Decision, Group, Inputs};
 pub use halt::{Disagreement, Halt, HaltCause, HaltReason, Wrong, WrongResult};
 pub use judgement::Judgement;
+pub use key_family::{KeyFamily, Table};
 pub use listing::{Listing, Marker};
 pub use out::{COMMITS, OutEntry, OutKind, OutProof, OutState, SinkCursor};
 pub use scope::{Branch, Progress, Scope, Standing, Watch};
 pub use subject::{Block, Cut, CutMember, Subject};
 pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};
 pub use task::{Life, Task};
+pub(crate) use task_id::chain_of;
 pub use task_id::{BadTaskId, TaskId};
 pub use worker::{Heartbeat, Held, SeenHeartbeat, Slot, Worker};
 

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactRef, height_key};
+use super::{ArtifactRef, KeyFamily, height_key};
 use crate::port::{Key, Range};
 use crate::transaction::{Item, too_large};
 
@@ -44,12 +44,16 @@ pub struct OutProof {
 
 impl OutEntry {
     pub fn key_of(chain: &str, log: &str, sequence: u64) -> Key {
-        Key::new(format!("O#{chain}#{log}"), height_key(sequence))
+        Key::new(Self::partition(chain, log), height_key(sequence))
+    }
+
+    fn partition(chain: &str, log: &str) -> String {
+        KeyFamily::OutEntry.partition(format_args!("{chain}#{log}"))
     }
 
     pub fn range_from(chain: &str, log: &str, sequence: u64, limit: usize) -> Range {
         Range {
-            partition: format!("O#{chain}#{log}"),
+            partition: Self::partition(chain, log),
             from: height_key(sequence),
             to: None,
             limit,
@@ -85,7 +89,7 @@ pub struct OutState {
 
 impl OutState {
     pub fn key_of(chain: &str, stage: &str) -> Key {
-        Key::new(format!("C#{chain}"), format!("out#{stage}"))
+        KeyFamily::OutState.key_in(chain, stage)
     }
 }
 
@@ -126,7 +130,7 @@ impl SinkCursor {
     }
 
     pub fn key_of(chain: &str, sink: &str, log: &str) -> Key {
-        Key::new(format!("C#{chain}"), format!("sink#{sink}#{log}"))
+        KeyFamily::SinkCursor.key_in(chain, format_args!("{sink}#{log}"))
     }
 }
 

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::stored_scope::StoredScope;
-use super::{Block, Blocked, Cut, Subject};
+use super::{Block, Blocked, Cut, KeyFamily, Subject};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -106,7 +106,12 @@ pub enum Progress {
 /// Looking.
 impl Scope {
     pub fn key_of(id: &str) -> Key {
-        Key::new(format!("S#{id}"), "scope")
+        KeyFamily::Scope.key(id)
+    }
+
+    /// Which scope's item this key is of.
+    pub fn id_of_key(key: &Key) -> Option<&str> {
+        (KeyFamily::of(key) == Some(KeyFamily::Scope)).then(|| KeyFamily::about(key))
     }
 
     pub fn block_id(chain: &str, height: u64, hash: &str, generation: u64) -> String {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::KeyFamily;
 use crate::port::{Due, DueKind, Key};
 use crate::transaction::Item;
 
@@ -46,7 +47,7 @@ impl VisitedEntry {
 
 impl SweepPlace {
     pub fn key() -> Key {
-        Key::new("Y#sweep", "place")
+        KeyFamily::SweepPlace.key("")
     }
 
     pub fn of(&mut self, kind: DueKind) -> &mut KindPlace {

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::port::Key;
+use super::KeyFamily;
+use crate::port::{Key, Range};
 
 /// Which task: derived from its scope, stage and index, so that anyone may name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,11 +20,31 @@ impl TaskId {
     }
 
     pub fn task_key(&self) -> Key {
-        Key::new(format!("T#{}#{}", self.scope, self.stage), index_key(self.index))
+        self.key_of(KeyFamily::Task)
     }
 
     pub fn marker_key(&self) -> Key {
-        Key::new(format!("M#{}#{}", self.scope, self.stage), index_key(self.index))
+        self.key_of(KeyFamily::Marker)
+    }
+
+    /// Of the item of this family that is about the task.
+    pub(super) fn key_of(&self, family: KeyFamily) -> Key {
+        family.key_in(format_args!("{}#{}", self.scope, self.stage), format_args!("{:05}", self.index))
+    }
+
+    /// Whose task, marker or judgement this key is of.
+    pub fn of_key(key: &Key) -> Option<Self> {
+        let family = KeyFamily::of(key)?;
+        if !matches!(family, KeyFamily::Task | KeyFamily::Marker | KeyFamily::Judgement) {
+            return None;
+        }
+        let (scope, stage) = KeyFamily::about(key).rsplit_once('#')?;
+        Some(Self::new(scope, stage, key.sort.parse().ok()?))
+    }
+
+    /// Tasks of this stage in this scope, in the order of their indexes.
+    pub fn range(scope: &str, stage: &str, limit: usize) -> Range {
+        KeyFamily::Task.range(format_args!("{scope}#{stage}"), limit)
     }
 
     /// 16 hex digits that spread equal ranks.
@@ -32,7 +53,7 @@ impl TaskId {
     }
 
     pub fn chain(&self) -> &str {
-        self.scope.split(':').next().unwrap_or_default()
+        chain_of(&self.scope)
     }
 }
 
@@ -59,10 +80,11 @@ impl std::str::FromStr for TaskId {
     }
 }
 
+/// The chain that a scope's id names first.
+pub(crate) fn chain_of(scope: &str) -> &str {
+    scope.split(':').next().unwrap_or_default()
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no task; `proofyard status --tasks` shows them as SCOPE/STAGE/INDEX")]
 pub struct BadTaskId(String);
-
-fn index_key(index: u32) -> String {
-    format!("{index:05}")
-}

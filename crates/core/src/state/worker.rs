@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TaskId;
+use super::{KeyFamily, TaskId};
 use crate::port::{Key, Range, Version};
 use crate::transaction::{Item, too_large};
 use crate::yard::LOOK_NOW_MS;
@@ -26,7 +26,7 @@ pub struct Worker {
 
 impl Worker {
     pub fn key_of(id: &str) -> Key {
-        Key::new(format!("W#{id}"), "w")
+        KeyFamily::Worker.key(id)
     }
 }
 
@@ -53,7 +53,7 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     pub fn key_of(worker: &str) -> Key {
-        Key::new(format!("W#{worker}"), "hb")
+        KeyFamily::Heartbeat.key(worker)
     }
 
     /// Of heartbeats that did not say it.
@@ -87,10 +87,8 @@ pub struct SeenHeartbeat {
 }
 
 impl SeenHeartbeat {
-    pub(crate) const SORT: &str = "seen";
-
     pub fn key_of(worker: &str) -> Key {
-        Key::new(format!("W#{worker}"), Self::SORT)
+        KeyFamily::SeenHeartbeat.key(worker)
     }
 
     /// How long ago, at the yard's `now_ms`, something happened that the worker's clock had at `at_ms`: at least so long,
@@ -126,7 +124,7 @@ pub struct Held {
 
 impl Slot {
     pub fn key_of(worker: &str, slot: u32) -> Key {
-        Key::new(format!("W#{worker}"), format!("slot#{slot:04}"))
+        KeyFamily::Slot.key_in(worker, format_args!("{slot:04}"))
     }
 
     pub fn holds(&self, claim: &str) -> bool {
@@ -149,12 +147,12 @@ pub struct PoolChain {
 
 impl PoolChain {
     pub fn range(pool: &str, limit: usize) -> Range {
-        Range::all(format!("R#{pool}"), limit)
+        KeyFamily::PoolChain.range(pool, limit)
     }
 }
 
 impl Item for PoolChain {
     fn key(&self) -> Key {
-        Key::new(format!("R#{}", self.pool), self.chain.clone())
+        KeyFamily::PoolChain.key_in(&self.pool, &self.chain)
     }
 }

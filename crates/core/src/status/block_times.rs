@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use crate::advance::stages_of;
 use crate::error::Error;
+use crate::pages::Pages;
 use crate::pipeline::Pipeline;
-use crate::port::{Port, Range};
+use crate::port::Port;
 use crate::state::{CutAt, Group, Inputs, Scope, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::yard::Yard;
@@ -119,16 +120,9 @@ impl<P: Port> Yard<P> {
         for index in stages_of(&pipeline, scope) {
             let stage = &pipeline.stages[index].name;
             let commits = committing.contains(stage);
-            let mut range = Range::all(TaskId::new(&scope.id, stage, 0).task_key().partition, TASKS_A_PAGE);
-            loop {
-                let page = read_range::<P, Task>(&self.port, &range).await?;
+            let mut pages = Pages::of(TaskId::range(&scope.id, stage, TASKS_A_PAGE));
+            while let Some(page) = pages.next(&self.port).await? {
                 page.iter().for_each(|(_, _, task)| sums.add(task, commits));
-                match page.last() {
-                    Some((key, _, _)) if page.len() == TASKS_A_PAGE => {
-                        range.from = format!("{}\u{0}", key.sort);
-                    }
-                    _ => break,
-                }
             }
         }
         Ok(sums)

@@ -11,9 +11,10 @@ use super::rows::parked_task;
 use super::work::ScopeWork;
 use crate::advance::is_handed_on;
 use crate::error::Error;
+use crate::pages::DuePages;
 use crate::pipeline::Late;
 use crate::port::{DueKind, Key, Port};
-use crate::state::{CutAt, Scope};
+use crate::state::{CutAt, KeyFamily, Scope};
 use crate::strategy::readiness::WaitsFor;
 use crate::transaction::{read, read_many};
 use crate::yard::Yard;
@@ -109,16 +110,18 @@ impl<P: Port> Yard<P> {
     async fn open_behind(&self, look: &ChainLook) -> Result<Vec<Scope>, Error> {
         let mut open = Vec::new();
         for shard in DueKind::Scope.shards() {
-            let mut page = self.due_page(shard, None, u64::MAX).await?;
-            while let Some(last) = page.last().cloned() {
-                let keys = page.into_iter().map(|due| due.key).filter(|key| key.sort == "scope");
+            let mut pages = DuePages::all(shard);
+            while let Some(page) = pages.next(self).await? {
+                let keys = page
+                    .into_iter()
+                    .map(|due| due.key)
+                    .filter(|key| KeyFamily::of(key) == Some(KeyFamily::Scope));
                 let keys: Vec<Key> = keys.collect();
                 let scopes = read_many::<P, Scope>(&self.port, &keys).await?.into_iter().flatten();
                 open.extend(scopes.filter(|scope| {
                     let is_block = scope.block().is_some_and(|block| block.height < look.frontier.height);
                     scope.chain == look.chain() && is_block
                 }));
-                page = self.due_page(shard, Some(&last), u64::MAX).await?;
             }
         }
         open.sort_by_key(|scope| scope.heights());

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{BlockTimes, SinkStatus};
 use crate::error::Error;
 use crate::port::{Key, Port};
-use crate::state::OutEntry;
+use crate::state::{KeyFamily, OutEntry};
 use crate::transaction::{Item, read, transact};
 use crate::yard::Yard;
 
@@ -51,7 +51,7 @@ struct MetricsCursor {
 
 impl MetricsCursor {
     fn key_of(chain: &str) -> Key {
-        Key::new(format!("L#{chain}"), "told")
+        KeyFamily::MetricsCursor.key(chain)
     }
 }
 

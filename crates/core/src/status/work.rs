@@ -7,11 +7,11 @@ use super::look::Budget;
 use super::rows::state_of;
 use crate::advance::stages_of;
 use crate::error::Error;
+use crate::pages::Pages;
 use crate::pipeline::Pipeline;
-use crate::port::{Port, Range};
+use crate::port::Port;
 use crate::state::{Group, Scope, Task, TaskId};
 use crate::strategy::readiness::{Depth, Readiness, WaitsFor};
-use crate::transaction::read_range;
 use crate::yard::Yard;
 
 /// Tasks read in one look: what a person can use, and well below a second's reading.
@@ -138,27 +138,22 @@ impl<P: Port> Yard<P> {
         work: &mut StageWork,
         budget: &mut Budget,
     ) -> Result<(), Error> {
-        let mut range = Range::all(TaskId::new(scope, stage, 0).task_key().partition, 0);
-        loop {
-            range.limit = TASKS_A_PAGE.min(budget.left);
-            if range.limit == 0 {
+        let mut pages = Pages::<Task>::of(TaskId::range(scope, stage, TASKS_A_PAGE));
+        while pages.has_more() {
+            let limit = TASKS_A_PAGE.min(budget.left);
+            if limit == 0 {
                 budget.truncated = true;
                 return Ok(());
             }
-            let page = read_range::<P, Task>(&self.port, &range).await?;
+            let Some(page) = pages.next_of(&self.port, limit).await? else { return Ok(()) };
             budget.left -= page.len().min(budget.left);
-            let next = page.last().map(|(key, _, _)| format!("{}\u{0}", key.sort));
-            let full = page.len() == range.limit;
             for (_, _, task) in page {
                 work.counts.add(state_of(&task));
                 if task.is_open() || task.is_parked() {
                     work.open.push(task);
                 }
             }
-            match next {
-                Some(next) if full => range.from = next,
-                _ => return Ok(()),
-            }
         }
+        Ok(())
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Error;
+use crate::pages::DuePages;
 use crate::port::{DueKind, Port};
-use crate::state::{Heartbeat, SeenHeartbeat, Worker};
+use crate::state::{Heartbeat, KeyFamily, SeenHeartbeat, Worker};
 use crate::transaction::read;
 use crate::yard::Yard;
 
@@ -16,7 +17,7 @@ impl<P: Port> Yard<P> {
     pub async fn isolations(&self) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
         let mut isolations: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for shard in DueKind::Worker.shards() {
-            for due in self.due_page(shard, None, u64::MAX).await? {
+            for due in DuePages::all(shard).next(self).await?.unwrap_or_default() {
                 let heartbeat: Option<Heartbeat> = read(&self.port, &due.key).await?;
                 let Some(heartbeat) = heartbeat else { continue };
                 let worker: Option<Worker> = read(&self.port, &Worker::key_of(&heartbeat.worker)).await?;
@@ -32,10 +33,10 @@ impl<P: Port> Yard<P> {
     pub(crate) async fn has_live_worker(&self, pool: &str) -> Result<Option<bool>, Error> {
         let mut all_seen = true;
         for shard in DueKind::Worker.shards() {
-            let mut page = self.due_page(shard, None, u64::MAX).await?;
-            let mut pages = 0;
-            while let Some(last) = page.last().cloned() {
-                for due in page.iter().filter(|due| due.key.sort == "hb") {
+            let mut pages = DuePages::all(shard);
+            let mut seen = 0;
+            while let Some(page) = pages.next(self).await? {
+                for due in page.iter().filter(|due| KeyFamily::of(&due.key) == Some(KeyFamily::Heartbeat)) {
                     let heartbeat: Option<Heartbeat> = read(&self.port, &due.key).await?;
                     let Some(heartbeat) = heartbeat else { continue };
                     if self.lease_ended(&heartbeat).await? {
@@ -46,12 +47,11 @@ impl<P: Port> Yard<P> {
                         return Ok(Some(true));
                     }
                 }
-                pages += 1;
-                if pages == PAGES {
+                seen += 1;
+                if seen == PAGES {
                     all_seen = false;
                     break;
                 }
-                page = self.due_page(shard, Some(&last), u64::MAX).await?;
             }
         }
         Ok(all_seen.then_some(false))

@@ -6,7 +6,7 @@ use proofyard_core::claim::ClaimRequest;
 use proofyard_core::error::Error;
 use proofyard_core::port::Key;
 use proofyard_core::record::FailureKind;
-use proofyard_core::state::{COMMITS, OutEntry};
+use proofyard_core::state::{COMMITS, KeyFamily, OutEntry};
 use proofyard_core::{Wake, Yard};
 
 use crate::common::driver::{Does, Driver, LEASE_MS, block, good};
@@ -121,10 +121,8 @@ fn unreadable(value: &[u8]) -> Vec<Vec<u8>> {
     texts.chain([value[..half].to_vec(), flipped, vec![0xff; 64], vec![0; 64]]).collect()
 }
 
-fn kind(key: &Key) -> String {
-    let sort = key.sort.split(['#', ':']).next().unwrap_or_default();
-    let sort = if sort.starts_with(|c: char| c.is_ascii_digit()) { "" } else { sort };
-    format!("{} {sort}", key.partition.split('#').next().unwrap_or_default())
+fn family(key: &Key) -> KeyFamily {
+    KeyFamily::of(key).unwrap_or_else(|| panic!("{key} is no key of the layout"))
 }
 
 #[test]
@@ -132,7 +130,7 @@ fn an_item_that_cannot_be_read_is_named_and_nobody_panics() {
     let whole = yard();
     assert!(all_that_is_done(&whole).is_empty());
     let keys = yard().yard.port.keys();
-    let kinds: BTreeSet<String> = keys.iter().map(kind).collect();
+    let kinds: BTreeSet<KeyFamily> = keys.iter().map(family).collect();
     assert!(kinds.len() >= 17, "{kinds:?}");
     let mut named = BTreeSet::new();
     for key in &keys {
@@ -144,7 +142,7 @@ fn an_item_that_cannot_be_read_is_named_and_nobody_panics() {
                 match error {
                     Error::Damaged { key: said, .. } => {
                         assert_eq!(&said, key);
-                        named.insert(kind(key));
+                        named.insert(family(key));
                     }
                     // Such as a worker that is not there, since its item says nothing.
                     error => assert!(!error.passes(), "{key}: {error}"),
@@ -152,8 +150,8 @@ fn an_item_that_cannot_be_read_is_named_and_nobody_panics() {
             }
         }
     }
-    let unnamed: Vec<_> = kinds.difference(&named).map(String::as_str).collect();
-    assert_eq!(unnamed, ["M "], "of a marker nothing is read but its key");
+    let unnamed: Vec<_> = kinds.difference(&named).collect();
+    assert_eq!(unnamed, [&KeyFamily::Marker], "of a marker nothing is read but its key");
 }
 
 /// The same JSON with each of its numbers in turn made one that nobody wrote, and where that is.
@@ -202,7 +200,7 @@ fn a_number_that_nobody_wrote_harms_nobody() {
             driver.yard.port.overwrite(key, damaged);
             let driver = std::panic::AssertUnwindSafe(&driver);
             if std::panic::catch_unwind(|| all_that_is_done(&driver)).is_err() {
-                harmed.insert(format!("{} {what}", kind(key)));
+                harmed.insert(format!("{:?} {what}", family(key)));
             }
             tried += 1;
         }

@@ -2,6 +2,7 @@
 
 use proofyard_core::error::Error;
 use proofyard_core::port::{Key, Port};
+use proofyard_core::state::KeyFamily;
 use proofyard_core::transaction::{Item, read, transact};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ pub(crate) struct LocalWorkers {
 
 impl LocalWorkers {
     fn key_here() -> Key {
-        Key::new("L", "workers")
+        KeyFamily::LocalWorkers.key("")
     }
 }
 

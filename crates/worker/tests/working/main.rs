@@ -10,7 +10,7 @@ mod port;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proofyard_core::state::Task;
+use proofyard_core::state::{KeyFamily, Task};
 use proofyard_worker::{PoolWorker, WorkerPlan};
 
 use self::home::{PATIENCE, TestHome};
@@ -62,7 +62,7 @@ fn a_worker_claims_as_many_tasks_as_it_may_and_ends() {
 #[test]
 fn a_task_whose_claim_met_trouble_is_free_again_and_was_not_the_last() {
     let home = TestHome::new(&[], 1);
-    home.port().fail_once("g#");
+    home.port().fail_once(KeyFamily::Group);
     let worker = PoolWorker::new(WorkerPlan { max_tasks: Some(1), ..home.plan(1) });
     run(&home, &worker, || {});
     let [task] = &home.tasks()[..] else { panic!("one task") };

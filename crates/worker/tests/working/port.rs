@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard};
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::state::KeyFamily;
 
 use self::memory::Memory;
 use super::home::now;
@@ -15,7 +16,7 @@ const START_MS: u64 = 1_000_000_000;
 
 pub struct SharedMemory {
     memory: Mutex<Memory>,
-    fails: Mutex<Option<&'static str>>,
+    fails: Mutex<Option<KeyFamily>>,
 }
 
 impl SharedMemory {
@@ -23,9 +24,9 @@ impl SharedMemory {
         Self { memory: Mutex::new(Memory::new(START_MS, 7)), fails: Mutex::default() }
     }
 
-    /// The next read of an item whose sort key begins so fails.
-    pub fn fail_once(&self, sort: &'static str) {
-        *self.fails.lock().unwrap() = Some(sort);
+    /// The next read of an item of this family fails.
+    pub fn fail_once(&self, family: KeyFamily) {
+        *self.fails.lock().unwrap() = Some(family);
     }
 
     pub fn next_wake(&self) -> Option<Wake> {
@@ -45,7 +46,7 @@ impl Port for SharedMemory {
         self.lock().random()
     }
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        if self.fails.lock().unwrap().take_if(|sort| key.sort.starts_with(*sort)).is_some() {
+        if self.fails.lock().unwrap().take_if(|family| KeyFamily::of(key) == Some(*family)).is_some() {
             return Err(PortError::Unavailable("a test's trouble".to_owned()));
         }
         now(self.lock().get(key))

@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use proofyard_core::port::Key;
 use proofyard_core::state::{
-    Canonical, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat, Judgement, KnownBlock,
-    Listing, Marker, OutEntry, OutState, PipelineText, Scope, SinkCursor, Slot, Task, TaskId, Tip, Worker,
+    Canonical, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat, Judgement, KeyFamily,
+    KnownBlock, Listing, Marker, OutEntry, OutState, PipelineText, Scope, SinkCursor, Slot, Task, TaskId,
+    Tip, Worker,
 };
 use serde_json::from_slice;
 
@@ -77,7 +78,7 @@ impl Mirror {
 
     /// The tasks of a scope.
     pub fn tasks_of(&self, scope: &str) -> impl Iterator<Item = &Task> {
-        let start = format!("T#{scope}#");
+        let start = KeyFamily::Task.partition(format_args!("{scope}#"));
         let from = Key::new(start.clone(), "");
         let rows = self.items.range(from..).take_while(move |(key, _)| key.partition.starts_with(&start));
         rows.filter_map(|(_, item)| match &**item {
@@ -138,7 +139,7 @@ impl Mirror {
 
     /// The scopes of a block, one for each generation.
     pub fn scopes_of(&self, chain: &str, height: u64, hash: &str) -> Vec<&Scope> {
-        let start = format!("S#{}", Scope::block_id(chain, height, hash, 0));
+        let start = KeyFamily::Scope.partition(Scope::block_id(chain, height, hash, 0));
         let start = start.trim_end_matches('0').to_owned();
         let from = Key::new(start.clone(), "");
         let rows = self.items.range(from..).take_while(|(key, _)| key.partition.starts_with(&start));
@@ -194,31 +195,38 @@ impl Mirror {
 
 pub fn decode(key: &Key, row: &Row) -> Result<Item, String> {
     let value = &row.value[..];
-    let sort = key.sort.split('#').next().unwrap_or_default();
-    let item = match (key.partition.split('#').next().unwrap_or_default(), sort) {
-        ("C", "chain") => from_slice(value).map(Item::Chain),
-        ("C", "tip") => from_slice(value).map(Item::Tip),
-        ("C", "frontier") => from_slice(value).map(Item::Frontier),
-        ("C", "cur") => from_slice(value).map(Item::Cursor),
-        ("C", "out") => from_slice(value).map(Item::OutState),
-        ("C", "sink") => from_slice(value).map(Item::Sink),
-        ("C", "pipe") => from_slice(value).map(Item::Text),
-        ("C", "halt") => from_slice(value).map(Item::Halt),
-        ("H", _) if key.sort.contains('#') => from_slice(value).map(Item::Known),
-        ("H", _) => from_slice(value).map(Item::Canonical),
-        ("K", _) => from_slice(value).map(Item::CutAt),
-        ("S", "scope") => from_slice(value).map(|scope| Item::Scope(Box::new(scope))),
-        ("S", "g") => from_slice(value).map(Item::Group),
-        ("T", _) => from_slice(value).map(|task| Item::Task(Box::new(task))),
-        ("M", _) => from_slice(value).map(Item::Marker),
-        ("R", _) if key.sort.contains('#') => from_slice(value).map(Item::Listing),
-        ("W", "w") => from_slice(value).map(Item::Worker),
-        ("W", "hb") => from_slice(value).map(Item::Heartbeat),
-        ("W", "slot") => from_slice(value).map(Item::Slot),
-        ("O", _) => from_slice(value).map(Item::Out),
-        ("V", _) => from_slice(value).map(|judgement| Item::Judgement(Box::new(judgement))),
-        ("C" | "R" | "Y", _) | ("W", "seen") => Ok(Item::Other),
-        _ => return Err(format!("{key} is no key of the layout")),
+    let Some(family) = KeyFamily::of(key) else { return Err(format!("{key} is no key of the layout")) };
+    let item = match family {
+        KeyFamily::ChainState => from_slice(value).map(Item::Chain),
+        KeyFamily::Tip => from_slice(value).map(Item::Tip),
+        KeyFamily::Frontier => from_slice(value).map(Item::Frontier),
+        KeyFamily::Cursor => from_slice(value).map(Item::Cursor),
+        KeyFamily::OutState => from_slice(value).map(Item::OutState),
+        KeyFamily::SinkCursor => from_slice(value).map(Item::Sink),
+        KeyFamily::PipelineText => from_slice(value).map(Item::Text),
+        KeyFamily::Halt => from_slice(value).map(Item::Halt),
+        KeyFamily::KnownBlock => from_slice(value).map(Item::Known),
+        KeyFamily::Canonical => from_slice(value).map(Item::Canonical),
+        KeyFamily::CutAt => from_slice(value).map(Item::CutAt),
+        KeyFamily::Scope => from_slice(value).map(|scope| Item::Scope(Box::new(scope))),
+        KeyFamily::Group => from_slice(value).map(Item::Group),
+        KeyFamily::Task => from_slice(value).map(|task| Item::Task(Box::new(task))),
+        KeyFamily::Marker => from_slice(value).map(Item::Marker),
+        KeyFamily::Listing => from_slice(value).map(Item::Listing),
+        KeyFamily::Worker => from_slice(value).map(Item::Worker),
+        KeyFamily::Heartbeat => from_slice(value).map(Item::Heartbeat),
+        KeyFamily::Slot => from_slice(value).map(Item::Slot),
+        KeyFamily::OutEntry => from_slice(value).map(Item::Out),
+        KeyFamily::Judgement => from_slice(value).map(|judgement| Item::Judgement(Box::new(judgement))),
+        KeyFamily::KnownChain | KeyFamily::SweepPlace | KeyFamily::PoolChain | KeyFamily::SeenHeartbeat => {
+            Ok(Item::Other)
+        }
+        KeyFamily::Format
+        | KeyFamily::JobWorkers
+        | KeyFamily::LocalWorkers
+        | KeyFamily::PoolJobs
+        | KeyFamily::BlocksTaken
+        | KeyFamily::MetricsCursor => return Err(format!("{key} is none of a home that is simulated")),
     };
     item.map_err(|error| format!("{key} cannot be read: {error}"))
 }

@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use proofyard_core::port::Key;
-use proofyard_core::state::{Branch, Progress};
+use proofyard_core::state::{Branch, Progress, Table};
 use proofyard_core::work::Assignment;
 
 use super::{Role, World};
@@ -147,9 +147,9 @@ impl World {
             let key = Key::new(partition.clone(), sort.clone());
             self.simulation.violate(format!("all is settled, and {key} is due at {due_ms}"));
         }
-        let worker = table.rows().find(|(partition, ..)| partition.starts_with("W#"));
-        if let Some((partition, sort, _)) = worker {
-            self.simulation.violate(format!("no worker is left, but {partition} / {sort}"));
+        let mut keys = table.rows().map(|(partition, sort, _)| Key::new(partition.clone(), sort.clone()));
+        if let Some(key) = keys.find(|key| Table::of(key) == Some(Table::Worker)) {
+            self.simulation.violate(format!("no worker is left, but {key}"));
         }
     }
 
