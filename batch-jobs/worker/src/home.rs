@@ -1,7 +1,7 @@
 //! AWS as the home of a worker.
 //!
-//! There is one [`JobHost`] in a process. A [`JobHome`] of it is either the whole worker's, which reads the table each time,
-//! or one invocation's (a task, from its claim to its last step), which reads nothing twice.
+//! There is one [`JobHost`] in a process. A [`JobHome`] over it is either the worker's own, which reads the table each time,
+//! or that of one invocation (a task, from its claim to its last step), which reads nothing twice.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-/// Steps that one result leads to are taken within this, or left to the collector.
+/// How long a worker takes the steps that one result leads to; the rest is left to the collector.
 const STEPS: Duration = Duration::from_secs(10);
 
 pub(crate) struct JobHost {
@@ -33,9 +33,9 @@ pub(crate) struct JobHost {
     /// The job of AWS Batch that this is, if it is one.
     pub job: Option<String>,
     pub pool: String,
-    /// Takes a result's steps itself.
+    /// The worker takes the steps that follow its results itself.
     pub advances: bool,
-    /// How often an idle slot looks at the pool without a wake.
+    /// How often an idle slot polls its pool without a wake.
     pub idle_look: Duration,
 }
 
@@ -95,25 +95,25 @@ impl WorkerHome for JobHome {
         }
     }
 
-    fn step(&self, wake: &Wake) {
+    fn take_steps(&self, wake: &Wake) {
         self.block_on(self.aws().yard.port.send(std::slice::from_ref(wake)));
         if !self.host.advances {
             return self.block_on(self.aws().deliver());
         }
         let until = Instant::now() + STEPS;
-        let settled = match &self.invocation {
-            Some(invocation) => self.block_on(invocation.settle(until)),
-            None => self.block_on(self.host.aws.settle(until)),
+        let taken = match &self.invocation {
+            Some(invocation) => self.block_on(invocation.take_steps_until(until)),
+            None => self.block_on(self.host.aws.take_steps_until(until)),
         };
-        if let Err(error) = settled {
-            // It stays due: the sweeper tries again.
-            self.complain("advance", &error);
+        if let Err(error) = taken {
+            // The scope stays due: the sweeper retries.
+            self.log_error("advance", &error);
         }
-        // What was listed may be for this worker's other slots.
+        // This worker's other slots may claim what was listed.
         self.host.bell.ring();
     }
 
-    fn complain(&self, what: &str, error: &dyn Display) {
+    fn log_error(&self, what: &str, error: &dyn Display) {
         warn!(pool = self.host.pool, what, %error, "trouble that the worker goes on after");
     }
 

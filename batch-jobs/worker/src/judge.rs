@@ -1,5 +1,5 @@
-//! The judge: a worker that claims nothing. It is told of tasks by its queue, verifies what they say once more, and writes
-//! down whether it stands. Its role may write nothing else.
+//! The judge: a worker that claims no tasks. Its queue names tasks whose results are to be handed on; it verifies each of
+//! them once more, and writes a judgement. Its role may write nothing else.
 
 use std::env;
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use proofyard_worker::Verifier;
 use tokio::runtime::{Handle, Runtime};
 use tracing::{error, info, warn};
 
-use crate::spot::{LOOK_EVERY, SpotNotice};
-use crate::{Place, WorkerArguments, WorkerError, attempt};
+use crate::spot::{POLL_EVERY, SpotNotice};
+use crate::{ProverSite, WorkerArguments, WorkerError, attempt};
 
-/// Verifiers side by side: most use one core, and wait for the bucket besides.
-const MOST_SLOTS: usize = 16;
-/// A poll is as long, which is how soon a slot sees that it is to stop.
+/// The most verifiers at a time: most use one core, and wait for the bucket besides.
+const MAX_SLOTS: usize = 16;
+/// How long a poll waits for messages, and so how soon a slot notices that it is to stop.
 const POLL_S: u32 = 5;
-const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
-/// What nothing can be said of now is asked again after so long.
-const AGAIN_S: u32 = 5;
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
+/// A message whose task cannot be judged now is delivered again after so long.
+const RETRY_AFTER_S: u32 = 5;
 
-/// Judges until there is nothing to judge for a while, or it must go.
+/// Judges until there was nothing to judge for a while, or the machine goes away.
 pub(crate) fn work(
     arguments: &WorkerArguments,
     aws: AwsHome,
@@ -38,9 +38,9 @@ pub(crate) fn work(
     guard: GuardCommand,
     stop: &AtomicBool,
 ) -> Result<(), WorkerError> {
-    let slots = thread::available_parallelism().map_or(1, usize::from).min(MOST_SLOTS) as u32;
+    let slots = thread::available_parallelism().map_or(1, usize::from).min(MAX_SLOTS) as u32;
     let chains = runtime.block_on(aws.yard.chains())?;
-    let place = Place::prepare(arguments, &aws, runtime, &guard, &chains, slots)?;
+    let place = ProverSite::prepare(arguments, &aws, runtime, &guard, &chains, slots)?;
     let job = env::var("AWS_BATCH_JOB_ID").ok();
     let name = job.as_ref().map_or_else(
         || format!("judge-{:016x}", aws.yard.port.random()),
@@ -62,7 +62,7 @@ pub(crate) fn work(
         let run = &run;
         let slots: Vec<_> = (0..slots).map(|slot| scope.spawn(move || run(slot))).collect();
         if job.is_some() {
-            scope.spawn(|| judge.watch_for_the_end(stop));
+            scope.spawn(|| judge.watch_for_spot_notice(stop));
         }
         let panicked = slots.into_iter().filter_map(|slot| slot.join().err()).count();
         if panicked > 0 {
@@ -88,29 +88,29 @@ impl Judge {
         let queue = self.aws.names.wake_queue(JUDGE_POOL);
         let mut worked = Instant::now();
         while !stop.load(Ordering::Relaxed) && !self.is_idle_since(worked) {
-            let told = match self.block_on(self.aws.queues.receive(&queue, POLL_S)) {
-                Ok(told) => told,
-                Err(trouble) => {
-                    warn!(judge = self.name, %trouble, "the queue cannot be read");
-                    thread::sleep(TROUBLE_PAUSE);
+            let messages = match self.block_on(self.aws.queues.receive(&queue, POLL_S)) {
+                Ok(messages) => messages,
+                Err(error) => {
+                    warn!(judge = self.name, trouble = %error, "the queue cannot be read");
+                    thread::sleep(ERROR_PAUSE);
                     continue;
                 }
             };
-            if told.is_empty() {
+            if messages.is_empty() {
                 continue;
             }
-            let (done, again): (Vec<&Incoming>, Vec<&Incoming>) = told
+            let (done, again): (Vec<&Incoming>, Vec<&Incoming>) = messages
                 .iter()
-                .partition(|told| !stop.load(Ordering::Relaxed) && self.is_done(verifier, &told.body));
+                .partition(|message| !stop.load(Ordering::Relaxed) && self.is_done(verifier, &message.body));
             self.block_on(self.aws.deliver());
-            let again: Vec<_> = again.into_iter().map(|told| (told, AGAIN_S)).collect();
-            let told = self.block_on(async {
+            let again: Vec<_> = again.into_iter().map(|message| (message, RETRY_AFTER_S)).collect();
+            let answered = self.block_on(async {
                 self.aws.queues.delete(&queue, &done).await?;
                 self.aws.queues.retry_after(&queue, &again).await
             });
-            if let Err(trouble) = told {
-                // They come again, and are judged already.
-                warn!(judge = self.name, %trouble, "the queue cannot be told what is done");
+            if let Err(error) = answered {
+                // They are delivered again, and found to be judged.
+                warn!(judge = self.name, trouble = %error, "the queue cannot be told what is done");
             }
             worked = Instant::now();
         }
@@ -120,7 +120,8 @@ impl Judge {
         self.idle_out.is_some_and(|ms| worked.elapsed() >= Duration::from_millis(ms))
     }
 
-    /// False for a message that is to come again. Whoever waits for a judgement sends another one anyway.
+    /// Judges the task that a message names; false if the message is to be delivered again. A scope that waits for a
+    /// judgement also sends another one.
     fn is_done(&self, verifier: &mut JudgesVerifier, body: &str) -> bool {
         let Some(task) = task_in(body) else {
             warn!(judge = self.name, body, "this is no word to the judge");
@@ -129,7 +130,7 @@ impl Judge {
         let began = Instant::now();
         let invocation = self.aws.begin();
         let judged = self.block_on(invocation.home.yard.judge(verifier, &self.name, &task));
-        // Its wakes are delivered with those of the other messages.
+        // Dropped here, so that its wakes are delivered with those of the other messages.
         drop(invocation);
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match judged {
@@ -140,19 +141,19 @@ impl Judge {
                 warn!(judge = self.name, %task, reason, "nothing can be said of it now");
                 return false;
             }
-            Err(trouble) => {
-                warn!(judge = self.name, %task, %trouble, "it cannot be judged now");
+            Err(error) => {
+                warn!(judge = self.name, %task, trouble = %error, "it cannot be judged now");
                 return false;
             }
         }
         true
     }
 
-    fn watch_for_the_end(&self, stop: &AtomicBool) {
+    fn watch_for_spot_notice(&self, stop: &AtomicBool) {
         let spot = SpotNotice::new();
         while !stop.load(Ordering::Relaxed) {
-            thread::sleep(LOOK_EVERY);
-            if let Some(notice) = self.block_on(spot.look()) {
+            thread::sleep(POLL_EVERY);
+            if let Some(notice) = self.block_on(spot.poll()) {
                 warn!(judge = self.name, notice, "this machine is taken back");
                 stop.store(true, Ordering::Relaxed);
             }

@@ -1,8 +1,8 @@
-//! The worker on AWS: claims a pool's tasks by rank, proves, verifies, puts the proof in the bucket, records.
+//! The worker on AWS: claims a pool's tasks by rank, proves, verifies, stores the proof in the bucket, records the result.
 //!
-//! One program for workers that stay (`idle_out`) and for jobs of one task (`max_tasks`). A job names no task: it claims
-//! what comes first when it runs. When the machine is to be taken back (a spot notice) or the job is stopped (SIGTERM),
-//! no more is claimed, what can be done in time is done, and the rest is released for others at once.
+//! The same program runs as a worker that stays (`idle_out`), and as a job for one task (`max_tasks`). A job names no task:
+//! it claims the one of lowest rank when it runs. When the machine is to be taken back (a spot notice) or the job is stopped
+//! (SIGTERM), the worker drains: it claims nothing more, finishes what it can in time, and releases the rest for others.
 
 mod home;
 mod judge;
@@ -26,7 +26,7 @@ use proofyard_core::judge::JUDGE_POOL;
 use proofyard_prover::runner::{GuardCommand, User, adopt_orphans};
 use proofyard_worker::artifacts::ArtifactError;
 use proofyard_worker::bell::{Bell, idle_look};
-use proofyard_worker::isolation::{Ground, Isolation, IsolationError, Wanted, WantedKind, needed_by};
+use proofyard_worker::isolation::{Host, Isolation, IsolationError, Wanted, WantedKind, needed_by};
 use proofyard_worker::{PoolWorker, WorkDir, WorkerPlan};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -36,12 +36,12 @@ use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
 
 use crate::home::{JobHome, JobHost};
-use crate::spot::{LOOK_EVERY, SpotNotice};
+use crate::spot::{POLL_EVERY, SpotNotice};
 
-/// How often signals are looked for.
-const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(100);
-/// Messages of a wake queue are waited for in the background for so long.
-const TOKEN_PAUSE: Duration = Duration::from_secs(5);
+/// How often it is checked whether a signal has arrived.
+const SIGNAL_POLL: Duration = Duration::from_millis(100);
+/// How long a poll of the wake queue waits for messages, and the pause after one that failed.
+const WAKE_POLL: Duration = Duration::from_secs(5);
 const GIB: u64 = 1 << 30;
 
 /// Works for one pool.
@@ -110,9 +110,10 @@ pub fn log_in_json() {
     proofyard_aws::clients::log_lines::log_in_json(std::io::stderr);
 }
 
-/// Works until there is nothing more to do for it, or it must go.
+/// Works until the worker ends by itself, or must end.
 pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand) -> Result<(), WorkerError> {
-    adopt_orphans().map_err(failed("what provers leave behind cannot be seen to"))?;
+    adopt_orphans()
+        .map_err(failed("this process cannot take over the processes that provers leave behind"))?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         flag::register(signal, Arc::clone(&stop)).map_err(failed("signals cannot be listened to"))?;
@@ -128,7 +129,7 @@ pub fn work(arguments: &WorkerArguments, yard: Option<&str>, guard: GuardCommand
             None => AwsHome::from_environment().await,
         }
     })?;
-    // What no deployment tells: whoever advances here must know.
+    // A worker's environment does not say whether there is a judge, which decides whether the worker may advance.
     let aws = runtime.block_on(aws.with_judge_found())?.on_a_host_of_its_own();
     match arguments.pool.as_str() {
         JUDGE_POOL => judge::work(arguments, aws, &runtime, guard, &stop),
@@ -150,14 +151,14 @@ fn work_for_pool(
     })?;
     let idle_look = idle_look(Some(runtime.block_on(aws.tick_of_pool_ms(&arguments.pool))?));
     let chains = runtime.block_on(aws.yard.chains_of_pool(&arguments.pool))?;
-    let place = Place::prepare(arguments, &aws, runtime, &guard, &chains, pool.slots)?;
+    let place = ProverSite::prepare(arguments, &aws, runtime, &guard, &chains, pool.slots)?;
     let host = JobHost {
         artifacts: Arc::clone(&place.artifacts),
         runtime: runtime.handle().clone(),
         bell: Bell::default(),
         job: env::var("AWS_BATCH_JOB_ID").ok(),
         pool: arguments.pool.clone(),
-        // What a worker says is not believed where there is a judge, and advancing is more than saying.
+        // A yard with a judge does not trust workers' results, and so does not let workers advance either.
         advances: pool.workers_advance && !aws.yard.is_judged(),
         idle_look,
         aws,
@@ -184,21 +185,21 @@ fn work_for_pool(
     Ok(())
 }
 
-/// Which try of its job of AWS Batch this is.
+/// Which attempt of its AWS Batch job this is.
 fn attempt() -> String {
     env::var("AWS_BATCH_JOB_ATTEMPT").unwrap_or_default()
 }
 
-/// Where provers and verifiers of this machine work, and what keeps them from each other.
-struct Place {
+/// What provers and verifiers of this machine need: artifacts, folders to write to, isolation.
+struct ProverSite {
     artifacts: Arc<ObjectArtifacts>,
     work_dir: Arc<WorkDir>,
     isolation: Arc<Isolation>,
-    /// Gone with the worker.
+    /// Removed when the worker ends.
     _scratch: TempDir,
 }
 
-impl Place {
+impl ProverSite {
     fn prepare(
         arguments: &WorkerArguments,
         aws: &AwsHome,
@@ -212,9 +213,10 @@ impl Place {
             None => TempDir::with_prefix("proofyard-worker-"),
         };
         let scratch = scratch.map_err(failed("no folder can be made for provers to write to"))?;
-        let wanted = Wanted::said(arguments.isolation, arguments.prover_user, arguments.verifier_user)?;
+        let wanted =
+            Wanted::from_options(arguments.isolation, arguments.prover_user, arguments.verifier_user)?;
         if wanted.may_be_users() {
-            // What is in it may be reached, and not listed.
+            // Other users may reach what is in it, but not list it.
             set_permissions(scratch.path(), Permissions::from_mode(0o711))
                 .map_err(failed("the folder that provers write to cannot be opened to them"))?;
         }
@@ -226,8 +228,8 @@ impl Place {
         }
         let mut needed = needed_by(pipelines.iter().map(|pipeline| &**pipeline), guard.program.parent());
         needed.extend([scratch.path().to_owned(), kept.clone()]);
-        let ground = Ground { guard, folder: scratch.path(), needed: &needed, slots };
-        let isolation = Isolation::choose(wanted, &ground)?;
+        let host = Host { guard, folder: scratch.path(), needed: &needed, slots };
+        let isolation = Isolation::choose(wanted, &host)?;
         if let Some(warning) = isolation.warning() {
             if let Some(strict) = pipelines.iter().find(|pipeline| pipeline.chain.strict) {
                 return Err(WorkerError::Strict { chain: strict.chain.name.clone(), warning });
@@ -265,7 +267,7 @@ fn run(
     info!(pool = home.host.pool, worker = worker.id(), slots = worker.slots(), "the worker claims tasks");
     thread::scope(|scope| {
         let lease = scope.spawn(|| worker.keep_lease(&**home));
-        scope.spawn(|| wait_for_tokens(home));
+        scope.spawn(|| poll_wake_queue(home));
         scope.spawn(|| watch_for_the_end(arguments, home, worker, stop));
         let slots: Vec<_> =
             (0..worker.slots()).map(|slot| scope.spawn(move || worker.run_slot(&**home, slot))).collect();
@@ -277,58 +279,58 @@ fn run(
         drop(lease);
     });
     let ended = worker.unregister(&**home);
-    home_rest(home);
+    deliver_last_wakes(home);
     info!(pool = home.host.pool, worker = worker.id(), "the worker has ended");
     Ok(ended?)
 }
 
-/// What the end of a worker leads to: its tasks are listed again, and others are to know.
-fn home_rest(home: &JobHome) {
+/// Delivers the wakes of the worker's end, which has listed its tasks again.
+fn deliver_last_wakes(home: &JobHome) {
     use proofyard_worker::WorkerHome;
     home.block_on(home.host.aws.deliver());
 }
 
-/// A token says that there may be work, and nothing else.
-fn wait_for_tokens(home: &JobHome) {
+/// Rings the bell for each message of the pool's wake queue, which says only that there may be work.
+fn poll_wake_queue(home: &JobHome) {
     use proofyard_worker::WorkerHome;
     let queue = home.host.aws.names.wake_queue(&home.host.pool);
     while !home.is_stopped() {
-        let tokens = home.block_on(home.host.aws.queues.receive(&queue, TOKEN_PAUSE.as_secs() as u32));
+        let tokens = home.block_on(home.host.aws.queues.receive(&queue, WAKE_POLL.as_secs() as u32));
         match tokens {
             Ok(tokens) if tokens.is_empty() => {}
             Ok(tokens) => {
                 home.host.bell.ring();
                 let tokens: Vec<_> = tokens.iter().collect();
                 if let Err(error) = home.block_on(home.host.aws.queues.delete(&queue, &tokens)) {
-                    home.complain("tokens", &error);
+                    home.log_error("tokens", &error);
                 }
             }
             Err(error) => {
-                home.complain("tokens", &error);
-                home.pause(TOKEN_PAUSE);
+                home.log_error("tokens", &error);
+                home.pause(WAKE_POLL);
             }
         }
     }
 }
 
-/// Leaves when a signal or a spot notice says so.
+/// Drains the worker once there is a signal or a spot notice.
 fn watch_for_the_end(arguments: &WorkerArguments, home: &JobHome, worker: &PoolWorker, stop: &AtomicBool) {
     use proofyard_worker::WorkerHome;
     let spot = home.host.job.is_some().then(SpotNotice::new);
-    let mut looked = Instant::now();
+    let mut polled = Instant::now();
     while !home.is_stopped() {
         if stop.load(Ordering::Relaxed) {
             warn!(pool = home.host.pool, worker = worker.id(), "asked to stop");
-            return worker.leave(home, Instant::now() + Duration::from_millis(arguments.term_grace_ms));
+            return worker.drain(home, Instant::now() + Duration::from_millis(arguments.term_grace_ms));
         }
-        if let Some(spot) = spot.as_ref().filter(|_| looked.elapsed() >= LOOK_EVERY) {
-            looked = Instant::now();
-            if let Some(notice) = home.block_on(spot.look()) {
+        if let Some(spot) = spot.as_ref().filter(|_| polled.elapsed() >= POLL_EVERY) {
+            polled = Instant::now();
+            if let Some(notice) = home.block_on(spot.poll()) {
                 warn!(pool = home.host.pool, worker = worker.id(), notice, "this machine is taken back");
                 home.print_metrics(&[("SpotNotices", "Count", json!(1))]);
-                return worker.leave(home, Instant::now() + Duration::from_millis(arguments.spot_grace_ms));
+                return worker.drain(home, Instant::now() + Duration::from_millis(arguments.spot_grace_ms));
             }
         }
-        home.pause(LOOK_FOR_SIGNALS);
+        home.pause(SIGNAL_POLL);
     }
 }

@@ -1,4 +1,4 @@
-//! The word that this machine is about to be taken back: two minutes before, at the instance's metadata service.
+//! Spot notices: the instance's metadata service says two minutes before that this machine will be taken back.
 //!
 //! Version 2 of the service, by the SDK's client, which keeps the session token and knows where the service is
 //! (`AWS_EC2_METADATA_SERVICE_ENDPOINT` names another place).
@@ -11,15 +11,15 @@ use aws_config::imds::client::error::ImdsError;
 use proofyard_aws::clients::sdk::metadata_config;
 use tracing::warn;
 
-/// AWS advises to look every five seconds.
-pub const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// AWS advises to poll every five seconds.
+pub const POLL_EVERY: Duration = Duration::from_secs(5);
 const PLACE: &str = "/latest/meta-data/spot/instance-action";
-const NOTHING_SAID: u16 = 404;
+const NO_NOTICE: u16 = 404;
 
 pub(crate) struct SpotNotice {
     client: Client,
-    /// That the service does not answer was told already.
-    told: AtomicBool,
+    /// It was logged already that the service does not answer.
+    logged: AtomicBool,
 }
 
 impl SpotNotice {
@@ -30,17 +30,17 @@ impl SpotNotice {
             .read_timeout(Duration::from_secs(1))
             .max_attempts(1)
             .build();
-        Self { client, told: AtomicBool::new(false) }
+        Self { client, logged: AtomicBool::new(false) }
     }
 
-    /// What is said of this machine's end, if anything is. A machine that is no spot instance is not spoken of, nor is
-    /// one without the service.
-    pub async fn look(&self) -> Option<String> {
+    /// The notice for this machine, if there is one. There never is for a machine that is no spot instance, or has no such
+    /// service.
+    pub async fn poll(&self) -> Option<String> {
         match self.client.get(PLACE).await {
             Ok(notice) => Some(AsRef::<str>::as_ref(&notice).to_owned()),
-            Err(ImdsError::ErrorResponse(said)) if said.response().status().as_u16() == NOTHING_SAID => None,
+            Err(ImdsError::ErrorResponse(answer)) if answer.response().status().as_u16() == NO_NOTICE => None,
             Err(error) => {
-                if !self.told.swap(true, Ordering::Relaxed) {
+                if !self.logged.swap(true, Ordering::Relaxed) {
                     warn!(%error, "no spot notice is seen: the instance's metadata service does not answer");
                 }
                 None

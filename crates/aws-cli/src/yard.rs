@@ -8,7 +8,7 @@ use proofyard_aws::clients::block_on;
 use proofyard_aws::objects::artifacts::ObjectArtifacts;
 use proofyard_aws::store::port::AwsPort;
 use proofyard_cli::failure::Failure;
-use proofyard_cli::yard::{StartTrouble, YardAccess};
+use proofyard_cli::yard::{FailedStarts, YardAccess};
 use proofyard_core::Yard;
 use proofyard_core::operation::{Answer, Operation};
 use tokio::runtime::Runtime;
@@ -70,16 +70,16 @@ impl YardAccess for OnAws {
         None
     }
 
-    fn start_troubles(&self) -> Result<Vec<StartTrouble>, Failure> {
-        let troubles = self.block_on(self.home.start_troubles())?;
-        let told = troubles.into_iter().map(|(pool, trouble)| StartTrouble {
+    fn failed_starts(&self) -> Result<Vec<FailedStarts>, Failure> {
+        let failures = self.block_on(self.home.failed_starts())?;
+        let failed = failures.into_iter().map(|(pool, failed)| FailedStarts {
             pool,
-            workers: trouble.jobs,
-            rounds: trouble.rounds,
-            reason: trouble.reason,
-            next_ms: trouble.next_ms,
+            workers: failed.jobs,
+            rounds: failed.rounds,
+            reason: failed.reason,
+            next_ms: failed.next_ms,
         });
-        Ok(told.collect())
+        Ok(failed.collect())
     }
 
     fn name(&self) -> String {

@@ -23,16 +23,16 @@ use crate::objects::s3::S3Bucket;
 use crate::pools::deployed::{NotDeployed, check_deployed};
 use crate::pools::job_workers;
 use crate::pools::jobs::{Jobs, Pools};
-use crate::pools::submissions::StartTrouble;
+use crate::pools::submissions::FailedStarts;
 use crate::pools::supply::Supply;
 use crate::queues::{QueueError, Queues};
 use crate::store::format::{NewerFormat, newer_format, raise_format};
 use crate::store::port::AwsPort;
 use crate::store::table::Table;
 
-/// Says whether a judge looks at what is handed on; from whoever deployed it.
+/// Says whether there is a judge; set by the deployment.
 const JUDGE: &str = "PROOFYARD_JUDGE";
-/// The tick where no chain has a shorter one.
+/// The tick, unless a chain has a shorter one.
 const QUIET_TICK_MS: u64 = 15_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +91,7 @@ impl AwsHome {
             };
             let judged = judge_in_environment()?.unwrap_or(false);
             let home = Self::new(names, &config, bucket, pools).with_judge(judged);
-            // Whoever may not read it, or cannot now, finds out at the next call.
+            // A program that may not read it, or cannot now, meets that error at its next call.
             match home.newer_format().await {
                 Ok(Some(newer)) => Err(newer.into()),
                 Ok(None) | Err(_) => Ok(home),
@@ -99,7 +99,7 @@ impl AwsHome {
         })
     }
 
-    /// Over an AWS that is called as `config` says. Another object store is put in here.
+    /// A home whose clients are configured by `config`. Another object store is put in here.
     pub fn new(names: Names, config: &aws_config::SdkConfig, bucket: String, pools: Pools) -> Self {
         let table = Table::new(aws_sdk_dynamodb::Client::new(config), names.table());
         let jobs = Jobs::new(aws_sdk_batch::Client::new(config));
@@ -127,7 +127,7 @@ impl AwsHome {
         }
     }
 
-    /// The same, for who runs on a host that AWS does not keep the clock of: a worker, or an operator's command.
+    /// The same, for a program on a host whose clock is not the yard's: a worker, or an operator's command.
     pub fn on_a_host_of_its_own(self) -> Self {
         self.over(self.yard.port.clone().on_a_host_of_its_own())
     }
@@ -137,8 +137,8 @@ impl AwsHome {
         Self { yard: self.yard.with_judge(is_judged), ..self }
     }
 
-    /// For those who advance, or explain, and whose environment does not say whether there is a judge: there is one if
-    /// there is a queue to wake it by.
+    /// For programs that advance or explain, and whose environment does not say whether there is a judge: there is one if
+    /// its queue exists.
     pub fn with_judge_found(self) -> LocalBoxFuture<'static, Result<Self, ConnectError>> {
         Box::pin(async move {
             if judge_in_environment()?.is_some() {
@@ -159,12 +159,12 @@ impl AwsHome {
         Box::pin(newer_format(&self.yard.port, self.names.yard()))
     }
 
-    /// From now on what is written may be in this program's format.
+    /// Raises the yard's format to this program's: from now on items may be written in it.
     pub fn raise_format(&self) -> LocalBoxFuture<'_, Result<(), Error>> {
         Box::pin(raise_format(&self.yard.port))
     }
 
-    /// Rejects a pipeline whose pools are not deployed. Whoever runs the workers of `own_workers` vouches for those.
+    /// Rejects a pipeline whose pools are not deployed, but for those of `own_workers`, whose workers the operator runs.
     pub fn check_deployed<'a>(
         &'a self,
         pipeline: &'a Pipeline,
@@ -173,7 +173,7 @@ impl AwsHome {
         Box::pin(check_deployed(&self.names, &self.supply.jobs, pipeline, own_workers))
     }
 
-    /// Before a worker of this job of AWS Batch registers under this id.
+    /// Called before a worker of this AWS Batch job registers under this id.
     pub fn remember_worker<'a>(
         &'a self,
         job: &'a str,
@@ -183,8 +183,8 @@ impl AwsHome {
     }
 
     /// Why pools have no workers although they are submitted, by pool.
-    pub fn start_troubles(&self) -> LocalBoxFuture<'_, Result<BTreeMap<String, StartTrouble>, Error>> {
-        Box::pin(job_workers::start_troubles(&self.yard.port))
+    pub fn failed_starts(&self) -> LocalBoxFuture<'_, Result<BTreeMap<String, FailedStarts>, Error>> {
+        Box::pin(job_workers::failed_starts(&self.yard.port))
     }
 
     /// The shortest tick of the yard's chains.
@@ -203,7 +203,7 @@ impl AwsHome {
             match self.yard.chain(&chain).await {
                 Ok((_, pipeline)) => tick_ms = tick_ms.min(pipeline.chain.tick_ms),
                 Err(error) if error.passes() => return Err(error),
-                // It hides no other one.
+                // The other chains' ticks count all the same.
                 Err(error) => error!(chain, %error, "this chain cannot be read, so its tick is not known"),
             }
         }

@@ -1,7 +1,7 @@
 //! The functions' work without Lambda: a process that polls the queues itself.
 //!
-//! Each poller takes a batch at a time. SQS keeps the messages of one group in order, whoever polls; so groups go side by
-//! side, as many as there are pollers. The sweeper needs no queue here: it looks when it is time.
+//! Each poller takes a batch at a time. SQS keeps the messages of one group in order, whoever polls; so as many groups are
+//! handled at a time as there are pollers. The sweeper needs no queue here: it sweeps at each tick.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,9 +14,9 @@ use crate::clients::block_on;
 use crate::home::AwsHome;
 use crate::queues::Incoming;
 
-/// A batch's messages are hidden for thirty seconds; it must be dealt with before.
+/// A batch's messages are invisible for thirty seconds; it must be handled before.
 const TIME_OF_A_BATCH: Duration = Duration::from_secs(20);
-/// A poll waits so long for a message, which is how soon a poller sees that it is to stop.
+/// How long a poll waits for messages, and so how soon a poller notices that it is to stop.
 const POLL_S: u32 = 2;
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
@@ -71,7 +71,7 @@ fn sweep(home: &AwsHome, runtime: &Handle, stop: &AtomicBool) {
         let began = Instant::now();
         let swept = block_on(runtime, async {
             home.sweep().await?;
-            home.settle(began + TIME_OF_A_BATCH).await?;
+            home.take_steps_until(began + TIME_OF_A_BATCH).await?;
             home.shortest_tick_ms().await
         });
         let pause = match swept {

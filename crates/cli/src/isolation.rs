@@ -20,6 +20,6 @@ pub struct IsolationArguments {
 
 impl IsolationArguments {
     pub fn wanted(&self) -> Result<Wanted, IsolationError> {
-        Wanted::said(self.isolation, self.prover_user, self.verifier_user)
+        Wanted::from_options(self.isolation, self.prover_user, self.verifier_user)
     }
 }

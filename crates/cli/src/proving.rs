@@ -70,10 +70,13 @@ pub struct Figures {
 /// Works until the file is proved (or all of it that can be, where more blocks may follow), nothing moves, or a signal
 /// comes.
 pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Result<Ended, Failure> {
-    let complaints = Arc::clone(progress);
-    adopt_orphans()
-        .map_err(|error| Failure::work(format!("what provers leave behind cannot be seen to: {error}")))?;
-    let mut machine = Machine::open(job.data, true, move |trouble| complaints.note(trouble))?;
+    let shown = Arc::clone(progress);
+    adopt_orphans().map_err(|error| {
+        Failure::work(format!(
+            "this process cannot take over the processes that provers leave behind: {error}"
+        ))
+    })?;
+    let mut machine = Machine::open(job.data, true, move |error| shown.note(error))?;
     let isolation = isolate(&machine, job, progress)?;
     block_on(machine.yard().change_pipeline(job.text, &job.give_up_sinks))?;
     let mut run = Run::begin(job, progress)?;
@@ -83,7 +86,7 @@ pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Resu
     let how = run.follow(&machine, signals);
     progress.end();
     let figures = run.figures(&machine);
-    // In order also after a failure, which counts more than trouble with stopping.
+    // In order also after a failure, which counts more than an error of stopping.
     let stopped = machine.stop();
     let how = how?;
     stopped?;

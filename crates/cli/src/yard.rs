@@ -51,7 +51,7 @@ pub trait YardAccess {
     /// Whether a process works on the yard now; None where nobody can say that.
     fn is_running(&self) -> Option<bool>;
     /// Why pools have no workers although the yard starts some.
-    fn start_troubles(&self) -> Result<Vec<StartTrouble>, Failure> {
+    fn failed_starts(&self) -> Result<Vec<FailedStarts>, Failure> {
         Ok(Vec::new())
     }
     /// As people call it.
@@ -62,7 +62,7 @@ pub trait YardAccess {
 
 /// A pool whose workers end before they take any task, again and again.
 #[derive(Clone, Debug, Serialize)]
-pub struct StartTrouble {
+pub struct FailedStarts {
     pub pool: String,
     /// Workers that ended so, and in how many rounds.
     pub workers: u64,

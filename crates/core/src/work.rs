@@ -136,20 +136,20 @@ pub trait Executor {
         assignment: &Assignment,
         proved: &Proved<Self::Output>,
     ) -> impl Future<Output = Result<ArtifactRef, AttemptError>>;
-    /// What an earlier attempt at the task stored and did not record, where the home remembers that. It is believed no
-    /// more than a prover is.
-    fn recall(
+    /// What an earlier attempt at the task stored and did not record, where the home remembers that. It is trusted no
+    /// more than a prover's answer is.
+    fn find_unrecorded(
         &mut self,
         _assignment: &Assignment,
     ) -> impl Future<Output = Result<Option<Proved<Self::Output>>, AttemptError>> {
         async { Ok(None) }
     }
-    /// Told why what it recalled is not taken up.
-    fn dismiss(&mut self, _assignment: &Assignment, _why: &str) -> impl Future<Output = ()> {
+    /// Called when the unrecorded result that was found is not used: why.
+    fn reject_unrecorded(&mut self, _assignment: &Assignment, _why: &str) -> impl Future<Output = ()> {
         async {}
     }
-    /// Told that no later attempt has a use for what this one made: it is recorded, or refused.
-    fn forget(&mut self, _assignment: &Assignment) -> impl Future<Output = ()> {
+    /// Called when no later attempt can use what this one made, since it is recorded or refused.
+    fn discard_unrecorded(&mut self, _assignment: &Assignment) -> impl Future<Output = ()> {
         async {}
     }
 }
@@ -266,7 +266,7 @@ impl<P: Port> Yard<P> {
             Ok(report) => match self.fault_of(&assignment.task, &report.result).await? {
                 None => {
                     let outcome = self.record_result(&report).await?;
-                    executor.forget(assignment).await;
+                    executor.discard_unrecorded(assignment).await;
                     return Ok(Performed::Recorded(outcome));
                 }
                 Some(message) => {
@@ -276,7 +276,7 @@ impl<P: Port> Yard<P> {
             Err(error) => error,
         };
         if error.refuses() {
-            executor.forget(assignment).await;
+            executor.discard_unrecorded(assignment).await;
         }
         self.fail(assignment, error).await
     }
@@ -306,7 +306,7 @@ impl<P: Port> Yard<P> {
             return Ok(None);
         }
         let started_ms = self.port.now_ms();
-        let Some(proved) = executor.recall(assignment).await? else { return Ok(None) };
+        let Some(proved) = executor.find_unrecorded(assignment).await? else { return Ok(None) };
         let why = match self.finish(executor, assignment, proved, started_ms).await {
             Ok(report) => {
                 let Assignment { pipeline, stage, task, .. } = assignment;
@@ -318,7 +318,7 @@ impl<P: Port> Yard<P> {
             Err(AttemptError::Failed { kind, message, .. }) if kind != FailureKind::Unavailable => message,
             Err(passing) => return Err(passing),
         };
-        executor.dismiss(assignment, &why).await;
+        executor.reject_unrecorded(assignment, &why).await;
         Ok(None)
     }
 

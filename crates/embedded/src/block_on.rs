@@ -14,7 +14,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     loop {
         match future.as_mut().poll(&mut context) {
             Poll::Ready(output) => return output,
-            // Only a future from elsewhere can come here, one that waits for another thread.
+            // Not a handler's own future: one that waits for another thread.
             Poll::Pending => std::thread::yield_now(),
         }
     }

@@ -1,8 +1,9 @@
-//! Crash points, for tests alone: dying at a named boundary of a handler, instead of somewhere.
+//! Crash points, for tests only: a process dies at a named commit of a handler, instead of at a random moment.
 //!
 //! A process that has `PROOFYARD_CRASH_AT=commit:2:before` in its environment kills itself, by SIGKILL, right before
 //! the second batch of that kind is committed; with `after`, right after it was, before its wakes are sent. Without
-//! the variable this costs one look at an empty option for each commit. What kind a batch is shows in what it touches.
+//! the variable this costs one look at an empty option for each commit. The kind of a batch is recognised by the items that
+//! it touches.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +18,7 @@ use self::Touch::{Check, Delete, Put};
 
 const VARIABLE: &str = "PROOFYARD_CRASH_AT";
 
-/// What a batch of each kind touches at least. The first that fits names it; an operator's words have no name here.
+/// What a batch of each kind touches at least; the first kind that fits is the batch's. Most operators' verbs have none.
 const BOUNDARIES: &[(&str, &[Touch])] = &[
     ("pipeline", &[Put(PipelineText)]),
     ("feed", &[Put(BlocksTaken)]),
@@ -59,7 +60,7 @@ enum Touch {
     Delete(KeyFamily),
 }
 
-/// Every boundary that has a name.
+/// The names of all kinds.
 pub fn boundaries() -> Vec<&'static str> {
     let mut names: Vec<_> = BOUNDARIES.iter().map(|(name, _)| *name).collect();
     names.dedup();
@@ -76,12 +77,12 @@ pub(crate) enum Side {
 pub(crate) struct CrashPoint {
     boundary: String,
     side: Side,
-    /// How many of that kind are still to come, this one included.
+    /// How many batches of that kind are still to come, including the one to die at.
     left: AtomicU64,
 }
 
 impl CrashPoint {
-    /// What the environment asks for; nothing where it asks for nothing, or not in these words.
+    /// The crash point that the environment names; `None` if it names none, or cannot be parsed.
     pub fn from_environment() -> Option<Self> {
         Self::parse(&std::env::var(VARIABLE).ok()?)
     }
@@ -97,7 +98,7 @@ impl CrashPoint {
         Some(Self { boundary: boundary.to_owned(), side, left: AtomicU64::new(time) })
     }
 
-    /// Does not return if this is the place.
+    /// Kills this process if this is the crash point.
     pub fn pass(&self, batch: &Batch, side: Side) {
         if side != self.side || name_of(batch) != Some(self.boundary.as_str()) {
             return;

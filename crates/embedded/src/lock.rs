@@ -9,18 +9,18 @@ use proofyard_worker::durable::{create_durably, parent_of, sync_directory};
 
 /// The state's name in the data directory.
 pub const STATE_FILE: &str = "state.db";
-/// Holds the process id of the yard that has the directory, for the message to whoever comes second.
+/// Holds the process id of the yard that has the directory, for the error message of a second one.
 const LOCK_FILE: &str = "lock";
 
-/// What may stand in a directory without a state: our lock, and what a fresh file system has.
+/// The files that may be in a directory without a state: our lock, and what a new file system has.
 const OWN_FILES: &[&str] = &[LOCK_FILE, "lost+found"];
 
-/// What a yard has is its user's alone: payloads and proofs are nobody else's business, and its state nobody else's to
-/// change.
+/// Only the yard's user may read payloads and proofs, and change the state.
 const PRIVATE_DIRECTORY: u32 = 0o700;
 pub(crate) const PRIVATE_FILE: u32 = 0o600;
 
-/// Also where an earlier version, or a careless hand, left it open. What is somebody else's stays as it is.
+/// Takes other users' permissions away, which an earlier version or an operator may have left. Has no effect on another
+/// user's files.
 pub(crate) fn close_to_others(path: &Path, mode: u32) {
     let open = fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
     if open {
@@ -55,8 +55,8 @@ pub enum DataDirError {
 }
 
 impl DataDir {
-    /// Takes the directory for this process; with `create`, makes it first where it is missing. A directory that holds
-    /// other people's files is refused, since a yard empties its folders in there at each start.
+    /// Locks the directory for this process; with `create`, makes it first where it is missing. A directory that holds
+    /// anything else than a yard is refused, since a yard empties some of its folders at each start.
     pub fn open(path: &Path, create: bool) -> Result<Self, DataDirError> {
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => expect_own(path)?,
@@ -69,8 +69,8 @@ impl DataDir {
         }
         let lock = take_lock(path)?;
         close_to_others(path, PRIVATE_DIRECTORY);
-        // Whoever made the directory may have died before its name was on disk. One that was made long ago may stand
-        // in a directory that we cannot open.
+        // The process that made the directory may have died before its name was on disk. This may fail where the directory
+        // above cannot be opened; then ours was made by someone else, long ago.
         let _ = sync_directory(parent_of(path));
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
@@ -80,7 +80,7 @@ impl DataDir {
     }
 }
 
-/// Before its state is made, a yard makes only its lock.
+/// Refuses a directory that has no state, and holds anything but a lock.
 fn expect_own(path: &Path) -> Result<(), DataDirError> {
     if path.join(STATE_FILE).try_exists().map_err(failed(path, "opened"))? {
         return Ok(());
@@ -123,7 +123,7 @@ fn write_holder(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-/// Who has the lock, as far as the file tells: it is empty for a moment after the lock is taken.
+/// The process id of the lock's holder, as far as the file says: it is empty for a moment after the lock is taken.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.take(32).read_to_string(&mut text);

@@ -22,7 +22,7 @@ pub struct LocalPort {
 }
 
 impl LocalPort {
-    /// `send` hands wakes on; it is called after their commit, on the thread that committed.
+    /// `send` delivers wakes; it is called after their commit, on the thread that committed.
     pub fn new(store: Arc<SqliteStore>, send: impl Fn(&[Wake]) + Send + Sync + 'static) -> Self {
         Self {
             store,
@@ -41,7 +41,7 @@ impl LocalPort {
         Self { random: Arc::new(random), ..self }
     }
 
-    /// Dies where the environment says, if it says so.
+    /// With the crash point that the environment names, if any.
     pub(crate) fn with_crash_point(self) -> Self {
         Self { crash_point: CrashPoint::from_environment().map(Arc::new), ..self }
     }
@@ -58,7 +58,7 @@ impl LocalPort {
 }
 
 impl LocalPort {
-    /// Why nothing can be written any more, if that is so.
+    /// Why the state cannot be written any more; `None` while it can.
     pub fn failure(&self) -> Option<String> {
         self.store.failure()
     }

@@ -1,5 +1,5 @@
-//! The bell of one process: it rings for idle slots and sinks when there may be work, and once more, for good, when the
-//! process stops.
+//! The bell of one process: a condition variable that idle slots and sinks wait on. It rings when there may be work, and
+//! once for all when the process stops.
 //!
 //! Any thread rings it. A thread that waits reads [`Bell::rung`] before it looks for work, and gives that to
 //! [`Bell::wait`], so that no ring between the look and the wait is missed.
@@ -12,7 +12,7 @@ const REAL_TIME_TICK_MS: u64 = 1_000;
 const REAL_TIME_LOOK: Duration = Duration::from_secs(1);
 const QUIET_LOOK: Duration = Duration::from_secs(20);
 
-/// How often an idle slot or sink looks without the bell, since a wake may be lost: by the shortest tick of its pipelines.
+/// How often an idle slot or sink polls without a ring, since a wake may be lost: by the shortest tick of its pipelines.
 pub fn idle_look(tick_ms: Option<u64>) -> Duration {
     match tick_ms {
         Some(..=REAL_TIME_TICK_MS) => REAL_TIME_LOOK,
@@ -46,7 +46,7 @@ impl Bell {
         self.lock().rung
     }
 
-    /// Waits until it has rung again since it had rung `seen` times, the process stops, or the time is over.
+    /// Waits until it has rung more than `seen` times, the process stops, or the time is over.
     pub fn wait(&self, seen: u64, at_most: Duration) {
         let is_quiet = |state: &mut State| state.rung == seen && !state.stopped;
         drop(self.rings.wait_timeout_while(self.lock(), at_most, is_quiet));

@@ -1,10 +1,10 @@
-//! Names that outlive a power loss: syncing a file makes its content last, and not its name.
+//! Making names durable: syncing a file makes its content survive a power loss, but not its name.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-/// Makes a directory and what is missing above it, so that all of it outlives a power loss.
+/// Creates a directory and those missing above it, so that all of them survive a power loss.
 pub fn create_durably(path: &Path) -> io::Result<()> {
     let missing = path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
     let missing: Vec<&Path> = missing.collect();
@@ -12,7 +12,7 @@ pub fn create_durably(path: &Path) -> io::Result<()> {
     missing.iter().try_for_each(|made| sync_directory(parent_of(made)))
 }
 
-/// Makes the names in a directory last; syncing a file alone does not.
+/// Makes the names in a directory survive a power loss.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

@@ -1,4 +1,4 @@
-//! What a home gives the workers that work for it.
+//! What a home provides for its workers.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::artifacts::ArtifactStore;
 use crate::bell::Bell;
 use crate::overhead::Sample;
 
-/// The home that a worker works for: its yard, its artifacts, its bell. Shared by all of its workers' threads.
+/// The home of a worker: its yard, its artifacts, its bell. All threads of all its workers share it.
 pub trait WorkerHome: Send + Sync + 'static {
     type Port: Port;
     type Artifacts: ArtifactStore;
@@ -22,17 +22,17 @@ pub trait WorkerHome: Send + Sync + 'static {
     fn yard(&self) -> &Yard<Self::Port>;
     fn artifacts(&self) -> &Arc<Self::Artifacts>;
 
-    /// Rings for tasks listed, and for whatever else idle slots should look at; stops when the home does.
+    /// Rings when tasks are listed, or idle slots should look for another reason; stops when the home does.
     fn bell(&self) -> &Bell;
 
-    /// How often an idle slot looks at its pool without the bell; see [`crate::bell::idle_look`].
+    /// How often an idle slot polls its pool without a ring; see [`crate::bell::idle_look`].
     fn idle_look(&self) -> Duration;
 
-    /// Runs a handler to its end on this thread. A prover's whole run, which blocks, may be inside.
+    /// Runs a handler to its end on this thread. The handler may block for as long as a prover runs.
     fn block_on<F: Future>(&self, handler: F) -> F::Output;
 
-    /// Runs all that is done for one task, from its claim to its last step, as one invocation. A home whose reads are far
-    /// away may give it a home that remembers what it has read.
+    /// Runs everything that is done for one task, from its claim to the last step after it, as one invocation. A home whose
+    /// reads are slow may pass a home with a read cache.
     fn invocation<T>(&self, work: impl FnOnce(&Self) -> T) -> T
     where
         Self: Sized,
@@ -45,16 +45,16 @@ pub trait WorkerHome: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Called after a worker gave this id up.
-    fn gave_up(&self, _worker: &str) -> Result<(), Error> {
+    /// Called after the worker of this id was unregistered.
+    fn unregistered(&self, _worker: &str) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Takes the steps that follow, or has another process take them.
-    fn step(&self, wake: &Wake);
+    /// Takes the steps that this wake asks for, or has another process take them.
+    fn take_steps(&self, wake: &Wake);
 
-    /// Logs an error that the worker goes on after.
-    fn complain(&self, what: &str, error: &dyn Display);
+    /// Logs an error after which the worker goes on.
+    fn log_error(&self, what: &str, error: &dyn Display);
 
     /// Called after a task's result was recorded and its next steps were taken.
     fn recorded(&self, _finished: Finished<'_>) {}

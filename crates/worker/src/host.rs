@@ -1,4 +1,4 @@
-//! The clock and the randomness of the host that a port runs on.
+//! This host's clock and randomness.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ pub fn system_now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// SipHash under keys that the system chose at random and that no two calls share.
+/// A random number: SipHash under a new key that the standard library draws for each call.
 pub fn system_random() -> u64 {
     RandomState::new().hash_one(0_u8)
 }

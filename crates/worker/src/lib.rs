@@ -1,16 +1,15 @@
 //! What a worker does, whichever home it works for: slots claim tasks, run their provers and verifiers, store the proofs, and
 //! record the results.
 //!
-//! - [`WorkerHome`]: what a home gives its workers; [`PoolWorker`]: slots, a lease, and when they end;
+//! - [`WorkerHome`]: what a home provides for its workers; [`PoolWorker`]: one worker, its slots and its lease;
 //! - [`artifacts`]: where tasks' inputs and outputs are, and the folder that every machine has for them;
-//! - [`isolation`]: what keeps provers from their verifiers, and everything from the yard;
+//! - [`isolation`]: what keeps provers and verifiers apart, and both out of the yard's files;
 //! - [`bell`]: what idle slots wait for; [`host`]: this host's clock and randomness;
 //! - [`Verifier`]: verifying committed proofs again.
 
 pub mod artifacts;
 pub mod bell;
 pub mod durable;
-mod duty;
 mod home;
 pub mod host;
 pub mod isolation;
@@ -22,6 +21,7 @@ mod reverify;
 mod slot;
 mod unrecorded_result;
 mod work_dir;
+mod worker_state;
 
 pub use home::{Finished, WorkerHome};
 pub use overhead::{Overheads, Sample};

@@ -18,11 +18,11 @@ pub struct Overheads {
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub task: TaskId,
-    /// When its slot had it.
+    /// When its slot had claimed it.
     pub claimed: Instant,
     /// How long claiming took.
     pub claiming: Duration,
-    /// From its claim until it was recorded and its block's next tasks were listed, without prover and verifier.
+    /// From the claim until the result was recorded and the next tasks were listed, without the time in prover and verifier.
     pub working: Duration,
 }
 
@@ -38,7 +38,7 @@ impl Overheads {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ascending.
+    /// Each task's overhead, ascending.
     pub fn sorted(&self) -> Vec<Duration> {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let mut overheads: Vec<_> = samples.iter().map(|sample| sample.claiming + sample.working).collect();

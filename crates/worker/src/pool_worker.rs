@@ -12,30 +12,30 @@ use proofyard_core::pipeline::Pool;
 use proofyard_core::port::Port;
 use proofyard_prover::runner::GuardCommand;
 
-use crate::duty::Duty;
 use crate::home::WorkerHome;
 use crate::isolation::Isolation;
 use crate::slot::Slot;
 use crate::work_dir::WorkDir;
+use crate::worker_state::WorkerState;
 
 /// What a worker is, and when it ends by itself.
 #[derive(Clone)]
 pub struct WorkerPlan {
-    /// How its ids begin: where it runs.
+    /// The prefix of its ids, which names where it runs.
     pub id_prefix: String,
     pub pool_name: String,
     pub pool: Pool,
     /// No other worker serves the pool.
     pub alone: bool,
-    /// Once it has claimed so many tasks, with all its slots together, it claims no more.
+    /// How many tasks it claims, with all its slots together, before it ends.
     pub max_tasks: Option<u64>,
-    /// Once none of its slots has had work for so long, it claims no more.
+    /// How long all its slots may be idle before it ends.
     pub idle_out: Option<Duration>,
     pub guard: GuardCommand,
     pub work_dir: Arc<WorkDir>,
-    /// What keeps its provers from others.
+    /// How its provers are isolated.
     pub isolation: Arc<Isolation>,
-    /// How many slots of this process are other workers', and counted before its own.
+    /// The number, among all slots of this process, of its first one.
     pub first_slot: u32,
 }
 
@@ -46,20 +46,20 @@ pub struct WorkerPlan {
 pub struct PoolWorker {
     plan: WorkerPlan,
     id: Mutex<String>,
-    duty: Duty,
+    state: WorkerState,
 }
 
 impl PoolWorker {
     pub fn new(plan: WorkerPlan) -> Self {
-        let duty = Duty::new(plan.max_tasks, plan.idle_out);
-        Self { plan, id: Mutex::default(), duty }
+        let state = WorkerState::new(plan.max_tasks, plan.idle_out);
+        Self { plan, id: Mutex::default(), state }
     }
 
     pub fn slots(&self) -> u32 {
         self.plan.pool.slots
     }
 
-    /// Empty before it registered.
+    /// Its current id; empty before it has registered.
     pub fn id(&self) -> String {
         self.id.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -80,51 +80,51 @@ impl PoolWorker {
         }))?;
         let old = std::mem::replace(&mut *self.id.lock().unwrap_or_else(PoisonError::into_inner), id);
         if !old.is_empty() {
-            home.gave_up(&old)?;
+            home.unregistered(&old)?;
         }
         Ok(())
     }
 
-    /// Gives its id up, and frees what its slots still hold.
+    /// Ends its registration, and releases what its slots still hold.
     pub fn unregister<H: WorkerHome>(&self, home: &H) -> Result<(), Error> {
         let id = self.id();
         home.block_on(home.yard().expire_worker(&id, true))?;
-        home.gave_up(&id)
+        home.unregistered(&id)
     }
 
-    /// Heartbeats three times a lease, and drops what nobody needs, until the home stops.
+    /// Sends three heartbeats in each lease, and cancels attempts that the answers call obsolete, until the home stops.
     pub fn keep_lease<H: WorkerHome>(&self, home: &H) {
         let lease_ms = self.plan.pool.lease_ms;
         let pause = Duration::from_millis((lease_ms / 3).max(1));
         while home.pause(pause) {
             match home.block_on(home.yard().heartbeat(&self.id(), lease_ms)) {
                 Ok(obsolete) => {
-                    obsolete.iter().for_each(|attempt| self.duty.cancel_claim(attempt.slot, &attempt.claim))
+                    obsolete.iter().for_each(|attempt| self.state.cancel_claim(attempt.slot, &attempt.claim))
                 }
                 Err(Error::WorkerDead { .. }) => {
                     if let Err(error) = self.register(home) {
-                        home.complain(&format!("worker of pool {}", self.plan.pool_name), &error);
+                        home.log_error(&format!("worker of pool {}", self.plan.pool_name), &error);
                     }
                 }
-                Err(error) => home.complain("heartbeat", &error),
+                Err(error) => home.log_error("heartbeat", &error),
             }
         }
         self.cancel_all();
     }
 
-    /// Cancels all attempts that run.
+    /// Cancels all running attempts.
     pub fn cancel_all(&self) {
-        self.duty.cancel_all();
+        self.state.cancel_all();
     }
 
-    /// The worker's machine goes away soon: nothing more is claimed, and attempts that still run at `by` are cancelled
-    /// and released. Its slots end when they are free.
-    pub fn leave<H: WorkerHome>(&self, home: &H, by: Instant) {
-        self.duty.leave(by);
+    /// Drains the worker, since its machine goes away soon: nothing more is claimed, and attempts that still run at `by`
+    /// are cancelled and released. Its slots end once they are free.
+    pub fn drain<H: WorkerHome>(&self, home: &H, by: Instant) {
+        self.state.drain(by);
         home.bell().ring();
     }
 
-    /// Claims and works, on this thread, until the home stops or the worker takes no more.
+    /// Claims and works, on this thread, until the home stops or the worker claims no more.
     pub fn run_slot<H: WorkerHome>(&self, home: &H, number: u32) {
         Slot::new(self, home, number).run();
     }
@@ -133,7 +133,7 @@ impl PoolWorker {
         &self.plan
     }
 
-    pub(crate) fn duty(&self) -> &Duty {
-        &self.duty
+    pub(crate) fn state(&self) -> &WorkerState {
+        &self.state
     }
 }

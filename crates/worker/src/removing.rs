@@ -1,8 +1,8 @@
-//! Removing what a prover wrote, whatever it is: folders in folders without an end, closed ones, links, names that no
-//! path has room for.
+//! Removing what a prover wrote, whatever it is: folders nested without limit, folders without permissions, links, paths
+//! that are too long for the system.
 //!
-//! Nothing recurses, and no path grows: a folder that is not empty is moved up to the top, so that everything is removed
-//! from one step below it. Files are named by the descriptor of their folder, so a link leads nowhere.
+//! Nothing recurses, and no path grows: a folder that is not empty is moved up to the top folder, and emptied there. Files
+//! are named relative to a descriptor of their folder, and links are not followed.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, fchmod, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-/// How often a folder is emptied again that somebody writes to meanwhile.
+/// How often a folder is emptied again that is being written to meanwhile.
 const ROUNDS: u32 = 8;
 
 /// Removes a file or folder, if it is there.
@@ -41,7 +41,7 @@ fn remove_in(top: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     failed.map_or(Ok(()), Err)
 }
 
-/// Removes an entry of the top; folders that were in it are left there.
+/// Removes an entry of the top folder; non-empty folders that were in it are moved to the top, and added to `left`.
 fn remove_one(top: BorrowedFd<'_>, name: &[u8], left: &mut Vec<Vec<u8>>) -> Result<(), Errno> {
     if is_gone(unlinkat(top, name, AtFlags::empty())) {
         return Ok(());
@@ -53,7 +53,7 @@ fn remove_one(top: BorrowedFd<'_>, name: &[u8], left: &mut Vec<Vec<u8>>) -> Resu
         }
         error => Err(error),
     })?;
-    // Whoever may not will learn it from what comes next.
+    // If this fails, so does what follows.
     let _ = fchmod(&folder, Mode::RWXU);
     for _ in 0..ROUNDS {
         empty(top, &folder, left)?;
@@ -84,13 +84,13 @@ fn is_gone(removed: Result<(), Errno>) -> bool {
     matches!(removed, Ok(()) | Err(Errno::NOENT))
 }
 
-/// Under a name that nobody else gives.
+/// Moves an entry to the top folder, under a name that is not used twice.
 fn move_up(top: BorrowedFd<'_>, folder: &OwnedFd, name: &[u8]) -> Result<Vec<u8>, Errno> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let target = format!("gone-{}-{count}", std::process::id()).into_bytes();
     match renameat(folder, name, top, target.as_slice()) {
-        // To be moved is to have its `..` changed.
+        // Moving a folder changes its `..`, which its own permissions may forbid.
         Err(Errno::ACCESS | Errno::PERM) => {
             open_up(folder.as_fd(), name)?;
             renameat(folder, name, top, target.as_slice())?;

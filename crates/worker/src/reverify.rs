@@ -1,5 +1,5 @@
-//! Checking proofs again, from the artifacts alone, in a process of its own beside any yard: committed ones for whoever
-//! asks, and those that are to be committed for the judge.
+//! Verifying proofs again, from the artifacts alone: committed ones for an operator, and for the judge those that are to be
+//! handed on.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::isolation::Isolation;
 use crate::provers::{SlotPlan, SlotProvers};
 use crate::work_dir::WorkDir;
 
-/// What a second look at a committed proof can say for it.
+/// What verifying a committed proof again has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Its verifier accepts it, with the public values that were recorded.
@@ -36,7 +36,7 @@ pub struct Refuted {
     pub log: Vec<String>,
 }
 
-/// Keeps its verifiers alive from one proof to the next; none of them ever proved anything.
+/// Runs verifiers, which stay alive from one proof to the next; no prover ever runs in their processes.
 pub struct Verifier<A> {
     artifacts: Arc<A>,
     provers: SlotProvers<A>,
@@ -50,7 +50,7 @@ impl<A: ArtifactStore> Verifier<A> {
         Ok(Self::isolated(artifacts, guard, work_dir, Arc::new(Isolation::nothing()), 0))
     }
 
-    /// Kept from others of this machine, in a slot of their own.
+    /// Its verifiers are isolated from other processes, in a slot of their own.
     pub fn isolated(
         artifacts: Arc<A>,
         guard: GuardCommand,
@@ -63,7 +63,7 @@ impl<A: ArtifactStore> Verifier<A> {
         Self { artifacts, provers }
     }
 
-    /// The public values that are in a proof; `None` where nobody can say, and it is whole.
+    /// The public values that are in a proof; `None` if it has no verifier, and its artifact is whole.
     fn values_of(&mut self, committed: &CommittedProof) -> Result<Option<String>, AttemptError> {
         if committed.prover().verify == Verify::None || committed.stage().output == Output::Data {
             return self.provers.expect_whole(&committed.proof.artifact).map(|()| None);

@@ -1,7 +1,7 @@
 //! One slot of a worker: claims a task, works on it, records how that ended, and does it again.
 //!
 //! A slot is one thread, and all that it holds is its own; what it shares with the worker's other slots (may it claim, who
-//! cancels it) is in [`Duty`](crate::duty::Duty).
+//! cancels it) is in [`WorkerState`](crate::worker_state::WorkerState).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::overhead::Sample;
 use crate::pool_worker::{PoolWorker, WorkerPlan};
 use crate::provers::{SlotPlan, SlotProvers};
 
-/// After an error of the storage or the host a slot tries again, since the sweeper would otherwise find it idle for good.
+/// After an error of the storage or the host a slot pauses, and then tries again.
 const ERROR_PAUSE: Duration = Duration::from_millis(500);
 
 pub(crate) struct Slot<'a, H: WorkerHome> {
@@ -32,7 +32,7 @@ pub(crate) struct Slot<'a, H: WorkerHome> {
 /// How a slot's turn went.
 enum Turn {
     Worked,
-    /// The slot still held a task, which is released now; it may look again at once.
+    /// The slot still held a task, which is released now; it may claim again at once.
     Released,
     Idle,
 }
@@ -41,9 +41,8 @@ enum Turn {
 struct Claimed {
     request: ClaimRequest,
     task: Task,
-    /// When the claim began, and when it succeeded.
-    asked: Instant,
-    at: Instant,
+    claim_began: Instant,
+    claimed: Instant,
 }
 
 /// An attempt that ended.
@@ -60,29 +59,29 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
         Self { worker, home, number, provers }
     }
 
-    /// Claims and works until the home stops, or the worker takes no more.
+    /// Claims and works until the home stops, or the worker claims no more.
     pub fn run(mut self) {
-        let (home, duty) = (self.home, self.worker.duty());
+        let (home, state) = (self.home, self.worker.state());
         while !home.is_stopped() {
             let rung = home.bell().rung();
-            if !duty.may_claim() {
-                // The other slots may wait for work that they must not take any more either.
+            if !state.reserve_claim() {
+                // The other slots may be waiting for work that they may not claim either.
                 home.bell().ring();
                 return;
             }
             let turn = home.invocation(|home| self.turn(home));
             if !matches!(turn, Ok(Turn::Worked)) {
-                // Also after an error: the slot may hold the task still, and only by claiming does it release it.
-                duty.claimed_none();
+                // Also after an error: the slot may still hold a task, and only another claim releases that.
+                state.return_claim();
             }
             match turn {
                 Ok(Turn::Worked | Turn::Released) => {}
-                Ok(Turn::Idle) => home.bell().wait(rung, home.idle_look().min(duty.close_if_idle())),
+                Ok(Turn::Idle) => home.bell().wait(rung, home.idle_look().min(state.close_if_idle())),
                 Err(error) => {
                     if !matches!(error, Error::WorkerDead { .. }) {
-                        home.complain(&self.name(), &error);
+                        home.log_error(&self.name(), &error);
                     }
-                    home.pause(ERROR_PAUSE.min(duty.close_if_idle()));
+                    home.pause(ERROR_PAUSE.min(state.close_if_idle()));
                 }
             }
         }
@@ -92,18 +91,18 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
         format!("slot {} of pool {}", self.number, self.worker.plan().pool_name)
     }
 
-    /// One claim and its work: one invocation, whose home this is.
+    /// One claim and the work on what was claimed: all of one invocation, whose home this is.
     fn turn(&mut self, home: &H) -> Result<Turn, Error> {
-        let (yard, asked) = (home.yard(), Instant::now());
+        let (yard, claim_began) = (home.yard(), Instant::now());
         let claim = format!("{:016x}{:016x}", yard.port.random(), yard.port.random());
         let request = ClaimRequest { worker: self.worker.id(), slot: self.number, claim };
         match home.block_on(yard.claim(&request))? {
             ClaimOutcome::Claimed(task) => {
-                self.work(home, Claimed { request, task: *task, asked, at: Instant::now() })?;
+                self.work(home, Claimed { request, task: *task, claim_began, claimed: Instant::now() })?;
                 Ok(Turn::Worked)
             }
             ClaimOutcome::SlotHolds(held) => {
-                // Left by a turn that met an error of the storage.
+                // Left over from a turn that failed with an error of the storage.
                 let release = yard.record_release(&request.worker, self.number, &held.claim, &held.task);
                 home.block_on(release)?;
                 Ok(Turn::Released)
@@ -113,16 +112,18 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
     }
 
     fn work(&mut self, home: &H, claimed: Claimed) -> Result<(), Error> {
-        let (claiming, at) = (claimed.at - claimed.asked, claimed.at);
+        let (claiming, claimed_at) = (claimed.claimed - claimed.claim_began, claimed.claimed);
         let worked = self.attempt(home, claimed)?;
-        // Before the next claim, which must find what this result lists of the same block: it comes first.
-        home.step(&Wake::Scope { scope: worked.assignment.task.id.scope.clone() });
+        // Before the next claim: what this result lists of the same block has a lower rank than tasks of later blocks.
+        home.take_steps(&Wake::Scope { scope: worked.assignment.task.id.scope.clone() });
         match &worked.performed {
             Performed::HostFault { message } => {
-                home.complain(&self.name(), message);
+                home.log_error(&self.name(), message);
                 home.pause(ERROR_PAUSE);
             }
-            Performed::Recorded(outcome) => self.tell_recorded(home, &worked, outcome, claiming, at),
+            Performed::Recorded(outcome) => {
+                self.report_recorded(home, &worked, outcome, claiming, claimed_at)
+            }
             Performed::Failed { .. } | Performed::Released => {}
         }
         Ok(())
@@ -131,8 +132,8 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
     /// Runs the attempt to its end, and records how it ended.
     fn attempt(&mut self, home: &H, claimed: Claimed) -> Result<Worked, Error> {
         let Claimed { request, task, .. } = claimed;
-        let duty = self.worker.duty();
-        let cancel = duty.begin(request.slot, &request.claim);
+        let state = self.worker.state();
+        let cancel = state.begin_attempt(request.slot, &request.claim);
         if home.is_stopped() {
             cancel.cancel();
         }
@@ -142,25 +143,25 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
             let performed = home.yard().perform(&mut attempt, &assignment).await?;
             Ok((assignment, performed))
         });
-        duty.end(request.slot);
+        state.end_attempt(request.slot);
         let in_provers = attempt.in_provers();
         performed.map(|(assignment, performed)| Worked { assignment, performed, in_provers })
     }
 
-    fn tell_recorded(
+    fn report_recorded(
         &self,
         home: &H,
         worked: &Worked,
         outcome: &ResultOutcome,
         claiming: Duration,
-        at: Instant,
+        claimed_at: Instant,
     ) {
         let Worked { assignment, in_provers, .. } = worked;
         let sample = Sample {
             task: assignment.task.id.clone(),
-            claimed: at,
+            claimed: claimed_at,
             claiming,
-            working: at.elapsed().saturating_sub(*in_provers),
+            working: claimed_at.elapsed().saturating_sub(*in_provers),
         };
         home.recorded(Finished { assignment, outcome, sample });
     }

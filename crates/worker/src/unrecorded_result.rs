@@ -1,4 +1,5 @@
-//! What an attempt made beside its artifact, as a home keeps it for the next attempt until the result is recorded.
+//! The description of a result that is not recorded yet, as a home keeps it beside the artifact for the task's next
+//! attempt.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use proofyard_core::state::{ArtifactRef, List};
 use proofyard_core::work::{Assignment, Proved};
 use serde::{Deserialize, Serialize};
 
-/// Public values are not among it: only a verifier's word counts for those.
+/// It holds no public values: those count only from a verifier, which is asked again.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct UnrecordedResult {
     task: String,
@@ -17,7 +18,7 @@ pub(crate) struct UnrecordedResult {
     pub verification_key: Option<String>,
     pub proof_system: Option<String>,
     pub security_bits: Option<u32>,
-    /// Not in what was kept before there was this.
+    /// Missing in descriptions that earlier versions wrote.
     #[serde(default)]
     pub trusted_setup: Option<bool>,
     pub cycles: Option<u64>,
@@ -46,7 +47,7 @@ impl UnrecordedResult {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The error says why it is of no use for this assignment.
+    /// The error says why it cannot be used for this assignment.
     pub fn read(json: &[u8], assignment: &Assignment) -> Result<Self, String> {
         let made: Self =
             serde_json::from_slice(json).map_err(|error| format!("it cannot be read: {error}"))?;

@@ -1,15 +1,17 @@
-//! Where provers and verifiers write: a place for those of each slot, and in it a folder for each attempt.
+//! Where provers and verifiers write: each slot has a place for its provers and one for its verifiers, and in it a folder for
+//! each attempt.
 //!
 //! ```text
 //! work/prove-0/            the place of slot 0's provers: all that they may change
 //!              tmp/        their TMPDIR
 //!              17/out/     an attempt's output
 //!     /verify-0/...        the same for its verifiers
-//!     /4/                  files that all only read
+//!     /4/                  files that all may read and none may change
 //! ```
 //!
-//! Places and attempts are the yard's, also where their processes run as other users; what is within is theirs, and
-//! closed to everyone else. Another thread removes them, since that waits for the disk while it syncs the very proof that came from there.
+//! Places and attempts' folders belong to the yard's user, also where processes run as other users; the folders in them
+//! belong to those users, and are closed to everyone else. A thread of its own removes attempts' folders: removing waits for
+//! the disk, which may be syncing the proof that came from there.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -26,16 +28,16 @@ use rustix::fs::statvfs;
 
 use crate::removing::remove;
 
-/// Folders that wait to be removed; beyond these, whoever is done with one removes it.
+/// How many folders may wait for the removing thread; beyond that, the thread that drops one removes it.
 const MAX_WAITING: usize = 64;
 
 /// Below this a disk counts as full.
 const LEAST_ROOM_BYTES: u64 = 1 << 20;
-/// So often, and with such pauses, what was left is tried to be removed.
-const MOST_TRIES: u32 = 20;
+/// How often the start tries to remove what a dead process left, and its pause in between.
+const MAX_TRIES: u32 = 20;
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
-/// One process's; attempts write below it.
+/// The work directory of one process.
 pub struct WorkDir {
     path: PathBuf,
     next: AtomicU64,
@@ -43,17 +45,17 @@ pub struct WorkDir {
     remover: Option<JoinHandle<()>>,
 }
 
-/// Where all that belongs together writes.
+/// Where the provers of one slot write, or its verifiers.
 pub(crate) struct Place {
     folder: WorkFolder,
-    /// Who writes there, if that is not the worker's own user.
+    /// The user who writes there, if not the worker's own.
     owner: Option<User>,
 }
 
-/// Of an attempt, or of a prover's files; removed when it is dropped.
+/// The folder of an attempt, or of a prover's files; removed when it is dropped.
 pub(crate) struct WorkFolder {
     path: PathBuf,
-    /// Whose the folders in it are.
+    /// The user who owns the folders in it, if not the worker's own.
     owner: Option<User>,
     of: Arc<WorkDir>,
 }
@@ -61,13 +63,13 @@ pub(crate) struct WorkFolder {
 const TEMPORARY: &str = "tmp";
 const HOME: &str = "home";
 
-/// Others may go through it to what they know the name of, and not look around.
-const PASSED_THROUGH: u32 = 0o711;
-const ITS_OWN: u32 = 0o700;
+/// Other users may pass through to a name that they know, but may not list it.
+const PASS_ONLY: u32 = 0o711;
+const OWNER_ONLY: u32 = 0o700;
 
 impl WorkDir {
-    /// The folder, made anew. What attempts of a dead process left is nobody's: it is moved aside and removed meanwhile,
-    /// since it may be more than a start can wait for. What cannot be removed is tried again at the next start.
+    /// The folder, made anew. What attempts of a dead process left is moved aside, and removed by another thread, since it
+    /// may be more than a start can wait for. What cannot be removed is tried again at the next start.
     pub fn emptied(path: PathBuf) -> io::Result<Self> {
         if path.symlink_metadata().is_ok() {
             move_aside(&path)?;
@@ -78,7 +80,7 @@ impl WorkDir {
         Self::new(path)
     }
 
-    /// A folder that exists.
+    /// A work directory in a folder that exists.
     pub fn new(path: PathBuf) -> io::Result<Self> {
         let (removals, waiting) = sync_channel::<PathBuf>(MAX_WAITING);
         // What cannot be removed now is removed at the next start.
@@ -89,7 +91,7 @@ impl WorkDir {
 
     /// Lets other users go through it to their places.
     pub fn opened_to_others(self) -> io::Result<Self> {
-        fs::set_permissions(&self.path, Permissions::from_mode(PASSED_THROUGH))?;
+        fs::set_permissions(&self.path, Permissions::from_mode(PASS_ONLY))?;
         Ok(self)
     }
 
@@ -97,7 +99,7 @@ impl WorkDir {
         &self.path
     }
 
-    /// Whether there is so little room that nobody can be blamed for not writing.
+    /// Whether there is so little room that a failure to write is the host's fault.
     pub(crate) fn is_full(&self) -> bool {
         statvfs(&self.path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST_ROOM_BYTES)
     }
@@ -112,7 +114,7 @@ impl WorkDir {
         Ok(place)
     }
 
-    /// A new, empty folder that provers only read, also where they run as another user.
+    /// A new, empty folder of the worker's own user, which provers may only read.
     pub(crate) fn own_folder(self: &Arc<Self>) -> io::Result<WorkFolder> {
         let path = self.path.join(self.next_name());
         fs::create_dir(&path)?;
@@ -124,11 +126,11 @@ impl WorkDir {
         self.next.fetch_add(1, Ordering::Relaxed).to_string()
     }
 
-    /// The worker's own, whoever writes into the folders in it.
+    /// A new folder of the worker's own user, in which this owner may get folders.
     fn made(self: &Arc<Self>, path: PathBuf, owner: Option<User>) -> io::Result<WorkFolder> {
         fs::create_dir(&path)?;
         if owner.is_some() {
-            fs::set_permissions(&path, Permissions::from_mode(PASSED_THROUGH))?;
+            fs::set_permissions(&path, Permissions::from_mode(PASS_ONLY))?;
         }
         Ok(WorkFolder { path, owner, of: Arc::clone(self) })
     }
@@ -139,12 +141,12 @@ impl Place {
         &self.folder.path
     }
 
-    /// For what goes with the processes there.
+    /// The TMPDIR of the processes there.
     pub fn temporary(&self) -> PathBuf {
         self.folder.path.join(TEMPORARY)
     }
 
-    /// Where those of another user are at home.
+    /// The HOME of processes that run as another user.
     pub fn home(&self) -> Option<PathBuf> {
         self.owner.is_some().then(|| self.folder.path.join(HOME))
     }
@@ -161,12 +163,12 @@ impl WorkFolder {
         &self.path
     }
 
-    /// A new folder in it, for its owner alone.
+    /// A new folder in it, accessible to its owner alone.
     pub fn inner(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
         match self.owner {
             Some(User { uid, gid }) => {
-                DirBuilder::new().mode(ITS_OWN).create(&path)?;
+                DirBuilder::new().mode(OWNER_ONLY).create(&path)?;
                 chown(&path, Some(uid), Some(gid))?;
             }
             None => fs::create_dir(&path)?,
@@ -194,7 +196,7 @@ impl Drop for WorkDir {
     }
 }
 
-/// Between the name of a folder and when it was moved aside.
+/// Stands between a folder's name and the time at which it was moved aside.
 const LEFT: &str = "-left-";
 
 fn move_aside(path: &Path) -> io::Result<()> {
@@ -203,13 +205,13 @@ fn move_aside(path: &Path) -> io::Result<()> {
     fs::rename(path, path.with_file_name(format!("{name}{LEFT}{now_ns}")))
 }
 
-/// What a dead yard started may still be dying, and writing.
+/// Removes what was moved aside. Tries several times: processes of a dead yard may still be ending, and writing.
 fn remove_left(path: &Path) {
     let Some((parent, name)) = path.parent().zip(path.file_name()) else { return };
     let beginning = format!("{}{LEFT}", name.to_string_lossy());
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let is_left = entry.file_name().to_string_lossy().starts_with(&beginning);
-        for _ in 0..if is_left { MOST_TRIES } else { 0 } {
+        for _ in 0..if is_left { MAX_TRIES } else { 0 } {
             if remove(&entry.path()).is_ok() {
                 break;
             }

@@ -1,4 +1,4 @@
-//! Takes what `results.fifo` brings: scopes with a new result, and jobs that are over.
+//! Handles the messages of `results.fifo`: scopes with a new result, and AWS Batch jobs that have ended.
 
 use proofyard_function::{Error, run, take_messages, until};
 

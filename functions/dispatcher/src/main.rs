@@ -1,4 +1,4 @@
-//! Takes block events from `blocks.fifo`: records each, opens what may be proved, wakes the pools.
+//! Handles the block events of `blocks.fifo`: records each, opens what may be proved, wakes the pools.
 
 use proofyard_function::{Error, run, take_messages, until};
 

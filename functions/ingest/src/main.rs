@@ -1,4 +1,5 @@
-//! Takes block events from outside: by a signed request to its address, or by a direct call, which AWS has authorized.
+//! Accepts block events from outside: by a signed request to the function's URL, or by a direct invocation, which AWS has
+//! authorized.
 
 use std::cell::OnceCell;
 use std::env;
@@ -34,7 +35,7 @@ fn main() -> Result<(), Error> {
     })
 }
 
-/// What came by the function's address, if that is how it came.
+/// The HTTP request, if the event came by the function's URL.
 fn request_of(payload: &Value) -> Option<Request> {
     payload.pointer("/requestContext/http")?;
     let text = |place: &str| payload.pointer(place).and_then(Value::as_str);
@@ -46,12 +47,12 @@ fn request_of(payload: &Value) -> Option<Request> {
         chain: text("/rawPath").unwrap_or_default().trim_matches('/').to_owned(),
         timestamp: header("x-proofyard-timestamp"),
         signature: header("x-proofyard-signature"),
-        // What is not base64 is not what was signed, and is refused as such.
+        // A body that is not valid base64 becomes empty, and its signature does not match.
         body: if encoded { BASE64.decode(body).unwrap_or_default() } else { body.as_bytes().to_vec() },
     })
 }
 
-/// A fact of whoever may call the function itself: the payload of a block is in the bucket already.
+/// A message of a caller that may invoke the function directly. A block's payload is in the bucket already.
 async fn direct(home: &AwsHome, payload: Value) -> Result<Value, Error> {
     let message: Message = serde_json::from_value(payload).map_err(|error| {
         format!("this is neither a request nor a message: {error}; send {{\"block\": {{\"chain\": ..., \"block\": ...}}}}")

@@ -1,4 +1,4 @@
-//! What the functions have in common: each `main` only says what an event is to its handler.
+//! What the functions have in common. Each function's `main` only maps its events to handlers.
 //!
 //! A function connects once, when it starts, and keeps its connections from one event to the next. Logs are lines of JSON.
 
@@ -13,7 +13,7 @@ use proofyard_aws::{AwsHome, ConnectError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Kept of an event's time for the answer, and for what must still be sent.
+/// How long before Lambda's deadline a handler ends, so that there is time to deliver wakes and to answer.
 const RESERVE: Duration = Duration::from_millis(1_200);
 
 /// Runs a function until Lambda ends it.
@@ -39,7 +39,7 @@ pub fn until(context: &Context) -> Instant {
     Instant::now() + left
 }
 
-/// Takes the messages that a queue's mapping brings; what failed comes again.
+/// Handles a batch of a queue's messages; the answer names those that SQS is to deliver again.
 pub async fn take_messages(home: &AwsHome, queue: &str, event: SqsEvent, until: Instant) -> SqsBatchResponse {
     let messages: Vec<Incoming> = event.records.into_iter().map(incoming).collect();
     let mut response = SqsBatchResponse::default();

@@ -1,4 +1,4 @@
-//! Visits what is due at each tick. A schedule wakes it each minute to send that minute's ticks.
+//! Sweeps at each tick. A schedule invokes it each minute to send that minute's ticks.
 
 use aws_lambda_events::sqs::SqsEvent;
 use proofyard_function::{Error, run, take_messages, until};

@@ -26,7 +26,7 @@ async fn measure() {
     }
     // Until all are listed.
     while driver.home.yard.waiting_tasks("cpu", BLOCKS as usize).await.unwrap() < BLOCKS as usize {
-        driver.settle().await.unwrap();
+        driver.take_steps().await.unwrap();
         driver.drain_all().await;
     }
     let mut overheads = Vec::new();

@@ -144,12 +144,12 @@ impl Driver {
     pub async fn with_pipeline(aws: &LocalAws, text: &str) -> Self {
         let driver = Self::new(aws).await;
         driver.home.yard.record_pipeline(text).await.unwrap();
-        driver.settle().await.unwrap();
+        driver.take_steps().await.unwrap();
         driver
     }
 
-    pub async fn settle(&self) -> Result<(), Error> {
-        self.home.settle(Instant::now() + Duration::from_secs(60)).await
+    pub async fn take_steps(&self) -> Result<(), Error> {
+        self.home.take_steps_until(Instant::now() + Duration::from_secs(60)).await
     }
 
     /// Takes what is on a queue until it is empty, as its function does; answers how many messages came.
@@ -218,7 +218,7 @@ impl Driver {
     pub async fn work_all(&self, worker: &str) {
         loop {
             while self.work(worker).await.unwrap() {
-                self.settle().await.unwrap();
+                self.take_steps().await.unwrap();
             }
             self.drain_all().await;
             if self.home.yard.waiting_tasks("cpu", 1).await.unwrap() == 0 {

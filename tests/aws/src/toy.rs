@@ -65,7 +65,7 @@ impl ToyYard {
         self.runtime.block_on(put).unwrap();
         self.runtime.block_on(async {
             self.driver.home.yard.record_block("c", &block).await.unwrap();
-            self.driver.settle().await.unwrap();
+            self.driver.take_steps().await.unwrap();
         });
         TaskId::new(&Scope::block_id("c", height, &block.hash, 0), "prove", 0)
     }
@@ -89,7 +89,7 @@ impl ToyYard {
     pub fn resume(&self) {
         self.runtime.block_on(async {
             self.driver.home.yard.resume("c").await.unwrap();
-            self.driver.settle().await.unwrap();
+            self.driver.take_steps().await.unwrap();
         });
     }
 

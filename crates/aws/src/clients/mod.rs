@@ -1,5 +1,5 @@
-//! How AWS is called, whatever for: one configuration for every client, what a failed call means, what a yard's resources
-//! are called, the webhook's secret. Nothing here knows what is stored or sent.
+//! How AWS is called: one configuration for every client, what a failed call means, the names of a yard's resources, the
+//! webhook's secret. Nothing here depends on what is stored or sent.
 
 pub(crate) mod call_fault;
 pub mod host;

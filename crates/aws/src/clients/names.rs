@@ -1,4 +1,4 @@
-//! What a yard's resources are called. `infra/spec/yard.json` says the same to whatever creates them; a test compares.
+//! The names of a yard's resources. `infra/spec/yard.json` says the same to whatever creates them; a test compares.
 
 /// Longest name of a yard, so that every resource's stays within its service's limit (63 for a bucket).
 pub const MAX_YARD_BYTES: usize = 32;
@@ -36,7 +36,7 @@ impl Names {
     pub fn bucket(&self, account: &str) -> String {
         format!("proofyard-{}-{account}", self.yard)
     }
-    /// Block events, in order for each chain, and nothing else: who may write to it says what the chain is.
+    /// Block events, in order for each chain, and nothing else: whoever may write to it decides what the chain is.
     pub fn blocks_queue(&self) -> String {
         format!("proofyard-{}-blocks.fifo", self.yard)
     }
@@ -50,11 +50,11 @@ impl Names {
     pub fn wake_queue(&self, pool: &str) -> String {
         format!("proofyard-{}-wake-{pool}", self.yard)
     }
-    /// What jobs of AWS Batch are made from that are a pool's workers.
+    /// The job definition of a pool's workers.
     pub fn job_definition(&self, pool: &str) -> String {
         format!("proofyard-{}-{pool}", self.yard)
     }
-    /// Where messages end that nothing can be done with.
+    /// The dead-letter queue of a queue.
     pub fn dead_letters_of(queue: &str) -> String {
         match queue.strip_suffix(".fifo") {
             Some(stem) => format!("{stem}-dead.fifo"),

@@ -1,6 +1,6 @@
-//! The webhook's secret, from Secrets Manager: read again once what is known is a minute old, whoever asks, so that one
-//! that was rotated is taken up, and one that was taken back counts no more, without a deployment. The one before counts
-//! for a quarter of an hour after a rotation, in which senders take up the new one.
+//! The webhook's secret, from Secrets Manager. It is read again once it is a minute old, so that a rotated secret counts, and
+//! a revoked one no longer does, without a deployment. The previous secret counts for a quarter of an hour after a rotation,
+//! in which senders change to the new one.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,11 +12,11 @@ use tracing::warn;
 use super::call_fault::CallFault;
 
 const READ_AGAIN_AFTER_MS: u64 = 60_000;
-/// So long what was read last counts while it cannot be read again.
+/// How long the last secret counts while it cannot be read again.
 const UNREAD_COUNTS_MS: u64 = 600_000;
-/// So long the one before counts after a rotation.
+/// How long the previous secret counts after a rotation.
 pub const PREVIOUS_COUNTS_MS: u64 = 900_000;
-/// As Secrets Manager calls the one before.
+/// The name of the previous version in Secrets Manager.
 const PREVIOUS: &str = "AWSPREVIOUS";
 
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub struct SecretError {
 #[derive(Clone)]
 struct Known {
     current: Vec<u8>,
-    /// The one before, and until when it counts.
+    /// The previous secret, and until when it counts.
     previous: Option<(Vec<u8>, u64)>,
     read_ms: u64,
 }
@@ -53,7 +53,7 @@ impl Secret {
         Self { client: Client::new(config), id, known: Mutex::default() }
     }
 
-    /// Those that count now: the current one, and for a while after a rotation the one before.
+    /// The secrets that count now: the current one, and for a while after a rotation the previous one.
     pub fn that_count(&self, now_ms: u64) -> BoxFuture<'_, Result<Vec<Vec<u8>>, SecretError>> {
         Box::pin(async move {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();

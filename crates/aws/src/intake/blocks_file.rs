@@ -11,8 +11,8 @@ use crate::home::AwsHome;
 use crate::queues::message::Message;
 
 impl AwsHome {
-    /// Posts the lines of a checked file that were not posted before, and, where the file's end is the chain's, that;
-    /// answers how many lines those were.
+    /// Posts the lines of a checked file that were not posted before; then the end of the input, if the file's end is that.
+    /// Answers how many lines it posted.
     pub async fn post_lines(
         &self,
         chain: &str,

@@ -21,7 +21,7 @@ pub struct Request {
 /// Accepts a request that was signed under one of the secrets, and now; else says why not.
 pub fn authenticate(request: &Request, secrets: &[Vec<u8>], now_s: u64) -> Result<(), &'static str> {
     let refused = Err;
-    // Anybody has the empty one.
+    // Anyone could sign under an empty secret.
     let mut secrets = secrets.iter().filter(|secret| !secret.is_empty()).peekable();
     if secrets.peek().is_none() {
         return refused(

@@ -4,8 +4,8 @@
 //! authenticate it ([`super::signature`]).
 //!
 //! A repeat within five minutes under the same timestamp is the same message; one with another timestamp is a new one,
-//! so that a block that left the chain can come back. Being told of a block is a hint: what it says must hash to its name,
-//! and it is appended only to its parent.
+//! so that a block that left the chain can come back. A block event is a hint: the block must hash to its name, and is
+//! appended only to its parent.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,7 +31,7 @@ const PAYLOADS_AT_ONCE: usize = 16;
 const UNAUTHORIZED: u16 = 401;
 const UNAVAILABLE: u16 = 500;
 
-/// What is answered: a status as in HTTP, and JSON.
+/// The answer: an HTTP status, and JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Response {
     #[serde(skip)]
@@ -43,7 +43,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// It may be taken later.
+    /// The request may succeed later.
     fn unavailable(error: impl std::fmt::Display) -> Self {
         Self::refused(503, error.to_string())
     }
@@ -67,7 +67,7 @@ fn blocks_of(body: &[u8], rules: &Rules) -> Result<Vec<RecordedBlock>, String> {
             Line::Block(block) => blocks.push(*block),
             Line::Reorg { .. } => {
                 return Err(format!(
-                    "body:{number}: a reorg is an operator's or a follower's word, and not taken from a webhook"
+                    "body:{number}: only an operator or a follower may record a reorg; a webhook takes blocks alone"
                 ));
             }
         }
@@ -75,8 +75,8 @@ fn blocks_of(body: &[u8], rules: &Rules) -> Result<Vec<RecordedBlock>, String> {
     if blocks.is_empty() { Err("it has no block".to_owned()) } else { Ok(blocks) }
 }
 
-/// What is taken on trust, once in a function's life.
-fn tell_not_understood(chain: &str, rules: &Rules, blocks: &[RecordedBlock]) {
+/// Logs which of a block's values are trusted unchecked, once in a function's life.
+fn log_unchecked(chain: &str, rules: &Rules, blocks: &[RecordedBlock]) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     let Some(block) = blocks.first().filter(|_| rules.header == Header::Trusted) else { return };
     if !TOLD.swap(true, Ordering::Relaxed) {
@@ -134,7 +134,7 @@ impl AwsHome {
                 Ok(blocks) => blocks,
                 Err(error) => return Response::refused(400, error),
             };
-            tell_not_understood(&request.chain, &rules, &blocks);
+            log_unchecked(&request.chain, &rules, &blocks);
             let delivery = request.timestamp.as_deref().unwrap_or_default();
             match self.accept(&request.chain, &blocks, delivery).await {
                 Ok(()) => Response::accepted(blocks.len()),
@@ -187,6 +187,6 @@ mod tests {
         refused([chain.clone(), b"{}\n".to_vec()].concat(), "body:17");
         refused(chain.repeat(5), "more than 64 blocks");
         let reorg = format!("{{\"reorg\": \"0x{}\"}}", "ab".repeat(32));
-        refused(reorg.into_bytes(), "not taken from a webhook");
+        refused(reorg.into_bytes(), "a webhook takes blocks alone");
     }
 }

@@ -1,4 +1,4 @@
-//! What a queue's messages lead to, and when one is delivered again.
+//! How a queue's messages are handled, and when one is delivered again.
 //!
 //! Messages of one group are taken in order, groups side by side. One that fails for a passing reason is delivered again
 //! within two seconds, later within a minute, and so are those behind it in its group, which are not tried before it. One
@@ -25,7 +25,7 @@ use crate::pools::job_workers::job_ended;
 use crate::queues::message::{Event, Message};
 use crate::queues::{Incoming, Outgoing, QueueError, REDRIVE};
 
-/// An attribute may be longer; nobody reads more.
+/// An attribute may be longer, but nobody reads more.
 const MAX_REASON_CHARS: usize = 500;
 /// The attribute of a dead letter that says why it is one.
 const REASON: &str = "reason";
@@ -41,7 +41,7 @@ enum Outcome {
 }
 
 impl AwsHome {
-    /// Takes a batch, and answers the ids of the messages that SQS is to deliver again. When, is set already.
+    /// Takes a batch, and answers the ids of the messages that SQS is to deliver again; after how long, it has set already.
     pub fn take_batch<'a>(
         &'a self,
         queue: &'a str,
@@ -113,7 +113,7 @@ impl AwsHome {
         self.queues.send(&Names::dead_letters_of(queue), &[dead]).await
     }
 
-    /// The one queue by which this may come; `None` for hints, which may come by any.
+    /// The only queue by which this event is accepted; `None` for hints, which any queue may deliver.
     fn own_queue_of(&self, event: &Event) -> Option<String> {
         let Event::Message(message) = event else { return None };
         match **message {
@@ -143,7 +143,7 @@ impl Invocation {
             Err(error @ Error::Refused(_)) => return Outcome::DeadLetter(error.to_string()),
             Err(error) => return self.unreadable(error.to_string()).await,
         }
-        match self.settle(until).await {
+        match self.take_steps_until(until).await {
             Ok(()) => Outcome::Done,
             Err(error) => Outcome::Retry(error.to_string()),
         }
@@ -187,9 +187,9 @@ impl Invocation {
     }
 }
 
-/// Two seconds at most in the first minute and a half, so that a hiccup costs no more; then a sixteenth more with each
-/// receive, so that the thousand receives after which SQS gives a message up take hours, and what is mended meanwhile is
-/// noticed within a minute.
+/// At most two seconds in the first minute and a half, so that a short outage costs no more; then longer with each receive,
+/// up to a minute: so the thousand receives after which SQS gives a message up take hours, and a repair is noticed within a
+/// minute.
 fn retry_after_s(receives: u32) -> u32 {
     receives.min(2).max(receives / 16)
 }
@@ -199,11 +199,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passing_trouble_gives_up_no_message_for_hours() {
+    fn a_transient_error_gives_up_no_message_for_hours() {
         let spec = include_str!("../../../../infra/spec/yard.json");
         let spec: serde_json::Value = serde_json::from_str(spec).unwrap();
         let receives = spec.pointer("/queue_defaults/receives_before_dead_letter").unwrap().as_u64().unwrap();
-        // Of which none is SQS's that makes no call.
+        // The last receive makes it a dead letter, without a wait.
         let waits = (1..receives as u32).map(retry_after_s);
         assert!(waits.clone().take(45).all(|wait_s| wait_s <= 2));
         assert!(waits.clone().all(|wait_s| wait_s <= 62));

@@ -1,4 +1,4 @@
-//! Delivery: the wakes of an outbox, put on the queues of those whom they are for.
+//! Delivery: each wake of an outbox is put on the queue of its receiver.
 
 use futures_util::future::LocalBoxFuture;
 use proofyard_core::judge::JUDGE_POOL;
@@ -48,7 +48,7 @@ impl AwsHome {
         }
     }
 
-    /// Each wake is a message of its own: two that say the same must not be dropped as one.
+    /// Each wake is a message with its own deduplication id: SQS must not drop a later one that says the same.
     fn wake_message(&self, group: &str, wake: &Wake) -> Outgoing {
         Outgoing {
             body: body_of(wake),

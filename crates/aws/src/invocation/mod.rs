@@ -1,7 +1,8 @@
-//! One invocation: what is done for one message, or in one round of steps, from its first read to its last send.
+//! One invocation: the handling of one message, or one round of steps, from its first read to its last send.
 //!
 //! - [`Invocation`]: a home whose port reads nothing twice, with an outbox of its own; its steps are taken here;
-//! - [`consume`]: what each message leads to, and when it comes again; [`sweep`]: what is due; [`ticks`]: when to sweep;
+//! - [`consume`]: how each message is handled, and when it is delivered again; [`sweep`]: what is due; [`ticks`]: when to
+//!   sweep;
 //! - [`delivery`]: wakes put on the queues; [`redrive`]: dead letters put back.
 
 pub mod consume;
@@ -36,9 +37,9 @@ impl AwsHome {
         Invocation { home: self.over(self.yard.port.for_one_invocation()), outbox_behind }
     }
 
-    /// Takes the steps that wait in the outbox, in an invocation of their own.
-    pub fn settle(&self, until: Instant) -> LocalBoxFuture<'_, Result<(), Error>> {
-        Box::pin(async move { self.begin().settle(until).await })
+    /// Takes the steps that this home's outbox holds, in one invocation.
+    pub fn take_steps_until(&self, until: Instant) -> LocalBoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move { self.begin().take_steps_until(until).await })
     }
 }
 
@@ -49,9 +50,9 @@ impl Drop for Invocation {
 }
 
 impl Invocation {
-    /// Takes the steps that its handlers have led to, and those that wait behind it, as long as there is time; puts the
-    /// rest on the queues. A step that fails permanently is logged: its item stays due, and the sweeper comes back to it.
-    pub fn settle(&self, until: Instant) -> LocalBoxFuture<'_, Result<(), Error>> {
+    /// Takes the steps that its handlers have sent, and those of the outbox behind it, as long as there is time; puts the
+    /// rest on the queues. A step that fails permanently is logged: its item stays due, and the sweeper retries.
+    pub fn take_steps_until(&self, until: Instant) -> LocalBoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             let outbox = self.home.yard.port.outbox();
             self.home.yard.port.take_over(&self.outbox_behind);

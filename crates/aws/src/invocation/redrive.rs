@@ -1,7 +1,7 @@
-//! Dead letters, put back on the queues they are from.
+//! Redrive: dead letters are put back on the queues they are from.
 //!
-//! One that still cannot be taken is back among the dead letters at once, with the same redrive's id as an attribute, and
-//! stays there: so a redrive ends, although functions take its messages meanwhile.
+//! One that still cannot be taken becomes a dead letter again at once, with this redrive's id as an attribute, and stays
+//! one: so a redrive ends, although functions take its messages meanwhile.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +44,7 @@ impl AwsHome {
         }
         for pool in pools {
             let queue = names.wake_queue(&pool);
-            // A pool may be in a pipeline and not deployed, and a yard have no judge.
+            // A pipeline's pool may not be deployed, and a yard may have no judge.
             if self.queues.exists(&queue).await? {
                 queues.push(queue);
             }
@@ -68,7 +68,7 @@ impl AwsHome {
                 let again = Outgoing {
                     body: message.body.clone(),
                     group: message.group.clone(),
-                    // It is a new message, also within SQS's five minutes of deduplication.
+                    // A new deduplication id, so that SQS does not drop it as a repeat.
                     deduplication: message
                         .group
                         .as_ref()

@@ -1,4 +1,4 @@
-//! A sweep: what is due is visited, metrics are printed, the pools get workers.
+//! A sweep on AWS: visits what is due, prints metrics, submits workers to the pools.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use tracing::error;
 
 use crate::home::AwsHome;
 
-/// How long a sweep may take where nothing else limits it, and how long each may in any case.
+/// How long a sweep may take where nothing else limits it, and how long every sweep may take.
 const LONGEST_SWEEP: Duration = Duration::from_secs(20);
 const SHORTEST_SWEEP_MS: u64 = 1_000;
 
 impl AwsHome {
-    /// One sweep, which reads the table each time. The steps that it leads to are left in the outbox.
+    /// One sweep, which reads the table each time. The wakes that it sends are left in the outbox.
     pub fn sweep(&self) -> LocalBoxFuture<'_, Result<(), Error>> {
         self.sweep_until(Instant::now() + LONGEST_SWEEP)
     }

@@ -1,5 +1,5 @@
-//! Time, by messages: each minute the sweeper is woken by a schedule and sends that minute's ticks, delayed. No message
-//! makes another one of its kind, so nothing can feed itself.
+//! Ticks: each minute a schedule invokes the sweeper, which sends that minute's ticks as delayed messages. No tick sends
+//! another tick, so that there can be no loop.
 
 use futures_util::future::LocalBoxFuture;
 use proofyard_core::error::Error;

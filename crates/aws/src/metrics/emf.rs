@@ -34,7 +34,7 @@ pub fn line(now_ms: u64, dimensions: &[(&str, &str)], metrics: &[Metric<'_>]) ->
 
 pub fn print(line: &str) {
     use std::io::Write;
-    // Whoever closed the standard output wants no metrics.
+    // An error means that standard output is closed: then nothing reads metrics.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 

@@ -67,15 +67,15 @@ impl Metrics {
         Ok(())
     }
 
-    /// That a sweep has looked at everything that was due: an alarm tells when none did.
+    /// A sweep has visited everything that was due: there is an alarm for when none has.
     pub(crate) fn print_sweep(&self, now_ms: u64) {
         if is_time(&self.printed_sweep_ms, now_ms) {
             self.print(now_ms, &[], &[("Looks", "Count", json!(1))]);
         }
     }
 
-    /// That a sender outside was refused with blocks that the yard could not keep. By the yard alone: who asks is not
-    /// known, and would name what it likes.
+    /// A sender's blocks were refused because the yard could not keep them. It has no dimension but the yard: the sender is
+    /// not authenticated, and could name any chain.
     pub(crate) fn print_ingest_unavailable(&self, now_ms: u64) {
         self.print(now_ms, &[], &[("IngestUnavailable", "Count", json!(1))]);
     }

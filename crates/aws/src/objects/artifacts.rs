@@ -1,7 +1,7 @@
 //! The objects as a worker's artifact store: a folder of this machine in front of them.
 //!
-//! What a task needs is fetched once and kept in the folder, within a limit; what a task made is put in the object
-//! store before it counts as kept.
+//! A task's inputs are fetched once and kept in the folder, within a limit; its output is put in the object store before it
+//! counts as kept.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,10 +19,10 @@ use tracing::warn;
 
 use super::{ObjectError, Objects};
 
-/// A file that was asked for a moment ago is in a prover's hands: it stays, whatever the limit.
+/// A file that was fetched a moment ago may be in use by a prover: it stays, whatever the limit.
 const IN_USE: Duration = Duration::from_secs(600);
 
-/// What an attempt leaves to be known holds its result up no longer.
+/// How long writing the description of an unrecorded result may delay the result.
 const LEAVING: Duration = Duration::from_secs(5);
 
 pub struct ObjectArtifacts {
@@ -132,7 +132,7 @@ impl ObjectArtifacts {
                 break;
             }
             if let Ok(path) = self.folder.path(&artifact) {
-                // What cannot be removed is not counted any more; the folder goes with the worker.
+                // A file that cannot be removed is not counted any more; the folder is removed with the worker.
                 _ = fs::remove_file(path);
             }
             bytes -= artifact.bytes;
@@ -164,7 +164,12 @@ impl ArtifactStore for ObjectArtifacts {
     }
 
     /// Side by side: where one is there without the other, the next attempt proves as usual.
-    fn keep_for(&self, draft: &Draft, task: &TaskId, made: Vec<u8>) -> Result<ArtifactRef, ArtifactError> {
+    fn keep_unrecorded(
+        &self,
+        draft: &Draft,
+        task: &TaskId,
+        made: Vec<u8>,
+    ) -> Result<ArtifactRef, ArtifactError> {
         let (objects, task) = (self.objects.clone(), task.clone());
         self.keep_while(draft, async move {
             let why = match timeout(LEAVING, objects.put_made(&task, made)).await {
@@ -176,13 +181,13 @@ impl ArtifactStore for ObjectArtifacts {
         })
     }
 
-    fn recall(&self, task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
+    fn unrecorded(&self, task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
         let (objects, wanted) = (self.objects.clone(), task.clone());
         let got = self.wait(async move { objects.get_made(&wanted).await });
         got.unwrap_or(Ok(None)).map_err(remote)
     }
 
-    fn dismiss(&self, task: &TaskId, why: &str) {
+    fn reject_unrecorded(&self, task: &TaskId, why: &str) {
         warn!(%task, why, "what an earlier attempt made is not taken up: the task is proved again");
     }
 

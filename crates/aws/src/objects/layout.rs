@@ -2,8 +2,8 @@
 //!
 //! - `artifacts/ab/abcdef...`: the content whose SHA-256 that is, written once: proofs, and blocks' payloads. What is there
 //!   already is left alone unless its size differs: then it is a damaged copy, and is repaired by writing it again.
-//! - `made/...`, under the SHA-256 of a task's id: what an attempt at the task made, written before its result is recorded.
-//!   It may be deleted once the task has its result.
+//! - `made/...`, under the SHA-256 of a task's id: the description of an unrecorded result. It may be deleted once the task's
+//!   result is recorded.
 //! - `sinks/CHAIN/FILE/...`: a file sink's entries, each an object, written once.
 
 use std::path::Path;
@@ -17,7 +17,7 @@ use tokio::io::AsyncWrite;
 
 use super::{ObjectError, ObjectStore};
 
-/// What is read of what an attempt left; it leaves less.
+/// The most that is read of such a description; attempts write less.
 const MAX_MADE_BYTES: u64 = 64 << 10;
 
 fn artifact_key(artifact: &ArtifactRef) -> String {
@@ -81,8 +81,8 @@ impl Objects {
         })
     }
 
-    /// Parts are hashed one by one, and not together the way an artifact is named: whoever reads it checks that. Its last
-    /// step makes the object, unless another one made it meanwhile.
+    /// S3 checks the hash of each part, but not that of the whole by which an artifact is named: readers check that. The
+    /// last step creates the object, unless another process has created it meanwhile.
     async fn put_in_parts(&self, artifact: &ArtifactRef, path: &Path) -> Result<(), ObjectError> {
         let key = artifact_key(artifact);
         let there = self.store.size(&key).await?;
@@ -91,7 +91,7 @@ impl Objects {
         }
         let put = self.store.put_in_parts(&key, path, artifact.bytes, there.is_none()).await;
         let Err(failed) = put else { return Ok(()) };
-        // Another one was faster, or only the answer was lost.
+        // Another process was faster, or only the answer was lost.
         if self.store.size(&key).await? == Some(artifact.bytes) { Ok(()) } else { Err(failed) }
     }
 
@@ -104,12 +104,12 @@ impl Objects {
         Box::pin(async move { self.store.read(&artifact_key(artifact), u64::MAX, to).await })
     }
 
-    /// Replaces what an earlier attempt at the task left.
+    /// Replaces the description that an earlier attempt at the task left.
     pub fn put_made<'a>(&'a self, task: &'a TaskId, made: Vec<u8>) -> BoxFuture<'a, Result<(), ObjectError>> {
         Box::pin(async move { self.store.replace(&made_key(task), made, None).await })
     }
 
-    /// Only its beginning, if it is longer than anything that an attempt leaves.
+    /// Only its beginning, if it is longer than any description.
     pub fn get_made<'a>(&'a self, task: &'a TaskId) -> BoxFuture<'a, Result<Option<Vec<u8>>, ObjectError>> {
         Box::pin(async move {
             let mut made = Vec::new();

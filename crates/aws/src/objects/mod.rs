@@ -1,6 +1,6 @@
-//! Objects: artifacts, payloads of blocks, what attempts left, sinks' entries.
+//! Objects: artifacts, payloads of blocks, descriptions of unrecorded results, sinks' entries.
 //!
-//! - [`ObjectStore`]: what is asked of whatever holds them. [`s3`] is the one implementation; another one is a file beside
+//! - [`ObjectStore`]: what a store of objects must do. [`s3`] is the one implementation; another one is a file beside
 //!   it, and its line where `AwsHome` is made.
 //! - [`layout`]: which object holds what, and when it is written: the rules, written once over any store.
 //! - [`artifacts`]: the objects as a worker's artifact store, behind a folder; [`sinks`]: entries handed on.

@@ -10,10 +10,10 @@ use tracing::warn;
 use super::layout::{Objects, sink_key};
 use crate::store::port::AwsPort;
 
-/// Entries handed on in one go; the sink's own wake brings the rest.
+/// How many entries are handed on at once; the sink's own wake continues with the rest.
 const MAX_IN_A_ROW: usize = 64;
 
-/// Hands on what a sink has not got yet, in order.
+/// Hands on the entries that a sink does not have yet, in order.
 pub(crate) async fn hand_on(
     yard: &Yard<AwsPort>,
     objects: &Objects,

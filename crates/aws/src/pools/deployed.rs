@@ -1,5 +1,5 @@
-//! Whether what a pipeline asks for is there: its pools, each with GPUs for its slots. A pool that is not deployed has no
-//! queue and no workers, and its tasks would wait for ever, without a word.
+//! Whether a pipeline's pools are deployed, each with GPUs for its slots. A pool that is not deployed has no queue and no
+//! workers: its tasks would wait forever, without an error.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ pub enum NotDeployed {
     Batch(#[from] JobError),
 }
 
-/// Rejects a pipeline whose pools are not deployed. Whoever runs the workers of `own_workers` vouches for those.
+/// Rejects a pipeline whose pools are not deployed, but for those of `own_workers`, whose workers the operator runs.
 pub(crate) async fn check_deployed(
     names: &Names,
     jobs: &Jobs,

@@ -1,9 +1,9 @@
-//! Which workers a job of AWS Batch registered, so that its end, when Batch reports it, ends them at once.
+//! Which workers each AWS Batch job has registered, so that they are expired at once when Batch reports the job's end.
 //!
-//! What Batch reports is a hint like any other: a worker that lives although its job is said to be over registers again
-//! under a new id, and its proofs are welcome. When a job's end is never reported, or is reported before its last worker
-//! registered, its item is read by nobody any more: these items alone expire (`store::expiry`). A dead worker's own items
-//! are deleted by whoever ends it.
+//! Batch's report is a hint like any other: a worker that runs although its job was reported to have ended registers again
+//! under a new id, and its proofs are accepted. If a job's end is never reported, or before its last worker has registered,
+//! nothing reads or deletes its item any more: these items alone expire (`store::expiry`). A dead worker's own items are
+//! deleted when it is expired.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::jobs::{JobError, Jobs, Listed, PoolJobs};
-use super::submissions::{Found, StartTrouble, Submissions};
+use super::submissions::{FailedStarts, Found, Submissions};
 use crate::store::port::AwsPort;
 
-/// Ids kept of one job; beyond these, leases run out by themselves.
+/// How many worker ids are kept of one job; further workers are expired by their leases alone.
 const MAX_IDS: usize = 64;
-/// A judge that runs for so long has started.
+/// A judge registers nowhere: one that has run for so long counts as started.
 const STARTED_AFTER_MS: u64 = 60_000;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ impl Item for JobWorkers {
     }
 }
 
-/// Before a worker of this job registers under this id.
+/// Called before a worker of this job registers under this id.
 pub(crate) async fn remember_worker(port: &AwsPort, job: &str, worker: &str) -> Result<(), Error> {
     transact(port, async |tx| {
         let known: Option<JobWorkers> = tx.check(&JobWorkers::key_of(job)).await?;
@@ -57,7 +57,7 @@ pub(crate) async fn remember_worker(port: &AwsPort, job: &str, worker: &str) -> 
     .await
 }
 
-/// Ends the workers of a job that is said to be over.
+/// Expires the workers of a job that Batch reports to have ended.
 pub(crate) async fn job_ended(yard: &Yard<AwsPort>, job: &str) -> Result<(), Error> {
     let port = &yard.port;
     let Some(known) = read::<_, JobWorkers>(port, &JobWorkers::key_of(job)).await? else {
@@ -94,60 +94,61 @@ async fn note_registered(port: &AwsPort, job: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a pool has submitted jobs of which it is not known yet whether they registered or ended.
-pub(super) async fn has_unsettled_jobs(port: &AwsPort, pool: &str) -> Result<bool, Error> {
+/// Whether a pool has submitted jobs that may be starting: neither a registration nor an end is known of them.
+pub(super) async fn has_starting_jobs(port: &AwsPort, pool: &str) -> Result<bool, Error> {
     let known: Option<Submissions> = read(port, &Submissions::key_of(pool)).await?;
     Ok(known.is_some_and(|known| known != Submissions::of(pool)))
 }
 
-/// Finds out which of them registered and which ended before they did.
-pub(super) async fn settle_jobs(
+/// Finds out which submitted jobs have registered a worker, and which have ended before.
+pub(super) async fn update_jobs(
     port: &AwsPort,
     batch: &Jobs,
     pool: &str,
     jobs: &PoolJobs,
     listed: &Listed,
-) -> Result<(), SettleError> {
+) -> Result<(), UpdateError> {
     let key = Submissions::key_of(pool);
     let Some(known) = read::<_, Submissions>(port, &key).await? else { return Ok(()) };
     let unlisted = batch.ends(jobs, &known.unlisted(listed)).await?;
-    // After they were seen to be over, so that whoever registered before is found.
+    // Read after the jobs' ends, so that a worker that registered before its job ended is found.
     let unregistered = known.unregistered();
     let keys: Vec<Key> = unregistered.iter().map(|job| JobWorkers::key_of(job)).collect();
     let found = read_many::<_, JobWorkers>(port, &keys).await?;
     let mut registered: BTreeSet<String> = found.into_iter().flatten().map(|found| found.job).collect();
     if pool == JUDGE_POOL {
-        // A judge registers nowhere: one that runs for a while has started.
+        // Judges register nowhere.
         let since_ms = port.now_ms().saturating_sub(STARTED_AFTER_MS);
         registered.extend(listed.running_since(since_ms).cloned());
     }
     let found = Found { unlisted, registered };
-    let new_trouble = transact(port, async |tx| {
+    let new_failures = transact(port, async |tx| {
         let Some(mut known) = tx.check::<Submissions>(&key).await? else { return Ok(None) };
         let before = known.clone();
-        known.settle(listed, &found, port.now_ms());
+        known.update(listed, &found, port.now_ms());
         if known != before {
             tx.put(&known)?;
         }
-        Ok(known.trouble().filter(|trouble| before.trouble() != Some(trouble)).cloned())
+        Ok(known.failed_starts().filter(|failed| before.failed_starts() != Some(failed)).cloned())
     })
     .await?;
-    if let Some(StartTrouble { rounds, jobs, reason, .. }) = new_trouble {
+    if let Some(FailedStarts { rounds, jobs, reason, .. }) = new_failures {
         warn!(pool, rounds, jobs, reason, "workers end before they register");
     }
     Ok(())
 }
 
 /// Why pools have no workers although they are submitted, by pool.
-pub(crate) async fn start_troubles(port: &AwsPort) -> Result<BTreeMap<String, StartTrouble>, Error> {
+pub(crate) async fn failed_starts(port: &AwsPort) -> Result<BTreeMap<String, FailedStarts>, Error> {
     let all = read_range::<_, Submissions>(port, &Submissions::all()).await?;
-    let troubles =
-        all.into_iter().filter_map(|(_, _, known)| Some((known.pool().to_owned(), known.trouble()?.clone())));
-    Ok(troubles.collect())
+    let failed = all
+        .into_iter()
+        .filter_map(|(_, _, known)| Some((known.pool().to_owned(), known.failed_starts()?.clone())));
+    Ok(failed.collect())
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SettleError {
+pub(crate) enum UpdateError {
     #[error(transparent)]
     Yard(#[from] Error),
     #[error(transparent)]

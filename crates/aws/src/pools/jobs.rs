@@ -1,7 +1,7 @@
-//! AWS Batch: workers are jobs. How many a pool may have, and that there are some when work waits.
+//! AWS Batch: each worker is a job. How many a pool may have, and how many more are needed when tasks wait.
 //!
-//! A job names no task: it claims what comes first when it runs. So submitting one too few costs a tick, and nothing is
-//! lost. That there is none too many, whoever submits, is [`super::submissions`].
+//! A job names no task: it claims the task of lowest rank when it runs. So one job too few costs a tick, and nothing is
+//! lost. [`super::submissions`] makes sure that all submitters together submit none too many.
 
 use futures_util::future::{BoxFuture, try_join_all};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::clients::call_fault::CallFault;
 
-/// Jobs submitted in one go; the next tick brings more.
+/// How many jobs are submitted at once; the next tick submits more.
 const MAX_SUBMITS: u32 = 16;
 /// Jobs that AWS Batch describes in one call.
 const MAX_DESCRIBED: usize = 100;
@@ -33,11 +33,11 @@ const BURST: &str = "burst";
 pub struct PoolJobs {
     pub job_queue: String,
     pub job_definition: String,
-    /// Of workers that stay, also where there is no work.
+    /// The job definition of workers that stay, also without work.
     #[serde(default)]
     pub warm_job_definition: String,
     pub max_workers: u32,
-    /// So many of them stay.
+    /// How many workers stay.
     #[serde(default)]
     pub warm_workers: u32,
     /// Each worker ends after so many tasks; 0: it stays while there is work.
@@ -76,7 +76,7 @@ pub struct Alive {
     /// Submitted, and not running yet.
     pub coming: u32,
     pub running: u32,
-    /// Of both, those that stay.
+    /// How many of both stay.
     pub warm: u32,
     /// When the job that waits for a machine longest was submitted.
     pub runnable_since_ms: Option<u64>,
@@ -85,7 +85,7 @@ pub struct Alive {
 /// Workers to submit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct More {
-    /// Those that stay.
+    /// Workers that stay.
     pub warm: u32,
     pub burst: u32,
 }

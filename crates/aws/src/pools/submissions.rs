@@ -1,12 +1,12 @@
-//! What those who submit a pool's workers know of one another: how many are being submitted, which jobs AWS Batch may
-//! not list yet, and which ended before a worker of theirs registered.
+//! What all processes that submit a pool's workers share: how many workers are being submitted, which jobs AWS Batch may
+//! not list yet, and which jobs ended before a worker of theirs registered.
 //!
-//! Many functions look at a pool at once, and each would submit all that it lacks. So the count is kept in the table:
-//! whoever submits first writes down how many, on condition that what it counted still stands, and afterwards their ids.
-//! What a submitter that died leaves there stops counting after [`SETTLED_MS`]; until then the pool has rather too few.
+//! Many functions look at a pool at once, and each would submit all the workers that it lacks. So the count is kept in the
+//! table: a submitter first reserves a number, on condition that the count has not changed, and afterwards writes the jobs'
+//! ids. A reservation whose submitter died counts for [`SETTLED_MS`]; until then the pool may have too few workers.
 //!
-//! A pool whose jobs end before they register, such as one whose image does not start, gets one job at a time, each
-//! after twice the wait, until one registers.
+//! A pool whose jobs end before they register (its image may not start) gets one job at a time, each after twice the wait,
+//! until one registers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,16 +17,16 @@ use serde::{Deserialize, Serialize};
 
 use super::jobs::{Alive, Listed, More, PoolJobs, more_workers};
 
-/// By then a submitter has ended, one way or the other, and AWS Batch lists what was submitted.
+/// By then a submitter has finished or died, and AWS Batch lists what was submitted.
 pub(crate) const SETTLED_MS: u64 = 120_000;
 /// The wait after the first jobs that ended before they registered; it doubles with each further round.
 const FIRST_WAIT_MS: u64 = 30_000;
 const LONGEST_WAIT_MS: u64 = 3_600_000;
 const MAX_REASON_CHARS: usize = 500;
-/// Pools that are looked at; `infra/spec` has a handful.
+/// How many pools are read; `infra/spec` has a handful.
 const MAX_POOLS: usize = 256;
 
-/// Of one pool.
+/// The submissions of one pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Submissions {
     pool: String,
@@ -34,8 +34,8 @@ pub(crate) struct Submissions {
     being_submitted: Vec<BeingSubmitted>,
     #[serde(default)]
     jobs: Vec<Submitted>,
-    #[serde(default)]
-    trouble: Option<StartTrouble>,
+    #[serde(default, rename = "trouble")]
+    failed_starts: Option<FailedStarts>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,25 +55,25 @@ struct Submitted {
     registered: bool,
 }
 
-/// Why a pool has no workers although they are submitted.
+/// Jobs of a pool that ended before a worker registered, since the last one that did not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StartTrouble {
-    /// How often in a row what was submitted ended before it registered.
+pub struct FailedStarts {
+    /// How many times in a row submitted jobs ended before they registered; jobs submitted together count once.
     pub rounds: u32,
     pub jobs: u64,
-    /// What AWS Batch says of the last one.
+    /// How AWS Batch says that the last one ended.
     pub reason: String,
     pub at_ms: u64,
-    /// The next worker is submitted then.
+    /// When the next job is submitted.
     pub next_ms: u64,
 }
 
-/// What was found out about a pool's jobs.
+/// What AWS Batch and the table say of a pool's submitted jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Of those that are not listed with the ones that come or run: how they ended; `None` of one that is not over.
+    /// The jobs that are not in Batch's lists: how each ended; `None` for one that has not.
     pub unlisted: BTreeMap<String, Option<String>>,
-    /// Those of which a worker registered.
+    /// The jobs of which a worker has registered.
     pub registered: BTreeSet<String>,
 }
 
@@ -82,7 +82,7 @@ impl Submissions {
         KeyFamily::PoolJobs.key_in("", pool)
     }
 
-    /// Of all pools.
+    /// The items of all pools.
     pub fn all() -> Range {
         KeyFamily::PoolJobs.range("", MAX_POOLS)
     }
@@ -95,25 +95,25 @@ impl Submissions {
         &self.pool
     }
 
-    pub fn trouble(&self) -> Option<&StartTrouble> {
-        self.trouble.as_ref()
+    pub fn failed_starts(&self) -> Option<&FailedStarts> {
+        self.failed_starts.as_ref()
     }
 
     pub fn knows(&self, job: &str) -> bool {
         self.jobs.iter().any(|known| known.job == job)
     }
 
-    /// Jobs of which it is not known whether a worker of theirs registered.
+    /// The jobs of which no worker is known to have registered.
     pub fn unregistered(&self) -> Vec<&str> {
         self.jobs.iter().filter(|known| !known.registered).map(|known| known.job.as_str()).collect()
     }
 
-    /// Jobs that AWS Batch does not list with those that come or run.
+    /// The jobs that are not in Batch's lists of pending and running ones.
     pub fn unlisted(&self, listed: &Listed) -> Vec<&str> {
         self.jobs.iter().map(|known| known.job.as_str()).filter(|job| !listed.has(job)).collect()
     }
 
-    /// What is listed, and what is not listed yet.
+    /// The jobs that are not over: those in Batch's lists, and those that are not listed yet.
     pub fn alive(&self, listed: &Listed, now_ms: u64) -> Alive {
         let mut alive = listed.alive();
         for known in self.jobs.iter().filter(|known| !listed.has(&known.job)) {
@@ -127,12 +127,12 @@ impl Submissions {
         alive
     }
 
-    /// How many workers may be submitted now, which is written down under this id.
+    /// Reserves, under this id, as many workers as may be submitted now.
     pub fn reserve(&mut self, id: u64, pool: &PoolJobs, look: &Look<'_>) -> More {
         let mut more = more_workers(pool, self.alive(look.listed, look.now_ms), look.wanted, look.on_tick);
-        if let Some(trouble) = &self.trouble {
-            // One that tries whether they start again.
-            let one = u32::from(trouble.next_ms <= look.now_ms && self.unregistered().is_empty());
+        if let Some(failed) = &self.failed_starts {
+            // One job, to see whether they start again.
+            let one = u32::from(failed.next_ms <= look.now_ms && self.unregistered().is_empty());
             more.warm = more.warm.min(one);
             more.burst = more.burst.min(one - more.warm);
         }
@@ -144,7 +144,7 @@ impl Submissions {
         more
     }
 
-    /// What was reserved has these ids now; each with whether it stays.
+    /// Replaces a reservation by the ids of the jobs that were submitted; each with whether it stays.
     pub fn submitted(&mut self, id: u64, jobs: &[(String, bool)], now_ms: u64) {
         self.being_submitted.retain(|some| some.id != id);
         for (job, warm) in jobs {
@@ -155,16 +155,16 @@ impl Submissions {
         }
     }
 
-    /// A worker of this job registered: the pool's workers start.
+    /// A worker of this job has registered: the pool's workers do start.
     pub fn registered(&mut self, job: &str) {
         for known in self.jobs.iter_mut().filter(|known| known.job == job) {
             known.registered = true;
-            self.trouble = None;
+            self.failed_starts = None;
         }
     }
 
-    /// Takes in what was found out, and forgets what need not be known any more.
-    pub fn settle(&mut self, listed: &Listed, found: &Found, now_ms: u64) {
+    /// Applies what was found out, and removes jobs that need not be known any more.
+    pub fn update(&mut self, listed: &Listed, found: &Found, now_ms: u64) {
         for job in &found.registered {
             if self.jobs.iter().any(|known| known.job == *job && !known.registered) {
                 self.registered(job);
@@ -175,9 +175,9 @@ impl Submissions {
             match found.unlisted.get(&known.job) {
                 Some(Some(_)) if known.registered => {}
                 Some(Some(reason)) => self.ended_before_it_registered(&known, reason, now_ms),
-                // It is on its way from one state to the next.
+                // It is just moving from one of Batch's states to the next.
                 Some(None) => left.push(known),
-                // What AWS Batch does not know after so long does not count.
+                // A job that AWS Batch does not know after so long does not count.
                 None if listed.has(&known.job) || known.at_ms.saturating_add(SETTLED_MS) > now_ms => {
                     left.push(known)
                 }
@@ -189,18 +189,19 @@ impl Submissions {
     }
 
     fn ended_before_it_registered(&mut self, job: &Submitted, reason: &str, now_ms: u64) {
-        let before = self.trouble.take();
+        let before = self.failed_starts.take();
         let (mut rounds, jobs) = before.as_ref().map_or((0, 0), |before| (before.rounds, before.jobs));
         let mut next_ms = before.as_ref().map_or(0, |before| before.next_ms);
         let mut at_ms = before.as_ref().map_or(0, |before| before.at_ms);
-        // All that were submitted before the last wait began are of one round.
+        // Jobs that were submitted before the last wait began belong to its round.
         if before.is_none() || job.at_ms >= at_ms {
             rounds = rounds.saturating_add(1);
             at_ms = now_ms;
             next_ms = now_ms.saturating_add(wait_ms(rounds));
         }
         let reason = reason.chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect();
-        self.trouble = Some(StartTrouble { rounds, jobs: jobs.saturating_add(1), reason, at_ms, next_ms });
+        self.failed_starts =
+            Some(FailedStarts { rounds, jobs: jobs.saturating_add(1), reason, at_ms, next_ms });
     }
 }
 
@@ -216,10 +217,10 @@ impl BeingSubmitted {
     }
 }
 
-/// What whoever submits sees.
+/// What a submitter has found out about a pool.
 pub(crate) struct Look<'a> {
     pub listed: &'a Listed,
-    /// Workers that waiting tasks would keep busy.
+    /// How many workers the waiting tasks would keep busy.
     pub wanted: u32,
     pub on_tick: bool,
     pub now_ms: u64,
@@ -265,7 +266,7 @@ mod tests {
         assert_eq!(known.alive(&some, 2_000), Alive { coming: 2, running: 2, ..Alive::default() });
         // Long after, what Batch knows is all there is; one of them is not listed, since it just moves.
         let moves = Found { unlisted: BTreeMap::from([("c".to_owned(), None)]), ..Found::default() };
-        known.settle(&some, &moves, 1_000 + SETTLED_MS);
+        known.update(&some, &moves, 1_000 + SETTLED_MS);
         assert_eq!(known.alive(&some, 200_000), Alive { coming: 1, running: 2, ..Alive::default() });
         assert_eq!(known.alive(&nobody, 200_000).coming, 3, "whatever is listed");
     }
@@ -286,11 +287,11 @@ mod tests {
         let four = known.reserve(1, &pool(), &look(&nobody, 0));
         known.submitted(1, &ids(&["a", "b", "c", "d"]), 0);
         assert_eq!(four.burst, 4);
-        known.settle(&nobody, &over(&["a", "b"]), 5_000);
-        known.settle(&nobody, &over(&["c", "d"]), 9_000);
-        let trouble = known.trouble().cloned().unwrap();
-        assert_eq!((trouble.rounds, trouble.jobs, trouble.next_ms), (1, 4, 35_000), "all of one round");
-        assert_eq!(trouble.reason, "exit code 42");
+        known.update(&nobody, &over(&["a", "b"]), 5_000);
+        known.update(&nobody, &over(&["c", "d"]), 9_000);
+        let failed = known.failed_starts().cloned().unwrap();
+        assert_eq!((failed.rounds, failed.jobs, failed.next_ms), (1, 4, 35_000), "all of one round");
+        assert_eq!(failed.reason, "exit code 42");
         let mut now_ms = 35_000;
         for (round, waits_ms) in [(2, 60_000), (3, 120_000), (4, 240_000)] {
             assert_eq!(known.reserve(round, &pool(), &look(&nobody, now_ms - 1)), More::default());
@@ -298,30 +299,30 @@ mod tests {
             let job = format!("{round}");
             known.submitted(round, &ids(&[&job]), now_ms);
             assert_eq!(known.reserve(99, &pool(), &look(&nobody, now_ms + 1)), More::default());
-            known.settle(&nobody, &over(&[&job]), now_ms + 1_000);
+            known.update(&nobody, &over(&[&job]), now_ms + 1_000);
             now_ms += 1_000 + waits_ms;
-            let trouble = known.trouble().unwrap();
-            assert_eq!((u64::from(trouble.rounds), trouble.next_ms), (round, now_ms));
+            let failed = known.failed_starts().unwrap();
+            assert_eq!((u64::from(failed.rounds), failed.next_ms), (round, now_ms));
         }
         assert!(wait_ms(u32::MAX) == LONGEST_WAIT_MS);
         assert_eq!(known.reserve(9, &pool(), &look(&nobody, now_ms)).burst, 1);
         known.submitted(9, &ids(&["good"]), now_ms);
         let registered = Found { registered: BTreeSet::from(["good".to_owned()]), ..Found::default() };
-        known.settle(&Listed::running(&["good"]), &registered, now_ms + 1);
-        assert_eq!(known.trouble(), None);
+        known.update(&Listed::running(&["good"]), &registered, now_ms + 1);
+        assert_eq!(known.failed_starts(), None);
         assert_eq!(known.reserve(10, &pool(), &look(&Listed::running(&["good"]), now_ms + 1)).burst, 3);
     }
 
     #[test]
-    fn a_job_that_registered_and_ended_is_no_trouble() {
+    fn a_job_that_registered_and_ended_is_no_failed_start() {
         let mut known = Submissions::of("cpu");
         known.submitted(1, &ids(&["a", "b"]), 0);
         known.registered("a");
-        known.settle(&Listed::default(), &over(&["a"]), 1_000);
-        assert_eq!((known.trouble(), known.unregistered()), (None, vec!["b"]));
+        known.update(&Listed::default(), &over(&["a"]), 1_000);
+        assert_eq!((known.failed_starts(), known.unregistered()), (None, vec!["b"]));
         // It registered and ended between two looks.
         let found = Found { registered: BTreeSet::from(["b".to_owned()]), ..over(&["b"]) };
-        known.settle(&Listed::default(), &found, 1_000);
+        known.update(&Listed::default(), &found, 1_000);
         assert_eq!(known, Submissions::of("cpu"));
     }
 }

@@ -1,4 +1,4 @@
-//! Submits workers to AWS Batch where tasks wait and nobody is there to take them.
+//! Submits workers to AWS Batch where listed tasks wait for workers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -11,16 +11,16 @@ use proofyard_core::transaction::transact;
 use proofyard_core::yard::Yard;
 use tracing::{error, info};
 
-use super::job_workers::{has_unsettled_jobs, settle_jobs, start_troubles};
+use super::job_workers::{failed_starts, has_starting_jobs, update_jobs};
 use super::jobs::{JobError, Jobs, More, PoolJobs, Pools};
 use super::submissions::{Look, Submissions};
 use crate::store::port::AwsPort;
 
-/// A pool's workers are counted at most this often by those who list tasks, and by the sweeper.
+/// How often, at most, a pool's workers are counted after tasks were listed; and as often by the sweeper.
 const COUNT_WORKERS_EVERY_MS: u64 = 3_000;
-/// A list of AWS Batch is acted upon for so long; much shorter than submitted jobs are remembered.
+/// For how long a list of jobs is used; much shorter than submitted jobs are remembered.
 const LISTED_FOR: Duration = Duration::from_secs(30);
-/// Tasks that are counted beyond what a pool's workers could take at once.
+/// How many tasks are counted beyond those that a pool's workers could take at once.
 const MAX_WAITING: usize = 4_096;
 
 /// The pools whose workers this process may submit.
@@ -29,7 +29,7 @@ pub struct Supply {
     name: String,
     pub(crate) jobs: Jobs,
     pools: Pools,
-    /// When each pool's workers were counted, by those who list tasks and by the sweeper.
+    /// When each pool's workers were last counted, after tasks were listed and by the sweeper.
     counted_ms: Mutex<HashMap<(String, bool), u64>>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct PoolGauges {
     pub coming: u32,
     /// How long the job that waits longest for a machine has waited.
     pub runnable_ms: u64,
-    /// How often in a row what was submitted ended before it registered.
+    /// How many times in a row submitted workers ended before they registered.
     pub failed_starts: u32,
 }
 
@@ -48,7 +48,7 @@ impl Supply {
         Self { name, jobs, pools, counted_ms: Mutex::default() }
     }
 
-    /// After a tick: also where workers run, since what waits has waited for a tick.
+    /// Called by the sweeper: also where workers run, since tasks that still wait have waited for a tick.
     pub(crate) async fn ensure_all_workers(&self, yard: &Yard<AwsPort>) {
         for pool in self.pools.keys() {
             self.ensure_workers(yard, pool, true).await;
@@ -86,20 +86,20 @@ impl Supply {
         on_tick: bool,
     ) -> Result<More, Box<dyn std::error::Error>> {
         let Some(wanted) = wanted(yard, pool, on_tick).await? else { return Ok(More::default()) };
-        let unsettled = on_tick && has_unsettled_jobs(&yard.port, pool).await?;
+        let unsettled = on_tick && has_starting_jobs(&yard.port, pool).await?;
         if wanted == 0 && jobs.warm_workers == 0 && !unsettled {
             return Ok(More::default());
         }
         let (looked, listed) = (Instant::now(), self.jobs.listed(jobs).await?);
         if unsettled {
-            settle_jobs(&yard.port, &self.jobs, pool, jobs, &listed).await?;
+            update_jobs(&yard.port, &self.jobs, pool, jobs, &listed).await?;
         }
         let id = yard.port.random();
         let more = transact(&yard.port, async |tx| {
             let known = tx.check(&Submissions::key_of(pool)).await?;
             let mut known: Submissions = known.unwrap_or_else(|| Submissions::of(pool));
             let look = Look { listed: &listed, wanted, on_tick, now_ms: yard.port.now_ms() };
-            // An old list shows nothing of what others submitted since.
+            // An old list does not show what other processes have submitted since.
             let more =
                 if looked.elapsed() < LISTED_FOR { known.reserve(id, jobs, &look) } else { More::default() };
             if more != More::default() {
@@ -128,11 +128,10 @@ impl Supply {
         &self,
         yard: &Yard<AwsPort>,
     ) -> Result<Vec<(&str, Result<PoolGauges, JobError>)>, Error> {
-        let troubles =
-            if self.pools.is_empty() { BTreeMap::new() } else { start_troubles(&yard.port).await? };
+        let failed = if self.pools.is_empty() { BTreeMap::new() } else { failed_starts(&yard.port).await? };
         let mut gauges = Vec::new();
         for (pool, jobs) in &self.pools {
-            let failed_starts = troubles.get(pool).map_or(0, |trouble| trouble.rounds);
+            let failed_starts = failed.get(pool).map_or(0, |failed| failed.rounds);
             let of_pool = self.jobs.listed(jobs).await.map(|listed| {
                 let (alive, now_ms) = (listed.alive(), yard.port.now_ms());
                 PoolGauges {
@@ -150,11 +149,11 @@ impl Supply {
     }
 }
 
-/// Workers that waiting tasks would keep busy; `None` for a pool that no pipeline has, whose workers would find nothing to
-/// do and end at once.
+/// How many workers the waiting tasks would keep busy; `None` for a pool that no pipeline has, whose workers would have
+/// nothing to do.
 async fn wanted(yard: &Yard<AwsPort>, pool: &str, on_tick: bool) -> Result<Option<u32>, Error> {
     if pool == JUDGE_POOL {
-        // A wake brings one; it is repeated for what still waits, and a judge that runs looks at everything there is.
+        // A wake asks for one judge. Wakes are repeated while a judgement is missing, and a running judge handles them all.
         return Ok(Some(u32::from(!on_tick)));
     }
     let Some(declared) = yard.pool(pool).await? else { return Ok(None) };

@@ -21,7 +21,7 @@ pub enum Message {
     Tick {},
 }
 
-/// What a queue or a schedule brings.
+/// What a queue or a schedule delivers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     Message(Box<Message>),
@@ -51,8 +51,8 @@ impl Event {
             return Ok(Self::Message(Box::new(serde_json::from_value(value)?)));
         }
         let FromEventBridge { kind, detail } = serde_json::from_value(value)?;
-        let word = |name: &str| detail.get(name).and_then(serde_json::Value::as_str);
-        match (kind.as_str(), word("status"), word("jobId")) {
+        let text = |name: &str| detail.get(name).and_then(serde_json::Value::as_str);
+        match (kind.as_str(), text("status"), text("jobId")) {
             ("Batch Job State Change", Some("FAILED" | "SUCCEEDED"), Some(job)) => {
                 Ok(Self::JobEnded { job: job.to_owned() })
             }

@@ -26,7 +26,7 @@ pub const MAX_BATCH: usize = 10;
 pub const MAX_DELAY_S: u32 = 900;
 /// Bytes of one message, and of all in one batch, attributes included: what `infra/spec` sets for every queue.
 pub const MAX_MESSAGE_BYTES: usize = 262_144;
-/// Kept of them for what a dead letter says besides.
+/// How many of them are reserved for a dead letter's attributes.
 const ATTRIBUTES_BYTES: usize = 4_096;
 const TRIES: u32 = 4;
 const FIRST_WAIT_MS: u64 = 40;
@@ -67,7 +67,7 @@ pub struct Incoming {
     pub receives: u32,
     /// When it was sent.
     pub sent_ms: Option<u64>,
-    /// Which redrive put it back, if one did: the same does not put it back twice.
+    /// Which redrive put it back, if any: the same one does not put it back again.
     pub redrive: Option<String>,
 }
 
@@ -204,7 +204,7 @@ impl Queues {
                 let entries =
                     entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(queue, &error))?;
                 let deleted = self.client.delete_message_batch().queue_url(&url).set_entries(Some(entries));
-                // What stays comes again, and finds nothing left to do.
+                // A message that was not deleted is delivered again, and finds nothing left to do.
                 deleted.send().await.map_err(|error| failed(queue, &error))?;
             }
             Ok(())

@@ -1,5 +1,5 @@
-//! In which format a yard's state and messages are: one number for all of it, which a program that writes a newer one
-//! raises first.
+//! The format of a yard's state and messages: one number for all of it. A program that writes a newer format raises the
+//! number first.
 //!
 //! A program that is older than the yard does not start, and says so. One that was running already when the number was
 //! raised (a function's last calls during a deployment) may meet what it cannot read: it leaves that to the newer programs
@@ -16,7 +16,7 @@ use super::port::AwsPort;
 /// What this program reads and writes.
 pub const FORMAT: u32 = 1;
 
-/// Only the number is ever read of it, in all formats to come.
+/// The item that holds the number. Programs of any format must be able to read that number, and nothing else of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Format {
     format: u32,
@@ -53,7 +53,7 @@ pub(crate) async fn newer_format(port: &AwsPort, yard: &str) -> Result<Option<Ne
     Ok(newer.map(|found| NewerFormat { yard: yard.to_owned(), found: found.format }))
 }
 
-/// From now on what is written may be in this program's format.
+/// Raises the yard's format to this program's: from now on items may be written in it.
 pub(crate) async fn raise_format(port: &AwsPort) -> Result<(), Error> {
     transact(port, async |tx| {
         let found: Option<Format> = tx.check(&Format::key_of()).await?;

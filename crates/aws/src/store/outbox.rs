@@ -24,8 +24,8 @@ impl Outbox {
         kept.extend(wakes.into_iter().take(room));
     }
 
-    /// The next step that this process can take itself: a chain's, a scope's or a sink's. A pool's tasks are its workers',
-    /// and judging is the judge's.
+    /// The next step that this process can take itself: a chain's, a scope's or a sink's. Wakes of pools are for workers, and
+    /// those of the judge for the judge.
     pub fn take_step(&self) -> Option<Wake> {
         let mut kept = self.wakes();
         let step =

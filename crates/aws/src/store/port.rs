@@ -1,9 +1,9 @@
 //! The domain's port on AWS: the table, this machine's clock and randomness, and an outbox for wakes.
 //!
-//! There are two kinds of port, and which one it is shows in how it was made. [`AwsPort::new`] makes one that reads the
-//! table each time; its clones share one outbox. [`AwsPort::for_one_invocation`] makes one that reads nothing twice and has
-//! an outbox of its own: its cache shows nothing later than the invocation's own last commit, so the invocation must take
-//! no step to which somebody else's later commit led.
+//! There are two kinds of port. [`AwsPort::new`] makes one that reads the table each time; its clones share one outbox.
+//! [`AwsPort::for_one_invocation`] makes one that reads nothing twice and has an outbox of its own. Its cache may be as old as
+//! the invocation's own last commit, so the invocation must not take a step that follows from a later commit of another
+//! process, unless it clears the cache first.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What one invocation has read, so that it reads nothing twice. The rule of what may be kept is [`View`]'s: everything in
-//! it was true at the invocation's own last commit, or later.
+//! The read cache of one invocation, so that it reads nothing twice. [`View`] decides what may be kept: everything in it was
+//! true at the invocation's own last commit, or later.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -13,7 +13,7 @@ use crate::output;
 use crate::progress::{holds, lag, stage_table};
 use crate::table::{Side, Table};
 use crate::text::shortened;
-use crate::yard::{StartTrouble, YardAccess, YardArguments};
+use crate::yard::{FailedStarts, YardAccess, YardArguments};
 
 const NOTE_SHOWN: usize = 80;
 
@@ -35,8 +35,8 @@ struct Document {
     /// What keeps provers from their verifiers, by pool.
     isolation: Isolations,
     /// Pools whose workers do not start.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    start_troubles: Vec<StartTrouble>,
+    #[serde(rename = "start_troubles", skip_serializing_if = "Vec::is_empty")]
+    failed_starts: Vec<FailedStarts>,
     #[serde(flatten)]
     status: ChainStatus,
 }
@@ -50,18 +50,18 @@ impl Status {
             Some(false) => BTreeMap::new(),
             _ => access.block_on(yard.isolations())?,
         };
-        let troubles = access.start_troubles()?;
+        let failed_starts = access.failed_starts()?;
         for (number, chain) in self.yard.chains(access, &yard)?.iter().enumerate() {
             let status = access.block_on(yard.status(chain, self.tasks))?;
             if json {
-                let (isolation, start_troubles) = (isolation.clone(), troubles.clone());
-                output::json(&Document { running, isolation, start_troubles, status })?;
+                let (isolation, failed_starts) = (isolation.clone(), failed_starts.clone());
+                output::json(&Document { running, isolation, failed_starts, status })?;
                 continue;
             }
             if number > 0 {
                 output::line("");
             }
-            output::line(page(&status, running, &isolation, &troubles));
+            output::line(page(&status, running, &isolation, &failed_starts));
         }
         Ok(())
     }
@@ -73,9 +73,9 @@ fn page(
     status: &ChainStatus,
     running: Option<bool>,
     isolation: &Isolations,
-    troubles: &[StartTrouble],
+    failed_starts: &[FailedStarts],
 ) -> String {
-    let mut parts = vec![head(status, running, isolation, troubles), stage_table(status).to_string()];
+    let mut parts = vec![head(status, running, isolation, failed_starts), stage_table(status).to_string()];
     parts.extend(sinks(status));
     parts.extend(parked(status));
     parts.extend(status.tasks.as_ref().map(|tasks| task_table(status, tasks)));
@@ -89,7 +89,7 @@ fn head(
     status: &ChainStatus,
     running: Option<bool>,
     isolation: &Isolations,
-    troubles: &[StartTrouble],
+    failed_starts: &[FailedStarts],
 ) -> String {
     let committed = match status.heights_passed {
         0 => "nothing yet".to_owned(),
@@ -115,7 +115,7 @@ fn head(
     for pool in status.pools_without_workers.iter().filter(|_| running != Some(false)) {
         row("", format!("tasks of pool {pool} wait, and no worker of it is alive"));
     }
-    for StartTrouble { pool, workers, rounds, reason, next_ms } in troubles {
+    for FailedStarts { pool, workers, rounds, reason, next_ms } in failed_starts {
         let next = match next_ms.saturating_sub(status.now_ms) {
             0 => "the next one is tried now".to_owned(),
             waits_ms => format!("the next one is tried in {}", span(waits_ms)),

@@ -18,15 +18,15 @@ struct Remembers {
     verdict: Result<(), AttemptError>,
     /// The name of its match field; the next stage needs `program`.
     program: &'static str,
-    recalled: Cell<bool>,
+    found: Cell<bool>,
     proved: Cell<bool>,
-    dismissed: RefCell<Option<String>>,
+    rejected: RefCell<Option<String>>,
 }
 
 impl Remembers {
     fn with(verdict: Result<(), AttemptError>) -> Self {
-        let (recalled, proved, dismissed) = Default::default();
-        Self { verdict, program: "program", recalled, proved, dismissed }
+        let (found, proved, rejected) = Default::default();
+        Self { verdict, program: "program", found, proved, rejected }
     }
 }
 
@@ -54,13 +54,16 @@ impl Executor for &Remembers {
         Ok(ArtifactRef { sha256: "5a".repeat(32), bytes: 1 })
     }
 
-    async fn recall(&mut self, _: &Assignment) -> Result<Option<Proved<&'static str>>, AttemptError> {
-        self.recalled.set(true);
+    async fn find_unrecorded(
+        &mut self,
+        _: &Assignment,
+    ) -> Result<Option<Proved<&'static str>>, AttemptError> {
+        self.found.set(true);
         Ok(Some(made(BEFORE, self.program)))
     }
 
-    async fn dismiss(&mut self, _: &Assignment, why: &str) {
-        *self.dismissed.borrow_mut() = Some(why.to_owned());
+    async fn reject_unrecorded(&mut self, _: &Assignment, why: &str) {
+        *self.rejected.borrow_mut() = Some(why.to_owned());
     }
 }
 
@@ -115,14 +118,14 @@ fn refused() -> AttemptError {
 fn a_first_attempt_looks_for_nothing() {
     let home = Remembers::with(Ok(()));
     assert_eq!(attempt(1, &home), recorded(ANEW));
-    assert!(home.proved.get() && !home.recalled.get());
+    assert!(home.proved.get() && !home.found.get());
 }
 
 #[test]
 fn what_its_verifier_accepts_is_not_proved_again() {
     let home = Remembers::with(Ok(()));
     assert_eq!(attempt(2, &home), recorded(BEFORE));
-    assert!(!home.proved.get() && home.dismissed.take().is_none());
+    assert!(!home.proved.get() && home.rejected.take().is_none());
 }
 
 #[test]
@@ -130,14 +133,14 @@ fn what_its_verifier_refuses_is_proved_again_and_counts_against_nobody() {
     let home = Remembers::with(Err(refused()));
     assert_eq!(attempt(2, &home), recorded(ANEW));
     assert!(home.proved.get());
-    assert_eq!(home.dismissed.take().as_deref(), Some("no"));
+    assert_eq!(home.rejected.take().as_deref(), Some("no"));
 }
 
 #[test]
 fn what_is_no_output_of_its_stage_is_proved_again() {
     let home = Remembers { program: "another name", ..Remembers::with(Ok(())) };
     assert_eq!(attempt(2, &home), recorded(ANEW));
-    let why = home.dismissed.take().expect("a reason");
+    let why = home.rejected.take().expect("a reason");
     assert!(why.contains("no match field `program`"), "{why}");
 }
 
@@ -147,5 +150,5 @@ fn trouble_that_passes_does_not_have_it_proved_again() {
     assert_eq!(attempt(2, &home), (Performed::Released, None));
     let home = Remembers::with(Err(AttemptError::HostFault { message: "full".into() }));
     assert_eq!(attempt(2, &home), (Performed::HostFault { message: "full".into() }, None));
-    assert!(!home.proved.get() && home.dismissed.take().is_none());
+    assert!(!home.proved.get() && home.rejected.take().is_none());
 }

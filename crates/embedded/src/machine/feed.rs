@@ -1,4 +1,4 @@
-//! Feeding a blocks file: checked whole first, then each line recorded, from where the last run left off.
+//! Feeding a blocks file: the whole file is checked first; then each line is recorded, from where the last run stopped.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -18,7 +18,7 @@ use proofyard_worker::artifacts::ArtifactError;
 use super::Shared;
 use crate::{LocalPort, block_on};
 
-/// How long a line waits after a passing error.
+/// The pause after a transient error, before a line is tried again.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -62,12 +62,13 @@ impl From<TakingError> for FeedError {
     }
 }
 
-/// Reads the whole file and answers what it holds; nothing is taken from a file that has a mistake anywhere.
+/// Reads the whole file and answers what it holds. A file with an error anywhere is refused as a whole.
 pub fn check_blocks(path: &Path, rules: &Rules) -> Result<Summary, FeedError> {
     Ok(check_file(open(path, rules)?)?)
 }
 
-/// Whether a checked file goes on from what a yard has of its chain, or begins where the pipeline says.
+/// Checks that a file continues the blocks that the yard has of its chain; in a new yard, that it begins at the pipeline's
+/// start height.
 pub fn check_goes_on(
     yard: Option<&Yard<LocalPort>>,
     path: &Path,
@@ -101,20 +102,20 @@ fn open(path: &Path, rules: &Rules) -> Result<Reader<BufReader<File>>, FeedError
     }
 }
 
-/// What of a chain's input is fed, and what becomes of its end.
+/// What to feed to a chain, and how fast.
 #[derive(Clone, Debug)]
 pub struct Feed {
     pub path: PathBuf,
     pub rules: Rules,
-    /// How many lines the file had when it was checked. What it has grown by since is the next run's.
+    /// How many lines the file had when it was checked. Lines added since are left to the next run.
     pub lines: u64,
-    /// One line each such time.
+    /// One line is recorded in each such time.
     pub slot: Duration,
-    /// Whether the file's end is the chain's, so that a last short cut closes.
+    /// Whether the end of the file is the end of the chain's input, so that a last short cut closes.
     pub ends: bool,
 }
 
-/// Records every line that was checked and not taken before, then that no more will come, if that is so.
+/// Records every line that was checked and not recorded before; then the end of the input, if `ends`.
 pub(crate) fn feed(shared: &Shared, chain: &str, feed: &Feed) -> Result<(), FeedError> {
     let Feed { path, rules, lines: checked, slot, ends } = feed;
     let file = path.display().to_string();
@@ -160,12 +161,12 @@ pub(crate) fn feed(shared: &Shared, chain: &str, feed: &Feed) -> Result<(), Feed
     })
 }
 
-/// Retries while the error is a passing one, such as a full disk: recording is idempotent.
+/// Retries while the error is transient, such as a full disk: recording is idempotent.
 fn persist(shared: &Shared, record: impl Fn() -> Result<(), FeedError>) -> Result<(), FeedError> {
     loop {
         match record() {
             Err(error) if error.passes() => {
-                shared.complain("blocks file", &error);
+                shared.log_error("blocks file", &error);
                 if !shared.pause(ERROR_PAUSE) {
                     return Err(FeedError::Stopped);
                 }
@@ -189,7 +190,7 @@ fn take(shared: &Shared, chain: &str, line: &Line, taking: &Taking) -> Result<()
 }
 
 fn record(shared: &Shared, chain: &str, block: &RecordedBlock) -> Result<BlockOutcome, FeedError> {
-    // Before the block that names it.
+    // The payload is stored before the block that names it is recorded.
     let payload = shared.artifacts.put_bytes(&block.payload)?;
     Ok(block_on(shared.yard.record_block(chain, &block.event(payload)))?)
 }

@@ -1,4 +1,4 @@
-//! Handing results on: a file sink appends one line of JSON for each out log entry, synced before it counts as done.
+//! File sinks: each out log entry is appended as one line of JSON, and synced before it counts as handed on.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -20,17 +20,17 @@ pub(crate) struct LocalSink {
     pub chain: String,
     pub name: String,
     pub target: SinkTarget,
-    /// Relative file names are taken from here.
+    /// The folder of relative file names.
     pub base: PathBuf,
 }
 
 impl LocalSink {
-    /// Hands on whatever is next, until the machine stops.
+    /// Hands on one entry after another, until the machine stops.
     pub fn run(&self, shared: &Shared) {
         let mut file = SinkFile::of(self);
         if file.others_may_write() {
             let message = format!("others than its owner may write to {}", file.path.display());
-            shared.complain(&format!("sink {}", self.name), &message);
+            shared.log_error(&format!("sink {}", self.name), &message);
         }
         while !shared.is_stopped() {
             let rung = shared.bell().rung();
@@ -38,21 +38,21 @@ impl LocalSink {
                 Ok(true) => {}
                 Ok(false) => shared.bell().wait(rung, shared.idle_look),
                 Err(error) => {
-                    shared.complain(&format!("sink {}", self.name), &error);
+                    shared.log_error(&format!("sink {}", self.name), &error);
                     shared.pause(shared.idle_look);
                 }
             }
         }
     }
 
-    /// Hands on one entry; says whether there was one.
+    /// Hands on the next entry; answers whether there was one.
     fn turn(&self, shared: &Shared, file: &mut SinkFile) -> Result<bool, Error> {
         let Some(entry) = block_on(shared.yard.sink_next(&self.chain, &self.name))? else { return Ok(false) };
         match file.append_once(&entry) {
             Ok(()) => block_on(shared.yard.sink_done(&self.name, &entry))?,
             Err(error) => {
                 let message = format!("{}: {error}", file.path.display());
-                shared.complain(&format!("sink {}", self.name), &message);
+                shared.log_error(&format!("sink {}", self.name), &message);
                 block_on(shared.yard.sink_failed(&self.name, &entry, &message))?;
             }
         }
@@ -62,7 +62,7 @@ impl LocalSink {
 
 struct SinkFile {
     path: PathBuf,
-    /// Its name outlives a power loss. Whoever made the file may have died before it did.
+    /// This process has synced its name: the process that made the file may have died before it did.
     named: bool,
 }
 
@@ -72,13 +72,14 @@ impl SinkFile {
         Self { path: sink.base.join(path), named: false }
     }
 
-    /// A file that is made here is its owner's alone. Who may read one that was there is for whoever set it up to say.
+    /// Whether users other than its owner may write to it. A file that is created here is its owner's alone; an existing one
+    /// keeps its permissions.
     fn others_may_write(&self) -> bool {
         fs::metadata(&self.path).is_ok_and(|found| found.permissions().mode() & 0o022 != 0)
     }
 
-    /// Appends the entry unless the file's last line is this very one. What a crash left of it is cut off; anything else
-    /// that stands there is not ours to cut, nor may a log begin behind another one.
+    /// Appends the entry, unless it is the file's last line already. A part of it that a crash left is cut off. Any other
+    /// incomplete line is an error, and so is another log before the first entry: what others wrote is never cut.
     fn append_once(&mut self, entry: &OutEntry) -> io::Result<()> {
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).mode(PRIVATE_FILE).open(&self.path)?;
@@ -100,7 +101,7 @@ impl SinkFile {
             file.write_all(&line)?;
         }
         file.sync_all()?;
-        // A file that was moved away is made anew.
+        // The file is new, also if an earlier one was moved away.
         if whole == 0 || !self.named {
             sync_directory(parent_of(&self.path))?;
             self.named = true;
@@ -109,8 +110,8 @@ impl SinkFile {
     }
 }
 
-/// Whether what stands behind the whole lines is the beginning of this one. A crash may leave zeros for what was not
-/// written yet.
+/// Whether what follows the whole lines is the beginning of this one. A crash may leave zeros in place of what was not yet
+/// written.
 fn is_begun(file: &mut File, whole: u64, line: &[u8]) -> io::Result<bool> {
     file.seek(SeekFrom::Start(whole))?;
     let mut tail = Vec::new();
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_is_written_once_and_a_cut_line_is_mended() {
+    fn a_repeat_is_written_once_and_a_cut_line_is_completed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.jsonl");
         let mut file = SinkFile { path: path.clone(), named: false };

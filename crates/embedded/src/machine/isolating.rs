@@ -1,4 +1,4 @@
-//! What is decided and made before provers run here: how they are isolated, and the folder that they write below.
+//! Before provers run here: which isolation is in force, and the folder that they write below.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -8,13 +8,13 @@ use std::sync::Arc;
 use proofyard_core::pipeline::Pipeline;
 use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::WorkDir;
-use proofyard_worker::isolation::{Ground, Isolation, Wanted, needed_by};
+use proofyard_worker::isolation::{Host, Isolation, Wanted, needed_by};
 
 use super::pools::pools_of;
 use super::{Machine, MachineError};
 
 impl Machine {
-    /// Finds what is to keep provers from their verifiers, and from this yard, when these pipelines are worked on here.
+    /// Chooses how provers of these pipelines are isolated here, from their verifiers and from this yard.
     pub fn isolate(
         &self,
         wanted: Wanted,
@@ -25,7 +25,7 @@ impl Machine {
         let folder = path.map_err(|source| self.cannot("opened", source))?;
         let before = fs::metadata(&folder).map_err(|source| self.cannot("opened", source))?.permissions();
         if wanted.may_be_users() {
-            // Other users go through it to what is theirs.
+            // Other users must be able to pass through it to their own folders.
             let opened = Permissions::from_mode(before.mode() | 0o011);
             fs::set_permissions(&folder, opened).map_err(|source| self.cannot("opened", source))?;
         }
@@ -33,8 +33,8 @@ impl Machine {
         needed.extend([folder.clone(), self.shared.artifacts.root().to_owned()]);
         let needed: Vec<PathBuf> = needed.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
         let slots = pools_of(pipelines)?.values().map(|pool| pool.slots).fold(0, u32::saturating_add);
-        let ground = Ground { guard, folder: &folder, needed: &needed, slots };
-        let isolation = Isolation::choose(wanted, &ground);
+        let host = Host { guard, folder: &folder, needed: &needed, slots };
+        let isolation = Isolation::choose(wanted, &host);
         if !isolation.as_ref().is_ok_and(Isolation::has_users) {
             fs::set_permissions(&folder, before).map_err(|source| self.cannot("closed", source))?;
         }

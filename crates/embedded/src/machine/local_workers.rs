@@ -1,4 +1,4 @@
-//! The item that only this home has: which workers this process registered.
+//! An item that only this home has: the workers that this process has registered.
 
 use proofyard_core::error::Error;
 use proofyard_core::port::{Key, Port};
@@ -6,7 +6,7 @@ use proofyard_core::state::KeyFamily;
 use proofyard_core::transaction::{Item, read, transact};
 use serde::{Deserialize, Serialize};
 
-/// Workers registered by the process that has, or last had, this directory. The next one knows that they are dead.
+/// Workers registered by the process that has, or last had, this directory. The next process expires them at its start.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct LocalWorkers {
     pub ids: Vec<String>,

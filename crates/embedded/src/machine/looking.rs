@@ -1,4 +1,4 @@
-//! Opening a data directory only to look, and telling one that is no yard's from one that is.
+//! Opening a data directory for reading only, and recognising whether it holds a yard.
 
 use std::fs;
 use std::io;
@@ -12,14 +12,14 @@ use crate::LocalPort;
 use crate::lock::{DataDirError, STATE_FILE};
 use crate::store::SqliteStore;
 
-/// A yard to look at, whether or not a process works on it; nothing can be changed through it.
+/// A read-only yard, whether or not a process works on it.
 pub fn look(data_dir: &Path) -> Result<Yard<LocalPort>, MachineError> {
     expect_yard(data_dir)?;
     let store = Arc::new(SqliteStore::looking(data_dir)?);
     Ok(Yard::new(LocalPort::new(store, |_| {})))
 }
 
-/// Checked before anything is made in a directory that may be something else's.
+/// Refuses a directory without a yard, before anything is created in it.
 pub(super) fn expect_yard(data_dir: &Path) -> Result<(), DataDirError> {
     let failed = |source| DataDirError::Io { path: data_dir.to_owned(), doing: "opened", source };
     match fs::metadata(data_dir) {

@@ -10,8 +10,8 @@
 //! | feeder | records a blocks file | `feed` |
 //! | socket | carries out what operators ask for | `socket` |
 //!
-//! Any thread may write the state, each through the handlers alone; the store serialises them. All of them may die at any
-//! moment: what they leave behind is the next process's to find in the store.
+//! Any thread may write the state, but only through the handlers; the store serialises them. All of them may die at any
+//! moment: the next process finds what is left to do in the store.
 
 mod error;
 mod feed;
@@ -43,7 +43,7 @@ pub use self::feed::{Feed, FeedError, check_blocks, check_goes_on};
 pub use self::file_sink::read_sink_file;
 use self::looking::expect_yard;
 pub use self::looking::look;
-pub use self::shared::Complaints;
+pub use self::shared::OnError;
 pub(crate) use self::shared::Shared;
 pub use self::socket::{AskError, ask, is_running};
 use self::wakes::Wakes;
@@ -51,7 +51,7 @@ use crate::LocalPort;
 use crate::lock::DataDir;
 use crate::store::SqliteStore;
 
-/// A yard on this machine: opened, perhaps working.
+/// A yard on this machine: opened by this process, and working once it is started.
 pub struct Machine {
     shared: Arc<Shared>,
     data_dir: DataDir,
@@ -60,11 +60,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Takes the data directory for this process; nothing runs yet.
+    /// Locks the data directory for this process; nothing runs yet. Errors after which the machine goes on are given to
+    /// `on_error`.
     pub fn open(
         data_dir: &Path,
         create: bool,
-        complaints: impl Fn(&str) + Send + Sync + 'static,
+        on_error: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, MachineError> {
         if !create {
             expect_yard(data_dir)?;
@@ -82,7 +83,7 @@ impl Machine {
             overheads: Overheads::default(),
             proofs_accepted: AtomicU64::new(0),
             idle_look: idle_look(None),
-            complaints: Box::new(complaints),
+            on_error: Box::new(on_error),
         };
         Ok(Self { shared: Arc::new(shared), data_dir, workers: Vec::new(), threads: Vec::new() })
     }
@@ -99,12 +100,13 @@ impl Machine {
         &self.shared.overheads
     }
 
-    /// Proofs that this process made, had verified and saw accepted.
+    /// How many proofs of this process were accepted.
     pub fn proofs_accepted(&self) -> u64 {
         self.shared.proofs_accepted.load(Ordering::Relaxed)
     }
 
-    /// Why nothing can be written any more, if that is so; what still runs comes to nothing, and a new start may help.
+    /// Why the state cannot be written any more; `None` while it can. Work that still runs cannot be recorded then; a new
+    /// start may help.
     pub fn failure(&self) -> Option<String> {
         self.shared.yard.port.failure()
     }
@@ -113,25 +115,25 @@ impl Machine {
         self.data_dir.path()
     }
 
-    /// Takes all steps that wait, on this thread; for a machine that is not started.
-    pub fn drain(&self) {
-        self.shared.drain();
+    /// Takes all queued steps, on this thread; for a machine that is not started.
+    pub fn take_queued_steps(&self) {
+        self.shared.take_queued_steps();
     }
 
-    /// Records the lines of a blocks file that [`check_blocks`] saw, on a thread of its own; the handle answers how it
-    /// ended.
+    /// Records the lines of a blocks file that [`check_blocks`] has checked, on a thread of its own; the handle answers how
+    /// that ended.
     pub fn feed(&self, chain: &str, feed: Feed) -> Result<JoinHandle<Result<(), FeedError>>, MachineError> {
         let (shared, chain) = (Arc::clone(&self.shared), chain.to_owned());
         let feeder = move || feed::feed(&shared, &chain, &feed);
         thread::Builder::new().name("feeder".into()).spawn(feeder).map_err(|source| self.no_thread(source))
     }
 
-    /// Stops: running provers are killed and their tasks released, so that the next start takes them at once.
+    /// Stops: running provers are killed and their tasks released, so that the next start can claim them at once.
     pub fn stop(mut self) -> Result<(), MachineError> {
         self.shared.wakes.stop();
         self.workers.iter().for_each(|worker| worker.cancel_all());
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so; what it held is freed below.
+            // A thread that panicked has logged it; its tasks are released below.
             let _ = thread.join();
         }
         for worker in &self.workers {

@@ -1,4 +1,4 @@
-//! The pools that a machine works for: all of its pipelines', with one worker each.
+//! The pools that a machine works for: those of all its pipelines, with one worker each.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use proofyard_worker::{WorkDir, WorkerPlan};
 
 use super::MachineError;
 
-/// This process is all of its pool's workers, and works until it is stopped.
+/// The plan of a pool's one worker, which works until the machine stops.
 pub(super) fn local_plan(
     pool_name: String,
     pool: Pool,
@@ -33,7 +33,7 @@ pub(super) fn local_plan(
     }
 }
 
-/// Checked before anything is proved that could only fail.
+/// Refuses pipelines whose provers need variables that this environment does not have.
 pub(super) fn expect_environment(pipelines: &[Pipeline]) -> Result<(), MachineError> {
     for (prover, plan) in pipelines.iter().flat_map(|pipeline| &pipeline.provers) {
         if let Some(name) = plan.environment_from.iter().find(|name| std::env::var(name).is_err()) {

@@ -1,7 +1,7 @@
-//! What all threads of a running yard share: the handlers, the artifacts, the wakes, and what is counted. This is the home
-//! that the machine's workers work for.
+//! What all threads of a running yard share: the handlers, the artifacts, the wakes, and the counters. It is the home of the
+//! machine's workers.
 //!
-//! Nothing here changes after the start but the wakes, the counters and, behind the port, the store.
+//! After the start only the wakes, the counters and, behind the port, the store change.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use super::local_workers::{forget_worker, remember_worker};
 use super::wakes::Wakes;
 use crate::{LocalPort, block_on};
 
-/// Where the machine logs the errors that it goes on after.
-pub type Complaints = dyn Fn(&str) + Send + Sync;
+/// Called with each error after which the machine goes on.
+pub type OnError = dyn Fn(&str) + Send + Sync;
 
 /// What all threads share.
 pub(crate) struct Shared {
@@ -32,14 +32,14 @@ pub(crate) struct Shared {
     pub overheads: Overheads,
     pub proofs_accepted: AtomicU64,
     pub idle_look: Duration,
-    pub complaints: Box<Complaints>,
+    pub on_error: Box<OnError>,
 }
 
 impl Shared {
-    /// Takes all steps that wait.
-    pub fn drain(&self) {
+    /// Takes all queued steps.
+    pub fn take_queued_steps(&self) {
         while let Some(wake) = self.wakes.take() {
-            self.step(&wake);
+            self.take_steps(&wake);
         }
     }
 }
@@ -72,19 +72,19 @@ impl WorkerHome for Shared {
         block_on(remember_worker(&self.yard.port, worker))
     }
 
-    fn gave_up(&self, worker: &str) -> Result<(), Error> {
+    fn unregistered(&self, worker: &str) -> Result<(), Error> {
         block_on(forget_worker(&self.yard.port, worker))
     }
 
-    fn step(&self, wake: &Wake) {
+    fn take_steps(&self, wake: &Wake) {
         if let Err(error) = block_on(self.yard.advance(wake)) {
-            // The scope stays due: the sweeper tries again.
-            self.complain("advance", &error);
+            // The scope stays due: the sweeper retries.
+            self.log_error("advance", &error);
         }
     }
 
-    fn complain(&self, what: &str, error: &dyn Display) {
-        (self.complaints)(&format!("{what}: {error}"));
+    fn log_error(&self, what: &str, error: &dyn Display) {
+        (self.on_error)(&format!("{what}: {error}"));
     }
 
     fn recorded(&self, finished: Finished<'_>) {

@@ -1,6 +1,6 @@
-//! The running yard's Unix socket: what operators ask for, one JSON request a line, one JSON answer a line.
+//! The running yard's Unix socket, for operators: one JSON request a line, one JSON answer a line.
 //!
-//! Whoever holds the directory's lock may replace the socket's file, so one that a dead yard left does not matter.
+//! The process that holds the directory's lock may replace the socket's file, so one that a dead yard left does not matter.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -22,32 +22,32 @@ use super::{Machine, MachineError, Shared};
 use crate::block_on;
 use crate::lock::DataDirError;
 
-/// How often it is looked for operators who connect, and whether a data directory in use is free.
+/// How often the yard polls for new connections, and an operator for a data directory that is in use.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const SOCKET_FILE: &str = "socket";
-/// What the system's socket addresses hold. A longer path is reached through a descriptor of its directory.
+/// The longest path of a socket address. A longer one is reached through a descriptor of its directory.
 const MAX_ADDRESS_BYTES: usize = 107;
-/// Those that come when so many talk wait in the system's queue.
+/// Further connections wait in the system's queue.
 const MAX_CONNECTIONS: usize = 8;
 const MAX_REQUEST_BYTES: usize = 1 << 16;
 /// A retry names every task that it lists again.
 const MAX_ANSWER_BYTES: u64 = 1 << 28;
-/// How long one who is connected may take for a request, or for reading an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How often a silent connection is looked at.
-const READ_LOOK: Duration = Duration::from_millis(100);
-/// How long an operator waits for a yard that starts or stops meanwhile.
-const TURN_PATIENCE: Duration = Duration::from_secs(5);
-/// The running yard may be busy; its work is never cut off by us.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a client may take to send a request, or to read an answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a read without data checks whether the machine stops.
+const READ_POLL: Duration = Duration::from_millis(100);
+/// How long an operator waits for a yard that is just starting or stopping.
+const START_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an operator waits for the answer of a running yard, which may be busy.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Reply {
     Ok(Answer),
-    /// It cannot be done as asked.
+    /// The request is wrong; repeating it does not help.
     Refused(String),
-    /// It could be done another time.
+    /// It failed; repeating it may help.
     Failed(String),
 }
 
@@ -68,9 +68,9 @@ pub fn is_running(data_dir: &Path) -> bool {
     connect(data_dir).is_ok()
 }
 
-/// Has an operator's request carried out: by the yard that runs in the directory, or, if none does, here.
+/// Carries out an operator's request: in the yard that runs in the directory or, if none does, in this process.
 pub fn ask(data_dir: &Path, operation: &Operation) -> Result<Answer, AskError> {
-    let until = Instant::now() + TURN_PATIENCE;
+    let until = Instant::now() + START_TIMEOUT;
     loop {
         if let Ok(stream) = connect(data_dir) {
             return ask_running(stream, operation);
@@ -78,10 +78,10 @@ pub fn ask(data_dir: &Path, operation: &Operation) -> Result<Answer, AskError> {
         match Machine::open(data_dir, false, |_| {}) {
             Ok(machine) => {
                 let answer = block_on(machine.yard().operate(operation));
-                machine.drain();
+                machine.take_queued_steps();
                 return outcome(reply(answer));
             }
-            // A yard starts or ends just now, or another operator's request is carried out.
+            // A yard is just starting or ending, or another operator's request is being carried out.
             Err(MachineError::DataDir(DataDirError::InUse { .. })) if Instant::now() < until => {
                 thread::sleep(LOOK_EVERY);
             }
@@ -92,8 +92,8 @@ pub fn ask(data_dir: &Path, operation: &Operation) -> Result<Answer, AskError> {
 
 fn ask_running(mut stream: UnixStream, operation: &Operation) -> Result<Answer, AskError> {
     let reply = || -> io::Result<Reply> {
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
+        stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         send(&mut stream, operation)?;
         let mut line = Vec::new();
         BufReader::new(stream.take(MAX_ANSWER_BYTES)).read_until(b'\n', &mut line)?;
@@ -142,15 +142,15 @@ fn address(dir: &Path) -> io::Result<(PathBuf, Option<File>)> {
     Ok((PathBuf::from(format!("/proc/self/fd/{}/{SOCKET_FILE}", dir.as_raw_fd())), Some(dir)))
 }
 
-/// The running yard's end. Its file goes with it.
+/// The running yard's end of the socket; its file is removed with it.
 pub(crate) struct Listener {
     listener: UnixListener,
     path: PathBuf,
 }
 
 impl Listener {
-    /// Must be called by the holder of the directory's lock. The socket is made in a folder that nobody else can
-    /// enter, so that it never stands open to others.
+    /// Must be called by the holder of the directory's lock. The socket is created in a folder that no other user can enter,
+    /// and moved once its permissions are set.
     pub fn open(data_dir: &Path, work_dir: &Path) -> Result<Self, MachineError> {
         let private = work_dir.join(SOCKET_FILE);
         let path = data_dir.join(SOCKET_FILE);
@@ -181,7 +181,7 @@ impl Listener {
                     open.fetch_add(1, Ordering::AcqRel);
                     let open = &open;
                     let talk = move || {
-                        // One who hangs up has nothing to be told.
+                        // An error means that the client has closed the connection.
                         let _ = converse(shared, stream);
                         open.fetch_sub(1, Ordering::AcqRel);
                     };
@@ -189,7 +189,7 @@ impl Listener {
                         thread::Builder::new().name("operator".into()).spawn_scoped(scope, talk)
                     {
                         open.fetch_sub(1, Ordering::AcqRel);
-                        shared.complain("socket", &error);
+                        shared.log_error("socket", &error);
                     }
                 }
             }
@@ -199,13 +199,13 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // One that stays is replaced by the next yard.
+        // If this fails, the next yard replaces the file.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Whether it is a prover, or a verifier, that talks: of the yard's own user, they can connect, and have no say.
-fn is_of_this_yard(stream: &UnixStream) -> io::Result<bool> {
+/// Whether the client is a prover or a verifier: where they run as the yard's own user, they can connect, and are refused.
+fn is_started_by_this_yard(stream: &UnixStream) -> io::Result<bool> {
     let peer = rustix::net::sockopt::socket_peercred(stream)?.pid;
     let yard = rustix::process::getpid();
     Ok(peer != yard && descends_from(peer, yard))
@@ -213,11 +213,11 @@ fn is_of_this_yard(stream: &UnixStream) -> io::Result<bool> {
 
 fn converse(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    if is_of_this_yard(&stream)? {
+    if is_started_by_this_yard(&stream)? {
         return send(&mut stream, &Reply::Refused("what this yard started has no say in it".to_owned()));
     }
-    stream.set_read_timeout(Some(READ_LOOK))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(READ_POLL))?;
+    stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
     let mut input = BufReader::new(stream.try_clone()?);
     loop {
         match read_request(&mut input, || shared.is_stopped())? {
@@ -241,13 +241,13 @@ fn answer(shared: &Shared, line: &[u8]) -> Reply {
 enum Request {
     Line(Vec<u8>),
     TooLong,
-    /// It hung up, was silent for too long, or the machine stops.
+    /// The client has closed the connection or taken too long, or the machine stops.
     End,
 }
 
-/// However slowly it comes, it may take only so long.
+/// Reads one line, which must arrive within [`CLIENT_TIMEOUT`].
 fn read_request(input: &mut impl BufRead, stopped: impl Fn() -> bool) -> io::Result<Request> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + CLIENT_TIMEOUT;
     let mut line = Vec::new();
     while !stopped() && Instant::now() < until {
         let available = match input.fill_buf() {

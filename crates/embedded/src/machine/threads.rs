@@ -21,7 +21,7 @@ pub(super) fn advancers() -> usize {
 /// Takes the steps that wakes ask for, until the machine stops.
 pub(super) fn advance(shared: &Shared) {
     while let Some(wake) = shared.wakes.wait_for_step() {
-        shared.step(&wake);
+        shared.take_steps(&wake);
     }
 }
 
@@ -33,9 +33,9 @@ pub(super) fn sweep(shared: &Shared) {
                 swept
                     .errors
                     .iter()
-                    .for_each(|(key, error)| shared.complain(&format!("visit to {key}"), error));
+                    .for_each(|(key, error)| shared.log_error(&format!("visit to {key}"), error));
             }
-            Err(error) => shared.complain("sweep", &error),
+            Err(error) => shared.log_error("sweep", &error),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Wakes within one process: a queue of steps that any thread may take, and the bell for idle slots and sinks.
+//! Wakes within one process: a queue of steps that any thread may take, and the bell of idle slots and sinks.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use proofyard_core::port::Wake;
 use proofyard_worker::bell::Bell;
 
-/// Wakes that wait; beyond this they are dropped, and the sweeper finds their work.
+/// How many wakes are queued; beyond that they are dropped, and the sweeper finds their work.
 const MAX_WAITING: usize = 65_536;
 
 #[derive(Default)]
@@ -20,13 +20,13 @@ pub(crate) struct Wakes {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Wake>,
-    /// What waits, so that it waits once.
+    /// The same wakes, so that none is queued twice.
     known: BTreeSet<Wake>,
     stopped: bool,
 }
 
 impl Wakes {
-    /// Rings for tasks listed and results to hand on.
+    /// Rings when tasks are listed, and when results can be handed on.
     pub fn bell(&self) -> &Bell {
         &self.bell
     }
@@ -35,7 +35,7 @@ impl Wakes {
         for wake in wakes {
             match wake {
                 Wake::Pool { .. } | Wake::Sink { .. } => self.bell.ring(),
-                // There is none: who could write to this store could write anything else.
+                // There is no judge here: a process that could forge results in this store could forge anything.
                 Wake::Judge { .. } => {}
                 Wake::Chain { .. } | Wake::Scope { .. } => self.queue_step(wake),
             }
@@ -50,12 +50,12 @@ impl Wakes {
         }
     }
 
-    /// The next step to take, if one waits.
+    /// The next queued step, if there is one.
     pub fn take(&self) -> Option<Wake> {
         self.lock().pop()
     }
 
-    /// The next step to take; `None` once the machine stops.
+    /// Waits for the next step; `None` once the machine stops.
     pub fn wait_for_step(&self) -> Option<Wake> {
         let mut queue = self.lock();
         loop {
@@ -69,7 +69,7 @@ impl Wakes {
         }
     }
 
-    /// Stops whoever waits for a step, for work, or for a time to pass.
+    /// Stops all threads that wait for a step, for work, or for a time to pass.
     pub fn stop(&self) {
         self.bell.stop();
         self.lock().stopped = true;

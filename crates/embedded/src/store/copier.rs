@@ -1,7 +1,7 @@
-//! Copies the log into the database beside the writer, so that no commit waits for it.
+//! Checkpoints the log (copies it into the database) on a thread of its own, so that no commit waits for that.
 //!
-//! It copies what was committed when it began. Only when it has caught up with the writer can the log start anew;
-//! under steady load that never happens by itself, and so `writer` finishes the copy when the log is long.
+//! A run copies what was committed when it began. The log can restart only when all of it is copied, which under steady load
+//! never happens here: so the writer finishes the copy when the log is long.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,94 +13,94 @@ use rusqlite::Connection;
 use super::error::{explain, is_failed_sync};
 use super::schema::open_copier;
 
-/// Why nothing can be written any more, once that is so.
+/// Why the state cannot be written any more; empty while it can.
 pub(super) type Failed = Arc<OnceLock<String>>;
 
 pub(super) struct Copier {
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Phase {
     Idle,
     Asked,
     Copying,
     Closed,
 }
 
-/// Where the writer and the copier meet.
-struct Desk {
-    stage: Mutex<Stage>,
+/// What the writer and the copier share.
+struct Shared {
+    phase: Mutex<Phase>,
     changed: Condvar,
 }
 
 impl Copier {
     pub(super) fn start(file: &Path, failed: Failed) -> Result<Self, PortError> {
         let connection = open_copier(file).map_err(|error| explain(file, &error))?;
-        let desk = Arc::new(Desk { stage: Mutex::new(Stage::Idle), changed: Condvar::new() });
-        let (file, shared) = (file.to_owned(), desk.clone());
+        let shared = Arc::new(Shared { phase: Mutex::new(Phase::Idle), changed: Condvar::new() });
+        let (file, of_thread) = (file.to_owned(), shared.clone());
         let thread = std::thread::Builder::new()
             .name("state-copier".to_owned())
-            .spawn(move || run(&connection, &file, &shared, &failed))
+            .spawn(move || run(&connection, &file, &of_thread, &failed))
             .map_err(|error| PortError::Unavailable(format!("the copier's thread did not start: {error}")))?;
-        Ok(Self { desk, thread: Some(thread) })
+        Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Has the log copied soon; whether it was free to.
+    /// Starts a run, unless one is under way; answers whether it did.
     pub(super) fn ask(&self) -> bool {
-        self.desk.change(Stage::Idle, Stage::Asked)
+        self.shared.change(Phase::Idle, Phase::Asked)
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        *self.desk.lock() == Stage::Idle
+        *self.shared.lock() == Phase::Idle
     }
 
     pub(super) fn wait_until_idle(&self) {
-        self.desk.wait(|stage| stage == Stage::Idle);
+        self.shared.wait(|phase| phase == Phase::Idle);
     }
 }
 
 impl Drop for Copier {
     fn drop(&mut self) {
-        *self.desk.lock() = Stage::Closed;
-        self.desk.changed.notify_all();
+        *self.shared.lock() = Phase::Closed;
+        self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-impl Desk {
-    fn lock(&self) -> MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, from: Stage, to: Stage) -> bool {
-        let mut stage = self.lock();
-        let changes = *stage == from;
+    fn change(&self, from: Phase, to: Phase) -> bool {
+        let mut phase = self.lock();
+        let changes = *phase == from;
         if changes {
-            *stage = to;
+            *phase = to;
             self.changed.notify_all();
         }
         changes
     }
 
-    fn wait(&self, until: impl Fn(Stage) -> bool) -> Stage {
-        let waited = self.changed.wait_while(self.lock(), |stage| !until(*stage));
+    fn wait(&self, until: impl Fn(Phase) -> bool) -> Phase {
+        let waited = self.changed.wait_while(self.lock(), |phase| !until(*phase));
         *waited.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn run(connection: &Connection, file: &Path, desk: &Desk, failed: &Failed) {
-    while desk.wait(|stage| matches!(stage, Stage::Asked | Stage::Closed)) == Stage::Asked {
-        desk.change(Stage::Asked, Stage::Copying);
+fn run(connection: &Connection, file: &Path, shared: &Shared, failed: &Failed) {
+    while shared.wait(|phase| matches!(phase, Phase::Asked | Phase::Closed)) == Phase::Asked {
+        shared.change(Phase::Asked, Phase::Copying);
         note_failed_sync(failed, file, &copy_log(connection, "PASSIVE"));
-        desk.change(Stage::Copying, Stage::Idle);
+        shared.change(Phase::Copying, Phase::Idle);
     }
 }
 
-/// Nothing is lost when this fails, save by a failed sync: the log stays and is copied later.
+/// If this fails, nothing is lost (but see [`is_failed_sync`]): the log stays, and is copied later.
 pub(super) fn copy_log(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
     connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
 }

@@ -1,11 +1,11 @@
-//! What SQLite's errors mean for the one who has to mend them.
+//! SQLite's errors, with what an operator can do about each.
 
 use std::path::Path;
 
 use proofyard_core::port::PortError;
 use rusqlite::{ErrorCode, ffi};
 
-/// Says what happened to `file` and the way out. Passing trouble is `Unavailable`, so that handlers try again.
+/// Says what happened to `file`, and the way out. Transient errors become `Unavailable`, so that handlers retry.
 pub(super) fn explain(file: &Path, error: &rusqlite::Error) -> PortError {
     let at = file.display();
     match error.sqlite_error_code() {

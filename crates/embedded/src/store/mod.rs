@@ -35,13 +35,13 @@ const DUE: &str = "SELECT due_ms, partition, sort FROM items WHERE due_shard = ?
 /// The state of a yard. Shared by all of its threads.
 pub struct SqliteStore {
     readers: Readers,
-    /// `None` where the state is only looked at.
+    /// `None` where the state was opened for reading only.
     writer: Option<Writer>,
     file: PathBuf,
 }
 
 impl SqliteStore {
-    /// Opens the state in a data directory, or starts it. The directory must stay taken as long as the store is used.
+    /// Opens the state in a data directory, or creates it. The directory must stay locked as long as the store is used.
     pub fn open(dir: &DataDir) -> Result<Self, PortError> {
         let file = dir.path().join(STATE_FILE);
         keep_private(&file);
@@ -49,14 +49,14 @@ impl SqliteStore {
         Ok(Self { readers: Readers::new(&file), writer: Some(writer), file })
     }
 
-    /// Opens the state to look at it, also while another process has the directory. Nothing can be committed.
+    /// Opens the state for reading only, also while another process has the directory.
     pub fn looking(data_dir: &Path) -> Result<Self, PortError> {
         let file = data_dir.join(STATE_FILE);
         check_reader(&file)?;
         Ok(Self { readers: Readers::new(&file), writer: None, file })
     }
 
-    /// Why nothing can be written any more, if that is so.
+    /// Why the state cannot be written any more; `None` while it can.
     pub fn failure(&self) -> Option<String> {
         self.writer.as_ref()?.failure()
     }
@@ -72,7 +72,7 @@ impl SqliteStore {
         })
     }
 
-    /// All on one connection.
+    /// Reads all of them on one connection.
     pub fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, PortError> {
         self.readers.read(|connection| {
             let mut statement = connection.prepare_cached(GET)?;
@@ -127,13 +127,13 @@ impl SqliteStore {
         })
     }
 
-    /// Moves or takes away the due time of an item that is still at this version; says whether it was.
+    /// Changes or removes the due time of an item if it is still at this version; answers whether it was.
     pub fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
         self.writer()?.reschedule(key.clone(), version, due_ms)
     }
 
-    /// Returns when the batch is written, and on disk if it is durable. Never `Unknown`: when the writer is gone,
-    /// that is an error, and the file tells at the next start.
+    /// Returns when the batch is written, and synced if it is durable. Never answers `Unknown`: a writer that died is an
+    /// error, after which only a new start can go on, and reads what was really written.
     pub fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
         self.writer()?.commit(batch.clone())
     }
@@ -147,14 +147,14 @@ impl SqliteStore {
 }
 
 impl Drop for SqliteStore {
-    /// The writer goes last, so that it is the one that folds the log into the file.
+    /// Closes the writer last, so that its connection copies the log into the database.
     fn drop(&mut self) {
         self.readers.close();
     }
 }
 
-/// Made so before SQLite opens it, which gives its other files the same mode. What does not work here does not work for
-/// SQLite, which says so.
+/// Creates the file with its mode before SQLite opens it; SQLite gives its other files the same mode. If this fails, so does
+/// SQLite, with an error.
 fn keep_private(file: &Path) {
     let _ = OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE_FILE).open(file);
     close_to_others(file, PRIVATE_FILE);
@@ -170,7 +170,7 @@ fn stored(row: &Row<'_>, at: usize) -> rusqlite::Result<Stored> {
     Ok(Stored { version: version.cast_unsigned(), value: row.get(at + 1)? })
 }
 
-/// SQLite's integers are signed: versions keep their bits, times and limits stop at the greatest.
+/// SQLite's integers are signed: versions keep their bits; times and limits are clamped.
 fn time_of(time_ms: u64) -> i64 {
     i64::try_from(time_ms).unwrap_or(i64::MAX)
 }

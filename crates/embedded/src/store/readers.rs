@@ -1,6 +1,6 @@
-//! Connections for reading, side by side: each is used by one thread at a time and then kept for the next.
+//! A pool of connections for reading: each is used by one thread at a time, and then kept for the next.
 //!
-//! A read starts after every commit that was answered before it, and so it sees them all.
+//! A read begins after every commit that was answered before it, and so it sees all of them.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::error::explain;
 use super::schema::open_reader;
 
-/// Idle connections that are kept. More threads than this may read at once; the rest is opened anew.
+/// How many idle connections are kept. More threads than that may read at once, each on a new connection.
 const KEPT: usize = 32;
 
 pub(super) struct Readers {
@@ -40,7 +40,7 @@ impl Readers {
         Ok(answer)
     }
 
-    /// The file was opened before, so what fails now (too many open files) passes.
+    /// The file could be opened before, so an error now (too many open files) is transient.
     fn open(&self) -> Result<Connection, PortError> {
         open_reader(&self.file).map_err(|error| {
             PortError::Unavailable(format!("{} could not be opened once more ({error})", self.file.display()))

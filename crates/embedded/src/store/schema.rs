@@ -1,4 +1,4 @@
-//! The database file: making it, recognising it, and the settings that every connection has.
+//! The database file: how it is created and recognised, and the settings of every connection.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::explain;
 use super::upgrade;
 
-/// "PfYd": tells our files from other programs' SQLite files.
+/// "PfYd": distinguishes our files from other programs' SQLite files.
 const APPLICATION_ID: i32 = 0x5066_5964;
-/// The layout below. A file with a greater number is refused; one with a smaller is brought up to date by its writer.
+/// The layout below. A file with a greater number is refused; one with a smaller is upgraded by its writer.
 const FORMAT: i32 = 2;
 /// The same layout; what differs is in [`upgrade`].
 const FIRST_FORMAT: i32 = 1;
 
-/// Text is compared byte by byte (the BINARY collation), as the port wants it. `syncs` is written where a commit
-/// must reach the disk and has nothing of its own to write.
+/// Text is compared byte by byte (the BINARY collation), as the port requires. `syncs` is written by a commit that must be
+/// synced and writes nothing else.
 const LAYOUT: &str = "
     CREATE TABLE items (
         partition TEXT NOT NULL,
@@ -33,12 +33,12 @@ const LAYOUT: &str = "
     INSERT INTO syncs VALUES (0);
 ";
 
-/// The size that the log is cut back to after it was all copied into the database.
+/// The size that the log is truncated to after all of it was copied into the database.
 const LOG_KEPT_BYTES: i64 = 32 << 20;
-/// Readers never wait for the writer; this is for programs from outside, such as a backup.
+/// Our readers never wait for the writer; this is for other programs, such as a backup.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Opens the database for its writer, making it first where there is none.
+/// Opens the database for its writer; creates it where there is none.
 pub(super) fn open_writer(file: &Path) -> Result<Connection, PortError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -74,7 +74,7 @@ pub(super) fn open_copier(file: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Whether readers can make sense of the file.
+/// Checks that the file has a format that readers understand.
 pub(super) fn check_reader(file: &Path) -> Result<(), PortError> {
     let connection = open_reader(file).map_err(|error| explain(file, &error))?;
     match marks(&connection).map_err(|error| explain(file, &error))? {
@@ -101,7 +101,7 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
 }
 
-/// All in one transaction: a crash leaves an empty file, which is as good as none.
+/// In one transaction: a crash leaves an empty file, which counts as none.
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -123,7 +123,7 @@ fn use_log(file: &Path, connection: &Connection) -> Result<(), PortError> {
     connection.pragma_update(None, "journal_size_limit", LOG_KEPT_BYTES).map_err(failed)?;
     // The writer decides when (see `copier`).
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
-    // What an earlier process wrote and never synced is made to last before anything is built on it.
+    // Commits of an earlier process that were never synced are synced before anything relies on them.
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)
 }
 

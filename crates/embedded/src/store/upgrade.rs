@@ -1,7 +1,8 @@
-//! Bringing a file of the first format up to date, in one transaction: a crash leaves it as it was.
+//! The upgrade of a file of the first format, in one transaction: a crash leaves it as it was.
 //!
-//! In the first format a shard of due times had all kinds of them, an out log was named by the stage whose proofs it had,
-//! a sink had one place for all logs, and a chain did not say from where on all is opened with the pipeline in force.
+//! In the first format each shard of due times held every kind of item, an out log was named by the stage whose proofs it
+//! held, a sink had one cursor for all logs, and a chain's item did not say from which height on blocks are opened with the
+//! pipeline in force.
 
 use std::error::Error;
 
@@ -12,7 +13,7 @@ use proofyard_core::state::COMMITS;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::Value;
 
-/// Answers the first trouble: the file's, or what in it cannot be read.
+/// Answers the first error: of the file, or an item that cannot be read.
 pub(super) fn from_first_format(connection: &mut Connection, format: i32) -> Result<(), rusqlite::Error> {
     let transaction = connection.transaction()?;
     let chains: Vec<String> = transaction
@@ -65,7 +66,7 @@ fn rename_logs(
         .chain(ends.map(|end| (end, pipeline.log_of(end))))
         .map(|(stage, log)| (pipeline.stages[stage].name.as_str(), log))
         .collect();
-    // By way of names that no log has, since one may be called as another was.
+    // In two steps, over names that no log has, since a log's new name may be another one's old name.
     for (name, log) in &logs {
         transaction.execute(
             "UPDATE items SET partition = ?2,
@@ -96,7 +97,7 @@ fn place_sinks(
             params![partition, sort, format!("{sort}#{log}"), log],
         )?;
     }
-    // Those that were taken out of the pipeline.
+    // Sinks that are no longer in the pipeline.
     transaction.execute(
         "DELETE FROM items WHERE partition = ?1 AND sort GLOB 'sink#*' AND sort NOT GLOB 'sink#*#*'",
         params![partition],

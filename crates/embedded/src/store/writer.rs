@@ -1,8 +1,8 @@
-//! The one writer: a thread that commits what waits for it together.
+//! The one writer: a thread with group commit.
 //!
-//! It takes every batch that waits, writes them in one SQLite transaction, and answers all of them after its commit.
-//! While the disk syncs one group, the next one gathers, so that the busier the yard is, the more batches share a
-//! sync; nothing is ever held back to wait for company.
+//! It takes every batch that is waiting, writes them in one SQLite transaction, and answers all of them after its commit.
+//! While the disk syncs one group, the next one gathers: the busier the yard is, the more batches share a sync. No batch is
+//! ever delayed to make a group larger.
 //!
 //! The transaction is synced only if one of its batches is durable. That one sync also covers what earlier groups
 //! left unsynced: the log is one file that only grows between checkpoints, a sync is for the whole file, and a
@@ -23,14 +23,14 @@ use super::error::{explain, is_failed_sync};
 use super::schema::{BUSY_TIMEOUT, open_writer};
 use super::time_of;
 
-/// Batches that share one transaction at most.
+/// The most batches that share one transaction.
 const MAX_GROUP: usize = 256;
-/// Pages by which the log grows between two copies into the database.
+/// The copier is asked each time the log has grown by so many pages.
 const COPY_EACH_PAGES: i32 = 1_000;
-/// Pages from which the writer itself ends the copy and has the log start anew, as soon as the copier is idle. If
-/// readers do not let it, it tries again at the next thousand.
+/// From so many pages on, the writer itself finishes the copy and restarts the log, once the copier is idle. If readers
+/// prevent that, it tries again at the next [`COPY_EACH_PAGES`].
 const RESTART_AT_PAGES: i32 = 8_000;
-/// Pages from which it waits for the copier.
+/// From so many pages on, the writer waits for the copier to become idle.
 const WAIT_AT_PAGES: i32 = 16_000;
 const READERS_TIMEOUT: Duration = Duration::from_millis(50);
 
@@ -47,7 +47,7 @@ pub(super) type Hook = Box<dyn FnOnce(&Connection) + Send>;
 
 type Answer = Result<CommitOutcome, PortError>;
 
-/// The handle to the writer's thread. Dropping it lets the thread finish what it has.
+/// The handle to the writer's thread. Dropping it waits until the thread has done the jobs that it has.
 pub(super) struct Writer {
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -120,25 +120,25 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has told its callers by hanging up.
+            // A thread that panicked has closed its callers' channels, which is an error there.
             let _ = thread.join();
         }
     }
 }
 
-/// What the thread has. The copier comes before the connection, so that the connection is the last to close.
+/// What the writer's thread owns. The copier stands before the connection, so that the connection is closed last.
 struct State {
     copier: Copier,
     connection: Connection,
     file: PathBuf,
     failed: Failed,
     log_pages: Arc<AtomicI32>,
-    /// How long the log was when the copier was last asked.
+    /// The log's length when the copier was last asked.
     asked_at_pages: i32,
     restart_at_pages: i32,
-    /// Whether the connection syncs its commits now.
+    /// Whether the connection syncs each commit, as it is set now.
     syncing: bool,
-    /// Whether something was committed that no sync has covered.
+    /// Whether the log holds commits that were never synced.
     unsynced: bool,
 }
 
@@ -165,7 +165,7 @@ impl State {
             asked_at_pages: 0,
             restart_at_pages: RESTART_AT_PAGES,
             syncing: true,
-            // What an earlier process left in the log, if a reader kept it from being copied.
+            // An earlier process may have left commits in the log, if a reader kept it from being copied.
             unsynced: true,
         })
     }
@@ -194,7 +194,7 @@ impl State {
                 group.drain(..).for_each(|job| job.reply(Err(explain(&self.file, &error))));
                 note_failed_sync(&self.failed, &self.file, &Err(error));
             }
-            // One batch may be too much for the disk where the others are not.
+            // One batch may be too large for the disk, and the others not.
             Err(_) => group.into_iter().for_each(|job| self.commit_group(vec![job])),
         }
     }
@@ -223,7 +223,7 @@ impl State {
         }
     }
 
-    /// SQLite has rolled some failures back by itself.
+    /// Ends the transaction, unless SQLite has rolled it back by itself.
     fn roll_back(&self) -> rusqlite::Result<()> {
         if self.connection.is_autocommit() { Ok(()) } else { self.connection.execute_batch("ROLLBACK") }
     }
@@ -233,7 +233,8 @@ impl State {
         let outcomes =
             group.iter().map(|job| job.work.write(&self.connection)).collect::<rusqlite::Result<_>>()?;
         let mut wrote = self.connection.total_changes() != changes;
-        // A durable batch that only checks makes durable what it checked, but a commit without a page syncs nothing.
+        // A durable batch that only checks must make durable what it checked; but SQLite does not sync a commit that writes
+        // nothing.
         if durable && !wrote && self.unsynced {
             self.connection.prepare_cached(MARK_SYNC)?.execute([])?;
             wrote = true;
@@ -241,6 +242,7 @@ impl State {
         Ok((outcomes, wrote))
     }
 
+    /// Keeps the log from growing without bound: asks the copier, and restarts the log once it is long.
     fn bound_log(&mut self) {
         let pages = self.log_pages.load(Ordering::Relaxed);
         if pages < self.asked_at_pages {
@@ -251,7 +253,7 @@ impl State {
             if pages >= WAIT_AT_PAGES {
                 self.copier.wait_until_idle();
             }
-            // It is no longer asked, and so it is idle soon.
+            // The copier is not asked in this branch, so that it becomes idle soon.
             if self.copier.is_idle() {
                 self.restart_log(pages);
             }
@@ -260,7 +262,8 @@ impl State {
         }
     }
 
-    /// The copier has left little to copy. This waits for readers, but not for a long read from outside.
+    /// Copies the little that the copier has left, and restarts the log. This waits for readers, but not for a long read of
+    /// another program.
     fn restart_log(&mut self, pages: i32) {
         let done = self.connection.busy_timeout(READERS_TIMEOUT);
         let done = done.and_then(|()| copy_log(&self.connection, "RESTART"));
@@ -270,7 +273,7 @@ impl State {
     }
 }
 
-/// FULL syncs the log at each commit, NORMAL only around checkpoints. Between transactions it may change.
+/// FULL syncs the log at each commit, NORMAL only around checkpoints. It may be changed between transactions.
 fn set_syncing(connection: &Connection, syncing: bool) -> rusqlite::Result<()> {
     connection.execute_batch(if syncing {
         "PRAGMA synchronous = FULL"
@@ -281,7 +284,7 @@ fn set_syncing(connection: &Connection, syncing: bool) -> rusqlite::Result<()> {
 
 impl Job {
     fn reply(self, answer: Answer) {
-        // The one who asked waits for it; if its thread is gone, nobody needs it.
+        // The caller is waiting for it, unless its thread has died.
         let _ = self.answer.send(answer);
     }
 }
@@ -312,7 +315,7 @@ impl Work {
     }
 }
 
-/// Looks at every expectation before the first write, so that a conflict leaves the rest of the group untouched.
+/// Checks every expectation before the first write, so that a conflict leaves the rest of the group untouched.
 fn write_batch(connection: &Connection, batch: &Batch) -> rusqlite::Result<CommitOutcome> {
     for op in &batch.ops {
         if !holds(connection, op)? {

@@ -1,4 +1,5 @@
-//! Content on its way to becoming an artifact: copied and hashed, synced in the background, not named yet.
+//! Drafts: content that is to become an artifact. It is copied and hashed, and synced in the background; it has no name
+//! yet.
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -24,7 +25,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Copies at most `max_bytes` into a new file at this path; `source` is what an error calls them.
+    /// Copies at most `max_bytes` into a new file at this path; errors name the content as `source`.
     pub(super) fn copied(
         path: PathBuf,
         content: impl Read,
@@ -42,7 +43,7 @@ impl Draft {
         if draft.artifact.bytes > max_bytes {
             return Err(ArtifactError::TooLarge { path: source.to_owned(), max_bytes });
         }
-        // Provers get its path, and none has a reason to write to it.
+        // Verifiers get its path, and have no reason to write to it.
         draft
             .file
             .set_permissions(Permissions::from_mode(0o444))
@@ -54,12 +55,12 @@ impl Draft {
         &self.path
     }
 
-    /// What it will be called if it is kept.
+    /// Its name, if it is kept.
     pub fn artifact(&self) -> &ArtifactRef {
         &self.artifact
     }
 
-    /// Has the disk sync it from now on, so that keeping it need not wait for all of that.
+    /// Starts syncing it, on another thread, so that keeping it has less to wait for.
     pub fn begin_sync(&self) {
         let file = Arc::clone(&self.file);
         let sync = thread::Builder::new().name("artifact sync".into()).spawn(move || file.sync_all());
@@ -77,7 +78,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // At worst it is cleared at the next start; if it was kept, it is not here any more.
+        // If this fails, the next start removes it; if it was kept, it is not here any more.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with an artifact, whether that passes by itself, and whether its content is lost.
+//! Errors of artifact stores; which of them are transient, and which say that content is lost.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub enum ArtifactError {
     Damaged { path: PathBuf, what: String },
     #[error("{0:?} is not a SHA-256 in lower-case hex")]
     BadName(String),
-    /// Of a store on another machine.
+    /// A store on another machine failed.
     #[error("{artifact} cannot be {doing}: {reason}")]
     Remote { artifact: String, doing: &'static str, reason: String, passes: bool },
     #[error(
@@ -38,7 +38,7 @@ impl ArtifactError {
         }
     }
 
-    /// Nobody has it any more as it was, as far as its store knows.
+    /// The store does not have the content any more, or not as it was.
     pub fn is_lost(&self) -> bool {
         use ArtifactError::{Damaged, DamagedThere, Missing, MissingThere};
         matches!(self, Missing(_) | Damaged { .. } | MissingThere { .. } | DamagedThere { .. })

@@ -1,8 +1,8 @@
 //! The store of artifacts in a folder of this machine.
 //!
 //! `artifacts/ab/abcdef...` holds the content whose hash that is. Content gets its name only when it is on disk, so
-//! that a name that exists after a crash has all of its bytes. What is found short or changed nevertheless (a failing
-//! disk, a careless hand) is an error when it is read, and is replaced when the same content is put again.
+//! that a name that exists after a crash has all of its bytes. Content that is found short or changed nevertheless (by a
+//! failing disk, or by hand) is an error when it is read, and is replaced when the same content is put again.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -21,9 +21,9 @@ use crate::durable::{create_durably, sync_directory};
 const FOLDER: &str = "artifacts";
 /// For content that has no name yet; emptied at each start.
 const UNNAMED: &str = "unnamed";
-/// For what was made and is not recorded: for each task a file of what is to be known, and a link to the content.
+/// For unrecorded results: for each task a file that describes the result, and a link to the content.
 const ASIDE: &str = "aside";
-/// What nobody asked for in so long is of a block that is gone.
+/// An unrecorded result that no attempt has used in so long is of a block that left the chain, or was given up.
 const ASIDE_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The artifacts of one directory. Shared by all of a process's threads.
@@ -47,7 +47,7 @@ impl Artifacts {
         Ok(artifacts)
     }
 
-    /// What was set aside long ago goes.
+    /// Removes what was set aside long ago.
     fn clear_aside(&self) -> Result<(), ArtifactError> {
         let folder = self.root.join(ASIDE);
         create_durably(&folder).map_err(io_error(&folder, "made"))?;
@@ -67,7 +67,7 @@ impl Artifacts {
         Aside { content: at("content"), made: at("made"), part: at("part") }
     }
 
-    /// All at once and synced, so that no content gets its name in a folder that may itself be lost.
+    /// All at once and synced, so that no content gets its name in a folder that a power loss may take away.
     fn make_shards(&self) -> Result<(), ArtifactError> {
         for shard in 0..=u8::MAX {
             let folder = self.root.join(format!("{shard:02x}"));
@@ -83,15 +83,15 @@ impl Artifacts {
 
     /// The folder for reading only, while another process may have the directory.
     pub fn reading(directory: &Path) -> Self {
-        // Paths in it are told to programs that run elsewhere.
+        // Its paths are given to programs with another working directory.
         let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
         Self { root: directory.join(FOLDER), next_unnamed: AtomicU64::new(0) }
     }
 
-    /// The folder for a process that puts content there while another may have the directory. What it is about to name
-    /// is lost if that process starts meanwhile.
+    /// The folder for a process that puts content there while another may have the directory. Drafts of this process are
+    /// lost if the other one starts meanwhile.
     pub fn beside(directory: &Path) -> Self {
-        // A process that has the directory counts from 0.
+        // The process that has the directory counts its drafts from 0.
         let first_unnamed = u64::from(std::process::id()) << 32;
         Self { next_unnamed: AtomicU64::new(first_unnamed), ..Self::reading(directory) }
     }
@@ -152,7 +152,7 @@ impl Artifacts {
         Ok(())
     }
 
-    /// The folder of it all.
+    /// The folder that holds all of it.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -165,10 +165,10 @@ impl Artifacts {
         let path = self.path(draft.artifact())?;
         let folder = path.parent().unwrap_or(&self.root);
         if self.verify(draft.artifact()).is_err() {
-            // Missing, or damaged and mended by this.
+            // It was missing, or damaged; this repairs it.
             fs::rename(draft.path(), &path).map_err(io_error(&path, "named"))?;
         }
-        // Also when the name was there: whoever gave it may have died before this.
+        // Also when the name was there: the process that gave it may have died before this.
         sync_directory(folder).map_err(io_error(folder, "synced"))
     }
 }
@@ -194,16 +194,16 @@ impl ArtifactStore for Artifacts {
         aside.remove();
         fs::hard_link(draft.path(), &aside.content).map_err(io_error(&aside.content, "made"))?;
         fs::write(&aside.part, made).map_err(io_error(&aside.part, "written"))?;
-        // By this name it is whole.
+        // A file of this name is complete.
         fs::rename(&aside.part, &aside.made).map_err(io_error(&aside.made, "named"))
     }
 
-    fn forget(&self, task: &TaskId) {
+    fn discard_unrecorded(&self, task: &TaskId) {
         self.aside(task).remove();
     }
 
-    /// The content gets its name here, as that of any other artifact.
-    fn recall(&self, task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
+    /// Gives the content its name, as if the earlier attempt had kept it.
+    fn unrecorded(&self, task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
         let aside = self.aside(task);
         let made = match fs::read(&aside.made) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -214,8 +214,8 @@ impl ArtifactStore for Artifacts {
         Ok(Some(made))
     }
 
-    fn dismiss(&self, task: &TaskId, _why: &str) {
-        self.forget(task);
+    fn reject_unrecorded(&self, task: &TaskId, _why: &str) {
+        self.discard_unrecorded(task);
     }
 
     fn name_of(&self, artifact: &ArtifactRef) -> String {
@@ -223,16 +223,16 @@ impl ArtifactStore for Artifacts {
     }
 }
 
-/// Where what was made for a task is, until its result is recorded.
+/// The files of a task's unrecorded result.
 struct Aside {
     content: PathBuf,
     made: PathBuf,
-    /// What is to be known, while it is written.
+    /// `made`, while it is written.
     part: PathBuf,
 }
 
 impl Aside {
-    /// First that by which the rest is found.
+    /// First the description, without which the content is never used.
     fn remove(&self) {
         if fs::remove_file(&self.made).is_ok() || self.content.exists() {
             let _ = fs::remove_file(&self.content);

@@ -2,7 +2,7 @@
 //!
 //! - [`ArtifactStore`]: what a worker needs of a store, wherever it is;
 //! - [`Artifacts`]: the store in a folder of this machine, which a home with a store elsewhere has beside it as a cache;
-//! - [`Draft`]: content that was copied out of a prover's reach and has no name yet.
+//! - [`Draft`]: content that was copied to where its prover cannot change it, and has no name yet.
 //!
 //! Any thread may put content and read it; nobody changes content that has a name.
 
@@ -20,7 +20,7 @@ pub use self::error::ArtifactError;
 pub(crate) use self::error::is_full_disk;
 pub use self::folder::Artifacts;
 
-/// Where a worker finds what its tasks are made of, and puts what it made. Content is named by its hash.
+/// Where a worker reads its tasks' inputs from, and stores their outputs. Content is named by its hash.
 ///
 /// It is called inside [`crate::WorkerHome::block_on`], on that thread, and blocks it: a store that waits on a network does so
 /// on threads of its own.
@@ -32,24 +32,30 @@ pub trait ArtifactStore: Send + Sync + 'static {
     fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError>;
     /// Gives a draft its name. It is durable, under its name, when this returns.
     fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError>;
-    /// Keeps a draft, and beside it, until nobody can want it any more, what its task's next attempt is to know if this
-    /// one's result is never recorded. A store may remember nothing: then that attempt makes it again.
-    fn keep_for(&self, draft: &Draft, _task: &TaskId, _made: Vec<u8>) -> Result<ArtifactRef, ArtifactError> {
+    /// Keeps a draft whose result is not recorded yet, and beside it `made`, which describes the result: should it never be
+    /// recorded, the task's next attempt finds both. A store may keep no description: then that attempt proves again.
+    fn keep_unrecorded(
+        &self,
+        draft: &Draft,
+        _task: &TaskId,
+        _made: Vec<u8>,
+    ) -> Result<ArtifactRef, ArtifactError> {
         self.keep(draft)
     }
-    /// The same before its verifier is asked: should this process die meanwhile, the task's next attempt finds the draft
+    /// The same before the draft is verified: should this process die meanwhile, the task's next attempt finds the draft
     /// on this machine. It need not outlive a power loss.
     fn set_aside(&self, _draft: &Draft, _task: &TaskId, _made: Vec<u8>) -> Result<(), ArtifactError> {
         Ok(())
     }
-    /// Told that no later attempt needs what was left for it.
-    fn forget(&self, _task: &TaskId) {}
-    /// What an earlier attempt at this task left to be known, if anything did. It may be damaged.
-    fn recall(&self, _task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
+    /// Deletes what [`Self::set_aside`] left for a later attempt, if it is no longer needed.
+    fn discard_unrecorded(&self, _task: &TaskId) {}
+    /// The description that an earlier attempt at this task left of its unrecorded result, if there is one. It may be
+    /// damaged.
+    fn unrecorded(&self, _task: &TaskId) -> Result<Option<Vec<u8>>, ArtifactError> {
         Ok(None)
     }
-    /// Told why what was recalled is of no use.
-    fn dismiss(&self, _task: &TaskId, _why: &str) {}
-    /// What messages call an artifact: a path, or an address.
+    /// Called when [`Self::unrecorded`] answered something that cannot be used: why.
+    fn reject_unrecorded(&self, _task: &TaskId, _why: &str) {}
+    /// How messages name an artifact: by a path, or an address.
     fn name_of(&self, artifact: &ArtifactRef) -> String;
 }

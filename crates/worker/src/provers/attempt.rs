@@ -31,7 +31,7 @@ use crate::artifacts::{ArtifactError, ArtifactStore, Draft};
 use crate::isolation::Role;
 use crate::unrecorded_result::UnrecordedResult;
 
-// What a prover may say is what the state has room for.
+// What a prover may answer fits what the state may hold.
 const _: () = {
     assert!(PUBLIC_VALUES_BYTES == record::MAX_PUBLIC_VALUES_BYTES);
     assert!(VERIFICATION_KEY_BYTES == record::MAX_VERIFICATION_KEY_BYTES);
@@ -40,7 +40,7 @@ const _: () = {
     assert!(runner::MESSAGE_BYTES == record::MESSAGE_BYTES);
 };
 
-/// What took less than this to prove is proved again rather than set aside before its verifier is asked.
+/// A proof that took less time than this is not set aside before it is verified: it is cheaper to prove it again.
 const WORTH_SETTING_ASIDE: Duration = Duration::from_millis(100);
 
 /// One attempt of a slot.
@@ -51,7 +51,7 @@ pub(crate) struct Attempt<'a, A> {
     in_provers: Duration,
 }
 
-/// What was proved, out of the prover's reach, and what it was proved from.
+/// A proof, where its prover cannot change it, and its inputs.
 pub(crate) struct Output {
     proof: Proof,
     /// How long proving took.
@@ -92,7 +92,7 @@ impl<'a, A: ArtifactStore> Attempt<'a, A> {
         self.ask_verifier(job, &request, committed.proof.proof_system.as_deref())
     }
 
-    /// A strict pipeline may have come after this worker.
+    /// Refuses a strict pipeline on a host without isolation: it may have come into force after this worker started.
     fn expect_isolation(&self, assignment: &Assignment) -> Result<(), AttemptError> {
         match self.slot.launcher.plan.isolation.warning() {
             Some(warning) if assignment.pipeline.chain.strict => {
@@ -123,7 +123,7 @@ impl<'a, A: ArtifactStore> Attempt<'a, A> {
         })
     }
 
-    /// Has the prover prove, and times it.
+    /// Runs the prover; answers also how long it took.
     fn ask_prover(
         &mut self,
         assignment: &Assignment,
@@ -145,8 +145,8 @@ impl<'a, A: ArtifactStore> Attempt<'a, A> {
         Ok((proved, took))
     }
 
-    /// A copy of the prover's output, from the checked file that is still open: the prover may have put another one under
-    /// its path.
+    /// Copies the prover's output, from the file that was checked and is still open: the prover may have put another one
+    /// at its path.
     fn copied(&self, proved: runner::Proved) -> Result<(Draft, message::ProveOk), AttemptError> {
         let runner::Proved { ok, output } = proved;
         let draft = self
@@ -209,20 +209,20 @@ impl<'a, A: ArtifactStore> Attempt<'a, A> {
         blame::on_this_host(error, &plan.work_dir, &plan.isolation)
     }
 
-    /// An earlier attempt's result is of no use; this one proves the task itself.
-    fn dismissed(&self, assignment: &Assignment, why: &str) -> Option<Proved<Output>> {
-        self.slot.artifacts.dismiss(&assignment.task.id, why);
+    /// An earlier attempt's result cannot be used: this attempt proves the task itself.
+    fn rejected(&self, assignment: &Assignment, why: &str) -> Option<Proved<Output>> {
+        self.slot.artifacts.reject_unrecorded(&assignment.task.id, why);
         None
     }
 
-    fn dismissed_unless_passing(
+    fn rejected_unless_passing(
         &self,
         assignment: &Assignment,
         error: ArtifactError,
     ) -> Result<Option<Proved<Output>>, AttemptError> {
         match error.passes() {
             true => Err(artifact_error(error)),
-            false => Ok(self.dismissed(assignment, &error.to_string())),
+            false => Ok(self.rejected(assignment, &error.to_string())),
         }
     }
 }
@@ -297,48 +297,51 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
         let artifacts = &self.slot.artifacts;
         let stored = match &proved.output.proof {
             Proof::Stored { artifact, .. } => Ok(artifact.clone()),
-            // A result that no verifier can check is not taken up by a later attempt.
+            // A later attempt does not use a result that no verifier can check.
             Proof::Draft(draft) if assignment.must_verify() => {
                 let result = UnrecordedResult::of(assignment, proved, draft.artifact()).to_json();
-                artifacts.keep_for(draft, &assignment.task.id, result)
+                artifacts.keep_unrecorded(draft, &assignment.task.id, result)
             }
             Proof::Draft(draft) => artifacts.keep(draft),
         };
         stored.map_err(artifact_error)
     }
 
-    async fn recall(&mut self, assignment: &Assignment) -> Result<Option<Proved<Output>>, AttemptError> {
-        let result = match self.slot.artifacts.recall(&assignment.task.id) {
+    async fn find_unrecorded(
+        &mut self,
+        assignment: &Assignment,
+    ) -> Result<Option<Proved<Output>>, AttemptError> {
+        let result = match self.slot.artifacts.unrecorded(&assignment.task.id) {
             Ok(Some(result)) => result,
             Ok(None) => return Ok(None),
-            Err(error) => return self.dismissed_unless_passing(assignment, error),
+            Err(error) => return self.rejected_unless_passing(assignment, error),
         };
         let result = match UnrecordedResult::read(&result, assignment) {
             Ok(result) => result,
-            Err(why) => return Ok(self.dismissed(assignment, &why)),
+            Err(why) => return Ok(self.rejected(assignment, &why)),
         };
         let artifact = result.artifact.clone();
         let path = match self.slot.artifacts.fetch(&artifact) {
             Ok(path) => path,
-            Err(error) => return self.dismissed_unless_passing(assignment, error),
+            Err(error) => return self.rejected_unless_passing(assignment, error),
         };
         let inputs = self.inputs(Job::from(assignment))?;
         let proof = Proof::Stored { path, artifact };
         Ok(Some(result.into_proved(Output { proof, took: Duration::ZERO, inputs })))
     }
 
-    async fn dismiss(&mut self, assignment: &Assignment, why: &str) {
-        self.slot.artifacts.dismiss(&assignment.task.id, why);
+    async fn reject_unrecorded(&mut self, assignment: &Assignment, why: &str) {
+        self.slot.artifacts.reject_unrecorded(&assignment.task.id, why);
     }
 
-    async fn forget(&mut self, assignment: &Assignment) {
+    async fn discard_unrecorded(&mut self, assignment: &Assignment) {
         if assignment.must_verify() {
-            self.slot.artifacts.forget(&assignment.task.id);
+            self.slot.artifacts.discard_unrecorded(&assignment.task.id);
         }
     }
 }
 
-/// What a files prover finds in its input; `None` for a `stream` prover.
+/// What a files prover is given as input; `None` for a `stream` prover.
 fn payload(protocol: Protocol) -> Option<Payload> {
     match protocol {
         Protocol::Stream => None,
@@ -349,7 +352,8 @@ fn payload(protocol: Protocol) -> Option<Payload> {
     }
 }
 
-/// The list that was counted when the prover answered must be the one that was copied: it may have gone on writing.
+/// The list that was counted when the prover answered must be the one that was copied: the prover may have gone on
+/// writing.
 fn expect_list(draft: &Draft, list: Option<message::List>) -> Result<(), AttemptError> {
     let Some(list) = list else { return Ok(()) };
     let content = fs::File::open(draft.path()).map_err(|error| lasting(error.to_string()))?;

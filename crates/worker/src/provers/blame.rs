@@ -18,7 +18,7 @@ use crate::artifacts::{ArtifactError, is_full_disk};
 use crate::isolation::Isolation;
 use crate::work_dir::WorkDir;
 
-/// What systems say of what is not allowed.
+/// Parts of the system's messages for what is not permitted.
 const DENIED: &str = "ermission denied";
 const READ_ONLY: &str = "ead-only file system";
 const MAY_WRITE: &str = "isolated, it may change files in its own folders and in those that its prover's `writes` names; \
@@ -54,8 +54,8 @@ pub(super) fn verifier_error(error: ProverError) -> AttemptError {
     }
 }
 
-/// An error of a process, given the state of the host that it ran on. One that met a full disk here says nothing about
-/// its task. One that is isolated may miss what it could write to before.
+/// An error of a process, given the state of the host that it ran on. On a full disk it says nothing about the task. Where
+/// an isolated process was denied something, the message says what it may write to.
 pub(super) fn on_this_host(error: AttemptError, work_dir: &WorkDir, isolation: &Isolation) -> AttemptError {
     let is_denied = |text: &String| text.contains(DENIED) || text.contains(READ_ONLY);
     match error {
@@ -71,7 +71,7 @@ pub(super) fn on_this_host(error: AttemptError, work_dir: &WorkDir, isolation: &
     }
 }
 
-/// An input could not be fetched. One that is missing or damaged is so for every other worker too.
+/// An input could not be fetched. If it is missing or damaged, it is so for every other worker too.
 pub(super) fn input_error(error: ArtifactError) -> AttemptError {
     let is_lost = error.is_lost();
     match artifact_error(error) {
@@ -82,7 +82,7 @@ pub(super) fn input_error(error: ArtifactError) -> AttemptError {
     }
 }
 
-/// An artifact could not be fetched or kept: either it passes, or something is wrong with it that an operator must see.
+/// An artifact could not be fetched or kept: a fault of this host, transient or lasting.
 pub(super) fn artifact_error(error: ArtifactError) -> AttemptError {
     let message = error.to_string();
     if error.passes() { AttemptError::HostFault { message } } else { lasting(message) }

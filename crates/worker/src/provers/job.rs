@@ -16,7 +16,7 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// One name for each prover of each pipeline: two pipelines may mean different programs by one name.
+    /// A key for the prover of this pipeline: two pipelines may give different programs the same name.
     pub fn program(&self) -> String {
         format!("{}\u{0}{}", self.pipeline, self.prover_name)
     }

@@ -1,5 +1,5 @@
-//! How a slot's prover or verifier is started: its command and environment, the files that it finds ready, the folders
-//! that it may write to, its limits, and what it is isolated from.
+//! How a slot's prover or verifier is started: its command and environment, its pinned files, the folders that it may
+//! write to, its limits, and its isolation.
 //!
 //! The launcher keeps what is made once for a slot: a place for its provers, one for its verifiers, and a folder with the
 //! pinned files of each prover. Only the slot's own thread uses it.
@@ -25,9 +25,9 @@ use crate::work_dir::{Place, WorkDir, WorkFolder};
 
 pub(super) struct Launcher {
     pub plan: SlotPlan,
-    /// Where provers write, and where verifiers do.
+    /// The slot's places: where its provers write, and where its verifiers do.
     places: HashMap<Role, Place>,
-    /// Where the pinned files of each prover are.
+    /// The folder with each prover's pinned files.
     files: HashMap<String, WorkFolder>,
 }
 
@@ -57,7 +57,7 @@ impl Launcher {
         }
         let writable: Vec<PathBuf> = job.prover.writes.iter().map(|folder| from_home(folder)).collect();
         if isolation.holds() && !isolation.has_users() {
-            // Isolated, the prover cannot make them itself. Where one cannot be made here, the prover fails and says so.
+            // An isolated prover cannot make them itself. If one cannot be made here, the prover fails and says so.
             writable.iter().for_each(|folder| _ = fs::create_dir_all(folder));
         }
         Ok(Launch {
@@ -124,13 +124,13 @@ fn folder_of_files<A: ArtifactStore>(
 ) -> Result<WorkFolder, AttemptError> {
     let folder = work_dir.own_folder().map_err(|error| blame::folder_error(&error, work_dir))?;
     for file in &job.prover.files {
-        lay_ready(artifacts, job, file, folder.path())?;
+        link_file(artifacts, job, file, folder.path())?;
     }
     Ok(folder)
 }
 
-/// Links a pinned file into the folder: a link stays when a store that keeps only so much on this machine evicts its own.
-fn lay_ready<A: ArtifactStore>(
+/// Links a pinned file into the folder: the link stays when a store that is only a cache on this machine evicts the file.
+fn link_file<A: ArtifactStore>(
     artifacts: &A,
     job: Job<'_>,
     file: &PinnedFile,
@@ -140,23 +140,23 @@ fn lay_ready<A: ArtifactStore>(
     let needed = || format!("prover {} needs its file {name} (sha256:{})", job.prover_name, content.sha256);
     let kept = artifacts.fetch(content).map_err(|error| match error.passes() {
         true => AttemptError::HostFault { message: format!("{}: {error}", needed()) },
-        // As bad for every other worker.
+        // It is missing for every other worker too.
         false => AttemptError::Failed {
             kind: FailureKind::BadInput,
             message: format!("{}, which the yard does not have whole; `proofyard keep` stores it", needed()),
             log: vec![error.to_string()],
         },
     })?;
-    let ready = folder.join(name);
-    let laid = fs::hard_link(&kept, &ready).or_else(|_| fs::copy(&kept, &ready).map(drop));
-    laid.map_err(|error| match is_full_disk(&error) {
+    let target = folder.join(name);
+    let linked = fs::hard_link(&kept, &target).or_else(|_| fs::copy(&kept, &target).map(drop));
+    linked.map_err(|error| match is_full_disk(&error) {
         true => AttemptError::HostFault { message: format!("{}: {error}", needed()) },
-        false => lasting(format!("{}, which cannot be put at {}: {error}", needed(), ready.display())),
+        false => lasting(format!("{}, which cannot be put at {}: {error}", needed(), target.display())),
     })
 }
 
-/// Provers that are installed beside this program are found without being on the PATH. Those that are isolated have
-/// folders of their own for what they would otherwise put where others do.
+/// The prover's environment. Programs that are installed beside this one are found without being on the PATH; isolated
+/// processes have temporary and home folders of their own.
 fn environment(plan: &SlotPlan, prover: &Prover, place: &Place) -> Vec<(String, String)> {
     let mut environment = prover.environment.clone();
     let temporary = plan.isolation.holds().then(|| place.temporary());
@@ -175,7 +175,7 @@ fn environment(plan: &SlotPlan, prover: &Prover, place: &Place) -> Vec<(String, 
     environment.into_iter().collect()
 }
 
-/// What a prover is to have of this worker's own environment.
+/// Variables that the pipeline passes on from this worker's own environment.
 fn environment_from_worker(job: Job<'_>) -> Result<Vec<(String, String)>, AttemptError> {
     let value = |name: &String| {
         let value = env::var(name).map_err(|_| {
@@ -200,7 +200,7 @@ fn limits(job: Job<'_>) -> Limits {
     }
 }
 
-/// `~/` is the home of whoever runs the yard.
+/// Resolves `~/`: the home of the user who runs the yard.
 fn from_home(folder: &str) -> PathBuf {
     match (folder.strip_prefix("~/"), env::var_os("HOME")) {
         (Some(rest), Some(home)) => PathBuf::from(home).join(rest),

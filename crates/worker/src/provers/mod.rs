@@ -33,18 +33,18 @@ use crate::artifacts::ArtifactStore;
 use crate::isolation::Isolation;
 use crate::work_dir::WorkDir;
 
-/// A slot of this machine, and what its processes are isolated from.
+/// A slot of this machine, and how its processes are isolated.
 pub(crate) struct SlotPlan {
     pub guard: GuardCommand,
     pub work_dir: Arc<WorkDir>,
     /// The slot's GPUs, by index; `None` in a pool without GPUs.
     pub gpus: Option<Vec<u32>>,
     pub isolation: Arc<Isolation>,
-    /// Its number among all slots of this process, whichever pool it is of.
+    /// Its number among all slots of this process, over all pools.
     pub slot: u32,
 }
 
-/// The provers of one slot. Proving and verifying are never the same process, and neither reaches the other.
+/// The provers and verifiers of one slot: never the same process, and isolated from each other.
 pub(crate) struct SlotProvers<A> {
     artifacts: Arc<A>,
     launcher: Launcher,

@@ -1,7 +1,7 @@
 //! The `stream` provers that stay alive from one attempt to the next, so that their keys stay loaded.
 //!
 //! There is at most one session for each prover and role; proving and verifying are different processes. A session that
-//! broke the protocol, died or was cancelled is not asked again: the next question starts another.
+//! broke the protocol, died or was cancelled is not used again: the next request starts another.
 
 use std::collections::HashMap;
 
@@ -18,14 +18,14 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Asks the session of this prover, which is started and set up where there is none.
+    /// Sends a request to the session of this prover; starts and sets one up if there is none.
     pub fn ask<T>(
         &mut self,
         job: Job<'_>,
         role: Role,
         launch: &Launch,
         cancel: &Cancel,
-        question: impl FnOnce(&mut Session) -> Result<T, ProverError>,
+        request: impl FnOnce(&mut Session) -> Result<T, ProverError>,
     ) -> Result<T, ProverError> {
         let key = (job.program(), role);
         let known = self.waiting.remove(&key).and_then(|mut session| session.is_waiting().then_some(session));
@@ -35,7 +35,7 @@ impl Sessions {
         };
         // Stages with limits of their own may share a prover.
         session.set_limits(launch.limits.clone());
-        let answer = question(&mut session);
+        let answer = request(&mut session);
         if session.is_usable() {
             self.waiting.insert(key, session);
         }

@@ -8,13 +8,13 @@ use proofyard_prover::runner::{ErrorKind, Launch, ProverError, named_key};
 
 use super::job::Job;
 
-/// What a verifier is told to accept: the pinned key, whatever the prover named.
+/// The key that a verifier must accept a proof under: the pinned one, whatever the prover named.
 pub(super) fn accepted_key(prover: &Prover, named: Option<&str>) -> Option<String> {
     prover.verification_key.as_deref().or(named).map(str::to_owned)
 }
 
-/// Refuses a prover before it proves for hours what no one would accept. Another worker may have the right program and
-/// keys, so this does not count as a permanent failure of the task.
+/// Refuses a prover with another key than the pinned one, before it proves for hours what no verifier would accept. Another
+/// worker may have the right program and keys, so this is not a permanent failure of the task.
 pub(super) fn expect_pinned_key(job: Job<'_>, key: &str, launch: &Launch) -> Result<(), ProverError> {
     let Some(pinned) = job.prover.other_key(Some(key)) else { return Ok(()) };
     let message = format!(
@@ -31,14 +31,14 @@ pub(super) fn expect_pinned_key(job: Job<'_>, key: &str, launch: &Launch) -> Res
 }
 
 /// The key of a files prover's proof, where the pipeline pins one: the one that the file names, or else the pinned one,
-/// which is what its verifier is told to accept.
+/// under which its verifier must accept it.
 pub(super) fn key_of_file(prover: &Prover, proof: &Path) -> Option<String> {
     let pinned = prover.verification_key.as_ref().filter(|_| prover.protocol != Protocol::Stream)?;
     let named = fs::File::open(proof).ok().and_then(named_key);
     Some(named.map_or_else(|| pinned.clone(), |named| bare_hex(&named)))
 }
 
-/// One spelling, so that values compare as text.
+/// Without a prefix and in lower case, so that values compare as text.
 pub(super) fn bare_hex(value: &str) -> String {
     value.strip_prefix("0x").unwrap_or(value).to_ascii_lowercase()
 }

@@ -20,7 +20,7 @@ fn unnamed(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir(dir.join("artifacts/unnamed")).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// As a failing disk or a careless hand would; the file itself is read-only.
+/// Changes a file as a failing disk would; the file itself is read-only.
 fn overwrite(path: &PathBuf, content: &[u8]) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(path, content).unwrap();
@@ -169,7 +169,7 @@ fn what_a_worker_asks_for_is_checked_and_named_by_its_path() {
 }
 
 #[test]
-fn trouble_of_a_store_elsewhere_is_told_as_trouble_of_the_folder_is() {
+fn errors_of_a_remote_store_read_as_those_of_the_folder() {
     let (_temp, _dir, artifacts) = open();
     let missing = ArtifactRef { sha256: "0".repeat(64), bytes: 1 };
     let here = artifacts.fetch(&missing).unwrap_err();

@@ -25,18 +25,18 @@ use tempfile::TempDir;
 
 use super::port::SharedMemory;
 
-/// No test waits longer for anything that must happen; nor does an idle slot look again before.
+/// How long tests wait for what must happen; idle slots poll no sooner.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(5);
 
 pub struct TestHome {
     yard: Yard<SharedMemory>,
-    artifacts: Arc<Shelf>,
+    artifacts: Arc<FlakyStore>,
     pipeline: Pipeline,
     folder: TempDir,
     bell: Bell,
-    /// What was told, and of whom or what.
-    told: Mutex<Vec<(String, String)>>,
+    /// Events and logged errors: what they are about, and what they say.
+    events: Mutex<Vec<(String, String)>>,
 }
 
 impl TestHome {
@@ -53,11 +53,11 @@ impl TestHome {
         let pipeline = now(yard.record_pipeline(&text)).unwrap();
         let home = Self {
             yard,
-            artifacts: Arc::new(Shelf::new(folder.path())),
+            artifacts: Arc::new(FlakyStore::new(folder.path())),
             pipeline,
             folder,
             bell: Bell::default(),
-            told: Mutex::default(),
+            events: Mutex::default(),
         };
         (1..=blocks).for_each(|height| home.block(height));
         home
@@ -67,11 +67,11 @@ impl TestHome {
         &self.yard.port
     }
 
-    pub fn shelf(&self) -> &Shelf {
+    pub fn store(&self) -> &FlakyStore {
         &self.artifacts
     }
 
-    /// A worker with so many slots, as it is elsewhere, that never ends by itself.
+    /// A worker with so many slots that never ends by itself.
     pub fn plan(&self, slots: u32) -> WorkerPlan {
         let pool = self.pipeline.pools["cpu"].clone();
         let work = self.folder.path().join("work");
@@ -90,7 +90,7 @@ impl TestHome {
         }
     }
 
-    /// The next block comes.
+    /// Records the block at this height, and lists its task.
     pub fn block(&self, height: u64) {
         let block = Block {
             height,
@@ -102,7 +102,7 @@ impl TestHome {
             payload: self.artifacts.folder.put_bytes(br#"{"block":{}}"#).unwrap(),
         };
         now(self.yard.record_block("test", &block)).unwrap();
-        self.take_steps();
+        self.take_all_steps();
     }
 
     /// The blocks' tasks, in order.
@@ -131,21 +131,21 @@ impl TestHome {
         now(read::<_, Worker>(&self.yard.port, &Worker::key_of(id))).unwrap().is_some()
     }
 
-    /// What was told of this.
-    pub fn told(&self, what: &str) -> Vec<String> {
-        let told = self.told.lock().unwrap();
-        told.iter().filter(|(of, _)| of == what).map(|(_, said)| said.clone()).collect()
+    /// The events about this.
+    pub fn events(&self, about: &str) -> Vec<String> {
+        let events = self.events.lock().unwrap();
+        events.iter().filter(|(of, _)| of == about).map(|(_, said)| said.clone()).collect()
     }
 
     pub fn stop(&self) {
         self.bell.stop();
     }
 
-    fn tell(&self, of: &str, said: impl Display) {
-        self.told.lock().unwrap().push((of.to_owned(), said.to_string()));
+    fn note(&self, about: &str, said: impl Display) {
+        self.events.lock().unwrap().push((about.to_owned(), said.to_string()));
     }
 
-    fn take_steps(&self) {
+    fn take_all_steps(&self) {
         while let Some(wake) = self.yard.port.next_wake() {
             match wake {
                 Wake::Pool { .. } | Wake::Sink { .. } => self.bell.ring(),
@@ -158,12 +158,12 @@ impl TestHome {
 
 impl WorkerHome for TestHome {
     type Port = SharedMemory;
-    type Artifacts = Shelf;
+    type Artifacts = FlakyStore;
 
     fn yard(&self) -> &Yard<SharedMemory> {
         &self.yard
     }
-    fn artifacts(&self) -> &Arc<Shelf> {
+    fn artifacts(&self) -> &Arc<FlakyStore> {
         &self.artifacts
     }
     fn bell(&self) -> &Bell {
@@ -177,34 +177,34 @@ impl WorkerHome for TestHome {
     }
     fn will_register(&self, worker: &str) -> Result<(), Error> {
         assert!(!self.has_worker(worker));
-        self.tell("registers", worker);
+        self.note("registers", worker);
         Ok(())
     }
-    fn gave_up(&self, worker: &str) -> Result<(), Error> {
+    fn unregistered(&self, worker: &str) -> Result<(), Error> {
         assert!(!self.has_worker(worker));
-        self.tell("gave up", worker);
+        self.note("unregistered", worker);
         Ok(())
     }
-    fn step(&self, wake: &Wake) {
+    fn take_steps(&self, wake: &Wake) {
         now(self.yard.advance(wake)).unwrap();
-        self.take_steps();
+        self.take_all_steps();
     }
-    fn complain(&self, what: &str, error: &dyn Display) {
-        self.tell(what, error);
+    fn log_error(&self, what: &str, error: &dyn Display) {
+        self.note(what, error);
     }
     fn recorded(&self, finished: Finished<'_>) {
         assert_eq!(finished.assignment.task.id, finished.sample.task);
-        self.tell("recorded", &finished.sample.task);
+        self.note("recorded", &finished.sample.task);
     }
 }
 
-/// A folder that is far away as often as a test wants it.
-pub struct Shelf {
+/// A store of artifacts that fails like one on another machine, when a test wants it.
+pub struct FlakyStore {
     folder: Artifacts,
     fails: Mutex<Option<bool>>,
 }
 
-impl Shelf {
+impl FlakyStore {
     fn new(directory: &Path) -> Self {
         Self { folder: Artifacts::open(directory).unwrap(), fails: Mutex::default() }
     }
@@ -215,13 +215,13 @@ impl Shelf {
     }
 }
 
-impl ArtifactStore for Shelf {
+impl ArtifactStore for FlakyStore {
     fn fetch(&self, artifact: &ArtifactRef) -> Result<PathBuf, ArtifactError> {
         match self.fails.lock().unwrap().take() {
             Some(passes) => Err(ArtifactError::Remote {
                 artifact: self.name_of(artifact),
                 doing: "fetched",
-                reason: "a test's trouble".to_owned(),
+                reason: "a test's fault".to_owned(),
                 passes,
             }),
             None => self.folder.fetch(artifact),

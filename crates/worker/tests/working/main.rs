@@ -15,7 +15,7 @@ use proofyard_worker::{PoolWorker, WorkerPlan};
 
 use self::home::{PATIENCE, TestHome};
 
-/// Long enough to tell from no time, also on a busy machine, and from for ever.
+/// Measurably more than nothing, also on a busy machine, and much less than `PATIENCE`.
 const SHORT: Duration = Duration::from_millis(1_500);
 
 /// Runs a worker as its process does, until it ends by itself; answers how long that took.
@@ -32,7 +32,7 @@ fn run(home: &TestHome, worker: &PoolWorker, meanwhile: impl FnOnce()) -> Durati
     });
     worker.unregister(home).unwrap();
     assert!(!home.has_worker(&worker.id()));
-    assert_eq!(home.told("gave up"), home.told("registers"));
+    assert_eq!(home.events("unregistered"), home.events("registers"));
     started.elapsed()
 }
 
@@ -55,24 +55,24 @@ fn a_worker_claims_as_many_tasks_as_it_may_and_ends() {
     });
     let tasks = home.tasks();
     assert_eq!(accepted(&tasks), 3);
-    assert_eq!(home.told("recorded").len(), 3);
+    assert_eq!(home.events("recorded").len(), 3);
     assert_eq!(tasks.iter().filter(|task| task.started() == 0 && is_as_never_claimed(task)).count(), 2);
 }
 
 #[test]
-fn a_task_whose_claim_met_trouble_is_free_again_and_was_not_the_last() {
+fn a_task_whose_claim_met_an_error_is_released_and_does_not_count_as_claimed() {
     let home = TestHome::new(&[], 1);
     home.port().fail_once(KeyFamily::Group);
     let worker = PoolWorker::new(WorkerPlan { max_tasks: Some(1), ..home.plan(1) });
     run(&home, &worker, || {});
     let [task] = &home.tasks()[..] else { panic!("one task") };
     assert_eq!((task.is_accepted(), task.started(), task.failures()), (true, 2, 0));
-    let complaints = home.told("slot 0 of pool cpu");
-    assert!(matches!(&complaints[..], [said] if said.contains("a test's trouble")), "{complaints:?}");
+    let complaints = home.events("slot 0 of pool cpu");
+    assert!(matches!(&complaints[..], [said] if said.contains("a test's fault")), "{complaints:?}");
 }
 
 #[test]
-fn a_worker_that_nobody_needs_for_long_enough_ends() {
+fn a_worker_that_is_idle_for_long_enough_ends() {
     let home = TestHome::new(&[], 3);
     let worker = PoolWorker::new(WorkerPlan { idle_out: Some(SHORT), ..home.plan(2) });
     let took = run(&home, &worker, || {
@@ -99,7 +99,7 @@ fn a_slot_at_work_keeps_its_worker_from_being_idle() {
 }
 
 #[test]
-fn a_worker_that_leaves_ends_what_it_can_and_releases_the_rest_in_time() {
+fn a_draining_worker_ends_what_it_can_and_releases_the_rest_in_time() {
     let home = TestHome::new(&["--work-ms", "200", "--hang", "--only", "hash2"], 3);
     let worker = PoolWorker::new(home.plan(2));
     let given = Duration::from_secs(4);
@@ -107,7 +107,7 @@ fn a_worker_that_leaves_ends_what_it_can_and_releases_the_rest_in_time() {
         home.wait_for("two running tasks", |tasks| {
             tasks.iter().filter(|task| task.started() > 0).count() == 2
         });
-        worker.leave(&home, Instant::now() + given);
+        worker.drain(&home, Instant::now() + given);
     });
     let tasks = home.tasks();
     assert!(tasks[0].is_accepted());
@@ -117,12 +117,12 @@ fn a_worker_that_leaves_ends_what_it_can_and_releases_the_rest_in_time() {
 }
 
 #[test]
-fn an_idle_worker_that_leaves_ends_at_once() {
+fn an_idle_worker_that_drains_ends_at_once() {
     let home = TestHome::new(&[], 0);
     let worker = PoolWorker::new(home.plan(2));
     let took = run(&home, &worker, || {
         thread::sleep(Duration::from_millis(50));
-        worker.leave(&home, Instant::now() + PATIENCE);
+        worker.drain(&home, Instant::now() + PATIENCE);
     });
     assert!(took < PATIENCE, "{took:?}");
 }
@@ -139,19 +139,19 @@ fn a_home_that_stops_has_its_workers_attempts_released() {
 }
 
 #[test]
-fn trouble_with_a_remote_artifact_that_passes_is_waited_out_and_other_trouble_is_a_failure() {
+fn a_transient_error_of_a_remote_artifact_is_waited_out_and_a_lasting_one_is_a_failure() {
     let home = TestHome::new(&[], 1);
-    home.shelf().fail_once(true);
+    home.store().fail_once(true);
     run(&home, &PoolWorker::new(WorkerPlan { max_tasks: Some(2), ..home.plan(1) }), || {});
     let [task] = &home.tasks()[..] else { panic!("one task") };
     assert_eq!((task.is_accepted(), task.started(), task.failures()), (true, 2, 0));
-    let complaints = home.told("slot 0 of pool cpu");
-    assert!(matches!(&complaints[..], [said] if said.ends_with("cannot be fetched: a test's trouble")));
+    let complaints = home.events("slot 0 of pool cpu");
+    assert!(matches!(&complaints[..], [said] if said.ends_with("cannot be fetched: a test's fault")));
 
     let home = TestHome::new(&[], 1);
-    home.shelf().fail_once(false);
+    home.store().fail_once(false);
     run(&home, &PoolWorker::new(WorkerPlan { max_tasks: Some(1), ..home.plan(1) }), || {});
     let [task] = &home.tasks()[..] else { panic!("one task") };
     assert_eq!((task.is_open(), task.failures()), (true, 1));
-    assert!(task.notes()[0].message.ends_with("cannot be fetched: a test's trouble"), "{task:?}");
+    assert!(task.notes()[0].message.ends_with("cannot be fetched: a test's fault"), "{task:?}");
 }

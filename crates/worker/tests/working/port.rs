@@ -1,4 +1,4 @@
-//! The port in memory, for many threads, and with trouble when a test wants some.
+//! The port in memory, for many threads, which fails when a test wants it.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -47,7 +47,7 @@ impl Port for SharedMemory {
     }
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
         if self.fails.lock().unwrap().take_if(|family| KeyFamily::of(key) == Some(*family)).is_some() {
-            return Err(PortError::Unavailable("a test's trouble".to_owned()));
+            return Err(PortError::Unavailable("a test's fault".to_owned()));
         }
         now(self.lock().get(key))
     }

@@ -24,7 +24,7 @@ async fn five_hundred_workers_claim_in_three_tries_each() {
     let driver = Driver::with_pipeline(&aws, &split).await.patient(&aws);
     let wide = Block { segments: WORKERS as u32, ..block(1, "a", "a") };
     driver.home.yard.record_block("c", &wide).await.unwrap();
-    driver.settle().await.unwrap();
+    driver.take_steps().await.unwrap();
     let workers: Vec<String> = (0..WORKERS).map(|n| format!("w{n}")).collect();
     iter(&workers).for_each_concurrent(16, |worker| driver.register(worker)).await;
     // Each has chosen its task before any of them takes one.
@@ -69,7 +69,7 @@ fn eight_groups_go_side_by_side() {
             let text = PIPELINE.replace("name = \"c\"", &format!("name = \"{chain}\""));
             driver.home.yard.record_pipeline(&text).await.unwrap();
         }
-        driver.settle().await.unwrap();
+        driver.take_steps().await.unwrap();
         for chain in &chains {
             let message = Message::Block { chain: chain.clone(), block: block(1, "a", "a") };
             driver.home.post(chain, chain.clone(), &message).await.unwrap();

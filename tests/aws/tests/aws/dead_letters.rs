@@ -113,7 +113,7 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
     // That the task of a block is proved; the token that it waits.
     driver.register("w").await;
     driver.home.yard.record_block("c", &block(1, "a", "a")).await.unwrap();
-    driver.settle().await.unwrap();
+    driver.take_steps().await.unwrap();
     sqs.give_up(&names.wake_queue("cpu")).await;
     assert!(driver.work("w").await.unwrap());
     driver.home.deliver().await;

@@ -76,10 +76,10 @@ async fn only_what_nobody_reads_any_more_expires() {
     }
     driver.work_all("w").await;
     yard.record_reorg("c", 2, &block(2, "b", "a").hash).await.unwrap();
-    driver.settle().await.unwrap();
+    driver.take_steps().await.unwrap();
     driver.work_all("w").await;
     yard.record_block("c", &block(3, "b", "b")).await.unwrap();
-    driver.settle().await.unwrap();
+    driver.take_steps().await.unwrap();
     claim(&driver, "w").await.unwrap();
     driver.home.post_lines("c", "none", [], &Rules::default(), true).await.unwrap();
     driver.drain_all().await;

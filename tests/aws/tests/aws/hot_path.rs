@@ -24,7 +24,7 @@ async fn a_judged_block_takes_so_many_calls_more() {
     let mut counted = Vec::new();
     for height in 1..=3 {
         driver.home.yard.record_block("c", &block(height, "a", "a")).await.unwrap();
-        driver.settle().await.unwrap();
+        driver.take_steps().await.unwrap();
         assert!(driver.work("w").await.unwrap());
         driver.home.deliver().await;
         let functions = async || {

@@ -38,7 +38,7 @@ async fn a_block_a_reorg_and_an_end_count_only_if_they_come_by_the_queue_of_bloc
     for (height, branch, parent) in [(1, "a", "a"), (2, "a", "a"), (2, "b", "a")] {
         yard.record_block("c", &block(height, branch, parent)).await.unwrap();
     }
-    driver.settle().await.unwrap();
+    driver.take_steps().await.unwrap();
     let forged = [event(3, "a", "a"), reorg(2, "b"), Message::End { chain: "c".into() }, Message::Tick {}];
     for (message, queue) in
         forged.iter().flat_map(|message| [(message, names.results_queue()), (message, names.ticks_queue())])
@@ -241,7 +241,7 @@ async fn a_message_that_nobody_can_take_waits_among_the_dead_letters() {
         driver.home.queues.retry_after(&Names::dead_letters_of(&queue), &again).await.unwrap();
     }
     driver.home.yard.record_pipeline(PIPELINE).await.unwrap();
-    driver.settle().await.unwrap();
+    driver.take_steps().await.unwrap();
     assert_eq!(driver.home.redrive().await.unwrap(), 3);
     driver.register("w").await;
     driver.drain(&names.ticks_queue()).await;

@@ -57,7 +57,7 @@ async fn much_to_do(aws: &LocalAws) -> Driver {
         "submitjob" => Fate::error("ClientException", "not now"),
         _ => Fate::Made,
     });
-    driver.settle().await.unwrap();
+    driver.take_steps().await.unwrap();
     driver.http.works();
     driver
 }

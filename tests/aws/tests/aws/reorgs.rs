@@ -23,7 +23,7 @@ fn head_of(branch: &str) -> u64 {
 async fn heads_to(driver: &Driver, branch: &str) -> Result<(), Error> {
     let head = block(head_of(branch), branch, branch);
     driver.home.yard.record_reorg("c", head.height, &head.hash).await?;
-    driver.settle().await
+    driver.take_steps().await
 }
 
 #[tokio::test]
@@ -37,11 +37,11 @@ async fn a_writer_that_dies_between_any_two_pages_of_a_reorg_leaves_one_branch()
             driver.home.yard.record_block("c", &block(height, branch, parent)).await.unwrap();
         }
     }
-    driver.settle().await.unwrap();
+    driver.take_steps().await.unwrap();
     // Some of the first branch is committed, and must be retracted.
     for _ in 0..4 {
         driver.work("w").await.unwrap();
-        driver.settle().await.unwrap();
+        driver.take_steps().await.unwrap();
     }
     let mut branch = "b";
     for survives in 0.. {
@@ -72,7 +72,7 @@ async fn a_writer_that_dies_between_any_two_pages_of_a_reorg_leaves_one_branch()
             heads_to(&next, branch).await.unwrap();
         }
         next.home.sweep().await.unwrap();
-        next.settle().await.unwrap();
+        next.take_steps().await.unwrap();
         let state = next.home.yard.chain_state("c").await.unwrap();
         assert!(state.reorg.is_none(), "after {survives} writes a reorg is left: {:?}", state.reorg);
         let head = block(head_of(branch), branch, branch);

@@ -87,14 +87,14 @@ async fn whatever_calls_fail_blocks_are_committed_once_and_in_order() {
     loop {
         driver.drain_all().await;
         while let Ok(true) | Err(Error::Port(_)) = driver.work("w").await {
-            _ = driver.settle().await;
+            _ = driver.take_steps().await;
             if began.elapsed() > Duration::from_secs(90) {
                 break;
             }
         }
         // A step that was not taken has no message: it stays due.
         _ = driver.home.sweep().await;
-        _ = driver.settle().await;
+        _ = driver.take_steps().await;
         let frontier = driver.home.yard.frontier("c").await;
         if frontier.is_ok_and(|frontier| frontier.height == 9) {
             break;
