@@ -2,6 +2,7 @@
 
 mod copier;
 mod error;
+mod item_cache;
 mod readers;
 mod schema;
 mod upgrade;
@@ -10,10 +11,12 @@ mod writer;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, PortError, Range, Stored, Version};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use self::item_cache::ItemCache;
 use self::readers::Readers;
 use self::schema::check_reader;
 use self::writer::Writer;
@@ -37,6 +40,8 @@ pub struct SqliteStore {
     readers: Readers,
     /// `None` where the state was opened for reading only.
     writer: Option<Writer>,
+    /// Kept only by the process that writes.
+    cache: Option<Arc<ItemCache>>,
     file: PathBuf,
 }
 
@@ -45,15 +50,16 @@ impl SqliteStore {
     pub fn open(dir: &DataDir) -> Result<Self, PortError> {
         let file = dir.path().join(STATE_FILE);
         keep_private(&file);
-        let writer = Writer::start(&file)?;
-        Ok(Self { readers: Readers::new(&file), writer: Some(writer), file })
+        let cache = Arc::new(ItemCache::new());
+        let writer = Writer::open(&file, Arc::clone(&cache))?;
+        Ok(Self { readers: Readers::new(&file), writer: Some(writer), cache: Some(cache), file })
     }
 
     /// Opens the state for reading only, also while another process has the directory.
     pub fn looking(data_dir: &Path) -> Result<Self, PortError> {
         let file = data_dir.join(STATE_FILE);
         check_reader(&file)?;
-        Ok(Self { readers: Readers::new(&file), writer: None, file })
+        Ok(Self { readers: Readers::new(&file), writer: None, cache: None, file })
     }
 
     /// Why the state cannot be written any more; `None` while it can.
@@ -66,20 +72,30 @@ impl SqliteStore {
     }
 
     pub fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        self.readers.read(|connection| {
-            let mut statement = connection.prepare_cached(GET)?;
-            statement.query_row(params![key.partition, key.sort], |row| stored(row, 0)).optional()
-        })
+        let read = || self.readers.read(|connection| read_item(connection, key));
+        match &self.cache {
+            Some(cache) => cache.get(key, read),
+            None => read(),
+        }
     }
 
-    /// Reads all of them on one connection.
+    /// Reads those of them that must be read on one connection.
     pub fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, PortError> {
+        let Some(cache) = &self.cache else {
+            return self
+                .readers
+                .read(|connection| keys.iter().map(|key| read_item(connection, key)).collect());
+        };
+        let known: Vec<Option<Option<Stored>>> = keys.iter().map(|key| cache.known(key)).collect();
+        if known.iter().all(Option::is_some) {
+            return Ok(known.into_iter().flatten().collect());
+        }
         self.readers.read(|connection| {
-            let mut statement = connection.prepare_cached(GET)?;
-            let mut read = |key: &Key| {
-                statement.query_row(params![key.partition, key.sort], |row| stored(row, 0)).optional()
+            let read = |(key, known): (&Key, Option<Option<Stored>>)| match known {
+                Some(stored) => Ok(stored),
+                None => cache.get(key, || read_item(connection, key)),
             };
-            keys.iter().map(&mut read).collect()
+            keys.iter().zip(known).map(read).collect()
         })
     }
 
@@ -163,6 +179,11 @@ fn keep_private(file: &Path) {
         name.push(beside);
         close_to_others(Path::new(&name), PRIVATE_FILE);
     }
+}
+
+fn read_item(connection: &Connection, key: &Key) -> rusqlite::Result<Option<Stored>> {
+    let mut statement = connection.prepare_cached(GET)?;
+    statement.query_row(params![key.partition, key.sort], |row| stored(row, 0)).optional()
 }
 
 fn stored(row: &Row<'_>, at: usize) -> rusqlite::Result<Stored> {

@@ -1,18 +1,19 @@
-//! The one writer: a thread with group commit.
+//! The one writer, with group commit: whoever commits while nobody does writes its own batch and all that wait meanwhile.
 //!
-//! It takes every batch that is waiting, writes them in one SQLite transaction, and answers all of them after its commit.
-//! While the disk syncs one group, the next one gathers: the busier the yard is, the more batches share a sync. No batch is
-//! ever delayed to make a group larger.
+//! Each caller queues its batch. The first becomes the leader: it takes every batch that is waiting, writes them in one SQLite
+//! transaction, answers all of them after its commit, and hands the lead to the first of those that queued since. So a commit
+//! that meets no other stays on its caller's thread, and while the disk syncs one group, the next one gathers: the busier the
+//! yard is, the more batches share a sync. No batch is ever delayed to make a group larger.
 //!
 //! The transaction is synced only if one of its batches is durable. That one sync also covers what earlier groups
 //! left unsynced: the log is one file that only grows between checkpoints, a sync is for the whole file, and a
 //! checkpoint syncs the log before it copies it and the database before the log starts anew.
 
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, PortError, Version};
@@ -20,6 +21,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::copier::{Copier, Failed, copy_log, note_failed_sync};
 use super::error::{explain, is_failed_sync};
+use super::item_cache::ItemCache;
 use super::schema::{BUSY_TIMEOUT, open_writer};
 use super::time_of;
 
@@ -47,36 +49,56 @@ pub(super) type Hook = Box<dyn FnOnce(&Connection) + Send>;
 
 type Answer = Result<CommitOutcome, PortError>;
 
-/// The handle to the writer's thread. Dropping it waits until the thread has done the jobs that it has.
+/// Shared by all threads that commit.
 pub(super) struct Writer {
-    jobs: Option<SyncSender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    queue: Mutex<Queue>,
+    /// The leader's.
+    state: Mutex<State>,
     failed: Failed,
     file: PathBuf,
 }
 
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Job>,
+    /// Somebody writes, and will hand the lead on.
+    is_led: bool,
+}
+
 struct Job {
     work: Work,
-    answer: SyncSender<Answer>,
+    caller: Arc<Caller>,
 }
 
 enum Work {
     Commit(Batch),
     Reschedule(Key, Version, Option<u64>),
     #[cfg(test)]
-    Hook(std::sync::Mutex<Option<Hook>>),
+    Hook(Mutex<Option<Hook>>),
+}
+
+/// A thread that waits for its job to be done, or to lead.
+#[derive(Default)]
+struct Caller {
+    turn: Mutex<Turn>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+enum Turn {
+    #[default]
+    Waits,
+    Leads,
+    Done(Answer),
+    /// The writer panicked with it.
+    Lost,
 }
 
 impl Writer {
-    pub(super) fn start(file: &Path) -> Result<Self, PortError> {
-        let state = State::open(file)?;
+    pub(super) fn open(file: &Path, cache: Arc<ItemCache>) -> Result<Self, PortError> {
+        let state = State::open(file, cache)?;
         let failed = state.failed.clone();
-        let (jobs, waiting) = sync_channel(MAX_GROUP);
-        let thread = std::thread::Builder::new()
-            .name("state-writer".to_owned())
-            .spawn(move || state.run(&waiting))
-            .map_err(|error| PortError::Unavailable(format!("the writer's thread did not start: {error}")))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), failed, file: file.to_owned() })
+        Ok(Self { queue: Mutex::default(), state: Mutex::new(state), failed, file: file.to_owned() })
     }
 
     pub(super) fn commit(&self, batch: Batch) -> Answer {
@@ -95,41 +117,95 @@ impl Writer {
 
     #[cfg(test)]
     pub(super) fn hook(&self, hook: impl FnOnce(&Connection) + Send + 'static) -> Answer {
-        self.ask(Work::Hook(std::sync::Mutex::new(Some(Box::new(hook)))))
+        self.ask(Work::Hook(Mutex::new(Some(Box::new(hook)))))
     }
 
     pub(super) fn failure(&self) -> Option<String> {
-        let stopped = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
-        self.failed.get().cloned().or_else(|| stopped.then(|| self.gone().to_string()))
-    }
-
-    fn gone(&self) -> PortError {
-        PortError::Broken(format!("the writer of {} has stopped; start again", self.file.display()))
+        self.failed.get().cloned()
     }
 
     fn ask(&self, work: Work) -> Answer {
-        let gone = || self.gone();
-        let (answer, answered) = sync_channel(1);
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(Job { work, answer }).map_err(|_| gone())?;
-        answered.recv().map_err(|_| gone())?
+        let caller = Arc::new(Caller::default());
+        let job = Job { work, caller: Arc::clone(&caller) };
+        let mut queue = lock(&self.queue);
+        queue.waiting.push_back(job);
+        let leads = !std::mem::replace(&mut queue.is_led, true);
+        drop(queue);
+        if !leads && let Some(answer) = caller.wait() {
+            return answer.unwrap_or_else(|| self.lost());
+        }
+        self.lead();
+        // Its own job was the first of those that waited, or stood among them.
+        caller.wait().flatten().unwrap_or_else(|| self.lost())
+    }
+
+    /// Writes what waits, and hands the lead on.
+    fn lead(&self) {
+        let mut queue = lock(&self.queue);
+        let size = queue.waiting.len().min(MAX_GROUP);
+        let group: Vec<Job> = queue.waiting.drain(..size).collect();
+        drop(queue);
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            let mut state = lock(&self.state);
+            state.commit_group(group);
+            state.bound_log();
+        }));
+        if written.is_err() {
+            self.failed
+                .get_or_init(|| format!("the writer of {} has stopped; start again", self.file.display()));
+        }
+        let mut queue = lock(&self.queue);
+        match queue.waiting.front() {
+            Some(next) => next.caller.tell(Turn::Leads),
+            None => queue.is_led = false,
+        }
+    }
+
+    fn lost(&self) -> Answer {
+        let reason = self.failure();
+        Err(PortError::Broken(reason.unwrap_or_else(|| format!("{} was not written", self.file.display()))))
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has closed its callers' channels, which is an error there.
-            let _ = thread.join();
+impl Caller {
+    fn tell(&self, turn: Turn) {
+        *lock(&self.turn) = turn;
+        self.changed.notify_one();
+    }
+
+    /// `None`: it is to lead; otherwise its answer, if its job was not lost.
+    fn wait(&self) -> Option<Option<Answer>> {
+        let waits = |turn: &mut Turn| matches!(turn, Turn::Waits);
+        let turn = self.changed.wait_while(lock(&self.turn), waits);
+        match std::mem::take(&mut *turn.unwrap_or_else(PoisonError::into_inner)) {
+            Turn::Done(answer) => Some(Some(answer)),
+            Turn::Lost => Some(None),
+            Turn::Waits | Turn::Leads => None,
         }
     }
 }
 
-/// What the writer's thread owns. The copier stands before the connection, so that the connection is closed last.
+impl Drop for Job {
+    /// A caller without an answer would wait for ever.
+    fn drop(&mut self) {
+        let mut turn = lock(&self.caller.turn);
+        if matches!(*turn, Turn::Waits | Turn::Leads) {
+            *turn = Turn::Lost;
+            self.caller.changed.notify_one();
+        }
+    }
+}
+
+/// What is guarded is whole also after a panic: see [`Writer::lead`].
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the leader works with. The copier stands before the connection, so that the connection is closed last.
 struct State {
     copier: Copier,
     connection: Connection,
+    cache: Arc<ItemCache>,
     file: PathBuf,
     failed: Failed,
     log_pages: Arc<AtomicI32>,
@@ -143,7 +219,7 @@ struct State {
 }
 
 impl State {
-    fn open(file: &Path) -> Result<Self, PortError> {
+    fn open(file: &Path, cache: Arc<ItemCache>) -> Result<Self, PortError> {
         let mut connection = open_writer(file)?;
         let log_pages = Arc::new(AtomicI32::new(0));
         let pages = log_pages.clone();
@@ -159,6 +235,7 @@ impl State {
         Ok(Self {
             copier,
             connection,
+            cache,
             file,
             failed,
             log_pages,
@@ -170,26 +247,17 @@ impl State {
         })
     }
 
-    fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            let mut group = vec![first];
-            while group.len() < MAX_GROUP
-                && let Ok(job) = jobs.try_recv()
-            {
-                group.push(job);
-            }
-            self.commit_group(group);
-            self.bound_log();
-        }
-    }
-
     fn commit_group(&mut self, mut group: Vec<Job>) {
         if let Some(reason) = self.failed.get() {
             let refuse = |job: Job| job.reply(Err(PortError::Broken(reason.clone())));
             return group.into_iter().for_each(refuse);
         }
         match self.try_group(&group) {
-            Ok(outcomes) => group.into_iter().zip(outcomes).for_each(|(job, outcome)| job.reply(Ok(outcome))),
+            Ok(outcomes) => {
+                let done: Vec<(Job, CommitOutcome)> = group.into_iter().zip(outcomes).collect();
+                done.iter().for_each(|(job, outcome)| job.work.keep(*outcome, &self.cache));
+                done.into_iter().for_each(|(job, outcome)| job.reply(Ok(outcome)));
+            }
             Err(error) if group.len() == 1 || is_failed_sync(&error) => {
                 group.drain(..).for_each(|job| job.reply(Err(explain(&self.file, &error))));
                 note_failed_sync(&self.failed, &self.file, &Err(error));
@@ -284,14 +352,20 @@ fn set_syncing(connection: &Connection, syncing: bool) -> rusqlite::Result<()> {
 
 impl Job {
     fn reply(self, answer: Answer) {
-        // The caller is waiting for it, unless its thread has died.
-        let _ = self.answer.send(answer);
+        self.caller.tell(Turn::Done(answer));
     }
 }
 
 impl Work {
     fn is_durable(&self) -> bool {
         matches!(self, Work::Commit(batch) if batch.durable)
+    }
+
+    /// What was committed is what is read from now on.
+    fn keep(&self, outcome: CommitOutcome, cache: &ItemCache) {
+        if let (Work::Commit(batch), CommitOutcome::Committed) = (self, outcome) {
+            cache.committed(batch);
+        }
     }
 
     fn write(&self, connection: &Connection) -> rusqlite::Result<CommitOutcome> {

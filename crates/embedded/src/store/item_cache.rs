@@ -1,0 +1,76 @@
+//! Items as the process that writes them last saw them, so that most reads ask no database.
+//!
+//! One process writes a yard's file, and its writer puts here what it has committed, before it answers whoever committed. A
+//! read that finds nothing leaves a placeholder, asks the database and fills that in. What the writer puts here meanwhile
+//! takes the placeholder's place, and then the reader's answer, which may be older, is not kept. So what is here is never
+//! older than the last commit that was answered. That nothing is stored under a key is kept as well.
+
+use std::time::Duration;
+
+use proofyard_core::port::{Action, Batch, Key, Stored};
+use quick_cache::Weighter;
+use quick_cache::sync::{Cache, GuardResult};
+
+/// Of keys and values.
+const MAX_BYTES: u64 = 32 << 20;
+/// What an entry takes besides, about.
+const ENTRY_BYTES: usize = 96;
+/// An item of average size.
+const ITEM_BYTES: u64 = 512;
+
+pub(super) struct ItemCache {
+    items: Cache<Key, Option<Stored>, Bytes>,
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<Key, Option<Stored>> for Bytes {
+    fn weight(&self, key: &Key, stored: &Option<Stored>) -> u64 {
+        let value = stored.as_ref().map_or(0, |stored| stored.value.len());
+        (key.partition.len() + key.sort.len() + value + ENTRY_BYTES) as u64
+    }
+}
+
+impl ItemCache {
+    pub(super) fn new() -> Self {
+        Self { items: Cache::with_weighter((MAX_BYTES / ITEM_BYTES) as usize, MAX_BYTES, Bytes) }
+    }
+
+    pub(super) fn known(&self, key: &Key) -> Option<Option<Stored>> {
+        self.items.get(key)
+    }
+
+    /// What is stored under a key; `read` asks the database.
+    pub(super) fn get<E>(
+        &self,
+        key: &Key,
+        read: impl FnOnce() -> Result<Option<Stored>, E>,
+    ) -> Result<Option<Stored>, E> {
+        match self.items.get_value_or_guard(key, Some(Duration::ZERO)) {
+            GuardResult::Value(stored) => Ok(stored),
+            GuardResult::Guard(place) => {
+                let stored = read()?;
+                // Not kept if the writer was there first.
+                let _ = place.insert(stored.clone());
+                Ok(stored)
+            }
+            // Another reader fills it in.
+            GuardResult::Timeout => read(),
+        }
+    }
+
+    /// After a commit, before it is answered.
+    pub(super) fn committed(&self, batch: &Batch) {
+        for op in &batch.ops {
+            match &op.action {
+                Action::Put { value, .. } => {
+                    let stored = Stored { version: batch.version, value: value.clone() };
+                    self.items.insert(op.key.clone(), Some(stored));
+                }
+                Action::Delete => self.items.insert(op.key.clone(), None),
+                Action::Check => {}
+            }
+        }
+    }
+}
