@@ -15,6 +15,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use proofyard_core::error::{Cause, because};
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, PortError, Version};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -75,7 +76,7 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("state-writer".to_owned())
             .spawn(move || state.run(&waiting))
-            .map_err(|error| PortError::Unavailable(format!("the writer's thread did not start: {error}")))?;
+            .map_err(|error| PortError::Unavailable(because("the writer's thread did not start", error)))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread), failed, file: file.to_owned() })
     }
 
@@ -98,13 +99,14 @@ impl Writer {
         self.ask(Work::Hook(std::sync::Mutex::new(Some(Box::new(hook)))))
     }
 
-    pub(super) fn failure(&self) -> Option<String> {
+    pub(super) fn failure(&self) -> Option<PortError> {
         let stopped = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
-        self.failed.get().cloned().or_else(|| stopped.then(|| self.gone().to_string()))
+        self.failed.get().map(again).or_else(|| stopped.then(|| self.gone()))
     }
 
     fn gone(&self) -> PortError {
-        PortError::Broken(format!("the writer of {} has stopped; start again", self.file.display()))
+        let reason = format!("the writer of {} has stopped; start again", self.file.display());
+        PortError::Broken(reason.into())
     }
 
     fn ask(&self, work: Work) -> Answer {
@@ -151,8 +153,8 @@ impl State {
             pages.store(count, Ordering::Relaxed);
             Ok(())
         };
-        connection.wal_hook(Some(hook)).map_err(|error| explain(file, &error))?;
-        set_syncing(&connection, true).map_err(|error| explain(file, &error))?;
+        connection.wal_hook(Some(hook)).map_err(|error| explain(file, error))?;
+        set_syncing(&connection, true).map_err(|error| explain(file, error))?;
         let failed = Failed::default();
         let copier = Copier::start(file, failed.clone())?;
         let file = file.to_owned();
@@ -184,15 +186,18 @@ impl State {
     }
 
     fn commit_group(&mut self, mut group: Vec<Job>) {
-        if let Some(reason) = self.failed.get() {
-            let refuse = |job: Job| job.reply(Err(PortError::Broken(reason.clone())));
-            return group.into_iter().for_each(refuse);
+        if let Some(failure) = self.failed.get() {
+            return group.into_iter().for_each(|job| job.reply(Err(again(failure))));
         }
         match self.try_group(&group) {
             Ok(outcomes) => group.into_iter().zip(outcomes).for_each(|(job, outcome)| job.reply(Ok(outcome))),
             Err(error) if group.len() == 1 || is_failed_sync(&error) => {
-                group.drain(..).for_each(|job| job.reply(Err(explain(&self.file, &error))));
-                note_failed_sync(&self.failed, &self.file, &Err(error));
+                let is_lasting = is_failed_sync(&error);
+                let failure = Arc::new(explain(&self.file, error));
+                group.drain(..).for_each(|job| job.reply(Err(again(&failure))));
+                if is_lasting {
+                    self.failed.get_or_init(|| failure);
+                }
             }
             // One batch may be too large for the disk, and the others not.
             Err(_) => group.into_iter().for_each(|job| self.commit_group(vec![job])),
@@ -268,8 +273,17 @@ impl State {
         let done = self.connection.busy_timeout(READERS_TIMEOUT);
         let done = done.and_then(|()| copy_log(&self.connection, "RESTART"));
         let done = done.and_then(|()| self.connection.busy_timeout(BUSY_TIMEOUT));
-        note_failed_sync(&self.failed, &self.file, &done);
+        note_failed_sync(&self.failed, &self.file, done);
         self.restart_at_pages = pages + COPY_EACH_PAGES;
+    }
+}
+
+/// The same error, for one more who meets it.
+fn again(failure: &Arc<PortError>) -> PortError {
+    let cause: Cause = Box::new(Arc::clone(failure));
+    match **failure {
+        PortError::Unavailable(_) => PortError::Unavailable(cause),
+        PortError::Broken(_) => PortError::Broken(cause),
     }
 }
 
