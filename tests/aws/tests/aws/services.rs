@@ -40,6 +40,10 @@ fn first(times: u64, answer: Fate, then: Fate) -> impl Fn(&str, &str) -> Fate + 
     move |_, _| if calls.fetch_add(1, Ordering::Relaxed) < times { answer.clone() } else { then.clone() }
 }
 
+fn says(error: &PortError, part: &str) -> bool {
+    with_causes(error).to_string().contains(part)
+}
+
 fn done() -> Fate {
     Fate::Answered(200, "{}".into())
 }
@@ -53,10 +57,7 @@ async fn what_is_throttled_is_tried_again_and_given_up_in_the_end() {
     driver.http.take_counts();
     driver.http.breaks(|_, _| Fate::throttled());
     let error = driver.home.yard.port.get(&key).await.unwrap_err();
-    assert!(
-        matches!(&error, PortError::Unavailable(said) if with_causes(said.as_ref()).to_string().contains("ThrottlingException")),
-        "{error}"
-    );
+    assert!(matches!(error, PortError::Unavailable(_) if says(&error, "ThrottlingException")), "{error}");
     assert_eq!(driver.http.take_counts()["GetItem"], 5);
     // A write that was throttled did not happen.
     let error = commit(&driver, vec![put("a")]).await.unwrap_err();
@@ -94,10 +95,7 @@ async fn a_cancelled_transaction_is_read_by_its_reasons() {
     assert_eq!(commit(&driver, both()).await.unwrap(), CommitOutcome::Committed);
     driver.http.breaks(|_, _| cancelled(&["ValidationError", "None"]));
     let error = commit(&driver, both()).await.unwrap_err();
-    assert!(
-        matches!(&error, PortError::Broken(said) if with_causes(said.as_ref()).to_string().contains("ValidationError: because")),
-        "{error}"
-    );
+    assert!(matches!(error, PortError::Broken(_) if says(&error, "ValidationError: because")), "{error}");
 }
 
 #[tokio::test]
@@ -211,8 +209,5 @@ async fn what_a_batch_leaves_unread_is_read_by_the_next_call() {
     let body = format!(r#"{{"Responses": {{}}, "UnprocessedKeys": {{"{table}": {all}}}}}"#);
     driver.http.breaks(move |_, _| Fate::Answered(200, body.clone()));
     let error = driver.home.yard.port.get_many(&keys[1..2]).await.unwrap_err();
-    assert!(
-        matches!(&error, PortError::Unavailable(said) if with_causes(said.as_ref()).to_string().contains("too busy")),
-        "{error}"
-    );
+    assert!(matches!(error, PortError::Unavailable(_) if says(&error, "too busy")), "{error}");
 }
