@@ -3,7 +3,6 @@
 //! There is one [`JobHost`] in a process. A [`JobHome`] over it is either the worker's own, which reads the table each time,
 //! or that of one invocation (a task, from its claim to its last step), which reads nothing twice.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use proofyard_aws::invocation::Invocation;
 use proofyard_aws::metrics::emf::{line, print};
 use proofyard_aws::objects::artifacts::ObjectArtifacts;
 use proofyard_aws::store::port::AwsPort;
-use proofyard_core::error::Error;
+use proofyard_core::error::{Error, with_causes};
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::yard::Yard;
 use proofyard_worker::bell::Bell;
@@ -113,8 +112,8 @@ impl WorkerHome for JobHome {
         self.host.bell.ring();
     }
 
-    fn log_error(&self, what: &str, error: &dyn Display) {
-        warn!(pool = self.host.pool, what, %error, "trouble that the worker goes on after");
+    fn log_error(&self, what: &str, error: &dyn std::error::Error) {
+        warn!(pool = self.host.pool, what, error = %with_causes(error), "trouble that the worker goes on after");
     }
 
     fn recorded(&self, finished: Finished<'_>) {

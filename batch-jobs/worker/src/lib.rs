@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use proofyard_aws::objects::artifacts::ObjectArtifacts;
 use proofyard_aws::{AwsHome, ConnectError};
-use proofyard_core::error::Error;
+use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_prover::runner::{GuardCommand, User, adopt_orphans};
 use proofyard_worker::artifacts::ArtifactError;
@@ -97,8 +97,29 @@ pub enum WorkerError {
     Isolation(#[from] IsolationError),
     #[error("{warning}; the pipeline of chain {chain} is strict, so nothing is proved here")]
     Strict { chain: String, warning: String },
-    #[error("{doing}: {source}")]
+    #[error("{doing}")]
     Io { doing: &'static str, source: io::Error },
+}
+
+impl WorkerError {
+    /// Where this program does not find itself, to be started as a guard.
+    pub fn no_program(source: io::Error) -> Self {
+        Self::Io { doing: "this program's own path is not known", source }
+    }
+}
+
+impl Coded for WorkerError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Connect(error) => error.code(),
+            Self::Yard(error) => error.code(),
+            Self::Artifacts(error) => error.code(),
+            Self::NoPool { .. } => Code::NoPool,
+            Self::Isolation(error) => error.code(),
+            Self::Strict { .. } => Code::StrictWithoutIsolation,
+            Self::Io { .. } => Code::ProcessFault,
+        }
+    }
 }
 
 fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> WorkerError {

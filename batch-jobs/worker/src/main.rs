@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use proofyard_batch_worker::{WorkerArguments, log_in_json, work};
+use proofyard_batch_worker::{WorkerArguments, WorkerError, log_in_json, work};
+use proofyard_core::error::{Coded, with_causes};
 use proofyard_prover::runner::GuardCommand;
 
 #[derive(Parser)]
@@ -22,13 +23,13 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     log_in_json();
-    let worked = GuardCommand::this_program().map_err(|error| error.to_string()).and_then(|guard| {
-        work(&arguments.worker, arguments.aws.as_deref(), guard).map_err(|error| error.to_string())
-    });
+    let worked = GuardCommand::this_program()
+        .map_err(WorkerError::no_program)
+        .and_then(|guard| work(&arguments.worker, arguments.aws.as_deref(), guard));
     match worked {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error, "the worker cannot go on");
+            tracing::error!(code = %error.code(), error = %with_causes(&error), "the worker cannot go on");
             ExitCode::FAILURE
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_config::imds::Client;
 use aws_config::imds::client::error::ImdsError;
 use proofyard_aws::clients::sdk::metadata_config;
+use proofyard_core::error::with_causes;
 use tracing::warn;
 
 /// AWS advises to poll every five seconds.
@@ -41,7 +42,7 @@ impl SpotNotice {
             Err(ImdsError::ErrorResponse(answer)) if answer.response().status().as_u16() == NO_NOTICE => None,
             Err(error) => {
                 if !self.logged.swap(true, Ordering::Relaxed) {
-                    warn!(%error, "no spot notice is seen: the instance's metadata service does not answer");
+                    warn!(error = %with_causes(&error), "no spot notice is seen: the instance's metadata service does not answer");
                 }
                 None
             }

@@ -8,12 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use proofyard_aws::AwsHome;
-use proofyard_blocks::{Reader, Rules, check_goes_on};
+use proofyard_aws::intake::IntakeError;
+use proofyard_blocks::{Reader, Rules, TakingError, check_goes_on};
 use proofyard_cli::commands::run::{Begun, FileEnd, Run};
 use proofyard_cli::failure::Failure;
 use proofyard_cli::yard::YardAccess;
 use proofyard_core::committed::Passed;
-use proofyard_core::error::Error;
+use proofyard_core::error::{Code, Error};
 use proofyard_core::explain::count;
 use proofyard_core::status::Finished;
 
@@ -45,16 +46,15 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
     let Some(blocks) = &run.blocks else { return Ok(()) };
     let name = blocks.display().to_string();
     let lines = reader(blocks, &rules)?;
-    let lines = lines.map(|line| line.map_err(|error| error.to_string()));
     let ends = run.end == FileEnd::Close;
-    let posted = yard.block_on(home.post_lines(chain, &name, lines, &rules, ends))?;
+    let posted = yard.block_on(home.post_lines(chain, &name, lines, &rules, ends)).map_err(not_posted)?;
     progress.say(&format!("{} posted", count(posted, "line")));
     let wanted = input.filter(|_| !ends).map(|input| input.tip_height);
     loop {
         if let Some(signal) = signals.stop() {
             progress.end();
             let message = format!("{signal}: not followed any more; the yard goes on");
-            return Err(Failure::Stopped { message, exit_code: signal.exit_code() });
+            return Err(Failure::stopped(message, signal.exit_code()));
         }
         if progress.is_due() {
             progress.show(&yard.block_on(home.yard.status(chain, false))?);
@@ -64,9 +64,10 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
             Finished::Yes => break,
             Finished::Stuck { reason, .. } => {
                 progress.end();
-                return Err(Failure::Work(format!(
+                let message = format!(
                     "{reason}; `proofyard status --aws {aws}` shows what, `proofyard retry --aws {aws}` tries it again"
-                )));
+                );
+                return Err(Failure::work_as(Code::Stuck, message));
             }
         }
     }
@@ -82,8 +83,18 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
 
 fn reader(blocks: &Path, rules: &Rules) -> Result<Reader<BufReader<File>>, Failure> {
     let name = blocks.display().to_string();
-    let file = File::open(blocks).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+    let file = File::open(blocks).map_err(|error| {
+        Failure::usage_as(Code::BlocksUnreadable, format!("{name} cannot be read")).caused_by(&error)
+    })?;
     Ok(Reader::new(name, BufReader::new(file), rules.clone()))
+}
+
+fn not_posted(error: IntakeError) -> Failure {
+    match error {
+        IntakeError::Yard(error) | IntakeError::Taking(TakingError::Yard(error)) => error.into(),
+        IntakeError::Taking(error) => Failure::usage(error),
+        IntakeError::Payload(_) | IntakeError::Queue(_) => Failure::work(error),
+    }
 }
 
 /// Whether all is committed; where more blocks may follow, all that can be once the chain is as high as what was posted.

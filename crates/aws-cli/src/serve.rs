@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use proofyard_aws::serve::{Role, serve};
 use proofyard_batch_worker::log_in_json;
 use proofyard_cli::failure::Failure;
+use proofyard_core::error::Code;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -38,7 +39,9 @@ impl Serve {
         log_in_json();
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
-            flag::register(signal, Arc::clone(&stop)).map_err(Failure::work)?;
+            flag::register(signal, Arc::clone(&stop)).map_err(|error| {
+                Failure::work_as(Code::ProcessFault, "signals cannot be listened to").caused_by(&error)
+            })?;
         }
         let mut roles: Vec<Role> = self.roles.iter().map(|role| Role::from(*role)).collect();
         roles.sort_unstable();

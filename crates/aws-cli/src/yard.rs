@@ -10,6 +10,7 @@ use proofyard_aws::store::port::AwsPort;
 use proofyard_cli::failure::Failure;
 use proofyard_cli::yard::{FailedStarts, YardAccess};
 use proofyard_core::Yard;
+use proofyard_core::error::Code;
 use proofyard_core::operation::{Answer, Operation};
 use tokio::runtime::Runtime;
 
@@ -26,11 +27,15 @@ pub struct OnAws {
 impl OnAws {
     pub fn named(name: Option<&str>) -> Result<Self, Failure> {
         let name = name.ok_or_else(|| {
-            Failure::Usage("name the yard with --aws; `proofyard` reaches yards on this machine".to_owned())
+            Failure::usage_as(
+                Code::YardNotNamed,
+                "name the yard with --aws; `proofyard` reaches yards on this machine",
+            )
         })?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime =
-            runtime.map_err(|error| Failure::work(format!("no threads can be started: {error}")))?;
+        let runtime = runtime.map_err(|error| {
+            Failure::work_as(Code::ProcessFault, "no threads can be started").caused_by(&error)
+        })?;
         let home = block_on(runtime.handle(), AwsHome::connect(name)).map_err(Failure::usage)?;
         let home = block_on(runtime.handle(), home.with_judge_found()).map_err(Failure::work)?;
         Ok(Self { name: name.to_owned(), home: home.on_a_host_of_its_own(), runtime })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 use proofyard_core::Yard;
-use proofyard_core::error::Error;
+use proofyard_core::error::{Cause, Code, Coded, Error, with_causes};
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::pipeline::Pipeline;
 use tracing::error;
@@ -41,20 +41,31 @@ pub enum ConnectError {
     BadName(#[from] BadYardName),
     #[error("environment variable PROOFYARD_YARD is not set; it names the yard")]
     NoYard,
-    #[error(
-        "environment variable PROOFYARD_POOLS cannot be read: {0}; the functions that infra/ deploys have it"
-    )]
-    BadPools(serde_json::Error),
+    #[error("environment variable PROOFYARD_POOLS cannot be read; the functions that infra/ deploys have it")]
+    BadPools(#[source] serde_json::Error),
     #[error("environment variable PROOFYARD_JUDGE is {0:?}; it says true or false")]
     BadJudge(String),
     #[error(transparent)]
     Queue(#[from] QueueError),
     #[error(
-        "the account cannot be asked for, which names the bucket: {0}; set PROOFYARD_BUCKET to name it yourself"
+        "the account cannot be asked for, which names the bucket; set PROOFYARD_BUCKET to name it yourself"
     )]
-    NoAccount(String),
+    NoAccount(#[source] Cause),
     #[error(transparent)]
     Newer(#[from] NewerFormat),
+}
+
+impl Coded for ConnectError {
+    fn code(&self) -> Code {
+        match self {
+            Self::BadName(_) => Code::BadYardName,
+            Self::NoYard => Code::YardNotNamed,
+            Self::BadPools(_) | Self::BadJudge(_) => Code::BadVariable,
+            Self::Queue(error) => error.code(),
+            Self::NoAccount(_) => Code::NoAccount,
+            Self::Newer(error) => error.code(),
+        }
+    }
 }
 
 pub struct AwsHome {
@@ -204,7 +215,9 @@ impl AwsHome {
                 Ok((_, pipeline)) => tick_ms = tick_ms.min(pipeline.chain.tick_ms),
                 Err(error) if error.passes() => return Err(error),
                 // The other chains' ticks count all the same.
-                Err(error) => error!(chain, %error, "this chain cannot be read, so its tick is not known"),
+                Err(error) => {
+                    error!(chain, error = %with_causes(&error), "this chain cannot be read, so its tick is not known")
+                }
             }
         }
         Ok(tick_ms)
@@ -224,6 +237,6 @@ fn judge_in_environment() -> Result<Option<bool>, ConnectError> {
 async fn account(config: &aws_config::SdkConfig) -> Result<String, ConnectError> {
     let sts = aws_sdk_sts::Client::new(config);
     let answer = sts.get_caller_identity().send().await;
-    let answer = answer.map_err(|error| ConnectError::NoAccount(CallFault::of(&error).into_reason()))?;
-    answer.account.ok_or_else(|| ConnectError::NoAccount("the answer names none".to_owned()))
+    let answer = answer.map_err(|error| ConnectError::NoAccount(CallFault::of(error).into()))?;
+    answer.account.ok_or_else(|| ConnectError::NoAccount("the answer names none".into()))
 }

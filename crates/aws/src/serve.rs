@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use proofyard_core::error::with_causes;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use crate::clients::block_on;
 use crate::home::AwsHome;
-use crate::queues::Incoming;
+use crate::queues::{Incoming, QueueError};
 
 /// A batch's messages are invisible for thirty seconds; it must be handled before.
 const TIME_OF_A_BATCH: Duration = Duration::from_secs(20);
@@ -45,7 +46,7 @@ pub fn serve(home: &AwsHome, runtime: &Handle, roles: &[Role], pollers: usize, s
                 scope.spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
                         if let Err(error) = block_on(runtime, poll(home, &queue)) {
-                            warn!(queue, error, "polling failed; it is tried again");
+                            warn!(queue, error = %with_causes(&error), "polling failed; it is tried again");
                             thread::sleep(ERROR_PAUSE);
                         }
                     }
@@ -56,14 +57,14 @@ pub fn serve(home: &AwsHome, runtime: &Handle, roles: &[Role], pollers: usize, s
     });
 }
 
-async fn poll(home: &AwsHome, queue: &str) -> Result<(), String> {
-    let messages = home.queues.receive(queue, POLL_S).await.map_err(|error| error.to_string())?;
+async fn poll(home: &AwsHome, queue: &str) -> Result<(), QueueError> {
+    let messages = home.queues.receive(queue, POLL_S).await?;
     if messages.is_empty() {
         return Ok(());
     }
     let again = home.take_batch(queue, &messages, Instant::now() + TIME_OF_A_BATCH).await;
     let done: Vec<&Incoming> = messages.iter().filter(|message| !again.contains(&message.id)).collect();
-    home.queues.delete(queue, &done).await.map_err(|error| error.to_string())
+    home.queues.delete(queue, &done).await
 }
 
 fn sweep(home: &AwsHome, runtime: &Handle, stop: &AtomicBool) {
@@ -77,7 +78,7 @@ fn sweep(home: &AwsHome, runtime: &Handle, stop: &AtomicBool) {
         let pause = match swept {
             Ok(tick_ms) => Duration::from_millis(tick_ms),
             Err(error) => {
-                warn!(%error, "a sweep failed; the next one comes");
+                warn!(error = %with_causes(&error), "a sweep failed; the next one comes");
                 ERROR_PAUSE
             }
         };

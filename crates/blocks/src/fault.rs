@@ -1,15 +1,16 @@
 //! What can be wrong with a blocks file. Each message says what was found, what
 //! would be right, and the way out.
 
+use std::fmt;
 use std::io;
 
+use proofyard_core::error::{Code, Coded};
 use thiserror::Error;
 
 use crate::encoding::to_hex;
 
-/// A fault and where it is.
-#[derive(Debug, Error)]
-#[error("{file}:{line}: {fault}")]
+/// A fault and where it is. The place and the fault are one message; what lies under it is the fault's.
+#[derive(Debug)]
 pub struct BlocksError {
     pub file: String,
     /// From 1.
@@ -17,10 +18,29 @@ pub struct BlocksError {
     pub fault: Box<Fault>,
 }
 
+impl fmt::Display for BlocksError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, fault } = self;
+        write!(f, "{file}:{line}: {fault}")
+    }
+}
+
+impl std::error::Error for BlocksError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.fault.source()
+    }
+}
+
+impl Coded for BlocksError {
+    fn code(&self) -> Code {
+        self.fault.code()
+    }
+}
+
 #[derive(Debug, Error)]
 pub enum Fault {
     // What one line tells.
-    #[error("cannot read the file: {0}")]
+    #[error("cannot read the file")]
     Read(#[source] io::Error),
     #[error(
         "the line is longer than {limit_bytes} bytes, the most that one block may have; is this a blocks \
@@ -158,6 +178,41 @@ pub enum Fault {
         to_hex(hash)
     )]
     ReorgLeavesFork { hash: [u8; 32], height: u64, fork_line: u64 },
+}
+
+impl Coded for Fault {
+    fn code(&self) -> Code {
+        match self {
+            Self::Read(_) => Code::BlocksUnreadable,
+            Self::LineTooLong { .. }
+            | Self::BlankLine
+            | Self::NotUtf8 { .. }
+            | Self::Truncated { .. }
+            | Self::BadJson { .. }
+            | Self::NeitherBlockNorReorg
+            | Self::UnknownField { .. } => Code::BadLine,
+            Self::NodeError { .. } | Self::NodeHasNone | Self::Pending { .. } | Self::MissingField { .. } => {
+                Code::NoWholeBlock
+            }
+            Self::NoHeaderField { .. } | Self::WrongHash { .. } => Code::WrongHash,
+            Self::NoSegments { .. } | Self::NoField { .. } | Self::NoNumber { .. } => Code::BlockLacksField,
+            Self::StrayTransaction { .. }
+            | Self::SegmentCount { .. }
+            | Self::SegmentRange { .. }
+            | Self::SegmentsShort { .. } => Code::BadSegments,
+            Self::NoBlocks | Self::TooManyBlocks { .. } => Code::BlockCount,
+            Self::OtherChain { .. } => Code::MixedChains,
+            Self::Duplicate { .. }
+            | Self::Gap { .. }
+            | Self::UnknownParent { .. }
+            | Self::WrongHeight { .. } => Code::BlockOrder,
+            Self::StateLink { .. } => Code::StateLink,
+            Self::ForkWithoutReorg { .. }
+            | Self::UnknownReorgTarget { .. }
+            | Self::ReorgToTip { .. }
+            | Self::ReorgLeavesFork { .. } => Code::BadReorg,
+        }
+    }
 }
 
 /// What to do about a header that does not hash as it should.

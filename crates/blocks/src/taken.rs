@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 
-use proofyard_core::error::Error;
+use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::port::{Key, Port};
 use proofyard_core::state::{Canonical, KeyFamily, Tip};
 use proofyard_core::transaction::{Item, read, transact};
@@ -80,6 +80,18 @@ pub enum TakingError {
     ReorgBeforeTip { file: String, line: u64 },
     #[error(transparent)]
     Yard(#[from] Error),
+}
+
+impl Coded for TakingError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Blocks(error) => error.code(),
+            Self::Changed { .. } | Self::Shorter { .. } => Code::BlocksChanged,
+            Self::StartsElsewhere { .. } => Code::StartsElsewhere,
+            Self::GoesOnElsewhere { .. } | Self::ReorgBeforeTip { .. } => Code::GoesOnElsewhere,
+            Self::Yard(error) => error.code(),
+        }
+    }
 }
 
 /// What is done with the next line.

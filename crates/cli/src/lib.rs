@@ -21,6 +21,7 @@ pub mod yard;
 use std::process::ExitCode;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
+use proofyard_core::error::Code;
 use proofyard_prover::runner::GuardCommand;
 use proofyard_report::{figures as text, table};
 
@@ -48,9 +49,22 @@ pub fn main<V: Subcommand>(run: impl FnOnce(V, bool) -> Result<(), Failure>) -> 
     if let Some(ended) = GuardCommand::guard_if_asked() {
         return ended;
     }
-    let Arguments { answers: Answers { json }, verb } = Arguments::<V>::parse();
+    let Arguments { answers: Answers { json }, verb } = match Arguments::<V>::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--json") => {
+            return bad_arguments(&error).tell(true);
+        }
+        Err(help) => help.exit(),
+    };
     match run(verb, json) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(json),
     }
+}
+
+/// What is wrong with the command line, without how it would be right: `--help` says that.
+fn bad_arguments(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let said = text.split("\n\nUsage:").next().unwrap_or_default();
+    Failure::usage_as(Code::BadArguments, said.trim().trim_start_matches("error: "))
 }

@@ -10,6 +10,7 @@ use std::process::Command;
 use clap::Args;
 
 use crate::failure::Failure;
+use proofyard_core::error::Code;
 
 const PROGRAM: &str = "proofyard-aws";
 
@@ -27,11 +28,15 @@ pub fn become_that() -> Failure {
     let program = beside.unwrap_or_else(|| PathBuf::from(PROGRAM));
     let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
     match error.kind() {
-        ErrorKind::NotFound => Failure::Usage(format!(
-            "this build has no AWS: {PROGRAM} is neither beside this program nor in PATH; build it with \
-             `cargo build --release -p proofyard-aws-cli`"
-        )),
-        _ => Failure::Usage(format!("{} cannot be run: {error}", program.display())),
+        ErrorKind::NotFound => Failure::usage_as(
+            Code::NoAwsProgram,
+            format!(
+                "this build has no AWS: {PROGRAM} is neither beside this program nor in PATH; build it with `cargo build \
+                 --release -p proofyard-aws-cli`"
+            ),
+        ),
+        _ => Failure::usage_as(Code::NoAwsProgram, format!("{} cannot be run", program.display()))
+            .caused_by(&error),
     }
 }
 

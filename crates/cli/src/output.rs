@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{Write, stdout};
 
+use proofyard_core::error::Code;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -13,6 +14,11 @@ pub fn line(text: impl Display) {
 
 /// One JSON document on one line.
 pub fn json(document: &impl Serialize) -> Result<(), Failure> {
-    line(serde_json::to_string(document).map_err(Failure::work)?);
+    match serde_json::to_string(document) {
+        Ok(document) => line(document),
+        Err(error) => {
+            return Err(Failure::work_as(Code::Defect, "an answer cannot be written").caused_by(&error));
+        }
+    }
     Ok(())
 }

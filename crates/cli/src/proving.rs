@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use proofyard_core::Pipeline;
 use proofyard_core::committed::Passed;
+use proofyard_core::error::Code;
 use proofyard_core::state::OutKind;
 use proofyard_core::status::{Finished, ParkedTask};
 use proofyard_embedded::block_on;
@@ -72,9 +73,8 @@ pub struct Figures {
 pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Result<Ended, Failure> {
     let shown = Arc::clone(progress);
     adopt_orphans().map_err(|error| {
-        Failure::work(format!(
-            "this process cannot take over the processes that provers leave behind: {error}"
-        ))
+        let message = "this process cannot take over the processes that provers leave behind";
+        Failure::work_as(Code::ProcessFault, message).caused_by(&error)
     })?;
     let mut machine = Machine::open(job.data, true, move |error| shown.note(error))?;
     let isolation = isolate(&machine, job, progress)?;
@@ -98,7 +98,8 @@ fn isolate(machine: &Machine, job: &Job<'_>, progress: &Progress) -> Result<Isol
     let isolation = machine.isolate(job.isolation, std::slice::from_ref(job.pipeline), job.guard)?;
     match isolation.warning() {
         Some(warning) if job.pipeline.chain.strict => {
-            Err(Failure::Usage(format!("{warning}; the pipeline is strict, so nothing is proved")))
+            let message = format!("{warning}; the pipeline is strict, so nothing is proved");
+            Err(Failure::usage_as(Code::StrictWithoutIsolation, message))
         }
         Some(warning) => {
             progress.note(&format!("warning: {warning}"));
@@ -132,8 +133,8 @@ impl<'a> Run<'a> {
             if let Some(signal) = signals.stop() {
                 return Ok(End::Stopped(signal));
             }
-            if let Some(reason) = machine.failure() {
-                return Err(Failure::work(reason));
+            if let Some(error) = machine.failure() {
+                return Err(Failure::work(error));
             }
             self.end_feeding()?;
             self.tell_commits(machine)?;
@@ -165,7 +166,7 @@ impl<'a> Run<'a> {
             Some(Ok(Err(FeedError::Yard(error)))) => Err(error.into()),
             Some(Ok(Err(error @ FeedError::Artifact(_)))) => Err(Failure::work(error)),
             Some(Ok(Err(error))) => Err(Failure::usage(error)),
-            Some(Err(_)) => Err(Failure::work("the blocks file's reader panicked")),
+            Some(Err(_)) => Err(Failure::work_as(Code::Defect, "the blocks file's reader panicked")),
         }
     }
 

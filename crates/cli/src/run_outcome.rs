@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use proofyard_core::error::Code;
 use proofyard_core::explain::count;
 use proofyard_core::status::ParkedTask;
 use serde_json::json;
@@ -29,19 +30,19 @@ pub fn report_outcome(ended: Ended, progress: &Progress, again: &str, data: &Pat
             event["reason"] = json!(reason);
             event["parked"] = json!(parked);
             progress.event(&event);
-            Err(Failure::Work(stuck(&figures, &parked, &reason, again, data)))
+            let message = stuck(&parked, &reason, again, data);
+            Err(Failure::work_as(Code::Stuck, message).after(summary(&figures)))
         }
         End::Stopped(signal) => {
             progress.event(&document("stopped", &figures));
             let message = format!("stopped by {signal}; nothing is lost. To go on: {again}");
-            let message = format!("{}\n{message}", summary(&figures));
-            Err(Failure::Stopped { message, exit_code: signal.exit_code() })
+            Err(Failure::stopped(message, signal.exit_code()).after(summary(&figures)))
         }
     }
 }
 
-fn stuck(figures: &Figures, parked: &[ParkedTask], reason: &str, again: &str, data: &Path) -> String {
-    let mut lines = vec![summary(figures), format!("nothing moves any more: {reason}")];
+fn stuck(parked: &[ParkedTask], reason: &str, again: &str, data: &Path) -> String {
+    let mut lines = vec![format!("nothing moves any more: {reason}")];
     for task in parked.iter().take(PARKED_NAMED) {
         lines.push(format!("  height {}: {}, {}", task.height, task.task, task.reason));
     }

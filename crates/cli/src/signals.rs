@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use proofyard_core::error::Code;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -45,7 +46,9 @@ impl Signals {
                 flag::register(signal, Arc::clone(&any))?;
                 flag::register_usize(signal, Arc::clone(&got), signal.unsigned_abs() as usize)
             };
-            listen().map_err(|error: std::io::Error| Failure::work(format!("signals: {error}")))?;
+            listen().map_err(|error: std::io::Error| {
+                Failure::work_as(Code::ProcessFault, "signals cannot be listened to").caused_by(&error)
+            })?;
         }
         Ok(Self { got })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use proofyard_core::Yard;
+use proofyard_core::error::Code;
 use proofyard_core::operation::{Answer, Operation};
 use proofyard_core::port::Port;
 use proofyard_worker::artifacts::ArtifactStore;
@@ -81,9 +82,10 @@ impl YardArguments {
             Some(chain) if known.contains(chain) => Ok(vec![chain.clone()]),
             Some(chain) => {
                 let known = known.join(", ");
-                Err(Failure::Usage(format!("chain {chain} is not in {}; there is: {known}", access.name())))
+                let message = format!("chain {chain} is not in {}; there is: {known}", access.name());
+                Err(Failure::usage_as(Code::UnknownChain, message))
             }
-            None if known.is_empty() => Err(Failure::Usage(access.has_no_chain())),
+            None if known.is_empty() => Err(Failure::usage_as(Code::NoChainYet, access.has_no_chain())),
             None => Ok(known),
         }
     }
@@ -96,7 +98,8 @@ impl YardArguments {
             (last, _) => {
                 chains.extend(last);
                 let known = chains.join(", ");
-                Err(Failure::Usage(format!("the yard has several chains; name one with --chain: {known}")))
+                let message = format!("the yard has several chains; name one with --chain: {known}");
+                Err(Failure::usage_as(Code::SeveralChains, message))
             }
         }
     }

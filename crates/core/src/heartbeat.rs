@@ -41,8 +41,8 @@ pub struct ObsoleteAttempt {
 impl<P: Port> Yard<P> {
     pub async fn register_worker(&self, registration: &WorkerRegistration) -> Result<(), Error> {
         if !(1..=MAX_SLOTS).contains(&registration.slots) {
-            let reason = format!("a worker has from 1 to {MAX_SLOTS} slots, not {}", registration.slots);
-            return Err(Refusal::Invalid(reason).into());
+            let slots = registration.slots;
+            return Err(Refusal::BadSlotCount { slots, most: MAX_SLOTS }.into());
         }
         let now_ms = self.port.now_ms();
         transact(&self.port, async |tx| {

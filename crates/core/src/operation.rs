@@ -94,16 +94,18 @@ impl<P: Port> Yard<P> {
 }
 
 fn selection(chain: &str, height: Option<u64>, task: Option<&str>) -> Result<RetrySelection, Error> {
-    let refuse = |reason: String| Err(Refusal::Invalid(reason).into());
     match (height, task) {
         (None, None) => Ok(RetrySelection::AllOf { chain: chain.to_owned() }),
         (Some(height), None) => Ok(RetrySelection::Height { chain: chain.to_owned(), height }),
         (None, Some(task)) => match task.parse::<TaskId>() {
             Ok(id) if id.chain() == chain => Ok(RetrySelection::One(id)),
-            Ok(id) => refuse(format!("task {task} is of chain {}, not of {chain}", id.chain())),
-            Err(error) => refuse(error.to_string()),
+            Ok(id) => {
+                let (of, chain) = (id.chain().to_owned(), chain.to_owned());
+                Err(Refusal::TaskOfOtherChain { task: task.to_owned(), of, chain }.into())
+            }
+            Err(error) => Err(Refusal::from(error).into()),
         },
-        (Some(_), Some(_)) => refuse("a height or a task is retried, not both".into()),
+        (Some(_), Some(_)) => Err(Refusal::HeightAndTask.into()),
     }
 }
 

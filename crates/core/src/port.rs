@@ -21,6 +21,7 @@ use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Cause;
 use crate::state::{Table, TaskId};
 
 /// Items that one commit may touch, in every home (DynamoDB allows 100; the rest is headroom).
@@ -193,14 +194,13 @@ impl Batch {
     pub fn check_shape(&self) -> Result<(), PortError> {
         if self.ops.len() > MAX_BATCH_ITEMS {
             let found = self.ops.len();
-            return Err(PortError::Broken(format!(
-                "a commit of {found} items; {MAX_BATCH_ITEMS} are the most"
-            )));
+            let reason = format!("a commit of {found} items; {MAX_BATCH_ITEMS} are the most");
+            return Err(PortError::Broken(reason.into()));
         }
         let mut keys: Vec<&Key> = self.ops.iter().map(|op| &op.key).collect();
         keys.sort_unstable();
         match keys.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(PortError::Broken(format!("a commit names {} twice", pair[0]))),
+            Some(pair) => Err(PortError::Broken(format!("a commit names {} twice", pair[0]).into())),
             None => Ok(()),
         }
     }
@@ -255,11 +255,11 @@ pub enum Wake {
 pub enum PortError {
     /// The same call may succeed later: throttled, disconnected, disk full; on AWS also what somebody has to mend for all
     /// calls alike, such as a permission.
-    #[error("storage is not available: {0}")]
-    Unavailable(String),
+    #[error("storage is not available")]
+    Unavailable(#[source] Cause),
     /// This very call fails as often as it is made: a damaged or newer database or item, a request that is refused as such.
-    #[error("storage cannot be used: {0}")]
-    Broken(String),
+    #[error("storage cannot be used")]
+    Broken(#[source] Cause),
 }
 
 /// Storage, wakes, clock and randomness of one home.

@@ -70,7 +70,7 @@ impl<P: Port> Yard<P> {
     ) -> Result<(), Error> {
         let OutEntry { chain, log, .. } = entry;
         if !self.chain(chain).await?.1.sinks.contains_key(sink) {
-            return Err(Refusal::Invalid(format!("chain {chain} has no sink {sink}")).into());
+            return Err(Refusal::UnknownSink { chain: chain.clone(), sink: sink.to_owned() }.into());
         }
         transact(&self.port, async |tx| {
             let cursor: Option<SinkCursor> = tx.check(&SinkCursor::key_of(chain, sink, log)).await?;

@@ -30,11 +30,11 @@ const LONGEST_QUIET_TICKS: u64 = 16;
 const LONGEST_QUIET_MS: u64 = 300_000;
 
 /// What one sweep did.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Swept {
     pub visited: usize,
     /// Visits that failed; the rest went on, and these stay due.
-    pub errors: Vec<(Key, String)>,
+    pub errors: Vec<(Key, Error)>,
     /// Since this was last so, all that was due was visited, in this sweep and those before it.
     pub round_over: bool,
 }
@@ -170,7 +170,7 @@ impl<P: Port> Sweep<'_, P> {
                 }
                 self.swept.visited += 1;
                 if let Err(error) = self.visit(&due.key).await {
-                    self.swept.errors.push((due.key.clone(), error.to_string()));
+                    self.swept.errors.push((due.key.clone(), error));
                 }
                 if self.yard.port.now_ms() >= until_ms {
                     self.place.of(kind).after = Some(VisitedEntry::new(shard, due));

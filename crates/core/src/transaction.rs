@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::port::{Action, Batch, CommitOutcome, Expect, Key, Op, Port, Range, Stored, Version, Wake};
 
 /// A type that is stored under one key.
@@ -86,11 +86,11 @@ impl<'a, P: Port> Tx<'a, P> {
     pub fn put<T: Item>(&mut self, item: &T) -> Result<(), Error> {
         let key = item.key();
         // Nobody could read it any more.
-        if let Some(reason) = item.damage() {
-            return Err(Error::Damaged { key, reason });
+        if let Some(damage) = item.damage() {
+            return Err(Error::Damaged { key, source: damage.into() });
         }
         let value = serde_json::to_vec(item)
-            .map_err(|error| Error::Damaged { key: key.clone(), reason: error.to_string() })?;
+            .map_err(|error| Error::Damaged { key: key.clone(), source: error.into() })?;
         let action = Action::Put { value, due_ms: item.due_ms() };
         self.ops.insert(key.clone(), (self.expectation(&key), action));
         Ok(())
@@ -195,13 +195,13 @@ pub async fn read_range<P: Port, T: Item>(port: &P, range: &Range) -> Result<Vec
 }
 
 pub(crate) fn decode<T: Item>(key: &Key, stored: &Stored) -> Result<T, Error> {
-    let damaged = |reason: String| Error::Damaged { key: key.clone(), reason };
-    let item: T = serde_json::from_slice(&stored.value).map_err(|error| damaged(error.to_string()))?;
+    let damaged = |source: Cause| Error::Damaged { key: key.clone(), source };
+    let item: T = serde_json::from_slice(&stored.value).map_err(|error| damaged(error.into()))?;
     let says = item.key();
     if says != *key {
-        return Err(damaged(format!("it says that it is {says}")));
+        return Err(damaged(format!("it says that it is {says}").into()));
     }
-    item.damage().map_or(Ok(item), |damage| Err(damaged(damage)))
+    item.damage().map_or(Ok(item), |damage| Err(damaged(damage.into())))
 }
 
 /// Of heights, counts and times, one that no yard comes to: for [`Item::damage`].

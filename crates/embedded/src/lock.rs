@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use proofyard_core::error::{Code, Coded};
 use proofyard_worker::durable::{create_durably, parent_of, sync_directory};
 
 /// The state's name in the data directory.
@@ -50,8 +51,20 @@ pub enum DataDirError {
     NotAYard { path: PathBuf, found: String },
     #[error("another proofyard (pid {pid}) uses {0}; talk to it with `proofyard status --data {0}`", .path.display())]
     InUse { path: PathBuf, pid: String },
-    #[error("{} cannot be {doing}: {source}; a yard needs a directory that it may write to", .path.display())]
+    #[error("{} cannot be {doing}; a yard needs a directory that it may write to", .path.display())]
     Io { path: PathBuf, doing: &'static str, source: io::Error },
+}
+
+impl Coded for DataDirError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Missing(_) | Self::NoYard(_) => Code::NoYard,
+            Self::NotADirectory(_) => Code::NotADirectory,
+            Self::NotAYard { .. } => Code::NotAYard,
+            Self::InUse { .. } => Code::InUse,
+            Self::Io { .. } => Code::DataDirectoryUnusable,
+        }
+    }
 }
 
 impl DataDir {

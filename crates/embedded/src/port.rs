@@ -59,7 +59,7 @@ impl LocalPort {
 
 impl LocalPort {
     /// Why the state cannot be written any more; `None` while it can.
-    pub fn failure(&self) -> Option<String> {
+    pub fn failure(&self) -> Option<PortError> {
         self.store.failure()
     }
 }

@@ -19,7 +19,7 @@ pub const INPUT_BYTES: u64 = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     /// The system does not let it be read; for the task that is a transient failure.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Unreadable {
         /// The input's file.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum InputError {
         path: PathBuf,
     },
     /// It is no JSON, or JSON of another shape.
-    #[error("{path} is not the JSON that was expected: {source}")]
+    #[error("{path} is not the JSON that was expected")]
     NotJson {
         /// The input's file.
         path: PathBuf,
@@ -52,11 +52,19 @@ pub enum InputError {
     },
 }
 
+impl InputError {
+    /// All that is known, on one line: a failure is told as text.
+    pub(crate) fn with_source(&self) -> String {
+        use std::error::Error;
+        self.source().map_or_else(|| self.to_string(), |source| format!("{self}: {source}"))
+    }
+}
+
 impl From<InputError> for Failure {
     fn from(error: InputError) -> Failure {
         match error {
-            InputError::Unreadable { .. } => Failure::transient(error),
-            _ => Failure::permanent(error),
+            InputError::Unreadable { .. } => Failure::transient(error.with_source()),
+            _ => Failure::permanent(error.with_source()),
         }
     }
 }

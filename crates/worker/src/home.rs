@@ -1,6 +1,5 @@
 //! What a home provides for its workers.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +53,7 @@ pub trait WorkerHome: Send + Sync + 'static {
     fn take_steps(&self, wake: &Wake);
 
     /// Logs an error after which the worker goes on.
-    fn log_error(&self, what: &str, error: &dyn Display);
+    fn log_error(&self, what: &str, error: &dyn std::error::Error);
 
     /// Called after a task's result was recorded and its next steps were taken.
     fn recorded(&self, _finished: Finished<'_>) {}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
-use proofyard_core::error::Error;
+use proofyard_core::error::{Cause, Error};
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::record::ResultOutcome;
 use proofyard_core::state::Task;
@@ -118,7 +118,7 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
         home.take_steps(&Wake::Scope { scope: worked.assignment.task.id.scope.clone() });
         match &worked.performed {
             Performed::HostFault { message } => {
-                home.log_error(&self.name(), message);
+                home.log_error(&self.name(), Cause::from(message.as_str()).as_ref());
                 home.pause(ERROR_PAUSE);
             }
             Performed::Recorded(outcome) => {

@@ -10,6 +10,7 @@ pub use lambda_runtime::{Context, Error, LambdaEvent};
 use proofyard_aws::clients::log_lines::log_in_json;
 use proofyard_aws::queues::{Incoming, REDRIVE};
 use proofyard_aws::{AwsHome, ConnectError};
+use proofyard_core::error::with_causes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -25,10 +26,14 @@ where
     log_in_json(std::io::stdout);
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let home = AwsHome::from_environment().await.inspect_err(|error: &ConnectError| {
-            tracing::error!(%error, "the function cannot start");
+            tracing::error!(error = %with_causes(error), "the function cannot start");
         })?;
         let (home, handler) = (&home, &handler);
-        lambda_runtime::run(service_fn(move |event| async move { handler(home, event).await })).await
+        // Lambda logs and answers only the message of an error.
+        let handle = move |event| async move {
+            handler(home, event).await.map_err(|error| Error::from(with_causes(error.as_ref()).to_string()))
+        };
+        lambda_runtime::run(service_fn(handle)).await
     })
 }
 

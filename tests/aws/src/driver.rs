@@ -10,7 +10,7 @@ use proofyard_aws::clients::names::Names;
 use proofyard_aws::pools::jobs::Pools;
 use proofyard_aws::store::port::AwsPort;
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
-use proofyard_core::error::Error;
+use proofyard_core::error::{Error, with_causes};
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Port;
 use proofyard_core::state::{ArtifactRef, Block};
@@ -290,10 +290,10 @@ impl Executor for Prover<'_> {
             bytes: proved.output.len() as u64,
         };
         let put = self.home.objects.put_bytes(&artifact, proved.output.clone()).await;
-        put.map_err(|error| AttemptError::HostFault { message: error.to_string() })?;
+        put.map_err(|error| AttemptError::HostFault { message: with_causes(&error).to_string() })?;
         // For the calls' number: nobody takes it up here.
         let left = self.home.objects.put_made(&assignment.task.id, b"{}".to_vec()).await;
-        left.map_err(|error| AttemptError::HostFault { message: error.to_string() })?;
+        left.map_err(|error| AttemptError::HostFault { message: with_causes(&error).to_string() })?;
         Ok(artifact)
     }
 }

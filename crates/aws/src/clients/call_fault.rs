@@ -1,16 +1,26 @@
 //! What a failed call to AWS means for its caller.
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use proofyard_core::error::Cause;
 
-/// A failed call, after the SDK has retried it as often as it may. Each carries the reason, as text.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum CallFault {
+/// A failed call, after the SDK has retried it as often as it may. What AWS answered is its message; what kept AWS from
+/// answering lies under it.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct CallFault {
+    pub effect: Effect,
+    reason: String,
+    source: Option<Cause>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
     /// Nothing happened, and the same call may succeed later.
-    Transient(String),
+    Transient,
     /// It may or may not have happened.
-    Unknown(String),
+    Unknown,
     /// It fails until an operator repairs what the reason names.
-    Permanent(String),
+    Permanent,
 }
 
 /// Error codes of AWS that mean: not now.
@@ -47,50 +57,41 @@ where
 }
 
 impl CallFault {
-    pub fn of<E, R>(error: &SdkError<E, R>) -> Self
+    pub fn of<E, R>(error: SdkError<E, R>) -> Self
     where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + Sync + 'static,
     {
-        let reason = DisplayErrorContext(error).to_string();
-        match error {
-            SdkError::ConstructionFailure(_) => Self::Permanent(reason),
+        let effect = match &error {
+            SdkError::ServiceError(_) => return Self::answered(&error),
+            SdkError::ConstructionFailure(_) => Effect::Permanent,
             // A dispatch failure was not sent, but nobody loses by reading again.
-            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
-                Self::Unknown(reason)
-            }
-            SdkError::ServiceError(_) => Self::of_service_error(error),
-            _ => Self::Unknown(reason),
-        }
+            _ => Effect::Unknown,
+        };
+        Self { effect, reason: error.to_string(), source: error.into_source().ok() }
     }
 
-    fn of_service_error<E, R>(error: &SdkError<E, R>) -> Self
-    where
-        E: ProvideErrorMetadata,
-    {
+    fn answered(error: &impl ProvideErrorMetadata) -> Self {
         let code = error.code().unwrap_or("an error without a code");
         let message = error.message().unwrap_or("nothing more is said");
-        let reason = format!("{code}: {message}");
-        match code {
-            code if TRANSIENT.contains(&code) => Self::Transient(reason),
-            code if code.starts_with("Internal") || code.contains("Unavailable") => Self::Unknown(reason),
-            "ResourceNotFoundException" | "NoSuchBucket" => {
-                Self::Permanent(format!("{reason}; check the yard's name and region, or deploy it first"))
-            }
-            "AccessDeniedException" | "AccessDenied" => {
-                Self::Permanent(format!("{reason}; these credentials lack a permission"))
-            }
-            _ => Self::Permanent(reason),
-        }
+        let effect = match code {
+            code if TRANSIENT.contains(&code) => Effect::Transient,
+            code if code.starts_with("Internal") || code.contains("Unavailable") => Effect::Unknown,
+            _ => Effect::Permanent,
+        };
+        let way_out = match code {
+            "ResourceNotFoundException"
+            | "NoSuchBucket"
+            | "AWS.SimpleQueueService.NonExistentQueue"
+            | "QueueDoesNotExist" => "; check the yard's name and region, or deploy it first",
+            "AccessDeniedException" | "AccessDenied" => "; these credentials lack a permission",
+            _ => "",
+        };
+        Self { effect, reason: format!("{code}: {message}{way_out}"), source: None }
     }
 
     /// Whether the same call may succeed later without an operator.
     pub fn passes(&self) -> bool {
-        !matches!(self, Self::Permanent(_))
-    }
-
-    pub fn into_reason(self) -> String {
-        let (Self::Transient(reason) | Self::Unknown(reason) | Self::Permanent(reason)) = self;
-        reason
+        self.effect != Effect::Permanent
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 use futures_util::future::BoxFuture;
+use proofyard_core::error::{Cause, Code, Coded, with_causes};
 use tracing::warn;
 
 use super::call_fault::CallFault;
@@ -20,10 +21,16 @@ pub const PREVIOUS_COUNTS_MS: u64 = 900_000;
 const PREVIOUS: &str = "AWSPREVIOUS";
 
 #[derive(Debug, thiserror::Error)]
-#[error("secret {id} cannot be read: {reason}")]
+#[error("secret {id} cannot be read")]
 pub struct SecretError {
     id: String,
-    reason: String,
+    source: Cause,
+}
+
+impl Coded for SecretError {
+    fn code(&self) -> Code {
+        Code::SecretUnreadable
+    }
 }
 
 #[derive(Clone)]
@@ -68,7 +75,7 @@ impl Secret {
                     Err(error) => {
                         match known.filter(|_| age_ms.is_some_and(|age_ms| age_ms < UNREAD_COUNTS_MS)) {
                             Some(known) => {
-                                warn!(%error, "the secret that was read last counts for now");
+                                warn!(error = %with_causes(&error), "the secret that was read last counts for now");
                                 Ok(known.that_count(now_ms))
                             }
                             None => Err(error),
@@ -81,7 +88,7 @@ impl Secret {
 
     async fn read(&self, now_ms: u64) -> Result<Known, SecretError> {
         let found = self.client.get_secret_value().secret_id(&self.id).send().await;
-        let found = found.map_err(|error| self.failed(reason_of(&error)))?;
+        let found = found.map_err(|error| self.failed(CallFault::of(error)))?;
         // A version is made when its value is put there.
         let rotated_ms = found.created_date().and_then(|date| u64::try_from(date.to_millis().ok()?).ok());
         let previous_until_ms = rotated_ms.unwrap_or_default().saturating_add(PREVIOUS_COUNTS_MS);
@@ -98,24 +105,16 @@ impl Secret {
             {
                 Ok(None)
             }
-            Err(error) => Err(self.failed(reason_of(&error))),
+            Err(error) => Err(self.failed(CallFault::of(error))),
         }
     }
 
     fn text_of(&self, found: GetSecretValueOutput) -> Result<Vec<u8>, SecretError> {
-        let text = found.secret_string.ok_or_else(|| self.failed("it is not text".to_owned()))?;
+        let text = found.secret_string.ok_or_else(|| self.failed("it is not text"))?;
         Ok(text.into_bytes())
     }
 
-    fn failed(&self, reason: String) -> SecretError {
-        SecretError { id: self.id.clone(), reason }
+    fn failed(&self, source: impl Into<Cause>) -> SecretError {
+        SecretError { id: self.id.clone(), source: source.into() }
     }
-}
-
-fn reason_of<E, R>(error: &aws_sdk_secretsmanager::error::SdkError<E, R>) -> String
-where
-    E: aws_sdk_secretsmanager::error::ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
-{
-    CallFault::of(error).into_reason()
 }

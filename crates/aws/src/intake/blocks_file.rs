@@ -3,11 +3,12 @@
 //! How far it came is kept in the state, so that a reorg line is not taken a second time. A block line may be posted
 //! twice, after a crash in between, and changes nothing then.
 
-use proofyard_blocks::{Line, Rules, Step, Taking, TakingError};
-use proofyard_core::error::{Error, Refusal};
+use proofyard_blocks::{BlocksError, Line, Rules, Step, Taking, TakingError};
 use proofyard_core::port::Port;
 
+use super::IntakeError;
 use crate::home::AwsHome;
+use crate::queues::QueueError;
 use crate::queues::message::Message;
 
 impl AwsHome {
@@ -17,23 +18,23 @@ impl AwsHome {
         &self,
         chain: &str,
         file: &str,
-        lines: impl IntoIterator<Item = Result<(u64, Line), String>>,
+        lines: impl IntoIterator<Item = Result<(u64, Line), BlocksError>>,
         rules: &Rules,
         ends: bool,
-    ) -> Result<u64, Error> {
+    ) -> Result<u64, IntakeError> {
         let port = &self.yard.port;
         let start_height = self.yard.chain_state(chain).await?.start_height;
         let mut taking = Taking::begin(port, chain, file, start_height, rules).await?;
         let mut posted = 0;
         for next in lines {
-            let (number, line) = next.map_err(Refusal::Invalid)?;
-            let step = taking.next(port, number, &line).await.map_err(refused)?;
+            let (number, line) = next.map_err(TakingError::from)?;
+            let step = taking.next(port, number, &line).await?;
             if step == Step::Skip {
                 continue;
             }
             let message = match &line {
                 Line::Block(block) => {
-                    let block = self.keep_payload(block).await.map_err(unavailable)?;
+                    let block = self.keep_payload(block).await?;
                     Message::Block { chain: chain.to_owned(), block }
                 }
                 Line::Reorg { hash } => Message::Reorg {
@@ -48,26 +49,15 @@ impl AwsHome {
                 posted += 1;
             }
         }
-        taking.end(port).await.map_err(refused)?;
+        taking.end(port).await?;
         if ends {
             self.post_one(chain, &Message::End { chain: chain.to_owned() }).await?;
         }
         Ok(posted)
     }
 
-    async fn post_one(&self, chain: &str, message: &Message) -> Result<(), Error> {
+    async fn post_one(&self, chain: &str, message: &Message) -> Result<(), QueueError> {
         let deduplication = format!("posted-{:016x}", self.yard.port.random());
-        self.post(chain, deduplication, message).await.map_err(unavailable)
-    }
-}
-
-fn unavailable(error: impl std::fmt::Display) -> Error {
-    proofyard_core::port::PortError::Unavailable(error.to_string()).into()
-}
-
-fn refused(error: TakingError) -> Error {
-    match error {
-        TakingError::Yard(error) => error,
-        error => Refusal::Invalid(error.to_string()).into(),
+        self.post(chain, deduplication, message).await
     }
 }

@@ -8,13 +8,39 @@ pub mod signature;
 pub mod webhook;
 
 use futures_util::future::LocalBoxFuture;
-use proofyard_blocks::RecordedBlock;
+use proofyard_blocks::{RecordedBlock, TakingError};
+use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::state::{ArtifactRef, Block};
 use sha2::{Digest, Sha256};
 
 use crate::home::AwsHome;
+use crate::objects::ObjectError;
 use crate::queues::message::Message;
 use crate::queues::{Outgoing, QueueError, group_id};
+
+/// Why blocks were not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    #[error(transparent)]
+    Taking(#[from] TakingError),
+    #[error(transparent)]
+    Payload(#[from] ObjectError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
+    Yard(#[from] Error),
+}
+
+impl Coded for IntakeError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Taking(error) => error.code(),
+            Self::Payload(error) => error.code(),
+            Self::Queue(error) => error.code(),
+            Self::Yard(error) => error.code(),
+        }
+    }
+}
 
 impl AwsHome {
     /// Puts a fact on the queue of its chain, where it is kept until it is recorded.
@@ -27,7 +53,7 @@ impl AwsHome {
         Box::pin(async move {
             let queue = self.names.blocks_queue();
             let body = serde_json::to_string(message)
-                .map_err(|error| QueueError { queue: queue.clone(), reason: error.to_string() })?;
+                .map_err(|error| QueueError { queue: queue.clone(), source: error.into() })?;
             let outgoing = Outgoing {
                 body,
                 group: Some(group_id(chain)),
@@ -39,13 +65,12 @@ impl AwsHome {
     }
 
     /// Stores a block's payload, and answers the event that names it.
-    pub(crate) async fn keep_payload(&self, block: &RecordedBlock) -> Result<Block, String> {
+    pub(crate) async fn keep_payload(&self, block: &RecordedBlock) -> Result<Block, ObjectError> {
         let payload = ArtifactRef {
             sha256: hex::encode(Sha256::digest(&block.payload)),
             bytes: block.payload.len() as u64,
         };
-        let kept = self.objects.put_bytes(&payload, block.payload.clone()).await;
-        kept.map_err(|error| error.to_string())?;
+        self.objects.put_bytes(&payload, block.payload.clone()).await?;
         Ok(block.event(payload))
     }
 }

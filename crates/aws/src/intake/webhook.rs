@@ -10,14 +10,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{LocalBoxFuture, try_join_all};
-use proofyard_blocks::{Line, RecordedBlock, Rules, parse_line};
-use proofyard_core::error::{Error, Refusal};
+use proofyard_blocks::{BlocksError, Line, RecordedBlock, Rules, parse_line};
+use proofyard_core::error::{Code, Coded, Error, Refusal, with_causes};
 use proofyard_core::pipeline::Header;
 use proofyard_core::port::Port;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
+use super::IntakeError;
 use super::signature::{Request, authenticate};
 use crate::clients::secrets::Secret;
 use crate::home::AwsHome;
@@ -38,41 +39,66 @@ pub struct Response {
     pub status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted: Option<usize>,
+    /// With all that lies under it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The error's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
 }
 
 impl Response {
     /// The request may succeed later.
-    fn unavailable(error: impl std::fmt::Display) -> Self {
-        Self::refused(503, error.to_string())
+    fn unavailable(error: &impl Coded) -> Self {
+        Self::refused_for(503, error)
     }
     fn accepted(blocks: usize) -> Self {
-        Self { status: 202, accepted: Some(blocks), error: None }
+        Self { status: 202, accepted: Some(blocks), error: None, code: None }
     }
-    fn refused(status: u16, error: impl Into<String>) -> Self {
-        Self { status, accepted: None, error: Some(error.into()) }
+    fn refused_for(status: u16, error: &impl Coded) -> Self {
+        Self::refused(status, error.code(), with_causes(error).to_string())
+    }
+    fn refused(status: u16, code: Code, error: impl Into<String>) -> Self {
+        Self { status, accepted: None, error: Some(error.into()), code: Some(code) }
+    }
+}
+
+/// Why a body is not taken.
+#[derive(Debug, thiserror::Error)]
+enum BodyError {
+    #[error(transparent)]
+    Line(#[from] BlocksError),
+    #[error("body:{line}: only an operator or a follower may record a reorg; a webhook takes blocks alone")]
+    Reorg { line: u64 },
+    #[error("it has more than {MAX_BLOCKS} blocks; send them in several requests")]
+    TooManyBlocks,
+    #[error("it has no block")]
+    NoBlock,
+}
+
+impl Coded for BodyError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Line(error) => error.code(),
+            Self::Reorg { .. } | Self::TooManyBlocks | Self::NoBlock => Code::BadBody,
+        }
     }
 }
 
 /// The blocks of a body; the whole body is refused for one bad line.
-fn blocks_of(body: &[u8], rules: &Rules) -> Result<Vec<RecordedBlock>, String> {
+fn blocks_of(body: &[u8], rules: &Rules) -> Result<Vec<RecordedBlock>, BodyError> {
     let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let mut blocks = Vec::new();
     for (number, line) in (1..).zip(lines) {
         if blocks.len() == MAX_BLOCKS {
-            return Err(format!("it has more than {MAX_BLOCKS} blocks; send them in several requests"));
+            return Err(BodyError::TooManyBlocks);
         }
-        match parse_line("body", number, line, rules).map_err(|error| error.to_string())? {
+        match parse_line("body", number, line, rules)? {
             Line::Block(block) => blocks.push(*block),
-            Line::Reorg { .. } => {
-                return Err(format!(
-                    "body:{number}: only an operator or a follower may record a reorg; a webhook takes blocks alone"
-                ));
-            }
+            Line::Reorg { .. } => return Err(BodyError::Reorg { line: number }),
         }
     }
-    if blocks.is_empty() { Err("it has no block".to_owned()) } else { Ok(blocks) }
+    if blocks.is_empty() { Err(BodyError::NoBlock) } else { Ok(blocks) }
 }
 
 /// Logs which of a block's values are trusted unchecked, once in a function's life.
@@ -95,7 +121,7 @@ impl AwsHome {
         Box::pin(async move {
             let response = match secret.that_count(self.yard.port.now_ms()).await {
                 Ok(secrets) => self.ingest(request, &secrets).await,
-                Err(error) => Response::unavailable(error),
+                Err(error) => Response::unavailable(&error),
             };
             if response.status >= UNAVAILABLE {
                 self.metrics.print_ingest_unavailable(self.yard.port.now_ms());
@@ -116,31 +142,32 @@ impl AwsHome {
                 let found = request.body.len();
                 return Response::refused(
                     413,
+                    Code::BodyTooLarge,
                     format!("the body has {found} bytes; {MAX_BODY_BYTES} are the most"),
                 );
             }
             if let Err(reason) = authenticate(request, secrets, self.yard.port.now_ms() / 1_000) {
                 warn!(chain = request.chain, error = reason, "a request was refused");
-                return Response::refused(UNAUTHORIZED, reason);
+                return Response::refused(UNAUTHORIZED, Code::NotAuthentic, reason);
             }
             let rules = match self.yard.chain(&request.chain).await {
                 Ok((_, pipeline)) => Rules::of(&pipeline),
-                Err(Error::Refused(refusal @ Refusal::UnknownChain(_))) => {
-                    return Response::refused(404, refusal.to_string());
+                Err(error @ Error::Refused(Refusal::UnknownChain(_))) => {
+                    return Response::refused_for(404, &error);
                 }
-                Err(error) => return Response::unavailable(error),
+                Err(error) => return Response::unavailable(&error),
             };
             let blocks = match blocks_of(&request.body, &rules) {
                 Ok(blocks) => blocks,
-                Err(error) => return Response::refused(400, error),
+                Err(error) => return Response::refused_for(400, &error),
             };
             log_unchecked(&request.chain, &rules, &blocks);
             let delivery = request.timestamp.as_deref().unwrap_or_default();
             match self.accept(&request.chain, &blocks, delivery).await {
                 Ok(()) => Response::accepted(blocks.len()),
                 Err(error) => {
-                    warn!(chain = request.chain, error, "blocks cannot be taken now");
-                    Response::unavailable(error)
+                    warn!(chain = request.chain, error = %with_causes(&error), "blocks cannot be taken now");
+                    Response::unavailable(&error)
                 }
             }
         })
@@ -148,14 +175,14 @@ impl AwsHome {
 
     /// Keeps blocks: their payloads first, some side by side, since a function has little time; then, in their order, the
     /// events that name them.
-    async fn accept(&self, chain: &str, blocks: &[RecordedBlock], delivery: &str) -> Result<(), String> {
+    async fn accept(&self, chain: &str, blocks: &[RecordedBlock], delivery: &str) -> Result<(), IntakeError> {
         for some in blocks.chunks(PAYLOADS_AT_ONCE) {
             for block in try_join_all(some.iter().map(|block| self.keep_payload(block))).await? {
                 let said = format!("{chain}\u{0}{}\u{0}{}\u{0}{delivery}", block.height, block.hash);
                 let deduplication = hex::encode(Sha256::digest(said));
                 info!(chain, height = block.height, hash = block.hash, "block accepted");
                 let message = Message::Block { chain: chain.to_owned(), block };
-                self.post(chain, deduplication, &message).await.map_err(|error| error.to_string())?;
+                self.post(chain, deduplication, &message).await?;
             }
         }
         Ok(())
@@ -178,9 +205,9 @@ mod tests {
         let answered = blocks_of(answer.as_bytes(), &Rules::default()).unwrap();
         assert_eq!((answered[0].hash, answered[0].segments), (blocks[0].hash, 0));
         let splits = Rules { splits: Some("segment".into()), ..Rules::default() };
-        assert!(blocks_of(answer.as_bytes(), &splits).unwrap_err().contains("names no segments"));
+        assert!(blocks_of(answer.as_bytes(), &splits).unwrap_err().to_string().contains("names no segments"));
         let refused = |body: Vec<u8>, text: &str| {
-            let said = blocks_of(&body, &Rules::default()).unwrap_err();
+            let said = blocks_of(&body, &Rules::default()).unwrap_err().to_string();
             assert!(said.contains(text), "{said}");
         };
         refused(Vec::new(), "no block");

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use futures_util::future::{LocalBoxFuture, join_all};
-use proofyard_core::error::Error;
+use proofyard_core::error::{Error, with_causes};
 use proofyard_core::port::Port;
 use proofyard_core::record::BlockOutcome;
 use tracing::{error, info, warn};
@@ -62,7 +62,7 @@ impl AwsHome {
             let when: Vec<_> =
                 again.iter().map(|message| (*message, retry_after_s(message.receives))).collect();
             if let Err(error) = self.queues.retry_after(queue, &when).await {
-                warn!(%error, "failed messages are delivered again later than they should be");
+                warn!(error = %with_causes(&error), "failed messages are delivered again later than they should be");
             }
             again.into_iter().map(|message| message.id.clone()).collect()
         })
@@ -86,7 +86,7 @@ impl AwsHome {
                     Outcome::DeadLetter(reason) => {
                         match self.to_dead_letters(queue, message, &reason).await {
                             Ok(()) => continue,
-                            Err(error) => error.to_string(),
+                            Err(error) => with_causes(&error).to_string(),
                         }
                     }
                     Outcome::Retry(reason) => reason,
@@ -139,13 +139,13 @@ impl Invocation {
         }
         match self.record(event, message.sent_ms, until).await {
             Ok(()) => {}
-            Err(error) if error.passes() => return Outcome::Retry(error.to_string()),
-            Err(error @ Error::Refused(_)) => return Outcome::DeadLetter(error.to_string()),
-            Err(error) => return self.unreadable(error.to_string()).await,
+            Err(error) if error.passes() => return Outcome::Retry(with_causes(&error).to_string()),
+            Err(error @ Error::Refused(_)) => return Outcome::DeadLetter(with_causes(&error).to_string()),
+            Err(error) => return self.unreadable(with_causes(&error).to_string()).await,
         }
         match self.take_steps_until(until).await {
             Ok(()) => Outcome::Done,
-            Err(error) => Outcome::Retry(error.to_string()),
+            Err(error) => Outcome::Retry(with_causes(&error).to_string()),
         }
     }
 
@@ -154,7 +154,9 @@ impl Invocation {
         match self.home.newer_format().await {
             Ok(None) => Outcome::DeadLetter(reason),
             Ok(Some(newer)) => Outcome::Retry(format!("{reason}; {newer}")),
-            Err(error) => Outcome::Retry(format!("{reason}; the yard's format cannot be read: {error}")),
+            Err(error) => {
+                Outcome::Retry(format!("{reason}; the yard's format cannot be read: {}", with_causes(&error)))
+            }
         }
     }
 

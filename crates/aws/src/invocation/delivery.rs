@@ -1,6 +1,7 @@
 //! Delivery: each wake of an outbox is put on the queue of its receiver.
 
 use futures_util::future::LocalBoxFuture;
+use proofyard_core::error::with_causes;
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::port::{Port, Wake};
 use tracing::warn;
@@ -44,7 +45,7 @@ impl AwsHome {
             return;
         }
         if let Err(error) = self.queues.send(queue, &messages).await {
-            warn!(%error, lost = messages.len(), "wakes were lost");
+            warn!(error = %with_causes(&error), lost = messages.len(), "wakes were lost");
         }
     }
 

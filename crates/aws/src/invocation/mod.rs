@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
-use proofyard_core::error::Error;
+use proofyard_core::error::{Error, with_causes};
 use proofyard_core::port::Wake;
 use tracing::error;
 
@@ -64,7 +64,7 @@ impl Invocation {
                 match self.take_step(&step).await {
                     Ok(()) => {}
                     Err(error) if error.passes() => passing = Some(error),
-                    Err(error) => error!(?step, %error, "a step cannot be taken"),
+                    Err(error) => error!(?step, error = %with_causes(&error), "a step cannot be taken"),
                 }
             }
             self.home.deliver().await;

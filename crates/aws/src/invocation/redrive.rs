@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::LocalBoxFuture;
-use proofyard_core::error::Error;
+use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::port::Port;
 
@@ -18,8 +18,17 @@ use crate::queues::{Outgoing, QueueError, REDRIVE};
 pub enum RedriveError {
     #[error(transparent)]
     Queue(#[from] QueueError),
-    #[error("the yard's pools cannot be read: {0}")]
+    #[error("the yard's pools cannot be read")]
     State(#[from] Error),
+}
+
+impl Coded for RedriveError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Queue(error) => error.code(),
+            Self::State(error) => error.code(),
+        }
+    }
 }
 
 impl AwsHome {

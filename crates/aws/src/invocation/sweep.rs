@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
-use proofyard_core::error::Error;
+use proofyard_core::error::{Error, with_causes};
 use proofyard_core::port::Port;
 use tracing::error;
 
@@ -34,7 +34,7 @@ impl AwsHome {
             sweep.scopes().await?;
             let swept = sweep.end().await?;
             for (key, error) in &swept.errors {
-                error!(%key, %error, "a visit failed; its item stays due");
+                error!(%key, error = %with_causes(error), "a visit failed; its item stays due");
             }
             if swept.round_over {
                 metrics.print_sweep(yard.port.now_ms());

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join;
+use proofyard_core::error::with_causes;
 use proofyard_core::state::{ArtifactRef, TaskId};
 use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts, Draft};
 use tokio::runtime::Handle;
@@ -66,7 +67,7 @@ impl ObjectArtifacts {
             tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(|error| ObjectError::Failed {
                 address: objects.address(&wanted),
                 doing: "kept here",
-                reason: error.to_string(),
+                source: error.into(),
                 passes: true,
             })
         });
@@ -111,7 +112,7 @@ impl ObjectArtifacts {
         ObjectError::Failed {
             address: self.objects.address(artifact),
             doing: "reached",
-            reason: "this process stops".to_owned(),
+            source: "this process stops".into(),
             passes: true,
         }
     }
@@ -174,7 +175,7 @@ impl ArtifactStore for ObjectArtifacts {
         self.keep_while(draft, async move {
             let why = match timeout(LEAVING, objects.put_made(&task, made)).await {
                 Ok(Ok(())) => return,
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => with_causes(&error).to_string(),
                 Err(late) => late.to_string(),
             };
             warn!(%task, why, "if this attempt's result is not recorded, the next one proves again");
@@ -199,8 +200,8 @@ impl ArtifactStore for ObjectArtifacts {
 fn remote(error: ObjectError) -> ArtifactError {
     match error {
         ObjectError::Missing { address } => ArtifactError::MissingThere { artifact: address },
-        ObjectError::Failed { address, doing, reason, passes } => {
-            ArtifactError::Remote { artifact: address, doing, reason, passes }
+        ObjectError::Failed { address, doing, source, passes } => {
+            ArtifactError::Remote { artifact: address, doing, source, passes }
         }
     }
 }

@@ -60,7 +60,7 @@ impl Objects {
             if artifact.bytes > self.store.max_put_bytes() {
                 return self.put_in_parts(artifact, path).await;
             }
-            let content = tokio::fs::read(path).await.map_err(|error| unreadable(path, &error))?;
+            let content = tokio::fs::read(path).await.map_err(|error| unreadable(path, error))?;
             self.put_bytes(artifact, content).await
         })
     }
@@ -139,11 +139,11 @@ impl Objects {
     }
 }
 
-fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> ObjectError {
+fn unreadable(path: &Path, error: std::io::Error) -> ObjectError {
     ObjectError::Failed {
         address: path.display().to_string(),
         doing: "read",
-        reason: error.to_string(),
+        source: error.into(),
         passes: false,
     }
 }

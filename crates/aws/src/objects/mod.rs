@@ -13,6 +13,7 @@ pub mod sinks;
 use std::path::Path;
 
 use futures_util::future::BoxFuture;
+use proofyard_core::error::{Cause, Code, Coded};
 use tokio::io::AsyncWrite;
 
 pub use layout::Objects;
@@ -22,8 +23,17 @@ pub enum ObjectError {
     #[error("{address} is not there")]
     Missing { address: String },
     /// `passes`: the same call may succeed later.
-    #[error("{address} cannot be {doing}: {reason}")]
-    Failed { address: String, doing: &'static str, reason: String, passes: bool },
+    #[error("{address} cannot be {doing}")]
+    Failed { address: String, doing: &'static str, source: Cause, passes: bool },
+}
+
+impl Coded for ObjectError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Missing { .. } => Code::ArtifactMissing,
+            Self::Failed { .. } => Code::ArtifactStoreFault,
+        }
+    }
 }
 
 /// Objects under keys, each written whole or not at all. A write that returns is durable, and every later read sees it.

@@ -10,6 +10,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use futures_util::future::BoxFuture;
+use proofyard_core::error::with_causes;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tracing::warn;
 
@@ -60,26 +61,26 @@ impl S3Bucket {
             let body = body.map_err(|error| ObjectError::Failed {
                 address: file.display().to_string(),
                 doing: "read",
-                reason: error.to_string(),
+                source: error.into(),
                 passes: false,
             })?;
             let put = self.client.upload_part().bucket(&self.name).key(key).upload_id(upload);
             let put = put.part_number(number).checksum_algorithm(ChecksumAlgorithm::Sha256).body(body);
-            let put = put.send().await.map_err(|error| self.failed(key, "written", &error))?;
+            let put = put.send().await.map_err(|error| self.failed(key, "written", error))?;
             let part = CompletedPart::builder().part_number(number).set_e_tag(put.e_tag);
             parts = parts.parts(part.set_checksum_sha256(put.checksum_sha256).build());
         }
         Ok(parts.build())
     }
 
-    fn failed<E, R>(&self, key: &str, doing: &'static str, error: &SdkError<E, R>) -> ObjectError
+    fn failed<E, R>(&self, key: &str, doing: &'static str, error: SdkError<E, R>) -> ObjectError
     where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + Sync + 'static,
     {
         let fault = CallFault::of(error);
         let passes = fault.passes();
-        ObjectError::Failed { address: self.address(key), doing, reason: fault.into_reason(), passes }
+        ObjectError::Failed { address: self.address(key), doing, source: fault.into(), passes }
     }
 }
 
@@ -97,7 +98,7 @@ impl ObjectStore for S3Bucket {
             match self.client.head_object().bucket(&self.name).key(key).send().await {
                 Ok(found) => Ok(found.content_length.and_then(|bytes| u64::try_from(bytes).ok())),
                 Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(None),
-                Err(error) => Err(self.failed(key, "looked at", &error)),
+                Err(error) => Err(self.failed(key, "looked at", error)),
             }
         })
     }
@@ -114,14 +115,14 @@ impl ObjectStore for S3Bucket {
                 Some(service) if service.is_no_such_key() => {
                     ObjectError::Missing { address: self.address(key) }
                 }
-                _ => self.failed(key, "read", &error),
+                _ => self.failed(key, "read", error),
             })?;
             let copied = tokio::io::copy(&mut got.body.into_async_read().take(max_bytes), to).await;
             // The connection ended before the content did.
             copied.map(|_| ()).map_err(|error| ObjectError::Failed {
                 address: self.address(key),
                 doing: "read",
-                reason: error.to_string(),
+                source: error.into(),
                 passes: true,
             })
         })
@@ -150,7 +151,7 @@ impl ObjectStore for S3Bucket {
                 {
                     Ok(false)
                 }
-                Err(error) => Err(self.failed(key, "written", &error)),
+                Err(error) => Err(self.failed(key, "written", error)),
             }
         })
     }
@@ -164,7 +165,7 @@ impl ObjectStore for S3Bucket {
         Box::pin(async move {
             let put = self.client.put_object().bucket(&self.name).key(key);
             let put = put.set_checksum_sha256(sha256.map(checksum)).body(ByteStream::from(content));
-            put.send().await.map(|_| ()).map_err(|error| self.failed(key, "written", &error))
+            put.send().await.map(|_| ()).map_err(|error| self.failed(key, "written", error))
         })
     }
 
@@ -178,21 +179,21 @@ impl ObjectStore for S3Bucket {
         Box::pin(async move {
             let create = self.client.create_multipart_upload().bucket(&self.name).key(key);
             let begun = create.checksum_algorithm(ChecksumAlgorithm::Sha256).send().await;
-            let begun = begun.map_err(|error| self.failed(key, "written", &error))?;
+            let begun = begun.map_err(|error| self.failed(key, "written", error))?;
             let upload = begun.upload_id.unwrap_or_default();
             let put = async {
                 let parts = self.put_parts(key, &upload, file, bytes).await?;
                 let end = self.client.complete_multipart_upload().bucket(&self.name).key(key);
                 let once = only_new.then(|| "*".to_owned());
                 let end = end.upload_id(&upload).set_if_none_match(once).multipart_upload(parts);
-                end.send().await.map_err(|error| self.failed(key, "written", &error))
+                end.send().await.map_err(|error| self.failed(key, "written", error))
             };
             let Err(failed) = put.await else { return Ok(()) };
             // What was begun and not ended would cost until the bucket's lifecycle ends it.
             let abort = self.client.abort_multipart_upload().bucket(&self.name).key(key).upload_id(&upload);
             if let Err(error) = abort.send().await {
-                let error = self.failed(key, "given up", &error);
-                warn!(%error, "parts are left behind for a while");
+                let error = self.failed(key, "given up", error);
+                warn!(error = %with_causes(&error), "parts are left behind for a while");
             }
             Err(failed)
         })

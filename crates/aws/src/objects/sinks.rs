@@ -1,7 +1,7 @@
 //! Handing on: a file sink is a folder of the object store, in which each entry of the out log is an object, named by its
 //! sequence. An object is written once, so a repeat after a crash finds its own; nothing else counts as a repeat.
 
-use proofyard_core::error::Error;
+use proofyard_core::error::{Cause, Error, with_causes};
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::state::OutEntry;
 use proofyard_core::yard::Yard;
@@ -26,7 +26,8 @@ pub(crate) async fn hand_on(
         let Some(target) = pipeline.sinks.get(sink).map(|sink| &sink.target) else { return Ok(()) };
         match put_entry(objects, chain, target, &entry).await {
             Ok(()) => yard.sink_done(sink, &entry).await?,
-            Err(reason) => {
+            Err(error) => {
+                let reason = with_causes(error.as_ref()).to_string();
                 warn!(chain, sink, sequence = entry.sequence, reason, "an entry cannot be handed on");
                 return yard.sink_failed(sink, &entry, &reason).await;
             }
@@ -40,13 +41,14 @@ async fn put_entry(
     chain: &str,
     target: &SinkTarget,
     entry: &OutEntry,
-) -> Result<(), String> {
-    let content = serde_json::to_vec(entry).map_err(|error| error.to_string())?;
+) -> Result<(), Cause> {
+    let content = serde_json::to_vec(entry)?;
     let key = sink_key(chain, target, entry.sequence);
-    match objects.put_entry(&key, content).await.map_err(|error| error.to_string())? {
+    match objects.put_entry(&key, content).await? {
         true => Ok(()),
         false => {
-            Err(format!("{key} is of another log; name another `file` for the sink, or move the folder away"))
+            Err(format!("{key} is of another log; name another `file` for the sink, or move the folder away")
+                .into())
         }
     }
 }

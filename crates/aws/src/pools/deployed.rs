@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use proofyard_core::error::{Code, Coded};
 use proofyard_core::pipeline::Pipeline;
 
 use super::jobs::{JobError, Jobs};
@@ -22,8 +23,20 @@ pub enum NotDeployed {
          {yard}; ask for less, or deploy a pool whose `gpus` in infra/spec/yard.json are enough"
     )]
     Gpus { pool: String, yard: String, slots: u32, gpus_per_slot: u32, asked: u64, deployed: u32 },
-    #[error("{0}; where pools need not be looked at, name them with `--own-workers POOL`")]
+    #[error(
+        "AWS Batch does not say what is deployed; where pools need not be looked at, name them with `--own-workers POOL`"
+    )]
     Batch(#[from] JobError),
+}
+
+impl Coded for NotDeployed {
+    fn code(&self) -> Code {
+        match self {
+            Self::Pool { .. } => Code::PoolNotDeployed,
+            Self::Gpus { .. } => Code::TooFewGpus,
+            Self::Batch(error) => error.code(),
+        }
+    }
 }
 
 /// Rejects a pipeline whose pools are not deployed, but for those of `own_workers`, whose workers the operator runs.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_batch::Client;
 use aws_sdk_batch::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_batch::types::{JobDetail, JobStatus, JobSummary, ResourceType};
+use proofyard_core::error::{Code, Coded};
 use serde::Deserialize;
 
 use crate::clients::call_fault::CallFault;
@@ -49,10 +50,16 @@ pub struct PoolJobs {
 pub type Pools = BTreeMap<String, PoolJobs>;
 
 #[derive(Debug, thiserror::Error)]
-#[error("AWS Batch, job queue {job_queue}: {reason}")]
+#[error("AWS Batch, job queue {job_queue}")]
 pub struct JobError {
     job_queue: String,
-    reason: String,
+    source: CallFault,
+}
+
+impl Coded for JobError {
+    fn code(&self) -> Code {
+        Code::BatchFault
+    }
 }
 
 /// What a worker of a pool has, as it is deployed.
@@ -135,7 +142,7 @@ impl Jobs {
         let (mut jobs, mut from) = (Vec::new(), None);
         for _ in 0..MAX_PAGES {
             let list = self.client.list_jobs().job_queue(job_queue).job_status(status.clone());
-            let page = list.set_next_token(from).send().await.map_err(|error| failed(job_queue, &error))?;
+            let page = list.set_next_token(from).send().await.map_err(|error| failed(job_queue, error))?;
             jobs.extend(page.job_summary_list.unwrap_or_default());
             from = page.next_token;
             if from.is_none() {
@@ -156,7 +163,7 @@ impl Jobs {
             for some in jobs.chunks(MAX_DESCRIBED) {
                 let ids = some.iter().map(|job| (*job).to_owned()).collect();
                 let described = self.client.describe_jobs().set_jobs(Some(ids)).send().await;
-                let described = described.map_err(|error| failed(&pool.job_queue, &error))?;
+                let described = described.map_err(|error| failed(&pool.job_queue, error))?;
                 let described = described.jobs.unwrap_or_default().into_iter();
                 ends.extend(described.filter_map(|job| Some((job.job_id()?.to_owned(), how_it_ended(&job)))));
             }
@@ -172,7 +179,7 @@ impl Jobs {
         Box::pin(async move {
             let describe = self.client.describe_job_definitions().job_definition_name(job_definition);
             let described = describe.status("ACTIVE").send().await;
-            let described = described.map_err(|error| failed(job_definition, &error))?;
+            let described = described.map_err(|error| failed(job_definition, error))?;
             let all = described.job_definitions.unwrap_or_default();
             let newest = all.into_iter().max_by_key(|definition| definition.revision());
             Ok(newest.map(|newest| {
@@ -203,7 +210,7 @@ impl Jobs {
                 let submit = submit.job_name(format!("{name}-{share}")).share_identifier(share);
                 match submit.send().await {
                     Ok(job) => submitted.extend(job.job_id.map(|id| (id, share == WARM))),
-                    Err(error) => return (submitted, Err(failed(&pool.job_queue, &error))),
+                    Err(error) => return (submitted, Err(failed(&pool.job_queue, error))),
                 }
             }
             (submitted, Ok(()))
@@ -274,12 +281,12 @@ impl Alive {
     }
 }
 
-fn failed<E, R>(job_queue: &str, error: &SdkError<E, R>) -> JobError
+fn failed<E, R>(job_queue: &str, error: SdkError<E, R>) -> JobError
 where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
 {
-    JobError { job_queue: job_queue.to_owned(), reason: CallFault::of(error).into_reason() }
+    JobError { job_queue: job_queue.to_owned(), source: CallFault::of(error) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use proofyard_core::error::Error;
+use proofyard_core::error::{Error, with_causes};
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::port::Port;
 use proofyard_core::transaction::transact;
@@ -64,7 +64,9 @@ impl Supply {
         match self.submit_workers(yard, pool, jobs, on_tick).await {
             Ok(more) if more == More::default() => {}
             Ok(more) => info!(pool, workers = more.burst, that_stay = more.warm, "workers submitted"),
-            Err(error) => error!(pool, %error, "no worker can be submitted; the next tick tries again"),
+            Err(error) => {
+                error!(pool, error = %with_causes(error.as_ref()), "no worker can be submitted; the next tick tries again")
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use aws_sdk_sqs::types::{
     MessageSystemAttributeName, SendMessageBatchRequestEntry,
 };
 use futures_util::future::BoxFuture;
+use proofyard_core::error::{Cause, Code, Coded, because};
 
 use crate::clients::call_fault::CallFault;
 use crate::clients::host::Source;
@@ -37,10 +38,22 @@ pub const LONG_POLL_S: u32 = 20;
 const RECEIVE_CALL: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
-#[error("queue {queue}: {reason}")]
+#[error("queue {queue}")]
 pub struct QueueError {
     pub queue: String,
-    pub reason: String,
+    pub source: Cause,
+}
+
+impl QueueError {
+    fn new(queue: &str, source: impl Into<Cause>) -> Self {
+        Self { queue: queue.to_owned(), source: source.into() }
+    }
+}
+
+impl Coded for QueueError {
+    fn code(&self) -> Code {
+        Code::QueueFault
+    }
 }
 
 /// A message to send.
@@ -90,7 +103,7 @@ impl Queues {
             Err(error) if error.as_service_error().is_some_and(|error| error.is_queue_does_not_exist()) => {
                 Ok(false)
             }
-            Err(error) => Err(failed(queue, &error)),
+            Err(error) => Err(failed(queue, error)),
         }
     }
 
@@ -100,10 +113,8 @@ impl Queues {
             return Ok(url);
         }
         let found = self.client.get_queue_url().queue_name(queue).send().await;
-        let found = found.map_err(|error| failed(queue, &error))?;
-        let url = found
-            .queue_url
-            .ok_or_else(|| QueueError { queue: queue.to_owned(), reason: "it has no address".to_owned() })?;
+        let found = found.map_err(|error| failed(queue, error))?;
+        let url = found.queue_url.ok_or_else(|| QueueError::new(queue, "it has no address"))?;
         self.urls.lock().unwrap_or_else(PoisonError::into_inner).insert(queue.to_owned(), url.clone());
         Ok(url)
     }
@@ -119,7 +130,7 @@ impl Queues {
             if let Some(message) = messages.iter().find(too_long) {
                 let (found, most) = (message.body.len(), MAX_MESSAGE_BYTES - ATTRIBUTES_BYTES);
                 let reason = format!("a message has {found} bytes; {most} are the most");
-                return Err(QueueError { queue: queue.to_owned(), reason });
+                return Err(QueueError::new(queue, reason));
             }
             let url = self.url(queue).await?;
             for batch in batches(messages) {
@@ -137,13 +148,11 @@ impl Queues {
             let entries = left.iter().filter_map(|place| Some((place, batch.get(*place)?)));
             let entries =
                 entries.map(|(place, message)| entry(*place, message)).collect::<Result<Vec<_>, _>>();
-            let entries = entries.map_err(|error| QueueError {
-                queue: queue.to_owned(),
-                reason: format!("a message cannot be sent: {error}"),
-            })?;
+            let entries = entries
+                .map_err(|error| QueueError::new(queue, because("a message cannot be sent", error)))?;
             let sent =
                 self.client.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
-            let sent = sent.map_err(|error| failed(queue, &error))?;
+            let sent = sent.map_err(|error| failed(queue, error))?;
             if sent.failed.is_empty() {
                 return Ok(());
             }
@@ -157,7 +166,7 @@ impl Queues {
             tokio::time::sleep(Duration::from_millis((self.random)() % wait_ms)).await;
             wait_ms *= 2;
         }
-        Err(QueueError { queue: queue.to_owned(), reason })
+        Err(QueueError::new(queue, reason))
     }
 
     /// Up to ten messages; waits up to `wait_s` for the first.
@@ -181,7 +190,7 @@ impl Queues {
                 .config_override(limits)
                 .send()
                 .await
-                .map_err(|error| failed(queue, &error))?;
+                .map_err(|error| failed(queue, error))?;
             Ok(got.messages.unwrap_or_default().into_iter().filter_map(incoming).collect())
         })
     }
@@ -202,10 +211,10 @@ impl Queues {
                         .build()
                 });
                 let entries =
-                    entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(queue, &error))?;
+                    entries.collect::<Result<Vec<_>, _>>().map_err(|error| QueueError::new(queue, error))?;
                 let deleted = self.client.delete_message_batch().queue_url(&url).set_entries(Some(entries));
                 // A message that was not deleted is delivered again, and finds nothing left to do.
-                deleted.send().await.map_err(|error| failed(queue, &error))?;
+                deleted.send().await.map_err(|error| failed(queue, error))?;
             }
             Ok(())
         })
@@ -228,9 +237,9 @@ impl Queues {
                         .build()
                 });
                 let entries =
-                    entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(queue, &error))?;
+                    entries.collect::<Result<Vec<_>, _>>().map_err(|error| QueueError::new(queue, error))?;
                 let change = self.client.change_message_visibility_batch().queue_url(&url);
-                change.set_entries(Some(entries)).send().await.map_err(|error| failed(queue, &error))?;
+                change.set_entries(Some(entries)).send().await.map_err(|error| failed(queue, error))?;
             }
             Ok(())
         })
@@ -291,23 +300,12 @@ fn incoming(message: aws_sdk_sqs::types::Message) -> Option<Incoming> {
     })
 }
 
-fn unbuilt(queue: &str, error: &aws_sdk_sqs::error::BuildError) -> QueueError {
-    QueueError { queue: queue.to_owned(), reason: error.to_string() }
-}
-
-fn failed<E, R>(queue: &str, error: &SdkError<E, R>) -> QueueError
+fn failed<E, R>(queue: &str, error: SdkError<E, R>) -> QueueError
 where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
 {
-    let reason = CallFault::of(error).into_reason();
-    let reason = match error.code() {
-        Some("AWS.SimpleQueueService.NonExistentQueue" | "QueueDoesNotExist") => {
-            format!("{reason}; check the yard's name and region, or deploy it first")
-        }
-        _ => reason,
-    };
-    QueueError { queue: queue.to_owned(), reason }
+    QueueError::new(queue, CallFault::of(error))
 }
 
 /// The FIFO group of a chain, scope or sink. SQS takes 128 characters for a group: a longer name is replaced by its hash.

@@ -5,7 +5,7 @@
 //! raised (a function's last calls during a deployment) may meet what it cannot read: it leaves that to the newer programs
 //! beside it, and treats nothing as damaged.
 
-use proofyard_core::error::Error;
+use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::port::Key;
 use proofyard_core::state::KeyFamily;
 use proofyard_core::transaction::{Item, read, transact};
@@ -44,6 +44,12 @@ impl Item for Format {
 pub struct NewerFormat {
     pub yard: String,
     pub found: u32,
+}
+
+impl Coded for NewerFormat {
+    fn code(&self) -> Code {
+        Code::NewerYard
+    }
 }
 
 /// The format of the yard of that name, where it is one that this program does not know.

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use proofyard_core::error::with_causes;
+
 use crate::common::{block_hash, chain, changed, check, check_bytes, check_read, refusal, says};
 use serde_json::{Value, json};
 
@@ -180,6 +182,6 @@ fn a_disk_that_fails_is_told() {
         }
     }
     let first = format!("{}\n", chain()[0]);
-    let message = check_read(first.as_bytes().chain(Broken)).unwrap_err().to_string();
-    says(&message, &["blocks.jsonl:2: cannot read the file: input/output error"]);
+    let error = check_read(first.as_bytes().chain(Broken)).unwrap_err();
+    says(&with_causes(&error).to_string(), &["blocks.jsonl:2: cannot read the file: input/output error"]);
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use proofyard_blocks::Rules;
+use proofyard_core::error::Code;
 use proofyard_core::pipeline::parse;
 use proofyard_core::status::BlockTimes;
 use proofyard_embedded::block_on;
@@ -54,7 +55,8 @@ impl Demo {
         // Before a file is written there: it is a yard's directory, or will be one, and no other process uses it.
         drop(Machine::open(&self.data, true, |_| {})?);
         let blocks = self.write_files(&text)?;
-        let checked = parse(&text).map_err(|_| Failure::work("the demo's own pipeline has a mistake"))?;
+        let checked = parse(&text)
+            .map_err(|_| Failure::work_as(Code::Defect, "the demo's own pipeline has a mistake"))?;
         let rules = Rules::of(&checked.pipeline);
         let input = check_blocks(&blocks, &rules).map_err(Failure::usage)?;
         let progress = Arc::new(Progress::new(json, input.tip_height));
@@ -109,10 +111,11 @@ impl Demo {
         let blocks = self.data.join("blocks.jsonl");
         let before = fs::read_to_string(&blocks).unwrap_or_default().lines().count() as u64;
         if before > self.blocks {
-            return Err(Failure::Usage(format!(
+            let message = format!(
                 "the demo in {} has {before} blocks already; ask for at least as many, or name another place with --data",
                 self.data.display()
-            )));
+            );
+            return Err(Failure::usage_as(Code::SmallerDemo, message));
         }
         let lines: String = BLOCKS.split_inclusive('\n').take(self.blocks as usize).collect();
         for (file, text) in [(&self.data.join("demo.toml"), pipeline), (&blocks, &lines)] {
@@ -122,10 +125,8 @@ impl Demo {
     }
 
     fn cannot_write(&self, error: &io::Error) -> Failure {
-        Failure::Usage(format!(
-            "{} cannot be written: {error}; name another place with --data",
-            self.data.display()
-        ))
+        let message = format!("{} cannot be written; name another place with --data", self.data.display());
+        Failure::usage_as(Code::FileUnwritable, message).caused_by(error)
     }
 }
 

@@ -4,10 +4,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use proofyard_core::error::Code;
 use proofyard_core::state::ArtifactRef;
 use proofyard_worker::artifacts::ArtifactStore;
 use serde::Serialize;
 
+use super::temporary_folder;
 use crate::failure::Failure;
 use crate::output;
 use crate::yard::{YardAccess, YardHome};
@@ -31,7 +33,7 @@ struct Kept {
 
 impl Keep {
     pub fn run<Y: YardAccess>(&self, access: &Y, json: bool) -> Result<(), Failure> {
-        let scratch = tempfile::Builder::new().prefix("proofyard-keep-").tempdir().map_err(Failure::work)?;
+        let scratch = temporary_folder("proofyard-keep-")?;
         let store = access.store(scratch.path())?;
         let kept = self.files.iter().map(|path| keep(&*store, path)).collect::<Result<Vec<_>, _>>()?;
         if json {
@@ -40,7 +42,7 @@ impl Keep {
         output::line("files = [");
         for Kept { name, content: ArtifactRef { sha256, bytes } } in &kept {
             // A JSON text is a TOML text.
-            let name = serde_json::to_string(name).map_err(Failure::work)?;
+            let name = serde_json::json!(name);
             output::line(format!("    {{ name = {name}, sha256 = \"{sha256}\", bytes = {bytes} }},"));
         }
         output::line("]");
@@ -49,13 +51,15 @@ impl Keep {
 }
 
 fn keep(store: &impl ArtifactStore, path: &Path) -> Result<Kept, Failure> {
-    let unusable = |why: &dyn std::fmt::Display| Failure::usage(format!("{}: {why}", path.display()));
+    let unusable = |why: &str| Failure::usage_as(Code::FileUnreadable, format!("{}: {why}", path.display()));
+    let unread = |error: std::io::Error| unusable("it cannot be read").caused_by(&error);
     let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| unusable(&"has no name in UTF-8, by which a pipeline could ask for it"))?;
-    let file = File::open(path).map_err(|error| unusable(&error))?;
-    let bytes = file.metadata().map_err(|error| unusable(&error))?;
+    let name =
+        name.ok_or_else(|| unusable("it has no name in UTF-8, by which a pipeline could ask for it"))?;
+    let file = File::open(path).map_err(unread)?;
+    let bytes = file.metadata().map_err(unread)?;
     if !bytes.is_file() {
-        return Err(unusable(&"not a file"));
+        return Err(unusable("it is not a file"));
     }
     let draft = store.draft(file, bytes.len(), path).map_err(Failure::work)?;
     let content = store.keep(&draft).map_err(Failure::work)?;

@@ -17,12 +17,15 @@ pub mod verify;
 pub mod window;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use clap::Subcommand;
+use proofyard_core::error::Code;
 use proofyard_core::pipeline::{Checked, MAX_TEXT_BYTES, Mistake, parse};
 use proofyard_embedded::machine::GuardCommand;
+
+use tempfile::TempDir;
 
 use crate::failure::Failure;
 use crate::yard::{YardAccess, YardHome};
@@ -81,7 +84,7 @@ pub fn read_pipeline(path: &Path) -> Result<(String, Checked), Failure> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|input| input.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| Failure::usage(format!("{file} cannot be read: {error}")))?;
+        .map_err(|error| unreadable(&file, &error))?;
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
         // What is too large may be cut within a character; its mistake is another one.
@@ -90,12 +93,12 @@ pub fn read_pipeline(path: &Path) -> Result<(String, Checked), Failure> {
         }
         Err(error) => {
             let mistakes = vec![not_utf8(error.as_bytes(), error.utf8_error().valid_up_to())];
-            return Err(Failure::Mistakes { file, mistakes });
+            return Err(Failure::mistakes(&file, mistakes));
         }
     };
     match parse(&text) {
         Ok(checked) => Ok((text, checked)),
-        Err(mistakes) => Err(Failure::Mistakes { file, mistakes }),
+        Err(mistakes) => Err(Failure::mistakes(&file, mistakes)),
     }
 }
 
@@ -112,5 +115,20 @@ fn not_utf8(bytes: &[u8], at: usize) -> Mistake {
 
 /// How this very program is started as a guard.
 pub fn guard() -> Result<GuardCommand, Failure> {
-    GuardCommand::this_program().map_err(|error| Failure::work(format!("this program's own path: {error}")))
+    GuardCommand::this_program().map_err(|error| {
+        Failure::work_as(Code::ProcessFault, "this program's own path is not known").caused_by(&error)
+    })
+}
+
+/// A file that the command line names.
+fn unreadable(file: impl std::fmt::Display, error: &io::Error) -> Failure {
+    Failure::usage_as(Code::FileUnreadable, format!("{file} cannot be read")).caused_by(error)
+}
+
+fn temporary_folder(prefix: &str) -> Result<TempDir, Failure> {
+    tempfile::Builder::new().prefix(prefix).tempdir().map_err(|error| no_temporary_folder(&error))
+}
+
+fn no_temporary_folder(error: &io::Error) -> Failure {
+    Failure::work_as(Code::NoTemporaryFolder, "no temporary folder can be made").caused_by(error)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use proofyard_blocks::{Line, Reader, Rules};
+use proofyard_core::error::Code;
 use proofyard_prover::conformance::{
     CheckReport, Protocol, ProverUnderTest, Report, Result as Tried, Verifier, check,
 };
@@ -14,7 +15,7 @@ use proofyard_prover::{Input, InputKind};
 use serde_json::json;
 
 use super::demo::BLOCKS;
-use super::guard;
+use super::{guard, temporary_folder, unreadable};
 use crate::failure::Failure;
 use crate::output;
 use crate::text::duration;
@@ -83,8 +84,7 @@ impl ProverCheck {
     pub fn run(&self, json: bool) -> Result<(), Failure> {
         let protocol = self.protocol()?;
         let verifier = self.verifier()?;
-        let temporary =
-            tempfile::tempdir().map_err(|error| Failure::work(format!("a temporary folder: {error}")))?;
+        let temporary = temporary_folder("proofyard-check-")?;
         let folder = match &self.keep {
             Some(folder) => new_folder(folder)?,
             None => temporary.path().to_owned(),
@@ -110,8 +110,10 @@ impl ProverCheck {
                 tell(checked, &mut group);
             }
         });
-        let report =
-            report.map_err(|error| Failure::work(format!("{}: {error}", subject.folder.display())))?;
+        let report = report.map_err(|error| {
+            let message = format!("{} cannot be used", subject.folder.display());
+            Failure::work_as(Code::FileUnwritable, message).caused_by(&error)
+        })?;
         if json {
             output::json(&document(&report))?;
         }
@@ -122,7 +124,10 @@ impl ProverCheck {
                 }
                 Ok(())
             }
-            false => Err(Failure::Work(format!("{}: it does not conform", counts(&report)))),
+            false => {
+                let message = format!("{}: it does not conform", counts(&report));
+                Err(Failure::work_as(Code::ProverDoesNotConform, message))
+            }
         }
     }
 
@@ -135,7 +140,7 @@ impl ProverCheck {
         };
         match self.protocol {
             Asked::Stream if self.payload.is_some() => {
-                Err(Failure::usage("--payload is for --protocol files; a stream's requests have one form"))
+                Err(bad_arguments("--payload is for --protocol files; a stream's requests have one form"))
             }
             Asked::Stream => Ok(Protocol::Stream),
             Asked::Files => {
@@ -150,11 +155,11 @@ impl ProverCheck {
             None => return Ok(Verifier::Same),
             Some("none") => return Ok(Verifier::None),
             Some(list) if list.starts_with('[') => serde_json::from_str(list)
-                .map_err(|error| Failure::usage(format!("--verify is no list of texts: {error}")))?,
+                .map_err(|error| bad_arguments("--verify is no list of texts").caused_by(&error))?,
             Some(line) => line.split_whitespace().map(str::to_owned).collect(),
         };
         if command.is_empty() {
-            return Err(Failure::usage("--verify names no program; write \"none\" if there is no verifier"));
+            return Err(bad_arguments("--verify names no program; write \"none\" if there is no verifier"));
         }
         if self.protocol == Asked::Files {
             check_placeholders("--verify", &command)?;
@@ -169,8 +174,10 @@ impl ProverCheck {
         let mut tasks = Vec::new();
         for (index, payload) in self.blocks()?.into_iter().enumerate() {
             let path = folder.join(format!("block-{}", index + 1));
-            fs::write(&path, payload)
-                .map_err(|error| Failure::work(format!("{} cannot be written: {error}", path.display())))?;
+            fs::write(&path, payload).map_err(|error| {
+                let message = format!("{} cannot be written", path.display());
+                Failure::work_as(Code::FileUnwritable, message).caused_by(&error)
+            })?;
             tasks.push(vec![input(path, self.segment)]);
         }
         Ok(tasks)
@@ -184,8 +191,7 @@ impl ProverCheck {
         }
         for file in &self.input {
             let name = file.display().to_string();
-            let opened = File::open(file)
-                .map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
+            let opened = File::open(file).map_err(|error| unreadable(&name, &error))?;
             self.take_blocks(&name, BufReader::new(opened), &mut found)?;
         }
         if found.len() == TASKS {
@@ -195,10 +201,11 @@ impl ProverCheck {
             Some(index) => format!("blocks with a segment {index}"),
             None => "blocks".to_owned(),
         };
-        Err(Failure::usage(format!(
+        let message = format!(
             "{TASKS} {fits} are needed, so that a proof of one can be shown with the other; {} found",
             found.len()
-        )))
+        );
+        Err(Failure::usage_as(Code::BadTrial, message))
     }
 
     fn take_blocks(
@@ -225,6 +232,10 @@ impl ProverCheck {
     }
 }
 
+fn bad_arguments(message: impl Into<String>) -> Failure {
+    Failure::usage_as(Code::BadArguments, message)
+}
+
 fn input(path: PathBuf, index: Option<u32>) -> Input {
     let (kind, stage, public_values, verification_key) = (InputKind::Block, None, None, None);
     Input { kind, path, index, stage, task_index: 0, public_values, verification_key }
@@ -235,20 +246,21 @@ fn read_task(file: &Path) -> Result<Vec<Input>, Failure> {
     let mut content = Vec::new();
     File::open(file)
         .and_then(|opened| opened.take(MAX_TASK_BYTES + 1).read_to_end(&mut content))
-        .map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
+        .map_err(|error| unreadable(&name, &error))?;
     if content.len() as u64 > MAX_TASK_BYTES {
-        return Err(Failure::usage(format!("{name} has more than {MAX_TASK_BYTES} bytes")));
+        let message = format!("{name} has more than {MAX_TASK_BYTES} bytes");
+        return Err(Failure::usage_as(Code::BadTrial, message));
     }
     let mut inputs: Vec<Input> = serde_json::from_slice(&content).map_err(|error| {
-        Failure::usage(format!(
-            "{name} is no list of inputs: {error}; write [{{\"kind\":\"block\",\"path\":\"block.json\"}}]"
-        ))
+        let message =
+            format!("{name} is no list of inputs; write [{{\"kind\":\"block\",\"path\":\"block.json\"}}]");
+        Failure::usage_as(Code::BadTrial, message).caused_by(&error)
     })?;
     let base = file.parent().unwrap_or(Path::new(""));
     for input in &mut inputs {
         let path = base.join(&input.path);
-        let told = |error| Failure::usage(format!("{name}: {} cannot be read: {error}", path.display()));
-        input.path = fs::canonicalize(&path).map_err(told)?;
+        input.path = fs::canonicalize(&path)
+            .map_err(|error| unreadable(format_args!("{name}: {}", path.display()), &error))?;
     }
     Ok(inputs)
 }
@@ -256,15 +268,17 @@ fn read_task(file: &Path) -> Result<Vec<Input>, Failure> {
 fn check_placeholders(what: &str, command: &[String]) -> Result<(), Failure> {
     match ["{input}", "{output}"].iter().find(|part| !command.iter().any(|word| word.contains(**part))) {
         None => Ok(()),
-        Some(part) => Err(Failure::usage(format!(
+        Some(part) => Err(bad_arguments(format!(
             "{what} does not say where {part} goes; a files prover is told its two files"
         ))),
     }
 }
 
 fn new_folder(folder: &Path) -> Result<PathBuf, Failure> {
-    let told =
-        |error| Failure::usage(format!("{} cannot be made: {error}; name a new folder", folder.display()));
+    let told = |error: std::io::Error| {
+        let message = format!("{} cannot be made; name a new folder", folder.display());
+        Failure::usage_as(Code::FileUnwritable, message).caused_by(&error)
+    };
     fs::create_dir(folder).map_err(told)?;
     fs::canonicalize(folder).map_err(told)
 }

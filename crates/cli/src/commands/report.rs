@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use proofyard_core::error::Code;
 use proofyard_core::report::{MAX_REPORT_BLOCKS, ReportRequest};
 use proofyard_report::{html, text};
 
@@ -59,9 +60,9 @@ impl Report {
         let report = access.block_on(yard.report(&chain, &request))?;
         if report.from.is_none() && self.heights.is_some() {
             let frontier = access.block_on(yard.frontier(&chain))?.height;
-            return Err(Failure::Usage(format!(
-                "nothing is committed or missed there; the next height to commit is {frontier}"
-            )));
+            let message =
+                format!("nothing is committed or missed there; the next height to commit is {frontier}");
+            return Err(Failure::usage_as(Code::NothingThere, message));
         }
         let page = self.html.as_ref().map(|path| (path, html::html(&report)));
         if let Some((path, page)) = &page {
@@ -80,8 +81,10 @@ impl Report {
 
 /// Whoever has the page open never sees half of it.
 fn replace(path: &Path, page: &str) -> Result<(), Failure> {
-    let cannot =
-        |error: std::io::Error| Failure::Usage(format!("{} cannot be written: {error}", path.display()));
+    let cannot = |error: std::io::Error| {
+        let message = format!("{} cannot be written", path.display());
+        Failure::usage_as(Code::FileUnwritable, message).caused_by(&error)
+    };
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

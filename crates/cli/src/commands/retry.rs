@@ -1,6 +1,7 @@
 //! `proofyard retry [HEIGHT | TASK]`: parked tasks are tried again.
 
 use clap::Args;
+use proofyard_core::error::Code;
 use proofyard_core::explain::count;
 use proofyard_core::operation::{Answer, Operation};
 use proofyard_core::state::TaskId;
@@ -24,12 +25,11 @@ impl Retry {
         let (height, task) = self.selection()?;
         let answer = self.yard.ask(access, |chain| Operation::Retry { chain, height, task })?;
         let Answer::Retried { tasks, .. } = &answer else {
-            return Err(Failure::Work("the yard answered something else than was asked".into()));
+            return Err(Failure::work_as(Code::Defect, "the yard answered something else than was asked"));
         };
         if let (Some(what), true) = (&self.what, tasks.is_empty()) {
-            return Err(Failure::Usage(format!(
-                "nothing is parked at {what}; `proofyard status` shows what is"
-            )));
+            let message = format!("nothing is parked at {what}; `proofyard status` shows what is");
+            return Err(Failure::usage_as(Code::NothingThere, message));
         }
         if json {
             return output::json(&answer);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use proofyard_blocks::{Rules, Summary};
+use proofyard_core::error::Code;
 use proofyard_core::pipeline::{Checked, Header, MAX_MS};
 use proofyard_embedded::machine::{Feed, check_blocks, check_goes_on, look};
 
@@ -97,7 +98,7 @@ impl Run {
     pub fn here(&self, json: bool) -> Result<(), Failure> {
         let Begun { text, checked, rules, input, progress, signals } = self.begin(json)?;
         let (Some(blocks), Some(input)) = (&self.blocks, input) else {
-            return Err(Failure::Usage("name the blocks with --blocks".to_owned()));
+            return Err(Failure::usage_as(Code::BadArguments, "name the blocks with --blocks"));
         };
         // Before anything is recorded; where there is no yard that can be looked at, starting says why.
         let yard = look(&self.data).ok();

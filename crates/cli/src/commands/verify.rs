@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use proofyard_core::Yard;
 use proofyard_core::committed::{Committed, CommittedProof};
+use proofyard_core::error::Code;
 use proofyard_core::explain::count;
 use proofyard_worker::{Refuted, Verdict, Verifier};
 use serde::Serialize;
 
-use super::guard;
+use super::{guard, no_temporary_folder, temporary_folder};
 use crate::failure::Failure;
 use crate::heights::Heights;
 use crate::output;
@@ -62,18 +63,17 @@ impl Verify {
         let committed = access.block_on(yard.committed(&chain, &heights))?;
         if committed.is_empty() && self.heights.is_some() {
             let frontier = access.block_on(yard.frontier(&chain))?.height;
-            return Err(Failure::Usage(format!(
-                "nothing is committed there; the next height to commit is {frontier}"
-            )));
+            let message = format!("nothing is committed there; the next height to commit is {frontier}");
+            return Err(Failure::usage_as(Code::NothingThere, message));
         }
-        let scratch =
-            tempfile::Builder::new().prefix("proofyard-verify-").tempdir().map_err(Failure::work)?;
+        let scratch = temporary_folder("proofyard-verify-")?;
         let (kept, made) = (scratch.path().join("kept"), scratch.path().join("made"));
         for folder in [&kept, &made] {
-            std::fs::create_dir(folder).map_err(Failure::work)?;
+            std::fs::create_dir(folder).map_err(|error| no_temporary_folder(&error))?;
         }
         let artifacts = access.artifacts(&kept)?;
-        let mut verifier = Verifier::new(artifacts, guard()?, made).map_err(Failure::work)?;
+        let mut verifier =
+            Verifier::new(artifacts, guard()?, made).map_err(|error| no_temporary_folder(&error))?;
         let mut tally = Tally::default();
         for entry in &committed {
             check_entry(access, &yard, &chain, entry, &mut verifier, &mut tally, json)?;
@@ -85,7 +85,10 @@ impl Verify {
         }
         match tally.failed {
             0 => Ok(()),
-            failed => Err(Failure::Work(format!("{} did not stand", count(failed, "committed proof")))),
+            failed => {
+                let message = format!("{} did not stand", count(failed, "committed proof"));
+                Err(Failure::work_as(Code::ProofsRefuted, message))
+            }
         }
     }
 }

@@ -79,11 +79,7 @@ impl<P: Port> Yard<P> {
     pub async fn resume_from(&self, chain: &str, hold: Hold, seen: Option<u64>) -> Result<Resumed, Error> {
         let found = self.chain_state(chain).await?;
         if hold == Hold::Any && found.paused && found.halted.is_some() {
-            let reason = format!(
-                "chain {chain} is paused, and it is halted: say which of them ends, `proofyard resume --pause` or \
-                 `proofyard resume --halt`"
-            );
-            return Err(Refusal::Invalid(reason).into());
+            return Err(Refusal::WhichHold { chain: chain.to_owned() }.into());
         }
         let to = seen.unwrap_or(found.halts).min(found.halts);
         let named = self.halts(chain, found.halts_ended, to).await?;

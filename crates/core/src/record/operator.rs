@@ -28,9 +28,7 @@ impl<P: Port> Yard<P> {
         let cut_rule = pipeline.commit_cut().and_then(|cut| pipeline.stages[cut].cut_rule());
         let least = cut_rule.map_or(1, |rule| rule.size);
         if window < least {
-            let reason =
-                format!("the window must be at least {least}, or the next commit could never be reached");
-            return Err(Refusal::Invalid(reason).into());
+            return Err(Refusal::WindowTooSmall { least }.into());
         }
         transact(&self.port, async |tx| {
             let mut frontier = tx.check_frontier(chain).await?;

@@ -55,7 +55,7 @@ impl<P: Port> Yard<P> {
             self.advance_too_early(report).await?;
         }
         if let Some(fault) = oversized(&report.result) {
-            return Err(Refusal::Invalid(format!("a result of {}: {fault}", report.task)).into());
+            return Err(Refusal::OversizedResult { task: report.task.to_string(), fault }.into());
         }
         transact(&self.port, async |tx| {
             let task: Option<Task> = tx.check(&report.task.task_key()).await?;

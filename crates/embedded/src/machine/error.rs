@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use proofyard_core::error::Error;
+use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::port::PortError;
 use proofyard_worker::artifacts::ArtifactError;
 use proofyard_worker::isolation::IsolationError;
@@ -20,7 +20,7 @@ pub enum MachineError {
     Artifacts(#[from] ArtifactError),
     #[error(transparent)]
     Yard(#[from] Error),
-    #[error("{} cannot be {doing}: {source}", .path.display())]
+    #[error("{} cannot be {doing}", .path.display())]
     Io { path: PathBuf, doing: &'static str, source: io::Error },
     #[error("pool {pool} is declared in two ways; pipelines of one yard must declare it alike")]
     PoolsDiffer { pool: String },
@@ -28,4 +28,19 @@ pub enum MachineError {
     Isolation(#[from] IsolationError),
     #[error("prover {prover} needs {name} (`environment_from`), and the environment here has no such text")]
     NoVariable { prover: String, name: String },
+}
+
+impl Coded for MachineError {
+    fn code(&self) -> Code {
+        match self {
+            Self::DataDir(error) => error.code(),
+            Self::Port(error) => error.code(),
+            Self::Artifacts(error) => error.code(),
+            Self::Yard(error) => error.code(),
+            Self::Io { .. } => Code::MachineFault,
+            Self::PoolsDiffer { .. } => Code::PoolsDiffer,
+            Self::Isolation(error) => error.code(),
+            Self::NoVariable { .. } => Code::NoVariable,
+        }
+    }
 }

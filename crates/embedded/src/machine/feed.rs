@@ -9,7 +9,7 @@ use proofyard_blocks::{
     BlocksError, Line, Reader, RecordedBlock, Rules, Step, Summary, Taking, TakingError, check_file,
 };
 use proofyard_core::Yard;
-use proofyard_core::error::Error;
+use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::pipeline::Chain;
 use proofyard_core::record::BlockOutcome;
 use proofyard_worker::WorkerHome;
@@ -23,7 +23,7 @@ const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
-    #[error("{file} cannot be read: {source}")]
+    #[error("{file} cannot be read")]
     Open { file: String, source: io::Error },
     #[error(transparent)]
     Blocks(#[from] BlocksError),
@@ -41,6 +41,20 @@ pub enum FeedError {
     Yard(#[from] Error),
     #[error("the yard stops; the rest of the file is taken by the next run")]
     Stopped,
+}
+
+impl Coded for FeedError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Open { .. } | Self::NotAFile { .. } => Code::BlocksUnreadable,
+            Self::Blocks(error) => error.code(),
+            Self::Cut { .. } => Code::BlocksChanged,
+            Self::Taking(error) => error.code(),
+            Self::Artifact(error) => error.code(),
+            Self::Yard(error) => error.code(),
+            Self::Stopped => Code::FeedStopped,
+        }
+    }
 }
 
 impl FeedError {

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use proofyard_core::error::Error;
+use proofyard_core::error::{Cause, Error, because, with_causes};
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::state::OutEntry;
 use proofyard_worker::WorkerHome;
@@ -30,7 +30,7 @@ impl LocalSink {
         let mut file = SinkFile::of(self);
         if file.others_may_write() {
             let message = format!("others than its owner may write to {}", file.path.display());
-            shared.log_error(&format!("sink {}", self.name), &message);
+            shared.log_error(&format!("sink {}", self.name), Cause::from(message).as_ref());
         }
         while !shared.is_stopped() {
             let rung = shared.bell().rung();
@@ -51,9 +51,13 @@ impl LocalSink {
         match file.append_once(&entry) {
             Ok(()) => block_on(shared.yard.sink_done(&self.name, &entry))?,
             Err(error) => {
-                let message = format!("{}: {error}", file.path.display());
-                shared.log_error(&format!("sink {}", self.name), &message);
-                block_on(shared.yard.sink_failed(&self.name, &entry, &message))?;
+                let error = because(file.path.display().to_string(), error);
+                shared.log_error(&format!("sink {}", self.name), error.as_ref());
+                block_on(shared.yard.sink_failed(
+                    &self.name,
+                    &entry,
+                    &with_causes(error.as_ref()).to_string(),
+                ))?;
             }
         }
         Ok(true)

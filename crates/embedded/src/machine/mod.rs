@@ -33,6 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use proofyard_core::Yard;
+use proofyard_core::port::PortError;
 pub use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::artifacts::Artifacts;
 use proofyard_worker::bell::idle_look;
@@ -107,7 +108,7 @@ impl Machine {
 
     /// Why the state cannot be written any more; `None` while it can. Work that still runs cannot be recorded then; a new
     /// start may help.
-    pub fn failure(&self) -> Option<String> {
+    pub fn failure(&self) -> Option<PortError> {
         self.shared.yard.port.failure()
     }
 

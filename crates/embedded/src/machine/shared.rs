@@ -3,13 +3,12 @@
 //!
 //! After the start only the wakes, the counters and, behind the port, the store change.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proofyard_core::Yard;
-use proofyard_core::error::Error;
+use proofyard_core::error::{Error, with_causes};
 use proofyard_core::pipeline::Output;
 use proofyard_core::port::Wake;
 use proofyard_core::record::ResultOutcome;
@@ -83,8 +82,8 @@ impl WorkerHome for Shared {
         }
     }
 
-    fn log_error(&self, what: &str, error: &dyn Display) {
-        (self.on_error)(&format!("{what}: {error}"));
+    fn log_error(&self, what: &str, error: &dyn std::error::Error) {
+        (self.on_error)(&format!("{what}: {}", with_causes(error)));
     }
 
     fn recorded(&self, finished: Finished<'_>) {

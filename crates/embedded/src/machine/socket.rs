@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proofyard_core::error::Error;
+use proofyard_core::error::{Code, Coded, Diagnostic, Error};
 use proofyard_core::operation::{Answer, Operation};
 use proofyard_prover::descends_from;
 use proofyard_worker::WorkerHome;
@@ -41,6 +41,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an operator waits for the answer of a running yard, which may be busy.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Errors are told as a person is shown them; whoever asked reads code and causes from that. So they are understood by
+/// every version, also by those before there were codes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Reply {
@@ -55,12 +57,26 @@ enum Reply {
 pub enum AskError {
     #[error(transparent)]
     Machine(#[from] MachineError),
-    #[error("{0}")]
-    Refused(String),
-    #[error("{0}")]
-    Failed(String),
-    #[error("the yard did not answer ({0}); `proofyard status` shows whether it was done")]
-    NoAnswer(io::Error),
+    #[error(transparent)]
+    Yard(#[from] Error),
+    /// The running yard's answer.
+    #[error("{}", .0.message)]
+    Refused(Diagnostic),
+    #[error("{}", .0.message)]
+    Failed(Diagnostic),
+    #[error("the yard did not answer; `proofyard status` shows whether it was done")]
+    NoAnswer(#[source] io::Error),
+}
+
+impl Coded for AskError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Machine(error) => error.code(),
+            Self::Yard(error) => error.code(),
+            Self::Refused(told) | Self::Failed(told) => told.code,
+            Self::NoAnswer(_) => Code::NoAnswer,
+        }
+    }
 }
 
 /// Whether a yard process works on this directory now.
@@ -79,7 +95,7 @@ pub fn ask(data_dir: &Path, operation: &Operation) -> Result<Answer, AskError> {
             Ok(machine) => {
                 let answer = block_on(machine.yard().operate(operation));
                 machine.take_queued_steps();
-                return outcome(reply(answer));
+                return Ok(answer?);
             }
             // A yard is just starting or ending, or another operator's request is being carried out.
             Err(MachineError::DataDir(DataDirError::InUse { .. })) if Instant::now() < until => {
@@ -108,16 +124,20 @@ fn ask_running(mut stream: UnixStream, operation: &Operation) -> Result<Answer, 
 fn outcome(reply: Reply) -> Result<Answer, AskError> {
     match reply {
         Reply::Ok(answer) => Ok(answer),
-        Reply::Refused(reason) => Err(AskError::Refused(reason)),
-        Reply::Failed(reason) => Err(AskError::Failed(reason)),
+        Reply::Refused(said) => Err(AskError::Refused(read(said))),
+        Reply::Failed(said) => Err(AskError::Failed(read(said))),
     }
+}
+
+fn read(said: String) -> Diagnostic {
+    Diagnostic::read(&said).unwrap_or_else(|| Diagnostic::new(Code::WithoutCode, said))
 }
 
 fn reply(answer: Result<Answer, Error>) -> Reply {
     match answer {
         Ok(answer) => Reply::Ok(answer),
-        Err(Error::Refused(refusal)) => Reply::Refused(refusal.to_string()),
-        Err(error) => Reply::Failed(error.to_string()),
+        Err(error @ Error::Refused(_)) => Reply::Refused(Diagnostic::of(&error).to_string()),
+        Err(error) => Reply::Failed(Diagnostic::of(&error).to_string()),
     }
 }
 
@@ -214,7 +234,7 @@ fn is_started_by_this_yard(stream: &UnixStream) -> io::Result<bool> {
 fn converse(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     if is_started_by_this_yard(&stream)? {
-        return send(&mut stream, &Reply::Refused("what this yard started has no say in it".to_owned()));
+        return send(&mut stream, &refused(Code::NoSay, "what this yard started has no say in it"));
     }
     stream.set_read_timeout(Some(READ_POLL))?;
     stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
@@ -224,7 +244,7 @@ fn converse(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
             Request::End => return Ok(()),
             Request::TooLong => {
                 let refusal = format!("a request has at most {MAX_REQUEST_BYTES} bytes");
-                return send(&mut stream, &Reply::Refused(refusal));
+                return send(&mut stream, &refused(Code::NotAnOperation, refusal));
             }
             Request::Line(line) => send(&mut stream, &answer(shared, &line))?,
         }
@@ -234,8 +254,15 @@ fn converse(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
 fn answer(shared: &Shared, line: &[u8]) -> Reply {
     match serde_json::from_slice(line) {
         Ok(operation) => reply(block_on(shared.yard.operate(&operation))),
-        Err(error) => Reply::Refused(format!("this is no operation: {error}")),
+        Err(error) => {
+            let told = Diagnostic::new(Code::NotAnOperation, "this is no operation").caused_by(&error);
+            Reply::Refused(told.to_string())
+        }
     }
+}
+
+fn refused(code: Code, message: impl Into<String>) -> Reply {
+    Reply::Refused(Diagnostic::new(code, message).to_string())
 }
 
 enum Request {

@@ -30,10 +30,9 @@ pub(super) fn sweep(shared: &Shared) {
     while shared.pause(SWEEP_EVERY) {
         match block_on(shared.yard.sweep_within(SWEEP_FOR_MS)) {
             Ok(swept) => {
-                swept
-                    .errors
-                    .iter()
-                    .for_each(|(key, error)| shared.log_error(&format!("visit to {key}"), error));
+                for (key, error) in &swept.errors {
+                    shared.log_error(&format!("visit to {key}"), error);
+                }
             }
             Err(error) => shared.log_error("sweep", &error),
         }

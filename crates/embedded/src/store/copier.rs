@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
+use proofyard_core::error::because;
 use proofyard_core::port::PortError;
 use rusqlite::Connection;
 
@@ -14,7 +15,7 @@ use super::error::{explain, is_failed_sync};
 use super::schema::open_copier;
 
 /// Why the state cannot be written any more; empty while it can.
-pub(super) type Failed = Arc<OnceLock<String>>;
+pub(super) type Failed = Arc<OnceLock<Arc<PortError>>>;
 
 pub(super) struct Copier {
     shared: Arc<Shared>,
@@ -37,13 +38,13 @@ struct Shared {
 
 impl Copier {
     pub(super) fn start(file: &Path, failed: Failed) -> Result<Self, PortError> {
-        let connection = open_copier(file).map_err(|error| explain(file, &error))?;
+        let connection = open_copier(file).map_err(|error| explain(file, error))?;
         let shared = Arc::new(Shared { phase: Mutex::new(Phase::Idle), changed: Condvar::new() });
         let (file, of_thread) = (file.to_owned(), shared.clone());
         let thread = std::thread::Builder::new()
             .name("state-copier".to_owned())
             .spawn(move || run(&connection, &file, &of_thread, &failed))
-            .map_err(|error| PortError::Unavailable(format!("the copier's thread did not start: {error}")))?;
+            .map_err(|error| PortError::Unavailable(because("the copier's thread did not start", error)))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -95,7 +96,7 @@ impl Shared {
 fn run(connection: &Connection, file: &Path, shared: &Shared, failed: &Failed) {
     while shared.wait(|phase| matches!(phase, Phase::Asked | Phase::Closed)) == Phase::Asked {
         shared.change(Phase::Asked, Phase::Copying);
-        note_failed_sync(failed, file, &copy_log(connection, "PASSIVE"));
+        note_failed_sync(failed, file, copy_log(connection, "PASSIVE"));
         shared.change(Phase::Copying, Phase::Idle);
     }
 }
@@ -105,10 +106,10 @@ pub(super) fn copy_log(connection: &Connection, mode: &str) -> rusqlite::Result<
     connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
 }
 
-pub(super) fn note_failed_sync(failed: &Failed, file: &Path, done: &rusqlite::Result<()>) {
+pub(super) fn note_failed_sync(failed: &Failed, file: &Path, done: rusqlite::Result<()>) {
     if let Err(error) = done
-        && is_failed_sync(error)
+        && is_failed_sync(&error)
     {
-        failed.get_or_init(|| explain(file, error).to_string());
+        failed.get_or_init(|| Arc::new(explain(file, error)));
     }
 }

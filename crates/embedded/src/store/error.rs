@@ -2,37 +2,45 @@
 
 use std::path::Path;
 
+use proofyard_core::error::because;
 use proofyard_core::port::PortError;
 use rusqlite::{ErrorCode, ffi};
 
 /// Says what happened to `file`, and the way out. Transient errors become `Unavailable`, so that handlers retry.
-pub(super) fn explain(file: &Path, error: &rusqlite::Error) -> PortError {
+pub(super) fn explain(file: &Path, error: rusqlite::Error) -> PortError {
     let at = file.display();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => PortError::Unavailable(format!(
-            "no room to write {at}; free some disk space, and the work goes on ({error})"
-        )),
+    let (passes, message) = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => {
+            (true, format!("no room to write {at}; free some disk space, and the work goes on"))
+        }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            PortError::Unavailable(format!("another program holds {at} locked ({error})"))
+            (true, format!("another program holds {at} locked"))
         }
-        Some(ErrorCode::OutOfMemory) => PortError::Unavailable(format!("no memory to work with {at}")),
-        Some(ErrorCode::SystemIoFailure) if is_failed_sync(error) => PortError::Broken(format!(
-            "the disk did not take what was written to {at} ({error}); check the disk, then start again: \
-             nothing that was acknowledged depends on it"
-        )),
-        Some(ErrorCode::SystemIoFailure) => {
-            PortError::Unavailable(format!("the disk refused to read or write {at} ({error})"))
-        }
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => PortError::Broken(format!(
-            "{at} is damaged ({error}); put back a copy of it, or move it away with its -wal file and run again"
-        )),
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            PortError::Broken(format!(
-                "{at} cannot be written ({error}); its directory must be on a writable disk and belong to this user"
-            ))
-        }
-        _ => PortError::Broken(format!("{at}: {error}")),
-    }
+        Some(ErrorCode::OutOfMemory) => (true, format!("no memory to work with {at}")),
+        Some(ErrorCode::SystemIoFailure) if is_failed_sync(&error) => (
+            false,
+            format!(
+                "the disk did not take what was written to {at}; check the disk, then start again: nothing that was \
+                 acknowledged depends on it"
+            ),
+        ),
+        Some(ErrorCode::SystemIoFailure) => (true, format!("the disk refused to read or write {at}")),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
+            false,
+            format!(
+                "{at} is damaged; put back a copy of it, or move it away with its -wal file and run again"
+            ),
+        ),
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => (
+            false,
+            format!(
+                "{at} cannot be written; its directory must be on a writable disk and belong to this user"
+            ),
+        ),
+        _ => (false, format!("{at} cannot be used")),
+    };
+    let cause = because(message, error);
+    if passes { PortError::Unavailable(cause) } else { PortError::Broken(cause) }
 }
 
 /// After a failed sync the kernel may count the lost pages as written, so that a later sync that succeeds proves

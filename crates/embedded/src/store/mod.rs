@@ -63,7 +63,7 @@ impl SqliteStore {
     }
 
     /// Why the state cannot be written any more; `None` while it can.
-    pub fn failure(&self) -> Option<String> {
+    pub fn failure(&self) -> Option<PortError> {
         self.writer.as_ref()?.failure()
     }
 
@@ -158,7 +158,7 @@ impl SqliteStore {
         let file = self.file.display();
         self.writer
             .as_ref()
-            .ok_or_else(|| PortError::Broken(format!("{file} was opened to look at it alone")))
+            .ok_or_else(|| PortError::Broken(format!("{file} was opened to look at it alone").into()))
     }
 }
 

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use proofyard_core::error::because;
 use proofyard_core::port::PortError;
 use rusqlite::Connection;
 
@@ -32,7 +33,7 @@ impl Readers {
             Some(connection) => connection,
             None => self.open()?,
         };
-        let answer = query(&connection).map_err(|error| explain(&self.file, &error))?;
+        let answer = query(&connection).map_err(|error| explain(&self.file, error))?;
         let mut idle = self.lock();
         if idle.len() < KEPT {
             idle.push(connection);
@@ -43,7 +44,8 @@ impl Readers {
     /// The file could be opened before, so an error now (too many open files) is transient.
     fn open(&self) -> Result<Connection, PortError> {
         open_reader(&self.file).map_err(|error| {
-            PortError::Unavailable(format!("{} could not be opened once more ({error})", self.file.display()))
+            let message = format!("{} could not be opened once more", self.file.display());
+            PortError::Unavailable(because(message, error))
         })
     }
 

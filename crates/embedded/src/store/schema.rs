@@ -42,17 +42,17 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) fn open_writer(file: &Path) -> Result<Connection, PortError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(file, flags).map_err(|error| explain(file, &error))?;
-    prepare(&connection).map_err(|error| explain(file, &error))?;
-    let (application, format) = marks(&connection).map_err(|error| explain(file, &error))?;
+    let mut connection = Connection::open_with_flags(file, flags).map_err(|error| explain(file, error))?;
+    prepare(&connection).map_err(|error| explain(file, error))?;
+    let (application, format) = marks(&connection).map_err(|error| explain(file, error))?;
     match (application, format) {
         (APPLICATION_ID, FORMAT) => {}
         (APPLICATION_ID, FIRST_FORMAT) => {
-            upgrade::from_first_format(&mut connection, FORMAT).map_err(|error| explain(file, &error))?;
+            upgrade::from_first_format(&mut connection, FORMAT).map_err(|error| explain(file, error))?;
         }
         (APPLICATION_ID, newer) => return Err(refuse_format(file, newer)),
-        (0, 0) if is_empty(&connection).map_err(|error| explain(file, &error))? => {
-            create(&mut connection).map_err(|error| explain(file, &error))?;
+        (0, 0) if is_empty(&connection).map_err(|error| explain(file, error))? => {
+            create(&mut connection).map_err(|error| explain(file, error))?;
         }
         _ => return Err(refuse_foreign(file)),
     }
@@ -76,8 +76,8 @@ pub(super) fn open_copier(file: &Path) -> rusqlite::Result<Connection> {
 
 /// Checks that the file has a format that readers understand.
 pub(super) fn check_reader(file: &Path) -> Result<(), PortError> {
-    let connection = open_reader(file).map_err(|error| explain(file, &error))?;
-    match marks(&connection).map_err(|error| explain(file, &error))? {
+    let connection = open_reader(file).map_err(|error| explain(file, error))?;
+    match marks(&connection).map_err(|error| explain(file, error))? {
         (APPLICATION_ID, FORMAT) => Ok(()),
         (APPLICATION_ID, FIRST_FORMAT) => Err(refuse_older(file)),
         (APPLICATION_ID, newer) => Err(refuse_format(file, newer)),
@@ -111,14 +111,14 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 fn use_log(file: &Path, connection: &Connection) -> Result<(), PortError> {
-    let failed = |error| explain(file, &error);
+    let failed = |error| explain(file, error);
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(failed)?;
     if mode != "wal" {
         let at = file.display();
-        return Err(PortError::Broken(format!(
-            "{at} is on a file system without locks or shared memory; use a local disk"
-        )));
+        return Err(PortError::Broken(
+            format!("{at} is on a file system without locks or shared memory; use a local disk").into(),
+        ));
     }
     connection.pragma_update(None, "journal_size_limit", LOG_KEPT_BYTES).map_err(failed)?;
     // The writer decides when (see `copier`).
@@ -128,23 +128,26 @@ fn use_log(file: &Path, connection: &Connection) -> Result<(), PortError> {
 }
 
 fn refuse_format(file: &Path, format: i32) -> PortError {
-    PortError::Broken(format!(
+    let reason = format!(
         "{} has format {format}, and this proofyard knows format {FORMAT}: use the proofyard that wrote it, or a newer \
          one; nothing was changed",
         file.display()
-    ))
+    );
+    PortError::Broken(reason.into())
 }
 
 fn refuse_older(file: &Path) -> PortError {
-    PortError::Broken(format!(
+    let reason = format!(
         "{} was written by an older proofyard, and is only looked at here: `proofyard run` brings it up to date",
         file.display()
-    ))
+    );
+    PortError::Broken(reason.into())
 }
 
 fn refuse_foreign(file: &Path) -> PortError {
-    PortError::Broken(format!(
+    let reason = format!(
         "{} is another program's SQLite database: give proofyard a directory of its own; nothing was changed",
         file.display()
-    ))
+    );
+    PortError::Broken(reason.into())
 }

@@ -1,6 +1,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use proofyard_core::error::with_causes;
 use proofyard_core::port::{Action, Expect, Op};
 use proofyard_core::state::{ChainState, OutEntry, SinkCursor};
 use rusqlite::Connection;
@@ -30,7 +31,7 @@ fn batch(version: u64, ops: Vec<Op>) -> Batch {
 fn message(result: Result<impl Sized, PortError>) -> String {
     match result {
         Ok(_) => "no error".to_owned(),
-        Err(error) => error.to_string(),
+        Err(error) => with_causes(&error).to_string(),
     }
 }
 
@@ -61,7 +62,7 @@ fn a_full_disk_is_survived_and_work_goes_on_when_there_is_room() {
     };
     assert!((1..40).contains(&kept), "{kept}");
     assert!(matches!(refused, PortError::Unavailable(_)), "{refused:?}");
-    assert!(refused.to_string().contains("free some disk space"), "{refused}");
+    assert!(message(Err::<(), _>(refused)).contains("free some disk space"));
     assert_eq!(store.get(&Key::new("p", format!("{kept}"))).unwrap(), None);
 
     // What needs no room goes through, also while others ask for too much.

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use proofyard_core::error::Cause;
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, PortError, Version};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -120,8 +121,8 @@ impl Writer {
         self.ask(Work::Hook(Mutex::new(Some(Box::new(hook)))))
     }
 
-    pub(super) fn failure(&self) -> Option<String> {
-        self.failed.get().cloned()
+    pub(super) fn failure(&self) -> Option<PortError> {
+        self.failed.get().map(again)
     }
 
     fn ask(&self, work: Work) -> Answer {
@@ -151,8 +152,7 @@ impl Writer {
             state.bound_log();
         }));
         if written.is_err() {
-            self.failed
-                .get_or_init(|| format!("the writer of {} has stopped; start again", self.file.display()));
+            self.failed.get_or_init(|| Arc::new(self.gone()));
         }
         let mut queue = lock(&self.queue);
         match queue.waiting.front() {
@@ -162,8 +162,12 @@ impl Writer {
     }
 
     fn lost(&self) -> Answer {
-        let reason = self.failure();
-        Err(PortError::Broken(reason.unwrap_or_else(|| format!("{} was not written", self.file.display()))))
+        Err(self.failure().unwrap_or_else(|| self.gone()))
+    }
+
+    fn gone(&self) -> PortError {
+        let reason = format!("the writer of {} has stopped; start again", self.file.display());
+        PortError::Broken(reason.into())
     }
 }
 
@@ -227,8 +231,8 @@ impl State {
             pages.store(count, Ordering::Relaxed);
             Ok(())
         };
-        connection.wal_hook(Some(hook)).map_err(|error| explain(file, &error))?;
-        set_syncing(&connection, true).map_err(|error| explain(file, &error))?;
+        connection.wal_hook(Some(hook)).map_err(|error| explain(file, error))?;
+        set_syncing(&connection, true).map_err(|error| explain(file, error))?;
         let failed = Failed::default();
         let copier = Copier::start(file, failed.clone())?;
         let file = file.to_owned();
@@ -248,9 +252,8 @@ impl State {
     }
 
     fn commit_group(&mut self, mut group: Vec<Job>) {
-        if let Some(reason) = self.failed.get() {
-            let refuse = |job: Job| job.reply(Err(PortError::Broken(reason.clone())));
-            return group.into_iter().for_each(refuse);
+        if let Some(failure) = self.failed.get() {
+            return group.into_iter().for_each(|job| job.reply(Err(again(failure))));
         }
         match self.try_group(&group) {
             Ok(outcomes) => {
@@ -259,8 +262,12 @@ impl State {
                 done.into_iter().for_each(|(job, outcome)| job.reply(Ok(outcome)));
             }
             Err(error) if group.len() == 1 || is_failed_sync(&error) => {
-                group.drain(..).for_each(|job| job.reply(Err(explain(&self.file, &error))));
-                note_failed_sync(&self.failed, &self.file, &Err(error));
+                let is_lasting = is_failed_sync(&error);
+                let failure = Arc::new(explain(&self.file, error));
+                group.drain(..).for_each(|job| job.reply(Err(again(&failure))));
+                if is_lasting {
+                    self.failed.get_or_init(|| failure);
+                }
             }
             // One batch may be too large for the disk, and the others not.
             Err(_) => group.into_iter().for_each(|job| self.commit_group(vec![job])),
@@ -336,8 +343,17 @@ impl State {
         let done = self.connection.busy_timeout(READERS_TIMEOUT);
         let done = done.and_then(|()| copy_log(&self.connection, "RESTART"));
         let done = done.and_then(|()| self.connection.busy_timeout(BUSY_TIMEOUT));
-        note_failed_sync(&self.failed, &self.file, &done);
+        note_failed_sync(&self.failed, &self.file, done);
         self.restart_at_pages = pages + COPY_EACH_PAGES;
+    }
+}
+
+/// The same error, for one more who meets it.
+fn again(failure: &Arc<PortError>) -> PortError {
+    let cause: Cause = Box::new(Arc::clone(failure));
+    match **failure {
+        PortError::Unavailable(_) => PortError::Unavailable(cause),
+        PortError::Broken(_) => PortError::Broken(cause),
     }
 }
 

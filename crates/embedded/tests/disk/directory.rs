@@ -117,6 +117,7 @@ fn in_a_yard_that_became_read_only() {
     let dir = DataDir::open(&path, true).unwrap();
     match SqliteStore::open(&dir) {
         Err(PortError::Broken(said)) => {
+            let said = said.to_string();
             assert!(said.contains("state.db cannot be written") && said.contains("writable"), "{said}");
         }
         Err(other) => panic!("{other:?}"),

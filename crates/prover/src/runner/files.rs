@@ -186,9 +186,9 @@ fn unwritten(error: io::Error) -> Fault {
 fn unusable(error: InputError) -> Fault {
     match error {
         InputError::Unreadable { .. } => {
-            Fault::new(ErrorKind::Io, format!("its input cannot be written: {error}"))
+            Fault::new(ErrorKind::Io, format!("its input cannot be written: {}", error.with_source()))
         }
-        _ => bad_input(error),
+        _ => bad_input(error.with_source()),
     }
 }
 

@@ -3,9 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use proofyard_core::error::{Cause, Code, Coded};
+
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
-    #[error("{} cannot be {doing}: {source}", .path.display())]
+    #[error("{} cannot be {doing}", .path.display())]
     Io { path: PathBuf, doing: &'static str, source: io::Error },
     #[error("{} has more than {max_bytes} bytes, which is all that is taken", .path.display())]
     TooLarge { path: PathBuf, max_bytes: u64 },
@@ -16,8 +18,8 @@ pub enum ArtifactError {
     #[error("{0:?} is not a SHA-256 in lower-case hex")]
     BadName(String),
     /// A store on another machine failed.
-    #[error("{artifact} cannot be {doing}: {reason}")]
-    Remote { artifact: String, doing: &'static str, reason: String, passes: bool },
+    #[error("{artifact} cannot be {doing}")]
+    Remote { artifact: String, doing: &'static str, source: Cause, passes: bool },
     #[error(
         "artifact {artifact} is missing; put back a copy of it, or prove its block again (`proofyard redo HEIGHT`)"
     )]
@@ -42,6 +44,19 @@ impl ArtifactError {
     pub fn is_lost(&self) -> bool {
         use ArtifactError::{Damaged, DamagedThere, Missing, MissingThere};
         matches!(self, Missing(_) | Damaged { .. } | MissingThere { .. } | DamagedThere { .. })
+    }
+}
+
+impl Coded for ArtifactError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Io { .. } => Code::ArtifactFault,
+            Self::TooLarge { .. } => Code::ArtifactTooLarge,
+            Self::Missing(_) | Self::MissingThere { .. } => Code::ArtifactMissing,
+            Self::Damaged { .. } | Self::DamagedThere { .. } => Code::ArtifactDamaged,
+            Self::BadName(_) => Code::BadArtifactName,
+            Self::Remote { .. } => Code::ArtifactStoreFault,
+        }
     }
 }
 

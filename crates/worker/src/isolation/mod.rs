@@ -16,6 +16,7 @@ mod wanted;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use proofyard_core::error::{Code, Coded};
 use proofyard_prover::confinement::{Confinement, Sandbox, Trial};
 use proofyard_prover::runner::{GuardCommand, User, try_confinement};
 use rustix::process::geteuid;
@@ -46,6 +47,16 @@ pub enum IsolationError {
     TooManySlots { slots: u32 },
     #[error("provers cannot be isolated by {way}: {why}")]
     CannotBe { way: &'static str, why: String },
+}
+
+impl Coded for IsolationError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Overlap { .. } | Self::TooHigh(_) | Self::UsersAndMore => Code::BadUsers,
+            Self::TooManySlots { .. } => Code::TooManySlots,
+            Self::CannotBe { .. } => Code::IsolationImpossible,
+        }
+    }
 }
 
 /// This host, as provers are to run on it.

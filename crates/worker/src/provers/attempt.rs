@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use proofyard_core::committed::CommittedProof;
+use proofyard_core::error::with_causes;
 use proofyard_core::pipeline::{Protocol, Verify};
 use proofyard_core::record::{self, FailureKind};
 use proofyard_core::state::{ArtifactRef, List};
@@ -222,7 +223,7 @@ impl<'a, A: ArtifactStore> Attempt<'a, A> {
     ) -> Result<Option<Proved<Output>>, AttemptError> {
         match error.passes() {
             true => Err(artifact_error(error)),
-            false => Ok(self.rejected(assignment, &error.to_string())),
+            false => Ok(self.rejected(assignment, &with_causes(&error).to_string())),
         }
     }
 }

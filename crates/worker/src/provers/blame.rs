@@ -10,6 +10,7 @@
 
 use std::io;
 
+use proofyard_core::error::with_causes;
 use proofyard_core::record::FailureKind;
 use proofyard_core::work::AttemptError;
 use proofyard_prover::runner::{ErrorKind, ProverError};
@@ -84,7 +85,7 @@ pub(super) fn input_error(error: ArtifactError) -> AttemptError {
 
 /// An artifact could not be fetched or kept: a fault of this host, transient or lasting.
 pub(super) fn artifact_error(error: ArtifactError) -> AttemptError {
-    let message = error.to_string();
+    let message = with_causes(&error).to_string();
     if error.passes() { AttemptError::HostFault { message } } else { lasting(message) }
 }
 

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use proofyard_core::error::with_causes;
 use proofyard_core::pipeline::{FILES_FOLDER, PINNED_KEY, PinnedFile, Prover};
 use proofyard_core::record::FailureKind;
 use proofyard_core::work::AttemptError;
@@ -139,12 +140,12 @@ fn link_file<A: ArtifactStore>(
     let PinnedFile { name, content } = file;
     let needed = || format!("prover {} needs its file {name} (sha256:{})", job.prover_name, content.sha256);
     let kept = artifacts.fetch(content).map_err(|error| match error.passes() {
-        true => AttemptError::HostFault { message: format!("{}: {error}", needed()) },
+        true => AttemptError::HostFault { message: format!("{}: {}", needed(), with_causes(&error)) },
         // It is missing for every other worker too.
         false => AttemptError::Failed {
             kind: FailureKind::BadInput,
             message: format!("{}, which the yard does not have whole; `proofyard keep` stores it", needed()),
-            log: vec![error.to_string()],
+            log: vec![with_causes(&error).to_string()],
         },
     })?;
     let target = folder.join(name);

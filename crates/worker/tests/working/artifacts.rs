@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use proofyard_core::error::with_causes;
 use proofyard_core::state::ArtifactRef;
 use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts};
 use tempfile::TempDir;
@@ -183,9 +184,9 @@ fn errors_of_a_remote_store_read_as_those_of_the_folder() {
     assert_eq!(there.to_string(), here.to_string());
     assert!(!here.passes() && !there.passes());
     for passes in [true, false] {
-        let (artifact, reason) = ("s3://bucket/it".to_owned(), "the bucket is busy".to_owned());
-        let error = ArtifactError::Remote { artifact, doing: "read", reason, passes };
-        assert_eq!(error.to_string(), "s3://bucket/it cannot be read: the bucket is busy");
+        let (artifact, source) = ("s3://bucket/it".to_owned(), "the bucket is busy".into());
+        let error = ArtifactError::Remote { artifact, doing: "read", source, passes };
+        assert_eq!(with_causes(&error).to_string(), "s3://bucket/it cannot be read: the bucket is busy");
         assert_eq!(error.passes(), passes);
     }
 }

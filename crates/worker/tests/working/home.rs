@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use proofyard_core::Yard;
-use proofyard_core::error::Error;
+use proofyard_core::error::{Error, with_causes};
 use proofyard_core::pipeline::Pipeline;
 use proofyard_core::port::Wake;
 use proofyard_core::state::{ArtifactRef, Block, Scope, Task, TaskId, Worker};
@@ -189,8 +189,8 @@ impl WorkerHome for TestHome {
         now(self.yard.advance(wake)).unwrap();
         self.take_all_steps();
     }
-    fn log_error(&self, what: &str, error: &dyn Display) {
-        self.note(what, error);
+    fn log_error(&self, what: &str, error: &dyn std::error::Error) {
+        self.note(what, with_causes(error));
     }
     fn recorded(&self, finished: Finished<'_>) {
         assert_eq!(finished.assignment.task.id, finished.sample.task);
@@ -221,7 +221,7 @@ impl ArtifactStore for FlakyStore {
             Some(passes) => Err(ArtifactError::Remote {
                 artifact: self.name_of(artifact),
                 doing: "fetched",
-                reason: "a test's fault".to_owned(),
+                source: "a test's fault".into(),
                 passes,
             }),
             None => self.folder.fetch(artifact),

@@ -47,7 +47,7 @@ impl Port for SharedMemory {
     }
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
         if self.fails.lock().unwrap().take_if(|family| KeyFamily::of(key) == Some(*family)).is_some() {
-            return Err(PortError::Unavailable("a test's fault".to_owned()));
+            return Err(PortError::Unavailable("a test's fault".into()));
         }
         now(self.lock().get(key))
     }

@@ -9,6 +9,7 @@ use proofyard_aws::objects::{ObjectError, Objects};
 use proofyard_aws_tests::driver::Driver;
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_core::error::with_causes;
 use proofyard_core::state::ArtifactRef;
 use sha2::{Digest, Sha256};
 
@@ -127,7 +128,7 @@ async fn what_is_given_up_leaves_nothing() {
         _ => Fate::Made,
     });
     let failed = upload.put().await.unwrap_err();
-    assert!(failed.to_string().contains("InvalidPart"), "{failed}");
+    assert!(with_causes(&failed).to_string().contains("InvalidPart"), "{failed:?}");
     upload.assert_no_parts().await;
     driver.http.works();
     upload.put().await.unwrap();

@@ -53,6 +53,7 @@ fn a_signed_block_is_recorded_and_nothing_else_is() {
     let refused = |(status, said): (u16, Value), expected: u16, because: &str| {
         assert_eq!(status, expected, "{said}");
         assert!(said["error"].as_str().unwrap().contains(because), "{said}");
+        assert!(said["code"].as_str().unwrap().starts_with("PY0"), "{said}");
     };
     let now = now_s().to_string();
     let forged = signature(b"another secret", &now, "c", first.as_bytes());

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use proofyard_core::error::Error;
+use proofyard_core::error::{Error, with_causes};
 use proofyard_core::state::{Block, KnownBlock};
 
 use super::World;
@@ -160,7 +160,7 @@ impl World {
         match error {
             Error::Port(_) => self.simulation.count("branch: port error passed on"),
             Error::Contended { .. } => self.simulation.count("branch: contended"),
-            error => self.simulation.violate(format!("{what}: {error}")),
+            error => self.simulation.violate(format!("{what}: {}", with_causes(error))),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proofyard_core::committed::CommittedProof;
-use proofyard_core::error::Error;
+use proofyard_core::error::{Error, with_causes};
 use proofyard_core::judge::{Judged, Verifies};
 use proofyard_core::port::Wake;
 use proofyard_core::record::FailureKind;
@@ -122,9 +122,8 @@ impl World {
     pub(super) fn check_sweep(&self, swept: Swept) {
         for (key, error) in swept.errors {
             self.simulation.count("branch: visit failed");
-            let passes = error.contains("not available") || error.contains("tries in a row");
-            if !passes {
-                self.simulation.violate(format!("a visit to {key} failed: {error}"));
+            if !error.passes() {
+                self.simulation.violate(format!("a visit to {key} failed: {}", with_causes(&error)));
             }
         }
         if let Some((key, times)) =

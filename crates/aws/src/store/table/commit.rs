@@ -17,7 +17,7 @@ use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, PortEr
 use super::super::expiry::expires_s;
 use super::row::{PARTITION, Row, SORT, VERSION, condition, key_row, number_of, row, seen, text};
 use super::{FIRST_WAIT_MS, TRIES, Table, unbuilt};
-use crate::clients::call_fault::CallFault;
+use crate::clients::call_fault::{CallFault, Effect, is_rejected_request};
 
 impl Table {
     /// `now_s` is what an expiring item's life is counted from; `random` spreads the waits of those who met one another.
@@ -110,7 +110,7 @@ impl Table {
                 Some(Cancelled::Conflict) => return Ok(CommitOutcome::Conflict),
                 Some(Cancelled::TryAgain) => {}
                 Some(Cancelled::Refused(reason)) => {
-                    return Err(PortError::Broken(format!("table {}: {reason}", self.name)));
+                    return Err(self.failed(true, reason));
                 }
                 None => return self.write_failed(failed),
             }
@@ -159,15 +159,16 @@ impl Table {
 
     fn write_failed<E, R>(&self, error: SdkError<E, R>) -> Result<CommitOutcome, PortError>
     where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + Sync + 'static,
     {
         if error.code() == Some("TransactionConflictException") {
             return Ok(CommitOutcome::Conflict);
         }
-        match CallFault::of(&error) {
-            CallFault::Unknown(_) => Ok(CommitOutcome::Unknown),
-            _ => Err(self.read_failed(error)),
+        let is_rejected = is_rejected_request(&error);
+        match CallFault::of(error) {
+            CallFault { effect: Effect::Unknown, .. } => Ok(CommitOutcome::Unknown),
+            fault => Err(self.failed(is_rejected, fault)),
         }
     }
 }

@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures_util::future::{BoxFuture, try_join_all};
+use proofyard_core::error::{Cause, because};
 use proofyard_core::port::{Due, Key, PortError, Range, Stored, Version};
 
 pub use self::row::EXPIRES_S;
@@ -98,10 +99,7 @@ impl Table {
             if left.len() == asked {
                 fruitless += 1;
                 if fruitless >= TRIES {
-                    return Err(PortError::Unavailable(format!(
-                        "table {}: it is too busy to read",
-                        self.name
-                    )));
+                    return Err(self.failed(false, "it is too busy to read"));
                 }
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
                 wait_ms *= 2;
@@ -233,14 +231,19 @@ impl Table {
 
     fn read_failed<E, R>(&self, error: SdkError<E, R>) -> PortError
     where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + Sync + 'static,
     {
-        let reason = format!("table {}: {}", self.name, CallFault::of(&error).into_reason());
-        if is_rejected_request(&error) { PortError::Broken(reason) } else { PortError::Unavailable(reason) }
+        self.failed(is_rejected_request(&error), CallFault::of(error))
+    }
+
+    /// `is_rejected`: this very call fails as often as it is made.
+    fn failed(&self, is_rejected: bool, reason: impl Into<Cause>) -> PortError {
+        let cause = because(format!("table {}", self.name), reason);
+        if is_rejected { PortError::Broken(cause) } else { PortError::Unavailable(cause) }
     }
 }
 
 fn unbuilt(error: aws_sdk_dynamodb::error::BuildError) -> PortError {
-    PortError::Broken(error.to_string())
+    PortError::Broken(error.into())
 }

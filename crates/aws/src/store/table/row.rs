@@ -88,9 +88,10 @@ pub(super) fn number_of(row: &Row, name: &str) -> Result<u64, PortError> {
 
 fn unreadable(row: &Row, name: &str) -> PortError {
     let key = |name| row.get(name).and_then(|value: &AttributeValue| value.as_s().ok()).map_or("?", |s| s);
-    PortError::Broken(format!(
+    let reason = format!(
         "item {} / {} has no readable attribute {name}; another version, or another program, wrote it",
         key(PARTITION),
         key(SORT)
-    ))
+    );
+    PortError::Broken(reason.into())
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use proofyard_core::error::with_causes;
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, PortError};
 use proofyard_embedded::lock::DataDir;
 use proofyard_embedded::store::SqliteStore;
@@ -113,7 +114,7 @@ fn on_a_full_and_a_failing_disk() {
     for _ in 0..3 {
         let refused = put(&store, "refused", 100_000);
         assert!(
-            matches!(&refused, Err(PortError::Unavailable(said)) if said.contains("disk space")),
+            matches!(&refused, Err(error @ PortError::Unavailable(_)) if says(error, "disk space")),
             "{refused:?}"
         );
         assert_eq!(store.get(&Key::new("p", "refused")).unwrap(), None);
@@ -128,12 +129,16 @@ fn on_a_full_and_a_failing_disk() {
     assert!(artifacts.put_bytes(b"another").is_err());
     artifacts.verify(&kept).unwrap();
     let failed = put(&store, "failed", 100);
-    assert!(matches!(&failed, Err(PortError::Broken(said)) if said.contains("start again")), "{failed:?}");
+    assert!(matches!(&failed, Err(error @ PortError::Broken(_)) if says(error, "start again")), "{failed:?}");
     fs::remove_file(switch("failing")).unwrap();
     // A sync that succeeds now would prove nothing about what the failed one lost.
     assert!(matches!(put(&store, "never", 100), Err(PortError::Broken(_))));
     assert!(store.get(&Key::new("p", "after")).unwrap().is_some());
     fs::write(switch("failing"), "").unwrap();
+}
+
+fn says(error: &PortError, part: &str) -> bool {
+    with_causes(error).to_string().contains(part)
 }
 
 fn put(store: &SqliteStore, sort: &str, bytes: usize) -> Result<CommitOutcome, PortError> {

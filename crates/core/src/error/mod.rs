@@ -1,21 +1,31 @@
-//! What a handler may answer instead of its result.
+//! What a handler may answer instead of its result, and how every error of Proofyard is told: its code, its message, and
+//! what lies under it.
+
+mod causes;
+mod code;
+mod diagnostic;
+
+pub use causes::{Cause, WithCauses, because, messages, with_causes};
+pub use code::{Code, Coded, RETIRED, UnknownCode};
+pub use diagnostic::Diagnostic;
 
 use crate::pipeline::MAX_HEIGHT;
 use crate::port::{Key, PortError};
+use crate::state::BadTaskId;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Port(#[from] PortError),
     /// An item cannot be read as what its key says.
-    #[error("the stored item {key} cannot be read: {reason}")]
-    Damaged { key: Key, reason: String },
+    #[error("the stored item {key} cannot be read")]
+    Damaged { key: Key, source: Cause },
     /// Others kept changing the same items; the same call may succeed later.
     #[error("{tries} tries in a row met a conflict; try again")]
     Contended { tries: u32 },
     /// The request itself cannot be carried out.
-    #[error("{0}")]
-    Refused(Refusal),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The worker was declared dead; it must start again under a new id.
     #[error("worker {worker} was declared dead; it must start again under a new id")]
     WorkerDead { worker: String },
@@ -60,8 +70,25 @@ pub enum Refusal {
          keep it until it has them (`proofyard status`), or give them up: `--give-up-sink {sink}`"
     )]
     SinkBehind { sink: String, log: String, behind: u64 },
-    #[error("{0}")]
-    Invalid(String),
+    #[error(transparent)]
+    BadTaskId(#[from] BadTaskId),
+    #[error("task {task} is of chain {of}, not of {chain}")]
+    TaskOfOtherChain { task: String, of: String, chain: String },
+    #[error("a height or a task is retried, not both")]
+    HeightAndTask,
+    #[error(
+        "chain {chain} is paused, and it is halted: say which of them ends, `proofyard resume --pause` or `proofyard resume \
+         --halt`"
+    )]
+    WhichHold { chain: String },
+    #[error("the window must be at least {least}, or the next commit could never be reached")]
+    WindowTooSmall { least: u64 },
+    #[error("chain {chain} has no sink {sink}")]
+    UnknownSink { chain: String, sink: String },
+    #[error("a worker has from 1 to {most} slots, not {slots}")]
+    BadSlotCount { slots: u32, most: u32 },
+    #[error("a result of {task}: {fault}")]
+    OversizedResult { task: String, fault: String },
 }
 
 impl Error {
@@ -77,8 +104,56 @@ impl Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl Coded for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Port(error) => error.code(),
+            Self::Damaged { .. } => Code::DamagedItem,
+            Self::Contended { .. } => Code::Contended,
+            Self::Refused(refusal) => refusal.code(),
+            Self::WorkerDead { .. } => Code::WorkerDead,
+        }
+    }
+}
+
+impl Coded for PortError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Unavailable(_) => Code::StorageUnavailable,
+            Self::Broken(_) => Code::StorageBroken,
+        }
+    }
+}
+
+impl Coded for BadTaskId {
+    fn code(&self) -> Code {
+        Code::BadTaskId
+    }
+}
+
+impl Coded for Refusal {
+    fn code(&self) -> Code {
+        match self {
+            Self::UnknownChain(_) => Code::UnknownChain,
+            Self::BelowStart { .. } => Code::BelowStart,
+            Self::AboveLimit { .. } => Code::AboveLimit,
+            Self::UnknownBlock { .. } => Code::UnknownBlock,
+            Self::ReorgTooDeep { .. } => Code::ReorgTooDeep,
+            Self::NoBlock(_) => Code::NoBlock,
+            Self::UnknownTask(_) => Code::UnknownTask,
+            Self::BadPipeline { .. } => Code::BadStoredPipeline,
+            Self::StartHeightChanged { .. } => Code::StartHeightChanged,
+            Self::PoolInUse { .. } => Code::PoolInUse,
+            Self::CutsChanged { .. } => Code::CutsChanged,
+            Self::SinkBehind { .. } => Code::SinkBehind,
+            Self::BadTaskId(id) => id.code(),
+            Self::TaskOfOtherChain { .. } => Code::TaskOfOtherChain,
+            Self::HeightAndTask => Code::HeightAndTask,
+            Self::WhichHold { .. } => Code::WhichHold,
+            Self::WindowTooSmall { .. } => Code::WindowTooSmall,
+            Self::UnknownSink { .. } => Code::UnknownSink,
+            Self::BadSlotCount { .. } => Code::BadSlotCount,
+            Self::OversizedResult { .. } => Code::OversizedResult,
+        }
     }
 }
