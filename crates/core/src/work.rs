@@ -14,7 +14,7 @@ use crate::pipeline::{Output, Pipeline, Prover, Stage, Verify};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Stored};
 use crate::record::{FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport, fault};
-use crate::state::{ArtifactRef, Group, Inputs, List, Scope, Task, TaskId, TaskResult};
+use crate::state::{ArtifactRef, Group, Inputs, List, Scope, ScopeId, Task, TaskId, TaskResult};
 use crate::strategy::reduce::{Child, Tree};
 use crate::transaction::{KEYS_A_READ, decode, read};
 use crate::yard::Yard;
@@ -422,7 +422,7 @@ enum Wanted {
     /// What a task made.
     Output(TaskId),
     /// The payload of the block of this scope.
-    Payload(String),
+    Payload(ScopeId),
 }
 
 impl Wanted {
@@ -460,7 +460,7 @@ impl std::fmt::Display for Wanted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Output(id) => id.fmt(f),
-            Self::Payload(block) => f.write_str(block),
+            Self::Payload(block) => block.fmt(f),
         }
     }
 }

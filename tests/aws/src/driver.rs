@@ -264,7 +264,7 @@ impl Executor for Prover<'_> {
 
     async fn prove(&mut self, assignment: &Assignment) -> Result<Proved<Vec<u8>>, AttemptError> {
         Ok(Proved {
-            output: assignment.task.id.scope.clone().into_bytes(),
+            output: assignment.task.id.scope.to_string().into_bytes(),
             claimed_public_values: None,
             verification_key: None,
             proof_system: None,

@@ -8,8 +8,8 @@ use proofyard_core::Yard;
 use proofyard_core::claim::ClaimRequest;
 use proofyard_core::port::Key;
 use proofyard_core::state::{
-    Canonical, ChainState, Frontier, KeyFamily, KnownBlock, Listing, Marker, OutEntry, Scope, SinkCursor,
-    Task, TaskId, Tip,
+    Canonical, ChainState, Frontier, KeyFamily, KnownBlock, Listing, Marker, OutEntry, Scope, ScopeId,
+    SinkCursor, Task, TaskId, Tip,
 };
 use proofyard_core::work::Input;
 use proofyard_embedded::lock::DataDir;
@@ -29,7 +29,7 @@ pub struct State {
     pub fed_lines: usize,
     pub known: BTreeSet<(u64, String)>,
     pub canonical: BTreeMap<u64, String>,
-    pub scopes: BTreeMap<String, Scope>,
+    pub scopes: BTreeMap<ScopeId, Scope>,
     pub tasks: BTreeMap<TaskId, Task>,
     pub markers: BTreeSet<TaskId>,
     pub listed: BTreeSet<TaskId>,

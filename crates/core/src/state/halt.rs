@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyFamily, Scope, TaskId};
+use super::{KeyFamily, Scope, ScopeId, TaskId};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -107,7 +107,7 @@ impl fmt::Display for WrongResult {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Halt {
     pub reason: String,
-    pub scope: Option<String>,
+    pub scope: Option<ScopeId>,
     pub at_ms: u64,
 }
 

@@ -283,15 +283,16 @@ mod tests {
     use super::super::worker::PoolChain;
     use super::super::{
         Canonical, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat, Judgement, KnownBlock,
-        KnownChain, OutEntry, OutState, PipelineText, Scope, SeenHeartbeat, SinkCursor, Slot, SweepPlace,
-        TaskId, Tip, Worker,
+        KnownChain, OutEntry, OutState, PipelineText, Scope, ScopeId, SeenHeartbeat, SinkCursor, Slot,
+        SweepPlace, TaskId, Tip, Worker,
     };
     use super::*;
     use crate::transaction::Item;
 
     #[test]
     fn keys_are_written_as_they_are_stored_and_known_again() {
-        let task = TaskId::new("c:b:7:0xab:0", "join", 3);
+        let scope = ScopeId::of_block("c", 7, "0xab", 0);
+        let task = TaskId::new(&scope, "join", 3);
         let served = PoolChain { pool: "gpu".into(), chain: "c".into() };
         let written = [
             (KnownChain::key_of("c"), KeyFamily::KnownChain, "Y / c"),
@@ -308,8 +309,8 @@ mod tests {
             (Canonical::key_of("c", 1_030), KeyFamily::Canonical, "H#c#1 / 00000000000000001030"),
             (KnownBlock::key_of("c", 7, "0xab"), KeyFamily::KnownBlock, "H#c#0 / 00000000000000000007#0xab"),
             (CutAt::key_of("c", "wrap", 7), KeyFamily::CutAt, "K#c#wrap / 00000000000000000007"),
-            (Scope::key_of("c:b:7:0xab:0"), KeyFamily::Scope, "S#c:b:7:0xab:0 / scope"),
-            (Group::key_of("c:b:7:0xab:0", "join"), KeyFamily::Group, "S#c:b:7:0xab:0 / g#join"),
+            (Scope::key_of(&scope), KeyFamily::Scope, "S#c:b:7:0xab:0 / scope"),
+            (Group::key_of(&scope, "join"), KeyFamily::Group, "S#c:b:7:0xab:0 / g#join"),
             (task.task_key(), KeyFamily::Task, "T#c:b:7:0xab:0#join / 00003"),
             (task.marker_key(), KeyFamily::Marker, "M#c:b:7:0xab:0#join / 00003"),
             (Judgement::key_of(&task), KeyFamily::Judgement, "V#c:b:7:0xab:0#join / 00003"),

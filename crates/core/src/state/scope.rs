@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::stored_scope::StoredScope;
-use super::{Block, Blocked, Cut, KeyFamily, Subject};
+use super::{Block, Blocked, Cut, KeyFamily, ScopeId, Subject};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -27,7 +27,7 @@ use crate::transaction::{Item, too_large};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StoredScope", into = "StoredScope")]
 pub struct Scope {
-    pub id: String,
+    pub id: ScopeId,
     pub chain: String,
     pub subject: Subject,
     /// The pipeline it opened with; empty before.
@@ -105,29 +105,14 @@ pub enum Progress {
 
 /// Looking.
 impl Scope {
-    pub fn key_of(id: &str) -> Key {
+    pub fn key_of(id: &ScopeId) -> Key {
         KeyFamily::Scope.key(id)
     }
 
     /// Which scope's item this key is of.
-    pub fn id_of_key(key: &Key) -> Option<&str> {
-        (KeyFamily::of(key) == Some(KeyFamily::Scope)).then(|| KeyFamily::about(key))
-    }
-
-    pub fn block_id(chain: &str, height: u64, hash: &str, generation: u64) -> String {
-        format!("{chain}:b:{height}:{hash}:{generation}")
-    }
-
-    pub fn cut_id(chain: &str, stage: &str, from: u64, to: u64, epoch: u64) -> String {
-        format!("{chain}:c:{stage}:{from}-{to}:{epoch}")
-    }
-
-    fn id_without_generation(&self) -> String {
-        let chain = &self.chain;
-        match &self.subject {
-            Subject::Block(Block { height, hash, .. }) => format!("{chain}:b:{height}:{hash}:"),
-            Subject::Cut(Cut { stage, from, to, .. }) => format!("{chain}:c:{stage}:{from}-{to}:"),
-        }
+    pub fn id_of_key(key: &Key) -> Option<ScopeId> {
+        let is_scope = KeyFamily::of(key) == Some(KeyFamily::Scope);
+        is_scope.then(|| ScopeId::as_written(KeyFamily::about(key)))
     }
 
     pub fn block(&self) -> Option<&Block> {
@@ -293,7 +278,7 @@ impl Scope {
 /// What happens to it.
 impl Scope {
     /// As it is when it is first recorded: off the chain, with nothing done.
-    pub fn new(id: String, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
+    pub fn new(id: ScopeId, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
         Self {
             id,
             chain: chain.to_owned(),
@@ -412,7 +397,7 @@ impl Item for Scope {
     }
     fn damage(&self) -> Option<String> {
         let (from, to) = self.heights();
-        if !self.id.starts_with(&self.id_without_generation()) {
+        if !self.id.is_about(&self.chain, &self.subject) {
             return Some(format!("it says that it is of {from} to {to}, and has another id"));
         }
         if self.cut().is_some_and(|cut| to.checked_sub(from) != (cut.members.len() as u64).checked_sub(1)) {

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blocked, Branch, Progress, Scope, Standing, Subject, Watch};
+use super::{Blocked, Branch, Progress, Scope, ScopeId, Standing, Subject, Watch};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredScope {
-    id: String,
+    id: ScopeId,
     chain: String,
     subject: Subject,
     branch: Branch,

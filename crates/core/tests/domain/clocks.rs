@@ -5,7 +5,7 @@ use proofyard_core::error::Error;
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Port;
 use proofyard_core::record::{FailureKind, FailureReport};
-use proofyard_core::state::{Task, Worker};
+use proofyard_core::state::{ScopeId, Task, TaskId, Worker};
 use proofyard_core::transaction::read;
 use proofyard_core::{Wake as Step, Yard};
 
@@ -73,7 +73,7 @@ fn one_block(more: &str) -> Driver {
 }
 
 fn task(driver: &Driver) -> Task {
-    let id = proofyard_core::state::TaskId::new("c:b:10:a10:0", "prove", 0);
+    let id = TaskId::new(&ScopeId::of_block("c", 10, "a10", 0), "prove", 0);
     now(read::<_, Task>(&driver.yard.port, &id.task_key())).expect("read").expect("the task")
 }
 

@@ -13,7 +13,7 @@ use proofyard_core::Yard;
 use proofyard_core::error::Error;
 use proofyard_core::pipeline::Pipeline;
 use proofyard_core::port::Wake;
-use proofyard_core::state::{ArtifactRef, Block, Scope, Task, TaskId, Worker};
+use proofyard_core::state::{ArtifactRef, Block, ScopeId, Task, TaskId, Worker};
 use proofyard_core::transaction::read;
 use proofyard_programs::programs;
 use proofyard_prover::runner::GuardCommand;
@@ -109,7 +109,7 @@ impl TestHome {
     pub fn tasks(&self) -> Vec<Task> {
         (1..)
             .map_while(|height| {
-                let scope = Scope::block_id("test", height, &format!("hash{height}"), 0);
+                let scope = ScopeId::of_block("test", height, &format!("hash{height}"), 0);
                 now(read(&self.yard.port, &TaskId::new(&scope, "task", 0).task_key())).unwrap()
             })
             .collect()

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{Listing, Task};
+use proofyard_core::state::{Listing, ScopeId, Task};
 
 use proofyard_core::transaction::Item as _;
 
@@ -22,7 +22,7 @@ pub struct Claims {
     /// At which step a chain last took no work (paused or halted); absent if it always did.
     held_back: BTreeMap<String, u64>,
     /// At which step a scope last was not live.
-    unwanted: BTreeMap<String, u64>,
+    unwanted: BTreeMap<ScopeId, u64>,
 }
 
 struct Listed {

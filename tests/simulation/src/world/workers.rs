@@ -9,7 +9,7 @@ use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Wake;
-use proofyard_core::state::{Task, TaskId};
+use proofyard_core::state::{ScopeId, Task, TaskId};
 use proofyard_core::work::Performed;
 
 use super::provers::Prover;
@@ -204,12 +204,12 @@ impl World {
     }
 
     /// In a real-time pool the worker takes the next steps itself.
-    async fn advance_here(&self, scope: &str) {
+    async fn advance_here(&self, scope: &ScopeId) {
         if !self.is_real_time || self.draw(|random| random.chance(5_000)) {
             return;
         }
         self.simulation.count("branch: worker advanced");
-        if let Err(error) = self.yard.advance(&Wake::Scope { scope: scope.to_owned() }).await {
+        if let Err(error) = self.yard.advance(&Wake::Scope { scope: scope.clone() }).await {
             self.expect_passing("advance", &error);
         }
     }

@@ -1,7 +1,7 @@
 //! Sweeps with 4 ms a round, and no more time than a tick.
 
 use proofyard_core::heartbeat::WorkerRegistration;
-use proofyard_core::state::{Heartbeat, Worker};
+use proofyard_core::state::{Heartbeat, Scope, ScopeId, Worker};
 use proofyard_core::transaction::read;
 use proofyard_core::{Port, Yard};
 
@@ -168,8 +168,8 @@ fn a_quiet_block_is_looked_at_less_and_less_often_and_soon_when_something_happen
     assert_eq!(looks[..2], [11, 12], "{looks:?}");
 }
 
-fn next_look(driver: &Driver, id: &str) -> Option<u64> {
-    let key = proofyard_core::state::Scope::key_of(id);
+fn next_look(driver: &Driver, id: &ScopeId) -> Option<u64> {
+    let key = Scope::key_of(id);
     let due = now(driver.yard.port.due(key.due_shard(), None, u64::MAX, usize::MAX)).unwrap();
     due.into_iter().find(|due| due.key == key).map(|due| due.due_ms)
 }
