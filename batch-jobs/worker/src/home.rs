@@ -15,6 +15,7 @@ use proofyard_aws::objects::artifacts::ObjectArtifacts;
 use proofyard_aws::store::port::AwsPort;
 use proofyard_core::error::Error;
 use proofyard_core::port::{Port, Wake};
+use proofyard_core::state::WorkerId;
 use proofyard_core::yard::Yard;
 use proofyard_worker::bell::Bell;
 use proofyard_worker::{Finished, WorkerHome};
@@ -88,7 +89,7 @@ impl WorkerHome for JobHome {
         work(&Self { host: Arc::clone(&self.host), invocation: Some(self.host.aws.begin()) })
     }
 
-    fn will_register(&self, worker: &str) -> Result<(), Error> {
+    fn will_register(&self, worker: &WorkerId) -> Result<(), Error> {
         match &self.host.job {
             Some(job) => self.block_on(self.aws().remember_worker(job, worker)),
             None => Ok(()),

@@ -14,7 +14,7 @@ use crate::pipeline::{Output, Pipeline, Prover, Stage, Verify};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Stored};
 use crate::record::{FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport, fault};
-use crate::state::{ArtifactRef, Group, Inputs, List, Scope, ScopeId, Task, TaskId, TaskResult};
+use crate::state::{ArtifactRef, Group, Inputs, List, Scope, ScopeId, Task, TaskId, TaskResult, WorkerId};
 use crate::strategy::reduce::{Child, Tree};
 use crate::transaction::{KEYS_A_READ, decode, read};
 use crate::yard::Yard;
@@ -23,7 +23,7 @@ use crate::yard::Yard;
 #[derive(Clone, Debug)]
 pub struct Assignment {
     pub task: Task,
-    pub worker: String,
+    pub worker: WorkerId,
     pub slot: u32,
     pub claim: String,
     pub attempt: u32,

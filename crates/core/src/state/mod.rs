@@ -20,6 +20,7 @@ pub mod sweeping;
 pub mod task;
 mod task_id;
 pub mod worker;
+mod worker_id;
 
 pub use attempt::{Attempt, Avoid, FailureKind, List, Note, TaskResult};
 pub use blocked::{Blocked, BlockedBy};
@@ -39,6 +40,7 @@ pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};
 pub use task::{Life, Task};
 pub use task_id::{BadTaskId, TaskId};
 pub use worker::{Heartbeat, Held, SeenHeartbeat, Slot, Worker};
+pub use worker_id::WorkerId;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::task::{History, Life};
-use super::{Attempt, Avoid, Note, Task, TaskId, TaskResult};
+use super::{Attempt, Avoid, Note, Task, TaskId, TaskResult, WorkerId};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredTask {
@@ -27,7 +27,7 @@ pub(super) struct StoredTask {
     crashes: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     delays: u32,
-    permanent: Vec<String>,
+    permanent: Vec<WorkerId>,
     avoid: Option<Avoid>,
     first_claimed_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "is_zero_ms")]

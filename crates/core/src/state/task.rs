@@ -22,7 +22,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::stored_task::StoredTask;
-use super::{Attempt, Avoid, FailureKind, Listing, Note, TaskId, TaskResult};
+use super::{Attempt, Avoid, FailureKind, Listing, Note, TaskId, TaskResult, WorkerId};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -75,7 +75,7 @@ pub(super) struct History {
     pub(super) losses: u32,
     pub(super) crashes: u32,
     pub(super) delays: u32,
-    pub(super) permanent: Vec<String>,
+    pub(super) permanent: Vec<WorkerId>,
     pub(super) avoid: Option<Avoid>,
     pub(super) first_claimed_ms: Option<u64>,
     pub(super) spent_ms: u64,
@@ -202,7 +202,7 @@ impl Task {
     }
 
     /// Workers that reported a permanent error, one entry an attempt.
-    pub fn permanent(&self) -> &[String] {
+    pub fn permanent(&self) -> &[WorkerId] {
         &self.history.permanent
     }
 
@@ -256,7 +256,14 @@ impl Task {
     }
 
     /// A worker took it; answers the attempt's number. `None` where it is not listed.
-    pub fn claim(&mut self, worker: &str, slot: u32, claim: &str, now_ms: u64, due_ms: u64) -> Option<u32> {
+    pub fn claim(
+        &mut self,
+        worker: &WorkerId,
+        slot: u32,
+        claim: &str,
+        now_ms: u64,
+        due_ms: u64,
+    ) -> Option<u32> {
         let mut attempts = match &mut self.life {
             Life::Listed => Vec::new(),
             Life::Live { attempts, listed: true, .. } => std::mem::take(attempts),
@@ -265,7 +272,7 @@ impl Task {
         let number = self.history.started + 1;
         attempts.push(Attempt {
             number,
-            worker: worker.to_owned(),
+            worker: worker.clone(),
             slot,
             claim: claim.to_owned(),
             started_ms: now_ms,
@@ -312,8 +319,8 @@ impl Task {
     }
 
     /// Another worker is preferred for the next attempt.
-    pub fn avoid_until(&mut self, worker: &str, until_ms: u64) {
-        self.history.avoid = Some(Avoid { worker: worker.to_owned(), until_ms });
+    pub fn avoid_until(&mut self, worker: &WorkerId, until_ms: u64) {
+        self.history.avoid = Some(Avoid { worker: worker.clone(), until_ms });
     }
 
     /// Notes how an attempt ended badly. A delay takes the place of one that said the same, so that an outage does not push

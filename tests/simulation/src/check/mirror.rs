@@ -7,7 +7,7 @@ use proofyard_core::port::Key;
 use proofyard_core::state::{
     Canonical, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat, Judgement, KeyFamily,
     KnownBlock, Listing, Marker, OutEntry, OutState, PipelineText, Scope, ScopeId, SinkCursor, Slot, Task,
-    TaskId, Tip, Worker,
+    TaskId, Tip, Worker, WorkerId,
 };
 use serde_json::from_slice;
 
@@ -178,14 +178,14 @@ impl Mirror {
         }
     }
 
-    pub fn worker(&self, id: &str) -> Option<&Worker> {
+    pub fn worker(&self, id: &WorkerId) -> Option<&Worker> {
         match self.get(&Worker::key_of(id))? {
             Item::Worker(worker) => Some(worker),
             _ => None,
         }
     }
 
-    pub fn slot(&self, worker: &str, slot: u32) -> Option<&Slot> {
+    pub fn slot(&self, worker: &WorkerId, slot: u32) -> Option<&Slot> {
         match self.get(&Slot::key_of(worker, slot))? {
             Item::Slot(slot) => Some(slot),
             _ => None,

@@ -140,7 +140,7 @@ fn an_attempt_that_runs_is_ended_in_time_though_its_block_left_and_returned() {
     for _ in 0..40 {
         driver.pass(15_000);
         for worker in ["w", "other"] {
-            now(driver.yard.heartbeat(worker, DAY_MS)).unwrap();
+            now(driver.yard.heartbeat(&worker.into(), DAY_MS)).unwrap();
         }
         driver.sweep();
     }
@@ -158,7 +158,7 @@ fn a_straggler_gets_its_second_copy_though_its_block_left_and_returned() {
     driver.claim("w").unwrap();
     let pass = |ms| {
         driver.pass(ms);
-        now(driver.yard.heartbeat("w", DAY_MS)).unwrap();
+        now(driver.yard.heartbeat(&"w".into(), DAY_MS)).unwrap();
         driver.sweep();
     };
     pass(15_000);

@@ -57,7 +57,7 @@ pub fn scope(driver: &Driver, id: &str) -> Scope {
 pub fn sweep_for(driver: &Driver, ms: u64, every_ms: u64) {
     for _ in 0..ms / every_ms {
         driver.pass(every_ms);
-        now(driver.yard.heartbeat("w", 86_400_000)).unwrap();
+        now(driver.yard.heartbeat(&"w".into(), 86_400_000)).unwrap();
         driver.sweep();
     }
 }

@@ -77,7 +77,7 @@ fn a_cut_of_1024_blocks_is_reduced_in_time() {
     }
     // Nothing is proved yet: the sweeper looks at 1,023 tasks that gather.
     driver.pass(600_000);
-    now(driver.yard.heartbeat("w", 86_400_000)).unwrap();
+    now(driver.yard.heartbeat(&"w".into(), 86_400_000)).unwrap();
     while !call(&driver, async |yard| yard.sweep_within(500).await.unwrap()).1.round_over {}
     forget_wakes(&driver);
     while driver.work("w", good) > 0 {}
@@ -98,7 +98,7 @@ fn outputs_that_must_agree_are_4096_and_read_in_time() {
         driver.record(&assignment, Does::Proves("0a"));
         forget_wakes(&driver);
         if assignment.task.id.index == 0 {
-            now(driver.yard.heartbeat("w", 86_400_000)).unwrap();
+            now(driver.yard.heartbeat(&"w".into(), 86_400_000)).unwrap();
         }
     }
     now(driver.yard.port.send(&[Wake::Scope { scope: "c:b:10:a10:0".parse().unwrap() }]));
