@@ -12,13 +12,9 @@ mod key_family;
 mod listing;
 pub mod out;
 pub mod scope;
-mod scope_id;
-mod stored_scope;
-mod stored_task;
 mod subject;
 pub mod sweeping;
 pub mod task;
-mod task_id;
 pub mod worker;
 mod worker_id;
 
@@ -33,12 +29,10 @@ pub use judgement::Judgement;
 pub use key_family::{KeyFamily, Table};
 pub use listing::{Listing, Marker};
 pub use out::{COMMITS, OutEntry, OutKind, OutProof, OutState, SinkCursor};
-pub use scope::{Branch, Progress, Scope, Standing, Watch};
-pub use scope_id::{BadScopeId, NamedScope, ScopeId};
+pub use scope::{BadScopeId, Branch, NamedScope, Progress, Scope, ScopeId, Standing, Watch};
 pub use subject::{Block, Cut, CutMember, Subject};
 pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};
-pub use task::{Life, Task};
-pub use task_id::{BadTaskId, TaskId};
+pub use task::{BadTaskId, Life, Task, TaskId};
 pub use worker::{Heartbeat, Held, SeenHeartbeat, Slot, Worker};
 pub use worker_id::WorkerId;
 

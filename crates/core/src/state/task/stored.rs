@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::task::{History, Life};
-use super::{Attempt, Avoid, Note, Task, TaskId, TaskResult, WorkerId};
+use super::{History, Life, Task, TaskId};
+use crate::state::{Attempt, Avoid, Note, TaskResult, WorkerId};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredTask {
@@ -184,8 +184,8 @@ impl From<Task> for StoredTask {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json_row;
     use super::*;
+    use crate::state::json_row;
 
     const ATTEMPT: &str = r#"{"number":2,"worker":"w","slot":0,"claim":"c2","started_ms":70}"#;
     const SECOND: &str = r#"{"number":3,"worker":"v","slot":1,"claim":"c3","started_ms":80}"#;

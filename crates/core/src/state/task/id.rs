@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{KeyFamily, ScopeId};
 use crate::port::{Key, Range};
+use crate::state::{KeyFamily, ScopeId};
 
 /// Which task: derived from its scope, stage and index, so that anyone may name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ impl TaskId {
     }
 
     /// Of the item of this family that is about the task.
-    pub(super) fn key_of(&self, family: KeyFamily) -> Key {
+    pub(in crate::state) fn key_of(&self, family: KeyFamily) -> Key {
         family.key_in(format_args!("{}#{}", self.scope, self.stage), format_args!("{:05}", self.index))
     }
 

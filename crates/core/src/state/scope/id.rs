@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Subject;
+use crate::state::Subject;
 
 /// A scope's name, derived from what it is about, so that anyone may tell it. Stored and sent as the text that it is; one that
 /// was read need not be the name of anything.
@@ -39,7 +39,7 @@ impl ScopeId {
     }
 
     /// As it stands somewhere, whether a scope can be called so or not.
-    pub(super) fn as_written(text: &str) -> Self {
+    pub(in crate::state) fn as_written(text: &str) -> Self {
         Self(text.to_owned())
     }
 

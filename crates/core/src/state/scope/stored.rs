@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blocked, Branch, Progress, Scope, ScopeId, Standing, Subject, Watch};
+use super::{Branch, Progress, Scope, ScopeId, Standing, Watch};
+use crate::state::{Blocked, Subject};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredScope {
@@ -107,8 +108,8 @@ impl From<Scope> for StoredScope {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json_row;
     use super::*;
+    use crate::state::json_row;
 
     const BLOCK: &str = concat!(
         r#"{"block":{"height":1,"hash":"a1","parent":"a0","timestamp_s":5,"segments":2,"#,
