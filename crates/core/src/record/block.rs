@@ -52,11 +52,7 @@ impl<P: Port> Yard<P> {
             };
             let mut scope = match tx.check::<Scope>(&Scope::key_of(&known.scope())).await? {
                 Some(scope) => scope,
-                None => {
-                    let mut new = self.new_block_scope(chain, block, known.generation);
-                    new.acknowledged_ms = acknowledged_ms.filter(|at_ms| *at_ms < new.recorded_ms);
-                    new
-                }
+                None => self.new_block_scope(chain, block, known.generation).acknowledged_at(acknowledged_ms),
             };
             let has_more = scope.add_fields(&block.fields);
             if !scope.is_stored() {

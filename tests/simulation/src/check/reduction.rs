@@ -117,7 +117,7 @@ fn feeds_at_once(context: &Context<'_>, child: &Task) {
         return;
     };
     let tree = tree(cut.members.len() as u32, arity);
-    let Some(parent) = child.feeds.and_then(|parent| Some((parent, tree.get(parent as usize)?))) else {
+    let Some(parent) = child.feeds().and_then(|parent| Some((parent, tree.get(parent as usize)?))) else {
         return;
     };
     let (parent, children) = (TaskId { index: parent.0, ..child.id.clone() }, parent.1);

@@ -39,7 +39,7 @@ pub struct Scope {
     pub pipeline: String,
     pub recorded_ms: u64,
     /// When the block's sender was told that it is kept, where that was before it was recorded.
-    pub acknowledged_ms: Option<u64>,
+    acknowledged_ms: Option<u64>,
     standing: Standing,
     canonical_ms: Option<u64>,
     opened_ms: Option<u64>,
@@ -136,6 +136,12 @@ impl Scope {
             disagreements: Vec::new(),
             blocked: None,
         }
+    }
+
+    /// Its sender was told that it is kept before it was recorded.
+    pub fn acknowledged_at(self, at_ms: Option<u64>) -> Self {
+        let acknowledged_ms = at_ms.filter(|at_ms| *at_ms < self.recorded_ms);
+        Self { acknowledged_ms, ..self }
     }
 
     /// Takes the fields that were not kept when the block came; says whether there are any. None is changed.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::id::{BadTaskId, TaskId};
 use self::stored::StoredTask;
-use super::{Attempt, Avoid, FailureKind, Listing, Note, TaskResult, WorkerId};
+use super::{Attempt, Avoid, FailureKind, Listing, Note, Scope, TaskResult, WorkerId};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -42,8 +42,7 @@ pub struct Task {
     pub pool: String,
     /// The order in which it starts.
     pub rank: String,
-    /// The task of its own group that joins its output.
-    pub feeds: Option<u32>,
+    feeds: Option<u32>,
     life: Life,
     history: History,
 }
@@ -96,6 +95,16 @@ impl Task {
     pub fn new(id: TaskId, pipeline: String, height: u64, pool: String, rank: String) -> Self {
         let (life, history) = (Life::Gathering, History::default());
         Self { id, pipeline, height, pool, rank, feeds: None, life, history }
+    }
+
+    /// One that is to gather, and whose output another task of its own group joins.
+    pub fn feeding(self, parent: Option<u32>) -> Self {
+        Self { feeds: parent, ..self }
+    }
+
+    /// The same task as its scope has it, whatever was written into it.
+    pub fn as_of(&self, scope: &Scope) -> Self {
+        Self { pipeline: scope.pipeline.clone(), height: scope.heights().0, ..self.clone() }
     }
 
     /// It may be claimed; answers the listing to write. `None` where it is listed already, parked or over.

@@ -8,6 +8,11 @@ impl Task {
         &self.life
     }
 
+    /// The task of its own group that joins its output.
+    pub fn feeds(&self) -> Option<u32> {
+        self.feeds
+    }
+
     /// Neither parked nor over.
     pub fn is_open(&self) -> bool {
         match self.life {
