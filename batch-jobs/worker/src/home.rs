@@ -14,6 +14,7 @@ use proofyard_aws::objects::artifacts::ObjectArtifacts;
 use proofyard_aws::store::port::AwsPort;
 use proofyard_core::error::{Error, with_causes};
 use proofyard_core::port::{Port, Wake};
+use proofyard_core::state::WorkerId;
 use proofyard_core::yard::Yard;
 use proofyard_worker::bell::Bell;
 use proofyard_worker::{Finished, WorkerHome};
@@ -87,7 +88,7 @@ impl WorkerHome for JobHome {
         work(&Self { host: Arc::clone(&self.host), invocation: Some(self.host.aws.begin()) })
     }
 
-    fn will_register(&self, worker: &str) -> Result<(), Error> {
+    fn will_register(&self, worker: &WorkerId) -> Result<(), Error> {
         match &self.host.job {
             Some(job) => self.block_on(self.aws().remember_worker(job, worker)),
             None => Ok(()),
@@ -121,7 +122,7 @@ impl WorkerHome for JobHome {
         let overhead_ms = (sample.claiming + sample.working).as_secs_f64() * 1_000.0;
         let (chain, height, attempt) =
             (task.chain(), finished.assignment.task.height, finished.assignment.attempt);
-        info!(chain, height, scope = task.scope, task = %task, attempt, outcome = ?finished.outcome, "recorded");
+        info!(chain, height, scope = task.scope.as_str(), task = %task, attempt, outcome = ?finished.outcome, "recorded");
         self.print_metrics(&[("TaskOverhead", "Milliseconds", json!(overhead_ms))]);
     }
 }

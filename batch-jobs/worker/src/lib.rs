@@ -285,7 +285,12 @@ fn run(
     stop: &AtomicBool,
 ) -> Result<(), WorkerError> {
     worker.register(&**home)?;
-    info!(pool = home.host.pool, worker = worker.id(), slots = worker.slots(), "the worker claims tasks");
+    info!(
+        pool = home.host.pool,
+        worker = worker.id().as_str(),
+        slots = worker.slots(),
+        "the worker claims tasks"
+    );
     thread::scope(|scope| {
         let lease = scope.spawn(|| worker.keep_lease(&**home));
         scope.spawn(|| poll_wake_queue(home));
@@ -301,7 +306,7 @@ fn run(
     });
     let ended = worker.unregister(&**home);
     deliver_last_wakes(home);
-    info!(pool = home.host.pool, worker = worker.id(), "the worker has ended");
+    info!(pool = home.host.pool, worker = worker.id().as_str(), "the worker has ended");
     Ok(ended?)
 }
 
@@ -341,13 +346,18 @@ fn watch_for_the_end(arguments: &WorkerArguments, home: &JobHome, worker: &PoolW
     let mut polled = Instant::now();
     while !home.is_stopped() {
         if stop.load(Ordering::Relaxed) {
-            warn!(pool = home.host.pool, worker = worker.id(), "asked to stop");
+            warn!(pool = home.host.pool, worker = worker.id().as_str(), "asked to stop");
             return worker.drain(home, Instant::now() + Duration::from_millis(arguments.term_grace_ms));
         }
         if let Some(spot) = spot.as_ref().filter(|_| polled.elapsed() >= POLL_EVERY) {
             polled = Instant::now();
             if let Some(notice) = home.block_on(spot.poll()) {
-                warn!(pool = home.host.pool, worker = worker.id(), notice, "this machine is taken back");
+                warn!(
+                    pool = home.host.pool,
+                    worker = worker.id().as_str(),
+                    notice,
+                    "this machine is taken back"
+                );
                 home.print_metrics(&[("SpotNotices", "Count", json!(1))]);
                 return worker.drain(home, Instant::now() + Duration::from_millis(arguments.spot_grace_ms));
             }

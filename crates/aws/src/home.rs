@@ -10,6 +10,7 @@ use proofyard_core::Yard;
 use proofyard_core::error::{Cause, Code, Coded, Error, with_causes};
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::pipeline::Pipeline;
+use proofyard_core::state::WorkerId;
 use tracing::error;
 
 use crate::clients::call_fault::CallFault;
@@ -188,7 +189,7 @@ impl AwsHome {
     pub fn remember_worker<'a>(
         &'a self,
         job: &'a str,
-        worker: &'a str,
+        worker: &'a WorkerId,
     ) -> LocalBoxFuture<'a, Result<(), Error>> {
         Box::pin(job_workers::remember_worker(&self.yard.port, job, worker))
     }

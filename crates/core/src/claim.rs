@@ -12,7 +12,7 @@ use crate::pipeline::Pool;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Range, Stored};
 use crate::state::worker::PoolChain;
-use crate::state::{ChainState, Held, Listing, Scope, Slot, Task, Worker};
+use crate::state::{ChainState, Held, Listing, Scope, Slot, Task, Worker, WorkerId};
 use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::Yard;
 
@@ -31,7 +31,7 @@ const CLEARED_AT_ONCE: usize = 24;
 /// Who claims, for which slot, under which id of its own making.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimRequest {
-    pub worker: String,
+    pub worker: WorkerId,
     pub slot: u32,
     pub claim: String,
 }
@@ -124,9 +124,9 @@ impl<P: Port> Yard<P> {
         Ok(waiting)
     }
 
-    async fn live_worker(&self, id: &str) -> Result<Worker, Error> {
+    async fn live_worker(&self, id: &WorkerId) -> Result<Worker, Error> {
         let worker: Option<Worker> = read(&self.port, &Worker::key_of(id)).await?;
-        worker.filter(|worker| !worker.dead).ok_or_else(|| Error::WorkerDead { worker: id.to_owned() })
+        worker.filter(|worker| !worker.dead).ok_or_else(|| Error::WorkerDead { worker: id.to_string() })
     }
 
     /// The lowest rank among the heads of all chains; among equals, one by chance.
@@ -185,7 +185,7 @@ impl<P: Port> Yard<P> {
         }
         let worker: Option<Worker> = tx.check(&Worker::key_of(&request.worker)).await?;
         if worker.is_none_or(|worker| worker.dead) {
-            return Err(Error::WorkerDead { worker: request.worker.clone() });
+            return Err(Error::WorkerDead { worker: request.worker.to_string() });
         }
         let id = &head.listing.id;
         let task: Option<Task> = tx.check(&id.task_key()).await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Refusal};
 use crate::pipeline::{Pipeline, Prover, Stage};
 use crate::port::Port;
-use crate::state::{COMMITS, OutEntry, OutKind, OutProof, Task, TaskId};
+use crate::state::{COMMITS, OutEntry, OutKind, OutProof, ScopeId, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::work::Input;
 use crate::yard::Yard;
@@ -127,7 +127,7 @@ impl<P: Port> Yard<P> {
     async fn committed_proof(
         &self,
         chain: &str,
-        scope: &str,
+        scope: &ScopeId,
         proof: OutProof,
     ) -> Result<CommittedProof, Error> {
         let id = TaskId::new(scope, &proof.stage, proof.index);

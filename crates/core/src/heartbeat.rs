@@ -10,7 +10,7 @@ use crate::error::{Error, Refusal};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Version};
 use crate::record::{Ending, end_attempt};
-use crate::state::{Attempt, Heartbeat, Held, Scope, SeenHeartbeat, Slot, Task, Worker};
+use crate::state::{Attempt, Heartbeat, Held, Scope, SeenHeartbeat, Slot, Task, Worker, WorkerId};
 use crate::transaction::{Item, KEYS_A_READ, read, read_many, read_stored, transact};
 use crate::yard::Yard;
 
@@ -20,7 +20,7 @@ pub const MAX_SLOTS: u32 = 4_096;
 /// What a worker says of itself when it starts. Its id must be new at each start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkerRegistration {
-    pub worker: String,
+    pub worker: WorkerId,
     pub pool: String,
     pub slots: u32,
     /// No other worker serves the pool.
@@ -70,7 +70,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Extends the worker's lease and answers which of its attempts it should cancel.
-    pub async fn heartbeat(&self, worker: &str, lease_ms: u64) -> Result<Vec<ObsoleteAttempt>, Error> {
+    pub async fn heartbeat(&self, worker: &WorkerId, lease_ms: u64) -> Result<Vec<ObsoleteAttempt>, Error> {
         let at_ms = self.port.now_ms();
         let slots = transact(&self.port, async |tx| {
             let state: Option<Worker> = tx.peek(&Worker::key_of(worker)).await?;
@@ -80,7 +80,7 @@ impl<P: Port> Yard<P> {
                     tx.put(&Heartbeat { lease_ms, at_ms, ..heartbeat })?;
                     Ok(state.slots)
                 }
-                _ => Err(Error::WorkerDead { worker: worker.to_owned() }),
+                _ => Err(Error::WorkerDead { worker: worker.to_string() }),
             }
         })
         .await?;
@@ -162,7 +162,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Ends a worker whose lease ran out, or whose end was seen: nothing it held stays held.
-    pub async fn expire_worker(&self, id: &str, seen_dead: bool) -> Result<(), Error> {
+    pub async fn expire_worker(&self, id: &WorkerId, seen_dead: bool) -> Result<(), Error> {
         let slots = transact(&self.port, async |tx| {
             let heartbeat: Option<Heartbeat> = tx.check(&Heartbeat::key_of(id)).await?;
             let worker: Option<Worker> = tx.check(&Worker::key_of(id)).await?;
@@ -205,7 +205,7 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    async fn empty_slot(&self, worker: &str, slot: u32) -> Result<(), Error> {
+    async fn empty_slot(&self, worker: &WorkerId, slot: u32) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let slot: Option<Slot> = tx.check(&Slot::key_of(worker, slot)).await?;
             let Some(slot) = slot else { return Ok(()) };

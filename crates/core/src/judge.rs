@@ -123,9 +123,7 @@ impl<P: Port> Yard<P> {
             proof_system: result.proof_system.clone(),
         };
         let inputs = self.inputs(&pipeline, id).await?;
-        let mut task = task.clone();
-        task.pipeline.clone_from(&scope.pipeline);
-        task.height = scope.heights().0;
+        let task = task.as_of(scope);
         let proof = CommittedProof { task, proof, pipeline, stage: index, prover_name, inputs };
         let mut refused = String::new();
         for _ in 0..ASKED {

@@ -37,7 +37,7 @@ pub(crate) fn delete_listing<P: Port>(tx: &mut Tx<'_, P>, task: &Task) {
 impl<P: Port> Yard<P> {
     /// A task of a tree was accepted: the one that joins its output may have all its children now.
     pub(crate) async fn feed_parent(&self, tx: &mut Tx<'_, P>, child: &Task) -> Result<(), Error> {
-        let Some(parent) = child.feeds else { return Ok(()) };
+        let Some(parent) = child.feeds() else { return Ok(()) };
         let group: Option<Group> = tx.peek(&Group::key_of(&child.id.scope, &child.id.stage)).await?;
         let Some(group) = group else { return Ok(()) };
         match group.inputs.tree() {

@@ -112,6 +112,7 @@ fn selection(chain: &str, height: Option<u64>, task: Option<&str>) -> Result<Ret
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::ScopeId;
 
     #[test]
     fn a_word_is_read_as_a_person_would_write_it() {
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_task_is_retried_on_its_own_chain_alone() {
-        let id = TaskId::new("c:b:7:0xab:0", "join", 3);
+        let id = TaskId::new(&ScopeId::of_block("c", 7, "0xab", 0), "join", 3);
         assert_eq!(selection("c", None, Some(&id.to_string())).unwrap(), RetrySelection::One(id.clone()));
         selection("d", None, Some(&id.to_string())).unwrap_err();
         selection("c", Some(7), Some(&id.to_string())).unwrap_err();

@@ -22,7 +22,7 @@ use std::future::Future;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Cause;
-use crate::state::{Table, TaskId};
+use crate::state::{ScopeId, Table, TaskId};
 
 /// Items that one commit may touch, in every home (DynamoDB allows 100; the rest is headroom).
 pub const MAX_BATCH_ITEMS: usize = 80;
@@ -229,7 +229,7 @@ pub enum Wake {
     /// A block or a cut: a stage of it may start, or it may be proved.
     Scope {
         /// Its id, as text.
-        scope: String,
+        scope: ScopeId,
     },
     /// Idle workers of a pool: a task may be listed.
     Pool {

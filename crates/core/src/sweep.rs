@@ -17,6 +17,7 @@ use crate::port::{Due, DueKind, Key, Port, Version, Wake};
 use crate::record::{Ending, end_attempt};
 use crate::state::{
     Group, KeyFamily, KindPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId, VisitedEntry,
+    WorkerId,
 };
 use crate::transaction::{Item, Tx, decode, read, read_stored, transact};
 use crate::yard::Yard;
@@ -250,7 +251,8 @@ impl<P: Port> Yard<P> {
         let keys: Vec<Key> = page.iter().map(|due| due.key.clone()).collect();
         match kind {
             DueKind::Worker => {
-                let seen = keys.iter().map(|key| SeenHeartbeat::key_of(KeyFamily::about(key)));
+                let seen =
+                    keys.iter().map(|key| SeenHeartbeat::key_of(&WorkerId::from(KeyFamily::about(key))));
                 let all: Vec<Key> = keys.iter().cloned().chain(seen).collect();
                 self.port.get_many(&all).await?;
                 Ok(())

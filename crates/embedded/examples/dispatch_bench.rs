@@ -15,7 +15,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use proofyard_core::state::Block;
+use proofyard_core::state::{Block, NamedScope};
 use proofyard_embedded::block_on;
 use proofyard_embedded::machine::{GuardCommand, Machine};
 use proofyard_worker::isolation::Isolation;
@@ -99,7 +99,9 @@ fn dispatch(dir: &Path, rate: u32, seconds: u32) -> Result<Times, Box<dyn Error>
     }
     let (mut waits, mut slots, mut overheads) = (Vec::new(), Vec::new(), Vec::new());
     for sample in machine.overheads().samples() {
-        let hash = sample.task.scope.split(':').nth(3).unwrap_or_default();
+        let Some(NamedScope::Block { hash, .. }) = sample.task.scope.named() else {
+            return Err("a task of no block".into());
+        };
         let acknowledged = sent.get(hash).ok_or("a task of no block")?;
         let waited = sample.claimed.saturating_duration_since(*acknowledged);
         waits.push(waited);

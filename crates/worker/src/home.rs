@@ -6,6 +6,7 @@ use std::time::Duration;
 use proofyard_core::error::Error;
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::record::ResultOutcome;
+use proofyard_core::state::WorkerId;
 use proofyard_core::work::Assignment;
 use proofyard_core::yard::Yard;
 
@@ -40,12 +41,12 @@ pub trait WorkerHome: Send + Sync + 'static {
     }
 
     /// Called before a worker registers under this id.
-    fn will_register(&self, _worker: &str) -> Result<(), Error> {
+    fn will_register(&self, _worker: &WorkerId) -> Result<(), Error> {
         Ok(())
     }
 
     /// Called after the worker of this id was unregistered.
-    fn unregistered(&self, _worker: &str) -> Result<(), Error> {
+    fn unregistered(&self, _worker: &WorkerId) -> Result<(), Error> {
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use proofyard_core::error::Error;
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::pipeline::Pool;
 use proofyard_core::port::Port;
+use proofyard_core::state::WorkerId;
 use proofyard_prover::runner::GuardCommand;
 
 use crate::home::WorkerHome;
@@ -45,7 +46,7 @@ pub struct WorkerPlan {
 /// when its slots have ended.
 pub struct PoolWorker {
     plan: WorkerPlan,
-    id: Mutex<String>,
+    id: Mutex<WorkerId>,
     state: WorkerState,
 }
 
@@ -60,7 +61,7 @@ impl PoolWorker {
     }
 
     /// Its current id; empty before it has registered.
-    pub fn id(&self) -> String {
+    pub fn id(&self) -> WorkerId {
         self.id.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -68,7 +69,7 @@ impl PoolWorker {
     pub fn register<H: WorkerHome>(&self, home: &H) -> Result<(), Error> {
         let WorkerPlan { id_prefix, pool_name, pool, alone, .. } = &self.plan;
         let random = home.yard().port.random() as u32;
-        let id = format!("{id_prefix}-{pool_name}-{}-{random:08x}", std::process::id());
+        let id = WorkerId::new(id_prefix, pool_name, std::process::id(), random);
         home.will_register(&id)?;
         home.block_on(home.yard().register_worker(&WorkerRegistration {
             worker: id.clone(),
@@ -79,7 +80,7 @@ impl PoolWorker {
             isolation: Some(self.plan.isolation.to_string()),
         }))?;
         let old = std::mem::replace(&mut *self.id.lock().unwrap_or_else(PoisonError::into_inner), id);
-        if !old.is_empty() {
+        if !old.is_none() {
             home.unregistered(&old)?;
         }
         Ok(())

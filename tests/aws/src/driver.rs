@@ -181,7 +181,7 @@ impl Driver {
 
     pub async fn register(&self, worker: &str) {
         let registration = WorkerRegistration {
-            worker: worker.to_owned(),
+            worker: worker.into(),
             pool: "cpu".into(),
             slots: 1,
             alone: false,
@@ -198,11 +198,11 @@ impl Driver {
 
     async fn work_on(&self, yard: &Yard<AwsPort>, worker: &str) -> Result<bool, Error> {
         let claim = format!("{:016x}", yard.port.random());
-        let request = ClaimRequest { worker: worker.to_owned(), slot: 0, claim };
+        let request = ClaimRequest { worker: worker.into(), slot: 0, claim };
         let task = match yard.claim(&request).await? {
             ClaimOutcome::Claimed(task) => *task,
             ClaimOutcome::SlotHolds(held) => {
-                yard.record_release(worker, 0, &held.claim, &held.task).await?;
+                yard.record_release(&worker.into(), 0, &held.claim, &held.task).await?;
                 return Ok(true);
             }
             ClaimOutcome::Nothing | ClaimOutcome::Quarantined { .. } => return Ok(false),
@@ -264,7 +264,7 @@ impl Executor for Prover<'_> {
 
     async fn prove(&mut self, assignment: &Assignment) -> Result<Proved<Vec<u8>>, AttemptError> {
         Ok(Proved {
-            output: assignment.task.id.scope.clone().into_bytes(),
+            output: assignment.task.id.scope.to_string().into_bytes(),
             claimed_public_values: None,
             verification_key: None,
             proof_system: None,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use proofyard_core::state::{ArtifactRef, Block, Scope, Task, TaskId};
+use proofyard_core::state::{ArtifactRef, Block, ScopeId, Task, TaskId};
 use proofyard_core::transaction::read;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -67,7 +67,7 @@ impl ToyYard {
             self.driver.home.yard.record_block("c", &block).await.unwrap();
             self.driver.take_steps().await.unwrap();
         });
-        TaskId::new(&Scope::block_id("c", height, &block.hash, 0), "prove", 0)
+        TaskId::new(&ScopeId::of_block("c", height, &block.hash, 0), "prove", 0)
     }
 
     pub fn task(&self, id: &TaskId) -> Task {

@@ -8,8 +8,8 @@ use proofyard_core::Yard;
 use proofyard_core::claim::ClaimRequest;
 use proofyard_core::port::Key;
 use proofyard_core::state::{
-    Canonical, ChainState, Frontier, KeyFamily, KnownBlock, Listing, Marker, OutEntry, Scope, SinkCursor,
-    Task, TaskId, Tip,
+    Canonical, ChainState, Frontier, KeyFamily, KnownBlock, Listing, Marker, OutEntry, Scope, ScopeId,
+    SinkCursor, Task, TaskId, Tip, WorkerId,
 };
 use proofyard_core::work::Input;
 use proofyard_embedded::lock::DataDir;
@@ -29,7 +29,7 @@ pub struct State {
     pub fed_lines: usize,
     pub known: BTreeSet<(u64, String)>,
     pub canonical: BTreeMap<u64, String>,
-    pub scopes: BTreeMap<String, Scope>,
+    pub scopes: BTreeMap<ScopeId, Scope>,
     pub tasks: BTreeMap<TaskId, Task>,
     pub markers: BTreeSet<TaskId>,
     pub listed: BTreeSet<TaskId>,
@@ -81,7 +81,7 @@ impl State {
 
     /// What a task works on.
     pub fn inputs(&self, task: &Task) -> Vec<Input> {
-        let request = ClaimRequest { worker: String::new(), slot: 0, claim: String::new() };
+        let request = ClaimRequest { worker: WorkerId::default(), slot: 0, claim: String::new() };
         block_on(self.yard.assignment(&request, task.clone())).unwrap().inputs
     }
 

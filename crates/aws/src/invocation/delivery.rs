@@ -26,7 +26,7 @@ impl AwsHome {
                         to_judge.push(Outgoing { body: body_of(&wake), ..Outgoing::default() });
                     }
                     Wake::Chain { chain } => steps.push(self.wake_message(chain, &wake)),
-                    Wake::Scope { scope } => steps.push(self.wake_message(scope, &wake)),
+                    Wake::Scope { scope } => steps.push(self.wake_message(scope.as_str(), &wake)),
                     Wake::Sink { chain, sink } => {
                         steps.push(self.wake_message(&format!("{chain}:sink:{sink}"), &wake));
                     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proofyard_core::error::Error;
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::port::{Key, Port};
-use proofyard_core::state::KeyFamily;
+use proofyard_core::state::{KeyFamily, WorkerId};
 use proofyard_core::transaction::{Item, read, read_many, read_range, transact};
 use proofyard_core::yard::Yard;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ const STARTED_AFTER_MS: u64 = 60_000;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct JobWorkers {
     job: String,
-    ids: Vec<String>,
+    ids: Vec<WorkerId>,
 }
 
 impl JobWorkers {
@@ -45,12 +45,12 @@ impl Item for JobWorkers {
 }
 
 /// Called before a worker of this job registers under this id.
-pub(crate) async fn remember_worker(port: &AwsPort, job: &str, worker: &str) -> Result<(), Error> {
+pub(crate) async fn remember_worker(port: &AwsPort, job: &str, worker: &WorkerId) -> Result<(), Error> {
     transact(port, async |tx| {
         let known: Option<JobWorkers> = tx.check(&JobWorkers::key_of(job)).await?;
         let mut known = known.unwrap_or_else(|| JobWorkers { job: job.to_owned(), ids: Vec::new() });
         if known.ids.len() < MAX_IDS && !known.ids.iter().any(|id| id == worker) {
-            known.ids.push(worker.to_owned());
+            known.ids.push(worker.clone());
         }
         tx.put(&known)
     })
@@ -65,7 +65,7 @@ pub(crate) async fn job_ended(yard: &Yard<AwsPort>, job: &str) -> Result<(), Err
     };
     for worker in &known.ids {
         yard.expire_worker(worker, true).await?;
-        info!(job, worker, "its job is over");
+        info!(job, worker = worker.as_str(), "its job is over");
     }
     // Before the item that shows it is deleted.
     note_registered(port, job).await?;

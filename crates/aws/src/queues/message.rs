@@ -63,11 +63,13 @@ impl Event {
 
 #[cfg(test)]
 mod tests {
+    use proofyard_core::state::ScopeId;
+
     use super::*;
 
     #[test]
     fn a_message_is_read_as_it_was_written() {
-        let wake = Message::Wake(Wake::Scope { scope: "c:b:7:0xab:0".into() });
+        let wake = Message::Wake(Wake::Scope { scope: ScopeId::of_block("c", 7, "0xab", 0) });
         let body = serde_json::to_string(&wake).unwrap();
         assert_eq!(body, r#"{"wake":{"scope":{"scope":"c:b:7:0xab:0"}}}"#);
         assert_eq!(Event::read(&body).unwrap(), Event::Message(Box::new(wake)));

@@ -6,7 +6,7 @@ use super::next_cut::{NextCut, Waiting};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::{Port, Wake};
-use crate::state::{COMMITS, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Scope, Subject};
+use crate::state::{COMMITS, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Scope, ScopeId, Subject};
 use crate::status::look::ChainLook;
 use crate::strategy::sequential::Closed;
 use crate::transaction::{Tx, read, transact};
@@ -47,7 +47,7 @@ impl<P: Port> Yard<P> {
             }
             tx.check::<CutAt>(&CutAt::key_of(chain, stage, next.from)).await?;
             let (to, scope) = match &next.closed {
-                None => (next.from + next.passed - 1, String::new()),
+                None => (next.from + next.passed - 1, ScopeId::none()),
                 Some(closed) => {
                     let scope = self.new_cut(&next, stage, closed, now.epoch);
                     tx.send(Wake::Scope { scope: scope.id.clone() });
@@ -73,7 +73,7 @@ impl<P: Port> Yard<P> {
             hash: waiting.place.hash.clone(),
             generation: waiting.place.generation,
         };
-        let id = Scope::cut_id(chain, stage, first.height, last.height, epoch);
+        let id = ScopeId::of_cut(chain, stage, first.height, last.height, epoch);
         let cut = Cut {
             stage: stage.to_owned(),
             from: first.height,

@@ -85,7 +85,7 @@ impl<P: Port> Yard<P> {
         let id = TaskId::new(&scope.id, &stage.name, number);
         let mut task = Task::new(id, scope.pipeline.clone(), scope.heights().0, stage.pool.clone(), rank);
         match tree {
-            Some(tree) => task.feeds = tree.parent(number),
+            Some(tree) => task = task.feeding(tree.parent(number)),
             None => put_listing(tx, task.list(self.port.now_ms()))?,
         }
         tx.put(&task)?;

@@ -4,7 +4,9 @@
 use crate::error::{Error, Refusal};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
-use crate::state::{Branch, Canonical, ChainState, CutAt, Frontier, KnownBlock, Progress, Reorg, Scope, Tip};
+use crate::state::{
+    Branch, Canonical, ChainState, CutAt, Frontier, KnownBlock, Progress, Reorg, Scope, ScopeId, Tip,
+};
 use crate::transaction::{Tx, read_range, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -152,7 +154,7 @@ impl<P: Port> Yard<P> {
     async fn put_branch(
         &self,
         tx: &mut Tx<'_, P>,
-        id: &str,
+        id: &ScopeId,
         branch: Branch,
     ) -> Result<Option<Progress>, Error> {
         let scope: Option<Scope> = tx.check(&Scope::key_of(id)).await?;

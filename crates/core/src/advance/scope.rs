@@ -8,7 +8,7 @@ use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
-use crate::state::{CutAt, Decision, Group, Life, Marker, Scope, Task};
+use crate::state::{CutAt, Decision, Group, Life, Marker, Scope, ScopeId, Task};
 use crate::strategy::readiness::{Depth, Readiness, WaitsFor};
 use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::Yard;
@@ -21,12 +21,12 @@ const MARKERS_A_PAGE: usize = 64;
 impl<P: Port> Yard<P> {
     /// Takes the steps of a scope that are due. A scope that is off the chain, not open or settled has none, but what its
     /// quorums find out late.
-    pub async fn advance_scope(&self, id: &str) -> Result<(), Error> {
+    pub async fn advance_scope(&self, id: &ScopeId) -> Result<(), Error> {
         self.look_after_scope(id).await.map(|_| ())
     }
 
     /// The same, and says what it found. Steps that are too many for one call are left to who is woken for them.
-    pub(crate) async fn look_after_scope(&self, id: &str) -> Result<Look, Error> {
+    pub(crate) async fn look_after_scope(&self, id: &ScopeId) -> Result<Look, Error> {
         let mut look = Look::default();
         for _ in 0..MAX_STEPS {
             let Some(scope): Option<Scope> = read(&self.port, &Scope::key_of(id)).await? else {
@@ -69,7 +69,7 @@ impl<P: Port> Yard<P> {
             }
             look.moved = true;
         }
-        self.port.send(&[Wake::Scope { scope: id.to_owned() }]).await;
+        self.port.send(&[Wake::Scope { scope: id.clone() }]).await;
         Ok(look)
     }
 

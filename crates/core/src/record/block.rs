@@ -4,7 +4,7 @@ use crate::error::{Error, Refusal};
 use crate::pipeline::MAX_HEIGHT;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
-use crate::state::{Block, Canonical, Frontier, KnownBlock, Scope, Subject, Tip};
+use crate::state::{Block, Canonical, Frontier, KnownBlock, Scope, ScopeId, Subject, Tip};
 use crate::transaction::{Tx, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -52,11 +52,7 @@ impl<P: Port> Yard<P> {
             };
             let mut scope = match tx.check::<Scope>(&Scope::key_of(&known.scope())).await? {
                 Some(scope) => scope,
-                None => {
-                    let mut new = self.new_block_scope(chain, block, known.generation);
-                    new.acknowledged_ms = acknowledged_ms.filter(|at_ms| *at_ms < new.recorded_ms);
-                    new
-                }
+                None => self.new_block_scope(chain, block, known.generation).acknowledged_at(acknowledged_ms),
             };
             let has_more = scope.add_fields(&block.fields);
             if !scope.is_stored() {
@@ -104,7 +100,7 @@ impl<P: Port> Yard<P> {
     }
 
     pub(crate) fn new_block_scope(&self, chain: &str, block: &Block, generation: u64) -> Scope {
-        let id = Scope::block_id(chain, block.height, &block.hash, generation);
+        let id = ScopeId::of_block(chain, block.height, &block.hash, generation);
         Scope::new(id, chain, Subject::Block(block.clone()), self.port.now_ms())
     }
 

@@ -17,7 +17,7 @@ use crate::listing::{PARKED_LOOK_MS, delete_listing, put_listing, reschedule};
 use crate::pipeline::{MAX_BACKOFF_MS, Pool, TaskLimits};
 use crate::planted_bug::PlantedBug;
 use crate::port::Port;
-use crate::state::{FailureKind, Note, Slot, Task, TaskId, Worker};
+use crate::state::{FailureKind, Note, Slot, Task, TaskId, Worker, WorkerId};
 use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 
@@ -39,7 +39,7 @@ const MAX_QUARANTINE_MS: u64 = 3_600_000;
 /// A worker's word that an attempt failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailureReport {
-    pub worker: String,
+    pub worker: WorkerId,
     pub slot: u32,
     pub claim: String,
     pub task: TaskId,
@@ -105,7 +105,7 @@ impl<P: Port> Yard<P> {
     /// Records that a worker lets an attempt go, and frees the slot.
     pub async fn record_release(
         &self,
-        worker: &str,
+        worker: &WorkerId,
         slot: u32,
         claim: &str,
         task: &TaskId,
@@ -138,7 +138,7 @@ impl<P: Port> Yard<P> {
     pub(crate) async fn free_slot(
         &self,
         tx: &mut Tx<'_, P>,
-        worker: &str,
+        worker: &WorkerId,
         slot: u32,
         claim: &str,
     ) -> Result<(), Error> {
@@ -151,7 +151,12 @@ impl<P: Port> Yard<P> {
 
     /// A worker that fails task after task is quarantined, and for twice as long if it fails again when it comes back:
     /// one that can prove nothing uses up few attempts.
-    async fn count_against(&self, tx: &mut Tx<'_, P>, worker: &str, pool: Option<Pool>) -> Result<(), Error> {
+    async fn count_against(
+        &self,
+        tx: &mut Tx<'_, P>,
+        worker: &WorkerId,
+        pool: Option<Pool>,
+    ) -> Result<(), Error> {
         let Some(mut worker): Option<Worker> = tx.check(&Worker::key_of(worker)).await? else {
             return Ok(());
         };

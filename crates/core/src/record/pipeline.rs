@@ -14,7 +14,7 @@ use crate::port::{DueKind, Key, Port, Wake};
 use crate::state::worker::PoolChain;
 use crate::state::{
     COMMITS, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineText, Scope,
-    SinkCursor, Tip, chain_of,
+    SinkCursor, Tip,
 };
 use crate::status::look::pages;
 use crate::transaction::{Tx, read, read_many, transact};
@@ -135,9 +135,8 @@ impl<P: Port> Yard<P> {
             let mut pages = DuePages::all(shard);
             while let Some(page) = pages.next(self).await? {
                 let keys = page.into_iter().map(|due| due.key);
-                let keys: Vec<Key> = keys
-                    .filter(|key| Scope::id_of_key(key).is_some_and(|id| chain_of(id) == chain))
-                    .collect();
+                let keys: Vec<Key> =
+                    keys.filter(|key| Scope::id_of_key(key).is_some_and(|id| id.chain() == chain)).collect();
                 for scope in read_many::<P, Scope>(&self.port, &keys).await? {
                     self.refuse_lost_pool_of_scope(scope, new).await?;
                 }

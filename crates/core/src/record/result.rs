@@ -10,7 +10,7 @@ use crate::listing::delete_listing;
 use crate::pipeline::{MAX_GROUP_TASKS, Output, Pipeline};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
-use crate::state::{Marker, Scope, Task, TaskId, TaskResult, Worker, Wrong, WrongResult};
+use crate::state::{Marker, Scope, Task, TaskId, TaskResult, Worker, WorkerId, Wrong, WrongResult};
 use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 
@@ -89,7 +89,7 @@ impl<P: Port> Yard<P> {
         Ok(pipeline.readers(index).any(|(_, reader)| reader.quorum().is_some()))
     }
 
-    async fn clear_failures(&self, tx: &mut Tx<'_, P>, worker: &str) -> Result<(), Error> {
+    async fn clear_failures(&self, tx: &mut Tx<'_, P>, worker: &WorkerId) -> Result<(), Error> {
         let worker: Option<Worker> = tx.peek(&Worker::key_of(worker)).await?;
         match worker.filter(|worker| worker.failures_in_row > 0) {
             Some(worker) => tx.put(&Worker { failures_in_row: 0, ..worker }),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::figures::{one_line, seconds};
 use crate::advance::deadline_ms;
 use crate::explain::count;
-use crate::state::{Group, Scope, Task};
+use crate::state::{Group, Scope, Task, WorkerId};
 use crate::status::look::ChainLook;
 use crate::status::work::{ScopeWork, StageWork};
 use crate::strategy::readiness::WaitsFor;
@@ -193,7 +193,10 @@ fn of_tasks(
         case,
         stage: stage.index,
         task: Some(task.id.to_string()),
-        worker: live.map(|attempt| attempt.worker.clone()).or(last.map(|note| note.worker.clone())),
+        worker: live
+            .map(|attempt| &attempt.worker)
+            .or(last.map(|note| &note.worker))
+            .map(WorkerId::to_string),
         last_error: last.map(|note| note.message.clone()),
         text: of_all + &text,
     })

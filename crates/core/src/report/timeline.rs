@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::figures::one_line;
-use crate::state::{Task, TaskResult};
+use crate::state::{Task, TaskResult, WorkerId};
 use crate::status::TaskState;
 use crate::status::rows::state_of;
 
@@ -112,7 +112,7 @@ fn span(task: &Task) -> TaskSpan {
         index: task.id.index,
         state: state_of(task),
         prover: result.map(|result| result.prover.clone()),
-        worker: worker.cloned(),
+        worker: worker.map(WorkerId::to_string),
         attempts: task.started(),
         failures: task.failures(),
         losses: task.losses(),
@@ -131,7 +131,7 @@ fn span(task: &Task) -> TaskSpan {
             .map(|note| Failed {
                 at_ms: note.at_ms,
                 attempt: note.attempt,
-                worker: note.worker.clone(),
+                worker: note.worker.to_string(),
                 message: one_line(&note.message, MESSAGE_CHARACTERS),
             })
             .collect(),

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ArtifactRef;
+use super::{ArtifactRef, WorkerId};
 
 /// One try at a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// 1 for the first.
     pub number: u32,
-    pub worker: String,
+    pub worker: WorkerId,
     pub slot: u32,
     /// The worker's own id for having taken it.
     pub claim: String,
@@ -21,7 +21,7 @@ pub struct Attempt {
 /// A preference, not a ban: the worker that failed it gets it again after `until_ms`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Avoid {
-    pub worker: String,
+    pub worker: WorkerId,
     pub until_ms: u64,
 }
 
@@ -30,7 +30,7 @@ pub struct Avoid {
 pub struct Note {
     pub at_ms: u64,
     pub attempt: u32,
-    pub worker: String,
+    pub worker: WorkerId,
     pub message: String,
     /// The prover's last log lines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -54,7 +54,7 @@ pub struct TaskResult {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
     pub prover: String,
-    pub worker: String,
+    pub worker: WorkerId,
     pub attempt: u32,
     pub claimed_ms: u64,
     /// When its inputs were there and proving began; absent in older state.

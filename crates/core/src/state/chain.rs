@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Halt, KeyFamily, height_key};
+use super::{Halt, KeyFamily, ScopeId, height_key};
 use crate::pipeline::{MAX_CUT_BLOCKS, MAX_WINDOW};
 use crate::port::{Key, Range};
 use crate::transaction::{Item, too_large};
@@ -275,8 +275,8 @@ impl Canonical {
             reverse: false,
         }
     }
-    pub fn scope(&self) -> String {
-        super::Scope::block_id(&self.chain, self.height, &self.hash, self.generation)
+    pub fn scope(&self) -> ScopeId {
+        ScopeId::of_block(&self.chain, self.height, &self.hash, self.generation)
     }
 }
 
@@ -314,8 +314,8 @@ impl KnownBlock {
             reverse: false,
         }
     }
-    pub fn scope(&self) -> String {
-        super::Scope::block_id(&self.chain, self.height, &self.hash, self.generation)
+    pub fn scope(&self) -> ScopeId {
+        ScopeId::of_block(&self.chain, self.height, &self.hash, self.generation)
     }
 }
 
@@ -336,12 +336,12 @@ pub struct CutAt {
     pub from: u64,
     pub to: u64,
     /// The cut's; empty where there is none.
-    pub scope: String,
+    pub scope: ScopeId,
 }
 
 impl CutAt {
     pub fn is_gap(&self) -> bool {
-        self.scope.is_empty()
+        self.scope.is_none()
     }
     pub fn key_of(chain: &str, stage: &str, from: u64) -> Key {
         Key::new(Self::partition(chain, stage), height_key(from))

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactRef, KeyFamily};
+use super::{ArtifactRef, KeyFamily, ScopeId};
 use crate::port::Key;
 use crate::strategy::Plan;
 use crate::strategy::reduce::Tree;
@@ -11,7 +11,7 @@ use crate::transaction::{Item, too_large};
 /// The tasks of one stage in one scope.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    pub scope: String,
+    pub scope: ScopeId,
     pub stage: String,
     /// How many tasks it has; 0 for a quorum that just decides.
     pub expected: u32,
@@ -56,7 +56,7 @@ impl Inputs {
 }
 
 impl Group {
-    pub fn key_of(scope: &str, stage: &str) -> Key {
+    pub fn key_of(scope: &ScopeId, stage: &str) -> Key {
         KeyFamily::Group.key_in(scope, stage)
     }
     /// What it was made of.

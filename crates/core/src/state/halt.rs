@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyFamily, Scope, TaskId};
+use super::{KeyFamily, Scope, ScopeId, TaskId, WorkerId};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -39,7 +39,7 @@ pub struct Disagreement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongResult {
     pub task: TaskId,
-    pub worker: String,
+    pub worker: WorkerId,
     pub why: Wrong,
 }
 
@@ -107,7 +107,7 @@ impl fmt::Display for WrongResult {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Halt {
     pub reason: String,
-    pub scope: Option<String>,
+    pub scope: Option<ScopeId>,
     pub at_ms: u64,
 }
 

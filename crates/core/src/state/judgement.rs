@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactRef, KeyFamily, TaskId, TaskResult};
+use super::{ArtifactRef, KeyFamily, TaskId, TaskResult, WorkerId};
 use crate::port::Key;
 use crate::transaction::Item;
 
@@ -15,7 +15,7 @@ pub struct Judgement {
     pub verification_key: Option<String>,
     pub proof_system: Option<String>,
     /// Who recorded it.
-    pub worker: String,
+    pub worker: WorkerId,
     /// Why it does not stand; absent where its verifier accepted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,

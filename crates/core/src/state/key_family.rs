@@ -283,15 +283,16 @@ mod tests {
     use super::super::worker::PoolChain;
     use super::super::{
         Canonical, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat, Judgement, KnownBlock,
-        KnownChain, OutEntry, OutState, PipelineText, Scope, SeenHeartbeat, SinkCursor, Slot, SweepPlace,
-        TaskId, Tip, Worker,
+        KnownChain, OutEntry, OutState, PipelineText, Scope, ScopeId, SeenHeartbeat, SinkCursor, Slot,
+        SweepPlace, TaskId, Tip, Worker,
     };
     use super::*;
     use crate::transaction::Item;
 
     #[test]
     fn keys_are_written_as_they_are_stored_and_known_again() {
-        let task = TaskId::new("c:b:7:0xab:0", "join", 3);
+        let scope = ScopeId::of_block("c", 7, "0xab", 0);
+        let task = TaskId::new(&scope, "join", 3);
         let served = PoolChain { pool: "gpu".into(), chain: "c".into() };
         let written = [
             (KnownChain::key_of("c"), KeyFamily::KnownChain, "Y / c"),
@@ -308,17 +309,17 @@ mod tests {
             (Canonical::key_of("c", 1_030), KeyFamily::Canonical, "H#c#1 / 00000000000000001030"),
             (KnownBlock::key_of("c", 7, "0xab"), KeyFamily::KnownBlock, "H#c#0 / 00000000000000000007#0xab"),
             (CutAt::key_of("c", "wrap", 7), KeyFamily::CutAt, "K#c#wrap / 00000000000000000007"),
-            (Scope::key_of("c:b:7:0xab:0"), KeyFamily::Scope, "S#c:b:7:0xab:0 / scope"),
-            (Group::key_of("c:b:7:0xab:0", "join"), KeyFamily::Group, "S#c:b:7:0xab:0 / g#join"),
+            (Scope::key_of(&scope), KeyFamily::Scope, "S#c:b:7:0xab:0 / scope"),
+            (Group::key_of(&scope, "join"), KeyFamily::Group, "S#c:b:7:0xab:0 / g#join"),
             (task.task_key(), KeyFamily::Task, "T#c:b:7:0xab:0#join / 00003"),
             (task.marker_key(), KeyFamily::Marker, "M#c:b:7:0xab:0#join / 00003"),
             (Judgement::key_of(&task), KeyFamily::Judgement, "V#c:b:7:0xab:0#join / 00003"),
             (served.key(), KeyFamily::PoolChain, "R#gpu / c"),
             (KeyFamily::Listing.key_in("gpu#c#0", "1#ab"), KeyFamily::Listing, "R#gpu#c#0 / 1#ab"),
-            (Worker::key_of("w-1"), KeyFamily::Worker, "W#w-1 / w"),
-            (Heartbeat::key_of("w-1"), KeyFamily::Heartbeat, "W#w-1 / hb"),
-            (SeenHeartbeat::key_of("w-1"), KeyFamily::SeenHeartbeat, "W#w-1 / seen"),
-            (Slot::key_of("w-1", 4), KeyFamily::Slot, "W#w-1 / slot#0004"),
+            (Worker::key_of(&"w-1".into()), KeyFamily::Worker, "W#w-1 / w"),
+            (Heartbeat::key_of(&"w-1".into()), KeyFamily::Heartbeat, "W#w-1 / hb"),
+            (SeenHeartbeat::key_of(&"w-1".into()), KeyFamily::SeenHeartbeat, "W#w-1 / seen"),
+            (Slot::key_of(&"w-1".into(), 4), KeyFamily::Slot, "W#w-1 / slot#0004"),
             (KeyFamily::JobWorkers.key("job:j"), KeyFamily::JobWorkers, "W#job:j / ids"),
             (OutEntry::key_of("c", "commits", 9), KeyFamily::OutEntry, "O#c#commits / 00000000000000000009"),
             (KeyFamily::LocalWorkers.key(""), KeyFamily::LocalWorkers, "L / workers"),

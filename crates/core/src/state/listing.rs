@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Avoid, KeyFamily, Task, TaskId};
+use super::{Avoid, KeyFamily, ScopeId, Task, TaskId};
 use crate::port::{Key, Range};
 use crate::transaction::{Item, too_large};
 
@@ -20,7 +20,7 @@ impl Marker {
         Self { id: task.id.clone(), gathers: task.gathers() }
     }
 
-    pub fn range(scope: &str, stage: &str, limit: usize) -> Range {
+    pub fn range(scope: &ScopeId, stage: &str, limit: usize) -> Range {
         KeyFamily::Marker.range(format_args!("{scope}#{stage}"), limit)
     }
 }

@@ -12,13 +12,11 @@ mod key_family;
 mod listing;
 pub mod out;
 pub mod scope;
-mod stored_scope;
-mod stored_task;
 mod subject;
 pub mod sweeping;
 pub mod task;
-mod task_id;
 pub mod worker;
+mod worker_id;
 
 pub use attempt::{Attempt, Avoid, FailureKind, List, Note, TaskResult};
 pub use blocked::{Blocked, BlockedBy};
@@ -31,13 +29,12 @@ pub use judgement::Judgement;
 pub use key_family::{KeyFamily, Table};
 pub use listing::{Listing, Marker};
 pub use out::{COMMITS, OutEntry, OutKind, OutProof, OutState, SinkCursor};
-pub use scope::{Branch, Progress, Scope, Standing, Watch};
+pub use scope::{BadScopeId, Branch, NamedScope, Progress, Scope, ScopeId, Standing, Watch};
 pub use subject::{Block, Cut, CutMember, Subject};
 pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};
-pub use task::{Life, Task};
-pub(crate) use task_id::chain_of;
-pub use task_id::{BadTaskId, TaskId};
+pub use task::{BadTaskId, Life, Task, TaskId};
 pub use worker::{Heartbeat, Held, SeenHeartbeat, Slot, Worker};
+pub use worker_id::WorkerId;
 
 use serde::{Deserialize, Serialize};
 

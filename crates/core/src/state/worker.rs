@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyFamily, TaskId};
+use super::{KeyFamily, TaskId, WorkerId};
 use crate::port::{Key, Range, Version};
 use crate::transaction::{Item, too_large};
 use crate::yard::LOOK_NOW_MS;
@@ -10,7 +10,7 @@ use crate::yard::LOOK_NOW_MS;
 /// One worker process on one host; its id is new at each start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Worker {
-    pub id: String,
+    pub id: WorkerId,
     pub pool: String,
     pub slots: u32,
     /// No other worker serves its pool, so that preferences between workers mean nothing.
@@ -25,7 +25,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn key_of(id: &str) -> Key {
+    pub fn key_of(id: &WorkerId) -> Key {
         KeyFamily::Worker.key(id)
     }
 }
@@ -43,7 +43,7 @@ impl Item for Worker {
 /// sweeper first saw that is what the lease is counted from ([`SeenHeartbeat`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeat {
-    pub worker: String,
+    pub worker: WorkerId,
     #[serde(default = "Heartbeat::usual_lease_ms")]
     pub lease_ms: u64,
     /// By the clock of the worker's host: says how long before it something else happened there.
@@ -52,7 +52,7 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    pub fn key_of(worker: &str) -> Key {
+    pub fn key_of(worker: &WorkerId) -> Key {
         KeyFamily::Heartbeat.key(worker)
     }
 
@@ -78,7 +78,7 @@ impl Item for Heartbeat {
 /// When a sweeper first saw a worker's newest heartbeat. Sweepers alone write it, by the yard's clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeenHeartbeat {
-    pub worker: String,
+    pub worker: WorkerId,
     /// Of the heartbeat's item.
     pub version: Version,
     pub since_ms: u64,
@@ -87,7 +87,7 @@ pub struct SeenHeartbeat {
 }
 
 impl SeenHeartbeat {
-    pub fn key_of(worker: &str) -> Key {
+    pub fn key_of(worker: &WorkerId) -> Key {
         KeyFamily::SeenHeartbeat.key(worker)
     }
 
@@ -110,7 +110,7 @@ impl Item for SeenHeartbeat {
 /// What one slot of a worker holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Slot {
-    pub worker: String,
+    pub worker: WorkerId,
     pub slot: u32,
     pub held: Option<Held>,
 }
@@ -123,7 +123,7 @@ pub struct Held {
 }
 
 impl Slot {
-    pub fn key_of(worker: &str, slot: u32) -> Key {
+    pub fn key_of(worker: &WorkerId, slot: u32) -> Key {
         KeyFamily::Slot.key_in(worker, format_args!("{slot:04}"))
     }
 

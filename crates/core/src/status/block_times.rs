@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::port::Port;
-use crate::state::{CutAt, Group, Inputs, Scope, Task, TaskId};
+use crate::state::{CutAt, Group, Inputs, Scope, ScopeId, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::yard::Yard;
 
@@ -47,7 +47,7 @@ pub struct BlockTimes {
 /// What the tasks of one scope sum up to.
 #[derive(Clone, Debug, Default)]
 struct Sums {
-    scope: String,
+    scope: ScopeId,
     first_claimed_ms: Option<u64>,
     tasks: u64,
     prove_ms: u64,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::port::{Key, Port, Range};
-use crate::state::{Canonical, ChainState, CutAt, Frontier, OutState, Scope, Tip};
+use crate::state::{Canonical, ChainState, CutAt, Frontier, OutState, Scope, ScopeId, Tip};
 use crate::transaction::{Item, KEYS_A_READ, read, read_many, read_range};
 use crate::yard::Yard;
 
@@ -108,7 +108,7 @@ impl<P: Port> Yard<P> {
                 stage: stage.name.clone(),
                 from: next,
                 to: next,
-                scope: String::new(),
+                scope: ScopeId::none(),
             };
             let below = below.key();
             let back = Range {

@@ -72,7 +72,7 @@ pub(crate) fn row(task: &Task) -> TaskRow {
         index: task.id.index,
         state: state_of(task),
         rank: task.rank.clone(),
-        worker: oldest.map(|attempt| attempt.worker.clone()),
+        worker: oldest.map(|attempt| attempt.worker.to_string()),
         attempt: oldest.map_or(task.started(), |attempt| attempt.number),
         since_ms: since_ms(task),
         failures: task.failures(),

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::port::Port;
-use crate::state::{Group, Scope, Task, TaskId};
+use crate::state::{Group, Scope, ScopeId, Task, TaskId};
 use crate::strategy::readiness::{Depth, Readiness, WaitsFor};
 use crate::yard::Yard;
 
@@ -133,7 +133,7 @@ impl<P: Port> Yard<P> {
 
     async fn count_tasks(
         &self,
-        scope: &str,
+        scope: &ScopeId,
         stage: &str,
         work: &mut StageWork,
         budget: &mut Budget,

@@ -50,7 +50,7 @@ fn pass(driver: &Driver, workers: &[&str], ms: u64) {
     for _ in 0..ms.div_ceil(LEASE_MS / 2) {
         driver.pass((LEASE_MS / 2).min(ms));
         workers.iter().for_each(|worker| {
-            now(driver.yard.heartbeat(worker, LEASE_MS)).expect("a heartbeat");
+            now(driver.yard.heartbeat(&(*worker).into(), LEASE_MS)).expect("a heartbeat");
         });
     }
     driver.sweep();
@@ -180,16 +180,16 @@ fn one_worker_with_a_wrong_key_parks_nothing_for_minutes() {
             failed += 1;
         }
         let state: Worker =
-            now(read(&driver.yard.port, &Worker::key_of("bad"))).unwrap().expect("the worker");
+            now(read(&driver.yard.port, &Worker::key_of(&"bad".into()))).unwrap().expect("the worker");
         if let Some(until_ms) =
             state.quarantined_until_ms.filter(|until_ms| quarantines.last() != Some(until_ms))
         {
             quarantines.push(until_ms);
         }
         driver.pass(1_000);
-        workers
-            .iter()
-            .for_each(|worker| _ = now(driver.yard.heartbeat(worker, LEASE_MS)).expect("a heartbeat"));
+        workers.iter().for_each(|worker| {
+            _ = now(driver.yard.heartbeat(&(*worker).into(), LEASE_MS)).expect("a heartbeat")
+        });
         driver.sweep();
     }
     assert!(now(driver.yard.status("one", false)).expect("a status").parked.is_empty());
@@ -208,7 +208,8 @@ fn a_quarantine_is_not_prolonged_by_what_ran_before_it() {
     for assignment in &all {
         driver.perform(assignment, Does::Fails(FailureKind::Transient, "no GPU"));
     }
-    let state: Worker = now(read(&driver.yard.port, &Worker::key_of("w"))).unwrap().expect("the worker");
+    let state: Worker =
+        now(read(&driver.yard.port, &Worker::key_of(&"w".into()))).unwrap().expect("the worker");
     let for_ms = state.quarantined_until_ms.expect("a quarantine") - driver.yard.port.now_ms();
     assert!(for_ms <= 60_000, "{for_ms}");
     let request = ClaimRequest { worker: "w".into(), slot: 9, claim: "c".into() };
@@ -225,7 +226,8 @@ fn a_damaged_input_parks_at_once_and_is_nobodys() {
     let why = "an input is missing or damaged: \"artifact 5a is missing\"";
     assert_eq!((seen.is_parked(), seen.parked()), (true, Some(why)));
     assert_eq!((seen.failures(), seen.crashes(), seen.losses(), seen.delays()), (0, 0, 0, 0));
-    let state: Worker = now(read(&driver.yard.port, &Worker::key_of("w"))).unwrap().expect("the worker");
+    let state: Worker =
+        now(read(&driver.yard.port, &Worker::key_of(&"w".into()))).unwrap().expect("the worker");
     assert_eq!(state.failures_in_row, 0);
 }
 

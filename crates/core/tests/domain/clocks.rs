@@ -5,7 +5,7 @@ use proofyard_core::error::Error;
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Port;
 use proofyard_core::record::{FailureKind, FailureReport};
-use proofyard_core::state::{Task, Worker};
+use proofyard_core::state::{ScopeId, Task, TaskId, Worker};
 use proofyard_core::transaction::read;
 use proofyard_core::{Wake as Step, Yard};
 
@@ -28,7 +28,7 @@ impl<'a> Remote<'a> {
     fn start(driver: &'a Driver, id: &'static str, off_ms: i64) -> Self {
         let yard = Yard::new(InterceptedPort::with_clock_skew(&driver.yard.port, off_ms));
         let registration = WorkerRegistration {
-            worker: id.to_owned(),
+            worker: id.into(),
             pool: "cpu".into(),
             slots: 1,
             alone: false,
@@ -41,20 +41,21 @@ impl<'a> Remote<'a> {
 
     fn claim(&self) -> Option<Task> {
         let claim = format!("{}-{}", self.id, self.yard.port.memory.now_ms());
-        match now(self.yard.claim(&ClaimRequest { worker: self.id.to_owned(), slot: 0, claim })) {
+        match now(self.yard.claim(&ClaimRequest { worker: self.id.into(), slot: 0, claim })) {
             Ok(ClaimOutcome::Claimed(task)) => Some(*task),
             _ => None,
         }
     }
 
     fn is_alive(&self) -> bool {
-        now(self.yard.heartbeat(self.id, LEASE_MS)).is_ok()
+        now(self.yard.heartbeat(&self.id.into(), LEASE_MS)).is_ok()
     }
 
     fn fails(&self, task: &Task, kind: FailureKind) {
-        let attempt = task.attempts().iter().find(|attempt| attempt.worker == self.id).expect("its attempt");
+        let attempt =
+            task.attempts().iter().find(|attempt| attempt.worker.as_str() == self.id).expect("its attempt");
         let report = FailureReport {
-            worker: self.id.to_owned(),
+            worker: self.id.into(),
             slot: 0,
             claim: attempt.claim.clone(),
             task: task.id.clone(),
@@ -73,12 +74,12 @@ fn one_block(more: &str) -> Driver {
 }
 
 fn task(driver: &Driver) -> Task {
-    let id = proofyard_core::state::TaskId::new("c:b:10:a10:0", "prove", 0);
+    let id = TaskId::new(&ScopeId::of_block("c", 10, "a10", 0), "prove", 0);
     now(read::<_, Task>(&driver.yard.port, &id.task_key())).expect("read").expect("the task")
 }
 
 fn is_dead(driver: &Driver, worker: &str) -> bool {
-    let worker = now(read::<_, Worker>(&driver.yard.port, &Worker::key_of(worker))).expect("read");
+    let worker = now(read::<_, Worker>(&driver.yard.port, &Worker::key_of(&worker.into()))).expect("read");
     worker.is_none_or(|worker| worker.dead)
 }
 
@@ -180,7 +181,7 @@ fn a_budget_of_time_adds_up_what_each_host_measured() {
             driver.pass(20_000);
             parked_ms += 20_000;
             workers.iter().for_each(|worker| assert!(worker.is_alive()));
-            let worker = workers.iter().find(|worker| worker.id == claimed.attempts()[0].worker);
+            let worker = workers.iter().find(|worker| worker.id == claimed.attempts()[0].worker.as_str());
             worker.expect("who claimed it").fails(&claimed, FailureKind::Unavailable);
         }
         driver.pass(5_000);
@@ -215,5 +216,5 @@ fn a_dead_worker_is_told_so() {
         driver.pass(LEASE_MS);
         driver.sweep();
     }
-    assert!(matches!(now(worker.yard.heartbeat("w", LEASE_MS)), Err(Error::WorkerDead { .. })));
+    assert!(matches!(now(worker.yard.heartbeat(&"w".into(), LEASE_MS)), Err(Error::WorkerDead { .. })));
 }

@@ -78,8 +78,9 @@ fn proves(driver: &mut Driver, height: u64) {
         }
     }
     for assignment in held {
+        let worker = "blocks".into();
         let release =
-            driver.yard.record_release("blocks", assignment.slot, &assignment.claim, &assignment.task.id);
+            driver.yard.record_release(&worker, assignment.slot, &assignment.claim, &assignment.task.id);
         now(release).expect("a release");
     }
 }
@@ -253,7 +254,7 @@ fn fail(driver: &mut Driver, worker: &str) {
     driver.perform(&assignment, Does::Fails(FailureKind::Permanent, "the witness is wrong"));
     driver.pass(700_000);
     for pool in ["blocks", "folds", "wraps"] {
-        now(driver.yard.heartbeat(pool, LEASE_MS)).expect("a heartbeat");
+        now(driver.yard.heartbeat(&pool.into(), LEASE_MS)).expect("a heartbeat");
     }
     driver.sweep();
 }

@@ -90,7 +90,7 @@ fn all_that_is_done(driver: &Driver) -> Vec<Error> {
     tried(now(yard.record_reorg("c", 5, &block(5, "b", "a").hash)).map(drop));
     tried(now(yard.record_end("c")));
     tried(now(yard.advance(&Wake::Chain { chain: "c".into() })));
-    tried(now(yard.heartbeat("w", LEASE_MS)).map(drop));
+    tried(now(yard.heartbeat(&"w".into(), LEASE_MS)).map(drop));
     let claim = ClaimRequest { worker: "w".into(), slot: 0, claim: "another".into() };
     tried(now(yard.claim(&claim)).map(drop));
     tried(now(yard.waiting_tasks("cpu", 100)).map(drop));

@@ -344,7 +344,7 @@ impl Run {
 
     fn sweep(&self) {
         for worker in ["w-cpu", "w-gpu"] {
-            now(self.driver.yard.heartbeat(worker, 10_000_000)).expect("alive");
+            now(self.driver.yard.heartbeat(&worker.into(), 10_000_000)).expect("alive");
         }
         self.driver.sweep();
     }

@@ -32,7 +32,7 @@ fn is_halted(driver: &Driver) -> bool {
 /// Time passes, and the worker lives.
 fn pass(driver: &Driver, ms: u64) {
     driver.pass(ms);
-    now(driver.yard.heartbeat("w", 86_400_000)).unwrap();
+    now(driver.yard.heartbeat(&"w".into(), 86_400_000)).unwrap();
     driver.sweep();
 }
 

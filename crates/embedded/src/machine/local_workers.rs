@@ -2,14 +2,14 @@
 
 use proofyard_core::error::Error;
 use proofyard_core::port::{Key, Port};
-use proofyard_core::state::KeyFamily;
+use proofyard_core::state::{KeyFamily, WorkerId};
 use proofyard_core::transaction::{Item, read, transact};
 use serde::{Deserialize, Serialize};
 
 /// Workers registered by the process that has, or last had, this directory. The next process expires them at its start.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct LocalWorkers {
-    pub ids: Vec<String>,
+    pub ids: Vec<WorkerId>,
 }
 
 impl LocalWorkers {
@@ -24,20 +24,20 @@ impl Item for LocalWorkers {
     }
 }
 
-pub(crate) async fn local_workers<P: Port>(port: &P) -> Result<Vec<String>, Error> {
+pub(crate) async fn local_workers<P: Port>(port: &P) -> Result<Vec<WorkerId>, Error> {
     let workers: Option<LocalWorkers> = read(port, &LocalWorkers::key_here()).await?;
     Ok(workers.unwrap_or_default().ids)
 }
 
-pub(crate) async fn remember_worker<P: Port>(port: &P, id: &str) -> Result<(), Error> {
-    change_workers(port, |ids| ids.push(id.to_owned())).await
+pub(crate) async fn remember_worker<P: Port>(port: &P, id: &WorkerId) -> Result<(), Error> {
+    change_workers(port, |ids| ids.push(id.clone())).await
 }
 
-pub(crate) async fn forget_worker<P: Port>(port: &P, id: &str) -> Result<(), Error> {
+pub(crate) async fn forget_worker<P: Port>(port: &P, id: &WorkerId) -> Result<(), Error> {
     change_workers(port, |ids| ids.retain(|known| known != id)).await
 }
 
-async fn change_workers<P: Port>(port: &P, change: impl Fn(&mut Vec<String>)) -> Result<(), Error> {
+async fn change_workers<P: Port>(port: &P, change: impl Fn(&mut Vec<WorkerId>)) -> Result<(), Error> {
     transact(port, async |tx| {
         let workers: Option<LocalWorkers> = tx.check(&LocalWorkers::key_here()).await?;
         let mut workers = workers.unwrap_or_default();

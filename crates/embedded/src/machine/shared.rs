@@ -12,6 +12,7 @@ use proofyard_core::error::{Error, with_causes};
 use proofyard_core::pipeline::Output;
 use proofyard_core::port::Wake;
 use proofyard_core::record::ResultOutcome;
+use proofyard_core::state::WorkerId;
 use proofyard_worker::artifacts::Artifacts;
 use proofyard_worker::bell::Bell;
 use proofyard_worker::{Finished, Overheads, WorkerHome};
@@ -67,11 +68,11 @@ impl WorkerHome for Shared {
         block_on(handler)
     }
 
-    fn will_register(&self, worker: &str) -> Result<(), Error> {
+    fn will_register(&self, worker: &WorkerId) -> Result<(), Error> {
         block_on(remember_worker(&self.yard.port, worker))
     }
 
-    fn unregistered(&self, worker: &str) -> Result<(), Error> {
+    fn unregistered(&self, worker: &WorkerId) -> Result<(), Error> {
         block_on(forget_worker(&self.yard.port, worker))
     }
 

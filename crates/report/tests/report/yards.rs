@@ -29,7 +29,7 @@ pub fn realtime(blocks: u64) -> Driver {
     let worker = format!("w1 {EVIL}");
     driver.worker(&worker, "cpu");
     for height in 1..=blocks {
-        now(driver.yard.heartbeat(&worker, LEASE_MS)).expect("a heartbeat");
+        now(driver.yard.heartbeat(&worker.as_str().into(), LEASE_MS)).expect("a heartbeat");
         driver.block(height);
         match height % 100 {
             7 => {}

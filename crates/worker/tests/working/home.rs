@@ -13,7 +13,7 @@ use proofyard_core::Yard;
 use proofyard_core::error::{Error, with_causes};
 use proofyard_core::pipeline::Pipeline;
 use proofyard_core::port::Wake;
-use proofyard_core::state::{ArtifactRef, Block, Scope, Task, TaskId, Worker};
+use proofyard_core::state::{ArtifactRef, Block, ScopeId, Task, TaskId, Worker, WorkerId};
 use proofyard_core::transaction::read;
 use proofyard_programs::programs;
 use proofyard_prover::runner::GuardCommand;
@@ -109,7 +109,7 @@ impl TestHome {
     pub fn tasks(&self) -> Vec<Task> {
         (1..)
             .map_while(|height| {
-                let scope = Scope::block_id("test", height, &format!("hash{height}"), 0);
+                let scope = ScopeId::of_block("test", height, &format!("hash{height}"), 0);
                 now(read(&self.yard.port, &TaskId::new(&scope, "task", 0).task_key())).unwrap()
             })
             .collect()
@@ -123,11 +123,11 @@ impl TestHome {
         }
     }
 
-    pub fn worker(&self, id: &str) -> Worker {
+    pub fn worker(&self, id: &WorkerId) -> Worker {
         now(read(&self.yard.port, &Worker::key_of(id))).unwrap().expect("a registered worker")
     }
 
-    pub fn has_worker(&self, id: &str) -> bool {
+    pub fn has_worker(&self, id: &WorkerId) -> bool {
         now(read::<_, Worker>(&self.yard.port, &Worker::key_of(id))).unwrap().is_some()
     }
 
@@ -175,12 +175,12 @@ impl WorkerHome for TestHome {
     fn block_on<F: Future>(&self, handler: F) -> F::Output {
         now(handler)
     }
-    fn will_register(&self, worker: &str) -> Result<(), Error> {
+    fn will_register(&self, worker: &WorkerId) -> Result<(), Error> {
         assert!(!self.has_worker(worker));
         self.note("registers", worker);
         Ok(())
     }
-    fn unregistered(&self, worker: &str) -> Result<(), Error> {
+    fn unregistered(&self, worker: &WorkerId) -> Result<(), Error> {
         assert!(!self.has_worker(worker));
         self.note("unregistered", worker);
         Ok(())

@@ -51,7 +51,7 @@ fn a_worker_claims_as_many_tasks_as_it_may_and_ends() {
     let worker = PoolWorker::new(WorkerPlan { max_tasks: Some(3), ..home.plan(2) });
     run(&home, &worker, || {
         let registered = home.worker(&worker.id());
-        assert!(registered.id.starts_with("job-7-cpu-") && !registered.alone, "{registered:?}");
+        assert!(registered.id.as_str().starts_with("job-7-cpu-") && !registered.alone, "{registered:?}");
     });
     let tasks = home.tasks();
     assert_eq!(accepted(&tasks), 3);

@@ -42,7 +42,7 @@ async fn five_hundred_workers_claim_in_three_tries_each() {
         let (driver, taken) = (&driver, &taken);
         async move {
             let claim = format!("{:016x}", driver.home.yard.port.random());
-            let request = ClaimRequest { worker: worker.clone(), slot: 0, claim };
+            let request = ClaimRequest { worker: worker.as_str().into(), slot: 0, claim };
             match driver.home.yard.claim(&request).await.unwrap() {
                 ClaimOutcome::Claimed(_) => _ = taken.fetch_add(1, Ordering::Relaxed),
                 other => panic!("{other:?}"),

@@ -145,9 +145,9 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
     assert_eq!(driver.home.yard.tip("later").await.unwrap().height(), None);
     assert_eq!(driver.drain(&names.blocks_queue()).await, 1);
     assert_eq!(driver.home.yard.tip("later").await.unwrap().height(), Some(1));
-    assert!(driver.home.yard.port.get(&Worker::key_of("gone")).await.unwrap().is_some());
+    assert!(driver.home.yard.port.get(&Worker::key_of(&"gone".into())).await.unwrap().is_some());
     assert_eq!(driver.drain(&names.ticks_queue()).await, 1);
-    assert_eq!(driver.home.yard.port.get(&Worker::key_of("gone")).await.unwrap(), None);
+    assert_eq!(driver.home.yard.port.get(&Worker::key_of(&"gone".into())).await.unwrap(), None);
     for queue in &queues {
         assert_eq!(sqs.count(&Names::dead_letters_of(queue)).await, 0, "{queue}");
     }

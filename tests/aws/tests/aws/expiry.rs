@@ -52,7 +52,7 @@ async fn job_ends(driver: &Driver, job: &str) {
 
 async fn claim(driver: &Driver, worker: &str) -> Result<(ClaimRequest, Task), Error> {
     let claim = format!("{:016x}", driver.home.yard.port.random());
-    let request = ClaimRequest { worker: worker.to_owned(), slot: 0, claim };
+    let request = ClaimRequest { worker: worker.into(), slot: 0, claim };
     match driver.home.yard.claim(&request).await? {
         ClaimOutcome::Claimed(task) => Ok((request, *task)),
         other => panic!("{other:?}"),
@@ -69,7 +69,7 @@ async fn only_what_nobody_reads_any_more_expires() {
     let aws = LocalAws::without_functions();
     let driver = Driver::with_pipeline(&aws, PIPELINE).await;
     let yard = &driver.home.yard;
-    driver.home.remember_worker("job-1", "w").await.unwrap();
+    driver.home.remember_worker("job-1", &"w".into()).await.unwrap();
     driver.register("w").await;
     for event in [block(1, "a", "a"), block(2, "a", "a"), block(2, "b", "a")] {
         yard.record_block("c", &event).await.unwrap();
@@ -111,13 +111,13 @@ async fn an_expired_item_that_is_still_there_or_gone_does_no_harm() {
     let long_ago = now.clone().with_clock(|| (now_s() - 40 * DAY_S) * 1_000);
     driver.home.yard.port = long_ago;
     for job in ["there", "gone", "again"] {
-        driver.home.remember_worker(job, &format!("{job}-1")).await.unwrap();
+        driver.home.remember_worker(job, &format!("{job}-1").as_str().into()).await.unwrap();
     }
     driver.home.yard.port = now;
     for worker in ["there-1", "gone-1", "again-1", "again-2"] {
         driver.register(worker).await;
     }
-    driver.home.remember_worker("again", "again-2").await.unwrap();
+    driver.home.remember_worker("again", &"again-2".into()).await.unwrap();
     let before = expiry(&aws, &driver).await;
     let expires_s = |job: &str| before[&(format!("W#job:{job}"), "ids".to_owned())].unwrap();
     assert!(expires_s("there") < now_s() && expires_s("gone") < now_s());
@@ -133,7 +133,7 @@ async fn an_expired_item_that_is_still_there_or_gone_does_no_harm() {
         assert_eq!(items_of(&driver, worker).await, items, "{worker}");
     }
     // Its lease ends it.
-    driver.home.yard.heartbeat("gone-1", LEASE_MS).await.unwrap();
+    driver.home.yard.heartbeat(&"gone-1".into(), LEASE_MS).await.unwrap();
 }
 
 /// Its items are deleted as soon as it is ended: all that it may still bring is a proof that a verifier accepted.
@@ -142,7 +142,7 @@ async fn a_dead_worker_that_comes_back_finds_nothing_under_its_id() {
     let aws = LocalAws::without_functions();
     let driver = Driver::with_pipeline(&aws, PIPELINE).await;
     let yard = &driver.home.yard;
-    driver.home.remember_worker("job", "dead").await.unwrap();
+    driver.home.remember_worker("job", &"dead".into()).await.unwrap();
     driver.register("dead").await;
     driver.register("other").await;
     let message = Message::Block { chain: "c".into(), block: block(1, "a", "a") };
@@ -153,13 +153,13 @@ async fn a_dead_worker_that_comes_back_finds_nothing_under_its_id() {
     assert_eq!(items_of(&driver, "dead").await, 0);
     assert_eq!(items_of(&driver, "job:job").await, 0);
     let dead = |error: &Error| matches!(error, Error::WorkerDead { worker } if worker == "dead");
-    assert!(yard.heartbeat("dead", LEASE_MS).await.is_err_and(|error| dead(&error)));
+    assert!(yard.heartbeat(&"dead".into(), LEASE_MS).await.is_err_and(|error| dead(&error)));
     assert!(claim(&driver, "dead").await.is_err_and(|error| dead(&error)));
-    yard.record_release("dead", 0, &request.claim, &task.id).await.unwrap();
+    yard.record_release(&"dead".into(), 0, &request.claim, &task.id).await.unwrap();
     let (again, listed) = claim(&driver, "other").await.unwrap();
     assert_eq!((listed.id.clone(), listed.losses(), listed.failures()), (task.id.clone(), 1, 0));
     // Neither release nor failure of the old attempt touches the new one.
-    yard.record_release("dead", 0, &request.claim, &task.id).await.unwrap();
+    yard.record_release(&"dead".into(), 0, &request.claim, &task.id).await.unwrap();
     let report = FailureReport {
         worker: "dead".into(),
         slot: 0,

@@ -96,7 +96,7 @@ async fn a_worker_that_ended_is_followed_by_another_one() {
     wait_for("running jobs", || (jobs(&aws, "RUNNING").len() >= 2).then_some(()));
     let ended = jobs(&aws, "RUNNING")[0]["jobId"].as_str().unwrap().to_owned();
     // A worker of it was there, so that its end is no trouble.
-    driver.home.remember_worker(&ended, "w").await.unwrap();
+    driver.home.remember_worker(&ended, &"w".into()).await.unwrap();
     aws.batch("/v1/terminatejob", &json!({ "jobId": ended, "reason": "a test" }));
     wait_for("the job's end", || (alive(&aws) < MAX_WORKERS).then_some(()));
     driver.pass(Duration::from_secs(15)).await;
@@ -184,7 +184,7 @@ async fn a_pool_whose_jobs_end_before_they_register_waits_longer_each_time_and_s
     driver.pass(Duration::from_secs(15)).await;
     assert_eq!(alive(&aws), 1, "it may still turn out as the others did");
     let running = wait_for("the job's start", || jobs(&aws, "RUNNING").pop());
-    driver.home.remember_worker(running["jobId"].as_str().unwrap(), "w").await.unwrap();
+    driver.home.remember_worker(running["jobId"].as_str().unwrap(), &"w".into()).await.unwrap();
     driver.pass(Duration::from_secs(15)).await;
     assert_eq!(alive(&aws), MAX_WORKERS);
     let mut status = aws.program("proofyard");

@@ -8,7 +8,7 @@ use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
 use proofyard_core::error::Error;
-use proofyard_core::state::Scope;
+use proofyard_core::state::ScopeId;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
@@ -87,8 +87,8 @@ async fn a_writer_that_dies_between_any_two_pages_of_a_reorg_leaves_one_branch()
     // What is committed in the end is one branch, each height once; proofs name their scope.
     let proof_of = |height: u64| {
         let parent = if height == 1 { "genesis" } else { branch };
-        let id = Scope::block_id("c", height, &block(height, branch, parent).hash, 0);
-        (height, encode(Sha256::digest(id)))
+        let id = ScopeId::of_block("c", height, &block(height, branch, parent).hash, 0);
+        (height, encode(Sha256::digest(id.as_str())))
     };
     assert_eq!(committed, (1..=head_of(branch)).map(proof_of).collect::<Vec<_>>());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proofyard_core::pipeline::TaskLimits;
 use proofyard_core::record::FailureKind;
-use proofyard_core::state::{Attempt, Task, TaskId};
+use proofyard_core::state::{Attempt, Task, TaskId, WorkerId};
 
 use super::Context;
 use super::mirror::{Changed, Item};
@@ -15,7 +15,7 @@ use crate::world::proving::Ending;
 struct Spent {
     failures: u32,
     /// The workers that reported a permanent failure.
-    permanent: Vec<String>,
+    permanent: Vec<WorkerId>,
     crashes: u32,
     delays: u32,
     losses: u32,
@@ -25,12 +25,12 @@ struct Spent {
 const LONGEST_PAUSE_MS: u64 = 15 * 60_000;
 
 impl Spent {
-    fn count(&mut self, kind: FailureKind, worker: &str) {
+    fn count(&mut self, kind: FailureKind, worker: &WorkerId) {
         match kind {
             FailureKind::Transient => self.failures += 1,
             FailureKind::Permanent => {
                 self.failures += 1;
-                self.permanent.push(worker.to_owned());
+                self.permanent.push(worker.clone());
             }
             FailureKind::Crash => self.crashes += 1,
             FailureKind::Unavailable => self.delays += 1,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{Listing, Task};
+use proofyard_core::state::{Listing, ScopeId, Task, WorkerId};
 
 use proofyard_core::transaction::Item as _;
 
@@ -22,7 +22,7 @@ pub struct Claims {
     /// At which step a chain last took no work (paused or halted); absent if it always did.
     held_back: BTreeMap<String, u64>,
     /// At which step a scope last was not live.
-    unwanted: BTreeMap<String, u64>,
+    unwanted: BTreeMap<ScopeId, u64>,
 }
 
 struct Listed {
@@ -110,7 +110,14 @@ impl Claims {
     }
 
     /// A worker got a task by a claim that began at `since` and ends now.
-    pub fn check(&self, context: &Context<'_>, worker: &str, since: ClaimStart, pool: &str, task: &Task) {
+    pub fn check(
+        &self,
+        context: &Context<'_>,
+        worker: &WorkerId,
+        since: ClaimStart,
+        pool: &str,
+        task: &Task,
+    ) {
         context.simulation.count("check: claim");
         let Some(rank) = ranks::rank_of(context, &task.id) else { return };
         if let Some(lower) = self.claimable(context, worker, since, pool, |other| *other < rank) {
@@ -122,7 +129,7 @@ impl Claims {
     }
 
     /// A claim that began at `since` and ends now found nothing: then nothing may have been there all the time.
-    pub fn check_nothing(&self, context: &Context<'_>, worker: &str, since: ClaimStart, pool: &str) {
+    pub fn check_nothing(&self, context: &Context<'_>, worker: &WorkerId, since: ClaimStart, pool: &str) {
         context.simulation.count("check: claim found nothing");
         if let Some(listed) = self.claimable(context, worker, since, pool, |_| true) {
             context.simulation.violate(format!(
@@ -136,7 +143,7 @@ impl Claims {
     fn claimable(
         &self,
         context: &Context<'_>,
-        worker: &str,
+        worker: &WorkerId,
         since: ClaimStart,
         pool: &str,
         is_such: impl Fn(&Rank) -> bool,
@@ -150,7 +157,7 @@ impl Claims {
             let avoided = listing
                 .avoid
                 .as_ref()
-                .is_some_and(|avoid| avoid.worker == worker && avoid.until_ms > since_ms);
+                .is_some_and(|avoid| avoid.worker == *worker && avoid.until_ms > since_ms);
             is_such(&listed.rank)
                 && listed.since_step < since_step
                 && !was_held_back
@@ -167,13 +174,13 @@ impl Claims {
 }
 
 /// Listings of orphans, and of tasks that are over, may be there until a claim deletes them.
-fn may_run(mirror: &Mirror, listing: &Listing, worker: &str) -> bool {
+fn may_run(mirror: &Mirror, listing: &Listing, worker: &WorkerId) -> bool {
     let Some(task) = mirror.task(&listing.id) else { return false };
     let Some(scope) = mirror.scope(&listing.id.scope) else { return false };
     task.is_open()
         && scope.is_canonical()
         && scope.is_live()
-        && task.attempts().iter().all(|attempt| attempt.worker != worker)
+        && task.attempts().iter().all(|attempt| attempt.worker != *worker)
 }
 
 /// A worker that failed a task does not get it back at once, unless it is the pool's only worker.

@@ -3,17 +3,19 @@
 
 use std::collections::BTreeMap;
 
+use proofyard_core::state::WorkerId;
+
 use super::mirror::{Changed, Item};
 use super::{CLOCK_SKEW_MS, Context};
 
 /// Until when each worker's lease holds, in true time.
 #[derive(Default)]
-pub struct Leases(BTreeMap<String, u64>);
+pub struct Leases(BTreeMap<WorkerId, u64>);
 
 impl Leases {
     /// The yard accepted a registration or a heartbeat: the lease holds until then, or longer.
-    pub fn extend(&mut self, worker: &str, until_ms: u64) {
-        let known_ms = self.0.entry(worker.to_owned()).or_default();
+    pub fn extend(&mut self, worker: &WorkerId, until_ms: u64) {
+        let known_ms = self.0.entry(worker.clone()).or_default();
         *known_ms = until_ms.max(*known_ms);
     }
 

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use proofyard_core::port::Key;
 use proofyard_core::state::{
     Canonical, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat, Judgement, KeyFamily,
-    KnownBlock, Listing, Marker, OutEntry, OutState, PipelineText, Scope, SinkCursor, Slot, Task, TaskId,
-    Tip, Worker,
+    KnownBlock, Listing, Marker, OutEntry, OutState, PipelineText, Scope, ScopeId, SinkCursor, Slot, Task,
+    TaskId, Tip, Worker, WorkerId,
 };
 use serde_json::from_slice;
 
@@ -77,7 +77,7 @@ impl Mirror {
     }
 
     /// The tasks of a scope.
-    pub fn tasks_of(&self, scope: &str) -> impl Iterator<Item = &Task> {
+    pub fn tasks_of(&self, scope: &ScopeId) -> impl Iterator<Item = &Task> {
         let start = KeyFamily::Task.partition(format_args!("{scope}#"));
         let from = Key::new(start.clone(), "");
         let rows = self.items.range(from..).take_while(move |(key, _)| key.partition.starts_with(&start));
@@ -119,7 +119,7 @@ impl Mirror {
         }
     }
 
-    pub fn scope(&self, id: &str) -> Option<&Scope> {
+    pub fn scope(&self, id: &ScopeId) -> Option<&Scope> {
         match self.get(&Scope::key_of(id))? {
             Item::Scope(scope) => Some(scope),
             _ => None,
@@ -139,7 +139,7 @@ impl Mirror {
 
     /// The scopes of a block, one for each generation.
     pub fn scopes_of(&self, chain: &str, height: u64, hash: &str) -> Vec<&Scope> {
-        let start = KeyFamily::Scope.partition(Scope::block_id(chain, height, hash, 0));
+        let start = KeyFamily::Scope.partition(ScopeId::of_block(chain, height, hash, 0));
         let start = start.trim_end_matches('0').to_owned();
         let from = Key::new(start.clone(), "");
         let rows = self.items.range(from..).take_while(|(key, _)| key.partition.starts_with(&start));
@@ -157,7 +157,7 @@ impl Mirror {
         }
     }
 
-    pub fn group(&self, scope: &str, stage: &str) -> Option<&Group> {
+    pub fn group(&self, scope: &ScopeId, stage: &str) -> Option<&Group> {
         match self.get(&Group::key_of(scope, stage))? {
             Item::Group(group) => Some(group),
             _ => None,
@@ -178,14 +178,14 @@ impl Mirror {
         }
     }
 
-    pub fn worker(&self, id: &str) -> Option<&Worker> {
+    pub fn worker(&self, id: &WorkerId) -> Option<&Worker> {
         match self.get(&Worker::key_of(id))? {
             Item::Worker(worker) => Some(worker),
             _ => None,
         }
     }
 
-    pub fn slot(&self, worker: &str, slot: u32) -> Option<&Slot> {
+    pub fn slot(&self, worker: &WorkerId, slot: u32) -> Option<&Slot> {
         match self.get(&Slot::key_of(worker, slot))? {
             Item::Slot(slot) => Some(slot),
             _ => None,

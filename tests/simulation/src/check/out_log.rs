@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{COMMITS, OutEntry, OutKind, OutProof, TaskId};
+use proofyard_core::state::{COMMITS, OutEntry, OutKind, OutProof, ScopeId, TaskId};
 
 use super::Context;
 use super::mirror::{Changed, Item};
@@ -20,7 +20,7 @@ pub struct OutLogs {
 struct Replay {
     entries: u64,
     /// First height to (last height, hash of the last block, scope).
-    proved: BTreeMap<u64, (u64, String, String)>,
+    proved: BTreeMap<u64, (u64, String, ScopeId)>,
 }
 
 impl OutLogs {
@@ -155,7 +155,7 @@ impl OutLogs {
 }
 
 /// Where there is a judge, it has verified exactly this.
-fn is_judged(context: &Context<'_>, name: &str, scope: &str, proof: &OutProof) {
+fn is_judged(context: &Context<'_>, name: &str, scope: &ScopeId, proof: &OutProof) {
     if !context.proving.is_judged {
         return;
     }
@@ -171,7 +171,7 @@ fn is_judged(context: &Context<'_>, name: &str, scope: &str, proof: &OutProof) {
 }
 
 /// What is handed on is of canonical and committed blocks, while the chain is not halted.
-fn is_true(context: &Context<'_>, name: &str, scope: &str, heights: (u64, u64), hash: &str) {
+fn is_true(context: &Context<'_>, name: &str, scope: &ScopeId, heights: (u64, u64), hash: &str) {
     let Some(scope) = context.mirror.scope(scope) else {
         return context.must(false, || format!("{name}: an entry names {scope}, which is not there"));
     };

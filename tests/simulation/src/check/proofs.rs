@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proofyard_core::pipeline::{CutRule, Output, Pipeline, Quorum, Source, Stage, Strategy};
-use proofyard_core::state::{Group, Scope, Subject, Task, TaskId, TaskResult};
+use proofyard_core::state::{Group, Scope, ScopeId, Subject, Task, TaskId, TaskResult};
 
 use super::mirror::{Changed, Item};
 use super::{Context, reduction};
@@ -109,7 +109,7 @@ fn is_gathered(
     }
     match (&scope.subject, stage.cut_by) {
         (Subject::Cut(cut), None) => (cut.from..).zip(&cut.members).all(|(height, member)| {
-            let id = Scope::block_id(&scope.chain, height, &member.hash, member.generation);
+            let id = ScopeId::of_block(&scope.chain, height, &member.hash, member.generation);
             context.mirror.scope(&id).is_some_and(|block| is_done(context, block, pipeline, source))
         }),
         // Members of a quorum that runs a prover of its own need not all be there.

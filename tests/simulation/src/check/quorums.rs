@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use proofyard_core::pipeline::{Pipeline, Source, Stage};
-use proofyard_core::state::{OutEntry, OutKind, Progress, Scope, Task, TaskId};
+use proofyard_core::state::{OutEntry, OutKind, Progress, Scope, ScopeId, Task, TaskId};
 
 use super::Context;
 use super::mirror::{Changed, Item};
 use super::proofs::quorum;
 
-type Place = (String, String);
+type Place = (ScopeId, String);
 
 #[derive(Default)]
 pub struct Quorums {
@@ -19,7 +19,7 @@ pub struct Quorums {
     /// At which step a proof last came that was not of the largest group.
     dissent: BTreeMap<Place, u64>,
     /// At which step a halt last named each scope.
-    halted: BTreeMap<String, u64>,
+    halted: BTreeMap<ScopeId, u64>,
 }
 
 impl Quorums {
@@ -152,7 +152,7 @@ fn dissent(votes: &[(String, String)]) -> usize {
 }
 
 /// Every largest group of members that agree, where there are as many as the quorum needs.
-fn ways_to_agree(context: &Context<'_>, scope: &str, stage: &str) -> Option<Vec<Vec<String>>> {
+fn ways_to_agree(context: &Context<'_>, scope: &ScopeId, stage: &str) -> Option<Vec<Vec<String>>> {
     let scope = context.mirror.scope(scope)?;
     let pipeline = context.pipeline_of(scope)?;
     let stage = pipeline.stage(stage)?.1;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proofyard_core::pipeline::{Pipeline, Source, Strategy};
-use proofyard_core::state::{ArtifactRef, Cut, Group, Inputs, Scope, Task, TaskId};
+use proofyard_core::state::{ArtifactRef, Cut, Group, Inputs, Scope, ScopeId, Task, TaskId};
 use proofyard_core::work::Assignment;
 
 use super::mirror::{Changed, Item, Mirror};
@@ -58,7 +58,7 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
 fn reduces<'a>(
     mirror: &'a Mirror,
     pipeline: &Pipeline,
-    scope: &str,
+    scope: &ScopeId,
     stage: &str,
 ) -> Option<(&'a Scope, &'a Cut, u32)> {
     let Strategy::Sequential(rule) = &pipeline.stage(stage)?.1.strategy else { return None };
@@ -117,7 +117,7 @@ fn feeds_at_once(context: &Context<'_>, child: &Task) {
         return;
     };
     let tree = tree(cut.members.len() as u32, arity);
-    let Some(parent) = child.feeds.and_then(|parent| Some((parent, tree.get(parent as usize)?))) else {
+    let Some(parent) = child.feeds().and_then(|parent| Some((parent, tree.get(parent as usize)?))) else {
         return;
     };
     let (parent, children) = (TaskId { index: parent.0, ..child.id.clone() }, parent.1);

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use proofyard_core::pipeline::Pipeline;
 use proofyard_core::planted_bug::PlantedBug;
 use proofyard_core::port::{Key, Wake};
+use proofyard_core::state::WorkerId;
 use proofyard_core::yard::Yard;
 
 use self::blocks::NodeChain;
@@ -80,7 +81,7 @@ pub struct World {
     /// Due times that have passed, and how many sweeps there had been when that was first seen.
     overdue: RefCell<BTreeMap<Key, (u64, u64)>>,
     names: Cell<u64>,
-    worker_ids: RefCell<BTreeMap<ProcessId, String>>,
+    worker_ids: RefCell<BTreeMap<ProcessId, WorkerId>>,
     /// Some chain has a real-time pipeline: a tick of at most a second.
     is_real_time: bool,
     /// Never dies: it restarts the others.

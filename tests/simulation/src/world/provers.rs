@@ -218,7 +218,7 @@ impl Executor for Prover {
             trusted_setup: None,
             cycles: None,
             list,
-            fields: BTreeMap::from([("state".to_owned(), assignment.task.id.scope.clone())]),
+            fields: BTreeMap::from([("state".to_owned(), assignment.task.id.scope.to_string())]),
         })
     }
 

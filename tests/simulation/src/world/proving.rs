@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proofyard_core::record::FailureKind;
-use proofyard_core::state::{ArtifactRef, List, TaskId};
+use proofyard_core::state::{ArtifactRef, List, ScopeId, TaskId};
 
 /// What an artifact is.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Proving {
     artifacts: BTreeMap<String, Artifact>,
     failures: BTreeMap<TaskId, u32>,
     /// For each scope, the one stage whose prover may disagree with the others.
-    disagreeing: BTreeMap<String, String>,
+    disagreeing: BTreeMap<ScopeId, String>,
 }
 
 impl Proving {
@@ -52,19 +52,18 @@ impl Proving {
         self.artifacts.get(&artifact.sha256)
     }
 
-    pub fn is_true_for(&self, artifact: &ArtifactRef, scope: &str, stage: &str, index: u32) -> bool {
+    pub fn is_true_for(&self, artifact: &ArtifactRef, scope: &ScopeId, stage: &str, index: u32) -> bool {
         self.artifact(artifact).is_some_and(|artifact| {
             let task = &artifact.task;
-            artifact.is_true
-                && (task.scope.as_str(), task.stage.as_str(), task.index) == (scope, stage, index)
+            artifact.is_true && (&task.scope, task.stage.as_str(), task.index) == (scope, stage, index)
         })
     }
 
     /// Whether this stage is the one of the block whose prover may disagree: at most one, chosen by `number`, so that the
     /// others can still agree.
-    pub fn may_disagree(&mut self, scope: &str, stage: &str, members: &[String], number: u64) -> bool {
+    pub fn may_disagree(&mut self, scope: &ScopeId, stage: &str, members: &[String], number: u64) -> bool {
         let one = || members[number as usize % members.len()].clone();
-        self.disagreeing.entry(scope.to_owned()).or_insert_with(one) == stage
+        self.disagreeing.entry(scope.clone()).or_insert_with(one) == stage
     }
 
     /// A prover or a verifier fails; noted before the yard records it.

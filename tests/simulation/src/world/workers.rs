@@ -9,7 +9,7 @@ use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Wake;
-use proofyard_core::state::{Task, TaskId};
+use proofyard_core::state::{ScopeId, Task, TaskId, WorkerId};
 use proofyard_core::work::Performed;
 
 use super::provers::Prover;
@@ -21,7 +21,7 @@ use crate::executor::ProcessId;
 
 /// What the heartbeat and the slots of one worker process share.
 pub(super) struct Worker {
-    id: String,
+    id: WorkerId,
     pool: String,
     pub process: ProcessId,
     pub lease_ms: u64,
@@ -35,7 +35,7 @@ impl World {
     pub(super) async fn work(self: Rc<Self>, process: ProcessId, pool: String) {
         let lease_ms =
             self.pipelines.values().find_map(|pipeline| pipeline.pools.get(&pool)).map(|pool| pool.lease_ms);
-        let id = self.simulation.process_name(process);
+        let id = WorkerId::from(self.simulation.process_name(process).as_str());
         self.worker_ids.borrow_mut().insert(process, id.clone());
         let is_zombie = self.happens(self.plan.disobeys);
         let lease_ms = lease_ms.unwrap_or(30_000);
@@ -204,12 +204,12 @@ impl World {
     }
 
     /// In a real-time pool the worker takes the next steps itself.
-    async fn advance_here(&self, scope: &str) {
+    async fn advance_here(&self, scope: &ScopeId) {
         if !self.is_real_time || self.draw(|random| random.chance(5_000)) {
             return;
         }
         self.simulation.count("branch: worker advanced");
-        if let Err(error) = self.yard.advance(&Wake::Scope { scope: scope.to_owned() }).await {
+        if let Err(error) = self.yard.advance(&Wake::Scope { scope: scope.clone() }).await {
             self.expect_passing("advance", &error);
         }
     }

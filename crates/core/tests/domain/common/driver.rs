@@ -113,7 +113,7 @@ impl Driver {
 
     pub fn worker(&self, worker: &str, pool: &str) {
         let registration = WorkerRegistration {
-            worker: worker.to_owned(),
+            worker: worker.into(),
             pool: pool.to_owned(),
             slots: 64,
             alone: false,
@@ -129,7 +129,7 @@ impl Driver {
     pub fn claim(&mut self, worker: &str) -> Option<Assignment> {
         self.claims += 1;
         let claim = format!("claim-{}", self.claims);
-        let request = ClaimRequest { worker: worker.to_owned(), slot: (self.claims % 64) as u32, claim };
+        let request = ClaimRequest { worker: worker.into(), slot: (self.claims % 64) as u32, claim };
         match now(self.yard.claim(&request)).expect("claiming") {
             ClaimOutcome::Claimed(task) => Some(now(self.yard.assignment(&request, *task)).expect("inputs")),
             _ => None,

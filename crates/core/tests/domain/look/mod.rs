@@ -88,7 +88,7 @@ pub fn fail_at(driver: &mut Driver, workers: [&str; 2], stage: &str, height: u64
         });
         driver.pass(700_000);
         for worker in workers {
-            crate::common::now(driver.yard.heartbeat(worker, crate::common::driver::LEASE_MS))
+            crate::common::now(driver.yard.heartbeat(&worker.into(), crate::common::driver::LEASE_MS))
                 .expect("a heartbeat");
         }
         driver.sweep();

@@ -100,7 +100,7 @@ fn provers_are_told_by_stage_with_what_they_state() {
     let task = driver.claim("w1").expect("a segment");
     driver.perform(&task, Does::Fails(FailureKind::Transient, "busy"));
     driver.pass(700_000);
-    now(driver.yard.heartbeat("w1", 600_000)).expect("a heartbeat");
+    now(driver.yard.heartbeat(&"w1".into(), 600_000)).expect("a heartbeat");
     driver.sweep();
     driver.work("w1", good);
     let report = report(&driver, &all());
@@ -296,7 +296,8 @@ fn a_miss_with_an_attempt_that_was_let_go_says_when_it_began() {
     driver.pass(DEADLINE_MS);
     driver.sweep();
     // As a worker does that is told to drop it.
-    now(driver.yard.record_release("w1", running.slot, &running.claim, &running.task.id)).expect("released");
+    now(driver.yard.record_release(&"w1".into(), running.slot, &running.claim, &running.task.id))
+        .expect("released");
     let parts = ["claimed 4.50 s after the block came, and not proved by the deadline; let go of since"];
     is_told(&report(&driver, &all()), MissCase::Proving, &parts);
 }

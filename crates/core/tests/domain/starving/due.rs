@@ -15,7 +15,9 @@ use crate::common::now;
 const DAY_MS: u64 = 86_400_000;
 
 fn task(driver: &Driver, scope: &str, name: &str) -> Task {
-    now(read::<_, Task>(&driver.yard.port, &TaskId::new(scope, name, 0).task_key())).unwrap().unwrap()
+    now(read::<_, Task>(&driver.yard.port, &TaskId::new(&scope.parse().unwrap(), name, 0).task_key()))
+        .unwrap()
+        .unwrap()
 }
 
 #[test]
@@ -126,7 +128,7 @@ fn an_attempt_that_runs_is_ended_in_time_though_its_block_left_and_returned() {
     driver.send(&block(10, "b", "a"));
     now(driver.yard.record_reorg("c", 10, "b10")).unwrap();
     driver.settle();
-    assert_eq!(driver.claim("other").unwrap().task.id.scope, "c:b:10:b10:0");
+    assert_eq!(driver.claim("other").unwrap().task.id.scope.to_string(), "c:b:10:b10:0");
     assert!(driver.claim("other").is_none());
     assert!(!task(&driver, "c:b:10:a10:0", "prove").is_listed());
     now(driver.yard.record_reorg("c", 10, "a10")).unwrap();
@@ -138,7 +140,7 @@ fn an_attempt_that_runs_is_ended_in_time_though_its_block_left_and_returned() {
     for _ in 0..40 {
         driver.pass(15_000);
         for worker in ["w", "other"] {
-            now(driver.yard.heartbeat(worker, DAY_MS)).unwrap();
+            now(driver.yard.heartbeat(&worker.into(), DAY_MS)).unwrap();
         }
         driver.sweep();
     }
@@ -156,7 +158,7 @@ fn a_straggler_gets_its_second_copy_though_its_block_left_and_returned() {
     driver.claim("w").unwrap();
     let pass = |ms| {
         driver.pass(ms);
-        now(driver.yard.heartbeat("w", DAY_MS)).unwrap();
+        now(driver.yard.heartbeat(&"w".into(), DAY_MS)).unwrap();
         driver.sweep();
     };
     pass(15_000);

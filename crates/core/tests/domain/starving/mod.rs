@@ -50,14 +50,14 @@ pub fn due(driver: &Driver) -> Vec<Key> {
 }
 
 pub fn scope(driver: &Driver, id: &str) -> Scope {
-    now(read::<_, Scope>(&driver.yard.port, &Scope::key_of(id))).unwrap().unwrap()
+    now(read::<_, Scope>(&driver.yard.port, &Scope::key_of(&id.parse().unwrap()))).unwrap().unwrap()
 }
 
 /// Lets time pass as the sweeper sees it, and takes the steps that follow.
 pub fn sweep_for(driver: &Driver, ms: u64, every_ms: u64) {
     for _ in 0..ms / every_ms {
         driver.pass(every_ms);
-        now(driver.yard.heartbeat("w", 86_400_000)).unwrap();
+        now(driver.yard.heartbeat(&"w".into(), 86_400_000)).unwrap();
         driver.sweep();
     }
 }

@@ -2,7 +2,7 @@
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
-use proofyard_core::state::{Block, CutAt, Progress};
+use proofyard_core::state::{Block, CutAt, Progress, ScopeId};
 use proofyard_core::status::Finished;
 use proofyard_core::transaction::read_range;
 use proofyard_core::{Port, Wake, Yard};
@@ -77,7 +77,7 @@ fn a_cut_of_1024_blocks_is_reduced_in_time() {
     }
     // Nothing is proved yet: the sweeper looks at 1,023 tasks that gather.
     driver.pass(600_000);
-    now(driver.yard.heartbeat("w", 86_400_000)).unwrap();
+    now(driver.yard.heartbeat(&"w".into(), 86_400_000)).unwrap();
     while !call(&driver, async |yard| yard.sweep_within(500).await.unwrap()).1.round_over {}
     forget_wakes(&driver);
     while driver.work("w", good) > 0 {}
@@ -98,10 +98,10 @@ fn outputs_that_must_agree_are_4096_and_read_in_time() {
         driver.record(&assignment, Does::Proves("0a"));
         forget_wakes(&driver);
         if assignment.task.id.index == 0 {
-            now(driver.yard.heartbeat("w", 86_400_000)).unwrap();
+            now(driver.yard.heartbeat(&"w".into(), 86_400_000)).unwrap();
         }
     }
-    now(driver.yard.port.send(&[Wake::Scope { scope: "c:b:10:a10:0".into() }]));
+    now(driver.yard.port.send(&[Wake::Scope { scope: "c:b:10:a10:0".parse().unwrap() }]));
     settle(&driver);
     let request = ClaimRequest { worker: "far".into(), slot: 0, claim: "join".into() };
     let (_, claimed) = call(&driver, async |yard| yard.claim(&request).await.unwrap());
@@ -154,7 +154,7 @@ fn a_claim_never_says_nothing_while_something_is_listed() {
     let (rounds, claimed) = call(&driver, async |yard| yard.claim(&request).await.unwrap());
     println!("a claim behind 1,000 listings of an orphan takes {rounds} rounds");
     let ClaimOutcome::Claimed(task) = claimed else { panic!("{claimed:?}") };
-    assert_eq!(task.id.scope, "c:b:10:b10:0");
+    assert_eq!(task.id.scope.to_string(), "c:b:10:b10:0");
     assert_eq!(driver.work("w", good), 999, "all but the one that runs");
 }
 
@@ -174,7 +174,9 @@ fn a_block_of_4096_tasks_that_returns_is_listed_again_in_time() {
         answer => answer.unwrap(),
     });
     println!("a claim behind 4,096 listings of an orphan takes {rounds} rounds");
-    assert!(matches!(claimed, ClaimOutcome::Claimed(task) if task.id.scope == "c:b:10:b10:0"));
+    assert!(
+        matches!(claimed, ClaimOutcome::Claimed(task) if task.id.scope == ScopeId::of_block("c", 10, "b10", 0))
+    );
     now(driver.yard.record_reorg("c", 10, "a10")).unwrap();
     let calls = settle(&driver);
     assert!(calls < 20, "{calls} calls");

@@ -1,7 +1,7 @@
 //! Sweeps with 4 ms a round, and no more time than a tick.
 
 use proofyard_core::heartbeat::WorkerRegistration;
-use proofyard_core::state::{Heartbeat, Worker};
+use proofyard_core::state::{Heartbeat, Scope, ScopeId, Worker};
 use proofyard_core::transaction::read;
 use proofyard_core::{Port, Yard};
 
@@ -29,10 +29,10 @@ fn open_blocks(open: u64, tick_ms: u64) -> Driver {
 
 /// Registers a worker in the last shard that workers are in, and lets its lease end.
 fn dead_worker(driver: &Driver, lease_ms: u64) -> String {
-    let last = |name: &String| Heartbeat::key_of(name).due_shard() == 1;
+    let last = |name: &String| Heartbeat::key_of(&name.as_str().into()).due_shard() == 1;
     let name = (0..).map(|n| format!("w{n}-{}", driver.yard.port.now_ms())).find(last).unwrap();
     let registration = WorkerRegistration {
-        worker: name.clone(),
+        worker: name.as_str().into(),
         pool: "cpu".into(),
         slots: 1,
         alone: false,
@@ -44,7 +44,9 @@ fn dead_worker(driver: &Driver, lease_ms: u64) -> String {
 }
 
 fn is_dead(driver: &Driver, name: &str) -> bool {
-    now(read::<_, Worker>(&driver.yard.port, &Worker::key_of(name))).unwrap().is_none_or(|worker| worker.dead)
+    now(read::<_, Worker>(&driver.yard.port, &Worker::key_of(&name.into())))
+        .unwrap()
+        .is_none_or(|worker| worker.dead)
 }
 
 /// With 5 s a sweep and one order of work these were never seen: the sweeper died among the scopes of the first shards.
@@ -150,7 +152,7 @@ fn a_quiet_block_is_looked_at_less_and_less_often_and_soon_when_something_happen
         let mut looks = Vec::new();
         for second in 1..=seconds {
             driver.pass(1_000);
-            now(driver.yard.heartbeat("w", 86_400_000)).unwrap();
+            now(driver.yard.heartbeat(&"w".into(), 86_400_000)).unwrap();
             let before = next_look(driver, &key.id);
             driver.sweep();
             if next_look(driver, &key.id) != before {
@@ -168,8 +170,8 @@ fn a_quiet_block_is_looked_at_less_and_less_often_and_soon_when_something_happen
     assert_eq!(looks[..2], [11, 12], "{looks:?}");
 }
 
-fn next_look(driver: &Driver, id: &str) -> Option<u64> {
-    let key = proofyard_core::state::Scope::key_of(id);
+fn next_look(driver: &Driver, id: &ScopeId) -> Option<u64> {
+    let key = Scope::key_of(id);
     let due = now(driver.yard.port.due(key.due_shard(), None, u64::MAX, usize::MAX)).unwrap();
     due.into_iter().find(|due| due.key == key).map(|due| due.due_ms)
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::task::{History, Life};
-use super::{Attempt, Avoid, Note, Task, TaskId, TaskResult};
+use super::{History, Life, Task, TaskId};
+use crate::state::{Attempt, Avoid, Note, TaskResult, WorkerId};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredTask {
@@ -27,7 +27,7 @@ pub(super) struct StoredTask {
     crashes: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     delays: u32,
-    permanent: Vec<String>,
+    permanent: Vec<WorkerId>,
     avoid: Option<Avoid>,
     first_claimed_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "is_zero_ms")]
@@ -184,8 +184,8 @@ impl From<Task> for StoredTask {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json_row;
     use super::*;
+    use crate::state::json_row;
 
     const ATTEMPT: &str = r#"{"number":2,"worker":"w","slot":0,"claim":"c2","started_ms":70}"#;
     const SECOND: &str = r#"{"number":3,"worker":"v","slot":1,"claim":"c3","started_ms":80}"#;

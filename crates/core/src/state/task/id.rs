@@ -3,20 +3,20 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::KeyFamily;
 use crate::port::{Key, Range};
+use crate::state::{KeyFamily, ScopeId};
 
 /// Which task: derived from its scope, stage and index, so that anyone may name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId {
-    pub scope: String,
+    pub scope: ScopeId,
     pub stage: String,
     pub index: u32,
 }
 
 impl TaskId {
-    pub fn new(scope: &str, stage: &str, index: u32) -> Self {
-        Self { scope: scope.to_owned(), stage: stage.to_owned(), index }
+    pub fn new(scope: &ScopeId, stage: &str, index: u32) -> Self {
+        Self { scope: scope.clone(), stage: stage.to_owned(), index }
     }
 
     pub fn task_key(&self) -> Key {
@@ -28,7 +28,7 @@ impl TaskId {
     }
 
     /// Of the item of this family that is about the task.
-    pub(super) fn key_of(&self, family: KeyFamily) -> Key {
+    pub(in crate::state) fn key_of(&self, family: KeyFamily) -> Key {
         family.key_in(format_args!("{}#{}", self.scope, self.stage), format_args!("{:05}", self.index))
     }
 
@@ -39,11 +39,11 @@ impl TaskId {
             return None;
         }
         let (scope, stage) = KeyFamily::about(key).rsplit_once('#')?;
-        Some(Self::new(scope, stage, key.sort.parse().ok()?))
+        Some(Self::new(&ScopeId::as_written(scope), stage, key.sort.parse().ok()?))
     }
 
     /// Tasks of this stage in this scope, in the order of their indexes.
-    pub fn range(scope: &str, stage: &str, limit: usize) -> Range {
+    pub fn range(scope: &ScopeId, stage: &str, limit: usize) -> Range {
         KeyFamily::Task.range(format_args!("{scope}#{stage}"), limit)
     }
 
@@ -53,7 +53,7 @@ impl TaskId {
     }
 
     pub fn chain(&self) -> &str {
-        chain_of(&self.scope)
+        self.scope.chain()
     }
 }
 
@@ -73,16 +73,11 @@ impl std::str::FromStr for TaskId {
         let index = index.and_then(|index| index.parse().ok());
         match (scope, stage, index) {
             (Some(scope), Some(stage), Some(index)) if !scope.is_empty() => {
-                Ok(Self::new(scope, stage, index))
+                Ok(Self::new(&ScopeId::as_written(scope), stage, index))
             }
             _ => Err(BadTaskId(text.to_owned())),
         }
     }
-}
-
-/// The chain that a scope's id names first.
-pub(crate) fn chain_of(scope: &str) -> &str {
-    scope.split(':').next().unwrap_or_default()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,12 +14,17 @@
 //! `settle` ends its watch, in every state from Open on. A cut starts as Open. Only the methods here change a scope's life,
 //! each named after what happened: `adopt` and `orphan` are for `record`, all others for `advance`.
 
+mod id;
+mod queries;
+mod stored;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::stored_scope::StoredScope;
-use super::{Block, Blocked, Cut, KeyFamily, Subject};
+pub use self::id::{BadScopeId, NamedScope, ScopeId};
+use self::stored::StoredScope;
+use super::{Blocked, KeyFamily, Subject};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -27,21 +32,21 @@ use crate::transaction::{Item, too_large};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StoredScope", into = "StoredScope")]
 pub struct Scope {
-    pub id: String,
+    pub id: ScopeId,
     pub chain: String,
     pub subject: Subject,
     /// The pipeline it opened with; empty before.
     pub pipeline: String,
     pub recorded_ms: u64,
     /// When the block's sender was told that it is kept, where that was before it was recorded.
-    pub acknowledged_ms: Option<u64>,
-    pub(super) standing: Standing,
-    pub(super) canonical_ms: Option<u64>,
-    pub(super) opened_ms: Option<u64>,
-    pub(super) proved_ms: Option<u64>,
-    pub(super) relist: bool,
-    pub(super) disagreements: Vec<String>,
-    pub(super) blocked: Option<Blocked>,
+    acknowledged_ms: Option<u64>,
+    standing: Standing,
+    canonical_ms: Option<u64>,
+    opened_ms: Option<u64>,
+    proved_ms: Option<u64>,
+    relist: bool,
+    disagreements: Vec<String>,
+    blocked: Option<Blocked>,
 }
 
 /// What a scope is.
@@ -103,197 +108,19 @@ pub enum Progress {
     Missed,
 }
 
-/// Looking.
 impl Scope {
-    pub fn key_of(id: &str) -> Key {
+    pub fn key_of(id: &ScopeId) -> Key {
         KeyFamily::Scope.key(id)
     }
 
     /// Which scope's item this key is of.
-    pub fn id_of_key(key: &Key) -> Option<&str> {
-        (KeyFamily::of(key) == Some(KeyFamily::Scope)).then(|| KeyFamily::about(key))
+    pub fn id_of_key(key: &Key) -> Option<ScopeId> {
+        let is_scope = KeyFamily::of(key) == Some(KeyFamily::Scope);
+        is_scope.then(|| ScopeId::as_written(KeyFamily::about(key)))
     }
 
-    pub fn block_id(chain: &str, height: u64, hash: &str, generation: u64) -> String {
-        format!("{chain}:b:{height}:{hash}:{generation}")
-    }
-
-    pub fn cut_id(chain: &str, stage: &str, from: u64, to: u64, epoch: u64) -> String {
-        format!("{chain}:c:{stage}:{from}-{to}:{epoch}")
-    }
-
-    fn id_without_generation(&self) -> String {
-        let chain = &self.chain;
-        match &self.subject {
-            Subject::Block(Block { height, hash, .. }) => format!("{chain}:b:{height}:{hash}:"),
-            Subject::Cut(Cut { stage, from, to, .. }) => format!("{chain}:c:{stage}:{from}-{to}:"),
-        }
-    }
-
-    pub fn block(&self) -> Option<&Block> {
-        match &self.subject {
-            Subject::Block(block) => Some(block),
-            Subject::Cut(_) => None,
-        }
-    }
-
-    pub fn cut(&self) -> Option<&Cut> {
-        match &self.subject {
-            Subject::Block(_) => None,
-            Subject::Cut(cut) => Some(cut),
-        }
-    }
-
-    /// First and last height.
-    pub fn heights(&self) -> (u64, u64) {
-        match &self.subject {
-            Subject::Block(block) => (block.height, block.height),
-            Subject::Cut(cut) => (cut.from, cut.to),
-        }
-    }
-
-    pub fn standing(&self) -> &Standing {
-        &self.standing
-    }
-
-    pub fn branch(&self) -> Branch {
-        match self.standing {
-            Standing::Stored => Branch::Stored,
-            Standing::Orphaned { .. } => Branch::Orphaned,
-            Standing::Waiting
-            | Standing::Open { .. }
-            | Standing::Proved { .. }
-            | Standing::Committed { .. }
-            | Standing::Missed { .. } => Branch::Canonical,
-        }
-    }
-
-    /// How far it has come; an orphan had come so far.
-    pub fn progress(&self) -> Progress {
-        match self.standing {
-            Standing::Stored | Standing::Waiting => Progress::Waiting,
-            Standing::Open { .. } => Progress::Open,
-            Standing::Proved { .. } | Standing::Committed { .. } => Progress::Proved,
-            Standing::Missed { .. } => Progress::Missed,
-            Standing::Orphaned { progress, .. } => progress,
-        }
-    }
-
-    pub fn is_canonical(&self) -> bool {
-        self.branch() == Branch::Canonical
-    }
-
-    pub fn is_stored(&self) -> bool {
-        matches!(self.standing, Standing::Stored)
-    }
-
-    pub fn is_open(&self) -> bool {
-        matches!(self.standing, Standing::Open { .. })
-    }
-
-    /// On the chain with its proof, committed or not.
-    pub fn is_proved(&self) -> bool {
-        matches!(self.standing, Standing::Proved { .. } | Standing::Committed { .. })
-    }
-
-    /// Given up, and on the chain.
-    pub fn is_missed(&self) -> bool {
-        matches!(self.standing, Standing::Missed { .. })
-    }
-
-    /// Its work is wanted: on the chain, opened, not given up.
-    pub fn is_live(&self) -> bool {
-        self.is_open() || self.is_proved()
-    }
-
-    /// Who disagrees in it is to be heard: also where it was given up, while members may still bring their proofs.
-    pub fn is_watched(&self) -> bool {
-        self.is_live() || self.is_missed()
-    }
-
-    pub fn is_settled(&self) -> bool {
-        self.watch() == Some(Watch::Settled)
-    }
-
-    /// When the sweeper must look at it.
-    pub fn due_ms(&self) -> Option<u64> {
-        match self.watch()? {
-            Watch::Due(due_ms) => due_ms,
-            Watch::Settled => None,
-        }
-    }
-
-    fn watch(&self) -> Option<Watch> {
-        match self.standing {
-            Standing::Open { watch }
-            | Standing::Proved { watch }
-            | Standing::Committed { watch, .. }
-            | Standing::Missed { watch, .. } => Some(watch),
-            Standing::Stored | Standing::Waiting | Standing::Orphaned { .. } => None,
-        }
-    }
-
-    /// Since when its sender relies on this yard.
-    pub fn acknowledged_ms(&self) -> u64 {
-        self.acknowledged_ms.unwrap_or(self.recorded_ms)
-    }
-
-    /// Since when it is on the chain; absent in older state, and of a cut.
-    pub fn canonical_ms(&self) -> Option<u64> {
-        self.canonical_ms
-    }
-
-    pub fn opened_ms(&self) -> Option<u64> {
-        self.opened_ms
-    }
-
-    pub fn proved_ms(&self) -> Option<u64> {
-        self.proved_ms
-    }
-
-    /// When it was given up; absent in older state.
-    pub fn missed_ms(&self) -> Option<u64> {
-        match self.standing {
-            Standing::Missed { at_ms, .. } => at_ms,
-            Standing::Orphaned { missed_ms, .. } => missed_ms,
-            _ => None,
-        }
-    }
-
-    /// A block's commit, or a cut's commit or emission.
-    pub fn committed_ms(&self) -> Option<u64> {
-        match self.standing {
-            Standing::Committed { at_ms, .. } => Some(at_ms),
-            _ => None,
-        }
-    }
-
-    /// It came back to the chain: open tasks that nobody lists or runs must be listed again.
-    pub fn relists(&self) -> bool {
-        self.relist
-    }
-
-    /// Quorum stages whose disagreement was reported, once for each proof that is not of the largest group; each report
-    /// halted the chain.
-    pub fn disagreements(&self) -> &[String] {
-        &self.disagreements
-    }
-
-    /// Proofs of a quorum stage whose dissent was reported.
-    pub fn reported_dissent(&self, stage: &str) -> usize {
-        self.disagreements.iter().filter(|reported| *reported == stage).count()
-    }
-
-    /// Why a stage cannot start though all that it gathers is there.
-    pub fn blocked(&self) -> Option<&Blocked> {
-        self.blocked.as_ref()
-    }
-}
-
-/// What happens to it.
-impl Scope {
     /// As it is when it is first recorded: off the chain, with nothing done.
-    pub fn new(id: String, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
+    pub fn new(id: ScopeId, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
         Self {
             id,
             chain: chain.to_owned(),
@@ -309,6 +136,12 @@ impl Scope {
             disagreements: Vec::new(),
             blocked: None,
         }
+    }
+
+    /// Its sender was told that it is kept before it was recorded.
+    pub fn acknowledged_at(self, at_ms: Option<u64>) -> Self {
+        let acknowledged_ms = at_ms.filter(|at_ms| *at_ms < self.recorded_ms);
+        Self { acknowledged_ms, ..self }
     }
 
     /// Takes the fields that were not kept when the block came; says whether there are any. None is changed.
@@ -412,7 +245,7 @@ impl Item for Scope {
     }
     fn damage(&self) -> Option<String> {
         let (from, to) = self.heights();
-        if !self.id.starts_with(&self.id_without_generation()) {
+        if !self.id.is_about(&self.chain, &self.subject) {
             return Some(format!("it says that it is of {from} to {to}, and has another id"));
         }
         if self.cut().is_some_and(|cut| to.checked_sub(from) != (cut.members.len() as u64).checked_sub(1)) {

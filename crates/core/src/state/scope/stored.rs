@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blocked, Branch, Progress, Scope, Standing, Subject, Watch};
+use super::{Branch, Progress, Scope, ScopeId, Standing, Watch};
+use crate::state::{Blocked, Subject};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredScope {
-    id: String,
+    id: ScopeId,
     chain: String,
     subject: Subject,
     branch: Branch,
@@ -107,8 +108,8 @@ impl From<Scope> for StoredScope {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json_row;
     use super::*;
+    use crate::state::json_row;
 
     const BLOCK: &str = concat!(
         r#"{"block":{"height":1,"hash":"a1","parent":"a0","timestamp_s":5,"segments":2,"#,

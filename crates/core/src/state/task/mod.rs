@@ -19,10 +19,15 @@
 //! other state but Accepted. Only the methods here change a task's life, each named after what happened; who writes the
 //! task writes its listing and its marker in the same transaction: handlers in `record`, `claim`, `sweep` and `advance`.
 
+mod id;
+mod queries;
+mod stored;
+
 use serde::{Deserialize, Serialize};
 
-use super::stored_task::StoredTask;
-use super::{Attempt, Avoid, FailureKind, Listing, Note, TaskId, TaskResult};
+pub use self::id::{BadTaskId, TaskId};
+use self::stored::StoredTask;
+use super::{Attempt, Avoid, FailureKind, Listing, Note, Scope, TaskResult, WorkerId};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -37,10 +42,9 @@ pub struct Task {
     pub pool: String,
     /// The order in which it starts.
     pub rank: String,
-    /// The task of its own group that joins its output.
-    pub feeds: Option<u32>,
-    pub(super) life: Life,
-    pub(super) history: History,
+    feeds: Option<u32>,
+    life: Life,
+    history: History,
 }
 
 /// What a task is.
@@ -68,169 +72,39 @@ pub enum Life {
 
 /// What has happened to a task.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct History {
-    pub(super) listed_ms: u64,
-    pub(super) started: u32,
-    pub(super) failures: u32,
-    pub(super) losses: u32,
-    pub(super) crashes: u32,
-    pub(super) delays: u32,
-    pub(super) permanent: Vec<String>,
-    pub(super) avoid: Option<Avoid>,
-    pub(super) first_claimed_ms: Option<u64>,
-    pub(super) spent_ms: u64,
-    pub(super) notes: Vec<Note>,
+struct History {
+    listed_ms: u64,
+    started: u32,
+    failures: u32,
+    losses: u32,
+    crashes: u32,
+    delays: u32,
+    permanent: Vec<WorkerId>,
+    avoid: Option<Avoid>,
+    first_claimed_ms: Option<u64>,
+    spent_ms: u64,
+    notes: Vec<Note>,
 }
 
-/// Looking.
 impl Task {
     /// One, and a straggler's second copy.
     pub const MAX_LIVE_ATTEMPTS: usize = 2;
     pub const MAX_NOTES: usize = 5;
 
-    pub fn life(&self) -> &Life {
-        &self.life
-    }
-
-    /// Neither parked nor over.
-    pub fn is_open(&self) -> bool {
-        match self.life {
-            Life::Gathering | Life::Listed | Life::Live { .. } | Life::BackingOff { .. } | Life::Unlisted => {
-                true
-            }
-            Life::Parked { .. } | Life::Accepted { .. } | Life::Cancelled => false,
-        }
-    }
-
-    pub fn is_accepted(&self) -> bool {
-        matches!(self.life, Life::Accepted { .. })
-    }
-
-    pub fn is_parked(&self) -> bool {
-        matches!(self.life, Life::Parked { .. })
-    }
-
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self.life, Life::Cancelled)
-    }
-
-    pub fn gathers(&self) -> bool {
-        matches!(self.life, Life::Gathering)
-    }
-
-    /// A listing of it is there to be claimed.
-    pub fn is_listed(&self) -> bool {
-        matches!(self.life, Life::Listed | Life::Live { listed: true, .. })
-    }
-
-    /// Live ones.
-    pub fn attempts(&self) -> &[Attempt] {
-        match &self.life {
-            Life::Live { attempts, .. } => attempts,
-            _ => &[],
-        }
-    }
-
-    /// The live attempt with this claim.
-    pub fn attempt(&self, claim: &str) -> Option<&Attempt> {
-        self.attempts().iter().find(|attempt| attempt.claim == claim)
-    }
-
-    /// Why it is parked.
-    pub fn parked(&self) -> Option<&str> {
-        match &self.life {
-            Life::Parked { reason, .. } => Some(reason),
-            _ => None,
-        }
-    }
-
-    pub fn accepted(&self) -> Option<&TaskResult> {
-        match &self.life {
-            Life::Accepted { result, .. } => Some(result),
-            _ => None,
-        }
-    }
-
-    pub fn into_accepted(self) -> Option<TaskResult> {
-        match self.life {
-            Life::Accepted { result, .. } => Some(*result),
-            _ => None,
-        }
-    }
-
-    /// When the sweeper must look at it.
-    pub fn due_ms(&self) -> Option<u64> {
-        match self.life {
-            Life::Live { due_ms, .. } | Life::Parked { due_ms, .. } | Life::Accepted { due_ms, .. } => due_ms,
-            Life::BackingOff { due_ms, .. } => Some(due_ms),
-            Life::Gathering | Life::Listed | Life::Unlisted | Life::Cancelled => None,
-        }
-    }
-
-    /// A straggler gets one second copy.
-    pub fn may_hedge(&self) -> bool {
-        !self.is_listed() && self.attempts().len() == 1
-    }
-
-    pub fn listed_ms(&self) -> u64 {
-        self.history.listed_ms
-    }
-
-    /// Attempts ever started.
-    pub fn started(&self) -> u32 {
-        self.history.started
-    }
-
-    /// The prover, or a verifier, said no.
-    pub fn failures(&self) -> u32 {
-        self.history.failures
-    }
-
-    /// The worker vanished.
-    pub fn losses(&self) -> u32 {
-        self.history.losses
-    }
-
-    /// The prover's process died by a signal that the yard did not send.
-    pub fn crashes(&self) -> u32 {
-        self.history.crashes
-    }
-
-    /// The prover was unavailable.
-    pub fn delays(&self) -> u32 {
-        self.history.delays
-    }
-
-    /// Workers that reported a permanent error, one entry an attempt.
-    pub fn permanent(&self) -> &[String] {
-        &self.history.permanent
-    }
-
-    pub fn avoid(&self) -> Option<&Avoid> {
-        self.history.avoid.as_ref()
-    }
-
-    pub fn first_claimed_ms(&self) -> Option<u64> {
-        self.history.first_claimed_ms
-    }
-
-    /// How long its attempts took, each by the clock of the host that ran it, and the pauses between them.
-    pub fn spent_ms(&self) -> u64 {
-        self.history.spent_ms
-    }
-
-    /// How attempts ended badly, the newest ones, oldest first.
-    pub fn notes(&self) -> &[Note] {
-        &self.history.notes
-    }
-}
-
-/// What happens to it.
-impl Task {
     /// A new one gathers; one that has its inputs is listed at once.
     pub fn new(id: TaskId, pipeline: String, height: u64, pool: String, rank: String) -> Self {
         let (life, history) = (Life::Gathering, History::default());
         Self { id, pipeline, height, pool, rank, feeds: None, life, history }
+    }
+
+    /// One that is to gather, and whose output another task of its own group joins.
+    pub fn feeding(self, parent: Option<u32>) -> Self {
+        Self { feeds: parent, ..self }
+    }
+
+    /// The same task as its scope has it, whatever was written into it.
+    pub fn as_of(&self, scope: &Scope) -> Self {
+        Self { pipeline: scope.pipeline.clone(), height: scope.heights().0, ..self.clone() }
     }
 
     /// It may be claimed; answers the listing to write. `None` where it is listed already, parked or over.
@@ -256,7 +130,14 @@ impl Task {
     }
 
     /// A worker took it; answers the attempt's number. `None` where it is not listed.
-    pub fn claim(&mut self, worker: &str, slot: u32, claim: &str, now_ms: u64, due_ms: u64) -> Option<u32> {
+    pub fn claim(
+        &mut self,
+        worker: &WorkerId,
+        slot: u32,
+        claim: &str,
+        now_ms: u64,
+        due_ms: u64,
+    ) -> Option<u32> {
         let mut attempts = match &mut self.life {
             Life::Listed => Vec::new(),
             Life::Live { attempts, listed: true, .. } => std::mem::take(attempts),
@@ -265,7 +146,7 @@ impl Task {
         let number = self.history.started + 1;
         attempts.push(Attempt {
             number,
-            worker: worker.to_owned(),
+            worker: worker.clone(),
             slot,
             claim: claim.to_owned(),
             started_ms: now_ms,
@@ -312,8 +193,8 @@ impl Task {
     }
 
     /// Another worker is preferred for the next attempt.
-    pub fn avoid_until(&mut self, worker: &str, until_ms: u64) {
-        self.history.avoid = Some(Avoid { worker: worker.to_owned(), until_ms });
+    pub fn avoid_until(&mut self, worker: &WorkerId, until_ms: u64) {
+        self.history.avoid = Some(Avoid { worker: worker.clone(), until_ms });
     }
 
     /// Notes how an attempt ended badly. A delay takes the place of one that said the same, so that an outage does not push
