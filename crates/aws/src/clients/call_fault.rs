@@ -55,7 +55,7 @@ impl CallFault {
         let reason = DisplayErrorContext(error).to_string();
         match error {
             SdkError::ConstructionFailure(_) => Self::Permanent(reason),
-            // A dispatch failure was not sent, but nobody loses by reading again.
+            // A dispatch failure was not sent, but treating it as unknown does no harm: the caller reads again.
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
                 Self::Unknown(reason)
             }
