@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use proofyard_cli::commands::{YardVerb, check, demo, prover, run};
+use proofyard_cli::commands::{YardVerb, bench, check, demo, prover, run};
 use proofyard_cli::here::Here;
 use proofyard_cli::on_aws::{OnlyOnAws, become_that};
 
@@ -21,6 +21,9 @@ enum Verb {
     /// Claims a pool's tasks of a yard on AWS, proves and records, until it is asked to stop.
     Worker(OnlyOnAws),
     Prover(prover::Prover),
+    Bench(bench::Bench),
+    #[command(hide = true)]
+    BenchProver(bench::BenchProver),
 }
 
 fn main() -> ExitCode {
@@ -33,5 +36,7 @@ fn main() -> ExitCode {
         Verb::Run(run) => run.here(json),
         Verb::InAYard(verb) => verb.run(&Here { data: verb.home().data.clone() }, json),
         Verb::Prover(prover) => prover.run(json),
+        Verb::Bench(bench) => bench.run(json),
+        Verb::BenchProver(prover) => prover.run(),
     })
 }

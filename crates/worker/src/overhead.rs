@@ -18,10 +18,16 @@ pub struct Overheads {
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub task: TaskId,
+    /// Of its block, or of the first of its cut.
+    pub height: u64,
+    /// Since when its slot had nothing to do.
+    pub slot_free: Instant,
     /// When its slot had claimed it.
     pub claimed: Instant,
     /// How long claiming took.
     pub claiming: Duration,
+    /// When its result was recorded, and the next tasks were listed.
+    pub recorded: Instant,
     /// From the claim until the result was recorded and the next tasks were listed, without the time in prover and verifier.
     pub working: Duration,
 }

@@ -27,6 +27,8 @@ pub(crate) struct Slot<'a, H: WorkerHome> {
     /// Its number among the worker's slots.
     number: u32,
     provers: SlotProvers<H::Artifacts>,
+    /// Since when it has had nothing to do.
+    free_since: Instant,
 }
 
 /// How a slot's turn went.
@@ -56,7 +58,7 @@ struct Worked {
 impl<'a, H: WorkerHome> Slot<'a, H> {
     pub fn new(worker: &'a PoolWorker, home: &'a H, number: u32) -> Self {
         let provers = SlotProvers::new(Arc::clone(home.artifacts()), slot_plan(worker.plan(), number));
-        Self { worker, home, number, provers }
+        Self { worker, home, number, provers, free_since: Instant::now() }
     }
 
     /// Claims and works until the home stops, or the worker claims no more.
@@ -70,6 +72,9 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
                 return;
             }
             let turn = home.invocation(|home| self.turn(home));
+            if !matches!(turn, Ok(Turn::Idle)) {
+                self.free_since = Instant::now();
+            }
             if !matches!(turn, Ok(Turn::Worked)) {
                 // Also after an error: the slot may still hold a task, and only another claim releases that.
                 state.return_claim();
@@ -157,11 +162,15 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
         claimed_at: Instant,
     ) {
         let Worked { assignment, in_provers, .. } = worked;
+        let recorded = Instant::now();
         let sample = Sample {
             task: assignment.task.id.clone(),
+            height: assignment.task.height,
+            slot_free: self.free_since,
             claimed: claimed_at,
             claiming,
-            working: claimed_at.elapsed().saturating_sub(*in_provers),
+            recorded,
+            working: (recorded - claimed_at).saturating_sub(*in_provers),
         };
         home.recorded(Finished { assignment, outcome, sample });
     }

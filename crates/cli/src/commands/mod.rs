@@ -1,5 +1,6 @@
 //! One file for each verb: what it takes, what it does, what it answers.
 
+pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod explain;

@@ -54,6 +54,8 @@ codes! {
     BadTrial = 9,
     /// A demo cannot become smaller.
     SmallerDemo = 10,
+    /// A measurement did not come to its end.
+    BenchStuck = 11,
 
     // 01: requests that a yard does not carry out.
     /// There is no such chain.
