@@ -4,6 +4,7 @@
 //! proves the statement. The last folded step is compressed into a proof of some kilobytes. Where a STARK of many
 //! blocks grows, and must be cut to fit into memory, this takes a block more at any time, in the same memory.
 
+mod circuit;
 pub mod keyed;
 pub mod keys;
 pub mod prover;
