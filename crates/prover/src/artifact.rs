@@ -1,4 +1,4 @@
-//! Files that provers read and write: an input's selected element, and an output that is there whole or not at all.
+//! Files that provers read and write: an input's selected element, and an output that is written whole or not at all.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -136,8 +136,8 @@ impl Input {
     }
 }
 
-/// Writes a file into the output folder, whole or not at all, and returns its path. It is not synced to the disk:
-/// whoever keeps it does that, and until then a crash costs no more than this attempt.
+/// Writes a file into the output folder, whole or not at all, and returns its path. It is not synced to the disk: the
+/// worker that keeps it does that, and until then a crash costs only this attempt.
 pub fn write_output(output_dir: &Path, name: &str, content: &[u8]) -> std::io::Result<PathBuf> {
     let path = output_dir.join(name);
     let temporary = output_dir.join(format!(".{name}.part"));

@@ -1,16 +1,16 @@
-//! What keeps a prover's processes away from those of others: its verifier, the yard, other slots.
+//! Confinement: how a prover's processes are isolated from others: from its verifier's, the yard's, and other slots'.
 //!
-//! A prover that could stop its verifier and write to its standard output, or read its memory, would verify its own
-//! proofs. So whoever proves and whoever verifies runs
+//! A prover that could stop its verifier and write to the verifier's standard output, or change its memory, could forge
+//! verifications. So each prover and each verifier runs
 //!
-//! - as **a user** of its own: then the kernel keeps them apart as it keeps any two users apart; it takes root, or
-//! - in **a Landlock domain** of its own, which any process may enter and none can leave: out of it, no process can be
-//!   traced, read or (since Linux 6.12) sent a signal, and no file can be changed but below the folders named here.
-//!   Reading files, executing them, devices and the network stay as they are. Or, where the kernel has no Landlock,
+//! - as **a user** of its own: the kernel isolates them as it does any two users; starting one takes root; or
+//! - in **a Landlock domain** of its own, which any process may enter and none can leave: from within, no process outside
+//!   can be traced, read or (since Linux 6.12) sent a signal, and no file can be changed except below the folders named
+//!   here. Reading and executing files, devices and the network are not restricted. Or, where the kernel has no Landlock,
 //! - in **namespaces** of its own ([`crate::namespaces`]), with the same effect.
 //!
-//! It is entered in the step between fork and exec of the guard's child, so that not one instruction of the prover runs
-//! outside. What a kernel really keeps is tried, not looked up ([`Trial`]).
+//! It is entered between fork and exec of the guard's child, so that not one instruction of the prover runs outside. Whether
+//! a kernel really enforces it is found out by trying ([`Trial`]).
 
 use std::ffi::OsString;
 use std::fs;
@@ -32,18 +32,18 @@ use serde::{Deserialize, Serialize};
 use crate::processes::Process;
 use crate::runner::User;
 
-/// How one prover, or verifier, is kept from others. The default keeps it from nothing.
+/// How one prover, or verifier, is isolated. The default isolates it from nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Confinement {
-    /// As whom it runs, if not as the yard.
+    /// The user it runs as, if not the yard's.
     pub user: Option<User>,
-    /// What it is put in.
+    /// The sandbox it runs in.
     pub sandbox: Option<Sandbox>,
-    /// In a sandbox: below these folders it may change files.
+    /// In a sandbox, it may change files only below these folders.
     pub writable: Vec<PathBuf>,
 }
 
-/// What a process is put in that keeps its user, and takes no privilege.
+/// An isolation that needs no privilege, and leaves the process its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sandbox {
     /// A Landlock ruleset: files outside of its folders are read-only, and processes outside cannot be signalled.
@@ -52,26 +52,26 @@ pub enum Sandbox {
     Namespaces,
 }
 
-/// The options of a guard that say it.
+/// The guard's options for it.
 const USER: &str = "--user";
 const LANDLOCK: &str = "--landlock";
 const NAMESPACES: &str = "--namespaces";
 const WRITABLE: &str = "--writable";
 
-/// Where provers meet the kernel's devices and shared memory.
+/// The folders of devices and of shared memory.
 const DEVICES: &str = "/dev";
 pub(crate) const SHARED_MEMORY: &str = "/dev/shm";
 
-/// Character devices that give root the disks, or the memory, of the machine.
+/// Character devices by which root could change the machine's disks or memory.
 const ROOTS_DEVICES: [&str; 7] = ["bsg", "kmem", "kmsg", "mem", "nvme", "port", "sg"];
 
 impl Confinement {
-    /// Whether its processes run as the yard's own do.
+    /// Whether it isolates from nothing.
     pub fn is_none(&self) -> bool {
         self.user.is_none() && self.sandbox.is_none()
     }
 
-    /// As options of a guard.
+    /// As options of the guard.
     pub(crate) fn to_arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         if let Some(user) = self.user {
@@ -88,7 +88,7 @@ impl Confinement {
         arguments
     }
 
-    /// Takes an option of a guard, with its value, if it is one of these; says whether it was.
+    /// Parses an option of the guard, with its value, if it is one of these; answers whether it was.
     pub(crate) fn take(
         &mut self,
         option: &str,
@@ -108,7 +108,7 @@ impl Confinement {
         Ok(true)
     }
 
-    /// Confines this process, which runs as the user already and in the namespaces, and all that it starts.
+    /// Confines this process and all that it starts; user and namespaces are entered before.
     pub(crate) fn enter(&self) -> io::Result<()> {
         if self.is_none() {
             return Ok(());
@@ -117,7 +117,7 @@ impl Confinement {
         if self.sandbox == Some(Sandbox::Landlock) {
             self.enter_landlock().map_err(|error| io::Error::other(format!("Landlock: {error}")))?;
         }
-        // Nothing of what let it become that user, nor of root's powers where it is root.
+        // Drops the capabilities by which it became that user, and those of root where it is root.
         clear_ambient_capability_set()?;
         let none = CapabilitySet::empty();
         set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
@@ -149,12 +149,12 @@ impl Confinement {
     }
 }
 
-/// All that changes files. What a device does on request (`ioctl`) is not among it: GPUs live by that.
+/// All accesses that change files. Requests to devices (`ioctl`) are not restricted, since GPUs need them.
 fn changes() -> BitFlags<AccessFs> {
     AccessFs::from_write(ABI::V4)
 }
 
-/// The devices that are written to. Root may open any, so only those count for it that are no disk.
+/// The devices that may be written to. Root could open any, so for root those are left out that reach disks or memory.
 fn devices() -> Vec<PathBuf> {
     if !geteuid().is_root() {
         return vec![DEVICES.into()];
@@ -179,7 +179,7 @@ fn devices() -> Vec<PathBuf> {
     found
 }
 
-/// What a confined process could still do, as it found by trying.
+/// What a confined process could still do, as it has found by trying.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trial {
     /// It can read another process of the yard's user: its descriptors, its memory.
@@ -188,19 +188,19 @@ pub struct Trial {
     pub sends_signals: bool,
     /// It can write to the yard's folder.
     pub writes_files: bool,
-    /// What it must reach and cannot.
+    /// Paths that it must reach, and cannot.
     pub misses: Vec<PathBuf>,
 }
 
 impl Trial {
-    /// Nothing that a prover writes can be taken for its verifier's word.
+    /// Whether no prover could forge its verifier's answers.
     pub fn holds(&self) -> bool {
         !self.reads_processes && !self.writes_files
     }
 
-    /// Tries it, in this process: against the yard, in its folder.
+    /// Tries it, in this process: against the yard's process, and in the yard's folder.
     pub(crate) fn of_this_process(yard: &str, folder: &Path, needed: &[PathBuf]) -> Trial {
-        // In namespaces another process may have the same number.
+        // In namespaces another process may have the same pid.
         let yard = yard.split_once(':').and_then(|(pid, started)| {
             let process = Process::read(Pid::from_raw(pid.parse().ok()?)?)?;
             (process.started.to_string() == started).then_some(process.pid)
@@ -217,7 +217,7 @@ impl Trial {
         let _ = fs::remove_file(&file);
         let is_missed = |path: &&PathBuf| {
             use rustix::fs::{Access, access};
-            // A folder is one to enter; of a file, its reader says more than its mode.
+            // A folder must be enterable; a file readable or executable.
             match fs::metadata(path) {
                 Ok(found) if found.is_dir() => access(path.as_path(), Access::EXEC_OK).is_err(),
                 Ok(_) => {

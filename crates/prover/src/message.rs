@@ -63,7 +63,7 @@ pub struct SetupRequest {
 pub struct ProveRequest {
     /// The task's id: the same for each attempt.
     pub task: String,
-    /// Which try at the task this is, from 1.
+    /// Which attempt at the task this is, from 1.
     pub attempt: u32,
     /// In the order in which the stage gathers them: one, or all members of the group or cut.
     pub inputs: Vec<Input>,
@@ -91,7 +91,7 @@ pub struct VerifyRequest {
 }
 
 impl ProveRequest {
-    /// With all its paths as they are promised, wherever the prover runs.
+    /// With absolute paths, so that they hold wherever the prover runs.
     pub(crate) fn with_absolute_paths(&self) -> io::Result<ProveRequest> {
         let (inputs, output_dir) = (absolute_inputs(&self.inputs)?, absolute(&self.output_dir)?);
         Ok(ProveRequest { inputs, output_dir, ..self.clone() })
@@ -166,7 +166,7 @@ pub struct Response {
     pub error: Option<Failure>,
 }
 
-/// What a prover says of itself once its keys are loaded.
+/// The answer to `setup`, once the prover's keys are loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetupOk {
     /// In hex, [`VERIFICATION_KEY_BYTES`] at most. Where the pipeline pins a key, another one is refused at once.
@@ -197,7 +197,7 @@ pub struct ProveOk {
     /// The conjectured security that the prover was set to.
     #[serde(default)]
     pub security_bits: Option<u32>,
-    /// As in `SetupOk`, whose word holds where this is none; so it is with `proof_system` and `security_bits`.
+    /// As in `SetupOk`, whose value counts where this is none; likewise `proof_system` and `security_bits`.
     #[serde(default)]
     pub trusted_setup: Option<bool>,
     /// How much was executed, in the prover's own cycles.
@@ -238,13 +238,13 @@ impl VerifyOk {
     }
 }
 
-/// The prover says no.
+/// The prover has failed, or refuses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{kind} error: {message}")]
 pub struct Failure {
     /// What it means for the task's next attempts.
     pub kind: FailureKind,
-    /// For people: what is wrong, and with what.
+    /// For people: what failed, and why.
     pub message: String,
 }
 
@@ -252,12 +252,12 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FailureKind {
-    /// The same inputs will fail anywhere: it is not worth many tries.
+    /// The same inputs fail on every worker: retrying does not help.
     Permanent,
     /// Another try may succeed.
     Transient,
-    /// Not now: nothing was tried, since what the prover needs for any task is not to be had, such as a service that is
-    /// down. It uses up no attempts, and is tried again for long.
+    /// Not now: nothing was tried, since something that the prover needs for every task is not available, such as a service
+    /// that is down. It uses up no attempts, and is retried for a long time.
     Unavailable,
 }
 
@@ -288,7 +288,7 @@ impl Failure {
     }
 }
 
-/// An input or output error is about this machine, not about the task.
+/// An input or output error is this machine's fault, not the task's.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
         Failure::transient(error)

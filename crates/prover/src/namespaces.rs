@@ -1,13 +1,13 @@
-//! Namespaces of a prover's own, where the kernel has no Landlock: a process without privileges may enter them.
+//! Namespaces for a prover, where the kernel has no Landlock: a process without privileges may enter them.
 //!
 //! ```text
 //! guard ──> this process, in new user, mount and process id namespaces ──> init (process 1 in there) ──> prover
 //! ```
 //!
-//! - In its process id namespace a prover sees no process but its own, in `/proc` too, and so has no name for another one.
-//! - In its mount namespace all is read-only but the folders named to it, shared memory, and what the kernel keeps itself.
-//!   Devices are written to as ever.
-//! - When init ends, the kernel kills all that is in there; and init ends with the process above it.
+//! - In its process id namespace a prover sees only its own processes, in `/proc` too, and cannot address any other.
+//! - In its mount namespace everything is read-only but its writable folders, shared memory, and the kernel's own mounts.
+//!   Devices are not restricted.
+//! - When init ends, the kernel kills everything in its namespace; and init dies with the process above it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -31,20 +31,20 @@ use rustix::thread::{
 use crate::confinement::SHARED_MEMORY;
 use crate::guard::exit_code;
 
-/// Where mounts are the kernel's own, and not files that somebody keeps.
+/// Mounts of the kernel, which hold no stored files.
 const KERNELS: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Before a command: this process is the first one in its namespace, and starts that.
+/// The option of the first process in a namespace; the command that it starts follows.
 pub(crate) const INIT: &str = "--init";
 
-/// Enters the namespaces, runs the command in them, and answers its exit code. `own_program` is how this program is
-/// started with options of a guard.
+/// Enters the namespaces, runs the command in them, and answers its exit code. `own_program` starts this program, to which
+/// the guard's options are added.
 pub(crate) fn run(writable: &[PathBuf], mut own_program: Command, command: &[OsString]) -> io::Result<u8> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     unshare()?;
-    // A new user namespace may have taken it away.
+    // Entering a user namespace may have cleared it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // As who it is outside, and nobody else.
+    // Maps its own user and group, and no other.
     fs::write("/proc/self/setgroups", "deny")?;
     fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
     fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
@@ -61,8 +61,8 @@ pub(crate) fn run(writable: &[PathBuf], mut own_program: Command, command: &[OsS
     }
 }
 
-/// The first process in there: shows its namespace in `/proc`, starts the prover, and ends with it. `confine` takes from
-/// it what it needed for that.
+/// The first process in the namespaces: mounts their `/proc`, starts the prover, and ends with it. `confine` drops the
+/// capabilities that it needed for that.
 pub(crate) fn init(mut prover: Command, confine: impl FnOnce() -> io::Result<()>) -> io::Result<u8> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
@@ -88,13 +88,13 @@ fn unshare() -> io::Result<()> {
     Ok(())
 }
 
-/// Everything becomes read-only, but these folders.
+/// Makes everything read-only except these folders.
 fn close_files(writable: &[PathBuf]) -> io::Result<()> {
-    // What is mounted in here is not seen outside.
+    // Mounts made here are not visible outside.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     let mut open: Vec<PathBuf> = Vec::new();
     for folder in writable.iter().map(PathBuf::as_path).chain([Path::new(SHARED_MEMORY)]) {
-        // By the name that mounts have: without links.
+        // Without links, as mounts are named.
         let Ok(folder) = fs::canonicalize(folder) else { continue };
         mount_bind_recursive(&folder, &folder)?;
         open.push(folder);
@@ -105,7 +105,7 @@ fn close_files(writable: &[PathBuf]) -> io::Result<()> {
             continue;
         }
         match mount_remount(&place, read_only(&place), "") {
-            // Another mount lies over it, or nothing leads there: it cannot be written to.
+            // Another mount covers it, or it cannot be reached: so it cannot be written to.
             Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
             Err(error) => return Err(io::Error::other(format!("{}: {error}", place.display()))),
         }
@@ -113,7 +113,7 @@ fn close_files(writable: &[PathBuf]) -> io::Result<()> {
     Ok(())
 }
 
-/// What else holds for a mount must go on holding for it.
+/// Read-only, with the mount's other flags, which must stay set.
 fn read_only(place: &Path) -> MountFlags {
     let mut flags = MountFlags::BIND | MountFlags::RDONLY;
     let Ok(now) = statvfs(place) else { return flags };
@@ -132,7 +132,7 @@ fn read_only(place: &Path) -> MountFlags {
     flags
 }
 
-/// Where something is mounted, in the order of mounting.
+/// All mount points, in the order of mounting.
 fn mounts() -> io::Result<Vec<PathBuf>> {
     let list = fs::read_to_string("/proc/self/mountinfo")?;
     // proc_pid_mountinfo(5): the fifth field, in which blanks and the like are written in octal.
@@ -146,7 +146,7 @@ fn unescaped(place: &str) -> String {
         .fold(place.to_owned(), |place, (written, meant)| place.replace(written, meant))
 }
 
-/// Executing a program takes these from a process that is not root, but for what is ambient.
+/// Keeps capabilities over the next exec: a process that is not root loses all but the ambient ones.
 fn keep_for_init(kept: CapabilitySet) -> io::Result<()> {
     set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: kept })?;
     Ok(configure_capability_in_ambient_set(kept, true)?)

@@ -1,14 +1,13 @@
 //! Process trees, read from /proc.
 //!
-//! A process is named by its pid and its start time, so that a pid that was reused in the meantime is never taken for
-//! the old process. Reading is racy by nature: a walk may miss what is forked while it runs, so those who kill repeat
-//! it until nothing is left.
+//! A process is identified by its pid and its start time, so that a reused pid is never taken for the old process. Reading
+//! is racy by nature: a walk may miss what is forked while it runs, so killing repeats it until nothing is left.
 
 use std::fs;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// One process, at the moment of looking.
+/// One process, as it was when it was read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
     pub pid: Pid,
@@ -21,7 +20,7 @@ pub(crate) struct Process {
 impl Process {
     pub fn read(pid: Pid) -> Option<Process> {
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        // The name may hold anything, also blanks and brackets; what follows its last bracket is plain.
+        // The name may hold anything, also blanks and brackets; what follows the last bracket is numbers.
         let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
         let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
@@ -39,7 +38,7 @@ impl Process {
         self.parent == parent.as_raw_pid()
     }
 
-    /// Sends SIGKILL to this very process, or to none.
+    /// Sends SIGKILL to this process, never to another one with a reused pid.
     pub fn kill(&self) {
         let Ok(descriptor) = pidfd_open(self.pid, PidfdFlags::empty()) else { return };
         if Process::read(self.pid).is_some_and(|now| now.started == self.started) {
@@ -48,8 +47,7 @@ impl Process {
     }
 }
 
-/// Whether a process was started by another one, at however many removes. One that is not there any more counts: nobody
-/// can say that it was not.
+/// Whether a process descends from another one. A process that has ended counts as a descendant, since nobody can tell.
 pub fn descends_from(process: Pid, root: Pid) -> bool {
     let mut process = process;
     while process != root {
@@ -68,7 +66,7 @@ pub(crate) fn descendants(root: Pid) -> Vec<Process> {
     let mut parents = vec![root];
     while let Some(parent) = parents.pop() {
         let Some(children) = children(parent) else { return descendants_by_scan(root) };
-        // While it is read the tree may change; a pid that was seen already would make the walk endless.
+        // The tree may change while it is read; a pid that is found twice must not make the walk endless.
         let new = children.into_iter().filter(|pid| !found.iter().any(|known| known.pid == *pid));
         let new: Vec<Process> = new.filter_map(Process::read).collect();
         parents.extend(new.iter().map(|process| process.pid));

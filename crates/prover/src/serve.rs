@@ -1,9 +1,8 @@
 //! The author's side of the `stream` protocol: a loop over stdin and stdout.
 //!
 //! Implement [`Prover`] and call [`serve`] in `main`. The loop answers each request with one line; a line that is not
-//! a request is answered with an error, and so is a panic in a handler. It ends with the end of stdin. While it runs,
-//! whatever is printed to stdout by anyone else goes to stderr, so that a library's `println!` cannot spoil the
-//! protocol.
+//! a request is answered with an error, and so is a panic in a handler. It ends when stdin ends. While it runs, everything
+//! else that is printed to stdout goes to stderr, so that a library's `println!` cannot break the protocol.
 
 use std::any::Any;
 use std::fs::File;
@@ -20,7 +19,7 @@ use crate::message::{
 /// The longest request line that is read: a task of 4,096 inputs, each described in up to 32 KiB.
 pub const REQUEST_LINE_BYTES: usize = 128 << 20;
 
-/// Reports how far the work is (0 to 1), with a word about what is done now.
+/// Reports progress (0 to 1), and what is being done.
 pub type Progress<'a> = dyn FnMut(f64, &str) + 'a;
 
 /// A prover, written in Rust.
@@ -50,7 +49,7 @@ pub fn serve(mut prover: impl Prover) -> ExitCode {
     }
 }
 
-/// Keeps stdout for the protocol alone: what else is printed goes to stderr from here on.
+/// Reserves stdout for the protocol: from here on everything else that is printed goes to stderr.
 fn take_stdout() -> io::Result<File> {
     let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
@@ -107,7 +106,7 @@ fn handle(
                 let (progress, message) = (Some(progress), Some(message.to_string()));
                 let line =
                     Response { id: Some(request.id.clone()), progress, message, ..Response::default() };
-                // Progress is a courtesy; if the runner is gone, the answer's write will say so.
+                // An error is ignored: if the runner has closed the stream, writing the answer fails too.
                 let _ = send(output, &line);
             };
             value(prover.prove(&prove, &mut progress)?)
@@ -119,7 +118,7 @@ fn failed(id: Option<String>, error: Failure) -> Response {
     Response { id, error: Some(error), ..Response::default() }
 }
 
-/// The id of a line that is JSON but not a request that we know, so that its sender learns which one it was.
+/// The id of a line that is JSON but no known request, for the answer.
 fn id_of(line: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Id {
@@ -227,9 +226,9 @@ mod tests {
         assert_eq!(answers[1].ok.as_ref().unwrap()["proof"], "/o/p");
     }
 
-    /// Neither rubbish nor a panic ends the loop: the request after it is answered.
+    /// Neither a bad line nor a panic ends the loop: the request after it is answered.
     #[test]
-    fn rubbish_and_panics_are_answered() {
+    fn bad_lines_and_panics_are_answered() {
         let long = "x".repeat(REQUEST_LINE_BYTES + 1);
         let lines = [
             "rubbish",

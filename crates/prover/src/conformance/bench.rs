@@ -1,4 +1,4 @@
-//! Where checks work: folders, processes that are started as a yard starts them, and what was proved so far.
+//! The bench that checks work on: folders, processes that are started as a yard starts them, and the proofs made so far.
 
 use std::env;
 use std::fs;
@@ -15,30 +15,30 @@ use crate::runner::{Cancel, Launch, Payload, Proved, ProverError, Session, prove
 
 const NO_STREAM: &str = "a files prover is started for each task";
 
-/// How long what was killed may still be seen.
+/// How long killed processes may take to disappear.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) struct Bench<'a> {
     pub subject: &'a ProverUnderTest,
-    /// The check that runs now.
+    /// The current check.
     check: &'static str,
     folders: u32,
     mark: String,
-    /// Why no prover could be started, once that is known.
+    /// A prover could not be started, so no further check tries.
     unstartable: bool,
-    /// The one that proves, from check to check, until it is no longer usable.
+    /// The process that proves, kept from check to check while it is usable.
     prover: Option<Process>,
-    /// The one that verifies.
+    /// The process that verifies, kept likewise.
     verifier: Option<Process>,
     /// The proofs of the first task and of the second.
     pub made: [Option<Made>; 2],
-    /// What was wrong with the form of the first answer.
+    /// The first answer broke the protocol: how.
     pub ill_formed: Option<Stop>,
     /// Whether a verifier accepted the first of them.
     pub is_accepted: bool,
 }
 
-/// A proof, out of its prover's reach.
+/// A proof, read into memory, where its prover cannot change it.
 pub(super) struct Made {
     pub ok: ProveOk,
     pub content: Vec<u8>,
@@ -51,7 +51,7 @@ pub(super) enum Process {
     Files { launch: Launch, payload: Payload },
 }
 
-/// Where one process finds itself.
+/// Where one process runs.
 #[derive(Default)]
 pub(super) struct Surroundings {
     pub working_dir: Option<PathBuf>,
@@ -86,7 +86,7 @@ impl<'a> Bench<'a> {
         self
     }
 
-    /// A new folder of the check that runs.
+    /// A new folder for the current check.
     pub fn folder(&mut self, name: &str) -> io::Result<PathBuf> {
         self.folders += 1;
         let folder = self.subject.folder.join(format!("{:03}-{}-{name}", self.folders, self.check));
@@ -109,14 +109,14 @@ impl<'a> Bench<'a> {
         self.subject.tasks.get(task).cloned().ok_or_else(|| Stop::untried(missing))
     }
 
-    /// What was proved for a task before.
+    /// The proof of a task that an earlier check made.
     pub fn made(&self, task: usize) -> Result<&Made, Stop> {
         let which = ["first", "second"].get(task).copied().unwrap_or("other");
         let made = self.made.get(task).and_then(Option::as_ref);
         made.ok_or_else(|| Stop::untried(format!("there is no proof of the {which} task")))
     }
 
-    /// A request under the name of the check that runs.
+    /// A request whose task is named after the current check.
     pub fn prove_request(&mut self, inputs: Vec<Input>) -> Result<ProveRequest, Stop> {
         let task = format!("check/{}", self.check);
         let (output_dir, deadline_ms) = (self.folder("out")?, self.subject.limits.time_ms);
@@ -141,7 +141,7 @@ impl<'a> Bench<'a> {
         Ok(started?)
     }
 
-    /// The prover that proves, started anew where the last one is gone.
+    /// The process that proves, started anew if the last one is no longer usable.
     pub fn prover(&mut self) -> Result<&mut Process, Stop> {
         let kept = self.prover.take().filter(Process::is_usable);
         let prover = match kept {
@@ -151,12 +151,12 @@ impl<'a> Bench<'a> {
         Ok(self.prover.insert(prover))
     }
 
-    /// The next check gets another one.
+    /// Ends the process that proves; the next check gets another one.
     pub fn end_prover(&mut self) {
         self.prover = None;
     }
 
-    /// A process that proved nothing.
+    /// A process for verifying, which has proved nothing.
     pub fn verifier(&mut self) -> Result<&mut Process, Stop> {
         let kept = self.verifier.take().filter(Process::is_usable);
         let verifier = match kept {
@@ -176,12 +176,12 @@ impl<'a> Bench<'a> {
         Ok(Process::start(launch, self.subject.protocol)?)
     }
 
-    /// Launches for threads, each of which starts its own.
+    /// How to start a process in these surroundings.
     pub fn launch(&self, command: &[String], surroundings: Surroundings) -> io::Result<Launch> {
         let subject = self.subject;
         let temporary = surroundings.temporary_dir.unwrap_or_else(|| subject.folder.join("temporary"));
         fs::create_dir_all(&temporary)?;
-        // Told by the environment, and so as it is; paths in requests are the runner's to make absolute.
+        // Made absolute here, since the environment passes it as it is; the runner does so for paths in requests.
         let temporary = std::path::absolute(temporary)?;
         let mut environment = subject.environment.clone();
         environment.push((MARK.into(), self.mark.clone()));
@@ -195,7 +195,7 @@ impl<'a> Bench<'a> {
         Ok(Launch { command, environment, gpus: None, working_dir, guard, confinement, limits })
     }
 
-    /// Whether all that the given processes started is gone; those that are kept for later checks are ended first.
+    /// Ends the processes that are kept for later checks, and fails if any process of the kit is still running then.
     pub fn all_are_gone(&mut self) -> Outcome {
         (self.prover, self.verifier) = (None, None);
         let began = Instant::now();
@@ -238,7 +238,7 @@ impl Process {
         }
     }
 
-    /// To be ended.
+    /// The session, for a caller that ends it.
     pub fn into_session(self) -> Result<Session, Stop> {
         match self {
             Process::Stream { session, .. } => Ok(session),
@@ -260,7 +260,7 @@ impl Process {
         }
     }
 
-    /// What it wrote to its log about the last request; that of a files prover is kept with its failures alone.
+    /// What it wrote to its log about the last request; a files prover's log is kept only with its failures.
     pub fn last_log_lines(&self) -> Vec<String> {
         match self {
             Process::Stream { session, .. } => session.last_log_lines(),
@@ -277,7 +277,7 @@ impl Made {
     }
 }
 
-/// A word of a command that names an existing file from here, so that it does from elsewhere too.
+/// Makes an argument absolute if it names an existing file, so that it does in another working folder too.
 fn absolute(word: &str) -> String {
     let is_path = word.contains('/') && Path::new(word).exists();
     let absolute = env::current_dir().ok().filter(|_| is_path).map(|here| here.join(word));

@@ -1,4 +1,4 @@
-//! Cancelled and late work leaves nothing behind, and the next start finds nothing in its way.
+//! Killing: cancelled and late work leaves nothing behind that would hinder the next start.
 
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,10 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// The clock of a running request is looked at every 50 ms; what takes less time than a few such looks ends first.
+/// The limits of a running request are checked every 50 ms, so a shorter one may end before it is cancelled.
 const LEAST: Duration = Duration::from_millis(200);
 
-/// When it is in the middle of the work.
+/// Half of the time that the proof took.
 fn half(made: &Made) -> Result<Duration, Stop> {
     if made.took < LEAST {
         let (took, least) = (span(made.took), span(LEAST));

@@ -1,14 +1,14 @@
-//! The conformance kit: whether a program keeps to the prover protocol, found out by trying.
+//! The conformance kit: tests whether a program keeps to the prover protocol.
 //!
-//! [`check`] starts the program again and again, as a yard would and through the same runner, and asks it things that a
-//! yard asks every day and things that go wrong only once a year. Each [`Check`] is declared with what it asks of the
-//! prover and what to mend where it fails; one file holds one group of them.
+//! [`check`] starts the program again and again, as a yard would and through the same runner, and sends it common requests
+//! and rare ones. Each [`Check`] is declared with what it requires of the prover, and what to do if it fails; one file holds
+//! one group of them.
 //!
 //! - `starting`: keys are loaded, and the end of stdin is the end;
 //! - `proving`: a proof, the same again, another one, nothing on stdout and nothing outside of the output folder;
-//! - `refusing`: bad requests are answered, and the prover lives on;
+//! - `refusing`: bad requests are answered, and the prover stays alive;
 //! - `verifying`: another process accepts the good proof, and no other file, input or key;
-//! - `killing`: cancelled and late work leaves nothing behind, and the next start finds nothing in its way;
+//! - `killing`: cancelled and late work leaves nothing behind that would hinder the next start;
 //! - `sharing`: several at once.
 //!
 //! A check that cannot be tried (a files prover has no second request, data has no verifier) says why. A prover
@@ -41,30 +41,30 @@ const MARK: &str = "PROOFYARD_CHECK";
 pub struct ProverUnderTest {
     /// The prover's program and its arguments.
     pub command: Vec<String>,
-    /// How the program is asked.
+    /// How the program takes requests.
     pub protocol: Protocol,
     /// Who verifies what it proves.
     pub verifier: Verifier,
-    /// What it is asked to prove: the inputs of a first task, and of a second one that differs.
+    /// The inputs of a first task, and of a second one that differs.
     pub tasks: Vec<Vec<Input>>,
     /// Added to this process's own environment.
     pub environment: Vec<(String, String)>,
     /// How the guard of its processes is started.
     pub guard: GuardCommand,
-    /// Of each request.
+    /// The limits of each request.
     pub limits: Limits,
-    /// How many prove at once where several do.
+    /// How many processes prove at once in the check of that.
     pub at_once: usize,
-    /// An existing folder, for all that is written.
+    /// An existing folder, in which everything is written.
     pub folder: PathBuf,
 }
 
-/// How the program is asked.
+/// How the program takes requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// It stays, and answers one JSON request a line.
+    /// It stays, and answers one JSON request on each line.
     Stream,
-    /// It is started for each task, and finds this in its input file.
+    /// It is started for each task, with this in its input file.
     Files(Payload),
 }
 
@@ -75,13 +75,13 @@ pub enum Verifier {
     Same,
     /// Another program and its arguments.
     Command(Vec<String>),
-    /// Nobody: it writes data, or is believed.
+    /// Nobody: it writes data, or its proofs are trusted.
     None,
 }
 
-/// One thing that is asked of a prover.
+/// One requirement.
 pub struct Check {
-    /// As reports and the documentation call it.
+    /// Its name in reports and in the documentation.
     pub name: &'static str,
     /// What a prover that passes does.
     pub asks: &'static str,
@@ -92,7 +92,7 @@ pub struct Check {
 
 /// Checks that belong together.
 pub struct Group {
-    /// As reports call it.
+    /// Its name in reports.
     pub name: &'static str,
     /// In the order in which they are tried.
     pub checks: &'static [Check],
@@ -108,7 +108,7 @@ pub const GROUPS: &[Group] = &[
     Group { name: "several at once", checks: sharing::CHECKS },
 ];
 
-/// What a check that passed has to say; or why there is nothing of the kind.
+/// A note of a check that passed; or why it did not pass.
 type Outcome = std::result::Result<String, Stop>;
 
 /// Why a check did not pass.
@@ -119,7 +119,7 @@ enum Stop {
         why: String,
         log: Vec<String>,
     },
-    /// The kit itself is in trouble, such as a full disk.
+    /// The kit itself has failed, for instance on a full disk.
     Broken(io::Error),
 }
 
@@ -153,7 +153,7 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// Tries everything; each check is told as it ends.
+/// Runs all checks; calls `on_check` after each.
 pub fn check(subject: &ProverUnderTest, on_check: &mut dyn FnMut(&CheckReport)) -> io::Result<Report> {
     let mut bench = Bench::new(subject)?;
     let mut report = Report { command: subject.command.clone(), checks: Vec::new() };

@@ -1,4 +1,4 @@
-//! A proof, the same again, another one; nothing on stdout, and nothing outside of the output folder.
+//! Proving: a proof, the same again, another one; nothing else on stdout, and nothing outside of the output folder.
 
 use std::fs;
 use std::path::Path;
@@ -57,7 +57,7 @@ fn prove(bench: &mut Bench<'_>) -> Outcome {
             bench.made[0] = Some(made);
             Ok(note)
         }
-        // It did answer; the next check says how.
+        // It did answer; the next check reports how.
         Err((Some(kind), stop)) if is_of_form(kind) => {
             bench.ill_formed = Some(stop);
             Ok("it answers".into())
@@ -67,17 +67,17 @@ fn prove(bench: &mut Bench<'_>) -> Outcome {
 }
 
 fn is_of_form(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Rubbish | ErrorKind::BadOutput | ErrorKind::OutputTooLarge { .. })
+    matches!(kind, ErrorKind::ProtocolViolation | ErrorKind::BadOutput | ErrorKind::OutputTooLarge { .. })
 }
 
-/// Proves with the process that is kept.
+/// Proves with the kept process.
 fn made(bench: &mut Bench<'_>, inputs: Vec<Input>) -> Result<Made, (Option<ErrorKind>, Stop)> {
-    let untold = |stop: Stop| (None, stop);
-    let request = bench.prove_request(inputs).map_err(untold)?;
-    let prover = bench.prover().map_err(untold)?;
+    let without_kind = |stop: Stop| (None, stop);
+    let request = bench.prove_request(inputs).map_err(without_kind)?;
+    let prover = bench.prover().map_err(without_kind)?;
     let began = Instant::now();
     let proved = prover.prove(&request, &Cancel::new()).map_err(|error| (Some(error.kind), error.into()))?;
-    Made::read(proved, began.elapsed()).map_err(|error| untold(error.into()))
+    Made::read(proved, began.elapsed()).map_err(|error| without_kind(error.into()))
 }
 
 fn answer(bench: &mut Bench<'_>) -> Outcome {
@@ -130,7 +130,7 @@ fn stdout(bench: &mut Bench<'_>) -> Outcome {
     }
 }
 
-/// In a folder of its own as its working folder, with copies of the inputs.
+/// Proves in a working folder of its own, with copies of the inputs.
 fn inside(bench: &mut Bench<'_>) -> Outcome {
     bench.made(0)?;
     let folder = bench.folder("place")?;
@@ -155,7 +155,7 @@ fn inside(bench: &mut Bench<'_>) -> Outcome {
         let made = Made::read(proved, Default::default())?;
         let request = bench.verify_request(&made.content, inputs.clone())?;
         let mut verifier = bench.start_verifier(surroundings()).map_err(elsewhere)?;
-        // Whether it accepts the proof is for another check.
+        // Another check asks whether it accepts the proof.
         let _ = verifier.verify(&request);
     }
     for (place, what) in [(&work, "its working folder"), (&temporary, "TMPDIR")] {

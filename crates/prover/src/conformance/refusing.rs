@@ -1,4 +1,4 @@
-//! Bad requests are answered with an error, and the prover lives on.
+//! Refusing: bad requests are answered with an error, and the prover stays alive.
 
 use std::fs;
 use std::thread;
@@ -50,7 +50,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// What follows a bad request may take a moment to kill it.
+/// How long a prover that dies of a bad request may take to end after its answer.
 const DYING_WITHIN: Duration = Duration::from_millis(100);
 
 const NO_BLOCK: &str = r#"{"block":{"number":"0x20000000000001"},"segments":[]}"#;
@@ -100,7 +100,7 @@ fn wrong_input(bench: &mut Bench<'_>) -> Outcome {
     let mut inputs = bench.inputs(0)?;
     let is_block = inputs.first().is_some_and(|input| input.kind == InputKind::Block);
     let content = match bench.subject.protocol {
-        // One that Proofyard itself can read a height from: beyond the last that there may be.
+        // A block from which Proofyard can read a height, though a higher one than there may be.
         Protocol::Files(Payload::Height) if is_block => NO_BLOCK,
         // Members of a list must be JSON, or Proofyard would not write it.
         Protocol::Files(Payload::List) => "\"this is neither a block nor a proof\"",
@@ -117,7 +117,7 @@ fn wrong_input(bench: &mut Bench<'_>) -> Outcome {
     refuses_to_prove(bench, inputs)
 }
 
-/// Whether the program gets no paths, but what is in the files.
+/// Whether the program gets the inputs' contents instead of their paths.
 fn writes_inputs(bench: &Bench<'_>) -> bool {
     matches!(bench.subject.protocol, Protocol::Files(Payload::Bare | Payload::Height | Payload::List))
 }
@@ -168,7 +168,7 @@ fn refuses_to_prove(bench: &mut Bench<'_>, inputs: Vec<crate::message::Input>) -
     }
 }
 
-/// It may answer and die.
+/// Fails if the prover has answered and then ended.
 fn still_there(bench: &mut Bench<'_>) -> Result<(), Stop> {
     if !bench.is_stream() {
         return Ok(());
@@ -179,7 +179,7 @@ fn still_there(bench: &mut Bench<'_>) -> Result<(), Stop> {
         return Ok(());
     }
     let log = prover.last_log_lines();
-    // The next check is not to fail for it too.
+    // So that the next check does not fail for the same reason.
     bench.end_prover();
     Err(Stop::Failed { why: "it answered, and then it ended".into(), log })
 }

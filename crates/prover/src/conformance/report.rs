@@ -1,4 +1,4 @@
-//! What the kit found.
+//! The kit's report.
 
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ pub struct CheckReport {
     pub asks: &'static str,
     /// Whether this one did.
     pub result: Result,
-    /// What was seen, or why it failed or could not be tried.
+    /// What the check has found, or why it failed or could not be tried.
     pub note: String,
     /// What to do about a prover that failed.
     pub mend: &'static str,

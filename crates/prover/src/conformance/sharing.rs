@@ -1,4 +1,4 @@
-//! Several processes of it on one machine, as in a pool with several slots.
+//! Sharing: several processes of the prover on one machine, as in a pool with several slots.
 
 use std::thread;
 use std::time::Instant;
@@ -21,7 +21,7 @@ fn side_by_side(bench: &mut Bench<'_>) -> Outcome {
     if count < 2 {
         return Err(Stop::untried("one at once was asked for"));
     }
-    // Those that are kept would be some more.
+    // The processes kept from earlier checks would be additional ones.
     bench.all_are_gone()?;
     let mut work = Vec::new();
     for number in 0..count {

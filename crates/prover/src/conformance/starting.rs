@@ -1,4 +1,4 @@
-//! Keys are loaded, and the end of stdin is the end.
+//! Starting: keys are loaded, and the prover ends when its stdin does.
 
 use std::time::Instant;
 

@@ -1,8 +1,8 @@
-//! What is done to a proof that must not be accepted any more.
+//! Tampering: changes of a proof, after each of which it must be refused.
 
 use sha2::{Digest, Sha256};
 
-/// A way to spoil a proof.
+/// A changed proof.
 pub(super) struct Tampering {
     /// As in "a proof ... was accepted".
     pub what: String,
@@ -13,10 +13,10 @@ fn tampering(what: impl Into<String>, content: Vec<u8>) -> Tampering {
     Tampering { what: what.into(), content }
 }
 
-/// How many places one bit is flipped at.
+/// In how many places a bit is flipped.
 const PLACES: usize = 9;
 
-/// From the first byte to the last, another bit at each place.
+/// One flipped bit each, in places from the first byte to the last; another bit in each place.
 pub(super) fn flipped(proof: &[u8]) -> Vec<Tampering> {
     let last = proof.len().saturating_sub(1);
     let mut places: Vec<usize> = (0..PLACES).map(|place| last * place / (PLACES - 1)).collect();
@@ -47,7 +47,7 @@ pub(super) fn extended(proof: &[u8]) -> Vec<Tampering> {
     ]
 }
 
-/// Bytes that look like nothing, the same each time.
+/// Pseudo-random bytes, the same each time.
 pub(super) fn random(proof: &[u8]) -> Vec<Tampering> {
     let bytes = |length: usize| -> Vec<u8> {
         (0u64..).flat_map(|block| Sha256::digest(block.to_le_bytes())).take(length).collect()

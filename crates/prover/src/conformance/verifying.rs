@@ -1,4 +1,4 @@
-//! Another process accepts the good proof, and no other file, input or key.
+//! Verifying: another process accepts the good proof, and no other file, input or key.
 
 use std::time::Instant;
 
@@ -209,13 +209,13 @@ impl From<Refusal> for Stop {
 }
 
 fn refused(bench: &mut Bench<'_>, request: &VerifyRequest, what: &str) -> Result<(), Refusal> {
-    let told = |kind, why: String, log| Refusal { kind, stop: Stop::Failed { why, log } };
+    let refusal = |kind, why: String, log| Refusal { kind, stop: Stop::Failed { why, log } };
     let verifier = bench.verifier().map_err(|stop| Refusal { kind: None, stop })?;
     match verifier.verify(request) {
         Ok(ok) => {
             let values = shortened(&ok.public_values);
             let why = format!("{what} was accepted, with public values {values}");
-            Err(told(None, why, verifier.last_log_lines()))
+            Err(refusal(None, why, verifier.last_log_lines()))
         }
         Err(error) if error.kind == ErrorKind::Permanent => Ok(()),
         Err(error) if error.kind == ErrorKind::Transient => {
@@ -223,8 +223,8 @@ fn refused(bench: &mut Bench<'_>, request: &VerifyRequest, what: &str) -> Result
                 "{what} was refused with a transient error ({}); a refusal is permanent",
                 error.message
             );
-            Err(told(Some(error.kind), why, error.log))
+            Err(refusal(Some(error.kind), why, error.log))
         }
-        Err(error) => Err(told(Some(error.kind), format!("{what}: {}", error.message), error.log)),
+        Err(error) => Err(refusal(Some(error.kind), format!("{what}: {}", error.message), error.log)),
     }
 }

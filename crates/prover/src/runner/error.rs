@@ -1,4 +1,4 @@
-//! What can go wrong with a prover, as the yard must tell it apart.
+//! Errors of provers, by the kinds that the yard must distinguish.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::message::{Failure, FailureKind};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{command}: {message}")]
 pub struct ProverError {
-    /// What went wrong, for those who decide what it costs.
+    /// The kind, which decides what the failure costs.
     pub kind: ErrorKind,
     /// What went wrong, for people.
     pub message: String,
@@ -24,16 +24,15 @@ pub struct ProverError {
 /// What can go wrong with a call to a prover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The prover says that no try can succeed.
+    /// The prover answers that no attempt can succeed.
     Permanent,
-    /// The prover says that another try may succeed.
+    /// The prover answers that another attempt may succeed.
     Transient,
-    /// The prover says that it cannot work now, and tried nothing.
+    /// The prover answers that it cannot work now, and tried nothing.
     Unavailable,
     /// There is no such program, or it cannot be executed.
     CouldNotStart,
-    /// It ended without an answer. Both are none when it ended in a way that could not be learned. A signal is one that
-    /// somebody else sent.
+    /// It ended without an answer; how, is unknown if both are none. The runner's own signals are not reported here.
     Died {
         /// Its exit code.
         exit: Option<i32>,
@@ -45,10 +44,10 @@ pub enum ErrorKind {
         /// In milliseconds.
         limit_ms: u64,
     },
-    /// Somebody asked for it.
+    /// The call was cancelled.
     Cancelled,
     /// It broke the protocol.
-    Rubbish,
+    ProtocolViolation,
     /// It wrote more than its limit; it was killed if it still ran.
     OutputTooLarge {
         /// All that may be in its output folder.
@@ -59,17 +58,17 @@ pub enum ErrorKind {
         /// Of it and all that it started.
         limit_bytes: u64,
     },
-    /// It says that it is done, but there is no file that can be used.
+    /// It answers that it is done, but its output file cannot be used.
     BadOutput,
-    /// The request cannot be put to this prover: an input is not what the payload needs.
+    /// The request cannot be written for this prover: an input is not what the payload needs.
     BadInput,
-    /// An input cannot be read, or be written for the prover.
+    /// An input cannot be read, or not be written for the prover.
     Io,
-    /// This machine has no room, or no memory or process for the prover: nothing was tried.
+    /// This machine has no disk space, memory or process left for the prover: nothing was tried.
     HostFault,
 }
 
-/// An error on its way to becoming a `ProverError`: it does not know the command and the log.
+/// A `ProverError` without the command and the log, which its caller adds.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub kind: ErrorKind,
@@ -81,20 +80,20 @@ impl Fault {
         Fault { kind, message: message.to_string() }
     }
 
-    pub fn rubbish(message: impl ToString) -> Fault {
-        Fault::new(ErrorKind::Rubbish, message)
+    pub fn protocol_violation(message: impl ToString) -> Fault {
+        Fault::new(ErrorKind::ProtocolViolation, message)
     }
 
     pub fn bad_output(message: impl ToString) -> Fault {
         Fault::new(ErrorKind::BadOutput, message)
     }
 
-    /// Whether the prover itself said it, and so goes on living.
+    /// Whether the prover itself reported it, and so may stay alive.
     pub fn is_reported(&self) -> bool {
         matches!(self.kind, ErrorKind::Permanent | ErrorKind::Transient | ErrorKind::Unavailable)
     }
 
-    /// Of this kind, unless the error is the machine's.
+    /// A fault of kind `otherwise`, unless the error is a host fault.
     pub fn of_io(otherwise: ErrorKind, error: &io::Error, message: impl ToString) -> Fault {
         Fault::new(if is_host_fault(error) { ErrorKind::HostFault } else { otherwise }, message)
     }
@@ -111,9 +110,9 @@ impl From<Failure> for Fault {
     }
 }
 
-/// No room on the disk, no memory, no process or descriptor to be had: it passes, and says nothing about any task.
+/// The host has no disk space, memory, process or descriptor left: a transient error, which says nothing about any task.
 pub(crate) fn is_host_fault(error: &io::Error) -> bool {
-    const TROUBLE: &[Errno] =
+    const HOST_FAULTS: &[Errno] =
         &[Errno::NOSPC, Errno::DQUOT, Errno::NOMEM, Errno::AGAIN, Errno::MFILE, Errno::NFILE];
-    Errno::from_io_error(error).is_some_and(|number| TROUBLE.contains(&number))
+    Errno::from_io_error(error).is_some_and(|number| HOST_FAULTS.contains(&number))
 }

@@ -1,7 +1,7 @@
 //! A `files` prover: started anew for each task, with the paths of an input and an output JSON file.
 //!
-//! Exit code 0 and an output file mean success, exit code 75 (the one of `sysexits` for what may be tried later) that it
-//! is unavailable and tried nothing; anything else is a failed attempt. What it prints, to stdout or stderr, is its log.
+//! Exit code 0 and an output file mean success; exit code 75 (`EX_TEMPFAIL` of `sysexits`) means that the prover is
+//! unavailable and tried nothing; anything else is a failed attempt. What it prints, to stdout or stderr, is its log.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
@@ -22,7 +22,7 @@ use super::watch::{Cancel, Watch};
 use crate::artifact::InputError;
 use crate::message::{Failure, Input, InputKind, List, ProveOk, ProveRequest, VerifyOk, VerifyRequest};
 
-const LOG_PATIENCE: Duration = Duration::from_millis(500);
+const LOG_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// `EX_TEMPFAIL`.
 const EXIT_UNAVAILABLE: i32 = 75;
@@ -116,7 +116,7 @@ impl Run<'_> {
     fn with_log<T>(&self, work: impl FnOnce(&mut Log) -> Result<T, Fault>) -> Result<T, ProverError> {
         let mut log = Log::new(self.launch.limits.log_lines);
         work(&mut log).map_err(|Fault { kind, message }| {
-            log.wait_for_end(LOG_PATIENCE);
+            log.wait_for_end(LOG_TIMEOUT);
             ProverError { kind, message, command: self.launch.command_line(), log: log.last_lines() }
         })
     }
@@ -128,7 +128,7 @@ impl Run<'_> {
     ) -> Result<(), Fault> {
         let input_path = self.output_dir.join("input.json");
         write_input(&input_path)?;
-        // What another run left there is not this one's output.
+        // A file that another run left there is not this run's output.
         let _ = fs::remove_file(self.output_path());
         let arguments = self.arguments(&input_path)?;
         let cannot = |error| Fault::new(ErrorKind::CouldNotStart, error);
@@ -146,13 +146,13 @@ impl Run<'_> {
         }
     }
 
-    /// On any fault the caller drops `guarded`, which kills.
+    /// On a fault the caller drops `guarded`, which kills the program.
     fn wait(&self, guarded: &mut Guarded) -> Result<ExitStatus, Fault> {
         let limits = &self.launch.limits;
         let mut watch = Watch::new(limits, self.cancel, guarded.pid()?, self.limit_ms, Some(self.output_dir));
         loop {
             watch.check()?;
-            if let Some(status) = guarded.wait(watch.patience()) {
+            if let Some(status) = guarded.wait(watch.next_check_in()) {
                 watch.check_output()?;
                 return Ok(status);
             }
@@ -165,7 +165,7 @@ impl Run<'_> {
             text.ok_or_else(|| Fault::new(ErrorKind::BadInput, format!("{} is not UTF-8", path.display())))
         };
         let (input, output) = (text(input_path)?, text(&self.output_path())?);
-        // Piece by piece, so that a path that holds a placeholder's text is left alone.
+        // Both placeholders at once, so that a placeholder's text within a path is left alone.
         let fill = |argument: &String| {
             let pieces: Vec<String> =
                 argument.split("{input}").map(|piece| piece.replace("{output}", &output)).collect();
@@ -227,12 +227,12 @@ fn bare(input: &Input, payload: Payload) -> Result<Vec<u8>, Fault> {
     input.read().map_err(unusable)
 }
 
-/// A segment's height would not say which segment it is.
+/// Only a whole block is given as its height: for a segment, the height would not say which one.
 fn is_height(input: &Input, payload: Payload) -> bool {
     payload == Payload::Height && input.kind == InputKind::Block && input.index.is_none()
 }
 
-/// Element after element, so that only one of them is in memory.
+/// Writes one element after another, so that only one is in memory.
 fn write_list(list: &mut impl Write, inputs: &[Input], payload: Payload) -> Result<(), Fault> {
     let mut write = |bytes: &[u8]| -> Result<(), io::Error> { list.write_all(bytes) };
     write(b"[").map_err(unwritten)?;
@@ -256,10 +256,10 @@ fn read_verdict(output: OutputFile, limit_bytes: usize) -> Result<VerifyOk, Faul
     let mut content = Vec::new();
     output.file.take(limit_bytes as u64 + 1).read_to_end(&mut content).map_err(Fault::bad_output)?;
     if content.len() > limit_bytes {
-        return Err(Fault::rubbish(format!("its verdict is longer than {limit_bytes} bytes")));
+        return Err(Fault::protocol_violation(format!("its verdict is longer than {limit_bytes} bytes")));
     }
     let verdict: Verdict = serde_json::from_slice(&content)
-        .map_err(|error| Fault::rubbish(format!("its output is no verdict: {error}")))?;
+        .map_err(|error| Fault::protocol_violation(format!("its output is no verdict: {error}")))?;
     match (verdict.public_values, verdict.error) {
         (Some(public_values), None) => {
             check_public_values(Some(&public_values))?;
@@ -267,7 +267,7 @@ fn read_verdict(output: OutputFile, limit_bytes: usize) -> Result<VerifyOk, Faul
             Ok(VerifyOk { public_values, proof_system: verdict.proof_system })
         }
         (None, Some(error)) => Err(refusal(error).into()),
-        _ => Err(Fault::rubbish("its output must have one of public_values, error")),
+        _ => Err(Fault::protocol_violation("its output must have one of public_values, error")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A prover's process, seen through its guard.
+//! A prover's process under its guard.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind as IoError, Write};
@@ -21,12 +21,13 @@ use super::watch::Watch;
 use crate::guard::{EXIT_HOST_FAULT, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND};
 use crate::processes::{Process, with_environment};
 
-/// The environment variable that marks all that one guard started, should the guard itself be killed.
+/// The environment variable that marks all processes that one guard started, so that they are found if the guard itself is
+/// killed.
 const MARK: &str = "PROOFYARD_GUARD";
 
-/// A guard needs milliseconds to kill everything. One that takes this long hangs, or waits for a process that hangs
-/// in the kernel.
-const GUARD_PATIENCE: Duration = Duration::from_secs(5);
+/// A guard needs milliseconds to kill everything. One that takes this long hangs, or waits for a process that hangs in the
+/// kernel.
+const GUARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) enum Stdin {
     /// The prover reads what `send` writes.
@@ -38,7 +39,7 @@ pub(crate) enum Stdin {
 /// A running guard. Dropping it kills the prover and all that it started.
 pub(crate) struct Guarded {
     guard: Child,
-    /// As long as it is open, the guard lets the prover live.
+    /// The guard's stdin: when it is closed, the guard kills the prover.
     lifeline: Option<UnixStream>,
     mark: String,
     grace: Duration,
@@ -77,15 +78,15 @@ impl Guarded {
             .ok_or_else(|| Fault::new(ErrorKind::CouldNotStart, "its guard has no pid"))
     }
 
-    /// Writes a request, however slowly the prover reads. Returns early, without an error, when the prover is gone:
-    /// reading its answer will say how.
+    /// Writes a request, however slowly the prover reads. Returns early, without an error, if the prover has ended: reading
+    /// its answer finds out how.
     pub fn send(&mut self, line: &[u8], watch: &mut Watch<'_>) -> Result<(), Fault> {
         let mut left = line;
         while let (false, Some(lifeline)) = (left.is_empty(), &mut self.lifeline) {
             match lifeline.write(left) {
                 Ok(written) => left = &left[written..],
                 Err(error) if error.kind() == IoError::WouldBlock => {
-                    let timeout = Timespec::try_from(watch.patience()).unwrap_or_default();
+                    let timeout = Timespec::try_from(watch.next_check_in()).unwrap_or_default();
                     let _ = poll(&mut [PollFd::new(lifeline, PollFlags::OUT)], Some(&timeout));
                     watch.check()?;
                 }
@@ -96,9 +97,9 @@ impl Guarded {
         Ok(())
     }
 
-    /// Waits for the guard's own end, and so for the prover's and that of all it started.
-    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let deadline = Instant::now() + patience;
+    /// Waits for the guard to end, and so for the prover and all that it started.
+    pub fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + timeout;
         let pid = self.pid().ok()?;
         loop {
             if let Ok(Some(status)) = self.guard.try_wait() {
@@ -122,22 +123,22 @@ impl Guarded {
         matches!(self.guard.try_wait(), Ok(Some(status)) if status.signal().is_some())
     }
 
-    /// Tells the prover that nothing more comes, and gives it its grace period to end by itself.
+    /// Ends the prover's stdin, and gives it its grace period to end by itself.
     pub fn end(mut self) -> Option<ExitStatus> {
         if let Some(lifeline) = &self.lifeline {
             let _ = lifeline.shutdown(Shutdown::Write);
         }
-        self.wait(self.grace + GUARD_PATIENCE)
+        self.wait(self.grace + GUARD_TIMEOUT)
     }
 
-    /// Kills the prover and all that it started, at once. Repeating it does nothing.
+    /// Kills the prover and all that it started, at once. Idempotent.
     pub fn kill(&mut self) {
         self.lifeline = None;
-        if self.wait(GUARD_PATIENCE).is_none() {
+        if self.wait(GUARD_TIMEOUT).is_none() {
             let _ = self.guard.kill();
         }
-        // A guard that was itself killed has left its work to us.
-        let status = self.wait(GUARD_PATIENCE);
+        // If the guard itself was killed, its work is done here.
+        let status = self.wait(GUARD_TIMEOUT);
         if status.is_none_or(|status| status.signal().is_some()) {
             self.kill_marked();
             orphans::end_guard(self.guard.id());
@@ -146,7 +147,7 @@ impl Guarded {
     }
 
     fn kill_marked(&self) {
-        let deadline = Instant::now() + GUARD_PATIENCE;
+        let deadline = Instant::now() + GUARD_TIMEOUT;
         while Instant::now() < deadline {
             let left = with_environment(MARK, &self.mark);
             if left.is_empty() {
@@ -167,7 +168,7 @@ impl Drop for Guarded {
 
 fn guard_command(launch: &Launch, arguments: &[String], stdin: Stdin) -> Command {
     let mut command = Command::new(&launch.guard.program);
-    // A group of its own, so that what is sent to the yard's group (Ctrl-C) does not kill the guard before its work.
+    // In a process group of its own, so that a signal to the yard's group (Ctrl-C) does not kill the guard before its work.
     command.args(&launch.guard.leading_arguments).process_group(0);
     command.arg("--grace-ms").arg(launch.limits.grace_ms.to_string());
     if let Some(bytes) = launch.limits.file_bytes {
@@ -178,7 +179,7 @@ fn guard_command(launch: &Launch, arguments: &[String], stdin: Stdin) -> Command
     }
     command.args(launch.confinement.to_arguments());
     command.arg("--").args(arguments);
-    command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_handed_on(name)));
+    command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_inherited(name)));
     command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
     if let Some(gpus) = &launch.gpus {
         let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
@@ -190,9 +191,9 @@ fn guard_command(launch: &Launch, arguments: &[String], stdin: Stdin) -> Command
     command
 }
 
-/// Whether a prover finds this variable of the yard's own environment. What is not here may be a secret, such as AWS's
-/// credentials or an API key; a pipeline's `environment_from` hands on what a prover needs.
-fn is_handed_on(name: &OsStr) -> bool {
+/// Whether a prover gets this variable of the yard's own environment. Any other one may be a secret, such as AWS's
+/// credentials or an API key; a pipeline's `environment_from` names those that a prover needs.
+fn is_inherited(name: &OsStr) -> bool {
     const NAMES: &[&str] = &[
         "PATH",
         "HOME",
@@ -244,7 +245,7 @@ fn is_handed_on(name: &OsStr) -> bool {
     NAMES.contains(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
-/// Differs from every other one on this machine.
+/// A mark that no other guard on this machine has.
 fn new_mark() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -252,7 +253,7 @@ fn new_mark() -> String {
     format!("{}-{now_ns}-{count}", std::process::id())
 }
 
-/// What a guard's exit says about its prover. `answered` says whether the prover was ever heard of.
+/// What a guard's exit status says about its prover. `answered` says whether the prover has ever answered.
 pub(crate) fn how_it_ended(status: Option<ExitStatus>, answered: bool, limits: &Limits) -> Fault {
     const NOT_STARTED: [i32; 2] = [EXIT_NOT_FOUND as i32, EXIT_NOT_EXECUTABLE as i32];
     let died = |exit, signal, message: String| Fault::new(ErrorKind::Died { exit, signal }, message);

@@ -1,4 +1,4 @@
-//! How a prover is started, and what it may use up.
+//! How a prover is started, and its limits.
 
 use std::fmt;
 use std::io;
@@ -10,7 +10,7 @@ use super::log::LOG_LINES;
 use crate::confinement::Confinement;
 use crate::guard::guard_main;
 
-/// What follows a command in a message is not to be lost behind it.
+/// The most of a command that messages show, so that what follows it is not lost.
 const COMMAND_CHARACTERS: usize = 80;
 
 /// How to start a prover.
@@ -18,18 +18,18 @@ const COMMAND_CHARACTERS: usize = 80;
 pub struct Launch {
     /// The program and its arguments. In `files` mode `{input}` and `{output}` stand for paths.
     pub command: Vec<String>,
-    /// Added to what is handed on of the yard's own environment.
+    /// Added to the variables that are inherited from the yard's environment.
     pub environment: Vec<(String, String)>,
     /// The slot's GPUs, for `CUDA_VISIBLE_DEVICES`. An empty list sets the variable to nothing, so that the prover sees
     /// no GPU; none (a pool without GPUs) leaves the variable as it is.
     pub gpus: Option<Vec<u32>>,
     /// Where the prover runs; none is the yard's own folder.
     pub working_dir: Option<PathBuf>,
-    /// How the guard that kills what it leaves behind is started.
+    /// How its guard is started.
     pub guard: GuardCommand,
-    /// What its processes are isolated from.
+    /// How its processes are isolated.
     pub confinement: Confinement,
-    /// What it may use up; beyond it is killed.
+    /// What it may use; it is killed beyond that.
     pub limits: Limits,
 }
 
@@ -38,7 +38,7 @@ pub struct Launch {
 pub struct GuardCommand {
     /// An absolute path.
     pub program: PathBuf,
-    /// Before the guard's own arguments; they tell the program that it is to be a guard.
+    /// The arguments before the guard's own, by which the program becomes a guard.
     pub leading_arguments: Vec<String>,
 }
 
@@ -46,18 +46,17 @@ impl GuardCommand {
     /// The hidden first argument under which a program of Proofyard is a guard.
     const ARGUMENT: &str = "guard";
 
-    /// This very program as a guard, so that one file is all there is to install. Its `main` begins with
+    /// This program itself as the guard, so that only one file must be installed. Its `main` must begin with
     /// [`GuardCommand::guard_if_asked`].
     ///
     /// # Errors
-    /// Where the system does not say which program this is.
+    /// If the system does not say which program this is.
     pub fn this_program() -> io::Result<Self> {
         let program = std::env::current_exe()?;
         Ok(Self { program, leading_arguments: vec![Self::ARGUMENT.to_owned()] })
     }
 
-    /// Runs the guard, if this program was started as one by [`GuardCommand::this_program`]; then the answer is its exit
-    /// code.
+    /// Runs the guard and returns its exit code, if this program was started as one by [`GuardCommand::this_program`].
     pub fn guard_if_asked() -> Option<ExitCode> {
         let mut arguments = std::env::args_os().skip(1);
         let is_asked = arguments.next().is_some_and(|first| first == Self::ARGUMENT);
@@ -65,10 +64,10 @@ impl GuardCommand {
     }
 }
 
-/// A user that is not the yard's: it cannot read what is the yard's alone, such as credentials.
+/// A user other than the yard's: it cannot read files that only the yard may read, such as credentials.
 ///
-/// Who starts a prover as another user is root, or has CAP_SETUID, CAP_SETGID and CAP_KILL; and CAP_CHOWN,
-/// CAP_DAC_OVERRIDE and CAP_FOWNER for the folders that the two share.
+/// Starting a prover as another user takes root, or CAP_SETUID, CAP_SETGID and CAP_KILL; and CAP_CHOWN, CAP_DAC_OVERRIDE
+/// and CAP_FOWNER for the folders that both use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
     /// Not root's.
@@ -97,15 +96,15 @@ impl FromStr for User {
     }
 }
 
-/// What one prover may use up.
+/// What one prover may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// For one `prove` or `verify`; a request's own deadline may be shorter.
     pub time_ms: u64,
     /// For `setup`, which may load or make large keys.
     pub setup_ms: u64,
-    /// For all that is written into the output folder during a call, together. It is looked at again and again, so a
-    /// fast writer gets somewhat further before it is killed.
+    /// For everything that is written into the output folder during a call, together. It is measured every few
+    /// milliseconds, so a fast writer gets somewhat further before it is killed.
     pub output_bytes: u64,
     /// For any single file, wherever it is, enforced by the kernel (`RLIMIT_FSIZE`). A prover that caches keys needs
     /// room for them here.

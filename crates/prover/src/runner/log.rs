@@ -1,7 +1,7 @@
 //! A prover's last log lines.
 //!
-//! A thread reads the stream to its end, so that a prover never blocks on its log. Reading happens under the log's
-//! lock: who holds the lock and finds nothing left in the pipe has seen everything that was written so far.
+//! A thread reads the stream to its end, so that a prover never blocks on its log. It reads while it holds the log's lock:
+//! a thread that holds the lock and finds the pipe empty has seen everything that was written so far.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -27,7 +27,7 @@ pub(crate) struct Log {
 }
 
 struct Stream {
-    /// The read end, only to see whether something is left in it.
+    /// The read end, only to check whether it is empty.
     pipe: OwnedFd,
     ended: Receiver<()>,
 }
@@ -60,9 +60,9 @@ impl Log {
         lock(&self.lines).lines.iter().cloned().collect()
     }
 
-    /// Waits until what was written so far is in, or as long as `patience`.
-    pub fn catch_up(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
+    /// Waits until what was written so far is in, or as long as `timeout`.
+    pub fn catch_up(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
         let behind = |stream: &Stream| {
             let ended = matches!(stream.ended.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected));
             !ended && rustix::io::ioctl_fionread(&stream.pipe).unwrap_or(0) > 0
@@ -72,9 +72,9 @@ impl Log {
         }
     }
 
-    /// Waits for the end of the streams, or as long as `patience`.
-    pub fn wait_for_end(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
+    /// Waits for the end of the streams, or as long as `timeout`.
+    pub fn wait_for_end(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
         for stream in &self.streams {
             let left = deadline.saturating_duration_since(Instant::now());
             if let Err(RecvTimeoutError::Timeout) = stream.ended.recv_timeout(left) {
@@ -88,7 +88,7 @@ fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
     lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `_running` is dropped at the end, which is how the others learn of it.
+/// Reads the pipe to its end. `_running` is dropped then, which closes the channel that others wait on.
 fn collect(pipe: OwnedFd, lines: &Mutex<Lines>, _running: SyncSender<()>) {
     let mut source = std::fs::File::from(pipe);
     let mut chunk = [0; 8192];
@@ -130,7 +130,7 @@ impl Lines {
     }
 }
 
-/// Text that is safe to show on a terminal: a prover must not move the operator's cursor.
+/// Text that is safe to print on a terminal: a prover must not control the operator's.
 fn readable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let shown = |letter: char| if letter.is_control() && letter != '\t' { '\u{fffd}' } else { letter };

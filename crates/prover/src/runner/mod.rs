@@ -1,8 +1,8 @@
-//! The runner's side: start a prover under a guard, ask it, and trust nothing that it says.
+//! The runner's side: start a prover under a guard, send it requests, and trust nothing that it answers.
 //!
 //! - [`Session`] is a live `stream` prover; [`prove_files`] and [`verify_files`] start a `files` prover for one task.
-//! - Everything is limited ([`Limits`]): time, output, memory, the length of a line, the log that is kept. Whatever
-//!   breaks a limit or the protocol is killed with all that it started.
+//! - Everything is limited ([`Limits`]): time, output, memory, the length of a line, the log that is kept. A prover that
+//!   exceeds a limit or breaks the protocol is killed, with all that it started.
 //! - Everything that can go wrong is a [`ProverError`] with a kind, the prover's command, and its last log lines.
 //!
 //! All calls block; a [`Cancel`] ends them from another thread.

@@ -1,7 +1,7 @@
-//! What a prover left running though its guard was killed: a prover of the yard's own user can do that.
+//! Processes that a prover left running after its guard was killed, which a prover of the yard's own user can do.
 //!
-//! A yard that adopts orphans is a child subreaper, as guards are. What a dead guard leaves becomes the yard's child then,
-//! whatever was done to hide it, and a child that is no guard is nobody's.
+//! A yard that adopts orphans is a child subreaper, as guards are. Then the orphans of a dead guard become the yard's
+//! children, whatever they did to hide; and a child of the yard that is no guard must be an orphan.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,15 +15,15 @@ use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 
 use crate::processes::{Process, descendants};
 
-/// Orphans that take longer to die hang in the kernel.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Orphans that take longer to end hang in the kernel.
+const TIMEOUT: Duration = Duration::from_secs(5);
 const KILL_EVERY: Duration = Duration::from_millis(2);
 
 static ADOPTS: AtomicBool = AtomicBool::new(false);
-/// Held while a guard is started, so that none is taken for an orphan.
+/// The running guards. Locked while one is started, so that it is not taken for an orphan.
 static GUARDS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-/// For a process whose only children are guards: from now on it gets what guards that were killed leave, and kills it.
+/// From now on this process, whose only children must be guards, adopts and kills what killed guards leave running.
 pub fn adopt_orphans() -> io::Result<()> {
     set_child_subreaper(Some(getpid()))?;
     ADOPTS.store(true, Ordering::Release);
@@ -37,7 +37,7 @@ pub(super) fn start_guard(command: &mut Command) -> io::Result<Child> {
     Ok(guard)
 }
 
-/// Once its process is gone.
+/// Called once the guard's process has ended.
 pub(super) fn end_guard(guard: u32) {
     guards().remove(&guard.cast_signed());
 }
@@ -47,7 +47,7 @@ pub(super) fn kill_orphans() {
     if !ADOPTS.load(Ordering::Acquire) {
         return;
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline {
         let guards = guards();
         let all = descendants(getpid());

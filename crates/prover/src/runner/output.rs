@@ -1,5 +1,5 @@
-//! The file that a prover says it wrote, and the folder that it writes to: looked at with suspicion before anyone uses
-//! them. What is in the file: [`super::output_content`].
+//! The file that a prover says it wrote, and its output folder: checked before they are used, since a prover may be hostile.
+//! What is in the file: [`super::output_content`].
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,29 +12,29 @@ use super::error::{ErrorKind, Fault};
 use super::launch::Limits;
 use crate::message::ProveOk;
 
-/// More files than this are too much output, whatever their size, and so are folders in folders that go deeper.
+/// The most files, whatever their size, and the deepest nesting of folders that an output folder may have.
 const OUTPUT_FILES: usize = 10_000;
 const OUTPUT_DEPTH: usize = 32;
-/// Disks give out whole blocks.
+/// How much more than its length a file may take of the disk, which allocates whole blocks.
 const ROUNDED_UP_BYTES: u64 = 1 << 20;
 
-/// What a prover made.
+/// A prover's answer and its output.
 #[derive(Debug)]
 pub struct Proved {
-    /// As it was said; the public values in it are a claim.
+    /// The answer; the public values in it are only a claim.
     pub ok: ProveOk,
     /// The file that it wrote.
     pub output: OutputFile,
 }
 
-/// The file that was checked, kept open: read it from here, since the prover may put another one under its path.
+/// The file that was checked, kept open: read it from here, since the prover may put another one at its path.
 #[derive(Debug)]
 pub struct OutputFile {
     /// Without symlinks.
     pub path: PathBuf,
-    /// At its start.
+    /// Positioned at its start.
     pub file: File,
-    /// Its size when it was looked at; a reader stops there.
+    /// Its size when it was checked; a reader must stop there.
     pub bytes: u64,
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn open_output(output_dir: &Path, path: &Path, limits: &Limits) -> Re
     if !path.is_absolute() {
         return Err(refuse(&"the path is not absolute"));
     }
-    // Opened only as a place at first: to open a device or a pipe in earnest can do things, or block.
+    // Opened with O_PATH at first: opening a device or a pipe for reading could block, or have side effects.
     let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| refuse(&error))?;
     let real = fs::read_link(by_descriptor(&place)).map_err(|error| refuse(&error))?;
@@ -76,17 +76,17 @@ pub(crate) fn too_large(limits: &Limits) -> Fault {
     Fault::new(ErrorKind::OutputTooLarge { limit_bytes }, message)
 }
 
-/// The bytes of all files in a folder, or none where there is more than can be counted.
+/// The bytes of all files in a folder; `None` if there are too many files, or too deep folders.
 ///
-/// Folders are opened one from the other: no name is too long for that, and a link leads nowhere.
+/// Each folder is opened relative to the one above it, so that no path is too long; links are not followed.
 pub(crate) fn folder_bytes(folder: &Path) -> Option<u64> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // What is not there has nothing in it.
+    // A folder that does not exist is empty.
     let Ok(top) = rustix::fs::open(folder, flags, Mode::empty()).and_then(Dir::new) else { return Some(0) };
     let (mut bytes, mut files) = (0u64, 0usize);
     let mut opened = vec![top];
     while let Some(dir) = opened.last_mut() {
-        // What cannot be read now was deleted in the meantime, or is read next time.
+        // An entry that cannot be read now was deleted in the meantime, or is read the next time.
         let Some(Ok(entry)) = dir.read() else {
             opened.pop();
             continue;
@@ -111,7 +111,7 @@ pub(crate) fn folder_bytes(folder: &Path) -> Option<u64> {
         }
         match inner.and_then(Dir::new) {
             Ok(inner) => opened.push(inner),
-            // Nobody else closes a folder that was just made.
+            // Only the prover itself could have closed this folder.
             Err(Errno::ACCESS) => return None,
             Err(_) => {}
         }
@@ -119,7 +119,7 @@ pub(crate) fn folder_bytes(folder: &Path) -> Option<u64> {
     Some(bytes)
 }
 
-/// How long a file is, or what it was given of the disk beyond that.
+/// A file's length, or the space that it takes on the disk, if that is clearly more.
 fn on_disk(found: &Stat) -> u64 {
     let (length, given) =
         (found.st_size.cast_unsigned(), found.st_blocks.cast_unsigned().saturating_mul(512));

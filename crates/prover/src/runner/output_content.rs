@@ -1,6 +1,7 @@
-//! What a prover's answer and its output file say: checked against the protocol's limits, and against each other.
+//! The contents of a prover's answer and its output file, checked against the protocol's limits and against each other.
 //!
-//! The file may be large, and is never held in memory as a whole: lists are counted, and objects searched, as they are read.
+//! The file may be large, and is never held in memory as a whole: lists are counted and objects are searched while they are
+//! read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,14 +17,14 @@ use crate::message::{
     FIELDS_BYTES, PROOF_SYSTEM_BYTES, PUBLIC_VALUES_BYTES, ProveOk, VERIFICATION_KEY_BYTES,
 };
 
-/// Checks what a `ProveOk` says about itself, and its list against the file.
+/// Checks an answer against the protocol's limits, and its list against the file.
 pub(crate) fn check_ok(ok: &ProveOk, output: &OutputFile) -> Result<(), Fault> {
     check_key(ok.verification_key.as_deref())?;
     check_public_values(ok.public_values.as_deref())?;
     check_proof_system(ok.proof_system.as_deref())?;
     let fields_bytes: usize = ok.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
     if fields_bytes > FIELDS_BYTES {
-        return Err(Fault::rubbish(format!(
+        return Err(Fault::protocol_violation(format!(
             "its fields have {fields_bytes} bytes; {FIELDS_BYTES} are allowed"
         )));
     }
@@ -40,14 +41,14 @@ pub(crate) fn check_ok(ok: &ProveOk, output: &OutputFile) -> Result<(), Fault> {
     Ok(())
 }
 
-/// It is shown in tables, so it must be a name.
+/// It is printed in tables, so it must be a short name.
 pub(crate) fn check_proof_system(name: Option<&str>) -> Result<(), Fault> {
     let is_name =
         |name: &str| name.len() <= PROOF_SYSTEM_BYTES && name.bytes().all(|byte| byte.is_ascii_graphic());
     if name.is_none_or(is_name) {
         return Ok(());
     }
-    Err(Fault::rubbish(format!(
+    Err(Fault::protocol_violation(format!(
         "its proof_system is not a name of up to {PROOF_SYSTEM_BYTES} ASCII characters"
     )))
 }
@@ -64,13 +65,15 @@ fn check_hex(name: &str, value: Option<&str>, limit_bytes: usize) -> Result<(), 
     let Some(value) = value else { return Ok(()) };
     if value.len() > 2 * limit_bytes {
         let bytes = value.len() / 2;
-        return Err(Fault::rubbish(format!("its {name} has {bytes} bytes; {limit_bytes} are allowed")));
+        return Err(Fault::protocol_violation(format!(
+            "its {name} has {bytes} bytes; {limit_bytes} are allowed"
+        )));
     }
     let digits = value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if digits && value.len().is_multiple_of(2) {
         return Ok(());
     }
-    Err(Fault::rubbish(format!("its {name} is not lower-case hexadecimal")))
+    Err(Fault::protocol_violation(format!("its {name} is not lower-case hexadecimal")))
 }
 
 /// How many elements the file has, if it is a JSON list. The elements are not kept.
@@ -103,8 +106,8 @@ pub fn count_list(content: impl Read) -> Option<u32> {
     count.ok()
 }
 
-/// The named members of the JSON object that the file is, as text: strings as they read, numbers and booleans as they
-/// are written. Others, and those of a file that is no object, are not there.
+/// The members of these names, if the file is a JSON object, as text: strings by their value, numbers and booleans as they
+/// are written. Members of other types are left out.
 pub(crate) fn read_fields(output: &OutputFile, names: &[String]) -> Result<BTreeMap<String, String>, Fault> {
     if names.is_empty() {
         return Ok(BTreeMap::new());
@@ -124,16 +127,16 @@ pub(crate) fn read_fields(output: &OutputFile, names: &[String]) -> Result<BTree
     Ok(fields)
 }
 
-/// The `verification_key` that a proof names, if it is a JSON object that has one as a text.
+/// The `verification_key` that a proof names, if it is a JSON object with such a string.
 pub fn named_key(content: impl Read) -> Option<String> {
     let mut reader = serde_json::Deserializer::from_reader(BufReader::new(content));
     let members = reader.deserialize_map(Members(&["verification_key".to_owned()])).ok()?;
     let key: String = serde_json::from_str(members.get("verification_key")?.get()).ok()?;
-    // What is too long is no key, and so another one.
+    // One that is too long is no key: the empty text differs from every pinned key.
     Some(if key.len() <= 2 * VERIFICATION_KEY_BYTES + 2 { key } else { String::new() })
 }
 
-/// The named members of an object; what stands in the others is not kept.
+/// The named members of an object; all others are skipped.
 struct Members<'a>(&'a [String]);
 
 impl<'de> Visitor<'de> for Members<'_> {
@@ -156,7 +159,7 @@ impl<'de> Visitor<'de> for Members<'_> {
     }
 }
 
-/// Not by way of a number: two that differ may round to one.
+/// As it is written, without parsing numbers: two that differ may round to the same.
 fn plain(value: &RawValue) -> Option<String> {
     match value.get().as_bytes().first()? {
         b'"' => serde_json::from_str(value.get()).ok(),
@@ -165,8 +168,8 @@ fn plain(value: &RawValue) -> Option<String> {
     }
 }
 
-/// A fresh description, so that the caller's file stays at its start. It ends where the file did when it was looked at:
-/// one that grows while it is read would have no end.
+/// Opens the file again, so that the caller's stays at its start. Reading stops at the size that was checked, since a file
+/// that grows while it is read would have no end.
 fn reopen(output: &OutputFile) -> Result<impl Read, Fault> {
     let file = File::open(format!("/proc/self/fd/{}", output.file.as_raw_fd())).map_err(Fault::bad_output)?;
     Ok(file.take(output.bytes))

@@ -1,9 +1,9 @@
 //! A live `stream` prover.
 //!
-//! One request is in work at a time, under an id that nobody can guess: a line that was written before the request was
-//! read, by whomever, answers nothing. The prover goes on living after an answer, also after an error that it reported
-//! itself; after anything else (silence, rubbish, a limit, a line that nobody asked for) it is killed, since nobody
-//! knows what its next line would answer.
+//! One request is in work at a time, under an id that nobody can guess, so that a line written before the request was read
+//! can never be its answer. The prover stays alive after an answer, also after an error that it reports itself. After
+//! anything else (a time-out, a protocol violation, an exceeded limit, an unsolicited line) it is killed, since its next
+//! line could not be matched to a request.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -28,21 +28,21 @@ use crate::message::{
 };
 use crate::serve::{Line, read_line};
 
-/// Response lines that wait to be looked at; a prover that writes more has to wait.
+/// How many response lines are buffered; a prover that writes more has to wait.
 const LINES_WAITING: usize = 16;
 
-/// How long to wait for the log to end (or to come in) once the prover has ended (or answered).
-const LOG_PATIENCE: Duration = Duration::from_millis(500);
+/// How long to wait for the log to end, or to be read, once the prover has ended, or answered.
+const LOG_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long a prover that ended its stdout may take to end itself, before its exit code is no longer of interest.
-const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait for the exit code of a prover that has closed its stdout.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A progress line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
     /// From 0 to 1.
     pub progress: f64,
-    /// What is done now, as the prover says it.
+    /// What is being done, in the prover's words.
     pub message: Option<String>,
 }
 
@@ -53,9 +53,9 @@ pub struct Session {
     guarded: Guarded,
     lines: Receiver<Event>,
     log: Log,
-    /// Whether its log is that of an earlier request.
+    /// Whether there was an earlier request, whose log must be cleared.
     asked: bool,
-    /// What it said of itself at its setup.
+    /// Its answer to `setup`.
     about: SetupOk,
     /// Whether it ever gave a valid response.
     answered: bool,
@@ -68,7 +68,7 @@ enum Event {
 }
 
 impl Session {
-    /// Starts the prover. That the program exists is only known at the first request.
+    /// Starts the prover. If the program does not exist, the first request fails.
     pub fn start(launch: &Launch) -> Result<Session, ProverError> {
         Session::try_start(launch).map_err(|fault| {
             let (kind, message, command) = (fault.kind, fault.message, launch.command_line());
@@ -90,24 +90,24 @@ impl Session {
         Ok(Session { command, limits, guarded, lines, log, asked, about, answered, usable })
     }
 
-    /// Whether it can be asked again. If not, drop it and start another one.
+    /// Whether it can take another request. If not, drop it and start another one.
     pub fn is_usable(&self) -> bool {
         self.usable
     }
 
-    /// Whether it still waits for a request: its process runs, and it wrote nothing since its last answer. If not, it
-    /// cannot be asked any more.
+    /// Whether it is waiting for a request: its process runs, and it has written nothing since its last answer. If not, it
+    /// is no longer usable.
     pub fn is_waiting(&mut self) -> bool {
         self.usable = self.usable && self.guarded.is_running() && self.check_silence().is_ok();
         self.usable
     }
 
-    /// Limits of the requests from now on. How long a line may be, and how much of the log is kept, stays.
+    /// Sets the limits of further requests. The length of a line and the size of the log stay as they are.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
-    /// Has it load its keys.
+    /// Asks it to load its keys.
     pub fn setup(&mut self, request: &SetupRequest, cancel: &Cancel) -> Result<SetupOk, ProverError> {
         self.call(|session| {
             let call = Call::Setup(request.clone());
@@ -119,7 +119,7 @@ impl Session {
         })
     }
 
-    /// Has it prove a task. `request.deadline_ms` is shortened to the limit on time.
+    /// Asks it to prove a task. `request.deadline_ms` is shortened to the time limit.
     pub fn prove(
         &mut self,
         request: &ProveRequest,
@@ -144,7 +144,7 @@ impl Session {
         })
     }
 
-    /// Has it verify a proof. Must be another process than the one that proved.
+    /// Asks it to verify a proof. Must be another process than the one that proved.
     pub fn verify(&mut self, request: &VerifyRequest, cancel: &Cancel) -> Result<VerifyOk, ProverError> {
         self.call(|session| {
             let request = request.with_absolute_paths().map_err(|error| Fault::new(ErrorKind::Io, error))?;
@@ -158,7 +158,7 @@ impl Session {
         })
     }
 
-    /// Sends a line that need not be a request, and answers with the next line that is no progress, whatever its id.
+    /// Sends a line that need not be a request, and returns the next line that is no progress, whatever its id.
     pub fn put(&mut self, line: &[u8], cancel: &Cancel) -> Result<Response, ProverError> {
         self.call(|session| {
             let limits = session.limits.clone();
@@ -177,7 +177,7 @@ impl Session {
 
     /// What it wrote to its log during the last request.
     pub fn last_log_lines(&self) -> Vec<String> {
-        self.log.catch_up(LOG_PATIENCE);
+        self.log.catch_up(LOG_TIMEOUT);
         self.log.last_lines()
     }
 
@@ -186,12 +186,11 @@ impl Session {
         self.guarded.end();
     }
 
-    /// As `end`, and says whether it ended by itself, and what it wrote to stdout though nothing was asked (the first
-    /// lines of it).
+    /// As `end`; returns also whether it ended by itself, and the first lines that it wrote to stdout without a request.
     pub fn end_watched(self) -> (bool, Vec<String>) {
         let ended = self.guarded.end();
         let killed = ended.is_none_or(|status| status.code() == Some(128 + Signal::KILL.as_raw()));
-        let lines = std::iter::from_fn(|| self.lines.recv_timeout(EXIT_PATIENCE).ok());
+        let lines = std::iter::from_fn(|| self.lines.recv_timeout(EXIT_TIMEOUT).ok());
         let shown = lines.take(LINES_WAITING).map(|event| match event {
             Event::Line(line) => readable_message(&String::from_utf8_lossy(&line)),
             Event::TooLong => format!("a line of more than {} bytes", self.limits.line_bytes),
@@ -200,13 +199,13 @@ impl Session {
         (!killed, shown)
     }
 
-    /// Keeps the session in order around one call.
+    /// Wraps one call: clears the log before it, and after a fault kills the prover unless it reported the fault itself.
     fn call<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T, Fault>) -> Result<T, ProverError> {
         if !self.usable {
             let kind = ErrorKind::Died { exit: None, signal: None };
             return Err(self.error(Fault::new(kind, "it was ended after an earlier request")));
         }
-        // Not what it wrote while it started, which the first request's failure may be about.
+        // Before the first request the log is kept: a failure may be about what the prover wrote while it started.
         if self.asked {
             self.log.clear();
         }
@@ -214,13 +213,13 @@ impl Session {
         match work(self) {
             Ok(done) => Ok(done),
             Err(fault) if fault.is_reported() => {
-                self.log.catch_up(LOG_PATIENCE);
+                self.log.catch_up(LOG_TIMEOUT);
                 Err(self.error(fault))
             }
             Err(fault) => {
                 self.usable = false;
                 self.guarded.kill();
-                self.log.wait_for_end(LOG_PATIENCE);
+                self.log.wait_for_end(LOG_TIMEOUT);
                 Err(self.error(fault))
             }
         }
@@ -257,23 +256,27 @@ impl Session {
                 Answer::Ok(value) => {
                     watch.check_output()?;
                     self.check_silence()?;
-                    let wrong =
-                        |error| Fault::rubbish(format!("its answer is not what was asked for: {error}"));
+                    let wrong = |error| {
+                        Fault::protocol_violation(format!("its answer is not what was asked for: {error}"))
+                    };
                     return serde_json::from_value(value).map_err(wrong);
                 }
             }
         }
     }
 
-    /// Nothing may come while nothing is asked.
+    /// Fails if the prover has written a line without a request.
     fn check_silence(&self) -> Result<(), Fault> {
         match self.lines.try_recv() {
-            // What ended says nothing more; the next request shows how it ended.
+            // If its output has ended, the next request finds out how.
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => Ok(()),
-            Ok(Event::Line(line)) => {
-                Err(Fault::rubbish(format!("it wrote {:?} though nothing was asked", start_of(&line))))
+            Ok(Event::Line(line)) => Err(Fault::protocol_violation(format!(
+                "it wrote {:?} though nothing was asked",
+                start_of(&line)
+            ))),
+            Ok(Event::TooLong) => {
+                Err(Fault::protocol_violation("it wrote a long line though nothing was asked"))
             }
-            Ok(Event::TooLong) => Err(Fault::rubbish("it wrote a long line though nothing was asked")),
         }
     }
 
@@ -285,21 +288,23 @@ impl Session {
 
     fn next_line(&mut self, watch: &mut Watch<'_>) -> Result<Vec<u8>, Fault> {
         loop {
-            let event = self.lines.recv_timeout(watch.patience());
+            let event = self.lines.recv_timeout(watch.next_check_in());
             watch.check()?;
             match event {
                 Ok(Event::Line(line)) => return Ok(line),
                 Ok(Event::TooLong) => {
                     let limit = self.limits.line_bytes;
-                    return Err(Fault::rubbish(format!("it wrote a line of more than {limit} bytes")));
+                    return Err(Fault::protocol_violation(format!(
+                        "it wrote a line of more than {limit} bytes"
+                    )));
                 }
-                // Orphans of a guard that was killed may hold the prover's output open.
+                // If the guard was killed, orphans may hold the prover's output open.
                 Err(RecvTimeoutError::Timeout) if self.guarded.is_guard_killed() => {
-                    return Err(how_it_ended(self.guarded.wait(EXIT_PATIENCE), self.answered, &self.limits));
+                    return Err(how_it_ended(self.guarded.wait(EXIT_TIMEOUT), self.answered, &self.limits));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    let status = self.guarded.wait(EXIT_PATIENCE);
+                    let status = self.guarded.wait(EXIT_TIMEOUT);
                     return Err(how_it_ended(status, self.answered, &self.limits));
                 }
             }
@@ -329,7 +334,7 @@ impl Answer {
         if response.id.as_deref() != Some(id) {
             let why =
                 response.error.map_or(String::new(), |failure| format!(": {}", Fault::from(failure).message));
-            return Err(Fault::rubbish(format!(
+            return Err(Fault::protocol_violation(format!(
                 "it answered request {:?} instead of {id:?}{why}",
                 response.id
             )));
@@ -341,7 +346,7 @@ impl Answer {
             }
             (None, Some(ok), None) => Ok(Answer::Ok(ok)),
             (None, None, Some(failure)) => Ok(Answer::Error(failure.into())),
-            _ => Err(Fault::rubbish(format!(
+            _ => Err(Fault::protocol_violation(format!(
                 "it wrote {:?}, which must have one of progress, ok, error",
                 start_of(line)
             ))),
@@ -350,7 +355,7 @@ impl Answer {
 
     fn parse(line: &[u8]) -> Result<Response, Fault> {
         serde_json::from_slice(line).map_err(|error| {
-            Fault::rubbish(format!("it wrote {:?}, which is no response: {error}", start_of(line)))
+            Fault::protocol_violation(format!("it wrote {:?}, which is no response: {error}", start_of(line)))
         })
     }
 }
@@ -359,14 +364,14 @@ fn start_of(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..line.len().min(80)]).escape_debug().to_string()
 }
 
-/// Passes on lines until the prover's output ends, or nobody listens.
+/// Passes lines on until the prover's output ends, or the session does.
 fn read_lines(stdout: ChildStdout, line_bytes: usize, lines: &SyncSender<Event>) {
     let mut stdout = BufReader::new(stdout);
     let mut line = Vec::new();
     loop {
         let event = match read_line(&mut stdout, &mut line, line_bytes) {
             Ok(Line::Whole) => Event::Line(std::mem::take(&mut line)),
-            // Nobody waits for its end, which may never come.
+            // The rest of the line is not read: it may never end.
             Ok(Line::TooLong) => return drop(lines.send(Event::TooLong)),
             // A line without an end was cut off by the prover's death.
             Ok(Line::Unfinished | Line::End) | Err(_) => return,

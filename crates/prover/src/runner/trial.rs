@@ -1,4 +1,4 @@
-//! Trying what a confinement keeps on this machine: a process is confined, and tries it.
+//! Trying a confinement on this machine: a process is confined, and tries what it can still do.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use crate::confinement::{Confinement, Trial};
 use crate::guard::TRY;
 use crate::processes::Process;
 
-/// It takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a trial may take; it takes milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// More than any list of paths.
 const ANSWER_BYTES: u64 = 1 << 20;
 
-/// What a process under this confinement could still do to this one, and to `folder`, which is the yard's; and which of
-/// the paths that are `needed` it cannot reach. The error says why nothing can run under it at all.
+/// What a process under this confinement could still do to this process and to `folder`, which is the yard's; and which of
+/// the `needed` paths it cannot reach. The error says why nothing can run under this confinement.
 pub fn try_confinement(
     guard: &GuardCommand,
     confinement: Confinement,
@@ -27,7 +27,7 @@ pub fn try_confinement(
     needed: &[PathBuf],
 ) -> Result<Trial, String> {
     let text = |path: &Path| path.display().to_string();
-    // The guard itself, wherever it is, also where its path is closed to others.
+    // The guard's own program, also if its path is not accessible to other users.
     let mut command = vec!["/proc/self/exe".to_owned()];
     command.extend(guard.leading_arguments.iter().cloned());
     let yard = Process::read(getpid()).ok_or("this process is not in /proc")?;
@@ -48,15 +48,15 @@ pub fn try_confinement(
 
 fn run(launch: &Launch) -> Result<Trial, Fault> {
     let (mut guarded, stdout, stderr) = Guarded::start(launch, &launch.command, Stdin::Closed)?;
-    let status = guarded.wait(PATIENCE);
-    // Whatever still held its output is dead, so that reading ends.
+    let status = guarded.wait(TIMEOUT);
+    // Kills every process that may hold its output, so that reading ends.
     guarded.kill();
     let (mut answer, mut log) = (Vec::new(), String::new());
     let cannot = |error| Fault::new(ErrorKind::CouldNotStart, error);
     stdout.take(ANSWER_BYTES).read_to_end(&mut answer).map_err(cannot)?;
     stderr.take(ANSWER_BYTES).read_to_string(&mut log).map_err(cannot)?;
     if status.is_some_and(|status| status.success()) {
-        return serde_json::from_slice(&answer).map_err(Fault::rubbish);
+        return serde_json::from_slice(&answer).map_err(Fault::protocol_violation);
     }
     let log = log.lines().last().map(str::to_owned);
     let how = || how_it_ended(status, false, &launch.limits).message;

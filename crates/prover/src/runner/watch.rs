@@ -1,4 +1,4 @@
-//! What is watched while a prover works: time, cancellation, output, memory.
+//! The limits that are checked while a prover works: time, cancellation, output, memory.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,13 +12,13 @@ use super::launch::Limits;
 use super::output::{folder_bytes, too_large};
 use crate::processes::descendants;
 
-/// How long anyone waits before looking at the watch again.
+/// The longest time between two checks.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
-/// Walking the process tree costs more than looking into a folder.
+/// Memory is measured less often: walking the process tree costs more than reading a folder.
 const MEMORY_EVERY: Duration = Duration::from_millis(200);
 
-/// Ends a call from another thread; clones are one and the same.
+/// Cancels a call from another thread; clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<Cancelled>);
 
@@ -29,23 +29,23 @@ struct Cancelled {
 }
 
 impl Cancel {
-    /// A token that nobody has cancelled.
+    /// A token that is not cancelled.
     pub fn new() -> Cancel {
         Cancel::default()
     }
 
-    /// Ends the call now.
+    /// Cancels the call now.
     pub fn cancel(&self) {
         self.0.now.store(true, Ordering::Release);
     }
 
-    /// Ends the call if it still runs then; of several times the first counts.
+    /// Cancels the call if it still runs then; of several times the earliest counts.
     pub fn cancel_at(&self, time: Instant) {
         let mut from = self.0.from.lock().unwrap_or_else(PoisonError::into_inner);
         *from = Some(from.map_or(time, |known| known.min(time)));
     }
 
-    /// Whether calls with this token end.
+    /// Whether calls with this token are cancelled.
     pub fn is_cancelled(&self) -> bool {
         let from = *self.0.from.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.now.load(Ordering::Acquire) || from.is_some_and(|from| from <= Instant::now())
@@ -58,7 +58,7 @@ pub(crate) struct Watch<'a> {
     guard: Pid,
     limit_ms: u64,
     deadline: Instant,
-    /// The folder, and what was in it before.
+    /// The output folder, and how many bytes were in it before.
     output: Option<(&'a Path, u64)>,
     next_look: Instant,
     next_memory: Instant,
@@ -73,7 +73,7 @@ impl<'a> Watch<'a> {
         output_dir: Option<&'a Path>,
     ) -> Watch<'a> {
         let now = Instant::now();
-        // A limit that no clock can hold is a year.
+        // A limit that is too large for the clock counts as a year.
         let limit = Duration::from_millis(limit_ms);
         let deadline = now.checked_add(limit).unwrap_or(now + Duration::from_secs(365 * 24 * 3600));
         let output = output_dir.map(|folder| (folder, folder_bytes(folder).unwrap_or(0)));
@@ -81,12 +81,12 @@ impl<'a> Watch<'a> {
         Watch { limits, cancel, guard, limit_ms, deadline, output, next_look, next_memory }
     }
 
-    /// How long to wait for something to happen before the next `check`.
-    pub fn patience(&self) -> Duration {
+    /// How long a caller may wait before it calls `check` again.
+    pub fn next_check_in(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()).min(TICK)
     }
 
-    /// Cheap enough to be called after everything that happens.
+    /// Checks all limits, each as often as it is worth; cheap enough to be called after every event.
     pub fn check(&mut self) -> Result<(), Fault> {
         let now = Instant::now();
         if self.cancel.is_cancelled() {

@@ -33,7 +33,7 @@ fn each_fault_of_the_toy_is_told_apart() {
         (&["--exit-code", "3"], died(Some(3), None)),
         (&["--exit-code", "0"], died(Some(0), None)),
         (&["--die-by-signal"], died(None, Some(6))),
-        (&["--rubbish", "--hang"], ErrorKind::Rubbish),
+        (&["--rubbish", "--hang"], ErrorKind::ProtocolViolation),
     ];
     for (options, kind) in cases {
         let place = Place::new();
@@ -73,7 +73,7 @@ fn a_fault_that_happens_once_is_gone_in_the_next_process() {
     prove(&place, &launch).unwrap();
 }
 
-/// A claim is not believed, and a false proof is refused: only the verifier's word counts.
+/// A claim is not trusted, and a false proof is refused: only the verifier's answer counts.
 #[test]
 fn lies_are_found_by_the_verifier() {
     let (place, cancel) = (Place::new(), Cancel::new());
@@ -100,7 +100,7 @@ fn what_a_prover_says_of_its_proof_has_limits() {
     ] {
         let place = Place::new();
         let error = failure(&place, &place.toy(&options));
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Rubbish, told));
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::ProtocolViolation, told));
     }
     let (place, cancel) = (Place::new(), Cancel::new());
     let mut setting_up = Session::start(&place.toy(&["--key", &key])).unwrap();
@@ -159,7 +159,7 @@ fn output_without_an_end_is_told_as_soon_as_it_is_too_long() {
     let mut launch = place.shell("tr '\\0' x < /dev/zero");
     launch.limits.time_ms = 600_000;
     let error = failure(&place, &launch);
-    assert_eq!(error.kind, ErrorKind::Rubbish, "{error}");
+    assert_eq!(error.kind, ErrorKind::ProtocolViolation, "{error}");
     assert!(error.to_string().contains("1048576 bytes"), "{error}");
 }
 
@@ -251,7 +251,7 @@ fn what_cannot_be_started_is_no_death() {
 }
 
 #[test]
-fn answers_that_break_the_protocol_are_rubbish() {
+fn answers_that_break_the_protocol_are_violations() {
     let answers = [
         r#"{"id":"2","ok":{"proof":"/x"}}"#,
         r#"{"id":null,"error":{"kind":"permanent","message":"what?"}}"#,
@@ -276,11 +276,11 @@ fn answers_that_break_the_protocol_are_rubbish() {
         let mut launch = place.shell(r#"ask; sed "s/ID/$id/" "$ANSWER"; cat > /dev/null"#);
         launch.environment.push(("ANSWER".into(), place.text("answer")));
         launch.limits.line_bytes = 2000;
-        assert_eq!(failure(&place, &launch).kind, ErrorKind::Rubbish, "{answer}");
+        assert_eq!(failure(&place, &launch).kind, ErrorKind::ProtocolViolation, "{answer}");
     }
 }
 
-/// Somebody else's word would be taken for the prover's, had it been asked for.
+/// A line that another process has written could be taken for the answer to the next request.
 #[test]
 fn a_line_that_nobody_asked_for_ends_the_session() {
     let guessed = r#"{"id":"1","ok":{"proof":"PROOF"}}"#;
@@ -294,7 +294,7 @@ fn a_line_that_nobody_asked_for_ends_the_session() {
         let mut session = Session::start(&place.shell(&script)).unwrap();
         thread::sleep(Duration::from_millis(200));
         let error = session.prove(&place.prove_segment(), &Cancel::new(), &mut |_| {}).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Rubbish, "{script}: {error}");
+        assert_eq!(error.kind, ErrorKind::ProtocolViolation, "{script}: {error}");
         assert!(!session.is_usable());
         assert_eq!(place.processes(), [""; 0], "{script}");
     }
@@ -310,7 +310,7 @@ fn a_line_that_nobody_asked_for_ends_the_session() {
     }
 }
 
-/// Its answer under it is no answer to anything else.
+/// So no answer can be taken for one to another request.
 #[test]
 fn no_two_requests_have_one_id_and_none_can_be_guessed() {
     let place = Place::new();

@@ -172,6 +172,6 @@ fn a_verifier_has_the_last_word_in_one_of_three_ways() {
     assert_eq!(verdict("exit 75"), Err(ErrorKind::Unavailable));
     assert_eq!(verdict("kill -SEGV $$"), Err(ErrorKind::Died { exit: None, signal: Some(11) }));
     assert_eq!(verdict("true"), Err(ErrorKind::BadOutput));
-    assert_eq!(verdict(r#"echo '{"public_values":"0"}' > "$1""#), Err(ErrorKind::Rubbish));
-    assert_eq!(verdict(r#"echo maybe > "$1""#), Err(ErrorKind::Rubbish));
+    assert_eq!(verdict(r#"echo '{"public_values":"0"}' > "$1""#), Err(ErrorKind::ProtocolViolation));
+    assert_eq!(verdict(r#"echo maybe > "$1""#), Err(ErrorKind::ProtocolViolation));
 }

@@ -94,8 +94,8 @@ impl Place {
         marked_processes(&self.mark())
     }
 
-    pub fn wait_for_no_process(&self, patience: Duration) {
-        wait_for(patience, || self.processes(), |left| left.is_empty());
+    pub fn wait_for_no_process(&self, timeout: Duration) {
+        wait_for(timeout, || self.processes(), |left| left.is_empty());
     }
 }
 
@@ -131,17 +131,17 @@ pub fn marked_processes(mark: &str) -> Vec<String> {
 
 /// Looks until it is as wanted.
 pub fn wait_for<T: std::fmt::Debug>(
-    patience: Duration,
+    timeout: Duration,
     mut look: impl FnMut() -> T,
     wanted: impl Fn(&T) -> bool,
 ) -> T {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     loop {
         let seen = look();
         if wanted(&seen) {
             return seen;
         }
-        assert!(Instant::now() < deadline, "waited {patience:?}, still {seen:?}");
+        assert!(Instant::now() < deadline, "waited {timeout:?}, still {seen:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
