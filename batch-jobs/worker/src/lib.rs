@@ -50,26 +50,26 @@ pub struct WorkerArguments {
     /// Which pool's tasks to take; `judge` verifies once more what is to be handed on, and takes none.
     #[arg(long, value_name = "NAME")]
     pub pool: String,
-    /// Ends after so many tasks; without it, the worker stays.
+    /// Ends after N tasks; without it, the worker stays.
     #[arg(long, value_name = "N")]
     pub max_tasks: Option<u64>,
-    /// Ends when there was no work for so long.
+    /// Ends when there was no work for this long.
     #[arg(long, value_name = "MS")]
     pub idle_out_ms: Option<u64>,
-    /// After a spot notice, which comes two minutes before the end, running proofs have so long.
+    /// How long running proofs may take after a spot notice, which comes two minutes before the end.
     #[arg(long, value_name = "MS", default_value_t = 100_000)]
     pub spot_grace_ms: u64,
-    /// After SIGTERM, which AWS Batch sends 30 s before SIGKILL, running proofs have so long.
+    /// How long running proofs may take after SIGTERM, which AWS Batch sends 30 s before SIGKILL.
     #[arg(long, value_name = "MS", default_value_t = 20_000)]
     pub term_grace_ms: u64,
-    /// Where provers write and artifacts are kept meanwhile; a folder of the system's temporary one without it.
+    /// Where provers write and artifacts are cached; without it, in the system's temporary folder.
     #[arg(long, value_name = "DIR", env = "PROOFYARD_SCRATCH")]
     pub scratch: Option<PathBuf>,
     /// Provers run as this user in the first slot, and as the next uid in each further one: they see nothing of the
     /// worker's credentials.
     #[arg(long, value_name = "UID:GID", env = "PROOFYARD_PROVER_USER")]
     pub prover_user: Option<User>,
-    /// Verifiers, likewise, so that no prover can answer for one.
+    /// Verifiers run as this user, likewise, so that no prover can answer for one.
     #[arg(long, value_name = "UID:GID", env = "PROOFYARD_VERIFIER_USER")]
     pub verifier_user: Option<User>,
     /// What keeps provers from their verifiers: users (of their own, as root), landlock,

@@ -17,7 +17,7 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 const RATE_OVER: Duration = Duration::from_secs(30);
 /// Different notes that are remembered.
 const MAX_NOTES: usize = 64;
-/// The same trouble is told again after this time only.
+/// How long the same error is not shown again.
 const REPEAT_AFTER: Duration = Duration::from_secs(10);
 const BAR: usize = 24;
 /// Parked tasks that a JSON line names; `status` names all.
@@ -44,7 +44,7 @@ struct Shown {
     drawn: usize,
     last: Option<(Instant, Seen)>,
     samples: VecDeque<(Instant, u64)>,
-    /// What was told lately, and when.
+    /// What was shown lately, and when.
     notes: VecDeque<(Instant, String)>,
 }
 
@@ -114,7 +114,7 @@ impl Progress {
         }
     }
 
-    /// Trouble that the run goes on after, to stderr.
+    /// Shows an error after which the run goes on, on stderr.
     pub fn note(&self, text: &str) {
         let mut shown = self.lock();
         if shown.is_news(text, Instant::now()) {
@@ -192,7 +192,7 @@ impl Progress {
 }
 
 impl Shown {
-    /// Whether it was not told lately. If not, it is taken as told now.
+    /// Whether it was not shown lately; then it counts as shown now.
     fn is_news(&mut self, text: &str, now: Instant) -> bool {
         self.notes.retain(|(at, _)| now.saturating_duration_since(*at) < REPEAT_AFTER);
         if self.notes.iter().any(|(_, told)| told == text) {
@@ -337,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_is_told_again_only_after_a_while_also_when_several_alternate() {
+    fn an_error_is_shown_again_only_after_a_while_also_when_several_alternate() {
         let mut shown = Shown::default();
         let start = Instant::now();
         let mut told = 0;

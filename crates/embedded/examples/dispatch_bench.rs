@@ -65,7 +65,7 @@ struct Times {
 }
 
 fn dispatch(dir: &Path, rate: u32, seconds: u32) -> Result<Times, Box<dyn Error>> {
-    let mut machine = Machine::open(&dir.join("yard"), true, |trouble| eprintln!("{trouble}"))?;
+    let mut machine = Machine::open(&dir.join("yard"), true, |error| eprintln!("{error}"))?;
     let pipeline = block_on(machine.yard().record_pipeline(PIPELINE))?;
     machine.start(std::slice::from_ref(&pipeline), &guard()?, Isolation::nothing(), dir)?;
     let payload = machine.artifacts().put_bytes(br#"{"block":{}}"#)?;

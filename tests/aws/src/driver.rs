@@ -100,7 +100,7 @@ impl Driver {
         assumed(&self.config, aws, role).await
     }
 
-    /// As functions are that were told of a judge.
+    /// As the functions of a yard with a judge.
     pub fn judged(self) -> Self {
         Self { home: self.home.with_judge(true), ..self }
     }

@@ -98,7 +98,7 @@ impl ToyYard {
         self.runtime.block_on(self.driver.home.sweep()).unwrap();
     }
 
-    /// Takes what workers told, and says which heights are committed then.
+    /// Takes the workers' messages, and answers which heights are committed then.
     pub fn committed(&self) -> Vec<u64> {
         self.runtime.block_on(async {
             self.driver.drain_all().await;

@@ -28,11 +28,11 @@ use crate::system::{AggregateSystem, Circuit, LeafSystem, System};
 const KEY_FORMAT: &str = "proofyard-groth16-key-1";
 const PROVING_KEY_FORMAT: &str = "proofyard-groth16-proving-key-1";
 
-/// The most that is read of either file.
+/// The most bytes that are read of either file.
 const MAX_KEY_BYTES: u64 = 64 << 10;
 const MAX_PROVING_KEY_BYTES: u64 = 1 << 30;
 
-/// The development keys' randomness is the sha256 of this, with the circuit's name: known to all.
+/// The development keys' randomness is the sha256 of this and the circuit's name, so it is public.
 const DEVELOPMENT_SEED: &str = "proofyard-groth16 development key, anyone can forge proofs under it: ";
 
 pub const DEVELOPMENT_WARNING: &str = "WARNING: this is the development key. Its randomness is published, so ANYONE \
@@ -145,8 +145,8 @@ fn development<S: System>(
         return Ok(name);
     }
     create(folder)?;
-    // Several provers may start at once. Making a key takes all cores, so the others wait; where the filesystem has
-    // no locks all of them make it, and the files are the same.
+    // Several provers may start at once. Making a key takes all cores, so the others wait; on a filesystem without locks
+    // all of them make it, and their files are the same.
     let lock_path = folder.join(format!(".{}.development.lock", S::CIRCUIT));
     let lock =
         File::create(&lock_path).map_err(|e| Error::io(format!("writing {}", lock_path.display()), e))?;
@@ -167,7 +167,7 @@ fn development<S: System>(
     )))
 }
 
-/// The published development key, if the folder has it, whole.
+/// The published development key, if the folder has all of it.
 fn kept_development<S: System>(folder: &Path, leaf: Option<&VerifyingKey<Bls12_377>>) -> Option<Made> {
     let name = format!("sha256:{}", S::DEVELOPMENT_KEY);
     let key = Key::<S>::load(folder, &name).ok()?;

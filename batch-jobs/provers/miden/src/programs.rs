@@ -57,7 +57,7 @@ impl SegmentProgram {
         proved(&self.0, SEGMENT_FORMAT, &segment_statement(&values), values.to_bytes(), advice, hash)
     }
 
-    /// Checks that the proof proves what it says, whatever that is.
+    /// Checks that the proof proves the values that it states, whatever they are.
     pub fn check(&self, file: &ProofFile) -> Result<SegmentValues, Error> {
         expect_program(&self.0, file)?;
         let values = SegmentValues::from_bytes(&file.public_values)?;
@@ -91,7 +91,7 @@ impl BlockProgram {
         proved(&self.0, BLOCK_FORMAT, &block_statement(&values), values.to_bytes(), advice, hash)
     }
 
-    /// Checks that the proof proves what it says, whatever that is.
+    /// Checks that the proof proves the values that it states, whatever they are.
     pub fn check(&self, file: &ProofFile) -> Result<BlockValues, Error> {
         check_block(&self.0, file)
     }
@@ -117,7 +117,7 @@ impl MergeProgram {
                 "{found} proofs for a block of {expected} segments, of which at most {MAX_INNER_PROOFS} may be"
             )));
         }
-        // The program refuses what is wrong, after a while and in its own words.
+        // The program itself refuses wrong proofs, but only after a while, and with a less helpful error.
         let mut inner = Vec::with_capacity(segments.len());
         for (index, file) in segments.iter().enumerate() {
             let checked = self.segment.verify(file, block, index);
@@ -129,7 +129,7 @@ impl MergeProgram {
         proved(&self.machine, BLOCK_FORMAT, &statement, values.to_bytes(), advice, ProofHash::Poseidon2)
     }
 
-    /// What the program makes of these proofs, which need not be what they say.
+    /// Runs the program on these proofs, whose stated values need not be true.
     pub fn execute(&self, values: &BlockValues, segments: &[Inner<'_>]) -> Result<Vec<Felt>, Error> {
         self.machine.execute(&block_statement(values).inputs, merge_advice(segments)?)
     }
@@ -138,7 +138,7 @@ impl MergeProgram {
         Inner { program: self.segment.0.info(), statement: segment_statement(values), proof }
     }
 
-    /// Checks that the proof proves what it says, whatever that is.
+    /// Checks that the proof proves the values that it states, whatever they are.
     pub fn check(&self, file: &ProofFile) -> Result<BlockValues, Error> {
         check_block(&self.machine, file)
     }
@@ -174,7 +174,7 @@ impl RangeProgram {
         proved(&self.machine, RANGE_FORMAT, &statement, values.to_bytes(), advice, ProofHash::Poseidon2)
     }
 
-    /// What the program makes of these proofs, which need not be what they say, if it takes `own` for its own hash.
+    /// Runs the program on these proofs, whose stated values need not be true, with `own` as its own hash.
     pub fn execute(&self, values: &RangeValues, own: Word, proofs: &[Inner<'_>]) -> Result<Vec<Felt>, Error> {
         self.machine.execute(&range_statement(values, own).inputs, self.advice(own, proofs)?)
     }
@@ -195,7 +195,7 @@ impl RangeProgram {
         Ok((values.into(), Inner { program: machine.info(), statement, proof: &file.proof }))
     }
 
-    /// Checks that the proof proves what it says, whatever that is.
+    /// Checks that the proof proves the values that it states, whatever they are.
     pub fn check(&self, file: &ProofFile) -> Result<RangeValues, Error> {
         expect_program(&self.machine, file)?;
         let values = RangeValues::from_bytes(&file.public_values)?;

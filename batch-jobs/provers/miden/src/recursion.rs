@@ -2,8 +2,8 @@
 //!
 //! The verifier reads a proof from the advice in the order in which its transcript names things: security parameters,
 //! the statement, the randomness that it will draw itself and compare, commitments, evaluations, the low-degree test's
-//! rounds. Openings lie in a Merkle store, and their leaves in a map under their hashes. Nothing of it is believed: what
-//! is wrong here has no run of the program.
+//! rounds. Openings lie in a Merkle store, and their leaves in a map under their hashes. None of it is trusted: with wrong
+//! advice the program does not run to its end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -71,7 +71,7 @@ fn advice_of(
     Ok(())
 }
 
-/// Reads a proof as its verifier would, without judging it.
+/// Reads a proof as its verifier would, without verifying it.
 fn parse(config: &Config, inner: &Inner<'_>, stark: &[u8]) -> Result<Transcript, Error> {
     let malformed = |e: &dyn std::fmt::Display| Error::Rejected(format!("it is malformed: {e}"));
     let data = bincode_1::deserialize(stark).map_err(|e| malformed(&e))?;

@@ -1,6 +1,6 @@
 //! A program and the virtual machine: public inputs in, a STARK proof out, and the check of one.
 //!
-//! Miden's code sees bytes from outside here, so whatever it may panic on is caught.
+//! Miden's code parses bytes from outside here, so its panics are caught.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

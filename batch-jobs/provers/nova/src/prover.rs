@@ -1,12 +1,12 @@
 //! Proving and checking: fold every step, compress, and check what came of it.
 //!
-//! The proof in a file is the number of steps (u64, big-endian), then the compressed proof. The number is the prover's
-//! word, but the proof is of exactly that many steps: it is hashed together with `z_0` and `z_n`. For whatever number
-//! it verifies, so many steps lead from the one to the other, which is the statement; how many they are is no part of
-//! it. It is bounded, so that it means what the library's counter says.
+//! The proof in a file is the number of steps (u64, big-endian), then the compressed proof. The prover states the number,
+//! but the proof is of exactly that many steps: it is hashed together with `z_0` and `z_n`. For whatever number it verifies,
+//! so many steps lead from the one to the other, which is the statement; the number itself is no part of it. It is bounded,
+//! so that it cannot exceed the library's counter.
 //!
-//! Proofs are blinded, so that proving a block twice gives two files. A proof's bytes have one form: what decodes but
-//! is written otherwise is refused, so that nobody but a prover can make another file of a proof.
+//! Proofs are blinded, so that proving a block twice gives two files. A proof's bytes have one canonical form, and any other
+//! encoding is refused, so that nobody but a prover can make another file of a proof.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,7 +44,7 @@ impl Keys {
         })
     }
 
-    /// Checks that the proof proves what it says, whatever that is.
+    /// Checks that the proof proves the values that it states, whatever they are.
     pub fn check(&self, file: &ProofFile, kind: Kind) -> Result<Statement, Error> {
         if file.format != kind.format() {
             let (found, expected) = (file.format, kind.format());
@@ -138,7 +138,7 @@ fn decode(bytes: &[u8]) -> Result<(usize, Compressed), Error> {
     let steps = bounded.ok_or_else(|| {
         Error::ProofFile(format!("its proof is of {steps} steps, expected 1 to {MAX_STEPS}"))
     })?;
-    // The limit keeps a length that is written in it from asking for memory.
+    // The limit bounds the memory that a length in the file could ask for.
     let config = bincode::config::legacy().with_limit::<MAX_PROOF_BYTES>();
     let (compressed, _) = bincode::serde::decode_from_slice(rest, config)
         .map_err(|e| Error::ProofFile(format!("its proof cannot be read: {e}")))?;
@@ -152,7 +152,7 @@ fn failed(error: NovaError) -> Error {
     Error::Proving(reason(error))
 }
 
-/// The library's short texts leave out the reason that it has.
+/// The library's error with its cause, which its own text leaves out.
 fn reason(error: NovaError) -> String {
     match error {
         NovaError::ProofVerifyError { reason }

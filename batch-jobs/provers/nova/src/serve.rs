@@ -12,8 +12,8 @@ use crate::statement::{Kind, Statement};
 
 pub const PROOF_SYSTEM: &str = "nova-pallas-vesta";
 
-/// The weakest of what a proof rests on: the hash that links two steps is cut to 250 bits, and finding a collision of
-/// it takes 2^125 steps. A discrete logarithm on the curves takes about 2^126.
+/// The security of a proof's weakest assumption: the hash that links two steps is truncated to 250 bits, and finding a
+/// collision of it takes 2^125 steps. A discrete logarithm on the curves takes about 2^126.
 pub const SECURITY_BITS: u32 = 125;
 
 /// Proves blocks or ranges.
@@ -61,7 +61,7 @@ impl Prover for NovaProver {
             Kind::Block => vec![inputs::whole_block(&request.inputs)?],
             Kind::Range => inputs::blocks(&request.inputs)?,
         };
-        // What is wrong with the blocks is said before seconds are spent on keys.
+        // Errors of the blocks are found before seconds are spent on keys.
         kind.statement(&blocks)?;
         let proof = self.keys()?.prove(kind, &blocks, progress)?;
         let name = match kind {

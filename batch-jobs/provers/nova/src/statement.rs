@@ -27,7 +27,7 @@ pub enum Statement {
 }
 
 impl Kind {
-    /// What its proof files call themselves.
+    /// The format that its proof files name.
     pub fn format(self) -> &'static str {
         match self {
             Self::Block => "proofyard-nova-block-1",
@@ -92,8 +92,8 @@ impl Statement {
         }
     }
 
-    /// The running values before the first step and after the last: all of what a verifier knows. None where the last
-    /// height has none after it.
+    /// The running values before the first step and after the last, which a verifier computes. None if no height follows
+    /// the last one.
     pub fn boundaries(&self) -> Option<(Boundary, Boundary)> {
         let (keeps, range, closed) = match self {
             Self::Block(values) => (true, RangeValues::from(values.clone()), values.transactions),

@@ -1,4 +1,4 @@
-//! What can go wrong, in the words of whoever reads it.
+//! Errors, with messages for the operator.
 
 use proofyard_prover::Failure;
 use thiserror::Error;
@@ -32,7 +32,7 @@ pub enum Error {
     /// The proof system's library failed.
     #[error("proving failed: {0}")]
     Proving(String),
-    /// Reading or writing failed; the one kind that may pass by itself.
+    /// Reading or writing failed; the only transient kind.
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
 }
@@ -52,7 +52,7 @@ impl Error {
         }
     }
 
-    /// Whether trying again with the same inputs is of no use.
+    /// Whether every attempt with the same inputs fails.
     pub fn is_permanent(&self) -> bool {
         !matches!(self, Self::Io { .. })
     }

@@ -1,4 +1,4 @@
-//! What the provers here take from a request's inputs.
+//! Parsing a request's inputs, as the provers here need them.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Proof files: a header line of JSON, then the proof, whose length the header gives.
 //!
-//! Nothing in a header is believed: the public values count only once the proof was checked with them.
+//! Nothing in a header is trusted: the public values count only once the proof was verified with them.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,7 +14,7 @@ use crate::error::Error;
 /// Headers are short; a bundle's names the length of each of its parts.
 const MAX_HEADER_BYTES: usize = 64 << 10;
 
-/// A proof with what it says of itself.
+/// A proof with its header's contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProofFile {
     /// Which kind of proof this is, such as `proofyard-miden-segment-2`.
@@ -89,7 +89,7 @@ pub fn with_header(header: &impl Serialize, body: &[u8]) -> Result<Vec<u8>, Erro
 /// Takes the header line, of this format, off a file's bytes.
 pub fn split_header<'a, H: Deserialize<'a>>(bytes: &'a [u8], format: &str) -> Result<(H, &'a [u8]), Error> {
     let (line, body) = header_line(bytes)?;
-    // The format is looked at first: a file of another kind is called that, not a list of wrong fields.
+    // The format is checked first, so that the error for a file of another kind names that, and not its fields.
     let found: RawFormat<'_> = serde_json::from_slice(line).map_err(wrong_header)?;
     if found.format.get() != format!("{format:?}") {
         return Err(Error::ProofFile(format!("its format is {}, expected {format:?}", found.format)));
@@ -97,7 +97,7 @@ pub fn split_header<'a, H: Deserialize<'a>>(bytes: &'a [u8], format: &str) -> Re
     Ok((serde_json::from_slice(line).map_err(wrong_header)?, body))
 }
 
-/// A file has one form only, so that nobody can make other files of a proof by respelling its header.
+/// A file has one canonical form, so that nobody can make another file of a proof by writing its header differently.
 pub fn expect_canonical(canonical: &[u8], bytes: &[u8]) -> Result<(), Error> {
     if canonical == bytes {
         return Ok(());

@@ -25,7 +25,7 @@ use crate::pools::job_workers::job_ended;
 use crate::queues::message::{Event, Message};
 use crate::queues::{Incoming, Outgoing, QueueError, REDRIVE};
 
-/// An attribute may be longer, but nobody reads more.
+/// The longest reason that a dead letter carries.
 const MAX_REASON_CHARS: usize = 500;
 /// The attribute of a dead letter that says why it is one.
 const REASON: &str = "reason";

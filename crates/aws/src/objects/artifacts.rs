@@ -24,7 +24,7 @@ use super::{ObjectError, Objects};
 const IN_USE: Duration = Duration::from_secs(600);
 
 /// How long writing the description of an unrecorded result may delay the result.
-const LEAVING: Duration = Duration::from_secs(5);
+const DESCRIPTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub struct ObjectArtifacts {
     objects: Objects,
@@ -35,7 +35,7 @@ pub struct ObjectArtifacts {
 }
 
 impl ObjectArtifacts {
-    /// Keeps about `max_bytes` below `folder`, which is this process's alone. Calls wait on the threads of `runtime`.
+    /// Caches about `max_bytes` below `folder`, which only this process may use. Network calls run on `runtime`'s threads.
     pub fn new(
         objects: Objects,
         folder: &Path,
@@ -63,7 +63,7 @@ impl ObjectArtifacts {
         let mut file = tokio::fs::File::from_std(target.reopen().map_err(unread)?);
         let got = self.wait(async move {
             objects.get_file(&wanted, &mut file).await?;
-            // A file's end is written in the background until then.
+            // The last bytes are written in the background until this returns.
             tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(|error| ObjectError::Failed {
                 address: objects.address(&wanted),
                 doing: "kept here",
@@ -91,7 +91,7 @@ impl ObjectArtifacts {
         Err(ArtifactError::DamagedThere { artifact: address, what })
     }
 
-    /// Puts a draft in the object store, while `beside` is done too.
+    /// Puts a draft in the object store, and runs `beside` at the same time.
     fn keep_while(
         &self,
         draft: &Draft,
@@ -102,7 +102,7 @@ impl ObjectArtifacts {
         let putting = artifact.clone();
         let put = self.wait(async move { join(objects.put_file(&putting, &path), beside).await.0 });
         put.unwrap_or_else(|| Err(self.stopped(&artifact))).map_err(remote)?;
-        // The next task that reads it may be this worker's.
+        // Also cached here: this worker may claim the next task, which reads it.
         self.folder.keep(draft)?;
         self.hold(&artifact);
         Ok(artifact)
@@ -173,7 +173,7 @@ impl ArtifactStore for ObjectArtifacts {
     ) -> Result<ArtifactRef, ArtifactError> {
         let (objects, task) = (self.objects.clone(), task.clone());
         self.keep_while(draft, async move {
-            let why = match timeout(LEAVING, objects.put_made(&task, made)).await {
+            let why = match timeout(DESCRIPTION_TIMEOUT, objects.put_made(&task, made)).await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => with_causes(&error).to_string(),
                 Err(late) => late.to_string(),

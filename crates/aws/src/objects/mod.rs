@@ -47,7 +47,7 @@ pub trait ObjectStore: Send + Sync {
     /// `None` where there is no such object.
     fn size<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<u64>, ObjectError>>;
 
-    /// Copies at most so many of its bytes, from the first. Only that all of them came is checked here.
+    /// Copies at most so many of its bytes, from the first. It checks only that none of them is missing.
     fn read<'a>(
         &'a self,
         key: &'a str,
@@ -72,7 +72,7 @@ pub trait ObjectStore: Send + Sync {
         sha256: Option<&'a str>,
     ) -> BoxFuture<'a, Result<(), ObjectError>>;
 
-    /// Writes a file of so many bytes in parts. If it fails, none of them stay. `only_new` fails where the object exists
+    /// Writes a file of so many bytes in parts. If that fails, no part stays. With `only_new` it fails if the object exists
     /// by then.
     fn put_in_parts<'a>(
         &'a self,

@@ -16,11 +16,11 @@ use crate::clients::call_fault::CallFault;
 
 /// How many jobs are submitted at once; the next tick submits more.
 const MAX_SUBMITS: u32 = 16;
-/// Jobs that AWS Batch describes in one call.
+/// How many jobs AWS Batch describes in one call.
 const MAX_DESCRIBED: usize = 100;
-/// Pages of one state's jobs, of a hundred each: more than any pool has.
+/// How many pages of one state's jobs are read, of a hundred each: more than any pool has.
 const MAX_PAGES: usize = 20;
-/// States of a job that is not over, those before it runs first.
+/// The states of a job before it runs.
 const COMING: [JobStatus; 4] =
     [JobStatus::Submitted, JobStatus::Pending, JobStatus::Runnable, JobStatus::Starting];
 
@@ -41,12 +41,12 @@ pub struct PoolJobs {
     /// How many workers stay.
     #[serde(default)]
     pub warm_workers: u32,
-    /// Each worker ends after so many tasks; 0: it stays while there is work.
+    /// How many tasks a worker takes before it ends; 0: it stays while there is work.
     #[serde(default)]
     pub max_tasks: u64,
 }
 
-/// By pool.
+/// How workers are started, by pool.
 pub type Pools = BTreeMap<String, PoolJobs>;
 
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,7 @@ pub struct Shape {
 pub(crate) struct Listed {
     ids: BTreeSet<String>,
     alive: Alive,
-    /// Since when those that run do.
+    /// Since when each running job has been running.
     started_ms: BTreeMap<String, u64>,
 }
 
@@ -85,7 +85,7 @@ pub struct Alive {
     pub running: u32,
     /// How many of both stay.
     pub warm: u32,
-    /// When the job that waits for a machine longest was submitted.
+    /// When the job was submitted that has waited longest for a machine.
     pub runnable_since_ms: Option<u64>,
 }
 
@@ -97,8 +97,8 @@ pub struct More {
     pub burst: u32,
 }
 
-/// How many more workers to submit, where waiting tasks would keep `wanted` of them busy. Those that run are expected to
-/// take what waits, unless it still waits `on_tick`: then a tick has passed.
+/// How many more workers to submit, where waiting tasks would keep `wanted` of them busy. Running workers are expected to
+/// take the waiting tasks, unless this is called `on_tick`: then the tasks have waited for a tick.
 pub fn more_workers(pool: &PoolJobs, alive: Alive, wanted: u32, on_tick: bool) -> More {
     let room = pool.max_workers.saturating_sub(alive.running + alive.coming).min(MAX_SUBMITS);
     let warm = pool.warm_workers.saturating_sub(alive.warm).min(room);
@@ -125,7 +125,7 @@ impl Jobs {
     pub(crate) fn listed<'a>(&'a self, pool: &'a PoolJobs) -> BoxFuture<'a, Result<Listed, JobError>> {
         Box::pin(async move {
             let states = COMING.into_iter().chain([JobStatus::Running]);
-            // Side by side: a tick has little time.
+            // In parallel: a tick has little time.
             let of_states = try_join_all(states.map(async |status| {
                 let jobs = self.in_state(&pool.job_queue, &status).await?;
                 Ok::<_, JobError>((status, jobs))
@@ -233,7 +233,7 @@ impl Listed {
     }
 
     fn count(&mut self, status: &JobStatus, jobs: Vec<JobSummary>) {
-        // One that moves meanwhile is listed twice.
+        // A job that changes its state between two calls is listed twice.
         let new = |job: &JobSummary| job.job_id().is_some_and(|id| !self.ids.contains(id));
         let jobs: Vec<JobSummary> = jobs.into_iter().filter(new).collect();
         self.alive.count(status, &jobs);
@@ -253,7 +253,7 @@ impl Listed {
     }
 }
 
-/// In AWS Batch's own words; `None` of a job that is not over.
+/// How a job ended, in AWS Batch's words; `None` for one that is not over.
 fn how_it_ended(job: &JobDetail) -> Option<String> {
     let status = job.status().filter(|status| [JobStatus::Failed, JobStatus::Succeeded].contains(status))?;
     let last = job.attempts().last().and_then(|attempt| attempt.container());

@@ -1,6 +1,6 @@
 //! SQS: sending in batches of ten, receiving, deleting, making a message visible again. [`message`] is what they carry.
 //!
-//! A batch may fail in part: what failed is sent again, a few times, with a random wait between.
+//! A batch may fail in part: the messages that failed are sent again, a few times, with a random wait in between.
 
 pub mod message;
 
@@ -21,7 +21,7 @@ use crate::clients::call_fault::CallFault;
 use crate::clients::host::Source;
 use crate::clients::sdk::time_limits;
 
-/// What SQS takes in one batch.
+/// How many messages SQS takes in one batch.
 pub const MAX_BATCH: usize = 10;
 /// The longest delay of a message in a standard queue.
 pub const MAX_DELAY_S: u32 = 900;
@@ -33,7 +33,7 @@ const TRIES: u32 = 4;
 const FIRST_WAIT_MS: u64 = 40;
 /// The attribute that names the redrive which put a message back.
 pub const REDRIVE: &str = "redrive";
-/// A receive waits this long for a message, and the call some time more.
+/// How long a receive waits for a message; the call's time limit is somewhat longer.
 pub const LONG_POLL_S: u32 = 20;
 const RECEIVE_CALL: Duration = Duration::from_secs(30);
 
@@ -65,7 +65,7 @@ pub struct Outgoing {
     pub deduplication: Option<String>,
     /// Standard queues only.
     pub delay_s: u32,
-    /// Attributes that say why it is where it is.
+    /// Attributes, such as a dead letter's reason.
     pub attributes: Vec<(String, String)>,
 }
 
@@ -119,7 +119,7 @@ impl Queues {
         Ok(url)
     }
 
-    /// Sends all of them, in order; what fails for a passing reason is tried again.
+    /// Sends all of them, in order; those that fail for a transient reason are retried.
     pub fn send<'a>(
         &'a self,
         queue: &'a str,

@@ -1,5 +1,5 @@
 //! Which items expire: those that say which workers a job of AWS Batch registered. When a job's end is never reported,
-//! nobody reads its item again, and nobody else would delete it.
+//! nothing reads its item again, and nothing else deletes it.
 
 use proofyard_core::port::Key;
 use proofyard_core::state::KeyFamily;

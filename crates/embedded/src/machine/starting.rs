@@ -1,5 +1,5 @@
-//! The start of a machine, in order: what a dead process held is free first; then everything that works runs; operators are
-//! listened to last.
+//! The start of a machine, in order: first the tasks that a dead process held are released; then all threads are started, and
+//! at last the one that listens to operators.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Machine {
         }
         let work_dir = self.empty_work_dir(&isolation)?;
         let isolation = Arc::new(isolation);
-        self.free_dead_workers()?;
+        self.expire_dead_workers()?;
         for _ in 0..advancers() {
             self.spawn("advancer", advance)?;
         }
@@ -51,8 +51,8 @@ impl Machine {
         self.start_listening(&work_dir)
     }
 
-    /// Frees what the workers of the process before this one held; none of them runs any more.
-    fn free_dead_workers(&self) -> Result<(), MachineError> {
+    /// Expires the workers of the process before this one, which are dead, and so releases their tasks.
+    fn expire_dead_workers(&self) -> Result<(), MachineError> {
         let yard = &self.shared.yard;
         for id in block_on(local_workers(&yard.port))? {
             block_on(yard.expire_worker(&id, true))?;

@@ -8,12 +8,13 @@ use proofyard_worker::WorkerHome;
 use super::shared::Shared;
 use crate::block_on;
 
-/// How often the sweeper looks; items that are due later cost it nothing.
+/// How often the sweeper sweeps; items that are not due yet cost it nothing.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
-/// How long one look may take; the next goes on where it stopped.
+/// How long one sweep may take; the next one continues where it stopped.
 const SWEEP_FOR_MS: u64 = 10_000;
 
-/// How many threads take steps. Steps of different scopes go side by side; more threads than processors would only meet conflicts.
+/// How many threads take steps. Steps of different scopes run in parallel; more threads than processors would only cause
+/// conflicts.
 pub(super) fn advancers() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(4)
 }

@@ -160,7 +160,7 @@ fn damage_inside_the_file_is_an_error_and_never_a_wrong_answer() {
 }
 
 #[test]
-fn callers_of_a_writer_that_died_are_told() {
+fn callers_of_a_writer_that_died_get_an_error() {
     let temp = tempfile::tempdir().unwrap();
     let (_dir, store) = opened(temp.path());
     store.commit(&batch(1, vec![put("a", Expect::Absent, b"one".to_vec())])).unwrap();
@@ -250,7 +250,7 @@ fn a_long_read_holds_up_no_commit_and_the_log_is_cut_after_it() {
     assert!(cut.is_some(), "the log has {} bytes", log_bytes());
 }
 
-/// A chain that was half done: commits by `join`, cuts of `range` that end in `wrap`, a sink of each and one that is gone.
+/// A chain with open work: commits by `join`, cuts of `range` that end in `wrap`, a sink of each, and one that was removed.
 #[test]
 fn a_file_of_the_first_format_is_brought_up_to_date() {
     let pipeline = "[chain]\nname = \"c\"\nstart_height = 1\nwindow = 4\ncommit = \"join\"\n\

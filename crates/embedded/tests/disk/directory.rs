@@ -95,7 +95,7 @@ fn a_yard_that_became_read_only_says_so_and_keeps_what_it_has() {
     Artifacts::open(dir.path()).unwrap();
     drop((store, dir));
     let before = fs::read(path.join("state.db")).unwrap();
-    // The lock can still be taken, so that the store itself meets the trouble.
+    // The lock can still be taken, so that the error is the store's.
     set_mode(&path.join("lock"), 0o666);
     set_mode(&path, 0o555);
     let done =

@@ -1,5 +1,5 @@
-//! The conformance kit, tried on the toy prover: it passes, and each fault that it can be told to have makes the very
-//! check fail that is meant to find it.
+//! The conformance kit, tried on the toy prover: the toy passes, and each of its faults makes the check fail that is meant
+//! to find it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 

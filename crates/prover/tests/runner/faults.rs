@@ -1,4 +1,4 @@
-//! Whatever a `stream` prover does wrong is told apart, keeps its last log lines, and leaves nothing running.
+//! Each fault of a `stream` prover has its own kind of error, with the last log lines, and leaves nothing running.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! Whoever dies, and however: nothing that a prover started is left.
+//! Whichever process dies, and however: nothing that a prover started is left running.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -84,7 +84,7 @@ fn guard_is_killed(place: &Place, launch: &Launch) {
     assert_eq!(place.processes(), [""; 0]);
 }
 
-/// With both gone there is nobody to find orphans, but the prover itself dies by its parent-death signal.
+/// With both dead, no process finds orphans; but the prover itself is killed by its parent-death signal.
 #[test]
 fn the_prover_dies_when_owner_and_guard_are_killed() {
     let place = Place::new();

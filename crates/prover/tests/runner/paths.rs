@@ -1,4 +1,4 @@
-//! Every path that a prover is told is absolute: it may work from a folder of its own.
+//! Every path that a prover is given is absolute: it may have a working folder of its own.
 
 use std::env;
 use std::path::{Component, Path, PathBuf};

@@ -150,7 +150,7 @@ fn a_large_request_arrives_whole() {
     session.verify(&verify, &cancel).unwrap();
 }
 
-/// The deadline that the prover is told is the one that holds.
+/// The deadline that the prover is given is the one that is enforced.
 #[test]
 fn the_deadline_is_the_smaller_one() {
     let (place, cancel) = (Place::new(), Cancel::new());

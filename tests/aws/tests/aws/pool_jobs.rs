@@ -95,7 +95,7 @@ async fn a_worker_that_ended_is_followed_by_another_one() {
     assert_eq!(alive(&aws), MAX_WORKERS);
     wait_for("running jobs", || (jobs(&aws, "RUNNING").len() >= 2).then_some(()));
     let ended = jobs(&aws, "RUNNING")[0]["jobId"].as_str().unwrap().to_owned();
-    // A worker of it was there, so that its end is no trouble.
+    // A worker of it was there, so that its end is no failed start.
     driver.home.remember_worker(&ended, &"w".into()).await.unwrap();
     aws.batch("/v1/terminatejob", &json!({ "jobId": ended, "reason": "a test" }));
     wait_for("the job's end", || (alive(&aws) < MAX_WORKERS).then_some(()));

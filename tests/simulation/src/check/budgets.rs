@@ -60,7 +60,7 @@ impl Budgets {
             if let (Some(Item::Task(before)), Some(Item::Task(after))) =
                 (change.before.as_deref(), change.after.as_deref())
             {
-                self.task_moves(context, before, after);
+                self.check_task(context, before, after);
             }
         }
     }
@@ -70,7 +70,7 @@ impl Budgets {
         self.spent = tasks.map(|task| (task.id.clone(), spent(task))).collect();
     }
 
-    fn task_moves(&mut self, context: &Context<'_>, before: &Task, after: &Task) {
+    fn check_task(&mut self, context: &Context<'_>, before: &Task, after: &Task) {
         let own = self.spent.entry(after.id.clone()).or_default();
         let now_ms = context.simulation.now_ms();
         if before.is_parked() && after.is_open() {
@@ -111,7 +111,7 @@ impl Budgets {
         });
         let parks = after.is_parked() && !before.is_parked();
         if counts && (parks || (!ended.is_empty() && after.attempts().is_empty())) {
-            parks_when_spent(context, before, after, &own, parks_at_once, ended.is_empty());
+            check_parking(context, before, after, &own, parks_at_once, ended.is_empty());
         }
     }
 }
@@ -135,7 +135,7 @@ fn ending(context: &Context<'_>, attempt: &Attempt) -> Ending {
 }
 
 /// A task whose last attempt ended parks if, and only if, a budget is spent.
-fn parks_when_spent(
+fn check_parking(
     context: &Context<'_>,
     before: &Task,
     task: &Task,

@@ -50,11 +50,11 @@ impl Claims {
                             format!("two tasks are listed as {}", change.key)
                         });
                     }
-                    has_task(context, listing);
+                    check_task_of(context, listing);
                     self.list(context, &change.key.sort, listing);
                 }
                 (Some(Item::Listing(listing)), None) => {
-                    avoids(context, commit, listing);
+                    check_avoid(context, commit, listing);
                     let place = (listing.id.chain().to_owned(), change.key.sort.clone());
                     self.listed.entry(listing.pool.clone()).or_default().remove(&place);
                 }
@@ -184,7 +184,7 @@ fn may_run(mirror: &Mirror, listing: &Listing, worker: &WorkerId) -> bool {
 }
 
 /// A worker that failed a task does not get it back at once, unless it is the pool's only worker.
-fn avoids(context: &Context<'_>, commit: &[Changed], listing: &Listing) {
+fn check_avoid(context: &Context<'_>, commit: &[Changed], listing: &Listing) {
     let Some(avoid) = &listing.avoid else { return };
     let Some(attempt) =
         commit.iter().find_map(|change| match (change.before.as_deref(), change.after.as_deref()) {
@@ -206,7 +206,7 @@ fn avoids(context: &Context<'_>, commit: &[Changed], listing: &Listing) {
 }
 
 /// A listing's task is listed, under the same rank.
-fn has_task(context: &Context<'_>, listing: &Listing) {
+fn check_task_of(context: &Context<'_>, listing: &Listing) {
     let task = context.mirror.task(&listing.id);
     context.must(task.is_some_and(|task| task.is_listed() && task.rank == listing.rank), || {
         format!("{} is listed, and its task is {task:?}", listing.id)

@@ -32,8 +32,8 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
     }
     for change in commit {
         match change.after.as_deref() {
-            Some(Item::Frontier(frontier)) => frontier_is_due(context, &frontier.chain),
-            Some(Item::Tip(tip)) => frontier_is_due(context, &tip.chain),
+            Some(Item::Frontier(frontier)) => check_frontier_due(context, &frontier.chain),
+            Some(Item::Tip(tip)) => check_frontier_due(context, &tip.chain),
             _ => {}
         }
     }
@@ -53,7 +53,7 @@ fn task_is_due(task: &Task) -> bool {
     }
 }
 
-fn frontier_is_due(context: &Context<'_>, chain: &str) {
+fn check_frontier_due(context: &Context<'_>, chain: &str) {
     let (Some(frontier), Some(tip)) = (context.mirror.frontier(chain), context.mirror.tip(chain)) else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Invariant 7, what the outside was told is on disk: a power loss takes nothing back that was acknowledged.
+//! Invariant 7, durability: a power loss takes nothing back that was acknowledged to the outside.
 
 use proofyard_core::state::ChainState;
 

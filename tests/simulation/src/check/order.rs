@@ -16,21 +16,21 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
     for change in commit {
         match (change.before.as_deref(), change.after.as_deref()) {
             (Some(Item::Frontier(before)), Some(Item::Frontier(after))) => {
-                frontier_moves(context, commit, before, after);
+                check_frontier(context, commit, before, after);
             }
-            (Some(Item::Tip(before)), Some(Item::Tip(after))) => tip_moves(context, commit, before, after),
+            (Some(Item::Tip(before)), Some(Item::Tip(after))) => check_tip(context, commit, before, after),
             (before, Some(Item::Scope(after))) => {
                 let before = match before {
                     Some(Item::Scope(before)) => Some(&**before),
                     _ => None,
                 };
-                scope_moves(context, before, after);
+                check_scope(context, before, after);
             }
             (Some(Item::Chain(before)), Some(Item::Chain(after))) => {
-                halts(context, before, after);
+                check_halt(context, before, after);
                 if after.takes_work() && !before.takes_work() {
                     let what = format!("{} takes work", after.chain);
-                    happened_now(context, &what, Some(after.works_since_ms));
+                    check_happened_now(context, &what, Some(after.works_since_ms));
                 }
             }
             (Some(Item::Canonical(before)), after) => {
@@ -38,7 +38,7 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
                     Some(Item::Canonical(after)) => Some(after),
                     _ => None,
                 };
-                canonical_moves(context, commit, before, after);
+                check_canonical(context, commit, before, after);
             }
             (Some(Item::Frontier(_) | Item::Tip(_) | Item::Chain(_) | Item::Scope(_)), None) => {
                 context.must(false, || format!("{} was deleted", change.key));
@@ -50,7 +50,7 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
 
 /// A chain with halts that nobody has ended stays halted. A halt over a wrong parent is a violation: a commit before it
 /// must have been wrong.
-fn halts(context: &Context<'_>, before: &ChainState, after: &ChainState) {
+fn check_halt(context: &Context<'_>, before: &ChainState, after: &ChainState) {
     context.must(after.halted.is_some() || after.halts == after.halts_ended, || {
         format!("{} goes on, and nobody has ended the halts from {}", after.chain, after.halts_ended)
     });
@@ -61,7 +61,7 @@ fn halts(context: &Context<'_>, before: &ChainState, after: &ChainState) {
     context.must(!halt.reason.contains("has parent"), || format!("{} halted: {}", after.chain, halt.reason));
 }
 
-fn frontier_moves(context: &Context<'_>, commit: &[Changed], before: &Frontier, after: &Frontier) {
+fn check_frontier(context: &Context<'_>, commit: &[Changed], before: &Frontier, after: &Frontier) {
     let Some(state) = context.mirror.chain(&after.chain) else { return };
     let limit = after.height + after.window;
     context.must(after.opened <= before.opened.max(limit), || {
@@ -69,18 +69,19 @@ fn frontier_moves(context: &Context<'_>, commit: &[Changed], before: &Frontier, 
     });
     if after.height > before.height {
         context.simulation.count("check: frontier moved on");
-        moves_on(context, state, commit, before, after);
+        check_advance(context, state, commit, before, after);
     } else if after.height < before.height {
         context.simulation.count("check: frontier moved back");
-        moves_back(context, commit, before, after);
+        check_move_back(context, commit, before, after);
     } else {
-        context.must(after.last_hash == before.last_hash || is_reorg(commit).is_some(), || {
+        context.must(after.last_hash == before.last_hash || reorg_in(commit).is_some(), || {
             format!("{}: the last committed hash changed without a commit", after.chain)
         });
     }
 }
 
-fn moves_on(
+/// A commit moves the frontier on: over canonical blocks, each a child of the one before, with a log entry that says so.
+fn check_advance(
     context: &Context<'_>,
     state: &ChainState,
     commit: &[Changed],
@@ -118,7 +119,7 @@ fn moves_on(
         if scope.is_missed() {
             missed += 1;
             context.simulation.count("check: missed");
-            is_late(context, scope);
+            check_late(context, scope);
         }
     }
     context.must(parent == after.last_hash, || {
@@ -135,7 +136,7 @@ fn moves_on(
     }
 }
 
-fn is_late(context: &Context<'_>, scope: &Scope) {
+fn check_late(context: &Context<'_>, scope: &Scope) {
     let late = context.pipeline_of(scope).map(|pipeline| pipeline.chain.late);
     let Some(Late::Miss { deadline_ms }) = late else {
         return context.must(false, || format!("{} was missed in a pipeline that waits", scope.id));
@@ -148,7 +149,7 @@ fn is_late(context: &Context<'_>, scope: &Scope) {
 }
 
 /// A time from which deadlines count must be the time at which the event happened.
-fn happened_now(context: &Context<'_>, what: &str, at_ms: Option<u64>) {
+fn check_happened_now(context: &Context<'_>, what: &str, at_ms: Option<u64>) {
     let now_ms = context.simulation.now_ms();
     let is_now = at_ms
         .is_some_and(|at_ms| (now_ms.saturating_sub(A_CALL_MS)..=now_ms + CLOCK_SKEW_MS).contains(&at_ms));
@@ -171,7 +172,7 @@ fn entries(commit: &[Changed]) -> impl Iterator<Item = &OutEntry> {
 }
 
 /// The reorg that this commit records.
-fn is_reorg(commit: &[Changed]) -> Option<&Reorg> {
+fn reorg_in(commit: &[Changed]) -> Option<&Reorg> {
     commit.iter().find_map(|change| match (change.before.as_deref(), change.after.as_deref()) {
         (Some(Item::Chain(before)), Some(Item::Chain(after))) if after.epoch == before.epoch + 1 => {
             after.reorg.as_ref()
@@ -180,9 +181,9 @@ fn is_reorg(commit: &[Changed]) -> Option<&Reorg> {
     })
 }
 
-fn moves_back(context: &Context<'_>, commit: &[Changed], before: &Frontier, after: &Frontier) {
+fn check_move_back(context: &Context<'_>, commit: &[Changed], before: &Frontier, after: &Frontier) {
     let chain = &after.chain;
-    let Some(reorg) = is_reorg(commit) else {
+    let Some(reorg) = reorg_in(commit) else {
         return context.must(false, || format!("{chain}: the frontier moved back without a reorg"));
     };
     context.must(after.height <= reorg.from, || {
@@ -201,7 +202,7 @@ fn moves_back(context: &Context<'_>, commit: &[Changed], before: &Frontier, afte
     });
 }
 
-fn tip_moves(context: &Context<'_>, commit: &[Changed], before: &Tip, after: &Tip) {
+fn check_tip(context: &Context<'_>, commit: &[Changed], before: &Tip, after: &Tip) {
     if before.ended && !after.ended {
         let is_new = |change: &Changed| match (change.before.as_deref(), change.after.as_deref()) {
             (None, Some(Item::Known(known))) => after.head == Some((known.height, known.hash.clone())),
@@ -214,7 +215,7 @@ fn tip_moves(context: &Context<'_>, commit: &[Changed], before: &Tip, after: &Ti
     if before.head == after.head {
         return;
     }
-    if is_reorg(commit).is_some() {
+    if reorg_in(commit).is_some() {
         context.simulation.count("check: branch changed");
         return;
     }
@@ -234,7 +235,7 @@ fn tip_moves(context: &Context<'_>, commit: &[Changed], before: &Tip, after: &Ti
     context.must(follows, || format!("{chain}: {height} {hash} was appended to {:?}", before.head));
 }
 
-fn canonical_moves(context: &Context<'_>, commit: &[Changed], before: &Canonical, after: Option<&Canonical>) {
+fn check_canonical(context: &Context<'_>, commit: &[Changed], before: &Canonical, after: Option<&Canonical>) {
     if after == Some(before) {
         return;
     }
@@ -252,10 +253,10 @@ fn canonical_moves(context: &Context<'_>, commit: &[Changed], before: &Canonical
     });
 }
 
-fn scope_moves(context: &Context<'_>, before: Option<&Scope>, after: &Scope) {
+fn check_scope(context: &Context<'_>, before: Option<&Scope>, after: &Scope) {
     let was = before.map(|before| before.branch());
     if after.is_canonical() && was.is_some_and(|was| was != after.branch()) && after.cut().is_none() {
-        happened_now(context, &format!("{} is on the chain", after.id), after.canonical_ms());
+        check_happened_now(context, &format!("{} is on the chain", after.id), after.canonical_ms());
     }
     match (was, after.branch()) {
         (Some(Branch::Canonical), Branch::Orphaned) if after.cut().is_some() => {
@@ -293,13 +294,13 @@ fn scope_moves(context: &Context<'_>, before: Option<&Scope>, after: &Scope) {
             context.must(fits && cut.members.len() as u64 == to - from + 1, || {
                 format!("{} opened over blocks that are not canonical", after.id)
             });
-            spans_no_fork(context, after, &cut.stage);
+            check_forks(context, after, &cut.stage);
         }
     }
 }
 
 /// Every stage that has a part in a cut has one prover over all of it.
-fn spans_no_fork(context: &Context<'_>, scope: &Scope, cut_stage: &str) {
+fn check_forks(context: &Context<'_>, scope: &Scope, cut_stage: &str) {
     let Some(pipeline) = context.pipeline_of(scope) else { return };
     let Some((cut, _)) = pipeline.stage(cut_stage) else { return };
     let (from, to) = scope.heights();

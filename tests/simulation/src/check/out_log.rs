@@ -44,7 +44,7 @@ impl OutLogs {
         }
         for change in commit {
             if let Some(Item::Frontier(frontier)) = change.after.as_deref() {
-                self.agrees(context, &frontier.chain);
+                self.check_frontier(context, &frontier.chain);
             }
         }
     }
@@ -93,14 +93,14 @@ impl OutLogs {
                 context.must(last.is_none_or(|last| *from > last) && from <= to, || {
                     format!("{name}: {from}..={to} follows {last:?}")
                 });
-                is_true(context, &name, scope, (*from, *to), hash);
+                check_true(context, &name, scope, (*from, *to), hash);
                 for proof in proofs {
                     let truth =
                         context.proving.is_true_for(&proof.artifact, scope, &proof.stage, proof.index);
                     context.must(truth, || {
                         format!("{name}: {from}..={to} was handed on with a proof that is not true")
                     });
-                    is_judged(context, &name, scope, proof);
+                    check_judged(context, &name, scope, proof);
                 }
                 context.must(!proofs.is_empty(), || {
                     format!("{name}: {from}..={to} was handed on without a proof")
@@ -111,7 +111,7 @@ impl OutLogs {
     }
 
     /// The log of commits says what the frontier says.
-    fn agrees(&self, context: &Context<'_>, chain: &str) {
+    fn check_frontier(&self, context: &Context<'_>, chain: &str) {
         let Some(pipeline) = context.pipeline(chain) else { return };
         let Some(frontier) = context.mirror.frontier(chain) else { return };
         let empty = Replay::default();
@@ -125,11 +125,11 @@ impl OutLogs {
         let mut next = pipeline.chain.start_height;
         let mut missed = 0;
         for (from, (to, ..)) in &replay.proved {
-            self.were_missed(context, chain, next, *from);
+            self.check_missed(context, chain, next, *from);
             missed += from.saturating_sub(next);
             next = to + 1;
         }
-        self.were_missed(context, chain, next, frontier.height);
+        self.check_missed(context, chain, next, frontier.height);
         missed += frontier.height.saturating_sub(next);
         let is_reorg = context.mirror.chain(chain).is_some_and(|state| state.reorg.is_some());
         context.must(is_reorg || frontier.missed == Some(missed), || {
@@ -141,7 +141,7 @@ impl OutLogs {
     }
 
     /// Heights below the frontier that the log does not name were missed.
-    fn were_missed(&self, context: &Context<'_>, chain: &str, from: u64, to: u64) {
+    fn check_missed(&self, context: &Context<'_>, chain: &str, from: u64, to: u64) {
         for height in from..to {
             let scope = context
                 .mirror
@@ -155,7 +155,7 @@ impl OutLogs {
 }
 
 /// Where there is a judge, it has verified exactly this.
-fn is_judged(context: &Context<'_>, name: &str, scope: &ScopeId, proof: &OutProof) {
+fn check_judged(context: &Context<'_>, name: &str, scope: &ScopeId, proof: &OutProof) {
     if !context.proving.is_judged {
         return;
     }
@@ -171,7 +171,7 @@ fn is_judged(context: &Context<'_>, name: &str, scope: &ScopeId, proof: &OutProo
 }
 
 /// What is handed on is of canonical and committed blocks, while the chain is not halted.
-fn is_true(context: &Context<'_>, name: &str, scope: &ScopeId, heights: (u64, u64), hash: &str) {
+fn check_true(context: &Context<'_>, name: &str, scope: &ScopeId, heights: (u64, u64), hash: &str) {
     let Some(scope) = context.mirror.scope(scope) else {
         return context.must(false, || format!("{name}: an entry names {scope}, which is not there"));
     };

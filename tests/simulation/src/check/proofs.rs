@@ -15,21 +15,21 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
             (before, Some(Item::Task(after))) => {
                 let was_accepted = matches!(before, Some(Item::Task(before)) if before.is_accepted());
                 if let Some(accepted) = after.accepted().filter(|_| !was_accepted) {
-                    is_true(context, after, accepted);
+                    check_true(context, after, accepted);
                 }
             }
-            (None, Some(Item::Group(group))) => is_fed(context, group),
+            (None, Some(Item::Group(group))) => check_gathered(context, group),
             (Some(Item::Group(before)), Some(Item::Group(after)))
                 if before.decided.is_none() && after.decided.is_some() =>
             {
-                is_complete(context, after);
+                check_complete(context, after);
             }
             _ => {}
         }
     }
 }
 
-fn is_true(context: &Context<'_>, task: &Task, accepted: &TaskResult) {
+fn check_true(context: &Context<'_>, task: &Task, accepted: &TaskResult) {
     context.simulation.count("check: result accepted");
     let id = &task.id;
     let artifact = context.proving.artifact(&accepted.artifact);
@@ -48,7 +48,7 @@ fn is_true(context: &Context<'_>, task: &Task, accepted: &TaskResult) {
 }
 
 /// A group appears only when all that it gathers is there.
-fn is_fed(context: &Context<'_>, group: &Group) {
+fn check_gathered(context: &Context<'_>, group: &Group) {
     let Some(scope) = context.mirror.scope(&group.scope) else {
         return context.must(false, || format!("{}/{} has no scope", group.scope, group.stage));
     };
@@ -153,7 +153,7 @@ fn agrees(context: &Context<'_>, scope: &Scope, pipeline: &Pipeline, stage: &Sta
     votes.values().any(|votes| *votes >= quorum.need)
 }
 
-fn is_complete(context: &Context<'_>, group: &Group) {
+fn check_complete(context: &Context<'_>, group: &Group) {
     let Some(scope) = context.mirror.scope(&group.scope) else { return };
     let Some(pipeline) = context.pipeline_of(scope) else { return };
     let Some((index, _)) = pipeline.stage(&group.stage) else { return };

@@ -29,7 +29,7 @@ impl Quorums {
                 (before, Some(Item::Task(after))) if after.is_accepted() => {
                     let is_new = !matches!(before, Some(Item::Task(before)) if before.is_accepted());
                     if is_new {
-                        self.member_comes(context, after);
+                        self.note_member(context, after);
                     }
                 }
                 // A power loss may take a decision back, and the next one may be another.
@@ -58,12 +58,12 @@ impl Quorums {
         }
         for change in commit {
             if let (None, Some(Item::Out(entry))) = (change.before.as_deref(), change.after.as_deref()) {
-                self.holds_who_agreed(context, entry);
+                self.check_entry(context, entry);
             }
         }
     }
 
-    fn member_comes(&mut self, context: &Context<'_>, task: &Task) {
+    fn note_member(&mut self, context: &Context<'_>, task: &Task) {
         let Some(scope) = context.mirror.scope(&task.id.scope) else { return };
         let Some(pipeline) = context.pipeline_of(scope) else { return };
         let Some((index, _)) = pipeline.stage(&task.id.stage) else { return };
@@ -83,7 +83,7 @@ impl Quorums {
         }
     }
 
-    fn holds_who_agreed(&self, context: &Context<'_>, entry: &OutEntry) {
+    fn check_entry(&self, context: &Context<'_>, entry: &OutEntry) {
         let OutKind::Proof { scope: id, proofs, .. } = &entry.kind else { return };
         let Some(scope) = context.mirror.scope(id) else { return };
         let Some(pipeline) = context.pipeline_of(scope) else { return };

@@ -41,14 +41,14 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
     for change in commit {
         match change.after.as_deref() {
             Some(Item::Task(task)) => {
-                is_listed_when_fed(context, task);
+                check_listed(context, task);
                 let is_new =
                     !matches!(change.before.as_deref(), Some(Item::Task(before)) if before.is_accepted());
                 if is_new && task.is_accepted() {
-                    feeds_at_once(context, task);
+                    check_fed(context, task);
                 }
             }
-            Some(Item::Group(group)) if change.before.is_none() => is_the_tree(context, group),
+            Some(Item::Group(group)) if change.before.is_none() => check_tree(context, group),
             _ => {}
         }
     }
@@ -66,7 +66,7 @@ fn reduces<'a>(
     Some((scope, scope.cut()?, rule.arity?))
 }
 
-fn is_the_tree(context: &Context<'_>, group: &Group) {
+fn check_tree(context: &Context<'_>, group: &Group) {
     let Some(scope) = context.mirror.scope(&group.scope) else { return };
     let Some(pipeline) = context.pipeline_of(scope) else { return };
     let Some((_, cut, arity)) = reduces(context.mirror, pipeline, &group.scope, &group.stage) else { return };
@@ -81,7 +81,7 @@ fn is_the_tree(context: &Context<'_>, group: &Group) {
     });
 }
 
-fn is_listed_when_fed(context: &Context<'_>, task: &Task) {
+fn check_listed(context: &Context<'_>, task: &Task) {
     let Some(pipeline) = context.mirror.scope(&task.id.scope).and_then(|scope| context.pipeline_of(scope))
     else {
         return;
@@ -107,7 +107,7 @@ fn is_listed_when_fed(context: &Context<'_>, task: &Task) {
 
 /// The commit that accepts the last child of a task also lists the task: of two that are accepted at the same time, one
 /// sees the other.
-fn feeds_at_once(context: &Context<'_>, child: &Task) {
+fn check_fed(context: &Context<'_>, child: &Task) {
     let Some(pipeline) = context.mirror.scope(&child.id.scope).and_then(|scope| context.pipeline_of(scope))
     else {
         return;

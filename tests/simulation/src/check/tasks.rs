@@ -14,16 +14,16 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
                     Some(Item::Task(before)) => Some(&**before),
                     _ => None,
                 };
-                task_moves(context, before, after);
+                check_task(context, before, after);
             }
             (Some(Item::Task(task)), None) => context.must(false, || format!("task {} was deleted", task.id)),
-            (Some(Item::Slot(before)), _) => slot_moves(context, before),
+            (Some(Item::Slot(before)), _) => check_slot(context, before),
             _ => {}
         }
     }
 }
 
-fn task_moves(context: &Context<'_>, before: Option<&Task>, after: &Task) {
+fn check_task(context: &Context<'_>, before: Option<&Task>, after: &Task) {
     let id = &after.id;
     if let Some(before) = before {
         count(context, before, after);
@@ -76,7 +76,7 @@ fn count(context: &Context<'_>, before: &Task, after: &Task) {
 }
 
 /// A slot gives a claim up only when its task no longer counts that attempt as live.
-fn slot_moves(context: &Context<'_>, before: &proofyard_core::state::Slot) {
+fn check_slot(context: &Context<'_>, before: &proofyard_core::state::Slot) {
     let Some(held) = &before.held else { return };
     let slot = context.mirror.slot(&before.worker, before.slot);
     if slot.is_some_and(|slot| slot.holds(&held.claim)) {

@@ -20,7 +20,7 @@ pub(super) struct Prover {
 }
 
 impl Prover {
-    /// Takes time, in which the worker may die, freeze, or be told to cancel the attempt.
+    /// Takes time, in which the worker may die or freeze, or the attempt be cancelled.
     async fn take_time(&self, ms: u64, claim: &str) -> Result<(), AttemptError> {
         let world = &self.world;
         let (plan, simulation) = (&world.plan, &world.simulation);

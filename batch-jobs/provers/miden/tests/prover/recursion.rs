@@ -91,7 +91,7 @@ fn proofs_of_proofs_are_proved() {
         assert!(matches!(range().check(&forged), Err(Error::Rejected(_))), "change {index}");
     }
 
-    // A range program of somebody's own: the hash that it took for its own is not this program's.
+    // Another range program: the hash that it took for its own is not this program's.
     let mut other = one;
     other.verification_key[0] ^= 1;
     assert!(why(range().check(&other)).contains("of the program"));

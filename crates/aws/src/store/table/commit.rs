@@ -20,7 +20,7 @@ use super::{FIRST_WAIT_MS, TRIES, Table, unbuilt};
 use crate::clients::call_fault::{CallFault, Effect, is_rejected_request};
 
 impl Table {
-    /// `now_s` is what an expiring item's life is counted from; `random` spreads the waits of those who met one another.
+    /// `now_s` is the time from which an expiring item's life counts; `random` jitters the waits after conflicts.
     pub fn commit<'a>(
         &'a self,
         batch: &'a Batch,
@@ -61,7 +61,7 @@ impl Table {
         if let Some(refused) =
             failed.as_service_error().filter(|error| error.is_conditional_check_failed_exception())
         {
-            // An earlier try of this very call may have written it, and its answer was lost.
+            // An earlier try of this same call may have written it, and its answer was lost.
             let there = conditional_check_item(refused).and_then(|row| number_of(row, VERSION).ok());
             let ours = there == Some(version);
             return Ok(if ours { CommitOutcome::Committed } else { CommitOutcome::Conflict });
@@ -117,7 +117,7 @@ impl Table {
             tokio::time::sleep(Duration::from_millis(random() % wait_ms.max(1))).await;
             wait_ms *= 2;
         }
-        // Each try was cancelled, so nothing happened: those who read again see what the others did.
+        // Each try was cancelled, so nothing was written. The caller reads again, and sees what the other transactions wrote.
         Ok(CommitOutcome::Conflict)
     }
 
@@ -177,12 +177,12 @@ impl Table {
 enum Cancelled {
     /// A condition did not hold.
     Conflict,
-    /// Throttled, or in another transaction's way.
+    /// Throttled, or in conflict with another transaction that is under way.
     TryAgain,
     Refused(String),
 }
 
-/// Why DynamoDB took nothing of a transaction; `None` if it did not say that.
+/// Why DynamoDB cancelled a transaction; `None` if the error does not say that it did.
 fn cancelled<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<Cancelled> {
     match error.as_service_error()? {
         TransactWriteItemsError::TransactionInProgressException(_) => Some(Cancelled::TryAgain),

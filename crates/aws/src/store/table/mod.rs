@@ -215,7 +215,7 @@ impl Table {
             };
             match update.send().await {
                 Ok(_) => Ok(true),
-                // Or somebody is just writing it, and sets a time of their own.
+                // Or another process is just writing the item, and sets its due time.
                 Err(error)
                     if matches!(
                         error.code(),

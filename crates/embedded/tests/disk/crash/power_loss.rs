@@ -1,4 +1,4 @@
-//! The power goes: what was not synced is gone, and what was answered as durable is there.
+//! Power losses: what was not synced is lost, and what was answered as durable is there.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What the toy can do wrong.
+//! The faults that the toy can have.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -15,9 +15,9 @@ use crate::options::Options;
 
 pub struct Faults {
     options: Options,
-    /// The real stdout: while serving, the protocol's loop owns the one of that name.
+    /// The original stdout: while the toy serves, the protocol's loop has replaced file descriptor 1.
     stdout: File,
-    /// What `--memory` took.
+    /// The memory that `--memory` uses.
     hoard: Vec<u8>,
 }
 
@@ -30,7 +30,7 @@ pub struct Strike {
     _holds: Holds,
 }
 
-/// There until the work is done.
+/// Files that are removed when the work is done.
 #[derive(Default)]
 struct Holds {
     files: Vec<PathBuf>,
@@ -51,7 +51,7 @@ impl Faults {
         Ok(Faults { options, stdout, hoard: Vec::new() })
     }
 
-    /// Does what is asked for, if it is its time.
+    /// Commits the faults that the options ask for, if they apply to this request.
     pub fn strike(
         &mut self,
         verb: &str,
@@ -80,7 +80,7 @@ impl Faults {
         Ok(Strike { wrong_values, false_proof, empty_proof: one.empty_proof, _holds: holds })
     }
 
-    /// What is left outside of the output folder; some of it only while it works, or for ever if it is killed then.
+    /// Leaves files outside of the output folder; some of them only while it works, or for good if it is killed then.
     fn leave(&self) -> Result<Holds, Failure> {
         let mut holds = Holds::default();
         if self.options.litter {

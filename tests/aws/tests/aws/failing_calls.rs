@@ -1,4 +1,4 @@
-//! AWS in trouble: throttled, silent, forgetful.
+//! Failing calls to AWS: throttled, without an answer, with lost answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
