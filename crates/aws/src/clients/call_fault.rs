@@ -65,7 +65,7 @@ impl CallFault {
         let effect = match &error {
             SdkError::ServiceError(_) => return Self::answered(&error),
             SdkError::ConstructionFailure(_) => Effect::Permanent,
-            // A dispatch failure was not sent, but nobody loses by reading again.
+            // A dispatch failure was not sent, but treating it as unknown does no harm: the caller reads again.
             _ => Effect::Unknown,
         };
         Self { effect, reason: error.to_string(), source: error.into_source().ok() }
