@@ -1,9 +1,9 @@
 //! Claiming: a worker's slot takes the listed task of lowest rank that it may run.
 //!
-//! Each pool has one ordered range of listed tasks for each chain. A claim merges their heads, and takes one task by
-//! deleting its listing, writing its attempt and its slot, and checking that the worker lives, in one transaction.
-//! It reads its slot first, so that a claim whose outcome was unknown finds itself. Listings of blocks that left the chain
-//! are cleared in pages, so that a whole branch of them hides nothing for long.
+//! Each pool has one ordered range of listed tasks for each chain. A claim merges their heads, and takes one task by deleting
+//! its listing, writing its attempt and its slot, and checking that the worker lives, in one transaction. It reads its slot
+//! first, so that a claim that is retried after an unknown outcome finds itself. Listings of blocks that left the chain are
+//! cleared in pages, so that a whole branch of them hides nothing for long.
 
 use crate::error::Error;
 use crate::listing::first_look_ms;
@@ -28,7 +28,7 @@ const MAX_STALE_PAGES: u32 = 64;
 const STALE_A_PAGE: usize = 64;
 const CLEARED_AT_ONCE: usize = 24;
 
-/// Who claims, for which slot, under which id of its own making.
+/// Which worker claims, for which slot, under which id that it made up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimRequest {
     pub worker: WorkerId,
@@ -62,7 +62,7 @@ impl Head {
 
 enum Try {
     Done(ClaimOutcome),
-    /// Someone was faster.
+    /// Another worker was faster.
     Again,
     /// The listing was stale and is gone now; there may be more of its kind.
     Cleared,
@@ -223,7 +223,7 @@ impl<P: Port> Yard<P> {
         }))
     }
 
-    /// Empty-handed, unless an earlier call of this very claim took something.
+    /// Nothing is there, unless an earlier call of this very claim took a task.
     async fn nothing(&self, request: &ClaimRequest) -> Result<ClaimOutcome, Error> {
         let held = transact(&self.port, async |tx| self.held(tx, request).await).await?;
         Ok(held.unwrap_or(ClaimOutcome::Nothing))
@@ -247,8 +247,8 @@ impl<P: Port> Yard<P> {
         Ok(Try::Cleared)
     }
 
-    /// Takes away what lies from this listing on of scopes that nobody wants, page by page, as long as there is nothing else
-    /// and `pages` are not too many.
+    /// Deletes, from this listing on, the listings of scopes whose work is not wanted, page by page, as long as there is
+    /// nothing else and `pages` are not too many.
     async fn clear_stale(&self, from: &Key, pages: &mut u32) -> Result<(), Error> {
         let limit = self.page_of(STALE_A_PAGE);
         let range = Range { from: from.sort.clone(), ..Range::all(from.partition.clone(), limit) };

@@ -1,9 +1,9 @@
-//! Workers come, heartbeat, and die.
+//! Workers: registration, heartbeats, expiry.
 //!
-//! One write for each host keeps all it holds. Clocks of two hosts are never compared: a sweeper writes down when it first
-//! saw a heartbeat, and a worker is expired when that very heartbeat was its newest for a whole lease of the yard's time.
-//! Expiry marks the worker dead on condition that its heartbeat did not move, then empties its slots and lists their tasks
-//! again; no claim can join a dead worker.
+//! One write for each host extends the lease of all that its slots hold. Clocks of two hosts are never compared: a sweeper
+//! writes down when it first saw a heartbeat, and a worker is expired when that very heartbeat was its newest for a whole
+//! lease of the yard's time. Expiry marks the worker dead on condition that its heartbeat did not move, then empties its
+//! slots and lists their tasks again; no claim can join a dead worker.
 
 use crate::claim::is_unwanted;
 use crate::error::{Error, Refusal};

@@ -1,15 +1,15 @@
 //! The domain: what proving a chain of blocks in order means, written once over one storage port.
 //!
 //! A handler first *records* one fact in a small transaction. Then, in new transactions, the scope or chain
-//! *advances*: it is read again and every step that is now due is taken. Steps are put-if-absent under derived ids,
-//! so anyone may repeat them, and a crash anywhere only leaves steps for the next one who looks.
+//! *advances*: it is read again and every step that is now due is taken. Steps are idempotent (insert-if-absent under
+//! deterministic ids): any process may retry them, and a crash anywhere only leaves steps for whoever looks next.
 //!
-//! - [`record`]: a block, a reorg, a result, a failure, a release, an operator's word;
+//! - [`record`]: a block, a reorg, a result, a failure, a release, an operator's command;
 //! - [`advance`]: a scope's groups and tasks; a chain's opening, committing, cutting, emitting;
 //! - [`status`], [`explain`], [`report`]: what people and benchmarks read of it;
 //! - [`claim`], [`heartbeat`], [`work`]: what workers do; [`sweep`]: what heals lost messages; [`sinks`]: handing on;
 //! - [`judge`]: what is verified once more before it is handed on; [`committed`]: what may be checked again;
-//!   [`operation`]: what an operator may say;
+//!   [`operation`]: what an operator may command;
 //! - [`pipeline`], [`strategy`], [`state`]: what all of it is about; [`port`], [`transaction`], [`view`]: what it
 //!   stands on.
 

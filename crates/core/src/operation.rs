@@ -1,4 +1,4 @@
-//! An operator's words, as they are spoken to a yard, and what is answered.
+//! An operator's commands as a yard receives them, and its answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +63,7 @@ pub enum Answer {
 }
 
 impl<P: Port> Yard<P> {
-    /// Carries out an operator's word; its answer is durable. Steps that follow from it are left to whoever is woken.
+    /// Carries out an operator's command; what it answers is on disk. The steps that follow are left to whoever is woken.
     pub async fn operate(&self, operation: &Operation) -> Result<Answer, Error> {
         match operation {
             Operation::Pause { chain } => {

@@ -36,7 +36,7 @@ pub struct Swept {
     pub visited: usize,
     /// Visits that failed; the rest went on, and these stay due.
     pub errors: Vec<(Key, Error)>,
-    /// Since this was last so, all that was due was visited, in this sweep and those before it.
+    /// Since this was last true, all that was due has been visited, by this sweep and those before it.
     pub round_over: bool,
 }
 
@@ -66,7 +66,7 @@ impl<P: Port> Yard<P> {
         sweep.end().await
     }
 
-    /// For who has something to do between its parts.
+    /// For callers that do something between its parts.
     pub async fn begin_sweep(&self, budget_ms: u64) -> Result<Sweep<'_, P>, Error> {
         let began_ms = self.port.now_ms();
         let found: SweepPlace = read(&self.port, &SweepPlace::key()).await?.unwrap_or_default();
@@ -129,7 +129,7 @@ impl<P: Port> Sweep<'_, P> {
     }
 
     /// Visits what is due of one kind: the rest of the round that the last sweep left, then what came due since, or until it
-    /// is time; one visit is always made. One item's trouble does not keep it from the next.
+    /// is time; one visit is always made. One visit that fails does not keep it from the next.
     async fn go_round(&mut self, kind: DueKind, until_ms: u64) -> Result<(), Error> {
         let goes_on = self.place.of(kind).after.is_some();
         if goes_on && !self.rest_of_round(kind, until_ms).await? {
@@ -235,7 +235,7 @@ pub(crate) fn longest_quiet_ms(tick_ms: u64) -> u64 {
 }
 
 impl<P: Port> Yard<P> {
-    /// An item that has something due. Where it has nothing, what the index says is taken back.
+    /// An item that has something due. Where it has nothing, its entry in the index is stale, and is removed.
     async fn still_due<T: Item>(&self, key: &Key) -> Result<Option<(Version, T)>, Error> {
         let Some((version, item)) = read_stored::<P, T>(&self.port, key).await? else { return Ok(None) };
         if item.due_ms().is_none() {

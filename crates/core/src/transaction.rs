@@ -18,8 +18,8 @@ pub trait Item: Serialize + DeserializeOwned {
     fn due_ms(&self) -> Option<u64> {
         None
     }
-    /// What it says that no yard writes, as a bad disk or a hand may leave it: a number that overflows in whoever adds to it,
-    /// or up to which a loop never ends. What is said here is all that readers rely on.
+    /// What it says that no yard writes, as a bad disk or an edit by hand may leave it: a number that overflows where it is
+    /// added to, or up to which a loop never ends. Readers rely on no more than is checked here.
     fn damage(&self) -> Option<String> {
         None
     }
@@ -48,7 +48,7 @@ impl<'a, P: Port> Tx<'a, P> {
     }
 
     /// Reads without validation. What was read before in this transaction is what it says again, so that a write
-    /// is always conditional on what its author saw.
+    /// is always conditional on what the transaction read.
     pub async fn peek<T: Item>(&mut self, key: &Key) -> Result<Option<T>, Error> {
         if !self.seen.contains_key(key) {
             let stored = self.port.get(key).await?;
@@ -177,7 +177,7 @@ pub async fn read_many<P: Port, T: Item>(port: &P, keys: &[Key]) -> Result<Vec<O
     keys.iter().zip(found).map(read).collect()
 }
 
-/// Reads one item with its version, for who reschedules it.
+/// Reads one item with its version, to reschedule it.
 pub async fn read_stored<P: Port, T: Item>(port: &P, key: &Key) -> Result<Option<(Version, T)>, Error> {
     let Some(stored) = port.get(key).await? else { return Ok(None) };
     Ok(Some((stored.version, decode(key, &stored)?)))
@@ -204,7 +204,7 @@ pub(crate) fn decode<T: Item>(key: &Key, stored: &Stored) -> Result<T, Error> {
     item.damage().map_or(Ok(item), |damage| Err(damaged(damage.into())))
 }
 
-/// Of heights, counts and times, one that no yard comes to: for [`Item::damage`].
+/// Names a height, count or time that no yard reaches: for [`Item::damage`].
 pub(crate) fn too_large(numbers: impl IntoIterator<Item = u64>) -> Option<String> {
     let largest = numbers.into_iter().max().filter(|largest| *largest > MAX_STORED)?;
     Some(format!("it says {largest}, and no height, count or time comes to that"))

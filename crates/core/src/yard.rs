@@ -109,8 +109,8 @@ impl<P: Port> Yard<P> {
         rank
     }
 
-    /// The due time of what must be looked at in so long. Who has another clock has the sweeper look at once, which sets
-    /// the time by its own.
+    /// The due time of what must be looked at in so long. A host with another clock has the sweeper look at once,
+    /// which sets the time by its own.
     pub(crate) fn due_in(&self, wait_ms: u64) -> u64 {
         match self.port.has_yards_clock() {
             true => self.port.now_ms().saturating_add(wait_ms),
@@ -118,8 +118,8 @@ impl<P: Port> Yard<P> {
         }
     }
 
-    /// The yard's time, for who asks whether something is late; the beginning of time where nobody here knows it, so that
-    /// nothing is.
+    /// The yard's time, to decide whether something is late; the beginning of time on a host that does not know it, so
+    /// that nothing is.
     pub(crate) fn time_for_lateness_ms(&self) -> u64 {
         if self.port.has_yards_clock() { self.port.now_ms() } else { 0 }
     }

@@ -1,5 +1,5 @@
 //! The pages of a recorded reorg: heights are rewritten from the top down, then cuts that hold an orphan are voided, then the
-//! intent is taken away. Each page is one transaction that anyone may repeat, and checks the chain's item.
+//! intent is taken away. Each page is one transaction that checks the chain's item; any process may retry it.
 
 use crate::error::{Error, Refusal};
 use crate::planted_bug::PlantedBug;
@@ -21,7 +21,7 @@ const MAX_PAGES: u32 = 64;
 const CUTS_A_PAGE: usize = 32;
 
 impl<P: Port> Yard<P> {
-    /// Writes what is left of a recorded reorg, page by page; anyone may, at any time. Says whether nothing is left: one
+    /// Writes what is left of a recorded reorg, page by page; any process may, at any time. Says whether nothing is left: one
     /// call writes only so many pages.
     pub(crate) async fn finish_reorg(&self, chain: &str) -> Result<bool, Error> {
         for _ in 0..MAX_PAGES {

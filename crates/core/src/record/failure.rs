@@ -6,10 +6,10 @@
 //! | the prover says that it is unavailable | a delay | `total_ms`, or a day |
 //! | the prover's process dies by a signal that the yard did not send | a crash | `max_crashes` |
 //! | the worker, its machine or its lease is lost | a loss | `max_losses` |
-//! | the worker lets go, or its machine is in trouble | nothing | |
+//! | the worker releases it, or its host has a fault | nothing | |
 //! | an input is missing or damaged | nobody's | parks at once |
 //!
-//! Failures, delays and crashes wait before the next attempt; what was lost or let go of is listed again at once. A task
+//! Failures, delays and crashes wait before the next attempt; what was lost or released is listed again at once. A task
 //! parks only with no live attempt left.
 
 use crate::error::Error;
@@ -36,7 +36,7 @@ const FIRST_DELAY_MS: u64 = 1_000;
 const MAX_UNAVAILABLE_MS: u64 = 86_400_000;
 /// A worker is quarantined for so long at most, however often it comes back and fails again, unless its pool says more.
 const MAX_QUARANTINE_MS: u64 = 3_600_000;
-/// A worker's word that an attempt failed.
+/// A worker reports that an attempt failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailureReport {
     pub worker: WorkerId,
@@ -102,7 +102,7 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    /// Records that a worker lets an attempt go, and frees the slot.
+    /// Records that a worker releases an attempt, and frees the slot.
     pub async fn record_release(
         &self,
         worker: &WorkerId,

@@ -1,4 +1,4 @@
-//! What holds a chain: a pause, and halts. They end apart.
+//! What holds a chain: a pause, and halts. Each is ended by itself.
 //!
 //! Whatever halts a chain is an item of its own, numbered, written with the halt in one transaction. An operator ends the
 //! halts that they have seen, by number; one that came meanwhile holds the chain on.
@@ -23,7 +23,7 @@ pub enum Hold {
     #[default]
     Any,
     Pause,
-    /// The halts that there are when the word comes; if more come meanwhile, those stay.
+    /// The halts that there are when the command comes; if more come meanwhile, those stay.
     Halt,
     Both,
 }
@@ -150,7 +150,7 @@ impl<P: Port> Yard<P> {
     }
 }
 
-/// Changes a chain's item, and tells everybody whom that may concern.
+/// Changes a chain's item, and wakes whatever may go on or must stop by it.
 async fn transact_chain<P: Port, T>(
     yard: &Yard<P>,
     chain: &str,

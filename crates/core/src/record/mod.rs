@@ -1,4 +1,7 @@
-//! Recording: each handler writes one fact in one small transaction, and leaves what follows from it to `advance`.
+//! Recording: each handler writes one fact in one small transaction, and leaves the steps that follow to `advance`.
+//!
+//! Here, and nowhere else, is written what comes from outside: blocks, ends of input, reorgs, pipelines, results, failures,
+//! releases, an operator's commands. Which items that are is said at the head of each file of `state`.
 
 mod block;
 mod failure;

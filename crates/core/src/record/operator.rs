@@ -1,4 +1,4 @@
-//! An operator's hand: each word is one recorded, durable change.
+//! An operator's commands: each is one recorded, durable change.
 
 use crate::error::{Error, Refusal};
 use crate::listing::put_listing;

@@ -2,7 +2,7 @@
 //!
 //! The transaction moves epoch, tip, frontier, cut cursors and out logs at once and leaves an intent. Until the
 //! intent is gone nothing at or above it is opened, cut or committed, so the pages may rewrite heights from the top
-//! down, void cuts, and be repeated by anyone. Nothing under an orphan is deleted: a block that returns is listed
+//! down and void cuts, and any process may retry them. Nothing under an orphan is deleted: a block that returns is listed
 //! again with the proofs it has. A redo is a reorg onto the same hashes whose scopes are of a new generation.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A result: recorded once, whoever brings it and however late, if a verifier accepted it.
+//! A result: recorded once, from whichever attempt and however late, if a verifier accepted it.
 //!
 //! It checks neither the scope nor the chain: an orphan's valid proof is kept for the block's return.
 //!
@@ -23,7 +23,7 @@ pub const MAX_VERIFICATION_KEY_BYTES: usize = 4_096;
 /// Of a proof system's name.
 pub const MAX_PROOF_SYSTEM_BYTES: usize = 64;
 
-/// What a worker brings: the artifact is stored already, and verified if it is a proof.
+/// What a worker reports: the artifact is stored already, and verified if it is a proof.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResultReport {
     pub task: TaskId,

@@ -1,5 +1,9 @@
 //! `Y`, `C#chain`, `H#chain#bucket` and `K#chain#stage`: the yard's chains, a chain, which of its blocks are
 //! canonical, and its cuts.
+//!
+//! `record` writes them: a pipeline put in force, a block, a reorg, an operator's command. `advance` also moves frontier and
+//! cursors, adopts stored blocks, rewrites what a reorg left to do, opens a returned block in a new generation where its pool is
+//! gone, and notes since when a chain takes work; cuts are written by it alone.
 
 use serde::{Deserialize, Serialize};
 
@@ -46,8 +50,8 @@ pub struct ChainState {
     /// Halts that an operator named when they resumed: all below this number.
     #[serde(default)]
     pub halts_ended: u64,
-    /// When it last began to take work again: deadlines count from then. [`ChainState::NOT_KNOWN_MS`] until somebody with
-    /// the yard's clock has seen it.
+    /// When it last began to take work again: deadlines count from then. [`ChainState::NOT_KNOWN_MS`] until it was seen on a
+    /// host that has the yard's clock.
     #[serde(default)]
     pub works_since_ms: u64,
     /// A reorg whose pages are not all written yet.
@@ -76,7 +80,7 @@ pub struct Reorg {
 }
 
 impl ChainState {
-    /// A time that whoever has the yard's clock is to fill in.
+    /// A time that is still to be filled in on a host that has the yard's clock.
     pub(crate) const NOT_KNOWN_MS: u64 = u64::MAX;
 
     pub fn key_of(chain: &str) -> Key {

@@ -1,4 +1,4 @@
-//! `S#scope g#stage`: a scope's groups, the tasks of one stage each.
+//! `S#scope g#stage`: a scope's groups, the tasks of one stage each. `advance` alone writes them.
 
 use serde::{Deserialize, Serialize};
 

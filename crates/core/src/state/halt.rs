@@ -1,4 +1,6 @@
 //! What halts a chain. A halt is stored, and shown, as its sentence; nothing reads that again.
+//!
+//! `record::put_halt` alone writes one, in the transaction that halts the chain.
 
 use std::fmt;
 

@@ -1,4 +1,7 @@
 //! `M#` and `R#`: the open markers of tasks, and their listings for workers to claim.
+//!
+//! Both are written and deleted in the transaction that changes their task, whichever handler that is. A claim also deletes a
+//! listing whose task it finds claimed or over.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
 //! The state, laid out: one type for each kind of item, each next to its key.
 //!
-//! Separate items, so that versions conflict only where they should. The table of keys is in ARCHITECTURE.md.
+//! Separate items, so that versions conflict only where they should. Each file says who writes its items. The table of keys is
+//! in ARCHITECTURE.md; how each is written and told apart, in [`key_family`](KeyFamily).
 
 mod attempt;
 mod blocked;
@@ -38,7 +39,7 @@ pub use worker_id::WorkerId;
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes in the artifact store, named by what they are.
+/// Bytes in the artifact store, named by their hash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ArtifactRef {
     /// Hex, 64 digits.

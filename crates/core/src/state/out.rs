@@ -2,6 +2,9 @@
 //!
 //! A chain's commits have one log, [`COMMITS`], whatever its commit stage is called at the time. What a `sequential` stage
 //! makes after the commit has a log of its own, named by that stage.
+//!
+//! Entries are added and never changed: committed blocks and emitted cuts by `advance`, retracts by a reorg that is recorded. A
+//! sink's place is written by `sinks`, and where it begins by a pipeline put in force.
 
 use serde::{Deserialize, Serialize};
 
@@ -116,7 +119,7 @@ pub struct SinkCursor {
 }
 
 impl SinkCursor {
-    /// A place in a log that nothing went wrong at yet.
+    /// A place in a log at which no try has failed yet.
     pub fn at(chain: &str, sink: &str, log: &str, next_sequence: u64) -> Self {
         Self {
             chain: chain.to_owned(),

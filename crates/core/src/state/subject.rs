@@ -1,4 +1,4 @@
-//! What a scope is about: a block or a cut.
+//! What a scope is about: a block or a cut. Part of the scope, and fixed when it is first written, but for a block's fields.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
 //! `Y#sweep`: where the sweeper goes on, when a sweep had no time for all that was due.
+//! Sweeps alone write it.
 
 use serde::{Deserialize, Serialize};
 

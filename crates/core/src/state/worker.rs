@@ -1,4 +1,7 @@
 //! `W#worker` and `R#pool`: who works, what each slot holds, and which chains a pool serves.
+//!
+//! A worker's own items are written by `heartbeat`, its slots by `claim` and by whatever ends an attempt, its failures by
+//! `record`. Which chains a pool serves is written by a pipeline put in force.
 
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +59,7 @@ impl Heartbeat {
         KeyFamily::Heartbeat.key(worker)
     }
 
-    /// Of heartbeats that did not say it.
+    /// Of heartbeats of earlier versions, which do not say it.
     fn usual_lease_ms() -> u64 {
         30_000
     }

@@ -1,7 +1,7 @@
 //! Working on a claimed task: gather its inputs, prove, verify, store, record.
 //!
 //! The order is the promise: nothing is recorded before a verifier accepted it, and no result names an artifact that
-//! is not stored. What an attempt made but never recorded, since its worker died or the table was silent, the next
+//! is not stored. What an attempt made but never recorded, since its worker died or the store did not answer, the next
 //! attempt may take up, if its home remembers it and its verifier accepts it anew. How a prover is run is the home's,
 //! behind [`Executor`].
 
@@ -87,7 +87,7 @@ pub enum AttemptError {
 }
 
 impl AttemptError {
-    /// Whether what was made is worth nothing. A verifier that was not to be had, or died, said nothing about it.
+    /// Whether its output is known to be useless. A verifier that was unavailable, or died, has not judged it.
     fn refuses(&self) -> bool {
         match self {
             Self::Failed { kind, .. } => !matches!(kind, FailureKind::Unavailable | FailureKind::Crash),

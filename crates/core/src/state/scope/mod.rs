@@ -206,7 +206,7 @@ impl Scope {
         }
     }
 
-    /// The frontier moves over it without a proof. It stays watched for who may disagree in it.
+    /// The frontier moves over it without a proof. It stays watched, since members of its quorums may still disagree.
     pub fn miss(&mut self, now_ms: u64, due_ms: u64) {
         if matches!(self.standing, Standing::Waiting | Standing::Open { .. } | Standing::Missed { .. }) {
             let at_ms = Some(self.missed_ms().unwrap_or(now_ms));
@@ -230,7 +230,7 @@ impl Scope {
         self.disagreements.extend((0..more).map(|_| stage.to_owned()));
     }
 
-    /// A stage cannot start. The last word counts.
+    /// A stage cannot start. The last reason counts.
     pub fn block_stage(&mut self, blocked: Blocked) {
         self.blocked = Some(blocked);
     }

@@ -80,7 +80,7 @@ impl Scope {
         self.is_open() || self.is_proved()
     }
 
-    /// Who disagrees in it is to be heard: also where it was given up, while members may still bring their proofs.
+    /// A disagreement in it counts: also where it was given up, while proofs of members may still come.
     pub fn is_watched(&self) -> bool {
         self.is_live() || self.is_missed()
     }

@@ -16,8 +16,8 @@
 //! `list` brings it back. So is, for a moment, one whose last attempt just ended.
 //!
 //! `accept` ends every state: a late valid proof is welcome, also of a parked or a cancelled task. `cancel` ends every
-//! other state but Accepted. Only the methods here change a task's life, each named after what happened; who writes the
-//! task writes its listing and its marker in the same transaction: handlers in `record`, `claim`, `sweep` and `advance`.
+//! other state but Accepted. Only the methods here change a task's life, each named after what happened; whoever writes
+//! the task writes its listing and its marker in the same transaction: handlers in `record`, `claim`, `sweep` and `advance`.
 
 mod id;
 mod queries;
@@ -57,8 +57,8 @@ pub enum Life {
     /// From one to [`Task::MAX_LIVE_ATTEMPTS`] attempts run; `listed` says whether a straggler's second copy is there to be
     /// claimed.
     Live { attempts: Vec<Attempt>, listed: bool, due_ms: Option<u64> },
-    /// It is listed again at `due_ms`. `waits_ms` is the pause that it is to make, where who said so has another clock than
-    /// the yard's: the sweeper sets when it ends.
+    /// It is listed again at `due_ms`. `waits_ms` is the length of the pause, where it was recorded on a host whose clock is
+    /// not the yard's: the sweeper sets when it ends.
     BackingOff { waits_ms: Option<u64>, due_ms: u64 },
     /// Open, and nobody lists or runs it: nobody wants it now, since its block left the chain or was given up.
     Unlisted,
@@ -157,7 +157,7 @@ impl Task {
         Some(number)
     }
 
-    /// A result is there, whoever brought it and however late.
+    /// A result was accepted, from whichever attempt and however late.
     pub fn accept(&mut self, result: TaskResult, due_ms: Option<u64>) {
         if !self.is_accepted() {
             self.life = Life::Accepted { result: Box::new(result), due_ms };
@@ -187,7 +187,7 @@ impl Task {
         Some(attempt)
     }
 
-    /// The worker let the live attempt with this claim go: it counts for nothing.
+    /// The worker released the live attempt with this claim: it counts for nothing.
     pub fn release(&mut self, claim: &str, took_ms: u64) -> Option<Attempt> {
         self.end(claim, took_ms)
     }
@@ -214,14 +214,14 @@ impl Task {
         self.history.spent_ms = self.history.spent_ms.saturating_add(pause_ms);
     }
 
-    /// Its last attempt ended, and the next is to wait. `waits_ms` is for a sweeper to measure ([`Task::pause_until`]).
+    /// Its last attempt ended, and the next is to wait. `waits_ms` is for the sweeper to measure ([`Task::pause_until`]).
     pub fn back_off(&mut self, waits_ms: Option<u64>, due_ms: u64) {
         if self.life == Life::Unlisted {
             self.life = Life::BackingOff { waits_ms, due_ms };
         }
     }
 
-    /// How long it is to pause, where nobody with the yard's clock has set when the pause ends.
+    /// The length of its pause, until the sweeper has set when it ends.
     pub fn unmeasured_pause_ms(&self) -> Option<u64> {
         match self.life {
             Life::BackingOff { waits_ms, .. } => waits_ms,
@@ -254,7 +254,7 @@ impl Task {
         self.list(now_ms)
     }
 
-    /// Nobody wants it now. An attempt that still runs is ended in time.
+    /// Its work is not wanted now. An attempt that still runs is ended in time.
     pub fn withdraw(&mut self) {
         match &mut self.life {
             Life::Listed | Life::BackingOff { .. } => self.life = Life::Unlisted,
