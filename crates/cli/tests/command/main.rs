@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // Clippy knows tests by their functions, not their helpers.
 
 mod bad_usage;
+mod bench;
 mod codes;
 mod feeding;
 mod keep;
