@@ -304,6 +304,8 @@ fn is_passing(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proofyard_core::error::Refusal;
+
     use super::*;
 
     #[test]
@@ -318,6 +320,21 @@ mod tests {
         let long = vec![b'x'; MAX_REQUEST_BYTES + 1];
         assert!(matches!(read_request(&mut long.as_slice(), || false).unwrap(), Request::TooLong));
         assert!(matches!(read_request(&mut b"one\n".as_slice(), || true).unwrap(), Request::End));
+    }
+
+    #[test]
+    fn a_refusal_is_read_with_its_code_also_from_a_yard_that_tells_none() {
+        let told = reply(Err(Error::Refused(Refusal::NoBlock(7))));
+        let line = serde_json::to_string(&told).unwrap();
+        assert_eq!(line, r#"{"refused":"error[PY0106]: there is no canonical block at height 7"}"#);
+        let refused = |line: &str| match outcome(serde_json::from_str(line).unwrap()).unwrap_err() {
+            AskError::Refused(told) => (told.code, told.message),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused(&line), (Code::NoBlock, "there is no canonical block at height 7".to_owned()));
+        let older = r#"{"refused":"there is no canonical block at height 7"}"#;
+        let read = (Code::WithoutCode, "there is no canonical block at height 7".to_owned());
+        assert_eq!(refused(older), read);
     }
 
     #[test]
