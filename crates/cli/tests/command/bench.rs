@@ -26,7 +26,10 @@ fn expect_measured(document: &Value, tasks: u64) {
     for times in ["acknowledgement", "waiting", "around_provers", "overhead"] {
         let at = |what: &str| measured[times][what].as_f64().unwrap();
         let ranks = ["p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms"].map(at);
-        assert!(ranks.is_sorted() && ranks[0] >= 0.0 && measured[times]["samples"] != 0, "{times}: {document}");
+        assert!(
+            ranks.is_sorted() && ranks[0] >= 0.0 && measured[times]["samples"] != 0,
+            "{times}: {document}"
+        );
     }
     assert!(measured["tasks_a_second"].as_f64().unwrap() > 0.0, "{document}");
     assert!(measured["busy"].as_f64().unwrap() <= 1.01, "{document}");
