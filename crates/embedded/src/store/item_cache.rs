@@ -74,3 +74,53 @@ impl ItemCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proofyard_core::port::{Expect, Op, PortError};
+
+    use super::*;
+
+    fn batch(version: u64, action: Action) -> Batch {
+        Batch { version, ops: vec![Op { key: key(), expect: Expect::Any, action }], durable: false }
+    }
+
+    fn key() -> Key {
+        Key::new("p", "s")
+    }
+
+    fn put(version: u64) -> Batch {
+        batch(version, Action::Put { value: b"{}".to_vec(), due_ms: None })
+    }
+
+    fn stored(version: u64) -> Option<Stored> {
+        Some(Stored { version, value: b"{}".to_vec() })
+    }
+
+    #[test]
+    fn a_read_that_began_before_a_commit_does_not_hide_what_it_wrote() {
+        let cache = ItemCache::new();
+        let older = || {
+            cache.committed(&put(2));
+            Ok::<_, PortError>(stored(1))
+        };
+        assert_eq!(cache.get(&key(), older).unwrap(), stored(1), "as the database was when it was asked");
+        assert_eq!(cache.known(&key()), Some(stored(2)));
+        cache.committed(&batch(3, Action::Delete));
+        assert_eq!(cache.known(&key()), Some(None));
+        cache.committed(&batch(4, Action::Check));
+        assert_eq!(cache.known(&key()), Some(None));
+    }
+
+    #[test]
+    fn what_was_read_is_kept_and_a_failed_read_is_not() {
+        let cache = ItemCache::new();
+        cache.get(&key(), || Err(PortError::Broken("no disk".into()))).unwrap_err();
+        assert_eq!(cache.known(&key()), None);
+        cache.get(&key(), || Ok::<_, PortError>(stored(1))).unwrap();
+        assert_eq!(
+            cache.get(&key(), || panic!("it is known")).map_err(|error: PortError| error).unwrap(),
+            stored(1)
+        );
+    }
+}

@@ -1,10 +1,12 @@
 //! The port's table in one SQLite file: readers side by side, one writer that shares its syncs (see `writer`).
 
 mod copier;
+mod database;
 mod error;
 mod item_cache;
 mod readers;
 mod schema;
+mod statements;
 mod upgrade;
 mod writer;
 

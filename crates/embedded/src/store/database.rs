@@ -1,0 +1,194 @@
+//! The writer's connection: groups of batches, what is synced, and how long the log may become.
+//!
+//! A transaction is synced only if one of its batches is durable. That one sync also covers what earlier groups left
+//! unsynced: the log is one file that only grows between checkpoints, a sync is for the whole file, and a checkpoint syncs the
+//! log before it copies it and the database before the log starts anew.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use proofyard_core::error::Cause;
+use proofyard_core::port::{CommitOutcome, PortError};
+use rusqlite::Connection;
+
+use super::copier::{Copier, Failed, copy_log, note_failed_sync};
+use super::error::{explain, is_failed_sync};
+use super::item_cache::ItemCache;
+use super::schema::{BUSY_TIMEOUT, open_writer};
+use super::statements::Work;
+
+/// The copier is asked each time the log has grown by so many pages.
+const COPY_EACH_PAGES: i32 = 1_000;
+/// From so many pages on, the writer itself finishes the copy and restarts the log, once the copier is idle. If readers
+/// prevent that, it tries again at the next [`COPY_EACH_PAGES`].
+const RESTART_AT_PAGES: i32 = 8_000;
+/// From so many pages on, the writer waits for the copier to become idle.
+const WAIT_AT_PAGES: i32 = 16_000;
+const READERS_TIMEOUT: Duration = Duration::from_millis(50);
+
+const MARK_SYNC: &str = "UPDATE syncs SET count = count + 1";
+
+pub(super) type Answer = Result<CommitOutcome, PortError>;
+
+/// What the leader works with. The copier stands before the connection, so that the connection is closed last.
+pub(super) struct Database {
+    copier: Copier,
+    connection: Connection,
+    cache: Arc<ItemCache>,
+    file: PathBuf,
+    pub(super) failed: Failed,
+    log_pages: Arc<AtomicI32>,
+    /// The log's length when the copier was last asked.
+    asked_at_pages: i32,
+    restart_at_pages: i32,
+    /// Whether the connection syncs each commit, as it is set now.
+    syncing: bool,
+    /// Whether the log holds commits that were never synced.
+    unsynced: bool,
+}
+
+impl Database {
+    pub(super) fn open(file: &Path, cache: Arc<ItemCache>) -> Result<Self, PortError> {
+        let mut connection = open_writer(file)?;
+        let log_pages = Arc::new(AtomicI32::new(0));
+        let pages = log_pages.clone();
+        let hook = move |_: &mut rusqlite::hooks::Wal, count| {
+            pages.store(count, Ordering::Relaxed);
+            Ok(())
+        };
+        connection.wal_hook(Some(hook)).map_err(|error| explain(file, error))?;
+        set_syncing(&connection, true).map_err(|error| explain(file, error))?;
+        let failed = Failed::default();
+        let copier = Copier::start(file, failed.clone())?;
+        let file = file.to_owned();
+        Ok(Self {
+            copier,
+            connection,
+            cache,
+            file,
+            failed,
+            log_pages,
+            asked_at_pages: 0,
+            restart_at_pages: RESTART_AT_PAGES,
+            syncing: true,
+            // An earlier process may have left commits in the log, if a reader kept it from being copied.
+            unsynced: true,
+        })
+    }
+
+    /// Writes them in one transaction; each gets its answer.
+    pub(super) fn commit_group(&mut self, group: &[&Work]) -> Vec<Answer> {
+        if let Some(failure) = self.failed.get() {
+            return group.iter().map(|_| Err(again(failure))).collect();
+        }
+        match self.try_group(group) {
+            Ok(outcomes) => {
+                group.iter().zip(&outcomes).for_each(|(work, outcome)| work.keep(*outcome, &self.cache));
+                outcomes.into_iter().map(Ok).collect()
+            }
+            Err(error) if group.len() == 1 || is_failed_sync(&error) => {
+                let is_lasting = is_failed_sync(&error);
+                let failure = Arc::new(explain(&self.file, error));
+                if is_lasting {
+                    self.failed.get_or_init(|| Arc::clone(&failure));
+                }
+                group.iter().map(|_| Err(again(&failure))).collect()
+            }
+            // One batch may be too large for the disk, and the others not.
+            Err(_) => group.iter().flat_map(|work| self.commit_group(&[work])).collect(),
+        }
+    }
+
+    fn try_group(&mut self, group: &[&Work]) -> rusqlite::Result<Vec<CommitOutcome>> {
+        let durable = group.iter().any(|work| work.is_durable());
+        self.roll_back()?;
+        if durable != self.syncing {
+            set_syncing(&self.connection, durable)?;
+            self.syncing = durable;
+        }
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let done = self.write_group(group, durable).and_then(|done| {
+            self.connection.execute_batch("COMMIT")?;
+            Ok(done)
+        });
+        match done {
+            Ok((outcomes, wrote)) => {
+                self.unsynced = !durable && (self.unsynced || wrote);
+                Ok(outcomes)
+            }
+            Err(error) => {
+                self.roll_back()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the transaction, unless SQLite has rolled it back by itself.
+    fn roll_back(&self) -> rusqlite::Result<()> {
+        if self.connection.is_autocommit() { Ok(()) } else { self.connection.execute_batch("ROLLBACK") }
+    }
+
+    fn write_group(&self, group: &[&Work], durable: bool) -> rusqlite::Result<(Vec<CommitOutcome>, bool)> {
+        let changes = self.connection.total_changes();
+        let outcomes =
+            group.iter().map(|work| work.write(&self.connection)).collect::<rusqlite::Result<_>>()?;
+        let mut wrote = self.connection.total_changes() != changes;
+        // A durable batch that only checks must make durable what it checked; but SQLite does not sync a commit that writes
+        // nothing.
+        if durable && !wrote && self.unsynced {
+            self.connection.prepare_cached(MARK_SYNC)?.execute([])?;
+            wrote = true;
+        }
+        Ok((outcomes, wrote))
+    }
+
+    /// Keeps the log from growing without bound: asks the copier, and restarts the log once it is long.
+    pub(super) fn bound_log(&mut self) {
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        if pages < self.asked_at_pages {
+            self.asked_at_pages = 0;
+            self.restart_at_pages = RESTART_AT_PAGES;
+        }
+        if pages >= self.restart_at_pages && self.failed.get().is_none() {
+            if pages >= WAIT_AT_PAGES {
+                self.copier.wait_until_idle();
+            }
+            // The copier is not asked in this branch, so that it becomes idle soon.
+            if self.copier.is_idle() {
+                self.restart_log(pages);
+            }
+        } else if pages - self.asked_at_pages >= COPY_EACH_PAGES && self.copier.ask() {
+            self.asked_at_pages = pages;
+        }
+    }
+
+    /// Copies the little that the copier has left, and restarts the log. This waits for readers, but not for a long read of
+    /// another program.
+    fn restart_log(&mut self, pages: i32) {
+        let done = self.connection.busy_timeout(READERS_TIMEOUT);
+        let done = done.and_then(|()| copy_log(&self.connection, "RESTART"));
+        let done = done.and_then(|()| self.connection.busy_timeout(BUSY_TIMEOUT));
+        note_failed_sync(&self.failed, &self.file, done);
+        self.restart_at_pages = pages + COPY_EACH_PAGES;
+    }
+}
+
+/// The same error, for one more who meets it.
+pub(super) fn again(failure: &Arc<PortError>) -> PortError {
+    let cause: Cause = Box::new(Arc::clone(failure));
+    match **failure {
+        PortError::Unavailable(_) => PortError::Unavailable(cause),
+        PortError::Broken(_) => PortError::Broken(cause),
+    }
+}
+
+/// FULL syncs the log at each commit, NORMAL only around checkpoints. It may be changed between transactions.
+fn set_syncing(connection: &Connection, syncing: bool) -> rusqlite::Result<()> {
+    connection.execute_batch(if syncing {
+        "PRAGMA synchronous = FULL"
+    } else {
+        "PRAGMA synchronous = NORMAL"
+    })
+}
