@@ -1,6 +1,6 @@
 //! Groups: creating a stage's tasks page by page, once it is ready.
 
-use super::scope::Step;
+use super::Step;
 use crate::error::Error;
 use crate::listing::put_listing;
 use crate::pipeline::{Pipeline, Stage};

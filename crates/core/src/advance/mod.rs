@@ -32,6 +32,19 @@ pub(crate) struct Look {
     pub latest_ms: u64,
 }
 
+/// What a look at one stage found.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) moved: bool,
+    pub(crate) over: bool,
+}
+
+impl Step {
+    pub(crate) const MOVED: Self = Self { moved: true, over: false };
+    pub(crate) const WAITS: Self = Self { moved: false, over: false };
+    pub(crate) const OVER: Self = Self { moved: false, over: true };
+}
+
 impl<P: Port> Yard<P> {
     /// Takes the steps that a wake hints at. Pools, sinks and the judge are the home's to wake.
     pub async fn advance(&self, wake: &Wake) -> Result<(), Error> {

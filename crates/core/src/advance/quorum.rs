@@ -10,7 +10,8 @@ use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port};
 use crate::record::{accepted, put_halt};
 use crate::state::{ChainState, Decision, Disagreement, Group, Halt, HaltReason, Scope, Task, TaskId};
-use crate::strategy::quorum::{Votes, member_tasks, plan_of};
+use crate::strategy::quorum::{member_tasks, plan_of};
+use crate::strategy::votes::Votes;
 use crate::transaction::{Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 

@@ -1,7 +1,7 @@
 //! A scope's own steps: open groups whose inputs are there, create their tasks, decide complete ones, settle.
 
 use super::groups::TASKS_A_PAGE;
-use super::{Look, goal_of, is_handed_on, stages_of};
+use super::{Look, Step, goal_of, is_handed_on, stages_of};
 use crate::error::Error;
 use crate::listing::{put_listing, reschedule};
 use crate::pages::Pages;
@@ -9,7 +9,8 @@ use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
 use crate::state::{CutAt, Decision, Group, Life, Marker, Scope, ScopeId, Task};
-use crate::strategy::readiness::{Depth, Readiness, WaitsFor};
+use crate::strategy::readiness::Readiness;
+use crate::strategy::waits_for::{Depth, WaitsFor};
 use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::Yard;
 
@@ -271,17 +272,4 @@ impl<P: Port> Yard<P> {
 /// limit while its block was away. One that gathers waits for what it joins.
 fn is_forgotten(task: &Task) -> bool {
     matches!(task.life(), Life::Live { .. } | Life::Unlisted | Life::Parked { due_ms: None, .. })
-}
-
-/// What a look at one stage found.
-#[derive(Clone, Copy)]
-pub(crate) struct Step {
-    pub(crate) moved: bool,
-    pub(crate) over: bool,
-}
-
-impl Step {
-    pub(crate) const MOVED: Self = Self { moved: true, over: false };
-    pub(crate) const WAITS: Self = Self { moved: false, over: false };
-    const OVER: Self = Self { moved: false, over: true };
 }

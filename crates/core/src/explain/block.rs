@@ -1,5 +1,6 @@
 //! Which case a block is, from the outside in: off the chain, below the frontier, not opened, open, proved.
 
+use super::answer::{Answer, END_OF_HALT, not_committed};
 use super::hold::{Hold, hold};
 use super::passed::missed;
 use super::stages::pause_of;
@@ -17,47 +18,8 @@ use crate::yard::Yard;
 
 /// Blocks shown of one height.
 const SIBLINGS: usize = 16;
-pub(super) const END_OF_HALT: &str = "finding out who is right, then `proofyard resume`";
 /// Blocks that a cut waits for and that are looked at as well.
 const MEMBERS_SHOWN: usize = 3;
-
-/// What is said of one height.
-pub(super) struct Answer {
-    pub(super) case: Case,
-    pub(super) verdict: String,
-    pub(super) details: Vec<Line>,
-    pub(super) ways: Vec<String>,
-}
-
-impl Answer {
-    pub(super) fn new(case: Case, verdict: String) -> Self {
-        Self { case, verdict, details: Vec::new(), ways: Vec::new() }
-    }
-
-    pub(super) fn of(look: &ChainLook, height: u64, hold: Hold) -> Self {
-        let verdict = not_committed(look, height, &hold.because);
-        Self { case: hold.case, verdict, details: Vec::new(), ways: hold.ways }
-    }
-
-    pub(super) fn detail(mut self, line: Line) -> Self {
-        self.details.push(line);
-        self
-    }
-
-    fn way(mut self, way: impl Into<String>) -> Self {
-        self.ways.push(way.into());
-        self
-    }
-
-    /// As part of another answer, whose way out it is as well.
-    fn into_line(self) -> (Line, Vec<String>) {
-        (Line::over(self.verdict, self.details), self.ways)
-    }
-}
-
-fn not_committed(look: &ChainLook, height: u64, because: &str) -> String {
-    format!("Block {height} of chain {} is not committed: {because}.", look.chain())
-}
 
 impl<P: Port> Yard<P> {
     /// Why the block at a height is not committed, or how it was.

@@ -1,9 +1,10 @@
 //! Blocks that are committed by cuts: the cut that holds one, or why none has closed over it yet.
 
+use super::Case;
 use super::Line;
+use super::answer::{Answer, ways_of_lacking};
 use super::hold::Hold;
 use super::text::{count, span};
-use super::{Case, block::Answer};
 use crate::advance::NextCut;
 use crate::error::Error;
 use crate::pipeline::CutRule;
@@ -131,14 +132,4 @@ fn hold_of_next(look: &ChainLook, rule: &CutRule, next: &NextCut, stage: &str) -
     let case = if look.state.paused { Case::Paused } else { Case::WaitsForCut };
     let because = format!("no cut of stage {stage} has closed over it yet; it has {}", of_size(next));
     Hold { case, because, ways, heights: Vec::new() }
-}
-
-/// What lets cuts close that lack a field of a block.
-pub(super) fn ways_of_lacking(stage: &str) -> Vec<String> {
-    vec![
-        format!("a pipeline whose stage {stage} names a field that each block has, as its node names it"),
-        "the same blocks once more, by the run of their file or from whoever sends them: a field that was not kept is \
-         taken from them"
-            .to_owned(),
-    ]
 }

@@ -7,8 +7,8 @@ use crate::state::Task;
 use crate::status::TaskCounts;
 use crate::status::look::ChainLook;
 use crate::status::work::{ScopeWork, StageWork};
-use crate::strategy::quorum::{Vote, Votes, can_agree};
-use crate::strategy::readiness::WaitsFor;
+use crate::strategy::votes::{Vote, Votes, can_agree};
+use crate::strategy::waits_for::WaitsFor;
 use crate::sweep::longest_quiet_ms;
 
 /// Names shown in one sentence.

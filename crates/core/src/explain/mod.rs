@@ -1,6 +1,7 @@
 //! Why a block is not committed, from state alone: what it waits for, who holds it since when, what was tried and
 //! how it failed, and what would move it.
 
+mod answer;
 mod block;
 mod cut;
 mod hold;

@@ -1,7 +1,6 @@
 //! A block that the frontier has passed: committed, by which proofs, or given up.
 
-use super::block::{Answer, END_OF_HALT};
-use super::cut::ways_of_lacking;
+use super::answer::{Answer, END_OF_HALT, ways_of_lacking};
 use super::hold::hold;
 use super::text::{count, short, span};
 use super::{Case, Line};

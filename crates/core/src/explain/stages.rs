@@ -11,8 +11,8 @@ use crate::status::TaskState;
 use crate::status::look::ChainLook;
 use crate::status::rows::{since_ms, state_of};
 use crate::status::work::{ScopeWork, StageWork};
-use crate::strategy::quorum::Votes;
-use crate::strategy::readiness::WaitsFor;
+use crate::strategy::votes::Votes;
+use crate::strategy::waits_for::WaitsFor;
 use crate::transaction::{Item, read};
 use crate::yard::Yard;
 

@@ -8,7 +8,7 @@ use crate::explain::count;
 use crate::state::{Group, Scope, Task, WorkerId};
 use crate::status::look::ChainLook;
 use crate::status::work::{ScopeWork, StageWork};
-use crate::strategy::readiness::WaitsFor;
+use crate::strategy::waits_for::WaitsFor;
 
 /// Other stages that one line names.
 const MAX_OTHERS: usize = 3;

@@ -15,7 +15,7 @@ use crate::pages::DuePages;
 use crate::pipeline::Late;
 use crate::port::{DueKind, Key, Port};
 use crate::state::{CutAt, KeyFamily, Scope};
-use crate::strategy::readiness::WaitsFor;
+use crate::strategy::waits_for::WaitsFor;
 use crate::transaction::{read, read_many};
 use crate::yard::Yard;
 

@@ -11,7 +11,8 @@ use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::port::Port;
 use crate::state::{Group, Scope, ScopeId, Task, TaskId};
-use crate::strategy::readiness::{Depth, Readiness, WaitsFor};
+use crate::strategy::readiness::Readiness;
+use crate::strategy::waits_for::{Depth, WaitsFor};
 use crate::yard::Yard;
 
 /// Tasks read in one look: what a person can use, and well below a second's reading.

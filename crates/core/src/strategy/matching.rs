@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Plan;
-use super::readiness::{Depth, Gathered, WaitsFor};
+use super::waits_for::{Depth, Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Source, Stage};
 use crate::port::{Key, Port};

@@ -4,12 +4,14 @@
 
 pub mod matching;
 mod members;
-pub mod quorum;
+pub(crate) mod quorum;
 pub mod rank;
 pub(crate) mod readiness;
 pub mod reduce;
 pub mod sequential;
 pub mod split;
+pub mod votes;
+pub(crate) mod waits_for;
 
 use crate::state::Inputs;
 

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::Plan;
-use super::readiness::{Gathered, WaitsFor};
+use super::waits_for::{Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
 use crate::planted_bug::PlantedBug;

@@ -1,7 +1,7 @@
 //! `split`: a task for each segment that the block names, or for each element of the list that one task wrote.
 
 use super::Plan;
-use super::readiness::{Depth, Gathered, WaitsFor};
+use super::waits_for::{Depth, Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::Port;
