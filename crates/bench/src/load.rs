@@ -66,9 +66,7 @@ impl Load {
         // A list of JSON's strings is one of TOML's.
         let command = serde_json::to_string(&self.prover).map_err(unwritable)?;
         let stages = match self.segments {
-            1 => {
-                "[stage.block]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"sleep\"\npool = \"cpu\"\n"
-            }
+            1 => "[stage.task]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"sleep\"\npool = \"cpu\"\n",
             _ => {
                 "[stage.segment]\nstrategy = \"split\"\nfrom = \"block\"\nprover = \"sleep\"\npool = \"cpu\"\n\n\
                  [stage.join]\nstrategy = \"match\"\nfrom = \"segment\"\nprover = \"sleep\"\npool = \"cpu\"\n"

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use proofyard_core::pipeline::{Source, Strategy};
+use proofyard_core::pipeline::{Late, Source, Strategy};
 use proofyard_core::record::FailureKind;
 use proofyard_core::state::{ArtifactRef, List};
 use proofyard_core::work::{Assignment, AttemptError, Executor, Proved};
@@ -51,6 +51,28 @@ impl Prover {
     fn failed(&self, assignment: &Assignment, kind: FailureKind, message: &str) -> AttemptError {
         self.note_failure(assignment, kind);
         AttemptError::Failed { kind, message: message.to_owned(), log: vec!["last words".to_owned()] }
+    }
+
+    /// Where late blocks are given up: of some blocks all members of a quorum prove only after that, and may disagree then;
+    /// but not once all are to come to rest.
+    async fn outlast_the_deadline(&self, assignment: &Assignment) {
+        let Late::Miss { deadline_ms } = assignment.pipeline.chain.late else { return };
+        if quorum_members(assignment).is_empty() {
+            return;
+        }
+        let (world, id) = (&self.world, &assignment.task.id);
+        let (drawn, after_ms) = world.draw(|random| (random.chance(4_000), random.below(4_000)));
+        if !world.proving.borrow_mut().outlasts(&id.scope, drawn) {
+            return;
+        }
+        world.simulation.count("world: a member outlasts the deadline");
+        let canonical_ms =
+            world.checker.borrow().mirror.scope(&id.scope).and_then(|scope| scope.canonical_ms());
+        // Before a heartbeat is told that nobody waits for it.
+        let until_ms = canonical_ms.unwrap_or(0) + deadline_ms + after_ms;
+        while world.simulation.now_ms() < until_ms && !world.is_calm.get() {
+            world.simulation.sleep(500).await;
+        }
     }
 
     /// Takes so long that a second copy of the task must start meanwhile; ends when a heartbeat cancels it.
@@ -194,6 +216,7 @@ impl Executor for Prover {
         if disagrees && world.draw(|random| random.chance(6_000)) {
             simulation.sleep(plan.prove_ms * 2 + 1_000).await;
         }
+        self.outlast_the_deadline(assignment).await;
         let artifact = world.proving.borrow().artifact(&output).cloned();
         let (public_values, mut list) =
             artifact.map(|artifact| (artifact.public_values, artifact.list)).unwrap_or_default();

@@ -34,6 +34,8 @@ pub struct Proving {
     failures: BTreeMap<TaskId, u32>,
     /// For each scope, the one stage whose prover may disagree with the others.
     disagreeing: BTreeMap<ScopeId, String>,
+    /// Whether its members take longer than its deadline.
+    outlasting: BTreeMap<ScopeId, bool>,
 }
 
 impl Proving {
@@ -64,6 +66,11 @@ impl Proving {
     pub fn may_disagree(&mut self, scope: &ScopeId, stage: &str, members: &[String], number: u64) -> bool {
         let one = || members[number as usize % members.len()].clone();
         self.disagreeing.entry(scope.clone()).or_insert_with(one) == stage
+    }
+
+    /// Whether the members of a quorum over this scope take longer than its deadline; as the first of them drew it.
+    pub fn outlasts(&mut self, scope: &ScopeId, draw: bool) -> bool {
+        *self.outlasting.entry(scope.clone()).or_insert(draw)
     }
 
     /// A prover or a verifier fails; noted before the yard records it.
