@@ -54,15 +54,15 @@ impl<P: Port> Yard<P> {
     }
 }
 
-/// Sets when the sweeper must look at a task that runs or is parked. While something runs it looks at once, and finds out for
-/// how long it has ([`next_look_ms`]).
+/// Sets when the sweeper must look at a task that runs or is parked. A running task is due now: the sweeper works out how long
+/// it has run, and sets the real time ([`next_look_ms`]).
 pub(crate) fn reschedule<P: Port>(yard: &Yard<P>, task: &mut Task) {
     let wait_ms = if task.is_parked() { PARKED_LOOK_MS } else { 0 };
     task.look_at(Some(yard.due_in(wait_ms)));
 }
 
-/// When the sweeper must look at a task that is being claimed. The claimer's clock may be off, and then it looks too early,
-/// and sets the time by its own, or too late.
+/// When the sweeper must look at a task that is being claimed. If the claimer's clock is behind, the sweeper comes early and
+/// corrects the time; if it is ahead, the sweeper comes late.
 pub(crate) async fn first_look_ms<P: Port>(yard: &Yard<P>, task: &Task) -> Result<u64, Error> {
     match task.attempts() {
         [] => Ok(next_look_ms(&*yard.limits_of(task).await?, true, yard.port.now_ms(), 0)),

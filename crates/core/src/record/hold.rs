@@ -12,14 +12,14 @@ use crate::state::{ChainState, Halt, HaltCause, HaltReason};
 use crate::transaction::{Tx, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 
-/// Halts that are named one by one; of more it is said how many there are.
+/// At most so many halts are listed by name; beyond that only their number is given.
 pub const MAX_NAMED: u64 = 64;
 
 /// Which holds an operator ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hold {
-    /// The one that there is; with both, they must say which.
+    /// Whichever one holds the chain; refused if it is both paused and halted.
     #[default]
     Any,
     Pause,
@@ -29,7 +29,7 @@ pub enum Hold {
 }
 
 impl Hold {
-    fn is(self, other: Self) -> bool {
+    fn covers(self, other: Self) -> bool {
         self == Self::Any || self == Self::Both || self == other
     }
 }
@@ -60,7 +60,7 @@ impl<P: Port> Yard<P> {
         let at_ms = self.port.now_ms();
         let halt = Halt::over(None, &HaltReason::Other(reason.to_owned()), at_ms);
         self.change_chain(chain, async |tx, state| {
-            // After an unknown outcome it finds its own.
+            // The commit may have happened already: then this very halt is there.
             match state.halted.as_ref() == Some(&halt) {
                 true => tx.put(&state),
                 false => put_halt(tx, state, halt.clone()),
@@ -89,16 +89,16 @@ impl<P: Port> Yard<P> {
             to: to.max(found.halts_ended),
             ..Resumed::default()
         };
-        // Of an older yard.
+        // Older yards kept the halt only in the chain's item, without a number.
         if let Some(halt) = found.halted.as_ref().filter(|_| found.halts == found.halts_ended) {
             resumed.halts.push(halt.reason.clone());
         }
-        if found.halted.is_none() || !hold.is(Hold::Halt) {
+        if found.halted.is_none() || !hold.covers(Hold::Halt) {
             (resumed.halts, resumed.to) = (Vec::new(), resumed.from);
         }
-        resumed.pause = found.paused && hold.is(Hold::Pause);
+        resumed.pause = found.paused && hold.covers(Hold::Pause);
         let (pause, to) = (resumed.pause, resumed.to);
-        let ends_halts = found.halted.is_some() && hold.is(Hold::Halt);
+        let ends_halts = found.halted.is_some() && hold.covers(Hold::Halt);
         let after = transact_chain(self, chain, async |tx, state| {
             let took_work = state.takes_work();
             let mut state = state;
@@ -128,7 +128,7 @@ impl<P: Port> Yard<P> {
     /// What halts a chain now, the oldest first, at most [`MAX_NAMED`] of it.
     pub async fn open_halts(&self, state: &ChainState) -> Result<Vec<HaltCause>, Error> {
         let mut causes = self.halts(&state.chain, state.halts_ended, state.halts).await?;
-        // Of an older yard.
+        // Older yards kept the halt only in the chain's item, without a number.
         if let Some(halt) = state.halted.as_ref().filter(|_| causes.is_empty()) {
             causes.push(HaltCause { chain: state.chain.clone(), number: state.halts, halt: halt.clone() });
         }

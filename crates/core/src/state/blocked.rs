@@ -17,8 +17,8 @@ pub enum BlockedBy {
     NoSegments,
     /// What it joins is not of one kind.
     InputsDiffer { field: String, one: String, other: String },
-    /// In words of which the parts cannot be told apart again.
-    Told(String),
+    /// A stored sentence that cannot be read back as one of the above.
+    Text(String),
 }
 
 impl fmt::Display for BlockedBy {
@@ -28,7 +28,7 @@ impl fmt::Display for BlockedBy {
             Self::InputsDiffer { field, one, other } => {
                 write!(f, "its inputs differ in `{field}`: {one} and {other}")
             }
-            Self::Told(words) => f.write_str(words),
+            Self::Text(words) => f.write_str(words),
         }
     }
 }
@@ -45,7 +45,7 @@ impl BlockedBy {
         };
         match parts() {
             Some((field, one, other)) => Self::InputsDiffer { field, one, other },
-            None => Self::Told(text.to_owned()),
+            None => Self::Text(text.to_owned()),
         }
     }
 }
@@ -64,7 +64,7 @@ impl From<String> for Blocked {
     fn from(text: String) -> Self {
         match text.strip_prefix("stage ").and_then(|text| text.split_once(": ")) {
             Some((stage, why)) => Self { stage: stage.to_owned(), why: BlockedBy::read(why) },
-            None => Self { stage: String::new(), why: BlockedBy::Told(text) },
+            None => Self { stage: String::new(), why: BlockedBy::Text(text) },
         }
     }
 }
@@ -93,9 +93,9 @@ mod tests {
             ("stage join: its inputs differ in `root`:  and b", of(differ("", "b"))),
             (
                 "stage join: its inputs differ in `root`: a and b and c",
-                of(BlockedBy::Told("its inputs differ in `root`: a and b and c".into())),
+                of(BlockedBy::Text("its inputs differ in `root`: a and b and c".into())),
             ),
-            ("no more", Blocked { stage: String::new(), why: BlockedBy::Told("no more".into()) }),
+            ("no more", Blocked { stage: String::new(), why: BlockedBy::Text("no more".into()) }),
         ] {
             assert_eq!(Blocked::from(text.to_owned()), blocked);
             assert_eq!(blocked.to_string(), text);

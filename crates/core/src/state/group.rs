@@ -15,8 +15,7 @@ pub struct Group {
     pub stage: String,
     /// How many tasks it has; 0 for a quorum that just decides.
     pub expected: u32,
-    /// Tasks below this index are there. Only when it reaches `expected` may an empty range of markers mean
-    /// anything.
+    /// Tasks created so far. Until this equals `expected`, no open markers does not mean that all is accepted.
     pub created: u32,
     pub inputs: Inputs,
     /// All its outputs are accepted.

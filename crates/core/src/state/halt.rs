@@ -14,7 +14,7 @@ use crate::transaction::{Item, too_large};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HaltReason {
     Disagreement(Disagreement),
-    /// What is about to be committed does not follow what was: no rule of the yard's lets that be.
+    /// The block's parent is not the last committed block. That must never happen.
     Parent {
         height: u64,
         parent: String,
