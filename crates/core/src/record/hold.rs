@@ -41,7 +41,7 @@ pub struct Resumed {
     pub pause: bool,
     /// The halts that were ended, oldest first, at most [`MAX_NAMED`].
     pub halts: Vec<String>,
-    /// Their numbers: from the first of them to below this one.
+    /// The number of the first that was ended, and one above that of the last.
     pub from: u64,
     pub to: u64,
     pub still_paused: bool,
