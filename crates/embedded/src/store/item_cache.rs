@@ -63,14 +63,14 @@ impl ItemCache {
     /// After a commit, before it is answered.
     pub(super) fn committed(&self, batch: &Batch) {
         for op in &batch.ops {
-            match &op.action {
-                Action::Put { value, .. } => {
-                    let stored = Stored { version: batch.version, value: value.clone() };
-                    self.items.insert(op.key.clone(), Some(stored));
-                }
-                Action::Delete => self.items.insert(op.key.clone(), None),
-                Action::Check => {}
-            }
+            let stored = match &op.action {
+                Action::Put { value, .. } => Some(Stored { version: batch.version, value: value.clone() }),
+                Action::Delete => None,
+                Action::Check => continue,
+            };
+            // What is too large to be kept would leave a reader's placeholder, and with it an older answer.
+            self.items.remove(&op.key);
+            self.items.insert(op.key.clone(), stored);
         }
     }
 }
@@ -110,6 +110,18 @@ mod tests {
         assert_eq!(cache.known(&key()), Some(None));
         cache.committed(&batch(4, Action::Check));
         assert_eq!(cache.known(&key()), Some(None));
+    }
+
+    #[test]
+    fn an_older_read_is_not_kept_in_place_of_what_is_too_large_to_be() {
+        let cache = ItemCache::new();
+        let older = || {
+            let value = vec![b' '; MAX_BYTES as usize + 1];
+            cache.committed(&batch(2, Action::Put { value, due_ms: None }));
+            Ok::<_, PortError>(stored(1))
+        };
+        cache.get(&key(), older).unwrap();
+        assert_eq!(cache.known(&key()), None);
     }
 
     #[test]
