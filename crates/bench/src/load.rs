@@ -30,22 +30,23 @@ pub enum Arrival {
 pub(crate) const CHAIN: &str = "bench";
 
 impl Load {
-    pub fn tasks_a_block(&self) -> u64 {
-        match self.segments {
+    /// Of a block of so many segments.
+    pub fn tasks_a_block(segments: u32) -> u64 {
+        match segments {
             0 | 1 => 1,
             segments => u64::from(segments) + 1,
         }
     }
 
     pub fn tasks(&self) -> u64 {
-        self.blocks * self.tasks_a_block()
+        self.blocks * Self::tasks_a_block(self.segments)
     }
 
     /// Between two blocks.
     pub(crate) fn pause(&self) -> Duration {
         match self.arrival {
             Arrival::Open { tasks_a_second } => {
-                Duration::from_secs(1) * self.tasks_a_block() as u32 / tasks_a_second.max(1)
+                Duration::from_secs(1) * Self::tasks_a_block(self.segments) as u32 / tasks_a_second.max(1)
             }
             Arrival::Closed => Duration::ZERO,
         }

@@ -115,14 +115,13 @@ impl Bench {
         let program = std::env::current_exe();
         let program = program
             .map_err(|source| BenchError::Io { doing: "this program's own path is not known", source })?;
-        let tasks_a_block = if self.segments == 1 { 1 } else { u64::from(self.segments) + 1 };
         let word = |text: &str| text.to_owned();
         Ok(Load {
             arrival: match self.rate {
                 0 => Arrival::Closed,
                 tasks_a_second => Arrival::Open { tasks_a_second },
             },
-            blocks: self.tasks.div_ceil(tasks_a_block),
+            blocks: self.tasks.div_ceil(Load::tasks_a_block(self.segments)),
             segments: self.segments,
             workers,
             prove: Duration::from_millis(self.prove_ms),
@@ -172,7 +171,7 @@ fn folder_in(dir: &Path) -> Result<tempfile::TempDir, BenchError> {
 fn failure(error: BenchError, signals: &Signals) -> Failure {
     match (signals.stop(), &error) {
         (Some(signal), BenchError::Interrupted) => Failure::stopped(
-            format!("stopped by {signal}: what was measured until then is above"),
+            format!("stopped by {signal}; a run that had not ended is not counted"),
             signal.exit_code(),
         ),
         (_, BenchError::Load(_)) => Failure::usage(error),

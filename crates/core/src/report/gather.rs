@@ -26,7 +26,7 @@ const TASKS_A_PAGE: usize = 512;
 const MAX_WAITING: u64 = 1_000;
 
 /// What is known of the heights so far.
-struct Gathered {
+struct ReportSoFar {
     deadline_ms: u64,
     tasks: usize,
     blocks: Vec<BlockFigures>,
@@ -79,7 +79,7 @@ impl<P: Port> Yard<P> {
             (None, Late::Miss { deadline_ms }) => (deadline_ms, DeadlineIs::Pipeline),
             (None, Late::Wait) => (GOAL_DEADLINE_MS, DeadlineIs::Goal),
         };
-        let mut gathered = Gathered {
+        let mut gathered = ReportSoFar {
             deadline_ms,
             tasks: 0,
             blocks: Vec::new(),
@@ -104,7 +104,7 @@ impl<P: Port> Yard<P> {
         Ok(gathered.report(&look, deadline_is, left_out, waiting))
     }
 
-    async fn gather_block(&self, look: &ChainLook, scope: Scope, to: &mut Gathered) -> Result<(), Error> {
+    async fn gather_block(&self, look: &ChainLook, scope: Scope, to: &mut ReportSoFar) -> Result<(), Error> {
         if scope.is_missed() {
             return self.gather_missed(look, scope, to).await;
         }
@@ -133,7 +133,7 @@ impl<P: Port> Yard<P> {
         Ok(())
     }
 
-    async fn gather_missed(&self, look: &ChainLook, scope: Scope, to: &mut Gathered) -> Result<(), Error> {
+    async fn gather_missed(&self, look: &ChainLook, scope: Scope, to: &mut ReportSoFar) -> Result<(), Error> {
         if scope.opened_ms().is_none() || scope.pipeline.is_empty() {
             to.block(&scope, &scope, Sums::default(), None);
             to.timeline.add(timeline_row(&scope, scope.recorded_ms), std::iter::empty());
@@ -149,7 +149,12 @@ impl<P: Port> Yard<P> {
         Ok(())
     }
 
-    async fn gather_scope(&self, scope: &Scope, recorded_ms: u64, to: &mut Gathered) -> Result<Sums, Error> {
+    async fn gather_scope(
+        &self,
+        scope: &Scope,
+        recorded_ms: u64,
+        to: &mut ReportSoFar,
+    ) -> Result<Sums, Error> {
         let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
         let found = self.scope_tasks(scope, &pipeline).await?;
         Ok(to.scope(scope, &pipeline, &found, recorded_ms))
@@ -184,7 +189,7 @@ impl<P: Port> Yard<P> {
     }
 }
 
-impl Gathered {
+impl ReportSoFar {
     /// Counts the tasks of a block or cut.
     fn scope(&mut self, scope: &Scope, pipeline: &Pipeline, found: &ScopeTasks, recorded_ms: u64) -> Sums {
         let mut sums = Sums::default();
