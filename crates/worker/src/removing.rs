@@ -29,6 +29,35 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// More files than that leave a folder behind that is slow to list.
+const MAX_FILES: usize = 256;
+
+/// Empties the folder `inner` of a folder, so that both are as new, and says whether they are: not if there is anything but
+/// files in it, or anything beside it.
+pub(crate) fn emptied_of_files(path: &Path, inner: &str) -> bool {
+    let emptied = || {
+        let folder = open(CWD, path.as_os_str().as_bytes(), OFlags::RDONLY)?;
+        for entry in Dir::read_from(&folder)? {
+            let name = entry?;
+            let name = name.file_name().to_bytes();
+            if !is_dots(name) && name != inner.as_bytes() {
+                return Ok(false);
+            }
+        }
+        let inner = open(folder.as_fd(), inner.as_bytes(), OFlags::RDONLY)?;
+        fchmod(&inner, Mode::RWXU)?;
+        for (count, entry) in Dir::read_from(&inner)?.enumerate() {
+            let name = entry?;
+            let name = name.file_name().to_bytes();
+            if count > MAX_FILES || !(is_dots(name) || is_gone(unlinkat(&inner, name, AtFlags::empty()))) {
+                return Ok(false);
+            }
+        }
+        Ok::<_, Errno>(true)
+    };
+    emptied().unwrap_or(false)
+}
+
 fn is_dots(name: &[u8]) -> bool {
     name == b"." || name == b".."
 }

@@ -10,23 +10,25 @@
 //! ```
 //!
 //! Places and attempts' folders belong to the yard's user, also where processes run as other users; the folders in them
-//! belong to those users, and are closed to everyone else. A thread of its own removes attempts' folders: removing waits for
-//! the disk, which may be syncing the proof that came from there.
+//! belong to those users, and are closed to everyone else. A thread of its own clears up after attempts: removing waits for
+//! the disk, which may be syncing the proof that came from there. A folder that an attempt left as it got it, but for some
+//! files, is emptied and kept as a spare: the next attempt gets it under a new name, which costs the file system a fraction
+//! of making and removing one.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proofyard_prover::runner::User;
 use rustix::fs::statvfs;
 
-use crate::removing::remove;
+use crate::removing::{emptied_of_files, remove};
 
 /// How many folders may wait for the removing thread; beyond that, the thread that drops one removes it.
 const MAX_WAITING: usize = 64;
@@ -41,7 +43,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 pub struct WorkDir {
     path: PathBuf,
     next: AtomicU64,
-    removals: Option<SyncSender<PathBuf>>,
+    removals: Option<SyncSender<Left>>,
     remover: Option<JoinHandle<()>>,
 }
 
@@ -50,16 +52,32 @@ pub(crate) struct Place {
     folder: WorkFolder,
     /// The user who writes there, if not the worker's own.
     owner: Option<User>,
+    spares: Arc<Spares>,
 }
 
-/// The folder of an attempt, or of a prover's files; removed when it is dropped.
+/// Empty folders of a place for attempts to come.
+#[derive(Default)]
+struct Spares(Mutex<Vec<PathBuf>>);
+
+/// The folder of an attempt, or of a prover's files; cleared up when it is dropped.
 pub(crate) struct WorkFolder {
     path: PathBuf,
-    /// The user who owns the folders in it, if not the worker's own.
-    owner: Option<User>,
+    /// An attempt's: where it may become a spare.
+    spares: Option<Arc<Spares>>,
     of: Arc<WorkDir>,
 }
 
+/// A folder that nobody needs any more.
+struct Left {
+    path: PathBuf,
+    spares: Option<Arc<Spares>>,
+}
+
+/// While one attempt's folder is emptied, the next attempt has another one.
+const MAX_SPARES: usize = 2;
+
+/// What an attempt's process may write to, in the attempt's folder.
+const OUT: &str = "out";
 const TEMPORARY: &str = "tmp";
 const HOME: &str = "home";
 
@@ -82,10 +100,9 @@ impl WorkDir {
 
     /// A work directory in a folder that exists.
     pub fn new(path: PathBuf) -> io::Result<Self> {
-        let (removals, waiting) = sync_channel::<PathBuf>(MAX_WAITING);
-        // What cannot be removed now is removed at the next start.
-        let remove = move || waiting.iter().for_each(|path| _ = remove(&path));
-        let remover = Some(thread::Builder::new().name("work remover".into()).spawn(remove)?);
+        let (removals, waiting) = sync_channel::<Left>(MAX_WAITING);
+        let clear_up = move || waiting.into_iter().for_each(Left::clear_up);
+        let remover = Some(thread::Builder::new().name("work remover".into()).spawn(clear_up)?);
         Ok(Self { path, next: AtomicU64::new(0), removals: Some(removals), remover })
     }
 
@@ -106,12 +123,12 @@ impl WorkDir {
 
     /// A new place under this name, for processes of this user.
     pub(crate) fn place(self: &Arc<Self>, name: &str, owner: Option<User>) -> io::Result<Place> {
-        let place = Place { folder: self.made(self.path.join(name), owner)?, owner };
-        place.folder.inner(TEMPORARY)?;
+        let folder = self.made(self.path.join(name), owner, None)?;
+        make_private(&folder.path.join(TEMPORARY), owner)?;
         if owner.is_some() {
-            place.folder.inner(HOME)?;
+            make_private(&folder.path.join(HOME), owner)?;
         }
-        Ok(place)
+        Ok(Place { folder, owner, spares: Arc::default() })
     }
 
     /// A new, empty folder of the worker's own user, which provers may only read.
@@ -119,7 +136,7 @@ impl WorkDir {
         let path = self.path.join(self.next_name());
         fs::create_dir(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o755))?;
-        Ok(WorkFolder { path, owner: None, of: Arc::clone(self) })
+        Ok(WorkFolder { path, spares: None, of: Arc::clone(self) })
     }
 
     fn next_name(&self) -> String {
@@ -127,12 +144,17 @@ impl WorkDir {
     }
 
     /// A new folder of the worker's own user, in which this owner may get folders.
-    fn made(self: &Arc<Self>, path: PathBuf, owner: Option<User>) -> io::Result<WorkFolder> {
+    fn made(
+        self: &Arc<Self>,
+        path: PathBuf,
+        owner: Option<User>,
+        spares: Option<Arc<Spares>>,
+    ) -> io::Result<WorkFolder> {
         fs::create_dir(&path)?;
         if owner.is_some() {
             fs::set_permissions(&path, Permissions::from_mode(PASS_ONLY))?;
         }
-        Ok(WorkFolder { path, owner, of: Arc::clone(self) })
+        Ok(WorkFolder { path, spares, of: Arc::clone(self) })
     }
 }
 
@@ -151,10 +173,29 @@ impl Place {
         self.owner.is_some().then(|| self.folder.path.join(HOME))
     }
 
-    /// A new, empty folder for an attempt.
+    /// A folder for an attempt, under a name that was never used, with nothing in it but an empty [`WorkFolder::out`].
     pub fn folder(&self) -> io::Result<WorkFolder> {
         let of = &self.folder.of;
-        of.made(self.folder.path.join(of.next_name()), self.owner)
+        let path = self.folder.path.join(of.next_name());
+        let spares = Some(Arc::clone(&self.spares));
+        if let Some(spare) = self.spares.take()
+            && fs::rename(&spare, &path).is_ok()
+        {
+            return Ok(WorkFolder { path, spares, of: Arc::clone(of) });
+        }
+        let folder = of.made(path, self.owner, spares)?;
+        make_private(&folder.out(), self.owner)?;
+        Ok(folder)
+    }
+}
+
+impl Spares {
+    fn lock(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<PathBuf> {
+        self.lock().pop()
     }
 }
 
@@ -163,26 +204,42 @@ impl WorkFolder {
         &self.path
     }
 
-    /// A new folder in it, accessible to its owner alone.
-    pub fn inner(&self, name: &str) -> io::Result<PathBuf> {
-        let path = self.path.join(name);
-        match self.owner {
-            Some(User { uid, gid }) => {
-                DirBuilder::new().mode(OWNER_ONLY).create(&path)?;
-                chown(&path, Some(uid), Some(gid))?;
-            }
-            None => fs::create_dir(&path)?,
-        }
-        Ok(path)
+    /// The folder that an attempt's process may write to.
+    pub fn out(&self) -> PathBuf {
+        self.path.join(OUT)
+    }
+}
+
+/// A new folder, accessible to its owner alone.
+fn make_private(path: &Path, owner: Option<User>) -> io::Result<()> {
+    DirBuilder::new().mode(OWNER_ONLY).create(path)?;
+    match owner {
+        Some(User { uid, gid }) => chown(path, Some(uid), Some(gid)),
+        None => Ok(()),
     }
 }
 
 impl Drop for WorkFolder {
     fn drop(&mut self) {
-        let path = std::mem::take(&mut self.path);
-        match self.of.removals.as_ref().map(|removals| removals.try_send(path.clone())) {
+        let left = Left { path: std::mem::take(&mut self.path), spares: self.spares.take() };
+        match self.of.removals.as_ref().map(|removals| removals.try_send(left)) {
             Some(Ok(())) => {}
-            _ => _ = remove(&path),
+            Some(Err(TrySendError::Full(left) | TrySendError::Disconnected(left))) => left.clear_up(),
+            None => {}
+        }
+    }
+}
+
+impl Left {
+    /// What cannot be removed now is removed at the next start.
+    fn clear_up(self) {
+        if let Some(spares) = self.spares
+            && spares.lock().len() < MAX_SPARES
+            && emptied_of_files(&self.path, OUT)
+        {
+            spares.lock().push(self.path);
+        } else {
+            let _ = remove(&self.path);
         }
     }
 }
@@ -222,6 +279,8 @@ fn remove_left(path: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
     use super::*;
 
     #[test]
@@ -231,9 +290,9 @@ mod tests {
         let place = work_dir.place("prove-0", None).unwrap();
         let folders: Vec<_> = (0..2 * MAX_WAITING).map(|_| place.folder().unwrap()).collect();
         for folder in &folders {
-            fs::write(folder.inner("out").unwrap().join("proof"), b"proof").unwrap();
-            folder.inner("out").unwrap_err();
-            let sealed = folder.inner("sealed").unwrap();
+            fs::write(folder.out().join("proof"), b"proof").unwrap();
+            let sealed = folder.out().join("sealed");
+            fs::create_dir(&sealed).unwrap();
             fs::write(sealed.join("key"), b"key").unwrap();
             fs::set_permissions(sealed, Permissions::from_mode(0o555)).unwrap();
         }
@@ -242,6 +301,37 @@ mod tests {
         assert_eq!(last.path, place.path().join((2 * MAX_WAITING).to_string()));
         drop((last, place, work_dir));
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+
+    /// Each attempt leaves something else, and the next finds none of it, whether or not it gets the same folder.
+    #[test]
+    fn an_attempt_finds_nothing_of_those_before_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let work_dir = Arc::new(WorkDir::new(temp.path().to_owned()).unwrap());
+        let place = work_dir.place("prove-0", None).unwrap();
+        type Leave = fn(&WorkFolder);
+        let leaves: [(Leave, bool); 6] = [
+            (|folder| fs::write(folder.out().join("proof"), b"proof").unwrap(), true),
+            (|folder| symlink("/etc/passwd", folder.out().join("proof")).unwrap(), true),
+            (|folder| fs::create_dir(folder.out().join("more")).unwrap(), false),
+            (|folder| fs::write(folder.path().join("beside"), b"").unwrap(), false),
+            (|folder| fs::set_permissions(folder.out(), Permissions::from_mode(0o500)).unwrap(), true),
+            (|folder| fs::rename(folder.out(), folder.path().join("moved")).unwrap(), false),
+        ];
+        for (leave, is_kept) in leaves {
+            let folder = place.folder().unwrap();
+            leave(&folder);
+            let (path, spares) = (folder.path.clone(), folder.spares.clone());
+            std::mem::forget(folder);
+            Left { path: path.clone(), spares }.clear_up();
+            assert_eq!(place.spares.lock().contains(&path), is_kept, "{}", path.display());
+            let next = place.folder().unwrap();
+            assert_ne!(next.path, path);
+            assert!(!path.exists());
+            assert_eq!(fs::read_dir(&next.path).unwrap().count(), 1);
+            assert_eq!(fs::read_dir(next.out()).unwrap().count(), 0);
+            assert_eq!(fs::metadata(next.out()).unwrap().mode() & 0o7777, OWNER_ONLY);
+        }
     }
 
     /// However deep it is, and whatever else was moved aside before.

@@ -77,6 +77,7 @@ impl WorkerHome for Shared {
     }
 
     fn take_steps(&self, wake: &Wake) {
+        let _taking = self.wakes.begin(wake);
         if let Err(error) = block_on(self.yard.advance(wake)) {
             // The scope stays due: the sweeper retries.
             self.log_error("advance", &error);

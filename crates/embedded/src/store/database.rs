@@ -108,9 +108,9 @@ impl Database {
             set_syncing(&self.connection, durable)?;
             self.syncing = durable;
         }
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        execute(&self.connection, "BEGIN IMMEDIATE")?;
         let done = self.write_group(group, durable).and_then(|done| {
-            self.connection.execute_batch("COMMIT")?;
+            execute(&self.connection, "COMMIT")?;
             Ok(done)
         });
         match done {
@@ -127,7 +127,7 @@ impl Database {
 
     /// Ends the transaction, unless SQLite has rolled it back by itself.
     fn roll_back(&self) -> rusqlite::Result<()> {
-        if self.connection.is_autocommit() { Ok(()) } else { self.connection.execute_batch("ROLLBACK") }
+        if self.connection.is_autocommit() { Ok(()) } else { execute(&self.connection, "ROLLBACK") }
     }
 
     fn write_group(&self, group: &[&Work], durable: bool) -> rusqlite::Result<(Vec<CommitOutcome>, bool)> {
@@ -138,7 +138,7 @@ impl Database {
         // A durable batch that only checks must make durable what it checked; but SQLite does not sync a commit that writes
         // nothing.
         if durable && !wrote && self.unsynced {
-            self.connection.prepare_cached(MARK_SYNC)?.execute([])?;
+            execute(&self.connection, MARK_SYNC)?;
             wrote = true;
         }
         Ok((outcomes, wrote))
@@ -182,6 +182,10 @@ pub(super) fn again(failure: &Arc<PortError>) -> PortError {
         PortError::Unavailable(_) => PortError::Unavailable(cause),
         PortError::Broken(_) => PortError::Broken(cause),
     }
+}
+
+fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(|_| ())
 }
 
 /// FULL syncs the log at each commit, NORMAL only around checkpoints. It may be changed between transactions.

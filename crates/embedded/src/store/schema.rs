@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use proofyard_core::port::PortError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::explain;
@@ -87,6 +88,8 @@ pub(super) fn check_reader(file: &Path) -> Result<(), PortError> {
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // A query keeps its plan, which `lookups_are_by_index` pins down. Without this SQLite prepares a range anew for each bound.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }

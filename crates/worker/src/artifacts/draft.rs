@@ -7,12 +7,13 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use proofyard_core::state::ArtifactRef;
 use sha2::{Digest, Sha256};
 
+use super::Syncer;
 use super::error::{ArtifactError, io_error};
+use super::syncer::Syncing;
 
 const CHUNK_BYTES: usize = 1 << 16;
 
@@ -21,7 +22,7 @@ pub struct Draft {
     path: PathBuf,
     file: Arc<File>,
     artifact: ArtifactRef,
-    sync: Cell<Option<JoinHandle<io::Result<()>>>>,
+    sync: Cell<Option<Syncing>>,
 }
 
 impl Draft {
@@ -60,17 +61,14 @@ impl Draft {
         &self.artifact
     }
 
-    /// Starts syncing it, on another thread, so that keeping it has less to wait for.
-    pub fn begin_sync(&self) {
-        let file = Arc::clone(&self.file);
-        let sync = thread::Builder::new().name("artifact sync".into()).spawn(move || file.sync_all());
-        self.sync.set(sync.ok());
+    /// Starts syncing it, so that keeping it has less to wait for.
+    pub fn begin_sync(&self, syncer: &Syncer) {
+        self.sync.set(syncer.begin(&self.file));
     }
 
     pub(super) fn end_sync(&self) -> io::Result<()> {
-        match self.sync.take().map(JoinHandle::join) {
-            Some(Ok(synced)) => synced,
-            Some(Err(_)) => Err(io::Error::other("the thread that synced it panicked")),
+        match self.sync.take() {
+            Some(syncing) => syncing.end(),
             None => self.file.sync_all(),
         }
     }

@@ -9,6 +9,7 @@
 mod draft;
 mod error;
 mod folder;
+mod syncer;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub use self::draft::Draft;
 pub use self::error::ArtifactError;
 pub(crate) use self::error::is_full_disk;
 pub use self::folder::Artifacts;
+pub use self::syncer::Syncer;
 
 /// Where a worker reads its tasks' inputs from, and stores their outputs. Content is named by its hash.
 ///

@@ -88,7 +88,7 @@ impl<'a, A: ArtifactStore> Attempt<'a, A> {
             proof,
             verification_key: accepted_key(committed.prover(), committed.proof.verification_key.as_deref()),
             inputs: self.inputs(job)?,
-            output_dir: self.slot.launcher.inner(&folder, "verify")?,
+            output_dir: folder.out(),
         };
         self.ask_verifier(job, &request, committed.proof.proof_system.as_deref())
     }
@@ -238,7 +238,7 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
         let request = ProveRequest {
             task: assignment.task.id.to_string(),
             attempt: assignment.attempt,
-            output_dir: self.slot.launcher.inner(&folder, "out")?,
+            output_dir: folder.out(),
             inputs: self.inputs(job)?,
             gpus: self.slot.launcher.plan.gpus.clone().unwrap_or_default(),
             deadline_ms: assignment.stage().limits.time_limit_ms,
@@ -276,7 +276,7 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
                     let artifacts = &self.slot.artifacts;
                     artifacts.set_aside(draft, &assignment.task.id, result).map_err(artifact_error)?;
                 }
-                draft.begin_sync();
+                draft.begin_sync(&self.slot.syncer);
                 draft.path()
             }
             Proof::Stored { path, .. } => path,
@@ -285,7 +285,7 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
             proof: path.to_owned(),
             verification_key: accepted_key(assignment.prover(), proved.verification_key.as_deref()),
             inputs: inputs.clone(),
-            output_dir: self.slot.launcher.inner(&folder, "verify")?,
+            output_dir: folder.out(),
         };
         self.ask_verifier(Job::from(assignment), &request, proved.proof_system.as_deref())
     }

@@ -72,15 +72,10 @@ impl Launcher {
         })
     }
 
-    /// A new folder for one attempt, in the slot's place for this role.
+    /// A folder for one attempt, in the slot's place for this role.
     pub fn folder(&mut self, role: Role) -> Result<WorkFolder, AttemptError> {
         let (plan, place) = self.plan_and_place(role)?;
         place.folder().map_err(|error| blame::folder_error(&error, &plan.work_dir))
-    }
-
-    /// A folder in it that the process may write to.
-    pub fn inner(&self, folder: &WorkFolder, name: &str) -> Result<PathBuf, AttemptError> {
-        folder.inner(name).map_err(|error| blame::folder_error(&error, &self.plan.work_dir))
     }
 
     /// The slot's place for this role, made at first use.

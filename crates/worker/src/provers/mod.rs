@@ -29,7 +29,7 @@ use proofyard_prover::runner::{Cancel, GuardCommand};
 pub(crate) use self::attempt::Attempt;
 use self::launching::Launcher;
 use self::sessions::Sessions;
-use crate::artifacts::ArtifactStore;
+use crate::artifacts::{ArtifactStore, Syncer};
 use crate::isolation::Isolation;
 use crate::work_dir::WorkDir;
 
@@ -49,11 +49,17 @@ pub(crate) struct SlotProvers<A> {
     artifacts: Arc<A>,
     launcher: Launcher,
     sessions: Sessions,
+    syncer: Syncer,
 }
 
 impl<A: ArtifactStore> SlotProvers<A> {
     pub fn new(artifacts: Arc<A>, plan: SlotPlan) -> Self {
-        Self { artifacts, launcher: Launcher::new(plan), sessions: Sessions::default() }
+        Self {
+            artifacts,
+            launcher: Launcher::new(plan),
+            sessions: Sessions::default(),
+            syncer: Syncer::start(),
+        }
     }
 
     /// Begins an attempt; its calls end when this token is cancelled.

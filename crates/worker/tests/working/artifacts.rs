@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use proofyard_core::error::with_causes;
 use proofyard_core::state::ArtifactRef;
-use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts};
+use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts, Syncer};
 use tempfile::TempDir;
 
 fn open() -> (TempDir, PathBuf, Artifacts) {
@@ -132,13 +132,14 @@ fn what_is_too_large_or_cannot_be_read_is_refused_and_leaves_nothing() {
 #[test]
 fn a_draft_that_is_not_kept_is_gone_and_one_that_is_synced_early_is_kept_all_the_same() {
     let (_temp, dir, artifacts) = open();
+    let syncer = Syncer::start();
     let dropped = artifacts.draft(b"refused".as_slice(), 100, "it".as_ref()).unwrap();
-    dropped.begin_sync();
+    dropped.begin_sync(&syncer);
     let missing = dropped.artifact().clone();
     drop(dropped);
     assert!(matches!(artifacts.verify(&missing), Err(ArtifactError::Missing(_))));
     let draft = artifacts.draft(b"accepted".as_slice(), 100, "it".as_ref()).unwrap();
-    draft.begin_sync();
+    draft.begin_sync(&syncer);
     let kept = artifacts.keep(&draft).unwrap();
     drop(draft);
     assert_eq!(artifacts.read(&kept, 100).unwrap(), b"accepted");
