@@ -1,15 +1,16 @@
 //! Committing: the frontier moves over the canonical block, or the cut, that is proved at it.
 
+use super::stages_of;
 use crate::error::Error;
-use crate::pipeline::{Late, Pipeline};
+use crate::pipeline::{Late, Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Port, Wake};
+use crate::port::{Key, Port, Wake};
 use crate::record::put_halt;
 use crate::state::{
-    Block, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Halt, HaltReason, OutEntry, OutKind,
+    Block, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, HaltReason, OutEntry, OutKind,
     OutProof, Scope,
 };
-use crate::transaction::{Tx, read, transact};
+use crate::transaction::{KEYS_A_READ, Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 
 impl<P: Port> Yard<P> {
@@ -45,8 +46,9 @@ impl<P: Port> Yard<P> {
                 return Ok(false);
             }
         }
+        let settles = scope.is_proved() && self.is_over(&scope, &own).await?;
         transact(&self.port, async |tx| {
-            let moved = self.commit(tx, chain, &own, &scope).await?;
+            let moved = self.commit(tx, chain, &own, &scope, settles).await?;
             if moved {
                 wake_sinks(tx, pipeline, COMMITS);
             }
@@ -73,12 +75,31 @@ impl<P: Port> Yard<P> {
         .await
     }
 
+    /// Whether every stage of a scope is over, so that its commit leaves nothing to do. Where there are quorums, who looks after
+    /// the scope decides that.
+    async fn is_over(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
+        let stages: Vec<&Stage> =
+            stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]).collect();
+        if stages.iter().any(|stage| stage.quorum().is_some()) {
+            return Ok(false);
+        }
+        let keys: Vec<Key> = stages.iter().map(|stage| Group::key_of(&scope.id, &stage.name)).collect();
+        for keys in keys.chunks(KEYS_A_READ) {
+            let groups = read_many::<P, Group>(&self.port, keys).await?;
+            if !groups.iter().all(|group| group.as_ref().is_some_and(Group::is_over)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn commit(
         &self,
         tx: &mut Tx<'_, P>,
         chain: &str,
         pipeline: &Pipeline,
         seen: &Scope,
+        settles: bool,
     ) -> Result<bool, Error> {
         let state = match self.planted(PlantedBug::CommitWithoutParent) {
             false => tx.check_chain(chain).await?,
@@ -117,7 +138,6 @@ impl<P: Port> Yard<P> {
             tx.durable();
         }
         tx.send(Wake::Chain { chain: chain.to_owned() });
-        tx.send(Wake::Scope { scope: scope.id.clone() });
         let moved = Frontier {
             height: to + 1,
             last_hash: Some(hash),
@@ -131,9 +151,14 @@ impl<P: Port> Yard<P> {
                 self.append_out(tx, COMMITS, proofs, &scope, sequence)?;
                 tx.put(&Frontier { next_sequence: sequence + 1, ..moved })?;
                 scope.commit(self.port.now_ms());
+                match settles {
+                    true => scope.settle(),
+                    false => tx.send(Wake::Scope { scope: scope.id.clone() }),
+                }
                 tx.put(&scope)?;
             }
             None => {
+                tx.send(Wake::Scope { scope: scope.id.clone() });
                 // It stays open for who may disagree in it.
                 scope.miss(self.port.now_ms(), self.due_in(pipeline.chain.tick_ms));
                 tx.put(&scope)?;

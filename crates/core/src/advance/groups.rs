@@ -1,11 +1,12 @@
 //! Groups: creating a stage's tasks page by page, once it is ready.
 
-use super::Step;
+use super::{Step, stages_of};
 use crate::error::Error;
 use crate::listing::put_listing;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::Port;
 use crate::state::{Blocked, BlockedBy, Group, Marker, Scope, Task, TaskId};
+use crate::strategy::readiness::gathered_with_block;
 use crate::strategy::reduce::Tree;
 use crate::strategy::{Plan, rank};
 use crate::transaction::{Tx, transact};
@@ -13,6 +14,8 @@ use crate::yard::Yard;
 
 /// Tasks created in one transaction: three items each, with the scope and the group below the port's 80.
 pub const TASKS_A_PAGE: usize = 24;
+/// Tasks created in the transaction that opens their block: with their groups and what opening writes, below the same limit.
+const TASKS_AT_OPENING: usize = 16;
 
 impl<P: Port> Yard<P> {
     /// Says once why a stage whose inputs are there cannot start.
@@ -70,6 +73,36 @@ impl<P: Port> Yard<P> {
             self.list_fed(&group).await?;
         }
         Ok(step)
+    }
+
+    /// In the transaction that opens a block for the first time: creates the groups of the stages that read the block alone,
+    /// as far as there is room. Says whether that is all that the block has to do now.
+    pub(crate) async fn begin_with_block(
+        &self,
+        tx: &mut Tx<'_, P>,
+        scope: &Scope,
+        pipeline: &Pipeline,
+    ) -> Result<bool, Error> {
+        let stages = stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]);
+        let stages: Vec<&Stage> = stages.filter(|stage| stage.reads_block_alone()).collect();
+        tx.fetch(stages.iter().map(|stage| Group::key_of(&scope.id, &stage.name))).await?;
+        let mut room = self.page_of(TASKS_AT_OPENING) as u32;
+        let mut is_all = true;
+        for stage in stages {
+            let known: Option<Group> = tx.check(&Group::key_of(&scope.id, &stage.name)).await?;
+            let plan = gathered_with_block(scope, stage).filter(|plan| plan.expected <= room);
+            let (None, Some(plan)) = (known, plan) else {
+                is_all = false;
+                continue;
+            };
+            room -= plan.expected;
+            for number in 0..plan.expected {
+                self.create_task(tx, scope, pipeline, stage, number, None)?;
+            }
+            let group = new_group(scope, stage, &plan, self.port.now_ms());
+            tx.put(&Group { created: plan.expected, ..group })?;
+        }
+        Ok(is_all)
     }
 
     fn create_task(

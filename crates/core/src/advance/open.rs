@@ -1,4 +1,4 @@
-//! Opening: canonical heights from `opened` up to frontier + window get their groups.
+//! Opening: canonical heights from `opened` up to frontier + window, each with the tasks that can start with it.
 
 use crate::error::{Error, Refusal};
 use crate::pipeline::Pipeline;
@@ -46,6 +46,7 @@ impl<P: Port> Yard<P> {
                     None => scope,
                     Some(_) => self.renewed(tx, &state, &place, scope).await?,
                 };
+                let is_returning = scope.opened_ms().is_some();
                 let due_ms = self.due_in(pipeline.chain.tick_ms);
                 let due_ms = (!self.planted(PlantedBug::MissingDue)).then_some(due_ms);
                 scope.open(hash, self.port.now_ms(), due_ms);
@@ -53,7 +54,9 @@ impl<P: Port> Yard<P> {
                     state.pipeline_from = height + 1;
                     tx.put(&state)?;
                 }
-                tx.send(Wake::Scope { scope: scope.id.clone() });
+                if is_returning || !self.begin_with_block(tx, &scope, pipeline).await? {
+                    tx.send(Wake::Scope { scope: scope.id.clone() });
+                }
                 tx.put(&scope)?;
             }
             frontier.due_ms = Some(self.due_in(pipeline.chain.tick_ms));

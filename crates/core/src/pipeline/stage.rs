@@ -122,6 +122,11 @@ impl Stage {
         })
     }
 
+    /// Whether it may start as soon as its block is open.
+    pub(crate) fn reads_block_alone(&self) -> bool {
+        !self.after_commit && self.cut_by.is_none() && self.sources().next().is_none()
+    }
+
     pub(crate) fn quorum(&self) -> Option<&Quorum> {
         match &self.strategy {
             Strategy::Match { quorum, .. } => quorum.as_ref(),

@@ -25,6 +25,12 @@ pub fn mismatch<'a>(
     })
 }
 
+/// One task on the outputs of the stages that it reads, and on the block if it reads that.
+pub(super) fn of_outputs(stage: &Stage, of: Vec<(String, u32)>) -> Plan {
+    let block = stage.from.contains(&Source::Block);
+    Plan { inputs: Inputs::Outputs { block, of }, expected: 1 }
+}
+
 impl<P: Port> Yard<P> {
     pub(super) async fn gathered_to_match(
         &self,
@@ -43,8 +49,7 @@ impl<P: Port> Yard<P> {
         {
             return Ok(Err(WaitsFor::Blocked(differ)));
         }
-        let block = stage.from.contains(&Source::Block);
-        Ok(Ok(Plan { inputs: Inputs::Outputs { block, of }, expected: 1 }))
+        Ok(Ok(of_outputs(stage, of)))
     }
 
     async fn disagreement_on(

@@ -2,9 +2,8 @@
 //!
 //! Opening groups asks this, and so do status, explain and report. Nobody else looks at which strategy a stage has.
 
-use super::Plan;
-use super::reduce;
 use super::waits_for::{Depth, Gathered, WaitsFor};
+use super::{Plan, matching, reduce, split};
 use crate::error::Error;
 use crate::pipeline::{CutRule, Pipeline, Stage, Strategy};
 use crate::port::{Key, Port};
@@ -22,6 +21,17 @@ pub(crate) enum Readiness {
     /// All that it gathers is there: the next look opens its group.
     Ready(Plan),
     Waits(WaitsFor),
+}
+
+/// What a stage that reads the block alone gathers: all of it is there with the block. `None` for other stages, and for a block
+/// that the stage cannot work on.
+pub(crate) fn gathered_with_block(scope: &Scope, stage: &Stage) -> Option<Plan> {
+    let block = scope.block().filter(|_| stage.reads_block_alone())?;
+    match &stage.strategy {
+        Strategy::Split => split::of_block(block),
+        Strategy::Match { quorum: None, .. } => Some(matching::of_outputs(stage, Vec::new())),
+        Strategy::Match { quorum: Some(_), .. } | Strategy::Sequential(_) => None,
+    }
 }
 
 impl<P: Port> Yard<P> {

@@ -9,9 +9,10 @@ use crate::state::{Block, BlockedBy, Inputs, Scope, Task, TaskId, TaskResult};
 use crate::transaction::read;
 use crate::yard::Yard;
 
-pub fn of_block(block: &Block) -> Plan {
+/// `None` for a block that was taken under a pipeline that did not split blocks.
+pub fn of_block(block: &Block) -> Option<Plan> {
     let inputs = Inputs::Elements { artifact: block.payload.clone(), of_block: true, list_hash: None };
-    Plan { inputs, expected: block.segments }
+    (block.segments > 0).then_some(Plan { inputs, expected: block.segments })
 }
 
 /// The first accepted list fixes the count.
@@ -34,9 +35,7 @@ impl<P: Port> Yard<P> {
             Err(waits_for) => return Ok(Err(waits_for)),
         };
         Ok(match (of.first(), scope.block()) {
-            // It was taken under a pipeline that did not split blocks.
-            (None, Some(block)) if block.segments == 0 => Err(WaitsFor::Blocked(BlockedBy::NoSegments)),
-            (None, Some(block)) => Ok(of_block(block)),
+            (None, Some(block)) => of_block(block).ok_or(WaitsFor::Blocked(BlockedBy::NoSegments)),
             (None, None) => Err(WaitsFor::Stages(Vec::new())),
             (Some((source, _)), _) => {
                 let id = TaskId::new(&scope.id, source, 0);

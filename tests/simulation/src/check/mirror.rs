@@ -6,8 +6,8 @@ use std::rc::Rc;
 use proofyard_core::port::Key;
 use proofyard_core::state::{
     Canonical, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat, Judgement, KeyFamily,
-    KnownBlock, Listing, Marker, OutEntry, OutState, PipelineText, Scope, ScopeId, SinkCursor, Slot, Task,
-    TaskId, Tip, Worker, WorkerId,
+    KnownBlock, Listing, Marker, OutEntry, OutState, PipelineText, Scope, ScopeId, SeenHeartbeat, SinkCursor,
+    Slot, Task, TaskId, Tip, Worker, WorkerId,
 };
 use serde_json::from_slice;
 
@@ -29,6 +29,7 @@ pub enum Item {
     Listing(Listing),
     Worker(Worker),
     Heartbeat(Heartbeat),
+    SeenHeartbeat(SeenHeartbeat),
     Slot(Slot),
     Out(OutEntry),
     OutState(OutState),
@@ -185,6 +186,13 @@ impl Mirror {
         }
     }
 
+    pub fn seen_heartbeat(&self, worker: &WorkerId) -> Option<&SeenHeartbeat> {
+        match self.get(&SeenHeartbeat::key_of(worker))? {
+            Item::SeenHeartbeat(seen) => Some(seen),
+            _ => None,
+        }
+    }
+
     pub fn slot(&self, worker: &WorkerId, slot: u32) -> Option<&Slot> {
         match self.get(&Slot::key_of(worker, slot))? {
             Item::Slot(slot) => Some(slot),
@@ -218,9 +226,8 @@ pub fn decode(key: &Key, row: &Row) -> Result<Item, String> {
         KeyFamily::Slot => from_slice(value).map(Item::Slot),
         KeyFamily::OutEntry => from_slice(value).map(Item::Out),
         KeyFamily::Judgement => from_slice(value).map(|judgement| Item::Judgement(Box::new(judgement))),
-        KeyFamily::KnownChain | KeyFamily::SweepPlace | KeyFamily::PoolChain | KeyFamily::SeenHeartbeat => {
-            Ok(Item::Other)
-        }
+        KeyFamily::SeenHeartbeat => from_slice(value).map(Item::SeenHeartbeat),
+        KeyFamily::KnownChain | KeyFamily::SweepPlace | KeyFamily::PoolChain => Ok(Item::Other),
         KeyFamily::Format
         | KeyFamily::JobWorkers
         | KeyFamily::LocalWorkers

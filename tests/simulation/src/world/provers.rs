@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use proofyard_core::pipeline::{Late, Source, Strategy};
 use proofyard_core::record::FailureKind;
-use proofyard_core::state::{ArtifactRef, List};
+use proofyard_core::state::{ArtifactRef, List, Scope};
 use proofyard_core::work::{Assignment, AttemptError, Executor, Proved};
 
 use super::World;
@@ -34,9 +34,7 @@ impl Prover {
             }
             if world.happens(plan.worker_freezes / 2) {
                 simulation.count("fault: worker froze");
-                let until_ms =
-                    simulation.now_ms() + world.draw(|random| random.below(self.worker.lease_ms * 3));
-                simulation.freeze(self.worker.process, until_ms);
+                simulation.freeze(self.worker.process, self.thaws_at_ms());
                 simulation.pause().await;
             }
             let is_obsolete = self.worker.obsolete.borrow().contains(claim) && !self.worker.is_zombie;
@@ -48,29 +46,53 @@ impl Prover {
         Ok(())
     }
 
+    /// When a worker that freezes now goes on: at any time, or when a sweeper may just be about to expire it.
+    fn thaws_at_ms(&self) -> u64 {
+        let (world, lease_ms) = (&self.world, self.worker.lease_ms);
+        let (at_ms, is_close, after_ms) =
+            world.draw(|random| (random.below(lease_ms * 3), random.chance(5_000), random.below(500)));
+        let checker = world.checker.borrow();
+        match checker.mirror.seen_heartbeat(&self.worker.id).filter(|_| is_close) {
+            Some(seen) => seen.since_ms + lease_ms + after_ms,
+            None => world.simulation.now_ms() + at_ms,
+        }
+    }
+
     fn failed(&self, assignment: &Assignment, kind: FailureKind, message: &str) -> AttemptError {
         self.note_failure(assignment, kind);
         AttemptError::Failed { kind, message: message.to_owned(), log: vec!["last words".to_owned()] }
     }
 
-    /// Where late blocks are given up: of some blocks all members of a quorum prove only after that, and may disagree then;
-    /// but not once all are to come to rest.
+    /// Where late blocks are given up: of some blocks all members of a quorum prove only after that, and often disagree then.
+    fn outlasts_the_deadline(&self, assignment: &Assignment) -> bool {
+        let is_missed = matches!(assignment.pipeline.chain.late, Late::Miss { .. });
+        let drawn = self.world.draw(|random| random.chance(4_000));
+        is_missed
+            && !quorum_members(assignment).is_empty()
+            && self.world.proving.borrow_mut().outlasts(&assignment.task.id.scope, drawn)
+    }
+
+    /// But not once all are to come to rest.
     async fn outlast_the_deadline(&self, assignment: &Assignment) {
         let Late::Miss { deadline_ms } = assignment.pipeline.chain.late else { return };
-        if quorum_members(assignment).is_empty() {
-            return;
-        }
         let (world, id) = (&self.world, &assignment.task.id);
-        let (drawn, after_ms) = world.draw(|random| (random.chance(4_000), random.below(4_000)));
-        if !world.proving.borrow_mut().outlasts(&id.scope, drawn) {
-            return;
-        }
         world.simulation.count("world: a member outlasts the deadline");
+        let after_ms = world.draw(|random| random.below(4_000));
         let canonical_ms =
             world.checker.borrow().mirror.scope(&id.scope).and_then(|scope| scope.canonical_ms());
         // Before a heartbeat is told that nobody waits for it.
         let until_ms = canonical_ms.unwrap_or(0) + deadline_ms + after_ms;
         while world.simulation.now_ms() < until_ms && !world.is_calm.get() {
+            world.simulation.sleep(500).await;
+        }
+    }
+
+    /// Proves only when nothing is left to do in the block, if that comes soon.
+    async fn outlast_the_block(&self, assignment: &Assignment) {
+        let (world, id) = (&self.world, &assignment.task.id.scope);
+        let is_settled = || world.checker.borrow().mirror.scope(id).is_none_or(Scope::is_settled);
+        let until_ms = world.simulation.now_ms() + world.draw(|random| random.below(20_000));
+        while world.simulation.now_ms() < until_ms && !is_settled() && !world.is_calm.get() {
             world.simulation.sleep(500).await;
         }
     }
@@ -117,7 +139,7 @@ impl Prover {
 
     /// Writes an output, as a prover that works correctly does; one that is not `is_true` will not verify. Answers also
     /// whether its public values are unlike those of the other members of its quorum.
-    fn write(&self, assignment: &Assignment, is_true: bool) -> (ArtifactRef, bool) {
+    fn write(&self, assignment: &Assignment, is_true: bool, disagrees_often: bool) -> (ArtifactRef, bool) {
         let world = &self.world;
         let pipeline = &assignment.pipeline;
         let id = &assignment.task.id;
@@ -128,7 +150,8 @@ impl Prover {
         let number = world.draw(|random| random.number());
         let mut proving = world.proving.borrow_mut();
         let disagrees = !members.is_empty()
-            && world.happens(world.plan.disagrees)
+            && (world.happens(world.plan.disagrees)
+                || disagrees_often && world.draw(|random| random.chance(5_000)))
             && proving.may_disagree(&id.scope, &id.stage, &members, number);
         if disagrees {
             world.simulation.count("fault: valid proof of other public values");
@@ -211,12 +234,16 @@ impl Executor for Prover {
         self.draw_failure(assignment)?;
         let must_verify = assignment.must_verify();
         let is_wrong = must_verify && world.happens(plan.proves_wrong);
-        let (output, disagrees) = self.write(assignment, !is_wrong);
-        // A member that disagrees often answers after the others have agreed.
+        let outlasts = self.outlasts_the_deadline(assignment);
+        let (output, disagrees) = self.write(assignment, !is_wrong, outlasts);
+        // A member that disagrees often answers after the others have agreed, or when nothing is left to do in the block.
         if disagrees && world.draw(|random| random.chance(6_000)) {
             simulation.sleep(plan.prove_ms * 2 + 1_000).await;
+            self.outlast_the_block(assignment).await;
         }
-        self.outlast_the_deadline(assignment).await;
+        if outlasts {
+            self.outlast_the_deadline(assignment).await;
+        }
         let artifact = world.proving.borrow().artifact(&output).cloned();
         let (public_values, mut list) =
             artifact.map(|artifact| (artifact.public_values, artifact.list)).unwrap_or_default();

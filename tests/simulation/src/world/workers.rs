@@ -21,7 +21,7 @@ use crate::executor::ProcessId;
 
 /// What the heartbeat and the slots of one worker process share.
 pub(super) struct Worker {
-    id: WorkerId,
+    pub id: WorkerId,
     pool: String,
     pub process: ProcessId,
     pub lease_ms: u64,

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use proofyard_core::committed::Passed;
 use proofyard_core::record::{FailureKind, RetrySelection};
 use proofyard_core::state::Frontier;
@@ -191,11 +193,9 @@ fn a_quorum_that_can_never_agree_is_stuck() {
     driver.worker("w1", "gpu");
     driver.block(21_000_000);
     driver.end();
-    driver.work("w1", |assignment| match assignment.task.id.stage.as_str() {
-        "zisk" => Does::Proves("01"),
-        "sp1" => Does::Proves("02"),
-        _ => Does::Proves("03"),
-    });
+    // Whichever of the stages comes first.
+    let asked = Cell::new(0);
+    driver.work("w1", |_| Does::Proves(["01", "02", "03"][asked.replace(asked.get() + 1)]));
     let Finished::Stuck { reason, .. } = finished(&driver) else { panic!("it is stuck") };
     assert!(reason.contains("disagree"), "{reason}");
     now(driver.yard.resume("realtime")).expect("resumed");
