@@ -13,6 +13,7 @@ use proofyard_prover::runner::{Cancel, GuardCommand};
 
 use crate::artifacts::ArtifactStore;
 use crate::isolation::Isolation;
+use crate::attempts::Attempts;
 use crate::provers::{SlotPlan, SlotProvers};
 use crate::work_dir::WorkDir;
 
