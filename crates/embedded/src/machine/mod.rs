@@ -28,8 +28,8 @@ mod wakes;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use proofyard_core::Yard;

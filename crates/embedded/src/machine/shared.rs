@@ -3,8 +3,8 @@
 //!
 //! After the start only the wakes, the counters and, behind the port, the store change.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use proofyard_core::Yard;
