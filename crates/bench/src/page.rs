@@ -139,7 +139,7 @@ fn throughput(steps: &[Step]) -> Option<Plot> {
     });
     (places.len() > 1).then(|| Plot {
         id: "throughput",
-        title: "Tasks a second by workers",
+        title: "Throughput by workers",
         about: "Ideal: what the fewest workers did, times the workers.",
         unit: "tasks a second",
         places: places.iter().map(u32::to_string).collect(),

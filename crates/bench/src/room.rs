@@ -16,28 +16,31 @@ struct Need {
 const OPEN_FILES: u64 = 64;
 const MEMORY_BYTES: u64 = 64 << 20;
 
+/// Of each worker with a prover that stays, and a verifier: two pipes and the guard's for each; each has a guard, and of this
+/// process's threads a worker has its slot, two that sync, and those that read what provers say.
+const OPEN_FILES_A_WORKER: u64 = 10;
+const PROCESSES_A_WORKER: u64 = 4;
+const THREADS_A_WORKER: u64 = 7;
+const PROCESS_BYTES: u64 = 1 << 20;
+const THREAD_BYTES: u64 = 64 << 10;
+
 impl Need {
     fn of(load: &Load) -> Self {
         let workers = u64::from(load.workers);
-        let (open_files, processes, memory_bytes) = match load.prover {
-            // A prover and a verifier, each with its guard.
-            ProverKind::Stream => (OPEN_FILES_A_WORKER, 4, 4 * PROCESS_BYTES),
+        let (open_files, processes, threads) = match load.prover {
+            ProverKind::Stream => (OPEN_FILES_A_WORKER, PROCESSES_A_WORKER, THREADS_A_WORKER),
             // One of them at a time.
-            ProverKind::Files => (OPEN_FILES_A_WORKER / 2, 2, 2 * PROCESS_BYTES),
-            ProverKind::InProcess => (1, 0, 0),
+            ProverKind::Files => (OPEN_FILES_A_WORKER / 2, PROCESSES_A_WORKER / 2, THREADS_A_WORKER),
+            ProverKind::InProcess => (1, 0, 1),
         };
         Self {
             open_files: OPEN_FILES + workers * open_files,
-            // And the worker's own thread, which counts as one.
-            processes: workers * (processes + 1),
-            memory_bytes: MEMORY_BYTES + workers * (memory_bytes + THREAD_BYTES),
+            // Threads count as processes.
+            processes: workers * (processes + threads),
+            memory_bytes: MEMORY_BYTES + workers * (processes * PROCESS_BYTES + threads * THREAD_BYTES),
         }
     }
 }
-
-const OPEN_FILES_A_WORKER: u64 = 10;
-const PROCESS_BYTES: u64 = 1 << 20;
-const THREAD_BYTES: u64 = 128 << 10;
 
 /// An error that says what is lacking.
 pub fn expect_room(load: &Load) -> Result<(), BenchError> {
