@@ -2,9 +2,10 @@
 
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use super::support::Done;
+use super::support::{Done, Running, until};
 
 fn bench(arguments: &[&str]) -> Done {
     let folder = tempfile::tempdir().unwrap();
@@ -102,6 +103,27 @@ fn several_loads_are_shown_as_a_page_too() {
         assert!(page.contains(&format!("<section id=\"{id}\">")), "{id}");
     }
     assert!(page.contains("default-src 'none'") && !page.contains("NaN") && !page.contains("inf"), "{page}");
+}
+
+#[test]
+fn interrupted_it_tells_what_it_has_and_leaves_nothing() {
+    let (folder, told) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proofyard"));
+    command.args(["bench", "--prover", "in-process", "--prove-ms", "0,60000", "--tasks", "5", "--runs", "1"]);
+    command.args(["--rate", "0", "--json", "--dir"]).arg(folder.path());
+    let run = Running::of({
+        command.stdin(Stdio::null()).stdout(told.reopen().unwrap()).stderr(Stdio::null());
+        command
+    });
+    let lines = || std::fs::read_to_string(told.path()).unwrap().lines().count();
+    let sleeps = || {
+        let found = std::fs::read_dir(folder.path()).unwrap().flatten();
+        lines() == 1 && found.into_iter().any(|run| run.path().join("yard/socket").exists())
+    };
+    until("the first load is told, and the second one sleeps", sleeps);
+    run.signal(Signal::INT);
+    assert_eq!((run.exit_code(), lines()), (Some(130), 1));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
 }
 
 /// A limit of open files stands for whatever a machine has too little of.
