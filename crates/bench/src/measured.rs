@@ -80,7 +80,7 @@ impl Measured {
             took.saturating_sub(sample.working).min(since)
         };
         let in_provers: Duration = kept.iter().map(proved).sum();
-        let per_task = |total: f64| total / tasks.max(1) as f64;
+        let per_task = |total: f64| total / observed.done.max(1) as f64;
         let per_task_ms = |time: Duration| per_task(time.as_secs_f64() * 1_000.0);
         let taken = &observed.taken[observed.taken.len() / 10..];
         Ok(Measured {

@@ -42,7 +42,10 @@ pub struct Bench<'a> {
 /// What a run left to be worked out.
 pub(crate) struct Observed {
     pub taken: Vec<Taken>,
+    /// Of the tasks that are measured.
     pub samples: Vec<Sample>,
+    /// How many were done meanwhile, those of blocks that are open behind them included: processor time and syncs are theirs.
+    pub done: usize,
     pub commits: Vec<Instant>,
     pub cpu: Cpu,
     /// What was synced by those who work, and how many waited for it: without the acknowledgements.
@@ -179,11 +182,12 @@ impl Bench<'_> {
         };
         self.wait_until(machine, load, *load.heights().end())?;
         let mut samples = machine.overheads().samples();
-        // Those that are open behind them are worked on meanwhile.
+        let done = samples.len();
         samples.retain(|sample| load.heights().contains(&sample.height));
         Ok(Observed {
             taken,
             samples,
+            done,
             commits: commits.map_or_else(Vec::new, |commits| commits.times()),
             cpu: Cpu::default(),
             syncs: Syncs::default(),
