@@ -188,7 +188,7 @@ impl Bench<'_> {
             taken,
             samples,
             done,
-            commits: commits.map_or_else(Vec::new, |commits| commits.times()),
+            commits: commits.map_or_else(Vec::new, |commits| commits.times(load.blocks as usize)),
             cpu: Cpu::default(),
             syncs: Syncs::default(),
             growth: None,
