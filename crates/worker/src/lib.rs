@@ -3,11 +3,13 @@
 //!
 //! - [`WorkerHome`]: what a home provides for its workers; [`PoolWorker`]: one worker, its slots and its lease;
 //! - [`artifacts`]: where tasks' inputs and outputs are, and the folder that every machine has for them;
+//! - [`Attempts`]: what runs a slot's attempts, where it is not the provers of the pipeline;
 //! - [`isolation`]: what keeps provers and verifiers apart, and both out of the yard's files;
 //! - [`bell`]: what idle slots wait for; [`host`]: this host's clock and randomness;
 //! - [`Verifier`]: verifying committed proofs again.
 
 pub mod artifacts;
+mod attempts;
 pub mod bell;
 pub mod durable;
 mod home;
@@ -23,6 +25,7 @@ mod unrecorded_result;
 mod work_dir;
 mod worker_state;
 
+pub use attempts::{Attempts, TimedExecutor};
 pub use home::{Finished, WorkerHome};
 pub use overhead::{Overheads, Sample};
 pub use pool_worker::{PoolWorker, WorkerPlan};

@@ -13,9 +13,11 @@ use proofyard_core::port::Port;
 use proofyard_core::state::WorkerId;
 use proofyard_prover::runner::GuardCommand;
 
+use crate::attempts::Attempts;
 use crate::home::WorkerHome;
 use crate::isolation::Isolation;
-use crate::slot::Slot;
+use crate::provers::SlotProvers;
+use crate::slot::{Slot, slot_plan};
 use crate::work_dir::WorkDir;
 use crate::worker_state::WorkerState;
 
@@ -127,7 +129,13 @@ impl PoolWorker {
 
     /// Claims and works, on this thread, until the home stops or the worker claims no more.
     pub fn run_slot<H: WorkerHome>(&self, home: &H, number: u32) {
-        Slot::new(self, home, number).run();
+        let provers = SlotProvers::new(Arc::clone(home.artifacts()), slot_plan(&self.plan, number));
+        self.run_slot_with(home, number, provers);
+    }
+
+    /// The same with something in the place of the pipeline's provers.
+    pub fn run_slot_with<H: WorkerHome>(&self, home: &H, number: u32, attempts: impl Attempts) {
+        Slot::new(self, home, number, attempts).run();
     }
 
     pub(crate) fn plan(&self) -> &WorkerPlan {

@@ -12,6 +12,7 @@ use proofyard_core::work::AttemptError;
 use proofyard_prover::runner::{Cancel, GuardCommand};
 
 use crate::artifacts::ArtifactStore;
+use crate::attempts::Attempts;
 use crate::isolation::Isolation;
 use crate::provers::{SlotPlan, SlotProvers};
 use crate::work_dir::WorkDir;

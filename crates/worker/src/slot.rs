@@ -13,20 +13,21 @@ use proofyard_core::record::ResultOutcome;
 use proofyard_core::state::Task;
 use proofyard_core::work::{Assignment, Performed};
 
+use crate::attempts::{Attempts, TimedExecutor};
 use crate::home::{Finished, WorkerHome};
 use crate::overhead::Sample;
 use crate::pool_worker::{PoolWorker, WorkerPlan};
-use crate::provers::{SlotPlan, SlotProvers};
+use crate::provers::SlotPlan;
 
 /// After an error of the storage or the host a slot pauses, and then tries again.
 const ERROR_PAUSE: Duration = Duration::from_millis(500);
 
-pub(crate) struct Slot<'a, H: WorkerHome> {
+pub(crate) struct Slot<'a, H, A> {
     worker: &'a PoolWorker,
     home: &'a H,
     /// Its number among the worker's slots.
     number: u32,
-    provers: SlotProvers<H::Artifacts>,
+    attempts: A,
     /// Since when it has had nothing to do.
     free_since: Instant,
 }
@@ -55,10 +56,9 @@ struct Worked {
     in_provers: Duration,
 }
 
-impl<'a, H: WorkerHome> Slot<'a, H> {
-    pub fn new(worker: &'a PoolWorker, home: &'a H, number: u32) -> Self {
-        let provers = SlotProvers::new(Arc::clone(home.artifacts()), slot_plan(worker.plan(), number));
-        Self { worker, home, number, provers, free_since: Instant::now() }
+impl<'a, H: WorkerHome, A: Attempts> Slot<'a, H, A> {
+    pub fn new(worker: &'a PoolWorker, home: &'a H, number: u32, attempts: A) -> Self {
+        Self { worker, home, number, attempts, free_since: Instant::now() }
     }
 
     /// Claims and works until the home stops, or the worker claims no more.
@@ -142,7 +142,7 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
         if home.is_stopped() {
             cancel.cancel();
         }
-        let mut attempt = self.provers.attempt(cancel);
+        let mut attempt = self.attempts.attempt(cancel);
         let performed = home.block_on(async {
             let assignment = home.yard().assignment(&request, task).await?;
             let performed = home.yard().perform(&mut attempt, &assignment).await?;
@@ -176,7 +176,8 @@ impl<'a, H: WorkerHome> Slot<'a, H> {
     }
 }
 
-fn slot_plan(plan: &WorkerPlan, number: u32) -> SlotPlan {
+/// What the provers of a worker's slot need to know of it.
+pub(crate) fn slot_plan(plan: &WorkerPlan, number: u32) -> SlotPlan {
     let per_slot = plan.pool.gpus_per_slot;
     let gpus = (per_slot > 0).then(|| (number * per_slot..(number + 1) * per_slot).collect());
     SlotPlan {

@@ -80,7 +80,7 @@ impl Report {
 }
 
 /// Whoever has the page open never sees half of it.
-fn replace(path: &Path, page: &str) -> Result<(), Failure> {
+pub fn replace(path: &Path, page: &str) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| {
         let message = format!("{} cannot be written", path.display());
         Failure::usage_as(Code::FileUnwritable, message).caused_by(&error)

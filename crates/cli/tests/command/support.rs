@@ -172,7 +172,7 @@ impl Place {
     pub fn start(&self) -> Running {
         let mut command = self.command(&["run", "pipeline.toml", "--blocks", "blocks.jsonl", "--data"]);
         command.arg(&self.data).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running { child: command.spawn().unwrap() }
+        Running::of(command)
     }
 
     /// Starts, and waits until the yard listens.
@@ -210,12 +210,22 @@ impl Done {
     }
 }
 
-/// A `run` that goes on; killed at the end of a test that failed.
+/// A command that goes on; killed at the end of a test that failed.
 pub struct Running {
     child: Child,
 }
 
 impl Running {
+    pub fn of(mut command: Command) -> Self {
+        Self { child: command.spawn().unwrap() }
+    }
+
+    /// Waits for its end, where its output goes elsewhere.
+    pub fn exit_code(mut self) -> Option<i32> {
+        until("the command ends", || self.is_over());
+        self.child.wait().unwrap().code()
+    }
+
     pub fn is_over(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

@@ -28,8 +28,8 @@ mod wakes;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use proofyard_core::Yard;
@@ -85,6 +85,7 @@ impl Machine {
             proofs_accepted: AtomicU64::new(0),
             idle_look: idle_look(None),
             on_error: Box::new(on_error),
+            on_steps: OnceLock::new(),
         };
         Ok(Self { shared: Arc::new(shared), data_dir, workers: Vec::new(), threads: Vec::new() })
     }
@@ -99,6 +100,12 @@ impl Machine {
 
     pub fn overheads(&self) -> &Overheads {
         &self.shared.overheads
+    }
+
+    /// Has this called each time that steps were taken, on the thread that took them: for who measures when they were. Only
+    /// the first one counts.
+    pub fn on_steps(&self, call: impl Fn(&Yard<LocalPort>) + Send + Sync + 'static) {
+        let _ = self.shared.on_steps.set(Box::new(call));
     }
 
     /// How many proofs of this process were accepted.

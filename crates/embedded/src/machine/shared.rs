@@ -3,8 +3,8 @@
 //!
 //! After the start only the wakes, the counters and, behind the port, the store change.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use proofyard_core::Yard;
@@ -24,6 +24,9 @@ use crate::{LocalPort, block_on};
 /// Called with each error after which the machine goes on.
 pub type OnError = dyn Fn(&str) + Send + Sync;
 
+/// Called after steps were taken, on the thread that took them.
+pub type OnSteps = dyn Fn(&Yard<LocalPort>) + Send + Sync;
+
 /// What all threads share.
 pub(crate) struct Shared {
     pub yard: Yard<LocalPort>,
@@ -33,6 +36,7 @@ pub(crate) struct Shared {
     pub proofs_accepted: AtomicU64,
     pub idle_look: Duration,
     pub on_error: Box<OnError>,
+    pub on_steps: OnceLock<Box<OnSteps>>,
 }
 
 impl Shared {
@@ -81,6 +85,9 @@ impl WorkerHome for Shared {
         if let Err(error) = block_on(self.yard.advance(wake)) {
             // The scope stays due: the sweeper retries.
             self.log_error("advance", &error);
+        }
+        if let Some(on_steps) = self.on_steps.get() {
+            on_steps(&self.yard);
         }
     }
 

@@ -8,14 +8,14 @@ use proofyard_core::pipeline::Pipeline;
 use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::bell::idle_look;
 use proofyard_worker::isolation::Isolation;
-use proofyard_worker::{PoolWorker, WorkDir, WorkerPlan};
+use proofyard_worker::{Attempts, PoolWorker, WorkDir, WorkerPlan};
 
 use super::file_sink::LocalSink;
 use super::local_workers::{forget_worker, local_workers};
 use super::pools::{expect_environment, local_plan, pools_of};
 use super::socket::Listener;
 use super::threads::{advance, advancers, sweep};
-use super::{Machine, MachineError};
+use super::{Machine, MachineError, Shared};
 use crate::block_on;
 
 impl Machine {
@@ -26,6 +26,33 @@ impl Machine {
         guard: &GuardCommand,
         isolation: Isolation,
         sink_base: &Path,
+    ) -> Result<(), MachineError> {
+        let run = |worker: &PoolWorker, shared: &Shared, slot| worker.run_slot(shared, slot);
+        self.start_slots(pipelines, guard, isolation, sink_base, run)
+    }
+
+    /// The same with something in the place of the pipelines' provers: each slot runs its attempts by what `attempts` makes
+    /// for it, in this process.
+    pub fn start_in_process<A: Attempts>(
+        &mut self,
+        pipelines: &[Pipeline],
+        guard: &GuardCommand,
+        sink_base: &Path,
+        attempts: impl Fn() -> A + Clone + Send + 'static,
+    ) -> Result<(), MachineError> {
+        let run = move |worker: &PoolWorker, shared: &Shared, slot| {
+            worker.run_slot_with(shared, slot, attempts());
+        };
+        self.start_slots(pipelines, guard, Isolation::nothing(), sink_base, run)
+    }
+
+    fn start_slots(
+        &mut self,
+        pipelines: &[Pipeline],
+        guard: &GuardCommand,
+        isolation: Isolation,
+        sink_base: &Path,
+        run: impl Fn(&PoolWorker, &Shared, u32) + Clone + Send + 'static,
     ) -> Result<(), MachineError> {
         let pools = pools_of(pipelines)?;
         expect_environment(pipelines)?;
@@ -42,7 +69,7 @@ impl Machine {
         let mut first_slot = 0;
         for (name, pool) in pools {
             let slots = pool.slots;
-            self.start_worker(local_plan(name, pool, guard, &work_dir, &isolation, first_slot))?;
+            self.start_worker(local_plan(name, pool, guard, &work_dir, &isolation, first_slot), &run)?;
             first_slot += slots;
         }
         for pipeline in pipelines {
@@ -61,14 +88,18 @@ impl Machine {
         Ok(())
     }
 
-    fn start_worker(&mut self, plan: WorkerPlan) -> Result<(), MachineError> {
+    fn start_worker(
+        &mut self,
+        plan: WorkerPlan,
+        run: &(impl Fn(&PoolWorker, &Shared, u32) + Clone + Send + 'static),
+    ) -> Result<(), MachineError> {
         let worker = Arc::new(PoolWorker::new(plan));
         worker.register(&*self.shared)?;
         let keeper = Arc::clone(&worker);
         self.spawn("heartbeat", move |shared| keeper.keep_lease(shared))?;
         for slot in 0..worker.slots() {
-            let worker = Arc::clone(&worker);
-            self.spawn("slot", move |shared| worker.run_slot(shared, slot))?;
+            let (worker, run) = (Arc::clone(&worker), run.clone());
+            self.spawn("slot", move |shared| run(&worker, shared, slot))?;
         }
         self.workers.push(worker);
         Ok(())

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use proofyard_core::error::Cause;
@@ -32,6 +32,24 @@ const MARK_SYNC: &str = "UPDATE syncs SET count = count + 1";
 
 pub(super) type Answer = Result<CommitOutcome, PortError>;
 
+/// How often the log was synced since it was opened, and how many durable batches waited for that: those of one group share
+/// a sync.
+#[derive(Debug, Default)]
+pub(super) struct SyncCounts {
+    pub syncs: AtomicU64,
+    pub waits: AtomicU64,
+}
+
+impl SyncCounts {
+    fn count(&self, group: &[&Work], synced: bool) {
+        if synced {
+            let waits = group.iter().filter(|work| work.is_durable()).count() as u64;
+            self.syncs.fetch_add(1, Ordering::Relaxed);
+            self.waits.fetch_add(waits, Ordering::Relaxed);
+        }
+    }
+}
+
 /// What the leader works with. The copier stands before the connection, so that the connection is closed last.
 pub(super) struct Database {
     copier: Copier,
@@ -39,6 +57,7 @@ pub(super) struct Database {
     cache: Arc<ItemCache>,
     file: PathBuf,
     pub(super) failed: Failed,
+    pub(super) syncs: Arc<SyncCounts>,
     log_pages: Arc<AtomicI32>,
     /// The log's length when the copier was last asked.
     asked_at_pages: i32,
@@ -69,6 +88,7 @@ impl Database {
             cache,
             file,
             failed,
+            syncs: Arc::default(),
             log_pages,
             asked_at_pages: 0,
             restart_at_pages: RESTART_AT_PAGES,
@@ -116,6 +136,7 @@ impl Database {
         match done {
             Ok((outcomes, wrote)) => {
                 self.unsynced = !durable && (self.unsynced || wrote);
+                self.syncs.count(group, durable && wrote);
                 Ok(outcomes)
             }
             Err(error) => {

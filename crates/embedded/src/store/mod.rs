@@ -14,10 +14,12 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, PortError, Range, Stored, Version};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use self::database::SyncCounts;
 use self::item_cache::ItemCache;
 use self::readers::Readers;
 use self::schema::check_reader;
@@ -36,6 +38,13 @@ const DOWN_FROM: &str =
     ORDER BY sort DESC LIMIT ?4";
 const DUE: &str = "SELECT due_ms, partition, sort FROM items WHERE due_shard = ?1 AND due_ms <= ?2
     AND (due_ms, partition, sort) > (?3, ?4, ?5) ORDER BY due_ms, partition, sort LIMIT ?6";
+
+/// How often the state was synced, and how many durable batches waited for it: several may share one sync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Syncs {
+    pub done: u64,
+    pub waited_for: u64,
+}
 
 /// The state of a yard. Shared by all of its threads.
 pub struct SqliteStore {
@@ -67,6 +76,14 @@ impl SqliteStore {
     /// Why the state cannot be written any more; `None` while it can.
     pub fn failure(&self) -> Option<PortError> {
         self.writer.as_ref()?.failure()
+    }
+
+    /// What was synced since this process opened the state.
+    pub fn syncs(&self) -> Syncs {
+        let count = |of: fn(&SyncCounts) -> &AtomicU64| {
+            self.writer.as_ref().map_or(0, |writer| of(writer.syncs()).load(Ordering::Relaxed))
+        };
+        Syncs { done: count(|counts| &counts.syncs), waited_for: count(|counts| &counts.waits) }
     }
 
     pub fn file(&self) -> &Path {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use proofyard_core::port::{Batch, CommitOutcome, Key, PortError, Version};
 
 use super::copier::Failed;
-use super::database::{Answer, Database, again};
+use super::database::{Answer, Database, SyncCounts, again};
 use super::item_cache::ItemCache;
 use super::statements::Work;
 
@@ -26,6 +26,7 @@ pub(super) struct Writer {
     /// The leader's.
     database: Mutex<Database>,
     failed: Failed,
+    syncs: Arc<SyncCounts>,
     file: PathBuf,
 }
 
@@ -61,8 +62,9 @@ enum Turn {
 impl Writer {
     pub(super) fn open(file: &Path, cache: Arc<ItemCache>) -> Result<Self, PortError> {
         let database = Database::open(file, cache)?;
-        let failed = database.failed.clone();
-        Ok(Self { queue: Mutex::default(), database: Mutex::new(database), failed, file: file.to_owned() })
+        let (failed, syncs) = (database.failed.clone(), Arc::clone(&database.syncs));
+        let (queue, database, file) = (Mutex::default(), Mutex::new(database), file.to_owned());
+        Ok(Self { queue, database, failed, syncs, file })
     }
 
     pub(super) fn commit(&self, batch: Batch) -> Answer {
@@ -86,6 +88,10 @@ impl Writer {
 
     pub(super) fn failure(&self) -> Option<PortError> {
         self.failed.get().map(again)
+    }
+
+    pub(super) fn syncs(&self) -> &SyncCounts {
+        &self.syncs
     }
 
     fn ask(&self, work: Work) -> Answer {

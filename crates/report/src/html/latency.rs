@@ -5,15 +5,13 @@ use std::fmt::{Result, Write};
 use proofyard_core::report::{BlockFigures, Report, seconds};
 
 use super::escape::Text;
+use super::frame::{LEFT, RIGHT, WIDTH, begin, begin_chart, end_chart, line_at, word_below};
 use super::scale::{Scale, shows_deadline, tick};
 use crate::figures::kib;
 
 /// Newest heights that are drawn.
 const MAX_POINTS: usize = 2_000;
-const WIDTH: f64 = 1_080.0;
 const HEIGHT: f64 = 260.0;
-const LEFT: f64 = 64.0;
-const RIGHT: f64 = 16.0;
 /// Missed heights stand in the room above.
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 34.0;
@@ -30,7 +28,6 @@ pub(super) fn write(page: &mut String, report: &Report) -> Result {
         first: first.height,
         heights: last.height - first.height + 1,
     };
-    writeln!(page, "<section id=\"latency\">\n<h2>Latency over height</h2>")?;
     let mut about = "From a block’s acknowledgement to its commit-stage proof being accepted.".to_owned();
     if !shows_deadline {
         about.push_str(&format!(" The deadline of {} is far above.", seconds(deadline_ms)));
@@ -38,12 +35,8 @@ pub(super) fn write(page: &mut String, report: &Report) -> Result {
     if blocks.len() < report.blocks.len() {
         about.push_str(&format!(" The newest {} heights.", blocks.len()));
     }
-    writeln!(
-        page,
-        "<p class=\"about\">{}</p>\n<div class=\"wide\"><svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
-         aria-label=\"Latency over height\">",
-        Text(about)
-    )?;
+    begin(page, "latency", "Latency over height", &about)?;
+    begin_chart(page, HEIGHT, "Latency over height")?;
     plot.axes(page)?;
     if blocks.iter().any(|block| block.missed) {
         let (x, y) = (LEFT - 8.0, TOP / 2.0 + 4.0);
@@ -65,7 +58,7 @@ pub(super) fn write(page: &mut String, report: &Report) -> Result {
     for block in blocks {
         plot.point(page, block, radius, deadline_ms)?;
     }
-    writeln!(page, "</svg></div>\n</section>")
+    end_chart(page)
 }
 
 struct Plot {
@@ -86,25 +79,11 @@ impl Plot {
 
     fn axes(&self, page: &mut String) -> Result {
         for ms in self.time.ticks(5) {
-            let y = self.y(ms);
-            writeln!(
-                page,
-                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-                 <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                WIDTH - RIGHT,
-                LEFT - 8.0,
-                y + 4.0,
-                tick(ms)
-            )?;
+            line_at(page, self.y(ms), &tick(ms))?;
         }
         let step = self.heights.div_ceil(10).max(1);
         for height in (self.first..self.first + self.heights).step_by(usize::try_from(step).unwrap_or(1)) {
-            writeln!(
-                page,
-                "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{height}</text>",
-                self.x(height),
-                HEIGHT - BOTTOM + 18.0
-            )?;
+            word_below(page, self.x(height), HEIGHT - BOTTOM + 18.0, height)?;
         }
         Ok(())
     }

@@ -1,21 +1,26 @@
 //! A report as one page that needs nothing else: styles, drawings and the little script are in it, and it may load
 //! nothing (its own content security policy says so). It is drawn here; the script only shows what is pointed at.
 //!
+//! [`Page`] is one of plots and a table, of whatever was measured. What follows is about reports.
+//!
 //! Its size is bounded: the newest 2,000 heights in the latency chart, the newest 200 blocks and cuts in the timeline
 //! (with 6,000 tasks at most, 64 a block), 200 misses. What is left out is said on the page.
 
 mod cards;
 mod escape;
+mod frame;
 mod latency;
+mod page;
+mod plot;
 mod scale;
 mod tables;
 mod timeline;
 
-use std::fmt::Write;
-
 use proofyard_core::report::Report;
 
-use self::escape::Text;
+use self::page::Heading;
+pub use self::page::Page;
+pub use self::plot::{Line, Plot};
 use crate::goals;
 use crate::text::head;
 
@@ -24,41 +29,15 @@ const COLOURS: usize = 7;
 
 /// The whole page.
 pub fn html(report: &Report) -> String {
-    let mut page = String::new();
-    // Writing into a string cannot fail.
-    let _ = write_page(&mut page, report);
-    page
-}
-
-fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
     let stages = stages(report);
-    let title = format!("Proofyard: {}", report.chain);
-    write!(
-        page,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-         script-src 'unsafe-inline'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n\
-         <main>\n<header>\n<p class=\"brand\">Proofyard report</p>\n<h1>{}</h1>\n<p class=\"about\">{}</p>\n</header>\n",
-        Text(title),
-        include_str!("page.css"),
-        Text(&report.chain),
-        Text(about(report)),
-    )?;
-    cards::write(page, report)?;
-    latency::write(page, report)?;
-    timeline::write(page, report, &stages)?;
-    tables::write(page, report, &stages)?;
-    writeln!(page, "<footer>")?;
-    for note in goals::notes(report) {
-        writeln!(page, "<p>{}</p>", Text(note))?;
-    }
-    write!(
-        page,
-        "</footer>\n</main>\n<div id=\"tip\" hidden></div>\n<script>\n{}</script>\n</body>\n</html>\n",
-        include_str!("page.js")
-    )
+    let (title, about) = (format!("Proofyard: {}", report.chain), about(report));
+    let heading = Heading { title: &title, brand: "Proofyard report", heading: &report.chain, about: &about };
+    page::whole(&heading, goals::notes(report), |page| {
+        cards::write(page, report)?;
+        latency::write(page, report)?;
+        timeline::write(page, report, &stages)?;
+        tables::write(page, report, &stages)
+    })
 }
 
 fn about(report: &Report) -> String {

@@ -48,9 +48,70 @@ pub(super) fn tick(ms: u64) -> String {
     }
 }
 
+/// A logarithmic scale over the figures that are shown.
+pub(super) struct Decades {
+    least: f64,
+    most: f64,
+    length: f64,
+}
+
+impl Decades {
+    /// `None` where nothing above 0 is shown.
+    pub(super) fn over(figures: impl Iterator<Item = f64>, length: f64) -> Option<Self> {
+        let (least, most) = figures
+            .filter(|figure| *figure > 0.0)
+            .fold((f64::INFINITY, 0.0_f64), |(least, most), figure| (least.min(figure), most.max(figure)));
+        (most > 0.0).then(|| Self { least: round_down(least), most: round_up(most), length })
+    }
+
+    /// Whatever is below the scale stands at its beginning.
+    pub(super) fn at(&self, figure: f64) -> f64 {
+        let place = (figure.max(self.least) / self.least).log10();
+        place / (self.most / self.least).log10() * self.length
+    }
+
+    /// Powers of ten, and where they are few, twice and five times those.
+    pub(super) fn ticks(&self) -> Vec<f64> {
+        const MANY: f64 = 1_000.0;
+        let digits: &[f64] = if self.most / self.least > MANY { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let powers = -6..=12;
+        let all = powers.flat_map(|power| digits.iter().map(move |digit| shifted(*digit, power)));
+        all.filter(|figure| (self.least..=self.most).contains(figure)).collect()
+    }
+}
+
+/// The next figure of those 1, 2 or 5 times a power of ten, below and above.
+fn round_down(figure: f64) -> f64 {
+    let power = figure.log10().floor() as i32;
+    let of = |digit| shifted(digit, power);
+    [5.0, 2.0, 1.0].map(of).into_iter().find(|round| *round < figure).unwrap_or_else(|| of(0.5))
+}
+
+fn round_up(figure: f64) -> f64 {
+    let power = figure.log10().floor() as i32;
+    let of = |digit| shifted(digit, power);
+    [2.0, 5.0].map(of).into_iter().find(|round| *round > figure).unwrap_or_else(|| of(10.0))
+}
+
+/// A figure times a power of ten, exactly as it is written.
+fn shifted(digit: f64, power: i32) -> f64 {
+    if power < 0 { digit / 10_f64.powi(-power) } else { digit * 10_f64.powi(power) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_logarithmic_scale_has_room_for_all_that_is_shown() {
+        let scale = Decades::over([0.0, 0.3, 7.0].into_iter(), 100.0).unwrap();
+        assert_eq!(scale.ticks(), [0.2, 0.5, 1.0, 2.0, 5.0, 10.0]);
+        assert_eq!([scale.at(0.0), scale.at(0.2), scale.at(10.0)], [0.0, 0.0, 100.0]);
+        assert!(scale.at(0.3) > 0.0 && scale.at(7.0) < 100.0);
+        let far = Decades::over([1.0, 5_000.0].into_iter(), 100.0).unwrap();
+        assert_eq!(far.ticks(), [1.0, 10.0, 100.0, 1_000.0, 10_000.0]);
+        assert!(Decades::over([0.0].into_iter(), 100.0).is_none());
+    }
 
     #[test]
     fn ticks_are_round_and_few() {

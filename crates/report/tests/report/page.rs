@@ -1,6 +1,6 @@
 //! The page as text: what can be said of it without a browser.
 
-use proofyard_report::html::html;
+use proofyard_report::html::{Line, Page, Plot, html};
 
 use super::yards::{EVIL, realtime, report, wide};
 
@@ -47,4 +47,47 @@ fn of_an_empty_chain_there_is_a_page_too() {
         page.contains("Nothing is committed or missed there yet") || page.contains("nothing is committed")
     );
     assert_eq!((page.matches("<circle").count(), page.matches("class=\"task").count()), (0, 0));
+}
+
+fn plotted(lines: Vec<Line>) -> String {
+    let plot = Plot {
+        id: "plot",
+        title: "Title",
+        about: "",
+        unit: "ms",
+        places: vec!["1".to_owned(), "2".to_owned()],
+        lines,
+    };
+    let rows = vec![vec![EVIL.to_owned()], vec!["a".to_owned(), "b".to_owned()]];
+    let columns = vec!["one".to_owned(), "two".to_owned()];
+    Page {
+        brand: "Brand",
+        heading: "Heading",
+        about: EVIL,
+        plots: vec![plot],
+        columns,
+        rows,
+        notes: &["note"],
+    }
+    .html()
+}
+
+#[test]
+fn a_plot_shows_each_figure_in_the_colour_of_its_line_and_an_ideal_one_in_that_of_the_line_before() {
+    let line = |name: &str, is_ideal, points: [Option<f64>; 2]| Line {
+        name: name.to_owned(),
+        is_ideal,
+        points: points.to_vec(),
+    };
+    let page = plotted(vec![
+        line("first", false, [Some(0.5), Some(30.0)]),
+        line("bound", true, [Some(1.0), Some(2.0)]),
+        line(EVIL, false, [None, Some(7.0)]),
+    ]);
+    assert_eq!(page.matches("<circle class=\"dot\"").count(), 3);
+    assert_eq!(page.matches("<g class=\"s0\">").count(), 2, "the first line and its bound");
+    assert!(page.contains("<path class=\"line ideal\"") && page.contains("first\n2: 30.00 ms"));
+    assert!(!page.contains(EVIL) && !page.contains("NaN") && page.contains("default-src 'none'"));
+    let empty = plotted(vec![line("nothing", false, [None, Some(0.0)])]);
+    assert!(!empty.contains("id=\"plot\"") && empty.contains("id=\"figures\""));
 }

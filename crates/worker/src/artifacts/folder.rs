@@ -30,6 +30,7 @@ const ASIDE_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 pub struct Artifacts {
     root: PathBuf,
     next_unnamed: AtomicU64,
+    syncs: AtomicU64,
 }
 
 impl Artifacts {
@@ -85,7 +86,7 @@ impl Artifacts {
     pub fn reading(directory: &Path) -> Self {
         // Its paths are given to programs with another working directory.
         let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-        Self { root: directory.join(FOLDER), next_unnamed: AtomicU64::new(0) }
+        Self { root: directory.join(FOLDER), next_unnamed: AtomicU64::new(0), syncs: AtomicU64::new(0) }
     }
 
     /// The folder for a process that puts content there while another may have the directory. Drafts of this process are
@@ -157,6 +158,15 @@ impl Artifacts {
         &self.root
     }
 
+    /// How many syncs were waited for since it was opened.
+    pub fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    fn count_sync(&self) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn unnamed_path(&self) -> PathBuf {
         self.root.join(UNNAMED).join(self.next_unnamed.fetch_add(1, Ordering::Relaxed).to_string())
     }
@@ -169,6 +179,7 @@ impl Artifacts {
             fs::rename(draft.path(), &path).map_err(io_error(&path, "named"))?;
         }
         // Also when the name was there: the process that gave it may have died before this.
+        self.count_sync();
         sync_directory(folder).map_err(io_error(folder, "synced"))
     }
 }
@@ -184,6 +195,7 @@ impl ArtifactStore for Artifacts {
     }
 
     fn keep(&self, draft: &Draft) -> Result<ArtifactRef, ArtifactError> {
+        self.count_sync();
         draft.end_sync().map_err(io_error(draft.path(), "synced"))?;
         self.give_name(draft)?;
         Ok(draft.artifact().clone())

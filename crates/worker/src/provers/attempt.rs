@@ -29,6 +29,7 @@ use super::blame::{self, artifact_error, input_error, lasting, prover_error, ver
 use super::job::Job;
 use super::verification_key::{accepted_key, bare_hex, key_of_file};
 use crate::artifacts::{ArtifactError, ArtifactStore, Draft};
+use crate::attempts::TimedExecutor;
 use crate::isolation::Role;
 use crate::unrecorded_result::UnrecordedResult;
 
@@ -72,11 +73,6 @@ enum Proof {
 impl<'a, A: ArtifactStore> Attempt<'a, A> {
     pub(super) fn new(slot: &'a mut SlotProvers<A>, cancel: Cancel) -> Self {
         Self { slot, cancel, in_provers: Duration::ZERO }
-    }
-
-    /// How much of the attempt was spent in provers and verifiers.
-    pub fn in_provers(&self) -> Duration {
-        self.in_provers
     }
 
     /// Verifies a committed proof from the artifacts alone; answers its public values.
@@ -225,6 +221,12 @@ impl<'a, A: ArtifactStore> Attempt<'a, A> {
             true => Err(artifact_error(error)),
             false => Ok(self.rejected(assignment, &with_causes(&error).to_string())),
         }
+    }
+}
+
+impl<A: ArtifactStore> TimedExecutor for Attempt<'_, A> {
+    fn in_provers(&self) -> Duration {
+        self.in_provers
     }
 }
 

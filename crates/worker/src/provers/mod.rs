@@ -30,6 +30,7 @@ pub(crate) use self::attempt::Attempt;
 use self::launching::Launcher;
 use self::sessions::Sessions;
 use crate::artifacts::{ArtifactStore, Syncer};
+use crate::attempts::Attempts;
 use crate::isolation::Isolation;
 use crate::work_dir::WorkDir;
 
@@ -62,13 +63,16 @@ impl<A: ArtifactStore> SlotProvers<A> {
         }
     }
 
-    /// Begins an attempt; its calls end when this token is cancelled.
-    pub fn attempt(&mut self, cancel: Cancel) -> Attempt<'_, A> {
-        Attempt::new(self, cancel)
-    }
-
     /// Whether the store has the artifact, unchanged.
     pub fn expect_whole(&self, artifact: &ArtifactRef) -> Result<(), AttemptError> {
         self.artifacts.fetch(artifact).map(drop).map_err(blame::artifact_error)
+    }
+}
+
+impl<A: ArtifactStore> Attempts for SlotProvers<A> {
+    type Attempt<'a> = Attempt<'a, A>;
+
+    fn attempt(&mut self, cancel: Cancel) -> Attempt<'_, A> {
+        Attempt::new(self, cancel)
     }
 }
