@@ -1,0 +1,191 @@
+//! `proofyard-baselines`: measures what people queue proving with today, for `proofyard bench --baselines` or by itself.
+
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{fs, io, thread};
+
+use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use proofyard_baselines::{BaselineError, Programs, System, run};
+use proofyard_bench::{Arrival, Baseline, BaselineOutcome, BenchError, Load};
+use proofyard_cli::commands::bench::baselines::Baselines;
+use proofyard_cli::failure::Failure;
+use proofyard_cli::output;
+use proofyard_cli::signals::Signals;
+use proofyard_core::error::{Code, with_causes};
+
+/// Measures NATS JetStream, PostgreSQL and Redis as queues of proving, under the loads of `proofyard bench`.
+///
+/// Each run has a server of its own, on the loopback interface, in a folder that is removed afterwards. The first tenth of a
+/// run is its warm-up, and not counted. A server that is not installed is named, and the rest goes on.
+#[derive(Parser)]
+#[command(name = "proofyard-baselines", version, max_term_width = 110)]
+struct Arguments {
+    /// Blocks come so that there are so many tasks a second, whether or not they are taken; 0: all are there at once.
+    #[arg(long, value_name = "TASKS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=5_000))]
+    rate: u32,
+    /// Workers; several numbers are measured one after another.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "2", value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    workers: Vec<u32>,
+    /// How long a proof takes.
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    prove_ms: u64,
+    /// Tasks of each run, at least.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    tasks: u64,
+    /// Of each block; from 2 on one more task joins them.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    segments: u32,
+    /// Runs of each.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+    /// Where the servers keep what they are given: what counts is that disk.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Only these; all by default.
+    #[arg(long, value_name = "SYSTEM", value_delimiter = ',', value_parser = systems())]
+    only: Vec<System>,
+    /// The servers' programs are looked for here alone; else in PATH, and where Debian has them.
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Answers in JSON, one document a line.
+    #[arg(long)]
+    json: bool,
+    /// Stops when the standard input ends, as at a signal.
+    #[arg(long, hide = true)]
+    until_input_ends: bool,
+}
+
+fn systems() -> impl TypedValueParser<Value = System> {
+    PossibleValuesParser::new(System::ALL.map(System::id)).try_map(|id| {
+        System::ALL.into_iter().find(|system| system.id() == id).ok_or("there is no such system")
+    })
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.run() {
+        Ok(code) => code,
+        Err(failure) => failure.tell(arguments.json),
+    }
+}
+
+impl Arguments {
+    /// Code 1: what is installed could not be measured.
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let signals = Signals::listen()?;
+        let input_ended = Arc::new(AtomicBool::new(false));
+        if self.until_input_ends {
+            watch_input(Arc::clone(&input_ended));
+        }
+        let stop = || signals.stop().is_some() || input_ended.load(Ordering::Relaxed);
+        let (mut baselines, mut any_failed) = (Baselines::default(), false);
+        for (workers, number) in self.workers.iter().flat_map(|n| (1..=self.runs).map(move |run| (*n, run))) {
+            for system in self.systems() {
+                let outcome = match self.measure(system, workers, &stop) {
+                    Ok(measured) => BaselineOutcome::Measured(Box::new(measured)),
+                    Err(BaselineError::LeftOut(why)) => BaselineOutcome::LeftOut(why),
+                    Err(_) if stop() => {
+                        self.end(&baselines);
+                        return Err(stopped(&signals));
+                    }
+                    Err(BaselineError::Bench(error @ BenchError::Load(_))) => {
+                        return Err(Failure::usage(error));
+                    }
+                    Err(error) => {
+                        any_failed = true;
+                        BaselineOutcome::Failed(with_causes(&error).to_string())
+                    }
+                };
+                let row = row(system, workers, number, outcome);
+                if self.json {
+                    output::json(&row)?;
+                }
+                baselines.add(row);
+            }
+        }
+        self.end(&baselines);
+        Ok(if any_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn systems(&self) -> impl Iterator<Item = System> {
+        System::ALL.into_iter().filter(|system| self.only.is_empty() || self.only.contains(system))
+    }
+
+    /// One run, in a folder of its own.
+    fn measure(
+        &self,
+        system: System,
+        workers: u32,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<proofyard_bench::BaselineMeasured, BaselineError> {
+        let folder = folder_in(&self.dir);
+        let folder = folder
+            .map_err(|source| BenchError::Io { doing: "a folder for the run cannot be made", source })?;
+        let programs = self.programs.clone().map_or_else(Programs::of_this_machine, Programs::only_in);
+        let server = folder.path().join(system.id());
+        fs::create_dir(&server)
+            .map_err(|source| BenchError::Io { doing: "a folder for the server cannot be made", source })?;
+        run(system, &programs, &server, &self.load(workers), stop)
+    }
+
+    fn load(&self, workers: u32) -> Load {
+        Load {
+            arrival: match self.rate {
+                0 => Arrival::Closed,
+                tasks_a_second => Arrival::Open { tasks_a_second },
+            },
+            blocks: Load::blocks_of(self.tasks, self.segments),
+            segments: self.segments,
+            workers,
+            prove: Duration::from_millis(self.prove_ms),
+            prover: Vec::new(),
+        }
+    }
+
+    fn end(&self, baselines: &Baselines) {
+        if !self.json && !baselines.is_empty() {
+            output::line(baselines);
+        }
+    }
+}
+
+/// A server's own account has to get through it.
+fn folder_in(dir: &std::path::Path) -> io::Result<tempfile::TempDir> {
+    let folder = tempfile::Builder::new().prefix("proofyard-baselines-").tempdir_in(dir)?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))?;
+    // Servers read their paths where they run.
+    Ok(folder)
+}
+
+fn row(system: System, workers: u32, run: u32, outcome: BaselineOutcome) -> Baseline {
+    Baseline {
+        system: system.id().to_owned(),
+        name: system.name().to_owned(),
+        durability: system.durability().to_owned(),
+        task: system.task().to_owned(),
+        workers,
+        run,
+        outcome,
+    }
+}
+
+fn stopped(signals: &Signals) -> Failure {
+    let message = "stopped; a run that had not ended is not counted";
+    signals.stop().map_or_else(
+        || Failure::work_as(Code::Stopped, message),
+        |signal| Failure::stopped(message, signal.exit_code()),
+    )
+}
+
+fn watch_input(ended: Arc<AtomicBool>) {
+    thread::spawn(move || {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        ended.store(true, Ordering::Relaxed);
+    });
+}
