@@ -17,7 +17,7 @@ use proofyard_cli::commands::bench::baselines::Baselines;
 use proofyard_cli::failure::Failure;
 use proofyard_cli::output;
 use proofyard_cli::signals::Signals;
-use proofyard_core::error::{Code, with_causes};
+use proofyard_core::error::with_causes;
 
 /// Measures NATS JetStream, PostgreSQL and Redis as queues of proving, under the loads of `proofyard bench`.
 ///
@@ -92,7 +92,7 @@ impl Arguments {
                     Err(BaselineError::LeftOut(why)) => BaselineOutcome::LeftOut(why),
                     Err(_) if stop() => {
                         self.end(&baselines);
-                        return Err(stopped(&signals));
+                        return self.stopped(&signals);
                     }
                     Err(BaselineError::Bench(error @ BenchError::Load(_))) => {
                         return Err(Failure::usage(error));
@@ -148,6 +148,17 @@ impl Arguments {
         }
     }
 
+    fn stopped(&self, signals: &Signals) -> Result<ExitCode, Failure> {
+        match signals.stop() {
+            Some(signal) => {
+                let message = "stopped; a run that had not ended is not counted";
+                Err(Failure::stopped(message, signal.exit_code()))
+            }
+            // Who ended the input knows it.
+            None => Ok(ExitCode::FAILURE),
+        }
+    }
+
     fn end(&self, baselines: &Baselines) {
         if !self.json && !baselines.is_empty() {
             output::line(baselines);
@@ -159,7 +170,6 @@ impl Arguments {
 fn folder_in(dir: &std::path::Path) -> io::Result<tempfile::TempDir> {
     let folder = tempfile::Builder::new().prefix("proofyard-baselines-").tempdir_in(dir)?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))?;
-    // Servers read their paths where they run.
     Ok(folder)
 }
 
@@ -173,14 +183,6 @@ fn row(system: System, workers: u32, run: u32, outcome: BaselineOutcome) -> Base
         run,
         outcome,
     }
-}
-
-fn stopped(signals: &Signals) -> Failure {
-    let message = "stopped; a run that had not ended is not counted";
-    signals.stop().map_or_else(
-        || Failure::work_as(Code::Stopped, message),
-        |signal| Failure::stopped(message, signal.exit_code()),
-    )
 }
 
 fn watch_input(ended: Arc<AtomicBool>) {
