@@ -14,13 +14,13 @@ use proofyard_embedded::store::Syncs;
 use proofyard_worker::Sample;
 use proofyard_worker::isolation::Isolation;
 
-use crate::{BenchError, Taken};
 use crate::commits::Commits;
 use crate::in_process::Sleeps;
 use crate::load::{CHAIN, Commands, Load, ProverKind};
 use crate::measured::{Growth, Measured};
 use crate::taking_in::{record, take_in, take_in_and_list};
 use crate::usage::{Cpu, forget_peak_memory};
+use crate::{BenchError, Taken};
 
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(10);

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use std::{fs, io, thread};
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use proofyard_baselines::{BaselineError, Programs, System, run};
-use proofyard_bench::{Arrival, Baseline, BaselineOutcome, BenchError, Load};
+use proofyard_bench::{Baseline, BaselineMeasured, BaselineOutcome, BenchError, Load};
 use proofyard_cli::commands::bench::baselines::Baselines;
+use proofyard_cli::commands::bench::table::table;
 use proofyard_cli::failure::Failure;
 use proofyard_cli::output;
 use proofyard_cli::signals::Signals;
@@ -27,7 +27,7 @@ use proofyard_core::error::with_causes;
 #[command(name = "proofyard-baselines", version, max_term_width = 110)]
 struct Arguments {
     /// Blocks come so that there are so many tasks a second, whether or not they are taken; 0: all are there at once.
-    #[arg(long, value_name = "TASKS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=5_000))]
+    #[arg(long, value_name = "TASKS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=50_000))]
     rate: u32,
     /// Workers; several numbers are measured one after another.
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "2", value_parser = clap::value_parser!(u32).range(1..=1_024))]
@@ -85,28 +85,28 @@ impl Arguments {
         }
         let stop = || signals.stop().is_some() || input_ended.load(Ordering::Relaxed);
         let (mut baselines, mut any_failed) = (Baselines::default(), false);
-        for (workers, number) in self.workers.iter().flat_map(|n| (1..=self.runs).map(move |run| (*n, run))) {
+        let runs = self.workers.iter().flat_map(|workers| (1..=self.runs).map(move |run| (*workers, run)));
+        for (workers, number) in runs {
+            let load = Load::in_process(self.rate, workers, self.prove_ms, self.tasks, self.segments);
+            load.check().map_err(Failure::usage)?;
             for system in self.systems() {
-                let outcome = match self.measure(system, workers, &stop) {
+                let outcome = match self.measure(system, &load, &stop) {
                     Ok(measured) => BaselineOutcome::Measured(Box::new(measured)),
                     Err(BaselineError::LeftOut(why)) => BaselineOutcome::LeftOut(why),
                     Err(_) if stop() => {
                         self.end(&baselines);
                         return self.stopped(&signals);
                     }
-                    Err(BaselineError::Bench(error @ BenchError::Load(_))) => {
-                        return Err(Failure::usage(error));
-                    }
                     Err(error) => {
                         any_failed = true;
                         BaselineOutcome::Failed(with_causes(&error).to_string())
                     }
                 };
-                let row = row(system, workers, number, outcome);
+                let baseline = baseline(system, load.clone(), number, outcome);
                 if self.json {
-                    output::json(&row)?;
+                    output::json(&baseline)?;
                 }
-                baselines.add(row);
+                baselines.add(baseline);
             }
         }
         self.end(&baselines);
@@ -121,9 +121,9 @@ impl Arguments {
     fn measure(
         &self,
         system: System,
-        workers: u32,
+        load: &Load,
         stop: &(dyn Fn() -> bool + Sync),
-    ) -> Result<proofyard_bench::BaselineMeasured, BaselineError> {
+    ) -> Result<BaselineMeasured, BaselineError> {
         let folder = folder_in(&self.dir);
         let folder = folder
             .map_err(|source| BenchError::Io { doing: "a folder for the run cannot be made", source })?;
@@ -131,21 +131,7 @@ impl Arguments {
         let server = folder.path().join(system.id());
         fs::create_dir(&server)
             .map_err(|source| BenchError::Io { doing: "a folder for the server cannot be made", source })?;
-        run(system, &programs, &server, &self.load(workers), stop)
-    }
-
-    fn load(&self, workers: u32) -> Load {
-        Load {
-            arrival: match self.rate {
-                0 => Arrival::Closed,
-                tasks_a_second => Arrival::Open { tasks_a_second },
-            },
-            blocks: Load::blocks_of(self.tasks, self.segments),
-            segments: self.segments,
-            workers,
-            prove: Duration::from_millis(self.prove_ms),
-            prover: Vec::new(),
-        }
+        run(system, &programs, &server, load, stop)
     }
 
     fn stopped(&self, signals: &Signals) -> Result<ExitCode, Failure> {
@@ -160,8 +146,9 @@ impl Arguments {
     }
 
     fn end(&self, baselines: &Baselines) {
-        if !self.json && !baselines.is_empty() {
-            output::line(baselines);
+        let rows = baselines.rows();
+        if !self.json && !rows.is_empty() {
+            output::line(table(&rows));
         }
     }
 }
@@ -173,13 +160,13 @@ fn folder_in(dir: &std::path::Path) -> io::Result<tempfile::TempDir> {
     Ok(folder)
 }
 
-fn row(system: System, workers: u32, run: u32, outcome: BaselineOutcome) -> Baseline {
+fn baseline(system: System, load: Load, run: u32, outcome: BaselineOutcome) -> Baseline {
     Baseline {
         system: system.id().to_owned(),
         name: system.name().to_owned(),
         durability: system.durability().to_owned(),
         task: system.task().to_owned(),
-        workers,
+        load,
         run,
         outcome,
     }

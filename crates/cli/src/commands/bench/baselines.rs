@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use proofyard_bench::{
-    Baseline, BaselineMeasured, BaselineOutcome, BenchError, Dispatching, Load, Measured, Outcome, ProverKind,
-    Row, middle, spread,
+    Baseline, BaselineMeasured, BaselineOutcome, BenchError, Dispatching, Load, Measured, Outcome,
+    ProverKind, Row, middle, spread,
 };
 use serde::Serialize;
 
@@ -223,7 +223,8 @@ fn answered(
         output.map(|mut output| output.read_to_string(&mut text));
         text
     });
-    let running = |source| BenchError::Io { doing: "the program of the baselines cannot be waited for", source };
+    let running =
+        |source| BenchError::Io { doing: "the program of the baselines cannot be waited for", source };
     let status = loop {
         if let Some(status) = child.try_wait().map_err(running)? {
             break status;
