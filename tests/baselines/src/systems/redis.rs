@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use redis::streams::{StreamReadOptions, StreamReadReply};
-use redis::{Client, Commands, Connection, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, Script};
+use redis::{Client, Commands, Connection, Script};
 use rustix::process::Signal;
 
 use super::Server;
@@ -56,9 +56,7 @@ impl Redis {
         let mut process = Process::start(PROGRAM, &program, folder, (Signal::TERM, "TERM"), |command| {
             command.arg(&file);
         })?;
-        let address = ConnectionAddr::Tcp("127.0.0.1".to_owned(), port);
-        let settings = RedisConnectionInfo::default().set_password(password);
-        let client = Client::open(address.into_connection_info()?.set_redis_settings(settings))?;
+        let client = Client::open(format!("redis://:{password}@127.0.0.1:{port}"))?;
         process.wait_until(stop, || {
             let mut connection = client.get_connection()?;
             Ok(connection.xgroup_create_mkstream::<_, _, _, ()>(STREAM, GROUP, "0")?)
