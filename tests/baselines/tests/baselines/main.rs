@@ -95,7 +95,10 @@ fn a_server_that_is_missing_is_named_and_so_is_a_load_that_cannot_be() {
         assert!(row["left_out"].as_str().unwrap().contains(&format!("apt-get install {package}")), "{row}");
     }
     let table = baselines(folder.path(), &["--programs", &nothing]).output().unwrap();
-    assert!(String::from_utf8_lossy(&table.stdout).contains("left out: postgres is not installed"), "{table:?}");
+    assert!(
+        String::from_utf8_lossy(&table.stdout).contains("left out: postgres is not installed"),
+        "{table:?}"
+    );
     let refused = baselines(folder.path(), &["--workers", "0"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     expect_empty(folder.path());
