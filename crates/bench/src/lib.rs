@@ -4,11 +4,15 @@
 //! process, as `proofyard run` is, but for the provers and verifiers. [`syncs`] measures the disk's own sync at the same pace.
 //!
 //! - `load`: what is measured; `sleeping_prover`, `in_process`: who "proves"; `room`: whether the machine has room for it;
-//! - `run`: one run; `taking_in`: how its blocks come; `commits`: when they were committed; `measured`: what it took;
-//! - `step`: all runs of one load; `row`: its lines of a table; `page`: all of it as plots.
+//! - `run`: one run; `taking_in`: how its blocks come; `commits`: when they were committed; `dispatching`, `measured`: what it
+//!   took;
+//! - `step`: all runs of one load; `row`: its lines of a table; `page`: all of it as plots;
+//! - `baseline`: what a yard is compared with.
 
+mod baseline;
 mod commits;
 mod disk;
+mod dispatching;
 mod in_process;
 mod load;
 mod measured;
@@ -26,16 +30,19 @@ use std::io;
 
 use proofyard_core::error::{Code, Coded};
 
+pub use baseline::{Baseline, BaselineMeasured, BaselineOutcome};
 pub use disk::syncs;
+pub use dispatching::{Dispatching, Taken, TaskTimes};
 pub use load::{Commands, Load, ProverKind};
 pub use measured::{Growth, Measured};
 pub use page::page;
 pub use quantiles::Quantiles;
 pub use room::expect_room;
-pub use row::Row;
-pub use run::Bench;
+pub use row::{Row, middle, spread};
+pub use run::{Bench, MOST_QUIET};
 pub use sleeping_prover::SleepingProver;
 pub use step::{Outcome, Step, rows};
+pub use usage::{Cpu, cpu_of_process};
 
 /// Why a run could not be measured.
 #[derive(Debug, thiserror::Error)]

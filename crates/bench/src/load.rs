@@ -1,15 +1,16 @@
 //! A load: how blocks come, what each consists of, and who works on it.
 
 use std::fmt::{Display, Formatter};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use proofyard_core::pipeline::MAX_WINDOW;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::BenchError;
+use crate::{BenchError, Taken};
 
 /// What is measured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     pub prover: ProverKind,
     /// Tasks a second that come, whether or not they are taken: a block that is late is measured from when it was due. With 0
@@ -27,7 +28,7 @@ pub struct Load {
 }
 
 /// How the prover runs, and so what a task has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProverKind {
     /// A process that stays, another one that verifies, and an artifact that is synced.
@@ -47,6 +48,8 @@ pub struct Commands {
 
 /// The load's only chain.
 pub(crate) const CHAIN: &str = "bench";
+/// The stage that joins a block's segments.
+pub(crate) const JOIN: &str = "join";
 
 impl Display for ProverKind {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
@@ -69,12 +72,31 @@ impl ProverKind {
 }
 
 impl Load {
+    /// What other systems than a yard can be given: tasks that have no more than a sleep, and nothing before them.
+    pub fn in_process(rate: u32, workers: u32, prove_ms: u64, tasks: u64, segments: u32) -> Self {
+        Self {
+            prover: ProverKind::InProcess,
+            rate,
+            workers,
+            prove_ms,
+            blocks: Self::blocks_of(tasks, segments),
+            segments,
+            committed: 0,
+            open: 0,
+        }
+    }
+
     /// Of a block of so many segments.
     pub fn tasks_a_block(segments: u32) -> u64 {
         match segments {
             0 | 1 => 1,
             segments => u64::from(segments) + 1,
         }
+    }
+
+    /// Of so many segments each, for so many tasks at least.
+    pub fn blocks_of(tasks: u64, segments: u32) -> u64 {
+        tasks.div_ceil(Self::tasks_a_block(segments))
     }
 
     pub fn tasks(&self) -> u64 {
@@ -98,7 +120,7 @@ impl Load {
     }
 
     /// Between two blocks.
-    pub(crate) fn pause(&self) -> Duration {
+    fn pause(&self) -> Duration {
         match self.rate {
             0 => Duration::ZERO,
             rate => Duration::from_secs(1) * Self::tasks_a_block(self.segments) as u32 / rate,
@@ -108,6 +130,26 @@ impl Load {
     /// The heights that are measured.
     pub(crate) fn heights(&self) -> std::ops::RangeInclusive<u64> {
         self.committed + 1..=self.committed + self.blocks
+    }
+
+    /// Has each block that is measured taken in when it is due. `stop` is asked before each whether to give up.
+    pub fn feed<E: From<BenchError>>(
+        &self,
+        stop: &dyn Fn() -> bool,
+        mut take: impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<Vec<Taken>, E> {
+        let (began, mut taken) = (Instant::now(), Vec::new());
+        for (number, height) in (1_u32..).zip(self.heights()) {
+            if stop() {
+                return Err(BenchError::Interrupted.into());
+            }
+            let due = began + self.pause() * number;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let came = if self.is_closed() { Instant::now() } else { due };
+            take(height)?;
+            taken.push(Taken { came, acknowledged: Instant::now() });
+        }
+        Ok(taken)
     }
 
     pub fn check(&self) -> Result<(), BenchError> {

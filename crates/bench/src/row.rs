@@ -41,13 +41,14 @@ impl Row {
 }
 
 /// The median, the lower one of two; 0 of nothing.
-pub(crate) fn middle(figures: impl Iterator<Item = f64>) -> f64 {
+pub fn middle(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.collect();
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
 }
 
-pub(crate) fn spread(figures: impl Iterator<Item = f64>) -> (f64, f64) {
+/// The least and the greatest.
+pub fn spread(figures: impl Iterator<Item = f64>) -> (f64, f64) {
     figures.fold((f64::INFINITY, 0.0), |(least, most), figure| (figure.min(least), figure.max(most)))
 }
 

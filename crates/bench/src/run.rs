@@ -14,18 +14,18 @@ use proofyard_embedded::store::Syncs;
 use proofyard_worker::Sample;
 use proofyard_worker::isolation::Isolation;
 
-use crate::BenchError;
 use crate::commits::Commits;
 use crate::in_process::Sleeps;
 use crate::load::{CHAIN, Commands, Load, ProverKind};
 use crate::measured::{Growth, Measured};
-use crate::taking_in::{Taken, record, take_in, take_in_and_list};
+use crate::taking_in::{record, take_in, take_in_and_list};
 use crate::usage::{Cpu, forget_peak_memory};
+use crate::{BenchError, Taken};
 
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(10);
-/// A yard in which no task ends for this long, and its proving time, does not end by itself.
-const MOST_QUIET: Duration = Duration::from_secs(30);
+/// Where no task ends for this long, and its proving time, nothing ends by itself.
+pub const MOST_QUIET: Duration = Duration::from_secs(30);
 /// Blocks in flight while those are made that are committed before.
 const AHEAD: u64 = 1_000;
 

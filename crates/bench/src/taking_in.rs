@@ -8,24 +8,11 @@ use proofyard_core::state::{ArtifactRef, Block};
 use proofyard_embedded::block_on;
 use proofyard_embedded::machine::Machine;
 
-use crate::BenchError;
 use crate::load::{CHAIN, Load};
+use crate::{BenchError, Taken};
 
 /// So many blocks are taken in before all steps are taken: a queue of wakes is bounded.
 const BLOCKS_A_TURN: u64 = 1_000;
-
-/// A block that was taken in.
-pub(crate) struct Taken {
-    /// When it came: when it was due, where the load has a rate.
-    pub came: Instant,
-    pub acknowledged: Instant,
-}
-
-impl Taken {
-    pub fn took(&self) -> Duration {
-        self.acknowledged.saturating_duration_since(self.came)
-    }
-}
 
 /// Takes in the blocks that are measured, at the load's pace.
 pub(crate) fn take_in(
@@ -34,17 +21,7 @@ pub(crate) fn take_in(
     payload: &ArtifactRef,
     stop: &dyn Fn() -> bool,
 ) -> Result<Vec<Taken>, BenchError> {
-    let (began, mut taken) = (Instant::now(), Vec::new());
-    for (number, height) in (1_u32..).zip(load.heights()) {
-        if stop() {
-            return Err(BenchError::Interrupted);
-        }
-        let due = began + load.pause() * number;
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        let came = if load.is_closed() { Instant::now() } else { due };
-        record(machine, height, load.segments, payload)?;
-        taken.push(Taken { came, acknowledged: Instant::now() });
-    }
+    let taken = load.feed(stop, |height| record(machine, height, load.segments, payload))?;
     block_on(machine.yard().record_end(CHAIN))?;
     Ok(taken)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Processor time since the process began.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Cpu {
+pub struct Cpu {
     pub own: Duration,
     /// Of children that have ended, and theirs.
     pub children: Duration,
@@ -16,8 +16,12 @@ const TICK: Duration = Duration::from_millis(10);
 
 impl Cpu {
     /// Zero where there is no such file.
-    pub(crate) fn now() -> Self {
-        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    pub fn now() -> Self {
+        Self::of("self")
+    }
+
+    fn of(process: &str) -> Self {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         // The name, in parentheses, may hold spaces. Behind it the first field is the third of proc(5).
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks =
@@ -25,12 +29,18 @@ impl Cpu {
         Self { own: TICK * (ticks(14) + ticks(15)), children: TICK * (ticks(16) + ticks(17)) }
     }
 
-    pub(crate) fn since(self, before: Self) -> Self {
+    pub fn since(self, before: Self) -> Self {
         Self {
             own: self.own.saturating_sub(before.own),
             children: self.children.saturating_sub(before.children),
         }
     }
+}
+
+/// What another process, and its children that have ended, have used.
+pub fn cpu_of_process(id: u32) -> Duration {
+    let Cpu { own, children } = Cpu::of(&id.to_string());
+    own + children
 }
 
 /// From here on the peak is counted anew, where the kernel allows it.

@@ -1,7 +1,7 @@
 //! What a task costs its slot on the local AWS besides proving, and how much of that is the local AWS.
 //!
 //! One worker claims, stores and records; its prover takes no time. Run with
-//! `cargo bench --workspace --exclude proofyard-simulation --bench overhead`.
+//! `cargo bench --workspace --exclude proofyard-simulation --exclude proofyard-baselines --bench overhead`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark tells what it measured")]
 

@@ -33,6 +33,8 @@ fn built() -> PathBuf {
         "--workspace",
         "--exclude",
         "proofyard-simulation",
+        "--exclude",
+        "proofyard-baselines",
         "--bins",
     ]);
     assert!(build.status().unwrap().success(), "the programs under test do not build");

@@ -1,18 +1,21 @@
 //! `proofyard bench`: what dispatching costs on this machine, beside its disk's own sync.
 
+pub mod baselines;
 mod prover;
-mod table;
+pub mod table;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use proofyard_bench::{
-    Bench as Runs, BenchError, Load, Outcome, ProverKind, Row, Step, expect_room, page, rows, syncs,
+    Bench as Runs, BenchError, Load, Outcome, ProverKind, Step, expect_room, page, rows, syncs,
 };
 use proofyard_core::error::{Code, Coded, with_causes};
 use proofyard_prover::runner::{GuardCommand, adopt_orphans};
+use serde::Serialize;
 
+use self::baselines::{Baselines, Compared};
 pub use self::prover::BenchProver;
 use self::prover::commands;
 use self::table::table;
@@ -68,6 +71,10 @@ pub struct Bench {
     /// Also written there, with plots, as one page that needs nothing else.
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
+    /// After each run, measures NATS JetStream, PostgreSQL and Redis under the same load, those that are installed; the program
+    /// proofyard-baselines does that, and docs/baselines.md tells what is compared.
+    #[arg(long)]
+    baselines: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -98,12 +105,12 @@ impl Bench {
         let signals = Signals::listen()?;
         let guard = guard()?;
         let mut steps: Vec<Step> = Vec::new();
-        let mut left_out = Vec::new();
+        let (mut baselines, mut left_out) = (Baselines::default(), Vec::new());
         for load in loads {
-            match self.step(&load, &guard, &signals, json, &mut steps) {
+            match self.step(&load, &guard, &signals, json, (&mut steps, &mut baselines)) {
                 Ok(()) => {}
                 Err(BenchError::Interrupted) => {
-                    self.tell(json, &steps)?;
+                    self.tell(json, &steps, &baselines)?;
                     return Err(interrupted(&signals));
                 }
                 Err(error) => {
@@ -113,7 +120,7 @@ impl Bench {
                 }
             }
         }
-        self.tell(json, &steps)?;
+        self.tell(json, &steps, &baselines)?;
         match left_out.pop() {
             None => Ok(()),
             Some(last) => {
@@ -138,10 +145,9 @@ impl Bench {
         }];
         let provers: Vec<ProverKind> = self.prover.iter().copied().map(ProverKind::from).collect();
         loads = each(&loads, &provers, |load, prover| Load { prover, ..load });
-        let blocks = |segments| self.tasks.div_ceil(Load::tasks_a_block(segments));
         loads = each(&loads, &self.segments, |load, segments| Load {
             segments,
-            blocks: blocks(segments),
+            blocks: Load::blocks_of(self.tasks, segments),
             ..load
         });
         loads = each(&loads, &self.prove_ms, |load, prove_ms| Load { prove_ms, ..load });
@@ -165,19 +171,25 @@ impl Bench {
         guard: &GuardCommand,
         signals: &Signals,
         json: bool,
-        steps: &mut Vec<Step>,
+        (steps, baselines): (&mut Vec<Step>, &mut Baselines),
     ) -> Result<(), BenchError> {
         expect_room(load)?;
         for run in 1..=self.runs {
             let outcome = self.measure(load, run, guard, signals)?;
+            let compared = match self.baselines {
+                true => baselines.measure(&self.dir, &outcome, &|| signals.stop().is_some()).map(Some),
+                false => Ok(None),
+            };
             if json {
+                let baselines = compared.as_ref().ok().and_then(Option::as_deref);
                 // What cannot be written now cannot be later either.
-                let _ = output::json(&outcome);
+                let _ = output::json(&Told { outcome: &outcome, baselines });
             }
             match steps.last_mut().filter(|step| step.load == *load) {
                 Some(step) => step.runs.push(outcome),
                 None => steps.push(Step { load: load.clone(), runs: vec![outcome] }),
             }
+            compared?;
         }
         Ok(())
     }
@@ -204,14 +216,14 @@ impl Bench {
     }
 
     /// Tells what was measured; JSON was told run by run.
-    fn tell(&self, json: bool, steps: &[Step]) -> Result<(), Failure> {
+    fn tell(&self, json: bool, steps: &[Step], baselines: &Baselines) -> Result<(), Failure> {
         if steps.is_empty() {
             return Ok(());
         }
-        let others: &[Row] = &[];
-        let rows = [rows(steps), others.to_vec()].concat();
+        let others = baselines.rows();
+        let rows = [rows(steps), others.clone()].concat();
         if let Some(path) = &self.page {
-            replace(path, &page(&self.about(steps), steps, others))?;
+            replace(path, &page(&self.about(steps), steps, &others))?;
         }
         if !json {
             output::line(format!("{}\n\n{}", self.about(steps), table(&rows)));
@@ -242,6 +254,16 @@ impl Bench {
         let parts = [rate, prove, segments, open, committed, place];
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
+}
+
+/// A run as JSON.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    outcome: &'a Outcome,
+    /// Where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baselines: Option<&'a [Compared]>,
 }
 
 fn each<T: Copy>(loads: &[Load], values: &[T], with: impl Fn(Load, T) -> Load) -> Vec<Load> {
