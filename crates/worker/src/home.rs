@@ -28,6 +28,12 @@ pub trait WorkerHome: Send + Sync + 'static {
     /// How often an idle slot polls its pool without a ring; see [`crate::bell::idle_look`].
     fn idle_look(&self) -> Duration;
 
+    /// Whether the slots of a worker claim one after another: where a claim takes less time than its retry after another slot
+    /// was faster.
+    fn claims_in_turn(&self) -> bool {
+        false
+    }
+
     /// Runs a handler to its end on this thread. The handler may block for as long as a prover runs.
     fn block_on<F: Future>(&self, handler: F) -> F::Output;
 

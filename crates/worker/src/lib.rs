@@ -11,6 +11,7 @@
 pub mod artifacts;
 mod attempts;
 pub mod bell;
+mod claiming;
 pub mod durable;
 mod home;
 pub mod host;

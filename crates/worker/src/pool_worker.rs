@@ -14,6 +14,7 @@ use proofyard_core::state::WorkerId;
 use proofyard_prover::runner::GuardCommand;
 
 use crate::attempts::Attempts;
+use crate::claiming::Claiming;
 use crate::home::WorkerHome;
 use crate::isolation::Isolation;
 use crate::provers::SlotProvers;
@@ -50,12 +51,13 @@ pub struct PoolWorker {
     plan: WorkerPlan,
     id: Mutex<WorkerId>,
     state: WorkerState,
+    claiming: Claiming,
 }
 
 impl PoolWorker {
     pub fn new(plan: WorkerPlan) -> Self {
         let state = WorkerState::new(plan.max_tasks, plan.idle_out);
-        Self { plan, id: Mutex::default(), state }
+        Self { plan, id: Mutex::default(), state, claiming: Claiming::default() }
     }
 
     pub fn slots(&self) -> u32 {
@@ -140,6 +142,10 @@ impl PoolWorker {
 
     pub(crate) fn plan(&self) -> &WorkerPlan {
         &self.plan
+    }
+
+    pub(crate) fn claiming(&self) -> &Claiming {
+        &self.claiming
     }
 
     pub(crate) fn state(&self) -> &WorkerState {

@@ -30,6 +30,8 @@ pub(crate) struct Slot<'a, H, A> {
     attempts: A,
     /// Since when it has had nothing to do.
     free_since: Instant,
+    /// It may hold a task still, which only a claim of its own finds out.
+    may_hold: bool,
 }
 
 /// How a slot's turn went.
@@ -58,7 +60,7 @@ struct Worked {
 
 impl<'a, H: WorkerHome, A: Attempts> Slot<'a, H, A> {
     pub fn new(worker: &'a PoolWorker, home: &'a H, number: u32, attempts: A) -> Self {
-        Self { worker, home, number, attempts, free_since: Instant::now() }
+        Self { worker, home, number, attempts, free_since: Instant::now(), may_hold: true }
     }
 
     /// Claims and works until the home stops, or the worker claims no more.
@@ -72,6 +74,7 @@ impl<'a, H: WorkerHome, A: Attempts> Slot<'a, H, A> {
                 return;
             }
             let turn = home.invocation(|home| self.turn(home));
+            self.may_hold = turn.is_err();
             if !matches!(turn, Ok(Turn::Idle)) {
                 self.free_since = Instant::now();
             }
@@ -101,7 +104,8 @@ impl<'a, H: WorkerHome, A: Attempts> Slot<'a, H, A> {
         let (yard, claim_began) = (home.yard(), Instant::now());
         let claim = format!("{:016x}{:016x}", yard.port.random(), yard.port.random());
         let request = ClaimRequest { worker: self.worker.id(), slot: self.number, claim };
-        match home.block_on(yard.claim(&request))? {
+        let Some(outcome) = self.claim(home, &request)? else { return Ok(Turn::Idle) };
+        match outcome {
             ClaimOutcome::Claimed(task) => {
                 self.work(home, Claimed { request, task: *task, claim_began, claimed: Instant::now() })?;
                 Ok(Turn::Worked)
@@ -114,6 +118,18 @@ impl<'a, H: WorkerHome, A: Attempts> Slot<'a, H, A> {
             }
             ClaimOutcome::Nothing | ClaimOutcome::Quarantined { .. } => Ok(Turn::Idle),
         }
+    }
+
+    /// `None` if another slot has just found nothing.
+    fn claim(&self, home: &H, request: &ClaimRequest) -> Result<Option<ClaimOutcome>, Error> {
+        let claim = || home.block_on(home.yard().claim(request));
+        if self.may_hold || !home.claims_in_turn() {
+            return claim().map(Some);
+        }
+        let Some(turn) = self.worker.claiming().begin(home.bell()) else { return Ok(None) };
+        let outcome = claim();
+        turn.end(matches!(outcome, Ok(ClaimOutcome::Nothing)));
+        outcome.map(Some)
     }
 
     fn work(&mut self, home: &H, claimed: Claimed) -> Result<(), Error> {

@@ -68,6 +68,10 @@ impl WorkerHome for Shared {
         self.idle_look
     }
 
+    fn claims_in_turn(&self) -> bool {
+        true
+    }
+
     fn block_on<F: Future>(&self, handler: F) -> F::Output {
         block_on(handler)
     }
