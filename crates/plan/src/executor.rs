@@ -78,11 +78,13 @@ impl Executor {
                 self.poll(id);
                 continue;
             }
-            let Some(Reverse((at_us, _, id))) = self.0.timers.borrow_mut().pop() else { return };
+            let mut timers = self.0.timers.borrow_mut();
+            let Some(Reverse((at_us, _, id))) = timers.peek().copied() else { return };
             if at_us > until_us {
                 self.0.now_us.set(until_us);
                 return;
             }
+            timers.pop();
             self.0.now_us.set(at_us);
             self.0.ready.borrow_mut().push_back(id);
         }
@@ -164,6 +166,8 @@ mod tests {
         executor.run(25, || false);
         assert_eq!(*seen.borrow(), [(10, 10), (20, 20)]);
         assert_eq!(executor.now_us(), 25);
+        executor.run(1_000, || false);
+        assert_eq!(seen.borrow().last(), Some(&(30, 30)), "what was not due yet is not lost");
     }
 
     #[test]
