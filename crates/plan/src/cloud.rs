@@ -20,6 +20,7 @@ use crate::provers::Provers;
 use crate::queues::{FifoQueue, WakeQueue};
 use crate::table::Table;
 use crate::usage::{Step, Usage};
+use crate::worker::EmptyLook;
 
 /// The yard's time when a run begins, in milliseconds of the Unix epoch.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
@@ -39,6 +40,8 @@ pub(crate) struct Cloud {
     pub results: FifoQueue,
     /// By pool.
     pub wakes: BTreeMap<String, WakeQueue>,
+    /// By pool.
+    pub empty_looks: RefCell<BTreeMap<String, EmptyLook>>,
     /// The first error that no retry helps against.
     pub failed: RefCell<Option<String>>,
     /// Messages and steps that were tried again.
@@ -63,6 +66,7 @@ impl Cloud {
             blocks: FifoQueue::default(),
             results: FifoQueue::default(),
             wakes: pools.map(|pool| (pool.clone(), WakeQueue::default())).collect(),
+            empty_looks: RefCell::default(),
             failed: RefCell::default(),
             retries: Cell::default(),
             root: RefCell::default(),

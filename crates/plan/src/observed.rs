@@ -13,6 +13,8 @@ pub(crate) struct Seen {
     pub proving_us: u64,
     /// How long it was listed while no slot of its pool was free.
     pub waited_us: u64,
+    /// How long it was listed beyond that, until a slot had claimed it.
+    pub taking_us: u64,
     /// The attempt whose output came last of all that it reads.
     pub after: Option<u64>,
     pub after_us: u64,
@@ -42,7 +44,8 @@ pub(crate) struct Committed {
 
 #[derive(Default)]
 pub(crate) struct Observed {
-    listed: HashMap<TaskId, u64>,
+    /// Since when, and how long no slot of its pool had been free by then.
+    listed: HashMap<TaskId, (u64, u64)>,
     attempts: HashMap<u64, Seen>,
     numbers: u64,
     /// By height.
@@ -63,6 +66,8 @@ pub(crate) struct Parts {
     pub blocks_us: u64,
     /// All else.
     pub orchestration_us: u64,
+    /// Of that, on the critical path: listed while a slot was free, until one had claimed it.
+    pub taking_us: u64,
 }
 
 impl PoolSeen {
@@ -98,7 +103,7 @@ impl Observed {
         seen
     }
 
-    pub fn next_number(&mut self) -> u64 {
+    fn next_number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
     }
@@ -126,7 +131,7 @@ impl Observed {
     fn list(&mut self, listing: &[u8], now_us: u64) {
         let Ok(listing) = serde_json::from_slice::<Listing>(listing) else { return };
         let none_free_us = self.pool(&listing.pool, now_us).none_free_us;
-        self.listed.insert(listing.id, none_free_us);
+        self.listed.insert(listing.id, (now_us, none_free_us));
     }
 
     fn log(&mut self, entry: &[u8], now_us: u64) {
@@ -142,13 +147,16 @@ impl Observed {
         }
     }
 
-    /// A slot has a task from now on. Answers how long the task was listed while none was free.
-    pub fn claimed(&mut self, task: &TaskId, pool: &str, now_us: u64) -> u64 {
+    /// A slot has a task from now on: what is known of the attempt.
+    pub fn claimed(&mut self, task: &TaskId, pool: &str, now_us: u64) -> Seen {
         let listed = self.listed.remove(task);
         let seen = self.pool(pool, now_us);
         seen.busy += 1;
         seen.most_busy = seen.most_busy.max(seen.busy);
-        listed.map_or(0, |none_free_us| seen.none_free_us - none_free_us)
+        let (listed_us, none_free_us) = listed.unwrap_or((now_us, seen.none_free_us));
+        let waited_us = seen.none_free_us - none_free_us;
+        let taking_us = (now_us - listed_us).saturating_sub(waited_us);
+        Seen { number: self.next_number(), waited_us, taking_us, ..Seen::default() }
     }
 
     /// A slot has none any more.
@@ -184,6 +192,7 @@ impl Observed {
         while let Some(seen) = next.and_then(|number| self.attempts.get(&number)) {
             parts.proving_us += seen.proving_us;
             parts.machines_us += seen.waited_us;
+            parts.taking_us += seen.taking_us;
             newest = newest.max(seen.newest_block);
             next = seen.after;
         }

@@ -73,6 +73,8 @@ pub struct Prediction {
     pub latency: Percentiles,
     /// What of it is not proving on the critical path, nor waiting for a free slot or for other blocks.
     pub orchestration: Percentiles,
+    /// What of orchestration it takes, on the critical path, until a free slot has claimed a task that is listed.
+    pub until_claimed: Percentiles,
     /// What of it is waiting for a free slot, on the critical path.
     pub waiting_for_machines: Percentiles,
     /// What of it is waiting for blocks before, or for a cut's others.
@@ -87,6 +89,8 @@ pub struct Prediction {
     pub most_slots_busy: BTreeMap<String, u64>,
     pub tasks: u64,
     pub steps: Vec<StepUsage>,
+    /// How often workers look for a task, all together, which reads one partition of the table.
+    pub looks_a_second: f64,
     pub cold_starts_share: f64,
     /// Messages and steps that were tried again.
     pub retries: u64,
@@ -108,6 +112,14 @@ pub(crate) struct Ended {
     /// By pool, all slots together.
     pub busy_us: BTreeMap<String, u64>,
     pub usage: BTreeMap<Step, Usage>,
+}
+
+impl Ended {
+    /// Blocks wait more and more: those that wait at the end are more than at half of the time, by more than one in ten.
+    pub fn lag_grows(&self) -> bool {
+        let more = self.lag_blocks.saturating_sub(self.lag_blocks_at_half);
+        self.lag_blocks > 2 && more >= 2 && more as f64 > 0.1 * self.lag_blocks_at_half as f64
+    }
 }
 
 impl Prediction {
@@ -138,10 +150,11 @@ impl Prediction {
                 counted: parts.len() as u64,
                 lag_blocks: ended.lag_blocks,
                 lag_s: ended.lag_us as f64 / 1e6,
-                lag_grows: lag_grows(ended),
+                lag_grows: ended.lag_grows(),
             },
             latency: times(|parts| parts.latency_us),
             orchestration: times(|parts| parts.orchestration_us),
+            until_claimed: times(|parts| parts.taking_us),
             waiting_for_machines: times(|parts| parts.machines_us),
             waiting_for_blocks: times(|parts| parts.blocks_us),
             proving: times(|parts| parts.proving_us),
@@ -155,6 +168,7 @@ impl Prediction {
                 .collect(),
             tasks: observed.tasks(),
             steps: steps(&ended.usage),
+            looks_a_second: looks(&ended.usage) as f64 / lasted_s,
             cold_starts_share: functions.cold_starts.get() as f64 / functions.starts.get().max(1) as f64,
             retries: cloud.retries.get(),
             usd_a_block: usd.times(1.0 / load.blocks as f64),
@@ -170,13 +184,6 @@ fn parts(cloud: &Cloud) -> Vec<Parts> {
     let first = cloud.pipeline.chain.start_height + cloud.load.blocks / WARM_UP;
     let counted = observed.committed.keys().filter(|height| **height >= first);
     counted.filter_map(|height| observed.parts(*height, cloud.pipeline.chain.window)).collect()
-}
-
-/// Blocks wait more and more: those that wait at the end are more than at half of the time, by more than one in ten of
-/// those that came since.
-fn lag_grows(ended: &Ended) -> bool {
-    let more = ended.lag_blocks.saturating_sub(ended.lag_blocks_at_half);
-    ended.lag_blocks > 2 && more >= 2 && more as f64 > 0.1 * ended.lag_blocks_at_half as f64
 }
 
 /// All that was used, with what is asked of queues that have nothing.
@@ -197,6 +204,10 @@ fn busy(ended: &Ended, slots: &BTreeMap<String, u64>) -> BTreeMap<String, f64> {
         (pool.clone(), *us as f64 / all_us.max(1) as f64)
     };
     ended.busy_us.iter().map(share).collect()
+}
+
+fn looks(usage: &BTreeMap<Step, Usage>) -> u64 {
+    [Step::Worker, Step::IdleLook].iter().filter_map(|step| usage.get(step)).map(|usage| usage.times).sum()
 }
 
 fn steps(usage: &BTreeMap<Step, Usage>) -> Vec<StepUsage> {

@@ -23,13 +23,7 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    pub fn new(
-        cloud: &'a Rc<Cloud>,
-        machine: &'a Machine,
-        invocation: &'a Invocation,
-        waited_us: u64,
-    ) -> Self {
-        let seen = Seen { number: cloud.observed.borrow_mut().next_number(), waited_us, ..Seen::default() };
+    pub fn new(cloud: &'a Rc<Cloud>, machine: &'a Machine, invocation: &'a Invocation, seen: Seen) -> Self {
         Self { cloud, machine, invocation, seen }
     }
 
@@ -43,8 +37,8 @@ impl<'a> Attempt<'a> {
                 }
             }
             if self.machine.here.borrow_mut().insert(input.artifact.sha256.clone()) {
-                self.cloud.wait(|all| &all.s3_get, 1).await;
-                self.cloud.executor.sleep_us(self.invocation.cpu_us(self.cloud)).await;
+                let us = self.cloud.draw_us(|all| &all.s3_get, 1) + self.invocation.cpu_us(self.cloud);
+                self.cloud.executor.sleep_us(us).await;
                 self.invocation.count(|usage| {
                     usage.calls += 1;
                     usage.rounds += 1;

@@ -103,9 +103,7 @@ fn take_blocks(cloud: &Rc<Cloud>, machines: u64, gpus: u64) -> Ended {
     let busy_us = busy_us.collect();
     let usage = used_since(cloud, &usage_before);
     let committed = || cloud.observed.borrow().committed.len() as u64 >= blocks;
-    let over_us = last_us + AFTERWARDS_US.max(last_us - began_us);
-    cloud.executor.run(over_us, || committed() || is_failed());
-    Ended {
+    let ended = Ended {
         machines,
         gpus,
         lasted_us: last_us - began_us,
@@ -114,7 +112,13 @@ fn take_blocks(cloud: &Rc<Cloud>, machines: u64, gpus: u64) -> Ended {
         lag_us,
         busy_us,
         usage,
+    };
+    // What falls behind would only fall further behind.
+    if !ended.lag_grows() {
+        let over_us = last_us + AFTERWARDS_US.max(last_us - began_us);
+        cloud.executor.run(over_us, || committed() || is_failed());
     }
+    ended
 }
 
 /// Also where nothing happens until then.

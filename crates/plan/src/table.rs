@@ -18,6 +18,11 @@ impl Table {
         self.items.chunk(range, None, range.limit)
     }
 
+    /// Whether nothing lies in a range.
+    pub fn is_empty(&self, range: &Range) -> bool {
+        self.items.chunk(range, None, 1).is_empty()
+    }
+
     pub fn commit(&mut self, batch: &Batch, now_ms: u64) -> CommitOutcome {
         if !self.items.allows(batch) {
             return CommitOutcome::Conflict;

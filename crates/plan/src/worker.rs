@@ -9,8 +9,8 @@ use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::pipeline::Pool;
-use proofyard_core::port::{Port, Wake};
-use proofyard_core::state::{Task, WorkerId};
+use proofyard_core::port::{Port, Range, Wake};
+use proofyard_core::state::{Listing, Task, WorkerId};
 use proofyard_core::work::Performed;
 use proofyard_worker::bell::idle_look;
 
@@ -19,7 +19,7 @@ use crate::executor::Bell;
 use crate::invocation::Invocation;
 use crate::latencies::evenly;
 use crate::prover::Attempt;
-use crate::usage::Step;
+use crate::usage::{Step, Usage};
 
 /// How long a worker takes the steps that one result leads to.
 const STEPS_US: u64 = 10_000_000;
@@ -180,8 +180,32 @@ async fn run_slot(cloud: &Rc<Cloud>, machine: &Rc<Machine>, slot: u32) {
     machine.cancels.ring(&cloud.executor);
 }
 
+/// What a look for a task costs where none is listed, as it was when it was last made.
+#[derive(Clone, Copy)]
+pub(crate) struct EmptyLook {
+    usage: Usage,
+    took_us: u64,
+}
+
+/// Most looks of a large fleet find nothing listed: they are counted, and take their time, without being made anew.
+async fn empty_look(cloud: &Rc<Cloud>, machine: &Machine) -> bool {
+    let pool = &machine.place.pool_name;
+    let Some(look) = cloud.empty_looks.borrow().get(pool).copied() else { return false };
+    let listed = Range::all(Listing::partition(pool, &cloud.pipeline.chain.name), 1);
+    if !cloud.table.borrow().is_empty(&listed) {
+        return false;
+    }
+    cloud.account(Step::IdleLook, look.usage);
+    cloud.executor.sleep_us(look.took_us).await;
+    cloud.table.borrow().is_empty(&listed)
+}
+
 /// One claim and the work on what was claimed: all of one invocation.
 async fn turn(cloud: &Rc<Cloud>, machine: &Rc<Machine>, slot: u32) -> Result<Turn, Error> {
+    if empty_look(cloud, machine).await {
+        return Ok(Turn::Idle);
+    }
+    let began_us = cloud.now_us();
     let invocation = Rc::new(Invocation::begin(Step::Worker));
     let yard = cloud.yard(&invocation);
     let claim = format!("{:016x}{:016x}", yard.port.random(), yard.port.random());
@@ -200,7 +224,12 @@ async fn turn(cloud: &Rc<Cloud>, machine: &Rc<Machine>, slot: u32) -> Result<Tur
             yard.record_release(&request.worker, slot, &held.claim, &held.task).await?;
             Ok(Turn::Released)
         }
-        ClaimOutcome::Nothing | ClaimOutcome::Quarantined { .. } => Ok(Turn::Idle),
+        ClaimOutcome::Nothing => {
+            let look = EmptyLook { usage: *invocation.usage.borrow(), took_us: cloud.now_us() - began_us };
+            cloud.empty_looks.borrow_mut().entry(machine.place.pool_name.clone()).or_insert(look);
+            Ok(Turn::Idle)
+        }
+        ClaimOutcome::Quarantined { .. } => Ok(Turn::Idle),
     }
 }
 
@@ -236,10 +265,10 @@ async fn attempt(
     task: Task,
 ) -> Result<(), Error> {
     let (yard, pool) = (cloud.yard(invocation), &machine.place.pool_name);
-    let waited_us = cloud.observed.borrow_mut().claimed(&task.id, pool, cloud.now_us());
+    let seen = cloud.observed.borrow_mut().claimed(&task.id, pool, cloud.now_us());
     let performed = async {
         let assignment = yard.assignment(request, task).await?;
-        let mut attempt = Attempt::new(cloud, machine, invocation, waited_us);
+        let mut attempt = Attempt::new(cloud, machine, invocation, seen);
         let performed = yard.perform(&mut attempt, &assignment).await?;
         Ok::<_, Error>((performed, attempt.seen))
     };

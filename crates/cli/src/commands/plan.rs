@@ -14,6 +14,9 @@ use crate::output;
 use crate::signals::Signals;
 use crate::table::{Side, Table};
 
+/// What DynamoDB gives of one partition, as AWS publishes it.
+const PARTITION_READS_A_SECOND: f64 = 3_000.0;
+
 /// Predicts what a yard on AWS does under a load: how soon blocks are committed, what machines it needs, what it costs.
 ///
 /// The real handlers run in virtual time: nothing is rented, and no prover is started. docs/plan.md tells how to read the
@@ -171,6 +174,7 @@ fn times(planned: &[Prediction]) -> Table {
         ("advance", Side::Left),
         ("orchestration P50 s", Side::Right),
         ("P99", Side::Right),
+        ("until claimed P50 s", Side::Right),
         ("latency P50 s", Side::Right),
         ("P99", Side::Right),
         ("waits for a GPU P50 s", Side::Right),
@@ -180,11 +184,13 @@ fn times(planned: &[Prediction]) -> Table {
         ("needed", Side::Right),
     ]);
     for prediction in planned {
-        let Prediction { orchestration, latency, waiting_for_machines, blocks, .. } = prediction;
+        let Prediction { orchestration, until_claimed, latency, waiting_for_machines, blocks, .. } =
+            prediction;
         let seconds = |s: f64| format!("{s:.2}");
         let row = [
             seconds(orchestration.p50_s),
             seconds(orchestration.p99_s),
+            seconds(until_claimed.p50_s),
             seconds(latency.p50_s),
             seconds(latency.p99_s),
             seconds(waiting_for_machines.p50_s),
@@ -253,6 +259,13 @@ fn remarks(prediction: &Prediction) -> Vec<String> {
     let most: u64 = prediction.most_slots_busy.values().sum();
     if prediction.busy_share() < 0.1 && prediction.gpus > 1 {
         remark(format!("far more than this load needs: at most {most} slots were ever busy at once"));
+    }
+    if prediction.looks_a_second > PARTITION_READS_A_SECOND {
+        remark(format!(
+            "workers look for tasks {:.0} times a second, in one partition of the table, of which DynamoDB gives \
+             {PARTITION_READS_A_SECOND} reads a second: it would throttle them, which is not in the figures",
+            prediction.looks_a_second
+        ));
     }
     said
 }
