@@ -8,13 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use proofyard_core::outbox::Outbox;
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
 use proofyard_core::transaction::step_aside_ms;
 
 use super::read_cache::ReadCache;
 use super::table::Table;
 use crate::clients::host::{Source, system_now_ms, system_random};
-use proofyard_core::outbox::Outbox;
 
 /// Clones are the same port. Clock and randomness can be given for tests.
 #[derive(Clone)]
