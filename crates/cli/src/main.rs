@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use proofyard_cli::commands::{YardVerb, bench, check, demo, prover, run};
+use proofyard_cli::commands::{YardVerb, bench, check, demo, plan, prover, run};
 use proofyard_cli::here::Here;
 use proofyard_cli::on_aws::{OnlyOnAws, become_that};
 
@@ -22,6 +22,7 @@ enum Verb {
     Worker(OnlyOnAws),
     Prover(prover::Prover),
     Bench(bench::Bench),
+    Plan(Box<plan::Plan>),
     #[command(hide = true)]
     BenchProver(bench::BenchProver),
 }
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Verb::InAYard(verb) => verb.run(&Here { data: verb.home().data.clone() }, json),
         Verb::Prover(prover) => prover.run(json),
         Verb::Bench(bench) => bench.run(json),
+        Verb::Plan(plan) => plan.run(json),
         Verb::BenchProver(prover) => prover.run(),
     })
 }

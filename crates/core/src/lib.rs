@@ -10,7 +10,7 @@
 //! - [`claim`], [`heartbeat`], [`work`]: what workers do; [`sweep`]: what heals lost messages; [`sinks`]: handing on;
 //! - [`judge`]: what is verified once more before it is handed on; [`committed`]: what may be checked again;
 //!   [`operation`]: what an operator may command;
-//! - [`pipeline`], [`strategy`], [`state`]: what all of it is about; [`port`], [`transaction`], [`view`]: what it
+//! - [`pipeline`], [`strategy`], [`state`]: what all of it is about; [`port`], [`transaction`], [`view`], [`outbox`]: what it
 //!   stands on.
 
 pub mod advance;
@@ -23,6 +23,7 @@ mod height_rows;
 pub mod judge;
 mod listing;
 pub mod operation;
+pub mod outbox;
 mod pages;
 pub mod pipeline;
 pub mod planted_bug;

@@ -34,6 +34,15 @@ pub(crate) const KEYS_A_READ: usize = 256;
 /// Tries of one transaction before [`Error::Contended`]. Under 500 contending workers a claim needs about 3.
 const MAX_TRIES: u32 = 64;
 
+/// The longest wait after a first conflict where writers are far apart; it doubles with each, up to the other.
+const FIRST_WAIT_MS: u64 = 10;
+const LONGEST_WAIT_MS: u64 = 320;
+
+/// How long a home whose writers are far apart steps aside ([`Port::step_aside`]).
+pub fn step_aside_ms(tries: u32, random: u64) -> u64 {
+    random % FIRST_WAIT_MS.saturating_mul(1 << tries.min(16)).min(LONGEST_WAIT_MS)
+}
+
 pub struct Tx<'a, P> {
     port: &'a P,
     seen: BTreeMap<Key, Option<Stored>>,

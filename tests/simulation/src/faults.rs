@@ -1,7 +1,7 @@
 //! Which faults a seed has, and how often. Each kind is off in some seeds and frequent in others, so that no kind
 //! hides another; all of them stop at the end of the busy phase.
 
-use crate::random::Random;
+use proofyard_memory_store::Random;
 
 /// Rates are per 10,000.
 #[derive(Clone, Debug, Default)]

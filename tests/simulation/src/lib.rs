@@ -11,7 +11,6 @@ pub mod counters;
 pub mod executor;
 pub mod faults;
 pub mod port;
-pub mod random;
 pub mod run;
 pub mod store;
 pub mod trace;

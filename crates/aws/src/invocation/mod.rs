@@ -16,12 +16,12 @@ use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
 use proofyard_core::error::{Error, with_causes};
+use proofyard_core::outbox::Outbox;
 use proofyard_core::port::Wake;
 use tracing::error;
 
 use crate::home::AwsHome;
 use crate::objects::sinks::hand_on;
-use crate::store::outbox::Outbox;
 
 /// One invocation. Everything that it reads and writes goes through its own `home.yard`. When it is dropped, the wakes that
 /// it has not delivered go to the outbox of the home that it was begun from.

@@ -8,16 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use proofyard_core::outbox::Outbox;
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::transaction::step_aside_ms;
 
-use super::outbox::Outbox;
 use super::read_cache::ReadCache;
 use super::table::Table;
 use crate::clients::host::{Source, system_now_ms, system_random};
-
-/// The longest wait after a first conflict; it doubles with each, up to the other.
-const FIRST_WAIT_MS: u64 = 10;
-const LONGEST_WAIT_MS: u64 = 320;
 
 /// Clones are the same port. Clock and randomness can be given for tests.
 #[derive(Clone)]
@@ -149,8 +146,7 @@ impl Port for AwsPort {
         outcome
     }
     async fn step_aside(&self, tries: u32) {
-        let longest_ms = FIRST_WAIT_MS.saturating_mul(1 << tries.min(16)).min(LONGEST_WAIT_MS);
-        tokio::time::sleep(Duration::from_millis(self.random() % longest_ms)).await;
+        tokio::time::sleep(Duration::from_millis(step_aside_ms(tries, self.random()))).await;
     }
     async fn send(&self, wakes: &[Wake]) {
         self.outbox.put(wakes.iter().cloned());

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod explain;
 pub mod keep;
 pub mod pause;
+pub mod plan;
 pub mod prover;
 pub mod prover_check;
 pub mod redo;

@@ -9,6 +9,7 @@ mod feeding;
 mod keep;
 mod keys;
 mod on_aws;
+mod plan;
 mod prover_check;
 mod push0;
 mod report;

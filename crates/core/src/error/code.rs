@@ -56,6 +56,12 @@ codes! {
     SmallerDemo = 10,
     /// A measurement did not come to its end.
     BenchStuck = 11,
+    /// A plan's latencies or proof times cannot be used.
+    BadPlanFile = 12,
+    /// A plan has no proof time for one of its provers.
+    NoProofTime = 13,
+    /// A planned yard did not work.
+    PlanFailed = 14,
 
     // 01: requests that a yard does not carry out.
     /// There is no such chain.

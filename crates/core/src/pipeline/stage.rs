@@ -135,7 +135,7 @@ impl Stage {
     }
 
     /// When its cuts close, if it makes cuts.
-    pub(crate) fn cut_rule(&self) -> Option<&CutRule> {
+    pub fn cut_rule(&self) -> Option<&CutRule> {
         match &self.strategy {
             Strategy::Sequential(rule) => Some(rule),
             Strategy::Split | Strategy::Match { .. } => None,

@@ -27,9 +27,9 @@ use self::processes::Process;
 use self::waiting::{Timer, WaitsFor};
 use crate::counters::Counters;
 use crate::faults::Faults;
-use crate::random::Random;
 use crate::store::Table;
 use crate::trace::{Trace, TraceMode};
+use proofyard_memory_store::Random;
 
 /// What one step of the executor did.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,21 +1,11 @@
 //! The true state: versioned items, a `due` index that lags behind them, and a journal of what was written, which the
 //! checker reads without faults. What handlers are shown of it is decided in `port.rs`.
 
-mod due_index;
-
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use proofyard_core::port::{Action, Batch, Due, Expect, Key, Range, Stored, Version};
-
-use self::due_index::DueIndex;
-
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub version: Version,
-    pub value: Rc<[u8]>,
-    pub due_ms: Option<u64>,
-}
+use proofyard_core::port::{Action, Batch, Due, Key, Range, Stored, Version};
+pub use proofyard_memory_store::Row;
+use proofyard_memory_store::{DueIndex, Items};
 
 /// One item that a commit changed.
 #[derive(Clone, Debug)]
@@ -46,7 +36,7 @@ pub struct Commit {
 
 #[derive(Debug, Default)]
 pub struct Table {
-    partitions: BTreeMap<String, BTreeMap<String, Row>>,
+    items: Items,
     due: DueIndex,
     journal: Vec<Commit>,
     /// Commits since the last durable one, oldest first: a power loss may take the latest of them back.
@@ -56,50 +46,21 @@ pub struct Table {
 
 impl Table {
     pub fn get(&self, key: &Key) -> Option<&Row> {
-        self.partitions.get(&key.partition)?.get(&key.sort)
+        self.items.get(key)
     }
 
     pub fn rows(&self) -> impl Iterator<Item = (&String, &String, &Row)> {
-        self.partitions
-            .iter()
-            .flat_map(|(partition, rows)| rows.iter().map(move |(sort, row)| (partition, sort, row)))
+        self.items.rows()
     }
 
     /// The next few items of a range, after `after` if that is given: one chunk of what a handler reads.
     pub fn chunk(&self, range: &Range, after: Option<&str>, limit: usize) -> Vec<(String, Stored)> {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
-        let Some(rows) = self.partitions.get(&range.partition) else { return Vec::new() };
-        let mut low = Included(range.from.as_str());
-        let mut high = range.to.as_deref().map_or(Unbounded, Excluded);
-        match after {
-            Some(after) if range.reverse => high = Excluded(after),
-            Some(after) => low = Excluded(after),
-            None => {}
-        }
-        let is_empty = match (low, high) {
-            (Included(low), Excluded(high)) => low >= high,
-            (Excluded(low), Excluded(high)) => low >= high,
-            _ => false,
-        };
-        if is_empty {
-            return Vec::new();
-        }
-        let read = |(sort, row): (&String, &Row)| (sort.clone(), row.stored());
-        let rows = rows.range::<str, _>((low, high));
-        if range.reverse {
-            rows.rev().take(limit).map(read).collect()
-        } else {
-            rows.take(limit).map(read).collect()
-        }
+        self.items.chunk(range, after, limit)
     }
 
     /// Whether every expectation holds.
     pub fn allows(&self, batch: &Batch) -> bool {
-        batch.ops.iter().all(|op| match op.expect {
-            Expect::Any => true,
-            Expect::Absent => self.get(&op.key).is_none(),
-            Expect::Version(version) => self.get(&op.key).is_some_and(|row| row.version == version),
-        })
+        self.items.allows(batch)
     }
 
     /// What is wrong with a batch that no home would accept, whatever is stored.
@@ -134,7 +95,7 @@ impl Table {
                 Action::Delete => None,
             };
             let due_ms = after.as_ref().and_then(|row| row.due_ms);
-            let before = self.write(&op.key, after.clone());
+            let before = self.items.write(&op.key, after.clone());
             if before.as_ref().and_then(|row| row.due_ms) != due_ms {
                 self.due.set(&op.key, due_ms, now_ms + lag_ms());
             }
@@ -176,7 +137,7 @@ impl Table {
         for commit in self.losable.split_off(kept.min(self.losable.len())).into_iter().rev() {
             let mut changes = Vec::new();
             for Change { key, before, after } in commit.changes.iter().rev().cloned() {
-                self.write(&key, before.clone());
+                self.items.write(&key, before.clone());
                 self.due.set(&key, before.as_ref().and_then(|row| row.due_ms), now_ms);
                 changes.push(Change { key, before: after, after: before });
             }
@@ -190,22 +151,6 @@ impl Table {
         self.losable.clear();
     }
 
-    fn write(&mut self, key: &Key, row: Option<Row>) -> Option<Row> {
-        match row {
-            Some(row) => {
-                self.partitions.entry(key.partition.clone()).or_default().insert(key.sort.clone(), row)
-            }
-            None => {
-                let rows = self.partitions.get_mut(&key.partition)?;
-                let before = rows.remove(&key.sort);
-                if rows.is_empty() {
-                    self.partitions.remove(&key.partition);
-                }
-                before
-            }
-        }
-    }
-
     pub fn reschedule(
         &mut self,
         key: &Key,
@@ -214,8 +159,7 @@ impl Table {
         due_ms: Option<u64>,
         seen_from_ms: u64,
     ) -> bool {
-        let row = self.partitions.get_mut(&key.partition).and_then(|rows| rows.get_mut(&key.sort));
-        let Some(row) = row.filter(|row| row.version == version) else { return false };
+        let Some(row) = self.items.get_mut(key).filter(|row| row.version == version) else { return false };
         let before = Some(row.clone());
         row.due_ms = due_ms;
         let changes = [Change { key: key.clone(), before, after: Some(row.clone()) }];
@@ -259,15 +203,9 @@ impl Table {
     }
 }
 
-impl Row {
-    pub fn stored(&self) -> Stored {
-        Stored { version: self.version, value: self.value.to_vec() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proofyard_core::port::{DUE_SHARDS, Op};
+    use proofyard_core::port::{DUE_SHARDS, Expect, Op};
 
     use super::*;
 
@@ -319,22 +257,5 @@ mod tests {
         table.lose_power(0, 0);
         assert_eq!((version(&table, "c"), version(&table, "d")), (Some(1), None));
         assert_eq!(all(&mut table, 50, 50), 1);
-    }
-
-    #[test]
-    fn a_range_is_read_chunk_by_chunk_in_both_directions() {
-        let mut table = Table::default();
-        for sort in ["a", "b", "c", "d"] {
-            table.apply(&put(sort, Expect::Absent, 1, None), Caller::default(), 0, || 0);
-        }
-        let sorts =
-            |chunk: Vec<(String, Stored)>| chunk.into_iter().map(|(sort, _)| sort).collect::<String>();
-        let mut range = Range { from: "a".into(), to: Some("d".into()), ..Range::all("P", 10) };
-        assert_eq!(sorts(table.chunk(&range, None, 2)), "ab");
-        assert_eq!(sorts(table.chunk(&range, Some("b"), 2)), "c");
-        range.reverse = true;
-        assert_eq!(sorts(table.chunk(&range, None, 2)), "cb");
-        assert_eq!(sorts(table.chunk(&range, Some("b"), 2)), "a");
-        assert_eq!(sorts(table.chunk(&range, Some("a"), 2)), "");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proofyard_core::state::{ArtifactRef, Block};
 
-use crate::random::Random;
+use proofyard_memory_store::Random;
 
 /// One chain as its node knows it.
 #[derive(Debug)]

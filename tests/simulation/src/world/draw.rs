@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::pipelines::{self, Pools};
 use crate::executor::START_MS;
 use crate::faults::Faults;
-use crate::random::Random;
+use proofyard_memory_store::Random;
 
 /// No handler compares two hosts' clocks, so they may be off by hours.
 pub const WORKER_CLOCKS_OFF_MAX_MS: u64 = 3 * 3_600_000;

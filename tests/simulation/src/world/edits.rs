@@ -1,7 +1,7 @@
 //! Edits of pipelines that are in use: each makes another text from the one in force, as a person would edit the file, or
 //! answers that it does not apply. The yard may refuse an edit; that is counted too.
 
-use crate::random::Random;
+use proofyard_memory_store::Random;
 
 pub type Edit = fn(&str, &mut Random) -> Option<String>;
 

@@ -32,9 +32,9 @@ use crate::check::Checker;
 use crate::executor::{ProcessId, Signal, Simulation, Step};
 use crate::faults::Faults;
 use crate::port::WeakPort;
-use crate::random::Random;
 use crate::run::Outcome;
 use crate::trace::TraceMode;
+use proofyard_memory_store::Random;
 
 /// What a process does, so that another can replace it when it dies.
 #[derive(Clone, Debug, PartialEq, Eq)]

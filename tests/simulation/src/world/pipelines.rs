@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::random::Random;
+use proofyard_memory_store::Random;
 
 /// Pools of one name must be declared alike in all chains, so one declaration serves a whole seed.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use proofyard_core::port::Wake;
+use crate::port::Wake;
 
 /// Wakes beyond these are dropped; the sweeper finds their work.
 const MAX_WAKES: usize = 65_536;
