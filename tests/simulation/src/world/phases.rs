@@ -6,7 +6,9 @@
 //! stop, hours pass, and nothing may be left that is due.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use proofyard_core::pipeline::Pipeline;
 use proofyard_core::port::Key;
 use proofyard_core::state::{Branch, Progress, Table};
 use proofyard_core::work::Assignment;
@@ -21,8 +23,10 @@ use crate::faults::Faults;
 const SETTLES_WITHIN_MS: u64 = 20 * 60_000;
 /// By then provers take almost no time and wakes arrive at once; followers ask their node every few seconds.
 const SETTLES_BY_WAKES_WITHIN_MS: u64 = 60_000;
-/// Enough for a few sweeps for each step.
+/// Enough for a few sweeps for each step; besides, see [`World::longest_quiet_ms`].
 const SETTLES_BY_DUE_TIMES_WITHIN_MS: u64 = 15 * 60_000;
+/// A scope to which nothing happens is looked at this rarely, or more often.
+const LONGEST_QUIET_TICKS: u64 = 16;
 /// Longer than anything that is due at rest: parked work is looked at hourly.
 const REST_MS: u64 = 2 * 3_600_000;
 /// A sweep at rest may still find items that are over, and takes their due times away; the last one finds none.
@@ -81,7 +85,7 @@ impl World {
                 self.only_wakes.set(false);
                 self.simulation.set_faults(Faults { wake_drop: 10_000, ..Faults::none() });
                 self.mine_one_more();
-                SETTLES_BY_DUE_TIMES_WITHIN_MS
+                SETTLES_BY_DUE_TIMES_WITHIN_MS + self.longest_quiet_ms()
             }
             Phase::Stopped => {
                 self.simulation.set_faults(Faults::none());
@@ -156,6 +160,15 @@ impl World {
     /// How many sweeps had time for everything that was due.
     pub(super) fn sweeps(&self) -> u64 {
         self.sweeps.get()
+    }
+
+    /// What one block can lose where no wake tells of anything: each stage's last result may come right after a look at a scope
+    /// that was quiet for long, and so may its commit.
+    fn longest_quiet_ms(&self) -> u64 {
+        let quiet = |pipeline: &Arc<Pipeline>| {
+            (pipeline.stages.len() as u64 + 1) * LONGEST_QUIET_TICKS * pipeline.chain.tick_ms
+        };
+        self.pipelines.values().map(quiet).max().unwrap_or(0)
     }
 
     /// Time for a few more sweeps than an overdue item may see.
