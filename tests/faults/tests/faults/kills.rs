@@ -123,7 +123,6 @@ fn failing_provers(tally: &mut Tally) {
         "sink",
         "failure",
         "list again",
-        "settle",
     ];
     let mut kills = both_sides(&starting, 1);
     kills.extend(both_sides(&["block", "feed"], 5));
@@ -150,7 +149,8 @@ fn there_and_back_again(tally: &mut Tally) {
     let on_b = |lines: &[String], kills| Phase { lines: lines.to_vec(), kills, done: Done::Ended };
     let mut run = Run::new(pipeline);
     for phase in [
-        on_a(&lines[..10], both_sides(&["cut", "emit"], 1)),
+        // A block settles with its commit, a cut some time after it was emitted.
+        on_a(&lines[..10], both_sides(&["cut", "emit", "settle"], 1)),
         on_b(&lines[10..], vec![Kill::At("emit", 2, "before")]),
         on_a(&tip_a, both_sides(REORG, 1)),
         on_b(&tip_b, at_any_time(12)),
