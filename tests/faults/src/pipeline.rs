@@ -14,13 +14,15 @@ pub struct ToyPipeline {
     /// Keys of every stage, such as limits.
     pub limits: Vec<&'static str>,
     pub range: Option<u64>,
+    /// A block is audited by one more prover after its commit, and so it settles later than that.
+    pub audit: bool,
     pub slots: u32,
     pub window: u64,
 }
 
 impl Default for ToyPipeline {
     fn default() -> Self {
-        Self { toy: Vec::new(), limits: Vec::new(), range: None, slots: 2, window: 4 }
+        Self { toy: Vec::new(), limits: Vec::new(), range: None, audit: false, slots: 2, window: 4 }
     }
 }
 
@@ -46,6 +48,9 @@ impl ToyPipeline {
         );
         self.stage(&mut text, "segment", "strategy = \"split\"\nfrom = \"block\"");
         self.stage(&mut text, "join", "strategy = \"match\"\nfrom = [\"block\", \"segment\"]");
+        if self.audit {
+            self.stage(&mut text, "audit", "strategy = \"match\"\nfrom = \"join\"");
+        }
         if let Some(size) = self.range {
             self.stage(
                 &mut text,

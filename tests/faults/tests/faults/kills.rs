@@ -108,7 +108,7 @@ fn a_yard_that_is_killed_anywhere_keeps_every_promise() {
 /// A straight chain whose provers fail now and then.
 fn failing_provers(tally: &mut Tally) {
     let toy = ["--work-ms", "60", "--fail-rate", "0.15"].map(str::to_owned).to_vec();
-    let pipeline = ToyPipeline { toy, limits: PATIENT.to_vec(), ..ToyPipeline::default() };
+    let pipeline = ToyPipeline { toy, limits: PATIENT.to_vec(), audit: true, ..ToyPipeline::default() };
     // In the order of a yard's life: what is passed does not come again.
     let starting = ["pipeline", "local workers", "worker", "expiry", "expired", "block", "feed"];
     let working = [
@@ -123,6 +123,7 @@ fn failing_provers(tally: &mut Tally) {
         "sink",
         "failure",
         "list again",
+        "settle",
     ];
     let mut kills = both_sides(&starting, 1);
     kills.extend(both_sides(&["block", "feed"], 5));
@@ -149,8 +150,7 @@ fn there_and_back_again(tally: &mut Tally) {
     let on_b = |lines: &[String], kills| Phase { lines: lines.to_vec(), kills, done: Done::Ended };
     let mut run = Run::new(pipeline);
     for phase in [
-        // A block settles with its commit, a cut some time after it was emitted.
-        on_a(&lines[..10], both_sides(&["cut", "emit", "settle"], 1)),
+        on_a(&lines[..10], both_sides(&["cut", "emit"], 1)),
         on_b(&lines[10..], vec![Kill::At("emit", 2, "before")]),
         on_a(&tip_a, both_sides(REORG, 1)),
         on_b(&tip_b, at_any_time(12)),
