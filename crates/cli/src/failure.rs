@@ -1,4 +1,4 @@
-//! How a verb fails: what is told, and the exit code.
+//! How a verb fails: what is printed, and the exit code.
 
 use std::error::Error as StdError;
 use std::process::ExitCode;
@@ -74,7 +74,7 @@ impl Failure {
         Self { error, exit_code, mistakes: Vec::new(), before: None }
     }
 
-    pub fn tell(self, json: bool) -> ExitCode {
+    pub fn print(self, json: bool) -> ExitCode {
         match serde_json::to_string(&self) {
             Ok(document) if json => eprintln!("{document}"),
             _ => {
@@ -119,8 +119,8 @@ impl From<AskError> for Failure {
         match error {
             AskError::Machine(error) => error.into(),
             AskError::Yard(error) => error.into(),
-            AskError::Refused(told) => Self::new(told, USAGE),
-            AskError::Failed(told) => Self::new(told, WORK),
+            AskError::Refused(message) => Self::new(message, USAGE),
+            AskError::Failed(message) => Self::new(message, WORK),
             AskError::NoAnswer(_) => Self::work(error),
         }
     }

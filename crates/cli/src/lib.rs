@@ -44,7 +44,7 @@ struct Answers {
     json: bool,
 }
 
-/// A program's `main`: reads its arguments as one of its verbs, does that, and tells how it failed.
+/// A program's `main`: reads its arguments as one of its verbs, does that, and prints how it failed.
 pub fn main<V: Subcommand>(run: impl FnOnce(V, bool) -> Result<(), Failure>) -> ExitCode {
     if let Some(ended) = GuardCommand::guard_if_asked() {
         return ended;
@@ -52,13 +52,13 @@ pub fn main<V: Subcommand>(run: impl FnOnce(V, bool) -> Result<(), Failure>) -> 
     let Arguments { answers: Answers { json }, verb } = match Arguments::<V>::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--json") => {
-            return bad_arguments(&error).tell(true);
+            return bad_arguments(&error).print(true);
         }
         Err(help) => help.exit(),
     };
     match run(verb, json) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(json),
+        Err(failure) => failure.print(json),
     }
 }
 

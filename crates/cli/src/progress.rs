@@ -195,7 +195,7 @@ impl Shown {
     /// Whether it was not shown lately; then it counts as shown now.
     fn is_news(&mut self, text: &str, now: Instant) -> bool {
         self.notes.retain(|(at, _)| now.saturating_duration_since(*at) < REPEAT_AFTER);
-        if self.notes.iter().any(|(_, told)| told == text) {
+        if self.notes.iter().any(|(_, printed)| printed == text) {
             return false;
         }
         if self.notes.len() == MAX_NOTES {
@@ -328,8 +328,8 @@ fn in_words(tasks: &TaskCounts) -> String {
         (tasks.backing_off, "backing off"),
         (tasks.parked, "parked"),
     ];
-    let told = counts.iter().filter(|(tasks, _)| *tasks > 0).map(|(tasks, what)| format!("{tasks} {what}"));
-    told.collect::<Vec<_>>().join(", ")
+    let parts = counts.iter().filter(|(tasks, _)| *tasks > 0).map(|(tasks, what)| format!("{tasks} {what}"));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -340,12 +340,12 @@ mod tests {
     fn an_error_is_shown_again_only_after_a_while_also_when_several_alternate() {
         let mut shown = Shown::default();
         let start = Instant::now();
-        let mut told = 0;
+        let mut printed = 0;
         for tenth in 0..300 {
             let now = start + Duration::from_millis(100 * tenth);
-            told += (0..5).filter(|slot| shown.is_news(&format!("slot {slot}: no room"), now)).count();
+            printed += (0..5).filter(|slot| shown.is_news(&format!("slot {slot}: no room"), now)).count();
         }
-        assert_eq!(told, 5 * 3);
+        assert_eq!(printed, 5 * 3);
         assert!((0..1_000).all(|n| shown.is_news(&format!("news {n}"), start)));
         assert_eq!(shown.notes.len(), MAX_NOTES);
     }

@@ -137,7 +137,7 @@ impl<'a> Run<'a> {
                 return Err(Failure::work(error));
             }
             self.end_feeding()?;
-            self.tell_commits(machine)?;
+            self.print_commits(machine)?;
             if self.progress.is_due() {
                 self.progress.show(&block_on(machine.yard().status(self.chain, false))?);
             }
@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
                 match finished {
                     Finished::No => {}
                     Finished::Yes => {
-                        self.tell_commits(machine)?;
+                        self.print_commits(machine)?;
                         return Ok(End::Finished);
                     }
                     Finished::Stuck { parked, reason } => return Ok(End::Stuck { parked, reason }),
@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn tell_commits(&mut self, machine: &Machine) -> Result<(), Failure> {
+    fn print_commits(&mut self, machine: &Machine) -> Result<(), Failure> {
         loop {
             let entries = block_on(machine.yard().out_log(self.chain, self.sequence))?;
             if entries.is_empty() {

@@ -19,7 +19,7 @@ const PARTITION_READS_A_SECOND: f64 = 3_000.0;
 
 /// Predicts what a yard on AWS does under a load: how soon blocks are committed, what machines it needs, what it costs.
 ///
-/// The real handlers run in virtual time: nothing is rented, and no prover is started. docs/plan.md tells how to read the
+/// The real handlers run in virtual time: nothing is rented, and no prover is started. docs/plan.md says how to read the
 /// figures, and what is not in them.
 #[derive(Args)]
 pub struct Plan {
@@ -72,7 +72,7 @@ impl Plan {
         for gpus in &self.gpus {
             for advance in self.advances() {
                 if let Some(signal) = signals.stop() {
-                    self.tell(&planned, &latencies, json)?;
+                    self.print(&planned, &latencies, json)?;
                     return Err(Failure::stopped(format!("stopped by {signal}"), signal.exit_code()));
                 }
                 let prediction =
@@ -80,7 +80,7 @@ impl Plan {
                 planned.push(prediction);
             }
         }
-        self.tell(&planned, &latencies, json)
+        self.print(&planned, &latencies, json)
     }
 
     fn predict(
@@ -127,7 +127,7 @@ impl Plan {
         }
     }
 
-    fn tell(&self, planned: &[Prediction], latencies: &Latencies, json: bool) -> Result<(), Failure> {
+    fn print(&self, planned: &[Prediction], latencies: &Latencies, json: bool) -> Result<(), Failure> {
         if json {
             return output::json(&json!({ "predictions": planned, "latencies": latencies }));
         }

@@ -107,7 +107,7 @@ impl ProverCheck {
         let mut group = "";
         let report = check(&subject, &mut |checked| {
             if !json {
-                tell(checked, &mut group);
+                print_check(checked, &mut group);
             }
         });
         let report = report.map_err(|error| {
@@ -269,18 +269,18 @@ fn check_placeholders(what: &str, command: &[String]) -> Result<(), Failure> {
     match ["{input}", "{output}"].iter().find(|part| !command.iter().any(|word| word.contains(**part))) {
         None => Ok(()),
         Some(part) => Err(bad_arguments(format!(
-            "{what} does not say where {part} goes; a files prover is told its two files"
+            "{what} does not say where {part} goes; a files prover is given its two files"
         ))),
     }
 }
 
 fn new_folder(folder: &Path) -> Result<PathBuf, Failure> {
-    let told = |error: std::io::Error| {
+    let failed = |error: std::io::Error| {
         let message = format!("{} cannot be made; name a new folder", folder.display());
         Failure::usage_as(Code::FileUnwritable, message).caused_by(&error)
     };
-    fs::create_dir(folder).map_err(told)?;
-    fs::canonicalize(folder).map_err(told)
+    fs::create_dir(folder).map_err(failed)?;
+    fs::canonicalize(folder).map_err(failed)
 }
 
 /// Provers that are installed beside this program are found without being on the PATH, as in a yard.
@@ -293,7 +293,7 @@ fn environment() -> Result<Vec<(String, String)>, Failure> {
 }
 
 /// One line for a check; for one that failed, what to do about it.
-fn tell(checked: &CheckReport, group: &mut &'static str) {
+fn print_check(checked: &CheckReport, group: &mut &'static str) {
     if *group != checked.group {
         let newline = if group.is_empty() { "" } else { "\n" };
         output::line(format!("{newline}{}", checked.group));

@@ -61,7 +61,7 @@ pub struct Run {
     isolation: IsolationArguments,
 }
 
-/// What a run begins with, wherever the yard is: files that were read and found sound, and who is told and asked meanwhile.
+/// What a run begins with, wherever the yard is: files that were read and found sound, and who is notified and asked meanwhile.
 pub struct Begun {
     pub text: String,
     pub checked: Checked,

@@ -40,7 +40,7 @@ struct Tally {
     failed: u64,
 }
 
-/// One proof, as it is told.
+/// One proof, as it is printed.
 #[derive(Serialize)]
 struct Told {
     from: u64,

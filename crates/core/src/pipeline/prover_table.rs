@@ -76,7 +76,7 @@ fn settled_command(
         match (is_stream, named) {
             (Some(false), None) => {
                 let help =
-                    "a files prover is told its two files, as in [\"program\", \"{input}\", \"{output}\"]";
+                    "a files prover is given its two files, as in [\"program\", \"{input}\", \"{output}\"]";
                 mistakes.add(command.at, format!("`{key}` does not say where {part} goes"), help);
             }
             (Some(true), Some(argument)) => {

@@ -47,7 +47,7 @@ pub struct Baselines {
 }
 
 impl Baselines {
-    /// Has the program measure a yard's load, and waits for that; what came of it. What it cannot do is told, and the rest of
+    /// Has the program measure a yard's load, and waits for that; what came of it. What it cannot do is named, and the rest of
     /// the bench goes on. Other systems are not measured behind many blocks.
     pub fn measure(
         &mut self,
@@ -90,8 +90,8 @@ impl Baselines {
                 None => groups.push(vec![compared]),
             }
         }
-        let mut told = Vec::new();
-        groups.iter().flat_map(|group| rows(group, &mut told)).collect()
+        let mut described = Vec::new();
+        groups.iter().flat_map(|group| rows(group, &mut described)).collect()
     }
 }
 
@@ -131,8 +131,8 @@ impl Ratios {
     }
 }
 
-/// Of all runs of one system under one load. `told`: what systems do is said once.
-fn rows(runs: &[&Compared], told: &mut Vec<String>) -> Vec<Row> {
+/// Of all runs of one system under one load. `described`: what a system does is printed once.
+fn rows(runs: &[&Compared], described: &mut Vec<String>) -> Vec<Row> {
     let Baseline { system, name, durability, task, load, outcome, .. } = &runs[0].baseline;
     let measured: Vec<&BaselineMeasured> = runs.iter().filter_map(|run| run.measured()).collect();
     let Some(first) = measured.first() else {
@@ -141,8 +141,8 @@ fn rows(runs: &[&Compared], told: &mut Vec<String>) -> Vec<Row> {
             BaselineOutcome::Failed(why) => format!("failed: {why}"),
             BaselineOutcome::Measured(_) => String::new(),
         };
-        let is_new = !told.contains(&what);
-        told.push(what.clone());
+        let is_new = !described.contains(&what);
+        described.push(what.clone());
         return is_new.then(|| Row::sentence(name, what)).into_iter().collect();
     };
     let mut step = format!("{name} {}, {}", first.version, load_of(load));
@@ -161,8 +161,8 @@ fn rows(runs: &[&Compared], told: &mut Vec<String>) -> Vec<Row> {
         times("overhead of a task: both", |run| run.overhead),
     ];
     rows.extend(sentences(runs, &measured).into_iter().map(|what| Row::sentence(&step, what)));
-    if !told.contains(system) {
-        told.push(system.clone());
+    if !described.contains(system) {
+        described.push(system.clone());
         rows.extend([durability, task].map(|what| Row::sentence(&step, what.clone())));
     }
     rows

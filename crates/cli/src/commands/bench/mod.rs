@@ -34,7 +34,7 @@ const SYNC_PAUSE: Duration = Duration::from_millis(10);
 ///
 /// Each run is a yard of its own in a folder that is removed afterwards. The first tenth of a run is its warm-up, and not
 /// counted. Where an option takes several values, each is measured with each of the others'. Run it where the yard would be:
-/// what counts is that disk. docs/performance.md tells how to read it.
+/// what counts is that disk. docs/performance.md says how to read it.
 #[derive(Args)]
 pub struct Bench {
     /// How the prover runs: a process that stays and one that verifies; both started for each task; or a sleep within this
@@ -110,7 +110,7 @@ impl Bench {
             match self.step(&load, &guard, &signals, json, (&mut steps, &mut baselines)) {
                 Ok(()) => {}
                 Err(BenchError::Interrupted) => {
-                    self.tell(json, &steps, &baselines)?;
+                    self.print(json, &steps, &baselines)?;
                     return Err(interrupted(&signals));
                 }
                 Err(error) => {
@@ -120,7 +120,7 @@ impl Bench {
                 }
             }
         }
-        self.tell(json, &steps, &baselines)?;
+        self.print(json, &steps, &baselines)?;
         match left_out.pop() {
             None => Ok(()),
             Some(last) => {
@@ -216,7 +216,7 @@ impl Bench {
     }
 
     /// Tells what was measured; JSON was told run by run.
-    fn tell(&self, json: bool, steps: &[Step], baselines: &Baselines) -> Result<(), Failure> {
+    fn print(&self, json: bool, steps: &[Step], baselines: &Baselines) -> Result<(), Failure> {
         if steps.is_empty() {
             return Ok(());
         }

@@ -33,7 +33,7 @@ impl BenchProver {
         let prove = Duration::from_millis(self.prove_ms);
         let prover = SleepingProver { prove, proof_bytes: self.proof_bytes };
         let Some(output) = self.files.as_ref().and_then(|files| files.last()) else {
-            // It has told its runner how it ended.
+            // Its runner knows already how it ended.
             let _ = serve(prover);
             return Ok(());
         };
