@@ -69,7 +69,7 @@ impl Bench<'_> {
         // In order also after an error, which counts more than one of stopping.
         let syncs = synced(&machine);
         let stopped = machine.stop();
-        let (mut observed, listed) = (done?, listed);
+        let mut observed = done?;
         stopped?;
         let acknowledged = match &listed {
             None => observed.taken.len() as u64 + 1,

@@ -14,7 +14,8 @@ use crate::yard::Yard;
 
 /// Tasks created in one transaction: three items each, with the scope and the group below the port's 80.
 pub const TASKS_A_PAGE: usize = 24;
-/// Tasks created in the transaction that opens their block: with their groups and what opening writes, below the same limit.
+/// Tasks created in the transaction that opens their block: four items each at most, with its group, and below ten that opening
+/// itself reads and writes.
 const TASKS_AT_OPENING: usize = 16;
 
 impl<P: Port> Yard<P> {
@@ -89,7 +90,8 @@ impl<P: Port> Yard<P> {
         let mut room = self.page_of(TASKS_AT_OPENING) as u32;
         let mut is_all = true;
         for stage in stages {
-            let known: Option<Group> = tx.check(&Group::key_of(&scope.id, &stage.name)).await?;
+            // Not checked, since 64 stages would not fit beside the tasks; what is put here must not be there.
+            let known: Option<Group> = tx.peek(&Group::key_of(&scope.id, &stage.name)).await?;
             let plan = gathered_with_block(scope, stage).filter(|plan| plan.expected <= room);
             let (None, Some(plan)) = (known, plan) else {
                 is_all = false;

@@ -11,6 +11,7 @@ mod damaged;
 mod edits;
 mod forged;
 mod look;
+mod opening;
 mod operator;
 mod pipeline_files;
 mod pipeline_mistakes;
