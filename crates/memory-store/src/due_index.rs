@@ -41,10 +41,23 @@ impl DueIndex {
         self.last_change_ms.get(key).is_none_or(|seen_from_ms| *seen_from_ms <= now_ms)
     }
 
-    /// One shard as it shows now.
-    pub fn shard(&mut self, shard: u8, now_ms: u64) -> &BTreeSet<Due> {
+    /// A page of one shard as it shows now: what is due by `until_ms`, soonest first.
+    pub fn page(
+        &mut self,
+        shard: u8,
+        after: Option<&Due>,
+        until_ms: u64,
+        limit: usize,
+        now_ms: u64,
+    ) -> Vec<Due> {
+        use std::ops::Bound::{Excluded, Unbounded};
         self.catch_up(now_ms);
-        &self.shards[usize::from(shard % DUE_SHARDS)]
+        self.shards[usize::from(shard % DUE_SHARDS)]
+            .range((after.map_or(Unbounded, Excluded), Unbounded))
+            .take_while(|due| due.due_ms <= until_ms)
+            .take(limit)
+            .cloned()
+            .collect()
     }
 
     /// Shows the changes whose time has come.

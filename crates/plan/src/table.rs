@@ -59,8 +59,6 @@ impl Table {
         limit: usize,
         now_ms: u64,
     ) -> Vec<Due> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let entries = self.due.shard(shard, now_ms).range((after.map_or(Unbounded, Excluded), Unbounded));
-        entries.take_while(|due| due.due_ms <= until_ms).take(limit).cloned().collect()
+        self.due.page(shard, after, until_ms, limit, now_ms)
     }
 }

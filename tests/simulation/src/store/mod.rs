@@ -187,14 +187,7 @@ impl Table {
         limit: usize,
         now_ms: u64,
     ) -> Vec<Due> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let shard = self.due.shard(shard, now_ms);
-        shard
-            .range((after.map_or(Unbounded, Excluded), Unbounded))
-            .take_while(|due| due.due_ms <= until_ms)
-            .take(limit)
-            .cloned()
-            .collect()
+        self.due.page(shard, after, until_ms, limit, now_ms)
     }
 
     /// What each commit changed since this was last asked.
