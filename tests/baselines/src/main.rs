@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.run() {
         Ok(code) => code,
-        Err(failure) => failure.tell(arguments.json),
+        Err(failure) => failure.print(arguments.json),
     }
 }
 
