@@ -22,7 +22,9 @@ LOGS = ROOT / "target" / "tests"
 # A job that takes longer hangs; on two cores the longest takes some six minutes.
 LIMIT_S = 30 * 60
 CARGO = ["--release", "--locked"]
-WORKSPACE = ["--workspace", "--exclude", "proofyard-simulation", "--exclude", "proofyard-baselines"]
+# Built apart, each by its own step: what they bring in is needed for nothing else.
+APART = ["proofyard-simulation", "proofyard-baselines", "proofyard-node", "proofyard-node-cli"]
+WORKSPACE = ["--workspace", *(argument for package in APART for argument in ("--exclude", package))]
 PACKAGES = ["batch-jobs", "crates", "functions", "tests"]
 DEMO = ["-p", "proofyard", "-p", "proofyard-miden"]
 
@@ -35,6 +37,7 @@ STEPS = {
     "examples": "the pipelines of examples/, with real proofs",
     "faults": "the command under kills, power loss, bad provers and bad input",
     "hostile": "the command with provers that would forge; needs Python 3, and root for all of it",
+    "follow": "yards that follow a node, with anvil and nodes that fail; needs npm",
     "baselines": "what people use today, under the loads of the bench; a server that is not installed is named",
     "aws": "yards on the local AWS: MiniStack and a stand-in for AWS Batch",
     "localstack": "the local AWS itself",
@@ -51,17 +54,18 @@ STEP_OF = [
     ("batch-jobs/provers/statement/", "crates"),
     ("batch-jobs/provers/", "provers"),
     ("tests/baselines/", "baselines"),
+    ("tests/follow/", "follow"),
     ("tests/examples/", "examples"),
     ("tests/faults/", "faults"),
     ("tests/hostile/", "hostile"),
     ("tests/aws/", "aws"),
 ]
 # Those that mostly wait, by step or test binary.
-WAITS = {"aws", "baselines", "faults", "hostile", "localstack", "tier", "command", "runner", "conformance", "working", "disk"}
+WAITS = {"aws", "baselines", "faults", "follow", "hostile", "localstack", "tier", "command", "runner", "conformance", "working", "disk"}
 # About how long the longest take, in seconds, so that they start first; what is not here is short.
 SECONDS = {
     "examples": 300, "aws": 300, "infra": 170, "simulation": 120, "nova": 105, "miden": 85, "tier": 75, "faults": 70,
-    "groth16": 70, "command": 60, "hostile": 30, "localstack": 60, "demo": 40, "report": 20, "baselines": 15, "disk": 15, "conformance": 15,
+    "groth16": 70, "command": 60, "hostile": 30, "localstack": 60, "follow": 60, "demo": 40, "report": 20, "baselines": 15, "disk": 15, "conformance": 15,
 }
 TESTS = re.compile(r"^running (\d+) tests?$", re.MULTILINE)
 
@@ -241,6 +245,8 @@ def build(runner: Runner, wanted: set[str]) -> list[Job]:
         if "simulation" in wanted:
             simulation = test_binaries(cargo_json("build", *CARGO, "-p", "proofyard-simulation", "--tests"))
             jobs += [Job("simulation", job.name, job.command, job.folder) for job in simulation]
+        if "follow" in wanted:
+            cargo_json("build", *CARGO, "-p", "proofyard-node-cli", "--bins")
         if "baselines" in wanted:
             jobs += test_binaries(cargo_json("build", *CARGO, "-p", "proofyard-baselines", "--bins", "--tests"))
     built = Job("build", "build", [], code=0, wall_s=time.monotonic() - began)

@@ -17,6 +17,7 @@ use proofyard_core::committed::Passed;
 use proofyard_core::error::{Code, Error};
 use proofyard_core::explain::count;
 use proofyard_core::status::Finished;
+use proofyard_intake::CheckedFile;
 
 use crate::yard::OnAws;
 
@@ -47,7 +48,9 @@ pub fn run(run: &Run, json: bool) -> Result<(), Failure> {
     let name = blocks.display().to_string();
     let lines = reader(blocks, &rules)?;
     let ends = run.end == FileEnd::Close;
-    let posted = yard.block_on(home.post_lines(chain, &name, lines, &rules, ends)).map_err(not_posted)?;
+    let checked_lines = input.as_ref().map_or(0, |input| input.lines);
+    let file = CheckedFile { name: &name, rules: &rules, lines: checked_lines, ends };
+    let posted = yard.block_on(home.post_lines(chain, &file, lines)).map_err(not_posted)?;
     progress.say(&format!("{} posted", count(posted, "line")));
     let wanted = input.filter(|_| !ends).map(|input| input.tip_height);
     loop {

@@ -63,6 +63,10 @@ pub enum TakingError {
     )]
     Shorter { file: String, lines: u64, now: u64 },
     #[error(
+        "{file} had {checked} lines when it was checked, and now ends after {now}; put them back, and run again"
+    )]
+    Cut { file: String, checked: u64, now: u64 },
+    #[error(
         "{file}:{line}: the pipeline starts at height {start_height}, and the file at {height}; change `start_height` or the \
          file"
     )]
@@ -86,7 +90,7 @@ impl Coded for TakingError {
     fn code(&self) -> Code {
         match self {
             Self::Blocks(error) => error.code(),
-            Self::Changed { .. } | Self::Shorter { .. } => Code::BlocksChanged,
+            Self::Changed { .. } | Self::Shorter { .. } | Self::Cut { .. } => Code::BlocksChanged,
             Self::StartsElsewhere { .. } => Code::StartsElsewhere,
             Self::GoesOnElsewhere { .. } | Self::ReorgBeforeTip { .. } => Code::GoesOnElsewhere,
             Self::Yard(error) => error.code(),

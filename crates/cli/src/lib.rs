@@ -1,5 +1,5 @@
-//! What the programs of the command have in common: `proofyard`, for yards on this machine, and `proofyard-aws`, which
-//! `proofyard` runs for yards on AWS. One verb, one file in `commands`; a verb that both homes have is written once, over
+//! What the programs of the command have in common: `proofyard`, for yards on this machine, and those that it runs:
+//! `proofyard-aws` for yards on AWS, `proofyard-node` for pipelines that follow a node. One verb, one file in `commands`; a verb that both homes have is written once, over
 //! [`yard::YardAccess`].
 //!
 //! Exit code 0: done; 1: work failed or is parked; 2: bad usage, config or input. A run that a signal ended has 128 and
@@ -10,11 +10,11 @@ pub mod failure;
 pub mod heights;
 pub mod here;
 mod isolation;
-pub mod on_aws;
 pub mod output;
 pub mod progress;
-mod proving;
+pub mod proving;
 mod run_outcome;
+pub mod siblings;
 pub mod signals;
 pub mod yard;
 

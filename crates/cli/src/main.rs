@@ -1,11 +1,12 @@
-//! `proofyard`: the command. Yards on this machine are its own work; it runs `proofyard-aws` for those on AWS.
+//! `proofyard`: the command. Yards on this machine are its own work; it runs `proofyard-aws` for those on AWS, and
+//! `proofyard-node` where a node is followed.
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use proofyard_cli::commands::{YardVerb, bench, check, demo, plan, prover, run};
 use proofyard_cli::here::Here;
-use proofyard_cli::on_aws::{OnlyOnAws, become_that};
+use proofyard_cli::siblings::{OnlyOnAws, Sibling};
 
 #[derive(Subcommand)]
 enum Verb {
@@ -29,11 +30,12 @@ enum Verb {
 
 fn main() -> ExitCode {
     proofyard_cli::main(|verb: Verb, json| match verb {
-        Verb::Run(run) if run.aws.is_some() => Err(become_that()),
-        Verb::InAYard(verb) if verb.home().aws.is_some() => Err(become_that()),
-        Verb::Redrive(_) | Verb::Serve(_) | Verb::Worker(_) => Err(become_that()),
+        Verb::Run(run) if run.aws.is_some() => Err(Sibling::Aws.take_over()),
+        Verb::InAYard(verb) if verb.home().aws.is_some() => Err(Sibling::Aws.take_over()),
+        Verb::Redrive(_) | Verb::Serve(_) | Verb::Worker(_) => Err(Sibling::Aws.take_over()),
         Verb::Demo(demo) => demo.run(json),
         Verb::Check(check) => check.run(json),
+        Verb::Run(run) if run.follows_a_node() => Err(Sibling::Node.take_over()),
         Verb::Run(run) => run.here(json),
         Verb::InAYard(verb) => verb.run(&Here { data: verb.home().data.clone() }, json),
         Verb::Prover(prover) => prover.run(json),

@@ -1,4 +1,4 @@
-//! Proving a blocks file to its end: the machine at work, what is shown of it, and how it may end.
+//! Proving what a blocks file has to its end, or what a source brings until it is stopped: the machine at work, what is shown of it, and how it may end.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +12,7 @@ use proofyard_core::error::Code;
 use proofyard_core::state::OutKind;
 use proofyard_core::status::{Finished, ParkedTask};
 use proofyard_embedded::block_on;
-use proofyard_embedded::machine::{Feed, FeedError, GuardCommand, Machine};
+use proofyard_embedded::machine::{Feed, FeedError, GuardCommand, LocalIntake, Machine, Source};
 use proofyard_prover::runner::adopt_orphans;
 use proofyard_worker::isolation::{Isolation, Wanted};
 use serde_json::json;
@@ -31,13 +31,20 @@ pub struct Job<'a> {
     pub pipeline: &'a Pipeline,
     /// File sinks with relative names write below it.
     pub sink_base: &'a Path,
-    pub feed: Feed,
+    pub input: Input,
     /// Sinks that an edited pipeline may take away from a log before they got all of it.
     pub give_up_sinks: BTreeSet<String>,
     pub data: &'a Path,
     pub guard: &'a GuardCommand,
     /// What is to keep provers from their verifiers.
     pub isolation: Wanted,
+}
+
+/// Where the blocks come from.
+pub enum Input {
+    File(Feed),
+    /// Anything that brings facts until the machine stops.
+    Source(Box<dyn FnOnce(&LocalIntake) -> Result<(), FeedError> + Send>),
 }
 
 /// How it ended, with the yard stopped in order.
@@ -70,19 +77,22 @@ pub struct Figures {
 
 /// Works until the file is proved (or all of it that can be, where more blocks may follow), nothing moves, or a signal
 /// comes.
-pub fn prove(job: &Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Result<Ended, Failure> {
+pub fn prove(job: Job<'_>, progress: &Arc<Progress>, signals: &Signals) -> Result<Ended, Failure> {
     let shown = Arc::clone(progress);
     adopt_orphans().map_err(|error| {
         let message = "this process cannot take over the processes that provers leave behind";
         Failure::work_as(Code::ProcessFault, message).caused_by(&error)
     })?;
     let mut machine = Machine::open(job.data, true, move |error| shown.note(error))?;
-    let isolation = isolate(&machine, job, progress)?;
+    let isolation = isolate(&machine, &job, progress)?;
     block_on(machine.yard().change_pipeline(job.text, &job.give_up_sinks))?;
-    let mut run = Run::begin(job, progress)?;
+    let mut run = Run::begin(&job, progress);
     run.sequence = block_on(machine.yard().frontier(run.chain))?.next_sequence;
     machine.start(std::slice::from_ref(job.pipeline), job.guard, isolation, job.sink_base)?;
-    run.feeder = Some(machine.feed(run.chain, job.feed.clone())?);
+    run.feeder = Some(match job.input {
+        Input::File(feed) => machine.feed(run.chain, feed)?,
+        Input::Source(source) => machine.run_source(source)?,
+    });
     let how = run.follow(&machine, signals);
     progress.end();
     let figures = run.figures(&machine);
@@ -115,17 +125,17 @@ struct Run<'a> {
     ends: bool,
     progress: &'a Progress,
     started: Instant,
-    feeder: Option<JoinHandle<Result<(), FeedError>>>,
+    feeder: Option<Source>,
     /// Next of the out log to look at.
     sequence: u64,
     committed_now: u64,
 }
 
 impl<'a> Run<'a> {
-    fn begin(job: &Job<'a>, progress: &'a Progress) -> Result<Self, Failure> {
+    fn begin(job: &Job<'a>, progress: &'a Progress) -> Self {
         let chain = &job.pipeline.chain.name;
-        let (ends, started) = (job.feed.ends, Instant::now());
-        Ok(Self { chain, ends, progress, started, feeder: None, sequence: 0, committed_now: 0 })
+        let ends = matches!(&job.input, Input::File(feed) if feed.ends);
+        Self { chain, ends, progress, started: Instant::now(), feeder: None, sequence: 0, committed_now: 0 }
     }
 
     fn follow(&mut self, machine: &Machine, signals: &Signals) -> Result<End, Failure> {
@@ -166,7 +176,7 @@ impl<'a> Run<'a> {
             Some(Ok(Err(FeedError::Yard(error)))) => Err(error.into()),
             Some(Ok(Err(error @ FeedError::Artifact(_)))) => Err(Failure::work(error)),
             Some(Ok(Err(error))) => Err(Failure::usage(error)),
-            Some(Err(_)) => Err(Failure::work_as(Code::Defect, "the blocks file's reader panicked")),
+            Some(Err(_)) => Err(Failure::work_as(Code::Defect, "the source of blocks panicked")),
         }
     }
 

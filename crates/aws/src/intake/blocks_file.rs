@@ -1,15 +1,15 @@
-//! A blocks file, posted to a yard on AWS: each line once, also when it is posted again after a crash.
-//!
-//! How far it came is kept in the state, so that a reorg line is not taken a second time. A block line may be posted
-//! twice, after a crash in between, and changes nothing then.
+//! A blocks file, posted to a yard on AWS: each line waits on the chain's queue until the dispatcher records it.
 
-use proofyard_blocks::{BlocksError, Line, Rules, Step, Taking, TakingError};
+use proofyard_blocks::{BlocksError, Line};
+use proofyard_core::Yard;
 use proofyard_core::port::Port;
+use proofyard_core::record::BlockOutcome;
+use proofyard_intake::{CheckedFile, Fact, Intake};
 
 use super::IntakeError;
 use crate::home::AwsHome;
-use crate::queues::QueueError;
 use crate::queues::message::Message;
+use crate::store::port::AwsPort;
 
 impl AwsHome {
     /// Posts the lines of a checked file that were not posted before; then the end of the input, if the file's end is that.
@@ -17,47 +17,41 @@ impl AwsHome {
     pub async fn post_lines(
         &self,
         chain: &str,
-        file: &str,
+        file: &CheckedFile<'_>,
         lines: impl IntoIterator<Item = Result<(u64, Line), BlocksError>>,
-        rules: &Rules,
-        ends: bool,
     ) -> Result<u64, IntakeError> {
-        let port = &self.yard.port;
-        let start_height = self.yard.chain_state(chain).await?.start_height;
-        let mut taking = Taking::begin(port, chain, file, start_height, rules).await?;
-        let mut posted = 0;
-        for next in lines {
-            let (number, line) = next.map_err(TakingError::from)?;
-            let step = taking.next(port, number, &line).await?;
-            if step == Step::Skip {
-                continue;
-            }
-            let message = match &line {
-                Line::Block(block) => {
-                    let block = self.keep_payload(block).await?;
-                    Message::Block { chain: chain.to_owned(), block }
-                }
-                Line::Reorg { hash } => Message::Reorg {
-                    chain: chain.to_owned(),
-                    height: taking.height_of(hash),
-                    hash: format!("0x{}", hex::encode(hash)),
-                },
-            };
-            self.post_one(chain, &message).await?;
-            if step == Step::Take {
-                taking.remember(port, false).await?;
-                posted += 1;
-            }
-        }
-        taking.end(port).await?;
-        if ends {
-            self.post_one(chain, &Message::End { chain: chain.to_owned() }).await?;
-        }
-        Ok(posted)
+        file.take(&Posting(self), chain, lines, || Ok(())).await
+    }
+}
+
+/// Keeps a fact on its chain's queue.
+struct Posting<'a>(&'a AwsHome);
+
+impl Intake for Posting<'_> {
+    type Port = AwsPort;
+    type Error = IntakeError;
+
+    fn yard(&self) -> &Yard<AwsPort> {
+        &self.0.yard
     }
 
-    async fn post_one(&self, chain: &str, message: &Message) -> Result<(), QueueError> {
-        let deduplication = format!("posted-{:016x}", self.yard.port.random());
-        self.post(chain, deduplication, message).await
+    async fn take(&self, chain: &str, fact: &Fact) -> Result<Option<BlockOutcome>, IntakeError> {
+        let chain_name = chain.to_owned();
+        let message = match fact {
+            Fact::Block(block) => {
+                Message::Block { chain: chain_name, block: self.0.keep_payload(block).await? }
+            }
+            Fact::Reorg { height, hash } => {
+                Message::Reorg { chain: chain_name, height: *height, hash: hash.clone() }
+            }
+            Fact::End => Message::End { chain: chain_name },
+            Fact::Finality(finality) => {
+                self.0.yard.record_finality(finality).await?;
+                return Ok(None);
+            }
+        };
+        let deduplication = format!("posted-{:016x}", self.0.yard.port.random());
+        self.0.post(chain, deduplication, &message).await?;
+        Ok(None)
     }
 }

@@ -24,7 +24,7 @@ use proofyard_worker::isolation::Wanted;
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::Progress;
-use crate::proving::{End, Job, prove};
+use crate::proving::{End, Input, Job, prove};
 use crate::signals::Signals;
 use crate::table::{Side, Table};
 use crate::yard::data_flag;
@@ -69,13 +69,19 @@ impl Demo {
             text: &text,
             pipeline: &checked.pipeline,
             sink_base: &self.data,
-            feed: Feed { path: blocks, rules, lines: input.lines, slot: Duration::ZERO, ends: true },
+            input: Input::File(Feed {
+                path: blocks,
+                rules,
+                lines: input.lines,
+                slot: Duration::ZERO,
+                ends: true,
+            }),
             give_up_sinks: BTreeSet::new(),
             data: &self.data,
             guard: &guard()?,
             isolation: Wanted::Best,
         };
-        let ended = prove(&job, &progress, &signals)?;
+        let ended = prove(job, &progress, &signals)?;
         if !json && matches!(ended.how, End::Finished) {
             output::line(format!("\n{}\n", table(&self.times(&checked.pipeline.chain.name)?)));
         }

@@ -1,4 +1,5 @@
-//! `proofyard run PIPELINE --blocks FILE`: proves a file's blocks to the end; started again, it goes on.
+//! `proofyard run PIPELINE [--blocks FILE]`: proves a file's blocks to the end, or those of the node that the pipeline names,
+//! until it is stopped; started again, it goes on.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,13 +9,13 @@ use clap::{Args, ValueEnum};
 use proofyard_blocks::{Rules, Summary};
 use proofyard_core::error::Code;
 use proofyard_core::pipeline::{Checked, Header, MAX_MS};
-use proofyard_embedded::machine::{Feed, check_blocks, check_goes_on, look};
+use proofyard_embedded::machine::{Feed, FeedError, LocalIntake, check_blocks, check_goes_on, look};
 
 use super::{guard, read_pipeline};
 use crate::failure::Failure;
 use crate::isolation::IsolationArguments;
 use crate::progress::Progress;
-use crate::proving::{Job, prove};
+use crate::proving::{Input, Job, prove};
 use crate::run_outcome::report_outcome;
 use crate::signals::Signals;
 use crate::yard::{DEFAULT_DATA, data_flag};
@@ -28,15 +29,16 @@ pub enum FileEnd {
     Keep,
 }
 
-/// Proves a file's blocks to the end. Started again after any crash, it goes on where it was; so it does with a file that
-/// grew, or with the next one.
+/// Proves a file's blocks to the end, or follows the node that the pipeline names. Started again after any crash, it goes on
+/// where it was; so it does with a file that grew, or with the next one.
 #[derive(Args)]
 pub struct Run {
     /// The pipeline file.
     pipeline: PathBuf,
     /// Blocks, one a line: a node's answers, or recorded with what provers need. It may be the file of the last run, which
-    /// may have grown, or the one that goes on from there.
-    #[arg(long, value_name = "FILE", required_unless_present = "aws")]
+    /// may have grown, or the one that goes on from there. Left out where the pipeline
+    /// names a node to follow.
+    #[arg(long, value_name = "FILE")]
     pub blocks: Option<PathBuf>,
     /// Takes a line of the file each so many milliseconds, as a chain with slots would bring them; all at once otherwise.
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_MS))]
@@ -94,40 +96,66 @@ impl Run {
         Ok(Begun { text, checked, rules, input, progress, signals: Signals::listen()? })
     }
 
-    /// In a directory of this machine.
+    /// Whether the blocks are those of a node that the pipeline names. A pipeline that cannot be read is no one's: reading it
+    /// says why.
+    pub fn follows_a_node(&self) -> bool {
+        self.blocks.is_none()
+            && read_pipeline(&self.pipeline).is_ok_and(|(_, checked)| checked.pipeline.node.is_some())
+    }
+
+    /// In a directory of this machine, from a file.
     pub fn here(&self, json: bool) -> Result<(), Failure> {
-        let Begun { text, checked, rules, input, progress, signals } = self.begin(json)?;
-        let (Some(blocks), Some(input)) = (&self.blocks, input) else {
-            return Err(Failure::usage_as(Code::BadArguments, "name the blocks with --blocks"));
+        let begun = self.begin(json)?;
+        let (Some(blocks), Some(input)) = (&self.blocks, &begun.input) else {
+            let message =
+                "name the blocks with --blocks, or the node to follow in the pipeline, in [source.node]";
+            return Err(Failure::usage_as(Code::BadArguments, message));
         };
         // Before anything is recorded; where there is no yard that can be looked at, starting says why.
+        let (chain, rules) = (&begun.checked.pipeline.chain, &begun.rules);
         let yard = look(&self.data).ok();
-        check_goes_on(yard.as_ref(), blocks, &input, &checked.pipeline.chain, &rules)
-            .map_err(Failure::usage)?;
+        check_goes_on(yard.as_ref(), blocks, input, chain, rules).map_err(Failure::usage)?;
         drop(yard);
+        let feed = Feed {
+            path: blocks.clone(),
+            rules: begun.rules.clone(),
+            lines: input.lines,
+            slot: Duration::from_millis(self.slot_ms),
+            ends: self.end == FileEnd::Close,
+        };
+        self.prove(&begun, Input::File(feed), &self.again(blocks))
+    }
+
+    /// In a directory of this machine, from a source that brings facts until it is stopped.
+    pub fn from_source(
+        &self,
+        begun: &Begun,
+        source: impl FnOnce(&LocalIntake) -> Result<(), FeedError> + Send + 'static,
+    ) -> Result<(), Failure> {
+        let again = format!("proofyard run {}{}", self.pipeline.display(), data_flag(&self.data));
+        self.prove(begun, Input::Source(Box::new(source)), &again)
+    }
+
+    fn prove(&self, begun: &Begun, input: Input, again: &str) -> Result<(), Failure> {
+        let Begun { text, checked, progress, signals, .. } = begun;
         let job = Job {
-            text: &text,
+            text,
             pipeline: &checked.pipeline,
             sink_base: self.pipeline.parent().unwrap_or(Path::new("")),
-            feed: Feed {
-                path: blocks.clone(),
-                rules,
-                lines: input.lines,
-                slot: Duration::from_millis(self.slot_ms),
-                ends: self.end == FileEnd::Close,
-            },
+            input,
             give_up_sinks: self.give_up_sink.iter().cloned().collect(),
             data: &self.data,
             guard: &guard()?,
             isolation: self.isolation.wanted().map_err(Failure::usage)?,
         };
-        let ended = prove(&job, &progress, &signals)?;
-        if self.end == FileEnd::Keep && checked.pipeline.cut_stages().next().is_some() {
+        let ended = prove(job, progress, signals)?;
+        let is_file = self.blocks.is_some();
+        if is_file && self.end == FileEnd::Keep && checked.pipeline.cut_stages().next().is_some() {
             progress.note(
                 "its end is kept open: a cut that is not full waits for more blocks, or for `--end close`",
             );
         }
-        report_outcome(ended, &progress, &self.again(blocks), &self.data)
+        report_outcome(ended, progress, again, &self.data)
     }
 
     fn again(&self, blocks: &Path) -> String {

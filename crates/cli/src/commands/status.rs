@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use proofyard_core::explain::span;
-use proofyard_core::state::Note;
+use proofyard_core::state::{EndpointState, Following, NamedBlock, Note};
 use proofyard_core::status::{ChainStatus, TaskRow, TaskState};
 use serde::Serialize;
 
@@ -130,6 +130,11 @@ fn head(
     }
     row("committed", committed);
     row("known", known);
+    if let Some(following) = &status.following {
+        for (number, said) in nodes(following, status).into_iter().enumerate() {
+            row(if number == 0 { "node" } else { "" }, said);
+        }
+    }
     row(
         "window",
         format!(
@@ -141,6 +146,56 @@ fn head(
     );
     row("lag", lag(status));
     table.to_string()
+}
+
+/// How following goes: the newest head, what is in the way, and each node that is not simply there.
+fn nodes(following: &Following, status: &ChainStatus) -> Vec<String> {
+    let mut said = Vec::new();
+    let behind = |head: &NamedBlock| {
+        let tip = status.tip.as_ref().map_or(status.start_height, |tip| tip.height.saturating_add(1));
+        head.height.saturating_add(1).saturating_sub(tip)
+    };
+    let finality = status.finality.as_ref();
+    let named =
+        |what: &str, block: Option<&NamedBlock>| block.map(|block| format!(", {what} {}", block.height));
+    said.push(match &following.head {
+        None => "none has answered yet".to_owned(),
+        Some(head) => {
+            let missing = match behind(head) {
+                0 => String::new(),
+                blocks => format!(", {blocks} of its blocks not taken yet"),
+            };
+            let safe = named("safe", finality.and_then(|finality| finality.safe.as_ref()));
+            let finalized = named("finalized", finality.and_then(|finality| finality.finalized.as_ref()));
+            format!(
+                "head {}{missing}{}{}",
+                head.height,
+                safe.unwrap_or_default(),
+                finalized.unwrap_or_default()
+            )
+        }
+    });
+    said.extend(following.trouble.clone());
+    for endpoint in &following.endpoints {
+        let head = endpoint.head.map_or(String::new(), |head| format!(" at {head}"));
+        let error = endpoint
+            .error
+            .as_deref()
+            .map_or(String::new(), |error| format!(": {}", shortened(error, NOTE_SHOWN)));
+        let since = span(status.now_ms.saturating_sub(endpoint.since_ms));
+        let state = match endpoint.state {
+            EndpointState::New => "not asked yet",
+            EndpointState::Followed => "followed",
+            EndpointState::Ready => "answers",
+            EndpointState::Behind => "behind the others",
+            EndpointState::Down => "not reached",
+            EndpointState::Busy => "asks to be asked less often",
+            EndpointState::Wrong => "answers wrongly",
+            EndpointState::OtherChain => "a node of another chain",
+        };
+        said.push(format!("{}: {state}{head}, for {since}{error}", endpoint.name));
+    }
+    said
 }
 
 fn sinks(status: &ChainStatus) -> Option<String> {

@@ -62,6 +62,10 @@ codes! {
     NoProofTime = 13,
     /// A planned yard did not work.
     PlanFailed = 14,
+    /// The program for pipelines that follow a node is missing.
+    NoNodeProgram = 15,
+    /// Where a node is said to be is no URL.
+    BadEndpoint = 16,
 
     // 01: requests that a yard does not carry out.
     /// There is no such chain.

@@ -1,6 +1,6 @@
 //! The keys that a pipeline file's tables may have.
 
-pub(super) const ROOT: &[&str] = &["chain", "stage", "prover", "pool", "sink"];
+pub(super) const ROOT: &[&str] = &["chain", "source", "stage", "prover", "pool", "sink"];
 pub(super) const CHAIN: &[&str] = &[
     "name",
     "start_height",
@@ -30,6 +30,18 @@ pub(super) const PROVER: &[&str] = &[
 pub(super) const FILE: &[&str] = &["name", "sha256", "bytes"];
 pub(super) const POOL: &[&str] =
     &["slots", "gpus_per_slot", "lease_ms", "quarantine_after", "quarantine_ms", "advance"];
+/// A node that is followed.
+pub(super) const SOURCE: &[&str] = &[
+    "rpc",
+    "ws",
+    "rpc_from",
+    "ws_from",
+    "chain_id",
+    "genesis",
+    "poll_ms",
+    "batch_blocks",
+    "requests_at_once",
+];
 pub(super) const SINK: &[&str] = &["stage", "file", "from", "confirm"];
 pub(super) const STAGE: &[&str] = &[
     "strategy",
@@ -61,6 +73,7 @@ pub(super) const CHOSEN_PROVER: &[&str] = &["prover", "from_height"];
 /// Where a key belongs that stands elsewhere.
 pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("[chain]", CHAIN),
+    ("[source.node]", SOURCE),
     ("[stage.NAME]", STAGE),
     ("[prover.NAME]", PROVER),
     ("[pool.NAME]", POOL),

@@ -22,6 +22,7 @@ mod parse;
 mod prover_table;
 mod reader;
 mod rules;
+mod source_table;
 mod stage;
 mod stage_table;
 mod suggest;
@@ -43,6 +44,9 @@ pub struct Pipeline {
     pub provers: BTreeMap<String, Prover>,
     pub pools: BTreeMap<String, Pool>,
     pub sinks: BTreeMap<String, Sink>,
+    /// The node whose chain is followed; blocks come from a file or a webhook where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeSource>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -185,6 +189,28 @@ pub struct Pool {
     /// Workers of another machine take a result's next steps themselves, which is sooner than having them taken, and
     /// needs the permission to write everything; else they only record. On one machine slots always take them.
     pub workers_advance: bool,
+}
+
+/// Where the chain's nodes are and how they are asked; read by followers, not by handlers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeSource {
+    /// URLs of JSON-RPC over HTTP, the preferred first.
+    pub rpc: Vec<String>,
+    /// URLs of JSON-RPC over WebSocket, which say at once that there is a new head.
+    pub ws: Vec<String>,
+    /// Variables of the follower's environment that hold more such URLs: they may have a key in them.
+    pub rpc_from: Vec<String>,
+    pub ws_from: Vec<String>,
+    /// What `eth_chainId` has to answer; where it is not said, what it answered first.
+    pub chain_id: Option<u64>,
+    /// The hash of the chain's block 0, likewise.
+    pub genesis: Option<String>,
+    /// How often the newest head is asked for.
+    pub poll_ms: u64,
+    /// Blocks of one request while the follower catches up.
+    pub batch_blocks: u64,
+    /// Such requests side by side.
+    pub requests_at_once: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -29,11 +29,15 @@ pub(super) fn settle(file: File, mistakes: &mut Mistakes, warnings: &mut Mistake
     graph.sound &= mistakes.len() == before;
     let commit = commit::settle(&file, &graph, mistakes, warnings);
     check_sinks(&file, commit.as_ref(), mistakes);
+    check_sources(&file, mistakes);
     if !mistakes.is_empty() {
         return None;
     }
     assemble(file, &graph, &commit?)
 }
+
+/// The one name that a source has.
+const NODE: &str = "node";
 
 /// The fields of Ethereum's blocks, as its nodes name them. Other chains have more.
 const BLOCK_FIELDS: [&str; 29] = [
@@ -181,6 +185,28 @@ pub(super) fn note_trust(file: &File, notes: &mut Mistakes) {
     );
 }
 
+/// One node is followed, and its blocks name no segments.
+fn check_sources(file: &File, mistakes: &mut Mistakes) {
+    for Named { name, at, .. } in file.sources.iter().filter(|source| source.name != NODE) {
+        let message = format!("there is no source \"{}\"", shown(name));
+        mistakes.add(*at, message, "the one source here is a node that is followed: [source.node]");
+    }
+    if file.sources.is_empty() {
+        return;
+    }
+    let of_blocks = |stage: &&RawStage| {
+        let from = stage.from.is().map(|from| from.value.as_slice()).unwrap_or_default();
+        stage.kind == Some(Kind::Split)
+            && !from.is_empty()
+            && from.iter().all(|source| source.value == "block")
+    };
+    for stage in file.stages.iter().filter(of_blocks) {
+        let message = format!("\"{}\" splits blocks into the segments that they name", shown(&stage.name));
+        let help = "a node's blocks name none: split the list that a partitioner's stage writes";
+        mistakes.add(stage.at, message, help);
+    }
+}
+
 fn check_sinks(file: &File, commit: Option<&Commit>, mistakes: &mut Mistakes) {
     let names: Vec<&str> = file.stages.iter().map(|stage| stage.name.as_str()).collect();
     let mut files = BTreeSet::new();
@@ -253,6 +279,7 @@ fn assemble(file: File, graph: &Graph, commit: &Commit) -> Option<Pipeline> {
         provers: file.provers.into_iter().map(|prover| (prover.name, prover.value)).collect(),
         pools: file.pools.into_iter().map(|pool| (pool.name, pool.value)).collect(),
         sinks: file.sinks.into_iter().map(sink).collect::<Option<_>>()?,
+        node: file.sources.into_iter().find(|source| source.name == NODE).map(|source| source.value),
         stages: settled,
     })
 }

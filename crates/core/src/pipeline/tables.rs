@@ -8,9 +8,12 @@ use super::keys::{CHAIN, POOL, ROOT, SINK, TABLES};
 use super::mistake::Mistakes;
 use super::prover_table::read_prover;
 use super::reader::{At, Entry, Fields, Read, shown};
+use super::source_table::read_source;
 use super::stage_table::RawStage;
 use super::suggest;
-use super::{Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Prover, SinkFrom, SinkTarget};
+use super::{
+    Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, NodeSource, Pool, Prover, SinkFrom, SinkTarget,
+};
 use crate::judge::JUDGE_POOL;
 use crate::state::COMMITS;
 
@@ -27,6 +30,7 @@ pub(super) struct File {
     pub provers: Vec<Named<Prover>>,
     pub pools: Vec<Named<Pool>>,
     pub sinks: Vec<Named<RawSink>>,
+    pub sources: Vec<Named<NodeSource>>,
     /// There is more than may be looked at.
     pub too_large: bool,
 }
@@ -110,6 +114,7 @@ impl File {
                 "stage" => self.stages.push(RawStage::read(entry, mistakes)),
                 "prover" => self.provers.push(read_prover(entry, mistakes)),
                 "pool" => self.pools.push(read_pool(entry, mistakes)),
+                "source" => self.sources.push(read_source(entry, mistakes)),
                 _ => self.sinks.push(read_sink(entry, mistakes)),
             }
         }
@@ -128,7 +133,8 @@ fn known_table(key: &str, at: usize, mistakes: &mut Mistakes) -> Option<&'static
         (Some(meant), _) => format!("did you mean `{meant}`?"),
         (None, Some((table, _))) => format!("`{key}` belongs in {table}"),
         (None, None) => {
-            "tables are [chain], [stage.NAME], [prover.NAME], [pool.NAME], [sink.NAME]".to_string()
+            "tables are [chain], [source.node], [stage.NAME], [prover.NAME], [pool.NAME], [sink.NAME]"
+                .to_string()
         }
     };
     mistakes.add(at, format!("unknown key `{}` at the top", shown(key)), help);

@@ -1,10 +1,11 @@
 //! Recording: each handler writes one fact in one small transaction, and leaves the steps that follow to `advance`.
 //!
-//! Here, and nowhere else, is written what comes from outside: blocks, ends of input, reorgs, pipelines, results, failures,
+//! Here, and nowhere else, is written what comes from outside: blocks, ends of input, reorgs, what followed nodes say, pipelines, results, failures,
 //! releases, an operator's commands. Which items that are is said at the head of each file of `state`.
 
 mod block;
 mod failure;
+mod following;
 mod hold;
 mod operator;
 mod pipeline;

@@ -81,6 +81,10 @@ pub enum KeyFamily {
     Halt,
     Tip,
     Frontier,
+    /// What a followed node says is safe and finalized.
+    Finality,
+    /// What a follower last saw of its nodes.
+    Following,
     Cursor,
     OutState,
     SinkCursor,
@@ -135,7 +139,7 @@ enum Sort {
 }
 
 impl KeyFamily {
-    const ALL: [Self; 31] = [
+    const ALL: [Self; 33] = [
         Self::KnownChain,
         Self::SweepPlace,
         Self::Format,
@@ -143,6 +147,8 @@ impl KeyFamily {
         Self::Halt,
         Self::Tip,
         Self::Frontier,
+        Self::Finality,
+        Self::Following,
         Self::Cursor,
         Self::OutState,
         Self::SinkCursor,
@@ -178,6 +184,8 @@ impl KeyFamily {
             Self::Halt => (Table::Chain, Of::Subject, Sort::Begins("halt")),
             Self::Tip => (Table::Chain, Of::Subject, Sort::Is("tip")),
             Self::Frontier => (Table::Chain, Of::Subject, Sort::Is("frontier")),
+            Self::Finality => (Table::Chain, Of::Subject, Sort::Is("finality")),
+            Self::Following => (Table::Chain, Of::Subject, Sort::Is("node")),
             Self::Cursor => (Table::Chain, Of::Subject, Sort::Begins("cur")),
             Self::OutState => (Table::Chain, Of::Subject, Sort::Begins("out")),
             Self::SinkCursor => (Table::Chain, Of::Subject, Sort::Begins("sink")),
@@ -282,9 +290,9 @@ impl KeyFamily {
 mod tests {
     use super::super::worker::PoolChain;
     use super::super::{
-        Canonical, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat, Judgement, KnownBlock,
-        KnownChain, OutEntry, OutState, PipelineText, Scope, ScopeId, SeenHeartbeat, SinkCursor, Slot,
-        SweepPlace, TaskId, Tip, Worker,
+        Canonical, ChainState, Cursor, CutAt, Finality, Following, Frontier, Group, HaltCause, Heartbeat,
+        Judgement, KnownBlock, KnownChain, OutEntry, OutState, PipelineText, Scope, ScopeId, SeenHeartbeat,
+        SinkCursor, Slot, SweepPlace, TaskId, Tip, Worker,
     };
     use super::*;
     use crate::transaction::Item;
@@ -302,6 +310,8 @@ mod tests {
             (HaltCause::key_of("c", 2), KeyFamily::Halt, "C#c / halt#00000000000000000002"),
             (Tip::key_of("c"), KeyFamily::Tip, "C#c / tip"),
             (Frontier::key_of("c"), KeyFamily::Frontier, "C#c / frontier"),
+            (Finality::key_of("c"), KeyFamily::Finality, "C#c / finality"),
+            (Following::key_of("c"), KeyFamily::Following, "C#c / node"),
             (Cursor::key_of("c", "wrap"), KeyFamily::Cursor, "C#c / cur#wrap"),
             (OutState::key_of("c", "wrap"), KeyFamily::OutState, "C#c / out#wrap"),
             (SinkCursor::key_of("c", "file", "commits"), KeyFamily::SinkCursor, "C#c / sink#file#commits"),

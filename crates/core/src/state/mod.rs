@@ -6,6 +6,7 @@
 mod attempt;
 mod blocked;
 pub mod chain;
+mod following;
 mod group;
 mod halt;
 pub mod judgement;
@@ -24,6 +25,7 @@ pub use blocked::{Blocked, BlockedBy};
 pub use chain::{
     Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, KnownChain, PipelineText, Reorg, Tip,
 };
+pub use following::{EndpointState, EndpointStatus, Finality, Following, NamedBlock};
 pub use group::{Decision, Group, Inputs};
 pub use halt::{Disagreement, Halt, HaltCause, HaltReason, Wrong, WrongResult};
 pub use judgement::Judgement;

@@ -50,6 +50,10 @@ impl<P: Port> Yard<P> {
             Some(_) => self.open_halts(&look.state).await?,
             None => Vec::new(),
         };
+        let (following, finality) = match look.pipeline.node {
+            Some(_) => (self.following(chain).await?, self.finality(chain).await?),
+            None => (None, None),
+        };
         Ok(ChainStatus {
             chain: chain.to_owned(),
             now_ms: look.now_ms,
@@ -58,6 +62,8 @@ impl<P: Port> Yard<P> {
             start_height: look.state.start_height,
             tip,
             ended: look.tip.ended,
+            following,
+            finality,
             frontier: look.frontier.height,
             window: look.frontier.window,
             opened: look.frontier.opened,

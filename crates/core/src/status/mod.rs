@@ -17,7 +17,7 @@ use serde::Serialize;
 pub use block_times::BlockTimes;
 pub use finished::Finished;
 
-use crate::state::Note;
+use crate::state::{Finality, Following, Note};
 
 /// Where one chain is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,6 +34,10 @@ pub struct ChainStatus {
     pub tip: Option<TipStatus>,
     /// No more blocks are expected.
     pub ended: bool,
+    /// How following the chain's nodes goes; `None` where none is followed.
+    pub following: Option<Following>,
+    /// What the followed node calls safe and finalized.
+    pub finality: Option<Finality>,
     /// The next height to commit.
     pub frontier: u64,
     pub window: u64,

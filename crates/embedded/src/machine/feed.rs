@@ -1,25 +1,19 @@
-//! Feeding a blocks file: the whole file is checked first; then each line is recorded, from where the last run stopped.
+//! Feeding a blocks file: the whole file is checked first; then each line is taken, from where the last run stopped.
 
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use proofyard_blocks::{
-    BlocksError, Line, Reader, RecordedBlock, Rules, Step, Summary, Taking, TakingError, check_file,
-};
+use proofyard_blocks::{BlocksError, Reader, Rules, Summary, TakingError, check_file};
 use proofyard_core::Yard;
 use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::pipeline::Chain;
-use proofyard_core::record::BlockOutcome;
-use proofyard_worker::WorkerHome;
+use proofyard_intake::CheckedFile;
 use proofyard_worker::artifacts::ArtifactError;
 
-use super::Shared;
+use super::intake::LocalIntake;
 use crate::{LocalPort, block_on};
-
-/// The pause after a transient error, before a line is tried again.
-const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
@@ -29,17 +23,15 @@ pub enum FeedError {
     Blocks(#[from] BlocksError),
     #[error("{file} is no plain file; it is read more than once, so write it to one and name that")]
     NotAFile { file: String },
-    #[error(
-        "{file} had {checked} lines when it was checked, and now ends after {now}; put them back, and run again"
-    )]
-    Cut { file: String, checked: u64, now: u64 },
     #[error(transparent)]
     Taking(TakingError),
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
     #[error(transparent)]
     Yard(#[from] Error),
-    #[error("the yard stops; the rest of the file is taken by the next run")]
+    #[error("the source of blocks cannot be started")]
+    NoSource { source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the yard stops; the rest is taken by the next run")]
     Stopped,
 }
 
@@ -48,17 +40,23 @@ impl Coded for FeedError {
         match self {
             Self::Open { .. } | Self::NotAFile { .. } => Code::BlocksUnreadable,
             Self::Blocks(error) => error.code(),
-            Self::Cut { .. } => Code::BlocksChanged,
             Self::Taking(error) => error.code(),
             Self::Artifact(error) => error.code(),
             Self::Yard(error) => error.code(),
+            Self::NoSource { .. } => Code::MachineFault,
             Self::Stopped => Code::FeedStopped,
         }
     }
 }
 
 impl FeedError {
-    fn passes(&self) -> bool {
+    /// What a source needs of this machine is not there.
+    pub fn no_source(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::NoSource { source: source.into() }
+    }
+
+    /// The same may succeed later.
+    pub fn passes(&self) -> bool {
         match self {
             Self::Yard(error) if error.passes() => true,
             Self::Artifact(error) => error.passes(),
@@ -129,82 +127,19 @@ pub struct Feed {
     pub ends: bool,
 }
 
-/// Records every line that was checked and not recorded before; then the end of the input, if `ends`.
-pub(crate) fn feed(shared: &Shared, chain: &str, feed: &Feed) -> Result<(), FeedError> {
-    let Feed { path, rules, lines: checked, slot, ends } = feed;
-    let file = path.display().to_string();
-    let start_height = block_on(shared.yard.chain_state(chain))?.start_height;
-    let port = &shared.yard.port;
-    let mut taking = block_on(Taking::begin(port, chain, &file, start_height, rules))?;
+/// Takes every line that was checked and not taken before; then the end of the input, if `ends`.
+pub(crate) fn feed(intake: &LocalIntake, chain: &str, feed: &Feed) -> Result<(), FeedError> {
+    let lines = open(&feed.path, &feed.rules)?;
+    let name = feed.path.display().to_string();
+    let file = CheckedFile { name: &name, rules: &feed.rules, lines: feed.lines, ends: feed.ends };
     let mut next_slot = Instant::now();
-    let mut lines = 0;
-    for next in open(path, rules)?.take(usize::try_from(*checked).unwrap_or(usize::MAX)) {
-        let (number, line) = next?;
-        lines = number;
-        if shared.is_stopped() {
+    let pace = || {
+        if intake.is_stopped() || !intake.pause(next_slot.saturating_duration_since(Instant::now())) {
             return Err(FeedError::Stopped);
         }
-        let step = block_on(taking.next(port, number, &line))?;
-        match step {
-            Step::Skip => continue,
-            Step::Again => {
-                persist(shared, || take(shared, chain, &line, &taking))?;
-                continue;
-            }
-            Step::Take => {}
-        }
-        if !shared.pause(next_slot.saturating_duration_since(Instant::now())) {
-            return Err(FeedError::Stopped);
-        }
-        next_slot += *slot;
-        let durable = matches!(line, Line::Reorg { .. });
-        persist(shared, || {
-            take(shared, chain, &line, &taking)?;
-            Ok(block_on(taking.remember(port, durable))?)
-        })?;
-    }
-    if lines < *checked {
-        return Err(FeedError::Cut { file, checked: *checked, now: lines });
-    }
-    persist(shared, || {
-        block_on(taking.end(port))?;
-        match ends {
-            true => Ok(block_on(shared.yard.record_end(chain))?),
-            false => Ok(()),
-        }
-    })
-}
-
-/// Retries while the error is transient, such as a full disk: recording is idempotent.
-fn persist(shared: &Shared, record: impl Fn() -> Result<(), FeedError>) -> Result<(), FeedError> {
-    loop {
-        match record() {
-            Err(error) if error.passes() => {
-                shared.log_error("blocks file", &error);
-                if !shared.pause(ERROR_PAUSE) {
-                    return Err(FeedError::Stopped);
-                }
-            }
-            done => return done,
-        }
-    }
-}
-
-fn take(shared: &Shared, chain: &str, line: &Line, taking: &Taking) -> Result<(), FeedError> {
-    match line {
-        Line::Block(block) => {
-            record(shared, chain, block)?;
-        }
-        Line::Reorg { hash } => {
-            let hash_text = format!("0x{}", hex::encode(hash));
-            block_on(shared.yard.record_reorg(chain, taking.height_of(hash), &hash_text))?;
-        }
-    }
+        next_slot += feed.slot;
+        Ok(())
+    };
+    block_on(file.take(intake, chain, lines, pace))?;
     Ok(())
-}
-
-fn record(shared: &Shared, chain: &str, block: &RecordedBlock) -> Result<BlockOutcome, FeedError> {
-    // The payload is stored before the block that names it is recorded.
-    let payload = shared.artifacts.put_bytes(&block.payload)?;
-    Ok(block_on(shared.yard.record_block(chain, &block.event(payload)))?)
 }

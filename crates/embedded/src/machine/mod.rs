@@ -7,7 +7,7 @@
 //! | advancers | take the steps that wakes ask for | `threads` |
 //! | sweeper | visits what is due | `threads` |
 //! | sinks | hand finished results on | `file_sink` |
-//! | feeder | records a blocks file | `feed` |
+//! | source | takes a blocks file, or follows a node | `feed`, `proofyard-intake` |
 //! | socket | carries out what operators ask for | `socket` |
 //!
 //! Any thread may write the state, but only through the handlers; the store serialises them. All of them may die at any
@@ -16,6 +16,7 @@
 mod error;
 mod feed;
 mod file_sink;
+mod intake;
 mod isolating;
 mod local_workers;
 mod looking;
@@ -42,6 +43,7 @@ use proofyard_worker::{Overheads, PoolWorker};
 pub use self::error::MachineError;
 pub use self::feed::{Feed, FeedError, check_blocks, check_goes_on};
 pub use self::file_sink::read_sink_file;
+pub use self::intake::LocalIntake;
 use self::looking::expect_yard;
 pub use self::looking::look;
 pub use self::shared::OnError;
@@ -51,6 +53,9 @@ use self::wakes::Wakes;
 use crate::LocalPort;
 use crate::lock::DataDir;
 use crate::store::SqliteStore;
+
+/// How a source ended.
+pub type Source = JoinHandle<Result<(), FeedError>>;
 
 /// A yard on this machine: opened by this process, and working once it is started.
 pub struct Machine {
@@ -128,12 +133,21 @@ impl Machine {
         self.shared.take_queued_steps();
     }
 
-    /// Records the lines of a blocks file that [`check_blocks`] has checked, on a thread of its own; the handle answers how
+    /// Takes the lines of a blocks file that [`check_blocks`] has checked, on a thread of its own; the handle answers how
     /// that ended.
-    pub fn feed(&self, chain: &str, feed: Feed) -> Result<JoinHandle<Result<(), FeedError>>, MachineError> {
-        let (shared, chain) = (Arc::clone(&self.shared), chain.to_owned());
-        let feeder = move || feed::feed(&shared, &chain, &feed);
-        thread::Builder::new().name("feeder".into()).spawn(feeder).map_err(|source| self.no_thread(source))
+    pub fn feed(&self, chain: &str, feed: Feed) -> Result<Source, MachineError> {
+        let chain = chain.to_owned();
+        self.run_source(move |intake| feed::feed(intake, &chain, &feed))
+    }
+
+    /// Runs a source on a thread of its own, which ends once the machine stops or the source has no more.
+    pub fn run_source(
+        &self,
+        source: impl FnOnce(&LocalIntake) -> Result<(), FeedError> + Send + 'static,
+    ) -> Result<Source, MachineError> {
+        let intake = LocalIntake::new(Arc::clone(&self.shared));
+        let run = move || source(&intake);
+        thread::Builder::new().name("source".into()).spawn(run).map_err(|source| self.no_thread(source))
     }
 
     /// Stops: running provers are killed and their tasks released, so that the next start can claim them at once.

@@ -14,6 +14,7 @@ use proofyard_core::error::Error;
 use proofyard_core::port::{Port, Range};
 use proofyard_core::record::{FailureKind, FailureOutcome, FailureReport};
 use proofyard_core::state::Task;
+use proofyard_intake::CheckedFile;
 use serde_json::json;
 
 const DAY_S: u64 = 24 * 3_600;
@@ -81,7 +82,8 @@ async fn only_what_nobody_reads_any_more_expires() {
     yard.record_block("c", &block(3, "b", "b")).await.unwrap();
     driver.take_steps().await.unwrap();
     claim(&driver, "w").await.unwrap();
-    driver.home.post_lines("c", "none", [], &Rules::default(), true).await.unwrap();
+    let file = CheckedFile { name: "none", rules: &Rules::default(), lines: 0, ends: true };
+    driver.home.post_lines("c", &file, []).await.unwrap();
     driver.drain_all().await;
     let expiry = expiry(&aws, &driver).await;
     let kinds: std::collections::BTreeSet<&str> =

@@ -1,0 +1,42 @@
+//! What a follower says of its nodes, beside blocks and reorgs.
+
+use crate::error::Error;
+use crate::port::Port;
+use crate::state::{Finality, Following};
+use crate::transaction::{read, transact};
+use crate::yard::Yard;
+
+impl<P: Port> Yard<P> {
+    /// Records which blocks a node calls safe and finalized. The same again writes nothing.
+    pub async fn record_finality(&self, finality: &Finality) -> Result<(), Error> {
+        if read::<P, Finality>(&self.port, &Finality::key_of(&finality.chain)).await?.as_ref()
+            == Some(finality)
+        {
+            return Ok(());
+        }
+        transact(&self.port, async |tx| {
+            tx.check::<Finality>(&Finality::key_of(&finality.chain)).await?;
+            tx.put(finality)
+        })
+        .await
+    }
+
+    /// Records how following goes. A crash may lose it: the next look at the nodes finds it out again.
+    pub async fn record_following(&self, following: &Following) -> Result<(), Error> {
+        transact(&self.port, async |tx| {
+            tx.check::<Following>(&Following::key_of(&following.chain)).await?;
+            tx.put(following)
+        })
+        .await
+    }
+
+    /// How following went when it was last written down; `None` where no node was ever followed.
+    pub async fn following(&self, chain: &str) -> Result<Option<Following>, Error> {
+        read(&self.port, &Following::key_of(chain)).await
+    }
+
+    /// What the followed node last called safe and finalized.
+    pub async fn finality(&self, chain: &str) -> Result<Option<Finality>, Error> {
+        read(&self.port, &Finality::key_of(chain)).await
+    }
+}

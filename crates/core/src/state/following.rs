@@ -1,0 +1,109 @@
+//! `C#chain` / `finality`, `node`: what a followed node says of its chain, and what a follower last saw of its nodes.
+//!
+//! `record` writes both, for followers alone. Nothing in a commit depends on them: they are for sinks that wait for finality
+//! and for operators.
+
+use serde::{Deserialize, Serialize};
+
+use super::KeyFamily;
+use crate::port::Key;
+use crate::transaction::{Item, too_large};
+
+/// A block by height and hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedBlock {
+    pub height: u64,
+    pub hash: String,
+}
+
+/// The newest blocks that the node calls safe and finalized.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finality {
+    pub chain: String,
+    pub safe: Option<NamedBlock>,
+    pub finalized: Option<NamedBlock>,
+}
+
+impl Finality {
+    pub fn key_of(chain: &str) -> Key {
+        KeyFamily::Finality.key(chain)
+    }
+}
+
+impl Item for Finality {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain)
+    }
+    fn damage(&self) -> Option<String> {
+        too_large(self.safe.iter().chain(&self.finalized).map(|block| block.height))
+    }
+}
+
+/// How following goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Following {
+    pub chain: String,
+    /// What the nodes must answer: as the pipeline says, else as the first one answered.
+    pub chain_id: Option<u64>,
+    /// The hash of block 0, likewise.
+    pub genesis: Option<String>,
+    /// The newest head that a node named.
+    pub head: Option<NamedBlock>,
+    /// In the pipeline's order.
+    pub endpoints: Vec<EndpointStatus>,
+    /// What keeps the follower from its nodes' head.
+    pub trouble: Option<String>,
+    /// When a node was last heard of.
+    pub heard_ms: Option<u64>,
+}
+
+/// One node, as the follower finds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// Scheme, host and port: a path may hold a key.
+    pub name: String,
+    pub state: EndpointState,
+    pub since_ms: u64,
+    pub head: Option<u64>,
+    /// What it last answered wrongly, or why it could not be asked.
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointState {
+    /// It was not asked yet.
+    New,
+    /// The follower takes its word.
+    Followed,
+    /// It answers, and another one is followed.
+    Ready,
+    /// Its head is behind another's.
+    Behind,
+    /// It cannot be reached, or does not answer in time.
+    Down,
+    /// It asks to be asked less often.
+    Busy,
+    /// What it answers is no answer, or is not true.
+    Wrong,
+    /// It is a node of another chain.
+    OtherChain,
+}
+
+impl Following {
+    pub fn key_of(chain: &str) -> Key {
+        KeyFamily::Following.key(chain)
+    }
+}
+
+impl Item for Following {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain)
+    }
+    fn damage(&self) -> Option<String> {
+        let since = self.endpoints.iter().map(|endpoint| endpoint.since_ms);
+        let heads = self.endpoints.iter().filter_map(|endpoint| endpoint.head);
+        let head = self.head.iter().map(|block| block.height);
+        too_large(since.chain(heads).chain(head).chain(self.heard_ms))
+    }
+}

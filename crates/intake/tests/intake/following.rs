@@ -1,0 +1,228 @@
+//! What a follower makes of a node's chain.
+
+use proofyard_core::state::{EndpointState, NamedBlock};
+use proofyard_intake::follower::NodeError;
+
+use crate::nodes::{HomeError, Test, hash, now};
+
+#[test]
+fn a_chain_is_taken_from_its_start_in_bounded_rounds() {
+    let mut test = Test::new();
+    test.node(0).grow(50, 0);
+    let round = test.round();
+    assert_eq!((round.blocks, round.has_more), (8, true), "4 blocks a request, 2 requests at once");
+    test.follow();
+    test.expect_same_chain(0);
+    test.node(0).grow(51, 0);
+    let round = test.round();
+    assert_eq!((round.blocks, round.has_more, round.reorg), (1, false, None));
+    test.expect_same_chain(0);
+    assert_eq!(test.round().blocks, 0);
+}
+
+#[test]
+fn a_restart_goes_on_from_the_state() {
+    let mut test = Test::new();
+    test.node(0).grow(30, 0);
+    test.round();
+    let mut test = test.restarted();
+    let asked = test.node(0).asked.get();
+    test.follow();
+    test.expect_same_chain(0);
+    assert!(test.node(0).asked.get() - asked < 12, "it does not begin anew");
+    assert_eq!(test.home().taken.borrow().len(), 22);
+}
+
+#[test]
+fn a_reorg_of_any_depth_is_recorded_by_hash() {
+    for depth in [1_u64, 10, 100, 1_000] {
+        let mut test = Test::new();
+        test.node(0).grow(1_005, 0);
+        test.follow();
+        let common = 1_005 - depth;
+        test.node(0).reorg(common, 1_006, 1);
+        let asked = test.node(0).asked.get();
+        let round = test.round();
+        assert!(round.reorg.is_some(), "{depth}");
+        let asked = test.node(0).asked.get() - asked;
+        assert!(
+            asked <= 5 + 2 * (depth.ilog2() as usize + 1),
+            "{asked} requests find a reorg of {depth} blocks"
+        );
+        test.follow();
+        test.expect_same_chain(0);
+        assert_eq!(test.canonical(common), Some(hash(common, 0)));
+    }
+}
+
+#[test]
+fn a_branch_that_was_left_is_come_back_to() {
+    let mut test = Test::new();
+    test.node(0).grow(20, 0);
+    test.follow();
+    for (branch, to) in [(1, 22), (0, 23), (1, 24), (0, 25)] {
+        test.node(0).reorg(15, to, branch);
+        test.follow();
+        test.expect_same_chain(0);
+    }
+}
+
+#[test]
+fn a_branch_of_the_same_height_is_followed_at_once_and_a_lower_one_once_it_lasts() {
+    let mut test = Test::new();
+    test.node(0).grow(10, 0);
+    test.follow();
+    test.node(0).reorg(9, 10, 1);
+    test.follow();
+    test.expect_same_chain(0);
+    test.node(0).reorg(6, 8, 2);
+    let round = test.round();
+    assert_eq!((round.reorg, test.tip()), (None, Some((10, hash(10, 1)))));
+    assert!(test.status().trouble.unwrap().contains("another block 8"));
+    test.pass(1_000);
+    assert_eq!(test.round().reorg, None);
+    test.pass(1_001);
+    test.follow();
+    test.expect_same_chain(0);
+    assert_eq!(test.status().trouble, None);
+}
+
+#[test]
+fn a_node_whose_newest_block_goes_back_on_the_same_chain_takes_nothing_away() {
+    let mut test = Test::new();
+    test.node(0).grow(10, 0);
+    test.follow();
+    test.node(0).cut(7);
+    for _ in 0..5 {
+        test.pass(10_000);
+        assert_eq!(test.round().reorg, None);
+    }
+    assert_eq!(test.tip(), Some((10, hash(10, 0))));
+    assert!(test.status().trouble.unwrap().contains("3 behind"));
+    // It goes on with other blocks from there: those count.
+    test.node(0).grow(12, 1);
+    test.follow();
+    test.expect_same_chain(0);
+}
+
+#[test]
+fn a_chain_that_differs_from_its_first_block_on_is_a_reorg_too() {
+    let mut test = Test::new();
+    test.node(0).grow(5, 0);
+    test.follow();
+    test.node(0).reorg(0, 7, 1);
+    test.follow();
+    test.expect_same_chain(0);
+}
+
+#[test]
+fn a_block_that_the_node_told_of_costs_one_request() {
+    let mut test = Test::new();
+    test.node(0).grow(10, 0);
+    test.follow();
+    test.node(0).grow(11, 0);
+    let asked = test.node(0).asked.get();
+    let hint = test.node(0).hint(11);
+    let round = now(test.follower.round(Some(&hint))).unwrap();
+    assert_eq!((round.blocks, test.node(0).asked.get() - asked), (1, 1));
+    test.expect_same_chain(0);
+    // One that does not go on from the tip is found by a whole round.
+    test.node(0).reorg(8, 12, 1);
+    let hint = test.node(0).hint(12);
+    let round = now(test.follower.round(Some(&hint))).unwrap();
+    assert!(round.reorg.is_some());
+    test.follow();
+    test.expect_same_chain(0);
+}
+
+#[test]
+fn what_a_node_answers_wrongly_is_not_taken() {
+    let forgeries: [(fn(u64, String) -> String, &str); 4] = [
+        (|_, _| "{".to_owned(), "block 6 cannot be taken"),
+        (|_, json| json.replace("\"number\"", "\"numbers\""), "block 6 cannot be taken"),
+        (|height, json| json.replace(&format!("{height:#x}\""), "0x1\""), "asked for block 6"),
+        (|_, json| json[..json.len() / 2].to_owned(), "block 6 cannot be taken"),
+    ];
+    for (forge, text) in forgeries {
+        let mut test = Test::new();
+        test.node(0).grow(5, 0);
+        test.follow();
+        test.node(0).grow(6, 0);
+        *test.node(0).forge.borrow_mut() = Some(forge);
+        let round = test.round();
+        assert_eq!(round.blocks, 0);
+        let status = test.status();
+        assert_eq!(status.endpoints[0].state, EndpointState::Wrong);
+        assert!(status.endpoints[0].error.as_ref().unwrap().contains(text), "{:?}", status.endpoints[0]);
+        // Another node tells the truth.
+        test.node(1).grow(6, 0);
+        test.follow();
+        test.expect_same_chain(1);
+        assert_eq!(test.status().endpoints[1].state, EndpointState::Followed);
+    }
+}
+
+#[test]
+fn blocks_that_do_not_hold_together_are_not_taken() {
+    let mut test = Test::new();
+    test.node(0).grow(3, 0);
+    test.follow();
+    test.node(0).grow(8, 0);
+    // Its chain changes between two requests: block 6 is not the child of 5.
+    *test.node(0).forge.borrow_mut() =
+        Some(|height, json| if height == 6 { json.replace(&hash(5, 0), &hash(5, 3)) } else { json });
+    assert_eq!(test.round().blocks, 2);
+    assert_eq!(test.tip(), Some((5, hash(5, 0))));
+    *test.node(0).forge.borrow_mut() = None;
+    test.follow();
+    test.expect_same_chain(0);
+}
+
+#[test]
+fn a_home_that_cannot_take_a_block_loses_nothing() {
+    let mut test = Test::new();
+    test.node(0).grow(6, 0);
+    test.follow();
+    test.node(0).reorg(4, 12, 1);
+    for taken in 0..12 {
+        test.home().fails_after.set(Some(taken));
+        if let Err(error) = now(test.follower.round(None)) {
+            assert!(matches!(error, HomeError::Full));
+            assert!(test.status().trouble.unwrap().contains("no room"));
+        }
+        test.home().fails_after.set(None);
+        test = test.restarted();
+    }
+    test.follow();
+    test.expect_same_chain(0);
+}
+
+#[test]
+fn safe_and_finalized_are_recorded_as_the_node_says() {
+    let mut test = Test::new();
+    test.node(0).grow(10, 0);
+    *test.node(0).finality.borrow_mut() = Some((8, 5));
+    test.follow();
+    let finality = test.finality().unwrap();
+    assert_eq!(finality.safe, Some(NamedBlock { height: 8, hash: hash(8, 0) }));
+    assert_eq!(finality.finalized, Some(NamedBlock { height: 5, hash: hash(5, 0) }));
+    *test.node(0).finality.borrow_mut() = Some((9, 6));
+    test.round();
+    assert_eq!(test.finality().unwrap(), finality, "not asked for at each block");
+    test.pass(4_000);
+    test.round();
+    assert_eq!(test.finality().unwrap().finalized.unwrap().height, 6);
+}
+
+#[test]
+fn a_node_below_the_start_is_waited_for() {
+    let mut test = Test::new();
+    let round = test.round();
+    assert_eq!((round.blocks, round.has_more), (0, false));
+    assert!(test.status().trouble.unwrap().contains("starts at 1"));
+    test.node(0).faults.borrow_mut().push_back(NodeError::Down("refused".into()));
+    test.node(0).grow(2, 0);
+    test.node(1).grow(2, 0);
+    test.follow();
+    test.expect_same_chain(1);
+}
