@@ -1,0 +1,178 @@
+//! A yard that follows nodes, run as its user runs it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use proofyard_programs::programs;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::anvil::Anvil;
+use crate::wait_for;
+
+/// How a node is followed in these tests: often, so that they are over soon.
+const SOURCE: &str = "poll_ms = 200\nchain_id = 31337\n";
+
+pub struct FollowingYard {
+    folder: TempDir,
+    process: Option<Child>,
+}
+
+/// What a yard handed on.
+pub struct HandedOn {
+    /// Heights that stand, with their hashes, after what was taken back was taken away.
+    pub blocks: BTreeMap<u64, String>,
+    pub retracts: usize,
+}
+
+impl FollowingYard {
+    /// A yard that is not started.
+    pub fn new(rpc: &[String], ws: &[String]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let list = |urls: &[String]| urls.iter().map(|url| format!("{url:?}")).collect::<Vec<_>>().join(", ");
+        let ws = if ws.is_empty() { String::new() } else { format!("ws = [{}]\n", list(ws)) };
+        let prover = programs().join("proofyard-toy-prover");
+        let text = format!(
+            "[chain]\nname = \"c\"\nstart_height = 1\nwindow = 16\nreal_time = true\n\n\
+             [source.node]\nrpc = [{}]\n{ws}{SOURCE}\n\
+             [stage.prove]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"toy\"\npool = \"main\"\n\n\
+             [prover.toy]\ncommand = [{prover:?}, \"--work-ms\", \"1\"]\n\n\
+             [pool.main]\nslots = 2\n\n[sink.out]\nfile = \"out.jsonl\"\n",
+            list(rpc)
+        );
+        fs::write(folder.path().join("pipeline.toml"), text).unwrap();
+        Self { folder, process: None }
+    }
+
+    pub fn following(anvil: &Anvil) -> Self {
+        let mut yard = Self::new(&[anvil.url()], &[anvil.ws()]);
+        yard.start();
+        yard
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(self.path("run.log")).unwrap();
+        let mut command = Command::new(programs().join("proofyard"));
+        command.args(["run", "pipeline.toml", "--data", "yard"]).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.process = Some(command.spawn().unwrap());
+    }
+
+    /// As by a crash.
+    pub fn kill(&mut self) {
+        self.end(Signal::KILL);
+    }
+
+    /// As a user ends it; answers its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.end(Signal::INT)
+    }
+
+    fn end(&mut self, signal: Signal) -> Option<i32> {
+        let mut process = self.process.take()?;
+        let pid = Pid::from_raw(process.id().cast_signed()).unwrap();
+        let _ = kill_process(pid, signal);
+        process.wait().unwrap().code()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_none())
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("run.log")).unwrap_or_default()
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new(programs().join("proofyard"));
+        let output = command.args(arguments).current_dir(self.folder.path()).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// `None` until there is a yard.
+    pub fn status(&self) -> Option<Value> {
+        let (is_good, text) = self.command(&["status", "--data", "yard", "--json"]);
+        is_good.then(|| serde_json::from_str(text.lines().next()?).ok()).flatten()
+    }
+
+    /// Waits until the status says so of one of the endpoints.
+    pub fn wait_for_endpoint(&self, index: usize, state: &str) -> Value {
+        let mut last = Value::Null;
+        wait_for(&format!("endpoint {index} is {state}; now {last}"), || {
+            last = self.status()?["following"]["endpoints"][index].clone();
+            (last["state"] == state).then(|| last.clone())
+        })
+    }
+
+    /// Everything that was handed on: once each, in order, and nothing twice.
+    pub fn handed_on(&self) -> HandedOn {
+        let mut handed = HandedOn { blocks: BTreeMap::new(), retracts: 0 };
+        let text = fs::read_to_string(self.path("out.jsonl")).unwrap_or_default();
+        // The last line may be in the middle of being written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        for (sequence, line) in whole.lines().enumerate() {
+            let entry: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(entry["sequence"], sequence, "each once, in order: {line}");
+            let (from, to) = (entry["from"].as_u64().unwrap(), entry["to"].as_u64().unwrap());
+            if entry["kind"] == "retract" {
+                handed.retracts += 1;
+                assert_eq!(handed.blocks.keys().next_back(), Some(&to), "{line}");
+                handed.blocks.retain(|height, _| *height < from);
+                continue;
+            }
+            let next = handed.blocks.keys().next_back().map_or(1, |height| height + 1);
+            assert_eq!((from, to), (next, next), "{line}");
+            handed.blocks.insert(from, entry["hash"].as_str().unwrap().to_owned());
+        }
+        handed
+    }
+
+    /// When each block was first committed, by its hash.
+    pub fn committed_ms(&self) -> BTreeMap<String, u64> {
+        let mut committed = BTreeMap::new();
+        let text = fs::read_to_string(self.path("out.jsonl")).unwrap_or_default();
+        for entry in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            if let (Some(hash), Some(at_ms)) = (entry["hash"].as_str(), entry["at_ms"].as_u64()) {
+                committed.entry(hash.to_owned()).or_insert(at_ms);
+            }
+        }
+        committed
+    }
+
+    /// Waits until exactly the node's chain is handed on.
+    pub fn wait_for_chain_of(&mut self, anvil: &Anvil) -> HandedOn {
+        let newest = anvil.height();
+        let tip = anvil.hash(newest);
+        wait_for(&format!("block {newest} {tip} is handed on"), || {
+            (self.handed_on().blocks.last_key_value() == Some((&newest, &tip))).then_some(())
+        });
+        let handed = self.handed_on();
+        for (height, hash) in &handed.blocks {
+            assert_eq!(*hash, anvil.hash(*height), "{height}");
+        }
+        assert_eq!(handed.blocks.len() as u64, newest);
+        assert!(self.is_running(), "{}", self.log());
+        handed
+    }
+}
+
+impl Drop for FollowingYard {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
