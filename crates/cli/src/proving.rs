@@ -40,11 +40,13 @@ pub struct Job<'a> {
     pub isolation: Wanted,
 }
 
+type BringFacts = dyn FnOnce(&LocalIntake) -> Result<(), FeedError> + Send;
+
 /// Where the blocks come from.
 pub enum Input {
     File(Feed),
     /// Anything that brings facts until the machine stops.
-    Source(Box<dyn FnOnce(&LocalIntake) -> Result<(), FeedError> + Send>),
+    Source(Box<BringFacts>),
 }
 
 /// How it ended, with the yard stopped in order.
