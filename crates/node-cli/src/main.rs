@@ -1,5 +1,8 @@
 //! `proofyard-node`: the half of the command that follows a node. `proofyard` runs it, with the arguments that it was given, as
-//! git runs its own programs.
+//! git runs its own programs. `proofyard-node witness` is the prover that
+//! `[source.node.witness]` names.
+
+mod witness;
 
 use std::process::ExitCode;
 
@@ -18,6 +21,10 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    // A prover: it has no other output than its protocol's.
+    if std::env::args().nth(1).as_deref() == Some("witness") {
+        return witness::run();
+    }
     proofyard_cli::main(|verb: Verb, json| match verb {
         Verb::Run(run) => follow_here(&run, json),
     })

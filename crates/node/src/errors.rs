@@ -56,8 +56,13 @@ fn of_status(status: u16, body: &str, retry_after: Option<Duration>) -> NodeErro
 
 /// The innermost causes; what stands above them repeats the URL.
 fn causes(kind: &TransportErrorKind) -> String {
+    kind.source().map_or_else(|| "it cannot be reached".to_owned(), said_by)
+}
+
+/// An error and its causes, less those that repeat the URL.
+pub(crate) fn said_by(error: &(dyn std::error::Error + 'static)) -> String {
     let mut said = Vec::new();
-    let mut cause = kind.source();
+    let mut cause = Some(error);
     while let Some(error) = cause {
         match error.downcast_ref::<reqwest::Error>() {
             Some(error) if error.is_timeout() => said.push("it does not answer in time".to_owned()),

@@ -8,7 +8,9 @@ mod endpoints;
 mod errors;
 mod heads;
 mod rpc;
+mod witness;
 
 pub use driving::follow;
 pub use endpoints::{EndpointError, Endpoints};
 pub use rpc::RpcNodes;
+pub use witness::{OfBlock, Witness, WitnessError};

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::http::{Message, answer, post, read_message};
+use crate::http::{Message, answer, ask, post, read_message};
 
 /// How the node answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,31 +33,56 @@ pub enum Does {
     LosesOne,
     /// Batches are refused; single requests are not.
     NoBatches,
+    /// It has no witness of any block yet.
+    NoWitness,
+    /// The witness of the block above.
+    OtherWitness,
+    /// Half of a witness, and then the connection ends.
+    HalfWitness,
+    /// It knows no witnesses.
+    NoSuchMethod,
 }
 
 pub struct Between {
     pub at: SocketAddr,
     does: Arc<Mutex<Does>>,
     asked: Arc<AtomicUsize>,
+    witnesses: Arc<AtomicUsize>,
 }
 
 impl Between {
     pub fn start(node: SocketAddr) -> Self {
+        Self::start_with_witnesses_of(node, 1_000)
+    }
+
+    pub fn start_with_witnesses_of(node: SocketAddr, witness_bytes: usize) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = listener.local_addr().unwrap();
-        let (does, asked) = (Arc::new(Mutex::new(Does::Well)), Arc::new(AtomicUsize::new(0)));
-        let (now, count) = (Arc::clone(&does), Arc::clone(&asked));
+        let does = Arc::new(Mutex::new(Does::Well));
+        let (asked, witnesses) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let state = Arc::new(State {
+            node,
+            does: Arc::clone(&does),
+            asked: Arc::clone(&asked),
+            witnesses: Arc::clone(&witnesses),
+            witness_bytes,
+        });
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (now, count) = (Arc::clone(&now), Arc::clone(&count));
-                thread::spawn(move || serve(stream, node, &now, &count));
+                let state = Arc::clone(&state);
+                thread::spawn(move || state.serve(stream));
             }
         });
-        Self { at, does, asked }
+        Self { at, does, asked, witnesses }
     }
 
     pub fn now(&self, does: Does) {
         *self.does.lock().unwrap() = does;
+    }
+
+    /// Witnesses that were asked for until now.
+    pub fn witnesses(&self) -> usize {
+        self.witnesses.load(Ordering::Relaxed)
     }
 
     /// Requests until now.
@@ -70,22 +95,40 @@ impl Between {
     }
 }
 
-fn serve(stream: TcpStream, node: SocketAddr, does: &Mutex<Does>, asked: &AtomicUsize) {
-    let Ok(mut output) = stream.try_clone() else { return };
-    let mut input = BufReader::new(stream);
-    while let Some(request) = read_message(&mut input) {
-        asked.fetch_add(1, Ordering::Relaxed);
-        let now = *does.lock().unwrap();
-        let Some(answer) = answer_to(&request, node, now) else { break };
-        if output.write_all(&answer).is_err() {
-            break;
+struct State {
+    node: SocketAddr,
+    does: Arc<Mutex<Does>>,
+    asked: Arc<AtomicUsize>,
+    witnesses: Arc<AtomicUsize>,
+    witness_bytes: usize,
+}
+
+impl State {
+    fn serve(&self, stream: TcpStream) {
+        let Ok(mut output) = stream.try_clone() else { return };
+        let mut input = BufReader::new(stream);
+        while let Some(request) = read_message(&mut input) {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let now = *self.does.lock().unwrap();
+            let Some(answer) = self.answer_to(&request, now) else { break };
+            let is_half = matches!(now, Does::HalfAnswer | Does::HalfWitness);
+            if output.write_all(&answer).is_err() || is_half {
+                break;
+            }
         }
+        let _ = output.shutdown(Shutdown::Both);
     }
-    let _ = output.shutdown(Shutdown::Both);
+
+    fn answer_to(&self, request: &Message, does: Does) -> Option<Vec<u8>> {
+        if String::from_utf8_lossy(&request.body).contains("debug_executionWitness") {
+            self.witnesses.fetch_add(1, Ordering::Relaxed);
+        }
+        answer_to(request, self.node, does, self.witness_bytes)
+    }
 }
 
 /// `None` where the connection ends instead.
-fn answer_to(request: &Message, node: SocketAddr, does: Does) -> Option<Vec<u8>> {
+fn answer_to(request: &Message, node: SocketAddr, does: Does, witness_bytes: usize) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(&request.body).into_owned();
     let is_batch = text.trim_start().starts_with('[');
     match does {
@@ -103,6 +146,9 @@ fn answer_to(request: &Message, node: SocketAddr, does: Does) -> Option<Vec<u8>>
             return Some(answer("200 OK", "", refusal));
         }
         _ => {}
+    }
+    if text.contains("debug_executionWitness") {
+        return witness(&text, node, does, witness_bytes);
     }
     let body = post(node, &request.body)?;
     let body = match does {
@@ -126,6 +172,29 @@ fn answer_to(request: &Message, node: SocketAddr, does: Does) -> Option<Vec<u8>>
         _ => body,
     };
     Some(answer("200 OK", "", &body))
+}
+
+/// Anvil has no witnesses: here is something of the same form, of any size.
+fn witness(request: &str, node: SocketAddr, does: Does, bytes: usize) -> Option<Vec<u8>> {
+    let request: Value = serde_json::from_str(request).unwrap();
+    let height = u64::from_str_radix(request["params"][0].as_str()?.trim_start_matches("0x"), 16).ok()?;
+    let of = if does == Does::OtherWitness { height + 1 } else { height };
+    let parent = ask(node, "eth_getBlockByNumber", &json!([format!("{:#x}", of - 1), false]))?;
+    let state = "ab".repeat(bytes / 2);
+    let body = match does {
+        Does::NoWitness => json!({ "jsonrpc": "2.0", "id": request["id"], "result": null }).to_string(),
+        Does::NoSuchMethod => {
+            let error = json!({ "code": -32601, "message": "the method does not exist" });
+            json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }).to_string()
+        }
+        _ => format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{{\"state\":[\"0x{state}\"],\"codes\":[],\"headers\":[{{\"hash\":{}}}]}}}}",
+            parent["hash"]
+        ),
+    };
+    let whole = answer("200 OK", "", body.as_bytes());
+    let end = if does == Does::HalfWitness { whole.len() - body.len() / 2 } else { whole.len() };
+    Some(whole[..end].to_vec())
 }
 
 /// Passes bytes on, both ways, until it is told to keep those of the node to itself: a WebSocket that stays open and says

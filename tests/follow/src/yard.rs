@@ -31,14 +31,24 @@ pub struct HandedOn {
 impl FollowingYard {
     /// A yard that is not started.
     pub fn new(rpc: &[String], ws: &[String]) -> Self {
+        Self::with(rpc, ws, "", "\"block\"")
+    }
+
+    /// One whose prover is given each block's witness too.
+    pub fn with_witness(rpc: &[String]) -> Self {
+        let table = "[source.node.witness]\nparams = [\"{height}\"]\n\n";
+        Self::with(rpc, &[], table, "[\"block\", \"witness\"]")
+    }
+
+    fn with(rpc: &[String], ws: &[String], witness: &str, from: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let list = |urls: &[String]| urls.iter().map(|url| format!("{url:?}")).collect::<Vec<_>>().join(", ");
         let ws = if ws.is_empty() { String::new() } else { format!("ws = [{}]\n", list(ws)) };
         let prover = programs().join("proofyard-toy-prover");
         let text = format!(
             "[chain]\nname = \"c\"\nstart_height = 1\nwindow = 16\nreal_time = true\n\n\
-             [source.node]\nrpc = [{}]\n{ws}{SOURCE}\n\
-             [stage.prove]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"toy\"\npool = \"main\"\n\n\
+             [source.node]\nrpc = [{}]\n{ws}{SOURCE}\n{witness}\
+             [stage.prove]\nstrategy = \"match\"\nfrom = {from}\nprover = \"toy\"\npool = \"main\"\n\n\
              [prover.toy]\ncommand = [{prover:?}, \"--work-ms\", \"1\"]\n\n\
              [pool.main]\nslots = 2\n\n[sink.out]\nfile = \"out.jsonl\"\n",
             list(rpc)
@@ -64,6 +74,9 @@ impl FollowingYard {
     pub fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.path("run.log")).unwrap();
         let mut command = Command::new(programs().join("proofyard"));
+        // What fetches witnesses is found there.
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", programs().display()));
         command.args(["run", "pipeline.toml", "--data", "yard"]).current_dir(self.folder.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.process = Some(command.spawn().unwrap());

@@ -39,7 +39,7 @@ fn read_table(table: &DeTable<'_>, fields: &mut Fields<'_, '_>) -> Map<String, J
     keys.into_iter().filter_map(entry).collect()
 }
 
-fn read_value(name: &str, value: &Value<'_>, fields: &mut Fields<'_, '_>) -> Option<Json> {
+pub(super) fn read_value(name: &str, value: &Value<'_>, fields: &mut Fields<'_, '_>) -> Option<Json> {
     match value.get_ref() {
         DeValue::String(text) => Some(Json::String(text.to_string())),
         DeValue::Boolean(flag) => Some(Json::Bool(*flag)),
@@ -57,7 +57,7 @@ fn read_value(name: &str, value: &Value<'_>, fields: &mut Fields<'_, '_>) -> Opt
             number.map(Json::from)
         }
         other @ (DeValue::Float(_) | DeValue::Datetime(_)) => {
-            let message = format!("`{}` in `arguments` is {}", shown(name), a_type(other));
+            let message = format!("`{}` is {}", shown(name), a_type(other));
             let help = "texts, whole numbers, true or false, lists and tables can be said to a prover";
             fields.mistakes.add(value.span().start, message, help);
             None

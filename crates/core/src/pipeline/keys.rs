@@ -41,7 +41,11 @@ pub(super) const SOURCE: &[&str] = &[
     "poll_ms",
     "batch_blocks",
     "requests_at_once",
+    "witness",
 ];
+/// What is fetched with each block.
+pub(super) const WITNESS: &[&str] =
+    &["method", "params", "slots", "max_attempts", "time_limit_ms", "output_bytes"];
 pub(super) const SINK: &[&str] = &["stage", "file", "from", "confirm"];
 pub(super) const STAGE: &[&str] = &[
     "strategy",
@@ -74,6 +78,7 @@ pub(super) const CHOSEN_PROVER: &[&str] = &["prover", "from_height"];
 pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("[chain]", CHAIN),
     ("[source.node]", SOURCE),
+    ("[source.node.witness]", WITNESS),
     ("[stage.NAME]", STAGE),
     ("[prover.NAME]", PROVER),
     ("[pool.NAME]", POOL),

@@ -192,7 +192,7 @@ pub struct Pool {
 }
 
 /// Where the chain's nodes are and how they are asked; read by followers, not by handlers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct NodeSource {
     /// URLs of JSON-RPC over HTTP, the preferred first.
     pub rpc: Vec<String>,

@@ -9,6 +9,7 @@ use super::gathering::{check_gathering, check_runs, check_runs_nothing};
 use super::graph::{Graph, Scope, report_unknown};
 use super::mistake::Mistakes;
 use super::reader::{At, Read, shown};
+use super::source_table::WITNESS;
 use super::stage_table::{Kind, RawStage};
 use super::suggest;
 use super::tables::{File, Named};
@@ -193,6 +194,18 @@ fn check_sources(file: &File, mistakes: &mut Mistakes) {
     }
     if file.sources.is_empty() {
         return;
+    }
+    let stages = file.stages.iter().map(|stage| (&stage.name, stage.at));
+    let provers = file.provers.iter().map(|prover| (&prover.name, prover.at));
+    let pools = file.pools.iter().map(|pool| (&pool.name, pool.at));
+    for (kind, mut named) in
+        [("stage", stages.collect::<Vec<_>>()), ("prover", provers.collect()), ("pool", pools.collect())]
+    {
+        named.retain(|(name, _)| *name == WITNESS);
+        if let [(_, first), (_, second), ..] = named.as_slice() {
+            let message = format!("\"{WITNESS}\" is the {kind} that [source.node.witness] makes");
+            mistakes.add(*first.max(second), message, "name it otherwise");
+        }
     }
     let of_blocks = |stage: &&RawStage| {
         let from = stage.from.is().map(|from| from.value.as_slice()).unwrap_or_default();

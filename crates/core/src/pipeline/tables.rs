@@ -8,7 +8,7 @@ use super::keys::{CHAIN, POOL, ROOT, SINK, TABLES};
 use super::mistake::Mistakes;
 use super::prover_table::read_prover;
 use super::reader::{At, Entry, Fields, Read, shown};
-use super::source_table::read_source;
+use super::source_table::{RawSource, read_source};
 use super::stage_table::RawStage;
 use super::suggest;
 use super::{
@@ -114,7 +114,15 @@ impl File {
                 "stage" => self.stages.push(RawStage::read(entry, mistakes)),
                 "prover" => self.provers.push(read_prover(entry, mistakes)),
                 "pool" => self.pools.push(read_pool(entry, mistakes)),
-                "source" => self.sources.push(read_source(entry, mistakes)),
+                "source" => {
+                    let RawSource { node, witness } = read_source(entry, mistakes);
+                    self.sources.push(node);
+                    if let Some(witness) = witness {
+                        self.stages.push(witness.stage);
+                        self.provers.push(witness.prover);
+                        self.pools.push(witness.pool);
+                    }
+                }
                 _ => self.sinks.push(read_sink(entry, mistakes)),
             }
         }

@@ -4,3 +4,4 @@
 
 mod bad_nodes;
 mod chain;
+mod witnesses;

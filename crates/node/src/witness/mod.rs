@@ -1,0 +1,208 @@
+//! What a prover needs with a block, fetched from the node: the answer to any method, streamed into a file.
+//!
+//! Of what `debug_executionWitness` answers it is checked that the block's parent is among its headers. Of what was asked for by
+//! height it is checked afterwards that the node still has that block there.
+
+mod checking;
+mod result;
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use proofyard_core::state::NamedBlock;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use url::Url;
+
+use self::result::{Answer, AnswerError, copy_result};
+use crate::endpoints::shown;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long nothing may come.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Its name in a scratch folder.
+const ANSWER: &str = "answer.json";
+const METHOD_NOT_FOUND: i64 = -32_601;
+
+/// What is fetched, and where.
+pub struct Witness {
+    urls: Vec<Url>,
+    method: String,
+    params: Value,
+    http: reqwest::Client,
+}
+
+/// Of which block.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct OfBlock {
+    pub number: String,
+    pub hash: String,
+    #[serde(rename = "parentHash")]
+    pub parent: String,
+}
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub enum WitnessError {
+    /// The node is not there, or busy: nothing is wrong with the block.
+    #[error("{node}: {why}")]
+    Unavailable { node: String, why: String },
+    /// The node does not have it, or not yet; or what it gave is not it.
+    #[error("{node}: {why}")]
+    Missing { node: String, why: String },
+    /// The node does not know such a method.
+    #[error("{node}: {why}")]
+    NotKnown { node: String, why: String },
+    #[error("the witness cannot be kept")]
+    Io(#[from] std::io::Error),
+}
+
+impl WitnessError {
+    /// What is nearer to an answer than the other; the node that can do least says least.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::NotKnown { .. } => 0,
+            Self::Unavailable { .. } => 1,
+            Self::Missing { .. } => 2,
+            Self::Io(_) => 3,
+        }
+    }
+}
+
+impl Witness {
+    /// `params` may hold `{height}`, as nodes write it (`0x1b`), and `{hash}`.
+    pub fn new(urls: Vec<Url>, method: String, params: Value) -> Result<Self, reqwest::Error> {
+        // Another part of the program may have chosen its cryptography before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self { urls, method, params, http })
+    }
+
+    /// Writes a block's witness into `output`, from the first node that has it; `scratch` is a folder for what is thrown away.
+    /// Answers its bytes.
+    pub async fn fetch(&self, block: &OfBlock, output: &Path, scratch: &Path) -> Result<u64, WitnessError> {
+        let none = WitnessError::Unavailable { node: "no node".to_owned(), why: "none is named".to_owned() };
+        let mut nearest = none;
+        for url in &self.urls {
+            match self.fetch_of(url, block, output, scratch).await {
+                Err(error @ WitnessError::Io(_)) => return Err(error),
+                Err(error) if error.rank() >= nearest.rank() || self.urls.len() == 1 => nearest = error,
+                Err(_) => {}
+                Ok(bytes) => return Ok(bytes),
+            }
+        }
+        Err(nearest)
+    }
+
+    async fn fetch_of(
+        &self,
+        url: &Url,
+        block: &OfBlock,
+        output: &Path,
+        scratch: &Path,
+    ) -> Result<u64, WitnessError> {
+        let node = shown(url);
+        let missing = |why: String| WitnessError::Missing { node: node.clone(), why };
+        let answer = scratch.join(ANSWER);
+        self.ask(url, &self.method, filled(&self.params, block), &answer).await?;
+        let mut written = BufWriter::new(File::create(output)?);
+        let copied = copy_result(BufReader::with_capacity(1 << 20, File::open(&answer)?), &mut written);
+        written.flush()?;
+        std::fs::remove_file(&answer)?;
+        let bytes = match copied {
+            Ok(Answer::Result(bytes)) => bytes,
+            Ok(Answer::Nothing) => return Err(missing(format!("it has none of block {}", block.number))),
+            Ok(Answer::Error(error)) => return Err(self.refusal(node, &error)),
+            Err(AnswerError::Io(error)) => return Err(error.into()),
+            Err(error) => return Err(missing(error.to_string())),
+        };
+        if self.method.starts_with("debug_executionWitness") {
+            checking::expect_parent(output, &block.parent).map_err(|error| match error {
+                checking::Unfit::Io(error) => error.into(),
+                checking::Unfit::Why(why) => missing(why),
+            })?;
+        }
+        if asks_by_height(&self.params) && !self.has(url, block, &answer).await? {
+            return Err(missing(format!("it has another block {} by now", block.number)));
+        }
+        Ok(bytes)
+    }
+
+    fn refusal(&self, node: String, error: &str) -> WitnessError {
+        #[derive(Deserialize)]
+        struct Refusal {
+            code: i64,
+            message: String,
+        }
+        match serde_json::from_str::<Refusal>(error) {
+            Ok(refusal) if refusal.code == METHOD_NOT_FOUND => WitnessError::NotKnown {
+                node,
+                why: format!("it knows no {}: {}", self.method, refusal.message),
+            },
+            Ok(refusal) => WitnessError::Missing {
+                node,
+                why: format!("{} is refused with {}: {}", self.method, refusal.code, refusal.message),
+            },
+            Err(_) => WitnessError::Missing { node, why: format!("{} is refused: {error}", self.method) },
+        }
+    }
+
+    /// Whether the node has this very block at its height.
+    async fn has(&self, url: &Url, block: &OfBlock, answer: &Path) -> Result<bool, WitnessError> {
+        self.ask(url, "eth_getBlockByNumber", json!([block.number, false]), answer).await?;
+        let mut found = Vec::new();
+        let copied = copy_result(BufReader::new(File::open(answer)?), &mut found);
+        std::fs::remove_file(answer)?;
+        let found: Option<OfBlock> = serde_json::from_slice(&found).unwrap_or_default();
+        Ok(copied.is_ok() && found.is_some_and(|found| found.hash.eq_ignore_ascii_case(&block.hash)))
+    }
+
+    /// Streams the answer into a file, so that no more than a piece of it is in memory.
+    async fn ask(&self, url: &Url, method: &str, params: Value, into: &Path) -> Result<(), WitnessError> {
+        let unavailable = |why: String| WitnessError::Unavailable { node: shown(url), why };
+        let failed = |error: reqwest::Error| unavailable(crate::errors::said_by(&error));
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let sent =
+            self.http.post(url.clone()).header("content-type", "application/json").body(request.to_string());
+        let mut answer = sent.send().await.map_err(failed)?;
+        if !answer.status().is_success() {
+            return Err(unavailable(format!("HTTP status {}", answer.status().as_u16())));
+        }
+        let mut file = BufWriter::new(File::create(into)?);
+        while let Some(piece) = answer.chunk().await.map_err(failed)? {
+            file.write_all(&piece)?;
+        }
+        Ok(file.flush()?)
+    }
+}
+
+impl OfBlock {
+    pub fn named(&self) -> Option<NamedBlock> {
+        let height = u64::from_str_radix(self.number.strip_prefix("0x")?, 16).ok()?;
+        Some(NamedBlock { height, hash: self.hash.clone() })
+    }
+}
+
+/// The parameters with the block's own height and hash in them.
+fn filled(params: &Value, block: &OfBlock) -> Value {
+    match params {
+        Value::String(text) => {
+            Value::String(text.replace("{height}", &block.number).replace("{hash}", &block.hash))
+        }
+        Value::Array(list) => list.iter().map(|item| filled(item, block)).collect(),
+        Value::Object(object) => {
+            object.iter().map(|(name, value)| (name.clone(), filled(value, block))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+fn asks_by_height(params: &Value) -> bool {
+    !params.to_string().contains("{hash}")
+}
