@@ -1,5 +1,5 @@
-//! What following costs, measured on anvil: `proofyard-follow-figures backfill BLOCKS`, `heads BLOCKS ws|polling`, and
-//! `soak BLOCKS BLOCK_MS REORG_EVERY`. Programs are found as by the tests.
+//! What following costs, measured on anvil: `proofyard-follow-figures backfill BLOCKS`, `heads BLOCKS ws|polling`, `soak
+//! BLOCKS BLOCK_MS REORG_EVERY` and `witness MEGABYTES`. Programs are found as by the tests.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proofyard_follow_tests::anvil::Anvil;
+use proofyard_follow_tests::between::Between;
 use proofyard_follow_tests::wait_for;
 use proofyard_follow_tests::yard::FollowingYard;
 
@@ -23,7 +24,10 @@ fn main() {
         ["backfill", blocks] => backfill(number(blocks)),
         ["heads", blocks, how @ ("ws" | "polling")] => soak(number(blocks), 500, u64::MAX, *how == "ws"),
         ["soak", blocks, block_ms, every] => soak(number(blocks), number(block_ms), number(every), true),
-        _ => panic!("backfill BLOCKS | heads BLOCKS ws|polling | soak BLOCKS BLOCK_MS REORG_EVERY"),
+        ["witness", megabytes] => witness(number(megabytes)),
+        _ => panic!(
+            "backfill BLOCKS | heads BLOCKS ws|polling | soak BLOCKS BLOCK_MS REORG_EVERY | witness MEGABYTES"
+        ),
     }
 }
 
@@ -46,6 +50,46 @@ fn backfill(blocks: u64) {
         "{blocks} blocks taken in {took_s:.2} s, {:.0} a second, from the start of the program",
         blocks as f64 / took_s
     );
+}
+
+/// What fetching a large witness takes of memory: of the program that fetches, and of the yard that stores it.
+fn witness(megabytes: u64) {
+    let anvil = Anvil::start();
+    let bytes = usize::try_from(megabytes * 1_000_000).unwrap();
+    let between = Between::start_with_witnesses_of(anvil.at, bytes);
+    anvil.mine_fast(1);
+    let mut yard = FollowingYard::with_witness(&[between.url()]);
+    yard.start();
+    let (mut fetching, mut storing) = (0, 0);
+    wait_for("the witness is fetched", || {
+        fetching = fetching.max(most_memory_kib("proofyard-node\0witness"));
+        storing = storing.max(most_memory_kib("proofyard-node\0run"));
+        let (_, page) = yard.command(&["status", "--data", "yard", "--json"]);
+        page.contains(r#""stage":"witness","pool":"witness","commits":false,"gathering":0,"waiting":0,"running":0,"backing_off":0,"parked":0,"accepted":1"#)
+            .then_some(())
+            .or_else(|| (!yard.handed_on().blocks.is_empty()).then_some(()))
+    });
+    let mib = |kib: u64| kib as f64 / 1_024.0;
+    println!(
+        "a witness of {megabytes} MB: at most {:.0} MiB of memory where it is fetched, {:.0} MiB in the yard",
+        mib(fetching),
+        mib(storing)
+    );
+}
+
+/// The most that a process with these words in its command line has had, in KiB.
+fn most_memory_kib(words: &str) -> u64 {
+    let pids = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let of = |pid: String| {
+        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+        command.contains(words).then(|| line.split_whitespace().nth(1)?.parse().ok())?
+    };
+    pids.filter_map(of).max().unwrap_or(0)
 }
 
 /// Mines a block each while, with a reorg now and then; then compares what was handed on with the node's chain.
