@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use proofyard_core::error::Error;
-use proofyard_core::heartbeat::WorkerRegistration;
+use proofyard_core::heartbeat::{ObsoleteReason, WorkerRegistration};
 use proofyard_core::pipeline::Pool;
 use proofyard_core::port::Port;
 use proofyard_core::state::WorkerId;
+use proofyard_prover::CancelReason;
 use proofyard_prover::runner::GuardCommand;
 
 use crate::attempts::Attempts;
@@ -104,7 +105,13 @@ impl PoolWorker {
         while home.pause(pause) {
             match home.block_on(home.yard().heartbeat(&self.id(), lease_ms)) {
                 Ok(obsolete) => {
-                    obsolete.iter().for_each(|attempt| self.state.cancel_claim(attempt.slot, &attempt.claim))
+                    for attempt in obsolete {
+                        let reason = match attempt.reason {
+                            ObsoleteReason::Lost => CancelReason::Lost,
+                            ObsoleteReason::Unwanted => CancelReason::Unwanted,
+                        };
+                        self.state.cancel_claim(attempt.slot, &attempt.claim, reason);
+                    }
                 }
                 Err(Error::WorkerDead { .. }) => {
                     if let Err(error) = self.register(home) {
@@ -117,7 +124,7 @@ impl PoolWorker {
         self.cancel_all();
     }
 
-    /// Cancels all running attempts.
+    /// Cancels all running attempts, since the worker stops.
     pub fn cancel_all(&self) {
         self.state.cancel_all();
     }

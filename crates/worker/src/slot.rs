@@ -12,6 +12,7 @@ use proofyard_core::port::{Port, Wake};
 use proofyard_core::record::ResultOutcome;
 use proofyard_core::state::Task;
 use proofyard_core::work::{Assignment, Performed};
+use proofyard_prover::CancelReason;
 
 use crate::attempts::{Attempts, TimedExecutor};
 use crate::home::{Finished, WorkerHome};
@@ -156,7 +157,7 @@ impl<'a, H: WorkerHome, A: Attempts> Slot<'a, H, A> {
         let state = self.worker.state();
         let cancel = state.begin_attempt(request.slot, &request.claim);
         if home.is_stopped() {
-            cancel.cancel();
+            cancel.cancel(CancelReason::Stopping);
         }
         let mut attempt = self.attempts.attempt(cancel);
         let performed = home.block_on(async {

@@ -120,7 +120,8 @@ impl<'a> Bench<'a> {
     pub fn prove_request(&mut self, inputs: Vec<Input>) -> Result<ProveRequest, Stop> {
         let task = format!("check/{}", self.check);
         let (output_dir, deadline_ms) = (self.folder("out")?, self.subject.limits.time_ms);
-        Ok(ProveRequest { task, attempt: 1, inputs, output_dir, gpus: Vec::new(), deadline_ms })
+        let resume = None;
+        Ok(ProveRequest { task, attempt: 1, inputs, output_dir, gpus: Vec::new(), deadline_ms, resume })
     }
 
     pub fn verify_request(&mut self, proof: &[u8], inputs: Vec<Input>) -> Result<VerifyRequest, Stop> {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Made, Surroundings, names, span};
 use super::{Check, Outcome, Stop};
+use crate::message::CancelReason;
 use crate::runner::{Cancel, ErrorKind};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -44,7 +45,7 @@ fn cancelled(bench: &mut Bench<'_>) -> Outcome {
         let request = bench.prove_request(inputs.clone())?;
         let mut prover = bench.start(surroundings())?;
         let cancel = Cancel::new();
-        cancel.cancel_at(Instant::now() + after);
+        cancel.cancel_at(Instant::now() + after, CancelReason::Stopping);
         match prover.prove(&request, &cancel) {
             Err(error) if error.kind == ErrorKind::Cancelled => break,
             Err(error) => return Err(error.into()),

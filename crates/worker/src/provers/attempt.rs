@@ -244,6 +244,7 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
             inputs: self.inputs(job)?,
             gpus: self.slot.launcher.plan.gpus.clone().unwrap_or_default(),
             deadline_ms: assignment.stage().limits.time_limit_ms,
+            resume: None,
         };
         let SlotProvers { launcher, artifacts, .. } = &mut *self.slot;
         let launch = launcher.launch(&**artifacts, job, Role::Prove, &job.prover.command)?;
