@@ -227,8 +227,12 @@ impl<P: Port> Yard<P> {
     }
 }
 
-/// Why the attempt with this claim is not needed, if it is not.
-fn obsolete_reason(claim: &str, task: Option<&Task>, scope: Option<&Scope>) -> Option<ObsoleteReason> {
+/// Why the attempt with this claim is not needed, if it is not. Without its scope, only its task is asked.
+pub(crate) fn obsolete_reason(
+    claim: &str,
+    task: Option<&Task>,
+    scope: Option<&Scope>,
+) -> Option<ObsoleteReason> {
     let is_over = task.is_none_or(|task| task.is_accepted() || task.is_cancelled());
     if is_over || scope.is_some_and(is_unwanted) {
         return Some(ObsoleteReason::Unwanted);

@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use proofyard_core::error::Error;
-use proofyard_core::heartbeat::{ObsoleteReason, WorkerRegistration};
+use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::pipeline::Pool;
 use proofyard_core::port::Port;
 use proofyard_core::state::WorkerId;
-use proofyard_prover::CancelReason;
 use proofyard_prover::runner::GuardCommand;
 
 use crate::attempts::Attempts;
@@ -21,7 +20,7 @@ use crate::isolation::Isolation;
 use crate::provers::SlotProvers;
 use crate::slot::{Slot, slot_plan};
 use crate::work_dir::WorkDir;
-use crate::worker_state::WorkerState;
+use crate::worker_state::{WorkerState, cancel_reason};
 
 /// What a worker is, and when it ends by itself.
 #[derive(Clone)]
@@ -106,11 +105,7 @@ impl PoolWorker {
             match home.block_on(home.yard().heartbeat(&self.id(), lease_ms)) {
                 Ok(obsolete) => {
                     for attempt in obsolete {
-                        let reason = match attempt.reason {
-                            ObsoleteReason::Lost => CancelReason::Lost,
-                            ObsoleteReason::Unwanted => CancelReason::Unwanted,
-                        };
-                        self.state.cancel_claim(attempt.slot, &attempt.claim, reason);
+                        self.state.cancel_claim(attempt.slot, &attempt.claim, cancel_reason(attempt.reason));
                     }
                 }
                 Err(Error::WorkerDead { .. }) => {

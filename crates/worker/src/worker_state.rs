@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use proofyard_core::heartbeat::ObsoleteReason;
 use proofyard_prover::CancelReason;
 use proofyard_prover::runner::Cancel;
 
@@ -116,6 +117,14 @@ impl WorkerState {
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a prover hears of why the yard does not need its attempt.
+pub(crate) fn cancel_reason(obsolete: ObsoleteReason) -> CancelReason {
+    match obsolete {
+        ObsoleteReason::Lost => CancelReason::Lost,
+        ObsoleteReason::Unwanted => CancelReason::Unwanted,
     }
 }
 
