@@ -184,6 +184,11 @@ impl Session {
         self.prove_heard(request, cancel, &mut Unkept(on_progress))
     }
 
+    /// From now on it is killed at once where it is cancelled, whatever its setup says.
+    pub(crate) fn kill_when_cancelled(&mut self) {
+        self.about.cancel = false;
+    }
+
     /// Asks it to prove a task. `request.deadline_ms` is shortened to the time limit.
     pub fn prove_heard(
         &mut self,
@@ -228,7 +233,8 @@ impl Session {
         })
     }
 
-    /// Sends a line that need not be a request, and returns the next line that is no progress, whatever its id.
+    /// Sends a line that need not be a request, and returns the next line that is neither progress nor a checkpoint, which is
+    /// confirmed, whatever its id.
     pub fn put(&mut self, line: &[u8], cancel: &Cancel) -> Result<Response, ProverError> {
         self.call(|session| {
             let limits = session.limits.clone();
@@ -238,8 +244,13 @@ impl Session {
             loop {
                 let response = Answer::parse(&session.next_line(&mut watch)?)?;
                 session.answered = true;
-                if response.progress.is_none() && response.checkpoint.is_none() {
-                    return Ok(response);
+                match (response.progress, &response.checkpoint, &response.id) {
+                    (None, Some(_), Some(id)) => {
+                        let notice = Notice { id: id.clone(), news: News::Checkpointed };
+                        session.send(&notice, &mut watch)?;
+                    }
+                    (None, None, _) => return Ok(response),
+                    _ => {}
                 }
             }
         })

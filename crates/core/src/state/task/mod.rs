@@ -197,7 +197,7 @@ impl Task {
 
     /// The prover of a live attempt has this kept, for the next attempt to take up; it takes the place of an earlier one.
     pub fn keep_checkpoint(&mut self, text: &str) {
-        if !self.attempts().is_empty() {
+        if !self.is_accepted() {
             self.history.checkpoint = Some(text.to_owned());
         }
     }

@@ -75,10 +75,10 @@ impl Prover for Toy {
         eprintln!("toy prover: proves {}, attempt {}", request.task, request.attempt);
         self.log(format_args!("prove {} {}", request.task, request.attempt))?;
         self.goes_on(request.attempt)?;
+        self.checkpoint(request, work)?;
         let strike =
             self.faults.strike("prove", &request.task, request.attempt, Some(&request.output_dir))?;
         let mut statement = Statement::of(&request.inputs, self.options.careless)?;
-        self.checkpoint(request, work)?;
         self.work(work).inspect_err(|why| eprintln!("toy prover: {why}"))?;
         self.has_proved = true;
         if strike.false_proof {
@@ -192,7 +192,11 @@ impl Toy {
             Some(Hearing::ThenSulks) => {
                 self.wait(work, time).inspect_err(|_| self.sulks.store(true, Ordering::Relaxed))?;
             }
-            Some(Hearing::None) | None => thread::sleep(time),
+            Some(Hearing::Deaf) if work.wait(time).is_some() => loop {
+                thread::sleep(Duration::from_secs(1));
+            },
+            Some(Hearing::Deaf) => {}
+            None => thread::sleep(time),
         }
         let burnt = Instant::now() + Duration::from_millis(self.options.burn_ms);
         while Instant::now() < burnt {

@@ -13,7 +13,7 @@ A prover that proves nothing, for tests and benchmarks only.
   --field NAME=VALUE     answer with this match field (may be repeated)
   --key HEX              be under this verification key; `key` in the `setup` request's arguments says the same
   --checkpoint TEXT      have TEXT-ATTEMPT kept before it works, unless it is to resume
-  --cancel HOW           say that it hears of cancels, and hear them: well; not (deaf); well, and fail from then on (sulks)
+  --cancel HOW           say that it hears of cancels, and answer: well; never (deaf); well, and fail from then on (sulks)
   --log FILE             append lines: prove TASK ATTEMPT; checkpoint or resume TASK ATTEMPT TEXT; cancel REASON
 
 Faults, each at every task unless restricted:
@@ -106,7 +106,8 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hearing {
     Good,
-    None,
+    /// It never answers.
+    Deaf,
     ThenSulks,
 }
 
@@ -114,7 +115,7 @@ impl Hearing {
     fn of(how: &str) -> Result<Hearing, String> {
         match how {
             "well" => Ok(Hearing::Good),
-            "deaf" => Ok(Hearing::None),
+            "deaf" => Ok(Hearing::Deaf),
             "sulks" => Ok(Hearing::ThenSulks),
             _ => Err(format!("--cancel is well, deaf or sulks, not {how:?}")),
         }
