@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use proofyard_core::state::ArtifactRef;
 use proofyard_core::work::{Assignment, AttemptError, Executor, Proved};
 use proofyard_prover::runner::Cancel;
-use proofyard_worker::{Attempts, TimedExecutor};
+use proofyard_worker::{Attempts, Checkpoints, TimedExecutor};
 
 /// How long a sleep does not see that it is cancelled.
 const LOOK: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ pub(crate) struct Sleep<'a> {
 impl Attempts for Sleeps {
     type Attempt<'a> = Sleep<'a>;
 
-    fn attempt(&mut self, cancel: Cancel) -> Sleep<'_> {
+    fn attempt<'a>(&'a mut self, cancel: Cancel, _checkpoints: &'a dyn Checkpoints) -> Sleep<'a> {
         Sleep { sleeps: self, cancel, slept: Duration::ZERO }
     }
 }

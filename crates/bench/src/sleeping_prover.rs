@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use proofyard_prover::{
-    Failure, Progress, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
+    Failure, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, Work,
     write_output,
 };
 
@@ -41,7 +41,7 @@ impl Prover for SleepingProver {
         Ok(SetupOk::default())
     }
 
-    fn prove(&mut self, request: &ProveRequest, _progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+    fn prove(&mut self, request: &ProveRequest, _work: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let proof = write_output(&request.output_dir, "proof", &self.sleep())?;
         Ok(ProveOk { proof, public_values: Some(PUBLIC_VALUES.to_owned()), ..ProveOk::default() })
     }

@@ -35,7 +35,16 @@ pub struct WorkerRegistration {
 pub struct ObsoleteAttempt {
     pub slot: u32,
     pub claim: String,
-    pub reason: &'static str,
+    pub reason: ObsoleteReason,
+}
+
+/// Why nobody needs an attempt, which decides what becomes of what its prover has started elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObsoleteReason {
+    /// The claim is not live any more, and the task is not over: another worker may work on it.
+    Lost,
+    /// The task is over, or its block left the chain or was given up: nobody works on it.
+    Unwanted,
 }
 
 impl<P: Port> Yard<P> {
@@ -100,16 +109,10 @@ impl<P: Port> Yard<P> {
         let keys: Vec<Key> = slots.iter().map(|(_, held)| Scope::key_of(&held.task.scope)).collect();
         let scopes = read_many::<P, Scope>(&self.port, &keys).await?;
         let found = slots.into_iter().zip(tasks).zip(scopes);
-        let reason = |held: &Held, task: Option<Task>, scope: Option<Scope>| {
-            let is_live = |task: &Task| task.attempt(&held.claim).is_some();
-            match task.filter(is_live) {
-                None => Some("the task is done, cancelled or given to another"),
-                Some(_) => scope.filter(is_unwanted).map(|_| "its block left the chain or was given up"),
-            }
-        };
         Ok(found
             .filter_map(|(((slot, held), task), scope)| {
-                reason(&held, task, scope).map(|reason| ObsoleteAttempt { slot, claim: held.claim, reason })
+                let reason = obsolete_reason(&held.claim, task.as_ref(), scope.as_ref())?;
+                Some(ObsoleteAttempt { slot, claim: held.claim, reason })
             })
             .collect())
     }
@@ -222,4 +225,18 @@ impl<P: Port> Yard<P> {
         })
         .await
     }
+}
+
+/// Why the attempt with this claim is not needed, if it is not. Without its scope, only its task is asked.
+pub(crate) fn obsolete_reason(
+    claim: &str,
+    task: Option<&Task>,
+    scope: Option<&Scope>,
+) -> Option<ObsoleteReason> {
+    let is_over = task.is_none_or(|task| task.is_accepted() || task.is_cancelled());
+    if is_over || scope.is_some_and(is_unwanted) {
+        return Some(ObsoleteReason::Unwanted);
+    }
+    let is_live = task.is_some_and(|task| task.attempt(claim).is_some());
+    (!is_live).then_some(ObsoleteReason::Lost)
 }

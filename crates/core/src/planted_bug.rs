@@ -70,10 +70,16 @@ pub enum PlantedBug {
     MissedUnwatched,
     /// An operator ends also the halts that came after they looked.
     ResumeEndsUnseen,
+    /// An attempt that is over has a checkpoint kept in the place of the next one's.
+    CheckpointUnfenced,
+    /// What a lost worker had kept is lost with it.
+    CheckpointForgotten,
+    /// A prover is told that its checkpoint is kept before it is on disk.
+    CheckpointNotDurable,
 }
 
 impl PlantedBug {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::RangeCount,
         Self::AdvanceBeforeRecord,
         Self::BlockEventTakenAsTruth,
@@ -107,6 +113,9 @@ impl PlantedBug {
         Self::EndLostInReorg,
         Self::MissedUnwatched,
         Self::ResumeEndsUnseen,
+        Self::CheckpointUnfenced,
+        Self::CheckpointForgotten,
+        Self::CheckpointNotDurable,
     ];
 
     /// A rank as [`crate::strategy::rank`] gives it, with this bug in it.

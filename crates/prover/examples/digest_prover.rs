@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use proofyard_prover::{
-    Failure, Progress, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, serve,
+    Failure, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, Work, serve,
     write_output,
 };
 use sha2::{Digest, Sha256};
@@ -20,12 +20,13 @@ impl Prover for DigestProver {
             proof_system: Some("digest".to_owned()),
             security_bits: Some(0),
             trusted_setup: Some(false),
+            ..SetupOk::default()
         })
     }
 
-    fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+    fn prove(&mut self, request: &ProveRequest, work: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let digest = digest(&request.inputs)?;
-        progress(0.5, "the inputs are read");
+        work.progress(0.5, "the inputs are read");
         let proof = write_output(&request.output_dir, "proof", digest.as_bytes())?;
         Ok(ProveOk { proof, public_values: Some(digest), ..ProveOk::default() })
     }

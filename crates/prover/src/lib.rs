@@ -35,8 +35,8 @@ pub mod serve;
 pub use artifact::{InputError, write_output};
 pub use guard::guard_main;
 pub use message::{
-    Failure, FailureKind, Input, InputKind, List, ProveOk, ProveRequest, SetupOk, SetupRequest, VerifyOk,
-    VerifyRequest,
+    CancelReason, Failure, FailureKind, Input, InputKind, List, ProveOk, ProveRequest, SetupOk, SetupRequest,
+    VerifyOk, VerifyRequest,
 };
 pub use processes::descends_from;
-pub use serve::{Progress, Prover, serve};
+pub use serve::{Progress, Prover, Work, serve};

@@ -1,7 +1,7 @@
 //! The messages of the `stream` protocol: one JSON object on each line.
 //!
-//! The runner writes a [`Request`] and reads [`Response`]s: any number of progress lines, then one line with `ok` or
-//! `error`. Every object may have fields that its reader does not know; they are ignored, so that either side can be
+//! The runner writes a [`Request`] and reads [`Response`]s: any number of lines with progress or a checkpoint, then one line
+//! with `ok` or `error`. Meanwhile it may write a [`Notice`], which is not answered. Every object may have fields that its reader does not know; they are ignored, so that either side can be
 //! newer. Binary values are lower-case hexadecimal without a prefix; paths are absolute.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,10 @@ pub const VERIFICATION_KEY_BYTES: usize = 4 << 10;
 /// The longest name of a proof system; ASCII without blanks.
 pub const PROOF_SYSTEM_BYTES: usize = 64;
 
-/// One line to a prover.
+/// The most bytes that a checkpoint may have. It is stored with the task's state.
+pub const CHECKPOINT_BYTES: usize = 4 << 10;
+
+/// A line to a prover that it answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// Chosen by the runner; every response to this request repeats it.
@@ -32,6 +35,54 @@ pub struct Request {
     /// The verb, and what goes with it.
     #[serde(flatten)]
     pub call: Call,
+}
+
+/// A line to a prover that it does not answer: it is about the request in work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// The id of the request that it is about.
+    pub id: String,
+    /// The verb, and what goes with it.
+    #[serde(flatten)]
+    pub news: News,
+}
+
+/// What a prover hears about the request in work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "lowercase")]
+pub enum News {
+    /// The earliest checkpoint of this request that was not confirmed yet is kept.
+    Checkpointed,
+    /// Its work is no longer wanted here. Only a prover whose [`SetupOk::cancel`] says so hears of it.
+    Cancel {
+        /// Why.
+        reason: CancelReason,
+    },
+}
+
+/// Why work is no longer wanted here, which decides what becomes of what the prover has started elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CancelReason {
+    /// The lease was lost, and another worker may work on the task and have resumed it. A remote job is left alone.
+    Lost,
+    /// Nobody needs the result: the block left the chain, a quorum was reached, or the task is over. A remote job is
+    /// cancelled.
+    Unwanted,
+    /// The worker ends, and the task is tried again elsewhere. A remote job goes on, for the next attempt to take up. So
+    /// it is for a reason that this version does not know.
+    #[serde(other)]
+    Stopping,
+}
+
+impl std::fmt::Display for CancelReason {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            CancelReason::Lost => "lost",
+            CancelReason::Unwanted => "unwanted",
+            CancelReason::Stopping => "stopping",
+        })
+    }
 }
 
 /// What a prover is asked to do.
@@ -74,6 +125,9 @@ pub struct ProveRequest {
     pub gpus: Vec<u32>,
     /// In milliseconds from when the request is sent; afterwards the prover is killed.
     pub deadline_ms: u64,
+    /// The last checkpoint that was kept of an earlier attempt at this task, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<String>,
 }
 
 /// Check a proof, and read its public values out of it.
@@ -147,7 +201,7 @@ pub enum InputKind {
     Data,
 }
 
-/// One line from a prover: progress, or the one answer (`ok` or `error`).
+/// One line from a prover: progress, a checkpoint, or the one answer (`ok` or `error`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Response {
     /// The request's id; none only where the request could not be read.
@@ -158,6 +212,9 @@ pub struct Response {
     /// What goes with `progress`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What the task's next attempt is to be given as [`ProveRequest::resume`]; [`CHECKPOINT_BYTES`] at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     /// A `SetupOk`, `ProveOk` or `VerifyOk`, after the request's verb.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ok: Option<Value>,
@@ -181,6 +238,9 @@ pub struct SetupOk {
     /// Whether soundness rests on secrets that somebody had at a setup, and must have deleted.
     #[serde(default)]
     pub trusted_setup: Option<bool>,
+    /// Whether it hears [`News::Cancel`] while it proves, and answers soon after it. One that does not is killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancel: bool,
 }
 
 /// A proof (or data) that was written.

@@ -11,6 +11,7 @@
 pub mod artifacts;
 mod attempts;
 pub mod bell;
+mod checkpoints;
 mod claiming;
 pub mod durable;
 mod home;
@@ -27,6 +28,7 @@ mod work_dir;
 mod worker_state;
 
 pub use attempts::{Attempts, TimedExecutor};
+pub use checkpoints::Checkpoints;
 pub use home::{Finished, WorkerHome};
 pub use overhead::{Overheads, Sample};
 pub use pool_worker::{PoolWorker, WorkerPlan};

@@ -20,7 +20,7 @@ use crate::isolation::Isolation;
 use crate::provers::SlotProvers;
 use crate::slot::{Slot, slot_plan};
 use crate::work_dir::WorkDir;
-use crate::worker_state::WorkerState;
+use crate::worker_state::{WorkerState, cancel_reason};
 
 /// What a worker is, and when it ends by itself.
 #[derive(Clone)]
@@ -104,7 +104,9 @@ impl PoolWorker {
         while home.pause(pause) {
             match home.block_on(home.yard().heartbeat(&self.id(), lease_ms)) {
                 Ok(obsolete) => {
-                    obsolete.iter().for_each(|attempt| self.state.cancel_claim(attempt.slot, &attempt.claim))
+                    for attempt in obsolete {
+                        self.state.cancel_claim(attempt.slot, &attempt.claim, cancel_reason(attempt.reason));
+                    }
                 }
                 Err(Error::WorkerDead { .. }) => {
                     if let Err(error) = self.register(home) {
@@ -117,7 +119,7 @@ impl PoolWorker {
         self.cancel_all();
     }
 
-    /// Cancels all running attempts.
+    /// Cancels all running attempts, since the worker stops.
     pub fn cancel_all(&self) {
         self.state.cancel_all();
     }

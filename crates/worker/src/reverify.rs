@@ -13,6 +13,7 @@ use proofyard_prover::runner::{Cancel, GuardCommand};
 
 use crate::artifacts::ArtifactStore;
 use crate::attempts::Attempts;
+use crate::checkpoints::NoCheckpoints;
 use crate::isolation::Isolation;
 use crate::provers::{SlotPlan, SlotProvers};
 use crate::work_dir::WorkDir;
@@ -69,7 +70,7 @@ impl<A: ArtifactStore> Verifier<A> {
         if committed.prover().verify == Verify::None || committed.stage().output == Output::Data {
             return self.provers.expect_whole(&committed.proof.artifact).map(|()| None);
         }
-        self.provers.attempt(Cancel::new()).verify_committed(committed).map(Some)
+        self.provers.attempt(Cancel::new(), &NoCheckpoints).verify_committed(committed).map(Some)
     }
 
     pub fn check(&mut self, committed: &CommittedProof) -> Result<Verdict, Refuted> {

@@ -4,6 +4,8 @@
 //! cancels it) is in [`WorkerState`](crate::worker_state::WorkerState).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
@@ -12,8 +14,10 @@ use proofyard_core::port::{Port, Wake};
 use proofyard_core::record::ResultOutcome;
 use proofyard_core::state::Task;
 use proofyard_core::work::{Assignment, Performed};
+use proofyard_prover::CancelReason;
 
 use crate::attempts::{Attempts, TimedExecutor};
+use crate::checkpoints::ClaimCheckpoints;
 use crate::home::{Finished, WorkerHome};
 use crate::overhead::Sample;
 use crate::pool_worker::{PoolWorker, WorkerPlan};
@@ -156,16 +160,29 @@ impl<'a, H: WorkerHome, A: Attempts> Slot<'a, H, A> {
         let state = self.worker.state();
         let cancel = state.begin_attempt(request.slot, &request.claim);
         if home.is_stopped() {
-            cancel.cancel();
+            cancel.cancel(CancelReason::Stopping);
         }
-        let mut attempt = self.attempts.attempt(cancel);
-        let performed = home.block_on(async {
-            let assignment = home.yard().assignment(&request, task).await?;
-            let performed = home.yard().perform(&mut attempt, &assignment).await?;
-            Ok((assignment, performed))
+        let (slot, is_over) = (self.name(), AtomicBool::new(false));
+        let (performed, in_provers) = thread::scope(|threads| {
+            let checkpoints = ClaimCheckpoints {
+                threads,
+                home,
+                slot,
+                task: task.id.clone(),
+                claim: request.claim.clone(),
+                cancel: cancel.clone(),
+                is_over: &is_over,
+            };
+            let mut attempt = self.attempts.attempt(cancel, &checkpoints);
+            let performed = home.block_on(async {
+                let assignment = home.yard().assignment(&request, task).await?;
+                let performed = home.yard().perform(&mut attempt, &assignment).await?;
+                Ok((assignment, performed))
+            });
+            is_over.store(true, Ordering::Relaxed);
+            (performed, attempt.in_provers())
         });
         state.end_attempt(request.slot);
-        let in_provers = attempt.in_provers();
         performed.map(|(assignment, performed)| Worked { assignment, performed, in_provers })
     }
 

@@ -10,6 +10,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use proofyard_core::heartbeat::ObsoleteReason;
+use proofyard_prover::CancelReason;
 use proofyard_prover::runner::Cancel;
 
 pub(crate) struct WorkerState {
@@ -69,7 +71,7 @@ impl WorkerState {
         let mut state = self.lock();
         let cancel = Cancel::new();
         if let Some(ends) = state.ends {
-            cancel.cancel_at(ends);
+            cancel.cancel_at(ends, CancelReason::Stopping);
         }
         state.running.insert(slot, Running { claim: claim.to_owned(), cancel: cancel.clone() });
         cancel
@@ -99,22 +101,30 @@ impl WorkerState {
         let mut state = self.lock();
         state.closed = true;
         state.ends = Some(state.ends.map_or(by, |known| known.min(by)));
-        state.running.values().for_each(|running| running.cancel.cancel_at(by));
+        state.running.values().for_each(|running| running.cancel.cancel_at(by, CancelReason::Stopping));
     }
 
-    pub fn cancel_claim(&self, slot: u32, claim: &str) {
+    pub fn cancel_claim(&self, slot: u32, claim: &str, reason: CancelReason) {
         let state = self.lock();
         if let Some(running) = state.running.get(&slot).filter(|running| running.claim == claim) {
-            running.cancel.cancel();
+            running.cancel.cancel(reason);
         }
     }
 
     pub fn cancel_all(&self) {
-        self.lock().running.values().for_each(|running| running.cancel.cancel());
+        self.lock().running.values().for_each(|running| running.cancel.cancel(CancelReason::Stopping));
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a prover hears of why the yard does not need its attempt.
+pub(crate) fn cancel_reason(obsolete: ObsoleteReason) -> CancelReason {
+    match obsolete {
+        ObsoleteReason::Lost => CancelReason::Lost,
+        ObsoleteReason::Unwanted => CancelReason::Unwanted,
     }
 }
 
@@ -169,9 +179,10 @@ mod tests {
     fn a_claim_is_cancelled_only_under_its_own_id() {
         let state = WorkerState::new(None, None);
         let cancel = state.begin_attempt(0, "new");
-        state.cancel_claim(0, "old");
-        assert!(!cancel.is_cancelled());
-        state.cancel_claim(0, "new");
-        assert!(cancel.is_cancelled());
+        state.cancel_claim(0, "old", CancelReason::Unwanted);
+        assert_eq!(cancel.reason(), None);
+        state.cancel_claim(0, "new", CancelReason::Unwanted);
+        state.cancel_all();
+        assert_eq!(cancel.reason(), Some(CancelReason::Unwanted));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ark_bls12_377::Bls12_377;
 use ark_groth16::VerifyingKey;
 use proofyard_prover::{
-    Failure, Input, Progress, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
+    Failure, Input, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, Work,
     write_output,
 };
 use proofyard_statement::inputs::{expect_key, proofs, range_values, whole_block};
@@ -91,11 +91,11 @@ impl Prover for BlockProver {
         Ok(setup_ok(self.key.insert(settings.load(development_leaf)?)))
     }
 
-    fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+    fn prove(&mut self, request: &ProveRequest, work: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let key = loaded(&mut self.key)?;
         let circuit = LeafCircuit::of(&whole_block(&request.inputs)?)?;
         let values = circuit.values.to_bytes();
-        prove(key, Circuit::new(circuit), values, request, progress)
+        prove(key, Circuit::new(circuit), values, request, work)
     }
 
     fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
@@ -119,7 +119,7 @@ impl Prover for AggregateProver {
         Ok(setup_ok(self.key.insert(settings.load(development_aggregate)?)))
     }
 
-    fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+    fn prove(&mut self, request: &ProveRequest, work: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let key = loaded(&mut self.key)?;
         let leaf_key = pinned_leaf(key)?;
         expect_leaf_keys(&request.inputs, &leaf_key)?;
@@ -128,7 +128,7 @@ impl Prover for AggregateProver {
         let range = RangeValues::join(&ranges)?;
         let values = range.to_bytes();
         let circuit = AggregateCircuit { leaf_key, range, leaves };
-        prove(key, Circuit::new(circuit), values, request, progress)
+        prove(key, Circuit::new(circuit), values, request, work)
     }
 
     /// The leaf proofs are not looked at: what the aggregate proves is that they were checked.
@@ -153,6 +153,7 @@ fn setup_ok<S: System>(key: &Key<S>) -> SetupOk {
         proof_system: Some(S::PROOF_SYSTEM.into()),
         security_bits: Some(SECURITY_BITS),
         trusted_setup: Some(true),
+        ..SetupOk::default()
     }
 }
 
@@ -162,11 +163,11 @@ fn prove<S: System>(
     circuit: Circuit<Scalar<S>>,
     public_values: Vec<u8>,
     request: &ProveRequest,
-    progress: &mut Progress<'_>,
+    work: &mut Work<'_>,
 ) -> Result<ProveOk, Failure> {
-    progress(0.0, "loading the proving key");
+    work.progress(0.0, "loading the proving key");
     let proving = key.proving()?;
-    progress(0.1, "proving");
+    work.progress(0.1, "proving");
     let proof = S::prove(proving, circuit)?;
     // The library makes something of a witness that satisfies nothing, too.
     S::check(&key.verifying, &public_inputs(&public_values, S::PIECE_BYTES), &proof)

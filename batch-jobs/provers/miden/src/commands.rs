@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use proofyard_prover::serve::Progress;
+use proofyard_prover::serve::Work;
 use proofyard_prover::{
     Failure, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, serve,
     write_output,
@@ -115,7 +115,7 @@ impl Prover for Segments {
         Ok(setup_ok(self.0.machine()))
     }
 
-    fn prove(&mut self, request: &ProveRequest, _progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+    fn prove(&mut self, request: &ProveRequest, _work: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let (block, index) = segment(&request.inputs)?;
         written(request, "segment.proof", &self.0.prove(&block, index, self.1)?)
     }
@@ -133,9 +133,9 @@ impl Prover for Joins {
         Ok(setup_ok(self.0.machine()))
     }
 
-    fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+    fn prove(&mut self, request: &ProveRequest, work: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let (block, paths) = block_and_proofs(&request.inputs)?;
-        progress(0.0, "checking the segment proofs");
+        work.progress(0.0, "checking the segment proofs");
         let bundle = Bundle { segments: read_all(&paths, SEGMENT_FORMAT)? };
         let values = bundle.verify(&self.0, &block)?;
         let path = write_output(&request.output_dir, "block.proof", &bundle.to_bytes()?)?;
@@ -155,7 +155,7 @@ impl Prover for Blocks {
         Ok(setup_ok(self.0.machine()))
     }
 
-    fn prove(&mut self, request: &ProveRequest, _progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+    fn prove(&mut self, request: &ProveRequest, _work: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let block = whole_block(&request.inputs)?;
         written(request, "block.proof", &self.0.prove(&block, self.1)?)
     }
@@ -174,7 +174,7 @@ impl Prover for Merges {
         Ok(setup_ok(self.0.machine()))
     }
 
-    fn prove(&mut self, request: &ProveRequest, _progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+    fn prove(&mut self, request: &ProveRequest, _work: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let (block, paths) = block_and_proofs(&request.inputs)?;
         written(request, "block.proof", &self.0.prove(&block, &read_all(&paths, SEGMENT_FORMAT)?)?)
     }
@@ -193,7 +193,7 @@ impl Prover for Ranges {
         Ok(setup_ok(self.0.machine()))
     }
 
-    fn prove(&mut self, request: &ProveRequest, _progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+    fn prove(&mut self, request: &ProveRequest, _work: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let read = |(path, _): (&Path, _)| read_either(path);
         let files = proofs(&request.inputs)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
         written(request, "range.proof", &self.0.prove(&files)?)
@@ -230,6 +230,7 @@ fn setup_ok(machine: &Machine) -> SetupOk {
         proof_system: Some(PROOF_SYSTEM.into()),
         security_bits: Some(security_bits()),
         trusted_setup: Some(false),
+        ..SetupOk::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The prover, as the protocol asks for it: one for blocks, one for ranges, with the same keys.
 
 use proofyard_prover::{
-    Failure, Input, Progress, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
+    Failure, Input, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, Work,
     write_output,
 };
 use proofyard_statement::{Error, ProofFile, inputs};
@@ -52,10 +52,11 @@ impl Prover for NovaProver {
             proof_system: Some(PROOF_SYSTEM.into()),
             security_bits: Some(SECURITY_BITS),
             trusted_setup: Some(false),
+            ..SetupOk::default()
         })
     }
 
-    fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+    fn prove(&mut self, request: &ProveRequest, work: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let kind = self.kind;
         let blocks = match kind {
             Kind::Block => vec![inputs::whole_block(&request.inputs)?],
@@ -63,7 +64,7 @@ impl Prover for NovaProver {
         };
         // Errors of the blocks are found before seconds are spent on keys.
         kind.statement(&blocks)?;
-        let proof = self.keys()?.prove(kind, &blocks, progress)?;
+        let proof = self.keys()?.prove(kind, &blocks, &mut |done, what| work.progress(done, what))?;
         let name = match kind {
             Kind::Block => "block.proof",
             Kind::Range => "range.proof",

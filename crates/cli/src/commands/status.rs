@@ -244,7 +244,7 @@ fn task_table(status: &ChainStatus, tasks: &[TaskRow]) -> String {
             task.height.to_string(),
             task.stage.clone(),
             task.index.to_string(),
-            state(task.state).to_owned(),
+            state_of(task),
             span(status.now_ms.saturating_sub(task.since_ms)),
             task.worker.clone().unwrap_or_default(),
             task.attempt.to_string(),
@@ -260,6 +260,12 @@ fn task_table(status: &ChainStatus, tasks: &[TaskRow]) -> String {
 
 fn said(note: Option<&Note>) -> String {
     note.map(|note| shortened(&note.message, NOTE_SHOWN)).unwrap_or_default()
+}
+
+/// With a word that its next attempt need not begin at the beginning.
+fn state_of(task: &TaskRow) -> String {
+    let resumes = if task.checkpoint.is_some() { ", checkpoint" } else { "" };
+    format!("{}{resumes}", state(task.state))
 }
 
 fn state(state: TaskState) -> &'static str {

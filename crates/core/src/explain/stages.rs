@@ -22,6 +22,8 @@ const TASKS_SHOWN: usize = 8;
 const NAMES: usize = 8;
 /// Listings counted before one: beyond this the number says nothing more.
 const AHEAD: usize = 100;
+/// Characters shown of a checkpoint; `status --tasks --json` has all of it.
+const CHECKPOINT_SHOWN: usize = 60;
 
 /// What ends a pause, if there is one.
 pub(super) fn pause_of(look: &ChainLook) -> Option<String> {
@@ -224,7 +226,15 @@ fn tried(task: &Task, limits: &TaskLimits) -> String {
     if task.losses() > 0 {
         text.push_str(&format!("; {}", count(task.losses().into(), "lost worker")));
     }
+    if let Some(checkpoint) = task.checkpoint() {
+        text.push_str(&format!("; the next attempt resumes from {:?}", beginning(checkpoint)));
+    }
     text
+}
+
+/// Of a checkpoint.
+fn beginning(text: &str) -> &str {
+    text.char_indices().nth(CHECKPOINT_SHOWN).map_or(text, |(end, _)| &text[..end])
 }
 
 fn note_line(look: &ChainLook, note: &Note) -> Line {

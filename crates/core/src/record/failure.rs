@@ -223,6 +223,9 @@ pub(crate) async fn end_attempt<P: Port>(
                 true => task.fail(claim, took_ms, FailureKind::Transient),
                 false => task.lose(claim, took_ms),
             };
+            if yard.planted(PlantedBug::CheckpointForgotten) {
+                task.forget_checkpoint();
+            }
             task.note(note(why.to_owned(), vec![]), false);
         }
         Ending::Released => {

@@ -1,9 +1,11 @@
 //! Recording: each handler writes one fact in one small transaction, and leaves the steps that follow to `advance`.
 //!
-//! Here, and nowhere else, is written what comes from outside: blocks, ends of input, reorgs, what followed nodes say, pipelines, results, failures,
-//! releases, an operator's commands. Which items that are is said at the head of each file of `state`.
+//! Here, and nowhere else, is written what comes from outside: blocks, ends of input, reorgs, what followed nodes say,
+//! pipelines, checkpoints, results, failures, releases, an operator's commands. Which items that are is said at the head of
+//! each file of `state`.
 
 mod block;
+mod checkpoint;
 mod failure;
 mod following;
 mod hold;
@@ -15,6 +17,7 @@ mod result;
 pub use crate::state::FailureKind;
 pub use block::BlockOutcome;
 pub(crate) use block::fits;
+pub use checkpoint::{CheckpointOutcome, MAX_CHECKPOINT_BYTES};
 pub use failure::{FailureOutcome, FailureReport, LOG_LINE_BYTES, LOG_LINES, MESSAGE_BYTES};
 pub(crate) use hold::put_halt;
 pub use hold::{Hold, MAX_NAMED, Resumed};

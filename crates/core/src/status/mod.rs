@@ -181,5 +181,8 @@ pub struct TaskRow {
     pub losses: u32,
     pub crashes: u32,
     pub delays: u32,
+    /// What the next attempt is given to take up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     pub note: Option<Note>,
 }

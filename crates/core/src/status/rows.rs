@@ -79,6 +79,7 @@ pub(crate) fn row(task: &Task) -> TaskRow {
         losses: task.losses(),
         crashes: task.crashes(),
         delays: task.delays(),
+        checkpoint: task.checkpoint().map(str::to_owned),
         note: task.notes().last().cloned(),
     }
 }

@@ -4,6 +4,7 @@
 
 mod block_fields;
 mod budgets;
+mod checkpoints;
 mod clocks;
 mod common;
 mod cuts;

@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +12,9 @@ use super::{MARK, Outcome, Protocol, ProverUnderTest, Stop, Verifier};
 use crate::confinement::Confinement;
 use crate::message::{Input, ProveOk, ProveRequest, SetupOk, SetupRequest, VerifyOk, VerifyRequest};
 use crate::processes::with_environment;
-use crate::runner::{Cancel, Launch, Payload, Proved, ProverError, Session, prove_files, verify_files};
+use crate::runner::{
+    Cancel, Launch, Listener, Payload, Proved, ProverError, Session, prove_files, verify_files,
+};
 
 const NO_STREAM: &str = "a files prover is started for each task";
 
@@ -34,6 +37,8 @@ pub(super) struct Bench<'a> {
     pub made: [Option<Made>; 2],
     /// The first answer broke the protocol: how.
     pub ill_formed: Option<Stop>,
+    /// Whether any checkpoint came with them.
+    pub sends_checkpoints: bool,
     /// Whether a verifier accepted the first of them.
     pub is_accepted: bool,
 }
@@ -47,7 +52,7 @@ pub(super) struct Made {
 
 /// A running stream prover, or a files prover, which runs only while it works.
 pub(super) enum Process {
-    Stream { session: Session, setup: SetupOk },
+    Stream { session: Session, setup: SetupOk, sent_checkpoint: bool },
     Files { launch: Launch, payload: Payload },
 }
 
@@ -77,6 +82,7 @@ impl<'a> Bench<'a> {
             verifier,
             made,
             ill_formed,
+            sends_checkpoints: false,
             is_accepted,
         })
     }
@@ -120,7 +126,8 @@ impl<'a> Bench<'a> {
     pub fn prove_request(&mut self, inputs: Vec<Input>) -> Result<ProveRequest, Stop> {
         let task = format!("check/{}", self.check);
         let (output_dir, deadline_ms) = (self.folder("out")?, self.subject.limits.time_ms);
-        Ok(ProveRequest { task, attempt: 1, inputs, output_dir, gpus: Vec::new(), deadline_ms })
+        let resume = None;
+        Ok(ProveRequest { task, attempt: 1, inputs, output_dir, gpus: Vec::new(), deadline_ms, resume })
     }
 
     pub fn verify_request(&mut self, proof: &[u8], inputs: Vec<Input>) -> Result<VerifyRequest, Stop> {
@@ -219,12 +226,33 @@ impl Process {
             Protocol::Stream => {
                 let mut session = Session::start(&launch)?;
                 let setup = session.setup(&SetupRequest::default(), &Cancel::new())?;
-                Ok(Process::Stream { session, setup })
+                Ok(Process::Stream { session, setup, sent_checkpoint: false })
             }
         }
     }
 
-    fn is_usable(&self) -> bool {
+    /// Whether it has sent any checkpoint.
+    pub fn has_sent_checkpoint(&self) -> bool {
+        matches!(self, Process::Stream { sent_checkpoint: true, .. })
+    }
+
+    /// The same, killed at once where it is cancelled.
+    pub fn killed_when_cancelled(mut self) -> Process {
+        if let Process::Stream { session, .. } = &mut self {
+            session.kill_when_cancelled();
+        }
+        self
+    }
+
+    /// Whether its setup says that it hears of cancels.
+    pub fn hears_cancels(&self) -> bool {
+        match self {
+            Process::Stream { setup, .. } => setup.cancel,
+            Process::Files { .. } => false,
+        }
+    }
+
+    pub fn is_usable(&self) -> bool {
         match self {
             Process::Stream { session, .. } => session.is_usable(),
             Process::Files { .. } => true,
@@ -248,7 +276,9 @@ impl Process {
 
     pub fn prove(&mut self, request: &ProveRequest, cancel: &Cancel) -> Result<Proved, ProverError> {
         match self {
-            Process::Stream { session, .. } => session.prove(request, cancel, &mut |_| {}),
+            Process::Stream { session, sent_checkpoint, .. } => {
+                session.prove_heard(request, cancel, &mut Notes(sent_checkpoint))
+            }
             Process::Files { launch, payload } => prove_files(launch, *payload, &[], request, cancel),
         }
     }
@@ -267,6 +297,24 @@ impl Process {
             Process::Files { .. } => Vec::new(),
         }
     }
+}
+
+/// Notes that there was a checkpoint, which it confirms.
+struct Notes<'a>(&'a mut bool);
+
+impl Listener for Notes<'_> {
+    fn checkpoint(&mut self, _text: String) -> Receiver<()> {
+        *self.0 = true;
+        confirmed()
+    }
+}
+
+/// Says at once that a checkpoint is kept.
+pub(super) fn confirmed() -> Receiver<()> {
+    let (sender, kept) = sync_channel(1);
+    // There is room for one.
+    let _ = sender.send(());
+    kept
 }
 
 impl Made {

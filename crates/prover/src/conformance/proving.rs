@@ -77,7 +77,10 @@ fn made(bench: &mut Bench<'_>, inputs: Vec<Input>) -> Result<Made, (Option<Error
     let prover = bench.prover().map_err(without_kind)?;
     let began = Instant::now();
     let proved = prover.prove(&request, &Cancel::new()).map_err(|error| (Some(error.kind), error.into()))?;
-    Made::read(proved, began.elapsed()).map_err(|error| without_kind(error.into()))
+    let took = began.elapsed();
+    let sent_checkpoint = prover.has_sent_checkpoint();
+    bench.sends_checkpoints |= sent_checkpoint;
+    Made::read(proved, took).map_err(|error| without_kind(error.into()))
 }
 
 fn answer(bench: &mut Bench<'_>) -> Outcome {

@@ -73,11 +73,13 @@ pub enum ErrorKind {
 pub(crate) struct Fault {
     pub kind: ErrorKind,
     pub message: String,
+    /// The prover has answered, and waits for another request.
+    pub answered: bool,
 }
 
 impl Fault {
     pub fn new(kind: ErrorKind, message: impl ToString) -> Fault {
-        Fault { kind, message: message.to_string() }
+        Fault { kind, message: message.to_string(), answered: false }
     }
 
     pub fn protocol_violation(message: impl ToString) -> Fault {
@@ -86,11 +88,6 @@ impl Fault {
 
     pub fn bad_output(message: impl ToString) -> Fault {
         Fault::new(ErrorKind::BadOutput, message)
-    }
-
-    /// Whether the prover itself reported it, and so may stay alive.
-    pub fn is_reported(&self) -> bool {
-        matches!(self.kind, ErrorKind::Permanent | ErrorKind::Transient | ErrorKind::Unavailable)
     }
 
     /// A fault of kind `otherwise`, unless the error is a host fault.
@@ -106,7 +103,7 @@ impl From<Failure> for Fault {
             FailureKind::Transient => ErrorKind::Transient,
             FailureKind::Unavailable => ErrorKind::Unavailable,
         };
-        Fault { kind, message: readable_message(&failure.message) }
+        Fault { kind, message: readable_message(&failure.message), answered: true }
     }
 }
 

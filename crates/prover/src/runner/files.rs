@@ -115,7 +115,7 @@ impl Run<'_> {
 
     fn with_log<T>(&self, work: impl FnOnce(&mut Log) -> Result<T, Fault>) -> Result<T, ProverError> {
         let mut log = Log::new(self.launch.limits.log_lines);
-        work(&mut log).map_err(|Fault { kind, message }| {
+        work(&mut log).map_err(|Fault { kind, message, .. }| {
             log.wait_for_end(LOG_TIMEOUT);
             ProverError { kind, message, command: self.launch.command_line(), log: log.last_lines() }
         })

@@ -5,7 +5,7 @@
 //!   exceeds a limit or breaks the protocol is killed, with all that it started.
 //! - Everything that can go wrong is a [`ProverError`] with a kind, the prover's command, and its last log lines.
 //!
-//! All calls block; a [`Cancel`] ends them from another thread.
+//! All calls block; a [`Cancel`] ends them from another thread. What a prover says before its answer, a [`Listener`] hears.
 
 mod error;
 mod files;
@@ -27,6 +27,6 @@ pub use log::{LOG_LINE_BYTES, LOG_LINES, MESSAGE_BYTES};
 pub use orphans::adopt_orphans;
 pub use output::{OutputFile, Proved};
 pub use output_content::{count_list, named_key};
-pub use session::{Session, Update};
+pub use session::{Listener, Session, Update};
 pub use trial::try_confinement;
 pub use watch::Cancel;

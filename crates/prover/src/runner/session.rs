@@ -1,5 +1,8 @@
 //! A live `stream` prover.
 //!
+//! While it proves it may have checkpoints kept, and where it says that it hears of it, it is told why its work is no longer
+//! wanted and has a grace period to answer; otherwise it is killed at once.
+//!
 //! One request is in work at a time, under an id that nobody can guess, so that a line written before the request was read
 //! can never be its answer. The prover stays alive after an answer, also after an error that it reports itself. After
 //! anything else (a time-out, a protocol violation, an exceeded limit, an unsolicited line) it is killed, since its next
@@ -14,6 +17,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use rustix::rand::{GetRandomFlags, getrandom};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::{ErrorKind, Fault, ProverError};
@@ -24,7 +28,8 @@ use super::output::{Proved, open_output};
 use super::output_content::{check_key, check_ok, check_proof_system, check_public_values};
 use super::watch::{Cancel, Watch};
 use crate::message::{
-    Call, ProveOk, ProveRequest, Request, Response, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
+    CHECKPOINT_BYTES, Call, CancelReason, News, Notice, ProveOk, ProveRequest, Request, Response, SetupOk,
+    SetupRequest, VerifyOk, VerifyRequest,
 };
 use crate::serve::{Line, read_line};
 
@@ -46,6 +51,43 @@ pub struct Update {
     pub message: Option<String>,
 }
 
+/// Hears what a prover says before its answer.
+pub trait Listener {
+    /// It says how far it is.
+    fn progress(&mut self, _update: Update) {}
+
+    /// Begins to keep a checkpoint; answers where it will be told that it is kept. If nothing can come from there any more, the
+    /// attempt is over: the call is cancelled.
+    fn checkpoint(&mut self, text: String) -> Receiver<()>;
+}
+
+/// Where nothing is kept: a checkpoint is confirmed at once.
+struct Unkept<'a>(&'a mut dyn FnMut(Update));
+
+impl Listener for Unkept<'_> {
+    fn progress(&mut self, update: Update) {
+        (self.0)(update);
+    }
+
+    fn checkpoint(&mut self, _text: String) -> Receiver<()> {
+        let (sender, kept) = sync_channel(1);
+        // There is room for one.
+        let _ = sender.send(());
+        kept
+    }
+}
+
+/// The request in work.
+struct Asking<'a> {
+    id: String,
+    proves: bool,
+    /// The prover hears why it is cancelled.
+    hears: bool,
+    watch: Watch<'a>,
+    /// Comes when the prover's last checkpoint is kept. It waits for that, and so do its next lines.
+    keeping: Option<Receiver<()>>,
+}
+
 /// A live `stream` prover. Dropping it kills the prover and all that it started.
 pub struct Session {
     command: String,
@@ -60,6 +102,18 @@ pub struct Session {
     /// Whether it ever gave a valid response.
     answered: bool,
     usable: bool,
+}
+
+impl Asking<'_> {
+    /// An answer, unless the request is cancelled or has overrun a limit meanwhile. One that hears of cancels then lives on.
+    fn unless_over(&mut self, answer: Result<serde_json::Value, Fault>) -> Result<serde_json::Value, Fault> {
+        let is_over = self.watch.check();
+        is_over.map_err(|fault| {
+            let answered = fault.kind == ErrorKind::Cancelled && self.hears;
+            Fault { answered, ..fault }
+        })?;
+        answer
+    }
 }
 
 enum Event {
@@ -111,7 +165,8 @@ impl Session {
     pub fn setup(&mut self, request: &SetupRequest, cancel: &Cancel) -> Result<SetupOk, ProverError> {
         self.call(|session| {
             let call = Call::Setup(request.clone());
-            let ok: SetupOk = session.ask(call, session.limits.setup_ms, None, cancel, &mut |_| {})?;
+            let ok: SetupOk =
+                session.ask(call, session.limits.setup_ms, None, cancel, &mut Unkept(&mut |_| {}))?;
             check_key(ok.verification_key.as_deref())?;
             check_proof_system(ok.proof_system.as_deref())?;
             session.about = ok.clone();
@@ -119,12 +174,27 @@ impl Session {
         })
     }
 
-    /// Asks it to prove a task. `request.deadline_ms` is shortened to the time limit.
+    /// As [`Session::prove_heard`], where nobody keeps checkpoints, though they are confirmed.
     pub fn prove(
         &mut self,
         request: &ProveRequest,
         cancel: &Cancel,
         on_progress: &mut dyn FnMut(Update),
+    ) -> Result<Proved, ProverError> {
+        self.prove_heard(request, cancel, &mut Unkept(on_progress))
+    }
+
+    /// From now on it is killed at once where it is cancelled, whatever its setup says.
+    pub(crate) fn kill_when_cancelled(&mut self) {
+        self.about.cancel = false;
+    }
+
+    /// Asks it to prove a task. `request.deadline_ms` is shortened to the time limit.
+    pub fn prove_heard(
+        &mut self,
+        request: &ProveRequest,
+        cancel: &Cancel,
+        listener: &mut dyn Listener,
     ) -> Result<Proved, ProverError> {
         self.call(|session| {
             let mut request =
@@ -132,7 +202,7 @@ impl Session {
             request.deadline_ms = request.deadline_ms.min(session.limits.time_ms);
             let (limit_ms, output_dir) = (request.deadline_ms, request.output_dir.clone());
             let mut ok: ProveOk =
-                session.ask(Call::Prove(request), limit_ms, Some(&output_dir), cancel, on_progress)?;
+                session.ask(Call::Prove(request), limit_ms, Some(&output_dir), cancel, listener)?;
             let output = open_output(&output_dir, &ok.proof, &session.limits)?;
             check_ok(&ok, &output)?;
             let about = &session.about;
@@ -149,8 +219,13 @@ impl Session {
         self.call(|session| {
             let request = request.with_absolute_paths().map_err(|error| Fault::new(ErrorKind::Io, error))?;
             let (output_dir, limit_ms) = (request.output_dir.clone(), session.limits.time_ms);
-            let mut ok: VerifyOk =
-                session.ask(Call::Verify(request), limit_ms, Some(&output_dir), cancel, &mut |_| {})?;
+            let mut ok: VerifyOk = session.ask(
+                Call::Verify(request),
+                limit_ms,
+                Some(&output_dir),
+                cancel,
+                &mut Unkept(&mut |_| {}),
+            )?;
             check_public_values(Some(&ok.public_values))?;
             check_proof_system(ok.proof_system.as_deref())?;
             ok.proof_system = ok.proof_system.or_else(|| session.about.proof_system.clone());
@@ -158,7 +233,8 @@ impl Session {
         })
     }
 
-    /// Sends a line that need not be a request, and returns the next line that is no progress, whatever its id.
+    /// Sends a line that need not be a request, and returns the next line that is neither progress nor a checkpoint, which is
+    /// confirmed, whatever its id.
     pub fn put(&mut self, line: &[u8], cancel: &Cancel) -> Result<Response, ProverError> {
         self.call(|session| {
             let limits = session.limits.clone();
@@ -168,8 +244,13 @@ impl Session {
             loop {
                 let response = Answer::parse(&session.next_line(&mut watch)?)?;
                 session.answered = true;
-                if response.progress.is_none() {
-                    return Ok(response);
+                match (response.progress, &response.checkpoint, &response.id) {
+                    (None, Some(_), Some(id)) => {
+                        let notice = Notice { id: id.clone(), news: News::Checkpointed };
+                        session.send(&notice, &mut watch)?;
+                    }
+                    (None, None, _) => return Ok(response),
+                    _ => {}
                 }
             }
         })
@@ -199,7 +280,7 @@ impl Session {
         (!killed, shown)
     }
 
-    /// Wraps one call: clears the log before it, and after a fault kills the prover unless it reported the fault itself.
+    /// Wraps one call: clears the log before it, and after a fault kills the prover unless it has answered.
     fn call<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T, Fault>) -> Result<T, ProverError> {
         if !self.usable {
             let kind = ErrorKind::Died { exit: None, signal: None };
@@ -212,7 +293,7 @@ impl Session {
         self.asked = true;
         match work(self) {
             Ok(done) => Ok(done),
-            Err(fault) if fault.is_reported() => {
+            Err(fault) if fault.answered => {
                 self.log.catch_up(LOG_TIMEOUT);
                 Err(self.error(fault))
             }
@@ -237,32 +318,100 @@ impl Session {
         limit_ms: u64,
         output_dir: Option<&Path>,
         cancel: &Cancel,
-        on_progress: &mut dyn FnMut(Update),
+        listener: &mut dyn Listener,
     ) -> Result<T, Fault> {
         self.check_silence()?;
         let id = new_id()?;
-        let bad_input =
-            |error| Fault::new(ErrorKind::BadInput, format!("the request cannot be written: {error}"));
-        let mut line = serde_json::to_vec(&Request { id: id.clone(), call }).map_err(bad_input)?;
-        line.push(b'\n');
+        let proves = matches!(call, Call::Prove(_));
         let limits = self.limits.clone();
         let mut watch = Watch::new(&limits, cancel, self.guarded.pid()?, limit_ms, output_dir);
         watch.check()?;
-        self.guarded.send(&line, &mut watch)?;
+        self.send(&Request { id: id.clone(), call }, &mut watch)?;
+        let hears = proves && self.about.cancel;
+        let mut asking = Asking { id, proves, hears, watch, keeping: None };
+        let answer = match self.answer(&mut asking, listener) {
+            Err(fault) if fault.kind == ErrorKind::Cancelled && !fault.answered && asking.hears => {
+                return Err(self.wind_up(&mut asking, listener, fault));
+            }
+            answer => answer?,
+        };
+        asking.watch.check_output()?;
+        self.check_silence()?;
+        serde_json::from_value(answer).map_err(|error| {
+            Fault::protocol_violation(format!("its answer is not what was asked for: {error}"))
+        })
+    }
+
+    /// Hears the prover until it answers.
+    fn answer(
+        &mut self,
+        asking: &mut Asking<'_>,
+        listener: &mut dyn Listener,
+    ) -> Result<serde_json::Value, Fault> {
         loop {
-            match self.next_response(&mut watch, &id)? {
-                Answer::Progress(update) => on_progress(update),
-                Answer::Error(fault) => return Err(fault),
-                Answer::Ok(value) => {
-                    watch.check_output()?;
-                    self.check_silence()?;
-                    let wrong = |error| {
-                        Fault::protocol_violation(format!("its answer is not what was asked for: {error}"))
-                    };
-                    return serde_json::from_value(value).map_err(wrong);
+            if asking.keeping.is_some() {
+                self.await_checkpoint(asking)?;
+                continue;
+            }
+            match self.next_response(&mut asking.watch, &asking.id)? {
+                Answer::Progress(update) => listener.progress(update),
+                Answer::Checkpoint(text) if asking.proves => {
+                    asking.keeping = Some(listener.checkpoint(text));
+                }
+                Answer::Checkpoint(_) => {
+                    return Err(Fault::protocol_violation("it wrote a checkpoint of what is no proving"));
+                }
+                Answer::Error(fault) => return asking.unless_over(Err(fault)),
+                Answer::Ok(value) => return asking.unless_over(Ok(value)),
+            }
+        }
+    }
+
+    /// Waits for a while for the prover's last checkpoint to be kept, and tells it when it is.
+    fn await_checkpoint(&mut self, asking: &mut Asking<'_>) -> Result<(), Fault> {
+        asking.watch.check()?;
+        let Some(keeping) = &asking.keeping else { return Ok(()) };
+        match keeping.recv_timeout(asking.watch.next_check_in()) {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Ok(()) => {
+                asking.keeping = None;
+                let notice = Notice { id: asking.id.clone(), news: News::Checkpointed };
+                self.send(&notice, &mut asking.watch)
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                asking.keeping = None;
+                asking.watch.check()?;
+                // One that winds up need not be told.
+                match asking.watch.winds_up() {
+                    true => Ok(()),
+                    false => Err(Fault::new(ErrorKind::Cancelled, "its checkpoint cannot be kept")),
                 }
             }
         }
+    }
+
+    /// Tells a cancelled prover why, and gives it its grace period to answer, whatever it answers. It may still have a
+    /// checkpoint kept.
+    fn wind_up(&mut self, asking: &mut Asking<'_>, listener: &mut dyn Listener, cancelled: Fault) -> Fault {
+        let reason = asking.watch.cancel_reason().unwrap_or(CancelReason::Lost);
+        asking.watch.wind_up();
+        let notice = Notice { id: asking.id.clone(), news: News::Cancel { reason } };
+        let told = self.send(&notice, &mut asking.watch);
+        let answered = match told.and_then(|()| self.answer(asking, listener)) {
+            Ok(_) => true,
+            Err(fault) => fault.answered,
+        };
+        let in_order = asking.watch.check_output().and_then(|()| self.check_silence()).is_ok();
+        Fault { answered: answered && in_order, ..cancelled }
+    }
+
+    /// Writes one line.
+    fn send(&mut self, line: &impl Serialize, watch: &mut Watch<'_>) -> Result<(), Fault> {
+        let unwritten =
+            |error| Fault::new(ErrorKind::BadInput, format!("the request cannot be written: {error}"));
+        let mut line = serde_json::to_vec(line).map_err(unwritten)?;
+        line.push(b'\n');
+        self.guarded.send(&line, watch)
     }
 
     /// Fails if the prover has written a line without a request.
@@ -288,9 +437,9 @@ impl Session {
 
     fn next_line(&mut self, watch: &mut Watch<'_>) -> Result<Vec<u8>, Fault> {
         loop {
-            let event = self.lines.recv_timeout(watch.next_check_in());
+            // Before a line is taken, which a fault would lose.
             watch.check()?;
-            match event {
+            match self.lines.recv_timeout(watch.next_check_in()) {
                 Ok(Event::Line(line)) => return Ok(line),
                 Ok(Event::TooLong) => {
                     let limit = self.limits.line_bytes;
@@ -324,6 +473,7 @@ fn new_id() -> Result<String, Fault> {
 
 enum Answer {
     Progress(Update),
+    Checkpoint(String),
     Ok(serde_json::Value),
     Error(Fault),
 }
@@ -339,15 +489,20 @@ impl Answer {
                 response.id
             )));
         }
-        match (response.progress, response.ok, response.error) {
-            (Some(progress), None, None) => {
+        match (response.progress, response.checkpoint, response.ok, response.error) {
+            (Some(progress), None, None, None) => {
                 let message = response.message.as_deref().map(readable_message);
                 Ok(Answer::Progress(Update { progress: progress.clamp(0.0, 1.0), message }))
             }
-            (None, Some(ok), None) => Ok(Answer::Ok(ok)),
-            (None, None, Some(failure)) => Ok(Answer::Error(failure.into())),
+            (None, Some(text), None, None) if text.len() <= CHECKPOINT_BYTES => Ok(Answer::Checkpoint(text)),
+            (None, Some(text), None, None) => Err(Fault::protocol_violation(format!(
+                "its checkpoint has {} bytes; {CHECKPOINT_BYTES} are allowed",
+                text.len()
+            ))),
+            (None, None, Some(ok), None) => Ok(Answer::Ok(ok)),
+            (None, None, None, Some(failure)) => Ok(Answer::Error(failure.into())),
             _ => Err(Fault::protocol_violation(format!(
-                "it wrote {:?}, which must have one of progress, ok, error",
+                "it wrote {:?}, which must have one of progress, checkpoint, ok, error",
                 start_of(line)
             ))),
         }

@@ -10,6 +10,7 @@ use rustix::process::Pid;
 use super::error::{ErrorKind, Fault};
 use super::launch::Limits;
 use super::output::{folder_bytes, too_large};
+use crate::message::CancelReason;
 use crate::processes::descendants;
 
 /// The longest time between two checks.
@@ -24,8 +25,9 @@ pub struct Cancel(Arc<Cancelled>);
 
 #[derive(Debug, Default)]
 struct Cancelled {
-    now: AtomicBool,
-    from: Mutex<Option<Instant>>,
+    /// Whether anything is known below, so that a token that nobody cancels is asked without a lock.
+    any: AtomicBool,
+    when: Mutex<Option<(Instant, CancelReason)>>,
 }
 
 impl Cancel {
@@ -35,20 +37,31 @@ impl Cancel {
     }
 
     /// Cancels the call now.
-    pub fn cancel(&self) {
-        self.0.now.store(true, Ordering::Release);
+    pub fn cancel(&self, reason: CancelReason) {
+        self.cancel_at(Instant::now(), reason);
     }
 
     /// Cancels the call if it still runs then; of several times the earliest counts.
-    pub fn cancel_at(&self, time: Instant) {
-        let mut from = self.0.from.lock().unwrap_or_else(PoisonError::into_inner);
-        *from = Some(from.map_or(time, |known| known.min(time)));
+    pub fn cancel_at(&self, time: Instant, reason: CancelReason) {
+        let mut when = self.0.when.lock().unwrap_or_else(PoisonError::into_inner);
+        if when.is_none_or(|(known, _)| time < known) {
+            *when = Some((time, reason));
+        }
+        self.0.any.store(true, Ordering::Release);
     }
 
     /// Whether calls with this token are cancelled.
     pub fn is_cancelled(&self) -> bool {
-        let from = *self.0.from.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.now.load(Ordering::Acquire) || from.is_some_and(|from| from <= Instant::now())
+        self.reason().is_some()
+    }
+
+    /// Why calls with this token are cancelled, if they are.
+    pub fn reason(&self) -> Option<CancelReason> {
+        if !self.0.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let when = *self.0.when.lock().unwrap_or_else(PoisonError::into_inner);
+        when.filter(|(time, _)| *time <= Instant::now()).map(|(_, reason)| reason)
     }
 }
 
@@ -62,6 +75,8 @@ pub(crate) struct Watch<'a> {
     output: Option<(&'a Path, u64)>,
     next_look: Instant,
     next_memory: Instant,
+    /// It is cancelled, and has its grace period.
+    winds_up: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -78,7 +93,22 @@ impl<'a> Watch<'a> {
         let deadline = now.checked_add(limit).unwrap_or(now + Duration::from_secs(365 * 24 * 3600));
         let output = output_dir.map(|folder| (folder, folder_bytes(folder).unwrap_or(0)));
         let (next_look, next_memory) = (now + TICK, now + MEMORY_EVERY);
-        Watch { limits, cancel, guard, limit_ms, deadline, output, next_look, next_memory }
+        let winds_up = false;
+        Watch { limits, cancel, guard, limit_ms, deadline, output, next_look, next_memory, winds_up }
+    }
+
+    pub fn winds_up(&self) -> bool {
+        self.winds_up
+    }
+
+    pub fn cancel_reason(&self) -> Option<CancelReason> {
+        self.cancel.reason()
+    }
+
+    /// It is cancelled, and may answer within its grace period; all other limits hold on.
+    pub fn wind_up(&mut self) {
+        self.winds_up = true;
+        self.deadline = self.deadline.min(Instant::now() + Duration::from_millis(self.limits.grace_ms));
     }
 
     /// How long a caller may wait before it calls `check` again.
@@ -89,8 +119,8 @@ impl<'a> Watch<'a> {
     /// Checks all limits, each as often as it is worth; cheap enough to be called after every event.
     pub fn check(&mut self) -> Result<(), Fault> {
         let now = Instant::now();
-        if self.cancel.is_cancelled() {
-            return Err(Fault::new(ErrorKind::Cancelled, "it was cancelled"));
+        if let Some(reason) = self.cancel.reason().filter(|_| !self.winds_up) {
+            return Err(Fault::new(ErrorKind::Cancelled, format!("it was cancelled: {reason}")));
         }
         if now >= self.deadline {
             let limit_ms = self.limit_ms;

@@ -94,6 +94,9 @@ const FAULTS: &[(&[&str], &[&str])] = &[
     (&["--work-ms", "400", "--temporary"], &["cancelled"]),
     (&["--work-ms", "300", "--alone", "{place}/lock", "--only", "check/side-by-side"], &["side-by-side"]),
     (&["--fail-at", "check/side-by-side"], &["side-by-side"]),
+    (&["--checkpoint", "job", "--forgets"], &["resumes"]),
+    (&["--work-ms", "400", "--cancel", "deaf"], &["winds-up"]),
+    (&["--work-ms", "400", "--cancel", "sulks"], &["winds-up"]),
 ];
 
 #[test]
@@ -132,11 +135,13 @@ fn every_check_has_a_fault_that_it_finds() {
 
 #[test]
 fn the_toy_conforms() {
-    let report = report(&["--work-ms", "400", "--fork-children"]);
+    let options = ["--work-ms", "400", "--fork-children", "--checkpoint", "job", "--cancel", "well"];
+    let report = report(&options);
     assert_eq!(names(&report, Tried::Failed), [""; 0], "{report:#?}");
     assert_eq!(names(&report, Tried::Untried), [""; 0], "{report:#?}");
     let note = |name: &str| &report.checks.iter().find(|checked| checked.name == name).unwrap().note;
     assert_eq!(note("prove-again"), "byte for byte the same");
+    assert_eq!(note("resumes"), "resumes from \"job-1\"");
     assert!(note("verify").contains("32 bytes"), "{}", note("verify"));
 }
 
@@ -209,7 +214,7 @@ fn with_one_task_what_needs_another_is_left_out() {
     subject.tasks.truncate(1);
     let report = check(&subject, &mut |_| {}).unwrap();
     let untried = names(&report, Tried::Untried);
-    assert_eq!(untried, ["prove-other", "verify-other", "cancelled", "deadline"]);
+    assert_eq!(untried, ["prove-other", "verify-other", "cancelled", "deadline", "resumes", "winds-up"]);
     assert!(report.conforms());
 }
 

@@ -1,6 +1,7 @@
 //! The example of the documentation does what it says.
 
 use std::fs;
+use std::io::Cursor;
 
 use proofyard_prover::serve::serve_on;
 
@@ -25,7 +26,7 @@ fn the_documented_prover_proves_and_verifies() {
         ),
     ];
     let mut output = Vec::new();
-    serve_on(&mut digest_prover::DigestProver, lines.join("\n").as_bytes(), &mut output).unwrap();
+    serve_on(&mut digest_prover::DigestProver, Cursor::new(lines.join("\n")), &mut output).unwrap();
     let output = String::from_utf8(output).unwrap();
     let digest = fs::read_to_string(&proof).unwrap();
     assert!(output.contains(r#""verification_key":"d1""#), "{output}");

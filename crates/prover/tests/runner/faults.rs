@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proofyard_prover::SetupRequest;
 use proofyard_prover::runner::{Cancel, ErrorKind, Launch, ProverError, Session};
+use proofyard_prover::{CancelReason, SetupRequest};
 
 use crate::support::{PATIENCE, Place, wait_for};
 
@@ -172,7 +172,7 @@ fn a_cancelled_call_ends_at_once_and_kills() {
     let error = thread::scope(|scope| {
         scope.spawn(|| {
             wait_for(Duration::from_secs(30), || place.processes().len(), |count| *count >= 5);
-            cancel.cancel();
+            cancel.cancel(CancelReason::Stopping);
         });
         session.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap_err()
     });
@@ -188,8 +188,8 @@ fn a_call_that_is_to_be_cancelled_at_a_time_runs_until_then() {
     let (soon, later) = (Duration::from_millis(700), Duration::from_secs(1_000));
     let mut session = Session::start(&place.toy(&["--hang"])).unwrap();
     let started = Instant::now();
-    cancel.cancel_at(started + soon);
-    cancel.cancel_at(started + later);
+    cancel.cancel_at(started + soon, CancelReason::Stopping);
+    cancel.cancel_at(started + later, CancelReason::Lost);
     let error = session.prove(&place.prove_segment(), &cancel, &mut |_| {}).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Cancelled);
     assert!((soon..Duration::from_secs(50)).contains(&started.elapsed()), "{:?}", started.elapsed());

@@ -9,3 +9,4 @@ mod guard;
 mod paths;
 mod stream;
 mod support;
+mod winding_up;

@@ -76,7 +76,7 @@ impl Place {
 
     pub fn prove_request(&self, inputs: Vec<Input>) -> ProveRequest {
         let (task, output_dir) = ("block-1/segment/1".into(), self.output_dir());
-        ProveRequest { task, attempt: 1, inputs, output_dir, gpus: vec![], deadline_ms: 60_000 }
+        ProveRequest { task, attempt: 1, inputs, output_dir, gpus: vec![], deadline_ms: 60_000, resume: None }
     }
 
     pub fn prove_segment(&self) -> ProveRequest {

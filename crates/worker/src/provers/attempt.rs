@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use proofyard_core::committed::CommittedProof;
@@ -16,8 +17,8 @@ use proofyard_core::record::{self, FailureKind};
 use proofyard_core::state::{ArtifactRef, List};
 use proofyard_core::work::{Assignment, AttemptError, Executor, Input, InputKind, Proved};
 use proofyard_prover::message::{
-    self, Input as PathInput, InputKind as PathInputKind, PROOF_SYSTEM_BYTES, PUBLIC_VALUES_BYTES,
-    VERIFICATION_KEY_BYTES,
+    self, CHECKPOINT_BYTES, Input as PathInput, InputKind as PathInputKind, PROOF_SYSTEM_BYTES,
+    PUBLIC_VALUES_BYTES, VERIFICATION_KEY_BYTES,
 };
 use proofyard_prover::runner::{
     self, Cancel, Launch, Payload, ProverError, count_list, prove_files, verify_files,
@@ -30,6 +31,7 @@ use super::job::Job;
 use super::verification_key::{accepted_key, bare_hex, key_of_file};
 use crate::artifacts::{ArtifactError, ArtifactStore, Draft};
 use crate::attempts::TimedExecutor;
+use crate::checkpoints::Checkpoints;
 use crate::isolation::Role;
 use crate::unrecorded_result::UnrecordedResult;
 
@@ -40,6 +42,7 @@ const _: () = {
     assert!(PROOF_SYSTEM_BYTES == record::MAX_PROOF_SYSTEM_BYTES);
     assert!(runner::LOG_LINES == record::LOG_LINES && runner::LOG_LINE_BYTES == record::LOG_LINE_BYTES);
     assert!(runner::MESSAGE_BYTES == record::MESSAGE_BYTES);
+    assert!(CHECKPOINT_BYTES == record::MAX_CHECKPOINT_BYTES);
 };
 
 /// A proof that took less time than this is not set aside before it is verified: it is cheaper to prove it again.
@@ -49,6 +52,7 @@ const WORTH_SETTING_ASIDE: Duration = Duration::from_millis(100);
 pub(crate) struct Attempt<'a, A> {
     slot: &'a mut SlotProvers<A>,
     cancel: Cancel,
+    checkpoints: &'a dyn Checkpoints,
     /// Time spent in provers and verifiers.
     in_provers: Duration,
 }
@@ -71,8 +75,12 @@ enum Proof {
 }
 
 impl<'a, A: ArtifactStore> Attempt<'a, A> {
-    pub(super) fn new(slot: &'a mut SlotProvers<A>, cancel: Cancel) -> Self {
-        Self { slot, cancel, in_provers: Duration::ZERO }
+    pub(super) fn new(
+        slot: &'a mut SlotProvers<A>,
+        cancel: Cancel,
+        checkpoints: &'a dyn Checkpoints,
+    ) -> Self {
+        Self { slot, cancel, checkpoints, in_provers: Duration::ZERO }
     }
 
     /// Verifies a committed proof from the artifacts alone; answers its public values.
@@ -127,14 +135,13 @@ impl<'a, A: ArtifactStore> Attempt<'a, A> {
         launch: &Launch,
         request: &ProveRequest,
     ) -> Result<(runner::Proved, Duration), AttemptError> {
-        let (job, cancel) = (Job::from(assignment), &self.cancel);
+        let (job, cancel, checkpoints) = (Job::from(assignment), &self.cancel, self.checkpoints);
         let began = Instant::now();
         let proved = match payload(job.prover.protocol) {
             Some(payload) => prove_files(launch, payload, &assignment.match_fields(), request, cancel),
-            None => self
-                .slot
-                .sessions
-                .ask(job, Role::Prove, launch, cancel, |session| session.prove(request, cancel, &mut |_| {})),
+            None => self.slot.sessions.ask(job, Role::Prove, launch, cancel, |session| {
+                session.prove_heard(request, cancel, &mut Keeps(checkpoints))
+            }),
         };
         let took = began.elapsed();
         self.in_provers += took;
@@ -244,6 +251,7 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
             inputs: self.inputs(job)?,
             gpus: self.slot.launcher.plan.gpus.clone().unwrap_or_default(),
             deadline_ms: assignment.stage().limits.time_limit_ms,
+            resume: assignment.task.checkpoint().map(str::to_owned),
         };
         let SlotProvers { launcher, artifacts, .. } = &mut *self.slot;
         let launch = launcher.launch(&**artifacts, job, Role::Prove, &job.prover.command)?;
@@ -341,6 +349,15 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
         if assignment.must_verify() {
             self.slot.artifacts.discard_unrecorded(&assignment.task.id);
         }
+    }
+}
+
+/// Hears a prover at work, and has its checkpoints kept.
+struct Keeps<'a>(&'a dyn Checkpoints);
+
+impl runner::Listener for Keeps<'_> {
+    fn checkpoint(&mut self, text: String) -> Receiver<()> {
+        self.0.keep(text)
     }
 }
 

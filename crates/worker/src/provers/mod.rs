@@ -31,6 +31,7 @@ use self::launching::Launcher;
 use self::sessions::Sessions;
 use crate::artifacts::{ArtifactStore, Syncer};
 use crate::attempts::Attempts;
+use crate::checkpoints::Checkpoints;
 use crate::isolation::Isolation;
 use crate::work_dir::WorkDir;
 
@@ -72,7 +73,7 @@ impl<A: ArtifactStore> SlotProvers<A> {
 impl<A: ArtifactStore> Attempts for SlotProvers<A> {
     type Attempt<'a> = Attempt<'a, A>;
 
-    fn attempt(&mut self, cancel: Cancel) -> Attempt<'_, A> {
-        Attempt::new(self, cancel)
+    fn attempt<'a>(&'a mut self, cancel: Cancel, checkpoints: &'a dyn Checkpoints) -> Attempt<'a, A> {
+        Attempt::new(self, cancel, checkpoints)
     }
 }

@@ -141,11 +141,20 @@ impl TestHome {
         self.bell.stop();
     }
 
+    /// As after a stop and a new start.
+    pub fn start_again(&mut self) {
+        self.bell = Bell::default();
+    }
+
+    pub fn yard(&self) -> &Yard<SharedMemory> {
+        &self.yard
+    }
+
     fn note(&self, about: &str, said: impl Display) {
         self.events.lock().unwrap().push((about.to_owned(), said.to_string()));
     }
 
-    fn take_all_steps(&self) {
+    pub fn take_all_steps(&self) {
         while let Some(wake) = self.yard.port.next_wake() {
             match wake {
                 Wake::Pool { .. } | Wake::Sink { .. } => self.bell.ring(),

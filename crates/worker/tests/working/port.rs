@@ -17,16 +17,27 @@ const START_MS: u64 = 1_000_000_000;
 pub struct SharedMemory {
     memory: Mutex<Memory>,
     fails: Mutex<Option<KeyFamily>>,
+    /// How many of the next durable commits fail.
+    durable_fails: Mutex<u32>,
 }
 
 impl SharedMemory {
     pub fn new() -> Self {
-        Self { memory: Mutex::new(Memory::new(START_MS, 7)), fails: Mutex::default() }
+        Self {
+            memory: Mutex::new(Memory::new(START_MS, 7)),
+            fails: Mutex::default(),
+            durable_fails: Mutex::default(),
+        }
     }
 
     /// The next read of an item of this family fails.
     pub fn fail_once(&self, family: KeyFamily) {
         *self.fails.lock().unwrap() = Some(family);
+    }
+
+    /// The next commits that must be on disk fail.
+    pub fn fail_durable(&self, times: u32) {
+        *self.durable_fails.lock().unwrap() = times;
     }
 
     pub fn next_wake(&self) -> Option<Wake> {
@@ -67,6 +78,11 @@ impl Port for SharedMemory {
         now(self.lock().reschedule(key, version, due_ms))
     }
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
+        let mut fails = self.durable_fails.lock().unwrap();
+        if batch.durable && *fails > 0 {
+            *fails -= 1;
+            return Err(PortError::Unavailable("a test's fault".into()));
+        }
         now(self.lock().commit(batch))
     }
     async fn send(&self, wakes: &[Wake]) {

@@ -327,3 +327,27 @@ fn a_proof_that_was_being_verified_is_taken_up() {
     let aside = std::fs::read_dir(place.data_dir().join("artifacts/aside")).unwrap();
     assert_eq!(aside.count(), 0, "what is recorded is not kept twice");
 }
+
+/// The job that a prover had written down when the yard died is the one that the task's next attempt takes up.
+#[test]
+fn a_job_that_was_in_work_when_the_yard_died_is_found_again() {
+    let toy =
+        ["--checkpoint", "job", "--log", "{place}/log", "--hang", "--times", "1", "--state", "{place}/state"];
+    let toy = toy.into_iter().map(str::to_owned).collect();
+    let lines = &BlocksFile::Chain.lines()[..2];
+    let place = Place::new(ToyPipeline { toy, slots: 1, ..ToyPipeline::default() }, lines);
+    let outside = |name: &str| std::fs::read_to_string(std::path::Path::new(place.mark()).join(name));
+    let mut yard = place.start();
+    wait_for("a job", || outside("state").is_ok_and(|count| count == "1").then_some(()));
+    yard.kill();
+    processes::wait_for_none(place.mark());
+    assert_eq!(place.start().wait(), Ended::Code(0), "{}", place.log());
+    let state = Witness::default().look(&place).unwrap();
+    look_at_the_end(&place, &state, &final_chain(lines));
+    let log = outside("log").unwrap();
+    let of_verb = |verb: &str| log.lines().filter(|line| line.starts_with(verb)).collect::<Vec<_>>();
+    let jobs = of_verb("checkpoint");
+    assert_eq!(jobs.len(), state.tasks.len(), "each task has one job: {log}");
+    let (_, hung) = jobs[0].split_once(' ').unwrap();
+    assert_eq!(of_verb("resume"), [format!("resume {}", hung.replace(" 1 job-1", " 2 job-1"))], "{log}");
+}

@@ -40,6 +40,9 @@ pub fn acknowledged(written: Option<&Item>, on_disk: Option<&Item>) -> Option<&'
         }
         (Some(Item::Tip(is)), Some(Item::Tip(was))) if is.ended && !was.ended => Some("the end of the input"),
         (Some(Item::Task(is)), Some(Item::Task(was))) if was.is_parked() && is.is_open() => Some("a retry"),
+        (Some(Item::Task(is)), Some(Item::Task(was))) if is.checkpoint().is_some() => {
+            (is.checkpoint() != was.checkpoint()).then_some("a checkpoint")
+        }
         _ => None,
     }
 }

@@ -233,7 +233,9 @@ pub fn decode(key: &Key, row: &Row) -> Result<Item, String> {
         | KeyFamily::LocalWorkers
         | KeyFamily::PoolJobs
         | KeyFamily::BlocksTaken
-        | KeyFamily::MetricsCursor => return Err(format!("{key} is none of a home that is simulated")),
+        | KeyFamily::MetricsCursor
+        | KeyFamily::Finality
+        | KeyFamily::Following => return Err(format!("{key} is none of a home that is simulated")),
     };
     item.map_err(|error| format!("{key} cannot be read: {error}"))
 }

@@ -32,6 +32,16 @@ fn check_task(context: &Context<'_>, before: Option<&Task>, after: &Task) {
         });
         context.must(before.rank == after.rank, || format!("the rank of {id} changed"));
     }
+    if let Some(kept) = after.checkpoint().filter(|_| before.and_then(Task::checkpoint) != after.checkpoint())
+    {
+        let claim = kept.split('/').next().unwrap_or_default();
+        context.must(before.is_some_and(|before| before.attempt(claim).is_some()), || {
+            format!("{id} keeps {kept}, and the attempt that asked for it is over")
+        });
+    }
+    context.must(!after.is_accepted() || after.checkpoint().is_none(), || {
+        format!("{id} is accepted and still keeps a checkpoint")
+    });
     context.must(after.attempts().len() <= Task::MAX_LIVE_ATTEMPTS, || {
         format!("{id} has {} live attempts", after.attempts().len())
     });

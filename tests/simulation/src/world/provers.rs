@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proofyard_core::pipeline::{Late, Source, Strategy};
-use proofyard_core::record::FailureKind;
+use proofyard_core::record::{CheckpointOutcome, FailureKind};
 use proofyard_core::state::{ArtifactRef, List, Scope};
 use proofyard_core::work::{Assignment, AttemptError, Executor, Proved};
 
@@ -44,6 +44,37 @@ impl Prover {
             }
         }
         Ok(())
+    }
+
+    /// Has a text kept that no other prover has, and asks again until it is known whether it is. A zombie goes on whatever it
+    /// hears.
+    async fn keep_checkpoint(&self, assignment: &Assignment) -> Result<(), AttemptError> {
+        let (world, id, claim) = (&self.world, &assignment.task.id, &assignment.claim);
+        let simulation = &world.simulation;
+        let text = format!("{claim}/{}", world.draw(|random| random.number()));
+        world.proving.borrow_mut().ask_checkpoint(id, &text, simulation.steps());
+        loop {
+            match world.bounded(world.yard.record_checkpoint(id, claim, &text)).await {
+                Some(Ok(CheckpointOutcome::Kept)) => {
+                    simulation.count("branch: checkpoint kept");
+                    world.proving.borrow_mut().note_kept(id, &text, simulation.steps());
+                    return Ok(());
+                }
+                Some(Ok(CheckpointOutcome::Obsolete(_))) => {
+                    simulation.count("branch: checkpoint of an attempt that is over");
+                    if self.worker.is_zombie {
+                        return Ok(());
+                    }
+                    world.proving.borrow_mut().note_ending(claim, Ending::Released);
+                    return Err(AttemptError::Cancelled);
+                }
+                Some(Err(error)) => {
+                    world.expect_passing("record_checkpoint", &error);
+                    simulation.sleep(50).await;
+                }
+                None => {}
+            }
+        }
     }
 
     /// When a worker that freezes now goes on: at any time, or when a sweeper may just be about to expire it.
@@ -229,6 +260,9 @@ impl Executor for Prover {
         self.check_assignment(assignment);
         if world.straggles(assignment) {
             self.straggle(assignment).await;
+        }
+        for _ in 0..world.draw(|random| random.below(6).saturating_sub(3)) {
+            self.keep_checkpoint(assignment).await?;
         }
         self.take_time(plan.prove_ms, &assignment.claim).await?;
         self.draw_failure(assignment)?;

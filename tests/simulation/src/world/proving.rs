@@ -36,6 +36,16 @@ pub struct Proving {
     disagreeing: BTreeMap<ScopeId, String>,
     /// Whether its members take longer than its deadline.
     outlasting: BTreeMap<ScopeId, bool>,
+    checkpoints: BTreeMap<TaskId, Vec<Checkpoint>>,
+}
+
+/// What a prover asked to be kept.
+#[derive(Debug)]
+struct Checkpoint {
+    text: String,
+    /// The steps of the simulation at which it was asked for, and heard that it is kept.
+    asked: u64,
+    kept: Option<u64>,
 }
 
 impl Proving {
@@ -86,6 +96,31 @@ impl Proving {
     /// How the worker reported it; without a report it released the claim.
     pub fn ending(&self, claim: &str) -> Ending {
         self.endings.get(claim).copied().unwrap_or(Ending::Released)
+    }
+
+    /// A prover asks for a checkpoint to be kept. Each has another text.
+    pub fn ask_checkpoint(&mut self, task: &TaskId, text: &str, step: u64) {
+        let checkpoint = Checkpoint { text: text.to_owned(), asked: step, kept: None };
+        self.checkpoints.entry(task.clone()).or_default().push(checkpoint);
+    }
+
+    /// It heard that it is.
+    pub fn note_kept(&mut self, task: &TaskId, text: &str, step: u64) {
+        let asked = self.checkpoints.get_mut(task).into_iter().flatten();
+        asked.filter(|checkpoint| checkpoint.text == text).for_each(|one| one.kept = Some(step));
+    }
+
+    /// What was kept before this step and is newer than what the task's next attempt was given.
+    pub fn newer_checkpoint(&self, task: &TaskId, given: Option<&str>, claimed: u64) -> Option<&str> {
+        let asked = self.checkpoints.get(task)?;
+        let given = asked.iter().find(|checkpoint| Some(checkpoint.text.as_str()) == given);
+        let is_newer = |one: &Checkpoint| match given {
+            None => true,
+            // Of two copies that ask at the same time either may count.
+            Some(given) => given.kept.is_some_and(|kept| one.text != given.text && kept <= one.asked),
+        };
+        let kept = |one: &&Checkpoint| one.kept.is_some_and(|kept| kept < claimed);
+        asked.iter().filter(kept).find(|one| is_newer(one)).map(|one| one.text.as_str())
     }
 
     pub fn failures_reported(&self, task: &TaskId) -> u32 {

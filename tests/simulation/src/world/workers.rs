@@ -175,6 +175,14 @@ impl World {
         let proving = self.proving.borrow();
         let context = checker.context(&self.simulation, &proving);
         checker.claims.check(&context, &worker.id, since, &worker.pool, task);
+        if task.checkpoint().is_some() {
+            self.simulation.count("check: resumed");
+        }
+        let newer = proving.newer_checkpoint(&task.id, task.checkpoint(), since.step);
+        context.must(newer.is_none(), || {
+            let (id, given) = (&task.id, task.checkpoint());
+            format!("{id} resumes from {given:?}, and {newer:?} was kept after it")
+        });
     }
 
     async fn perform(self: &Rc<Self>, worker: &Rc<Worker>, request: &ClaimRequest, task: Task) {

@@ -16,7 +16,8 @@
 //! `list` brings it back. So is, for a moment, one whose last attempt just ended.
 //!
 //! `accept` ends every state: a late valid proof is welcome, also of a parked or a cancelled task. `cancel` ends every
-//! other state but Accepted. Only the methods here change a task's life, each named after what happened; whoever writes
+//! other state but Accepted. What a prover has kept (`keep_checkpoint`) outlives its attempt, however that ends, until a result
+//! is accepted. Only the methods here change a task's life, each named after what happened; whoever writes
 //! the task writes its listing and its marker in the same transaction: handlers in `record`, `claim`, `sweep` and `advance`.
 
 mod id;
@@ -84,6 +85,7 @@ struct History {
     first_claimed_ms: Option<u64>,
     spent_ms: u64,
     notes: Vec<Note>,
+    checkpoint: Option<String>,
 }
 
 impl Task {
@@ -161,6 +163,7 @@ impl Task {
     pub fn accept(&mut self, result: TaskResult, due_ms: Option<u64>) {
         if !self.is_accepted() {
             self.life = Life::Accepted { result: Box::new(result), due_ms };
+            self.history.checkpoint = None;
         }
     }
 
@@ -190,6 +193,18 @@ impl Task {
     /// The worker released the live attempt with this claim: it counts for nothing.
     pub fn release(&mut self, claim: &str, took_ms: u64) -> Option<Attempt> {
         self.end(claim, took_ms)
+    }
+
+    /// The prover of a live attempt has this kept, for the next attempt to take up; it takes the place of an earlier one.
+    pub fn keep_checkpoint(&mut self, text: &str) {
+        if !self.is_accepted() {
+            self.history.checkpoint = Some(text.to_owned());
+        }
+    }
+
+    /// As a bug would have it.
+    pub(crate) fn forget_checkpoint(&mut self) {
+        self.history.checkpoint = None;
     }
 
     /// Another worker is preferred for the next attempt.
@@ -248,8 +263,8 @@ impl Task {
         if !self.is_parked() {
             return None;
         }
-        let History { started, listed_ms, notes, .. } = std::mem::take(&mut self.history);
-        self.history = History { started, listed_ms, notes, ..History::default() };
+        let History { started, listed_ms, notes, checkpoint, .. } = std::mem::take(&mut self.history);
+        self.history = History { started, listed_ms, notes, checkpoint, ..History::default() };
         self.life = Life::Unlisted;
         self.list(now_ms)
     }

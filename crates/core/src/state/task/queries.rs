@@ -140,6 +140,11 @@ impl Task {
         self.history.spent_ms
     }
 
+    /// What the prover of the newest attempt that had something kept has kept last: the next attempt is given it.
+    pub fn checkpoint(&self) -> Option<&str> {
+        self.history.checkpoint.as_deref()
+    }
+
     /// How attempts ended badly, the newest ones, oldest first.
     pub fn notes(&self) -> &[Note] {
         &self.history.notes

@@ -35,6 +35,8 @@ pub(super) struct StoredTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     waits_ms: Option<u64>,
     notes: Vec<Note>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<String>,
     parked: Option<String>,
     accepted: Option<TaskResult>,
     due_ms: Option<u64>,
@@ -80,6 +82,7 @@ impl TryFrom<StoredTask> for Task {
             first_claimed_ms: stored.first_claimed_ms,
             spent_ms: stored.spent_ms,
             notes: stored.notes,
+            checkpoint: stored.checkpoint,
         };
         Ok(Self { id, pipeline, height, pool, rank, feeds, life, history })
     }
@@ -175,6 +178,7 @@ impl From<Task> for StoredTask {
             spent_ms: history.spent_ms,
             waits_ms,
             notes: history.notes,
+            checkpoint: history.checkpoint,
             parked,
             accepted,
             due_ms,
@@ -221,6 +225,7 @@ mod tests {
             ("spent_ms", ""),
             ("waits_ms", ""),
             ("notes", "[]"),
+            ("checkpoint", ""),
             ("parked", "null"),
             ("accepted", "null"),
             ("due_ms", "null"),
@@ -249,6 +254,7 @@ mod tests {
             ("first_claimed_ms", "61"),
             ("spent_ms", "9"),
             ("notes", r#"[{"at_ms":65,"attempt":1,"worker":"w","message":"no","log":["a line"]}]"#),
+            ("checkpoint", r#""job 7""#),
         ];
         let live = |attempts: &[&Attempt], listed| Life::Live {
             attempts: attempts.iter().map(|attempt| (*attempt).clone()).collect(),

@@ -17,14 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proofyard_prover::serve::Progress;
 use proofyard_prover::{
     Failure, FailureKind, Input, List, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk,
-    VerifyRequest, write_output,
+    VerifyRequest, Work, write_output,
 };
 
 use faults::Faults;
-use options::Options;
+use options::{Hearing, Options};
 use statement::{KEY, Proof, Statement};
 
 fn main() -> ExitCode {
@@ -68,20 +67,19 @@ impl Prover for Toy {
             proof_system: Some("toy".into()),
             security_bits: Some(0),
             trusted_setup: Some(false),
+            cancel: self.options.cancel.is_some(),
         })
     }
 
-    fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+    fn prove(&mut self, request: &ProveRequest, work: &mut Work<'_>) -> Result<ProveOk, Failure> {
         eprintln!("toy prover: proves {}, attempt {}", request.task, request.attempt);
-        if let Some(log) = &self.options.log {
-            let mut log = OpenOptions::new().create(true).append(true).open(log)?;
-            writeln!(log, "prove {} {}", request.task, request.attempt)?;
-        }
+        self.log(format_args!("prove {} {}", request.task, request.attempt))?;
         self.goes_on(request.attempt)?;
+        self.checkpoint(request, work)?;
         let strike =
             self.faults.strike("prove", &request.task, request.attempt, Some(&request.output_dir))?;
         let mut statement = Statement::of(&request.inputs, self.options.careless)?;
-        self.work(progress);
+        self.work(work).inspect_err(|why| eprintln!("toy prover: {why}"))?;
         self.has_proved = true;
         if strike.false_proof {
             statement = statement.falsified();
@@ -162,15 +160,55 @@ impl Toy {
         Ok(accepted == kind)
     }
 
-    fn work(&self, progress: &mut Progress<'_>) {
-        if self.options.work_ms + self.options.burn_ms > 0 {
-            progress(0.5, "works");
+    fn log(&self, what: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+        let Some(log) = &self.options.log else { return Ok(()) };
+        let mut log = OpenOptions::new().create(true).append(true).open(log)?;
+        Ok(writeln!(log, "{what}")?)
+    }
+
+    /// Begins the job that it is said to wait for, or finds the one that an earlier attempt began.
+    fn checkpoint(&self, request: &ProveRequest, work: &mut Work<'_>) -> Result<(), Failure> {
+        let (task, attempt) = (&request.task, request.attempt);
+        if let Some(resume) = &request.resume {
+            self.log(format_args!("resume {task} {attempt} {resume}"))?;
+            return match self.options.forgets {
+                true => Err(Failure::transient(format!("the toy knows no {resume}"))),
+                false => Ok(()),
+            };
         }
-        thread::sleep(Duration::from_millis(self.options.work_ms));
+        let Some(job) = &self.options.checkpoint else { return Ok(()) };
+        let text = format!("{job}-{attempt}");
+        work.checkpoint(&text)?;
+        self.log(format_args!("checkpoint {task} {attempt} {text}"))
+    }
+
+    fn work(&self, work: &mut Work<'_>) -> Result<(), Failure> {
+        if self.options.work_ms + self.options.burn_ms > 0 {
+            work.progress(0.5, "works");
+        }
+        let time = Duration::from_millis(self.options.work_ms);
+        match &self.options.cancel {
+            Some(Hearing::Good) => self.wait(work, time)?,
+            Some(Hearing::ThenSulks) => {
+                self.wait(work, time).inspect_err(|_| self.sulks.store(true, Ordering::Relaxed))?;
+            }
+            Some(Hearing::Deaf) if work.wait(time).is_some() => loop {
+                thread::sleep(Duration::from_secs(1));
+            },
+            Some(Hearing::Deaf) => {}
+            None => thread::sleep(time),
+        }
         let burnt = Instant::now() + Duration::from_millis(self.options.burn_ms);
         while Instant::now() < burnt {
             std::hint::spin_loop();
         }
+        Ok(())
+    }
+
+    fn wait(&self, work: &Work<'_>, time: Duration) -> Result<(), Failure> {
+        let Some(reason) = work.wait(time) else { return Ok(()) };
+        self.log(format_args!("cancel {reason}"))?;
+        Err(Failure::transient(format!("cancelled: {reason}")))
     }
 }
 
@@ -198,7 +236,7 @@ fn files_result(toy: &mut Toy, input: &Path, output: &Path) -> Result<PathBuf, F
     let folder = output.parent().unwrap_or(Path::new("."));
     let name = output.file_name().and_then(|name| name.to_str()).unwrap_or("output.json");
     if let Ok(request) = serde_json::from_slice::<ProveRequest>(&content) {
-        let ok = toy.prove(&request, &mut |_, _| {})?;
+        let ok = toy.prove(&request, &mut Work::unheard())?;
         return Ok(write_output(folder, name, &std::fs::read(ok.proof)?)?);
     }
     if let Ok(request) = serde_json::from_slice::<VerifyRequest>(&content) {
@@ -207,7 +245,7 @@ fn files_result(toy: &mut Toy, input: &Path, output: &Path) -> Result<PathBuf, F
     }
     eprintln!("toy prover: proves a bare payload of {} bytes", content.len());
     toy.faults.strike("prove", "bare", 1, Some(folder))?;
-    toy.work(&mut |_, _| {});
+    toy.work(&mut Work::unheard())?;
     let proof = match toy.options.list {
         Some(count) => list_of(count),
         None => Proof::of(&Statement::of_bare(&content)).to_json(),

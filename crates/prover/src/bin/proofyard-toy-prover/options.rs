@@ -12,7 +12,9 @@ A prover that proves nothing, for tests and benchmarks only.
   --list N               write a JSON list of N elements instead of a proof
   --field NAME=VALUE     answer with this match field (may be repeated)
   --key HEX              be under this verification key; `key` in the `setup` request's arguments says the same
-  --log FILE             append a line for each task to prove: prove TASK ATTEMPT
+  --checkpoint TEXT      have TEXT-ATTEMPT kept before it works, unless it is to resume
+  --cancel HOW           say that it hears of cancels, and answer: well; never (deaf); well, and fail from then on (sulks)
+  --log FILE             append lines: prove TASK ATTEMPT; checkpoint or resume TASK ATTEMPT TEXT; cancel REASON
 
 Faults, each at every task unless restricted:
   --fail                 answer with a transient error
@@ -38,6 +40,7 @@ Faults, each at every task unless restricted:
 
 Faults of their own kind, without restrictions:
   --fail-again           fail at each attempt but the first
+  --forgets              fail where it is to resume
   --last-words           print to stdout at the end, if it proved anything
   --stay                 do not end with stdin
   --claim-system NAME    call its proofs those of this proof system
@@ -59,6 +62,9 @@ pub struct Options {
     pub burn_ms: u64,
     pub list: Option<u32>,
     pub fields: BTreeMap<String, String>,
+    pub checkpoint: Option<String>,
+    pub cancel: Option<Hearing>,
+    pub forgets: bool,
     pub log: Option<PathBuf>,
     pub key: Option<String>,
     pub proof_key: Option<String>,
@@ -96,6 +102,26 @@ pub struct Options {
     pub state: Option<PathBuf>,
 }
 
+/// What the toy makes of a cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    Good,
+    /// It never answers.
+    Deaf,
+    ThenSulks,
+}
+
+impl Hearing {
+    fn of(how: &str) -> Result<Hearing, String> {
+        match how {
+            "well" => Ok(Hearing::Good),
+            "deaf" => Ok(Hearing::Deaf),
+            "sulks" => Ok(Hearing::ThenSulks),
+            _ => Err(format!("--cancel is well, deaf or sulks, not {how:?}")),
+        }
+    }
+}
+
 impl Options {
     /// The error is what to tell the user.
     pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
@@ -113,6 +139,9 @@ impl Options {
                         .split_once('=')
                         .map(|(name, value)| options.fields.insert(name.into(), value.into()))
                 }
+                "--checkpoint" => options.checkpoint = Some(text()?),
+                "--cancel" => options.cancel = Some(Hearing::of(&text()?)?),
+                "--forgets" => options.forgets = true,
                 "--log" => options.log = Some(text()?.into()),
                 "--key" => options.key = Some(text()?),
                 "--proof-key" => options.proof_key = Some(text()?),

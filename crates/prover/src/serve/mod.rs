@@ -1,25 +1,41 @@
 //! The author's side of the `stream` protocol: a loop over stdin and stdout.
 //!
 //! Implement [`Prover`] and call [`serve`] in `main`. The loop answers each request with one line; a line that is not
-//! a request is answered with an error, and so is a panic in a handler. It ends when stdin ends. While it runs, everything
+//! a request is answered with an error, and so is a panic in a handler. It ends when stdin ends. Lines about the request in work
+//! ([`Notice`]) are heard while it is in work, through [`Work`]. While it runs, everything
 //! else that is printed to stdout goes to stderr, so that a library's `println!` cannot break the protocol.
+
+mod heard;
+mod work;
 
 use std::any::Any;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 use serde::Serialize;
 
+use self::heard::Heard;
+pub use self::work::Work;
 use crate::message::{
-    Call, Failure, ProveOk, ProveRequest, Request, Response, SetupOk, SetupRequest, VerifyOk, VerifyRequest,
+    Call, Failure, Notice, ProveOk, ProveRequest, Request, Response, SetupOk, SetupRequest, VerifyOk,
+    VerifyRequest,
 };
 
 /// The longest request line that is read: a task of 4,096 inputs, each described in up to 32 KiB.
 pub const REQUEST_LINE_BYTES: usize = 128 << 20;
 
-/// Reports progress (0 to 1), and what is being done.
+/// No [`Notice`] is longer than this.
+const NOTICE_BYTES: usize = 4 << 10;
+
+/// How many requests wait while one is in work. A yard sends one at a time.
+const REQUESTS_WAITING: usize = 1;
+
+/// How code below a [`Prover`] may report progress (0 to 1), and what is being done: see [`Work::progress`].
 pub type Progress<'a> = dyn FnMut(f64, &str) + 'a;
 
 /// A prover, written in Rust.
@@ -29,8 +45,9 @@ pub trait Prover {
         Ok(SetupOk::default())
     }
 
-    /// Proves one task and writes the proof into `request.output_dir`.
-    fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure>;
+    /// Proves one task and writes the proof into `request.output_dir`. `work` tells the yard how far it is, has checkpoints
+    /// kept, and says whether the work is still wanted.
+    fn prove(&mut self, request: &ProveRequest, work: &mut Work<'_>) -> Result<ProveOk, Failure>;
 
     /// Checks a proof against its inputs and returns the public values that are in the proof. Runs in another process
     /// than the one that proved.
@@ -56,23 +73,80 @@ fn take_stdout() -> io::Result<File> {
     Ok(File::from(output))
 }
 
-/// As [`serve`], on any pair of streams.
-pub fn serve_on(prover: &mut impl Prover, mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
-    let mut line = Vec::new();
-    loop {
-        match read_line(&mut input, &mut line, REQUEST_LINE_BYTES)? {
-            Line::End => return Ok(()),
-            Line::TooLong => {
-                skip_line(&mut input)?;
-                let why = format!("a request line is longer than {REQUEST_LINE_BYTES} bytes");
-                send(&mut output, &failed(None, Failure::permanent(why)))?;
-            }
-            Line::Whole | Line::Unfinished => answer(prover, &line, &mut output)?,
-        }
-    }
+/// As [`serve`], on any pair of streams. The input is read on a thread of its own, so that a prover hears while it works that
+/// a checkpoint is kept or its work is cancelled; that thread ends with the input.
+pub fn serve_on(
+    prover: &mut impl Prover,
+    input: impl BufRead + Send + 'static,
+    mut output: impl Write,
+) -> io::Result<()> {
+    let heard = Arc::new(Heard::default());
+    let (sender, requests) = sync_channel(REQUESTS_WAITING);
+    let reader = Arc::clone(&heard);
+    thread::Builder::new().name("requests".into()).spawn(move || read_requests(input, &sender, &reader))?;
+    answer_all(prover, &requests, &heard, &mut output)
 }
 
-fn answer(prover: &mut impl Prover, line: &[u8], output: &mut impl Write) -> io::Result<()> {
+/// What the reading thread passes on.
+enum Asked {
+    Line(Vec<u8>),
+    TooLong,
+    Failed(io::Error),
+}
+
+/// Passes requests on, and notes what is about the one in work, until the input ends.
+fn read_requests(mut input: impl BufRead, requests: &SyncSender<Asked>, heard: &Heard) {
+    let mut line = Vec::new();
+    loop {
+        let asked = match read_line(&mut input, &mut line, REQUEST_LINE_BYTES) {
+            Ok(Line::End) => break,
+            Ok(Line::TooLong) => skip_line(&mut input).map_or_else(Asked::Failed, |()| Asked::TooLong),
+            Ok(Line::Whole | Line::Unfinished) => match notice(&line) {
+                Some(notice) => {
+                    heard.note(notice);
+                    continue;
+                }
+                None => Asked::Line(std::mem::take(&mut line)),
+            },
+            Err(error) => Asked::Failed(error),
+        };
+        let is_over = matches!(asked, Asked::Failed(_));
+        if requests.send(asked).is_err() || is_over {
+            break;
+        }
+    }
+    heard.end();
+}
+
+fn notice(line: &[u8]) -> Option<Notice> {
+    (line.len() <= NOTICE_BYTES).then(|| serde_json::from_slice(line).ok()).flatten()
+}
+
+fn answer_all(
+    prover: &mut impl Prover,
+    requests: &Receiver<Asked>,
+    heard: &Arc<Heard>,
+    output: &mut impl Write,
+) -> io::Result<()> {
+    for asked in requests {
+        match asked {
+            Asked::Line(line) => answer(prover, &line, heard, output)?,
+            Asked::TooLong => {
+                let why = format!("a request line is longer than {REQUEST_LINE_BYTES} bytes");
+                send(output, &failed(None, Failure::permanent(why)))?;
+            }
+            Asked::Failed(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn answer(
+    prover: &mut impl Prover,
+    line: &[u8],
+    heard: &Arc<Heard>,
+    output: &mut impl Write,
+) -> io::Result<()> {
     let request = match serde_json::from_slice::<Request>(line) {
         Ok(request) => request,
         Err(error) => {
@@ -81,7 +155,7 @@ fn answer(prover: &mut impl Prover, line: &[u8], output: &mut impl Write) -> io:
         }
     };
     let id = Some(request.id.clone());
-    let handled = catch_unwind(AssertUnwindSafe(|| handle(prover, request, output)));
+    let handled = catch_unwind(AssertUnwindSafe(|| handle(prover, request, heard, output)));
     let response = match handled {
         Ok(Ok(ok)) => Response { id, ok: Some(ok), ..Response::default() },
         Ok(Err(failure)) => failed(id, failure),
@@ -93,6 +167,7 @@ fn answer(prover: &mut impl Prover, line: &[u8], output: &mut impl Write) -> io:
 fn handle(
     prover: &mut impl Prover,
     request: Request,
+    heard: &Arc<Heard>,
     output: &mut impl Write,
 ) -> Result<serde_json::Value, Failure> {
     fn value(ok: impl Serialize) -> Result<serde_json::Value, Failure> {
@@ -102,14 +177,8 @@ fn handle(
         Call::Setup(setup) => value(prover.setup(&setup)?),
         Call::Verify(verify) => value(prover.verify(&verify)?),
         Call::Prove(prove) => {
-            let mut progress = |progress: f64, message: &str| {
-                let (progress, message) = (Some(progress), Some(message.to_string()));
-                let line =
-                    Response { id: Some(request.id.clone()), progress, message, ..Response::default() };
-                // An error is ignored: if the runner has closed the stream, writing the answer fails too.
-                let _ = send(output, &line);
-            };
-            value(prover.prove(&prove, &mut progress)?)
+            let mut say = |line: &Response| send(output, line);
+            value(prover.prove(&prove, &mut Work::new(request.id, heard, &mut say))?)
         }
     }
 }
@@ -186,16 +255,23 @@ fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+    use std::time::Duration;
+
     use super::*;
+    use crate::message::{CHECKPOINT_BYTES, FailureKind};
 
     struct Moody;
 
     impl Prover for Moody {
-        fn prove(&mut self, request: &ProveRequest, progress: &mut Progress<'_>) -> Result<ProveOk, Failure> {
-            progress(0.5, "half");
+        fn prove(&mut self, request: &ProveRequest, work: &mut Work<'_>) -> Result<ProveOk, Failure> {
+            work.progress(0.5, "half");
             match request.task.as_str() {
                 "panic" => panic!("no mood"),
                 "refuse" => Err(Failure::permanent("never")),
+                "waits" => Err(Failure::transient(format!("{:?}", work.wait(PATIENCE)))),
+                "keeps" => work.checkpoint("job 7").map(|()| ProveOk::default()),
+                "boasts" => work.checkpoint(&"x".repeat(CHECKPOINT_BYTES + 1)).map(|()| ProveOk::default()),
                 _ => Ok(ProveOk { proof: "/o/p".into(), ..ProveOk::default() }),
             }
         }
@@ -205,9 +281,11 @@ mod tests {
         }
     }
 
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     fn answers(input: &str) -> Vec<Response> {
         let mut output = Vec::new();
-        serve_on(&mut Moody, input.as_bytes(), &mut output).unwrap();
+        serve_on(&mut Moody, Cursor::new(input.to_owned()), &mut output).unwrap();
         let lines = output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
     }
@@ -218,12 +296,40 @@ mod tests {
         )
     }
 
+    fn failure_of(lines: &[&str]) -> Failure {
+        answers(&lines.join("\n")).pop().unwrap().error.unwrap()
+    }
+
     #[test]
     fn progress_comes_before_the_answer() {
         let answers = answers(&prove("a"));
         assert_eq!(answers.len(), 2);
         assert_eq!(answers[0].progress, Some(0.5));
         assert_eq!(answers[1].ok.as_ref().unwrap()["proof"], "/o/p");
+    }
+
+    /// A notice comes after its request, but may be read before the prover has begun; one about another request says nothing.
+    #[test]
+    fn a_cancelled_prover_hears_why_and_the_end_of_the_input_stops_it() {
+        let cancel =
+            |id: &str, reason: &str| format!(r#"{{"id":"{id}","verb":"cancel","reason":"{reason}"}}"#);
+        for (reason, heard) in [("lost", "Lost"), ("unwanted", "Unwanted"), ("new one", "Stopping")] {
+            let failure = failure_of(&[&prove("waits"), &cancel("2", "lost"), &cancel("1", reason)]);
+            assert_eq!(failure.message, format!("Some({heard})"));
+        }
+        assert_eq!(failure_of(&[&prove("waits"), &cancel("2", "lost")]).message, "Some(Stopping)");
+    }
+
+    #[test]
+    fn a_checkpoint_is_kept_once_the_yard_says_so() {
+        let kept = r#"{"id":"1","verb":"checkpointed"}"#;
+        let answers = answers(&[&prove("keeps"), kept].join("\n"));
+        let lines: Vec<_> = answers.iter().map(|one| (one.checkpoint.as_deref(), one.ok.is_some())).collect();
+        assert_eq!(lines, [(None, false), (Some("job 7"), false), (None, true)]);
+        let other = r#"{"id":"2","verb":"checkpointed"}"#;
+        let failure = failure_of(&[&prove("keeps"), other]);
+        assert_eq!(failure.kind, FailureKind::Transient);
+        assert_eq!(failure_of(&[&prove("boasts"), kept]).kind, FailureKind::Permanent);
     }
 
     /// Neither a bad line nor a panic ends the loop: the request after it is answered.
