@@ -1,0 +1,65 @@
+//! As much of protobuf's encoding as messages of byte strings need.
+
+/// Wire types: <https://protobuf.dev/programming-guides/encoding/>.
+const VARINT: u64 = 0;
+const FIXED_64: u64 = 1;
+const LENGTH_DELIMITED: u64 = 2;
+const FIXED_32: u64 = 5;
+
+/// Appends a field of bytes, a text or a message.
+pub(crate) fn put_bytes(message: &mut Vec<u8>, field: u64, bytes: &[u8]) {
+    put_varint(message, field << 3 | LENGTH_DELIMITED);
+    put_varint(message, bytes.len() as u64);
+    message.extend_from_slice(bytes);
+}
+
+fn put_varint(message: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        message.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    message.push(value as u8);
+}
+
+/// The fields of a message that hold bytes, in order; others are passed over. None if it is no message.
+pub(crate) fn byte_fields(mut message: &[u8]) -> Option<Vec<(u64, &[u8])>> {
+    let mut fields = Vec::new();
+    while !message.is_empty() {
+        let tag = take_varint(&mut message)?;
+        match tag & 7 {
+            VARINT => drop(take_varint(&mut message)?),
+            FIXED_64 => drop(take(&mut message, 8)?),
+            FIXED_32 => drop(take(&mut message, 4)?),
+            LENGTH_DELIMITED => {
+                let length = take_varint(&mut message)?;
+                fields.push((tag >> 3, take(&mut message, usize::try_from(length).ok()?)?));
+            }
+            _ => return None,
+        }
+    }
+    Some(fields)
+}
+
+/// The last field of this number: an earlier one is overwritten by it.
+pub(crate) fn last<'a>(fields: &[(u64, &'a [u8])], number: u64) -> Option<&'a [u8]> {
+    fields.iter().rev().find(|(field, _)| *field == number).map(|(_, bytes)| *bytes)
+}
+
+fn take<'a>(message: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = message.split_at_checked(length)?;
+    *message = rest;
+    Some(taken)
+}
+
+fn take_varint(message: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = message.split_first()?;
+        *message = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}

@@ -1,0 +1,25 @@
+//! The services' protocols, a file each. Routes, fields, states and errors are those of the services' public definitions.
+
+mod bonsai;
+mod ere;
+mod openvm_edge;
+
+use crate::service::Service;
+use crate::settings::{Arguments, Settings};
+
+/// The header that carries the token, and the service.
+pub(crate) type Known = (&'static str, Box<dyn Service>);
+
+const NAMES: [&str; 3] = ["openvm-edge", "bonsai", "ere"];
+
+/// Reads `protocol`, and the arguments that only it has. None where there is no such protocol, which is a mistake then.
+pub(crate) fn read(arguments: &mut Arguments<'_>, settings: &Settings) -> Option<Known> {
+    if arguments.required("protocol", "which protocol the service speaks").is_empty() {
+        return None;
+    }
+    match arguments.one_of("protocol", &NAMES)? {
+        "openvm-edge" => Some(("authorization", Box::new(openvm_edge::OpenVmEdge::read(arguments, settings)))),
+        "bonsai" => Some(("x-api-key", Box::new(bonsai::Bonsai::read(arguments, settings)))),
+        _ => Some(("authorization", Box::new(ere::Ere::read(arguments, settings)))),
+    }
+}
