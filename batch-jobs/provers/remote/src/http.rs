@@ -111,7 +111,11 @@ pub(crate) struct Answer {
 impl Answer {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Trouble> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            Trouble::transient(format!("{} answered what this protocol does not know ({error}): {}", self.url, self.words()))
+            Trouble::transient(format!(
+                "{} answered what this protocol does not know ({error}): {}",
+                self.url,
+                self.words()
+            ))
         })
     }
 
@@ -181,7 +185,9 @@ fn tls() -> Result<TlsConfig, String> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
         let why = found.errors.first().map_or(String::new(), |error| format!(": {error}"));
-        return Err(format!("no certificates of authorities are found on this machine, which https needs{why}"));
+        return Err(format!(
+            "no certificates of authorities are found on this machine, which https needs{why}"
+        ));
     }
     let roots = found.certs.iter().map(|one| Certificate::from_der(one).to_owned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -200,7 +206,8 @@ impl Line<'_> {
         if limit.is_zero() {
             return Err(NoAnswer::NotSent(format!("there was no time left to ask {url}")));
         }
-        let mut request = Request::builder().method(call.method).uri(&url).header("user-agent", "proofyard-remote");
+        let mut request =
+            Request::builder().method(call.method).uri(&url).header("user-agent", "proofyard-remote");
         if let Some((name, token)) = self.http.token.as_ref().filter(|_| is_own) {
             request = request.header(*name, token);
         }
@@ -209,7 +216,9 @@ impl Line<'_> {
         }
         let body = call.body.map(|(_, body)| body);
         let is_get = body.is_none();
-        let request = request.body(body.unwrap_or_default()).map_err(|error| NoAnswer::NotSent(format!("{url}: {error}")))?;
+        let request = request
+            .body(body.unwrap_or_default())
+            .map_err(|error| NoAnswer::NotSent(format!("{url}: {error}")))?;
         // An agent for each call: a connection that is not reused cannot have been closed meanwhile.
         let config = Agent::config_builder()
             .tls_config(self.http.tls.clone())
@@ -229,7 +238,11 @@ impl Line<'_> {
             } else {
                 calling.run(request)
             };
-            let _ = sender.send(answer.map_err(|error| no_answer(&url, &error)).and_then(|answer| read(url, answer, max_bytes)));
+            let _ = sender.send(
+                answer
+                    .map_err(|error| no_answer(&url, &error))
+                    .and_then(|answer| read(url, answer, max_bytes)),
+            );
         };
         let spawned = thread::Builder::new().name("call".into()).spawn(run);
         spawned.map_err(|error| NoAnswer::NotSent(format!("no thread for a call: {error}")))?;
@@ -237,7 +250,9 @@ impl Line<'_> {
         loop {
             match answers.recv_timeout(LOOK) {
                 Ok(answer) => return answer,
-                Err(RecvTimeoutError::Disconnected) => return Err(NoAnswer::Lost("a call has panicked".into())),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(NoAnswer::Lost("a call has panicked".into()));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if let Some(reason) = self.watch.cancelled() {
@@ -260,11 +275,16 @@ fn read(url: String, mut answer: Response<Body>, max_bytes: u64) -> Result<Answe
     let mut body = Vec::new();
     let read = answer.body_mut().with_config().reader().take(max_bytes + 1).read_to_end(&mut body);
     if body.len() as u64 > max_bytes {
-        return Err(NoAnswer::TooLarge(format!("{url} answers more than the {max_bytes} bytes that are allowed")));
+        return Err(NoAnswer::TooLarge(format!(
+            "{url} answers more than the {max_bytes} bytes that are allowed"
+        )));
     }
     if let Err(error) = read {
         let of = length.map_or(String::new(), |length| format!(" of {length}"));
-        return Err(NoAnswer::CutOff(format!("the answer of {url} ends after {}{of} bytes: {error}", body.len())));
+        return Err(NoAnswer::CutOff(format!(
+            "the answer of {url} ends after {}{of} bytes: {error}",
+            body.len()
+        )));
     }
     Ok(Answer { url, status, retry_after, body })
 }

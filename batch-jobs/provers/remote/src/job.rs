@@ -97,11 +97,9 @@ impl<'a, 'w> Errand<'a, 'w> {
 
     /// `job` is always the job that may be in work.
     fn bring(&mut self, job: &mut Option<Job>) -> Result<Proof, End> {
+        let mut is_taken_up = job.is_some();
         // A service that has lost the job gets the task once more, not again and again.
-        let mut may_submit_again = true;
-        if let Some(job) = job {
-            self.tell(0.0, &format!("takes up job {job}"));
-        }
+        let mut losses = 0;
         loop {
             let current = match job {
                 Some(job) => job.clone(),
@@ -110,15 +108,29 @@ impl<'a, 'w> Errand<'a, 'w> {
                     Submitted::Job(job) => job,
                 },
             };
-            match self.wait_for(current, job)? {
-                Some(proof) => return Ok(proof),
-                None if may_submit_again => {
-                    may_submit_again = false;
-                    self.tell(0.0, "the service does not know the job any more; submits the task again");
-                    *job = None;
-                }
-                None => return Err(End::Failed(Failure::transient("the service has lost the job twice"))),
+            if is_taken_up {
+                self.tell(0.0, &format!("takes up job {current}"));
             }
+            match self.wait_for(current, is_taken_up, job)? {
+                Over::Proof(proof) => return Ok(proof),
+                Over::Lost(last) => {
+                    losses += 1;
+                    let made_from = self.service.made_from(&last).filter(|_| losses == 1);
+                    if losses > 1 && made_from.is_none() && !is_taken_up {
+                        return Err(End::Failed(Failure::transient("the service has lost the job twice")));
+                    }
+                    self.tell(0.0, "the service does not know the job any more; submits the task again");
+                    *job = made_from;
+                }
+                Over::FailedBefore(last, failure) => {
+                    self.tell(
+                        0.0,
+                        &format!("job {last} has failed ({}); goes on with another", failure.message),
+                    );
+                    *job = self.service.made_from(&last);
+                }
+            }
+            is_taken_up = false;
         }
     }
 
@@ -157,8 +169,14 @@ impl<'a, 'w> Errand<'a, 'w> {
         })
     }
 
-    /// Waits until the job is over, and fetches its proof. None where the service does not know it any more.
-    fn wait_for(&mut self, mut current: Job, job: &mut Option<Job>) -> Result<Option<Proof>, End> {
+    /// Waits until the job is over, and fetches its proof. A job that is taken up, and has failed already, has failed an earlier
+    /// attempt.
+    fn wait_for(
+        &mut self,
+        mut current: Job,
+        mut is_taken_up: bool,
+        job: &mut Option<Job>,
+    ) -> Result<Over, End> {
         let mut backoff = self.poll;
         let mut fetches = 0;
         let mut is_done = false;
@@ -166,7 +184,9 @@ impl<'a, 'w> Errand<'a, 'w> {
             let asked = if is_done { self.fetch(&current) } else { self.ask(&current, job) };
             let mut pause = self.poll;
             match asked {
-                Ok(Asked::Proof(proof)) => return Ok(Some(proof)),
+                Ok(Asked::Proof(proof)) => return Ok(Over::Proof(proof)),
+                Ok(Asked::Failed(failure)) if is_taken_up => return Ok(Over::FailedBefore(current, failure)),
+                Ok(Asked::Failed(failure)) => return Err(End::Failed(failure)),
                 Ok(Asked::Done) => {
                     is_done = true;
                     continue;
@@ -176,18 +196,19 @@ impl<'a, 'w> Errand<'a, 'w> {
                     continue;
                 }
                 Ok(Asked::Running) => {
+                    is_taken_up = false;
                     backoff = self.poll;
                     self.doubtful = None;
                 }
                 Err(Wait::End(end)) => return Err(end),
                 Err(Wait::Trouble(Trouble::Unknown(message))) => {
                     eprintln!("{message}");
-                    return Ok(None);
+                    return Ok(Over::Lost(current));
                 }
                 Err(Wait::Trouble(Trouble::PerhapsUnknown(message))) => {
                     let since = *self.doubtful.get_or_insert_with(Instant::now);
                     if since.elapsed() >= self.unknown_after {
-                        return Ok(None);
+                        return Ok(Over::Lost(current));
                     }
                     pause = self.is_in_trouble(&message, &mut backoff, None);
                 }
@@ -198,7 +219,9 @@ impl<'a, 'w> Errand<'a, 'w> {
                 Err(Wait::Trouble(Trouble::CutOff(message))) => {
                     fetches += 1;
                     if is_done && fetches >= FETCHES {
-                        return Err(End::Failed(Failure::transient(format!("the proof is cut off each time: {message}"))));
+                        return Err(End::Failed(Failure::transient(format!(
+                            "the proof is cut off each time: {message}"
+                        ))));
                     }
                     pause = self.is_in_trouble(&message, &mut backoff, None);
                 }
@@ -215,6 +238,7 @@ impl<'a, 'w> Errand<'a, 'w> {
                 Ok(Asked::Running)
             }
             State::Done => Ok(Asked::Done),
+            State::Failed(failure) => Ok(Asked::Failed(failure)),
             State::Next(next) => {
                 self.take(job, &next).map_err(Wait::End)?;
                 self.tell(0.9, &format!("goes on as job {next}"));
@@ -244,8 +268,9 @@ impl<'a, 'w> Errand<'a, 'w> {
         if pause < left {
             return Ok(());
         }
-        let message =
-            format!("job {current} is not over at the deadline; it goes on, and the next attempt takes it up");
+        let message = format!(
+            "job {current} is not over at the deadline; it goes on, and the next attempt takes it up"
+        );
         Err(End::Failed(Failure::transient(format!("{message} (last: {})", self.told_what.1))))
     }
 
@@ -254,7 +279,9 @@ impl<'a, 'w> Errand<'a, 'w> {
         match job {
             Some(job) if reason == CancelReason::Unwanted => match self.cancel(&job) {
                 Ok(()) => Failure::transient(format!("it was cancelled, and job {job} at the service too")),
-                Err(why) => Failure::transient(format!("it was cancelled, but job {job} could not be: {why}")),
+                Err(why) => {
+                    Failure::transient(format!("it was cancelled, but job {job} could not be: {why}"))
+                }
             },
             Some(job) => Failure::transient(format!("it was cancelled ({reason}); job {job} goes on")),
             None => Failure::transient(format!("it was cancelled ({reason})")),
@@ -302,14 +329,27 @@ impl<'a, 'w> Errand<'a, 'w> {
         let note: Option<Note> = serde_json::from_str(note).ok();
         let found = note.filter(|note| note.of == self.mark() && self.service.chooses_ids());
         if found.is_none() {
-            self.tell(0.0, "the job that was noted is of another service, program or input; it is not taken up");
+            self.tell(
+                0.0,
+                "the job that was noted is of another service, program or input; it is not taken up",
+            );
         }
         found.map(|note| note.job)
     }
 }
 
+/// What became of a job.
+enum Over {
+    Proof(Proof),
+    /// The service does not know it any more.
+    Lost(Job),
+    /// It had failed before this attempt took it up.
+    FailedBefore(Job, Failure),
+}
+
 enum Asked {
     Running,
+    Failed(Failure),
     Next(Job),
     Done,
     Proof(Proof),

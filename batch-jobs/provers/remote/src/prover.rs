@@ -4,10 +4,11 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use proofyard_prover::{
-    Failure, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, Work, write_output,
-};
 use proofyard_prover::message::PUBLIC_VALUES_BYTES;
+use proofyard_prover::{
+    Failure, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, Work,
+    write_output,
+};
 
 use crate::http::{Http, Unwatched};
 use crate::input;
@@ -85,7 +86,7 @@ impl Prover for RemoteProver {
         let public_values = proof.public_values.filter(|values| values.len() <= PUBLIC_VALUES_BYTES);
         Ok(ProveOk {
             proof: path,
-            verification_key: about.verification_key.clone(),
+            verification_key: proof.verification_key.or_else(|| about.verification_key.clone()),
             cycles: proof.cycles,
             public_values: public_values.map(hex::encode),
             ..ProveOk::default()

@@ -44,6 +44,8 @@ pub(crate) enum State {
     Running(f64, String),
     /// It went on as another job.
     Next(Job),
+    /// It is over, and this is all that the service says.
+    Failed(Failure),
     Done,
 }
 
@@ -52,6 +54,8 @@ pub(crate) struct Proof {
     /// What the service says they are.
     pub public_values: Option<Vec<u8>>,
     pub cycles: Option<u64>,
+    /// Where the service has said it with this proof, else as at `setup`.
+    pub verification_key: Option<String>,
 }
 
 /// What is known of a service once it was asked.
@@ -74,17 +78,29 @@ pub(crate) trait Service {
 
     /// Creates the task's job, or finds it where ids are derived. Then `begun` is set before the job may be in work, since this
     /// call may be stopped at any moment.
-    fn submit(&self, line: &mut Line<'_>, task: &Task, begun: &mut Option<Job>) -> Result<Submitted, Trouble>;
+    fn submit(&self, line: &mut Line<'_>, task: &Task, begun: &mut Option<Job>)
+    -> Result<Submitted, Trouble>;
 
     fn poll(&self, line: &mut Line<'_>, job: &Job) -> Result<State, Trouble>;
 
     fn fetch(&self, line: &mut Line<'_>, job: &Job) -> Result<Proof, Trouble>;
 
+    /// The job out of which this one was made, where that need not be done again if this one has failed.
+    fn made_from(&self, _job: &Job) -> Option<Job> {
+        None
+    }
+
     /// Ends the job, where the service can.
     fn cancel(&self, line: &mut Line<'_>, job: &Job) -> Result<(), Trouble>;
 
     /// The public values of a proof that the service's verifier accepts.
-    fn verify(&self, line: &mut Line<'_>, proof: &[u8], input: &[u8], key: Option<&str>) -> Result<Vec<u8>, Trouble>;
+    fn verify(
+        &self,
+        line: &mut Line<'_>,
+        proof: &[u8],
+        input: &[u8],
+        key: Option<&str>,
+    ) -> Result<Vec<u8>, Trouble>;
 }
 
 /// Why a call did not do what it should.

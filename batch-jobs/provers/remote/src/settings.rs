@@ -136,7 +136,8 @@ impl<'a> Arguments<'a> {
             self.text(name)?
         };
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        if !text.is_empty() && rest.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', '@', ' '])) {
+        if !text.is_empty() && rest.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', '@', ' ']))
+        {
             self.mistake(format_args!(
                 "`{name}` must be an address that begins with http:// or https://, without a user, a query or a fragment"
             ));
@@ -148,11 +149,15 @@ impl<'a> Arguments<'a> {
     fn token(&mut self, name: &'static str) -> Option<String> {
         if self.given.contains_key("token") {
             self.known.insert("token");
-            self.mistake("a token does not belong in the pipeline: name the variable that holds it, `token_from`");
+            self.mistake(
+                "a token does not belong in the pipeline: name the variable that holds it, `token_from`",
+            );
         }
         let variable = self.text(name)?;
         match std::env::var(&variable) {
-            Ok(token) if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) => Some(token),
+            Ok(token) if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Some(token)
+            }
             Ok(_) => {
                 self.mistake(format_args!("the variable {variable} holds no token"));
                 None

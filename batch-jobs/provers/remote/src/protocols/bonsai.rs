@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use proofyard_prover::Failure;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -51,7 +52,7 @@ struct Stats {
     cycles: u64,
 }
 
-/// The two kinds of jobs, as their ids are noted.
+/// The two kinds of jobs, as their ids are noted: `stark/SESSION`, and `snark/SNARK/SESSION`.
 const STARK: &str = "stark/";
 const SNARK: &str = "snark/";
 
@@ -60,9 +61,12 @@ const HOPELESS: [&str; 4] = ["guest panicked", "session limit", "sessionlimit", 
 
 impl Bonsai {
     pub fn read(arguments: &mut Arguments<'_>, settings: &Settings) -> Bonsai {
-        let image_id = arguments.required("image_id", "the guest's image id, 64 hex digits").to_ascii_lowercase();
+        let image_id =
+            arguments.required("image_id", "the guest's image id, 64 hex digits").to_ascii_lowercase();
         let image_id = image_id.strip_prefix("0x").unwrap_or(&image_id).to_string();
-        if !image_id.is_empty() && (image_id.len() != 64 || !image_id.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        if !image_id.is_empty()
+            && (image_id.len() != 64 || !image_id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        {
             arguments.mistake("`image_id` must be 64 hex digits");
         }
         let image = arguments.text("image").map(PathBuf::from);
@@ -85,8 +89,9 @@ impl Bonsai {
                 self.image_id
             )));
         };
-        let elf = std::fs::read(image)
-            .map_err(|error| Trouble::transient(format!("cannot read the image {}: {error}", image.display())))?;
+        let elf = std::fs::read(image).map_err(|error| {
+            Trouble::transient(format!("cannot read the image {}: {error}", image.display()))
+        })?;
         let put = line.call(Call::put(upload.url, elf).limit(LONG))?;
         match put.status {
             200..=299 => Ok(()),
@@ -96,7 +101,8 @@ impl Bonsai {
 
     fn bring_input(&self, line: &mut Line<'_>, task: &Task) -> Result<String, Trouble> {
         let answer = line.call(Call::get("/inputs/upload"))?;
-        let upload: Upload = if answer.status == 200 { answer.json()? } else { return Err(refused(&answer)) };
+        let upload: Upload =
+            if answer.status == 200 { answer.json()? } else { return Err(refused(&answer)) };
         let put = line.call(Call::put(upload.url, task.input.clone()).limit(LONG))?;
         match put.status {
             200..=299 => Ok(upload.uuid),
@@ -105,15 +111,18 @@ impl Bonsai {
     }
 
     fn status(&self, line: &mut Line<'_>, job: &Job) -> Result<Status, Trouble> {
-        let path = match (job.strip_prefix(STARK), job.strip_prefix(SNARK)) {
-            (Some(uuid), _) => format!("/sessions/status/{uuid}"),
-            (_, Some(uuid)) => format!("/snark/status/{uuid}"),
+        let path = match (job.strip_prefix(STARK), snark_and_session(job)) {
+            (Some(session), _) => format!("/sessions/status/{session}"),
+            (_, Some((snark, _))) => format!("/snark/status/{snark}"),
             _ => return Err(Trouble::Unknown(format!("{job:?} is no job of this service"))),
         };
         let answer = line.call(Call::get(path))?;
         match answer.status {
             200 => answer.json(),
-            500 => Err(Trouble::PerhapsUnknown(format!("the service answers 500 about job {job}: {}", answer.words()))),
+            500 => Err(Trouble::PerhapsUnknown(format!(
+                "the service answers 500 about job {job}: {}",
+                answer.words()
+            ))),
             _ => Err(refused(&answer)),
         }
     }
@@ -122,7 +131,9 @@ impl Bonsai {
 /// An answer to a call that creates a job. If it is lost, the job may be there, under an id that nobody knows: that counts as a
 /// failed attempt, so that a service that keeps losing answers is not paid for ever.
 fn created<T: DeserializeOwned>(answer: Result<Answer, NoAnswer>) -> Result<T, Trouble> {
-    let perhaps = |why: String| Trouble::transient(format!("{why}; a job may have been created, whose id is not known"));
+    let perhaps = |why: String| {
+        Trouble::transient(format!("{why}; a job may have been created, whose id is not known"))
+    };
     match answer {
         Ok(answer) if answer.status == 200 => answer.json(),
         Ok(answer) if answer.status == 504 => Err(perhaps(format!("{} answered 504", answer.url))),
@@ -167,13 +178,14 @@ impl Service for Bonsai {
         let status = self.status(line, job)?;
         match (status.status.as_str(), job.strip_prefix(STARK)) {
             ("RUNNING", _) => {
-                let state = status.state.filter(|state| !state.is_empty()).unwrap_or_else(|| "in work".into());
+                let state =
+                    status.state.filter(|state| !state.is_empty()).unwrap_or_else(|| "in work".into());
                 Ok(State::Running(share(&state), words(state.as_bytes())))
             }
             ("SUCCEEDED", Some(session)) if self.is_groth16 => {
                 let body = json!({"session_id": session});
                 let snark: Created = created(line.call(Call::post_json("/snark/create", &body)))?;
-                Ok(State::Next(format!("{SNARK}{}", snark.uuid)))
+                Ok(State::Next(format!("{SNARK}{}/{session}", snark.uuid)))
             }
             ("SUCCEEDED", _) => Ok(State::Done),
             (ended, _) => {
@@ -181,7 +193,11 @@ impl Service for Bonsai {
                 let message = format!("the service says {ended}: {why}");
                 let lower = why.to_ascii_lowercase();
                 let is_hopeless = ended == "FAILED" && HOPELESS.iter().any(|words| lower.contains(words));
-                Err(if is_hopeless { Trouble::permanent(message) } else { Trouble::transient(message) })
+                Ok(State::Failed(if is_hopeless {
+                    Failure::permanent(message)
+                } else {
+                    Failure::transient(message)
+                }))
             }
         }
     }
@@ -189,16 +205,28 @@ impl Service for Bonsai {
     fn fetch(&self, line: &mut Line<'_>, job: &Job) -> Result<Proof, Trouble> {
         let status = self.status(line, job)?;
         let Some(url) = status.receipt_url.or(status.output) else {
-            return Err(Trouble::transient("the service says that the job is done, but not where its receipt is"));
+            return Err(Trouble::transient(
+                "the service says that the job is done, but not where its receipt is",
+            ));
         };
         let answer = line.call(Call::get(url).limit(LONG).max_bytes(self.max_proof_bytes))?;
         match answer.status {
-            200 => {
-                Ok(Proof { bytes: answer.body, public_values: None, cycles: status.stats.map(|stats| stats.cycles) })
-            }
-            404 => Err(Trouble::transient(format!("the job is done, but the service has no receipt: {}", answer.words()))),
+            200 => Ok(Proof {
+                bytes: answer.body,
+                public_values: None,
+                cycles: status.stats.map(|stats| stats.cycles),
+                verification_key: None,
+            }),
+            404 => Err(Trouble::transient(format!(
+                "the job is done, but the service has no receipt: {}",
+                answer.words()
+            ))),
             _ => Err(refused(&answer)),
         }
+    }
+
+    fn made_from(&self, job: &Job) -> Option<Job> {
+        snark_and_session(job).map(|(_, session)| format!("{STARK}{session}"))
     }
 
     fn cancel(&self, line: &mut Line<'_>, job: &Job) -> Result<(), Trouble> {
@@ -212,8 +240,14 @@ impl Service for Bonsai {
     }
 
     fn verify(&self, _: &mut Line<'_>, _: &[u8], _: &[u8], _: Option<&str>) -> Result<Vec<u8>, Trouble> {
-        Err(Trouble::permanent("Bonsai and Bento verify nothing: the pipeline must name a verifier, `verify = [...]`"))
+        Err(Trouble::permanent(
+            "Bonsai and Bento verify nothing: the pipeline must name a verifier, `verify = [...]`",
+        ))
     }
+}
+
+fn snark_and_session(job: &str) -> Option<(&str, &str)> {
+    job.strip_prefix(SNARK)?.split_once('/')
 }
 
 /// The share in states such as `ProveSegments: 3/8`.

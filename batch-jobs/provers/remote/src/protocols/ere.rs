@@ -44,7 +44,8 @@ impl Ere {
         message: Vec<u8>,
         limit: Duration,
     ) -> Result<Vec<u8>, Wrong> {
-        let call = Call::post(format!("{server}/twirp/api.ZkvmService/{method}"), "application/protobuf", message);
+        let call =
+            Call::post(format!("{server}/twirp/api.ZkvmService/{method}"), "application/protobuf", message);
         let max_bytes = self.max_proof_bytes.saturating_add(REST_BYTES);
         let answer = line.call(call.limit(limit).max_bytes(max_bytes)).map_err(Wrong::NoAnswer)?;
         if answer.status != 200 {
@@ -105,7 +106,8 @@ impl Wrong {
 }
 
 fn field(message: &[u8], number: u64, what: &str) -> Result<Vec<u8>, Trouble> {
-    let fields = byte_fields(message).ok_or_else(|| Trouble::transient(format!("the service sent no {what}")))?;
+    let fields =
+        byte_fields(message).ok_or_else(|| Trouble::transient(format!("the service sent no {what}")))?;
     // An empty byte string is left out of a message.
     Ok(last(&fields, number).unwrap_or_default().to_vec())
 }
@@ -135,20 +137,29 @@ impl Service for Ere {
         if health.status >= 500 {
             return Err(refused(&health));
         }
-        let before = self.program_key(line, "")?;
+        let key = self.program_key(line, "")?;
         let mut message = Vec::with_capacity(task.input.len() + 16);
         put_bytes(&mut message, 1, &task.input);
         let limit = task.deadline.saturating_duration_since(Instant::now());
         let ok = self.call(line, "", "Prove", message, limit).map_err(Wrong::of_proving)?;
-        if self.program_key(line, "")? != before {
-            return Err(Trouble::transient("the service was given another program while it proved: the proof may be of either"));
+        if self.program_key(line, "")? != key {
+            let message = "the service was given another program while it proved: the proof may be of either";
+            return Err(Trouble::transient(message));
         }
         let (public_values, bytes) = (field(&ok, 1, "public values")?, field(&ok, 2, "proof")?);
         if bytes.len() as u64 > self.max_proof_bytes {
             let allowed = self.max_proof_bytes;
-            return Err(Trouble::permanent(format!("the proof has {} bytes, and {allowed} are allowed", bytes.len())));
+            return Err(Trouble::permanent(format!(
+                "the proof has {} bytes, and {allowed} are allowed",
+                bytes.len()
+            )));
         }
-        Ok(Submitted::Proof(Proof { bytes, public_values: Some(public_values), cycles: None }))
+        Ok(Submitted::Proof(Proof {
+            bytes,
+            public_values: Some(public_values),
+            cycles: None,
+            verification_key: Some(key_text(&key)),
+        }))
     }
 
     fn poll(&self, _: &mut Line<'_>, job: &Job) -> Result<State, Trouble> {
@@ -163,7 +174,13 @@ impl Service for Ere {
         Ok(())
     }
 
-    fn verify(&self, line: &mut Line<'_>, proof: &[u8], input: &[u8], key: Option<&str>) -> Result<Vec<u8>, Trouble> {
+    fn verify(
+        &self,
+        line: &mut Line<'_>,
+        proof: &[u8],
+        input: &[u8],
+        key: Option<&str>,
+    ) -> Result<Vec<u8>, Trouble> {
         let server = self.verifier.as_deref().unwrap_or_default();
         let own = key_text(&self.program_key(line, server)?);
         if let Some(key) = key.filter(|key| !key.trim_start_matches("0x").eq_ignore_ascii_case(&own)) {
@@ -184,7 +201,9 @@ impl Service for Ere {
             put_bytes(&mut message, 1, input);
             let ok = self.call(line, server, "Execute", message, LONG).map_err(Wrong::harmless)?;
             if field(&ok, 1, "public values")? != public_values {
-                return Err(Trouble::permanent("this proof is not about this input: executing it gives other public values"));
+                return Err(Trouble::permanent(
+                    "this proof is not about this input: executing it gives other public values",
+                ));
             }
         }
         Ok(public_values)

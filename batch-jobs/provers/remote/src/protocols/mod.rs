@@ -18,7 +18,9 @@ pub(crate) fn read(arguments: &mut Arguments<'_>, settings: &Settings) -> Option
         return None;
     }
     match arguments.one_of("protocol", &NAMES)? {
-        "openvm-edge" => Some(("authorization", Box::new(openvm_edge::OpenVmEdge::read(arguments, settings)))),
+        "openvm-edge" => {
+            Some(("authorization", Box::new(openvm_edge::OpenVmEdge::read(arguments, settings))))
+        }
         "bonsai" => Some(("x-api-key", Box::new(bonsai::Bonsai::read(arguments, settings)))),
         _ => Some(("authorization", Box::new(ere::Ere::read(arguments, settings)))),
     }

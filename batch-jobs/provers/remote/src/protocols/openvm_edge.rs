@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use proofyard_prover::Failure;
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -175,7 +176,10 @@ impl Service for OpenVmEdge {
         if !programs.contains(&self.program) {
             let named = |one: &Program| format!("{} at version {}", one.name, one.version);
             let served = programs.iter().map(named).collect::<Vec<_>>().join(", ");
-            return Err(Trouble::permanent(format!("the service proves {served}, not {}", named(&self.program))));
+            return Err(Trouble::permanent(format!(
+                "the service proves {served}, not {}",
+                named(&self.program)
+            )));
         }
         // The program's verification baseline; managers that do not serve it answer 404.
         let baseline = line.call(Call::get(format!("/vk/{}", self.program.name)))?;
@@ -187,7 +191,12 @@ impl Service for OpenVmEdge {
         })
     }
 
-    fn submit(&self, line: &mut Line<'_>, task: &Task, begun: &mut Option<Job>) -> Result<Submitted, Trouble> {
+    fn submit(
+        &self,
+        line: &mut Line<'_>,
+        task: &Task,
+        begun: &mut Option<Job>,
+    ) -> Result<Submitted, Trouble> {
         for ended in 0..ENDED_JOBS {
             let job = task.job_id(&self.program(), ended);
             match self.state(line, &job)? {
@@ -222,16 +231,22 @@ impl Service for OpenVmEdge {
             Status::InProgress => Ok(state.progress()),
             Status::Completed => Ok(State::Done),
             Status::Failing(why) => Ok(State::Running(0.0, format!("fails: {}", words(why.as_bytes())))),
-            Status::Failed(why) => Err(Trouble::transient(format!("the service says: {}", words(why.as_bytes())))),
-            Status::Canceled => Err(Trouble::transient("somebody has cancelled the job at the service")),
+            Status::Failed(why) => {
+                let message = format!("the service says: {}", words(why.as_bytes()));
+                Ok(State::Failed(Failure::transient(message)))
+            }
+            Status::Canceled => {
+                Ok(State::Failed(Failure::transient("somebody has cancelled the job at the service")))
+            }
         }
     }
 
     fn fetch(&self, line: &mut Line<'_>, job: &Job) -> Result<Proof, Trouble> {
         let cycles = self.state(line, job)?.and_then(|state| state.num_instructions);
-        let answer = line.call(Call::get(format!("/proof/{job}")).limit(LONG).max_bytes(self.max_proof_bytes))?;
+        let answer =
+            line.call(Call::get(format!("/proof/{job}")).limit(LONG).max_bytes(self.max_proof_bytes))?;
         match answer.status {
-            200 => Ok(Proof { bytes: answer.body, public_values: None, cycles }),
+            200 => Ok(Proof { bytes: answer.body, public_values: None, cycles, verification_key: None }),
             404 => Err(not_kept(&answer)),
             _ => Err(refused(&answer)),
         }
@@ -243,7 +258,9 @@ impl Service for OpenVmEdge {
     }
 
     fn verify(&self, _: &mut Line<'_>, _: &[u8], _: &[u8], _: Option<&str>) -> Result<Vec<u8>, Trouble> {
-        Err(Trouble::permanent("an OpenVM edge cluster verifies nothing: the pipeline must name a verifier, `verify = [...]`"))
+        Err(Trouble::permanent(
+            "an OpenVM edge cluster verifies nothing: the pipeline must name a verifier, `verify = [...]`",
+        ))
     }
 }
 
@@ -264,7 +281,11 @@ impl ProofState {
 /// A manager that says it is done has no proof to give.
 fn not_kept(answer: &Answer) -> Trouble {
     let message = format!("the job is done, but the service has no proof of it: {}", answer.words());
-    if message.contains("persistence is disabled") { Trouble::permanent(message) } else { Trouble::transient(message) }
+    if message.contains("persistence is disabled") {
+        Trouble::permanent(message)
+    } else {
+        Trouble::transient(message)
+    }
 }
 
 /// One buffer of bytes as OpenVM's `StdIn` in bincode: how many buffers, each with its length, and no deferrals.
