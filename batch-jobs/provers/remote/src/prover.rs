@@ -2,6 +2,7 @@
 //! verified where the service can.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use proofyard_prover::message::PUBLIC_VALUES_BYTES;
@@ -20,6 +21,7 @@ use crate::settings::{Arguments, Settings};
 /// A prover that has a proving service prove.
 #[derive(Default)]
 pub struct RemoteProver {
+    files: PathBuf,
     ready: Option<Ready>,
 }
 
@@ -36,6 +38,11 @@ const SETUP: Duration = Duration::from_secs(30);
 const VERIFY: Duration = Duration::from_secs(600);
 
 impl RemoteProver {
+    /// Files that the arguments name without a folder are in this one.
+    pub fn with_files(folder: impl Into<PathBuf>) -> RemoteProver {
+        RemoteProver { files: folder.into(), ready: None }
+    }
+
     fn ready(&self) -> Result<&Ready, Failure> {
         self.ready.as_ref().ok_or_else(|| Failure::permanent("there was no setup, which names the service"))
     }
@@ -44,7 +51,7 @@ impl RemoteProver {
 impl Prover for RemoteProver {
     fn setup(&mut self, request: &SetupRequest) -> Result<SetupOk, Failure> {
         let mut arguments = Arguments::new(&request.arguments);
-        let mut settings = Settings::read(&mut arguments);
+        let mut settings = Settings::read(&mut arguments, &self.files);
         let known = protocols::read(&mut arguments, &settings);
         arguments.finish()?;
         let Some((header, service)) = known else {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proofyard_prover::Failure;
@@ -12,6 +13,8 @@ pub(crate) struct Settings {
     /// Without a slash at its end.
     pub endpoint: String,
     pub token: Option<String>,
+    /// Where files are that the arguments name.
+    pub files: PathBuf,
     pub input: InputForm,
     pub poll: Duration,
     /// How long a service may answer that perhaps it does not know a job, until that is believed.
@@ -36,7 +39,7 @@ const DEFAULT_UNKNOWN_AFTER_S: u64 = 120;
 const DEFAULT_MAX_PROOF_BYTES: u64 = 64 << 20;
 
 impl Settings {
-    pub fn read(arguments: &mut Arguments<'_>) -> Settings {
+    pub fn read(arguments: &mut Arguments<'_>, files: &Path) -> Settings {
         let endpoint = arguments.endpoint("endpoint").unwrap_or_default();
         let token = arguments.token("token_from");
         let input = match arguments.one_of("input", &["file", "list"]) {
@@ -53,6 +56,7 @@ impl Settings {
         Settings {
             endpoint,
             token,
+            files: files.to_path_buf(),
             input,
             poll,
             unknown_after,

@@ -69,7 +69,7 @@ impl Bonsai {
         {
             arguments.mistake("`image_id` must be 64 hex digits");
         }
-        let image = arguments.text("image").map(PathBuf::from);
+        let image = arguments.text("image").map(|image| settings.files.join(image));
         let is_groth16 = arguments.one_of("receipt", &["stark", "groth16"]) == Some("groth16");
         let cycle_limit = arguments.number("cycle_limit");
         Bonsai { image_id, image, is_groth16, cycle_limit, max_proof_bytes: settings.max_proof_bytes }

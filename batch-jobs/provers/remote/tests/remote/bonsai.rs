@@ -1,5 +1,8 @@
 //! Bonsai and Bento: the job's id is the service's, so it is noted at once.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::server::{Fault, Reply, Server};
@@ -58,7 +61,8 @@ fn an_image_that_the_service_lacks_is_uploaded_or_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("guest.elf");
     std::fs::write(&image, "an ELF").unwrap();
-    let mut prover = Prover::ready(&with(&server, "image", image.to_str().unwrap()));
+    let mut prover = Prover::start_with(&["--files", folder.path().to_str().unwrap()]);
+    prover.setup(&with(&server, "image", "guest.elf"));
     proof(&prover.prove(&Attempt::default()));
     proof(&prover.prove(&Attempt { task: "t2", ..Attempt::default() }));
     assert_eq!(server.asked("PUT /images").len(), 1);
@@ -144,6 +148,32 @@ fn a_prover_that_is_killed_takes_up_the_job_that_it_noted() {
         );
         assert_eq!(server.service().sessions.len(), 1);
     }
+}
+
+/// At moments that nobody chooses: it is killed again and again, and sometimes the service is done in between.
+#[test]
+fn fifty_kills_cost_no_job_but_those_that_could_not_be_noted() {
+    let server = Server::start(Bonsai::new());
+    server.service().polls = 4;
+    let (mut attempt, mut kills, mut proofs) = (Attempt::default(), 0, 0);
+    let mut noted = BTreeSet::new();
+    while kills < 50 {
+        let mut prover = Prover::ready(&arguments(&server));
+        prover.begin(&attempt);
+        let is_done = prover.is_done_within(Duration::from_millis(kills * 7 % 60));
+        prover.kill();
+        noted.extend(prover.checkpoint.clone());
+        if is_done {
+            proofs += 1;
+            attempt = Attempt { input: format!("block {proofs}").into_bytes(), ..Attempt::default() };
+        } else {
+            kills += 1;
+            attempt = attempt.again(prover.checkpoint.clone().or(attempt.resume.clone()));
+        }
+    }
+    let (jobs, in_work) = (server.service().sessions.len(), usize::from(attempt.resume.is_some()));
+    println!("50 kills, {proofs} proofs, {jobs} jobs, {} of them not noted", jobs - noted.len());
+    assert_eq!(noted.len(), proofs + in_work, "a task whose job was noted got another one");
 }
 
 /// The only moment at which a kill costs a second job.

@@ -1,6 +1,7 @@
 //! OpenVM edge: the job's id is derived from the task, so no fault has it paid for twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -149,6 +150,34 @@ fn a_prover_that_is_killed_finds_its_job_again() {
     server.service().restart();
     proof(&Prover::ready(&arguments(&server)).prove(&attempt.again(None)));
     assert_eq!(server.service().started.len(), 1);
+}
+
+/// At moments that nobody chooses, and the service restarts now and then once it has the proof.
+#[test]
+fn fifty_kills_cost_no_job() {
+    let server = Server::start(Edge::new());
+    server.service().polls = 4;
+    let (mut attempt, mut kills, mut proofs) = (Attempt::default(), 0, 0);
+    while kills < 50 {
+        let mut prover = Prover::ready(&arguments(&server));
+        prover.begin(&attempt);
+        let is_done = prover.is_done_within(Duration::from_millis(kills * 7 % 60));
+        prover.kill();
+        if is_done {
+            proofs += 1;
+            attempt = Attempt { input: format!("block {proofs}").into_bytes(), ..Attempt::default() };
+        } else {
+            kills += 1;
+            attempt = attempt.again(None);
+        }
+    }
+    let mut started = server.service().started.clone();
+    let jobs = started.len();
+    println!("50 kills, {proofs} proofs, {jobs} jobs");
+    started.sort();
+    started.dedup();
+    assert_eq!(jobs, started.len(), "a job was started twice");
+    assert!((proofs..=proofs + 1).contains(&jobs), "{jobs} jobs for {proofs} proofs and one task in work");
 }
 
 /// Killed while the call that starts the job is under way.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -62,8 +62,12 @@ impl Drop for Prover {
 
 impl Prover {
     pub fn start() -> Prover {
+        Prover::start_with(&[])
+    }
+
+    pub fn start_with(options: &[&str]) -> Prover {
         let mut command = Command::new(PROGRAM);
-        command.env_clear().env(TOKEN.0, TOKEN.1).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(options).env_clear().env(TOKEN.0, TOKEN.1).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (sender, lines) = channel();
@@ -93,6 +97,22 @@ impl Prover {
     pub fn prove(&mut self, attempt: &Attempt) -> Value {
         self.begin(attempt);
         self.answer()
+    }
+
+    /// Reads for this long and keeps checkpoints, as long as it is not done; returns whether it is.
+    pub fn is_done_within(&mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else { return false };
+            if let Some(checkpoint) = line["checkpoint"].as_str() {
+                self.checkpoint = Some(checkpoint.into());
+                self.kept();
+            } else if line["progress"].is_null() {
+                proof(&line);
+                return true;
+            }
+        }
     }
 
     pub fn begin(&mut self, attempt: &Attempt) {
@@ -223,9 +243,9 @@ pub fn failed(answer: &Value, kind: &str, words: &str) {
 /// Waits until it is so.
 #[track_caller]
 pub fn wait_until(mut is_so: impl FnMut() -> bool) {
-    let until = std::time::Instant::now() + PATIENCE;
+    let until = Instant::now() + PATIENCE;
     while !is_so() {
-        assert!(std::time::Instant::now() < until, "waited for {PATIENCE:?}");
+        assert!(Instant::now() < until, "waited for {PATIENCE:?}");
         thread::sleep(Duration::from_millis(5));
     }
 }
