@@ -61,7 +61,7 @@ STEP_OF = [
     ("tests/aws/", "aws"),
 ]
 # Those that mostly wait, by step or test binary.
-WAITS = {"aws", "baselines", "faults", "follow", "hostile", "localstack", "tier", "command", "runner", "conformance", "working", "disk"}
+WAITS = {"aws", "baselines", "faults", "follow", "hostile", "localstack", "tier", "command", "runner", "conformance", "working", "disk", "remote"}
 # About how long the longest take, in seconds, so that they start first; what is not here is short.
 SECONDS = {
     "examples": 300, "aws": 300, "infra": 170, "simulation": 120, "nova": 105, "miden": 85, "tier": 75, "faults": 70,

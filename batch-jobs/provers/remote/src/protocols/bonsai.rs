@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::risc0_receipt::{self, Claimed};
 use crate::http::{Answer, Call, LONG, Line, NoAnswer, words};
 use crate::service::{About, Job, Proof, Service, State, Submitted, Task, Trouble, refused};
 use crate::settings::{Arguments, Settings};
@@ -107,6 +108,20 @@ impl Bonsai {
         match put.status {
             200..=299 => Ok(upload.uuid),
             _ => Err(refused(&put)),
+        }
+    }
+
+    fn check(&self, receipt: &[u8]) -> Result<(), Trouble> {
+        match risc0_receipt::claimed(receipt) {
+            Claimed::Fake => {
+                Err(Trouble::permanent("the receipt is a fake: the service runs in development mode"))
+            }
+            Claimed::Image(id) if hex::encode(id) != self.image_id => Err(Trouble::permanent(format!(
+                "the receipt is of another program: its image is {}, not {}",
+                hex::encode(id),
+                self.image_id
+            ))),
+            Claimed::Image(_) | Claimed::Unclear => Ok(()),
         }
     }
 
@@ -211,12 +226,11 @@ impl Service for Bonsai {
         };
         let answer = line.call(Call::get(url).limit(LONG).max_bytes(self.max_proof_bytes))?;
         match answer.status {
-            200 => Ok(Proof {
-                bytes: answer.body,
-                public_values: None,
-                cycles: status.stats.map(|stats| stats.cycles),
-                verification_key: None,
-            }),
+            200 => {
+                self.check(&answer.body)?;
+                let cycles = status.stats.map(|stats| stats.cycles);
+                Ok(Proof { bytes: answer.body, public_values: None, cycles, verification_key: None })
+            }
             404 => Err(Trouble::transient(format!(
                 "the job is done, but the service has no receipt: {}",
                 answer.words()

@@ -3,6 +3,7 @@
 mod bonsai;
 mod ere;
 mod openvm_edge;
+mod risc0_receipt;
 
 use crate::service::Service;
 use crate::settings::{Arguments, Settings};

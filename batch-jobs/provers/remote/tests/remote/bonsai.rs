@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::server::{Fault, Reply, Server};
 use crate::services::bonsai::{Bonsai, IMAGE};
@@ -306,6 +307,56 @@ fn a_receipt_that_cannot_be_one_is_refused() {
     let checkpoint = prover.checkpoint.clone();
     proof(&prover.prove(&Attempt::default().again(checkpoint)));
     assert_eq!(server.service().sessions.len(), 3, "the receipt is fetched again, not made again");
+}
+
+/// A receipt in bincode: which kind, what is before its claim, and the claim's first field.
+fn receipt(kind: u32, seal: &[u8], pre: &[u8]) -> Vec<u8> {
+    [&kind.to_le_bytes(), seal, &0u32.to_le_bytes(), pre, b"the rest"].concat()
+}
+
+fn succinct_seal() -> Vec<u8> {
+    [&3u64.to_le_bytes()[..], &[9; 12], &[8; 32]].concat()
+}
+
+fn image() -> Vec<u8> {
+    hex::decode(IMAGE).unwrap()
+}
+
+#[test]
+fn a_receipt_of_another_program_is_refused() {
+    let (server, mut prover) = start();
+    let receipts: [(fn(&[u8]) -> Vec<u8>, Option<&str>); 5] = [
+        (|_| receipt(1, &succinct_seal(), &[&1u32.to_le_bytes()[..], &image()].concat()), None),
+        (|_| receipt(1, &succinct_seal(), &[&1u32.to_le_bytes()[..], &[7; 32]].concat()), Some("0707")),
+        (
+            |_| {
+                receipt(
+                    2,
+                    &[&3u64.to_le_bytes()[..], &[9; 3]].concat(),
+                    &[&1u32.to_le_bytes()[..], &[7; 32]].concat(),
+                )
+            },
+            Some("0707"),
+        ),
+        // The state itself: the image id is its digest.
+        (|_| receipt(1, &succinct_seal(), &[0; 40]), Some("another program")),
+        (|_| receipt(3, b"", b""), Some("development mode")),
+    ];
+    for (make, refused) in receipts {
+        server.service().receipt = make;
+        let answer = prover.prove(&Attempt::default());
+        match refused {
+            None => assert_eq!(proof(&answer), make(b"")),
+            Some(words) => failed(&answer, "permanent", words),
+        }
+    }
+    // Of a state that is not pruned.
+    let state = [&[0; 4][..], &[5; 32]].concat();
+    let tag = Sha256::digest("risc0.SystemState");
+    let id = hex::encode(Sha256::digest([&tag[..], &state[4..], &state[..4], &[1, 0]].concat()));
+    server.service().images.insert(id.clone());
+    server.service().receipt = |_| receipt(1, &succinct_seal(), &[&[0; 8][..], &[5; 32]].concat());
+    proof(&Prover::ready(&with(&server, "image_id", id)).prove(&Attempt::default()));
 }
 
 #[test]
