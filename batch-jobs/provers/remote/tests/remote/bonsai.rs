@@ -322,10 +322,13 @@ fn image() -> Vec<u8> {
     hex::decode(IMAGE).unwrap()
 }
 
+/// How the service makes receipts, and what is said of them where they are refused.
+type Receipts = (fn(&[u8]) -> Vec<u8>, Option<&'static str>);
+
 #[test]
 fn a_receipt_of_another_program_is_refused() {
     let (server, mut prover) = start();
-    let receipts: [(fn(&[u8]) -> Vec<u8>, Option<&str>); 5] = [
+    let receipts: [Receipts; 5] = [
         (|_| receipt(1, &succinct_seal(), &[&1u32.to_le_bytes()[..], &image()].concat()), None),
         (|_| receipt(1, &succinct_seal(), &[&1u32.to_le_bytes()[..], &[7; 32]].concat()), Some("0707")),
         (
