@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use proofyard_prover::message::CancelReason;
+use rustls::pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::{Request, Response};
@@ -22,7 +23,7 @@ use crate::service::Trouble;
 pub(crate) const SHORT: Duration = Duration::from_secs(30);
 /// How long an upload or a download may take.
 pub(crate) const LONG: Duration = Duration::from_secs(300);
-const CONNECT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 /// How often a call looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(20);
 /// What is read of an answer that is no proof.
@@ -32,9 +33,11 @@ const WORDS: usize = 500;
 
 /// Where the service is, and with which token.
 pub(crate) struct Http {
-    endpoint: String,
-    token: Option<(&'static str, String)>,
+    pub endpoint: String,
+    pub token: Option<(&'static str, String)>,
     tls: TlsConfig,
+    /// The certificates of authorities, where the endpoint is https.
+    pub authorities: Vec<CertificateDer<'static>>,
 }
 
 /// Whether the work is still wanted, and how the yard is told that it goes on.
@@ -55,7 +58,7 @@ impl Watch for Unwatched {
 
 /// A line to the service for some calls: until when, and while it is wanted.
 pub(crate) struct Line<'a> {
-    http: &'a Http,
+    pub http: &'a Http,
     watch: &'a mut dyn Watch,
     pub deadline: Instant,
 }
@@ -152,8 +155,9 @@ pub(crate) enum NoAnswer {
 impl Http {
     /// The token goes into this header.
     pub fn new(endpoint: String, token: Option<(&'static str, String)>) -> Result<Http, String> {
-        let tls = if endpoint.starts_with("https://") { tls()? } else { TlsConfig::default() };
-        Ok(Http { endpoint, token, tls })
+        let authorities = if endpoint.starts_with("https://") { authorities()? } else { Vec::new() };
+        let tls = if authorities.is_empty() { TlsConfig::default() } else { tls(&authorities) };
+        Ok(Http { endpoint, token, tls, authorities })
     }
 
     pub fn line<'a>(&'a self, watch: &'a mut dyn Watch, deadline: Instant) -> Line<'a> {
@@ -181,7 +185,7 @@ fn authority_and_path(url: &str) -> (&str, &str) {
 }
 
 /// The certificates of this machine, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
-fn tls() -> Result<TlsConfig, String> {
+fn authorities() -> Result<Vec<CertificateDer<'static>>, String> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
         let why = found.errors.first().map_or(String::new(), |error| format!(": {error}"));
@@ -189,23 +193,21 @@ fn tls() -> Result<TlsConfig, String> {
             "no certificates of authorities are found on this machine, which https needs{why}"
         ));
     }
-    let roots = found.certs.iter().map(|one| Certificate::from_der(one).to_owned());
+    Ok(found.certs)
+}
+
+fn tls(authorities: &[CertificateDer<'static>]) -> TlsConfig {
+    let roots = authorities.iter().map(|one| Certificate::from_der(one).to_owned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = TlsConfig::builder().root_certs(RootCerts::from(roots));
-    Ok(config.unversioned_rustls_crypto_provider(provider).build())
+    config.unversioned_rustls_crypto_provider(provider).build()
 }
 
 impl Line<'_> {
     /// Makes a call, and waits until it is answered, its limit or the deadline is over, or the work is no longer wanted.
     pub fn call(&mut self, call: Call<'_>) -> Result<Answer, NoAnswer> {
         let (url, is_own) = self.http.address(&call.to);
-        let limit = call.limit.min(self.deadline.saturating_duration_since(Instant::now()));
-        if let Some(reason) = self.watch.cancelled() {
-            return Err(NoAnswer::Stopped(reason));
-        }
-        if limit.is_zero() {
-            return Err(NoAnswer::NotSent(format!("there was no time left to ask {url}")));
-        }
+        let limit = self.limit(call.limit, &url)?;
         let mut request =
             Request::builder().method(call.method).uri(&url).header("user-agent", "proofyard-remote");
         if let Some((name, token)) = self.http.token.as_ref().filter(|_| is_own) {
@@ -229,7 +231,6 @@ impl Line<'_> {
             .timeout_connect(Some(CONNECT))
             .timeout_global(Some(limit));
         let agent = Agent::new_with_config(config.build());
-        let (sender, answers) = mpsc::channel();
         let (calling, max_bytes) = (agent.clone(), call.max_bytes);
         let run = move || {
             let answer = if is_get {
@@ -238,13 +239,34 @@ impl Line<'_> {
             } else {
                 calling.run(request)
             };
-            let _ = sender.send(
-                answer
-                    .map_err(|error| no_answer(&url, &error))
-                    .and_then(|answer| read(url, answer, max_bytes)),
-            );
+            answer.map_err(|error| no_answer(&url, &error)).and_then(|answer| read(url, answer, max_bytes))
         };
-        let spawned = thread::Builder::new().name("call".into()).spawn(run);
+        self.wait(run, || agent.shutdown())
+    }
+
+    /// How long a call may take now. It is not made where the work is not wanted, or there is no time left.
+    pub fn limit(&mut self, limit: Duration, what: &str) -> Result<Duration, NoAnswer> {
+        if let Some(reason) = self.watch.cancelled() {
+            return Err(NoAnswer::Stopped(reason));
+        }
+        let limit = limit.min(self.deadline.saturating_duration_since(Instant::now()));
+        if limit.is_zero() {
+            return Err(NoAnswer::NotSent(format!("there was no time left to ask {what}")));
+        }
+        Ok(limit)
+    }
+
+    /// Makes a call on a thread of its own, and stops it when the work is no longer wanted.
+    pub fn wait<T: Send + 'static>(
+        &mut self,
+        call: impl FnOnce() -> Result<T, NoAnswer> + Send + 'static,
+        stop: impl FnOnce(),
+    ) -> Result<T, NoAnswer> {
+        let (sender, answers) = mpsc::channel();
+        let spawned = thread::Builder::new().name("call".into()).spawn(move || {
+            // Nobody listens where the call was stopped.
+            let _ = sender.send(call());
+        });
         spawned.map_err(|error| NoAnswer::NotSent(format!("no thread for a call: {error}")))?;
         let began = Instant::now();
         loop {
@@ -256,7 +278,7 @@ impl Line<'_> {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if let Some(reason) = self.watch.cancelled() {
-                agent.shutdown();
+                stop();
                 return Err(NoAnswer::Stopped(reason));
             }
             self.watch.waits(began.elapsed());

@@ -11,6 +11,7 @@
 //! of ours, it is derived from the task, and whoever tries again finds the job by it. Where the id is the service's, it is a
 //! checkpoint before anything else is done.
 
+mod grpc;
 mod http;
 mod input;
 mod job;

@@ -32,8 +32,8 @@ struct Ready {
     about: About,
 }
 
-/// How long `setup` may ask the service.
-const SETUP: Duration = Duration::from_secs(30);
+/// How long `setup` may ask the service, which may have to set up the program first.
+const SETUP: Duration = Duration::from_secs(600);
 /// How long `verify` may ask the service.
 const VERIFY: Duration = Duration::from_secs(600);
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use crate::http::{Call, LONG, Line, NoAnswer, SHORT, words};
-use crate::protobuf::{byte_fields, last, put_bytes};
+use crate::protobuf::{bytes, fields, put_bytes};
 use crate::service::{About, Job, Proof, Service, State, Submitted, Task, Trouble, refused};
 use crate::settings::{Arguments, Settings};
 
@@ -53,8 +53,8 @@ impl Ere {
         }
         let rubbish = || Wrong::Rubbish(format!("{method} answered no message of this protocol"));
         // Each answer is one of `ok` and `err`.
-        let fields = byte_fields(&answer.body).ok_or_else(rubbish)?;
-        match (last(&fields, 1), last(&fields, 2)) {
+        let fields = fields(&answer.body).ok_or_else(rubbish)?;
+        match (bytes(&fields, 1), bytes(&fields, 2)) {
             (Some(ok), _) => Ok(ok.to_vec()),
             (None, Some(err)) => Err(Wrong::Zkvm(words(err))),
             (None, None) => Err(rubbish()),
@@ -106,10 +106,9 @@ impl Wrong {
 }
 
 fn field(message: &[u8], number: u64, what: &str) -> Result<Vec<u8>, Trouble> {
-    let fields =
-        byte_fields(message).ok_or_else(|| Trouble::transient(format!("the service sent no {what}")))?;
+    let fields = fields(message).ok_or_else(|| Trouble::transient(format!("the service sent no {what}")))?;
     // An empty byte string is left out of a message.
-    Ok(last(&fields, number).unwrap_or_default().to_vec())
+    Ok(bytes(&fields, number).unwrap_or_default().to_vec())
 }
 
 /// A key as it is told.
@@ -146,16 +145,16 @@ impl Service for Ere {
             let message = "the service was given another program while it proved: the proof may be of either";
             return Err(Trouble::transient(message));
         }
-        let (public_values, bytes) = (field(&ok, 1, "public values")?, field(&ok, 2, "proof")?);
-        if bytes.len() as u64 > self.max_proof_bytes {
+        let (public_values, proof) = (field(&ok, 1, "public values")?, field(&ok, 2, "proof")?);
+        if proof.len() as u64 > self.max_proof_bytes {
             let allowed = self.max_proof_bytes;
             return Err(Trouble::permanent(format!(
                 "the proof has {} bytes, and {allowed} are allowed",
-                bytes.len()
+                proof.len()
             )));
         }
         Ok(Submitted::Proof(Proof {
-            bytes,
+            bytes: proof,
             public_values: Some(public_values),
             cycles: None,
             verification_key: Some(key_text(&key)),

@@ -6,7 +6,9 @@
 mod arguments;
 mod bonsai;
 mod ere;
+mod grpc_server;
 mod openvm_edge;
 mod server;
 mod services;
 mod yard;
+mod zisk;

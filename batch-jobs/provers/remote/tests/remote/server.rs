@@ -76,7 +76,7 @@ pub struct Server<S> {
 }
 
 #[derive(Default)]
-struct State {
+pub struct State {
     asked: Vec<Request>,
     /// For calls whose method and path begin like this, in turn.
     faults: Vec<(String, Fault)>,
@@ -84,6 +84,15 @@ struct State {
 
 impl<S: Service> Server<S> {
     pub fn start(service: S) -> Server<S> {
+        Server::start_with(service, serve)
+    }
+
+    /// Speaks gRPC: a request's body is its message, a reply's status is gRPC's, its body the message or the words.
+    pub fn start_grpc(service: S) -> Server<S> {
+        Server::start_with(service, crate::grpc_server::serve)
+    }
+
+    fn start_with(service: S, serve: fn(&TcpStream, &Mutex<S>, &Mutex<State>)) -> Server<S> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let (service, state) = (Arc::new(Mutex::new(service)), Arc::new(Mutex::new(State::default())));
@@ -112,14 +121,18 @@ impl<S: Service> Server<S> {
     }
 }
 
+impl State {
+    /// Notes a request, and says what goes wrong with it.
+    pub fn note(&mut self, request: &Request) -> Option<Fault> {
+        self.asked.push(request.clone());
+        let found = self.faults.iter().position(|(route, _)| request.route().starts_with(route));
+        found.map(|index| self.faults.remove(index).1)
+    }
+}
+
 fn serve<S: Service>(stream: &TcpStream, service: &Mutex<S>, state: &Mutex<State>) {
     let Some(request) = read(stream) else { return };
-    let fault = {
-        let mut state = state.lock().unwrap();
-        state.asked.push(request.clone());
-        let found = state.faults.iter().position(|(route, _)| request.route().starts_with(route));
-        found.map(|index| state.faults.remove(index).1)
-    };
+    let fault = state.lock().unwrap().note(&request);
     let answer = |service: &Mutex<S>| service.lock().unwrap().answer(&request);
     let _ = match fault {
         Some(Fault::Dropped) => stream.shutdown(Shutdown::Both),

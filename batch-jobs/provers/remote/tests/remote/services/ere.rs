@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::field;
 use crate::server::{Reply, Request, Service};
 
 pub struct Ere {
@@ -51,19 +52,19 @@ impl Service for Ere {
     fn answer(&mut self, request: &Request) -> Reply {
         match request.route().as_str() {
             "GET /health" => Reply::new(200, ""),
-            "POST /twirp/api.ZkvmService/ProgramVk" => ok(&bytes(1, &self.key)),
+            "POST /twirp/api.ZkvmService/ProgramVk" => ok(&field(1, &self.key)),
             "POST /twirp/api.ZkvmService/Execute" => {
-                ok(&bytes(1, &public_values(first_field(&request.body))))
+                ok(&field(1, &public_values(first_field(&request.body))))
             }
             "POST /twirp/api.ZkvmService/Prove" => {
                 assert_eq!(request.headers["content-type"], "application/protobuf");
                 self.proves += 1;
                 if let Some(error) = self.zkvm_error {
-                    return Reply::new(200, bytes(2, error.as_bytes()));
+                    return Reply::new(200, field(2, error.as_bytes()));
                 }
                 let input = first_field(&request.body);
-                let proof = if self.is_empty { Vec::new() } else { bytes(2, &self.proof(input)) };
-                let message = [bytes(1, &public_values(input)), proof, bytes(3, b"a report")].concat();
+                let proof = if self.is_empty { Vec::new() } else { field(2, &self.proof(input)) };
+                let message = [field(1, &public_values(input)), proof, field(3, b"a report")].concat();
                 if let Some(key) = self.key_afterwards.take() {
                     self.key = key;
                 }
@@ -77,8 +78,8 @@ impl Service for Ere {
                     return Reply::json(400, &error);
                 };
                 match proof[..separator] == self.key {
-                    true => ok(&bytes(1, &public_values(&proof[separator + 2..]))),
-                    false => Reply::new(200, bytes(2, b"verification failed")),
+                    true => ok(&field(1, &public_values(&proof[separator + 2..]))),
+                    false => Reply::new(200, field(2, b"verification failed")),
                 }
             }
             _ => Reply::json(404, &json!({"code": "bad_route", "msg": "no such route"})),
@@ -101,18 +102,7 @@ fn waits(stream: &TcpStream, goes_on: &AtomicBool, left: &AtomicU32) -> bool {
 }
 
 fn ok(message: &[u8]) -> Reply {
-    Reply::new(200, bytes(1, message)).header("content-type", "application/protobuf")
-}
-
-fn bytes(field: u8, content: &[u8]) -> Vec<u8> {
-    let mut message = vec![field << 3 | 2];
-    let mut length = content.len();
-    while length >= 0x80 {
-        message.push((length & 0x7f | 0x80) as u8);
-        length >>= 7;
-    }
-    message.push(length as u8);
-    [&message[..], content].concat()
+    Reply::new(200, field(1, message)).header("content-type", "application/protobuf")
 }
 
 /// The one field, number 1, of a message; inputs and proofs here are short.
