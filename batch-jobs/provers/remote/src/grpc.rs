@@ -106,6 +106,8 @@ impl Call {
         let connected = timeout(CONNECT, TcpStream::connect((host.as_str(), port))).await;
         let tcp = connected.map_err(|_| not_sent("no connection in time".into()))?;
         let tcp = tcp.map_err(|error| not_sent(error.to_string()))?;
+        // What is received is acknowledged in small pieces, for which a large message must not wait.
+        let _ = tcp.set_nodelay(true);
         let Some(tls) = &self.tls else { return self.exchange(tcp).await };
         let name = ServerName::try_from(host).map_err(|error| not_sent(error.to_string()))?;
         let secured = timeout(CONNECT, TlsConnector::from(Arc::clone(tls)).connect(name, tcp)).await;

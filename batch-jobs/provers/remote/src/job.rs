@@ -269,7 +269,7 @@ impl<'a, 'w> Errand<'a, 'w> {
             return Ok(());
         }
         let message = format!(
-            "job {current} is not over at the deadline; it goes on, and the next attempt takes it up"
+            "job {current} is not over at the deadline; it is left to the next attempt"
         );
         Err(End::Failed(Failure::transient(format!("{message} (last: {})", self.told_what.1))))
     }

@@ -4,6 +4,7 @@
 //! - [`service`]: what a proving service can do, as a trait, and what can go wrong with it.
 //! - [`protocols`]: the services' protocols, a file each.
 //! - [`job`]: one task, whatever the protocol: submit it or find it again, note its id, wait, fetch, cancel.
+//! - [`grpc`]: gRPC over the same.
 //! - [`http`]: calls that end when the task is no longer wanted, and say whether the service may have acted on them.
 //! - [`prover`]: the prover protocol over all of it.
 //!

@@ -1,4 +1,4 @@
-//! The program: speaks the prover protocol on stdin and stdout, and a proving service's protocol over HTTP.
+//! The program: speaks the prover protocol on stdin and stdout, and a proving service's protocol over HTTP or gRPC.
 
 use std::process::ExitCode;
 

@@ -14,6 +14,7 @@ type Data = std::io::Cursor<Vec<u8>>;
 pub fn serve<S: Service>(stream: &TcpStream, service: &Mutex<S>, state: &Mutex<State>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     stream.set_nonblocking(true).unwrap();
+    stream.set_nodelay(true).unwrap();
     let stream = stream.try_clone().unwrap();
     runtime.block_on(async {
         let stream = tokio::net::TcpStream::from_std(stream).unwrap();
