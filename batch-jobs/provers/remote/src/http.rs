@@ -225,7 +225,9 @@ impl Line<'_> {
         let config = Agent::config_builder()
             .tls_config(self.http.tls.clone())
             .http_status_as_error(false)
-            .max_redirects(3)
+            // A redirect of the endpoint's would take the token elsewhere.
+            .max_redirects(if is_own { 0 } else { 3 })
+            .max_redirects_will_error(false)
             .max_idle_connections(0)
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))

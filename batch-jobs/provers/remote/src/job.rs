@@ -99,7 +99,7 @@ impl<'a, 'w> Errand<'a, 'w> {
     fn bring(&mut self, job: &mut Option<Job>) -> Result<Proof, End> {
         let mut is_taken_up = job.is_some();
         // A service that has lost the job gets the task once more, not again and again.
-        let mut losses = 0;
+        let (mut losses, mut has_stepped_back) = (0, false);
         loop {
             let current = match job {
                 Some(job) => job.clone(),
@@ -114,13 +114,13 @@ impl<'a, 'w> Errand<'a, 'w> {
             match self.wait_for(current, is_taken_up, job)? {
                 Over::Proof(proof) => return Ok(proof),
                 Over::Lost(last) => {
-                    losses += 1;
-                    let made_from = self.service.made_from(&last).filter(|_| losses == 1);
-                    if losses > 1 && made_from.is_none() && !is_taken_up {
+                    *job = self.service.made_from(&last).filter(|_| !has_stepped_back);
+                    has_stepped_back = true;
+                    losses += u32::from(job.is_none());
+                    if losses > 1 {
                         return Err(End::Failed(Failure::transient("the service has lost the job twice")));
                     }
                     self.tell(0.0, "the service does not know the job any more; submits the task again");
-                    *job = made_from;
                 }
                 Over::FailedBefore(last, failure) => {
                     self.tell(
@@ -268,9 +268,7 @@ impl<'a, 'w> Errand<'a, 'w> {
         if pause < left {
             return Ok(());
         }
-        let message = format!(
-            "job {current} is not over at the deadline; it is left to the next attempt"
-        );
+        let message = format!("job {current} is not over at the deadline; it is left to the next attempt");
         Err(End::Failed(Failure::transient(format!("{message} (last: {})", self.told_what.1))))
     }
 
@@ -298,7 +296,7 @@ impl<'a, 'w> Errand<'a, 'w> {
         &mut self,
         call: impl FnOnce(&dyn Service, &mut crate::http::Line<'_>, &Task) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let mut watch = Wanted { work: self.work, told: Instant::now() };
+        let mut watch = Wanted { work: self.work, done: self.told_what.0, told: Instant::now() };
         let mut line = self.http.line(&mut watch, self.task.deadline);
         call(self.service, &mut line, &self.task)
     }
@@ -372,6 +370,8 @@ impl From<Trouble> for Wait {
 /// A call is made for as long as its work is wanted.
 struct Wanted<'a, 'w> {
     work: &'a mut Work<'w>,
+    /// How much was done when it began.
+    done: f64,
     told: Instant,
 }
 
@@ -383,7 +383,7 @@ impl Watch for Wanted<'_, '_> {
     fn waits(&mut self, time: Duration) {
         if self.told.elapsed() >= TELL {
             self.told = Instant::now();
-            self.work.progress(0.0, &format!("waits for an answer, {} s so far", time.as_secs()));
+            self.work.progress(self.done, &format!("waits for an answer, {} s so far", time.as_secs()));
         }
     }
 }

@@ -88,6 +88,16 @@ fn the_token_goes_nowhere_else() {
 }
 
 #[test]
+fn a_redirect_does_not_take_the_token_elsewhere() {
+    let (elsewhere, server) = (Server::start(Bonsai::new()), Server::start(Bonsai::new()));
+    let to = format!("{}/inputs/upload", elsewhere.endpoint);
+    server.fault("GET /inputs/upload", Fault::Instead(Reply::new(307, "moved").header("location", to)));
+    let mut prover = Prover::ready(&with(&server, "token_from", TOKEN.0));
+    failed(&prover.prove(&Attempt::default()), "permanent", "answered 307");
+    assert!(elsewhere.asked("").is_empty());
+}
+
+#[test]
 fn what_keeps_a_job_from_starting_is_unavailable() {
     let (server, mut prover) = start();
     for (route, reply, words) in [
@@ -230,6 +240,22 @@ fn a_job_that_the_service_has_forgotten_is_submitted_once_more() {
         proof(&second.answer());
         assert_eq!(server.service().sessions.len(), 2);
     }
+}
+
+#[test]
+fn both_jobs_of_a_groth16_receipt_may_be_forgotten() {
+    let server = Server::start(Bonsai::bento());
+    let arguments = with(&server, "receipt", "groth16");
+    let mut prover = Prover::ready(&arguments);
+    prover.begin(&Attempt::default());
+    prover.says("goes on as job snark/");
+    let checkpoint = prover.checkpoint.clone();
+    prover.kill();
+    server.service().restart();
+    let mut second = Prover::ready(&arguments);
+    assert_eq!(proof(&second.prove(&Attempt::default().again(checkpoint))), b"a receipt of snark: a block");
+    let service = server.service();
+    assert_eq!((service.sessions.len(), service.snarks.len()), (2, 2));
 }
 
 /// Bento answers 500 where it does not know a job, and so it does while its database is away: it is not believed at once.
