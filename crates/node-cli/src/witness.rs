@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use proofyard_core::pipeline::NodeSource;
 use proofyard_node::{Endpoints, OfBlock, Witness, WitnessError};
 use proofyard_prover::{
-    Failure, InputKind, Progress, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk,
-    VerifyRequest, serve,
+    Failure, InputKind, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, Work,
+    serve,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -60,7 +60,7 @@ impl Prover for Fetcher {
         Ok(SetupOk::default())
     }
 
-    fn prove(&mut self, request: &ProveRequest, _: &mut Progress<'_>) -> Result<ProveOk, Failure> {
+    fn prove(&mut self, request: &ProveRequest, _: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let Some(witness) = &self.witness else {
             return Err(Failure::permanent("it was not set up"));
         };

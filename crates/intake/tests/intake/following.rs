@@ -3,7 +3,7 @@
 use proofyard_core::state::{EndpointState, NamedBlock};
 use proofyard_intake::follower::NodeError;
 
-use crate::nodes::{HomeError, Test, hash, now};
+use crate::nodes::{Forge, HomeError, Test, hash, now};
 
 #[test]
 fn a_chain_is_taken_from_its_start_in_bounded_rounds() {
@@ -137,7 +137,7 @@ fn a_block_that_the_node_told_of_costs_one_request() {
 
 #[test]
 fn what_a_node_answers_wrongly_is_not_taken() {
-    let forgeries: [(fn(u64, String) -> String, &str); 4] = [
+    let forgeries: [(Forge, &str); 4] = [
         (|_, _| "{".to_owned(), "block 6 cannot be taken"),
         (|_, json| json.replace("\"number\"", "\"numbers\""), "block 6 cannot be taken"),
         (|height, json| json.replace(&format!("{height:#x}\""), "0x1\""), "asked for block 6"),

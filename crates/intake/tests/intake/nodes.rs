@@ -59,6 +59,9 @@ pub fn hash(height: u64, branch: u64) -> String {
     format!("0x{branch:032x}{height:032x}")
 }
 
+/// Makes another answer of the block at a height.
+pub type Forge = fn(u64, String) -> String;
+
 /// One chain as a node has it: which branch each height is of, from height 0.
 #[derive(Default)]
 pub struct OneNode {
@@ -71,7 +74,7 @@ pub struct OneNode {
     pub asked: Cell<usize>,
     pub finality: RefCell<Option<(u64, u64)>>,
     /// Changes what it answers as a block's JSON.
-    pub forge: RefCell<Option<fn(u64, String) -> String>>,
+    pub forge: RefCell<Option<Forge>>,
 }
 
 impl OneNode {
