@@ -40,6 +40,33 @@ impl FollowingYard {
         Self::with(rpc, &[], table, "[\"block\", \"witness\"]")
     }
 
+    /// One of `examples/`, on this node and with the toy prover in the place of what it names; its sink of commits is the one that
+    /// is looked at.
+    pub fn of_example(name: &str, node: &str, ws: &str, changes: &[(&str, &str)]) -> Self {
+        let path = format!("{}/../../examples/{name}", env!("CARGO_MANIFEST_DIR"));
+        let mut text = fs::read_to_string(path).unwrap();
+        let prover = programs().join("proofyard-toy-prover");
+        let toy = format!("command = [{prover:?}, \"--work-ms\", \"1\"]");
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        for line in &mut lines {
+            if line.starts_with("command = ") {
+                line.clone_from(&toy);
+            } else if line.starts_with("rpc = ") {
+                *line = format!("rpc = [{node:?}]");
+            } else if line.starts_with("ws = ") {
+                *line = format!("ws = [{ws:?}]\npoll_ms = 200");
+            }
+        }
+        text = lines.join("\n");
+        for (old, new) in changes {
+            assert!(text.contains(old), "{old}");
+            text = text.replace(old, new);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("pipeline.toml"), text).unwrap();
+        Self { folder, process: None }
+    }
+
     fn with(rpc: &[String], ws: &[String], witness: &str, from: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let list = |urls: &[String]| urls.iter().map(|url| format!("{url:?}")).collect::<Vec<_>>().join(", ");

@@ -1,12 +1,17 @@
 //! A pipeline drawn in plain text: what flows into which stage, section by section of what is proved as one.
 
 use super::{
-    CutRule, Late, Output, Pipeline, Pool, Protocol, Prover, SinkTarget, Source, Stage, Strategy, Verify,
+    CutRule, Late, NodeSource, Output, Pipeline, Pool, Protocol, Prover, SinkTarget, Source, Stage, Strategy,
+    Verify,
 };
 
 /// For a person to read; its form may change.
 pub fn draw(pipeline: &Pipeline) -> String {
     let mut lines = vec![headline(pipeline)];
+    if let Some(node) = &pipeline.node {
+        lines.extend([String::new(), "blocks of the node at".to_string()]);
+        lines.extend(aligned(&node_rows(node)));
+    }
     let rows: Vec<Vec<String>> = (0..pipeline.stages.len()).map(|index| stage_row(index, pipeline)).collect();
     let rows = aligned(&rows);
     for (title, members) in sections(pipeline) {
@@ -42,6 +47,16 @@ fn headline(pipeline: &Pipeline) -> String {
         "{}: from height {}, window {}, {late}{lane}, tick {tick}",
         chain.name, chain.start_height, chain.window
     )
+}
+
+fn node_rows(node: &NodeSource) -> Vec<Vec<String>> {
+    let polled = format!("asked each {}", duration(node.poll_ms));
+    let rpc = node.rpc.iter().map(|url| vec![url.clone(), polled.clone()]);
+    let rpc_from = node.rpc_from.iter().map(|name| vec![format!("what {name} holds"), polled.clone()]);
+    let told = || "tells of new blocks".to_string();
+    let ws = node.ws.iter().map(|url| vec![url.clone(), told()]);
+    let ws_from = node.ws_from.iter().map(|name| vec![format!("what {name} holds"), told()]);
+    rpc.chain(rpc_from).chain(ws).chain(ws_from).collect()
 }
 
 /// Stages by what they work on, in the order in which that comes to be.

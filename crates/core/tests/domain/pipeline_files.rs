@@ -9,6 +9,27 @@ const REALTIME: &str = include_str!("pipeline/realtime.toml");
 const ROLLUP: &str = include_str!("pipeline/rollup.toml");
 const FOLDING: &str = include_str!("pipeline/folding.toml");
 
+/// The files of `examples/`, as they stand there.
+#[test]
+fn the_examples_have_no_mistakes_and_are_drawn() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+    let mut drawn = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let drawing = draw(&pipeline(&text));
+            assert_eq!(
+                drawing.contains("blocks of the node at"),
+                text.contains("[source.node]"),
+                "{drawing}"
+            );
+            drawn += 1;
+        }
+    }
+    assert!(drawn >= 9, "{drawn}");
+}
+
 fn good(text: &str) -> Checked {
     parse(text).unwrap_or_else(|mistakes| {
         let told: Vec<String> =

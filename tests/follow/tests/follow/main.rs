@@ -4,4 +4,5 @@
 
 mod bad_nodes;
 mod chain;
+mod examples;
 mod witnesses;
