@@ -20,6 +20,10 @@ use crate::rpc::RpcNodes;
 const LOOK: Duration = Duration::from_millis(100);
 /// While a node tells of its blocks, it is asked so many times less often.
 const TOLD_POLLS: u32 = 4;
+/// The node that is followed may have a block a moment later than another tells of it: until then it is asked this often, for
+/// so long.
+const TOLD_POLL: Duration = Duration::from_millis(100);
+const TOLD_FOR: Duration = Duration::from_secs(4);
 /// A WebSocket that says nothing for so many polls, while there are new blocks, is given up.
 const SILENT_POLLS: u32 = 4;
 const SILENT_AFTER_LEAST: Duration = Duration::from_secs(5);
@@ -57,18 +61,26 @@ async fn rounds<I: Intake>(
         };
         tokio::task::spawn_local(subscription.run());
     }
-    let mut hint = None;
+    let mut hint: Option<Hint> = None;
+    // The newest block that was told of, and when.
+    let mut newest_told = (0, Instant::now());
     while !is_stopped() {
         let round = match follower.round(hint.as_ref()).await {
             Ok(round) => round,
             Err(error) if follower.intake().may_try_again(&error).await => continue,
             Err(error) => return Err(error),
         };
-        polled.set(follower.newest_head().unwrap_or_default());
+        if let Some(height) = hint.take().map(|hint| hint.height).filter(|height| *height > newest_told.0) {
+            newest_told = (height, Instant::now());
+        }
+        let newest = follower.newest_head().unwrap_or_default();
+        polled.set(newest);
+        let is_awaited = newest < newest_told.0 && newest_told.1.elapsed() < TOLD_FOR;
         let is_told = statuses.borrow().iter().any(|status| status.state == EndpointState::Ready);
         let wait = match round.rests_until_ms {
             _ if round.has_more => Duration::ZERO,
             Some(until_ms) => Duration::from_millis(until_ms.saturating_sub(now_ms())).min(poll),
+            None if is_awaited => poll.min(TOLD_POLL),
             None if is_told => poll * TOLD_POLLS,
             None => poll,
         };

@@ -18,7 +18,7 @@ mod nodes;
 
 use proofyard_blocks::{Line, RecordedBlock, Rules, parse_line};
 use proofyard_core::error::{Error, with_causes};
-use proofyard_core::pipeline::NodeSource;
+use proofyard_core::pipeline::{MAX_HEIGHT, NodeSource};
 use proofyard_core::port::Port;
 use proofyard_core::record::BlockOutcome;
 use proofyard_core::state::{Canonical, Finality, Following, NamedBlock, Tip};
@@ -191,6 +191,9 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         let mut answered = Vec::new();
         for (index, head) in asked.into_iter().zip(heads) {
             let known = match head {
+                Ok(head) if head.height >= MAX_HEIGHT => {
+                    Err(NodeError::NotTrue(format!("it names block {} as its newest", head.height)))
+                }
                 Ok(head) => self.identify(index).await.map(|()| head),
                 Err(error) => Err(error),
             };
@@ -236,9 +239,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         let tip = self.tip().await.map_err(Fault::Home)?;
         let start_height = self.start_height().await.map_err(Fault::Home)?;
         let Some(tip) = tip else {
-            let trouble = (head.height < start_height).then(|| {
-                format!("the node's newest block is {}, and the chain starts at {start_height}", head.height)
-            });
+            let trouble = (head.height < start_height).then(|| below_start(head, start_height));
             let brought = self.bring(of, start_height, head.height, None).await?;
             return Ok((self.came_to(brought, head, None), trouble));
         };
@@ -258,9 +259,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             }
         } else {
             if head.height < start_height {
-                let why =
-                    format!("its newest block is {}, and the chain starts at {start_height}", head.height);
-                return Err(NodeError::NotTrue(why).into());
+                return Ok((Round::default(), Some(below_start(head, start_height))));
             }
             if self.canonical_hash(head.height).await.map_err(Fault::Home)?.as_ref() == Some(&head.hash) {
                 self.lower = None;
@@ -288,8 +287,9 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         let from = common.as_ref().map_or(start_height, |block| block.height + 1);
         let brought = self.bring(of, from, head.height, common.as_ref().map(|block| &block.hash)).await?;
         let Brought::Blocks(_, Some(last)) = &brought else {
-            // The node's chain changed meanwhile; the next round finds out how.
-            return Ok((Round { has_more: true, ..Round::default() }, None));
+            // Its chain changed meanwhile, or does not hold together: it rests a moment before the next round finds out.
+            let why = format!("its block {from} does not go on from the block below");
+            return Err(NodeError::NotTrue(why).into());
         };
         let last = last.clone();
         self.lower = None;
@@ -331,6 +331,12 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
                 }
             }
             blocks.push(block);
+        }
+        if blocks.is_empty() {
+            return Err(NodeError::NotTrue(format!(
+                "it names block {head} as its newest, and has no block {from}"
+            ))
+            .into());
         }
         let count = blocks.len() as u64;
         let last = blocks.last().map(name_of);
@@ -476,6 +482,10 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
     fn now_ms(&self) -> u64 {
         self.intake.yard().port.now_ms()
     }
+}
+
+fn below_start(head: &NamedBlock, start_height: u64) -> String {
+    format!("the node's newest block is {}, and the chain starts at {start_height}", head.height)
 }
 
 fn hex_of(hash: &[u8; 32]) -> String {

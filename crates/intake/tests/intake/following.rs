@@ -226,3 +226,52 @@ fn a_node_below_the_start_is_waited_for() {
     test.follow();
     test.expect_same_chain(1);
 }
+
+#[test]
+fn a_node_that_names_a_block_that_it_does_not_have_is_not_followed_for_it() {
+    let mut test = Test::new();
+    test.node(0).grow(5, 0);
+    test.node(1).grow(5, 0);
+    test.follow();
+    for claimed in [9, 1 << 40, u64::MAX] {
+        test.node(0).claims.set(Some(claimed));
+        test.node(1).grow(test.tip().unwrap().0 + 2, 0);
+        test.follow();
+        test.expect_same_chain(1);
+        let status = test.status();
+        assert_eq!(status.endpoints[0].state, EndpointState::Wrong, "{claimed}");
+        test.pass(60_000);
+    }
+}
+
+#[test]
+fn a_node_whose_branch_does_not_hold_together_rests() {
+    let mut test = Test::new();
+    test.node(0).grow(10, 0);
+    test.follow();
+    test.node(0).reorg(6, 12, 1);
+    // The first block of the new branch names another parent, each time.
+    *test.node(0).forge.borrow_mut() =
+        Some(|height, json| if height == 7 { json.replace(&hash(6, 0), &hash(6, 5)) } else { json });
+    test.round();
+    assert_eq!(test.status().endpoints[0].state, EndpointState::Wrong);
+    let asked = test.node(0).asked.get();
+    test.round();
+    assert_eq!(test.node(0).asked.get(), asked, "it is not asked again at once");
+    assert_eq!(test.tip(), Some((10, hash(10, 0))));
+    *test.node(0).forge.borrow_mut() = None;
+    test.pass(60_000);
+    test.follow();
+    test.expect_same_chain(0);
+}
+
+#[test]
+fn a_node_that_begins_anew_below_the_start_is_only_behind() {
+    let mut test = Test::new();
+    test.node(0).grow(5, 0);
+    test.follow();
+    test.node(0).cut(0);
+    assert_eq!(test.round(), proofyard_intake::follower::Round::default());
+    assert_eq!(test.tip(), Some((5, hash(5, 0))));
+    assert!(test.status().trouble.unwrap().contains("starts at 1"));
+}
