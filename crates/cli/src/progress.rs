@@ -284,6 +284,9 @@ pub fn holds(status: &ChainStatus) -> Vec<String> {
     if let Some(reorg) = &status.reorg {
         holds.push(format!("a reorg from height {} is being written", reorg.from));
     }
+    if let Some(trouble) = status.following.as_ref().and_then(|following| following.trouble.as_ref()) {
+        holds.push(format!("node: {trouble}"));
+    }
     holds
 }
 

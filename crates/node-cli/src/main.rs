@@ -41,6 +41,8 @@ fn follow_here(run: &Run, json: bool) -> Result<(), Failure> {
         ));
     };
     let endpoints = Endpoints::of(&source, |name| std::env::var(name).ok()).map_err(Failure::usage)?;
+    let names = endpoints.names().collect::<Vec<_>>().join(", ");
+    begun.progress.say(&format!("follows {names}"));
     let (chain, rules) = (pipeline.chain.name.clone(), begun.rules.clone());
     run.from_source(&begun, move |intake| {
         let follower = Source { chain, rules, source, endpoints };

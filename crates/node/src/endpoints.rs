@@ -35,6 +35,11 @@ const RPC: &str = "http://127.0.0.1:8545";
 const WS: &str = "ws://127.0.0.1:8546";
 
 impl Endpoints {
+    /// As they are shown: those that are asked, then those that tell.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.rpc.iter().chain(&self.ws).map(shown)
+    }
+
     /// Those that a pipeline names, with what `variable` answers of the environment.
     pub fn of(source: &NodeSource, variable: impl Fn(&str) -> Option<String>) -> Result<Self, EndpointError> {
         let urls = |key: &'static str, written: &[String], from: &'static str, names: &[String], example| {

@@ -148,7 +148,7 @@ fn head(
     table.to_string()
 }
 
-/// How following goes: the newest head, what is in the way, and each node that is not simply there.
+/// How following goes: the newest head, and each node that is not simply there.
 fn nodes(following: &Following, status: &ChainStatus) -> Vec<String> {
     let mut said = Vec::new();
     let behind = |head: &NamedBlock| {
@@ -175,7 +175,6 @@ fn nodes(following: &Following, status: &ChainStatus) -> Vec<String> {
             )
         }
     });
-    said.extend(following.trouble.clone());
     for endpoint in &following.endpoints {
         let head = endpoint.head.map_or(String::new(), |head| format!(" at {head}"));
         let error = endpoint

@@ -30,6 +30,7 @@ fn whatever_a_node_does_shows_and_its_chain_is_followed_once_it_answers_well() {
         assert!(endpoint["error"].as_str().unwrap().contains(error), "{does:?}: {endpoint}");
         assert!(!endpoint["error"].as_str().unwrap().contains("http://"), "no URL is shown: {endpoint}");
         assert!(yard.status().unwrap()["following"]["trouble"].is_string(), "{does:?}");
+        wait_for("the run says so", || yard.log().contains("node: ").then_some(()));
         between.now(Does::Well);
         yard.wait_for_chain_of(&anvil);
     }
