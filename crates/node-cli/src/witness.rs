@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use proofyard_core::pipeline::NodeSource;
 use proofyard_node::{Endpoints, OfBlock, Witness, WitnessError};
@@ -40,6 +41,7 @@ struct Told {
     rpc_from: Vec<String>,
     method: String,
     params: Value,
+    time_limit_ms: u64,
 }
 
 /// A line of blocks.
@@ -55,7 +57,11 @@ impl Prover for Fetcher {
         let source = NodeSource { rpc: told.rpc, rpc_from: told.rpc_from, ..NodeSource::default() };
         let endpoints =
             Endpoints::of(&source, |name| std::env::var(name).ok()).map_err(Failure::permanent)?;
-        let witness = Witness::new(endpoints.rpc, told.method, told.params).map_err(Failure::permanent)?;
+        // So that each node may be asked within the limit.
+        let nodes = u64::try_from(endpoints.rpc.len()).unwrap_or(1).max(1);
+        let silence = Duration::from_millis((told.time_limit_ms / nodes).saturating_sub(1_000).max(1_000));
+        let witness =
+            Witness::new(endpoints.rpc, told.method, told.params, silence).map_err(Failure::permanent)?;
         self.witness = Some(witness);
         Ok(SetupOk::default())
     }

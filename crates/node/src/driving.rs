@@ -20,10 +20,12 @@ use crate::rpc::RpcNodes;
 const LOOK: Duration = Duration::from_millis(100);
 /// While a node tells of its blocks, it is asked so many times less often.
 const TOLD_POLLS: u32 = 4;
-/// The node that is followed may have a block a moment later than another tells of it: until then it is asked this often, for
-/// so long.
+/// The node that is followed may have a block a moment later than another tells of it: until then it is asked after
+/// this time, then after twice that, and so on, for so long.
 const TOLD_POLL: Duration = Duration::from_millis(100);
 const TOLD_FOR: Duration = Duration::from_secs(4);
+/// Between two whole rounds because of what was told.
+const WHOLE_GAP: Duration = Duration::from_millis(50);
 /// A WebSocket that says nothing for so many polls, while there are new blocks, is given up.
 const SILENT_POLLS: u32 = 4;
 const SILENT_AFTER_LEAST: Duration = Duration::from_secs(5);
@@ -64,14 +66,21 @@ async fn rounds<I: Intake>(
     let mut hint: Option<Hint> = None;
     // The newest block that was told of, and when.
     let mut newest_told = (0, Instant::now());
+    let (mut whole_at, mut awaited_poll) = (Instant::now(), TOLD_POLL);
     while !is_stopped() {
-        let round = match follower.round(hint.as_ref()).await {
+        // Also while blocks are told of one after another, all nodes are looked at now and then.
+        let is_whole_due = whole_at.elapsed() >= poll * TOLD_POLLS;
+        let round = match follower.round(hint.as_ref().filter(|_| !is_whole_due)).await {
             Ok(round) => round,
             Err(error) if follower.intake().may_try_again(&error).await => continue,
             Err(error) => return Err(error),
         };
+        if round.is_whole {
+            whole_at = Instant::now();
+        }
         if let Some(height) = hint.take().map(|hint| hint.height).filter(|height| *height > newest_told.0) {
             newest_told = (height, Instant::now());
+            awaited_poll = TOLD_POLL;
         }
         let newest = follower.newest_head().unwrap_or_default();
         polled.set(newest);
@@ -80,19 +89,25 @@ async fn rounds<I: Intake>(
         let wait = match round.rests_until_ms {
             _ if round.has_more => Duration::ZERO,
             Some(until_ms) => Duration::from_millis(until_ms.saturating_sub(now_ms())).min(poll),
-            None if is_awaited => poll.min(TOLD_POLL),
-            None if is_told => poll * TOLD_POLLS,
+            None if is_awaited => {
+                let wait = awaited_poll;
+                awaited_poll = (awaited_poll * 2).min(poll.max(TOLD_POLL));
+                wait
+            }
+            None if is_told => (poll * TOLD_POLLS).saturating_sub(whole_at.elapsed()).max(LOOK),
             None => poll,
         };
-        hint = next_hint(&mut told, wait, &is_stopped).await;
+        hint = next_hint(&mut told, wait, whole_at + WHOLE_GAP, &is_stopped).await;
     }
     Ok(())
 }
 
-/// Waits until a node tells of a block. Of several that wait only the last counts, which a whole round takes.
+/// Waits until a node tells of a block. Of several that wait only the last counts, which a whole round takes; right after such a
+/// round more of them are waited for, since a reorg has a node tell of all its blocks.
 async fn next_hint(
     told: &mut Receiver<Hint>,
     wait: Duration,
+    not_before: Instant,
     is_stopped: &impl Fn() -> bool,
 ) -> Option<Hint> {
     let until = Instant::now() + wait;
@@ -101,6 +116,7 @@ async fn next_hint(
         let hint = tokio::time::timeout(left.min(LOOK), told.recv()).await;
         match hint {
             Ok(Some(mut hint)) => {
+                sleep(not_before.saturating_duration_since(Instant::now())).await;
                 while let Ok(next) = told.try_recv() {
                     hint = next;
                 }

@@ -78,3 +78,41 @@ pub(crate) fn shown(url: &Url) -> String {
     let port = url.port().map_or(String::new(), |port| format!(":{port}"));
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }
+
+/// A text that came from outside, without what in a URL may be a key: nodes and proxies repeat the path that they were asked by.
+pub(crate) fn redacted(text: &str, url: &Url) -> String {
+    const LEAST_KEY: usize = 6;
+    let path = url.path().trim_matches('/');
+    let queries = url.query_pairs().map(|(_, value)| value.into_owned());
+    let mut secrets: Vec<String> =
+        [path, url.query().unwrap_or_default(), url.password().unwrap_or_default()]
+            .into_iter()
+            .chain(path.split('/'))
+            .map(str::to_owned)
+            .chain(queries)
+            .filter(|secret| secret.len() >= LEAST_KEY)
+            .collect();
+    secrets.extend(Some(url.username()).filter(|name| !name.is_empty()).map(str::to_owned));
+    // The longest first, so that none leaves a part of itself.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_may_be_a_key_is_shown() {
+        let url = Url::parse("https://user:hunter22@host.example:8443/v2/AbCdEf123456?key=QwErTy77").unwrap();
+        assert_eq!(shown(&url), "https://host.example:8443");
+        let said = "Cannot POST /v2/AbCdEf123456?key=QwErTy77 for user, hunter22; project AbCdEf123456 is unknown (QwErTy77)";
+        let shown = redacted(said, &url);
+        for secret in ["AbCdEf", "QwErTy", "hunter", "user"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        let plain = Url::parse("http://127.0.0.1:8545").unwrap();
+        assert_eq!(redacted("HTTP status 500: no", &plain), "HTTP status 500: no");
+    }
+}

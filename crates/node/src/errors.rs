@@ -6,41 +6,52 @@ use std::time::Duration;
 use alloy_json_rpc::RpcError;
 use alloy_transport::{TransportError, TransportErrorKind};
 use proofyard_intake::follower::NodeError;
+use url::Url;
+
+use crate::endpoints::redacted;
 
 /// Characters of a node's own words that are kept.
 const WORDS: usize = 160;
-/// "Limit exceeded", as many providers say that they are asked too often.
-const LIMIT_EXCEEDED: i64 = -32_005;
+/// As providers say that they are asked too often: "limit exceeded", and codes of their own.
+const LIMITS: [i64; 4] = [-32_005, -32_007, -32_029, 429];
 
-pub(crate) fn node_error(error: TransportError) -> NodeError {
+pub(crate) fn node_error(error: TransportError, url: &Url) -> NodeError {
     match error {
-        RpcError::ErrorResp(payload) if payload.code == LIMIT_EXCEEDED || payload.code == 429 => {
-            NodeError::Busy { why: words(&payload.message), retry_after_ms: None }
+        RpcError::ErrorResp(payload) if is_limit(payload.code, &payload.message) => {
+            NodeError::Busy { why: words(&payload.message, url), retry_after_ms: None }
         }
         RpcError::ErrorResp(payload) => {
-            NodeError::Refused { code: payload.code, message: words(&payload.message) }
+            NodeError::Refused { code: payload.code, message: words(&payload.message, url) }
         }
         RpcError::NullResp => NodeError::Rubbish("it answered with nothing".to_owned()),
         RpcError::DeserError { err, text } => NodeError::Rubbish(format!(
             "it answered {:?}, which is not what was asked for: {err}",
-            words(&text)
+            words(&text, url)
         )),
         RpcError::Transport(TransportErrorKind::HttpError(error)) => {
-            of_status(error.status, &error.body, None)
+            of_status(error.status, &error.body, None, url)
         }
         RpcError::Transport(TransportErrorKind::HttpErrorWithRetryAfter { error, retry_after }) => {
-            of_status(error.status, &error.body, Some(retry_after))
+            of_status(error.status, &error.body, Some(retry_after), url)
         }
         RpcError::Transport(TransportErrorKind::MissingBatchResponse(id)) => {
             NodeError::Rubbish(format!("its answer to a batch lacks request {id}"))
         }
-        RpcError::Transport(kind) => NodeError::Down(causes(&kind)),
-        other => NodeError::Rubbish(words(&other.to_string())),
+        RpcError::Transport(kind) => NodeError::Down(causes(&kind, url)),
+        other => NodeError::Rubbish(words(&other.to_string(), url)),
     }
 }
 
-fn of_status(status: u16, body: &str, retry_after: Option<Duration>) -> NodeError {
-    let why = match words(body).as_str() {
+/// Whether an error of JSON-RPC says that the node is asked too often.
+pub(crate) fn is_limit(code: i64, message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    LIMITS.contains(&code) || message.contains("rate limit") || message.contains("too many requests")
+}
+
+fn of_status(status: u16, body: &str, retry_after: Option<Duration>, url: &Url) -> NodeError {
+    // What stands in a body's place where it could not be read names the whole URL.
+    let body = if body.starts_with("<failed to read") { "" } else { body };
+    let why = match words(body, url).as_str() {
         "" => format!("HTTP status {status}"),
         body => format!("HTTP status {status}: {body}"),
     };
@@ -55,12 +66,12 @@ fn of_status(status: u16, body: &str, retry_after: Option<Duration>) -> NodeErro
 }
 
 /// The innermost causes; what stands above them repeats the URL.
-fn causes(kind: &TransportErrorKind) -> String {
-    kind.source().map_or_else(|| "it cannot be reached".to_owned(), said_by)
+fn causes(kind: &TransportErrorKind, url: &Url) -> String {
+    kind.source().map_or_else(|| "it cannot be reached".to_owned(), |error| said_by(error, url))
 }
 
 /// An error and its causes, less those that repeat the URL.
-pub(crate) fn said_by(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn said_by(error: &(dyn std::error::Error + 'static), url: &Url) -> String {
     let mut said = Vec::new();
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -73,11 +84,12 @@ pub(crate) fn said_by(error: &(dyn std::error::Error + 'static)) -> String {
     }
     match said.is_empty() {
         true => "it cannot be reached".to_owned(),
-        false => words(&said.join(": ")),
+        false => words(&said.join(": "), url),
     }
 }
 
-fn words(text: &str) -> String {
+pub(crate) fn words(text: &str, url: &Url) -> String {
+    let text = redacted(text, url);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match text.char_indices().nth(WORDS) {
         Some((at, _)) => format!("{}…", &text[..at]),

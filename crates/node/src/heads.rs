@@ -6,18 +6,21 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use alloy_pubsub::SubscriptionItem;
+use alloy_pubsub::{ConnectionHandle, PubSubConnect, SubscriptionItem};
 use alloy_rpc_client::RpcClient;
+use alloy_transport::{TransportErrorKind, TransportResult};
 use alloy_transport_ws::WsConnect;
 use proofyard_core::state::{EndpointState, EndpointStatus};
 use proofyard_intake::follower::{Hint, NodeError};
 use serde::Deserialize;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
 use crate::endpoints::shown;
 use crate::errors::node_error;
+use crate::rpc::{hash_of, height_of};
 
 /// For connecting, and for the answer to the subscription.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +35,23 @@ struct NewHead {
     number: String,
     hash: String,
     parent_hash: String,
+}
+
+/// A connection that is not made again behind one's back.
+struct Once(WsConnect);
+
+impl PubSubConnect for Once {
+    fn is_local(&self) -> bool {
+        self.0.is_local()
+    }
+
+    async fn connect(&self) -> TransportResult<ConnectionHandle> {
+        self.0.connect().await
+    }
+
+    async fn try_reconnect(&self) -> TransportResult<ConnectionHandle> {
+        Err(TransportErrorKind::non_retryable_str("the connection broke"))
+    }
 }
 
 /// One subscription: connected, and connected again, for ever.
@@ -70,17 +90,17 @@ impl Subscription {
     async fn listen(&self) -> (NodeError, bool) {
         let late = |_| NodeError::Down("it does not answer in time".to_owned());
         // Connecting again is done here, so that it shows.
-        let connect = RpcClient::connect_pubsub(WsConnect::new(self.url.as_str()).with_max_retries(0));
+        let connect = RpcClient::connect_pubsub(Once(WsConnect::new(self.url.as_str())));
         let client = match timeout(CONNECT_TIMEOUT, connect).await.map_err(late) {
             Ok(Ok(client)) => client,
-            Ok(Err(error)) => return (node_error(error), false),
+            Ok(Err(error)) => return (node_error(error, &self.url), false),
             Err(late) => return (late, false),
         };
         let mut request = client.request::<_, B256>("eth_subscribe", ("newHeads",));
         request.set_is_subscription();
         let id = match timeout(CONNECT_TIMEOUT, request).await.map_err(late) {
             Ok(Ok(id)) => id,
-            Ok(Err(error)) => return (node_error(error), false),
+            Ok(Err(error)) => return (node_error(error, &self.url), false),
             Err(late) => return (late, false),
         };
         let mut heads = client.get_subscription::<NewHead>(id).await;
@@ -101,7 +121,11 @@ impl Subscription {
                     // Whoever does not fit is found out by the round that one of the others begins.
                     let _ = self.hints.try_send(hint);
                 }
-                Ok(Err(_)) => return (NodeError::Down("the connection broke".to_owned()), true),
+                // More came at once than are kept: a round finds them.
+                Ok(Err(RecvError::Lagged(_))) => {}
+                Ok(Err(RecvError::Closed)) => {
+                    return (NodeError::Down("the connection broke".to_owned()), true);
+                }
                 Err(_) if self.polled.get() > newest => {
                     let why = format!("it has said nothing since block {newest}");
                     return (NodeError::Down(why), true);
@@ -134,11 +158,7 @@ impl Subscription {
 
 impl NewHead {
     fn hint(self) -> Option<Hint> {
-        let height = u64::from_str_radix(self.number.strip_prefix("0x")?, 16).ok()?;
-        Some(Hint {
-            height,
-            hash: self.hash.to_ascii_lowercase(),
-            parent: self.parent_hash.to_ascii_lowercase(),
-        })
+        let height = height_of(&self.number)?;
+        Some(Hint { height, hash: hash_of(&self.hash)?, parent: hash_of(&self.parent_hash)? })
     }
 }

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use alloy_json_rpc::{RpcRecv, RpcSend};
 use alloy_rpc_client::RpcClient;
-use futures_util::future::{join_all, try_join_all};
-use proofyard_core::pipeline::NodeSource;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::iter;
+use proofyard_core::pipeline::{MAX_HEIGHT, NodeSource};
 use proofyard_core::state::{EndpointStatus, Finality, NamedBlock};
 use proofyard_intake::follower::{Identity, NodeError, Nodes};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use url::Url;
 
 use crate::endpoints::{Endpoints, shown};
 use crate::errors::node_error;
@@ -20,6 +23,8 @@ use crate::errors::node_error;
 /// Also of a batch of whole blocks.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// So often in a row a node may refuse batches before it is sent none any more.
+const BATCH_REFUSALS: u32 = 2;
 /// A node that takes longer to name its newest block is of no use.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -28,13 +33,17 @@ pub struct RpcNodes {
     names: Vec<String>,
     nodes: Vec<RpcNode>,
     batch_blocks: u64,
+    requests_at_once: u64,
     pub(crate) subscriptions: Rc<RefCell<Vec<EndpointStatus>>>,
 }
 
 struct RpcNode {
     client: RpcClient,
-    /// It takes several requests in one; until it refuses that.
-    batches: Cell<bool>,
+    url: Url,
+    /// How often in a row it refused several requests in one.
+    refused_batches: Cell<u32>,
+    /// How many requests for blocks it is sent side by side: fewer once it was busy.
+    at_once: Cell<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,14 +62,17 @@ impl RpcNodes {
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        let node = |url: &url::Url| RpcNode {
+        let node = |url: &Url| RpcNode {
             client: RpcClient::new_http_with_client(http.clone(), url.clone()),
-            batches: Cell::new(true),
+            url: url.clone(),
+            refused_batches: Cell::new(0),
+            at_once: Cell::new(source.requests_at_once),
         };
         Ok(Self {
             names: endpoints.rpc.iter().map(shown).collect(),
             nodes: endpoints.rpc.iter().map(node).collect(),
             batch_blocks: source.batch_blocks,
+            requests_at_once: source.requests_at_once,
             subscriptions: Rc::default(),
         })
     }
@@ -71,7 +83,11 @@ impl RpcNodes {
         method: &'static str,
         of_what: P,
     ) -> Result<R, NodeError> {
-        self.nodes[of].client.request(method, of_what).await.map_err(node_error)
+        self.nodes[of]
+            .client
+            .request(method, of_what)
+            .await
+            .map_err(|error| node_error(error, &self.nodes[of].url))
     }
 
     async fn brief(&self, of: usize, block: &str) -> Result<Option<NamedBlock>, NodeError> {
@@ -94,23 +110,38 @@ impl RpcNodes {
         }
     }
 
-    /// Some whole blocks, in one request where the node takes that.
+    /// Some whole blocks, in one request where the node takes that. One that refuses batches, or breaks over them, is asked one
+    /// by one, for good once it has done so twice in a row.
     async fn some_blocks(
         &self,
         of: usize,
         heights: RangeInclusive<u64>,
     ) -> Result<Vec<Option<String>>, NodeError> {
         let node = &self.nodes[of];
-        if node.batches.get() && heights.start() < heights.end() {
+        if node.refused_batches.get() < BATCH_REFUSALS && heights.start() < heights.end() {
             match self.batch(of, heights.clone()).await {
-                Err(NodeError::Refused { .. } | NodeError::Rubbish(_)) => node.batches.set(false),
-                done => return done,
+                Ok(blocks) => {
+                    node.refused_batches.set(0);
+                    return Ok(blocks);
+                }
+                Err(busy @ NodeError::Busy { .. }) => return Err(busy),
+                Err(_) => node.refused_batches.set(node.refused_batches.get() + 1),
             }
         }
-        try_join_all(heights.map(|height| self.one_block(of, height))).await
+        let mut blocks = Vec::new();
+        for height in heights {
+            match self.one_block(of, height).await {
+                Ok(block) => blocks.push(block),
+                // What came before is of use.
+                Err(_) if !blocks.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(blocks)
     }
 
     async fn batch(&self, of: usize, heights: RangeInclusive<u64>) -> Result<Vec<Option<String>>, NodeError> {
+        let failed = |error| node_error(error, &self.nodes[of].url);
         let mut batch = self.nodes[of].client.new_batch();
         let mut answers = Vec::new();
         for height in heights {
@@ -118,12 +149,12 @@ impl RpcNodes {
                 "eth_getBlockByNumber",
                 &(format!("{height:#x}"), true),
             );
-            answers.push(call.map_err(node_error)?);
+            answers.push(call.map_err(failed)?);
         }
-        batch.send().await.map_err(node_error)?;
+        batch.send().await.map_err(failed)?;
         let mut blocks = Vec::new();
         for answer in answers {
-            blocks.push(text_of(answer.await.map_err(node_error)?));
+            blocks.push(text_of(answer.await.map_err(failed)?));
         }
         Ok(blocks)
     }
@@ -139,12 +170,23 @@ fn text_of(answer: Option<Box<RawValue>>) -> Option<String> {
 
 impl Brief {
     fn named(self) -> Result<NamedBlock, NodeError> {
-        let digits = self.number.strip_prefix("0x").unwrap_or_default();
-        match u64::from_str_radix(digits, 16) {
-            Ok(height) => Ok(NamedBlock { height, hash: self.hash.to_ascii_lowercase() }),
-            Err(_) => Err(NodeError::Rubbish("a block's number is none".to_owned())),
+        match (height_of(&self.number), hash_of(&self.hash)) {
+            (Some(height), Some(hash)) => Ok(NamedBlock { height, hash }),
+            _ => Err(NodeError::Rubbish("what it names is no block".to_owned())),
         }
     }
+}
+
+/// A height that a chain can have.
+pub(crate) fn height_of(number: &str) -> Option<u64> {
+    let height = u64::from_str_radix(number.strip_prefix("0x")?, 16).ok()?;
+    (height < MAX_HEIGHT).then_some(height)
+}
+
+pub(crate) fn hash_of(text: &str) -> Option<String> {
+    let digits = text.strip_prefix("0x")?;
+    let is_hash = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash.then(|| text.to_ascii_lowercase())
 }
 
 impl Nodes for RpcNodes {
@@ -161,7 +203,9 @@ impl Nodes for RpcNodes {
     }
 
     async fn identity(&self, of: usize) -> Result<Identity, NodeError> {
-        let chain_id: String = self.ask(of, "eth_chainId", ()).await?;
+        let asked = tokio::time::timeout(HEAD_TIMEOUT, self.ask(of, "eth_chainId", ())).await;
+        let chain_id: String =
+            asked.unwrap_or_else(|_| Err(NodeError::Down("it does not answer in time".to_owned())))?;
         let digits = chain_id.strip_prefix("0x").unwrap_or_default();
         let chain_id = u64::from_str_radix(digits, 16)
             .map_err(|_| NodeError::Rubbish("what it calls its chain's id is none".to_owned()))?;
@@ -170,10 +214,34 @@ impl Nodes for RpcNodes {
 
     async fn blocks(&self, of: usize, heights: RangeInclusive<u64>) -> Result<Vec<String>, NodeError> {
         let (from, to) = (*heights.start(), *heights.end());
+        let at_once = &self.nodes[of].at_once;
         let firsts = (from..=to).step_by(usize::try_from(self.batch_blocks).unwrap_or(1));
         let requests =
             firsts.map(|first| self.some_blocks(of, first..=to.min(first + self.batch_blocks - 1)));
-        Ok(try_join_all(requests).await?.into_iter().flatten().map_while(|block| block).collect())
+        let mut answers = iter(requests).buffered(usize::try_from(at_once.get()).unwrap_or(1).max(1));
+        let mut blocks = Vec::new();
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(some) => {
+                    let asked = some.len();
+                    let had: Vec<String> = some.into_iter().map_while(|block| block).collect();
+                    let is_short = had.len() < asked || asked == 0;
+                    blocks.extend(had);
+                    if is_short {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    if matches!(error, NodeError::Busy { .. } | NodeError::Down(_)) {
+                        at_once.set((at_once.get() / 2).max(1));
+                    }
+                    // What came before is of use.
+                    return if blocks.is_empty() { Err(error) } else { Ok(blocks) };
+                }
+            }
+        }
+        at_once.set((at_once.get() * 2).min(self.requests_at_once));
+        Ok(blocks)
     }
 
     async fn block(&self, of: usize, hash: &str) -> Result<Option<String>, NodeError> {

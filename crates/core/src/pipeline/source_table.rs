@@ -104,6 +104,7 @@ fn read_witness(at: usize, table: &DeTable<'_>, node: &NodeSource, mistakes: &mu
         ("rpc", json!(node.rpc)),
         ("rpc_from", json!(node.rpc_from)),
         ("method", json!(method)),
+        ("time_limit_ms", json!(limits.time_limit_ms)),
         ("params", params),
     ];
     let prover = Prover {

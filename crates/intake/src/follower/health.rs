@@ -9,6 +9,8 @@ use super::nodes::NodeError;
 const BEHIND_BLOCKS: u64 = 3;
 const FIRST_REST_MS: u64 = 500;
 const LONGEST_REST_MS: u64 = 60_000;
+/// A node that asks for a longer rest is asked again all the same.
+const LONGEST_BUSY_MS: u64 = 600_000;
 /// A node of another chain is looked at again after so long.
 const OTHER_CHAIN_REST_MS: u64 = 60_000;
 /// Bytes of an error that is kept.
@@ -66,6 +68,10 @@ impl Health {
 
     pub(super) fn answered(&mut self, index: usize, head: NamedBlock) {
         let node = &mut self.nodes[index];
+        // What is wrong with its blocks is forgotten only once they are good.
+        if node.status.state != EndpointState::Wrong {
+            node.failures = 0;
+        }
         node.status.head = Some(head.height);
         node.head = Some(head);
     }
@@ -109,9 +115,10 @@ impl Health {
         let doubled_ms = FIRST_REST_MS.saturating_mul(1 << (node.failures - 1).min(16)).min(LONGEST_REST_MS);
         let (state, rest_ms) = match error {
             NodeError::Down(_) => (EndpointState::Down, doubled_ms),
-            NodeError::Busy { retry_after_ms, .. } => {
-                (EndpointState::Busy, retry_after_ms.unwrap_or(doubled_ms).min(LONGEST_REST_MS * 10))
-            }
+            NodeError::Busy { retry_after_ms, .. } => (
+                EndpointState::Busy,
+                retry_after_ms.unwrap_or(doubled_ms).clamp(FIRST_REST_MS, LONGEST_BUSY_MS),
+            ),
             NodeError::Refused { .. } | NodeError::Rubbish(_) | NodeError::NotTrue(_) => {
                 (EndpointState::Wrong, doubled_ms)
             }

@@ -31,6 +31,10 @@ use crate::fact::{Fact, Intake};
 /// A branch that ends below the tip is followed once the node has said so for this long: one that was asked in the middle
 /// of a reorg, or lags on a branch that was left, says otherwise soon.
 const LOWER_BRANCH_MS: u64 = 2_000;
+/// Blocks of one round, whatever the pipeline says: a reorg may lead over fewer than 4,096.
+const MOST_BLOCKS: u64 = 1_024;
+/// Before a deeper reorg the node is asked once more which chain it is of.
+const DEEP_BLOCKS: u64 = 64;
 /// How often safe and finalized are asked for.
 const FINALITY_EVERY_MS: u64 = 4_000;
 /// How old what is written of the nodes may become while nothing changes.
@@ -43,6 +47,8 @@ pub struct Round {
     pub blocks: u64,
     /// A reorg was recorded, to this block.
     pub reorg: Option<NamedBlock>,
+    /// All nodes were looked at, not only asked for a block that one told of.
+    pub is_whole: bool,
     /// The node has more: the next round need not wait.
     pub has_more: bool,
     /// No node was of use; when one that rests is asked again.
@@ -139,7 +145,8 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         let Some((of, head)) = self.choose_node(now_ms).await else {
             let trouble = Some("none of the nodes is of use".to_owned());
             self.write_status(None, trouble, now_ms).await?;
-            return Ok(Round { rests_until_ms: self.health.wakes_ms(), ..Round::default() });
+            let rests_until_ms = self.health.wakes_ms();
+            return Ok(Round { is_whole: true, rests_until_ms, ..Round::default() });
         };
         let (round, trouble) = match self.go_on(of, &head, now_ms).await {
             Ok((round, trouble)) => {
@@ -147,7 +154,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
                 (round, trouble)
             }
             Err(Fault::Node(error)) => {
-                self.health.failed(of, &error, now_ms);
+                self.health.failed(of, &error, self.now_ms());
                 (Round { has_more: true, ..Round::default() }, Some(error.to_string()))
             }
             Err(Fault::Home(error)) => {
@@ -157,12 +164,16 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             }
         };
         self.write_status(Some(&head), trouble, now_ms).await?;
-        Ok(round)
+        Ok(Round { is_whole: true, ..round })
     }
 
     /// The node told of a block that has the tip as its parent: it is asked for that block alone.
     async fn take_hinted(&mut self, hint: &Hint, now_ms: u64) -> Result<Option<Round>, I::Error> {
         let Some(of) = self.health.followed(now_ms) else { return Ok(None) };
+        if self.canonical_hash(hint.height).await?.as_ref() == Some(&hint.hash) {
+            // Another node told of it before.
+            return Ok(Some(Round::default()));
+        }
         let tip = self.tip().await?;
         let goes_on = tip.is_some_and(|tip| hint.height == tip.height + 1 && hint.parent == tip.hash);
         if !goes_on {
@@ -180,6 +191,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             return Ok(None);
         }
         self.health.answered(of, named.clone());
+        self.lower = None;
         self.write_status(Some(&named), None, now_ms).await?;
         Ok(Some(Round { blocks: 1, ..Round::default() }))
     }
@@ -202,16 +214,22 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
                     self.health.answered(index, head);
                     answered.push(index);
                 }
-                Err(error) => self.health.failed(index, &error, now_ms),
+                Err(error) => self.health.failed(index, &error, self.now_ms()),
             }
         }
         self.health.choose(&answered, now_ms)
     }
 
     async fn identify(&mut self, index: usize) -> Result<(), NodeError> {
-        if self.health.is_identified(index) {
-            return Ok(());
+        if !self.health.is_identified(index) {
+            self.expect_this_chain(index).await?;
+            self.health.identified(index);
         }
+        Ok(())
+    }
+
+    /// Asks a node which chain it is of; the first that answers says which this is, where the pipeline does not.
+    async fn expect_this_chain(&mut self, index: usize) -> Result<(), NodeError> {
         let found = self.nodes.identity(index).await?;
         let wanted = *self.following.chain_id.get_or_insert(found.chain_id);
         if wanted != found.chain_id {
@@ -225,7 +243,6 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
                 return Err(NodeError::OtherChain(why));
             }
         }
-        self.health.identified(index);
         Ok(())
     }
 
@@ -285,6 +302,9 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
     ) -> Result<(Round, Option<String>), Fault<I::Error>> {
         let common = self.last_common(of, tip.height.min(head.height), start_height).await?;
         let from = common.as_ref().map_or(start_height, |block| block.height + 1);
+        if common.is_none() || tip.height - from >= DEEP_BLOCKS {
+            self.expect_this_chain(of).await?;
+        }
         let brought = self.bring(of, from, head.height, common.as_ref().map(|block| &block.hash)).await?;
         let Brought::Blocks(_, Some(last)) = &brought else {
             // Its chain changed meanwhile, or does not hold together: it rests a moment before the next round finds out.
@@ -292,6 +312,10 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             return Err(NodeError::NotTrue(why).into());
         };
         let last = last.clone();
+        if self.tip().await.map_err(Fault::Home)?.as_ref() == Some(tip) {
+            let why = format!("its blocks from {from} on are not those that it names");
+            return Err(NodeError::NotTrue(why).into());
+        }
         self.lower = None;
         Ok((self.came_to(brought, head, Some(last)), None))
     }
@@ -302,7 +326,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             Brought::Elsewhere => (0, None),
         };
         let has_more = last.is_some_and(|last| last.height < head.height);
-        Round { blocks, reorg, has_more, rests_until_ms: None }
+        Round { blocks, reorg, has_more, is_whole: false, rests_until_ms: None }
     }
 
     /// Takes the node's blocks from a height on, at most as many as one round may, each the child of the one before, the
@@ -314,7 +338,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         head: u64,
         parent: Option<&String>,
     ) -> Result<Brought, Fault<I::Error>> {
-        let most = self.source.batch_blocks * self.source.requests_at_once;
+        let most = (self.source.batch_blocks * self.source.requests_at_once).min(MOST_BLOCKS);
         let to = head.min(from.saturating_add(most - 1));
         if to < from {
             return Ok(Brought::Blocks(0, None));
@@ -404,8 +428,12 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
 
     /// Whether the node has said for long enough that its chain ends with this block.
     fn says_so_still(&mut self, head: &NamedBlock, now_ms: u64) -> bool {
-        match &self.lower {
-            Some((lower, since_ms)) if lower == head => now_ms.saturating_sub(*since_ms) >= LOWER_BRANCH_MS,
+        match &mut self.lower {
+            // It may grow meanwhile.
+            Some((lower, since_ms)) if head.height >= lower.height => {
+                lower.clone_from(head);
+                now_ms.saturating_sub(*since_ms) >= LOWER_BRANCH_MS
+            }
             _ => {
                 self.lower = Some((head.clone(), now_ms));
                 false
@@ -418,7 +446,12 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             return Ok(());
         }
         self.finality_ms = now_ms;
-        let finality: Finality = self.nodes.finality(of, &self.chain).await?;
+        let finality: Finality = match self.nodes.finality(of, &self.chain).await {
+            Ok(finality) => finality,
+            Err(busy @ NodeError::Busy { .. }) => return Err(busy.into()),
+            // Its blocks are good all the same.
+            Err(_) => return Ok(()),
+        };
         if finality.safe.is_some() || finality.finalized.is_some() {
             self.intake.take(&self.chain, &Fact::Finality(finality)).await.map_err(Fault::Home)?;
         }
@@ -429,6 +462,11 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
     fn checked(&self, json: &str, height: u64) -> Result<RecordedBlock, NodeError> {
         let line = parse_line("its answer", height, json.as_bytes(), &self.rules);
         match line {
+            Ok(Line::Block(block))
+                if block.segments > 0 || block.state_pre.is_some() || block.state_post.is_some() =>
+            {
+                Err(NodeError::Rubbish(format!("its block {height} is not what nodes answer")))
+            }
             Ok(Line::Block(block)) if block.height == height => Ok(*block),
             Ok(Line::Block(block)) => Err(NodeError::NotTrue(format!(
                 "asked for block {height}, it answered with {}",
@@ -465,8 +503,8 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         let following = Following {
             head: head.cloned().or_else(|| self.following.head.clone()),
             heard_ms: head.map(|_| now_ms).or(self.following.heard_ms),
+            trouble: trouble.map(short),
             endpoints: self.health.statuses().into_iter().chain(self.nodes.subscriptions()).collect(),
-            trouble,
             ..self.following.clone()
         };
         let timeless = |following: &Following| Following { heard_ms: None, ..following.clone() };
@@ -482,6 +520,14 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
     fn now_ms(&self) -> u64 {
         self.intake.yard().port.now_ms()
     }
+}
+
+/// Bytes of what is in the way.
+const TROUBLE_BYTES: usize = 512;
+
+fn short(text: String) -> String {
+    let end = text.floor_char_boundary(TROUBLE_BYTES);
+    text[..end].to_owned()
 }
 
 fn below_start(head: &NamedBlock, start_height: u64) -> String {

@@ -271,7 +271,64 @@ fn a_node_that_begins_anew_below_the_start_is_only_behind() {
     test.node(0).grow(5, 0);
     test.follow();
     test.node(0).cut(0);
-    assert_eq!(test.round(), proofyard_intake::follower::Round::default());
+    let round = test.round();
+    assert_eq!((round.blocks, round.has_more, round.rests_until_ms), (0, false, None));
     assert_eq!(test.tip(), Some((5, hash(5, 0))));
     assert!(test.status().trouble.unwrap().contains("starts at 1"));
+}
+
+#[test]
+fn a_lower_branch_that_grows_is_followed_too() {
+    let mut test = Test::new();
+    test.node(0).grow(100, 0);
+    test.follow();
+    test.node(0).reorg(40, 50, 1);
+    for height in 51..54 {
+        assert_eq!(test.round().reorg, None);
+        test.node(0).grow(height, 1);
+        test.pass(900);
+    }
+    test.follow();
+    test.expect_same_chain(0);
+}
+
+#[test]
+fn another_chain_in_the_nodes_place_is_found_out_before_it_is_followed() {
+    let mut test = Test::new();
+    test.node(0).grow(100, 0);
+    test.follow();
+    // Between two rounds, so that nobody saw it down.
+    test.node(0).genesis.set(3);
+    test.node(0).reorg(0, 120, 5);
+    test.round();
+    assert_eq!(test.status().endpoints[0].state, EndpointState::OtherChain);
+    assert_eq!(test.tip(), Some((100, hash(100, 0))));
+}
+
+#[test]
+fn a_node_whose_blocks_are_not_those_that_it_names_rests() {
+    let mut test = Test::new();
+    test.node(0).grow(100, 0);
+    test.follow();
+    test.node(0).reorg(10, 101, 1);
+    // It names the new branch, and gives the blocks of the old one.
+    *test.node(0).forge.borrow_mut() = Some(|height, json| {
+        json.replace(&hash(height, 1), &hash(height, 0)).replace(&hash(height - 1, 1), &hash(height - 1, 0))
+    });
+    test.node(1).cut(0);
+    test.round();
+    test.round();
+    assert_eq!(test.status().endpoints[0].state, EndpointState::Wrong);
+    assert_eq!(test.tip(), Some((101, hash(101, 0))));
+}
+
+#[test]
+fn a_block_that_was_told_of_twice_costs_nothing_the_second_time() {
+    let mut test = Test::new();
+    test.node(0).grow(11, 0);
+    test.follow();
+    let asked = test.node(0).asked.get();
+    let hint = test.node(0).hint(11);
+    now(test.follower.round(Some(&hint))).unwrap();
+    assert_eq!(test.node(0).asked.get(), asked);
 }

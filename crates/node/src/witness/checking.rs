@@ -55,7 +55,7 @@ impl<'de> Visitor<'de> for &mut Found<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<String>()? {
             if name == "headers" {
-                map.next_value_seed(Headers(self))?;
+                map.next_value_seed(Headers(&mut *self))?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -69,7 +69,7 @@ struct Headers<'a, 'b>(&'a mut Found<'b>);
 impl<'de> DeserializeSeed<'de> for Headers<'_, '_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -78,6 +78,11 @@ impl<'de> Visitor<'de> for Headers<'_, '_> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of headers")
+    }
+
+    /// As some write an empty list.
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {

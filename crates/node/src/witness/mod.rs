@@ -7,7 +7,7 @@ mod checking;
 mod result;
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,10 +18,9 @@ use url::Url;
 
 use self::result::{Answer, AnswerError, copy_result};
 use crate::endpoints::shown;
+use crate::errors::{is_limit, said_by, words};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long nothing may come.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Its name in a scratch folder.
 const ANSWER: &str = "answer.json";
 const METHOD_NOT_FOUND: i64 = -32_601;
@@ -60,12 +59,12 @@ pub enum WitnessError {
 }
 
 impl WitnessError {
-    /// What is nearer to an answer than the other; the node that can do least says least.
+    /// What speaks for all nodes: one that is away may have it.
     fn rank(&self) -> u8 {
         match self {
             Self::NotKnown { .. } => 0,
-            Self::Unavailable { .. } => 1,
-            Self::Missing { .. } => 2,
+            Self::Missing { .. } => 1,
+            Self::Unavailable { .. } => 2,
             Self::Io(_) => 3,
         }
     }
@@ -73,12 +72,18 @@ impl WitnessError {
 
 impl Witness {
     /// `params` may hold `{height}`, as nodes write it (`0x1b`), and `{hash}`.
-    pub fn new(urls: Vec<Url>, method: String, params: Value) -> Result<Self, reqwest::Error> {
+    /// Of a node nothing may come for `silence`.
+    pub fn new(
+        urls: Vec<Url>,
+        method: String,
+        params: Value,
+        silence: Duration,
+    ) -> Result<Self, reqwest::Error> {
         // Another part of the program may have chosen its cryptography before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
+            .read_timeout(silence)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         Ok(Self { urls, method, params, http })
@@ -87,17 +92,21 @@ impl Witness {
     /// Writes a block's witness into `output`, from the first node that has it; `scratch` is a folder for what is thrown away.
     /// Answers its bytes.
     pub async fn fetch(&self, block: &OfBlock, output: &Path, scratch: &Path) -> Result<u64, WitnessError> {
-        let none = WitnessError::Unavailable { node: "no node".to_owned(), why: "none is named".to_owned() };
-        let mut nearest = none;
+        let mut nearest: Option<WitnessError> = None;
         for url in &self.urls {
             match self.fetch_of(url, block, output, scratch).await {
                 Err(error @ WitnessError::Io(_)) => return Err(error),
-                Err(error) if error.rank() >= nearest.rank() || self.urls.len() == 1 => nearest = error,
+                Err(error) if nearest.as_ref().is_none_or(|nearest| error.rank() >= nearest.rank()) => {
+                    nearest = Some(error);
+                }
                 Err(_) => {}
                 Ok(bytes) => return Ok(bytes),
             }
         }
-        Err(nearest)
+        Err(nearest.unwrap_or_else(|| WitnessError::Unavailable {
+            node: "no node".to_owned(),
+            why: "none is named".to_owned(),
+        }))
     }
 
     async fn fetch_of(
@@ -109,16 +118,14 @@ impl Witness {
     ) -> Result<u64, WitnessError> {
         let node = shown(url);
         let missing = |why: String| WitnessError::Missing { node: node.clone(), why };
-        let answer = scratch.join(ANSWER);
-        self.ask(url, &self.method, filled(&self.params, block), &answer).await?;
+        let answer = self.ask(url, &self.method, filled(&self.params, block), scratch).await?;
         let mut written = BufWriter::new(File::create(output)?);
-        let copied = copy_result(BufReader::with_capacity(1 << 20, File::open(&answer)?), &mut written);
+        let copied = copy_result(BufReader::with_capacity(1 << 20, answer), &mut written);
         written.flush()?;
-        std::fs::remove_file(&answer)?;
         let bytes = match copied {
             Ok(Answer::Result(bytes)) => bytes,
             Ok(Answer::Nothing) => return Err(missing(format!("it has none of block {}", block.number))),
-            Ok(Answer::Error(error)) => return Err(self.refusal(node, &error)),
+            Ok(Answer::Error(error)) => return Err(self.refusal(url, &error)),
             Err(AnswerError::Io(error)) => return Err(error.into()),
             Err(error) => return Err(missing(error.to_string())),
         };
@@ -128,57 +135,86 @@ impl Witness {
                 checking::Unfit::Why(why) => missing(why),
             })?;
         }
-        if asks_by_height(&self.params) && !self.has(url, block, &answer).await? {
+        if asks_by_height(&self.params) && !self.has(url, block, scratch).await? {
             return Err(missing(format!("it has another block {} by now", block.number)));
         }
         Ok(bytes)
     }
 
-    fn refusal(&self, node: String, error: &str) -> WitnessError {
+    fn refusal(&self, url: &Url, error: &str) -> WitnessError {
         #[derive(Deserialize)]
         struct Refusal {
             code: i64,
             message: String,
         }
-        match serde_json::from_str::<Refusal>(error) {
-            Ok(refusal) if refusal.code == METHOD_NOT_FOUND => WitnessError::NotKnown {
+        let (node, method) = (shown(url), &self.method);
+        let Ok(Refusal { code, message }) = serde_json::from_str::<Refusal>(error) else {
+            return WitnessError::Missing {
                 node,
-                why: format!("it knows no {}: {}", self.method, refusal.message),
-            },
-            Ok(refusal) => WitnessError::Missing {
-                node,
-                why: format!("{} is refused with {}: {}", self.method, refusal.code, refusal.message),
-            },
-            Err(_) => WitnessError::Missing { node, why: format!("{} is refused: {error}", self.method) },
+                why: format!("{method} is refused: {}", words(error, url)),
+            };
+        };
+        let is_busy = is_limit(code, &message);
+        let message = words(&message, url);
+        match code {
+            METHOD_NOT_FOUND => {
+                WitnessError::NotKnown { node, why: format!("it knows no {method}: {message}") }
+            }
+            _ if is_busy => WitnessError::Unavailable { node, why: message },
+            _ => WitnessError::Missing { node, why: format!("{method} is refused with {code}: {message}") },
         }
     }
 
     /// Whether the node has this very block at its height.
-    async fn has(&self, url: &Url, block: &OfBlock, answer: &Path) -> Result<bool, WitnessError> {
-        self.ask(url, "eth_getBlockByNumber", json!([block.number, false]), answer).await?;
+    async fn has(&self, url: &Url, block: &OfBlock, scratch: &Path) -> Result<bool, WitnessError> {
+        let answer = self.ask(url, "eth_getBlockByNumber", json!([block.number, false]), scratch).await?;
         let mut found = Vec::new();
-        let copied = copy_result(BufReader::new(File::open(answer)?), &mut found);
-        std::fs::remove_file(answer)?;
+        match copy_result(BufReader::new(answer), &mut found) {
+            Ok(Answer::Result(_)) => {}
+            Ok(Answer::Nothing) => return Ok(false),
+            _ => {
+                let why = "it does not say whether it still has the block".to_owned();
+                return Err(WitnessError::Unavailable { node: shown(url), why });
+            }
+        }
         let found: Option<OfBlock> = serde_json::from_slice(&found).unwrap_or_default();
-        Ok(copied.is_ok() && found.is_some_and(|found| found.hash.eq_ignore_ascii_case(&block.hash)))
+        Ok(found.is_some_and(|found| found.hash.eq_ignore_ascii_case(&block.hash)))
     }
 
-    /// Streams the answer into a file, so that no more than a piece of it is in memory.
-    async fn ask(&self, url: &Url, method: &str, params: Value, into: &Path) -> Result<(), WitnessError> {
+    /// Streams the answer into a file without a name, so that no more than a piece of it is in memory, and it counts for
+    /// nothing in a folder whose size is limited.
+    async fn ask(
+        &self,
+        url: &Url,
+        method: &str,
+        params: Value,
+        scratch: &Path,
+    ) -> Result<File, WitnessError> {
         let unavailable = |why: String| WitnessError::Unavailable { node: shown(url), why };
-        let failed = |error: reqwest::Error| unavailable(crate::errors::said_by(&error));
+        let failed = |error: reqwest::Error| unavailable(said_by(&error, url));
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let sent =
             self.http.post(url.clone()).header("content-type", "application/json").body(request.to_string());
         let mut answer = sent.send().await.map_err(failed)?;
-        if !answer.status().is_success() {
-            return Err(unavailable(format!("HTTP status {}", answer.status().as_u16())));
-        }
-        let mut file = BufWriter::new(File::create(into)?);
+        let path = scratch.join(ANSWER);
+        let mut file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        std::fs::remove_file(&path)?;
+        let status = answer.status();
+        let mut written = BufWriter::new(&mut file);
         while let Some(piece) = answer.chunk().await.map_err(failed)? {
-            file.write_all(&piece)?;
+            written.write_all(&piece)?;
         }
-        Ok(file.flush()?)
+        written.flush()?;
+        drop(written);
+        file.seek(SeekFrom::Start(0))?;
+        if status.is_success() {
+            return Ok(file);
+        }
+        // Some nodes refuse by a status as well.
+        match copy_result(BufReader::new(file), &mut std::io::sink()) {
+            Ok(Answer::Error(error)) => Err(self.refusal(url, &error)),
+            _ => Err(unavailable(format!("HTTP status {}", status.as_u16()))),
+        }
     }
 }
 
