@@ -55,6 +55,7 @@ STEP_OF = [
     ("batch-jobs/provers/", "provers"),
     ("tests/baselines/", "baselines"),
     ("tests/follow/", "follow"),
+    ("crates/node/", "follow"),
     ("tests/examples/", "examples"),
     ("tests/faults/", "faults"),
     ("tests/hostile/", "hostile"),
@@ -246,7 +247,8 @@ def build(runner: Runner, wanted: set[str]) -> list[Job]:
             simulation = test_binaries(cargo_json("build", *CARGO, "-p", "proofyard-simulation", "--tests"))
             jobs += [Job("simulation", job.name, job.command, job.folder) for job in simulation]
         if "follow" in wanted:
-            cargo_json("build", *CARGO, "-p", "proofyard-node-cli", "--bins")
+            node = ["-p", "proofyard-node", "-p", "proofyard-node-cli"]
+            jobs += test_binaries(cargo_json("build", *CARGO, *node, "--bins", "--tests"))
         if "baselines" in wanted:
             jobs += test_binaries(cargo_json("build", *CARGO, "-p", "proofyard-baselines", "--bins", "--tests"))
     built = Job("build", "build", [], code=0, wall_s=time.monotonic() - began)
