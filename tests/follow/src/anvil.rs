@@ -26,20 +26,36 @@ impl Anvil {
     }
 
     pub fn start_with(arguments: &[&str]) -> Self {
-        // Whoever takes this port first has it: nobody else here takes one that the system did not give out.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        Self::start_at(port, arguments)
+        // Somebody else may take the port before anvil does: then it ends, and has another.
+        for _ in 0..5 {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            drop(listener);
+            if let Some(anvil) = Self::try_start_at(port, arguments) {
+                return anvil;
+            }
+        }
+        panic!("anvil does not start");
     }
 
     pub fn start_at(port: u16, arguments: &[&str]) -> Self {
+        Self::try_start_at(port, arguments).expect("anvil starts")
+    }
+
+    /// `None` where it ends at once.
+    fn try_start_at(port: u16, arguments: &[&str]) -> Option<Self> {
         let mut command = Command::new(program());
         command.args(["--port", &port.to_string(), "--timestamp", &GENESIS_S.to_string()]);
         command.args(["--no-mining", "--silent"]).args(arguments);
         let process =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let anvil = Self { process, at: (Ipv4Addr::LOCALHOST, port).into(), coinbases: AtomicU64::new(0) };
-        wait_for("anvil answers", || ask(anvil.at, "eth_blockNumber", &json!([])));
-        anvil
+        let mut anvil =
+            Self { process, at: (Ipv4Addr::LOCALHOST, port).into(), coinbases: AtomicU64::new(0) };
+        wait_for("anvil answers, or ends", || match anvil.process.try_wait().unwrap() {
+            Some(_) => Some(false),
+            None => ask(anvil.at, "eth_blockNumber", &json!([])).map(|_| true),
+        })
+        .then_some(anvil)
     }
 
     pub fn url(&self) -> String {
