@@ -125,14 +125,27 @@ impl RpcNodes {
                     return Ok(blocks);
                 }
                 Err(busy @ NodeError::Busy { .. }) => return Err(busy),
-                Err(_) => node.refused_batches.set(node.refused_batches.get() + 1),
+                Err(_) => {
+                    let blocks = self.one_by_one(of, heights).await?;
+                    // It answers, so it was the batch.
+                    node.refused_batches.set(node.refused_batches.get() + 1);
+                    return Ok(blocks);
+                }
             }
         }
+        self.one_by_one(of, heights).await
+    }
+
+    /// As many as come before one fails.
+    async fn one_by_one(
+        &self,
+        of: usize,
+        heights: RangeInclusive<u64>,
+    ) -> Result<Vec<Option<String>>, NodeError> {
         let mut blocks = Vec::new();
         for height in heights {
             match self.one_block(of, height).await {
                 Ok(block) => blocks.push(block),
-                // What came before is of use.
                 Err(_) if !blocks.is_empty() => break,
                 Err(error) => return Err(error),
             }
@@ -216,17 +229,19 @@ impl Nodes for RpcNodes {
         let (from, to) = (*heights.start(), *heights.end());
         let at_once = &self.nodes[of].at_once;
         let firsts = (from..=to).step_by(usize::try_from(self.batch_blocks).unwrap_or(1));
-        let requests =
-            firsts.map(|first| self.some_blocks(of, first..=to.min(first + self.batch_blocks - 1)));
+        let requests = firsts.map(async |first| {
+            let last = to.min(first + self.batch_blocks - 1);
+            (last - first + 1, self.some_blocks(of, first..=last).await)
+        });
         let mut answers = iter(requests).buffered(usize::try_from(at_once.get()).unwrap_or(1).max(1));
         let mut blocks = Vec::new();
-        while let Some(answer) = answers.next().await {
+        while let Some((asked, answer)) = answers.next().await {
             match answer {
                 Ok(some) => {
-                    let asked = some.len();
                     let had: Vec<String> = some.into_iter().map_while(|block| block).collect();
-                    let is_short = had.len() < asked || asked == 0;
+                    let is_short = (had.len() as u64) < asked;
                     blocks.extend(had);
+                    // What is above would not go on from these.
                     if is_short {
                         break;
                     }

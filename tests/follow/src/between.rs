@@ -33,6 +33,8 @@ pub enum Does {
     LosesOne,
     /// Batches are refused; single requests are not.
     NoBatches,
+    /// Batches are refused, and each fifth request for a whole block fails.
+    NoBatchesAndSomeFail,
     /// It has no witness of any block yet.
     NoWitness,
     /// The witness of the block above.
@@ -65,6 +67,7 @@ impl Between {
             does: Arc::clone(&does),
             asked: Arc::clone(&asked),
             witnesses: Arc::clone(&witnesses),
+            whole_blocks: AtomicUsize::new(0),
             witness_bytes,
         });
         thread::spawn(move || {
@@ -100,6 +103,7 @@ struct State {
     does: Arc<Mutex<Does>>,
     asked: Arc<AtomicUsize>,
     witnesses: Arc<AtomicUsize>,
+    whole_blocks: AtomicUsize,
     witness_bytes: usize,
 }
 
@@ -120,8 +124,15 @@ impl State {
     }
 
     fn answer_to(&self, request: &Message, does: Does) -> Option<Vec<u8>> {
-        if String::from_utf8_lossy(&request.body).contains("debug_executionWitness") {
+        let text = String::from_utf8_lossy(&request.body);
+        if text.contains("debug_executionWitness") {
             self.witnesses.fetch_add(1, Ordering::Relaxed);
+        }
+        if does == Does::NoBatchesAndSomeFail && !text.starts_with('[') && text.contains("true]") {
+            let number = self.whole_blocks.fetch_add(1, Ordering::Relaxed);
+            if number % 5 == 4 {
+                return Some(answer("500 Internal Server Error", "", b""));
+            }
         }
         answer_to(request, self.node, does, self.witness_bytes)
     }
@@ -140,7 +151,7 @@ fn answer_to(request: &Message, node: SocketAddr, does: Does, witness_bytes: usi
         Does::TooMany => return Some(answer("429 Too Many Requests", "retry-after: 1\r\n", b"slow down")),
         Does::ServerError => return Some(answer("500 Internal Server Error", "", b"")),
         Does::Html => return Some(answer("200 OK", "", b"<html><body>Please log in</body></html>")),
-        Does::NoBatches if is_batch => {
+        Does::NoBatches | Does::NoBatchesAndSomeFail if is_batch => {
             let refusal =
                 br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"batches are not taken"}}"#;
             return Some(answer("200 OK", "", refusal));

@@ -11,7 +11,6 @@ use std::io::{BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use proofyard_core::state::NamedBlock;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
@@ -71,8 +70,7 @@ impl WitnessError {
 }
 
 impl Witness {
-    /// `params` may hold `{height}`, as nodes write it (`0x1b`), and `{hash}`.
-    /// Of a node nothing may come for `silence`.
+    /// `params` may hold `{height}`, as nodes write it (`0x1b`), and `{hash}`; `silence` is how long nothing may come of a node.
     pub fn new(
         urls: Vec<Url>,
         method: String,
@@ -215,13 +213,6 @@ impl Witness {
             Ok(Answer::Error(error)) => Err(self.refusal(url, &error)),
             _ => Err(unavailable(format!("HTTP status {}", status.as_u16()))),
         }
-    }
-}
-
-impl OfBlock {
-    pub fn named(&self) -> Option<NamedBlock> {
-        let height = u64::from_str_radix(self.number.strip_prefix("0x")?, 16).ok()?;
-        Some(NamedBlock { height, hash: self.hash.clone() })
     }
 }
 

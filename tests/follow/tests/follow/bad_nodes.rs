@@ -1,6 +1,6 @@
 //! Nodes that fail, one way after another: time is lost, and nothing else.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use proofyard_follow_tests::anvil::Anvil;
 use proofyard_follow_tests::between::{Between, Does, Wire};
@@ -34,7 +34,7 @@ fn whatever_a_node_does_shows_and_its_chain_is_followed_once_it_answers_well() {
         between.now(Does::Well);
         yard.wait_for_chain_of(&anvil);
     }
-    for does in [Does::LosesOne, Does::NoBatches] {
+    for does in [Does::LosesOne, Does::NoBatches, Does::NoBatchesAndSomeFail] {
         between.now(does);
         anvil.mine_fast(40);
         yard.wait_for_chain_of(&anvil);
@@ -95,10 +95,14 @@ fn a_busy_node_is_left_alone_for_as_long_as_it_says() {
     yard.wait_for_chain_of(&anvil);
     between.now(Does::TooMany);
     yard.wait_for_endpoint(0, "busy");
-    let asked = between.asked();
-    std::thread::sleep(Duration::from_secs(3));
-    let asked = between.asked() - asked;
-    assert!((1..=5).contains(&asked), "asked {asked} times in three seconds");
+    // Its answer says: after a second. However slow this machine is, it is not asked more often.
+    let (before, began) = (between.asked(), Instant::now());
+    let asked = wait_for("it is asked three times more", || {
+        let asked = between.asked() - before;
+        (asked >= 3).then_some(asked)
+    });
+    let most = began.elapsed().as_secs() as usize + 2;
+    assert!(asked <= most, "asked {asked} times in {:?}", began.elapsed());
 }
 
 #[test]
