@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Refusal};
 use crate::port::Port;
 use crate::record::{Hold, Resumed, RetrySelection};
+use crate::sinks::{SinkWord, SinkWordDone};
 use crate::state::TaskId;
 use crate::yard::Yard;
 
@@ -34,6 +35,8 @@ pub enum Operation {
     Window { chain: String, window: u64 },
     /// Proves every height from this one on again.
     Redo { chain: String, from: u64 },
+    /// Pauses a sink, resumes it, or moves it.
+    Sink { chain: String, sink: String, word: SinkWord },
 }
 
 /// What was done, and is on disk.
@@ -59,6 +62,13 @@ pub enum Answer {
     Redo {
         chain: String,
         from: u64,
+    },
+    Sink {
+        chain: String,
+        sink: String,
+        word: SinkWord,
+        #[serde(flatten)]
+        place: SinkWordDone,
     },
 }
 
@@ -88,6 +98,10 @@ impl<P: Port> Yard<P> {
             Operation::Redo { chain, from } => {
                 self.record_redo(chain, *from).await?;
                 Ok(Answer::Redo { chain: chain.clone(), from: *from })
+            }
+            Operation::Sink { chain, sink, word } => {
+                let place = self.tell_sink(chain, sink, *word).await?;
+                Ok(Answer::Sink { chain: chain.clone(), sink: sink.clone(), word: *word, place })
             }
         }
     }

@@ -12,12 +12,13 @@ use crate::claim::is_unwanted;
 use crate::error::Error;
 use crate::listing::{attempt_limit_ms, next_look_ms, put_listing, reschedule};
 use crate::pages::DuePages;
+use crate::pipeline::{Pipeline, Sink};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
 use crate::record::{Ending, end_attempt};
 use crate::state::{
-    Group, KeyFamily, KindPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId, VisitedEntry,
-    WorkerId,
+    Group, KeyFamily, KindPlace, LevelPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId,
+    VisitedEntry, WorkerId,
 };
 use crate::transaction::{Item, Tx, decode, read, read_stored, transact};
 use crate::yard::Yard;
@@ -194,6 +195,7 @@ impl<P: Port> Sweep<'_, P> {
                 self.yard.rest_chain(chain).await
             }
             Some(KeyFamily::SinkCursor) => self.yard.visit_sink(key).await,
+            Some(KeyFamily::LevelPlace) => self.yard.visit_level_sink(key).await,
             Some(KeyFamily::Task) => self.yard.visit_task(key).await,
             Some(KeyFamily::Heartbeat) => self.yard.look_at_worker(key).await,
             _ => Ok(()),
@@ -283,14 +285,31 @@ impl<P: Port> Yard<P> {
         let Some((version, cursor)) = self.still_due::<SinkCursor>(key).await? else { return Ok(()) };
         let pipeline = self.chain(&cursor.chain).await?.1;
         let sink = pipeline.sinks.get(&cursor.sink);
-        if sink.is_none_or(|sink| pipeline.log_of(sink.stage) != cursor.log) {
-            // It is gone from the pipeline, or reads another log. If it comes back, its chain wakes it.
-            self.port.reschedule(key, version, None).await?;
-            return Ok(());
+        let reads_it = sink.is_some_and(|sink| !sink.is_level() && pipeline.log_of(sink.stage) == cursor.log);
+        self.try_sink_again(key, version, &pipeline, cursor.sink, reads_it && !cursor.paused).await
+    }
+
+    async fn visit_level_sink(&self, key: &Key) -> Result<(), Error> {
+        let Some((version, place)) = self.still_due::<LevelPlace>(key).await? else { return Ok(()) };
+        let pipeline = self.chain(&place.chain).await?.1;
+        let is_level = pipeline.sinks.get(&place.sink).is_some_and(Sink::is_level);
+        self.try_sink_again(key, version, &pipeline, place.sink, is_level && !place.paused).await
+    }
+
+    /// A sink that is gone from the pipeline, reads another log or is paused is not due: what brings it back wakes it.
+    async fn try_sink_again(
+        &self,
+        key: &Key,
+        version: Version,
+        pipeline: &Pipeline,
+        sink: String,
+        is_told: bool,
+    ) -> Result<(), Error> {
+        let due_ms = is_told.then(|| self.port.now_ms() + pipeline.chain.tick_ms);
+        self.port.reschedule(key, version, due_ms).await?;
+        if is_told {
+            self.port.send(&[Wake::Sink { chain: pipeline.chain.name.clone(), sink }]).await;
         }
-        let due_ms = self.port.now_ms() + pipeline.chain.tick_ms;
-        self.port.reschedule(key, version, Some(due_ms)).await?;
-        self.port.send(&[Wake::Sink { chain: cursor.chain, sink: cursor.sink }]).await;
         Ok(())
     }
 

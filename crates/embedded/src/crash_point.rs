@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proofyard_core::port::{Action, Batch, Op};
 use proofyard_core::state::KeyFamily::{
-    self, BlocksTaken, Canonical, ChainState, CutAt, Frontier, Group, Heartbeat, KnownBlock, Listing,
-    LocalWorkers, Marker, OutEntry, OutState, PipelineText, Scope, SinkCursor, Slot, Task, Tip, Worker,
+    self, BlocksTaken, Canonical, ChainState, CutAt, Frontier, Group, Heartbeat, KnownBlock, LevelPlace,
+    Listing, LocalWorkers, Marker, OutEntry, OutState, PipelineText, Scope, SinkCursor, Slot, Task, Tip,
+    Told, Worker,
 };
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -38,6 +39,8 @@ const BOUNDARIES: &[(&str, &[Touch])] = &[
     ("decide", &[Put(Group)]),
     ("settle", &[Put(Scope)]),
     ("sink", &[Put(SinkCursor)]),
+    ("block told", &[Put(LevelPlace), Put(Told)]),
+    ("blocks settled", &[Put(LevelPlace)]),
     ("result", &[Put(Task), Delete(Marker)]),
     ("claim", &[Put(Task), Delete(Listing), Put(Slot)]),
     ("failure", &[Put(Task), Put(Worker)]),

@@ -3,6 +3,7 @@
 
 use proofyard_core::error::{Cause, Error, with_causes};
 use proofyard_core::pipeline::SinkTarget;
+use proofyard_core::sinks::Trouble;
 use proofyard_core::state::OutEntry;
 use proofyard_core::yard::Yard;
 use tracing::warn;
@@ -29,7 +30,8 @@ pub(crate) async fn hand_on(
             Err(error) => {
                 let reason = with_causes(error.as_ref()).to_string();
                 warn!(chain, sink, sequence = entry.sequence, reason, "an entry cannot be handed on");
-                return yard.sink_failed(sink, &entry, &reason).await;
+                let trouble = Trouble::saying(reason);
+                return yard.sink_failed(sink, &entry, &trouble).await;
             }
         }
     }
@@ -42,8 +44,12 @@ async fn put_entry(
     target: &SinkTarget,
     entry: &OutEntry,
 ) -> Result<(), Cause> {
+    let SinkTarget::File { path } = target else {
+        // Refused before it was put in force here.
+        return Err("sinks of this kind are told by yards on one machine only".into());
+    };
     let content = serde_json::to_vec(entry)?;
-    let key = sink_key(chain, target, entry.sequence);
+    let key = sink_key(chain, path, entry.sequence);
     match objects.put_entry(&key, content).await? {
         true => Ok(()),
         false => {

@@ -1,10 +1,10 @@
-//! Whether a pipeline's pools are deployed, each with GPUs for its slots. A pool that is not deployed has no queue and no
+//! Whether a pipeline's sinks and pools are deployed, pools each with GPUs for its slots. A pool that is not deployed has no queue and no
 //! workers: its tasks would wait forever, without an error.
 
 use std::collections::BTreeSet;
 
 use proofyard_core::error::{Code, Coded};
-use proofyard_core::pipeline::Pipeline;
+use proofyard_core::pipeline::{Pipeline, SinkTarget};
 
 use super::jobs::{JobError, Jobs};
 use crate::clients::names::Names;
@@ -24,6 +24,11 @@ pub enum NotDeployed {
     )]
     Gpus { pool: String, yard: String, slots: u32, gpus_per_slot: u32, asked: u64, deployed: u32 },
     #[error(
+        "[sink.{sink}] is told by yards on one machine only so far; on AWS a sink has `file`, whose entries are objects that any \
+         program can read"
+    )]
+    Sink { sink: String },
+    #[error(
         "AWS Batch does not say what is deployed; where pools need not be looked at, name them with `--own-workers POOL`"
     )]
     Batch(#[from] JobError),
@@ -34,6 +39,7 @@ impl Coded for NotDeployed {
         match self {
             Self::Pool { .. } => Code::PoolNotDeployed,
             Self::Gpus { .. } => Code::TooFewGpus,
+            Self::Sink { .. } => Code::SinkNotDeployed,
             Self::Batch(error) => error.code(),
         }
     }
@@ -47,6 +53,10 @@ pub(crate) async fn check_deployed(
     own_workers: &BTreeSet<String>,
 ) -> Result<(), NotDeployed> {
     let yard = || names.yard().to_owned();
+    let not_here = pipeline.sinks.iter().find(|(_, sink)| !matches!(sink.target, SinkTarget::File { .. }));
+    if let Some((name, _)) = not_here {
+        return Err(NotDeployed::Sink { sink: name.clone() });
+    }
     for (name, pool) in pipeline.pools.iter().filter(|(name, _)| !own_workers.contains(*name)) {
         let (pool_name, job_definition) = (name.clone(), names.job_definition(name));
         let Some(shape) = jobs.deployed(&job_definition).await? else {

@@ -14,6 +14,7 @@ pub mod report;
 pub mod resume;
 pub mod retry;
 pub mod run;
+pub mod sink;
 pub mod status;
 pub mod verify;
 pub mod window;
@@ -42,6 +43,7 @@ pub enum YardVerb {
     Pause(pause::Pause),
     Resume(resume::Resume),
     Retry(retry::Retry),
+    Sink(sink::SinkCommand),
     Window(window::Window),
     Redo(redo::Redo),
     Keep(keep::Keep),
@@ -58,6 +60,7 @@ impl YardVerb {
             Self::Pause(pause) => &pause.yard.home,
             Self::Resume(resume) => &resume.yard.home,
             Self::Retry(retry) => &retry.yard.home,
+            Self::Sink(sink) => &sink.yard.home,
             Self::Window(window) => &window.yard.home,
             Self::Redo(redo) => &redo.yard.home,
             Self::Keep(keep) => &keep.home,
@@ -73,6 +76,7 @@ impl YardVerb {
             Self::Pause(pause) => pause.run(access, json),
             Self::Resume(resume) => resume.run(access, json),
             Self::Retry(retry) => retry.run(access, json),
+            Self::Sink(sink) => sink.run(access, json),
             Self::Window(window) => window.run(access, json),
             Self::Redo(redo) => redo.run(access, json),
             Self::Keep(keep) => keep.run(access, json),

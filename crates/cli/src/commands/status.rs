@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use proofyard_core::explain::span;
+use proofyard_core::pipeline::Confirm;
 use proofyard_core::state::{EndpointState, Following, NamedBlock, Note};
-use proofyard_core::status::{ChainStatus, TaskRow, TaskState};
+use proofyard_core::status::{ChainStatus, SinkPlace, SinkStatus, TaskRow, TaskState};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -204,15 +205,33 @@ fn sinks(status: &ChainStatus) -> Option<String> {
         ("handed on", Side::Right),
         ("behind", Side::Right),
         ("failures", Side::Right),
+        ("waits for", Side::Left),
         ("last error", Side::Left),
     ]);
     for sink in &status.sinks {
         let error = sink.last_error.as_deref().map(|error| shortened(error, NOTE_SHOWN));
-        let counts =
-            [sink.next_sequence, sink.behind, u64::from(sink.failures)].map(|number| number.to_string());
-        table.row([sink.sink.clone(), sink.stage.clone()].into_iter().chain(counts).chain(error));
+        let (of, handed_on) = match &sink.place {
+            SinkPlace::Log { next_sequence, .. } => (sink.stage.clone(), next_sequence.to_string()),
+            SinkPlace::Blocks { settled_below, .. } => ("blocks".into(), format!("below {settled_below}")),
+        };
+        let counts = [sink.behind, u64::from(sink.failures)].map(|number| number.to_string());
+        let waits = waits_for(sink, status.now_ms);
+        table.row([sink.sink.clone(), of, handed_on].into_iter().chain(counts).chain([waits]).chain(error));
     }
     (!table.is_empty()).then(|| table.to_string())
+}
+
+/// What keeps a sink from what it has not got.
+fn waits_for(sink: &SinkStatus, now_ms: u64) -> String {
+    match (sink.paused, sink.next_try_ms, sink.confirm) {
+        (true, ..) => "resume".into(),
+        (_, Some(next_ms), _) if next_ms > now_ms => {
+            format!("its next try, in {}", span(next_ms - now_ms))
+        }
+        (_, _, Confirm::Safe) if sink.behind > 0 => "safe blocks".into(),
+        (_, _, Confirm::Finalized) if sink.behind > 0 => "final blocks".into(),
+        _ => String::new(),
+    }
 }
 
 fn parked(status: &ChainStatus) -> Option<String> {

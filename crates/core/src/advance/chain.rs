@@ -76,9 +76,15 @@ impl<P: Port> Yard<P> {
         frontier: &Frontier,
     ) -> Result<bool, Error> {
         for (name, sink) in &pipeline.sinks {
-            let log = pipeline.log_of(sink.stage);
-            let handed = self.sink_cursor(chain, name, log).await?.next_sequence;
-            if handed < self.out_sequence(log, frontier).await? {
+            let is_behind = match sink.is_level() {
+                true => self.level_is_behind(chain, name).await?,
+                false => {
+                    let log = pipeline.log_of(sink.stage);
+                    let cursor = self.sink_cursor(chain, name, log).await?;
+                    !cursor.paused && cursor.next_sequence < self.out_sequence(log, frontier).await?
+                }
+            };
+            if is_behind {
                 return Ok(true);
             }
         }

@@ -6,7 +6,7 @@ mod commit;
 mod cuts;
 mod deadline;
 mod groups;
-mod handed_on;
+pub(crate) mod handed_on;
 mod next_cut;
 mod open;
 mod quorum;

@@ -66,6 +66,8 @@ codes! {
     NoNodeProgram = 15,
     /// Where a node is said to be is no URL.
     BadEndpoint = 16,
+    /// The program for sinks over HTTP is missing.
+    NoNotifyProgram = 18,
 
     // 01: requests that a yard does not carry out.
     /// There is no such chain.
@@ -108,6 +110,10 @@ codes! {
     NoAnswer = 119,
     /// The running yard refused or failed, and is of a version that says no code.
     WithoutCode = 120,
+    /// A log has no such entry, or its sink is elsewhere.
+    NoSuchEntry = 121,
+    /// A sink that reads no log.
+    LevelSink = 122,
 
     // 02: where state is kept.
     /// Storage is not available now.
@@ -228,6 +234,8 @@ codes! {
     NotAuthentic = 712,
     /// A request's body holds no blocks, too many, or something else.
     BadBody = 713,
+    /// A sink of a kind that yards on AWS do not have.
+    SinkNotDeployed = 718,
 
     // 08: provers and workers.
     /// The users of provers and verifiers cannot be used as named.

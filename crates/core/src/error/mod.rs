@@ -85,6 +85,21 @@ pub enum Refusal {
     WindowTooSmall { least: u64 },
     #[error("chain {chain} has no sink {sink}")]
     UnknownSink { chain: String, sink: String },
+    #[error("the log of {log} has no entry {sequence}")]
+    NoEntry { log: String, sequence: u64 },
+    #[error(
+        "sink {sink} waits with entry {next}, not with {sequence}; only the entry that it waits with is skipped"
+    )]
+    SkipsAnother { sink: String, sequence: u64, next: u64 },
+    #[error(
+        "sink {sink} has got only what is before entry {next}, so nothing from {from} on can be handed on again"
+    )]
+    NotYetHandedOn { sink: String, from: u64, next: u64 },
+    #[error(
+        "sink {sink} is told how far each block is, and reads no log: it is paused and resumed, and has no entries to skip or \
+         to hand on again"
+    )]
+    LevelSink { sink: String },
     #[error("a worker has from 1 to {most} slots, not {slots}")]
     BadSlotCount { slots: u32, most: u32 },
     #[error("a result of {task}: {fault}")]
@@ -152,6 +167,10 @@ impl Coded for Refusal {
             Self::WhichHold { .. } => Code::WhichHold,
             Self::WindowTooSmall { .. } => Code::WindowTooSmall,
             Self::UnknownSink { .. } => Code::UnknownSink,
+            Self::NoEntry { .. } | Self::SkipsAnother { .. } | Self::NotYetHandedOn { .. } => {
+                Code::NoSuchEntry
+            }
+            Self::LevelSink { .. } => Code::LevelSink,
             Self::BadSlotCount { .. } => Code::BadSlotCount,
             Self::OversizedResult { .. } => Code::OversizedResult,
         }

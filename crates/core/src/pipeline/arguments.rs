@@ -29,7 +29,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> M
     arguments
 }
 
-fn read_table(table: &DeTable<'_>, fields: &mut Fields<'_, '_>) -> Map<String, Json> {
+pub(super) fn read_table(table: &DeTable<'_>, fields: &mut Fields<'_, '_>) -> Map<String, Json> {
     let mut keys: Vec<_> = table.iter().collect();
     keys.sort_by_key(|(key, _)| key.span().start);
     let entry = |(key, value): (&toml::Spanned<_>, &Value<'_>)| {

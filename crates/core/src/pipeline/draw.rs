@@ -1,8 +1,8 @@
 //! A pipeline drawn in plain text: what flows into which stage, section by section of what is proved as one.
 
 use super::{
-    CutRule, Late, NodeSource, Output, Pipeline, Pool, Protocol, Prover, SinkTarget, Source, Stage, Strategy,
-    Verify,
+    Confirm, CutRule, EndpointUrl, Late, NodeSource, Output, Pipeline, Pool, Protocol, Prover, SinkTarget,
+    Source, Stage, Strategy, Verify,
 };
 
 /// For a person to read; its form may change.
@@ -21,8 +21,8 @@ pub fn draw(pipeline: &Pipeline) -> String {
     let pools = pipeline.pools.iter().map(|(name, pool)| pool_row(name, pool, pipeline));
     let provers = pipeline.provers.iter().map(|(name, prover)| prover_row(name, prover));
     let sinks = pipeline.sinks.iter().map(|(name, sink)| {
-        let SinkTarget::File { path } = &sink.target;
-        vec![name.clone(), format!("{} --> {path}", pipeline.stages[sink.stage].name)]
+        let what = if sink.is_level() { "each block" } else { &pipeline.stages[sink.stage].name };
+        vec![name.clone(), format!("{what} --> {}{}", target_text(&sink.target), confirm_text(sink.confirm))]
     });
     for (title, rows) in
         [("pools", pools.collect::<Vec<_>>()), ("provers", provers.collect()), ("sinks", sinks.collect())]
@@ -33,6 +33,34 @@ pub fn draw(pipeline: &Pipeline) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// Who is told. A URL may hold a key: only its host is shown.
+fn target_text(target: &SinkTarget) -> String {
+    let url_text = |url: &EndpointUrl| match url {
+        EndpointUrl::Is(url) => {
+            let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+            let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            format!("{scheme}://{}", host.rsplit('@').next().unwrap_or_default())
+        }
+        EndpointUrl::From(name) => format!("what {name} holds"),
+    };
+    match target {
+        SinkTarget::File { path } => path.clone(),
+        SinkTarget::Command { command, .. } => format!("runs {}", command.join(" ")),
+        SinkTarget::Webhook(webhook) => url_text(&webhook.url),
+        SinkTarget::Ethproofs(ethproofs) => {
+            format!("{} as cluster {}", url_text(&ethproofs.url), ethproofs.cluster_id)
+        }
+    }
+}
+
+fn confirm_text(confirm: Confirm) -> &'static str {
+    match confirm {
+        Confirm::Latest => "",
+        Confirm::Safe => ", once safe",
+        Confirm::Finalized => ", once finalized",
+    }
 }
 
 fn headline(pipeline: &Pipeline) -> String {

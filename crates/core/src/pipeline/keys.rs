@@ -46,7 +46,25 @@ pub(super) const SOURCE: &[&str] = &[
 /// What is fetched with each block.
 pub(super) const WITNESS: &[&str] =
     &["method", "params", "slots", "max_attempts", "time_limit_ms", "output_bytes"];
-pub(super) const SINK: &[&str] = &["stage", "file", "from", "confirm"];
+pub(super) const SINK: &[&str] = &[
+    "file",
+    "command",
+    "webhook",
+    "webhook_from",
+    "ethproofs",
+    "ethproofs_from",
+    "stage",
+    "from",
+    "confirm",
+    "each",
+    "events",
+    "time_limit_ms",
+    "environment_from",
+    "secret_from",
+    "body",
+    "cluster_id",
+    "token_from",
+];
 pub(super) const STAGE: &[&str] = &[
     "strategy",
     "from",

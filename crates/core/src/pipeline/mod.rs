@@ -22,6 +22,8 @@ mod parse;
 mod prover_table;
 mod reader;
 mod rules;
+mod sink;
+mod sink_table;
 mod source_table;
 mod stage;
 mod stage_table;
@@ -31,6 +33,11 @@ mod tables;
 pub use draw::draw;
 pub use mistake::Mistake;
 pub use parse::{Checked, parse, text_hash};
+pub use sink::{
+    BlockWord, Confirm, EndpointUrl, EntryKind, Ethproofs, Follows, Sink, SinkFrom, SinkTarget, VARIABLE,
+    Webhook,
+};
+pub(crate) use source_table::WITNESS;
 pub use stage::{CutBudget, CutRule, Output, Quorum, Source, Stage, Strategy, TaskLimits};
 
 /// One chain's pipeline, valid by construction.
@@ -213,30 +220,6 @@ pub struct NodeSource {
     pub requests_at_once: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Sink {
-    /// Index of the stage whose proofs it gets, from the out log that has them.
-    pub stage: usize,
-    pub from: SinkFrom,
-    pub target: SinkTarget,
-}
-
-/// Where a sink begins in a log that is new to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SinkFrom {
-    Start,
-    /// With what comes after the pipeline that names it was put in force.
-    Now,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SinkTarget {
-    /// Lines of JSON appended to this file.
-    File { path: String },
-}
-
 impl Pipeline {
     pub fn stage(&self, name: &str) -> Option<(usize, &Stage)> {
         self.stages.iter().enumerate().find(|(_, stage)| stage.name == name)
@@ -315,7 +298,8 @@ impl Pipeline {
 
     /// The sinks that read an out log.
     pub fn sinks_of<'a>(&'a self, log: &'a str) -> impl Iterator<Item = &'a String> {
-        self.sinks.iter().filter(move |(_, sink)| self.log_of(sink.stage) == log).map(|(name, _)| name)
+        let reads = move |sink: &Sink| !sink.is_level() && self.log_of(sink.stage) == log;
+        self.sinks.iter().filter(move |(_, sink)| reads(sink)).map(|(name, _)| name)
     }
 
     /// The `sequential` stage at or before the commit stage, if the pipeline commits by cuts.

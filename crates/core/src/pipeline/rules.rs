@@ -9,11 +9,14 @@ use super::gathering::{check_gathering, check_runs, check_runs_nothing};
 use super::graph::{Graph, Scope, report_unknown};
 use super::mistake::Mistakes;
 use super::reader::{At, Read, shown};
+use super::sink_table::RawSink;
 use super::source_table::WITNESS;
 use super::stage_table::{Kind, RawStage};
 use super::suggest;
 use super::tables::{File, Named};
-use super::{Header, Output, Pipeline, Prover, Quorum, Sink, SinkTarget, Source, Stage, Strategy, Verify};
+use super::{
+    Confirm, Header, Output, Pipeline, Prover, Quorum, Sink, SinkTarget, Source, Stage, Strategy, Verify,
+};
 
 /// `None` only where a mistake was found.
 pub(super) fn settle(file: File, mistakes: &mut Mistakes, warnings: &mut Mistakes) -> Option<Pipeline> {
@@ -29,7 +32,7 @@ pub(super) fn settle(file: File, mistakes: &mut Mistakes, warnings: &mut Mistake
     }
     graph.sound &= mistakes.len() == before;
     let commit = commit::settle(&file, &graph, mistakes, warnings);
-    check_sinks(&file, commit.as_ref(), mistakes);
+    check_sinks(&file, &graph, commit.as_ref(), mistakes);
     check_sources(&file, mistakes);
     if !mistakes.is_empty() {
         return None;
@@ -220,7 +223,7 @@ fn check_sources(file: &File, mistakes: &mut Mistakes) {
     }
 }
 
-fn check_sinks(file: &File, commit: Option<&Commit>, mistakes: &mut Mistakes) {
+fn check_sinks(file: &File, graph: &Graph, commit: Option<&Commit>, mistakes: &mut Mistakes) {
     let names: Vec<&str> = file.stages.iter().map(|stage| stage.name.as_str()).collect();
     let mut files = BTreeSet::new();
     for Named { at, value: sink, .. } in &file.sinks {
@@ -230,6 +233,17 @@ fn check_sinks(file: &File, commit: Option<&Commit>, mistakes: &mut Mistakes) {
             )
         {
             mistakes.add(*at, "two sinks write one file", "give each a `file` of its own");
+        }
+        let by_cuts = commit.is_some_and(|commit| graph.scopes[commit.stage] != Scope::Block);
+        if by_cuts && matches!(sink.target, Some(SinkTarget::Ethproofs(_))) {
+            let message = "`ethproofs` reports each block's own proof, and blocks are committed by cuts here";
+            mistakes.add(*at, message, "have a stage prove each block, and commit by it");
+        }
+        if let Read::Is(At { value: Confirm::Safe | Confirm::Finalized, at, .. }) = &sink.confirm
+            && file.sources.is_empty()
+        {
+            let message = "nobody says here which blocks are safe or finalized";
+            mistakes.add(*at, message, "a followed node does, [source.node]; else it is \"latest\"");
         }
         let Read::Is(stage) = &sink.stage else { continue };
         let Some(index) = file.stages.iter().position(|other| other.name == stage.value) else {
@@ -279,12 +293,14 @@ fn assemble(file: File, graph: &Graph, commit: &Commit) -> Option<Pipeline> {
             name: raw.name,
         });
     }
-    let sink = |sink: RawNamedSink| {
+    let sink = |sink: Named<RawSink>| {
         let named = match sink.value.stage {
             Read::Is(named) => settled.iter().position(|stage| stage.name == named.value)?,
             _ => place(commit.stage)?,
         };
-        Some((sink.name, Sink { stage: named, from: sink.value.from, target: sink.value.target? }))
+        let RawSink { from, confirm, follows, target, .. } = sink.value;
+        let confirm = confirm.or(Confirm::Latest);
+        Some((sink.name, Sink { stage: named, from, confirm, follows, target: target? }))
     };
     Some(Pipeline {
         chain: file.chain?.settled()?,
@@ -296,8 +312,6 @@ fn assemble(file: File, graph: &Graph, commit: &Commit) -> Option<Pipeline> {
         stages: settled,
     })
 }
-
-type RawNamedSink = Named<super::tables::RawSink>;
 
 fn strategy(raw: &RawStage) -> Option<Strategy> {
     Some(match raw.kind? {

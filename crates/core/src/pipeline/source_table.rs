@@ -16,7 +16,7 @@ use super::tables::Named;
 use super::{MAX_MS, NodeSource, Output, Pool, Protocol, Prover, TaskLimits, Verify, arguments};
 
 /// What fetches it, the name of the stage, the prover and the pool.
-pub(super) const WITNESS: &str = "witness";
+pub(crate) const WITNESS: &str = "witness";
 /// The program that fetches, which `PATH` must have where workers run.
 const FETCHES: [&str; 2] = ["proofyard-node", "witness"];
 

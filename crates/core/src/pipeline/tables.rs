@@ -4,16 +4,15 @@
 
 use toml::de::DeTable;
 
-use super::keys::{CHAIN, POOL, ROOT, SINK, TABLES};
+use super::keys::{CHAIN, POOL, ROOT, TABLES};
 use super::mistake::Mistakes;
 use super::prover_table::read_prover;
 use super::reader::{At, Entry, Fields, Read, shown};
+use super::sink_table::{RawSink, read_sink};
 use super::source_table::{RawSource, read_source};
 use super::stage_table::RawStage;
 use super::suggest;
-use super::{
-    Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, NodeSource, Pool, Prover, SinkFrom, SinkTarget,
-};
+use super::{Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, NodeSource, Pool, Prover};
 use crate::judge::JUDGE_POOL;
 use crate::state::COMMITS;
 
@@ -54,12 +53,6 @@ pub(super) struct RawChain {
     pub strict: bool,
     pub commit: Read<String>,
     pub header: Read<Header>,
-}
-
-pub(super) struct RawSink {
-    pub stage: Read<String>,
-    pub from: SinkFrom,
-    pub target: Option<SinkTarget>,
 }
 
 impl File {
@@ -267,25 +260,4 @@ fn read_pool(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Pool> {
             .unwrap_or_default(),
     };
     Named { name, at, value }
-}
-
-fn read_sink(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<RawSink> {
-    let Entry { name, at, keys } = entry;
-    let mut fields = Fields::open(format!("[sink.{}]", shown(&name)), at, keys, SINK, mistakes);
-    fields.require("file", "file = \"out.jsonl\", the file that finished proofs are appended to");
-    if let Read::Is(confirm) = fields.text("confirm") {
-        let help = match confirm.value.as_str() {
-            "latest" => None,
-            "safe" | "finalized" => Some("\"latest\" until a followed node says what is safe or finalized"),
-            _ => Some("\"latest\""),
-        };
-        if let Some(help) = help {
-            let message = format!("`confirm = \"{}\"` is not offered", shown(&confirm.value));
-            fields.mistakes.add(confirm.at, message, help);
-        }
-    }
-    let from = fields.choice("from", &[("start", SinkFrom::Start), ("now", SinkFrom::Now)]);
-    let from = from.value().unwrap_or(SinkFrom::Start);
-    let target = fields.text("file").value().map(|path| SinkTarget::File { path });
-    Named { name, at, value: RawSink { stage: fields.text("stage"), from, target } }
 }

@@ -1,7 +1,8 @@
 //! What a follower says of its nodes, beside blocks and reorgs.
 
 use crate::error::Error;
-use crate::port::Port;
+use crate::pipeline::Confirm;
+use crate::port::{Port, Wake};
 use crate::state::{Finality, Following};
 use crate::transaction::{read, transact};
 use crate::yard::Yard;
@@ -14,8 +15,12 @@ impl<P: Port> Yard<P> {
         {
             return Ok(());
         }
+        let pipeline = self.chain(&finality.chain).await?.1;
         transact(&self.port, async |tx| {
             tx.check::<Finality>(&Finality::key_of(&finality.chain)).await?;
+            for (name, _) in pipeline.sinks.iter().filter(|(_, sink)| sink.confirm != Confirm::Latest) {
+                tx.send(Wake::Sink { chain: finality.chain.clone(), sink: name.clone() });
+            }
             tx.put(finality)
         })
         .await

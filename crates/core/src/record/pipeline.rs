@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::advance::stages_of;
 use crate::error::{Error, Refusal};
 use crate::pages::DuePages;
-use crate::pipeline::{self, Pipeline, SinkFrom};
+use crate::pipeline::{self, Pipeline, Sink, SinkFrom};
 use crate::port::{DueKind, Key, Port, Wake};
 use crate::state::worker::PoolChain;
 use crate::state::{
@@ -229,10 +229,9 @@ impl<P: Port> Yard<P> {
             ends.push((*log, end));
         }
         let end_of = |log: &str| ends.iter().find(|(name, _)| *name == log).map_or(0, |(_, end)| *end);
-        let reads = |pipeline: &Pipeline, name: &str, log: &str| {
-            pipeline.sinks.get(name).is_some_and(|sink| pipeline.log_of(sink.stage) == log)
-        };
-        for (name, sink) in &old.sinks {
+        let reads =
+            |pipeline: &Pipeline, name: &str, log: &str| pipeline.sinks_of(log).any(|sink| sink == name);
+        for (name, sink) in old.sinks.iter().filter(|(_, sink)| !sink.is_level()) {
             let log = old.log_of(sink.stage);
             if reads(new, name, log) {
                 continue;
@@ -244,9 +243,11 @@ impl<P: Port> Yard<P> {
                 return Err(Refusal::SinkBehind { sink: name.clone(), log: log.to_owned(), behind }.into());
             }
             // What was given up is not handed on should the sink come back; and nothing of it stays due.
-            tx.put(&SinkCursor::at(chain, name, log, end_of(log)))?;
+            let cursor = cursor.unwrap_or_else(|| SinkCursor::at(chain, name, log, 0));
+            tx.put(&SinkCursor { next_sequence: end_of(log), paused: false, ..cursor.untried() })?;
         }
-        for (name, sink) in new.sinks.iter().filter(|(_, sink)| sink.from == SinkFrom::Now) {
+        let begins_now = |sink: &Sink| !sink.is_level() && sink.from == SinkFrom::Now;
+        for (name, sink) in new.sinks.iter().filter(|(_, sink)| begins_now(sink)) {
             let log = new.log_of(sink.stage);
             let key = SinkCursor::key_of(chain, name, log);
             if !reads(old, name, log) && tx.check::<SinkCursor>(&key).await?.is_none() {

@@ -26,12 +26,14 @@ pub enum Table {
     Worker,
     Judgement,
     OutLog,
+    /// What level sinks were told of blocks.
+    Told,
     /// What only one kind of home has.
     Home,
 }
 
 impl Table {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Yard,
         Self::Chain,
         Self::Height,
@@ -43,6 +45,7 @@ impl Table {
         Self::Worker,
         Self::Judgement,
         Self::OutLog,
+        Self::Told,
         Self::Home,
     ];
 
@@ -65,6 +68,7 @@ impl Table {
             Self::Worker => "W",
             Self::Judgement => "V",
             Self::OutLog => "O",
+            Self::Told => "N",
             Self::Home => "L",
         }
     }
@@ -88,6 +92,8 @@ pub enum KeyFamily {
     Cursor,
     OutState,
     SinkCursor,
+    /// How far a level sink is.
+    LevelPlace,
     PipelineText,
     Canonical,
     KnownBlock,
@@ -106,6 +112,7 @@ pub enum KeyFamily {
     JobWorkers,
     Judgement,
     OutEntry,
+    Told,
     /// The workers of the process on this machine.
     LocalWorkers,
     /// Which jobs of AWS Batch were submitted for a pool.
@@ -139,7 +146,7 @@ enum Sort {
 }
 
 impl KeyFamily {
-    const ALL: [Self; 33] = [
+    const ALL: [Self; 35] = [
         Self::KnownChain,
         Self::SweepPlace,
         Self::Format,
@@ -152,6 +159,7 @@ impl KeyFamily {
         Self::Cursor,
         Self::OutState,
         Self::SinkCursor,
+        Self::LevelPlace,
         Self::PipelineText,
         Self::Canonical,
         Self::KnownBlock,
@@ -169,6 +177,7 @@ impl KeyFamily {
         Self::JobWorkers,
         Self::Judgement,
         Self::OutEntry,
+        Self::Told,
         Self::LocalWorkers,
         Self::PoolJobs,
         Self::BlocksTaken,
@@ -189,6 +198,7 @@ impl KeyFamily {
             Self::Cursor => (Table::Chain, Of::Subject, Sort::Begins("cur")),
             Self::OutState => (Table::Chain, Of::Subject, Sort::Begins("out")),
             Self::SinkCursor => (Table::Chain, Of::Subject, Sort::Begins("sink")),
+            Self::LevelPlace => (Table::Chain, Of::Subject, Sort::Begins("level")),
             Self::PipelineText => (Table::Chain, Of::Subject, Sort::Begins("pipe")),
             Self::Canonical => (Table::Height, Of::Subject, Sort::Plain),
             Self::KnownBlock => (Table::Height, Of::Subject, Sort::Marked),
@@ -206,6 +216,7 @@ impl KeyFamily {
             Self::JobWorkers => (Table::Worker, Of::Subject, Sort::Is("ids")),
             Self::Judgement => (Table::Judgement, Of::Subject, Sort::Plain),
             Self::OutEntry => (Table::OutLog, Of::Subject, Sort::Plain),
+            Self::Told => (Table::Told, Of::Subject, Sort::Plain),
             Self::LocalWorkers => (Table::Home, Of::Nothing, Sort::Is("workers")),
             Self::PoolJobs => (Table::Home, Of::Nothing, Sort::Begins("jobs")),
             Self::BlocksTaken => (Table::Home, Of::Subject, Sort::Is("fed")),
@@ -291,8 +302,8 @@ mod tests {
     use super::super::worker::PoolChain;
     use super::super::{
         Canonical, ChainState, Cursor, CutAt, Finality, Following, Frontier, Group, HaltCause, Heartbeat,
-        Judgement, KnownBlock, KnownChain, OutEntry, OutState, PipelineText, Scope, ScopeId, SeenHeartbeat,
-        SinkCursor, Slot, SweepPlace, TaskId, Tip, Worker,
+        Judgement, KnownBlock, KnownChain, LevelPlace, OutEntry, OutState, PipelineText, Scope, ScopeId,
+        SeenHeartbeat, SinkCursor, Slot, SweepPlace, TaskId, Tip, Told, Worker,
     };
     use super::*;
     use crate::transaction::Item;
@@ -315,6 +326,7 @@ mod tests {
             (Cursor::key_of("c", "wrap"), KeyFamily::Cursor, "C#c / cur#wrap"),
             (OutState::key_of("c", "wrap"), KeyFamily::OutState, "C#c / out#wrap"),
             (SinkCursor::key_of("c", "file", "commits"), KeyFamily::SinkCursor, "C#c / sink#file#commits"),
+            (LevelPlace::key_of("c", "file"), KeyFamily::LevelPlace, "C#c / level#file"),
             (PipelineText::key_of("c", "77"), KeyFamily::PipelineText, "C#c / pipe#77"),
             (Canonical::key_of("c", 1_030), KeyFamily::Canonical, "H#c#1 / 00000000000000001030"),
             (KnownBlock::key_of("c", 7, "0xab"), KeyFamily::KnownBlock, "H#c#0 / 00000000000000000007#0xab"),
@@ -332,6 +344,7 @@ mod tests {
             (Slot::key_of(&"w-1".into(), 4), KeyFamily::Slot, "W#w-1 / slot#0004"),
             (KeyFamily::JobWorkers.key("job:j"), KeyFamily::JobWorkers, "W#job:j / ids"),
             (OutEntry::key_of("c", "commits", 9), KeyFamily::OutEntry, "O#c#commits / 00000000000000000009"),
+            (Told::key_of("c", "file", 9), KeyFamily::Told, "N#c#file / 00000000000000000009"),
             (KeyFamily::LocalWorkers.key(""), KeyFamily::LocalWorkers, "L / workers"),
             (KeyFamily::PoolJobs.key_in("", "gpu"), KeyFamily::PoolJobs, "L / jobs#gpu"),
             (KeyFamily::BlocksTaken.key("c"), KeyFamily::BlocksTaken, "L#c / fed"),

@@ -112,6 +112,12 @@ pub struct SinkCursor {
     pub sink: String,
     pub log: String,
     pub next_sequence: u64,
+    /// An operator paused it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+    /// It was handed nothing at or above this height that still counts; absent in older state, where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_below: Option<u64>,
     /// Tries in a row that failed.
     pub failures: u32,
     pub last_error: Option<String>,
@@ -126,10 +132,31 @@ impl SinkCursor {
             sink: sink.to_owned(),
             log: log.to_owned(),
             next_sequence,
+            paused: false,
+            handed_below: Some(0),
             failures: 0,
             last_error: None,
             next_try_ms: None,
         }
+    }
+
+    /// It has the entry.
+    pub fn handed(self, entry: &OutEntry) -> Self {
+        let handed_below = match entry.kind {
+            OutKind::Proof { to, .. } => self.handed_below.map(|below| below.max(to.saturating_add(1))),
+            OutKind::Retract { from, .. } => Some(self.handed_below.map_or(from, |below| below.min(from))),
+        };
+        Self { handed_below, ..self.passed(entry) }
+    }
+
+    /// It goes on behind the entry.
+    pub fn passed(self, entry: &OutEntry) -> Self {
+        Self { next_sequence: entry.sequence.saturating_add(1), ..self.untried() }
+    }
+
+    /// No try has failed.
+    pub fn untried(self) -> Self {
+        Self { failures: 0, last_error: None, next_try_ms: None, ..self }
     }
 
     pub fn key_of(chain: &str, sink: &str, log: &str) -> Key {
@@ -145,6 +172,6 @@ impl Item for SinkCursor {
         self.next_try_ms
     }
     fn damage(&self) -> Option<String> {
-        too_large([self.next_sequence.max(self.next_try_ms.unwrap_or(0))])
+        too_large([self.next_sequence].into_iter().chain(self.handed_below).chain(self.next_try_ms))
     }
 }

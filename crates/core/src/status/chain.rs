@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::look::{Budget, ChainLook};
 use super::rows::{parked_task, row};
 use super::work::{MAX_TASKS, ScopeWork};
-use super::{ChainStatus, HaltStatus, ReorgStatus, SinkStatus, StageStatus, TaskCounts, TipStatus};
+use super::{
+    ChainStatus, HaltStatus, ReorgStatus, SinkPlace, SinkStatus, StageStatus, TaskCounts, TipStatus,
+};
 use crate::error::Error;
 use crate::port::Port;
 use crate::state::{KnownChain, Scope};
@@ -96,22 +98,53 @@ impl<P: Port> Yard<P> {
 
     pub(super) async fn sinks(&self, look: &ChainLook) -> Result<Vec<SinkStatus>, Error> {
         let mut sinks = Vec::new();
-        for (name, sink) in &look.pipeline.sinks {
-            let log = look.pipeline.log_of(sink.stage);
-            let cursor = self.sink_cursor(look.chain(), name, log).await?;
-            let written = self.out_sequence(log, &look.frontier).await?;
-            sinks.push(SinkStatus {
+        for (name, settings) in &look.pipeline.sinks {
+            let status = SinkStatus {
                 sink: name.clone(),
-                stage: look.pipeline.stages[sink.stage].name.clone(),
-                log: log.to_owned(),
-                next_sequence: cursor.next_sequence,
-                behind: written.saturating_sub(cursor.next_sequence),
-                failures: cursor.failures,
-                last_error: cursor.last_error,
-                next_try_ms: cursor.next_try_ms,
+                stage: look.pipeline.stages[settings.stage].name.clone(),
+                place: SinkPlace::Blocks { settled_below: 0, refused: 0 },
+                behind: 0,
+                confirm: settings.confirm,
+                paused: false,
+                failures: 0,
+                last_error: None,
+                next_try_ms: None,
+            };
+            let log = look.pipeline.log_of(settings.stage);
+            sinks.extend(match settings.is_level() {
+                true => self.level_status(look, status).await?,
+                false => Some(self.log_status(look, log, status).await?),
             });
         }
         Ok(sinks)
+    }
+
+    async fn log_status(&self, look: &ChainLook, log: &str, status: SinkStatus) -> Result<SinkStatus, Error> {
+        let cursor = self.sink_cursor(look.chain(), &status.sink, log).await?;
+        let written = self.out_sequence(log, &look.frontier).await?;
+        Ok(SinkStatus {
+            place: SinkPlace::Log { log: log.to_owned(), next_sequence: cursor.next_sequence },
+            behind: written.saturating_sub(cursor.next_sequence),
+            paused: cursor.paused,
+            failures: cursor.failures,
+            last_error: cursor.last_error,
+            next_try_ms: cursor.next_try_ms,
+            ..status
+        })
+    }
+
+    async fn level_status(&self, look: &ChainLook, status: SinkStatus) -> Result<Option<SinkStatus>, Error> {
+        let place = self.level_place(look.chain(), &status.sink).await?;
+        let next = look.tip.height().map_or(look.state.start_height, |tip| tip.saturating_add(1));
+        Ok(place.map(|place| SinkStatus {
+            place: SinkPlace::Blocks { settled_below: place.settled_below, refused: place.refused },
+            behind: next.max(place.told_below).saturating_sub(place.settled_below),
+            paused: place.paused,
+            failures: place.failures,
+            last_error: place.last_error,
+            next_try_ms: place.next_try_ms,
+            ..status
+        }))
     }
 }
 

@@ -193,7 +193,13 @@ impl<P: Port> Yard<P> {
                 return Ok(true);
             }
         }
-        Ok(self.sinks(look).await?.iter().any(|sink| sink.behind > 0))
+        let behind = self.sinks(look).await?.into_iter().filter(|sink| sink.behind > 0);
+        let (paused, moving): (Vec<_>, Vec<_>) = behind.partition(|sink| sink.paused);
+        if let Some(sink) = paused.first() {
+            still.unfinished = true;
+            still.dead_end = still.dead_end.take().or(Some(format!("sink {} is paused", sink.sink)));
+        }
+        Ok(!moving.is_empty())
     }
 }
 

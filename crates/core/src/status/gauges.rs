@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockTimes, SinkStatus};
+use super::{BlockTimes, SinkPlace, SinkStatus};
 use crate::error::Error;
 use crate::port::{Key, Port};
 use crate::state::{KeyFamily, OutEntry};
@@ -86,11 +86,26 @@ impl<P: Port> Yard<P> {
         })
     }
 
-    /// Since the next entry that a sink has not got was written; 0 where there is none.
+    /// Since the next entry that a sink has not got was written; 0 where there is none, or where it waits until its blocks
+    /// are safe or final. Of a level sink that cannot be told: the age of the lowest block that is not settled.
     pub async fn sink_lag_ms(&self, chain: &str, sink: &SinkStatus) -> Result<u64, Error> {
-        let key = OutEntry::key_of(chain, &sink.log, sink.next_sequence);
-        let next: Option<OutEntry> = read(&self.port, &key).await?;
-        Ok(next.map_or(0, |entry| self.port.now_ms().saturating_sub(entry.at_ms)))
+        let waits_since_ms = match &sink.place {
+            SinkPlace::Log { log, next_sequence } => {
+                let key = OutEntry::key_of(chain, log, *next_sequence);
+                let next: Option<OutEntry> = read(&self.port, &key).await?;
+                match next {
+                    Some(entry) if !self.is_withheld(sink.confirm, &entry).await? => Some(entry.at_ms),
+                    _ => None,
+                }
+            }
+            // What is not settled waits for the sink only where it cannot be told.
+            SinkPlace::Blocks { settled_below, .. } if sink.failures > 0 => {
+                let block = self.block_scope(chain, *settled_below).await?;
+                block.map(|block| block.acknowledged_ms())
+            }
+            SinkPlace::Blocks { .. } => None,
+        };
+        Ok(waits_since_ms.map_or(0, |since_ms| self.port.now_ms().saturating_sub(since_ms)))
     }
 
     /// From which height blocks are to be exported, up to `frontier`. Whoever is answered exports them, and nobody else.

@@ -17,6 +17,7 @@ use serde::Serialize;
 pub use block_times::BlockTimes;
 pub use finished::Finished;
 
+use crate::pipeline::Confirm;
 use crate::state::{Finality, Following, Note};
 
 /// Where one chain is.
@@ -151,15 +152,27 @@ pub struct SinkStatus {
     pub sink: String,
     /// The stage whose proofs it gets.
     pub stage: String,
-    /// The out log that has them.
-    pub log: String,
-    pub next_sequence: u64,
-    /// Entries it has not got yet.
+    #[serde(flatten)]
+    pub place: SinkPlace,
+    /// Entries it has not got yet, or blocks of which it was not told the last word.
     pub behind: u64,
+    /// What it has not got may wait until its blocks are safe, or final.
+    pub confirm: Confirm,
+    pub paused: bool,
     /// Tries in a row that failed.
     pub failures: u32,
     pub last_error: Option<String>,
     pub next_try_ms: Option<u64>,
+}
+
+/// Where a sink is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum SinkPlace {
+    /// In an out log, by the next entry that it gets.
+    Log { log: String, next_sequence: u64 },
+    /// It is told of blocks: of all below this height it was told the last word. So many words it has refused.
+    Blocks { settled_below: u64, refused: u64 },
 }
 
 /// One task that is not over.

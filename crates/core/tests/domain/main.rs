@@ -20,5 +20,6 @@ mod pipeline_mutations;
 mod port_example;
 mod results;
 mod signals;
+mod sinks;
 mod starving;
 mod taking_up;

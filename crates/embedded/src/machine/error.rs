@@ -26,8 +26,13 @@ pub enum MachineError {
     PoolsDiffer { pool: String },
     #[error(transparent)]
     Isolation(#[from] IsolationError),
-    #[error("prover {prover} needs {name} (`environment_from`), and the environment here has no such text")]
-    NoVariable { prover: String, name: String },
+    #[error("{what} needs {name}, and the environment here has no such text")]
+    NoVariable { what: String, name: String },
+    #[error(
+        "sink {0} is told over HTTP by proofyard-notify, which is neither beside this program nor in PATH; build it with \
+         `cargo build --release -p proofyard-notify`"
+    )]
+    NoNotifyProgram(String),
 }
 
 impl Coded for MachineError {
@@ -41,6 +46,7 @@ impl Coded for MachineError {
             Self::PoolsDiffer { .. } => Code::PoolsDiffer,
             Self::Isolation(error) => error.code(),
             Self::NoVariable { .. } => Code::NoVariable,
+            Self::NoNotifyProgram(_) => Code::NoNotifyProgram,
         }
     }
 }

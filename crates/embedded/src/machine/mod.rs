@@ -6,7 +6,7 @@
 //! | heartbeats | keep the workers' leases | `proofyard-worker` |
 //! | advancers | take the steps that wakes ask for | `threads` |
 //! | sweeper | visits what is due | `threads` |
-//! | sinks | hand finished results on | `file_sink` |
+//! | sinks | tell others of results and blocks | `sinks`, `proofyard-sinks` |
 //! | source | takes a blocks file, or follows a node | `feed`, `proofyard-intake` |
 //! | socket | carries out what operators ask for | `socket` |
 //!
@@ -15,13 +15,13 @@
 
 mod error;
 mod feed;
-mod file_sink;
 mod intake;
 mod isolating;
 mod local_workers;
 mod looking;
 mod pools;
 mod shared;
+mod sinks;
 mod socket;
 mod starting;
 mod threads;
@@ -35,14 +35,16 @@ use std::thread::{self, JoinHandle};
 
 use proofyard_core::Yard;
 use proofyard_core::port::PortError;
+use proofyard_prover::message::CancelReason;
+use proofyard_prover::runner::Cancel;
 pub use proofyard_prover::runner::GuardCommand;
+pub use proofyard_sinks::read_sink_file;
 use proofyard_worker::artifacts::Artifacts;
 use proofyard_worker::bell::idle_look;
 use proofyard_worker::{Overheads, PoolWorker};
 
 pub use self::error::MachineError;
 pub use self::feed::{Feed, FeedError, check_blocks, check_goes_on};
-pub use self::file_sink::read_sink_file;
 pub use self::intake::LocalIntake;
 use self::looking::expect_yard;
 pub use self::looking::look;
@@ -62,6 +64,8 @@ pub struct Machine {
     shared: Arc<Shared>,
     data_dir: DataDir,
     workers: Vec<Arc<PoolWorker>>,
+    /// Ends what sinks are told at the moment.
+    cancel_sinks: Cancel,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -92,7 +96,13 @@ impl Machine {
             on_error: Box::new(on_error),
             on_steps: OnceLock::new(),
         };
-        Ok(Self { shared: Arc::new(shared), data_dir, workers: Vec::new(), threads: Vec::new() })
+        Ok(Self {
+            shared: Arc::new(shared),
+            data_dir,
+            workers: Vec::new(),
+            cancel_sinks: Cancel::new(),
+            threads: Vec::new(),
+        })
     }
 
     pub fn yard(&self) -> &Yard<LocalPort> {
@@ -154,6 +164,7 @@ impl Machine {
     pub fn stop(mut self) -> Result<(), MachineError> {
         self.shared.wakes.stop();
         self.workers.iter().for_each(|worker| worker.cancel_all());
+        self.cancel_sinks.cancel(CancelReason::Stopping);
         for thread in self.threads.drain(..) {
             // A thread that panicked has logged it; its tasks are released below.
             let _ = thread.join();

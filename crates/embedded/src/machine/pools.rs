@@ -37,7 +37,10 @@ pub(super) fn local_plan(
 pub(super) fn expect_environment(pipelines: &[Pipeline]) -> Result<(), MachineError> {
     for (prover, plan) in pipelines.iter().flat_map(|pipeline| &pipeline.provers) {
         if let Some(name) = plan.environment_from.iter().find(|name| std::env::var(name).is_err()) {
-            return Err(MachineError::NoVariable { prover: prover.clone(), name: name.clone() });
+            return Err(MachineError::NoVariable {
+                what: format!("prover {prover}"),
+                name: format!("{name} (`environment_from`)"),
+            });
         }
     }
     Ok(())

@@ -10,9 +10,9 @@ use proofyard_worker::bell::idle_look;
 use proofyard_worker::isolation::Isolation;
 use proofyard_worker::{Attempts, PoolWorker, WorkDir, WorkerPlan};
 
-use super::file_sink::LocalSink;
 use super::local_workers::{forget_worker, local_workers};
 use super::pools::{expect_environment, local_plan, pools_of};
+use super::sinks::LocalSink;
 use super::socket::Listener;
 use super::threads::{advance, advancers, sweep};
 use super::{Machine, MachineError, Shared};
@@ -73,7 +73,7 @@ impl Machine {
             first_slot += slots;
         }
         for pipeline in pipelines {
-            self.start_sinks(pipeline, sink_base)?;
+            self.start_sinks(pipeline, sink_base, guard)?;
         }
         self.start_listening(&work_dir)
     }
@@ -105,14 +105,14 @@ impl Machine {
         Ok(())
     }
 
-    fn start_sinks(&mut self, pipeline: &Pipeline, base: &Path) -> Result<(), MachineError> {
+    fn start_sinks(
+        &mut self,
+        pipeline: &Pipeline,
+        base: &Path,
+        guard: &GuardCommand,
+    ) -> Result<(), MachineError> {
         for (name, sink) in &pipeline.sinks {
-            let sink = LocalSink {
-                chain: pipeline.chain.name.clone(),
-                name: name.clone(),
-                target: sink.target.clone(),
-                base: base.to_owned(),
-            };
+            let sink = LocalSink::new(&pipeline.chain.name, name, sink, base, guard, &self.cancel_sinks)?;
             self.spawn("sink", move |shared| sink.run(shared))?;
         }
         Ok(())

@@ -25,7 +25,7 @@ use crate::message::{Failure, Input, InputKind, List, ProveOk, ProveRequest, Ver
 const LOG_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// `EX_TEMPFAIL`.
-const EXIT_UNAVAILABLE: i32 = 75;
+pub(super) const EXIT_UNAVAILABLE: i32 = 75;
 
 /// What a `files` prover finds in its input file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -123,11 +123,16 @@ impl Guarded {
         matches!(self.guard.try_wait(), Ok(Some(status)) if status.signal().is_some())
     }
 
-    /// Ends the prover's stdin, and gives it its grace period to end by itself.
-    pub fn end(mut self) -> Option<ExitStatus> {
+    /// Ends the prover's stdin: it has its grace period to end by itself.
+    pub fn end_input(&self) {
         if let Some(lifeline) = &self.lifeline {
             let _ = lifeline.shutdown(Shutdown::Write);
         }
+    }
+
+    /// Ends the prover's stdin, and gives it its grace period to end by itself.
+    pub fn end(mut self) -> Option<ExitStatus> {
+        self.end_input();
         self.wait(self.grace + GUARD_TIMEOUT)
     }
 

@@ -227,7 +227,11 @@ pub fn decode(key: &Key, row: &Row) -> Result<Item, String> {
         KeyFamily::OutEntry => from_slice(value).map(Item::Out),
         KeyFamily::Judgement => from_slice(value).map(|judgement| Item::Judgement(Box::new(judgement))),
         KeyFamily::SeenHeartbeat => from_slice(value).map(Item::SeenHeartbeat),
-        KeyFamily::KnownChain | KeyFamily::SweepPlace | KeyFamily::PoolChain => Ok(Item::Other),
+        KeyFamily::KnownChain
+        | KeyFamily::SweepPlace
+        | KeyFamily::PoolChain
+        | KeyFamily::LevelPlace
+        | KeyFamily::Told => Ok(Item::Other),
         KeyFamily::Format
         | KeyFamily::JobWorkers
         | KeyFamily::LocalWorkers

@@ -27,6 +27,7 @@ use proofyard_core::yard::Yard;
 use self::blocks::NodeChain;
 use self::draw::Plan;
 use self::phases::Phase;
+use self::pipelines::LEVELS;
 use self::proving::Proving;
 use crate::check::Checker;
 use crate::executor::{ProcessId, Signal, Simulation, Step};
@@ -254,7 +255,7 @@ impl World {
             for chain in &world.plan.chains {
                 world.start(Role::Follower(chain.name.clone()));
                 world.start(Role::Noise(chain.name.clone()));
-                for sink in edits::SINK_NAMES.into_iter().chain(["cuts"]) {
+                for sink in edits::SINK_NAMES.into_iter().chain(["cuts", LEVELS]) {
                     world.start(Role::Sink(chain.name.clone(), sink.to_owned()));
                 }
             }
@@ -280,6 +281,9 @@ impl World {
         match role {
             Role::Follower(chain) => self.simulation.spawn(process, "follow", world.follow(chain)),
             Role::Noise(chain) => self.simulation.spawn(process, "noise", world.make_noise(chain)),
+            Role::Sink(chain, sink) if sink == LEVELS => {
+                self.simulation.spawn(process, "level sink", world.tell_levels(chain, sink));
+            }
             Role::Sink(chain, sink) => self.simulation.spawn(process, "sink", world.hand_on(chain, sink)),
             Role::Sweeper => self.simulation.spawn(process, "sweep", world.sweep()),
             Role::Operator => self.simulation.spawn(process, "operate", world.operate()),

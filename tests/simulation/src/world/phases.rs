@@ -218,7 +218,11 @@ impl World {
         match phase {
             Phase::Busy => (!self.is_over()).then(|| "it is busy".to_owned()),
             Phase::Stopped => (!self.is_swept.get()).then(|| "the last sweeps".to_owned()),
-            _ => self.chains_left().or_else(|| self.items_left(phase)).or_else(|| self.sinks_left()),
+            _ => self
+                .chains_left()
+                .or_else(|| self.items_left(phase))
+                .or_else(|| self.sinks_left())
+                .or_else(|| self.levels_left()),
         }
     }
 

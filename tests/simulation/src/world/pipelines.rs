@@ -28,6 +28,9 @@ impl Pools {
     }
 }
 
+/// The sink that is told how far each block is.
+pub const LEVELS: &str = "levels";
+
 /// A pipeline's text.
 pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) -> String {
     let mut head = format!("[chain]\nname = \"{chain}\"\nstart_height = {start_height}\n");
@@ -56,6 +59,9 @@ pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) 
     let mut rest = format!("[sink.main]\nstage = \"{commit}\"\nfile = \"{chain}.jsonl\"\n");
     if logged != commit {
         let _ = writeln!(rest, "[sink.cuts]\nstage = \"{logged}\"\nfile = \"{chain}-cuts.jsonl\"");
+    }
+    if stages.random.chance(4_000) {
+        let _ = writeln!(rest, "[sink.{LEVELS}]\ncommand = [\"tell\"]\neach = \"block\"");
     }
     format!(
         "{head}commit = \"{commit}\"\n{}\n{rest}\n[prover.p]\ncommand = [\"p\"]\n\n[prover.q]\ncommand = [\"q\"]\n\n{}",

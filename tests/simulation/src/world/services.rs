@@ -6,13 +6,16 @@ use std::rc::Rc;
 use proofyard_core::committed::CommittedProof;
 use proofyard_core::error::{Error, with_causes};
 use proofyard_core::judge::{Judged, Verifies};
+use proofyard_core::pipeline::BlockWord;
 use proofyard_core::port::Wake;
 use proofyard_core::record::FailureKind;
-use proofyard_core::state::{OutEntry, TaskId};
+use proofyard_core::sinks::{BlockNews, Trouble};
+use proofyard_core::state::{OutEntry, ScopeId, TaskId};
 use proofyard_core::sweep::Swept;
 use proofyard_core::work::AttemptError;
 
 use super::World;
+use super::pipelines::LEVELS;
 use crate::executor::{Invocation, Signal};
 
 /// How often one sweep may visit one entry: another process, whose clock is a little behind, may set it due again meanwhile.
@@ -26,6 +29,8 @@ pub(super) const NEVER_MS: u64 = 30 * 24 * 3_600_000;
 pub struct Sinks {
     pub signal: Signal,
     received: BTreeMap<(String, String), Vec<OutEntry>>,
+    /// By chain and height: the newest word that the chain's level sink was told, and of which block.
+    heard: BTreeMap<String, BTreeMap<u64, (ScopeId, BlockWord)>>,
 }
 
 impl World {
@@ -156,6 +161,118 @@ impl World {
         }
     }
 
+    /// Tells a level sink how far blocks are.
+    pub(super) async fn tell_levels(self: Rc<Self>, chain: String, sink: String) {
+        let signal = self.sinks.borrow().signal.clone();
+        loop {
+            let notices = signal.notices();
+            let news = match self.bounded(self.yard.level_next(&chain, &sink)).await {
+                Some(Ok(news)) => news,
+                Some(Err(error)) => {
+                    self.expect_passing("level_next", &error);
+                    self.simulation.sleep(200).await;
+                    continue;
+                }
+                None => continue,
+            };
+            if news.is_empty() {
+                let idle_ms = if self.only_wakes.get() { NEVER_MS } else { 5_000 };
+                signal.wait_after(notices, &self.simulation, self.simulation.now_ms() + idle_ms).await;
+            }
+            for news in news {
+                if !self.tell_block(&news).await {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Tells one word; says whether it came to an end that is known.
+    async fn tell_block(&self, news: &BlockNews) -> bool {
+        match self.bounded(self.yard.level_sending(news)).await {
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => return true,
+            Some(Err(error)) => {
+                self.expect_passing_or_renamed("level_sending", &error);
+                return false;
+            }
+            None => return false,
+        }
+        if self.happens(self.plan.sink_fails) {
+            self.simulation.count("fault: level sink failed");
+            // The word may have come all the same.
+            if self.happens(5_000) {
+                self.hear(news);
+            }
+            let trouble = Trouble::saying("no connection");
+            if let Some(Err(error)) = self.bounded(self.yard.level_failed(news, &trouble)).await {
+                self.expect_passing_or_renamed("level_failed", &error);
+            }
+            return false;
+        }
+        self.hear(news);
+        self.simulation.pause().await;
+        if self.happens(self.plan.sink_fails / 10) {
+            self.simulation.count("fault: crash after a word");
+            self.simulation.kill_current();
+            self.simulation.pause().await;
+        }
+        match self.bounded(self.yard.level_done(news)).await {
+            Some(Ok(())) => true,
+            Some(Err(error)) => {
+                self.expect_passing_or_renamed("level_done", &error);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// What a level sink hears of a block: never an older word after a newer, and what is said is so.
+    fn hear(&self, news: &BlockNews) {
+        self.simulation.count("check: level sink was told");
+        let BlockNews { chain, height, scope, word, .. } = news;
+        let mut sinks = self.sinks.borrow_mut();
+        let heard = sinks.heard.entry(chain.clone()).or_default();
+        let known = heard.get(height).filter(|(known, _)| known == scope).map(|(_, word)| *word);
+        if known.is_some_and(|known| known > *word) {
+            self.simulation.violate(format!("{scope} is told of as {word:?} after {known:?}"));
+        }
+        if *word == BlockWord::Retracted
+            && let Some((other, _)) = heard.get(height).filter(|(other, _)| other != scope)
+        {
+            self.simulation.violate(format!("{scope} is taken back after {other} was told of"));
+        }
+        match word {
+            BlockWord::Retracted => _ = heard.remove(height),
+            word => _ = heard.insert(*height, (scope.clone(), *word)),
+        }
+    }
+
+    /// A level sink that has not heard the last word of every block.
+    pub(super) fn levels_left(&self) -> Option<String> {
+        let (sinks, checker) = (self.sinks.borrow(), self.checker.borrow());
+        let proving = self.proving.borrow();
+        let context = checker.context(&self.simulation, &proving);
+        for chain in self.pipelines.keys() {
+            let Some(pipeline) = context.pipeline(chain) else { continue };
+            if !pipeline.sinks.contains_key(LEVELS) {
+                continue;
+            }
+            let Some(frontier) = context.mirror.frontier(chain) else { continue };
+            for height in pipeline.chain.start_height..frontier.height {
+                let heard = sinks.heard.get(chain).and_then(|heard| heard.get(&height));
+                let canonical = context.mirror.canonical(chain, height).map(|block| block.scope());
+                let has_last = heard.is_some_and(|(scope, word)| {
+                    Some(scope) == canonical.as_ref() && *word >= BlockWord::Committed
+                });
+                if !has_last {
+                    return Some(format!("{chain}/{LEVELS} heard {heard:?} of {height}"));
+                }
+            }
+        }
+        None
+    }
+
     fn check_hand_on(&self, entry: &OutEntry, since_step: u64) {
         self.check();
         let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
@@ -170,7 +287,8 @@ impl World {
     async fn hand_on_entry(&self, chain: &str, sink: &str, entry: OutEntry) {
         if self.happens(self.plan.sink_fails) {
             self.simulation.count("fault: sink failed");
-            if let Some(Err(error)) = self.bounded(self.yard.sink_failed(sink, &entry, "no connection")).await
+            if let Some(Err(error)) =
+                self.bounded(self.yard.sink_failed(sink, &entry, &Trouble::saying("no connection"))).await
             {
                 self.expect_passing_or_renamed("sink_failed", &error);
             }
@@ -224,7 +342,7 @@ impl World {
         let context = checker.context(&self.simulation, &proving);
         for chain in self.pipelines.keys() {
             let Some(pipeline) = context.pipeline(chain) else { continue };
-            for (name, sink) in &pipeline.sinks {
+            for (name, sink) in pipeline.sinks.iter().filter(|(_, sink)| !sink.is_level()) {
                 let received = sinks.received.get(&(chain.clone(), name.clone())).map_or(0, Vec::len) as u64;
                 let logged = checker.out_logs.entries(chain, pipeline.log_of(sink.stage));
                 if received != logged {

@@ -1,5 +1,6 @@
 use proofyard_core::record::{FailureKind, Hold};
-use proofyard_core::status::{ChainStatus, TaskState};
+use proofyard_core::sinks::Trouble;
+use proofyard_core::status::{ChainStatus, SinkPlace, TaskState};
 
 use super::{AFTER, DEMO, fail_at};
 use crate::common::driver::{Does, Driver, block, good};
@@ -97,15 +98,16 @@ fn committed_blocks_reach_sinks_and_leave_nothing_open() {
     assert_eq!(before.tasks, Some(vec![]));
     let [sink] = before.sinks.as_slice() else { panic!("{:?}", before.sinks) };
     assert_eq!((sink.sink.as_str(), sink.stage.as_str(), sink.behind), ("file", "join", 3));
-    assert_eq!(sink.log, "commits");
+    let at = |next_sequence| SinkPlace::Log { log: "commits".into(), next_sequence };
+    assert_eq!(sink.place, at(0));
 
     let entry = now(driver.yard.sink_next("demo", "file")).expect("an answer").expect("an entry");
-    now(driver.yard.sink_failed("file", &entry, "disk full")).expect("recorded");
+    now(driver.yard.sink_failed("file", &entry, &Trouble::saying("disk full"))).expect("recorded");
     let sinks = status(&driver).sinks;
     assert_eq!((sinks[0].failures, sinks[0].last_error.as_deref()), (1, Some("disk full")));
     now(driver.yard.sink_done("file", &entry)).expect("recorded");
     let sinks = status(&driver).sinks;
-    assert_eq!((sinks[0].next_sequence, sinks[0].behind, sinks[0].failures), (1, 2, 0));
+    assert_eq!((&sinks[0].place, sinks[0].behind, sinks[0].failures), (&at(1), 2, 0));
 }
 
 #[test]

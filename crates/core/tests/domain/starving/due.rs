@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use proofyard_core::Yard;
 use proofyard_core::record::FailureKind;
+use proofyard_core::sinks::Trouble;
 use proofyard_core::state::{Task, TaskId};
 use proofyard_core::transaction::read;
 
@@ -97,7 +98,7 @@ fn a_sink_that_is_gone_is_not_due() {
     driver.block(10);
     driver.work("w", good);
     let entry = now(driver.yard.sink_next("c", "main")).unwrap().unwrap();
-    now(driver.yard.sink_failed("main", &entry, "no connection")).unwrap();
+    now(driver.yard.sink_failed("main", &entry, &Trouble::saying("no connection"))).unwrap();
     let refused = now(driver.yard.record_pipeline(&text(""))).unwrap_err().to_string();
     assert!(refused.contains("`--give-up-sink main`"), "{refused}");
     now(driver.yard.change_pipeline(&text(""), &BTreeSet::from(["main".to_owned()]))).unwrap();

@@ -1,79 +1,30 @@
-//! File sinks: each out log entry is appended as one line of JSON, and synced before it counts as handed on.
+//! A file as a sink: each out log entry is appended as one line of JSON, and synced before it counts as handed on.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use proofyard_core::error::{Cause, Error, because, with_causes};
-use proofyard_core::pipeline::SinkTarget;
+use proofyard_core::error::{because, with_causes};
+use proofyard_core::sinks::Trouble;
 use proofyard_core::state::OutEntry;
-use proofyard_worker::WorkerHome;
 use proofyard_worker::durable::{parent_of, sync_directory};
 
-use super::Shared;
-use crate::block_on;
-use crate::lock::PRIVATE_FILE;
+use crate::{Destination, Message, Outcome};
 
-/// One sink of one chain.
-pub(crate) struct LocalSink {
-    pub chain: String,
-    pub name: String,
-    pub target: SinkTarget,
-    /// The folder of relative file names.
-    pub base: PathBuf,
-}
+/// Readable by its owner alone.
+const PRIVATE_FILE: u32 = 0o600;
 
-impl LocalSink {
-    /// Hands on one entry after another, until the machine stops.
-    pub fn run(&self, shared: &Shared) {
-        let mut file = SinkFile::of(self);
-        if file.others_may_write() {
-            let message = format!("others than its owner may write to {}", file.path.display());
-            shared.log_error(&format!("sink {}", self.name), Cause::from(message).as_ref());
-        }
-        while !shared.is_stopped() {
-            let rung = shared.bell().rung();
-            match self.turn(shared, &mut file) {
-                Ok(true) => {}
-                Ok(false) => shared.bell().wait(rung, shared.idle_look),
-                Err(error) => {
-                    shared.log_error(&format!("sink {}", self.name), &error);
-                    shared.pause(shared.idle_look);
-                }
-            }
-        }
-    }
-
-    /// Hands on the next entry; answers whether there was one.
-    fn turn(&self, shared: &Shared, file: &mut SinkFile) -> Result<bool, Error> {
-        let Some(entry) = block_on(shared.yard.sink_next(&self.chain, &self.name))? else { return Ok(false) };
-        match file.append_once(&entry) {
-            Ok(()) => block_on(shared.yard.sink_done(&self.name, &entry))?,
-            Err(error) => {
-                let error = because(file.path.display().to_string(), error);
-                shared.log_error(&format!("sink {}", self.name), error.as_ref());
-                block_on(shared.yard.sink_failed(
-                    &self.name,
-                    &entry,
-                    &with_causes(error.as_ref()).to_string(),
-                ))?;
-            }
-        }
-        Ok(true)
-    }
-}
-
-struct SinkFile {
+/// A file that entries are appended to.
+pub struct FileLog {
     path: PathBuf,
     /// This process has synced its name: the process that made the file may have died before it did.
     named: bool,
 }
 
-impl SinkFile {
-    fn of(sink: &LocalSink) -> Self {
-        let SinkTarget::File { path } = &sink.target;
-        Self { path: sink.base.join(path), named: false }
+impl FileLog {
+    pub fn at(path: PathBuf) -> Self {
+        Self { path, named: false }
     }
 
     /// Whether users other than its owner may write to it. A file that is created here is its owner's alone; an existing one
@@ -111,6 +62,26 @@ impl SinkFile {
             self.named = true;
         }
         Ok(())
+    }
+}
+
+impl Destination for FileLog {
+    fn warning(&self) -> Option<String> {
+        let warning = || format!("others than its owner may write to {}", self.path.display());
+        self.others_may_write().then(warning)
+    }
+
+    fn tell(&mut self, message: &Message) -> Outcome {
+        let Message::Entry(message) = message else {
+            return Outcome::Refused("a file is told of entries alone".to_owned());
+        };
+        match self.append_once(&message.entry) {
+            Ok(()) => Outcome::Done,
+            Err(error) => {
+                let error = because(self.path.display().to_string(), error);
+                Outcome::Later(Trouble::saying(with_causes(error.as_ref()).to_string()))
+            }
+        }
     }
 }
 
@@ -169,7 +140,7 @@ mod tests {
     fn a_repeat_is_written_once_and_a_cut_line_is_completed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.jsonl");
-        let mut file = SinkFile { path: path.clone(), named: false };
+        let mut file = FileLog { path: path.clone(), named: false };
         file.append_once(&entry(0)).unwrap();
         file.append_once(&entry(0)).unwrap();
         let append =
@@ -185,7 +156,7 @@ mod tests {
     fn what_others_wrote_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notes.txt");
-        let mut file = SinkFile { path: path.clone(), named: false };
+        let mut file = FileLog { path: path.clone(), named: false };
         for (theirs, sequence, told) in
             [("a note", 0, "not ours"), ("{\"chain\":\"d", 3, "not ours"), ("a note\n", 0, "another log")]
         {

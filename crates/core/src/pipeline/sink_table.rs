@@ -1,0 +1,234 @@
+//! `[sink.NAME]` as the file says it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json};
+
+use super::MAX_MS;
+use super::arguments;
+use super::keys::SINK;
+use super::mistake::Mistakes;
+use super::reader::{At, Entry, Fields, Read, shown};
+use super::sink::{
+    BlockWord, Confirm, EndpointUrl, EntryKind, Ethproofs, Follows, SinkFrom, SinkTarget, VARIABLE, Webhook,
+    placeholders,
+};
+use super::tables::Named;
+
+pub(super) struct RawSink {
+    pub stage: Read<String>,
+    pub from: SinkFrom,
+    pub confirm: Read<Confirm>,
+    pub follows: Follows,
+    pub target: Option<SinkTarget>,
+}
+
+/// Each key that says who is told, with what else belongs to it.
+const TARGETS: [(&str, &[&str]); 4] = [
+    ("file", &[]),
+    ("command", &["each", "time_limit_ms", "environment_from"]),
+    ("webhook", &["each", "time_limit_ms", "secret_from", "body"]),
+    ("ethproofs", &["time_limit_ms", "cluster_id", "token_from"]),
+];
+/// The same for a URL that a variable of the environment holds.
+const URLS: [(&str, &str); 2] = [("webhook_from", "webhook"), ("ethproofs_from", "ethproofs")];
+
+const ENTRY_KINDS: [(&str, EntryKind); 2] = [("proof", EntryKind::Proof), ("retract", EntryKind::Retract)];
+const BLOCK_WORDS: [(&str, BlockWord); 6] = [
+    ("arrived", BlockWord::Arrived),
+    ("started", BlockWord::Started),
+    ("accepted", BlockWord::Accepted),
+    ("committed", BlockWord::Committed),
+    ("missed", BlockWord::Missed),
+    ("retracted", BlockWord::Retracted),
+];
+/// What a body's braces may hold, beside `{env.NAME}`: of an entry, and of a block.
+const OF_ENTRIES: [&str; 8] = ["key", "chain", "log", "sequence", "kind", "from", "to", "hash"];
+const OF_BLOCKS: [&str; 5] = ["key", "chain", "word", "height", "hash"];
+
+const VARIABLES: &str = "environment_from = [\"L1_KEY\"], variables of the environment that the program gets";
+
+/// An answer that takes longer is none.
+const TIME_LIMIT_MS: u64 = 30_000;
+
+pub(super) fn read_sink(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<RawSink> {
+    let Entry { name, at, keys } = entry;
+    let mut fields = Fields::open(format!("[sink.{}]", shown(&name)), at, keys, SINK, mistakes);
+    let kind = target_kind(&mut fields);
+    let each_block = match fields.choice("each", &[("entry", false), ("block", true)]).value() {
+        Some(each_block) => each_block,
+        None => kind == Some("ethproofs"),
+    };
+    let follows = match each_block {
+        false => Follows::Log(events(&mut fields, &ENTRY_KINDS)),
+        true => Follows::Blocks(block_words(&mut fields, kind)),
+    };
+    let confirm = fields.choice(
+        "confirm",
+        &[("latest", Confirm::Latest), ("safe", Confirm::Safe), ("finalized", Confirm::Finalized)],
+    );
+    if each_block {
+        for (key, why) in [
+            ("stage", "blocks are told of, not a stage's log"),
+            ("confirm", "what is told of a block is told at once, and followed by `retracted`"),
+        ] {
+            if let Read::Is(found) = fields.get(key) {
+                let message = format!("`{key}` has no meaning where each block is told of");
+                fields.mistakes.add(found.key_at, message, format!("take it out: {why}"));
+            }
+        }
+    }
+    let from = fields.choice("from", &[("start", SinkFrom::Start), ("now", SinkFrom::Now)]);
+    let from = from.value().unwrap_or(SinkFrom::Start);
+    let target = kind.and_then(|kind| target(kind, each_block, &mut fields));
+    let stage = if each_block { Read::Absent } else { fields.text("stage") };
+    Named { name, at, value: RawSink { stage, from, confirm, follows, target } }
+}
+
+/// Which one of [`TARGETS`] it is; complains of none, of several, and of what belongs to another.
+fn target_kind(fields: &mut Fields<'_, '_>) -> Option<&'static str> {
+    let named = TARGETS.iter().map(|(kind, _)| (*kind, *kind)).chain(URLS);
+    let named: Vec<(&str, &'static str)> = named.filter(|(key, _)| !fields.get(key).is_absent()).collect();
+    let Some((key, kind)) = named.first().copied() else {
+        let help = "one of file = \"out.jsonl\", command = [\"./submit\"], webhook = \"https://...\" and ethproofs = \
+                    \"https://...\"";
+        let message = format!("{} says nobody who is told", fields.place);
+        fields.mistakes.add(fields.at, message, help);
+        return None;
+    };
+    if let Some((other, _)) = named.get(1)
+        && let Read::Is(found) = fields.get(other)
+    {
+        let message = format!("`{other}` stands beside `{key}` in {}", fields.place);
+        fields.mistakes.add(found.key_at, message, "give each a sink of its own");
+    }
+    let belongs = TARGETS.iter().find(|(other, _)| *other == kind).map_or(&[][..], |(_, keys)| keys);
+    for (_, keys) in TARGETS {
+        for other in keys.iter().filter(|other| !belongs.contains(other)) {
+            if let Read::Is(found) = fields.get(other) {
+                let owners: Vec<String> = TARGETS
+                    .iter()
+                    .filter(|(_, keys)| keys.contains(other))
+                    .map(|(owner, _)| format!("`{owner}`"))
+                    .collect();
+                let message = format!("`{other}` has no meaning beside `{kind}`");
+                fields.mistakes.add(found.key_at, message, format!("it belongs to {}", owners.join(" and ")));
+            }
+        }
+    }
+    Some(kind)
+}
+
+/// Which of these are wanted: all, where nothing is said.
+fn events<T: Copy + Ord>(fields: &mut Fields<'_, '_>, known: &[(&'static str, T)]) -> BTreeSet<T> {
+    let words: Vec<String> = known.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+    let help = format!("a list of {}", words.join(", "));
+    let Read::Is(wanted) = fields.one_or_more_texts("events", &help) else {
+        return known.iter().map(|(_, event)| *event).collect();
+    };
+    let mut events = BTreeSet::new();
+    for word in wanted.value {
+        match known.iter().find(|(name, _)| *name == word.value) {
+            Some((_, event)) => {
+                events.insert(*event);
+            }
+            None => {
+                let message = format!("`events` holds \"{}\"", shown(&word.value));
+                fields.mistakes.add(word.at, message, help.clone());
+            }
+        }
+    }
+    events
+}
+
+fn block_words(fields: &mut Fields<'_, '_>, kind: Option<&str>) -> BTreeSet<BlockWord> {
+    if kind != Some("ethproofs") {
+        return events(fields, &BLOCK_WORDS);
+    }
+    if let Read::Is(found) = fields.get("events") {
+        let help = "take it out: a block is queued, proving, then proved";
+        fields.mistakes.add(found.key_at, "`events` has no meaning beside `ethproofs`", help);
+    }
+    BTreeSet::from([BlockWord::Arrived, BlockWord::Started, BlockWord::Accepted])
+}
+
+fn target(kind: &str, each_block: bool, fields: &mut Fields<'_, '_>) -> Option<SinkTarget> {
+    let time_limit_ms = match kind {
+        "file" => 0,
+        _ => fields.number_or("time_limit_ms", 1..=MAX_MS, TIME_LIMIT_MS),
+    };
+    Some(match kind {
+        "file" => SinkTarget::File { path: fields.text("file").value()? },
+        "command" => {
+            let command =
+                fields.texts("command", "command = [\"./submit\", \"--chain\", \"mine\"]").value()?;
+            let command = command.into_iter().map(|word| word.value).collect();
+            let environment_from = match fields.one_or_more_texts("environment_from", VARIABLES) {
+                Read::Is(names) => names.value.into_iter().map(|name| variable_name(name, fields)).collect(),
+                _ => Vec::new(),
+            };
+            SinkTarget::Command { command, environment_from, time_limit_ms }
+        }
+        "webhook" => SinkTarget::Webhook(Webhook {
+            url: url("webhook", fields)?,
+            secret_from: variable("secret_from", fields),
+            body: body(each_block, fields),
+            time_limit_ms,
+        }),
+        _ => {
+            fields.require("cluster_id", "cluster_id = 7, the number that the server gave the cluster");
+            fields.require(
+                "token_from",
+                "token_from = \"ETHPROOFS_TOKEN\", the variable that holds the API key",
+            );
+            SinkTarget::Ethproofs(Ethproofs {
+                url: url("ethproofs", fields)?,
+                cluster_id: fields.number("cluster_id", 0..=u64::MAX >> 11).value()?,
+                token_from: variable("token_from", fields)?,
+                time_limit_ms,
+            })
+        }
+    })
+}
+
+fn url(key: &str, fields: &mut Fields<'_, '_>) -> Option<EndpointUrl> {
+    let from = format!("{key}_from");
+    if let Read::Is(_) = fields.get(&from) {
+        return variable(&from, fields).map(EndpointUrl::From);
+    }
+    let url = fields.text(key).value_at()?;
+    if !["http://", "https://"].iter().any(|scheme| url.value.starts_with(scheme)) {
+        let message = format!("`{key}` is \"{}\"", shown(&url.value));
+        fields.mistakes.add(url.at, message, "a URL that begins with https:// or http://");
+    }
+    Some(EndpointUrl::Is(url.value))
+}
+
+/// The name of a variable of the environment.
+fn variable(key: &str, fields: &mut Fields<'_, '_>) -> Option<String> {
+    fields.text(key).value_at().map(|name| variable_name(name, fields))
+}
+
+fn variable_name(name: At<String>, fields: &mut Fields<'_, '_>) -> String {
+    if !name.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        let message = format!("\"{}\" is no variable's name", shown(&name.value));
+        fields.mistakes.add(name.at, message, "the name of a variable of the environment, not what it holds");
+    }
+    name.value
+}
+
+fn body(each_block: bool, fields: &mut Fields<'_, '_>) -> Option<Map<String, Json>> {
+    let Read::Is(table) = fields.table("body", "a table: body = { text = \"{chain}: {from} to {to}\" }")
+    else {
+        return None;
+    };
+    let body = arguments::read_table(table.value, fields);
+    let known: &[&str] = if each_block { &OF_BLOCKS } else { &OF_ENTRIES };
+    let names = body.values().flat_map(placeholders);
+    if let Some(name) = names.into_iter().find(|name| !known.contains(name) && !name.starts_with(VARIABLE)) {
+        let message = format!("`body` holds {{{}}}", shown(name));
+        let help = format!("braces may hold {} and env.NAME", known.join(", "));
+        fields.mistakes.add(table.at, message, help);
+    }
+    Some(body)
+}

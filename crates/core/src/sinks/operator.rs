@@ -1,0 +1,110 @@
+//! What an operator says of a sink.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Refusal};
+use crate::port::{Port, Wake};
+use crate::state::{LevelPlace, OutEntry, SinkCursor};
+use crate::transaction::{Tx, read, transact};
+use crate::yard::Yard;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkWord {
+    /// It is told of nothing until it is resumed.
+    Pause,
+    /// Also tries again at once what failed.
+    Resume,
+    /// The entry that it waits with is never handed on.
+    Skip { sequence: u64 },
+    /// All from this entry on is handed on again.
+    Again { from: u64 },
+}
+
+/// Where the sink is after it: the next entry's sequence, or the lowest height that is not settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkWordDone {
+    pub next: u64,
+    pub paused: bool,
+}
+
+impl<P: Port> Yard<P> {
+    pub async fn tell_sink(&self, chain: &str, sink: &str, word: SinkWord) -> Result<SinkWordDone, Error> {
+        let pipeline = self.chain(chain).await?.1;
+        let unknown = || Refusal::UnknownSink { chain: chain.to_owned(), sink: sink.to_owned() };
+        let settings = pipeline.sinks.get(sink).ok_or_else(unknown)?;
+        match settings.is_level() {
+            true => {
+                let place = self.level_place(chain, sink).await?.ok_or_else(unknown)?;
+                transact(&self.port, async |tx| self.tell_level(tx, &place, word).await).await
+            }
+            false => {
+                let log = pipeline.log_of(settings.stage);
+                if let SinkWord::Skip { sequence } = word {
+                    let entry: Option<OutEntry> =
+                        read(&self.port, &OutEntry::key_of(chain, log, sequence)).await?;
+                    entry.ok_or_else(|| Refusal::NoEntry { log: log.to_owned(), sequence })?;
+                }
+                transact(&self.port, async |tx| self.tell_ordered(tx, chain, sink, log, word).await).await
+            }
+        }
+    }
+
+    async fn tell_ordered(
+        &self,
+        tx: &mut Tx<'_, P>,
+        chain: &str,
+        sink: &str,
+        log: &str,
+        word: SinkWord,
+    ) -> Result<SinkWordDone, Error> {
+        let cursor: Option<SinkCursor> = tx.check(&SinkCursor::key_of(chain, sink, log)).await?;
+        let cursor = cursor.unwrap_or_else(|| SinkCursor::at(chain, sink, log, 0));
+        let next = cursor.next_sequence;
+        let cursor = match word {
+            SinkWord::Pause => SinkCursor { paused: true, ..cursor },
+            SinkWord::Resume => SinkCursor { paused: false, ..cursor.untried() },
+            // It was skipped already, by this call or by another.
+            SinkWord::Skip { sequence } if sequence.checked_add(1) == Some(next) => cursor,
+            SinkWord::Skip { sequence } if sequence == next => {
+                SinkCursor { next_sequence: next.saturating_add(1), ..cursor.untried() }
+            }
+            SinkWord::Skip { sequence } => {
+                return Err(Refusal::SkipsAnother { sink: sink.to_owned(), sequence, next }.into());
+            }
+            SinkWord::Again { from } if from > next => {
+                return Err(Refusal::NotYetHandedOn { sink: sink.to_owned(), from, next }.into());
+            }
+            SinkWord::Again { from } => SinkCursor { next_sequence: from, ..cursor.untried() },
+        };
+        tx.put(&cursor)?;
+        told(tx, chain, sink);
+        Ok(SinkWordDone { next: cursor.next_sequence, paused: cursor.paused })
+    }
+
+    async fn tell_level(
+        &self,
+        tx: &mut Tx<'_, P>,
+        known: &LevelPlace,
+        word: SinkWord,
+    ) -> Result<SinkWordDone, Error> {
+        let (chain, sink) = (&known.chain, &known.sink);
+        let place: Option<LevelPlace> = tx.check(&LevelPlace::key_of(chain, sink)).await?;
+        let place = place.unwrap_or_else(|| known.clone());
+        let place = match word {
+            SinkWord::Pause => LevelPlace { paused: true, ..place },
+            SinkWord::Resume => LevelPlace { paused: false, ..place.untried() },
+            SinkWord::Skip { .. } | SinkWord::Again { .. } => {
+                return Err(Refusal::LevelSink { sink: sink.clone() }.into());
+            }
+        };
+        tx.put(&place)?;
+        told(tx, chain, sink);
+        Ok(SinkWordDone { next: place.settled_below, paused: place.paused })
+    }
+}
+
+fn told<P: Port>(tx: &mut Tx<'_, P>, chain: &str, sink: &str) {
+    tx.send(Wake::Sink { chain: chain.to_owned(), sink: sink.to_owned() });
+    tx.durable();
+}

@@ -1,0 +1,152 @@
+//! Ordered sinks read an out log in order, each from its own cursor, at least once.
+//!
+//! The home hands an entry on and then says so here; a repeat after a crash in between carries the same
+//! (chain, log, sequence), by which the sink can tell it. A sink that is moved to another log has a place of its own there.
+//!
+//! A sink may wait until a block is safe or finalized. By then a block may have left the chain: its proof is then passed over,
+//! and so is the retract of what was never handed on.
+
+use super::Trouble;
+use crate::error::{Error, Refusal};
+use crate::pipeline::{Confirm, EntryKind, Follows, Sink};
+use crate::planted_bug::PlantedBug;
+use crate::port::{Port, Wake};
+use crate::state::{Canonical, Finality, OutEntry, OutKind, SinkCursor};
+use crate::transaction::{read, transact};
+use crate::yard::Yard;
+
+/// Entries that one call passes over; the sink's own wake continues with the rest.
+const MAX_PASSED_OVER: usize = 64;
+
+/// What is to be done with the next entry.
+enum Turn {
+    HandOn,
+    /// It is not for this sink.
+    PassOver,
+    /// Its block is not yet safe, or final.
+    Withhold,
+}
+
+impl<P: Port> Yard<P> {
+    /// The next entry to hand on; `None` when there is none, it is withheld, the chain is halted, the sink is paused, or a
+    /// failed try must wait.
+    pub async fn sink_next(&self, chain: &str, sink: &str) -> Result<Option<OutEntry>, Error> {
+        let (state, pipeline) = self.chain(chain).await?;
+        let Some(settings) = pipeline.sinks.get(sink) else { return Ok(None) };
+        let Follows::Log(kinds) = &settings.follows else { return Ok(None) };
+        let log = pipeline.log_of(settings.stage);
+        let mut cursor = self.sink_cursor(chain, sink, log).await?;
+        let waits = cursor.next_try_ms.is_some_and(|next_try_ms| next_try_ms > self.port.now_ms());
+        let halted = state.halted.is_some() && !self.planted(PlantedBug::HandOnWhileHalted);
+        if halted || waits || cursor.paused {
+            return Ok(None);
+        }
+        for _ in 0..MAX_PASSED_OVER {
+            let key = OutEntry::key_of(chain, log, cursor.next_sequence);
+            let Some(entry) = read::<P, OutEntry>(&self.port, &key).await? else { return Ok(None) };
+            match self.turn(settings, &cursor, &entry).await? {
+                Turn::HandOn if kinds.contains(&entry.kind.name()) => return Ok(Some(entry)),
+                Turn::HandOn | Turn::PassOver => {
+                    self.move_sink(sink, &entry, |cursor| cursor.passed(&entry)).await?;
+                    cursor = cursor.passed(&entry);
+                }
+                Turn::Withhold => return Ok(None),
+            }
+        }
+        self.port.send(&[Wake::Sink { chain: chain.to_owned(), sink: sink.to_owned() }]).await;
+        Ok(None)
+    }
+
+    async fn turn(&self, settings: &Sink, cursor: &SinkCursor, entry: &OutEntry) -> Result<Turn, Error> {
+        if settings.confirm == Confirm::Latest {
+            return Ok(Turn::HandOn);
+        }
+        if self.is_withheld(settings.confirm, entry).await? {
+            return Ok(Turn::Withhold);
+        }
+        match &entry.kind {
+            OutKind::Proof { to, hash, .. } => {
+                let canonical: Option<Canonical> =
+                    read(&self.port, &Canonical::key_of(&entry.chain, *to)).await?;
+                Ok(match canonical.is_some_and(|canonical| canonical.hash == *hash) {
+                    true => Turn::HandOn,
+                    false => Turn::PassOver,
+                })
+            }
+            OutKind::Retract { from, .. } => {
+                Ok(match cursor.handed_below.is_some_and(|below| below <= *from) {
+                    true => Turn::PassOver,
+                    false => Turn::HandOn,
+                })
+            }
+        }
+    }
+
+    /// Whether an entry waits until the followed node calls its blocks so.
+    pub(crate) async fn is_withheld(&self, confirm: Confirm, entry: &OutEntry) -> Result<bool, Error> {
+        let OutKind::Proof { to, .. } = &entry.kind else { return Ok(false) };
+        let finality: Option<Finality> = match confirm {
+            Confirm::Latest => return Ok(false),
+            Confirm::Safe | Confirm::Finalized => read(&self.port, &Finality::key_of(&entry.chain)).await?,
+        };
+        let block = finality.and_then(|finality| match confirm {
+            Confirm::Safe => finality.safe,
+            Confirm::Latest | Confirm::Finalized => finality.finalized,
+        });
+        Ok(block.is_none_or(|block| block.height < *to))
+    }
+
+    /// The sink has the entry, durably.
+    pub async fn sink_done(&self, sink: &str, entry: &OutEntry) -> Result<(), Error> {
+        self.move_sink(sink, entry, |cursor| cursor.handed(entry)).await
+    }
+
+    /// The sink could not take the entry; it is tried again after a pause that doubles.
+    pub async fn sink_failed(&self, sink: &str, entry: &OutEntry, trouble: &Trouble) -> Result<(), Error> {
+        self.move_sink(sink, entry, |cursor| SinkCursor {
+            failures: cursor.failures.saturating_add(1),
+            last_error: Some(trouble.reason.clone()),
+            next_try_ms: Some(self.next_try_ms(cursor.failures, trouble)),
+            ..cursor
+        })
+        .await
+    }
+
+    /// How far a sink has come in a log.
+    pub async fn sink_cursor(&self, chain: &str, sink: &str, log: &str) -> Result<SinkCursor, Error> {
+        let stored = read(&self.port, &SinkCursor::key_of(chain, sink, log)).await?;
+        Ok(stored.unwrap_or_else(|| SinkCursor::at(chain, sink, log, 0)))
+    }
+
+    async fn move_sink(
+        &self,
+        sink: &str,
+        entry: &OutEntry,
+        change: impl Fn(SinkCursor) -> SinkCursor,
+    ) -> Result<(), Error> {
+        let OutEntry { chain, log, .. } = entry;
+        if !self.chain(chain).await?.1.sinks.contains_key(sink) {
+            return Err(Refusal::UnknownSink { chain: chain.clone(), sink: sink.to_owned() }.into());
+        }
+        transact(&self.port, async |tx| {
+            let cursor: Option<SinkCursor> = tx.check(&SinkCursor::key_of(chain, sink, log)).await?;
+            let cursor = cursor.unwrap_or_else(|| SinkCursor::at(chain, sink, log, 0));
+            if cursor.next_sequence == entry.sequence {
+                tx.put(&change(cursor))?;
+                tx.send(Wake::Sink { chain: chain.clone(), sink: sink.to_owned() });
+                tx.durable();
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl OutKind {
+    fn name(&self) -> EntryKind {
+        match self {
+            Self::Proof { .. } => EntryKind::Proof,
+            Self::Retract { .. } => EntryKind::Retract,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `C#chain / level#sink` and `N#chain#sink / height`: what a level sink was told of each block. `sinks` alone writes both.
+
+use serde::{Deserialize, Serialize};
+
+use super::{KeyFamily, ScopeId, height_key};
+use crate::pipeline::BlockWord;
+use crate::port::Key;
+use crate::transaction::{Item, too_large};
+
+/// How far a level sink is, all blocks together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelPlace {
+    pub chain: String,
+    pub sink: String,
+    /// The first height that it is told of.
+    pub first: u64,
+    /// Of every height below this one it was told the last word.
+    pub settled_below: u64,
+    /// It was told of nothing at or above this height.
+    pub told_below: u64,
+    /// Of every block below this height it was told that it arrived, or more.
+    pub swept_to: u64,
+    /// Where the round through the blocks that are in work goes on.
+    pub round_at: u64,
+    /// The chain's epoch when this was last compared with it.
+    pub epoch: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+    /// Messages that the other side refused for good.
+    pub refused: u64,
+    /// Tries in a row that failed.
+    pub failures: u32,
+    pub last_error: Option<String>,
+    pub next_try_ms: Option<u64>,
+}
+
+impl LevelPlace {
+    /// A sink that was told of nothing, and is told of this height and all above.
+    pub fn at(chain: &str, sink: &str, first: u64, epoch: u64) -> Self {
+        Self {
+            chain: chain.to_owned(),
+            sink: sink.to_owned(),
+            first,
+            settled_below: first,
+            told_below: first,
+            swept_to: first,
+            round_at: first,
+            epoch,
+            paused: false,
+            refused: 0,
+            failures: 0,
+            last_error: None,
+            next_try_ms: None,
+        }
+    }
+
+    pub fn key_of(chain: &str, sink: &str) -> Key {
+        KeyFamily::LevelPlace.key_in(chain, sink)
+    }
+
+    /// No try has failed.
+    pub fn untried(self) -> Self {
+        Self { failures: 0, last_error: None, next_try_ms: None, ..self }
+    }
+}
+
+impl Item for LevelPlace {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain, &self.sink)
+    }
+    fn due_ms(&self) -> Option<u64> {
+        self.next_try_ms
+    }
+    fn damage(&self) -> Option<String> {
+        let heights = [self.first, self.settled_below, self.told_below, self.swept_to, self.round_at];
+        too_large(heights.into_iter().chain([self.epoch, self.refused]).chain(self.next_try_ms))
+    }
+}
+
+/// What a level sink was told of the block at a height.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    pub chain: String,
+    pub sink: String,
+    pub height: u64,
+    pub scope: ScopeId,
+    /// What it may have been told: it was sent, and nobody knows yet whether it came.
+    pub sent: Option<BlockWord>,
+    /// What it was told, or has refused for good.
+    pub told: Option<BlockWord>,
+}
+
+impl Told {
+    pub fn key_of(chain: &str, sink: &str, height: u64) -> Key {
+        KeyFamily::Told.key_in(format_args!("{chain}#{sink}"), height_key(height))
+    }
+}
+
+impl Item for Told {
+    fn key(&self) -> Key {
+        Self::key_of(&self.chain, &self.sink, self.height)
+    }
+    fn damage(&self) -> Option<String> {
+        too_large([self.height])
+    }
+}

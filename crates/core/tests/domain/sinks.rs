@@ -1,0 +1,374 @@
+//! Who is told of what: entries that wait for finality, an operator's words, and blocks as far as they are.
+
+use proofyard_core::operation::{Answer, Operation};
+use proofyard_core::pipeline::BlockWord;
+use proofyard_core::port::{Key, Port};
+use proofyard_core::sinks::{SinkWord, Trouble};
+use proofyard_core::state::{Finality, KeyFamily, NamedBlock, OutKind};
+use proofyard_core::status::{Finished, SinkPlace};
+
+use crate::common::driver::{Driver, block, good};
+use crate::common::now;
+
+const PROVING: &str = r#"
+[chain]
+name = "c"
+start_height = 1
+window = 100
+
+[source.node]
+rpc = ["http://127.0.0.1:8545"]
+
+[stage.prove]
+strategy = "match"
+from = "block"
+prover = "toy"
+pool = "cpu"
+
+[prover.toy]
+command = ["toy"]
+
+[pool.cpu]
+slots = 2
+"#;
+
+fn driver(sink: &str) -> Driver {
+    let driver = Driver::new(&format!("{PROVING}\n[sink.out]\n{sink}"));
+    driver.worker("w", "cpu");
+    driver
+}
+
+/// Blocks of branch a, proved.
+fn prove(driver: &mut Driver, heights: std::ops::RangeInclusive<u64>) {
+    driver.blocks(heights);
+    driver.work("w", good);
+}
+
+fn reorg(driver: &Driver, heights: std::ops::RangeInclusive<u64>) {
+    let (first, last) = (*heights.start(), *heights.end());
+    for height in heights {
+        driver.send(&block(height, "b", if height == first { "a" } else { "b" }));
+    }
+    now(driver.yard.record_reorg("c", last, &format!("b{last}"))).unwrap();
+    driver.settle();
+}
+
+fn finalize(driver: &Driver, height: u64, hash: &str) {
+    let block = Some(NamedBlock { height, hash: hash.to_owned() });
+    let finality = Finality { chain: "c".into(), safe: block.clone(), finalized: block };
+    now(driver.yard.record_finality(&finality)).unwrap();
+}
+
+/// Hands on what there is.
+fn handed_on(driver: &Driver) -> Vec<String> {
+    let mut handed_on = Vec::new();
+    while let Some(entry) = now(driver.yard.sink_next("c", "out")).unwrap() {
+        handed_on.push(match &entry.kind {
+            OutKind::Proof { hash, .. } => hash.clone(),
+            OutKind::Retract { from, to } => format!("retract {from}..{to}"),
+        });
+        now(driver.yard.sink_done("out", &entry)).unwrap();
+    }
+    handed_on
+}
+
+fn tell(driver: &Driver, word: SinkWord) -> Result<(u64, bool), String> {
+    let operation = Operation::Sink { chain: "c".into(), sink: "out".into(), word };
+    match now(driver.yard.operate(&operation)) {
+        Ok(Answer::Sink { place, .. }) => Ok((place.next, place.paused)),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn what_is_not_final_waits_and_what_left_the_chain_before_is_never_handed_on() {
+    let mut driver = driver("file = \"x\"\nconfirm = \"finalized\"");
+    prove(&mut driver, 1..=4);
+    assert_eq!(handed_on(&driver), [""; 0], "nobody said what is final");
+    finalize(&driver, 2, "a2");
+    assert_eq!(handed_on(&driver), ["a1", "a2"]);
+    reorg(&driver, 4..=5);
+    driver.work("w", good);
+    finalize(&driver, 5, "b5");
+    assert_eq!(handed_on(&driver), ["a3", "b4", "b5"], "neither a4 nor its retract");
+    // What was handed on is taken back all the same, should a node go back on its word.
+    for height in 3..=5 {
+        driver.send(&block(height, "d", if height == 3 { "a" } else { "d" }));
+    }
+    now(driver.yard.record_reorg("c", 5, "d5")).unwrap();
+    driver.settle();
+    driver.work("w", good);
+    assert_eq!(handed_on(&driver), ["retract 3..5", "d3", "d4", "d5"]);
+}
+
+#[test]
+fn what_waits_until_it_is_final_is_no_lag_and_finality_wakes_the_sink() {
+    let mut driver = driver("file = \"x\"\nconfirm = \"finalized\"");
+    prove(&mut driver, 1..=2);
+    driver.pass(1_000_000);
+    let status = now(driver.yard.status("c", false)).unwrap();
+    assert_eq!(status.sinks[0].behind, 2);
+    assert_eq!(now(driver.yard.sink_lag_ms("c", &status.sinks[0])).unwrap(), 0);
+    finalize(&driver, 1, "a1");
+    let wake =
+        std::iter::from_fn(|| driver.yard.port.next_wake()).find(|wake| format!("{wake:?}").contains("Sink"));
+    assert!(wake.is_some());
+    assert!(now(driver.yard.sink_lag_ms("c", &status.sinks[0])).unwrap() >= 1_000_000);
+}
+
+#[test]
+fn only_what_is_wanted_is_handed_on_and_the_rest_is_passed() {
+    let mut driver = driver("command = [\"page\"]\nevents = \"retract\"");
+    prove(&mut driver, 1..=200);
+    assert_eq!(handed_on(&driver), [""; 0]);
+    reorg(&driver, 199..=201);
+    // A call passes over so many, and wakes the sink for the rest.
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        all.extend(handed_on(&driver));
+    }
+    assert_eq!(all, ["retract 199..200"]);
+    let status = now(driver.yard.status("c", false)).unwrap();
+    assert_eq!(status.sinks[0].behind, 0);
+}
+
+#[test]
+fn a_paused_sink_is_told_nothing_and_holds_up_nothing() {
+    let mut driver = driver("file = \"x\"");
+    assert_eq!(tell(&driver, SinkWord::Pause), Ok((0, true)));
+    prove(&mut driver, 1..=3);
+    driver.end();
+    assert_eq!(handed_on(&driver), [""; 0]);
+    let status = now(driver.yard.status("c", false)).unwrap();
+    assert_eq!((status.frontier, status.sinks[0].paused, status.sinks[0].behind), (4, true, 3));
+    let Finished::Stuck { reason, .. } = now(driver.yard.is_finished("c")).unwrap() else { panic!() };
+    assert_eq!(reason, "sink out is paused");
+    assert_eq!(tell(&driver, SinkWord::Resume), Ok((0, false)));
+    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::No);
+    assert_eq!(handed_on(&driver), ["a1", "a2", "a3"]);
+    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::Yes);
+}
+
+#[test]
+fn an_entry_that_is_never_taken_is_skipped_and_entries_are_handed_on_again() {
+    let mut driver = driver("file = \"x\"");
+    prove(&mut driver, 1..=3);
+    let entry = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+    now(driver.yard.sink_failed("out", &entry, &Trouble::saying("never"))).unwrap();
+    assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_none(), "its next try is later");
+    let error = tell(&driver, SinkWord::Skip { sequence: 1 }).unwrap_err();
+    assert!(error.contains("sink out waits with entry 0, not with 1"), "{error}");
+    let error = tell(&driver, SinkWord::Skip { sequence: 7 }).unwrap_err();
+    assert!(error.contains("the log of commits has no entry 7"), "{error}");
+    assert_eq!(tell(&driver, SinkWord::Skip { sequence: 0 }), Ok((1, false)));
+    assert_eq!(tell(&driver, SinkWord::Skip { sequence: 0 }), Ok((1, false)), "a repeat skips nothing more");
+    assert_eq!(handed_on(&driver), ["a2", "a3"], "at once");
+    let error = tell(&driver, SinkWord::Again { from: 4 }).unwrap_err();
+    assert!(error.contains("only what is before entry 3"), "{error}");
+    assert_eq!(tell(&driver, SinkWord::Again { from: 0 }), Ok((0, false)));
+    assert_eq!(handed_on(&driver), ["a1", "a2", "a3"]);
+}
+
+#[test]
+fn a_sink_that_asks_to_wait_is_waited_for() {
+    let mut driver = driver("file = \"x\"");
+    prove(&mut driver, 1..=1);
+    let entry = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+    let busy = Trouble { reason: "429".into(), wait_ms: Some(90_000) };
+    now(driver.yard.sink_failed("out", &entry, &busy)).unwrap();
+    driver.pass(89_000);
+    assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_none());
+    driver.pass(1_000);
+    assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_some());
+}
+
+/// A server that is told of blocks, and what it was told, in order.
+fn told(driver: &Driver) -> Vec<(String, BlockWord)> {
+    let mut told = Vec::new();
+    loop {
+        let news = now(driver.yard.level_next("c", "out")).unwrap();
+        for news in &news {
+            assert!(now(driver.yard.level_sending(news)).unwrap());
+            told.push((news.hash.clone(), news.word));
+            assert_eq!(
+                news.proof.is_some(),
+                news.word >= BlockWord::Accepted && news.word <= BlockWord::Committed
+            );
+            now(driver.yard.level_done(news)).unwrap();
+        }
+        // Settled heights are moved over a page at a time.
+        if news.is_empty() && driver.yard.port.next_wake().is_none() {
+            return told;
+        }
+    }
+}
+
+fn words(told: &[(String, BlockWord)]) -> Vec<String> {
+    told.iter().map(|(hash, word)| format!("{hash} {}", word.name())).collect()
+}
+
+const ALL: &str = "command = [\"tell\"]\neach = \"block\"";
+const REPORTS: &str = "ethproofs = \"http://x\"\ncluster_id = 7\ntoken_from = \"T\"";
+
+#[test]
+fn each_block_is_told_of_as_far_as_it_is_and_the_newest_first() {
+    let mut driver = driver(ALL);
+    driver.blocks(1..=3);
+    assert_eq!(words(&told(&driver)), ["a3 arrived", "a2 arrived", "a1 arrived"]);
+    let first = driver.claim("w").unwrap();
+    assert_eq!(words(&told(&driver)), ["a1 started"]);
+    driver.perform(&first, good(&first));
+    assert_eq!(words(&told(&driver)), ["a1 committed"], "what is over is not told of");
+    // The second one is accepted while the chain is paused, and so committed: the third is accepted only.
+    let second = driver.claim("w").unwrap();
+    let third = driver.claim("w").unwrap();
+    driver.perform(&third, good(&third));
+    assert_eq!(words(&told(&driver)), ["a3 accepted", "a2 started"]);
+    driver.perform(&second, good(&second));
+    assert_eq!(words(&told(&driver)), ["a3 committed", "a2 committed"]);
+    let status = now(driver.yard.status("c", false)).unwrap();
+    assert_eq!(status.sinks[0].place, SinkPlace::Blocks { settled_below: 4, refused: 0 });
+    assert_eq!(status.sinks[0].behind, 0);
+}
+
+#[test]
+fn a_server_that_must_know_a_block_first_is_told_that_it_arrived() {
+    let mut driver = driver(REPORTS);
+    prove(&mut driver, 1..=2);
+    let said = ["a2 arrived", "a1 arrived", "a2 accepted", "a1 accepted"];
+    assert_eq!(words(&told(&driver)), said);
+    assert_eq!(told(&driver), []);
+}
+
+#[test]
+fn no_older_word_follows_a_newer_one_whatever_was_lost() {
+    let mut driver = driver(REPORTS);
+    driver.blocks(1..=1);
+    let arrived = now(driver.yard.level_next("c", "out")).unwrap().remove(0);
+    assert!(now(driver.yard.level_sending(&arrived)).unwrap());
+    // The answer is lost: it may be queued there. Nothing newer was sent, so it is introduced once more.
+    let again = now(driver.yard.level_next("c", "out")).unwrap().remove(0);
+    assert_eq!(again.word, BlockWord::Arrived);
+    now(driver.yard.level_done(&again)).unwrap();
+    let assignment = driver.claim("w").unwrap();
+    let started = now(driver.yard.level_next("c", "out")).unwrap().remove(0);
+    assert!(now(driver.yard.level_sending(&started)).unwrap());
+    assert!(!now(driver.yard.level_sending(&arrived)).unwrap(), "the newer word may have come");
+    now(driver.yard.level_failed(&started, &Trouble::saying("no answer"))).unwrap();
+    driver.perform(&assignment, good(&assignment));
+    assert_eq!(now(driver.yard.level_next("c", "out")).unwrap(), [], "it backs off");
+    driver.pass(10_000);
+    assert_eq!(words(&told(&driver)), ["a1 accepted"]);
+    // One that was read before is not sent any more.
+    assert!(!now(driver.yard.level_sending(&arrived)).unwrap());
+    assert!(!now(driver.yard.level_sending(&started)).unwrap());
+}
+
+#[test]
+fn a_word_that_is_refused_holds_up_no_other() {
+    let mut driver = driver(REPORTS);
+    prove(&mut driver, 1..=2);
+    told(&driver);
+    prove(&mut driver, 3..=3);
+    let news = now(driver.yard.level_next("c", "out")).unwrap().remove(0);
+    assert!(now(driver.yard.level_sending(&news)).unwrap());
+    now(driver.yard.level_refused(&news, "400: no such block")).unwrap();
+    assert_eq!(words(&told(&driver)), ["a3 accepted"]);
+    let status = now(driver.yard.status("c", false)).unwrap();
+    assert_eq!(status.sinks[0].place, SinkPlace::Blocks { settled_below: 4, refused: 1 });
+}
+
+#[test]
+fn a_block_that_leaves_the_chain_is_taken_back_if_it_was_told_of() {
+    let mut driver = driver(ALL);
+    prove(&mut driver, 1..=3);
+    told(&driver);
+    reorg(&driver, 2..=2);
+    let said = words(&told(&driver));
+    assert_eq!(said, ["a3 retracted", "a2 retracted", "b2 arrived"]);
+    driver.work("w", good);
+    assert_eq!(words(&told(&driver)), ["b2 committed"]);
+    // It was never told of, so nothing is taken back.
+    driver.send(&block(3, "b", "b"));
+    now(driver.yard.record_reorg("c", 3, "a3")).unwrap();
+    driver.settle();
+    assert_eq!(words(&told(&driver)), ["a3 committed", "b2 retracted", "a2 committed"]);
+    now(driver.yard.record_redo("c", 3)).unwrap();
+    driver.settle();
+    assert_eq!(words(&told(&driver)), ["a3 retracted", "a3 arrived"]);
+}
+
+#[test]
+fn a_chain_that_got_shorter_is_finished_when_all_above_is_taken_back() {
+    let mut driver = driver(ALL);
+    prove(&mut driver, 1..=9);
+    told(&driver);
+    reorg(&driver, 2..=2);
+    driver.end();
+    driver.work("w", good);
+    let said = words(&told(&driver));
+    assert_eq!(said.iter().filter(|said| said.ends_with("retracted")).count(), 8, "{said:?}");
+    let status = now(driver.yard.status("c", false)).unwrap();
+    assert_eq!(status.sinks[0].behind, 0);
+    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::Yes);
+}
+
+#[test]
+fn a_deep_reorg_is_told_of_and_what_is_long_settled_is_forgotten() {
+    let mut driver =
+        driver("command = [\"tell\"]\neach = \"block\"\nevents = [\"committed\", \"retracted\"]");
+    prove(&mut driver, 1..=1_500);
+    assert_eq!(told(&driver).len(), 1_500);
+    let rows = |height: u64| {
+        let key = Key::new(KeyFamily::Told.partition("c#out"), format!("{height:020}"));
+        now(driver.yard.port.get(&key)).unwrap().is_some()
+    };
+    assert!(!rows(1) && !rows(400) && rows(600) && rows(1_500));
+    reorg(&driver, 700..=1_501);
+    let said = words(&told(&driver));
+    assert_eq!(said.iter().filter(|said| said.ends_with("retracted")).count(), 801);
+}
+
+#[test]
+fn what_a_call_reads_does_not_grow_with_what_is_behind() {
+    let mut driver = driver(REPORTS);
+    driver.blocks(1..=2_000);
+    let news = now(driver.yard.level_next("c", "out")).unwrap();
+    let heights: Vec<u64> = news.iter().map(|news| news.height).collect();
+    assert_eq!(heights, (1_985..=2_000).rev().collect::<Vec<_>>(), "the newest first, a few at a time");
+    assert_eq!(told(&driver).len(), 2_000, "in rounds, all of them");
+    driver.work("w", good);
+    assert_eq!(told(&driver).len(), 2_000);
+}
+
+#[test]
+fn a_paused_level_sink_waits_and_one_that_begins_now_is_told_of_new_blocks() {
+    let mut driver = driver(&format!("{ALL}\nfrom = \"now\""));
+    assert_eq!(told(&driver), []);
+    prove(&mut driver, 1..=2);
+    assert_eq!(words(&told(&driver)), ["a2 committed", "a1 committed"], "the chain began after it");
+    assert_eq!(tell(&driver, SinkWord::Pause), Ok((3, true)));
+    prove(&mut driver, 3..=3);
+    assert_eq!(told(&driver), []);
+    let error = tell(&driver, SinkWord::Skip { sequence: 0 }).unwrap_err();
+    assert!(error.contains("sink out is told how far each block is"), "{error}");
+    assert_eq!(tell(&driver, SinkWord::Resume), Ok((3, false)));
+    assert_eq!(words(&told(&driver)), ["a3 committed"]);
+    let text = format!("{PROVING}\n[sink.out]\n{ALL}\n[sink.late]\n{ALL}\nfrom = \"now\"");
+    now(driver.yard.record_pipeline(&text)).unwrap();
+    assert_eq!(now(driver.yard.level_next("c", "late")).unwrap(), []);
+    prove(&mut driver, 4..=4);
+    let news = now(driver.yard.level_next("c", "late")).unwrap();
+    assert_eq!(news.iter().map(|news| news.height).collect::<Vec<_>>(), [4]);
+}
+
+#[test]
+fn an_ended_chain_is_finished_when_level_sinks_have_the_last_word() {
+    let mut driver = driver(REPORTS);
+    prove(&mut driver, 1..=2);
+    driver.end();
+    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::No);
+    told(&driver);
+    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::Yes);
+}

@@ -1,0 +1,185 @@
+//! The threads of a machine's sinks: each asks the yard what its sink is to be told next, tells it, and says how that went.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use proofyard_core::error::{Cause, Error};
+use proofyard_core::pipeline::{Sink, SinkTarget};
+use proofyard_core::sinks::{BlockNews, Trouble};
+use proofyard_core::state::{ArtifactRef, OutEntry, OutKind};
+use proofyard_prover::confinement::Confinement;
+use proofyard_prover::runner::{Cancel, GuardCommand, Launch, Limits};
+use proofyard_sinks::{Destination, FileLog, Message, Outcome, Program};
+use proofyard_worker::WorkerHome;
+
+use super::{MachineError, Shared};
+use crate::block_on;
+
+/// The program that speaks HTTP.
+const NOTIFY: &str = "proofyard-notify";
+/// Lines of a program's log that are kept: the last one is shown.
+const LOG_LINES: usize = 16;
+
+/// One sink of one chain.
+pub(super) struct LocalSink {
+    chain: String,
+    name: String,
+    is_level: bool,
+    destination: Box<dyn Destination + Send>,
+}
+
+impl LocalSink {
+    /// `base` is the folder of relative file names, and the one that programs run in; `cancel` ends a message that is under
+    /// way.
+    pub fn new(
+        chain: &str,
+        name: &str,
+        sink: &Sink,
+        base: &Path,
+        guard: &GuardCommand,
+        cancel: &Cancel,
+    ) -> Result<Self, MachineError> {
+        let environment: Vec<(String, String)> = sink
+            .target
+            .environment()
+            .into_iter()
+            .map(|name| Ok((name.to_owned(), variable(name)?)))
+            .collect::<Result<_, String>>()
+            .map_err(|variable| MachineError::NoVariable { what: format!("sink {name}"), name: variable })?;
+        let (command, time_limit_ms, target) = match &sink.target {
+            SinkTarget::File { path } => {
+                let destination = Box::new(FileLog::at(base.join(path)));
+                return Ok(Self {
+                    chain: chain.to_owned(),
+                    name: name.to_owned(),
+                    is_level: false,
+                    destination,
+                });
+            }
+            SinkTarget::Command { command, time_limit_ms, .. } => (command.clone(), *time_limit_ms, None),
+            target @ (SinkTarget::Webhook(_) | SinkTarget::Ethproofs(_)) => {
+                let program =
+                    notify_program().ok_or_else(|| MachineError::NoNotifyProgram(name.to_owned()))?;
+                // Its own limit ends a call first, and says what was waited for.
+                let time_limit_ms = target.time_limit_ms().saturating_add(5_000);
+                (vec![program.display().to_string()], time_limit_ms, Some(target.clone()))
+            }
+        };
+        let limits = Limits {
+            time_ms: time_limit_ms,
+            grace_ms: time_limit_ms,
+            log_lines: LOG_LINES,
+            ..Limits::default()
+        };
+        let launch = Launch {
+            command,
+            environment,
+            gpus: None,
+            working_dir: Some(base.to_owned()).filter(|base| !base.as_os_str().is_empty()),
+            guard: guard.clone(),
+            confinement: Confinement::default(),
+            limits,
+        };
+        let destination = Box::new(Program { launch, cancel: cancel.clone(), target });
+        Ok(Self { chain: chain.to_owned(), name: name.to_owned(), is_level: sink.is_level(), destination })
+    }
+
+    /// Tells the sink one thing after another, until the machine stops.
+    pub fn run(mut self, shared: &Shared) {
+        if let Some(warning) = self.destination.warning() {
+            self.log(shared, warning);
+        }
+        while !shared.is_stopped() {
+            let rung = shared.bell().rung();
+            let told = match self.is_level {
+                true => self.tell_blocks(shared),
+                false => self.hand_on(shared),
+            };
+            match told {
+                Ok(true) => {}
+                Ok(false) => shared.bell().wait(rung, shared.idle_look),
+                Err(error) => {
+                    shared.log_error(&format!("sink {}", self.name), &error);
+                    shared.pause(shared.idle_look);
+                }
+            }
+        }
+    }
+
+    /// Hands on the next entry; answers whether there was one.
+    fn hand_on(&mut self, shared: &Shared) -> Result<bool, Error> {
+        let Some(entry) = block_on(shared.yard.sink_next(&self.chain, &self.name))? else { return Ok(false) };
+        let message = Message::of_entry(entry.clone(), proof_files(shared, &entry));
+        match self.destination.tell(&message) {
+            Outcome::Done => block_on(shared.yard.sink_done(&self.name, &entry))?,
+            Outcome::Interrupted => {}
+            // An order has no gaps: it is tried again until it is taken, or an operator skips it.
+            Outcome::Refused(reason) => self.failed(shared, &entry, Trouble::saying(reason))?,
+            Outcome::Later(trouble) => self.failed(shared, &entry, trouble)?,
+        }
+        Ok(true)
+    }
+
+    fn failed(&self, shared: &Shared, entry: &OutEntry, trouble: Trouble) -> Result<(), Error> {
+        self.log(shared, format!("entry {}: {}", entry.sequence, trouble.reason));
+        block_on(shared.yard.sink_failed(&self.name, entry, &trouble))
+    }
+
+    /// Says what is to be said of blocks now; answers whether there was anything.
+    fn tell_blocks(&mut self, shared: &Shared) -> Result<bool, Error> {
+        let yard = &shared.yard;
+        let news = block_on(yard.level_next(&self.chain, &self.name))?;
+        let any = !news.is_empty();
+        for news in news {
+            if shared.is_stopped() || !block_on(yard.level_sending(&news))? {
+                continue;
+            }
+            let file = news.proof.as_ref().map(|proof| artifact_file(shared, &proof.proof.artifact));
+            match self.destination.tell(&Message::of_block(&news, file)) {
+                Outcome::Done => block_on(yard.level_done(&news))?,
+                Outcome::Interrupted => return Ok(any),
+                Outcome::Refused(reason) => {
+                    self.log(shared, of_block(&news, &reason));
+                    block_on(yard.level_refused(&news, &reason))?;
+                }
+                Outcome::Later(trouble) => {
+                    self.log(shared, of_block(&news, &trouble.reason));
+                    block_on(yard.level_failed(&news, &trouble))?;
+                    return Ok(any);
+                }
+            }
+        }
+        Ok(any)
+    }
+
+    fn log(&self, shared: &Shared, message: String) {
+        shared.log_error(&format!("sink {}", self.name), Cause::from(message).as_ref());
+    }
+}
+
+fn of_block(news: &BlockNews, reason: &str) -> String {
+    format!("block {} as {}: {reason}", news.height, news.word.name())
+}
+
+fn proof_files(shared: &Shared, entry: &OutEntry) -> Vec<PathBuf> {
+    let OutKind::Proof { proofs, .. } = &entry.kind else { return Vec::new() };
+    proofs.iter().map(|proof| artifact_file(shared, &proof.artifact)).collect()
+}
+
+/// A name that is no hash has no file: whoever reads it says so.
+fn artifact_file(shared: &Shared, artifact: &ArtifactRef) -> PathBuf {
+    let path = shared.artifacts.path(artifact).unwrap_or_else(|_| PathBuf::from(&artifact.sha256));
+    fs::canonicalize(&path).unwrap_or(path)
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|_| name.to_owned())
+}
+
+/// Beside this program, else where `PATH` has it.
+fn notify_program() -> Option<PathBuf> {
+    let beside = env::current_exe().ok().map(|this| this.with_file_name(NOTIFY));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let in_path = env::split_paths(&path).map(|folder| folder.join(NOTIFY));
+    beside.into_iter().chain(in_path).find(|program| program.is_file())
+}

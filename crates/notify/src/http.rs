@@ -1,0 +1,124 @@
+//! One POST, and what its answer means.
+//!
+//! A URL may hold a key: only its host is ever shown.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proofyard_core::sinks::Trouble;
+use ureq::Agent;
+use ureq::http::Request;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use crate::Failure;
+
+const CONNECT: Duration = Duration::from_secs(10);
+/// What is read of an answer.
+const ANSWER_BYTES: u64 = 64 << 10;
+/// What of an answer is shown.
+const SHOWN_CHARACTERS: usize = 300;
+
+/// A JSON body that goes to a URL.
+pub(crate) struct Post<'a> {
+    pub url: &'a str,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+    pub time_limit_ms: u64,
+}
+
+pub(crate) struct Answer {
+    pub host: String,
+    pub status: u16,
+    /// What `Retry-After` asks for.
+    pub wait_ms: Option<u64>,
+    pub text: String,
+}
+
+impl Post<'_> {
+    pub fn send(self) -> Result<Answer, Failure> {
+        let host = host_of(self.url);
+        let unclear = |error: &dyn std::fmt::Display| {
+            Failure::later(format!("{host}: {}", without(self.url, &error.to_string())))
+        };
+        let mut request = Request::post(self.url)
+            .header("user-agent", concat!("proofyard/", env!("CARGO_PKG_VERSION")))
+            .header("content-type", "application/json");
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(self.body).map_err(|error| unclear(&error))?;
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            // A redirect would take a token, or a signature, elsewhere.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(CONNECT))
+            .timeout_global(Some(Duration::from_millis(self.time_limit_ms)));
+        if self.url.starts_with("https://") {
+            config = config.tls_config(tls()?);
+        }
+        let agent = Agent::new_with_config(config.build());
+        let mut answer = agent.run(request).map_err(|error| unclear(&error))?;
+        let wait_s =
+            answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let status = answer.status().as_u16();
+        let mut body = Vec::new();
+        let read = answer.body_mut().with_config().reader().take(ANSWER_BYTES).read_to_end(&mut body);
+        if let Err(error) = read {
+            // Whether it was taken is not known: it is told again, under the same key.
+            return Err(Failure::later(format!("{host}: its answer ({status}) was cut off: {error}")));
+        }
+        let text = one_line(&String::from_utf8_lossy(&body));
+        let wait_ms = wait_s.map(|wait_s: u64| wait_s.saturating_mul(1_000));
+        Ok(Answer { host, status, wait_ms, text })
+    }
+}
+
+impl Answer {
+    /// What it means where nothing else is agreed on: 2xx is done; what may pass is tried again; the rest is refused.
+    pub fn outcome(self) -> Result<(), Failure> {
+        let Answer { host, status, wait_ms, text } = self;
+        let reason =
+            if text.is_empty() { format!("{host}: {status}") } else { format!("{host}: {status}: {text}") };
+        match status {
+            200..=299 => Ok(()),
+            // Who asks is wrong, not what: an operator mends it, and the same message is taken then.
+            300..=399 | 401 | 403 | 404 | 407 | 408 | 425 | 429 | 500..=599 => {
+                Err(Failure::Later(Trouble { reason, wait_ms }))
+            }
+            _ => Err(Failure::Refused(reason)),
+        }
+    }
+}
+
+fn tls() -> Result<TlsConfig, Failure> {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let why = found.errors.first().map_or(String::new(), |error| format!(": {error}"));
+        return Err(Failure::later(format!(
+            "this machine has no certificates of authorities, which https needs{why}"
+        )));
+    }
+    let roots = found.certs.iter().map(|one| Certificate::from_der(one).to_owned());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = TlsConfig::builder().root_certs(RootCerts::from(roots));
+    Ok(config.unversioned_rustls_crypto_provider(provider).build())
+}
+
+fn host_of(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    host.rsplit('@').next().unwrap_or_default().to_owned()
+}
+
+/// An error's text without the URL that it may name.
+fn without(url: &str, text: &str) -> String {
+    text.replace(url, &host_of(url))
+}
+
+fn one_line(text: &str) -> String {
+    let words = text.split(|letter: char| letter.is_whitespace() || letter.is_control());
+    let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    line.chars().take(SHOWN_CHARACTERS).collect()
+}

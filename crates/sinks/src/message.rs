@@ -1,0 +1,98 @@
+//! What destinations are told.
+
+use std::path::PathBuf;
+
+use proofyard_core::pipeline::{BlockWord, SinkTarget};
+use proofyard_core::sinks::BlockNews;
+use proofyard_core::state::OutEntry;
+use serde::{Deserialize, Serialize};
+
+/// One message. `key` is the same each time that it comes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "message")]
+pub enum Message {
+    Entry(EntryMessage),
+    Block(BlockMessage),
+}
+
+/// An entry of an out log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EntryMessage {
+    /// CHAIN/LOG/SEQUENCE.
+    pub key: String,
+    #[serde(flatten)]
+    pub entry: OutEntry,
+    /// Where the entry's proofs lie on this machine, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proof_files: Vec<PathBuf>,
+}
+
+/// How far a block is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlockMessage {
+    /// SCOPE/WORD: the block in its generation, and what is said of it.
+    pub key: String,
+    pub chain: String,
+    pub height: u64,
+    pub hash: String,
+    pub word: BlockWord,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<BlockProof>,
+}
+
+/// The proof that commits a block.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlockProof {
+    /// Where it lies on this machine.
+    pub file: PathBuf,
+    pub sha256: String,
+    pub bytes: u64,
+    pub public_values: Option<String>,
+    pub verification_key: Option<String>,
+    pub proof_system: Option<String>,
+    pub cycles: Option<u64>,
+    pub proving_ms: u64,
+}
+
+/// What `proofyard-notify` is told: a message, and whom it is for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToNotify {
+    pub target: SinkTarget,
+    pub message: Message,
+}
+
+impl Message {
+    pub fn of_entry(entry: OutEntry, proof_files: Vec<PathBuf>) -> Self {
+        let key = format!("{}/{}/{}", entry.chain, entry.log, entry.sequence);
+        Self::Entry(EntryMessage { key, entry, proof_files })
+    }
+
+    /// `file` says where the proof lies, if the news have one.
+    pub fn of_block(news: &BlockNews, file: Option<PathBuf>) -> Self {
+        let proof = news.proof.as_ref().zip(file).map(|(news, file)| BlockProof {
+            file,
+            sha256: news.proof.artifact.sha256.clone(),
+            bytes: news.proof.artifact.bytes,
+            public_values: news.proof.public_values.clone(),
+            verification_key: news.proof.verification_key.clone(),
+            proof_system: news.proof.proof_system.clone(),
+            cycles: news.cycles,
+            proving_ms: news.proving_ms,
+        });
+        Self::Block(BlockMessage {
+            key: format!("{}/{}", news.scope, news.word.name()),
+            chain: news.chain.clone(),
+            height: news.height,
+            hash: news.hash.clone(),
+            word: news.word,
+            proof,
+        })
+    }
+
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Entry(entry) => &entry.key,
+            Self::Block(block) => &block.key,
+        }
+    }
+}
