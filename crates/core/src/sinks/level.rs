@@ -27,8 +27,9 @@ use crate::yard::Yard;
 const PAGE_HEIGHTS: u64 = 64;
 /// Heights below the frontier that its page begins with.
 const BEHIND_FRONTIER: u64 = 16;
-/// Messages of one call; the next call has the rest.
-const MAX_NEWS: usize = 16;
+/// Messages of one call; the next call has the rest. Few, since each takes as long as the other side does, and newer words may
+/// come meanwhile.
+const MAX_NEWS: usize = 4;
 /// Tasks that are looked at to see whether a block was started: of a block with more, some all over it.
 const MAX_LOOKED_AT: u32 = 16;
 /// How many settled heights are remembered, so that a reorg that deep is told of.
