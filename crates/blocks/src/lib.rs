@@ -12,6 +12,7 @@
 //! - the block is the node's own answer to `eth_getBlockByNumber`, unchanged.
 //! - `pre` and `post`, if there, are the states before and after the block.
 //! - `segments`, if there, cut its transactions into parts that prove independently: `from` is in, `to` is not.
+//! - `new_payload`, if there, holds the parameters of the engine API's call that brought the block; provers read it.
 //! - `reorg` names the new tip. The blocks of its branch stand above that line.
 //!
 //! [`parse_line`] checks what one line can tell: the header hashes to the block's hash (unless the chain's hashes are

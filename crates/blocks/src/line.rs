@@ -11,7 +11,7 @@ use crate::{Line, RecordedBlock, Rules};
 /// As many tasks as one `split` may list.
 pub const MAX_SEGMENTS: usize = 4096;
 
-const OF_A_RECORDED_BLOCK: [&str; 5] = ["chain_id", "block", "pre", "post", "segments"];
+const OF_A_RECORDED_BLOCK: [&str; 6] = ["chain_id", "block", "pre", "post", "segments", "new_payload"];
 const OF_AN_ANSWER: [&str; 4] = ["jsonrpc", "id", "result", "error"];
 
 /// Characters shown of a node's error.

@@ -1,19 +1,23 @@
-//! `proofyard-node`: the half of the command that follows a node. `proofyard` runs it, with the arguments that it was given, as
-//! git runs its own programs. `proofyard-node witness` is the prover that
-//! `[source.node.witness]` names.
+//! `proofyard-node`: the half of the command that follows a node, or stands between a consensus client and its execution client.
+//! `proofyard` runs it, with the arguments that it was given, as git runs its own programs. `proofyard-node witness` is the prover
+//! that `[source.node.witness]` and `[source.engine.witness]` name.
 
 mod witness;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use proofyard_cli::commands::run::Run;
+use proofyard_cli::commands::run::{Begun, Run};
 use proofyard_cli::failure::Failure;
 use proofyard_core::error::Code;
-use proofyard_core::pipeline::NodeSource;
+use proofyard_core::pipeline::{EngineSource, NodeSource};
 use proofyard_embedded::machine::{FeedError, LocalIntake};
+use proofyard_engine::Listener;
 use proofyard_intake::follower::Follower;
 use proofyard_node::{Endpoints, RpcNodes, follow};
+
+/// In the data directory: what came of a consensus client and is not recorded yet, and witnesses.
+const ENGINE_FOLDER: &str = "engine";
 
 #[derive(Subcommand)]
 enum Verb {
@@ -34,10 +38,13 @@ fn main() -> ExitCode {
 fn follow_here(run: &Run, json: bool) -> Result<(), Failure> {
     let begun = run.begin(json)?;
     let pipeline = &begun.checked.pipeline;
+    if let Some(source) = &pipeline.engine {
+        return stand_between(run, &begun, source);
+    }
     let Some(source) = pipeline.node.clone() else {
         return Err(Failure::usage_as(
             Code::BadArguments,
-            "the pipeline names no node to follow, in [source.node]",
+            "the pipeline names no source of blocks: a node, in [source.node], or a consensus client, in [source.engine]",
         ));
     };
     let endpoints = Endpoints::of(&source, |name| std::env::var(name).ok()).map_err(Failure::usage)?;
@@ -47,6 +54,18 @@ fn follow_here(run: &Run, json: bool) -> Result<(), Failure> {
     run.from_source(&begun, move |intake| {
         let follower = Source { chain, rules, source, endpoints };
         follower.run(intake)
+    })
+}
+
+/// Proves what a consensus client has its execution client check, until it is stopped.
+fn stand_between(run: &Run, begun: &Begun, source: &EngineSource) -> Result<(), Failure> {
+    let listener = Listener::bind(source).map_err(Failure::usage)?;
+    begun.progress.say(&format!("lets calls through from {} to {}", source.listen, source.execution));
+    let (chain, rules) = (begun.checked.pipeline.chain.name.clone(), begun.rules.clone());
+    let folder = run.data.join(ENGINE_FOLDER);
+    run.from_source(begun, move |intake| {
+        let is_stopped = || intake.is_stopped();
+        listener.run(intake, &chain, &rules, &folder, is_stopped, FeedError::no_source)
     })
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use proofyard_core::pipeline::NodeSource;
 use proofyard_node::{Endpoints, OfBlock, Witness, WitnessError};
 use proofyard_prover::{
-    Failure, InputKind, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, Work,
-    serve,
+    Failure, FailureKind, InputKind, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk,
+    VerifyRequest, Work, serve,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,7 +21,7 @@ const WITNESS: &str = "witness.json";
 
 pub fn run() -> ExitCode {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => serve(Fetcher { runtime, witness: None }),
+        Ok(runtime) => serve(Fetcher { runtime, witnesses: Vec::new() }),
         Err(error) => {
             eprintln!("proofyard-node: {error}");
             ExitCode::FAILURE
@@ -31,17 +31,26 @@ pub fn run() -> ExitCode {
 
 struct Fetcher {
     runtime: Runtime,
-    witness: Option<Witness>,
+    /// Asked one after another.
+    witnesses: Vec<Witness>,
 }
 
-/// As [source.node.witness] says it.
+/// As [source.node.witness] or [source.engine.witness] says it.
 #[derive(Deserialize)]
 struct Told {
+    #[serde(flatten)]
+    first: Asked,
+    /// Who is asked for what the first do not have.
+    otherwise: Option<Asked>,
+    time_limit_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct Asked {
     rpc: Vec<String>,
     rpc_from: Vec<String>,
     method: String,
     params: Value,
-    time_limit_ms: u64,
 }
 
 /// A line of blocks.
@@ -54,22 +63,27 @@ impl Prover for Fetcher {
     fn setup(&mut self, request: &SetupRequest) -> Result<SetupOk, Failure> {
         let told: Told =
             serde_json::from_value(Value::Object(request.arguments.clone())).map_err(Failure::permanent)?;
-        let source = NodeSource { rpc: told.rpc, rpc_from: told.rpc_from, ..NodeSource::default() };
-        let endpoints =
-            Endpoints::of(&source, |name| std::env::var(name).ok()).map_err(Failure::permanent)?;
+        let mut all = Vec::new();
+        for Asked { rpc, rpc_from, method, params } in
+            [Some(told.first), told.otherwise].into_iter().flatten()
+        {
+            let source = NodeSource { rpc, rpc_from, ..NodeSource::default() };
+            let endpoints =
+                Endpoints::of(&source, |name| std::env::var(name).ok()).map_err(Failure::permanent)?;
+            all.push((endpoints.rpc, method, params));
+        }
         // So that each node may be asked within the limit.
-        let nodes = u64::try_from(endpoints.rpc.len()).unwrap_or(1).max(1);
+        let nodes = u64::try_from(all.iter().map(|(urls, ..)| urls.len()).sum::<usize>()).unwrap_or(1).max(1);
         let silence = Duration::from_millis((told.time_limit_ms / nodes).saturating_sub(1_000).max(1_000));
-        let witness =
-            Witness::new(endpoints.rpc, told.method, told.params, silence).map_err(Failure::permanent)?;
-        self.witness = Some(witness);
+        self.witnesses = all
+            .into_iter()
+            .map(|(urls, method, params)| Witness::new(urls, method, params, silence))
+            .collect::<Result<_, _>>()
+            .map_err(Failure::permanent)?;
         Ok(SetupOk::default())
     }
 
     fn prove(&mut self, request: &ProveRequest, _: &mut Work<'_>) -> Result<ProveOk, Failure> {
-        let Some(witness) = &self.witness else {
-            return Err(Failure::permanent("it was not set up"));
-        };
         let [input] = request.inputs.as_slice() else {
             return Err(Failure::permanent("a witness is of one block"));
         };
@@ -82,15 +96,29 @@ impl Prover for Fetcher {
         let Line { block } =
             serde_json::from_reader(BufReader::new(file)).map_err(|error| unreadable(&error))?;
         let output: PathBuf = request.output_dir.join(WITNESS);
-        let fetched = self.runtime.block_on(witness.fetch(&block, &output, &request.output_dir));
-        match fetched {
-            Ok(_) => Ok(ProveOk { proof: output, ..ProveOk::default() }),
-            Err(error) => Err(failure(&error)),
+        let mut failed = None;
+        for witness in &self.witnesses {
+            match self.runtime.block_on(witness.fetch(&block, &output, &request.output_dir)) {
+                Ok(_) => return Ok(ProveOk { proof: output, ..ProveOk::default() }),
+                Err(error) => failed = Some(and_then(failed, failure(&error))),
+            }
         }
+        Err(failed.unwrap_or_else(|| Failure::permanent("it was not set up")))
     }
 
     fn verify(&mut self, _: &VerifyRequest) -> Result<VerifyOk, Failure> {
         Err(Failure::permanent("a witness is no proof: whoever proves with it finds out whether it is right"))
+    }
+}
+
+/// What two who were asked come to: it is hopeless only where both say so.
+fn and_then(first: Option<Failure>, second: Failure) -> Failure {
+    let Some(first) = first else { return second };
+    let message = format!("{}; and {}", first.message, second.message);
+    match [first.kind, second.kind] {
+        kinds if kinds.contains(&FailureKind::Unavailable) => Failure::unavailable(message),
+        kinds if kinds.contains(&FailureKind::Transient) => Failure::transient(message),
+        _ => Failure::permanent(message),
     }
 }
 

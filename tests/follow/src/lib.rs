@@ -5,6 +5,7 @@
 
 pub mod anvil;
 pub mod between;
+pub mod engine;
 pub mod http;
 pub mod yard;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -67,18 +68,40 @@ impl FollowingYard {
         Self { folder, process: None }
     }
 
+    /// One that stands between a consensus client and this execution client; where the former calls. Its prover is given each
+    /// payload's witness; `keys` are more ones of the witness's table.
+    pub fn between_clients(execution: &str, keys: &str) -> (Self, SocketAddr) {
+        let listen = free_address();
+        let source = format!(
+            "[source.engine]\nkind = \"engine-proxy\"\nlisten = \"{listen}\"\nexecution = \"{execution}\"\n\
+             timeout_ms = 3000\n\n[source.engine.witness]\nwait_ms = 1000\n{keys}\n"
+        );
+        (Self::of_source(&source, "[\"block\", \"witness\"]"), listen)
+    }
+
+    /// One whose prover is given no witness, and which asks for none.
+    pub fn between_clients_without_witness(execution: &str) -> (Self, SocketAddr) {
+        let listen = free_address();
+        let source = format!(
+            "[source.engine]\nkind = \"engine-proxy\"\nlisten = \"{listen}\"\nexecution = \"{execution}\"\n\n"
+        );
+        (Self::of_source(&source, "\"block\""), listen)
+    }
+
     fn with(rpc: &[String], ws: &[String], witness: &str, from: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let list = |urls: &[String]| urls.iter().map(|url| format!("{url:?}")).collect::<Vec<_>>().join(", ");
         let ws = if ws.is_empty() { String::new() } else { format!("ws = [{}]\n", list(ws)) };
+        Self::of_source(&format!("[source.node]\nrpc = [{}]\n{ws}{SOURCE}\n{witness}", list(rpc)), from)
+    }
+
+    fn of_source(source: &str, from: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let prover = programs().join("proofyard-toy-prover");
         let text = format!(
-            "[chain]\nname = \"c\"\nstart_height = 1\nwindow = 16\nreal_time = true\n\n\
-             [source.node]\nrpc = [{}]\n{ws}{SOURCE}\n{witness}\
+            "[chain]\nname = \"c\"\nstart_height = 1\nwindow = 16\nreal_time = true\n\n{source}\
              [stage.prove]\nstrategy = \"match\"\nfrom = {from}\nprover = \"toy\"\npool = \"main\"\n\n\
              [prover.toy]\ncommand = [{prover:?}, \"--work-ms\", \"1\"]\n\n\
-             [pool.main]\nslots = 2\n\n[sink.out]\nfile = \"out.jsonl\"\n",
-            list(rpc)
+             [pool.main]\nslots = 2\n\n[sink.out]\nfile = \"out.jsonl\"\n"
         );
         fs::write(folder.path().join("pipeline.toml"), text).unwrap();
         Self { folder, process: None }
@@ -206,6 +229,11 @@ impl FollowingYard {
         assert!(self.is_running(), "{}", self.log());
         handed
     }
+}
+
+/// Of this machine, where nobody listens now.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
 impl Drop for FollowingYard {

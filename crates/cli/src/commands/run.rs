@@ -37,7 +37,7 @@ pub struct Run {
     pipeline: PathBuf,
     /// Blocks, one a line: a node's answers, or recorded with what provers need. It may be the file of the last run, which
     /// may have grown, or the one that goes on from there. Left out where the pipeline
-    /// names a node to follow.
+    /// names a node to follow, or a consensus client.
     #[arg(long, value_name = "FILE")]
     pub blocks: Option<PathBuf>,
     /// Takes a line of the file each so many milliseconds, as a chain with slots would bring them; all at once otherwise.
@@ -48,7 +48,7 @@ pub struct Run {
     pub end: FileEnd,
     /// Where the yard keeps its state.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
-    data: PathBuf,
+    pub data: PathBuf,
     /// The edited pipeline takes this sink away from a log, which it need not have got all of. May be given several times.
     #[arg(long, value_name = "NAME")]
     pub give_up_sink: Vec<String>,
@@ -96,19 +96,21 @@ impl Run {
         Ok(Begun { text, checked, rules, input, progress, signals: Signals::listen()? })
     }
 
-    /// Whether the blocks are those of a node that the pipeline names. A pipeline that cannot be read is no one's: reading it
+    /// Whether the blocks are those of a node, or of a consensus client, that the pipeline names. A pipeline that cannot be read is no one's: reading it
     /// says why.
     pub fn follows_a_node(&self) -> bool {
         self.blocks.is_none()
-            && read_pipeline(&self.pipeline).is_ok_and(|(_, checked)| checked.pipeline.node.is_some())
+            && read_pipeline(&self.pipeline).is_ok_and(|(_, checked)| {
+                checked.pipeline.node.is_some() || checked.pipeline.engine.is_some()
+            })
     }
 
     /// In a directory of this machine, from a file.
     pub fn here(&self, json: bool) -> Result<(), Failure> {
         let begun = self.begin(json)?;
         let (Some(blocks), Some(input)) = (&self.blocks, &begun.input) else {
-            let message =
-                "name the blocks with --blocks, or the node to follow in the pipeline, in [source.node]";
+            let message = "name the blocks with --blocks, or in the pipeline the node to follow, in [source.node], or the consensus \
+                 client, in [source.engine]";
             return Err(Failure::usage_as(Code::BadArguments, message));
         };
         // Before anything is recorded; where there is no yard that can be looked at, starting says why.

@@ -192,6 +192,8 @@ codes! {
     ProcessFault = 507,
     /// No temporary folder can be made.
     NoTemporaryFolder = 508,
+    /// Where a yard is to listen it cannot.
+    AddressNotFree = 509,
 
     // 06: artifacts.
     /// An artifact's file cannot be read or written.

@@ -1,8 +1,8 @@
 //! A pipeline drawn in plain text: what flows into which stage, section by section of what is proved as one.
 
 use super::{
-    Confirm, CutRule, EndpointUrl, Late, NodeSource, Output, Pipeline, Pool, Protocol, Prover, SinkTarget,
-    Source, Stage, Strategy, Verify,
+    Confirm, CutRule, EndpointUrl, EngineSource, Late, NodeSource, Output, Pipeline, Pool, Protocol, Prover,
+    SinkTarget, Source, Stage, Strategy, Verify,
 };
 
 /// For a person to read; its form may change.
@@ -11,6 +11,10 @@ pub fn draw(pipeline: &Pipeline) -> String {
     if let Some(node) = &pipeline.node {
         lines.extend([String::new(), "blocks of the node at".to_string()]);
         lines.extend(aligned(&node_rows(node)));
+    }
+    if let Some(engine) = &pipeline.engine {
+        lines.extend([String::new(), "blocks of the consensus client that calls".to_string()]);
+        lines.extend(aligned(&[engine_row(engine)]));
     }
     let rows: Vec<Vec<String>> = (0..pipeline.stages.len()).map(|index| stage_row(index, pipeline)).collect();
     let rows = aligned(&rows);
@@ -85,6 +89,11 @@ fn node_rows(node: &NodeSource) -> Vec<Vec<String>> {
     let ws = node.ws.iter().map(|url| vec![url.clone(), told()]);
     let ws_from = node.ws_from.iter().map(|name| vec![format!("what {name} holds"), told()]);
     rpc.chain(rpc_from).chain(ws).chain(ws_from).collect()
+}
+
+fn engine_row(engine: &EngineSource) -> Vec<String> {
+    let with = if engine.witness.is_some() { "payloads with their witnesses" } else { "payloads" };
+    vec![engine.listen.to_string(), format!("--> {}", engine.execution), with.to_string()]
 }
 
 /// Stages by what they work on, in the order in which that comes to be.

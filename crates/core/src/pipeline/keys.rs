@@ -46,6 +46,11 @@ pub(super) const SOURCE: &[&str] = &[
 /// What is fetched with each block.
 pub(super) const WITNESS: &[&str] =
     &["method", "params", "slots", "max_attempts", "time_limit_ms", "output_bytes"];
+/// A consensus client whose calls go through here.
+pub(super) const ENGINE: &[&str] = &["kind", "listen", "execution", "timeout_ms", "body_bytes", "witness"];
+/// What the execution client gives with each payload.
+pub(super) const ENGINE_WITNESS: &[&str] =
+    &["wait_ms", "keep_bytes", "rpc", "rpc_from", "slots", "max_attempts", "time_limit_ms", "output_bytes"];
 pub(super) const SINK: &[&str] = &[
     "file",
     "command",
@@ -97,6 +102,8 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("[chain]", CHAIN),
     ("[source.node]", SOURCE),
     ("[source.node.witness]", WITNESS),
+    ("[source.engine]", ENGINE),
+    ("[source.engine.witness]", ENGINE_WITNESS),
     ("[stage.NAME]", STAGE),
     ("[prover.NAME]", PROVER),
     ("[pool.NAME]", POOL),

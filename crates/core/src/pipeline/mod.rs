@@ -54,6 +54,9 @@ pub struct Pipeline {
     /// The node whose chain is followed; blocks come from a file or a webhook where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeSource>,
+    /// The consensus client whose calls to its execution client go through this yard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineSource>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -196,6 +199,31 @@ pub struct Pool {
     /// Workers of another machine take a result's next steps themselves, which is sooner than having them taken, and
     /// needs the permission to write everything; else they only record. On one machine slots always take them.
     pub workers_advance: bool,
+}
+
+/// Between which two clients a proxy of the engine API stands; read by the proxy, not by handlers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EngineSource {
+    /// Where the consensus client calls.
+    pub listen: std::net::SocketAddr,
+    /// The execution client's engine API, a URL of plain HTTP.
+    pub execution: String,
+    /// How long the execution client may take for its answer.
+    pub timeout_ms: u64,
+    /// Bytes of one call.
+    pub body_bytes: u64,
+    /// Payloads are asked for with their witnesses.
+    pub witness: Option<EngineWitness>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EngineWitness {
+    /// A payload whose answer is not there after so long is asked for again without its witness.
+    pub wait_ms: u64,
+    /// What is kept of witnesses beside the yard's artifacts, in all.
+    pub keep_bytes: u64,
+    /// A larger one is not kept.
+    pub most_bytes: u64,
 }
 
 /// Where the chain's nodes are and how they are asked; read by followers, not by handlers.

@@ -170,6 +170,7 @@ impl<'t, 'm> Fields<'t, 'm> {
         self.get(key).and_then(|found| {
             let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
             let words = match words.split_last() {
+                Some((only, [])) => only.clone(),
                 Some((last, others)) => format!("{} or {last}", others.join(", ")),
                 None => String::new(),
             };

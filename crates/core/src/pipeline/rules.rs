@@ -10,7 +10,7 @@ use super::graph::{Graph, Scope, report_unknown};
 use super::mistake::Mistakes;
 use super::reader::{At, Read, shown};
 use super::sink_table::RawSink;
-use super::source_table::WITNESS;
+use super::source_table::{SourceTable, WITNESS};
 use super::stage_table::{Kind, RawStage};
 use super::suggest;
 use super::tables::{File, Named};
@@ -40,8 +40,9 @@ pub(super) fn settle(file: File, mistakes: &mut Mistakes, warnings: &mut Mistake
     assemble(file, &graph, &commit?)
 }
 
-/// The one name that a source has.
+/// The names that sources have.
 const NODE: &str = "node";
+const ENGINE: &str = "engine";
 
 /// The fields of Ethereum's blocks, as its nodes name them. Other chains have more.
 const BLOCK_FIELDS: [&str; 29] = [
@@ -189,15 +190,21 @@ pub(super) fn note_trust(file: &File, notes: &mut Mistakes) {
     );
 }
 
-/// One node is followed, and its blocks name no segments.
+/// A chain has one source beside files and webhooks, whose blocks name no segments.
 fn check_sources(file: &File, mistakes: &mut Mistakes) {
-    for Named { name, at, .. } in file.sources.iter().filter(|source| source.name != NODE) {
-        let message = format!("there is no source \"{}\"", shown(name));
-        mistakes.add(*at, message, "the one source here is a node that is followed: [source.node]");
+    for Named { name, at, .. } in &file.sources {
+        if name != NODE && name != ENGINE {
+            let message = format!("there is no source \"{}\"", shown(name));
+            let help =
+                "sources are a node that is followed, [source.node], and a consensus client, [source.engine]";
+            mistakes.add(*at, message, help);
+        }
     }
-    if file.sources.is_empty() {
-        return;
+    if let [_, second, ..] = file.sources.as_slice() {
+        let message = "a chain has one source, and this names two";
+        mistakes.add(second.at, message, "keep [source.node] or [source.engine]");
     }
+    let Some(source) = file.sources.first() else { return };
     let stages = file.stages.iter().map(|stage| (&stage.name, stage.at));
     let provers = file.provers.iter().map(|prover| (&prover.name, prover.at));
     let pools = file.pools.iter().map(|pool| (&pool.name, pool.at));
@@ -205,8 +212,11 @@ fn check_sources(file: &File, mistakes: &mut Mistakes) {
         [("stage", stages.collect::<Vec<_>>()), ("prover", provers.collect()), ("pool", pools.collect())]
     {
         named.retain(|(name, _)| *name == WITNESS);
-        if let [(_, first), (_, second), ..] = named.as_slice() {
-            let message = format!("\"{WITNESS}\" is the {kind} that [source.node.witness] makes");
+        if let [(_, first), (_, second), ..] = named.as_slice()
+            && file.sources.len() == 1
+        {
+            let table = shown(&source.name);
+            let message = format!("\"{WITNESS}\" is the {kind} that [source.{table}.witness] makes");
             mistakes.add(*first.max(second), message, "name it otherwise");
         }
     }
@@ -218,7 +228,12 @@ fn check_sources(file: &File, mistakes: &mut Mistakes) {
     };
     for stage in file.stages.iter().filter(of_blocks) {
         let message = format!("\"{}\" splits blocks into the segments that they name", shown(&stage.name));
-        let help = "a node's blocks name none: split the list that a partitioner's stage writes";
+        let help = match source.value {
+            SourceTable::Node(_) => {
+                "a node's blocks name none: split the list that a partitioner's stage writes"
+            }
+            SourceTable::Engine(_) => "payloads name none: split the list that a partitioner's stage writes",
+        };
         mistakes.add(stage.at, message, help);
     }
 }
@@ -243,7 +258,7 @@ fn check_sinks(file: &File, graph: &Graph, commit: Option<&Commit>, mistakes: &m
             && file.sources.is_empty()
         {
             let message = "nobody says here which blocks are safe or finalized";
-            mistakes.add(*at, message, "a followed node does, [source.node]; else it is \"latest\"");
+            mistakes.add(*at, message, "a followed node does, [source.node], or a consensus client, [source.engine]; else it is \"latest\"");
         }
         let Read::Is(stage) = &sink.stage else { continue };
         let Some(index) = file.stages.iter().position(|other| other.name == stage.value) else {
@@ -302,13 +317,20 @@ fn assemble(file: File, graph: &Graph, commit: &Commit) -> Option<Pipeline> {
         let confirm = confirm.or(Confirm::Latest);
         Some((sink.name, Sink { stage: named, from, confirm, follows, target: target? }))
     };
+    let (node, engine) = match file.sources.into_iter().next().map(|source| source.value) {
+        Some(SourceTable::Node(node)) => (Some(node), None),
+        // It lacks what was complained of.
+        Some(SourceTable::Engine(engine)) => (None, Some(engine?)),
+        None => (None, None),
+    };
     Some(Pipeline {
         chain: file.chain?.settled()?,
         commit: place(commit.stage)?,
         provers: file.provers.into_iter().map(|prover| (prover.name, prover.value)).collect(),
         pools: file.pools.into_iter().map(|pool| (pool.name, pool.value)).collect(),
         sinks: file.sinks.into_iter().map(sink).collect::<Option<_>>()?,
-        node: file.sources.into_iter().find(|source| source.name == NODE).map(|source| source.value),
+        node,
+        engine,
         stages: settled,
     })
 }

@@ -1,28 +1,43 @@
-//! `[source.node]`: the node whose chain is followed, and what is fetched of it with each block.
+//! `[source.node]`: the node whose chain is followed; `[source.engine]`: the consensus client whose payloads are the blocks; and
+//! what comes of each with a block.
 //!
 //! A witness is the output of a stage like any other, so that it is fetched once, retried, timed, kept by its content and shown
-//! like any other: `[source.node.witness]` stands for a stage, a prover and a pool, all named `witness`.
+//! like any other: `[source.node.witness]` stands for a stage, a prover and a pool, all named `witness`. So does
+//! `[source.engine.witness]`, whose prover fetches from the proxy what came with the payload.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde_json::{Map, Value as Json, json};
 use toml::de::DeTable;
 
-use super::keys::{SOURCE, WITNESS as WITNESS_KEYS};
+use super::keys::{ENGINE, ENGINE_WITNESS, SOURCE, WITNESS as WITNESS_KEYS};
 use super::mistake::Mistakes;
 use super::reader::{At, Entry, Fields, Read, shown};
 use super::stage_table::{Kind, RawStage};
 use super::tables::Named;
-use super::{MAX_MS, NodeSource, Output, Pool, Protocol, Prover, TaskLimits, Verify, arguments};
+use super::{
+    EngineSource, EngineWitness, MAX_MS, NodeSource, Output, Pool, Protocol, Prover, TaskLimits, Verify,
+    arguments,
+};
 
 /// What fetches it, the name of the stage, the prover and the pool.
 pub(crate) const WITNESS: &str = "witness";
 /// The program that fetches, which `PATH` must have where workers run.
 const FETCHES: [&str; 2] = ["proofyard-node", "witness"];
 
+/// What the engine proxy answers the witness's prover by itself.
+const FROM_PROXY: &str = "proofyard_witness";
+
 pub(super) struct RawSource {
-    pub node: Named<NodeSource>,
+    pub source: Named<SourceTable>,
     pub witness: Option<RawWitness>,
+}
+
+pub(super) enum SourceTable {
+    Node(NodeSource),
+    /// `None` where it lacks what it cannot do without.
+    Engine(Option<EngineSource>),
 }
 
 /// What a witness's table stands for.
@@ -39,6 +54,10 @@ const MAX_BATCH_BLOCKS: u64 = 256;
 const MAX_REQUESTS_AT_ONCE: u64 = 32;
 
 pub(super) fn read_source(entry: Entry<'_>, mistakes: &mut Mistakes) -> RawSource {
+    if entry.name == "engine" { read_engine(entry, mistakes) } else { read_node(entry, mistakes) }
+}
+
+fn read_node(entry: Entry<'_>, mistakes: &mut Mistakes) -> RawSource {
     let Entry { name, at, keys } = entry;
     let mut fields = Fields::open(format!("[source.{}]", shown(&name)), at, keys, SOURCE, mistakes);
     let rpc = urls(&mut fields, "rpc", ["http://", "https://"]);
@@ -71,7 +90,113 @@ pub(super) fn read_source(entry: Entry<'_>, mistakes: &mut Mistakes) -> RawSourc
         Read::Is(table) => Some(read_witness(table.key_at, table.value, &value, fields.mistakes)),
         _ => None,
     };
-    RawSource { node: Named { name, at, value }, witness }
+    RawSource { source: Named { name, at, value: SourceTable::Node(value) }, witness }
+}
+
+fn read_engine(entry: Entry<'_>, mistakes: &mut Mistakes) -> RawSource {
+    let Entry { name, at, keys } = entry;
+    let mut fields = Fields::open(format!("[source.{}]", shown(&name)), at, keys, ENGINE, mistakes);
+    fields.choice("kind", &[("engine-proxy", ())]);
+    fields.require(
+        "kind",
+        "kind = \"engine-proxy\": it stands between a consensus client and its execution client",
+    );
+    fields.require("listen", "listen = \"127.0.0.1:8551\", where the consensus client calls");
+    fields.require("execution", "execution = \"http://127.0.0.1:8552\", the execution client's engine API");
+    let listen = read_listen(&mut fields);
+    let execution = read_execution(&mut fields, listen);
+    let timeout_ms = fields.number_or("timeout_ms", 1..=MAX_MS, 30_000);
+    let body_bytes = fields.number_or("body_bytes", 1..=1 << 32, 128 << 20);
+    let witness = match fields.table("witness", "a table: [source.engine.witness]") {
+        Read::Is(table) => Some(read_engine_witness(table.key_at, table.value, listen, fields.mistakes)),
+        _ => None,
+    };
+    let (kept, witness) = witness.map_or((None, None), |(kept, witness)| (Some(kept), Some(witness)));
+    let value = listen.zip(execution).map(|(listen, execution)| EngineSource {
+        listen,
+        execution,
+        timeout_ms,
+        body_bytes,
+        witness: kept,
+    });
+    RawSource { source: Named { name, at, value: SourceTable::Engine(value) }, witness }
+}
+
+fn read_listen(fields: &mut Fields<'_, '_>) -> Option<SocketAddr> {
+    let listen = fields.text("listen").value_at()?;
+    let parsed: Option<SocketAddr> = listen.value.parse().ok();
+    if parsed.is_none_or(|address| address.port() == 0) {
+        let message = format!("`listen` is \"{}\"", shown(&listen.value));
+        fields.mistakes.add(
+            listen.at,
+            message,
+            "an address of this machine and a port, as in 127.0.0.1:8551",
+        );
+    }
+    parsed
+}
+
+fn read_execution(fields: &mut Fields<'_, '_>, listen: Option<SocketAddr>) -> Option<String> {
+    let execution = fields.text("execution").value_at()?;
+    let authority = execution.value.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let message = format!("`execution` is \"{}\"", shown(&execution.value));
+    match authority {
+        Some(authority) if !authority.is_empty() && !authority.contains(['@', ' ']) => {
+            if listen.is_some_and(|listen| authority == listen.to_string()) {
+                let help = "it is where this listens: the execution client needs another port";
+                fields.mistakes.add(execution.at, message, help);
+            }
+        }
+        _ => {
+            let help =
+                "a URL that begins with http://, as in http://127.0.0.1:8552: engine APIs speak no TLS";
+            fields.mistakes.add(execution.at, message, help);
+        }
+    }
+    Some(execution.value)
+}
+
+fn read_engine_witness(
+    at: usize,
+    table: &DeTable<'_>,
+    listen: Option<SocketAddr>,
+    mistakes: &mut Mistakes,
+) -> (EngineWitness, RawWitness) {
+    let place = "[source.engine.witness]".to_owned();
+    let mut fields = Fields::open(place, at, table, ENGINE_WITNESS, mistakes);
+    let rpc = urls(&mut fields, "rpc", ["http://", "https://"]);
+    let rpc_from = variables(&mut fields, "rpc_from");
+    let wait_ms = fields.number_or("wait_ms", 1..=MAX_MS, 3_000);
+    let keep_bytes = fields.number_or("keep_bytes", 1 << 20..=1 << 50, 16 << 30);
+    let limits = witness_limits(&mut fields);
+    let slots = witness_slots(&mut fields);
+    // Whoever fetches is on this machine.
+    let from = listen.map(|mut listen| {
+        match listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => listen.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => listen.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        format!("http://{listen}")
+    });
+    let mut told = vec![
+        ("rpc", json!([from])),
+        ("rpc_from", json!([])),
+        ("method", json!(FROM_PROXY)),
+        ("params", json!(["{hash}"])),
+        ("time_limit_ms", json!(limits.time_limit_ms)),
+    ];
+    if !rpc.is_empty() || !rpc_from.is_empty() {
+        let otherwise = json!({
+            "rpc": rpc,
+            "rpc_from": rpc_from,
+            "method": "debug_executionWitness",
+            "params": ["{height}"],
+        });
+        told.push(("otherwise", otherwise));
+    }
+    let kept = EngineWitness { wait_ms, keep_bytes, most_bytes: limits.output_bytes };
+    (kept, witness_of(at, told, rpc_from, limits, slots))
 }
 
 fn read_witness(at: usize, table: &DeTable<'_>, node: &NodeSource, mistakes: &mut Mistakes) -> RawWitness {
@@ -88,8 +213,28 @@ fn read_witness(at: usize, table: &DeTable<'_>, node: &NodeSource, mistakes: &mu
         }
         _ => json!(["{height}"]),
     };
-    let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    let limits = TaskLimits {
+    let limits = witness_limits(&mut fields);
+    let slots = witness_slots(&mut fields);
+    let told = vec![
+        ("rpc", json!(node.rpc)),
+        ("rpc_from", json!(node.rpc_from)),
+        ("method", json!(method)),
+        ("time_limit_ms", json!(limits.time_limit_ms)),
+        ("params", params),
+    ];
+    witness_of(at, told, node.rpc_from.clone(), limits, slots)
+}
+
+fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn witness_slots(fields: &mut Fields<'_, '_>) -> u32 {
+    small(fields.number_or("slots", 1..=4_096, 4))
+}
+
+fn witness_limits(fields: &mut Fields<'_, '_>) -> TaskLimits {
+    TaskLimits {
         max_attempts: small(fields.number_or("max_attempts", 1..=1_000, 10)),
         max_losses: 10,
         max_crashes: 3,
@@ -99,14 +244,17 @@ fn read_witness(at: usize, table: &DeTable<'_>, node: &NodeSource, mistakes: &mu
         hedge_ms: None,
         output_bytes: fields.number_or("output_bytes", 1..=1 << 40, 512 << 20),
         memory_bytes: None,
-    };
-    let told = [
-        ("rpc", json!(node.rpc)),
-        ("rpc_from", json!(node.rpc_from)),
-        ("method", json!(method)),
-        ("time_limit_ms", json!(limits.time_limit_ms)),
-        ("params", params),
-    ];
+    }
+}
+
+/// The stage that fetches, its prover and its pool; `told` is what the prover hears.
+fn witness_of(
+    at: usize,
+    told: Vec<(&str, Json)>,
+    environment_from: Vec<String>,
+    limits: TaskLimits,
+    slots: u32,
+) -> RawWitness {
     let prover = Prover {
         command: FETCHES.map(str::to_owned).to_vec(),
         protocol: Protocol::Stream,
@@ -114,12 +262,12 @@ fn read_witness(at: usize, table: &DeTable<'_>, node: &NodeSource, mistakes: &mu
         verification_key: None,
         arguments: told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>(),
         environment: BTreeMap::new(),
-        environment_from: node.rpc_from.clone(),
+        environment_from,
         files: Vec::new(),
         writes: Vec::new(),
     };
     let pool = Pool {
-        slots: small(fields.number_or("slots", 1..=4_096, 4)),
+        slots,
         gpus_per_slot: 0,
         lease_ms: 30_000,
         quarantine_after: 5,

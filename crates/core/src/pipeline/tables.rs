@@ -9,10 +9,10 @@ use super::mistake::Mistakes;
 use super::prover_table::read_prover;
 use super::reader::{At, Entry, Fields, Read, shown};
 use super::sink_table::{RawSink, read_sink};
-use super::source_table::{RawSource, read_source};
+use super::source_table::{RawSource, SourceTable, read_source};
 use super::stage_table::RawStage;
 use super::suggest;
-use super::{Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, NodeSource, Pool, Prover};
+use super::{Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Prover};
 use crate::judge::JUDGE_POOL;
 use crate::state::COMMITS;
 
@@ -29,7 +29,7 @@ pub(super) struct File {
     pub provers: Vec<Named<Prover>>,
     pub pools: Vec<Named<Pool>>,
     pub sinks: Vec<Named<RawSink>>,
-    pub sources: Vec<Named<NodeSource>>,
+    pub sources: Vec<Named<SourceTable>>,
     /// There is more than may be looked at.
     pub too_large: bool,
 }
@@ -108,8 +108,8 @@ impl File {
                 "prover" => self.provers.push(read_prover(entry, mistakes)),
                 "pool" => self.pools.push(read_pool(entry, mistakes)),
                 "source" => {
-                    let RawSource { node, witness } = read_source(entry, mistakes);
-                    self.sources.push(node);
+                    let RawSource { source, witness } = read_source(entry, mistakes);
+                    self.sources.push(source);
                     if let Some(witness) = witness {
                         self.stages.push(witness.stage);
                         self.provers.push(witness.prover);
@@ -134,7 +134,7 @@ fn known_table(key: &str, at: usize, mistakes: &mut Mistakes) -> Option<&'static
         (Some(meant), _) => format!("did you mean `{meant}`?"),
         (None, Some((table, _))) => format!("`{key}` belongs in {table}"),
         (None, None) => {
-            "tables are [chain], [source.node], [stage.NAME], [prover.NAME], [pool.NAME], [sink.NAME]"
+            "tables are [chain], [source.node], [source.engine], [stage.NAME], [prover.NAME], [pool.NAME], [sink.NAME]"
                 .to_string()
         }
     };

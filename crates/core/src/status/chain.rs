@@ -52,9 +52,10 @@ impl<P: Port> Yard<P> {
             Some(_) => self.open_halts(&look.state).await?,
             None => Vec::new(),
         };
-        let (following, finality) = match look.pipeline.node {
-            Some(_) => (self.following(chain).await?, self.finality(chain).await?),
-            None => (None, None),
+        let has_source = look.pipeline.node.is_some() || look.pipeline.engine.is_some();
+        let (following, finality) = match has_source {
+            true => (self.following(chain).await?, self.finality(chain).await?),
+            false => (None, None),
         };
         Ok(ChainStatus {
             chain: chain.to_owned(),

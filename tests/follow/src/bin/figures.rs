@@ -1,5 +1,6 @@
 //! What following costs, measured on anvil: `proofyard-follow-figures backfill BLOCKS`, `heads BLOCKS ws|polling`, `soak
-//! BLOCKS BLOCK_MS REORG_EVERY` and `witness MEGABYTES`. Programs are found as by the tests.
+//! BLOCKS BLOCK_MS REORG_EVERY`, `witness MEGABYTES`; and what standing between two clients costs a call: `engine CALLS
+//! WITNESS_KB`. Programs are found as by the tests.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proofyard_follow_tests::anvil::Anvil;
 use proofyard_follow_tests::between::Between;
+use proofyard_follow_tests::engine::{Consensus, Execution, Payload};
 use proofyard_follow_tests::wait_for;
 use proofyard_follow_tests::yard::FollowingYard;
 
@@ -25,8 +27,10 @@ fn main() {
         ["heads", blocks, how @ ("ws" | "polling")] => soak(number(blocks), 500, u64::MAX, *how == "ws"),
         ["soak", blocks, block_ms, every] => soak(number(blocks), number(block_ms), number(every), true),
         ["witness", megabytes] => witness(number(megabytes)),
+        ["engine", calls, kilobytes] => engine(number(calls), number(kilobytes)),
         _ => panic!(
-            "backfill BLOCKS | heads BLOCKS ws|polling | soak BLOCKS BLOCK_MS REORG_EVERY | witness MEGABYTES"
+            "backfill BLOCKS | heads BLOCKS ws|polling | soak BLOCKS BLOCK_MS REORG_EVERY | witness MEGABYTES | engine CALLS \
+             WITNESS_KB"
         ),
     }
 }
@@ -75,6 +79,71 @@ fn witness(megabytes: u64) {
         mib(fetching),
         mib(storing)
     );
+}
+
+/// Calls to an execution client that answers at once, payloads after 10 ms, and the same calls through a yard, in turns.
+fn engine(calls: u64, kilobytes: u64) {
+    let execution = Execution::start();
+    execution.witness_bytes(usize::try_from(kilobytes * 1_000).unwrap());
+    execution.takes_ms(10);
+    let (mut yard, listen) = FollowingYard::between_clients(&execution.url(), "");
+    yard.start();
+    let (mut direct, mut through) = (Consensus::connect(execution.at), Consensus::connect(listen));
+    let small = br#"{"jsonrpc":"2.0","id":1,"method":"engine_exchangeCapabilities","params":[[]]}"#;
+    let (mut small_direct, mut small_through) = (Vec::new(), Vec::new());
+    for call in 0..calls + 20 {
+        let pair = (direct.timed(small), through.timed(small));
+        if call >= 20 {
+            small_direct.push(pair.0);
+            small_through.push(pair.1);
+        }
+    }
+    println!(
+        "a call that goes through as it is: direct {}; through {}",
+        shown(&mut small_direct),
+        shown(&mut small_through)
+    );
+    let (mut plain, mut with_witness, mut payloads) = (Vec::new(), Vec::new(), Vec::new());
+    let mut payload = Payload::first();
+    for call in 0..calls + 20 {
+        execution.knows(&payload);
+        let bodies =
+            ["engine_newPayloadV5", "engine_newPayloadWithWitnessV5"].map(|method| payload.call(method));
+        // The fixture makes its answer at the first call.
+        direct.timed(bodies[1].as_bytes());
+        let took = (
+            direct.timed(bodies[0].as_bytes()),
+            direct.timed(bodies[1].as_bytes()),
+            through.timed(bodies[0].as_bytes()),
+        );
+        through.head(&payload, None, None);
+        if call >= 20 {
+            plain.push(took.0);
+            with_witness.push(took.1);
+            payloads.push(took.2);
+        }
+        payload = payload.next();
+        // As a chain would bring them, if faster: what the yard does with a block is over before the next.
+        wait_for("the payload is handed on", || (yard.handed_on().blocks.len() as u64 > call).then_some(()));
+    }
+    println!(
+        "a payload, with a witness of {kilobytes} KB: direct, without its witness {}; direct, with it {}; through {}",
+        shown(&mut plain),
+        shown(&mut with_witness),
+        shown(&mut payloads)
+    );
+    let tip = || yard.status()?["tip"]["height"].as_u64();
+    wait_for("every payload is a block", || (tip()? == calls + 20).then_some(()));
+    wait_for("every block is handed on", || {
+        (yard.handed_on().blocks.len() as u64 == calls + 20).then_some(())
+    });
+    println!("all {} payloads are blocks, proved with their witnesses", calls + 20);
+}
+
+fn shown(took: &mut [Duration]) -> String {
+    took.sort_unstable();
+    let at = |percent: usize| took[(took.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+    format!("P50 {:.3} ms, P99 {:.3} ms", at(50), at(99))
 }
 
 /// The most that a process with these words in its command line has had, in KiB.

@@ -2,8 +2,9 @@
 
 use proofyard_follow_tests::anvil::Anvil;
 use proofyard_follow_tests::between::Between;
+use proofyard_follow_tests::engine::{Consensus, Execution, Payload};
 use proofyard_follow_tests::wait_for;
-use proofyard_follow_tests::yard::FollowingYard;
+use proofyard_follow_tests::yard::{FollowingYard, free_address};
 
 #[test]
 fn follow_proves_each_block() {
@@ -50,4 +51,29 @@ fn rollup_node_proves_ranges_that_end_where_a_field_changes() {
         let closed = text.contains("\"from\":1,\"to\":3") && text.contains("\"from\":4,\"to\":11");
         closed.then_some(())
     });
+}
+
+#[test]
+fn engine_proves_payloads_with_their_witnesses() {
+    let (execution, listen) = (Execution::start(), free_address());
+    let changes = [
+        ("127.0.0.1:8551", &*listen.to_string()),
+        ("127.0.0.1:8552", &*execution.at.to_string()),
+        ("engine-proofs.jsonl", "out.jsonl"),
+        ("start_height = 30000000", "start_height = 1"),
+        ("deadline_ms = 12000", "deadline_ms = 60000"),
+        ("verify = [\"my-zkvm-verifier\"]\n", ""),
+        ("gpus_per_slot = 1\n", ""),
+    ];
+    let mut yard = FollowingYard::of_example("engine.toml", "", "", &changes);
+    yard.start();
+    let mut consensus = Consensus::connect(listen);
+    let mut payload = Payload::first();
+    for _ in 0..5 {
+        execution.knows(&payload);
+        consensus.new_payload(&payload);
+        consensus.head(&payload, None, None);
+        payload = payload.next();
+    }
+    wait_for("all five are handed on", || (yard.handed_on().blocks.len() == 5).then_some(()));
 }

@@ -4,5 +4,6 @@
 
 mod bad_nodes;
 mod chain;
+mod engine;
 mod examples;
 mod witnesses;
