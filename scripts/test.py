@@ -23,7 +23,10 @@ LOGS = ROOT / "target" / "tests"
 LIMIT_S = 30 * 60
 CARGO = ["--release", "--locked"]
 # Built apart, each by its own step: what they bring in is needed for nothing else.
-APART = ["proofyard-simulation", "proofyard-baselines", "proofyard-engine", "proofyard-node", "proofyard-node-cli"]
+APART = [
+    "proofyard-simulation", "proofyard-baselines", "proofyard-engine", "proofyard-node", "proofyard-node-cli", "proofyard-follower",
+    "proofyard-aws-follower-cli",
+]
 WORKSPACE = ["--workspace", *(argument for package in APART for argument in ("--exclude", package))]
 PACKAGES = ["batch-jobs", "crates", "functions", "tests"]
 DEMO = ["-p", "proofyard", "-p", "proofyard-miden"]
@@ -37,7 +40,7 @@ STEPS = {
     "examples": "the pipelines of examples/, with real proofs",
     "faults": "the command under kills, power loss, bad provers and bad input",
     "hostile": "the command with provers that would forge; needs Python 3, and root for all of it",
-    "follow": "yards that follow a node, with anvil and nodes that fail, or stand between two clients; needs npm",
+    "follow": "yards that follow a node, with anvil and nodes that fail, here and on the local AWS, or stand between two clients; needs npm",
     "baselines": "what people use today, under the loads of the bench; a server that is not installed is named",
     "aws": "yards on the local AWS: MiniStack and a stand-in for AWS Batch",
     "localstack": "the local AWS itself",
@@ -57,6 +60,7 @@ STEP_OF = [
     ("tests/follow/", "follow"),
     ("crates/node/", "follow"),
     ("crates/engine/", "follow"),
+    ("functions/follower/", "follow"),
     ("tests/examples/", "examples"),
     ("tests/faults/", "faults"),
     ("tests/hostile/", "hostile"),
@@ -248,7 +252,8 @@ def build(runner: Runner, wanted: set[str]) -> list[Job]:
             simulation = test_binaries(cargo_json("build", *CARGO, "-p", "proofyard-simulation", "--tests"))
             jobs += [Job("simulation", job.name, job.command, job.folder) for job in simulation]
         if "follow" in wanted:
-            node = ["-p", "proofyard-engine", "-p", "proofyard-node", "-p", "proofyard-node-cli"]
+            packages = [package for package in APART if package not in ("proofyard-simulation", "proofyard-baselines")]
+            node = [argument for package in packages for argument in ("-p", package)]
             jobs += test_binaries(cargo_json("build", *CARGO, *node, "--bins", "--tests"))
         if "baselines" in wanted:
             jobs += test_binaries(cargo_json("build", *CARGO, "-p", "proofyard-baselines", "--bins", "--tests"))

@@ -1,4 +1,4 @@
-# What outlives everything else: the table, the bucket, the key that both are encrypted under, the webhook's secret.
+# What outlives everything else: the table, the bucket, the key that both are encrypted under, the webhook's secret, and that of nodes.
 #
 # The CDK leaves them behind when it destroys a yard whose data is kept. A parameter cannot choose so in Terraform: a
 # destroy is refused instead, by DynamoDB for the table and by S3 for a bucket that holds something, and the key and the
@@ -209,4 +209,13 @@ resource "aws_secretsmanager_secret_version" "webhook" {
   secret_id                = aws_secretsmanager_secret.webhook.id
   secret_string_wo         = ephemeral.aws_secretsmanager_random_password.webhook.random_password
   secret_string_wo_version = 1
+}
+
+# It holds nothing until somebody puts it there.
+resource "aws_secretsmanager_secret" "nodes" {
+  name                    = local.spec.nodes.secret
+  description             = "URLs of nodes that have a key in them, by the names that pipelines give them"
+  kms_key_id              = aws_kms_key.yard.arn
+  recovery_window_in_days = var.parameters.keep_data ? 30 : 0
+  tags                    = local.tags
 }

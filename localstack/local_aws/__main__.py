@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LOOK_S = 0.2
 ROLE_SESSION_S = 12 * 3600
 PARTS = ("state", "messaging", "functions", "proving", "observability")
+#: Functions' programs that are built apart, since few need them: a yard goes on without.
+BUILT_APART = ("proofyard-follower",)
 SET_BY_RUNTIME = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"}
 
 
@@ -74,6 +76,7 @@ class LocalAws:
 
     def start(self) -> None:
         if not self.options.no_functions:
+            self._leave_out_what_is_not_built()
             for name in binaries_of(self.templates["functions"]):
                 binary(self.binaries, name)
         # Its port is known before anybody is told of it.
@@ -89,6 +92,14 @@ class LocalAws:
         if not self.options.no_functions:
             self._deploy_functions()
             self._deploy("observability")
+
+    def _leave_out_what_is_not_built(self) -> None:
+        for name in BUILT_APART:
+            try:
+                binary(self.binaries, name)
+            except CannotStart:
+                say(f"no function {name}, which is built apart: cargo build --release -p {name}")
+                self.templates["functions"] = templates.without_function(self.templates["functions"], name)
 
     def _deploy(self, part: str) -> None:
         template = self.templates[part]

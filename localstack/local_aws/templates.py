@@ -57,6 +57,29 @@ def judged(template: Template) -> Template:
     return template
 
 
+def without_function(template: Template, binary: str) -> Template:
+    """Without the function that runs this program, and without what refers to it."""
+    resources = template["Resources"]
+    gone = {
+        key for key, each in resources.items()
+        if each["Type"] == "AWS::Lambda::Function" and Path(each["Properties"]["Code"]["S3Key"]).stem == binary
+    }
+    stays = {key: each for key, each in resources.items() if key not in gone and not _refers_to(each["Properties"], gone)}
+    return {**template, "Resources": stays}
+
+
+def _refers_to(value: Any, names: set[str]) -> bool:
+    if isinstance(value, list):
+        return any(_refers_to(inner, names) for inner in value)
+    if not isinstance(value, dict):
+        return False
+    named = value.get("Ref") in names if isinstance(value.get("Ref"), str) else False
+    attribute = value.get("Fn::GetAtt")
+    if isinstance(attribute, list):
+        named = named or attribute[0] in names
+    return named or any(_refers_to(inner, names) for inner in value.values())
+
+
 def of_type(template: Template, kind: str) -> list[dict[str, Any]]:
     """The properties of a kind of resource."""
     return [each["Properties"] for each in template["Resources"].values() if each["Type"] == kind]

@@ -30,6 +30,18 @@ class Templates(unittest.TestCase):
         self.assertIn({"name": "PROOFYARD_BUCKET", "value": "proofyard-a-000000000000"}, stays["containerProperties"]["environment"])
         self.assertEqual(stays["retryStrategy"]["evaluateOnExit"][0], {"onStatusReason": "Host EC2*", "action": "RETRY"})
 
+    def test_a_function_can_be_left_out_with_all_that_refers_to_it(self) -> None:
+        whole = templates.load("a", "functions")
+        without = templates.without_function(whole, "proofyard-follower")
+        self.assertEqual(
+            {each["FunctionName"] for each in templates.of_type(whole, "AWS::Lambda::Function")}
+            - {each["FunctionName"] for each in templates.of_type(without, "AWS::Lambda::Function")},
+            {"proofyard-a-follower"},
+        )
+        for kind in ("AWS::Events::Rule", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig"):
+            self.assertEqual(len(templates.of_type(whole, kind)) - len(templates.of_type(without, kind)), 1, kind)
+        self.assertNotIn("FunctionFollower", json.dumps(without))
+
     def test_not_everything_names_a_yard(self) -> None:
         for bad in ("", "A", "a--b", "-a", "a-", "a" * 33, "a\n"):
             with self.assertRaises(templates.BadYard):

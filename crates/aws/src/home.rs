@@ -36,6 +36,9 @@ const JUDGE: &str = "PROOFYARD_JUDGE";
 /// The tick, unless a chain has a shorter one.
 const QUIET_TICK_MS: u64 = 15_000;
 
+/// A chain that follows a node, with its pipeline in force.
+pub type FollowedChain = (String, Arc<Pipeline>);
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error(transparent)]
@@ -207,6 +210,23 @@ impl AwsHome {
     /// The same, of the chains that a pool serves.
     pub async fn tick_of_pool_ms(&self, pool: &str) -> Result<u64, Error> {
         self.shortest_tick_of(self.yard.chains_of_pool(pool).await?).await
+    }
+
+    /// The chains that follow a node.
+    pub fn followed_chains(&self) -> LocalBoxFuture<'_, Result<Vec<FollowedChain>, Error>> {
+        Box::pin(async move {
+            let mut followed = Vec::new();
+            for chain in self.yard.chains().await? {
+                match self.yard.chain(&chain).await {
+                    Ok((_, pipeline)) if pipeline.node.is_some() => followed.push((chain, pipeline)),
+                    Ok(_) => {}
+                    Err(error) if error.passes() => return Err(error),
+                    // The other chains' nodes are followed all the same.
+                    Err(error) => error!(chain, error = %with_causes(&error), "this chain cannot be read"),
+                }
+            }
+            Ok(followed)
+        })
     }
 
     async fn shortest_tick_of(&self, chains: Vec<String>) -> Result<u64, Error> {

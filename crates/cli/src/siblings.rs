@@ -1,5 +1,6 @@
 //! What takes long to build and many do not need is the work of other programs, which this one becomes, as git runs its own:
-//! `proofyard-aws` for yards on AWS, `proofyard-node` for pipelines that follow a node.
+//! `proofyard-aws` for yards on AWS, `proofyard-node` for pipelines that follow a node; `proofyard-aws` itself becomes
+//! `proofyard-aws-follower`.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -16,6 +17,8 @@ use crate::failure::Failure;
 #[derive(Clone, Copy)]
 pub enum Sibling {
     Aws,
+    /// Follows nodes into a yard on AWS.
+    AwsFollower,
     Node,
 }
 
@@ -31,6 +34,7 @@ impl Sibling {
     const fn program(self) -> &'static str {
         match self {
             Self::Aws => "proofyard-aws",
+            Self::AwsFollower => "proofyard-aws-follower",
             Self::Node => "proofyard-node",
         }
     }
@@ -43,7 +47,7 @@ impl Sibling {
         let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
         let (code, lacks) = match self {
             Self::Aws => (Code::NoAwsProgram, "has no AWS"),
-            Self::Node => (Code::NoNodeProgram, "follows no node"),
+            Self::AwsFollower | Self::Node => (Code::NoNodeProgram, "follows no node"),
         };
         match error.kind() {
             ErrorKind::NotFound => Failure::usage_as(

@@ -47,7 +47,7 @@ fn follow_here(run: &Run, json: bool) -> Result<(), Failure> {
             "the pipeline names no source of blocks: a node, in [source.node], or a consensus client, in [source.engine]",
         ));
     };
-    let endpoints = Endpoints::of(&source, |name| std::env::var(name).ok()).map_err(Failure::usage)?;
+    let endpoints = Endpoints::of_environment(&source).map_err(Failure::usage)?;
     let names = endpoints.names().collect::<Vec<_>>().join(", ");
     begun.progress.say(&format!("follows {names}"));
     let (chain, rules) = (pipeline.chain.name.clone(), begun.rules.clone());

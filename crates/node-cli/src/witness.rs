@@ -68,8 +68,7 @@ impl Prover for Fetcher {
             [Some(told.first), told.otherwise].into_iter().flatten()
         {
             let source = NodeSource { rpc, rpc_from, ..NodeSource::default() };
-            let endpoints =
-                Endpoints::of(&source, |name| std::env::var(name).ok()).map_err(Failure::permanent)?;
+            let endpoints = Endpoints::of_environment(&source).map_err(Failure::permanent)?;
             all.push((endpoints.rpc, method, params));
         }
         // So that each node may be asked within the limit.

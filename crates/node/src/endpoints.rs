@@ -5,7 +5,7 @@ use proofyard_core::pipeline::NodeSource;
 use url::Url;
 
 /// The nodes' URLs, the preferred first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoints {
     pub rpc: Vec<Url>,
     pub ws: Vec<Url>,
@@ -13,8 +13,8 @@ pub struct Endpoints {
 
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    #[error("`{key}` names the variable {name}, and the environment here has no such text")]
-    NoVariable { key: &'static str, name: String },
+    #[error("`{key}` names the variable {name}, and {place} has no such text")]
+    NoVariable { key: &'static str, name: String, place: String },
     /// What it holds may be a secret, and is not shown.
     #[error("{place} holds no URL ({why}); write it as {example}")]
     NoUrl { place: String, why: url::ParseError, example: &'static str },
@@ -40,16 +40,28 @@ impl Endpoints {
         self.rpc.iter().chain(&self.ws).map(shown)
     }
 
-    /// Those that a pipeline names, with what `variable` answers of the environment.
-    pub fn of(source: &NodeSource, variable: impl Fn(&str) -> Option<String>) -> Result<Self, EndpointError> {
+    /// Those that a pipeline names, with what the environment holds.
+    pub fn of_environment(source: &NodeSource) -> Result<Self, EndpointError> {
+        Self::of(source, "the environment here", |name| std::env::var(name).ok())
+    }
+
+    /// The same, where something else holds the variables.
+    pub fn of(
+        source: &NodeSource,
+        holder: &str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, EndpointError> {
         let urls = |key: &'static str, written: &[String], from: &'static str, names: &[String], example| {
             let mut urls = Vec::new();
             for text in written {
                 urls.push(parsed(&format!("`{key}`"), text, example)?);
             }
             for name in names {
-                let text = variable(name)
-                    .ok_or_else(|| EndpointError::NoVariable { key: from, name: name.clone() })?;
+                let text = variable(name).ok_or_else(|| EndpointError::NoVariable {
+                    key: from,
+                    name: name.clone(),
+                    place: holder.to_owned(),
+                })?;
                 urls.push(parsed(&format!("the variable {name}"), &text, example)?);
             }
             Ok(urls)

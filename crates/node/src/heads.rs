@@ -146,13 +146,7 @@ impl Subscription {
     }
 
     pub fn not_asked(url: &Url, now_ms: u64) -> EndpointStatus {
-        EndpointStatus {
-            name: shown(url),
-            state: EndpointState::New,
-            since_ms: now_ms,
-            head: None,
-            error: None,
-        }
+        EndpointStatus::new(shown(url), now_ms)
     }
 }
 

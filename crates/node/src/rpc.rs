@@ -55,10 +55,19 @@ struct Brief {
 impl RpcNodes {
     /// Nothing is asked yet. Fails where the system gives no TLS.
     pub fn new(endpoints: &Endpoints, source: &NodeSource) -> Result<Self, reqwest::Error> {
+        Self::with_timeout(endpoints, source, REQUEST_TIMEOUT)
+    }
+
+    /// The same, where a request may take so long.
+    pub fn with_timeout(
+        endpoints: &Endpoints,
+        source: &NodeSource,
+        timeout: Duration,
+    ) -> Result<Self, reqwest::Error> {
         // Another part of the program may have chosen its cryptography before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
-            .timeout(REQUEST_TIMEOUT)
+            .timeout(timeout)
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;

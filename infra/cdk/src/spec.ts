@@ -103,6 +103,7 @@ export interface Spec {
   readonly bucket: { readonly name: string; readonly abort_uploads_after_days: number; readonly expire_made_after_days: number };
   readonly key: { readonly alias: string; readonly services: readonly string[] };
   readonly webhook: { readonly api: string; readonly route: string; readonly secret: string };
+  readonly nodes: { readonly secret: string };
   readonly queues: Readonly<Record<string, QueueSpec>>;
   readonly queue_defaults: {
     readonly visibility_s: number;

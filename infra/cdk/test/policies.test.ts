@@ -26,7 +26,7 @@ const EXCEPTIONS: Exception[] = [
   { actions: /^batch:SubmitJob$/, resource: /:job-definition\/[a-z0-9-]+:\*$/, because: 'The revisions of one job definition.' },
   { actions: /^logs:(CreateLogStream|PutLogEvents)$/, resource: /:log-group:[\w/-]+:\*$/, because: 'The streams of one log group.' },
   { actions: /^s3:(AbortMultipartUpload|GetObject|PutObject)$/, resource: /^arn:aws:s3:::[a-z0-9-]+\/(artifacts|made|sinks)\/\*$/, because: 'The objects of one folder, which are named by what is in them.' },
-  { actions: /^secretsmanager:GetSecretValue$/, resource: /:secret:proofyard\/[a-z0-9-]+\/webhook-\*$/, because: 'AWS ends the ARN of a secret in six letters of its own.' },
+  { actions: /^secretsmanager:GetSecretValue$/, resource: /:secret:proofyard\/[a-z0-9-]+\/(webhook|nodes)-\*$/, because: 'AWS ends the ARN of a secret in six letters of its own.' },
 ];
 
 interface Statement {
@@ -113,6 +113,21 @@ test('the judge alone writes what it found, and nothing else; where there is one
   const sends = statements(judges[0]).filter(({ Action: actions }) => actions.includes('sqs:SendMessage'));
   assert.deepEqual(sends.flatMap(({ Resource: resources }) => resources), ['arn:aws:sqs:us-east-1:111122223333:proofyard-prod-results.fifo']);
   assert.ok(!roles.some(({ id }) => id.startsWith('RoleWorkerThatAdvances')));
+});
+
+test('the follower writes what blocks change, starts no worker, and wakes nobody but the collector', () => {
+  const [follower] = ofType(resourcesOf('prod'), 'AWS::IAM::Role').filter(({ properties }) => properties.RoleName === 'proofyard-prod-follower');
+  const written = statements(follower).filter(({ Action: actions }) => actions.includes('dynamodb:PutItem'));
+  assert.deepEqual(
+    written.map((statement) => statement.Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys']),
+    [['C#*', 'H#*', 'K#*', 'O#*', 'S#*']],
+  );
+  const sends = statements(follower).filter(({ Action: actions }) => actions.includes('sqs:SendMessage'));
+  assert.deepEqual(
+    sends.flatMap(({ Resource: resources }) => resources).map((resource) => resource.split(':proofyard-prod-').at(-1)).sort(),
+    ['follow', 'follow-dead', 'results.fifo', 'undelivered'],
+  );
+  assert.ok(!statements(follower).some(({ Action: actions }) => actions.some((action) => action.startsWith('batch:'))));
 });
 
 test('who brings blocks may say so, and nobody who proves', () => {

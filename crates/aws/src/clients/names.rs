@@ -47,6 +47,14 @@ impl Names {
     pub fn ticks_queue(&self) -> String {
         format!("proofyard-{}-ticks", self.yard)
     }
+    /// When to look at the nodes that chains follow.
+    pub fn follow_queue(&self) -> String {
+        format!("proofyard-{}-follow", self.yard)
+    }
+    /// The secret with the URLs of nodes that have a key in them.
+    pub fn nodes_secret(&self) -> String {
+        format!("proofyard/{}/nodes", self.yard)
+    }
     pub fn wake_queue(&self, pool: &str) -> String {
         format!("proofyard-{}-wake-{pool}", self.yard)
     }
@@ -83,6 +91,8 @@ mod tests {
         assert_eq!(names.blocks_queue(), name("/queues/blocks/name"));
         assert_eq!(names.results_queue(), name("/queues/results/name"));
         assert_eq!(names.ticks_queue(), name("/queues/ticks/name"));
+        assert_eq!(names.follow_queue(), name("/queues/follow/name"));
+        assert_eq!(names.nodes_secret(), name("/nodes/secret"));
         assert_eq!(names.wake_queue("cpu"), name("/queues/wake/name"));
         assert_eq!(names.job_definition("cpu"), name("/pools/cpu/job_definition"));
         assert_eq!(Names::dead_letters_of("a.fifo"), "a-dead.fifo");

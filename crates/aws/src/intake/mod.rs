@@ -1,9 +1,11 @@
-//! Where blocks come in: [`webhook`], signed requests ([`signature`]); [`blocks_file`], a file posted by an operator.
+//! Where blocks come in: [`webhook`], signed requests ([`signature`]); [`blocks_file`], a file posted by an operator;
+//! [`recording`], what a follower brings of its nodes.
 //!
-//! Either stores a block's payload, then puts the event that names it on the chain's queue; nothing here writes the
-//! yard's state, but for how far a blocks file was posted.
+//! Each stores a block's payload first. The first two then put the event that names it on the chain's queue, and write
+//! nothing of the yard's state but how far a blocks file was posted; a follower's blocks are recorded at once.
 
 pub mod blocks_file;
+pub mod recording;
 pub mod signature;
 pub mod webhook;
 
@@ -42,6 +44,17 @@ impl Coded for IntakeError {
     }
 }
 
+impl IntakeError {
+    /// Whether the same may succeed later.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Payload(_) | Self::Queue(_) => true,
+            Self::Yard(error) | Self::Taking(TakingError::Yard(error)) => error.passes(),
+            Self::Taking(_) => false,
+        }
+    }
+}
+
 impl AwsHome {
     /// Puts a fact on the queue of its chain, where it is kept until it is recorded.
     pub fn post<'a>(
@@ -66,11 +79,13 @@ impl AwsHome {
 
     /// Stores a block's payload, and answers the event that names it.
     pub(crate) async fn keep_payload(&self, block: &RecordedBlock) -> Result<Block, ObjectError> {
-        let payload = ArtifactRef {
-            sha256: hex::encode(Sha256::digest(&block.payload)),
-            bytes: block.payload.len() as u64,
-        };
-        self.objects.put_bytes(&payload, block.payload.clone()).await?;
-        Ok(block.event(payload))
+        Ok(block.event(self.keep(&block.payload).await?))
+    }
+
+    async fn keep(&self, payload: &[u8]) -> Result<ArtifactRef, ObjectError> {
+        let artifact =
+            ArtifactRef { sha256: hex::encode(Sha256::digest(payload)), bytes: payload.len() as u64 };
+        self.objects.put_bytes(&artifact, payload.to_vec()).await?;
+        Ok(artifact)
     }
 }

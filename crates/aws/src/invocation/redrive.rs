@@ -51,9 +51,9 @@ impl AwsHome {
         for chain in self.yard.chains().await? {
             pools.extend(self.yard.chain(&chain).await?.1.pools.keys().cloned());
         }
-        for pool in pools {
-            let queue = names.wake_queue(&pool);
-            // A pipeline's pool may not be deployed, and a yard may have no judge.
+        let wakes = pools.into_iter().map(|pool| names.wake_queue(&pool));
+        for queue in wakes.chain([names.follow_queue()]) {
+            // A pipeline's pool may not be deployed, and a yard may have no judge; an older one has no follower.
             if self.queues.exists(&queue).await? {
                 queues.push(queue);
             }

@@ -1,5 +1,5 @@
 //! Ticks: each minute a schedule invokes the sweeper, which sends that minute's ticks as delayed messages. No tick sends
-//! another tick, so that there can be no loop.
+//! another tick, so that there can be no loop. The follower has ticks of its own, where a chain follows a node.
 
 use futures_util::future::LocalBoxFuture;
 use proofyard_core::error::Error;
@@ -31,14 +31,30 @@ impl AwsHome {
     pub fn send_ticks(&self) -> LocalBoxFuture<'_, Result<usize, TickError>> {
         Box::pin(async move {
             let tick_ms = self.shortest_tick_ms().await?;
-            let body = serde_json::to_string(&Message::Tick {}).unwrap_or_default();
-            let ticks: Vec<Outgoing> = delays_s(tick_ms)
-                .into_iter()
-                .map(|delay_s| Outgoing { body: body.clone(), delay_s, ..Outgoing::default() })
-                .collect();
-            self.queues.send(&self.names.ticks_queue(), &ticks).await?;
-            Ok(ticks.len())
+            self.send_a_minutes_ticks(&self.names.ticks_queue(), tick_ms).await
         })
+    }
+
+    /// The same for the follower, as often as the chain that polls its node most often needs; none where no chain follows one.
+    pub fn send_follow_ticks(&self) -> LocalBoxFuture<'_, Result<usize, TickError>> {
+        Box::pin(async move {
+            let chains = self.followed_chains().await?;
+            let polls_ms = chains.iter().filter_map(|(_, pipeline)| Some(pipeline.node.as_ref()?.poll_ms));
+            match polls_ms.min() {
+                Some(poll_ms) => self.send_a_minutes_ticks(&self.names.follow_queue(), poll_ms).await,
+                None => Ok(0),
+            }
+        })
+    }
+
+    async fn send_a_minutes_ticks(&self, queue: &str, tick_ms: u64) -> Result<usize, TickError> {
+        let body = serde_json::to_string(&Message::Tick {}).unwrap_or_default();
+        let ticks: Vec<Outgoing> = delays_s(tick_ms)
+            .into_iter()
+            .map(|delay_s| Outgoing { body: body.clone(), delay_s, ..Outgoing::default() })
+            .collect();
+        self.queues.send(queue, &ticks).await?;
+        Ok(ticks.len())
     }
 }
 

@@ -95,6 +95,9 @@ impl Metrics {
         if let Some(age_ms) = gauges.tip_age_ms {
             self.print(now_ms, &of_chain, &[("TipAgeSeconds", "Seconds", seconds(age_ms))]);
         }
+        if let Some(silent_ms) = gauges.node_silent_ms {
+            self.print(now_ms, &of_chain, &[("NodeSilentSeconds", "Seconds", seconds(silent_ms))]);
+        }
         let passed = &gauges.passed;
         let metrics = [
             ("LagBlocks", "Count", json!(gauges.lag_blocks)),

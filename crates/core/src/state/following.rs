@@ -55,6 +55,29 @@ pub struct Following {
     pub trouble: Option<String>,
     /// When a node was last heard of.
     pub heard_ms: Option<u64>,
+    /// Since when `head` is the newest one; where none was ever named, since when one is looked for.
+    #[serde(default)]
+    pub head_since_ms: u64,
+    #[serde(default)]
+    pub written_ms: u64,
+    #[serde(default)]
+    pub finality_asked: Option<AskedFinality>,
+    #[serde(default)]
+    pub lower: Option<LowerBranch>,
+}
+
+/// When safe and finalized were last asked for, and what the newest block was then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedFinality {
+    pub at_ms: u64,
+    pub head: u64,
+}
+
+/// A branch that ends below the tip, and since when its node says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LowerBranch {
+    pub head: NamedBlock,
+    pub since_ms: u64,
 }
 
 /// One node, as the follower finds it.
@@ -67,6 +90,31 @@ pub struct EndpointStatus {
     pub head: Option<u64>,
     /// What it last answered wrongly, or why it could not be asked.
     pub error: Option<String>,
+    /// In a row.
+    #[serde(default)]
+    pub failures: u32,
+    /// It is not asked before.
+    #[serde(default)]
+    pub rests_until_ms: u64,
+    /// When it said that it is of this chain; `None` where it has to say so.
+    #[serde(default)]
+    pub identified_ms: Option<u64>,
+}
+
+impl EndpointStatus {
+    /// One that was not asked yet.
+    pub fn new(name: String, now_ms: u64) -> Self {
+        Self {
+            name,
+            state: EndpointState::New,
+            since_ms: now_ms,
+            head: None,
+            error: None,
+            failures: 0,
+            rests_until_ms: 0,
+            identified_ms: None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,9 +149,14 @@ impl Item for Following {
         Self::key_of(&self.chain)
     }
     fn damage(&self) -> Option<String> {
-        let since = self.endpoints.iter().map(|endpoint| endpoint.since_ms);
-        let heads = self.endpoints.iter().filter_map(|endpoint| endpoint.head);
+        let endpoints = self.endpoints.iter().flat_map(|endpoint| {
+            let times = [endpoint.since_ms, endpoint.rests_until_ms];
+            times.into_iter().chain(endpoint.head).chain(endpoint.identified_ms)
+        });
+        let asked = self.finality_asked.iter().flat_map(|asked| [asked.at_ms, asked.head]);
+        let lower = self.lower.iter().flat_map(|lower| [lower.head.height, lower.since_ms]);
         let head = self.head.iter().map(|block| block.height);
-        too_large(since.chain(heads).chain(head).chain(self.heard_ms))
+        let times = [self.head_since_ms, self.written_ms].into_iter().chain(self.heard_ms);
+        too_large(endpoints.chain(asked).chain(lower).chain(head).chain(times))
     }
 }

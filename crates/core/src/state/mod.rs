@@ -26,7 +26,9 @@ pub use blocked::{Blocked, BlockedBy};
 pub use chain::{
     Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, KnownChain, PipelineText, Reorg, Tip,
 };
-pub use following::{EndpointState, EndpointStatus, Finality, Following, NamedBlock};
+pub use following::{
+    AskedFinality, EndpointState, EndpointStatus, Finality, Following, LowerBranch, NamedBlock,
+};
 pub use group::{Decision, Group, Inputs};
 pub use halt::{Disagreement, Halt, HaltCause, HaltReason, Wrong, WrongResult};
 pub use judgement::Judgement;

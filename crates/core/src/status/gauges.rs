@@ -19,6 +19,8 @@ pub struct ChainGauges {
     pub now_ms: u64,
     /// Since the newest block was acknowledged; `None` before the first, and where no more are expected.
     pub tip_age_ms: Option<u64>,
+    /// Since a followed node last named a new block; `None` where none is followed, or none was ever looked for.
+    pub node_silent_ms: Option<u64>,
     /// Known blocks that are not committed.
     pub lag_blocks: u64,
     /// Since the oldest of them was acknowledged.
@@ -76,6 +78,10 @@ impl<P: Port> Yard<P> {
         };
         Ok(ChainGauges {
             now_ms: status.now_ms,
+            node_silent_ms: status
+                .following
+                .filter(|_| !status.ended)
+                .map(|following| status.now_ms.saturating_sub(following.head_since_ms)),
             tip_age_ms: status.tip.filter(|_| !status.ended).map(|tip| tip.age_ms),
             lag_blocks: status.lag_blocks,
             lag_ms: status.lag_ms,

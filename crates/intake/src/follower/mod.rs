@@ -2,7 +2,8 @@
 //! is recorded by hash.
 //!
 //! A [`Follower`] works in rounds. Each is bounded, begins with what the state says, and leaves nothing but state behind, so
-//! that any number of rounds by any process, after any crash, come to the same. A node is believed in nothing that can be
+//! that any number of rounds by any process, after any crash, come to the same. One that [begins](Follower::begin) asks every node
+//! anew; one that [goes on](Follower::go_on_with) lets those rest that rested when the last round ended. A node is believed in nothing that can be
 //! checked: headers are hashed again, each block must have the one before it as its parent. What it says is the newest block
 //! is taken, from one node at a time.
 //!
@@ -21,7 +22,7 @@ use proofyard_core::error::{Error, with_causes};
 use proofyard_core::pipeline::{MAX_HEIGHT, NodeSource};
 use proofyard_core::port::Port;
 use proofyard_core::record::BlockOutcome;
-use proofyard_core::state::{Canonical, Finality, Following, NamedBlock, Tip};
+use proofyard_core::state::{AskedFinality, Canonical, Finality, Following, LowerBranch, NamedBlock, Tip};
 use proofyard_core::transaction::read;
 
 use self::health::Health;
@@ -35,8 +36,10 @@ const LOWER_BRANCH_MS: u64 = 2_000;
 const MOST_BLOCKS: u64 = 1_024;
 /// Before a deeper reorg the node is asked once more which chain it is of.
 const DEEP_BLOCKS: u64 = 64;
-/// How often safe and finalized are asked for.
+/// How often safe and finalized are asked for, where there are new blocks.
 const FINALITY_EVERY_MS: u64 = 4_000;
+/// The same, where there are none.
+const FINALITY_OF_OLD_HEAD_EVERY_MS: u64 = 60_000;
 /// How old what is written of the nodes may become while nothing changes.
 const STATUS_EVERY_MS: u64 = 10_000;
 
@@ -65,10 +68,8 @@ pub struct Follower<I, N> {
     health: Health,
     /// As last written.
     following: Following,
-    written_ms: u64,
-    finality_ms: u64,
-    /// A branch that ends below the tip: its head, and since when the node says so.
-    lower: Option<(NamedBlock, u64)>,
+    finality_asked: Option<AskedFinality>,
+    lower: Option<LowerBranch>,
 }
 
 /// Why a round ended early.
@@ -92,7 +93,7 @@ enum Brought {
 }
 
 impl<I: Intake, N: Nodes> Follower<I, N> {
-    /// Goes on from what an earlier one left in the state.
+    /// Begins with what the state says of the chain. Nodes are asked whatever became of them before.
     pub async fn begin(
         intake: I,
         nodes: N,
@@ -109,12 +110,35 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             genesis: source.genesis.clone().or(before.genesis),
             head: before.head,
             heard_ms: before.heard_ms,
+            head_since_ms: if before.head_since_ms == 0 { now_ms } else { before.head_since_ms },
             ..Following::default()
         };
         let health = Health::new(nodes.names(), now_ms);
-        let (written_ms, finality_ms, lower) = (0, 0, None);
+        let (finality_asked, lower) = (None, None);
         let (chain, source) = (chain.to_owned(), source.clone());
-        Ok(Self { intake, nodes, chain, rules, source, health, following, written_ms, finality_ms, lower })
+        Ok(Self { intake, nodes, chain, rules, source, health, following, finality_asked, lower })
+    }
+
+    /// Goes on where another one's last round ended, as if there were one follower: for rounds that are each made by a
+    /// process of its own.
+    pub async fn go_on_with(
+        intake: I,
+        nodes: N,
+        chain: &str,
+        rules: Rules,
+        source: &NodeSource,
+    ) -> Result<Self, I::Error> {
+        let now_ms = intake.yard().port.now_ms();
+        let before = intake.yard().following(chain).await?;
+        let mut follower = Self::begin(intake, nodes, chain, rules, source).await?;
+        let Some(before) = before else { return Ok(follower) };
+        let (chain_id, genesis) = (follower.following.chain_id, follower.following.genesis.clone());
+        if (before.chain_id, &before.genesis) == (chain_id, &genesis) {
+            follower.health = Health::left(follower.nodes.names(), &before.endpoints, now_ms);
+        }
+        (follower.finality_asked, follower.lower) = (before.finality_asked, before.lower.clone());
+        follower.following = Following { chain_id, genesis, ..before };
+        Ok(follower)
     }
 
     pub fn intake(&self) -> &I {
@@ -223,7 +247,8 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
     async fn identify(&mut self, index: usize) -> Result<(), NodeError> {
         if !self.health.is_identified(index) {
             self.expect_this_chain(index).await?;
-            self.health.identified(index);
+            let now_ms = self.now_ms();
+            self.health.identified(index, now_ms);
         }
         Ok(())
     }
@@ -262,7 +287,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         };
         if *head == tip {
             self.lower = None;
-            self.ask_finality(of, now_ms).await?;
+            self.ask_finality(of, head, now_ms).await?;
             return Ok((Round::default(), None));
         }
         if head.height > tip.height {
@@ -270,7 +295,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             match self.bring(of, tip.height + 1, head.height, Some(&tip.hash)).await? {
                 Brought::Elsewhere => {}
                 brought => {
-                    self.ask_finality(of, now_ms).await?;
+                    self.ask_finality(of, head, now_ms).await?;
                     return Ok((self.came_to(brought, head, None), None));
                 }
             }
@@ -430,22 +455,31 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
     fn says_so_still(&mut self, head: &NamedBlock, now_ms: u64) -> bool {
         match &mut self.lower {
             // It may grow meanwhile.
-            Some((lower, since_ms)) if head.height >= lower.height => {
-                lower.clone_from(head);
-                now_ms.saturating_sub(*since_ms) >= LOWER_BRANCH_MS
+            Some(lower) if head.height >= lower.head.height => {
+                lower.head.clone_from(head);
+                now_ms.saturating_sub(lower.since_ms) >= LOWER_BRANCH_MS
             }
             _ => {
-                self.lower = Some((head.clone(), now_ms));
+                self.lower = Some(LowerBranch { head: head.clone(), since_ms: now_ms });
                 false
             }
         }
     }
 
-    async fn ask_finality(&mut self, of: usize, now_ms: u64) -> Result<(), Fault<I::Error>> {
-        if now_ms.saturating_sub(self.finality_ms) < FINALITY_EVERY_MS {
-            return Ok(());
+    async fn ask_finality(
+        &mut self,
+        of: usize,
+        head: &NamedBlock,
+        now_ms: u64,
+    ) -> Result<(), Fault<I::Error>> {
+        if let Some(asked) = self.finality_asked {
+            let is_new = asked.head != head.height;
+            let every_ms = if is_new { FINALITY_EVERY_MS } else { FINALITY_OF_OLD_HEAD_EVERY_MS };
+            if now_ms.saturating_sub(asked.at_ms) < every_ms {
+                return Ok(());
+            }
         }
-        self.finality_ms = now_ms;
+        self.finality_asked = Some(AskedFinality { at_ms: now_ms, head: head.height });
         let finality: Finality = match self.nodes.finality(of, &self.chain).await {
             Ok(finality) => finality,
             Err(busy @ NodeError::Busy { .. }) => return Err(busy.into()),
@@ -500,20 +534,27 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         trouble: Option<String>,
         now_ms: u64,
     ) -> Result<(), I::Error> {
+        let before = &self.following;
+        let is_new_head = head.is_some_and(|head| before.head.as_ref() != Some(head));
         let following = Following {
-            head: head.cloned().or_else(|| self.following.head.clone()),
-            heard_ms: head.map(|_| now_ms).or(self.following.heard_ms),
+            head: head.cloned().or_else(|| before.head.clone()),
+            heard_ms: head.map(|_| now_ms).or(before.heard_ms),
+            head_since_ms: if is_new_head { now_ms } else { before.head_since_ms },
             trouble: trouble.map(short),
             endpoints: self.health.statuses().into_iter().chain(self.nodes.subscriptions()).collect(),
-            ..self.following.clone()
+            written_ms: now_ms,
+            finality_asked: self.finality_asked,
+            lower: self.lower.clone(),
+            ..before.clone()
         };
-        let timeless = |following: &Following| Following { heard_ms: None, ..following.clone() };
-        let is_old = now_ms.saturating_sub(self.written_ms) >= STATUS_EVERY_MS;
-        if !is_old && timeless(&following) == timeless(&self.following) {
+        let timeless =
+            |following: &Following| Following { heard_ms: None, written_ms: 0, ..following.clone() };
+        let is_old = now_ms.saturating_sub(before.written_ms) >= STATUS_EVERY_MS;
+        if !is_old && timeless(&following) == timeless(before) {
             return Ok(());
         }
         self.intake.yard().record_following(&following).await?;
-        (self.following, self.written_ms) = (following, now_ms);
+        self.following = following;
         Ok(())
     }
 

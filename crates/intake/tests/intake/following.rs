@@ -33,6 +33,61 @@ fn a_restart_goes_on_from_the_state() {
     assert_eq!(test.home().taken.borrow().len(), 22);
 }
 
+/// As on AWS, where each round may be a process of its own.
+#[test]
+fn rounds_by_followers_of_their_own_are_as_those_of_one() {
+    let mut test = Test::new();
+    test.node(0).grow(12, 0);
+    while test.round().has_more {
+        test = test.gone_on();
+    }
+    test.expect_same_chain(0);
+    // A node that failed rests on, and the other one is followed.
+    test.node(1).grow(12, 0);
+    test.node(0).faults.borrow_mut().push_back(NodeError::Down("no".to_owned()));
+    test = test.gone_on();
+    test.round();
+    let (asked, states) = (test.node(0).asked.get(), |test: &Test| {
+        test.status().endpoints.iter().map(|endpoint| endpoint.state).collect::<Vec<_>>()
+    });
+    assert_eq!(states(&test), [EndpointState::Down, EndpointState::Followed]);
+    test = test.gone_on();
+    test.round();
+    assert_eq!((test.node(0).asked.get(), states(&test)), (asked, states(&test)));
+    test.pass(500);
+    test = test.gone_on();
+    test.round();
+    assert_eq!(
+        states(&test),
+        [EndpointState::Ready, EndpointState::Followed],
+        "it is not taken back at once"
+    );
+    // A lower branch counts once its node has said so for a while, whoever heard it.
+    test.node(1).reorg(6, 8, 1);
+    test.node(0).cut(0);
+    test = test.gone_on();
+    assert_eq!(test.round().reorg, None);
+    test.pass(2_001);
+    test = test.gone_on();
+    test.follow();
+    test.expect_same_chain(1);
+}
+
+/// Its rounds are far between: another node may have taken its place.
+#[test]
+fn a_node_says_which_chain_it_is_of_each_minute() {
+    let mut test = Test::new();
+    test.node(0).grow(5, 0);
+    test.follow();
+    test.node(0).chain_id.set(8);
+    test.node(0).grow(6, 0);
+    test.pass(60_000);
+    test = test.gone_on();
+    test.round();
+    assert_eq!(test.status().endpoints[0].state, EndpointState::OtherChain);
+    assert_eq!(test.tip(), Some((5, hash(5, 0))));
+}
+
 #[test]
 fn a_reorg_of_any_depth_is_recorded_by_hash() {
     for depth in [1_u64, 10, 100, 1_000] {
@@ -207,11 +262,23 @@ fn safe_and_finalized_are_recorded_as_the_node_says() {
     assert_eq!(finality.safe, Some(NamedBlock { height: 8, hash: hash(8, 0) }));
     assert_eq!(finality.finalized, Some(NamedBlock { height: 5, hash: hash(5, 0) }));
     *test.node(0).finality.borrow_mut() = Some((9, 6));
+    test.node(0).grow(11, 0);
     test.round();
     assert_eq!(test.finality().unwrap(), finality, "not asked for at each block");
     test.pass(4_000);
     test.round();
     assert_eq!(test.finality().unwrap().finalized.unwrap().height, 6);
+    *test.node(0).finality.borrow_mut() = Some((10, 7));
+    test.pass(4_000);
+    test.round();
+    assert_eq!(
+        test.finality().unwrap().finalized.unwrap().height,
+        6,
+        "nor again and again without a new one"
+    );
+    test.pass(60_000);
+    test.round();
+    assert_eq!(test.finality().unwrap().finalized.unwrap().height, 7);
 }
 
 #[test]

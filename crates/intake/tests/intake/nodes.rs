@@ -253,18 +253,28 @@ impl Test {
     }
 
     fn over(yard: Yard<Memory>, nodes: ManyNodes) -> Self {
+        let (home, source, rules) = Self::home_over(yard);
+        Self { follower: now(Follower::begin(home, nodes, CHAIN, rules, &source)).unwrap() }
+    }
+
+    fn home_over(yard: Yard<Memory>) -> (Home, NodeSource, Rules) {
         let pipeline = now(yard.chain(CHAIN)).unwrap().1;
         let source: NodeSource = pipeline.node.clone().unwrap();
         let rules = Rules { header: Header::Trusted, ..Rules::default() };
-        let home = Home { yard, fails_after: Cell::default(), taken: RefCell::default() };
-        let follower = now(Follower::begin(home, nodes, CHAIN, rules, &source)).unwrap();
-        Self { follower }
+        (Home { yard, fails_after: Cell::default(), taken: RefCell::default() }, source, rules)
     }
 
     /// As after a crash: nothing is left but the state.
     pub fn restarted(self) -> Self {
         let (home, nodes) = self.follower.into_parts();
         Self::over(home.yard, nodes)
+    }
+
+    /// Its next round is another follower's, which goes on with what this one left.
+    pub fn gone_on(self) -> Self {
+        let (home, nodes) = self.follower.into_parts();
+        let (home, source, rules) = Self::home_over(home.yard);
+        Self { follower: now(Follower::go_on_with(home, nodes, CHAIN, rules, &source)).unwrap() }
     }
 
     pub fn node(&self, index: usize) -> &OneNode {

@@ -1,4 +1,4 @@
-/** What outlives everything else: the table, the bucket, the key that both are encrypted under, the webhook's secret. */
+/** What outlives everything else: the table, the bucket, the key that both are encrypted under, the webhook's secret, and that of nodes. */
 
 import type { StackProps } from 'aws-cdk-lib';
 import { Aws } from 'aws-cdk-lib';
@@ -17,7 +17,7 @@ export class StateStack extends YardStack {
     const key = this.makeKey();
     this.makeTable(key);
     this.makeBucket(key);
-    this.makeSecret(key);
+    this.makeSecrets(key);
   }
 
   private makeKey(): CfnKey {
@@ -129,7 +129,7 @@ export class StateStack extends YardStack {
     this.keep(policy);
   }
 
-  private makeSecret(key: CfnKey): void {
+  private makeSecrets(key: CfnKey): void {
     const secret = new CfnSecret(this, 'WebhookSecret', {
       name: this.yard.spec.webhook.secret,
       description: 'What senders of block events sign with',
@@ -137,5 +137,12 @@ export class StateStack extends YardStack {
       generateSecretString: { passwordLength: 48, excludePunctuation: true },
     });
     this.keep(secret);
+    // It holds nothing until somebody puts it there.
+    const nodes = new CfnSecret(this, 'NodesSecret', {
+      name: this.yard.spec.nodes.secret,
+      description: 'URLs of nodes that have a key in them, by the names that pipelines give them',
+      kmsKeyId: key.attrArn,
+    });
+    this.keep(nodes);
   }
 }

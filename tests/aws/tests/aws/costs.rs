@@ -33,7 +33,8 @@ const COMPOSITE_ALARM: f64 = 0.5;
 const METRIC: f64 = 0.3;
 const DASHBOARD: f64 = 3.0;
 const KEY: f64 = 1.0;
-const SECRET: f64 = 0.4;
+/// Of the webhook, and of nodes.
+const SECRETS: f64 = 2.0 * 0.4;
 
 const MINUTES_A_MONTH: f64 = 43_200.0;
 /// A function's 256 MB for so long, and the sweeper's 512 MB: assumed, since only AWS would tell.
@@ -144,6 +145,7 @@ async fn a_minute_at_rest(aws: &LocalAws) -> (Usage, u64) {
     for _ in 0..12 {
         Usage::take(&usage);
         let ticks = driver.home.send_ticks().await.unwrap() as u64;
+        assert_eq!(driver.home.send_follow_ticks().await.unwrap(), 0, "it follows no node");
         for _ in 0..ticks {
             ahead_ms.fetch_add(60_000 / ticks, Ordering::Relaxed);
             driver.home.sweep().await.unwrap();
@@ -187,10 +189,14 @@ fn tables(rows: &[Row], minute: &Usage, ticks: u64) -> String {
     let monthly = |count: f64, price: f64| count * MINUTES_A_MONTH * price / 1e6;
     let table = monthly(reads, READ_UNITS) + monthly(minute.writes as f64, WRITE_UNITS);
     let ticks_sent = minute.queue_requests as f64 + 2.0 * ticks as f64;
-    let polls = monthly(POLLS_A_MINUTE, STANDARD_REQUESTS) + 2.0 * monthly(POLLS_A_MINUTE, FIFO_REQUESTS);
+    let polls =
+        2.0 * monthly(POLLS_A_MINUTE, STANDARD_REQUESTS) + 2.0 * monthly(POLLS_A_MINUTE, FIFO_REQUESTS);
     let queues = monthly(ticks_sent, STANDARD_REQUESTS) + polls;
-    let calls = 1.0 + ticks as f64;
-    let functions = monthly(calls, FUNCTION_CALLS + SWEEP_S * 0.5 * GB_SECONDS);
+    let sweeps = 1.0 + ticks as f64;
+    // The follower is asked for its ticks.
+    let calls = sweeps + 1.0;
+    let functions = monthly(sweeps, FUNCTION_CALLS + SWEEP_S * 0.5 * GB_SECONDS)
+        + monthly(1.0, FUNCTION_CALLS + FUNCTION_S * 0.25 * GB_SECONDS);
     let (alarms, composites) = alarms();
     let watched =
         alarms as f64 * ALARM + composites as f64 * COMPOSITE_ALARM + METRICS as f64 * METRIC + DASHBOARD;
@@ -200,14 +206,14 @@ fn tables(rows: &[Row], minute: &Usage, ticks: u64) -> String {
     row("DynamoDB", format!("{reads} read units and {} write units a minute", minute.writes), table);
     row(
         "SQS",
-        format!("{ticks_sent} requests a minute for {ticks} ticks, and Lambda's polls of three queues"),
+        format!("{ticks_sent} requests a minute for {ticks} ticks, and Lambda's polls of four queues"),
         queues,
     );
     row("Lambda", format!("{calls} calls a minute"), functions);
     row("calls, in all", String::new(), table + queues + functions);
-    row("key and secret", String::new(), KEY + SECRET);
+    row("key and secrets", String::new(), KEY + SECRETS);
     row("CloudWatch", format!("{alarms} alarms, {METRICS} metrics, the dashboard"), watched);
-    row("**all**", String::new(), table + queues + functions + KEY + SECRET + watched);
+    row("**all**", String::new(), table + queues + functions + KEY + SECRETS + watched);
     text
 }
 
