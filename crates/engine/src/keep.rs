@@ -16,9 +16,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
@@ -28,7 +29,7 @@ use crate::shared::Shared;
 
 /// Messages that may wait for the disk, of each kind: calls; pieces of witnesses, of some hundred kilobytes at most.
 const WAITING: usize = 256;
-/// How long a piece of a witness may wait for its place.
+/// How long a witness may wait for its place, all its pieces together.
 const MOST_WAIT: Duration = Duration::from_millis(50);
 /// How long an answer waits at most until it is sure that its call outlives this process: to give a file another name takes a part
 /// of a millisecond, unless the disk is in trouble, which has it later then.
@@ -84,6 +85,8 @@ pub(crate) struct Keeping {
     has_witness: bool,
     wants_witness: bool,
     is_settled: bool,
+    /// How long its witness may still wait for its place, all pieces together: the client waits meanwhile.
+    may_wait: Duration,
 }
 
 impl Keeper {
@@ -107,7 +110,16 @@ impl Keeper {
         let id = self.shared.next_id();
         let is_kept = self.told.try_send(Told::Call { id, body: body.clone() }).is_ok();
         let (keeper, body) = (self.clone(), body.clone());
-        Keeping { id, keeper, body, is_kept, has_witness: false, wants_witness: is_kept, is_settled: false }
+        Keeping {
+            id,
+            keeper,
+            body,
+            is_kept,
+            has_witness: false,
+            wants_witness: is_kept,
+            is_settled: false,
+            may_wait: MOST_WAIT,
+        }
     }
 }
 
@@ -120,7 +132,10 @@ impl Keeping {
             self.keeper.shared.witness_begins(self.id);
         }
         let told = self.keeper.told_witness.send(ToldWitness::Piece { id: self.id, piece });
-        if !matches!(timeout(MOST_WAIT, told).await, Ok(Ok(()))) {
+        let began = Instant::now();
+        let taken = timeout(self.may_wait, told).await;
+        self.may_wait = self.may_wait.saturating_sub(began.elapsed());
+        if !matches!(taken, Ok(Ok(()))) {
             self.no_witness();
             self.keeper.shared.not_kept("the disk is too slow for it");
         }
@@ -128,11 +143,17 @@ impl Keeping {
 
     pub(crate) fn no_witness(&mut self) {
         self.wants_witness = false;
-        if std::mem::take(&mut self.has_witness)
-            && self.keeper.told_witness.try_send(ToldWitness::None { id: self.id }).is_err()
-        {
-            // What is there of it is no whole witness, which is found out.
-            self.keeper.shared.witness_ends(self.id);
+        if !std::mem::take(&mut self.has_witness) {
+            return;
+        }
+        match (self.keeper.told_witness.try_send(ToldWitness::None { id: self.id }), Handle::try_current()) {
+            (Ok(()), _) => {}
+            // It waits behind the pieces that are to be written: half a witness is none.
+            (Err(TrySendError::Full(told)), Ok(runtime)) => {
+                let sender = self.keeper.told_witness.clone();
+                runtime.spawn(async move { sender.send(told).await });
+            }
+            (Err(_), _) => self.keeper.shared.witness_ends(self.id),
         }
     }
 
@@ -153,9 +174,12 @@ impl Keeping {
         if self.is_kept {
             let (done, is_done) = oneshot::channel();
             if self.keeper.told.try_send(Told::Valid { id: self.id, done }).is_ok() {
-                let _ = timeout(ANSWER_WAIT, is_done).await;
+                let kept = timeout(ANSWER_WAIT, is_done).await;
                 let _ = timeout(WITNESS_WAIT, is_whole).await;
-                return;
+                if !matches!(kept, Ok(Err(_))) {
+                    return;
+                }
+                // It was forgotten meanwhile, since too many were on their way.
             }
             // What is written of it is away at the next start.
         }
@@ -316,6 +340,10 @@ impl Folder {
         for id in folder.all(Stage::Refused)? {
             fs::rename(folder.call(id, Stage::Refused), folder.call(id, Stage::Valid))?;
         }
+        let valid = folder.all(Stage::Valid)?;
+        for id in folder.ids("witness")?.into_iter().filter(|id| !valid.contains(id)) {
+            let _ = fs::remove_file(folder.witness(id));
+        }
         Ok(folder)
     }
 
@@ -329,12 +357,16 @@ impl Folder {
 
     /// In the order in which they came.
     pub(crate) fn all(&self, stage: Stage) -> io::Result<Vec<u64>> {
+        self.ids(stage.ending())
+    }
+
+    fn ids(&self, wanted: &str) -> io::Result<Vec<u64>> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
             let id = name.to_str().and_then(|name| name.split_once('.'));
             if let Some((id, ending)) = id
-                && ending == stage.ending()
+                && ending == wanted
             {
                 ids.extend(id.parse::<u64>().ok());
             }

@@ -51,6 +51,14 @@ pub(crate) struct Recorder<'a, I> {
     pub state: Known,
 }
 
+/// A change of branch that was tried in vain.
+struct NoWay {
+    why: String,
+    /// The yard's newest block then.
+    from: Option<NamedBlock>,
+    to: String,
+}
+
 /// What it remembers between two rounds.
 #[derive(Default)]
 pub(crate) struct Known {
@@ -61,7 +69,7 @@ pub(crate) struct Known {
     /// A head that is not known here, since when.
     unknown_head: Option<(String, Instant)>,
     /// Why the yard cannot go to the consensus client's head, and the newest block when it was tried.
-    no_way: Option<(String, Option<NamedBlock>)>,
+    no_way: Option<NoWay>,
     /// A block whose parent did not come through here, with that parent.
     waits: Option<(NamedBlock, String)>,
     /// The last payload that was refused, and why.
@@ -191,6 +199,8 @@ impl<I: Intake> Recorder<'_, I> {
         self.state.below_start = None;
         let parent = hex_of(&block.parent);
         let fact = Fact::Block(block);
+        // What was missing on the way to another branch may be this one.
+        self.state.no_way = None;
         let outcome = loop {
             match self.intake.take(self.chain, &fact).await {
                 Ok(outcome) => break outcome,
@@ -281,14 +291,15 @@ impl<I: Intake> Recorder<'_, I> {
     async fn go_to(&mut self, height: u64, hash: String) -> Result<bool, I::Error> {
         let tip = self.intake.yard().tip(self.chain).await?.head;
         let tip = tip.map(|(height, hash)| NamedBlock { height, hash });
-        if self.state.no_way.as_ref().is_some_and(|(_, tried)| *tried == tip) {
+        if self.state.no_way.as_ref().is_some_and(|tried| tried.to == hash && tried.from == tip) {
             return Ok(false);
         }
-        let fact = Fact::Reorg { height, hash };
+        let fact = Fact::Reorg { height, hash: hash.clone() };
         match self.intake.take(self.chain, &fact).await {
             Ok(_) => Ok(true),
             Err(error) if matches!(error.code(), Code::UnknownBlock | Code::ReorgTooDeep) => {
-                self.state.no_way = Some((with_causes(&error).to_string(), tip));
+                let why = with_causes(&error).to_string();
+                self.state.no_way = Some(NoWay { why, from: tip, to: hash });
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -364,17 +375,18 @@ impl<I: Intake> Recorder<'_, I> {
                 block.height
             ));
         }
-        if let Some((why, _)) = &known.no_way {
+        if let Some(NoWay { why, .. }) = &known.no_way {
             return Some(format!("the consensus client's head cannot be gone to: {why}"));
+        }
+        if let Some(height) = known.below_start {
+            return Some(format!("payload {height} is below the chain's start_height: it is not taken"));
         }
         if let Some((head, since)) = &known.unknown_head
             && since.elapsed() >= HEAD_PATIENCE
         {
             return Some(format!("the consensus client's head is {head}, which did not come through here"));
         }
-        known
-            .below_start
-            .map(|height| format!("payload {height} is below the chain's start_height: it is not taken"))
+        None
     }
 
     fn endpoints(&self, tip: Option<u64>) -> Vec<EndpointStatus> {
@@ -391,19 +403,17 @@ impl<I: Intake> Recorder<'_, I> {
                 Some(format!("{count} payloads without their witness; the last: {why}"))
             }
         };
+        let execution_since_ms = upstream.as_ref().map_or_else(|| since(0), |upstream| upstream.since_ms);
         let execution = EndpointStatus {
-            name: self.execution.to_owned(),
             state: upstream.as_ref().map_or(EndpointState::New, |upstream| upstream.state),
-            since_ms: upstream.as_ref().map_or_else(|| since(0), |upstream| upstream.since_ms),
-            head: None,
             error: upstream.and_then(|upstream| upstream.error).map(short),
+            ..EndpointStatus::new(self.execution.to_owned(), execution_since_ms)
         };
         let proxy = EndpointStatus {
-            name: self.listen.to_owned(),
             state: EndpointState::Ready,
-            since_ms: since(1),
             head: tip,
             error: without.map(short),
+            ..EndpointStatus::new(self.listen.to_owned(), since(1))
         };
         vec![execution, proxy]
     }

@@ -16,6 +16,8 @@ use crate::Failure;
 const CONNECT: Duration = Duration::from_secs(10);
 /// What is read of an answer.
 const ANSWER_BYTES: u64 = 64 << 10;
+/// What is shorter is no secret.
+const SECRET_CHARACTERS: usize = 8;
 /// What of an answer is shown.
 const SHOWN_CHARACTERS: usize = 300;
 
@@ -69,7 +71,8 @@ impl Post<'_> {
             // Whether it was taken is not known: it is told again, under the same key.
             return Err(Failure::later(format!("{host}: its answer ({status}) was cut off: {error}")));
         }
-        let text = one_line(&String::from_utf8_lossy(&body));
+        let secrets = self.headers.iter().flat_map(|(_, value)| value.split_whitespace());
+        let text = shown(&String::from_utf8_lossy(&body), self.url, secrets);
         let wait_ms = wait_s.map(|wait_s: u64| wait_s.saturating_mul(1_000));
         Ok(Answer { host, status, wait_ms, text })
     }
@@ -115,6 +118,19 @@ fn host_of(url: &str) -> String {
 /// An error's text without the URL that it may name.
 fn without(url: &str, text: &str) -> String {
     text.replace(url, &host_of(url))
+}
+
+/// An answer as it may be shown: servers repeat what they were asked, path and token included.
+fn shown<'s>(text: &str, url: &str, secrets: impl Iterator<Item = &'s str>) -> String {
+    let path = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = path.find('/').map_or("", |slash| &path[slash..]);
+    let parts =
+        path.split(['/', '?', '&', '=', '#']).chain(secrets).filter(|part| part.len() >= SECRET_CHARACTERS);
+    let mut text = text.to_owned();
+    for part in [path].into_iter().filter(|path| path.len() > 1).chain(parts) {
+        text = text.replace(part, "...");
+    }
+    one_line(&text)
 }
 
 fn one_line(text: &str) -> String {

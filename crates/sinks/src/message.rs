@@ -30,7 +30,7 @@ pub struct EntryMessage {
 /// How far a block is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlockMessage {
-    /// SCOPE/WORD: the block in its generation, and what is said of it.
+    /// SCOPE/EPOCH/WORD: the block in its generation, since which change of branch, and what is said of it.
     pub key: String,
     pub chain: String,
     pub height: u64,
@@ -80,7 +80,7 @@ impl Message {
             proving_ms: news.proving_ms,
         });
         Self::Block(BlockMessage {
-            key: format!("{}/{}", news.scope, news.word.name()),
+            key: format!("{}/{}/{}", news.scope, news.epoch, news.word.name()),
             chain: news.chain.clone(),
             height: news.height,
             hash: news.hash.clone(),

@@ -12,6 +12,7 @@ use proofyard_aws::intake::recording::Recording;
 use proofyard_blocks::Rules;
 use proofyard_core::error::{Code, Coded, Error, with_causes};
 use proofyard_core::pipeline::{NodeSource, Pipeline};
+use proofyard_core::port::Port;
 use proofyard_core::state::Following;
 use proofyard_intake::follower::Follower;
 use proofyard_node::{Endpoints, RpcNodes};
@@ -61,6 +62,9 @@ pub struct Looks {
     of_yard: NodesOfYard,
     kept: RefCell<BTreeMap<String, Kept>>,
 }
+
+/// Blocks of one round.
+const MOST_BLOCKS_A_ROUND: u64 = 64;
 
 /// A chain's nodes, as long as they are the same.
 struct Kept {
@@ -123,7 +127,8 @@ impl Looks {
             let invocation = home.begin();
             let intake = Recording(&invocation.home);
             let rules = Rules::of(pipeline);
-            let mut follower = Follower::go_on_with(intake, nodes, chain, rules, source).await?;
+            let mut follower =
+                Follower::go_on_with(intake, nodes, chain, rules, &in_small_rounds(source)).await?;
             let round = follower.round(None).await;
             nodes = follower.into_parts().1;
             let round = match round {
@@ -163,12 +168,24 @@ impl Looks {
     }
 }
 
+/// A round records nothing before it has all its blocks: few of them, so that a slow node's are there before the tick is over,
+/// and all of them fit into the function's memory.
+fn in_small_rounds(source: &NodeSource) -> NodeSource {
+    let batch_blocks = source.batch_blocks.min(MOST_BLOCKS_A_ROUND);
+    let requests_at_once = source.requests_at_once.min(MOST_BLOCKS_A_ROUND / batch_blocks.max(1)).max(1);
+    NodeSource { batch_blocks, requests_at_once, ..source.clone() }
+}
+
 /// `status` is to say why no node is asked.
 async fn tell(home: &AwsHome, chain: &str, error: &NodesError) -> Result<(), Error> {
     let before = home.yard.following(chain).await?.unwrap_or_default();
     let trouble = Some(with_causes(error).to_string());
     if before.trouble != trouble {
-        let following = Following { chain: chain.to_owned(), trouble, ..before };
+        let head_since_ms = match before.head_since_ms {
+            0 => home.yard.port.now_ms(),
+            since_ms => since_ms,
+        };
+        let following = Following { chain: chain.to_owned(), trouble, head_since_ms, ..before };
         home.yard.record_following(&following).await?;
     }
     Ok(())

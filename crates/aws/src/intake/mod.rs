@@ -48,7 +48,9 @@ impl IntakeError {
     /// Whether the same may succeed later.
     pub fn passes(&self) -> bool {
         match self {
-            Self::Payload(_) | Self::Queue(_) => true,
+            Self::Queue(_) => true,
+            Self::Payload(ObjectError::Failed { passes, .. }) => *passes,
+            Self::Payload(ObjectError::Missing { .. }) => false,
             Self::Yard(error) | Self::Taking(TakingError::Yard(error)) => error.passes(),
             Self::Taking(_) => false,
         }

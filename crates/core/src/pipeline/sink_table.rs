@@ -143,7 +143,14 @@ fn events<T: Copy + Ord>(fields: &mut Fields<'_, '_>, known: &[(&'static str, T)
 
 fn block_words(fields: &mut Fields<'_, '_>, kind: Option<&str>) -> BTreeSet<BlockWord> {
     if kind != Some("ethproofs") {
-        return events(fields, &BLOCK_WORDS);
+        let words = events(fields, &BLOCK_WORDS);
+        if let Read::Is(found) = fields.get("events")
+            && words == BTreeSet::from([BlockWord::Retracted])
+        {
+            let message = "only what was told is taken back, and nothing else is told here";
+            fields.mistakes.add(found.at, message, "name \"committed\" too, or what else is to be told");
+        }
+        return words;
     }
     if let Read::Is(found) = fields.get("events") {
         let help = "take it out: a block is queued, proving, then proved";

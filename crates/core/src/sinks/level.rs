@@ -44,6 +44,8 @@ pub struct BlockNews {
     pub hash: String,
     /// The block as it was proved; proved anew it is another one.
     pub scope: ScopeId,
+    /// The chain's epoch when this block was first told of: of one that returned it is another one.
+    pub epoch: u64,
     pub word: BlockWord,
     /// With `Accepted` and `Committed`.
     pub proof: Option<NewsProof>,
@@ -63,6 +65,8 @@ pub struct NewsProof {
 struct Look {
     state: ChainState,
     place: LevelPlace,
+    /// It begins now: where that was is to be written down.
+    begins: bool,
     frontier: u64,
     /// What may be in work is below this height.
     opened: u64,
@@ -89,6 +93,7 @@ impl<P: Port> Yard<P> {
     pub async fn level_next(&self, chain: &str, sink: &str) -> Result<Vec<BlockNews>, Error> {
         let Some(look) = self.look_at_level(chain, sink).await? else { return Ok(Vec::new()) };
         let waits = look.place.next_try_ms.is_some_and(|next_try_ms| next_try_ms > self.port.now_ms());
+        self.remember_first(&look).await?;
         if waits || look.place.paused || look.state.halted.is_some() || look.state.reorg.is_some() {
             return Ok(Vec::new());
         }
@@ -97,8 +102,17 @@ impl<P: Port> Yard<P> {
             return self.wake_level(chain, sink).await.map(|()| Vec::new());
         }
         let compared = self.compare(&look, &look.pages()).await?;
+        let now = self.chain_state(chain).await?;
+        if now.epoch != look.state.epoch || now.reorg.is_some() {
+            // It may have been compared with two branches at once.
+            return self.wake_level(chain, sink).await.map(|()| Vec::new());
+        }
         let mut news = Vec::new();
-        for block in compared.iter().rev() {
+        // Behind a block that failed, those below it come first: one that never succeeds holds up no other.
+        let (above, below): (Vec<&Compared>, Vec<&Compared>) =
+            compared.iter().rev().partition(|block| Some(block.height) >= look.place.failed_at);
+        let (first, then) = if look.place.failed_at.is_some() { (below, above) } else { (above, below) };
+        for block in first.into_iter().chain(then) {
             if let Some(word) = look.next_word(block) {
                 news.extend(self.news(&look, block, word).await?);
             }
@@ -128,7 +142,7 @@ impl<P: Port> Yard<P> {
     /// It has been told, durably.
     pub async fn level_done(&self, news: &BlockNews) -> Result<(), Error> {
         self.change_told(news, |place, told| {
-            *place = place.clone().untried();
+            *place = LevelPlace { failed_at: None, ..place.clone().untried() };
             told.told = told.told.max(Some(news.word));
         })
         .await
@@ -139,6 +153,7 @@ impl<P: Port> Yard<P> {
         self.change_told(news, |place, told| {
             *place = LevelPlace {
                 refused: place.refused.saturating_add(1),
+                failed_at: None,
                 last_error: Some(format!("block {} as {}: {reason}", news.height, news.word.name())),
                 ..place.clone().untried()
             };
@@ -152,6 +167,7 @@ impl<P: Port> Yard<P> {
         self.change_told(news, |place, _| {
             place.next_try_ms = Some(self.next_try_ms(place.failures, trouble));
             place.failures = place.failures.saturating_add(1);
+            place.failed_at = Some(news.height);
             place.last_error = Some(trouble.reason.clone());
         })
         .await
@@ -188,19 +204,10 @@ impl<P: Port> Yard<P> {
             SinkFrom::Start => state.start_height,
             SinkFrom::Now => next,
         };
-        let is_new = place.is_none();
+        let begins = place.is_none() && *from == SinkFrom::Now;
         let place = place.unwrap_or_else(|| LevelPlace::at(chain, sink, first, state.epoch));
-        // Where "now" was is to be known later.
-        if is_new && *from == SinkFrom::Now {
-            transact(&self.port, async |tx| {
-                if tx.check::<LevelPlace>(&LevelPlace::key_of(chain, sink)).await?.is_none() {
-                    tx.put(&place)?;
-                }
-                Ok(())
-            })
-            .await?;
-        }
         Ok(Some(Look {
+            begins,
             frontier: frontier.height,
             opened: frontier.opened,
             next,
@@ -212,9 +219,25 @@ impl<P: Port> Yard<P> {
         }))
     }
 
+    /// Where "now" was is to be known later.
+    async fn remember_first(&self, look: &Look) -> Result<(), Error> {
+        if !look.begins {
+            return Ok(());
+        }
+        transact(&self.port, async |tx| {
+            let key = LevelPlace::key_of(&look.place.chain, &look.place.sink);
+            match tx.check::<LevelPlace>(&key).await? {
+                Some(_) => Ok(()),
+                None => tx.put(&look.place),
+            }
+        })
+        .await
+    }
+
     /// After a reorg: what was settled is looked at again, as far as it is remembered.
     async fn step_back(&self, look: &Look) -> Result<(), Error> {
-        let back_to = look.place.settled_below.saturating_sub(REMEMBERED_HEIGHTS).max(look.place.first);
+        let back_to = look.place.settled_below.saturating_sub(REMEMBERED_HEIGHTS);
+        let back_to = back_to.max(look.place.forgotten_below);
         transact(&self.port, async |tx| {
             let key = LevelPlace::key_of(&look.place.chain, &look.place.sink);
             let place: Option<LevelPlace> = tx.check(&key).await?;
@@ -239,6 +262,7 @@ impl<P: Port> Yard<P> {
         let (swept, round) = (look.sweep_page(), look.round_page());
         let moved = LevelPlace {
             settled_below: to,
+            forgotten_below: place.forgotten_below.max(to.saturating_sub(REMEMBERED_HEIGHTS)),
             swept_to: swept.end.max(place.swept_to).max(to),
             round_at: if round.end < look.opened { round.end } else { to },
             // Nothing is left to be taken back of these heights above the head.
@@ -335,7 +359,9 @@ impl<P: Port> Yard<P> {
             _ => None,
         };
         let (chain, sink) = (look.place.chain.clone(), look.place.sink.clone());
-        Ok(Some(BlockNews { chain, sink, height: block.height, hash, scope, word, proof }))
+        let told = block.told.as_ref().filter(|told| told.scope == scope);
+        let epoch = told.map_or(look.state.epoch, |told| told.epoch);
+        Ok(Some(BlockNews { chain, sink, height: block.height, hash, scope, epoch, word, proof }))
     }
 
     /// The block's proof as it may be handed on; the first of those that agreed.
@@ -393,6 +419,7 @@ impl<P: Port> Yard<P> {
                 sink: sink.clone(),
                 height: *height,
                 scope: scope.clone(),
+                epoch: news.epoch,
                 sent: None,
                 told: None,
             });
@@ -470,7 +497,16 @@ impl Look {
             }
             _ => None,
         };
-        let target = self.target(block.word?)?;
+        let word = block.word?;
+        if let Some(told) = told
+            && self.wanted.contains(&BlockWord::Retracted)
+            && (told.sent == Some(BlockWord::Retracted)
+                || (told.told == Some(BlockWord::Missed) && word != BlockWord::Missed))
+        {
+            // It left the chain and is back, or is no longer given up: it is taken back first, then told of anew.
+            return Some(BlockWord::Retracted);
+        }
+        let target = self.target(word)?;
         let (sent, heard) = told.map_or((None, None), |told| (told.sent, told.told));
         if heard >= Some(target) || sent > Some(target) {
             return None;
@@ -481,14 +517,7 @@ impl Look {
 
     /// Nothing will be said of this height any more, unless the chain changes its branch.
     fn is_settled(&self, block: &Compared) -> bool {
-        let is_last = match block.word {
-            None => return false,
-            Some(BlockWord::Committed | BlockWord::Missed) => true,
-            Some(word) => {
-                let last = self.wanted.iter().rev().find(|word| **word < BlockWord::Retracted);
-                last.is_none_or(|last| *last <= word)
-            }
-        };
+        let is_last = matches!(block.word, Some(BlockWord::Committed | BlockWord::Missed));
         is_last && self.next_word(block).is_none()
     }
 }

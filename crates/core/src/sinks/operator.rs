@@ -45,7 +45,17 @@ impl<P: Port> Yard<P> {
                         read(&self.port, &OutEntry::key_of(chain, log, sequence)).await?;
                     entry.ok_or_else(|| Refusal::NoEntry { log: log.to_owned(), sequence })?;
                 }
-                transact(&self.port, async |tx| self.tell_ordered(tx, chain, sink, log, word).await).await
+                let before = match word {
+                    SinkWord::Again { from } if from > 0 => {
+                        read::<P, OutEntry>(&self.port, &OutEntry::key_of(chain, log, from - 1)).await?
+                    }
+                    _ => None,
+                };
+                let handed_before = SinkCursor::handed_before(before.as_ref());
+                transact(&self.port, async |tx| {
+                    self.tell_ordered(tx, chain, sink, log, word, handed_before).await
+                })
+                .await
             }
         }
     }
@@ -57,6 +67,7 @@ impl<P: Port> Yard<P> {
         sink: &str,
         log: &str,
         word: SinkWord,
+        handed_before: u64,
     ) -> Result<SinkWordDone, Error> {
         let cursor: Option<SinkCursor> = tx.check(&SinkCursor::key_of(chain, sink, log)).await?;
         let cursor = cursor.unwrap_or_else(|| SinkCursor::at(chain, sink, log, 0));
@@ -75,7 +86,14 @@ impl<P: Port> Yard<P> {
             SinkWord::Again { from } if from > next => {
                 return Err(Refusal::NotYetHandedOn { sink: sink.to_owned(), from, next }.into());
             }
-            SinkWord::Again { from } => SinkCursor { next_sequence: from, ..cursor.untried() },
+            // A retract that comes again takes back only what came again before it.
+            SinkWord::Again { from } => SinkCursor {
+                next_sequence: from,
+                handed_below: Some(
+                    cursor.handed_below.map_or(handed_before, |below| below.min(handed_before)),
+                ),
+                ..cursor.untried()
+            },
         };
         tx.put(&cursor)?;
         told(tx, chain, sink);

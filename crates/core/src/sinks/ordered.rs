@@ -45,10 +45,17 @@ impl<P: Port> Yard<P> {
             let key = OutEntry::key_of(chain, log, cursor.next_sequence);
             let Some(entry) = read::<P, OutEntry>(&self.port, &key).await? else { return Ok(None) };
             match self.turn(settings, &cursor, &entry).await? {
-                Turn::HandOn if kinds.contains(&entry.kind.name()) => return Ok(Some(entry)),
-                Turn::HandOn | Turn::PassOver => {
-                    self.move_sink(sink, &entry, |cursor| cursor.passed(&entry)).await?;
-                    cursor = cursor.passed(&entry);
+                Turn::HandOn if kinds.contains(&entry.kind.name()) => {
+                    if settings.confirm != Confirm::Latest && !cursor.may_have(&entry) {
+                        // After a crash it is not known whether the sink has it: its retract is then handed on.
+                        self.move_sink(sink, &entry, |cursor| cursor.offered(&entry)).await?;
+                    }
+                    return Ok(Some(entry));
+                }
+                // It would have got it: what takes that back is handed on.
+                Turn::HandOn => cursor = self.pass_over(sink, &entry, |cursor| cursor.handed(&entry)).await?,
+                Turn::PassOver => {
+                    cursor = self.pass_over(sink, &entry, |cursor| cursor.passed(&entry)).await?
                 }
                 Turn::Withhold => return Ok(None),
             }
@@ -57,20 +64,30 @@ impl<P: Port> Yard<P> {
         Ok(None)
     }
 
+    /// Goes on behind an entry that is not for this sink; answers where the sink is then.
+    async fn pass_over(
+        &self,
+        sink: &str,
+        entry: &OutEntry,
+        change: impl Fn(SinkCursor) -> SinkCursor,
+    ) -> Result<SinkCursor, Error> {
+        self.move_sink(sink, entry, change).await?;
+        self.sink_cursor(&entry.chain, sink, &entry.log).await
+    }
+
     async fn turn(&self, settings: &Sink, cursor: &SinkCursor, entry: &OutEntry) -> Result<Turn, Error> {
         if settings.confirm == Confirm::Latest {
             return Ok(Turn::HandOn);
-        }
-        if self.is_withheld(settings.confirm, entry).await? {
-            return Ok(Turn::Withhold);
         }
         match &entry.kind {
             OutKind::Proof { to, hash, .. } => {
                 let canonical: Option<Canonical> =
                     read(&self.port, &Canonical::key_of(&entry.chain, *to)).await?;
                 Ok(match canonical.is_some_and(|canonical| canonical.hash == *hash) {
-                    true => Turn::HandOn,
+                    // Its retract is in the log, and waits for nothing.
                     false => Turn::PassOver,
+                    true if self.is_withheld(settings.confirm, entry).await? => Turn::Withhold,
+                    true => Turn::HandOn,
                 })
             }
             OutKind::Retract { from, .. } => {
@@ -107,7 +124,8 @@ impl<P: Port> Yard<P> {
             failures: cursor.failures.saturating_add(1),
             last_error: Some(trouble.reason.clone()),
             next_try_ms: Some(self.next_try_ms(cursor.failures, trouble)),
-            ..cursor
+            // It may have it all the same.
+            ..cursor.offered(entry)
         })
         .await
     }

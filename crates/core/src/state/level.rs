@@ -16,6 +16,10 @@ pub struct LevelPlace {
     pub first: u64,
     /// Of every height below this one it was told the last word.
     pub settled_below: u64,
+    /// What it was told of heights below this one is forgotten.
+    pub forgotten_below: u64,
+    /// The height that failed last, if nothing was told since.
+    pub failed_at: Option<u64>,
     /// It was told of nothing at or above this height.
     pub told_below: u64,
     /// Of every block below this height it was told that it arrived, or more.
@@ -42,6 +46,8 @@ impl LevelPlace {
             sink: sink.to_owned(),
             first,
             settled_below: first,
+            forgotten_below: first,
+            failed_at: None,
             told_below: first,
             swept_to: first,
             round_at: first,
@@ -72,7 +78,14 @@ impl Item for LevelPlace {
         self.next_try_ms
     }
     fn damage(&self) -> Option<String> {
-        let heights = [self.first, self.settled_below, self.told_below, self.swept_to, self.round_at];
+        let heights = [
+            self.first,
+            self.settled_below,
+            self.forgotten_below,
+            self.told_below,
+            self.swept_to,
+            self.round_at,
+        ];
         too_large(heights.into_iter().chain([self.epoch, self.refused]).chain(self.next_try_ms))
     }
 }
@@ -84,6 +97,8 @@ pub struct Told {
     pub sink: String,
     pub height: u64,
     pub scope: ScopeId,
+    /// The chain's epoch when it was first told of this block here: a block that returns is told of anew.
+    pub epoch: u64,
     /// What it may have been told: it was sent, and nobody knows yet whether it came.
     pub sent: Option<BlockWord>,
     /// What it was told, or has refused for good.
@@ -101,6 +116,6 @@ impl Item for Told {
         Self::key_of(&self.chain, &self.sink, self.height)
     }
     fn damage(&self) -> Option<String> {
-        too_large([self.height])
+        too_large([self.height, self.epoch])
     }
 }

@@ -149,6 +149,28 @@ impl SinkCursor {
         Self { handed_below, ..self.passed(entry) }
     }
 
+    /// It may have the entry, though nobody knows yet.
+    pub fn offered(self, entry: &OutEntry) -> Self {
+        match entry.kind {
+            OutKind::Proof { .. } => Self { handed_below: self.clone().handed(entry).handed_below, ..self },
+            OutKind::Retract { .. } => self,
+        }
+    }
+
+    /// That it may have the entry is written down.
+    pub fn may_have(&self, entry: &OutEntry) -> bool {
+        *self == self.clone().offered(entry)
+    }
+
+    /// Below which height it may have been told of blocks by what is before this entry, given the one right before it.
+    pub fn handed_before(entry: Option<&OutEntry>) -> u64 {
+        match entry.map(|entry| &entry.kind) {
+            Some(OutKind::Proof { to, .. }) => to.saturating_add(1),
+            Some(OutKind::Retract { from, .. }) => *from,
+            None => 0,
+        }
+    }
+
     /// It goes on behind the entry.
     pub fn passed(self, entry: &OutEntry) -> Self {
         Self { next_sequence: entry.sequence.saturating_add(1), ..self.untried() }

@@ -5,16 +5,16 @@
 
 use serde::Serialize;
 
-use super::ParkedTask;
 use super::look::{Budget, ChainLook, pages};
 use super::rows::parked_task;
 use super::work::ScopeWork;
+use super::{ParkedTask, SinkPlace, SinkStatus};
 use crate::advance::is_handed_on;
 use crate::error::Error;
 use crate::pages::DuePages;
-use crate::pipeline::Late;
+use crate::pipeline::{Confirm, Late};
 use crate::port::{DueKind, Key, Port};
-use crate::state::{CutAt, KeyFamily, Scope};
+use crate::state::{CutAt, KeyFamily, OutEntry, Scope};
 use crate::strategy::waits_for::WaitsFor;
 use crate::transaction::{read, read_many};
 use crate::yard::Yard;
@@ -194,12 +194,25 @@ impl<P: Port> Yard<P> {
             }
         }
         let behind = self.sinks(look).await?.into_iter().filter(|sink| sink.behind > 0);
-        let (paused, moving): (Vec<_>, Vec<_>) = behind.partition(|sink| sink.paused);
-        if let Some(sink) = paused.first() {
+        for sink in behind {
+            let waits_for = match sink.confirm {
+                _ if sink.paused => "is paused",
+                Confirm::Safe if self.waits_for_finality(look, &sink).await? => "waits for safe blocks",
+                Confirm::Finalized if self.waits_for_finality(look, &sink).await? => "waits for final blocks",
+                _ => return Ok(true),
+            };
             still.unfinished = true;
-            still.dead_end = still.dead_end.take().or(Some(format!("sink {} is paused", sink.sink)));
+            still.dead_end = still.dead_end.take().or(Some(format!("sink {} {waits_for}", sink.sink)));
         }
-        Ok(!moving.is_empty())
+        Ok(false)
+    }
+
+    async fn waits_for_finality(&self, look: &ChainLook, sink: &SinkStatus) -> Result<bool, Error> {
+        let SinkPlace::Log { log, next_sequence } = &sink.place else { return Ok(false) };
+        match read::<P, OutEntry>(&self.port, &OutEntry::key_of(look.chain(), log, *next_sequence)).await? {
+            Some(entry) => self.is_withheld(sink.confirm, &entry).await,
+            None => Ok(false),
+        }
     }
 }
 

@@ -372,3 +372,126 @@ fn an_ended_chain_is_finished_when_level_sinks_have_the_last_word() {
     told(&driver);
     assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::Yes);
 }
+
+#[test]
+fn what_may_have_been_handed_on_before_a_crash_is_taken_back() {
+    for records_failure in [false, true] {
+        let mut driver = driver("file = \"x\"\nconfirm = \"safe\"");
+        prove(&mut driver, 1..=2);
+        finalize(&driver, 2, "a2");
+        let first = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+        now(driver.yard.sink_done("out", &first)).unwrap();
+        // The sink has it, and the yard dies, or the answer is lost.
+        let second = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+        if records_failure {
+            now(driver.yard.sink_failed("out", &second, &Trouble::saying("no answer"))).unwrap();
+            driver.pass(10_000);
+        }
+        reorg(&driver, 2..=2);
+        driver.work("w", good);
+        finalize(&driver, 2, "b2");
+        assert_eq!(handed_on(&driver), ["retract 2..2", "b2"]);
+    }
+}
+
+#[test]
+fn entries_that_are_handed_on_again_take_back_nothing_that_stands() {
+    let mut driver = driver("file = \"x\"\nconfirm = \"finalized\"");
+    prove(&mut driver, 1..=3);
+    reorg(&driver, 2..=3);
+    driver.work("w", good);
+    finalize(&driver, 3, "b3");
+    assert_eq!(handed_on(&driver), ["a1", "b2", "b3"]);
+    assert_eq!(tell(&driver, SinkWord::Again { from: 0 }), Ok((0, false)));
+    assert_eq!(handed_on(&driver), ["a1", "b2", "b3"]);
+}
+
+#[test]
+fn who_wants_only_retracts_is_told_of_those_of_final_blocks() {
+    let mut driver = driver("file = \"x\"\nconfirm = \"finalized\"\nevents = \"retract\"");
+    prove(&mut driver, 1..=3);
+    finalize(&driver, 2, "a2");
+    assert_eq!(handed_on(&driver), [""; 0]);
+    reorg(&driver, 2..=3);
+    assert_eq!(handed_on(&driver), ["retract 2..3"]);
+}
+
+#[test]
+fn a_run_whose_sink_waits_for_finality_that_nobody_tells_is_stuck_and_says_so() {
+    let mut driver = driver("file = \"x\"\nconfirm = \"finalized\"");
+    prove(&mut driver, 1..=1);
+    driver.end();
+    let Finished::Stuck { reason, .. } = now(driver.yard.is_finished("c")).unwrap() else { panic!() };
+    assert_eq!(reason, "sink out waits for final blocks");
+}
+
+#[test]
+fn reorg_upon_reorg_brings_back_nothing_that_is_forgotten() {
+    let mut driver =
+        driver("command = [\"tell\"]\neach = \"block\"\nevents = [\"committed\", \"retracted\"]");
+    prove(&mut driver, 1..=2_500);
+    told(&driver);
+    for _ in 0..3 {
+        now(driver.yard.record_redo("c", 2_500)).unwrap();
+        driver.settle();
+        // It is looked at once, and no further, as where a server is down.
+        let news = now(driver.yard.level_next("c", "out")).unwrap();
+        assert_eq!(news, []);
+    }
+    driver.work("w", good);
+    let said = told(&driver);
+    assert!(said.iter().all(|(hash, _)| hash == "a2500"), "{}", said.len());
+}
+
+#[test]
+fn a_block_that_returns_while_it_is_taken_back_is_told_of_anew() {
+    let mut driver = driver(ALL);
+    prove(&mut driver, 1..=2);
+    told(&driver);
+    reorg(&driver, 2..=2);
+    let first = loop {
+        // The first look only notices that the chain has changed.
+        if let Some(news) = now(driver.yard.level_next("c", "out")).unwrap().into_iter().next() {
+            break news;
+        }
+    };
+    assert_eq!((first.hash.as_str(), first.word), ("a2", BlockWord::Retracted));
+    assert!(now(driver.yard.level_sending(&first)).unwrap());
+    now(driver.yard.level_failed(&first, &Trouble::saying("no answer"))).unwrap();
+    now(driver.yard.record_reorg("c", 2, "a2")).unwrap();
+    driver.settle();
+    driver.pass(10_000);
+    assert_eq!(words(&told(&driver)), ["a2 retracted", "a2 committed"]);
+}
+
+#[test]
+fn a_block_that_cannot_be_told_holds_up_no_other() {
+    let mut driver = driver(ALL);
+    prove(&mut driver, 1..=40);
+    let mut said = 0;
+    for _ in 0..200 {
+        for news in now(driver.yard.level_next("c", "out")).unwrap() {
+            assert!(now(driver.yard.level_sending(&news)).unwrap());
+            if news.height == 40 {
+                now(driver.yard.level_failed(&news, &Trouble::saying("500"))).unwrap();
+                driver.pass(400_000);
+                break;
+            }
+            now(driver.yard.level_done(&news)).unwrap();
+            said += 1;
+        }
+    }
+    assert_eq!(said, 39);
+}
+
+#[test]
+fn words_that_are_wanted_later_are_told_of_what_is_still_in_work() {
+    let events = |events: &str| format!("{PROVING}\n[sink.out]\n{ALL}\nevents = [{events}]");
+    let mut driver = Driver::new(&events("\"arrived\""));
+    driver.worker("w", "cpu");
+    driver.blocks(1..=3);
+    assert_eq!(told(&driver).len(), 3);
+    now(driver.yard.record_pipeline(&events("\"arrived\", \"committed\""))).unwrap();
+    driver.work("w", good);
+    assert_eq!(words(&told(&driver)), ["a3 committed", "a2 committed", "a1 committed"]);
+}

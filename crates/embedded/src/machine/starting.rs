@@ -56,6 +56,7 @@ impl Machine {
     ) -> Result<(), MachineError> {
         let pools = pools_of(pipelines)?;
         expect_environment(pipelines)?;
+        let sinks = self.local_sinks(pipelines, sink_base, guard)?;
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.idle_look = idle_look(pipelines.iter().map(|pipeline| pipeline.chain.tick_ms).min());
         }
@@ -72,8 +73,8 @@ impl Machine {
             self.start_worker(local_plan(name, pool, guard, &work_dir, &isolation, first_slot), &run)?;
             first_slot += slots;
         }
-        for pipeline in pipelines {
-            self.start_sinks(pipeline, sink_base, guard)?;
+        for sink in sinks {
+            self.spawn("sink", move |shared| sink.run(shared))?;
         }
         self.start_listening(&work_dir)
     }
@@ -105,17 +106,19 @@ impl Machine {
         Ok(())
     }
 
-    fn start_sinks(
-        &mut self,
-        pipeline: &Pipeline,
+    /// All that they need is there, or nothing is started.
+    fn local_sinks(
+        &self,
+        pipelines: &[Pipeline],
         base: &Path,
         guard: &GuardCommand,
-    ) -> Result<(), MachineError> {
-        for (name, sink) in &pipeline.sinks {
-            let sink = LocalSink::new(&pipeline.chain.name, name, sink, base, guard, &self.cancel_sinks)?;
-            self.spawn("sink", move |shared| sink.run(shared))?;
-        }
-        Ok(())
+    ) -> Result<Vec<LocalSink>, MachineError> {
+        let named = pipelines.iter().flat_map(|pipeline| {
+            pipeline.sinks.iter().map(move |(name, sink)| (&pipeline.chain.name, name, sink))
+        });
+        let sinks = named
+            .map(|(chain, name, sink)| LocalSink::new(chain, name, sink, base, guard, &self.cancel_sinks));
+        sinks.collect()
     }
 
     fn start_listening(&mut self, work_dir: &WorkDir) -> Result<(), MachineError> {

@@ -137,7 +137,8 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             follower.health = Health::left(follower.nodes.names(), &before.endpoints, now_ms);
         }
         (follower.finality_asked, follower.lower) = (before.finality_asked, before.lower.clone());
-        follower.following = Following { chain_id, genesis, ..before };
+        let head_since_ms = follower.following.head_since_ms;
+        follower.following = Following { chain_id, genesis, head_since_ms, ..before };
         Ok(follower)
     }
 

@@ -118,6 +118,18 @@ fn nothing_that_may_be_a_key_is_shown() {
     assert!(code == 75 && reason.starts_with("127.0.0.1:9"), "{reason}");
     let all = format!("{output:?}");
     assert!(!all.contains("k3y"), "{all}");
+    let server = Server::start(|request| {
+        let said = format!("Cannot POST {} as {:?}", request.path, request.header("x-proofyard-signature"));
+        Answer::Status(404, Vec::new(), said)
+    });
+    let mut target = hook(&format!("{}/hooks/T0P5ECRET/K3YK3YK3Y", server.url));
+    target["webhook"]["secret_from"] = json!("SECRET");
+    let (_, _, reason) = ended(&notify(target, retract()));
+    assert!(
+        reason.contains("Cannot POST") && !reason.contains("SECRET") && !reason.contains("K3Y"),
+        "{reason}"
+    );
+    assert!(!reason.contains("v1="), "{reason}");
     let mut target = hook("");
     target["webhook"]["url"] = json!({ "from": "NOT_SET" });
     assert_eq!(ended(&notify(target, retract())), (75, 0, "the environment here has no NOT_SET".into()));
