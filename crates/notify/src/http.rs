@@ -121,7 +121,7 @@ fn without(url: &str, text: &str) -> String {
 }
 
 /// An answer as it may be shown: servers repeat what they were asked, path and token included.
-fn shown<'s>(text: &str, url: &str, secrets: impl Iterator<Item = &'s str>) -> String {
+fn shown<'s>(text: &str, url: &'s str, secrets: impl Iterator<Item = &'s str>) -> String {
     let path = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = path.find('/').map_or("", |slash| &path[slash..]);
     let parts =
