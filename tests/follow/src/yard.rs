@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use proofyard_programs::programs;
 use rustix::process::{Pid, Signal, kill_process};
@@ -231,9 +232,13 @@ impl FollowingYard {
     }
 }
 
-/// Of this machine, where nobody listens now.
+/// Of this machine, where nobody listens: a loopback address of its own, so that no other test gets its port while a yard that
+/// was killed does not hold it.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    static TAKEN: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let own = Ipv4Addr::new(127, 64 | (high & 0x3f), low, TAKEN.fetch_add(1, Ordering::Relaxed));
+    TcpListener::bind((own, 0)).unwrap().local_addr().unwrap()
 }
 
 impl Drop for FollowingYard {
