@@ -227,7 +227,7 @@ impl World {
         }
     }
 
-    /// What a level sink hears of a block: never an older word after a newer, and what is said is so.
+    /// What a level sink hears of a block: never an older word after a newer.
     fn hear(&self, news: &BlockNews) {
         self.simulation.count("check: level sink was told");
         let BlockNews { chain, height, scope, word, .. } = news;
