@@ -15,7 +15,8 @@ const WORDS: usize = 160;
 /// As providers say that they are asked too often: "limit exceeded", and codes of their own.
 const LIMITS: [i64; 4] = [-32_005, -32_007, -32_029, 429];
 
-pub(crate) fn node_error(error: TransportError, url: &Url) -> NodeError {
+/// What a call's error says of the node at this URL.
+pub fn node_error(error: TransportError, url: &Url) -> NodeError {
     match error {
         RpcError::ErrorResp(payload) if is_limit(payload.code, &payload.message) => {
             NodeError::Busy { why: words(&payload.message, url), retry_after_ms: None }

@@ -12,5 +12,6 @@ mod witness;
 
 pub use driving::follow;
 pub use endpoints::{EndpointError, Endpoints};
-pub use rpc::RpcNodes;
+pub use errors::node_error;
+pub use rpc::{RpcNodes, http_client};
 pub use witness::{OfBlock, Witness, WitnessError};

@@ -64,13 +64,7 @@ impl RpcNodes {
         source: &NodeSource,
         timeout: Duration,
     ) -> Result<Self, reqwest::Error> {
-        // Another part of the program may have chosen its cryptography before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .timeout(timeout)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+        let http = http_client(timeout)?;
         let node = |url: &Url| RpcNode {
             client: RpcClient::new_http_with_client(http.clone(), url.clone()),
             url: url.clone(),
@@ -184,6 +178,15 @@ impl RpcNodes {
     async fn one_block(&self, of: usize, height: u64) -> Result<Option<String>, NodeError> {
         Ok(text_of(self.ask(of, "eth_getBlockByNumber", (format!("{height:#x}"), true)).await?))
     }
+}
+
+/// Fails where the system gives no TLS.
+pub fn http_client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    // Another part of the program may have chosen its cryptography before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder().timeout(timeout).connect_timeout(CONNECT_TIMEOUT);
+    // A redirect would take what is asked, and a key in a URL, elsewhere.
+    builder.redirect(reqwest::redirect::Policy::none()).build()
 }
 
 fn text_of(answer: Option<Box<RawValue>>) -> Option<String> {

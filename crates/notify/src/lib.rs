@@ -24,8 +24,8 @@ pub fn tell(told: &ToNotify, surroundings: &impl Surroundings) -> Outcome {
     let outcome = match &told.target {
         SinkTarget::Webhook(target) => webhook::tell(target, &told.message, surroundings),
         SinkTarget::Ethproofs(target) => ethproofs::tell(target, &told.message, surroundings),
-        SinkTarget::File { .. } | SinkTarget::Command { .. } => {
-            Err(Failure::Refused("files and programs are not told over HTTP".to_owned()))
+        SinkTarget::File { .. } | SinkTarget::Command { .. } | SinkTarget::Contract(_) => {
+            Err(Failure::Refused("files, programs and contracts are not told by this program".to_owned()))
         }
     };
     match outcome {

@@ -66,8 +66,10 @@ codes! {
     NoNodeProgram = 15,
     /// Where a node is said to be is no URL.
     BadEndpoint = 16,
-    /// The program for sinks over HTTP is missing.
-    NoNotifyProgram = 18,
+    /// The program that a sink needs is missing.
+    NoSinkProgram = 18,
+    /// What a sink's program was told of it cannot be read, or its key is not there.
+    BadSink = 19,
 
     // 01: requests that a yard does not carry out.
     /// There is no such chain.

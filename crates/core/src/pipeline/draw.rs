@@ -56,6 +56,10 @@ fn target_text(target: &SinkTarget) -> String {
         SinkTarget::Ethproofs(ethproofs) => {
             format!("{} as cluster {}", url_text(&ethproofs.url), ethproofs.cluster_id)
         }
+        SinkTarget::Contract(contract) => {
+            let name = contract.function.split('(').next().unwrap_or_default();
+            format!("calls {name} of {} on chain {}", contract.address, contract.chain_id)
+        }
     }
 }
 

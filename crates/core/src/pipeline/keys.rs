@@ -58,6 +58,7 @@ pub(super) const SINK: &[&str] = &[
     "webhook_from",
     "ethproofs",
     "ethproofs_from",
+    "contract",
     "stage",
     "from",
     "confirm",
@@ -69,7 +70,26 @@ pub(super) const SINK: &[&str] = &[
     "body",
     "cluster_id",
     "token_from",
+    "rpc",
+    "rpc_from",
+    "chain_id",
+    "key_from",
+    "key_file",
+    "password_from",
+    "function",
+    "arguments",
+    "value",
+    "done_if",
+    "send_if",
+    "read",
+    "errors",
+    "confirmations",
+    "max_fee_gwei",
+    "replace_after_ms",
 ];
+/// What a contract's sink asks before it sends.
+pub(super) const CONTRACT_READ: &[&str] =
+    &["function", "contract", "arguments", "method", "params", "rpc", "rpc_from"];
 pub(super) const STAGE: &[&str] = &[
     "strategy",
     "from",
@@ -108,4 +128,5 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("[prover.NAME]", PROVER),
     ("[pool.NAME]", POOL),
     ("[sink.NAME]", SINK),
+    ("[sink.NAME.read.NAME]", CONTRACT_READ),
 ];

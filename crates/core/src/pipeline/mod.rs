@@ -12,6 +12,8 @@ use crate::state::{ArtifactRef, COMMITS};
 
 mod arguments;
 mod commit;
+mod contract;
+mod contract_table;
 mod draw;
 mod files;
 mod gathering;
@@ -29,7 +31,9 @@ mod stage;
 mod stage_table;
 mod suggest;
 mod tables;
+mod template;
 
+pub use contract::{AccountKey, Comparison, Condition, Contract, ContractRead, ENVIRONMENT};
 pub use draw::draw;
 pub use mistake::Mistake;
 pub use parse::{Checked, parse, text_hash};
@@ -39,6 +43,7 @@ pub use sink::{
 };
 pub(crate) use source_table::WITNESS;
 pub use stage::{CutBudget, CutRule, Output, Quorum, Source, Stage, Strategy, TaskLimits};
+pub use template::{Format, Piece, Reference, Template};
 
 /// One chain's pipeline, valid by construction.
 #[derive(Clone, Debug, PartialEq, Serialize)]

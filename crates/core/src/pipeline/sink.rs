@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::contract::Contract;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sink {
     /// Index of the stage whose proofs it gets.
@@ -88,6 +90,8 @@ pub enum SinkTarget {
     },
     Webhook(Webhook),
     Ethproofs(Ethproofs),
+    /// A transaction on a chain for each entry.
+    Contract(Box<Contract>),
 }
 
 /// An HTTP endpoint that takes messages by POST.
@@ -147,16 +151,18 @@ impl SinkTarget {
             Self::Command { time_limit_ms, .. } => *time_limit_ms,
             Self::Webhook(webhook) => webhook.time_limit_ms,
             Self::Ethproofs(ethproofs) => ethproofs.time_limit_ms,
+            Self::Contract(contract) => contract.time_limit_ms,
         }
     }
 
     /// The environment's variables that it needs.
-    pub fn environment(&self) -> Vec<&str> {
+    pub fn environment(&self) -> Vec<String> {
         let (url, secret, body) = match self {
             Self::File { .. } => return Vec::new(),
             Self::Command { environment_from, .. } => {
-                return environment_from.iter().map(String::as_str).collect();
+                return environment_from.clone();
             }
+            Self::Contract(contract) => return contract.environment(),
             Self::Webhook(webhook) => (&webhook.url, webhook.secret_from.as_deref(), webhook.body.as_ref()),
             Self::Ethproofs(ethproofs) => (&ethproofs.url, Some(ethproofs.token_from.as_str()), None),
         };
@@ -166,7 +172,7 @@ impl SinkTarget {
         };
         let body = body.into_iter().flat_map(Map::values).flat_map(placeholders);
         let of_body = body.filter_map(|name| name.strip_prefix(VARIABLE));
-        url.into_iter().chain(secret).chain(of_body).collect()
+        url.into_iter().chain(secret).chain(of_body).map(str::to_owned).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::MAX_MS;
 use super::arguments;
+use super::contract_table;
 use super::keys::SINK;
 use super::mistake::Mistakes;
 use super::reader::{At, Entry, Fields, Read, shown};
@@ -24,11 +25,12 @@ pub(super) struct RawSink {
 }
 
 /// Each key that says who is told, with what else belongs to it.
-const TARGETS: [(&str, &[&str]); 4] = [
+const TARGETS: [(&str, &[&str]); 5] = [
     ("file", &[]),
     ("command", &["each", "time_limit_ms", "environment_from"]),
     ("webhook", &["each", "time_limit_ms", "secret_from", "body"]),
     ("ethproofs", &["time_limit_ms", "cluster_id", "token_from"]),
+    ("contract", contract_table::KEYS),
 ];
 /// The same for a URL that a variable of the environment holds.
 const URLS: [(&str, &str); 2] = [("webhook_from", "webhook"), ("ethproofs_from", "ethproofs")];
@@ -90,8 +92,8 @@ fn target_kind(fields: &mut Fields<'_, '_>) -> Option<&'static str> {
     let named = TARGETS.iter().map(|(kind, _)| (*kind, *kind)).chain(URLS);
     let named: Vec<(&str, &'static str)> = named.filter(|(key, _)| !fields.get(key).is_absent()).collect();
     let Some((key, kind)) = named.first().copied() else {
-        let help = "one of file = \"out.jsonl\", command = [\"./submit\"], webhook = \"https://...\" and ethproofs = \
-                    \"https://...\"";
+        let help = "one of file = \"out.jsonl\", command = [\"./submit\"], webhook = \"https://...\", ethproofs = \
+                    \"https://...\" and contract = \"0x...\"";
         let message = format!("{} says nobody who is told", fields.place);
         fields.mistakes.add(fields.at, message, help);
         return None;
@@ -161,7 +163,7 @@ fn block_words(fields: &mut Fields<'_, '_>, kind: Option<&str>) -> BTreeSet<Bloc
 
 fn target(kind: &str, each_block: bool, fields: &mut Fields<'_, '_>) -> Option<SinkTarget> {
     let time_limit_ms = match kind {
-        "file" => 0,
+        "file" | "contract" => 0,
         _ => fields.number_or("time_limit_ms", 1..=MAX_MS, TIME_LIMIT_MS),
     };
     Some(match kind {
@@ -182,6 +184,7 @@ fn target(kind: &str, each_block: bool, fields: &mut Fields<'_, '_>) -> Option<S
             body: body(each_block, fields),
             time_limit_ms,
         }),
+        "contract" => SinkTarget::Contract(Box::new(contract_table::read(fields)?)),
         _ => {
             fields.require("cluster_id", "cluster_id = 7, the number that the server gave the cluster");
             fields.require(

@@ -303,7 +303,7 @@ fn witness_of(
     }
 }
 
-fn urls(fields: &mut Fields<'_, '_>, key: &str, schemes: [&str; 2]) -> Vec<String> {
+pub(super) fn urls(fields: &mut Fields<'_, '_>, key: &str, schemes: [&str; 2]) -> Vec<String> {
     let help = format!("{key} = [\"{}127.0.0.1:8545\"]", schemes[0]);
     let urls = few(fields, key, &help);
     for url in &urls {
@@ -316,7 +316,7 @@ fn urls(fields: &mut Fields<'_, '_>, key: &str, schemes: [&str; 2]) -> Vec<Strin
     urls.into_iter().map(|url| url.value).collect()
 }
 
-fn variables(fields: &mut Fields<'_, '_>, key: &str) -> Vec<String> {
+pub(super) fn variables(fields: &mut Fields<'_, '_>, key: &str) -> Vec<String> {
     let names =
         few(fields, key, &format!("{key} = [\"NODE_URL\"], variables of the environment that hold URLs"));
     for name in &names {

@@ -29,10 +29,12 @@ pub enum MachineError {
     #[error("{what} needs {name}, and the environment here has no such text")]
     NoVariable { what: String, name: String },
     #[error(
-        "sink {0} is told over HTTP by proofyard-notify, which is neither beside this program nor in PATH; build it with \
-         `cargo build --release -p proofyard-notify`"
+        "sink {sink} is the work of {program}, which is neither beside this program nor in PATH; build it with \
+         `cargo build --release -p {program}`"
     )]
-    NoNotifyProgram(String),
+    NoSinkProgram { sink: String, program: &'static str },
+    #[error("sink {sink}: {reason}")]
+    BadSink { sink: String, reason: String },
 }
 
 impl Coded for MachineError {
@@ -46,7 +48,8 @@ impl Coded for MachineError {
             Self::PoolsDiffer { .. } => Code::PoolsDiffer,
             Self::Isolation(error) => error.code(),
             Self::NoVariable { .. } => Code::NoVariable,
-            Self::NoNotifyProgram(_) => Code::NoNotifyProgram,
+            Self::NoSinkProgram { .. } => Code::NoSinkProgram,
+            Self::BadSink { .. } => Code::BadSink,
         }
     }
 }

@@ -8,8 +8,8 @@ use proofyard_core::pipeline::{Sink, SinkTarget};
 use proofyard_core::sinks::{BlockNews, Trouble};
 use proofyard_core::state::{ArtifactRef, OutEntry, OutKind};
 use proofyard_prover::confinement::Confinement;
-use proofyard_prover::runner::{Cancel, GuardCommand, Launch, Limits};
-use proofyard_sinks::{Destination, FileLog, Message, Outcome, Program};
+use proofyard_prover::runner::{Cancel, GuardCommand, Launch, Limits, run_program};
+use proofyard_sinks::{Destination, FileLog, Message, Outcome, Program, WaitLine};
 use proofyard_worker::WorkerHome;
 
 use super::{MachineError, Shared};
@@ -17,6 +17,12 @@ use crate::block_on;
 
 /// The program that speaks HTTP.
 const NOTIFY: &str = "proofyard-notify";
+/// The program that calls contracts.
+const CONTRACT: &str = "proofyard-contract";
+/// In the data directory: what the accounts have sent by which contracts are called.
+const JOURNAL_FOLDER: &str = "accounts";
+/// What a program does beyond its own limit before it is ended: it says by then what it waited for.
+const GRACE_MS: u64 = 5_000;
 /// Lines of a program's log that are kept: the last one is shown.
 const LOG_LINES: usize = 16;
 
@@ -35,7 +41,7 @@ impl LocalSink {
         chain: &str,
         name: &str,
         sink: &Sink,
-        base: &Path,
+        (base, data_dir): (&Path, &Path),
         guard: &GuardCommand,
         cancel: &Cancel,
     ) -> Result<Self, MachineError> {
@@ -43,9 +49,13 @@ impl LocalSink {
             .target
             .environment()
             .into_iter()
-            .map(|name| Ok((name.to_owned(), variable(name)?)))
+            .map(|name| Ok((name.clone(), variable(&name)?)))
             .collect::<Result<_, String>>()
             .map_err(|variable| MachineError::NoVariable { what: format!("sink {name}"), name: variable })?;
+        let of_ours = |program: &'static str| {
+            let found = found_program(program);
+            found.ok_or_else(|| MachineError::NoSinkProgram { sink: name.to_owned(), program })
+        };
         let (command, time_limit_ms, target) = match &sink.target {
             SinkTarget::File { path } => {
                 let destination = Box::new(FileLog::at(base.join(path)));
@@ -58,11 +68,14 @@ impl LocalSink {
             }
             SinkTarget::Command { command, time_limit_ms, .. } => (command.clone(), *time_limit_ms, None),
             target @ (SinkTarget::Webhook(_) | SinkTarget::Ethproofs(_)) => {
-                let program =
-                    notify_program().ok_or_else(|| MachineError::NoNotifyProgram(name.to_owned()))?;
-                // Its own limit ends a call first, and says what was waited for.
-                let time_limit_ms = target.time_limit_ms().saturating_add(5_000);
-                (vec![program.display().to_string()], time_limit_ms, Some(target.clone()))
+                let time_limit_ms = target.time_limit_ms().saturating_add(GRACE_MS);
+                (vec![of_ours(NOTIFY)?], time_limit_ms, Some(target.clone()))
+            }
+            target @ SinkTarget::Contract(_) => {
+                let journal = absolute(&data_dir.join(JOURNAL_FOLDER)).display().to_string();
+                let options = ["--journal", &journal, "--sink", name].map(str::to_owned);
+                let time_limit_ms = target.time_limit_ms().saturating_add(GRACE_MS);
+                ([vec![of_ours(CONTRACT)?], options.to_vec()].concat(), time_limit_ms, Some(target.clone()))
             }
         };
         let limits = Limits {
@@ -80,6 +93,9 @@ impl LocalSink {
             confinement: Confinement::default(),
             limits,
         };
+        if let Some(target @ SinkTarget::Contract(_)) = &target {
+            check(name, target, &launch, cancel)?;
+        }
         let destination = Box::new(Program { launch, cancel: cancel.clone(), target });
         Ok(Self { chain: chain.to_owned(), name: name.to_owned(), is_level: sink.is_level(), destination })
     }
@@ -177,9 +193,27 @@ fn variable(name: &str) -> Result<String, String> {
 }
 
 /// Beside this program, else where `PATH` has it.
-fn notify_program() -> Option<PathBuf> {
-    let beside = env::current_exe().ok().map(|this| this.with_file_name(NOTIFY));
+fn found_program(name: &str) -> Option<String> {
+    let beside = env::current_exe().ok().map(|this| this.with_file_name(name));
     let path = env::var_os("PATH").unwrap_or_default();
-    let in_path = env::split_paths(&path).map(|folder| folder.join(NOTIFY));
-    beside.into_iter().chain(in_path).find(|program| program.is_file())
+    let in_path = env::split_paths(&path).map(|folder| folder.join(name));
+    let found = beside.into_iter().chain(in_path).find(|program| program.is_file());
+    found.map(|program| program.display().to_string())
+}
+
+/// What only the program can read is looked at before anything starts.
+fn check(name: &str, target: &SinkTarget, launch: &Launch, cancel: &Cancel) -> Result<(), MachineError> {
+    let bad = |reason: String| MachineError::BadSink { sink: name.to_owned(), reason };
+    let mut launch = launch.clone();
+    launch.command.truncate(1);
+    launch.command.push("--check".to_owned());
+    let said = serde_json::to_vec(target).map_err(|error| bad(error.to_string()))?;
+    let Err(error) = run_program(&launch, &said, cancel) else { return Ok(()) };
+    let last = error.log.last().map(String::as_str).unwrap_or_default();
+    let reason = serde_json::from_str::<WaitLine>(last).ok().and_then(|line| line.reason);
+    Err(bad(reason.unwrap_or_else(|| error.to_string())))
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -116,8 +116,9 @@ impl Machine {
         let named = pipelines.iter().flat_map(|pipeline| {
             pipeline.sinks.iter().map(move |(name, sink)| (&pipeline.chain.name, name, sink))
         });
-        let sinks = named
-            .map(|(chain, name, sink)| LocalSink::new(chain, name, sink, base, guard, &self.cancel_sinks));
+        let sinks = named.map(|(chain, name, sink)| {
+            LocalSink::new(chain, name, sink, (base, self.data_dir()), guard, &self.cancel_sinks)
+        });
         sinks.collect()
     }
 

@@ -1,0 +1,98 @@
+//! Who signs: a secp256k1 key from the environment or a file, that never gets into a text.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use alloy_primitives::{Address, B256, Signature};
+use k256::ecdsa::SigningKey;
+use proofyard_core::pipeline::AccountKey;
+
+use crate::{Failure, Surroundings};
+
+pub(crate) struct Account {
+    key: SigningKey,
+    pub address: Address,
+}
+
+/// Nothing of what was found is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("the environment here has no {0}")]
+    NoVariable(String),
+    #[error("{place} holds no key: 64 hex digits, or a keystore in a file")]
+    NoKey { place: String },
+    #[error("{} cannot be read: {source}", path.display())]
+    NoFile { path: PathBuf, source: std::io::Error },
+    #[error("{} may be read by others: chmod 600 {0}", path.display())]
+    OpenToOthers { path: PathBuf },
+    #[error("{} is a keystore: name the variable with its password, password_from = \"...\"", path.display())]
+    NoPassword { path: PathBuf },
+    #[error("{} does not open: {why}", path.display())]
+    Locked { path: PathBuf, why: String },
+}
+
+impl Account {
+    pub fn open(key: &AccountKey, surroundings: &impl Surroundings) -> Result<Self, KeyError> {
+        let variable = |name: &String| {
+            let value = surroundings.variable(name).filter(|value| !value.trim().is_empty());
+            value.ok_or_else(|| KeyError::NoVariable(name.clone()))
+        };
+        let key = match key {
+            AccountKey::From(name) => of_hex(&variable(name)?, name)?,
+            AccountKey::File { path, password_from } => {
+                let password = password_from.as_ref().map(variable).transpose()?;
+                of_file(Path::new(path), password)?
+            }
+        };
+        Ok(Self { address: Address::from_private_key(&key), key })
+    }
+
+    pub fn sign(&self, hash: &B256) -> Result<Signature, Failure> {
+        let signed = self.key.sign_prehash_recoverable(hash.as_slice());
+        signed.map(Signature::from).map_err(|error| Failure::later(format!("the key does not sign: {error}")))
+    }
+}
+
+fn of_hex(text: &str, place: &str) -> Result<SigningKey, KeyError> {
+    let text = text.trim();
+    let bytes = hex::decode(text.strip_prefix("0x").unwrap_or(text)).ok();
+    let key = bytes.and_then(|bytes| SigningKey::from_slice(&bytes).ok());
+    key.ok_or_else(|| KeyError::NoKey { place: place.to_owned() })
+}
+
+fn of_file(path: &Path, password: Option<String>) -> Result<SigningKey, KeyError> {
+    let no_file = |source| KeyError::NoFile { path: path.to_owned(), source };
+    let mode = fs::metadata(path).map_err(no_file)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(KeyError::OpenToOthers { path: path.to_owned() });
+    }
+    let text = fs::read_to_string(path).map_err(no_file)?;
+    let Ok(_) = serde_json::from_str::<serde_json::Map<_, _>>(&text) else {
+        return of_hex(&text, &path.display().to_string());
+    };
+    let password = password.ok_or_else(|| KeyError::NoPassword { path: path.to_owned() })?;
+    let opened = eth_keystore::decrypt_key(path, password.trim_end());
+    let bytes = opened.map_err(|error| KeyError::Locked { path: path.to_owned(), why: error.to_string() })?;
+    SigningKey::from_slice(&bytes).map_err(|_| KeyError::NoKey { place: path.display().to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_hex_has_the_address_that_wallets_show() {
+        // The first account of anvil and hardhat.
+        let key = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+        let key = of_hex(key, "KEY").unwrap();
+        let address = Address::from_private_key(&key).to_string();
+        assert_eq!(address, "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+    }
+
+    #[test]
+    fn what_is_no_key_is_not_shown() {
+        let error = of_hex("0xdeadbeefsecret", "KEY").unwrap_err().to_string();
+        assert!(error.contains("KEY") && !error.contains("deadbeef"), "{error}");
+    }
+}

@@ -1,0 +1,60 @@
+//! Calls of a contract, a transaction for each entry of an out log.
+//!
+//! [`submit`] brings one entry to its end: it asks what the pipeline asks, sends a transaction if there is something to send,
+//! and waits until blocks confirm it. What was signed is in the [`journal`] before a node hears of it, so that a crash anywhere
+//! finds the same transaction again, under the same nonce, and never sends a second one beside it.
+//!
+//! - `values`: what stands in the braces of the pipeline's texts;
+//! - `abi`: functions and errors as Solidity declares them;
+//! - `chain`: what nodes are asked;
+//! - `account`: who signs;
+//! - `journal`: what an account has sent;
+//! - `settling`: what became of that: included, reorged out, dropped, stuck, overtaken;
+//! - `submitting`: one entry, from its first question to its last confirmation.
+
+mod abi;
+mod account;
+mod chain;
+mod journal;
+mod settling;
+mod submitting;
+mod values;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use account::KeyError;
+pub use submitting::{check, submit};
+
+/// What a call needs from outside.
+pub trait Surroundings {
+    /// A variable of the environment.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// Milliseconds since the Unix epoch.
+    fn now_ms(&self) -> u64;
+    /// Lets time pass between two looks.
+    fn pause(&self, duration: Duration) -> impl Future<Output = ()>;
+}
+
+/// For which sink, and where its account's journal is kept.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub sink: String,
+    /// A folder that all sinks share whose accounts may be the same.
+    pub journal: PathBuf,
+}
+
+/// Why an entry is not at its end.
+#[derive(Debug)]
+pub enum Failure {
+    /// Not now: the same entry is tried again.
+    Later { reason: String, wait_ms: Option<u64> },
+    /// An operator has to look.
+    Refused(String),
+}
+
+impl Failure {
+    fn later(reason: impl Into<String>) -> Self {
+        Self::Later { reason: reason.into(), wait_ms: None }
+    }
+}

@@ -1,0 +1,213 @@
+//! What became of what was sent: blocks have it, or had it and have it no more, or nobody has it, or it offers too little, or
+//! something else has its nonce.
+
+use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
+use alloy_eips::Encodable2718;
+use alloy_primitives::{B256, TxKind, hex};
+
+use crate::account::Account;
+use crate::chain::{Call, Chain, Head};
+use crate::journal::{Ended, Included, Journal, Sent, Try};
+use crate::{Failure, Surroundings};
+
+/// Blocks under which nothing is looked at again: deeper than any reorg of a chain that finalizes in 64 slots.
+const SETTLED_DEPTH: u64 = 128;
+const WEI_A_GWEI: u128 = 1_000_000_000;
+
+/// A sink's say in fees.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fees {
+    pub max_fee_gwei: Option<u64>,
+    pub replace_after_ms: u64,
+}
+
+/// What a unit of gas is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub max_fee_wei: u128,
+    pub priority_fee_wei: u128,
+}
+
+impl Fees {
+    /// What the chain asks now, with room for the base fee to double; or why that is too much.
+    pub async fn offer(&self, chain: &Chain, head: &Head) -> Result<Offer, Failure> {
+        let base = head.base_fee_per_gas.ok_or_else(|| {
+            Failure::Refused(
+                "the chain has no base fee (EIP-1559), and such transactions alone are sent".to_owned(),
+            )
+        })?;
+        let priority_fee_wei = chain.priority_fee_wei().await;
+        let least = base.wei().saturating_add(priority_fee_wei);
+        let wanted = least.saturating_add(base.wei());
+        match self.cap_wei().filter(|cap| *cap < wanted) {
+            Some(cap) if cap < least => Err(Failure::later(format!(
+                "a unit of gas costs {} gwei now, and `max_fee_gwei` is {}",
+                least.div_ceil(WEI_A_GWEI),
+                cap / WEI_A_GWEI
+            ))),
+            Some(cap) => Ok(Offer { max_fee_wei: cap, priority_fee_wei }),
+            None => Ok(Offer { max_fee_wei: wanted, priority_fee_wei }),
+        }
+    }
+
+    fn cap_wei(&self) -> Option<u128> {
+        self.max_fee_gwei.map(|gwei| u128::from(gwei) * WEI_A_GWEI)
+    }
+
+    /// A quarter more than before, which is more than nodes ask of a replacement, and at least what the chain asks now. `None`
+    /// where it may not cost so much.
+    fn above(&self, before: &Try, now: Option<Offer>) -> Option<Offer> {
+        let raised = |wei: u128| wei.saturating_add(wei.div_ceil(4)).saturating_add(1);
+        let now = now.unwrap_or(Offer { max_fee_wei: 0, priority_fee_wei: 0 });
+        let offer = Offer {
+            max_fee_wei: raised(before.max_fee_wei).max(now.max_fee_wei),
+            priority_fee_wei: raised(before.priority_fee_wei).max(now.priority_fee_wei),
+        };
+        (self.cap_wei().is_none_or(|cap| offer.max_fee_wei <= cap)).then_some(offer)
+    }
+}
+
+/// A transaction's bytes.
+pub(crate) fn signed(transaction: TxEip1559, account: &Account, at_ms: u64) -> Result<Try, Failure> {
+    let (max_fee_wei, priority_fee_wei) = (transaction.max_fee_per_gas, transaction.max_priority_fee_per_gas);
+    let signature = account.sign(&transaction.signature_hash())?;
+    let envelope = TxEnvelope::from(transaction.into_signed(signature));
+    let raw = hex::encode_prefixed(envelope.encoded_2718());
+    Ok(Try { hash: *envelope.tx_hash(), raw, max_fee_wei, priority_fee_wei, at_ms })
+}
+
+pub(crate) fn transaction(chain_id: u64, nonce: u64, gas_limit: u64, offer: Offer, call: &Call) -> TxEip1559 {
+    TxEip1559 {
+        chain_id,
+        nonce,
+        gas_limit,
+        max_fee_per_gas: offer.max_fee_wei,
+        max_priority_fee_per_gas: offer.priority_fee_wei.min(offer.max_fee_wei),
+        to: TxKind::Call(call.to),
+        value: call.value,
+        access_list: Default::default(),
+        input: call.data.clone(),
+    }
+}
+
+/// One look at all that an account has under way.
+pub(crate) struct Look<'a, S> {
+    pub chain: &'a Chain,
+    pub account: &'a Account,
+    pub head: &'a Head,
+    /// Transactions of the account that the chain has.
+    pub count: u64,
+    pub fees: Fees,
+    pub surroundings: &'a S,
+}
+
+impl<S: Surroundings> Look<'_, S> {
+    /// Brings the journal up to the chain. Answers what nodes said against a transaction that nobody has, if anything.
+    pub async fn at(&self, journal: &mut Journal) -> Result<Option<String>, Failure> {
+        self.forget_what_left_the_chain(journal).await?;
+        let mut complaint = None;
+        for sent in journal.sent.iter_mut().filter(|sent| sent.ended.is_none()) {
+            if sent.included.is_none() {
+                sent.included = self.inclusion(sent).await?;
+            }
+            match &sent.included {
+                Some(included) => {
+                    if self.depth(included.height) >= SETTLED_DEPTH {
+                        sent.ended =
+                            Some(if included.has_succeeded { Ended::Included } else { Ended::Reverted });
+                    }
+                }
+                None if sent.nonce < self.count => self.overtaken(sent).await?,
+                None => complaint = self.sent_again(sent).await?.or(complaint),
+            }
+        }
+        Ok(complaint)
+    }
+
+    /// Blocks on a height and above it, itself counted.
+    pub fn depth(&self, height: u64) -> u64 {
+        (self.head.number.number() + 1).saturating_sub(height)
+    }
+
+    /// Blocks that a reorg took away. All above one that still stands were looked at before.
+    async fn forget_what_left_the_chain(&self, journal: &mut Journal) -> Result<(), Failure> {
+        for sent in journal.sent.iter_mut().rev().filter(|sent| sent.ended.is_none()) {
+            let Some(included) = &sent.included else { continue };
+            if self.chain.hash_at(included.height).await? == Some(included.block) {
+                return Ok(());
+            }
+            sent.included = None;
+        }
+        Ok(())
+    }
+
+    async fn inclusion(&self, sent: &Sent) -> Result<Option<Included>, Failure> {
+        for each in sent.tries.iter().rev() {
+            if let Some(receipt) = self.chain.receipt(each.hash).await? {
+                return Ok(Some(Included {
+                    transaction: each.hash,
+                    height: receipt.block_number.number(),
+                    block: receipt.block_hash,
+                    has_succeeded: receipt.status.number() == 1,
+                    gas_used: receipt.gas_used.number(),
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Its nonce is gone. That counts once it is deep: a node may know an account's count before a receipt.
+    async fn overtaken(&self, sent: &mut Sent) -> Result<(), Failure> {
+        let deep = self.head.number.number().checked_sub(OVERTAKEN_DEPTH);
+        let Some(deep) = deep else { return Ok(()) };
+        if self.chain.transactions_of(self.account.address, deep).await? > sent.nonce {
+            sent.ended = Some(Ended::Overtaken);
+        }
+        Ok(())
+    }
+
+    /// Gives nodes what they have lost, and offers more for what waits too long.
+    async fn sent_again(&self, sent: &mut Sent) -> Result<Option<String>, Failure> {
+        let Some(last) = sent.tries.last().cloned() else { return Ok(None) };
+        let waited_ms = self.surroundings.now_ms().saturating_sub(last.at_ms);
+        if waited_ms >= self.fees.replace_after_ms {
+            let now = self.fees.offer(self.chain, self.head).await.ok();
+            if let Some(offer) = self.fees.above(&last, now) {
+                let replacement = self.replacement(&last, offer)?;
+                sent.tries.push(replacement);
+            }
+        } else if self.chain.knows(last.hash).await? {
+            return Ok(None);
+        }
+        let last = sent.tries.last().unwrap_or(&last);
+        Ok(match self.chain.send(&last.raw).await {
+            Err(Failure::Later { reason, .. }) if !is_known(&reason) => Some(reason),
+            _ => None,
+        })
+    }
+
+    /// The same call under the same nonce.
+    fn replacement(&self, last: &Try, offer: Offer) -> Result<Try, Failure> {
+        let damaged = || Failure::Refused(format!("the journal's transaction {} cannot be read", last.hash));
+        let raw = hex::decode(&last.raw).map_err(|_| damaged())?;
+        let envelope = <TxEnvelope as alloy_eips::Decodable2718>::decode_2718(&mut raw.as_slice());
+        let Ok(TxEnvelope::Eip1559(before)) = envelope else { return Err(damaged()) };
+        let mut transaction = before.strip_signature();
+        transaction.max_fee_per_gas = offer.max_fee_wei;
+        transaction.max_priority_fee_per_gas = offer.priority_fee_wei.min(offer.max_fee_wei);
+        signed(transaction, self.account, self.surroundings.now_ms())
+    }
+}
+
+/// Blocks after which a nonce that is gone is gone for good.
+const OVERTAKEN_DEPTH: u64 = 12;
+
+fn is_known(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    ["already known", "already imported", "known transaction"].iter().any(|words| reason.contains(words))
+}
+
+/// The names of transactions as texts show them.
+pub(crate) fn shown(transaction: &B256) -> String {
+    hex::encode_prefixed(transaction)
+}

@@ -1,0 +1,405 @@
+//! One entry, from its first question to its last confirmation.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use alloy_json_abi::{Error, Function};
+use alloy_primitives::{Address, U256, hex};
+use proofyard_core::pipeline::{Contract, ContractRead, Template};
+use proofyard_core::sinks::Trouble;
+use proofyard_core::state::OutKind;
+use proofyard_sinks::{EntryMessage, Message, Outcome};
+use serde_json::{Value as Json, json};
+
+use crate::account::Account;
+use crate::chain::{Call, Chain, Head, Tried};
+use crate::journal::{Ended, Held, MAX_OPEN, Sent};
+use crate::settling::{Fees, Look, shown, signed, transaction};
+use crate::values::{Values, number};
+use crate::{Failure, Place, Surroundings, abi};
+
+/// Between two looks at the chain.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What is read of a proof: no transaction holds more.
+const PROOF_BYTES: u64 = 1 << 20;
+
+/// Whether all that the pipeline says of a call can be read, and its key is there. No node is asked.
+pub fn check(contract: &Contract, surroundings: &impl Surroundings) -> Result<String, Failure> {
+    let function = abi::function(&contract.function)?;
+    abi::check_count(&function, &contract.arguments)?;
+    abi::errors(&contract.errors)?;
+    for read in contract.reads.values() {
+        if let ContractRead::Call { function, arguments, .. } = read {
+            let function = abi::function(function)?;
+            abi::check_count(&function, arguments)?;
+        }
+    }
+    Chain::open(&contract.rpc, surroundings)?;
+    let account = Account::open(&contract.key, surroundings);
+    let account = account.map_err(|error| Failure::Refused(error.to_string()))?;
+    Ok(account.address.to_string())
+}
+
+/// Brings an entry to its end, or says why it is not there.
+pub async fn submit(
+    contract: &Contract,
+    message: &Message,
+    place: &Place,
+    surroundings: &impl Surroundings,
+) -> Outcome {
+    let submission = Submission::of(contract, message, place, surroundings);
+    let ended = match submission {
+        Ok(submission) => submission.run().await,
+        Err(failure) => Err(failure),
+    };
+    match ended {
+        Ok(()) => Outcome::Done,
+        Err(Failure::Later { reason, wait_ms }) => Outcome::Later(Trouble { reason, wait_ms }),
+        Err(Failure::Refused(reason)) => Outcome::Refused(reason),
+    }
+}
+
+struct Submission<'a, S> {
+    contract: &'a Contract,
+    entry: &'a EntryMessage,
+    place: &'a Place,
+    surroundings: &'a S,
+    chain: Chain,
+    account: Account,
+    address: Address,
+    function: Function,
+    errors: Vec<Error>,
+    /// When nothing is waited for any more.
+    until_ms: u64,
+}
+
+/// Where an entry is.
+enum Step {
+    Done,
+    Waits(String),
+}
+
+impl<'a, S: Surroundings> Submission<'a, S> {
+    fn of(
+        contract: &'a Contract,
+        message: &'a Message,
+        place: &'a Place,
+        surroundings: &'a S,
+    ) -> Result<Self, Failure> {
+        let Message::Entry(entry) = message else {
+            return Err(Failure::Refused(
+                "entries of a log are submitted, and this is a block's word".to_owned(),
+            ));
+        };
+        let account = Account::open(&contract.key, surroundings);
+        let account = account.map_err(|error| Failure::later(error.to_string()))?;
+        let address = contract.address.parse();
+        let address = address.map_err(|error| Failure::Refused(format!("{}: {error}", contract.address)))?;
+        Ok(Self {
+            contract,
+            entry,
+            place,
+            surroundings,
+            chain: Chain::open(&contract.rpc, surroundings)?,
+            account,
+            address,
+            function: abi::function(&contract.function)?,
+            errors: abi::errors(&contract.errors)?,
+            until_ms: surroundings.now_ms().saturating_add(contract.time_limit_ms),
+        })
+    }
+
+    async fn run(&self) -> Result<(), Failure> {
+        if let OutKind::Retract { from, to } = &self.entry.entry.kind {
+            // What a contract has taken cannot be taken back from here.
+            return Err(Failure::Refused(format!(
+                "blocks {from} to {to} left the chain after their proofs went to {}: see what it holds of them, then pass \
+                 over this entry",
+                self.contract.address
+            )));
+        }
+        let chain_id = self.chain.chain_id().await?;
+        if chain_id != self.contract.chain_id {
+            let wanted = self.contract.chain_id;
+            return Err(Failure::later(format!(
+                "the node is of chain {chain_id}, and `chain_id` is {wanted}"
+            )));
+        }
+        loop {
+            match self.step().await? {
+                Step::Done => return Ok(()),
+                Step::Waits(reason) => {
+                    let next_ms = self.surroundings.now_ms() + millis(LOOK_EVERY);
+                    if next_ms > self.until_ms {
+                        return Err(Failure::Later { reason, wait_ms: Some(millis(LOOK_EVERY)) });
+                    }
+                    self.surroundings.pause(LOOK_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// One look at the chain, and what follows from it, under the account's lock.
+    async fn step(&self) -> Result<Step, Failure> {
+        let address = self.account.address;
+        let mut held = Held::open(self.place, self.contract.chain_id, address, self.surroundings).await?;
+        let head = self.chain.head().await?;
+        let count = self.chain.transactions_of(address, head.number.number()).await?;
+        let fees = Fees {
+            max_fee_gwei: self.contract.max_fee_gwei,
+            replace_after_ms: self.contract.replace_after_ms,
+        };
+        let (chain, account, surroundings) = (&self.chain, &self.account, self.surroundings);
+        let look = Look { chain, account, head: &head, count, fees, surroundings };
+        let mut journal = held.journal.clone();
+        let complaint = look.at(&mut journal).await;
+        held.journal = journal;
+        held.write()?;
+        let complaint = complaint?;
+        if let Some(sent) = held.journal.of(&self.place.sink, &self.entry.key).cloned() {
+            return self.follow(&sent, &look, complaint, &mut held).await;
+        }
+        if held.journal.open().count() >= MAX_OPEN {
+            return Err(Failure::later(format!(
+                "{MAX_OPEN} transactions of {address} are not confirmed yet"
+            )));
+        }
+        self.begin(&head, count, fees, &mut held).await
+    }
+
+    /// What is sent already.
+    async fn follow(
+        &self,
+        sent: &Sent,
+        look: &Look<'_, S>,
+        complaint: Option<String>,
+        held: &mut Held,
+    ) -> Result<Step, Failure> {
+        if sent.ended == Some(Ended::Included) {
+            return Ok(Step::Done);
+        }
+        let Some(included) = &sent.included else {
+            let last = sent.tries.last().map(|last| shown(&last.hash)).unwrap_or_default();
+            let said = complaint.map(|said| format!("; {said}")).unwrap_or_default();
+            let nonce = sent.nonce;
+            return Ok(Step::Waits(format!("transaction {last}, nonce {nonce}, waits for a block{said}")));
+        };
+        let (depth, wanted) = (look.depth(included.height), self.contract.confirmations);
+        let name = shown(&included.transaction);
+        let height = included.height;
+        if depth < wanted {
+            let so_far =
+                format!("transaction {name} is in block {height}, {depth} of {wanted} confirmations");
+            return Ok(Step::Waits(so_far));
+        }
+        if included.has_succeeded {
+            return Ok(Step::Done);
+        }
+        let (sink, key) = (&sent.sink, &sent.key);
+        let it = |other: &&mut Sent| other.nonce == sent.nonce && other.sink == *sink && other.key == *key;
+        if let Some(reverted) = held.journal.sent.iter_mut().find(it) {
+            reverted.ended = Some(Ended::Reverted);
+        }
+        held.write()?;
+        let gas = included.gas_used;
+        Err(Failure::later(format!(
+            "transaction {name} reverted in block {height} after {gas} gas; it is looked at anew"
+        )))
+    }
+
+    /// Nothing was sent for it: is there anything to send, and may it be sent now?
+    async fn begin(&self, head: &Head, count: u64, fees: Fees, held: &mut Held) -> Result<Step, Failure> {
+        let mut values = self.values()?;
+        let sides = |conditions: &'a [proofyard_core::pipeline::Condition]| {
+            conditions.iter().flat_map(|condition| [condition.left.as_str(), condition.right.as_str()])
+        };
+        self.read_for(sides(&self.contract.done_if), &mut values, head).await?;
+        let done = &self.contract.done_if;
+        let mut unmet = done.iter().map(|condition| values.unmet(condition));
+        if !done.is_empty() && unmet.try_fold(true, |all, unmet| Ok::<_, Failure>(all & unmet?.is_none()))? {
+            return Ok(Step::Done);
+        }
+        self.read_for(sides(&self.contract.send_if), &mut values, head).await?;
+        for condition in &self.contract.send_if {
+            if let Some(reason) = values.unmet(condition)? {
+                return Err(Failure::later(reason));
+            }
+        }
+        let texts = self.contract.arguments.iter().chain(&self.contract.value).map(String::as_str);
+        self.read_for(texts, &mut values, head).await?;
+        let call = self.call(&values)?;
+        let gas = match self.chain.gas_of(&call).await? {
+            Tried::Is(gas) => gas,
+            Tried::Reverts(data) => {
+                let reason = abi::reason(&data, &self.errors);
+                return Err(Failure::later(format!("{} would revert: {reason}", self.function.name)));
+            }
+        };
+        let offer = fees.offer(&self.chain, head).await?;
+        let waiting = self.chain.transactions_and_waiting(self.account.address).await?;
+        let nonce = held.journal.next_nonce(count.max(waiting));
+        // What others do in the same block may make it dearer than it was tried.
+        let gas_limit = gas.saturating_add(gas / 4);
+        let transaction = transaction(self.contract.chain_id, nonce, gas_limit, offer, &call);
+        let first = signed(transaction, &self.account, self.surroundings.now_ms())?;
+        let (name, raw) = (shown(&first.hash), first.raw.clone());
+        held.journal.sent.push(Sent {
+            sink: self.place.sink.clone(),
+            key: self.entry.key.clone(),
+            nonce,
+            tries: vec![first],
+            included: None,
+            ended: None,
+        });
+        held.write()?;
+        let said = match self.chain.send(&raw).await {
+            Ok(()) | Err(Failure::Refused(_)) => String::new(),
+            Err(Failure::Later { reason, .. }) => format!("; {reason}"),
+        };
+        Ok(Step::Waits(format!("transaction {name}, nonce {nonce}, waits for a block{said}")))
+    }
+
+    fn call(&self, values: &Values<'_, S>) -> Result<Call, Failure> {
+        let arguments = self.contract.arguments.iter().map(|text| values.filled(text));
+        let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
+        let value = match &self.contract.value {
+            None => U256::ZERO,
+            Some(text) => {
+                let filled = values.filled(text)?;
+                let no_wei =
+                    || Failure::Refused(format!("`value` is {}, no number of wei", abi::brief(&filled)));
+                number(&filled).ok_or_else(no_wei)?
+            }
+        };
+        let data = abi::encoded(&self.function, &arguments)?.into();
+        Ok(Call { from: self.account.address, to: self.address, data, value })
+    }
+
+    /// What the entry gives.
+    fn values(&self) -> Result<Values<'a, S>, Failure> {
+        let mut values = Values::new(self.surroundings);
+        let entry = &self.entry.entry;
+        values.put("key", json!(self.entry.key));
+        values.put("chain", json!(entry.chain));
+        values.put("log", json!(entry.log));
+        values.put("sequence", json!(entry.sequence));
+        values.put("account", json!(self.account.address.to_string()));
+        let OutKind::Proof { from, to, hash, proofs, .. } = &entry.kind else { return Ok(values) };
+        values.put("from", json!(from));
+        values.put("to", json!(to));
+        values.put("hash", json!(hash));
+        if let Some(proof) = proofs.first() {
+            let prefixed = |text: &Option<String>| {
+                text.as_ref().map(|text| {
+                    let digits = text.strip_prefix("0x").unwrap_or(text);
+                    json!(if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                        format!("0x{digits}")
+                    } else {
+                        text.clone()
+                    })
+                })
+            };
+            values.put("public_values", prefixed(&proof.public_values).unwrap_or(Json::Null));
+            values.put("verification_key", prefixed(&proof.verification_key).unwrap_or(Json::Null));
+        }
+        if let Some(path) = self.entry.proof_files.first().filter(|_| self.mentions("proof")) {
+            values.put("proof", json!(proof_in(path)?));
+        }
+        Ok(values)
+    }
+
+    fn mentions(&self, name: &str) -> bool {
+        let templates = self.contract.texts().filter_map(|(_, text)| Template::parse(text).ok());
+        templates.into_iter().any(|template| template.references().any(|reference| reference.name == name))
+    }
+
+    /// Asks what these texts name and nobody has asked yet, and what that needs first.
+    async fn read_for(
+        &self,
+        texts: impl Iterator<Item = &str>,
+        values: &mut Values<'_, S>,
+        head: &Head,
+    ) -> Result<(), Failure> {
+        let mut needed: Vec<&str> = Vec::new();
+        for text in texts {
+            self.need(text, &mut needed);
+        }
+        // What a read needs stands behind it.
+        for name in needed.into_iter().rev() {
+            if values.has(name) {
+                continue;
+            }
+            if let Some(read) = self.contract.reads.get(name) {
+                let answer = self.read(name, read, values, head).await?;
+                values.put(name, answer);
+            }
+        }
+        Ok(())
+    }
+
+    fn need(&self, text: &str, needed: &mut Vec<&'a str>) {
+        let Ok(template) = Template::parse(text) else { return };
+        for reference in template.references() {
+            if let Some((name, read)) = self.contract.reads.get_key_value(&reference.name) {
+                needed.push(name);
+                read.texts().into_iter().for_each(|text| self.need(text, needed));
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        name: &str,
+        read: &ContractRead,
+        values: &Values<'_, S>,
+        head: &Head,
+    ) -> Result<Json, Failure> {
+        match read {
+            ContractRead::Call { address, function, arguments } => {
+                let to = match address {
+                    None => self.address,
+                    Some(address) => {
+                        address.parse().map_err(|error| Failure::Refused(format!("{address}: {error}")))?
+                    }
+                };
+                let function = abi::function(function)?;
+                let arguments =
+                    arguments.iter().map(|text| values.filled(text)).collect::<Result<Vec<_>, _>>()?;
+                let data = abi::encoded(&function, &arguments)?.into();
+                let call = Call { from: self.account.address, to, data, value: U256::ZERO };
+                match self.chain.view(&call, head.number.number()).await? {
+                    Tried::Is(data) => abi::answer(&function, &data),
+                    Tried::Reverts(data) => {
+                        let reason = abi::reason(&data, &self.errors);
+                        Err(Failure::later(format!("read {name}: {} reverts: {reason}", function.name)))
+                    }
+                }
+            }
+            ContractRead::Rpc { rpc, method, params } => {
+                let params = values.filled_json(params)?;
+                match rpc.is_empty() {
+                    true => self.chain.ask(method, params).await,
+                    false => Chain::open(rpc, self.surroundings)?.ask(method, params).await,
+                }
+            }
+        }
+    }
+}
+
+fn proof_in(path: &Path) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(PROOF_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|error| Failure::later(format!("{} cannot be read: {error}", path.display())))?;
+    if bytes.len() as u64 > PROOF_BYTES {
+        return Err(Failure::Refused(format!(
+            "the proof has more than {PROOF_BYTES} bytes, and no transaction holds it"
+        )));
+    }
+    Ok(hex::encode_prefixed(bytes))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

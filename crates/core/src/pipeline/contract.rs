@@ -1,0 +1,147 @@
+//! Calls of a contract: what is sent to a chain for each entry of an out log, when, and by which account.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::sink::EndpointUrl;
+use super::template::Template;
+
+/// A call that is made, as a transaction, for each entry. Texts are [`Template`]s.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contract {
+    pub address: String,
+    /// Where the chain's nodes are asked; the first that answers is.
+    pub rpc: Vec<EndpointUrl>,
+    pub chain_id: u64,
+    pub key: AccountKey,
+    /// As Solidity declares it.
+    pub function: String,
+    pub arguments: Vec<String>,
+    /// Wei that is sent with it.
+    pub value: Option<String>,
+    /// All hold: there is nothing to send, and the entry counts as taken.
+    pub done_if: Vec<Condition>,
+    /// One does not hold: not now.
+    pub send_if: Vec<Condition>,
+    pub reads: BTreeMap<String, ContractRead>,
+    /// The contract's errors, as Solidity declares them, so that a revert can be told.
+    pub errors: Vec<String>,
+    /// So many blocks, its own counted, before a transaction counts.
+    pub confirmations: u64,
+    /// What a unit of gas may cost at most.
+    pub max_fee_gwei: Option<u64>,
+    /// A transaction that no block has after so long is sent again for a higher fee.
+    pub replace_after_ms: u64,
+    pub time_limit_ms: u64,
+}
+
+/// Who signs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountKey {
+    /// A variable of the environment with 32 bytes in hex.
+    From(String),
+    /// A file with the same, or a keystore that a password opens.
+    File { path: String, password_from: Option<String> },
+}
+
+/// What is asked before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContractRead {
+    /// A contract's view; the sink's own where no other is named.
+    Call { address: Option<String>, function: String, arguments: Vec<String> },
+    /// A node's method.
+    Rpc { rpc: Vec<EndpointUrl>, method: String, params: Json },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    pub left: String,
+    pub is: Comparison,
+    pub right: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    AtMost,
+    More,
+    AtLeast,
+}
+
+/// In a template, `env.NAME` stands for a variable of the environment.
+pub const ENVIRONMENT: &str = "env";
+
+impl Comparison {
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::AtMost => "<=",
+            Self::More => ">",
+            Self::AtLeast => ">=",
+        }
+    }
+}
+
+impl Contract {
+    /// All texts in which values are put, by where they stand; a read's name is that of its own.
+    pub fn texts(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
+        let conditions = self.done_if.iter().chain(&self.send_if);
+        let compared = conditions.flat_map(|condition| [condition.left.as_str(), condition.right.as_str()]);
+        let own = self.arguments.iter().map(String::as_str).chain(self.value.as_deref()).chain(compared);
+        let read = self
+            .reads
+            .iter()
+            .flat_map(|(name, read)| read.texts().into_iter().map(|text| (Some(name.as_str()), text)));
+        own.map(|text| (None, text)).chain(read)
+    }
+
+    /// The variables of the environment that it needs.
+    pub fn environment(&self) -> Vec<String> {
+        let key = match &self.key {
+            AccountKey::From(name) => Some(name.clone()),
+            AccountKey::File { password_from, .. } => password_from.clone(),
+        };
+        let of_reads = self.reads.values().filter_map(|read| match read {
+            ContractRead::Rpc { rpc, .. } => Some(rpc),
+            ContractRead::Call { .. } => None,
+        });
+        let urls = self.rpc.iter().chain(of_reads.flatten());
+        let urls = urls.filter_map(|url| match url {
+            EndpointUrl::From(name) => Some(name.clone()),
+            EndpointUrl::Is(_) => None,
+        });
+        let templates = self.texts().filter_map(|(_, text)| Template::parse(text).ok());
+        let in_texts = templates.flat_map(|template| {
+            let named = template.references().filter(|reference| reference.name == ENVIRONMENT);
+            named.filter_map(|reference| reference.path.first().cloned()).collect::<Vec<_>>()
+        });
+        key.into_iter().chain(urls).chain(in_texts).collect()
+    }
+}
+
+impl ContractRead {
+    pub fn texts(&self) -> Vec<&str> {
+        match self {
+            Self::Call { arguments, .. } => arguments.iter().map(String::as_str).collect(),
+            Self::Rpc { params, .. } => texts_in(params),
+        }
+    }
+}
+
+pub(super) fn texts_in(value: &Json) -> Vec<&str> {
+    match value {
+        Json::String(text) => vec![text],
+        Json::Array(list) => list.iter().flat_map(texts_in).collect(),
+        Json::Object(table) => table.values().flat_map(texts_in).collect(),
+        Json::Null | Json::Bool(_) | Json::Number(_) => Vec::new(),
+    }
+}
