@@ -58,6 +58,7 @@ STEP_OF = [
     ("batch-jobs/provers/", "provers"),
     ("tests/baselines/", "baselines"),
     ("tests/follow/", "follow"),
+    ("tests/contracts/", "follow"),
     ("crates/node/", "follow"),
     ("crates/engine/", "follow"),
     ("functions/follower/", "follow"),

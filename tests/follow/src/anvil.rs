@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use proofyard_programs::npm_installed;
 use serde_json::{Value, json};
 
 use crate::http::ask;
@@ -120,13 +121,8 @@ fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-        installed(package).unwrap_or_else(|| {
-            let mut npm = Command::new("npm");
-            npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(package);
-            let done = npm.stdout(Stdio::null()).status().expect("npm");
-            assert!(done.success(), "npm ci failed in {}", package.display());
-            installed(package).expect("anvil for this machine")
-        })
+        npm_installed(package);
+        installed(package).expect("anvil for this machine")
     })
 }
 

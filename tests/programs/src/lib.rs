@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test without its programs is over")]
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -66,4 +67,17 @@ pub fn answers(program: &str, verb: &str, requests: &[Value]) -> Vec<Value> {
     let mut lines = ask(program, verb, requests);
     lines.retain(|line| line.get("progress").is_none());
     lines
+}
+
+/// Installs what a folder's `package-lock.json` pins, unless it is there; whoever comes meanwhile waits.
+pub fn npm_installed(package: &Path) {
+    let lock = File::open(package.join("package-lock.json")).unwrap();
+    lock.lock().unwrap();
+    // npm writes this file last.
+    if package.join("node_modules/.package-lock.json").is_file() {
+        return;
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(package);
+    assert!(npm.stdout(Stdio::null()).status().unwrap().success(), "npm ci failed in {}", package.display());
 }
