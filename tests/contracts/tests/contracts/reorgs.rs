@@ -1,0 +1,50 @@
+//! The chain that is submitted to changes its mind.
+
+use serde_json::json;
+
+use crate::ledger::Ledger;
+use crate::program::Submitter;
+
+#[test]
+fn a_transaction_that_a_reorg_took_away_is_sent_again() {
+    for depth in [1, 3, 70] {
+        let ledger = Ledger::start_by_hand();
+        let keys = format!("confirmations = {}\ntime_limit_ms = 300", depth + 2);
+        let submitter = Submitter::of(&ledger, &ledger.anvil.url(), &keys);
+        ledger.mine(80);
+        submitter.submit(5).is_later("waits for a block");
+        ledger.mine(depth);
+        submitter.submit(5).is_later("confirmations");
+        ledger.anvil.reorg(depth);
+        // The node forgets what it took out of blocks.
+        ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
+        assert_eq!(ledger.times(5), 0);
+        submitter.submit(5).is_later("waits for a block");
+        ledger.mine(depth + 2);
+        submitter.submit(5).is_done();
+        assert_eq!(ledger.calls(), 1, "{depth}");
+    }
+}
+
+#[test]
+fn one_that_was_done_already_is_sent_again_with_the_next() {
+    let ledger = Ledger::start();
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1");
+    ledger.mine(10);
+    submitter.submit(5).is_done();
+    submitter.submit(6).is_done();
+    ledger.anvil.reorg(2);
+    ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
+    assert_eq!(ledger.calls(), 0);
+    submitter.submit(7).is_done();
+    assert_eq!((ledger.times(5), ledger.times(6), ledger.times(7)), (1, 1, 1));
+    assert_eq!(ledger.calls(), 3);
+}
+
+#[test]
+fn what_left_the_own_chain_after_it_was_submitted_is_a_matter_for_people() {
+    let ledger = Ledger::start();
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1");
+    submitter.retract(5).is_refused("left the chain after their proofs went to");
+    assert_eq!(ledger.calls(), 0);
+}

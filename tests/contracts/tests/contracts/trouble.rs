@@ -1,0 +1,174 @@
+//! Nodes that fail, contracts that revert, accounts that are poor, shared or in use elsewhere.
+
+use std::thread;
+
+use proofyard_follow_tests::between::{Between, Does};
+use serde_json::json;
+
+use crate::ledger::{ACCOUNT, Ledger};
+use crate::program::{Submitter, answer};
+
+#[test]
+fn a_node_that_fails_costs_time_and_no_second_transaction() {
+    let ledger = Ledger::start();
+    let between = Between::start(ledger.anvil.at);
+    let submitter = Submitter::of(&ledger, &between.url(), "confirmations = 1");
+    let failures = [Does::HangsUp, Does::TooMany, Does::ServerError, Does::Html, Does::HalfAnswer];
+    for (height, does) in (1..).zip(failures) {
+        between.now(does);
+        submitter.submit(height).is_later("127.0.0.1");
+        between.now(Does::Well);
+        submitter.submit(height).is_done();
+        assert_eq!(ledger.times(height), 1, "{does:?}");
+    }
+}
+
+#[test]
+fn another_node_is_asked_where_the_first_is_down() {
+    let ledger = Ledger::start();
+    let between = Between::start(ledger.anvil.at);
+    between.now(Does::HangsUp);
+    let urls = format!("{}\", \"{}", between.url(), ledger.anvil.url());
+    Submitter::of(&ledger, &urls, "confirmations = 1").submit(3).is_done();
+    assert_eq!(ledger.calls(), 1);
+}
+
+#[test]
+fn nothing_is_sent_to_another_chain() {
+    let ledger = Ledger::start();
+    let between = Between::start(ledger.anvil.at);
+    between.now(Does::OtherChain);
+    let submitter = Submitter::of(&ledger, &between.url(), "");
+    submitter.submit(3).is_later("the node is of chain 5, and `chain_id` is 31337");
+}
+
+#[test]
+fn a_contract_that_reverts_is_asked_again_and_nothing_is_spent() {
+    let ledger = Ledger::start();
+    let keys = "confirmations = 1\nerrors = [\"Closed(uint256 since)\", \"TooCheap(uint256,uint256)\"]";
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
+    ledger.tell("close(uint256)", 7);
+    submitter.submit(3).is_later("submit would revert: Closed(7)");
+    submitter.submit(3).is_later("submit would revert: Closed(7)");
+    let sent = ledger.anvil.ask("eth_getTransactionCount", &json!([ACCOUNT, "latest"]));
+    assert_eq!(sent, "0x0");
+    ledger.tell("close(uint256)", 0);
+    submitter.submit(3).is_done();
+    assert_eq!(ledger.calls(), 1);
+}
+
+#[test]
+fn one_that_reverts_in_its_block_is_looked_at_anew() {
+    let ledger = Ledger::start_by_hand();
+    let keys = "confirmations = 1\ntime_limit_ms = 300\nerrors = [\"Closed(uint256 since)\"]";
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
+    submitter.submit(3).is_later("waits for a block");
+    // It closes in the same block, before it: whoever pays more comes first.
+    ledger.anvil.ask(
+        "eth_sendTransaction",
+        &json!([{ "from": "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720", "to": ledger.address,
+            "data": format!("0x0aebeb4e{:064x}", 9), "maxPriorityFeePerGas": "0x174876e800", "maxFeePerGas": "0x1bf08eb000" }]),
+    );
+    ledger.mine(1);
+    submitter.submit(3).is_later("reverted in block");
+    submitter.submit(3).is_later("would revert: Closed(9)");
+    ledger.tell("close(uint256)", 0);
+    submitter.submit(3).is_later("waits for a block");
+    ledger.mine(1);
+    submitter.submit(3).is_done();
+    assert_eq!(ledger.calls(), 1);
+}
+
+#[test]
+fn a_key_without_funds_says_so() {
+    let ledger = Ledger::start();
+    let mut submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1\ntime_limit_ms = 300");
+    submitter.key = "0x00000000000000000000000000000000000000000000000000000000000000aa".to_owned();
+    submitter.submit(3).is_later("unds");
+    assert_eq!(ledger.calls(), 0);
+}
+
+#[test]
+fn what_offers_too_little_is_offered_for_more() {
+    let ledger = Ledger::start_by_hand();
+    let keys = "confirmations = 1\ntime_limit_ms = 400\nreplace_after_ms = 200";
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
+    submitter.submit(3).is_later("waits for a block");
+    // What it offers is soon below what blocks ask.
+    ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!(["0x2540be400"]));
+    ledger.mine(1);
+    assert_eq!(ledger.calls(), 0);
+    let mut tries = 0;
+    while tries < 40 && ledger.calls() == 0 {
+        submitter.submit(3).is_later("waits for a block");
+        ledger.mine(1);
+        tries += 1;
+    }
+    submitter.submit(3).is_done();
+    assert_eq!(ledger.calls(), 1);
+    assert!(submitter.journaled()["sent"][0]["tries"].as_array().unwrap().len() > 1);
+}
+
+#[test]
+fn gas_that_costs_more_than_it_may_is_waited_out() {
+    let ledger = Ledger::start();
+    ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!(["0x2540be400"]));
+    ledger.mine(1);
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1\nmax_fee_gwei = 2");
+    submitter.submit(3).is_later("`max_fee_gwei` is 2");
+    ledger.mine(30);
+    submitter.submit(3).is_done();
+}
+
+#[test]
+fn two_sinks_of_one_account_do_not_take_each_others_nonces() {
+    let ledger = Ledger::start();
+    ledger.anvil.ask("evm_setAutomine", &json!([false]));
+    ledger.anvil.ask("evm_setIntervalMining", &json!([1]));
+    let one = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1");
+    std::fs::create_dir(one.journal()).unwrap();
+    let other = one.beside("other");
+    thread::scope(|scope| {
+        for (submitter, heights) in [(&one, 1..5), (&other, 11..15)] {
+            scope.spawn(move || heights.for_each(|height| submitter.submit(height).is_done()));
+        }
+    });
+    let heights = (1..5).chain(11..15);
+    assert!(heights.into_iter().all(|height| ledger.times(height) == 1));
+    // Both at once, of one message each, in the same block.
+    let children = [one.start_submitting(20), other.start_submitting(21)];
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        answer(output.status.code(), &output.stdout).is_done();
+    }
+    assert_eq!(ledger.calls(), 10);
+}
+
+#[test]
+fn one_message_in_two_programs_by_mistake_is_one_transaction() {
+    let ledger = Ledger::start();
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1");
+    let children = [submitter.start_submitting(4), submitter.start_submitting(4)];
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        answer(output.status.code(), &output.stdout).is_done();
+    }
+    assert_eq!(ledger.calls(), 1);
+}
+
+#[test]
+fn a_nonce_that_something_else_has_is_given_up_once_that_is_deep() {
+    let ledger = Ledger::start_by_hand();
+    let keys = "confirmations = 1\ntime_limit_ms = 300";
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
+    submitter.submit(3).is_later("waits for a block");
+    ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
+    ledger.anvil.ask("eth_sendTransaction", &json!([{ "from": ACCOUNT, "to": ACCOUNT, "nonce": "0x0" }]));
+    ledger.mine(1);
+    submitter.submit(3).is_later("waits for a block");
+    ledger.mine(12);
+    submitter.submit(3).is_later("nonce 1, waits for a block");
+    ledger.mine(1);
+    submitter.submit(3).is_done();
+    assert_eq!(ledger.calls(), 1);
+}
