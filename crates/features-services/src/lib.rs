@@ -1,0 +1,1 @@
+//! Nothing: what counts is what its `Cargo.toml` asks for.
