@@ -25,7 +25,7 @@ CARGO = ["--release", "--locked"]
 # Built apart, each by its own step: what they bring in is needed for nothing else.
 APART = [
     "proofyard-simulation", "proofyard-baselines", "proofyard-engine", "proofyard-node", "proofyard-node-cli", "proofyard-follower",
-    "proofyard-aws-follower-cli",
+    "proofyard-aws-follower-cli", "proofyard-contract",
 ]
 WORKSPACE = ["--workspace", *(argument for package in APART for argument in ("--exclude", package))]
 PACKAGES = ["batch-jobs", "crates", "functions", "tests"]
@@ -59,6 +59,7 @@ STEP_OF = [
     ("tests/baselines/", "baselines"),
     ("tests/follow/", "follow"),
     ("tests/contracts/", "follow"),
+    ("crates/contract/", "follow"),
     ("crates/node/", "follow"),
     ("crates/engine/", "follow"),
     ("functions/follower/", "follow"),

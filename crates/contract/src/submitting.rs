@@ -20,8 +20,9 @@ use crate::settling::{Fees, Look, shown, signed, transaction};
 use crate::values::{Values, number};
 use crate::{Failure, Place, Surroundings, abi};
 
-/// Between two looks at the chain.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at the chain: soon at first, for chains whose blocks come soon.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+const LAST_LOOK: Duration = Duration::from_secs(2);
 /// What is read of a proof: no transaction holds more.
 const PROOF_BYTES: u64 = 1 << 20;
 
@@ -127,17 +128,14 @@ impl<'a, S: Surroundings> Submission<'a, S> {
                 "the node is of chain {chain_id}, and `chain_id` is {wanted}"
             )));
         }
+        let mut pause = FIRST_LOOK;
         loop {
-            match self.step().await? {
-                Step::Done => return Ok(()),
-                Step::Waits(reason) => {
-                    let next_ms = self.surroundings.now_ms() + millis(LOOK_EVERY);
-                    if next_ms > self.until_ms {
-                        return Err(Failure::Later { reason, wait_ms: Some(millis(LOOK_EVERY)) });
-                    }
-                    self.surroundings.pause(LOOK_EVERY).await;
-                }
+            let Step::Waits(reason) = self.step().await? else { return Ok(()) };
+            if self.surroundings.now_ms() + millis(pause) > self.until_ms {
+                return Err(Failure::Later { reason, wait_ms: Some(millis(LAST_LOOK)) });
             }
+            self.surroundings.pause(pause).await;
+            pause = (pause * 2).min(LAST_LOOK);
         }
     }
 
@@ -161,7 +159,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         if let Some(sent) = held.journal.of(&self.place.sink, &self.entry.key).cloned() {
             return self.follow(&sent, &look, complaint, &mut held).await;
         }
-        if held.journal.open().count() >= MAX_OPEN {
+        if held.journal.open().filter(|sent| sent.included.is_none()).count() >= MAX_OPEN {
             return Err(Failure::later(format!(
                 "{MAX_OPEN} transactions of {address} are not confirmed yet"
             )));
@@ -360,8 +358,11 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             ContractRead::Call { address, function, arguments } => {
                 let to = match address {
                     None => self.address,
-                    Some(address) => {
-                        address.parse().map_err(|error| Failure::Refused(format!("{address}: {error}")))?
+                    Some(text) => {
+                        let address = values.filled(text)?;
+                        let bad =
+                            |error| Failure::later(format!("read {name}: {}: {error}", abi::brief(&address)));
+                        address.parse().map_err(bad)?
                     }
                 };
                 let function = abi::function(function)?;

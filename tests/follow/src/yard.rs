@@ -21,6 +21,8 @@ const SOURCE: &str = "poll_ms = 200\nchain_id = 31337\n";
 pub struct FollowingYard {
     folder: TempDir,
     process: Option<Child>,
+    /// Variables that it has beside this test's.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// What a yard handed on.
@@ -66,7 +68,7 @@ impl FollowingYard {
         }
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("pipeline.toml"), text).unwrap();
-        Self { folder, process: None }
+        Self { folder, process: None, environment: Vec::new() }
     }
 
     /// One that stands between a consensus client and this execution client; where the former calls. Its prover is given each
@@ -89,6 +91,15 @@ impl FollowingYard {
         (Self::of_source(&source, "\"block\""), listen)
     }
 
+    /// One of this pipeline, in which `TOY` is the toy prover's path.
+    pub fn of_pipeline(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let prover = programs().join("proofyard-toy-prover");
+        fs::write(folder.path().join("pipeline.toml"), text.replace("TOY", prover.to_str().unwrap()))
+            .unwrap();
+        Self { folder, process: None, environment: Vec::new() }
+    }
+
     fn with(rpc: &[String], ws: &[String], witness: &str, from: &str) -> Self {
         let list = |urls: &[String]| urls.iter().map(|url| format!("{url:?}")).collect::<Vec<_>>().join(", ");
         let ws = if ws.is_empty() { String::new() } else { format!("ws = [{}]\n", list(ws)) };
@@ -105,7 +116,7 @@ impl FollowingYard {
              [pool.main]\nslots = 2\n\n[sink.out]\nfile = \"out.jsonl\"\n"
         );
         fs::write(folder.path().join("pipeline.toml"), text).unwrap();
-        Self { folder, process: None }
+        Self { folder, process: None, environment: Vec::new() }
     }
 
     pub fn following(anvil: &Anvil) -> Self {
@@ -128,6 +139,7 @@ impl FollowingYard {
         // What fetches witnesses is found there.
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", programs().display()));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(["run", "pipeline.toml", "--data", "yard"]).current_dir(self.folder.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.process = Some(command.spawn().unwrap());

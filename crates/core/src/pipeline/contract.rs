@@ -51,7 +51,7 @@ pub enum AccountKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContractRead {
-    /// A contract's view; the sink's own where no other is named.
+    /// A contract's view; the sink's own where no other is named. Its address may be a template.
     Call { address: Option<String>, function: String, arguments: Vec<String> },
     /// A node's method.
     Rpc { rpc: Vec<EndpointUrl>, method: String, params: Json },
@@ -131,7 +131,9 @@ impl Contract {
 impl ContractRead {
     pub fn texts(&self) -> Vec<&str> {
         match self {
-            Self::Call { arguments, .. } => arguments.iter().map(String::as_str).collect(),
+            Self::Call { address, arguments, .. } => {
+                address.iter().chain(arguments).map(String::as_str).collect()
+            }
             Self::Rpc { params, .. } => texts_in(params),
         }
     }

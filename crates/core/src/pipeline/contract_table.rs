@@ -204,7 +204,8 @@ fn read_of(fields: &mut Fields<'_, '_>, known: &[&str]) -> Option<ContractRead> 
         }
     }
     if is_call {
-        let address = match fields.get("contract") {
+        let address = match fields.text("contract") {
+            Read::Is(text) if text.value.contains('{') => Some(template(text, "contract", known, fields)),
             Read::Absent => None,
             _ => Some(address("contract", fields)?),
         };

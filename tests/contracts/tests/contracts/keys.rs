@@ -81,7 +81,10 @@ fn what_cannot_be_called_is_said_before_anything_starts() {
         ("function = \"submit(uint257)\"\narguments = [\"{to}\"]", "uint257"),
         ("function = \"submit(uint256,bytes)\"\narguments = [\"{to}\"]", "takes 2 arguments"),
         ("function = \"submit()\"\nerrors = [\"Closed(\"]", "Closed("),
-        ("function = \"submit()\"\n[sink.l1.read.x]\nfunction = \"x(uint256) returns (uint256)\"", "takes 1 arguments"),
+        (
+            "function = \"submit()\"\n[sink.l1.read.x]\nfunction = \"x(uint256) returns (uint256)\"",
+            "takes 1 arguments",
+        ),
     ] {
         let (answer, _) = check(&format!("key_from = \"KEY\"\n{keys}"), folder.path(), &[("KEY", KEY)]);
         answer.is_refused(because);

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use crate::ledger::{KEY, Ledger};
 
 /// What calls the ledger, unless a test wants something else.
-pub const CALL: &str = "function = \"submit(uint256 height, bytes proof)\"\narguments = [\"{to}\", \"{proof}\"]";
+pub const CALL: &str =
+    "function = \"submit(uint256 height, bytes proof)\"\narguments = [\"{to}\", \"{proof}\"]";
 
 pub struct Submitter {
     pub folder: TempDir,
@@ -50,7 +51,7 @@ impl Answer {
 /// A sink's table, as the pipeline has it.
 pub fn target(table: &str) -> Value {
     let text = format!(
-        "[chain]\nname = \"c\"\nstart_height = 1\n\n[stage.prove]\nstrategy = \"match\"\nfrom = \"block\"\n\
+        "[chain]\nname = \"c\"\nstart_height = 1\nwindow = 8\n\n[stage.prove]\nstrategy = \"match\"\nfrom = \"block\"\n\
          prover = \"toy\"\npool = \"main\"\n\n[prover.toy]\ncommand = [\"toy\"]\n\n[pool.main]\nslots = 1\n\n\
          [sink.l1]\n{table}\n"
     );
@@ -63,7 +64,7 @@ pub fn target(table: &str) -> Value {
 impl Submitter {
     /// One that calls the ledger by a node at this URL; `keys` are more ones of its table.
     pub fn of(ledger: &Ledger, url: &str, keys: &str) -> Self {
-        let call = if keys.contains("function") { "" } else { CALL };
+        let call = if keys.starts_with("function") { "" } else { CALL };
         let address = &ledger.address;
         Self::with(&format!(
             "contract = \"{address}\"\nrpc = [\"{url}\"]\nchain_id = 31337\nkey_from = \"KEY\"\n{call}\n{keys}"
@@ -80,7 +81,8 @@ impl Submitter {
     pub fn beside(&self, sink: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("proof"), b"another").unwrap();
-        let other = Self { folder, target: self.target.clone(), key: self.key.clone(), sink: sink.to_owned() };
+        let other =
+            Self { folder, target: self.target.clone(), key: self.key.clone(), sink: sink.to_owned() };
         std::os::unix::fs::symlink(self.journal(), other.journal()).unwrap();
         other
     }

@@ -169,30 +169,3 @@ fn with_numbers(text: &str, key: &str, mut number: impl FnMut(u64) -> u64) -> Op
         .collect();
     found.then(|| lines.join("\n") + "\n")
 }
-
-#[cfg(test)]
-mod tests {
-    use proofyard_core::pipeline::parse;
-
-    use super::*;
-    use crate::world::pipelines::{self, Pools};
-
-    /// Edit after edit, each text is a valid pipeline, and each edit applies to some of them.
-    #[test]
-    fn every_edit_makes_a_valid_pipeline() {
-        let mut fitted = [0; EDITS.len()];
-        for seed in 0..60 {
-            let mut random = Random::new(seed);
-            let pools = Pools::draw(&mut random);
-            let mut text = pipelines::draw("chain-a", 1, &pools, &mut random);
-            for _ in 0..20 {
-                let at = random.index(EDITS.len());
-                let Some(edited) = EDITS[at].1(&text, &mut random) else { continue };
-                assert!(parse(&edited).is_ok(), "{}: {:?}\n{edited}", EDITS[at].0, parse(&edited).err());
-                fitted[at] += 1;
-                text = edited;
-            }
-        }
-        assert!(fitted.iter().all(|times| *times > 0), "{fitted:?}");
-    }
-}
