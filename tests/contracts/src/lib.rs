@@ -1,6 +1,8 @@
-//! Contracts on a real EVM: Solidity compiled by npm's solc, and put on anvil.
+//! Contracts on a real EVM: Solidity compiled by npm's solc ([`compiled`]), put on anvil and called ([`evm`]).
 
-#![allow(clippy::unwrap_used, reason = "this is for tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is for tests")]
+
+pub mod evm;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
