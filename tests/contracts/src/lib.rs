@@ -1,8 +1,6 @@
-//! Contracts on a real EVM: Solidity compiled by npm's solc ([`compiled`]), put on anvil and called ([`evm`]).
+//! Contracts on a real EVM: Solidity compiled by npm's solc, and put on anvil.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is for tests")]
-
-pub mod evm;
+#![allow(clippy::unwrap_used, reason = "this is for tests")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

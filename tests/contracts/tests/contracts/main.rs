@@ -1,9 +1,6 @@
 //! What the project proves and says, as contracts on a real EVM take it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers outside of test functions may fail a test too"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod evm;
 mod range_proofs;

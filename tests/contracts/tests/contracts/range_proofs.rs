@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use proofyard_contracts_tests::compiled;
-use proofyard_contracts_tests::evm::{Answer, Argument, Evm, address, selector};
 use proofyard_programs::programs;
 use serde_json::Value;
+
+use crate::evm::{Answer, Argument, Evm, address, selector};
 
 /// The modulus of BN254's coordinates, as EIP-196 has it.
 const FIELD: &str = "30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47";
