@@ -40,7 +40,7 @@ STEPS = {
     "examples": "the pipelines of examples/, with real proofs",
     "faults": "the command under kills, power loss, bad provers and bad input",
     "hostile": "the command with provers that would forge; needs Python 3, and root for all of it",
-    "follow": "yards that follow a node, with anvil and nodes that fail, here and on the local AWS, or stand between two clients; needs npm",
+    "follow": "yards that follow a node, with anvil and nodes that fail, here and on the local AWS, or stand between two clients; contracts on anvil; needs npm",
     "baselines": "what people use today, under the loads of the bench; a server that is not installed is named",
     "aws": "yards on the local AWS: MiniStack and a stand-in for AWS Batch",
     "localstack": "the local AWS itself",
@@ -73,7 +73,7 @@ WAITS = {"aws", "baselines", "faults", "follow", "hostile", "localstack", "tier"
 # About how long the longest take, in seconds, so that they start first; what is not here is short.
 SECONDS = {
     "examples": 300, "aws": 300, "infra": 170, "simulation": 120, "nova": 105, "miden": 85, "tier": 75, "faults": 70,
-    "groth16": 70, "command": 60, "hostile": 30, "localstack": 60, "follow": 60, "demo": 40, "report": 20, "baselines": 15, "disk": 15, "conformance": 15,
+    "groth16": 85, "command": 60, "hostile": 30, "localstack": 60, "follow": 60, "demo": 40, "report": 20, "baselines": 15, "disk": 15, "conformance": 15,
 }
 TESTS = re.compile(r"^running (\d+) tests?$", re.MULTILINE)
 

@@ -1,4 +1,4 @@
-//! Measures both circuits on this machine: setup once, then proving and verifying, with the sizes of all files.
+//! Measures the circuits on this machine: setup once, then proving and verifying, with the sizes of all files.
 //!
 //! CPU time is that of all threads of this process, so other work on the machine disturbs it less than wall time.
 //! Peak memory is that of the process so far. Keys are made in memory and thrown away. Linux only.
@@ -10,8 +10,8 @@ use std::time::Instant;
 use ark_relations::gr1cs::{ConstraintSynthesizer, ConstraintSystem};
 use proofyard_groth16::aggregate::{AggregateCircuit, Leaf};
 use proofyard_groth16::leaf::{LeafCircuit, MAX_TRANSACTIONS};
-use proofyard_groth16::packing::public_inputs;
-use proofyard_groth16::system::{AggregateSystem, Circuit, LeafSystem, Scalar, System};
+use proofyard_groth16::range::RangeCircuit;
+use proofyard_groth16::system::{AggregateSystem, Circuit, LeafSystem, RangeSystem, Scalar, System};
 use proofyard_statement::{Block, RangeValues};
 use rand_core::OsRng;
 use rustix::time::{ClockId, clock_gettime};
@@ -50,6 +50,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     drop(system);
     let (key, setup) = timed(|| AggregateSystem::make_key(blank, &mut OsRng))?;
     measure::<AggregateSystem>(&key, || Circuit::new(circuit.clone()), &bytes, constraints, setup)?;
+
+    let circuit = RangeCircuit::of(&[first, second])?;
+    let system = ConstraintSystem::new_ref();
+    circuit.clone().generate_constraints(system.clone())?;
+    let constraints = system.num_constraints();
+    drop(system);
+    let (key, setup) = timed(|| RangeSystem::make_key(Circuit::new(RangeCircuit::blank()), &mut OsRng))?;
+    measure::<RangeSystem>(&key, || Circuit::new(circuit.clone()), &bytes, constraints, setup)?;
     Ok(())
 }
 
@@ -72,7 +80,7 @@ fn measure<S: System>(
         last = Some(proof);
     }
     let proof = last.ok_or("nothing was proved")?;
-    let (inputs, bytes) = (public_inputs(public_values, S::PIECE_BYTES), S::proof_to_bytes(&proof)?);
+    let (inputs, bytes) = (S::public_inputs(public_values), S::proof_to_bytes(&proof)?);
     let prepared = S::prepare(&key.vk)?;
     let (_, verify) = timed(|| {
         (0..VERIFICATIONS).try_for_each(|_| S::check(&prepared, &inputs, &S::proof_from_bytes(&bytes)?))

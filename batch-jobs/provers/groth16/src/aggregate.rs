@@ -13,9 +13,9 @@ use ark_relations::gr1cs::{
 };
 use proofyard_statement::{BlockValues, RangeValues};
 
-use crate::bits::{Bit, enforce_zero, weighted};
+use crate::bits::{Bit, big_endian, enforce_zero, weighted};
 use crate::leaf_check::enforce_valid;
-use crate::packing::{AGGREGATE_PIECE_BYTES, LEAF_PIECE_BYTES, public_inputs};
+use crate::packing::{AGGREGATE_PIECE_BYTES, LEAF_PIECE_BYTES, allocate_inputs, public_inputs};
 
 /// How many leaves one aggregate has.
 pub const LEAVES: usize = 2;
@@ -60,19 +60,20 @@ struct LeafBits(Vec<Bit>);
 impl ConstraintSynthesizer<Fq> for AggregateCircuit {
     fn generate_constraints(self, system: ConstraintSystemRef<Fq>) -> Result<(), SynthesisError> {
         let public = public_inputs::<Fq>(&self.range.to_bytes(), AGGREGATE_PIECE_BYTES);
-        let public: Vec<Variable> = public
-            .into_iter()
-            .map(|input| system.new_input_variable(|| Ok(input)))
-            .collect::<Result<_, _>>()?;
+        let public = allocate_inputs(&system, public)?;
 
         let first = self.enforce_leaf(&system, &self.leaves[0])?;
         let second = self.enforce_leaf(&system, &self.leaves[1])?;
 
-        enforce_equal(&system, weighted(integer(first.chain_id())), weighted(integer(second.chain_id())))?;
-        let mut next_height = weighted(integer(first.height()));
+        enforce_equal(
+            &system,
+            weighted(big_endian(first.chain_id())),
+            weighted(big_endian(second.chain_id())),
+        )?;
+        let mut next_height = weighted(big_endian(first.height()));
         next_height.push((Fq::ONE, Variable::One));
         next_height.compactify();
-        enforce_equal(&system, next_height, weighted(integer(second.height())))?;
+        enforce_equal(&system, next_height, weighted(big_endian(second.height())))?;
         enforce_equal(&system, as_one(first.post()), as_one(second.pre()))?;
 
         let range = [first.chain_id(), first.height(), second.height(), first.pre(), second.post()].concat();
@@ -122,11 +123,6 @@ impl LeafBits {
     fn bytes(&self, from: usize, count: usize) -> &[Bit] {
         &self.0[from * 8..(from + count) * 8]
     }
-}
-
-/// The bits of an integer whose bytes are big-endian, the least significant first.
-fn integer(bits: &[Bit]) -> impl Iterator<Item = Bit> {
-    bits.chunks(8).rev().flatten().copied()
 }
 
 /// At most 44 bytes as one element, which no other bytes are.

@@ -110,7 +110,12 @@ pub fn weighted<F: PrimeField>(bits: impl IntoIterator<Item = Bit>) -> LinearCom
     terms
 }
 
-/// The same, as an element.
+/// The bits of a number whose bytes are big-endian, the least significant first; of each byte its least comes first.
+pub fn big_endian(bits: &[Bit]) -> impl Iterator<Item = Bit> {
+    bits.chunks(8).rev().flatten().copied()
+}
+
+/// The number that these bits are, as an element.
 pub fn value_of<F: PrimeField>(bits: &[Bit]) -> F {
     bits.iter().rev().fold(F::ZERO, |value, bit| value.double() + F::from(bit.value()))
 }

@@ -23,7 +23,8 @@ use sha2::{Digest, Sha256};
 
 use crate::aggregate::AggregateCircuit;
 use crate::leaf::LeafCircuit;
-use crate::system::{AggregateSystem, Circuit, LeafSystem, System};
+use crate::range::RangeCircuit;
+use crate::system::{AggregateSystem, Circuit, LeafSystem, RangeSystem, System};
 
 const KEY_FORMAT: &str = "proofyard-groth16-key-1";
 const PROVING_KEY_FORMAT: &str = "proofyard-groth16-proving-key-1";
@@ -49,6 +50,8 @@ pub enum Randomness {
 /// A key for one circuit, loaded from its files.
 pub struct Key<S: System> {
     folder: PathBuf,
+    /// As `--key` takes it.
+    pub name: String,
     description: Description,
     /// What the protocol calls the verification key.
     pub id: Vec<u8>,
@@ -125,6 +128,11 @@ pub fn make_aggregate(folder: &Path, leaf_key: &str, randomness: Randomness) -> 
     make::<AggregateSystem>(folder, circuit, Some(&leaf), randomness)
 }
 
+/// Makes a range's key, likewise.
+pub fn make_range(folder: &Path, randomness: Randomness) -> Result<Made, Error> {
+    make::<RangeSystem>(folder, Circuit::new(RangeCircuit::blank()), None, randomness)
+}
+
 /// The names of the published development keys; makes those that are not in the folder.
 pub fn development_leaf(folder: &Path) -> Result<String, Error> {
     development::<LeafSystem>(folder, |folder| make_leaf(folder, Randomness::Published))
@@ -133,6 +141,10 @@ pub fn development_leaf(folder: &Path) -> Result<String, Error> {
 pub fn development_aggregate(folder: &Path) -> Result<String, Error> {
     let leaf = development_leaf(folder)?;
     development::<AggregateSystem>(folder, |folder| make_aggregate(folder, &leaf, Randomness::Published))
+}
+
+pub fn development_range(folder: &Path) -> Result<String, Error> {
+    development::<RangeSystem>(folder, |folder| make_range(folder, Randomness::Published))
 }
 
 fn development<S: System>(
@@ -270,7 +282,7 @@ impl<S: System> Key<S> {
         };
         let id = verification_key::<S>(&verifying)?;
         let verifying = S::prepare(&verifying)?;
-        Ok(Self { folder: folder.into(), description, id, verifying, leaf, proving: None })
+        Ok(Self { folder: folder.into(), name: name.into(), description, id, verifying, leaf, proving: None })
     }
 
     /// Whether anyone can forge proofs under it.

@@ -1,29 +1,36 @@
-//! The program: `block` and `aggregate` speak the prover protocol, `setup` makes keys.
+//! The program: `block`, `aggregate` and `range` speak the prover protocol, `setup` makes keys, `solidity` contracts.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use proofyard_groth16::keys::{
-    DEVELOPMENT_WARNING, Made, Randomness, default_folder, make_aggregate, make_leaf,
+    DEVELOPMENT_WARNING, Made, Randomness, default_folder, make_aggregate, make_leaf, make_range,
 };
-use proofyard_groth16::provers::{AggregateProver, BlockProver, Settings};
-use proofyard_groth16::system::{AggregateSystem, LeafSystem, System};
+use proofyard_groth16::provers::{AggregateProver, BlockProver, RangeProver, Settings};
+use proofyard_groth16::solidity::{DEFAULT_NAME, contract};
+use proofyard_groth16::system::{AggregateSystem, LeafSystem, RangeSystem, System};
 use proofyard_statement::Error;
 
 const USAGE: &str = "\
-usage: proofyard-groth16 setup [--keys DIR] [--leaf-only] [--development]
+usage: proofyard-groth16 setup [--keys DIR] [--leaf-only | --range] [--development]
            make keys, a leaf's and an aggregate's for it, from the operating system's randomness; prints a line of
            JSON for each. Whoever ran it, or could read this process's memory, can forge proofs.
            --leaf-only    no aggregate's key
+           --range        a range's key, and no other
            --development  from a published seed instead, so that everyone has the same keys. ANYONE CAN FORGE PROOFS
                           under these: they are for tests and demonstrations
        proofyard-groth16 block [--keys DIR] [--key KEY]
            prove and verify blocks; the prover protocol on stdin and stdout
        proofyard-groth16 aggregate [--keys DIR] [--key KEY]
            prove and verify that two block proofs hold and follow each other; the prover protocol
+       proofyard-groth16 range [--keys DIR] [--key KEY]
+           prove and verify blocks in a row, one or two, for a contract; the prover protocol
+       proofyard-groth16 solidity [--keys DIR] [--key KEY] [--name NAME]
+           print the contract that verifies a range key's proofs
        DIR  the folder of key files; $PROOFYARD_KEYS, or ~/.cache/proofyard/keys, if it is left out
        KEY  sha256:HEX, as setup prints it, or `development`. A setup request's arguments \"keys\" and \"key\" override
-            these options";
+            these options
+       NAME the contract's; RangeVerifier if it is left out";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -41,6 +48,14 @@ fn main() -> ExitCode {
             Ok(settings) => proofyard_prover::serve(AggregateProver::new(settings)),
             Err(why) => usage(&why),
         },
+        ["range", options @ ..] => match settings(options) {
+            Ok(settings) => proofyard_prover::serve(RangeProver::new(settings)),
+            Err(why) => usage(&why),
+        },
+        ["solidity", options @ ..] => match named_settings(options) {
+            Ok((name, settings)) => done(solidity(name, &settings)),
+            Err(why) => usage(&why),
+        },
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -54,6 +69,7 @@ fn main() -> ExitCode {
 struct SetupOptions {
     folder: Option<PathBuf>,
     leaf_only: bool,
+    range: bool,
     development: bool,
 }
 
@@ -61,6 +77,9 @@ fn setup_options(mut options: &[&str]) -> Result<SetupOptions, String> {
     let mut read = SetupOptions::default();
     loop {
         options = match options {
+            [] if read.leaf_only && read.range => {
+                return Err("--leaf-only and --range are of different keys".into());
+            }
             [] => return Ok(read),
             ["--keys", folder, rest @ ..] => {
                 read.folder = Some(folder.into());
@@ -68,6 +87,10 @@ fn setup_options(mut options: &[&str]) -> Result<SetupOptions, String> {
             }
             ["--leaf-only", rest @ ..] => {
                 read.leaf_only = true;
+                rest
+            }
+            ["--range", rest @ ..] => {
+                read.range = true;
                 rest
             }
             ["--development", rest @ ..] => {
@@ -97,6 +120,22 @@ fn settings(mut options: &[&str]) -> Result<Settings, String> {
     }
 }
 
+/// The options of `solidity`: a name besides those of a prover.
+fn named_settings<'a>(options: &[&'a str]) -> Result<(&'a str, Settings), String> {
+    match options.iter().position(|option| *option == "--name") {
+        None => Ok((DEFAULT_NAME, settings(options)?)),
+        Some(at) => match options.get(at + 1) {
+            None => Err("\"--name\" is not an option, or has no value".into()),
+            Some(name) => Ok((name, settings(&[&options[..at], &options[at + 2..]].concat())?)),
+        },
+    }
+}
+
+fn solidity(name: &str, settings: &Settings) -> Result<(), Error> {
+    print!("{}", contract(name, &settings.load_range()?)?);
+    Ok(())
+}
+
 fn setup(options: &SetupOptions) -> Result<(), Error> {
     let folder = match &options.folder {
         Some(folder) => folder.clone(),
@@ -111,6 +150,9 @@ fn setup(options: &SetupOptions) -> Result<(), Error> {
         );
         Randomness::OperatingSystem
     };
+    if options.range {
+        return print(&make_range(&folder, randomness)?, RangeSystem::DEVELOPMENT_KEY);
+    }
     let leaf = make_leaf(&folder, randomness)?;
     print(&leaf, LeafSystem::DEVELOPMENT_KEY)?;
     if !options.leaf_only {

@@ -1,4 +1,4 @@
-//! The two provers of this program, as the protocol asks for them: `block` and `aggregate`.
+//! The provers of this program, as the protocol asks for them: `block`, `aggregate` and `range`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,17 +8,20 @@ use proofyard_prover::{
     Failure, Input, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, Work,
     write_output,
 };
-use proofyard_statement::inputs::{expect_key, proofs, range_values, whole_block};
+use proofyard_statement::digest::bytes_to_hex;
+use proofyard_statement::inputs::{blocks, expect_key, proofs, range_values, whole_block};
+use proofyard_statement::proof_file::read_bounded;
 use proofyard_statement::{BlockValues, Error, ProofFile, RangeValues};
 use serde_json::{Map, Value};
 
 use crate::aggregate::{AggregateCircuit, LEAVES, Leaf};
 use crate::keys::{
-    DEVELOPMENT_WARNING, Key, default_folder, development_aggregate, development_leaf, verification_key,
+    DEVELOPMENT_WARNING, Key, default_folder, development_aggregate, development_leaf, development_range,
+    verification_key,
 };
 use crate::leaf::LeafCircuit;
-use crate::packing::public_inputs;
-use crate::system::{AggregateSystem, Circuit, LeafSystem, SECURITY_BITS, Scalar, System};
+use crate::range::RangeCircuit;
+use crate::system::{AggregateSystem, Circuit, LeafSystem, RangeSystem, Scalar, System, WithHeader};
 
 /// Where keys are and which one is meant; a setup request's arguments override it.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +43,13 @@ pub struct AggregateProver {
     key: Option<Key<AggregateSystem>>,
 }
 
+/// Proves blocks that follow each other, for contracts. Its proof files are what a contract takes and nothing besides, so
+/// that their verifier knows the public values from its inputs.
+pub struct RangeProver {
+    settings: Settings,
+    key: Option<Key<RangeSystem>>,
+}
+
 impl Settings {
     fn with_arguments(&self, arguments: &Map<String, Value>) -> Result<Self, Error> {
         let text = |name: &str| match arguments.get(name) {
@@ -51,6 +61,11 @@ impl Settings {
             folder: text("keys")?.map(PathBuf::from).or_else(|| self.folder.clone()),
             key: text("key")?.or_else(|| self.key.clone()),
         })
+    }
+
+    /// The key that contracts verify with.
+    pub fn load_range(&self) -> Result<Key<RangeSystem>, Error> {
+        self.load(development_range)
     }
 
     fn load<S: System>(
@@ -95,7 +110,8 @@ impl Prover for BlockProver {
         let key = loaded(&mut self.key)?;
         let circuit = LeafCircuit::of(&whole_block(&request.inputs)?)?;
         let values = circuit.values.to_bytes();
-        prove(key, Circuit::new(circuit), values, request, work)
+        let proof = prove(key, Circuit::new(circuit), &values, work)?;
+        write_with_header(key, values, proof, request)
     }
 
     fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
@@ -128,7 +144,8 @@ impl Prover for AggregateProver {
         let range = RangeValues::join(&ranges)?;
         let values = range.to_bytes();
         let circuit = AggregateCircuit { leaf_key, range, leaves };
-        prove(key, Circuit::new(circuit), values, request, work)
+        let proof = prove(key, Circuit::new(circuit), &values, work)?;
+        write_with_header(key, values, proof, request)
     }
 
     /// The leaf proofs are not looked at: what the aggregate proves is that they were checked.
@@ -142,6 +159,48 @@ impl Prover for AggregateProver {
     }
 }
 
+impl RangeProver {
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, key: None }
+    }
+}
+
+impl Prover for RangeProver {
+    fn setup(&mut self, request: &SetupRequest) -> Result<SetupOk, Failure> {
+        let settings = self.settings.with_arguments(&request.arguments)?;
+        Ok(setup_ok(self.key.insert(settings.load_range()?)))
+    }
+
+    fn prove(&mut self, request: &ProveRequest, work: &mut Work<'_>) -> Result<ProveOk, Failure> {
+        let key = loaded(&mut self.key)?;
+        let circuit = RangeCircuit::of(&blocks(&request.inputs)?)?;
+        let values = circuit.values.to_bytes();
+        let proof = prove(key, Circuit::new(circuit), &values, work)?;
+        write(key, values, &proof, request)
+    }
+
+    /// The inputs may be the blocks, or proofs of them.
+    fn verify(&mut self, request: &VerifyRequest) -> Result<VerifyOk, Failure> {
+        let key = loaded(&mut self.key)?;
+        expect_key(request.verification_key.as_deref(), &key.id)?;
+        let values = range_values(&request.inputs)?;
+        let proof = RangeSystem::proof_from_bytes(&read_bounded(&request.proof, RangeSystem::PROOF_BYTES)?)?;
+        let bytes = values.to_bytes();
+        RangeSystem::check(&key.verifying, &RangeSystem::public_inputs(&bytes), &proof).map_err(|_| {
+            Error::Rejected(format!(
+                "it does not prove, under the verification key {}, that blocks {} to {} of chain {} take {} to {}",
+                hex::encode(&key.id),
+                values.from,
+                values.to,
+                values.chain_id,
+                bytes_to_hex(&values.pre),
+                bytes_to_hex(&values.post)
+            ))
+        })?;
+        Ok(VerifyOk::new(hex::encode(bytes)))
+    }
+}
+
 fn loaded<S: System>(key: &mut Option<Key<S>>) -> Result<&mut Key<S>, Error> {
     key.as_mut()
         .ok_or_else(|| Error::Key("none is loaded: a setup request must come first, and succeed".into()))
@@ -151,46 +210,59 @@ fn setup_ok<S: System>(key: &Key<S>) -> SetupOk {
     SetupOk {
         verification_key: Some(hex::encode(&key.id)),
         proof_system: Some(S::PROOF_SYSTEM.into()),
-        security_bits: Some(SECURITY_BITS),
+        security_bits: Some(S::SECURITY_BITS),
         trusted_setup: Some(true),
         ..SetupOk::default()
     }
 }
 
-/// Proves, looks at the proof once more, and writes it.
+/// The bytes of a proof, which was looked at once more.
 fn prove<S: System>(
     key: &mut Key<S>,
     circuit: Circuit<Scalar<S>>,
-    public_values: Vec<u8>,
-    request: &ProveRequest,
+    public_values: &[u8],
     work: &mut Work<'_>,
-) -> Result<ProveOk, Failure> {
+) -> Result<Vec<u8>, Error> {
     work.progress(0.0, "loading the proving key");
     let proving = key.proving()?;
     work.progress(0.1, "proving");
     let proof = S::prove(proving, circuit)?;
     // The library makes something of a witness that satisfies nothing, too.
-    S::check(&key.verifying, &public_inputs(&public_values, S::PIECE_BYTES), &proof)
+    S::check(&key.verifying, &S::public_inputs(public_values), &proof)
         .map_err(|e| Error::Proving(format!("what was made is no proof: {e}")))?;
-    let file = ProofFile {
-        format: S::PROOF_FORMAT,
-        verification_key: key.id.clone(),
-        public_values,
-        proof: S::proof_to_bytes(&proof)?,
-    };
-    let path = write_output(&request.output_dir, &format!("{}.proof", S::CIRCUIT), &file.to_bytes()?)?;
+    S::proof_to_bytes(&proof)
+}
+
+fn write_with_header<S: WithHeader>(
+    key: &Key<S>,
+    public_values: Vec<u8>,
+    proof: Vec<u8>,
+    request: &ProveRequest,
+) -> Result<ProveOk, Failure> {
+    let format = S::PROOF_FORMAT;
+    let file = ProofFile { format, verification_key: key.id.clone(), public_values, proof };
+    let bytes = file.to_bytes()?;
+    write(key, file.public_values, &bytes, request)
+}
+
+fn write<S: System>(
+    key: &Key<S>,
+    public_values: Vec<u8>,
+    file: &[u8],
+    request: &ProveRequest,
+) -> Result<ProveOk, Failure> {
     Ok(ProveOk {
-        proof: path,
+        proof: write_output(&request.output_dir, &format!("{}.proof", S::CIRCUIT), file)?,
         verification_key: Some(hex::encode(&key.id)),
         proof_system: Some(S::PROOF_SYSTEM.into()),
-        security_bits: Some(SECURITY_BITS),
-        public_values: Some(hex::encode(file.public_values)),
+        security_bits: Some(S::SECURITY_BITS),
+        public_values: Some(hex::encode(public_values)),
         ..ProveOk::default()
     })
 }
 
 /// The public values of a proof file, whatever they are, once the proof was found to hold for them.
-fn check<S: System>(key: &Key<S>, path: &Path) -> Result<Vec<u8>, Error> {
+fn check<S: WithHeader>(key: &Key<S>, path: &Path) -> Result<Vec<u8>, Error> {
     let file = ProofFile::read(path, S::PROOF_FORMAT, S::PROOF_BYTES)?;
     if file.verification_key != key.id {
         return Err(Error::Rejected(format!(
@@ -199,7 +271,7 @@ fn check<S: System>(key: &Key<S>, path: &Path) -> Result<Vec<u8>, Error> {
             hex::encode(&key.id)
         )));
     }
-    let inputs = public_inputs(&file.public_values, S::PIECE_BYTES);
+    let inputs = S::public_inputs(&file.public_values);
     S::check(&key.verifying, &inputs, &S::proof_from_bytes(&file.proof)?)?;
     Ok(file.public_values)
 }

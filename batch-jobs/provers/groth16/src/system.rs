@@ -1,12 +1,13 @@
-//! The two proof systems, leaf and aggregate: what differs between them, and the library's functions behind a wall.
+//! The proof systems, leaf, aggregate and range: what differs between them, and the library's functions behind a wall.
 //!
-//! The library is generic and panics where it is surprised. Here it is called for exactly two curves, with checked
+//! The library is generic and panics where it is surprised. Here it is called for exactly three curves, with checked
 //! sizes, and a panic becomes an error: whatever comes from a file may be anything.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ark_bls12_377::{Bls12_377, Fr};
+use ark_bn254::Bn254;
 use ark_bw6_761::BW6_761;
 use ark_ec::pairing::Pairing;
 use ark_ff::PrimeField;
@@ -18,12 +19,13 @@ use proofyard_statement::Error;
 use rand_core::{OsRng, RngCore};
 
 use crate::aggregate::LEAVES;
-use crate::leaf::MAX_TRANSACTIONS;
-use crate::packing::{AGGREGATE_PIECE_BYTES, LEAF_PIECE_BYTES, LEAF_PIECES};
-
-/// An estimate: what the generic attack on BLS12-377's groups costs, and about what the target groups give; see the
-/// README.
-pub const SECURITY_BITS: u32 = 126;
+use crate::evm;
+use crate::packing::{
+    AGGREGATE_PIECE_BYTES, LEAF_PIECE_BYTES, LEAF_PIECES, RANGE_PIECE_BYTES, RANGE_PIECES, big_endian_inputs,
+    public_inputs,
+};
+use crate::range::MAX_BLOCKS;
+use crate::rule::MAX_TRANSACTIONS;
 
 /// Proofs of one block, over BLS12-377.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +35,11 @@ pub enum LeafSystem {}
 #[derive(Debug, Clone, Copy)]
 pub enum AggregateSystem {}
 
-/// One of the two.
+/// Proofs of blocks in a row, over BN254, that contracts verify.
+#[derive(Debug, Clone, Copy)]
+pub enum RangeSystem {}
+
+/// One of the three.
 pub trait System {
     type Curve: Pairing;
 
@@ -41,8 +47,9 @@ pub trait System {
     const CIRCUIT: &'static str;
     const CURVE: &'static str;
     const PROOF_SYSTEM: &'static str;
-    const PROOF_FORMAT: &'static str;
-    /// Transactions of a leaf, or leaves of an aggregate.
+    /// An estimate; see the README.
+    const SECURITY_BITS: u32;
+    /// Transactions of a leaf, leaves of an aggregate, or blocks of a range.
     const CAPACITY: usize;
     const PUBLIC_INPUTS: usize;
     /// Bytes of the public values in one public input.
@@ -52,6 +59,11 @@ pub trait System {
     const PROOF_BYTES: usize;
     /// The sha256 of the development key's file: it is the same wherever it is made.
     const DEVELOPMENT_KEY: &'static str;
+
+    /// The public inputs that these public values are.
+    fn public_inputs(values: &[u8]) -> Vec<Scalar<Self>> {
+        public_inputs(values, Self::PIECE_BYTES)
+    }
 
     fn make_key(
         circuit: Circuit<Scalar<Self>>,
@@ -85,6 +97,11 @@ pub trait System {
         public_inputs: &[Scalar<Self>],
         proof: &Proof<Self::Curve>,
     ) -> Result<(), Error>;
+}
+
+/// One whose proofs are files with a header, which has the public values.
+pub trait WithHeader: System {
+    const PROOF_FORMAT: &'static str;
 }
 
 pub type Scalar<S> = <<S as System>::Curve as Pairing>::ScalarField;
@@ -154,15 +171,6 @@ macro_rules! functions {
             guarded(prove).and_then(|proof| proof.map_err(|e| e.to_string())).map_err(Error::Proving)
         }
 
-        fn proof_to_bytes(proof: &Proof<$curve>) -> Result<Vec<u8>, Error> {
-            canonical(proof).map_err(Error::Proving)
-        }
-
-        fn proof_from_bytes(bytes: &[u8]) -> Result<Proof<$curve>, Error> {
-            let read = |bytes: &mut &[u8]| Proof::deserialize_compressed(bytes);
-            read_canonical(bytes, read).map_err(Error::Rejected)
-        }
-
         fn check(
             key: &PreparedVerifyingKey<$curve>,
             public_inputs: &[$scalar],
@@ -182,11 +190,25 @@ macro_rules! functions {
     };
 }
 
+/// Proofs in the library's own canonical form.
+macro_rules! canonical_proofs {
+    ($curve:ty) => {
+        fn proof_to_bytes(proof: &Proof<$curve>) -> Result<Vec<u8>, Error> {
+            canonical(proof).map_err(Error::Proving)
+        }
+
+        fn proof_from_bytes(bytes: &[u8]) -> Result<Proof<$curve>, Error> {
+            let read = |bytes: &mut &[u8]| Proof::deserialize_compressed(bytes);
+            read_canonical(bytes, read).map_err(Error::Rejected)
+        }
+    };
+}
+
 impl System for LeafSystem {
     const CIRCUIT: &'static str = "leaf";
     const CURVE: &'static str = "bls12-377";
     const PROOF_SYSTEM: &'static str = "groth16-bls12-377";
-    const PROOF_FORMAT: &'static str = "proofyard-groth16-block-1";
+    const SECURITY_BITS: u32 = 126;
     const CAPACITY: usize = MAX_TRANSACTIONS;
     const PUBLIC_INPUTS: usize = LEAF_PIECES;
     const PIECE_BYTES: usize = LEAF_PIECE_BYTES;
@@ -195,13 +217,18 @@ impl System for LeafSystem {
     const DEVELOPMENT_KEY: &'static str = "cc441d18290e7593e6039d00d8be2d2f272d6098b6fbeb47fe85ce67d9dd6908";
 
     functions!(Bls12_377, Fr);
+    canonical_proofs!(Bls12_377);
+}
+
+impl WithHeader for LeafSystem {
+    const PROOF_FORMAT: &'static str = "proofyard-groth16-block-1";
 }
 
 impl System for AggregateSystem {
     const CIRCUIT: &'static str = "aggregate";
     const CURVE: &'static str = "bw6-761";
     const PROOF_SYSTEM: &'static str = "groth16-bw6-761";
-    const PROOF_FORMAT: &'static str = "proofyard-groth16-aggregate-1";
+    const SECURITY_BITS: u32 = 126;
     const CAPACITY: usize = LEAVES;
     const PUBLIC_INPUTS: usize = 2;
     const PIECE_BYTES: usize = AGGREGATE_PIECE_BYTES;
@@ -210,6 +237,38 @@ impl System for AggregateSystem {
     const DEVELOPMENT_KEY: &'static str = "2d7fbd60d6b9028afdd537d39eac933e4ddd17dad41a77f87c59a3cd89229707";
 
     functions!(BW6_761, ark_bw6_761::Fr);
+    canonical_proofs!(BW6_761);
+}
+
+impl WithHeader for AggregateSystem {
+    const PROOF_FORMAT: &'static str = "proofyard-groth16-aggregate-1";
+}
+
+impl System for RangeSystem {
+    const CIRCUIT: &'static str = "range";
+    const CURVE: &'static str = "bn254";
+    const PROOF_SYSTEM: &'static str = "groth16-bn254";
+    const SECURITY_BITS: u32 = 100;
+    const CAPACITY: usize = MAX_BLOCKS;
+    const PUBLIC_INPUTS: usize = RANGE_PIECES;
+    const PIECE_BYTES: usize = RANGE_PIECE_BYTES;
+    const PINS_LEAF_KEY: bool = false;
+    const PROOF_BYTES: usize = evm::COORDINATES * evm::COORDINATE_BYTES;
+    const DEVELOPMENT_KEY: &'static str = "a9e0129c01445b4559aec3ea3b67ab01a403ed91bf96afadea1b9828bb44c881";
+
+    functions!(Bn254, ark_bn254::Fr);
+
+    fn public_inputs(values: &[u8]) -> Vec<ark_bn254::Fr> {
+        big_endian_inputs(values, Self::PIECE_BYTES)
+    }
+
+    fn proof_to_bytes(proof: &Proof<Bn254>) -> Result<Vec<u8>, Error> {
+        Ok(evm::proof_to_bytes(proof))
+    }
+
+    fn proof_from_bytes(bytes: &[u8]) -> Result<Proof<Bn254>, Error> {
+        guarded(|| evm::proof_from_bytes(bytes)).and_then(|read| read).map_err(Error::Rejected)
+    }
 }
 
 /// What the work gives, or what the library said as it panicked.

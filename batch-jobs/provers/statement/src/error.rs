@@ -45,6 +45,7 @@ impl Error {
     /// The same error, said of one of several parts, such as "segment 2".
     pub fn of(self, part: impl std::fmt::Display) -> Self {
         match self {
+            Self::Block(why) => Self::Block(format!("{part}: {why}")),
             Self::ProofFile(why) => Self::ProofFile(format!("{part}: {why}")),
             Self::Rejected(why) => Self::Rejected(format!("{part}: {why}")),
             Self::OtherStatement(why) => Self::OtherStatement(format!("{part}: {why}")),

@@ -1,13 +1,14 @@
-//! `proofyard-contract`, and yards whose sinks it serves, on a real EVM: anvil, with contracts that count what they are called
-//! with.
+//! What the project proves and says, as contracts on a real EVM take it: verifiers, and sinks that call contracts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod cut;
+mod evm;
 mod examples;
 mod keys;
 mod ledger;
 mod program;
+mod range_proofs;
 mod reorgs;
 mod trouble;
 mod yard;

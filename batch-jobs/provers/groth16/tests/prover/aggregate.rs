@@ -162,7 +162,7 @@ fn leaves_must_hold() {
 }
 
 /// A point on the curve that is not in the group of prime order, and neither is any multiple of it but infinity.
-fn stray<C: SWCurveConfig>(from: impl Fn(u64) -> C::BaseField) -> Affine<C> {
+pub fn stray<C: SWCurveConfig>(from: impl Fn(u64) -> C::BaseField) -> Affine<C> {
     let on_curve = (1..).find_map(|x| Affine::<C>::get_point_from_x_unchecked(from(x), false)).unwrap();
     let order = <C::ScalarField as PrimeField>::MODULUS.to_bytes_le();
     let limbs: Vec<u64> =

@@ -8,13 +8,15 @@ mod compression;
 mod constraints;
 mod files;
 mod leaf;
+mod onchain;
 mod program;
 mod proofs;
+mod range;
 
 use std::path::Path;
 use std::sync::OnceLock;
 
-use proofyard_groth16::keys::{development_aggregate, development_leaf};
+use proofyard_groth16::keys::{development_aggregate, development_leaf, development_range};
 use proofyard_statement::{Block, TransactionHash};
 
 const CHAIN_ID: u64 = u64::MAX - 7;
@@ -33,6 +35,11 @@ fn leaf_key() -> &'static str {
 fn aggregate_key() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| development_aggregate(folder()).unwrap())
+}
+
+fn range_key() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| development_range(folder()).unwrap())
 }
 
 fn transaction(height: u64, index: usize) -> TransactionHash {

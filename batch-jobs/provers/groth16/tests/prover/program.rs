@@ -304,7 +304,7 @@ fn what_cannot_be_proved_is_refused_for_good() {
 fn without_a_key_nothing_is_done() {
     let inputs = [json!({"kind": "block", "path": "/absent"})];
     let nothing = Path::new("/absent");
-    for verb in ["block", "aggregate"] {
+    for verb in ["block", "aggregate", "range"] {
         let answers =
             ask(verb, json!({"keys": folder()}), &[prove(&inputs, nothing), verify(nothing, None, &inputs)]);
         assert!(refusal(&answers[0]).contains("none was named"), "{}", answers[0]);
@@ -324,6 +324,9 @@ fn usage_mistakes_exit_with_2() {
         &["aggregate", "x"],
         &["setup", "--keys"],
         &["setup", "all"],
+        &["setup", "--leaf-only", "--range"],
+        &["solidity", "--name"],
+        &["range", "x"],
     ] {
         let output = run(arguments, "");
         assert_eq!(output.status.code(), Some(2), "{output:?}");

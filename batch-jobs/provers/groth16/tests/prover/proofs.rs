@@ -4,7 +4,7 @@ use std::fs;
 
 use proofyard_groth16::keys::Key;
 use proofyard_groth16::packing::{LEAF_PIECE_BYTES, public_inputs};
-use proofyard_groth16::system::{LeafSystem, System};
+use proofyard_groth16::system::{LeafSystem, System, WithHeader};
 use proofyard_statement::{BlockValues, Error, ProofFile};
 use serde_json::Value;
 
