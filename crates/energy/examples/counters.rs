@@ -1,5 +1,5 @@
 //! `counters [SECONDS] [COMMAND...]`: which energy counters this process can read here, and what they count while so many seconds
-//! pass, or while a command runs.
+//! pass, or while a command runs, if one is given.
 
 use std::env;
 use std::process::Command;
@@ -25,7 +25,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .collect();
     if all.is_empty() {
         println!("no energy counter can be read here");
-        return Ok(());
+        if command.is_empty() {
+            return Ok(());
+        }
     }
     let began = Instant::now();
     let read = |counters: &mut MachineCounters| {

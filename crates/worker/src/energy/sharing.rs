@@ -250,7 +250,7 @@ mod tests {
         sharing.begin(2, &[0], now);
         set.to(gpu, 2_500_000);
         assert_eq!(sharing.end(1, now), None, "its processors alone would say too little");
-        assert_eq!(sharing.end(2, now), both(500, 0));
+        assert_eq!(sharing.end(2, now), both(250, 0), "the first one used it too");
         sharing.begin(3, &[0], now);
         set.to(gpu, 10);
         assert_eq!(sharing.end(3, now), None, "the driver was started anew");
