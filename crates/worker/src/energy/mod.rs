@@ -1,12 +1,12 @@
 //! How much energy each attempt takes, where the machine has counters of it.
 //!
-//! A counter belongs to a GPU or to a processor, and not to an attempt. So counters are read whenever an attempt begins or ends,
-//! and each second meanwhile; what one has counted since it was last read is divided equally among the attempts that used
+//! A counter belongs to a GPU or to a processor, and not to an attempt. So a counter is read whenever an attempt that uses it begins
+//! or ends, and each second meanwhile; what it has counted since it was last read is divided equally among the attempts that used
 //! it then. A processor is used by all attempts on the machine, a GPU by those whose slot has it. What is counted while nobody works
 //! is nobody's.
 //!
-//! One thread reads, so that no slot waits for a counter that hangs: a slot only says that its attempt begins, and asks at its
-//! end what it took.
+//! One thread reads: a GPU takes milliseconds to answer, and may hang. A slot only says that its attempt begins, and that it is
+//! nearly over; when it is, it asks what the attempt took, and does not wait for long.
 
 mod sharing;
 
@@ -57,16 +57,20 @@ pub struct EnergyMeter {
     next_number: AtomicU64,
 }
 
-/// An attempt that is measured until this is asked for what it took, or dropped.
-pub(crate) struct Measuring(Option<Measured>);
-
-struct Measured {
-    /// By which the thread knows it.
-    number: u64,
-    events: Sender<Event>,
+/// An attempt that is measured until this is stopped, or dropped.
+pub(crate) enum Measuring {
+    Nothing,
+    Runs {
+        /// By which the thread knows it.
+        number: u64,
+        events: Sender<Event>,
+    },
+    Stopped {
+        took: Receiver<Option<Metered>>,
+    },
 }
 
-enum Event {
+pub(crate) enum Event {
     Begins { number: u64, gpus: Vec<u32> },
     Ends { number: u64, took: Option<Sender<Option<Metered>>> },
 }
@@ -90,28 +94,42 @@ impl EnergyMeter {
     /// An attempt begins in a slot that has these GPUs.
     pub(crate) fn begin(&self, gpus: &[u32]) -> Measuring {
         let events = self.events.clone().filter(|_| self.has_processors || !gpus.is_empty());
-        let Some(events) = events else { return Measuring(None) };
+        let Some(events) = events else { return Measuring::Nothing };
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let begun = events.send(Event::Begins { number, gpus: gpus.to_vec() });
-        Measuring(begun.is_ok().then_some(Measured { number, events }))
+        match events.send(Event::Begins { number, gpus: gpus.to_vec() }) {
+            Ok(()) => Measuring::Runs { number, events },
+            Err(_) => Measuring::Nothing,
+        }
     }
 }
 
 impl Measuring {
+    /// What is left of the attempt takes little: the counters are read now, while the slot goes on.
+    pub fn stop(&mut self) {
+        if let Self::Runs { number, events } = self {
+            let (sender, took) = channel();
+            *self = match events.send(Event::Ends { number: *number, took: Some(sender) }) {
+                Ok(()) => Self::Stopped { took },
+                Err(_) => Self::Nothing,
+            };
+        }
+    }
+
     /// What the attempt took, which is over now; `None` if that is not known.
     pub fn end(&mut self) -> Option<Metered> {
-        let Measured { number, events } = self.0.take()?;
-        let (took, answer) = channel();
-        events.send(Event::Ends { number, took: Some(took) }).ok()?;
-        answer.recv_timeout(PATIENCE).ok().flatten()
+        self.stop();
+        match self {
+            Self::Stopped { took } => took.recv_timeout(PATIENCE).ok().flatten(),
+            Self::Nothing | Self::Runs { .. } => None,
+        }
     }
 }
 
 impl Drop for Measuring {
     fn drop(&mut self) {
-        if let Some(Measured { number, events }) = self.0.take() {
+        if let Self::Runs { number, events } = self {
             // Where the thread is gone there is nothing to end.
-            let _ = events.send(Event::Ends { number, took: None });
+            let _ = events.send(Event::Ends { number: *number, took: None });
         }
     }
 }
@@ -132,7 +150,7 @@ fn keep<C: Counters>(mut sharing: Sharing<C>, events: &Receiver<Event>) {
                     let _ = took.send(metered);
                 }
             }
-            Err(RecvTimeoutError::Timeout) => sharing.read(Instant::now()),
+            Err(RecvTimeoutError::Timeout) => sharing.read_all(Instant::now()),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }

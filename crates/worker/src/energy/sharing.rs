@@ -42,13 +42,12 @@ impl<C: Counters> Sharing<C> {
     }
 
     pub fn begin(&mut self, number: u64, gpus: &[u32], now: Instant) {
-        self.read(now);
         let processors: Vec<Counter> = (0..self.counters.processors()).map(Counter::Processor).collect();
         let gpus: Vec<Counter> = gpus.iter().copied().map(Counter::Gpu).collect();
         let mut part = |counters: Vec<Counter>| {
             let mut is_lost = false;
             for counter in &counters {
-                is_lost |= !self.is_read(*counter, now);
+                is_lost |= !self.begin_to_read(*counter, now);
             }
             Part { counters, microjoules: 0, is_lost }
         };
@@ -59,11 +58,15 @@ impl<C: Counters> Sharing<C> {
     /// What the attempt took. It is unknown where a slot has GPUs that could not be read: a machine's processors alone would
     /// say too little.
     pub fn end(&mut self, number: u64, now: Instant) -> Option<Metered> {
-        self.read(now);
+        for counter in self.active.get(&number)?.counters() {
+            self.read(counter, now);
+        }
         let ended = self.active.remove(&number)?;
-        let used = |counter: &Counter| self.active.values().any(|active| active.uses(*counter));
-        let unused: Vec<Counter> = self.last.keys().filter(|counter| !used(counter)).copied().collect();
-        unused.iter().for_each(|counter| _ = self.last.remove(counter));
+        for counter in ended.counters() {
+            if !self.active.values().any(|active| active.uses(counter)) {
+                self.last.remove(&counter);
+            }
+        }
         let has_gpus = !ended.gpus.counters.is_empty();
         let metered = Metered { gpu_mj: ended.gpus.millijoules(), cpu_mj: ended.processors.millijoules() };
         match (has_gpus, metered) {
@@ -72,19 +75,22 @@ impl<C: Counters> Sharing<C> {
         }
     }
 
-    /// Reads the counters that are used, and divides what they have counted.
-    pub fn read(&mut self, now: Instant) {
+    /// Reads all counters that are used.
+    pub fn read_all(&mut self, now: Instant) {
         let used: Vec<Counter> = self.last.keys().copied().collect();
-        for counter in used {
-            let Some((before, at)) = self.last.remove(&counter) else { continue };
-            let reading = self.counters.read(counter);
-            let counted = reading.and_then(|reading| counted(before, reading));
-            let counted = counted.filter(|_| now.saturating_duration_since(at) <= LONGEST_GAP);
-            if let Some(reading) = reading {
-                self.last.insert(counter, (reading, now));
-            }
-            self.share(counter, counted);
+        used.into_iter().for_each(|counter| self.read(counter, now));
+    }
+
+    /// Reads a counter, if it is used and could be read before, and divides what it has counted.
+    fn read(&mut self, counter: Counter, now: Instant) {
+        let Some((before, at)) = self.last.remove(&counter) else { return };
+        let reading = self.counters.read(counter);
+        let counted = reading.and_then(|reading| counted(before, reading));
+        let counted = counted.filter(|_| now.saturating_duration_since(at) <= LONGEST_GAP);
+        if let Some(reading) = reading {
+            self.last.insert(counter, (reading, now));
         }
+        self.share(counter, counted);
     }
 
     /// Divides what a counter has counted equally among the attempts that use it; where it is not known, none of them knows its part
@@ -99,8 +105,9 @@ impl<C: Counters> Sharing<C> {
         }
     }
 
-    /// Whether the counter is read from now on.
-    fn is_read(&mut self, counter: Counter, now: Instant) -> bool {
+    /// One more attempt uses the counter; whether it can be read.
+    fn begin_to_read(&mut self, counter: Counter, now: Instant) -> bool {
+        self.read(counter, now);
         if !self.last.contains_key(&counter) {
             let Some(reading) = self.counters.read(counter) else { return false };
             self.last.insert(counter, (reading, now));
@@ -118,6 +125,10 @@ fn counted(before: Reading, after: Reading) -> Option<u64> {
 }
 
 impl Active {
+    fn counters(&self) -> Vec<Counter> {
+        [&self.processors.counters[..], &self.gpus.counters].concat()
+    }
+
     fn uses(&self, counter: Counter) -> bool {
         self.processors.counters.contains(&counter) || self.gpus.counters.contains(&counter)
     }
@@ -187,7 +198,7 @@ mod tests {
         let (set, mut sharing, now) = of(&[(CPU, 900_000)]);
         sharing.begin(1, &[], now);
         set.to(CPU, 990_000);
-        sharing.read(now);
+        sharing.read_all(now);
         // From 990,000 to the range's end, and on from 0.
         set.to(CPU, 20_000);
         assert_eq!(sharing.end(1, now), cpu(120));
@@ -245,7 +256,7 @@ mod tests {
         let (set, mut sharing, now) = of(&[(gpu, 1_000_000), (CPU, 0)]);
         sharing.begin(1, &[0], now);
         set.gone(gpu);
-        sharing.read(now);
+        sharing.read_all(now);
         set.to(gpu, 2_000_000);
         sharing.begin(2, &[0], now);
         set.to(gpu, 2_500_000);

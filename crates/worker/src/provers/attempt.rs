@@ -309,6 +309,10 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
         assignment: &Assignment,
         proved: &Proved<Output>,
     ) -> Result<ArtifactRef, AttemptError> {
+        // After a draft nothing more is made; one that was stored may yet be rejected, and the task proved.
+        if let Proof::Draft(_) = &proved.output.proof {
+            self.measuring.stop();
+        }
         let artifacts = &self.slot.artifacts;
         let stored = match &proved.output.proof {
             Proof::Stored { artifact, .. } => Ok(artifact.clone()),
