@@ -23,6 +23,7 @@ use proofyard_aws::objects::artifacts::ObjectArtifacts;
 use proofyard_aws::{AwsHome, ConnectError};
 use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::judge::JUDGE_POOL;
+use proofyard_energy::meter_of_this_machine;
 use proofyard_prover::runner::{GuardCommand, User, adopt_orphans};
 use proofyard_worker::artifacts::ArtifactError;
 use proofyard_worker::bell::{Bell, idle_look};
@@ -185,6 +186,7 @@ fn work_for_pool(
         aws,
     };
     let home = Arc::new(JobHome::new(host));
+    let energy = meter_of_this_machine(pool.gpus_per_slot > 0);
     let worker = Arc::new(PoolWorker::new(WorkerPlan {
         id_prefix: home
             .host
@@ -199,6 +201,7 @@ fn work_for_pool(
         guard,
         work_dir: Arc::clone(&place.work_dir),
         isolation: Arc::clone(&place.isolation),
+        energy: Arc::new(energy),
         first_slot: 0,
     }));
     run(arguments, &home, &worker, stop)?;

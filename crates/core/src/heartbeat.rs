@@ -47,6 +47,14 @@ pub enum ObsoleteReason {
     Unwanted,
 }
 
+/// How long an attempt has run that is still live.
+pub(crate) struct Ran {
+    /// At least, up to now; 0 where nobody has seen a heartbeat of its worker.
+    pub all_ms: u64,
+    /// Up to the last heartbeat of its worker that was seen, if any was after it began: what is known of one that was lost.
+    pub at_work_ms: Option<u64>,
+}
+
 impl<P: Port> Yard<P> {
     pub async fn register_worker(&self, registration: &WorkerRegistration) -> Result<(), Error> {
         if !(1..=MAX_SLOTS).contains(&registration.slots) {
@@ -158,10 +166,13 @@ impl<P: Port> Yard<P> {
         seen.version == version && seen.since_ms.saturating_add(heartbeat.lease_ms) <= now_ms
     }
 
-    /// How long an attempt has run, at least; 0 where nobody has seen a heartbeat of its worker.
-    pub(crate) async fn ran_ms(&self, attempt: &Attempt) -> Result<u64, Error> {
+    /// How long an attempt has run.
+    pub(crate) async fn ran(&self, attempt: &Attempt) -> Result<Ran, Error> {
         let seen: Option<SeenHeartbeat> = read(&self.port, &SeenHeartbeat::key_of(&attempt.worker)).await?;
-        Ok(seen.map_or(0, |seen| seen.elapsed_ms(attempt.started_ms, self.port.now_ms())))
+        Ok(Ran {
+            all_ms: seen.as_ref().map_or(0, |seen| seen.elapsed_ms(attempt.started_ms, self.port.now_ms())),
+            at_work_ms: seen.and_then(|seen| seen.at_ms.checked_sub(attempt.started_ms)).filter(|ms| *ms > 0),
+        })
     }
 
     /// Ends a worker whose lease ran out, or whose end was seen: nothing it held stays held.

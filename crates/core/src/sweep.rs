@@ -347,7 +347,7 @@ impl<P: Port> Yard<P> {
         }
         let mut oldest_ms = None;
         for attempt in task.attempts().to_vec() {
-            let ran_ms = self.ran_ms(&attempt).await?;
+            let ran_ms = self.ran(&attempt).await?.all_ms;
             if ran_ms >= attempt_limit_ms(&limits) {
                 let ending = Ending::Lost { reason: "it overran its time limit" };
                 end_attempt(self, tx, task, &attempt.claim, ending).await?;

@@ -26,7 +26,7 @@ pub trait Item: Serialize + DeserializeOwned {
 }
 
 /// No height, count or time in milliseconds comes to this; all JSON readers agree on whole numbers up to here.
-const MAX_STORED: u64 = 1 << 53;
+pub(crate) const MAX_STORED: u64 = 1 << 53;
 
 /// Keys read at once where there may be thousands of them: each such read is one round, or a few.
 pub(crate) const KEYS_A_READ: usize = 256;

@@ -42,6 +42,37 @@ pub fn kib(bytes: u64) -> String {
     }
 }
 
+/// US dollars, without their sign.
+pub fn usd(usd: f64) -> String {
+    match usd {
+        0.0 => "0".to_owned(),
+        ..0.000_1 => "<0.0001".to_owned(),
+        ..1.0 => format!("{usd:.4}"),
+        ..1_000.0 => format!("{usd:.2}"),
+        _ => format!("{usd:.0}"),
+    }
+}
+
+/// Energy with three digits that matter.
+pub fn joules(j: f64) -> String {
+    const UNITS: [&str; 4] = ["mJ", "J", "kJ", "MJ"];
+    if j == 0.0 {
+        return "0 J".to_owned();
+    }
+    let (mut value, mut unit) = (j * 1_000.0, 0);
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1_000.0;
+        unit += 1;
+    }
+    let decimals = match value {
+        _ if unit == 0 => 0,
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {}", UNITS[unit])
+}
+
 /// A share from 0 to 1 in percent, rounded down: 100.0 % is all of it.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", (share * 1_000.0 + 1e-9).floor() / 10.0)
@@ -76,6 +107,14 @@ mod tests {
         assert_eq!(
             [kib(1_023), kib(307_200), kib(307_300), kib(12 << 20)],
             ["1023 B", "300 KiB", "300.1 KiB", "12.0 MiB"]
+        );
+        assert_eq!(
+            [usd(0.0), usd(0.000_01), usd(0.012_34), usd(12.345), usd(54_321.0)],
+            ["0", "<0.0001", "0.0123", "12.35", "54321"]
+        );
+        assert_eq!(
+            [joules(0.0), joules(0.25), joules(9.876), joules(350.0), joules(12_340.0), joules(5e9)],
+            ["0 J", "250 mJ", "9.88 J", "350 J", "12.3 kJ", "5000 MJ"]
         );
         assert_eq!([percent(0.7), percent(0.999_99), percent(1.0)], ["70.0 %", "99.9 %", "100.0 %"]);
     }

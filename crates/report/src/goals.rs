@@ -3,6 +3,7 @@
 use proofyard_core::report::{DeadlineIs, Goal, GoalName, Report, TrustedSetup, Unit, Verdict, seconds};
 
 use crate::figures::{kib, percent};
+use crate::spending;
 
 /// One goal in words.
 pub struct Told {
@@ -105,5 +106,6 @@ pub fn notes(report: &Report) -> Vec<String> {
             report.waiting.blocks, report.waiting.over_deadline
         ));
     }
+    notes.extend(spending::note(report));
     notes
 }

@@ -7,5 +7,6 @@
 pub mod figures;
 pub mod goals;
 pub mod html;
+mod spending;
 pub mod table;
 pub mod text;

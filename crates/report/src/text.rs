@@ -6,6 +6,7 @@ use proofyard_core::report::{Latency, Miss, ProverFigures, Report, TrustedSetup,
 
 use crate::figures::{kib, percent, shortened};
 use crate::goals;
+use crate::spending;
 use crate::table::{Side, Table};
 
 const COLUMNS: usize = 100;
@@ -23,6 +24,9 @@ pub fn text(report: &Report) -> String {
     if !report.provers.is_empty() {
         parts.push(work_table(&report.provers).to_string());
         parts.push(proof_table(&report.provers).to_string());
+        if spending::is_known(&report.provers) {
+            parts.push(spending_table(&report.provers).to_string());
+        }
     }
     parts.extend(misses(&report.misses));
     parts.push(goals::notes(report).iter().map(|note| wrapped(note)).collect::<Vec<_>>().join("\n"));
@@ -51,6 +55,7 @@ fn summary(report: &Report) -> Table {
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
     row("in time", in_time(report));
     row("proofs", proofs(report));
+    spending::of_blocks(report).into_iter().for_each(|(name, text)| row(name, text));
     table
 }
 
@@ -165,6 +170,24 @@ fn proof_table(rows: &[ProverFigures]) -> Table {
         };
         let cells = [system, size(row.bytes_p50), size(row.bytes_max), bits, setup.to_owned()];
         table.row(named(row).into_iter().chain(cells));
+    }
+    table
+}
+
+fn spending_table(rows: &[ProverFigures]) -> Table {
+    let (left, right) = (Side::Left, Side::Right);
+    let mut table = Table::new([
+        ("stage", left),
+        ("prover", left),
+        ("USD P50", right),
+        ("P99", right),
+        ("in all", right),
+        ("energy P50", right),
+        ("P99", right),
+        ("in all", right),
+    ]);
+    for row in rows {
+        table.row(named(row).into_iter().chain(spending::cells(&row.spending)));
     }
     table
 }

@@ -4,6 +4,7 @@
 //! - [`WorkerHome`]: what a home provides for its workers; [`PoolWorker`]: one worker, its slots and its lease;
 //! - [`artifacts`]: where tasks' inputs and outputs are, and the folder that every machine has for them;
 //! - [`Attempts`]: what runs a slot's attempts, where it is not the provers of the pipeline;
+//! - [`energy`]: what attempts take of it, where the machine counts it;
 //! - [`isolation`]: what keeps provers and verifiers apart, and both out of the yard's files;
 //! - [`bell`]: what idle slots wait for; [`host`]: this host's clock and randomness;
 //! - [`Verifier`]: verifying committed proofs again.
@@ -14,6 +15,7 @@ pub mod bell;
 mod checkpoints;
 mod claiming;
 pub mod durable;
+pub mod energy;
 mod home;
 pub mod host;
 pub mod isolation;

@@ -15,6 +15,7 @@ use proofyard_prover::runner::GuardCommand;
 
 use crate::attempts::Attempts;
 use crate::claiming::Claiming;
+use crate::energy::EnergyMeter;
 use crate::home::WorkerHome;
 use crate::isolation::Isolation;
 use crate::provers::SlotProvers;
@@ -39,6 +40,8 @@ pub struct WorkerPlan {
     pub work_dir: Arc<WorkDir>,
     /// How its provers are isolated.
     pub isolation: Arc<Isolation>,
+    /// Shared with all workers of this process.
+    pub energy: Arc<EnergyMeter>,
     /// The number, among all slots of this process, of its first one.
     pub first_slot: u32,
 }

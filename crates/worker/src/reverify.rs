@@ -60,7 +60,7 @@ impl<A: ArtifactStore> Verifier<A> {
         isolation: Arc<Isolation>,
         slot: u32,
     ) -> Self {
-        let plan = SlotPlan { guard, work_dir, gpus: None, isolation, slot };
+        let plan = SlotPlan { guard, work_dir, gpus: None, isolation, energy: Arc::default(), slot };
         let provers = SlotProvers::new(Arc::clone(&artifacts), plan);
         Self { artifacts, provers }
     }

@@ -218,6 +218,7 @@ pub(crate) fn slot_plan(plan: &WorkerPlan, number: u32) -> SlotPlan {
         work_dir: Arc::clone(&plan.work_dir),
         gpus,
         isolation: Arc::clone(&plan.isolation),
+        energy: Arc::clone(&plan.energy),
         slot: plan.first_slot + number,
     }
 }

@@ -114,6 +114,13 @@ impl Metrics {
             let latencies = [("BlockLatency", "Milliseconds", json!(passed.latencies_ms))];
             self.print(now_ms, &of_chain, &latencies);
         }
+        // No values where nothing is known: a metric that is never printed costs nothing either.
+        if !passed.costs_usd.is_empty() {
+            self.print(now_ms, &of_chain, &[("BlockCostUsd", "None", json!(passed.costs_usd))]);
+        }
+        if !passed.energies_j.is_empty() {
+            self.print(now_ms, &of_chain, &[("BlockEnergyJoules", "None", json!(passed.energies_j))]);
+        }
     }
 
     fn print_sink(&self, now_ms: u64, chain: &str, sink: &SinkStatus, lag_ms: u64) {

@@ -28,8 +28,16 @@ pub(super) const PROVER: &[&str] = &[
 ];
 /// One of a prover's files.
 pub(super) const FILE: &[&str] = &["name", "sha256", "bytes"];
-pub(super) const POOL: &[&str] =
-    &["slots", "gpus_per_slot", "lease_ms", "quarantine_after", "quarantine_ms", "advance"];
+pub(super) const POOL: &[&str] = &[
+    "slots",
+    "gpus_per_slot",
+    "lease_ms",
+    "quarantine_after",
+    "quarantine_ms",
+    "advance",
+    "price_usd_per_hour",
+    "watts",
+];
 /// A node that is followed.
 pub(super) const SOURCE: &[&str] = &[
     "rpc",

@@ -204,6 +204,27 @@ pub struct Pool {
     /// Workers of another machine take a result's next steps themselves, which is sooner than having them taken, and
     /// needs the permission to write everything; else they only record. On one machine slots always take them.
     pub workers_advance: bool,
+    /// What one worker costs an hour, all its slots together, in millionths of a US dollar; unknown where it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_microusd_per_hour: Option<u64>,
+    /// What one slot takes while it works, for where that is not measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watts: Option<u32>,
+}
+
+impl Pool {
+    /// What a slot costs for so long, in billionths of a US dollar.
+    pub fn cost_nanousd(&self, slot_ms: u64) -> Option<u64> {
+        let price = u128::from(self.price_microusd_per_hour?);
+        // An hour has 3,600,000 ms, and a millionth 1,000 billionths.
+        let cost = price * u128::from(slot_ms) / (3_600 * u128::from(self.slots.max(1)));
+        Some(u64::try_from(cost).unwrap_or(u64::MAX))
+    }
+
+    /// What a slot takes in so long, by the power that is given.
+    pub fn given_mj(&self, slot_ms: u64) -> Option<u64> {
+        Some(u64::from(self.watts?).saturating_mul(slot_ms))
+    }
 }
 
 /// Between which two clients a proxy of the engine API stands; read by the proxy, not by handlers.

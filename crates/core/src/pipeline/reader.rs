@@ -165,6 +165,33 @@ impl<'t, 'm> Fields<'t, 'm> {
         self.number(key, range).or(default)
     }
 
+    /// A number from 0 up, with a fraction or without, in millionths.
+    pub(super) fn millionths(&mut self, key: &str, most: u64) -> Read<u64> {
+        self.get(key).and_then(|found| {
+            let help = format!("a number from 0 to {most}, with at most six digits after the point");
+            let value = found.value.get_ref();
+            let text = match value {
+                DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
+                DeValue::Float(float) => float.as_str(),
+                _ => {
+                    self.wrong_type(key, found.value, &help);
+                    return None;
+                }
+            };
+            let millionths = text.parse::<f64>().ok().map(|number| number * 1e6);
+            let is_right = |millionths: &f64| {
+                // A decimal fraction is seldom exact in binary.
+                (0.0..=most as f64 * 1e6).contains(millionths)
+                    && (millionths - millionths.round()).abs() < 1e-3
+            };
+            let millionths = millionths.filter(is_right).map(|millionths| millionths.round() as u64);
+            if millionths.is_none() {
+                self.mistakes.add(found.at, format!("`{key}` is {}, out of range", shown(text)), help);
+            }
+            millionths
+        })
+    }
+
     /// One of a few words.
     pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&'static str, T)]) -> Read<T> {
         self.get(key).and_then(|found| {

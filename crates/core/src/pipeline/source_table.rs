@@ -273,6 +273,8 @@ fn witness_of(
         quarantine_after: 5,
         quarantine_ms: 1_000,
         workers_advance: false,
+        price_microusd_per_hour: None,
+        watts: None,
     };
     let here = |value: String| At { value, key_at: at, at };
     let stage = RawStage {

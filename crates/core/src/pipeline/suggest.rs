@@ -11,6 +11,9 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("program", "command"),
     ("env", "environment"),
     ("gpus", "gpus_per_slot"),
+    ("price", "price_usd_per_hour"),
+    ("usd_per_hour", "price_usd_per_hour"),
+    ("power", "watts"),
     ("start", "start_height"),
     ("quorum", "need"),
 ];

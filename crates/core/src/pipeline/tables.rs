@@ -20,6 +20,10 @@ pub(super) const MAX_STAGES: usize = 64;
 /// Provers, pools or sinks of one file.
 const MAX_OTHERS: usize = 256;
 const MAX_LEASE_MS: u64 = 86_400_000;
+/// Of one worker.
+const MAX_USD_PER_HOUR: u64 = 1_000_000;
+/// Of one slot.
+const MAX_WATTS: u64 = 1_000_000;
 
 /// What the file says, table by table, in file order.
 #[derive(Default)]
@@ -258,6 +262,8 @@ fn read_pool(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Pool> {
             .choice("advance", &[("collector", false), ("worker", true)])
             .value()
             .unwrap_or_default(),
+        price_microusd_per_hour: fields.millionths("price_usd_per_hour", MAX_USD_PER_HOUR).value(),
+        watts: fields.number("watts", 1..=MAX_WATTS).value().map(|watts| watts as u32),
     };
     Named { name, at, value }
 }

@@ -17,7 +17,7 @@ use crate::listing::{PARKED_LOOK_MS, delete_listing, put_listing, reschedule};
 use crate::pipeline::{MAX_BACKOFF_MS, Pool, TaskLimits};
 use crate::planted_bug::PlantedBug;
 use crate::port::Port;
-use crate::state::{FailureKind, Note, Slot, Task, TaskId, Worker, WorkerId};
+use crate::state::{FailureKind, Metered, Note, Slot, Task, TaskId, Worker, WorkerId};
 use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 
@@ -47,6 +47,8 @@ pub struct FailureReport {
     pub message: String,
     /// The prover's last log lines.
     pub log: Vec<String>,
+    /// Measured while the attempt ran.
+    pub metered: Option<Metered>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +65,17 @@ pub enum FailureOutcome {
 pub(crate) enum Ending {
     Failed(Failed),
     Lost { reason: &'static str },
-    Released,
+    Released { metered: Option<Metered> },
+}
+
+impl Ending {
+    fn metered(&self) -> Option<Metered> {
+        match self {
+            Self::Failed(failed) => failed.metered,
+            Self::Released { metered } => *metered,
+            Self::Lost { .. } => None,
+        }
+    }
 }
 
 pub(crate) struct Failed {
@@ -74,6 +86,7 @@ pub(crate) struct Failed {
     alone: bool,
     /// For how long that worker is passed by once the task is listed again.
     avoid_ms: u64,
+    metered: Option<Metered>,
 }
 
 impl<P: Port> Yard<P> {
@@ -91,6 +104,7 @@ impl<P: Port> Yard<P> {
                 log: kept_lines(&report.log),
                 alone: worker.is_some_and(|worker| worker.alone),
                 avoid_ms: pool.as_ref().map_or(0, |pool| pool.quarantine_ms),
+                metered: report.metered,
             });
             let outcome = self.end(tx, &report.task, &report.claim, ending).await?;
             self.free_slot(tx, &report.worker, report.slot, &report.claim).await?;
@@ -110,8 +124,20 @@ impl<P: Port> Yard<P> {
         claim: &str,
         task: &TaskId,
     ) -> Result<(), Error> {
+        self.record_metered_release(worker, slot, claim, task, None).await
+    }
+
+    /// The same, with what was measured while the attempt ran.
+    pub(crate) async fn record_metered_release(
+        &self,
+        worker: &WorkerId,
+        slot: u32,
+        claim: &str,
+        task: &TaskId,
+        metered: Option<Metered>,
+    ) -> Result<(), Error> {
         transact(&self.port, async |tx| {
-            self.end(tx, task, claim, Ending::Released).await?;
+            self.end(tx, task, claim, Ending::Released { metered }).await?;
             self.free_slot(tx, worker, slot, claim).await
         })
         .await
@@ -194,10 +220,19 @@ pub(crate) async fn end_attempt<P: Port>(
     let limits = yard.limits_of(task).await?;
     let Some(attempt) = task.attempt(claim).cloned() else { return Ok(FailureOutcome::Stale) };
     // Who failed or let go says so itself; of who was lost it is known when it was last heard of.
-    let took_ms = match ending {
-        Ending::Lost { .. } => yard.ran_ms(&attempt).await?,
-        Ending::Failed(_) | Ending::Released => now_ms.saturating_sub(attempt.started_ms),
+    let (took_ms, at_work_ms) = match ending {
+        Ending::Lost { .. } => {
+            let ran = yard.ran(&attempt).await?;
+            (ran.all_ms, ran.at_work_ms)
+        }
+        Ending::Failed(_) | Ending::Released { .. } => {
+            let took_ms = now_ms.saturating_sub(attempt.started_ms);
+            (took_ms, Some(took_ms))
+        }
     };
+    if let Some(at_work_ms) = at_work_ms {
+        yard.charge(task, at_work_ms, ending.metered()).await?;
+    }
     let note = |message: String, log| Note {
         at_ms: now_ms,
         attempt: attempt.number,
@@ -228,7 +263,7 @@ pub(crate) async fn end_attempt<P: Port>(
             }
             task.note(note(why.to_owned(), vec![]), false);
         }
-        Ending::Released => {
+        Ending::Released { .. } => {
             task.release(claim, took_ms);
         }
     }

@@ -5,6 +5,7 @@
 //! each file of `state`.
 
 mod block;
+mod charging;
 mod checkpoint;
 mod failure;
 mod following;

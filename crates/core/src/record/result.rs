@@ -10,7 +10,7 @@ use crate::listing::delete_listing;
 use crate::pipeline::{MAX_GROUP_TASKS, Output, Pipeline};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
-use crate::state::{Marker, Scope, Task, TaskId, TaskResult, Worker, WorkerId, Wrong, WrongResult};
+use crate::state::{Marker, Metered, Scope, Task, TaskId, TaskResult, Worker, WorkerId, Wrong, WrongResult};
 use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 
@@ -30,6 +30,8 @@ pub struct ResultReport {
     pub slot: u32,
     pub claim: String,
     pub result: TaskResult,
+    /// Measured while the attempt ran.
+    pub metered: Option<Metered>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +72,7 @@ impl<P: Port> Yard<P> {
             let is_expected = task.attempt(&report.claim).is_some();
             let is_looked_at = !is_expected && self.is_vote(&task).await?;
             let result = TaskResult { at_ms: self.port.now_ms(), ..report.result.clone() };
+            self.charge_accepted(&mut task, &report.claim, report.metered).await?;
             task.accept(result, is_looked_at.then(|| self.due_in(0)));
             tx.put(&task)?;
             self.feed_parent(tx, &task).await?;

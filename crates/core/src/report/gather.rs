@@ -4,6 +4,7 @@ use super::figures::{percentile, percentile_of, share};
 use super::goals::{GOAL_DEADLINE_MS, Measured, goals};
 use super::miss::{Miss, miss, never_opened};
 use super::provers::{Judged, ProverSums};
+use super::spending::{Used, UsedByEach};
 use super::timeline::{Timeline, TimelineRow};
 use super::{
     BlockFigures, DeadlineIs, Latency, MAX_REPORT_BLOCKS, ProofFigures, Report, ReportRequest, TrustedSetup,
@@ -33,6 +34,7 @@ struct ReportSoFar {
     misses: Vec<Miss>,
     provers: ProverSums,
     proofs: Proofs,
+    spending: UsedByEach,
     timeline: Timeline,
     cut: Option<CutFigures>,
 }
@@ -61,6 +63,7 @@ struct Sums {
     crashes: u64,
     delays: u64,
     proof_bytes: u64,
+    used: Used,
 }
 
 /// The tasks of a scope that its commit waits for.
@@ -86,6 +89,7 @@ impl<P: Port> Yard<P> {
             misses: Vec::new(),
             provers: ProverSums::default(),
             proofs: Proofs::default(),
+            spending: UsedByEach::default(),
             timeline: Timeline::default(),
             cut: None,
         };
@@ -128,7 +132,7 @@ impl<P: Port> Yard<P> {
             to.cut = Some(CutFigures { scope: cut.clone(), sums });
         }
         let own = self.gather_scope(&scope, scope.recorded_ms, to).await?;
-        let sums = to.cut.as_ref().map_or(own, |cut| own.with(cut.sums));
+        let sums = to.cut.as_ref().map_or(own, |cut| own.with(cut.sums, cut.scope.blocks()));
         to.block(&scope, &cut, sums, Some(cut.heights().0));
         Ok(())
     }
@@ -205,6 +209,7 @@ impl ReportSoFar {
             sums.losses += u64::from(task.losses());
             sums.crashes += u64::from(task.crashes());
             sums.delays += u64::from(task.delays());
+            sums.used = sums.used.with(Used::of(task));
             let Some(result) = task.accepted().filter(|_| is_committed) else { continue };
             if commits {
                 sums.proof_bytes += result.artifact.bytes;
@@ -242,7 +247,9 @@ impl ReportSoFar {
             losses: sums.losses,
             crashes: sums.crashes,
             delays: sums.delays,
+            spending: sums.used.spending(),
         });
+        self.spending.add(sums.used);
     }
 
     fn report(
@@ -283,6 +290,7 @@ impl ReportSoFar {
             waiting,
             latency,
             proofs,
+            spending: self.spending.figures(),
             goals,
             provers: self.provers.figures(&look.pipeline.stages),
             misses: self.misses,
@@ -314,7 +322,8 @@ impl Proofs {
 }
 
 impl Sums {
-    fn with(self, cut: Self) -> Self {
+    /// A block's own with those of the cut that committed it, of so many blocks.
+    fn with(self, cut: Self, blocks: u64) -> Self {
         Self {
             tasks: self.tasks + cut.tasks,
             attempts: self.attempts + cut.attempts,
@@ -323,6 +332,7 @@ impl Sums {
             crashes: self.crashes + cut.crashes,
             delays: self.delays + cut.delays,
             proof_bytes: cut.proof_bytes,
+            used: self.used.with(cut.used.part(blocks)),
         }
     }
 }

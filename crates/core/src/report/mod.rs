@@ -10,6 +10,7 @@ mod gather;
 mod goals;
 mod miss;
 mod provers;
+mod spending;
 mod timeline;
 
 use serde::Serialize;
@@ -18,6 +19,8 @@ pub use figures::{one_line, seconds};
 pub use goals::{GOAL_DEADLINE_MS, Goal, GoalName, Unit, Verdict};
 pub use miss::{Miss, MissCase};
 pub use provers::ProverFigures;
+pub(crate) use spending::Used;
+pub use spending::{Spending, SpendingFigures};
 pub use timeline::{Failed, MAX_TIMELINE_ROWS, TaskSpan, TimelineRow};
 
 /// Heights of one report.
@@ -57,6 +60,8 @@ pub struct Report {
     pub waiting: Waiting,
     pub latency: Latency,
     pub proofs: ProofFigures,
+    /// Of each block, missed ones too.
+    pub spending: SpendingFigures,
     pub goals: Vec<Goal>,
     /// In the order of the stages.
     pub provers: Vec<ProverFigures>,
@@ -126,7 +131,8 @@ pub enum TrustedSetup {
     Unstated,
 }
 
-/// One committed or missed height. Of a block that a cut committed, the tasks of the cut count as well.
+/// One committed or missed height. Of a block that a cut committed, the tasks of the cut count as well; of what they used, the
+/// block's equal part.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockFigures {
     pub height: u64,
@@ -147,6 +153,7 @@ pub struct BlockFigures {
     pub losses: u64,
     pub crashes: u64,
     pub delays: u64,
+    pub spending: Spending,
 }
 
 impl TrustedSetup {

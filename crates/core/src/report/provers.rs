@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::TrustedSetup;
 use super::figures::{percentile, share};
+use super::spending::{SpendingFigures, Used, UsedByEach};
 use crate::pipeline::{Output, Stage};
 use crate::state::{Task, TaskResult};
 
@@ -41,6 +42,8 @@ pub struct ProverFigures {
     pub losses: u64,
     pub crashes: u64,
     pub delays: u64,
+    /// Of each task that has a result, all its attempts; the sums are of all tasks.
+    pub spending: SpendingFigures,
 }
 
 /// One task, and what it is held against.
@@ -65,6 +68,7 @@ struct Sums {
     by_system: BTreeMap<Option<String>, Done>,
     /// Tasks without a result have no proof system.
     rest: Counts,
+    rest_used: Used,
 }
 
 #[derive(Default)]
@@ -72,6 +76,7 @@ struct Done {
     counts: Counts,
     on_time: u64,
     results: Vec<Kept>,
+    used: UsedByEach,
     security_bits_min: Option<u32>,
     trusted_setup: Option<TrustedSetup>,
 }
@@ -107,9 +112,13 @@ impl ProverSums {
             Some(result) => {
                 let done = sums.by_system.entry(result.proof_system.clone()).or_default();
                 done.counts.add(task);
+                done.used.add(Used::of(task));
                 done.add(result, *until_ms);
             }
-            None => sums.rest.add(task),
+            None => {
+                sums.rest.add(task);
+                sums.rest_used = sums.rest_used.with(Used::of(task));
+            }
         }
     }
 
@@ -130,6 +139,7 @@ impl Sums {
             self.by_system.iter().max_by_key(|(_, done)| done.results.len()).map(|(name, _)| name.clone());
         let main = self.by_system.entry(most.flatten()).or_default();
         main.counts = main.counts.sum(self.rest);
+        main.used.add_to_sum(self.rest_used);
         let (output, commits) = (self.output.unwrap_or(Output::Proof), self.commits);
         let rows = self.by_system.into_iter();
         rows.map(|(system, done)| done.figures(stage, prover, system, output, commits)).collect()
@@ -186,6 +196,7 @@ impl Done {
             losses: self.counts.losses,
             crashes: self.counts.crashes,
             delays: self.counts.delays,
+            spending: self.used.figures(),
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod scope;
 mod subject;
 pub mod sweeping;
 pub mod task;
+mod usage;
 pub mod worker;
 mod worker_id;
 
@@ -40,6 +41,7 @@ pub use scope::{BadScopeId, Branch, NamedScope, Progress, Scope, ScopeId, Standi
 pub use subject::{Block, Cut, CutMember, Subject};
 pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};
 pub use task::{BadTaskId, Life, Task, TaskId};
+pub use usage::{Metered, Usage};
 pub use worker::{Heartbeat, Held, SeenHeartbeat, Slot, Worker};
 pub use worker_id::WorkerId;
 

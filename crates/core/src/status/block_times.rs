@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::port::Port;
+use crate::report::{Spending, Used};
 use crate::state::{CutAt, Group, Inputs, Scope, ScopeId, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::yard::Yard;
@@ -42,6 +43,8 @@ pub struct BlockTimes {
     pub losses: u64,
     pub crashes: u64,
     pub delays: u64,
+    /// Of a cut, the block's equal part.
+    pub spending: Spending,
 }
 
 /// What the tasks of one scope sum up to.
@@ -58,6 +61,9 @@ struct Sums {
     losses: u64,
     crashes: u64,
     delays: u64,
+    used: Used,
+    /// Of a cut, or 1.
+    blocks: u64,
     proved_ms: Option<u64>,
     committed_ms: Option<u64>,
 }
@@ -109,6 +115,7 @@ impl<P: Port> Yard<P> {
             scope: scope.id.clone(),
             proved_ms: scope.proved_ms(),
             committed_ms: scope.committed_ms(),
+            blocks: scope.blocks(),
             ..Sums::default()
         };
         if scope.pipeline.is_empty() {
@@ -146,6 +153,7 @@ impl Sums {
         self.losses += u64::from(task.losses());
         self.crashes += u64::from(task.crashes());
         self.delays += u64::from(task.delays());
+        self.used = self.used.with(Used::of(task));
         if let Some(accepted) = task.accepted() {
             self.first_claimed_ms = earlier(self.first_claimed_ms, Some(accepted.claimed_ms));
             self.prove_ms += accepted.prove_ms;
@@ -166,6 +174,8 @@ impl Sums {
             losses: self.losses + cut.losses,
             crashes: self.crashes + cut.crashes,
             delays: self.delays + cut.delays,
+            used: self.used.with(cut.used.part(cut.blocks)),
+            blocks: self.blocks,
             proved_ms: cut.proved_ms,
             committed_ms: cut.committed_ms,
             scope: self.scope,
@@ -197,5 +207,6 @@ fn block_times(scope: &Scope, sums: &Sums) -> Option<BlockTimes> {
         losses: sums.losses,
         crashes: sums.crashes,
         delays: sums.delays,
+        spending: sums.used.spending(),
     })
 }

@@ -13,7 +13,7 @@ use crate::transaction::{Item, read, transact};
 use crate::yard::Yard;
 
 /// How one chain stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ChainGauges {
     /// When this was read.
     pub now_ms: u64,
@@ -33,7 +33,7 @@ pub struct ChainGauges {
 }
 
 /// The blocks that the frontier passed since gauges were last read, by whichever process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PassedBlocks {
     pub committed: usize,
     pub missed: usize,
@@ -42,6 +42,9 @@ pub struct PassedBlocks {
     pub losses: u64,
     /// From recorded to committed, of each committed block.
     pub latencies_ms: Vec<u64>,
+    /// What each cost, and its energy, of its attempts so far as known; nothing of a block of which nothing is known.
+    pub costs_usd: Vec<f64>,
+    pub energies_j: Vec<f64>,
 }
 
 /// Up to which height blocks were exported.
@@ -139,6 +142,8 @@ impl PassedBlocks {
                 .iter()
                 .filter_map(|block| Some(block.committed_ms?.saturating_sub(block.recorded_ms)))
                 .collect(),
+            costs_usd: blocks.iter().filter_map(|block| block.spending.cost_usd).collect(),
+            energies_j: blocks.iter().filter_map(|block| block.spending.energy_j).collect(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::pipeline::{Output, Pipeline, Prover, Stage, Verify};
 use crate::planted_bug::PlantedBug;
 use crate::port::Port;
 use crate::record::{FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport, fault};
-use crate::state::{ArtifactRef, List, Task, TaskResult, WorkerId};
+use crate::state::{ArtifactRef, List, Metered, Task, TaskResult, WorkerId};
 use crate::yard::Yard;
 
 /// A claimed task with all that a prover needs.
@@ -128,6 +128,10 @@ pub trait Executor {
     fn reject_unrecorded(&mut self, _assignment: &Assignment, _why: &str) -> impl Future<Output = ()> {
         async {}
     }
+    /// What this machine has measured since the attempt began; asked once, when it is over.
+    fn metered(&mut self) -> Option<Metered> {
+        None
+    }
     /// Called when no later attempt can use what this one made, since it is recorded or refused.
     fn discard_unrecorded(&mut self, _assignment: &Assignment) -> impl Future<Output = ()> {
         async {}
@@ -180,9 +184,12 @@ impl<P: Port> Yard<P> {
         executor: &mut E,
         assignment: &Assignment,
     ) -> Result<Performed, Error> {
-        let error = match self.attempt(executor, assignment).await {
+        let attempted = self.attempt(executor, assignment).await;
+        let metered = executor.metered();
+        let error = match attempted {
             Ok(report) => match self.fault_of(&assignment.task, &report.result).await? {
                 None => {
+                    let report = ResultReport { metered, ..report };
                     let outcome = self.record_result(&report).await?;
                     executor.discard_unrecorded(assignment).await;
                     return Ok(Performed::Recorded(outcome));
@@ -196,7 +203,7 @@ impl<P: Port> Yard<P> {
         if error.refuses() {
             executor.discard_unrecorded(assignment).await;
         }
-        self.fail(assignment, error).await
+        self.fail(assignment, error, metered).await
     }
 
     async fn attempt<E: Executor>(
@@ -277,19 +284,24 @@ impl<P: Port> Yard<P> {
             at_ms: self.port.now_ms(),
         };
         let Assignment { task, slot, claim, .. } = assignment;
-        Ok(ResultReport { task: task.id.clone(), slot: *slot, claim: claim.clone(), result })
+        Ok(ResultReport { task: task.id.clone(), slot: *slot, claim: claim.clone(), result, metered: None })
     }
 
-    async fn fail(&self, assignment: &Assignment, error: AttemptError) -> Result<Performed, Error> {
+    async fn fail(
+        &self,
+        assignment: &Assignment,
+        error: AttemptError,
+        metered: Option<Metered>,
+    ) -> Result<Performed, Error> {
         let Assignment { worker, slot, claim, task, .. } = assignment;
         let (kind, message, log) = match error {
             AttemptError::Failed { kind, message, log } => (kind, message, log),
             AttemptError::Cancelled => {
-                self.record_release(worker, *slot, claim, &task.id).await?;
+                self.record_metered_release(worker, *slot, claim, &task.id, metered).await?;
                 return Ok(Performed::Released);
             }
             AttemptError::HostFault { message } => {
-                self.record_release(worker, *slot, claim, &task.id).await?;
+                self.record_metered_release(worker, *slot, claim, &task.id, metered).await?;
                 return Ok(Performed::HostFault { message });
             }
         };
@@ -301,6 +313,7 @@ impl<P: Port> Yard<P> {
             kind,
             message: message.clone(),
             log,
+            metered,
         };
         Ok(Performed::Failed { message, outcome: self.record_failure(&report).await? })
     }

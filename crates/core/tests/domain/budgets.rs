@@ -247,6 +247,7 @@ fn what_is_kept_of_failures_stays_small() {
             kind: FailureKind::Transient,
             message: "é\"".repeat(100_000),
             log: vec!["\"ö".repeat(10_000); 1_000],
+            metered: None,
         };
         now(driver.yard.record_failure(&report)).expect("recorded");
         pass(&driver, &["w"], 2 * HOUR_MS);

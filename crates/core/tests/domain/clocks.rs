@@ -62,6 +62,7 @@ impl<'a> Remote<'a> {
             kind,
             message: "no".into(),
             log: Vec::new(),
+            metered: None,
         };
         now(self.yard.record_failure(&report)).expect("recorded");
     }

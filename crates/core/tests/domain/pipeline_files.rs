@@ -113,6 +113,8 @@ fn what_is_left_out_has_its_default() {
         quarantine_after: 5,
         quarantine_ms: 60_000,
         workers_advance: false,
+        price_microusd_per_hour: None,
+        watts: None,
     };
     assert_eq!(demo.pools["cpu"], pool);
     assert_eq!(demo.sinks["file"].stage, demo.commit);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proofyard_core::pipeline::{Pipeline, Pool};
 use proofyard_prover::runner::GuardCommand;
+use proofyard_worker::energy::EnergyMeter;
 use proofyard_worker::isolation::Isolation;
 use proofyard_worker::{WorkDir, WorkerPlan};
 
@@ -17,6 +18,7 @@ pub(super) fn local_plan(
     guard: &GuardCommand,
     work_dir: &Arc<WorkDir>,
     isolation: &Arc<Isolation>,
+    energy: &Arc<EnergyMeter>,
     first_slot: u32,
 ) -> WorkerPlan {
     WorkerPlan {
@@ -29,6 +31,7 @@ pub(super) fn local_plan(
         guard: guard.clone(),
         work_dir: Arc::clone(work_dir),
         isolation: Arc::clone(isolation),
+        energy: Arc::clone(energy),
         first_slot,
     }
 }

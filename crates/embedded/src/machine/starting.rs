@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proofyard_core::pipeline::Pipeline;
+use proofyard_energy::meter_of_this_machine;
 use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::bell::idle_look;
+use proofyard_worker::energy::EnergyMeter;
 use proofyard_worker::isolation::Isolation;
 use proofyard_worker::{Attempts, PoolWorker, WorkDir, WorkerPlan};
 
@@ -28,7 +30,9 @@ impl Machine {
         sink_base: &Path,
     ) -> Result<(), MachineError> {
         let run = |worker: &PoolWorker, shared: &Shared, slot| worker.run_slot(shared, slot);
-        self.start_slots(pipelines, guard, isolation, sink_base, run)
+        let mut pools = pipelines.iter().flat_map(|pipeline| pipeline.pools.values());
+        let energy = meter_of_this_machine(pools.any(|pool| pool.gpus_per_slot > 0));
+        self.start_slots(pipelines, guard, isolation, energy, sink_base, run)
     }
 
     /// The same with something in the place of the pipelines' provers: each slot runs its attempts by what `attempts` makes
@@ -43,7 +47,8 @@ impl Machine {
         let run = move |worker: &PoolWorker, shared: &Shared, slot| {
             worker.run_slot_with(shared, slot, attempts());
         };
-        self.start_slots(pipelines, guard, Isolation::nothing(), sink_base, run)
+        let (isolation, energy) = (Isolation::nothing(), EnergyMeter::nothing());
+        self.start_slots(pipelines, guard, isolation, energy, sink_base, run)
     }
 
     fn start_slots(
@@ -51,6 +56,7 @@ impl Machine {
         pipelines: &[Pipeline],
         guard: &GuardCommand,
         isolation: Isolation,
+        energy: EnergyMeter,
         sink_base: &Path,
         run: impl Fn(&PoolWorker, &Shared, u32) + Clone + Send + 'static,
     ) -> Result<(), MachineError> {
@@ -61,7 +67,7 @@ impl Machine {
             shared.idle_look = idle_look(pipelines.iter().map(|pipeline| pipeline.chain.tick_ms).min());
         }
         let work_dir = self.empty_work_dir(&isolation)?;
-        let isolation = Arc::new(isolation);
+        let (isolation, energy) = (Arc::new(isolation), Arc::new(energy));
         self.expire_dead_workers()?;
         for _ in 0..advancers() {
             self.spawn("advancer", advance)?;
@@ -70,7 +76,8 @@ impl Machine {
         let mut first_slot = 0;
         for (name, pool) in pools {
             let slots = pool.slots;
-            self.start_worker(local_plan(name, pool, guard, &work_dir, &isolation, first_slot), &run)?;
+            let plan = local_plan(name, pool, guard, &work_dir, &isolation, &energy, first_slot);
+            self.start_worker(plan, &run)?;
             first_slot += slots;
         }
         for sink in sinks {

@@ -9,6 +9,7 @@ use super::colour;
 use super::escape::Text;
 use crate::figures::{kib, percent, shortened};
 use crate::goals;
+use crate::spending;
 
 /// Misses that are listed.
 const MAX_MISSES: usize = 200;
@@ -16,6 +17,7 @@ const ERROR_CHARACTERS: usize = 500;
 
 pub(super) fn write(page: &mut String, report: &Report, stages: &[String]) -> Result {
     provers(page, report, stages)?;
+    costs(page, report, stages)?;
     misses(page, report)
 }
 
@@ -75,6 +77,39 @@ fn prover(page: &mut String, row: &ProverFigures, colour: usize) -> Result {
         write!(page, "<td>{}</td>", Text(figure))?;
     }
     writeln!(page, "</tr>")
+}
+
+fn costs(page: &mut String, report: &Report, stages: &[String]) -> Result {
+    if report.from.is_none() {
+        return Ok(());
+    }
+    writeln!(page, "<section id=\"costs\">\n<h2>Cost and energy of blocks</h2>")?;
+    for (name, text) in spending::of_blocks(report) {
+        let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
+        writeln!(page, "<p class=\"about\">{}{}</p>", Text(name), Text(text))?;
+    }
+    if spending::is_known(&report.provers) {
+        writeln!(
+            page,
+            "<div class=\"wide\"><table>\n<thead><tr><th>Stage</th><th>Prover</th><th>USD a proof, P50</th><th>P99</th>\
+             <th>In all</th><th>Energy a proof, P50</th><th>P99</th><th>In all</th></tr></thead>\n<tbody>"
+        )?;
+        for row in &report.provers {
+            let colour = colour(stages, &row.stage);
+            write!(
+                page,
+                "<tr><td class=\"s{colour}\"><i></i>{}</td><td>{}</td>",
+                Text(&row.stage),
+                Text(&row.prover)
+            )?;
+            for cell in spending::cells(&row.spending) {
+                write!(page, "<td>{}</td>", Text(cell))?;
+            }
+            writeln!(page, "</tr>")?;
+        }
+        writeln!(page, "</tbody></table></div>")?;
+    }
+    writeln!(page, "</section>")
 }
 
 fn misses(page: &mut String, report: &Report) -> Result {

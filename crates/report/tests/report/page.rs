@@ -2,7 +2,7 @@
 
 use proofyard_report::html::{Line, Page, Plot, html};
 
-use super::yards::{EVIL, realtime, report, wide};
+use super::yards::{EVIL, priced, realtime, report, wide};
 
 #[test]
 fn what_comes_from_outside_is_text() {
@@ -38,6 +38,15 @@ fn a_block_of_many_segments_shows_those_that_ended_last() {
     assert_eq!(page.matches("<g class=\"task ").count(), 64);
     assert!(page.contains("437 tasks that ended earlier are not drawn"));
     assert!(page.contains("<title>join 0 of block 1: accepted"));
+}
+
+#[test]
+fn cost_and_energy_are_on_the_page_and_unknown_where_they_are() {
+    let known = html(&report(&priced(4)));
+    assert!(known.contains("cost: P50 0.0175 USD a block"), "{known}");
+    assert!(known.contains("<th>USD a proof, P50</th>"));
+    let unknown = html(&report(&realtime(10)));
+    assert!(unknown.contains("cost: unknown; ") && !unknown.contains("<th>USD a proof, P50</th>"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use proofyard_report::text::text;
 
-use super::yards::{EVIL, realtime, report};
+use super::yards::{EVIL, priced, realtime, report};
 
 #[test]
 fn a_report_reads_well_in_a_terminal() {
@@ -10,9 +10,16 @@ fn a_report_reads_well_in_a_terminal() {
 }
 
 #[test]
+fn cost_and_energy_are_told_with_what_they_lack() {
+    let text = text(&report(&priced(4)));
+    let expected = include_str!("expected-costs.txt");
+    assert_eq!(text.trim_end(), expected.trim_end(), "got:\n{text}\n");
+}
+
+#[test]
 fn nothing_is_wider_than_a_terminal_and_nothing_moves_its_cursor() {
-    let text = text(&report(&realtime(60)));
-    for line in text.lines() {
+    let both = [&realtime(60), &priced(4)].map(|driver| text(&report(driver)));
+    for line in both.iter().flat_map(|text| text.lines()) {
         assert!(line.chars().count() <= 100, "{} columns: {line}", line.chars().count());
         assert!(!line.chars().any(char::is_control), "{line:?}");
     }

@@ -2,6 +2,7 @@
 
 use proofyard_core::record::FailureKind;
 use proofyard_core::report::{Report, ReportRequest};
+use proofyard_core::state::Metered;
 
 use super::common::driver::{Does, Driver, LEASE_MS, Says, good};
 use super::common::now;
@@ -46,6 +47,25 @@ pub fn realtime(blocks: u64) -> Driver {
         driver.pass(3_000);
         driver.sweep();
     }
+    driver
+}
+
+/// Blocks with a price; energy is measured of most attempts, given of some, and one attempt is lost and in no sum.
+pub fn priced(blocks: u64) -> Driver {
+    let text = DEMO.replace("[pool.cpu]", "[pool.cpu]\nprice_usd_per_hour = 98.32\nwatts = 350");
+    let mut driver = Driver::new(&text);
+    driver.worker("w1", "cpu");
+    driver.metered = Some(Metered { gpu_mj: Some(410_000), cpu_mj: Some(33_000) });
+    driver.blocks(1..=blocks);
+    driver.claim("w1").expect("a segment");
+    now(driver.yard.expire_worker(&"w1".into(), true)).expect("expired");
+    driver.settle();
+    driver.worker("w2", "cpu");
+    let claimed = driver.claim("w2").expect("a segment");
+    driver.metered = None;
+    driver.perform(&claimed, good(&claimed));
+    driver.metered = Some(Metered { gpu_mj: Some(410_000), cpu_mj: Some(33_000) });
+    driver.work("w2", good);
     driver
 }
 

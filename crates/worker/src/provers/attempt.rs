@@ -14,7 +14,7 @@ use proofyard_core::committed::CommittedProof;
 use proofyard_core::error::with_causes;
 use proofyard_core::pipeline::{Protocol, Verify};
 use proofyard_core::record::{self, FailureKind};
-use proofyard_core::state::{ArtifactRef, List};
+use proofyard_core::state::{ArtifactRef, List, Metered};
 use proofyard_core::work::{Assignment, AttemptError, Executor, Input, InputKind, Proved};
 use proofyard_prover::message::{
     self, CHECKPOINT_BYTES, Input as PathInput, InputKind as PathInputKind, PROOF_SYSTEM_BYTES,
@@ -32,6 +32,7 @@ use super::verification_key::{accepted_key, bare_hex, key_of_file};
 use crate::artifacts::{ArtifactError, ArtifactStore, Draft};
 use crate::attempts::TimedExecutor;
 use crate::checkpoints::Checkpoints;
+use crate::energy::Measuring;
 use crate::isolation::Role;
 use crate::unrecorded_result::UnrecordedResult;
 
@@ -55,6 +56,7 @@ pub(crate) struct Attempt<'a, A> {
     checkpoints: &'a dyn Checkpoints,
     /// Time spent in provers and verifiers.
     in_provers: Duration,
+    measuring: Measuring,
 }
 
 /// A proof, where its prover cannot change it, and its inputs.
@@ -80,7 +82,9 @@ impl<'a, A: ArtifactStore> Attempt<'a, A> {
         cancel: Cancel,
         checkpoints: &'a dyn Checkpoints,
     ) -> Self {
-        Self { slot, cancel, checkpoints, in_provers: Duration::ZERO }
+        let plan = &slot.launcher.plan;
+        let measuring = plan.energy.begin(plan.gpus.as_deref().unwrap_or_default());
+        Self { slot, cancel, checkpoints, in_provers: Duration::ZERO, measuring }
     }
 
     /// Verifies a committed proof from the artifacts alone; answers its public values.
@@ -305,6 +309,10 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
         assignment: &Assignment,
         proved: &Proved<Output>,
     ) -> Result<ArtifactRef, AttemptError> {
+        // After a draft nothing more is made; one that was stored may yet be rejected, and the task proved.
+        if let Proof::Draft(_) = &proved.output.proof {
+            self.measuring.stop();
+        }
         let artifacts = &self.slot.artifacts;
         let stored = match &proved.output.proof {
             Proof::Stored { artifact, .. } => Ok(artifact.clone()),
@@ -339,6 +347,10 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
         let inputs = self.inputs(Job::from(assignment))?;
         let proof = Proof::Stored { path, artifact };
         Ok(Some(result.into_proved(Output { proof, took: Duration::ZERO, inputs })))
+    }
+
+    fn metered(&mut self) -> Option<Metered> {
+        self.measuring.end()
     }
 
     async fn reject_unrecorded(&mut self, assignment: &Assignment, why: &str) {

@@ -32,6 +32,7 @@ use self::sessions::Sessions;
 use crate::artifacts::{ArtifactStore, Syncer};
 use crate::attempts::Attempts;
 use crate::checkpoints::Checkpoints;
+use crate::energy::EnergyMeter;
 use crate::isolation::Isolation;
 use crate::work_dir::WorkDir;
 
@@ -42,6 +43,7 @@ pub(crate) struct SlotPlan {
     /// The slot's GPUs, by index; `None` in a pool without GPUs.
     pub gpus: Option<Vec<u32>>,
     pub isolation: Arc<Isolation>,
+    pub energy: Arc<EnergyMeter>,
     /// Its number among all slots of this process, over all pools.
     pub slot: u32,
 }

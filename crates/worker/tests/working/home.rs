@@ -42,12 +42,17 @@ pub struct TestHome {
 impl TestHome {
     /// So many blocks of one task each; their prover is the toy with these arguments.
     pub fn new(toy: &[&str], blocks: u64) -> Self {
+        Self::with_pool(toy, blocks, "")
+    }
+
+    /// The same with more in the pool.
+    pub fn with_pool(toy: &[&str], blocks: u64, pool: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let yard = Yard::new(SharedMemory::new());
         let text = format!(
             "[chain]\nname = \"test\"\nstart_height = 1\nwindow = 100\n\n\
              [stage.task]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"toy\"\npool = \"cpu\"\n\n\
-             [prover.toy]\ncommand = {:?}\n\n[pool.cpu]\nslots = 1\nlease_ms = 300\n",
+             [prover.toy]\ncommand = {:?}\n\n[pool.cpu]\nslots = 1\nlease_ms = 300\n{pool}\n",
             [&["proofyard-toy-prover"], toy].concat()
         );
         let pipeline = now(yard.record_pipeline(&text)).unwrap();
@@ -86,6 +91,7 @@ impl TestHome {
             guard: GuardCommand { program, leading_arguments: Vec::new() },
             work_dir: Arc::new(WorkDir::emptied(work).unwrap()),
             isolation: Arc::new(Isolation::nothing()),
+            energy: Arc::default(),
             first_slot: 0,
         }
     }

@@ -5,6 +5,7 @@
 
 mod artifacts;
 mod checkpoints;
+mod energy;
 mod home;
 mod port;
 

@@ -170,6 +170,7 @@ async fn a_dead_worker_that_comes_back_finds_nothing_under_its_id() {
         kind: FailureKind::Permanent,
         message: "no".into(),
         log: vec![],
+        metered: None,
     };
     assert_eq!(yard.record_failure(&report).await.unwrap(), FailureOutcome::Stale);
     let held: Option<Task> =

@@ -26,6 +26,12 @@ impl Scope {
         }
     }
 
+    /// How many heights.
+    pub fn blocks(&self) -> u64 {
+        let (from, to) = self.heights();
+        to.saturating_sub(from).saturating_add(1)
+    }
+
     pub fn standing(&self) -> &Standing {
         &self.standing
     }

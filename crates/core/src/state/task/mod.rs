@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::id::{BadTaskId, TaskId};
 use self::stored::StoredTask;
-use super::{Attempt, Avoid, FailureKind, Listing, Note, Scope, TaskResult, WorkerId};
+use super::{Attempt, Avoid, FailureKind, Listing, Note, Scope, TaskResult, Usage, WorkerId};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -86,6 +86,7 @@ struct History {
     spent_ms: u64,
     notes: Vec<Note>,
     checkpoint: Option<String>,
+    usage: Usage,
 }
 
 impl Task {
@@ -229,6 +230,11 @@ impl Task {
         self.history.spent_ms = self.history.spent_ms.saturating_add(pause_ms);
     }
 
+    /// An attempt that ended has used this.
+    pub fn use_up(&mut self, usage: Usage) {
+        self.history.usage = self.history.usage.with(usage);
+    }
+
     /// Its last attempt ended, and the next is to wait. `waits_ms` is for the sweeper to measure ([`Task::pause_until`]).
     pub fn back_off(&mut self, waits_ms: Option<u64>, due_ms: u64) {
         if self.life == Life::Unlisted {
@@ -263,8 +269,8 @@ impl Task {
         if !self.is_parked() {
             return None;
         }
-        let History { started, listed_ms, notes, checkpoint, .. } = std::mem::take(&mut self.history);
-        self.history = History { started, listed_ms, notes, checkpoint, ..History::default() };
+        let History { started, listed_ms, notes, checkpoint, usage, .. } = std::mem::take(&mut self.history);
+        self.history = History { started, listed_ms, notes, checkpoint, usage, ..History::default() };
         self.life = Life::Unlisted;
         self.list(now_ms)
     }
@@ -330,6 +336,7 @@ impl Item for Task {
             ]
         });
         let counts = [self.height, self.listed_ms(), self.spent_ms()];
+        let counts = counts.into_iter().chain(self.usage().numbers());
         too_large(times.into_iter().flatten().chain(attempts).chain(result).chain(counts))
     }
 }

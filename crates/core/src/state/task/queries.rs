@@ -1,7 +1,7 @@
 //! What a task says of itself.
 
 use super::{Life, Task};
-use crate::state::{Attempt, Avoid, Note, TaskResult, WorkerId};
+use crate::state::{Attempt, Avoid, Note, TaskResult, Usage, WorkerId};
 
 impl Task {
     pub fn life(&self) -> &Life {
@@ -138,6 +138,11 @@ impl Task {
     /// How long its attempts took, each by the clock of the host that ran it, and the pauses between them.
     pub fn spent_ms(&self) -> u64 {
         self.history.spent_ms
+    }
+
+    /// What its attempts that ended have used, as far as it is known.
+    pub fn usage(&self) -> Usage {
+        self.history.usage
     }
 
     /// What the prover of the newest attempt that had something kept has kept last: the next attempt is given it.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{History, Life, Task, TaskId};
-use crate::state::{Attempt, Avoid, Note, TaskResult, WorkerId};
+use crate::state::{Attempt, Avoid, Note, TaskResult, Usage, WorkerId};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredTask {
@@ -37,6 +37,8 @@ pub(super) struct StoredTask {
     notes: Vec<Note>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checkpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "Usage::is_nothing")]
+    usage: Usage,
     parked: Option<String>,
     accepted: Option<TaskResult>,
     due_ms: Option<u64>,
@@ -83,6 +85,7 @@ impl TryFrom<StoredTask> for Task {
             spent_ms: stored.spent_ms,
             notes: stored.notes,
             checkpoint: stored.checkpoint,
+            usage: stored.usage,
         };
         Ok(Self { id, pipeline, height, pool, rank, feeds, life, history })
     }
@@ -179,6 +182,7 @@ impl From<Task> for StoredTask {
             waits_ms,
             notes: history.notes,
             checkpoint: history.checkpoint,
+            usage: history.usage,
             parked,
             accepted,
             due_ms,
@@ -226,6 +230,7 @@ mod tests {
             ("waits_ms", ""),
             ("notes", "[]"),
             ("checkpoint", ""),
+            ("usage", ""),
             ("parked", "null"),
             ("accepted", "null"),
             ("due_ms", "null"),
@@ -255,6 +260,7 @@ mod tests {
             ("spent_ms", "9"),
             ("notes", r#"[{"at_ms":65,"attempt":1,"worker":"w","message":"no","log":["a line"]}]"#),
             ("checkpoint", r#""job 7""#),
+            ("usage", r#"{"priced":1,"nanousd":3,"measured":1,"gpu_mj":5,"given":1,"given_mj":7}"#),
         ];
         let live = |attempts: &[&Attempt], listed| Life::Live {
             attempts: attempts.iter().map(|attempt| (*attempt).clone()).collect(),

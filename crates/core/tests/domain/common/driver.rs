@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::record::{BlockOutcome, FailureKind};
-use proofyard_core::state::{ArtifactRef, Block, List, TaskId};
+use proofyard_core::state::{ArtifactRef, Block, List, Metered, TaskId};
 use proofyard_core::work::{Assignment, AttemptError, Executor, Performed, Proved};
 use proofyard_core::{Wake, Yard, pipeline};
 
@@ -25,6 +25,8 @@ pub struct Driver {
     pub chain: String,
     /// What provers say of their proofs.
     pub says: Says,
+    /// What is measured of each attempt.
+    pub metered: Option<Metered>,
     claims: u64,
     /// What the judge was woken for.
     to_judge: RefCell<BTreeSet<TaskId>>,
@@ -55,7 +57,7 @@ impl Driver {
         let yard = Yard::new(Memory::new(START_MS, 7));
         let chain = now(yard.record_pipeline(pipeline)).expect("a good pipeline").chain.name;
         let to_judge = RefCell::default();
-        let driver = Self { yard, chain, says: Says::default(), claims: 0, to_judge };
+        let driver = Self { yard, chain, says: Says::default(), metered: None, claims: 0, to_judge };
         driver.settle();
         driver
     }
@@ -145,7 +147,7 @@ impl Driver {
 
     /// The same, without the steps that follow from it.
     pub fn record(&self, assignment: &Assignment, does: Does) -> Performed {
-        let mut fake = Fake { memory: &self.yard.port, does, says: self.says.clone() };
+        let mut fake = Fake { memory: &self.yard.port, does, says: self.says.clone(), metered: self.metered };
         now(self.yard.perform(&mut fake, assignment)).expect("performing")
     }
 
@@ -189,6 +191,7 @@ struct Fake<'a> {
     memory: &'a Memory,
     does: Does,
     says: Says,
+    metered: Option<Metered>,
 }
 
 impl Executor for Fake<'_> {
@@ -235,5 +238,9 @@ impl Executor for Fake<'_> {
 
     async fn store(&mut self, _: &Assignment, _: &Proved<()>) -> Result<ArtifactRef, AttemptError> {
         Ok(artifact(1_000))
+    }
+
+    fn metered(&mut self) -> Option<Metered> {
+        self.metered
     }
 }

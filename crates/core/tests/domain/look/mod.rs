@@ -7,6 +7,7 @@ mod finished;
 mod quorums;
 mod report;
 mod runs;
+mod spending;
 mod status;
 
 use crate::common::driver::{Does, Driver};
