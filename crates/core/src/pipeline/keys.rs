@@ -58,6 +58,8 @@ pub(super) const SINK: &[&str] = &[
     "webhook_from",
     "ethproofs",
     "ethproofs_from",
+    "beacon",
+    "beacon_from",
     "stage",
     "from",
     "confirm",
@@ -69,6 +71,10 @@ pub(super) const SINK: &[&str] = &[
     "body",
     "cluster_id",
     "token_from",
+    "proof_types",
+    "keystore",
+    "password_from",
+    "validator_index",
 ];
 pub(super) const STAGE: &[&str] = &[
     "strategy",

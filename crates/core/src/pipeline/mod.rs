@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::state::{ArtifactRef, COMMITS};
 
 mod arguments;
+mod beacon_table;
 mod commit;
 mod draw;
 mod files;
@@ -30,6 +31,7 @@ mod stage_table;
 mod suggest;
 mod tables;
 
+pub use beacon_table::{Beacon, BeaconNodes};
 pub use draw::draw;
 pub use mistake::Mistake;
 pub use parse::{Checked, parse, text_hash};

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::beacon_table::Beacon;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sink {
     /// Index of the stage whose proofs it gets.
@@ -88,6 +90,7 @@ pub enum SinkTarget {
     },
     Webhook(Webhook),
     Ethproofs(Ethproofs),
+    Beacon(Beacon),
 }
 
 /// An HTTP endpoint that takes messages by POST.
@@ -147,6 +150,7 @@ impl SinkTarget {
             Self::Command { time_limit_ms, .. } => *time_limit_ms,
             Self::Webhook(webhook) => webhook.time_limit_ms,
             Self::Ethproofs(ethproofs) => ethproofs.time_limit_ms,
+            Self::Beacon(beacon) => beacon.time_limit_ms,
         }
     }
 
@@ -157,6 +161,7 @@ impl SinkTarget {
             Self::Command { environment_from, .. } => {
                 return environment_from.iter().map(String::as_str).collect();
             }
+            Self::Beacon(beacon) => return beacon.environment(),
             Self::Webhook(webhook) => (&webhook.url, webhook.secret_from.as_deref(), webhook.body.as_ref()),
             Self::Ethproofs(ethproofs) => (&ethproofs.url, Some(ethproofs.token_from.as_str()), None),
         };

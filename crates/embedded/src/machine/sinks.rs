@@ -57,7 +57,7 @@ impl LocalSink {
                 });
             }
             SinkTarget::Command { command, time_limit_ms, .. } => (command.clone(), *time_limit_ms, None),
-            target @ (SinkTarget::Webhook(_) | SinkTarget::Ethproofs(_)) => {
+            target @ (SinkTarget::Webhook(_) | SinkTarget::Ethproofs(_) | SinkTarget::Beacon(_)) => {
                 let program =
                     notify_program().ok_or_else(|| MachineError::NoNotifyProgram(name.to_owned()))?;
                 // Its own limit ends a call first, and says what was waited for.
@@ -134,8 +134,8 @@ impl LocalSink {
             if shared.is_stopped() || !block_on(yard.level_sending(&news))? {
                 continue;
             }
-            let file = news.proof.as_ref().map(|proof| artifact_file(shared, &proof.proof.artifact));
-            match self.destination.tell(&Message::of_block(&news, file)) {
+            let message = Message::of_block(&news, |artifact| artifact_file(shared, artifact));
+            match self.destination.tell(&message) {
                 Outcome::Done => block_on(yard.level_done(&news))?,
                 Outcome::Interrupted => return Ok(any),
                 Outcome::Refused(reason) => {
