@@ -65,12 +65,16 @@ pub(super) fn read_beacon(fields: &mut Fields<'_, '_>, time_limit_ms: u64) -> Op
         "password_from",
         "password_from = \"KEYSTORE_PASSWORD\", the variable that holds the keystore's password",
     );
+    let (nodes, proof_types) = (nodes(fields), proof_types(fields));
+    let keystore = fields.text("keystore").value();
+    let password_from = variable("password_from", fields);
+    let validator_index = fields.number("validator_index", 0..=u64::MAX >> 11).value();
     Some(Beacon {
-        nodes: nodes(fields)?,
-        proof_types: proof_types(fields)?,
-        keystore: fields.text("keystore").value()?,
-        password_from: variable("password_from", fields)?,
-        validator_index: fields.number("validator_index", 0..=u64::MAX >> 11).value(),
+        nodes: nodes?,
+        proof_types: proof_types?,
+        keystore: keystore?,
+        password_from: password_from?,
+        validator_index,
         time_limit_ms,
     })
 }
@@ -95,7 +99,10 @@ fn proof_types(fields: &mut Fields<'_, '_>) -> Option<BTreeMap<String, u8>> {
         fields.mistakes.add(table.at, "`proof_types` is empty", help);
     }
     let mut types: BTreeMap<String, u8> = BTreeMap::new();
-    for (prover, value) in table.value {
+    // In the order of the file, so that the later one of two is the mistake.
+    let mut rows: Vec<_> = table.value.iter().collect();
+    rows.sort_by_key(|(prover, _)| prover.span().start);
+    for (prover, value) in rows {
         let Some(number) = fields.number_of(&shown(prover.get_ref()), value, 0..=MAX_PROOF_TYPE) else {
             continue;
         };

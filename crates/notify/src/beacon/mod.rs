@@ -132,17 +132,18 @@ fn hand_in(
 ) -> Result<(), Failure> {
     let timestamp_s = block.timestamp_s.ok_or_else(|| Failure::later("the block's time is not told"))?;
     let urls = urls(target, surroundings)?;
-    let password = surroundings.variable(&target.password_from);
-    let password = password
-        .ok_or_else(|| Failure::later(format!("the environment here has no {}", target.password_from)))?;
-    let key = Key::open(Path::new(&target.keystore), &password);
-    let key = key.map_err(|fault| Failure::later(format!("keystore {}: {fault}", target.keystore)))?;
     let half = Duration::from_millis(target.time_limit_ms / 2);
     let look = nodes(&urls, half);
     let hash = block.hash.clone();
     let seen = of_each(&look, move |node| see(node, &hash, timestamp_s), |seen| seen.carrier.is_some());
     let place = agreed(&seen)?;
-    let validator_index = validator(target, &key, &place.nodes(&look, &seen))?;
+    let password = surroundings.variable(&target.password_from);
+    let password = password
+        .ok_or_else(|| Failure::later(format!("the environment here has no {}", target.password_from)))?;
+    let key = Key::open(Path::new(&target.keystore), &password);
+    let key = key.map_err(|fault| Failure::later(format!("keystore {}: {fault}", target.keystore)))?;
+    let give = nodes(&urls, half);
+    let validator_index = validator(target, &key, &place.nodes(&give, &seen))?;
     let fork = place.network.fork_at(place.slot);
     let fork = fork.ok_or_else(|| Failure::later("the nodes know no fork for the block's slot"))?;
     let domain = domain(fork, place.network.genesis_validators_root);
@@ -154,7 +155,6 @@ fn hand_in(
     });
     let signed: Arc<[SignedEnvelope]> = signed.collect();
     let version = place.carrier.version.clone();
-    let give = nodes(&urls, half);
     let call = move |node: &Node| {
         let calls = signed.chunks(PROOFS_A_CALL).map(|call| node.hand_in(call, &version));
         Ok(calls.collect::<Result<Vec<Taken>, Failure>>()?.concat())
