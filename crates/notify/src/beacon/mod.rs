@@ -172,7 +172,11 @@ fn urls(target: &Beacon, surroundings: &impl Surroundings) -> Result<Vec<String>
         BeaconNodes::From(name) => {
             let text = variable(name, surroundings)?;
             let urls = text.split(|letter: char| letter.is_whitespace() || letter == ',');
-            urls.filter(|url| !url.is_empty()).map(str::to_owned).collect()
+            let urls: Vec<String> = urls.filter(|url| !url.is_empty()).map(str::to_owned).collect();
+            if urls.is_empty() {
+                return Err(Failure::later(format!("{name} holds no URL")));
+            }
+            urls
         }
     })
 }
@@ -254,8 +258,8 @@ fn agreed(seen: &[Result<Seen, Failure>]) -> Result<Place<'_>, Failure> {
         return Err(together(seen.iter().filter_map(|seen| seen.as_ref().err())));
     };
     let Seen { network, slot, .. } = first;
-    if answers.iter().any(|other| other.network != *network) {
-        return Err(Failure::later("the nodes are of different chains, or know other forks"));
+    if !answers.iter().all(|other| network.agrees_with(&other.network, *slot)) {
+        return Err(Failure::later("the nodes are of different chains, or of different forks at this slot"));
     }
     let roots: BTreeSet<&Root> = answers.iter().flat_map(|seen| &seen.roots).collect();
     if roots.len() > 1 {

@@ -22,7 +22,6 @@ pub(super) struct Node {
 }
 
 /// What is fixed of a chain.
-#[derive(Debug, PartialEq)]
 pub(super) struct Network {
     pub genesis_s: u64,
     pub genesis_validators_root: Root,
@@ -65,6 +64,14 @@ impl Network {
         let since_ms = timestamp_s.checked_sub(self.genesis_s)?.checked_mul(1_000)?;
         let slot = since_ms.div_ceil(self.slot_ms);
         (slot.checked_mul(self.slot_ms)? / 1_000 == since_ms / 1_000).then_some(slot)
+    }
+
+    /// They are one chain, and say the same of this slot; of forks to come they may know more or less.
+    pub fn agrees_with(&self, other: &Self, slot: u64) -> bool {
+        let fixed = |network: &Self| {
+            (network.genesis_s, network.genesis_validators_root, network.slot_ms, network.slots_per_epoch)
+        };
+        fixed(self) == fixed(other) && self.fork_at(slot) == other.fork_at(slot)
     }
 
     /// The version of the fork that counts at this slot.
@@ -255,7 +262,7 @@ struct Genesis {
     genesis_validators_root: Root,
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Deserialize)]
 struct Fork {
     #[serde(deserialize_with = "fixed")]
     current_version: [u8; 4],

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::beacon_node::{BeaconNode, GENESIS_S, Root, VALIDATOR, envelope_root, hexed};
-use crate::program::{ended, notify};
+use crate::program::{ended, notify, notify_with};
 use crate::server::{Answer, Server, status};
 
 const SLOT: u64 = 100;
@@ -327,6 +327,23 @@ fn a_key_that_does_not_open_or_belong_signs_nothing() {
     node.state().public_key = right_key;
     node.state().status = "active_exiting";
     assert_eq!(proofs.tell(), done());
+}
+
+#[test]
+fn a_variable_may_hold_the_nodes_and_what_may_be_a_key_in_their_urls_is_not_shown() {
+    let (node, server) = node();
+    let mut proofs = Proofs::of(&[&server], &[b"a"]);
+    proofs.set("nodes", json!({ "from": "NODES" }));
+    let tell = |nodes: &str| {
+        let output = notify_with(&[("NODES", nodes)], proofs.target.clone(), proofs.message.clone());
+        assert!(!format!("{output:?}").contains("k3y"), "{output:?}");
+        ended(&output)
+    };
+    assert_eq!(tell(&format!("http://127.0.0.1:9/k3yk3yk3y {}/", server.url)), done());
+    assert_eq!(node.types(BLOCK), [1]);
+    let (code, _, reason) = tell("http://127.0.0.1:9/k3yk3yk3y");
+    assert!(code == 75 && reason.starts_with("127.0.0.1:9: "), "{reason}");
+    assert_eq!(tell(" , "), (75, 0, "NODES holds no URL".to_owned()));
 }
 
 #[test]

@@ -13,12 +13,17 @@ use crate::ethproofs_server::{CLUSTER, Ethproofs, TOKEN};
 use crate::server::{Answer, Server, status};
 
 pub fn notify(target: Value, message: Value) -> Output {
+    notify_with(&[], target, message)
+}
+
+pub fn notify_with(variables: &[(&str, &str)], target: Value, message: Value) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_proofyard-notify"))
         .env("TOKEN", TOKEN)
         .env("SECRET", "s3cret")
         .env("PASSWORD", "correct horse")
         .env("EIP_PASSWORD", "𝔱𝔢𝔰𝔱𝔭𝔞𝔰𝔰𝔴𝔬𝔯𝔡🔑")
         .env("HOOK_URL", "http://127.0.0.1:9/k3y-in-the-path?key=k3y")
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
