@@ -13,7 +13,7 @@ use proofyard_core::pipeline::{BlockWord, Ethproofs};
 use proofyard_sinks::{BlockMessage, BlockProof, Message};
 use serde_json::{Value, json};
 
-use crate::http::Post;
+use crate::http::{JSON, Post};
 use crate::{Failure, Surroundings, url, variable};
 
 /// What is sent of a proof at most: the server's own limit is far below.
@@ -37,6 +37,7 @@ pub(crate) fn tell(
     let token = variable(&target.token_from, surroundings)?;
     let post = Post {
         url: &format!("{}/proofs/{path}", base.trim_end_matches('/')),
+        content_type: JSON,
         headers: vec![("authorization", format!("Bearer {token}"))],
         body: body.to_string().into_bytes(),
         time_limit_ms: target.time_limit_ms,

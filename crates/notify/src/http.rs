@@ -1,4 +1,4 @@
-//! One POST, and what its answer means.
+//! One call, and what its answer means.
 //!
 //! A URL may hold a key: only its host is ever shown.
 
@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proofyard_core::sinks::Trouble;
-use ureq::Agent;
-use ureq::http::Request;
+use ureq::http::header::USER_AGENT;
+use ureq::http::{HeaderValue, Request};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, AsSendBody};
 
 use crate::Failure;
 
@@ -21,14 +22,36 @@ const SECRET_CHARACTERS: usize = 8;
 /// What of an answer is shown.
 const SHOWN_CHARACTERS: usize = 300;
 
-/// A JSON body that goes to a URL.
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const OCTETS: &str = "application/octet-stream";
+
+/// What is asked of a URL.
+pub(crate) struct Get<'a> {
+    pub url: &'a str,
+    pub time_limit_ms: u64,
+    /// More than this of an answer is not read.
+    pub most_bytes: u64,
+}
+
+/// A body that goes to a URL.
 pub(crate) struct Post<'a> {
     pub url: &'a str,
+    pub content_type: &'static str,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
     pub time_limit_ms: u64,
 }
 
+/// An answer as it came.
+pub(crate) struct Reply {
+    pub host: String,
+    pub status: u16,
+    /// What `Retry-After` asks for.
+    pub wait_ms: Option<u64>,
+    pub body: Vec<u8>,
+}
+
+/// An answer as it may be shown.
 pub(crate) struct Answer {
     pub host: String,
     pub status: u16,
@@ -37,44 +60,75 @@ pub(crate) struct Answer {
     pub text: String,
 }
 
+impl Get<'_> {
+    pub fn send(self) -> Result<Reply, Failure> {
+        let request = Request::get(self.url).header("accept", JSON);
+        let request = request.body(()).map_err(|error| unclear(self.url, &error))?;
+        exchange(self.url, request, self.time_limit_ms, self.most_bytes)
+    }
+}
+
 impl Post<'_> {
     pub fn send(self) -> Result<Answer, Failure> {
-        let host = host_of(self.url);
-        let unclear = |error: &dyn std::fmt::Display| {
-            Failure::later(format!("{host}: {}", without(self.url, &error.to_string())))
-        };
-        let mut request = Request::post(self.url)
-            .header("user-agent", concat!("proofyard/", env!("CARGO_PKG_VERSION")))
-            .header("content-type", "application/json");
+        let secrets = self.headers.iter().flat_map(|(_, value)| value.split_whitespace());
+        let secrets: Vec<String> = secrets.map(str::to_owned).collect();
+        let url = self.url;
+        Ok(self.reply()?.shown(url, secrets.iter().map(String::as_str)))
+    }
+
+    pub fn reply(self) -> Result<Reply, Failure> {
+        let mut request = Request::post(self.url).header("content-type", self.content_type);
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
-        let request = request.body(self.body).map_err(|error| unclear(&error))?;
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            // A redirect would take a token, or a signature, elsewhere.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(Duration::from_millis(self.time_limit_ms)));
-        if self.url.starts_with("https://") {
-            config = config.tls_config(tls()?);
-        }
-        let agent = Agent::new_with_config(config.build());
-        let mut answer = agent.run(request).map_err(|error| unclear(&error))?;
-        let wait_s =
-            answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let status = answer.status().as_u16();
-        let mut body = Vec::new();
-        let read = answer.body_mut().with_config().reader().take(ANSWER_BYTES).read_to_end(&mut body);
-        if let Err(error) = read {
-            // Whether it was taken is not known: it is told again, under the same key.
-            return Err(Failure::later(format!("{host}: its answer ({status}) was cut off: {error}")));
-        }
-        let secrets = self.headers.iter().flat_map(|(_, value)| value.split_whitespace());
-        let text = shown(&String::from_utf8_lossy(&body), self.url, secrets);
-        let wait_ms = wait_s.map(|wait_s: u64| wait_s.saturating_mul(1_000));
-        Ok(Answer { host, status, wait_ms, text })
+        let request = request.body(self.body).map_err(|error| unclear(self.url, &error))?;
+        exchange(self.url, request, self.time_limit_ms, ANSWER_BYTES)
+    }
+}
+
+fn exchange(
+    url: &str,
+    mut request: Request<impl AsSendBody>,
+    time_limit_ms: u64,
+    most_bytes: u64,
+) -> Result<Reply, Failure> {
+    let host = host_of(url);
+    let program = HeaderValue::from_static(concat!("proofyard/", env!("CARGO_PKG_VERSION")));
+    request.headers_mut().insert(USER_AGENT, program);
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        // A redirect would take a token, or a signature, elsewhere.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_connect(Some(CONNECT))
+        .timeout_global(Some(Duration::from_millis(time_limit_ms)));
+    if url.starts_with("https://") {
+        config = config.tls_config(tls()?);
+    }
+    let agent = Agent::new_with_config(config.build());
+    let mut answer = agent.run(request).map_err(|error| unclear(url, &error))?;
+    let wait_s =
+        answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let wait_ms = wait_s.map(|wait_s: u64| wait_s.saturating_mul(1_000));
+    let status = answer.status().as_u16();
+    let mut body = Vec::new();
+    let read = answer.body_mut().with_config().reader().take(most_bytes).read_to_end(&mut body);
+    if let Err(error) = read {
+        // Whether it was taken is not known: it is told again, under the same key.
+        return Err(Failure::later(format!("{host}: its answer ({status}) was cut off: {error}")));
+    }
+    Ok(Reply { host, status, wait_ms, body })
+}
+
+fn unclear(url: &str, error: &dyn std::fmt::Display) -> Failure {
+    Failure::later(format!("{}: {}", host_of(url), without(url, &error.to_string())))
+}
+
+impl Reply {
+    /// Without what may be a key in it.
+    pub fn shown<'s>(self, url: &'s str, secrets: impl Iterator<Item = &'s str>) -> Answer {
+        let Self { host, status, wait_ms, body } = self;
+        Answer { host, status, wait_ms, text: shown(&String::from_utf8_lossy(&body), url, secrets) }
     }
 }
 
@@ -109,7 +163,7 @@ fn tls() -> Result<TlsConfig, Failure> {
     Ok(config.unversioned_rustls_crypto_provider(provider).build())
 }
 
-fn host_of(url: &str) -> String {
+pub(crate) fn host_of(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     host.rsplit('@').next().unwrap_or_default().to_owned()
@@ -121,7 +175,7 @@ fn without(url: &str, text: &str) -> String {
 }
 
 /// An answer as it may be shown: servers repeat what they were asked, path and token included.
-fn shown<'s>(text: &str, url: &'s str, secrets: impl Iterator<Item = &'s str>) -> String {
+pub(crate) fn shown<'s>(text: &str, url: &'s str, secrets: impl Iterator<Item = &'s str>) -> String {
     let path = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = path.find('/').map_or("", |slash| &path[slash..]);
     let parts =

@@ -3,6 +3,7 @@
 //! [`tell`] makes the calls that one message needs, and says what became of it. It keeps nothing: what was told is kept in
 //! the yard's state. Which word is sent when is decided there too.
 
+mod beacon;
 mod ethproofs;
 mod http;
 mod webhook;
@@ -24,6 +25,7 @@ pub fn tell(told: &ToNotify, surroundings: &impl Surroundings) -> Outcome {
     let outcome = match &told.target {
         SinkTarget::Webhook(target) => webhook::tell(target, &told.message, surroundings),
         SinkTarget::Ethproofs(target) => ethproofs::tell(target, &told.message, surroundings),
+        SinkTarget::Beacon(target) => beacon::tell(target, &told.message, surroundings),
         SinkTarget::File { .. } | SinkTarget::Command { .. } | SinkTarget::Contract(_) => {
             Err(Failure::Refused("files, programs and contracts are not told by this program".to_owned()))
         }
@@ -44,6 +46,13 @@ enum Failure {
 impl Failure {
     fn later(reason: impl Into<String>) -> Self {
         Self::Later(Trouble::saying(reason))
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::Later(trouble) => &trouble.reason,
+            Self::Refused(reason) => reason,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use proofyard_sinks::Message;
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
-use crate::http::Post;
+use crate::http::{JSON, Post};
 use crate::{Failure, Surroundings, url, variable};
 
 pub(crate) fn tell(
@@ -32,7 +32,8 @@ pub(crate) fn tell(
         let signature = signature(secret.as_bytes(), &timestamp, chain_of(message), &body);
         headers.extend([("x-proofyard-timestamp", timestamp), ("x-proofyard-signature", signature)]);
     }
-    Post { url: &address, headers, body, time_limit_ms: target.time_limit_ms }.send()?.outcome()
+    let post = Post { url: &address, content_type: JSON, headers, body, time_limit_ms: target.time_limit_ms };
+    post.send()?.outcome()
 }
 
 fn signature(secret: &[u8], timestamp: &str, chain: &str, body: &[u8]) -> String {

@@ -11,7 +11,7 @@ mod message;
 mod program;
 
 pub use file::{FileLog, read_sink_file};
-pub use message::{BlockMessage, BlockProof, EntryMessage, Message, ToNotify};
+pub use message::{BlockMessage, BlockProof, EntryMessage, Message, ProverProof, ToNotify};
 pub use program::{EXIT_LATER, EXIT_REFUSED, Program, WaitLine};
 use proofyard_core::sinks::Trouble;
 

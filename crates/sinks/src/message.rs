@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use proofyard_core::pipeline::{BlockWord, SinkTarget};
 use proofyard_core::sinks::BlockNews;
-use proofyard_core::state::OutEntry;
+use proofyard_core::state::{ArtifactRef, OutEntry};
 use serde::{Deserialize, Serialize};
 
 /// One message. `key` is the same each time that it comes.
@@ -36,8 +36,14 @@ pub struct BlockMessage {
     pub height: u64,
     pub hash: String,
     pub word: BlockWord,
+    /// The block's own time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp_s: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<BlockProof>,
+    /// That proof and, where a quorum commits, those of the other members that agreed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<ProverProof>,
 }
 
 /// The proof that commits a block.
@@ -54,6 +60,21 @@ pub struct BlockProof {
     pub proving_ms: u64,
 }
 
+/// A proof that commits a block, by itself or with others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProverProof {
+    /// Its name in the pipeline.
+    pub prover: String,
+    pub stage: String,
+    /// Where it lies on this machine.
+    pub file: PathBuf,
+    pub sha256: String,
+    pub bytes: u64,
+    pub public_values: Option<String>,
+    pub verification_key: Option<String>,
+    pub proof_system: Option<String>,
+}
+
 /// What `proofyard-notify` is told: a message, and whom it is for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToNotify {
@@ -67,10 +88,20 @@ impl Message {
         Self::Entry(EntryMessage { key, entry, proof_files })
     }
 
-    /// `file` says where the proof lies, if the news have one.
-    pub fn of_block(news: &BlockNews, file: Option<PathBuf>) -> Self {
-        let proof = news.proof.as_ref().zip(file).map(|(news, file)| BlockProof {
-            file,
+    /// `file` says where an artifact lies.
+    pub fn of_block(news: &BlockNews, file: impl Fn(&ArtifactRef) -> PathBuf) -> Self {
+        let proofs = news.proof.iter().flat_map(|proof| &proof.all).map(|(prover, proof)| ProverProof {
+            prover: prover.clone(),
+            stage: proof.stage.clone(),
+            file: file(&proof.artifact),
+            sha256: proof.artifact.sha256.clone(),
+            bytes: proof.artifact.bytes,
+            public_values: proof.public_values.clone(),
+            verification_key: proof.verification_key.clone(),
+            proof_system: proof.proof_system.clone(),
+        });
+        let proof = news.proof.as_ref().map(|news| BlockProof {
+            file: file(&news.proof.artifact),
             sha256: news.proof.artifact.sha256.clone(),
             bytes: news.proof.artifact.bytes,
             public_values: news.proof.public_values.clone(),
@@ -85,7 +116,9 @@ impl Message {
             height: news.height,
             hash: news.hash.clone(),
             word: news.word,
+            timestamp_s: news.timestamp_s,
             proof,
+            proofs: proofs.collect(),
         })
     }
 

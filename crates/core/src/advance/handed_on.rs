@@ -4,6 +4,7 @@
 //! worker's credential can rewrite its tasks in between. Each time they must be what their stage may accept and, in a yard
 //! with a judge, exactly what it looked at.
 
+use crate::advance::commit::wake_level_sinks;
 use crate::advance::goal_of;
 use crate::error::{Error, Refusal};
 use crate::pipeline::{Pipeline, Stage};
@@ -129,6 +130,7 @@ impl<P: Port> Yard<P> {
                 return Ok(false);
             }
             tx.send(Wake::Chain { chain: now.chain.clone() });
+            wake_level_sinks(tx, pipeline);
             now.prove(self.port.now_ms());
             tx.put(&now)?;
             Ok(true)

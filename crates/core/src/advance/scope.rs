@@ -1,5 +1,6 @@
 //! A scope's own steps: open groups whose inputs are there, create their tasks, decide complete ones, settle.
 
+use super::commit::wake_level_sinks;
 use super::groups::TASKS_A_PAGE;
 use super::{Look, Step, goal_of, is_handed_on, stages_of};
 use crate::error::Error;
@@ -176,6 +177,7 @@ impl<P: Port> Yard<P> {
         let is_goal = goal_of(pipeline, &scope) == Some(index) && scope.is_open();
         if is_goal && !self.is_judged() {
             tx.send(Wake::Chain { chain: scope.chain.clone() });
+            wake_level_sinks(tx, pipeline);
             scope.prove(self.port.now_ms());
             tx.put(&scope)?;
         }

@@ -1,8 +1,8 @@
 //! A pipeline drawn in plain text: what flows into which stage, section by section of what is proved as one.
 
 use super::{
-    Confirm, CutRule, EndpointUrl, EngineSource, Late, NodeSource, Output, Pipeline, Pool, Protocol, Prover,
-    SinkTarget, Source, Stage, Strategy, Verify,
+    BeaconNodes, Confirm, CutRule, EndpointUrl, EngineSource, Late, NodeSource, Output, Pipeline, Pool,
+    Protocol, Prover, SinkTarget, Source, Stage, Strategy, Verify,
 };
 
 /// For a person to read; its form may change.
@@ -60,6 +60,14 @@ fn target_text(target: &SinkTarget) -> String {
             let name = contract.function.split('(').next().unwrap_or_default();
             format!("calls {name} of {} on chain {}", contract.address, contract.chain_id)
         }
+        SinkTarget::Beacon(beacon) => match &beacon.nodes {
+            BeaconNodes::From(name) => url_text(&EndpointUrl::From(name.clone())),
+            BeaconNodes::Are(urls) => {
+                let urls: Vec<String> =
+                    urls.iter().map(|url| url_text(&EndpointUrl::Is(url.clone()))).collect();
+                urls.join(", ")
+            }
+        },
     }
 }
 

@@ -66,6 +66,8 @@ pub(super) const SINK: &[&str] = &[
     "webhook_from",
     "ethproofs",
     "ethproofs_from",
+    "beacon",
+    "beacon_from",
     "contract",
     "stage",
     "from",
@@ -94,6 +96,9 @@ pub(super) const SINK: &[&str] = &[
     "confirmations",
     "max_fee_gwei",
     "replace_after_ms",
+    "proof_types",
+    "keystore",
+    "validator_index",
 ];
 /// What a contract's sink asks before it sends.
 pub(super) const CONTRACT_READ: &[&str] =

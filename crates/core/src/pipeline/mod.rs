@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::state::{ArtifactRef, COMMITS};
 
 mod arguments;
+mod beacon_table;
 mod commit;
 mod contract;
 mod contract_table;
@@ -33,6 +34,7 @@ mod suggest;
 mod tables;
 mod template;
 
+pub use beacon_table::{Beacon, BeaconNodes};
 pub use contract::{AccountKey, Comparison, Condition, Contract, ContractRead, ENVIRONMENT};
 pub use draw::draw;
 pub use mistake::Mistake;

@@ -283,7 +283,12 @@ impl<'t, 'm> Fields<'t, 'm> {
         }
     }
 
-    fn number_of(&mut self, key: &str, value: &Value<'_>, range: RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn number_of(
+        &mut self,
+        key: &str,
+        value: &Value<'_>,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
         let (least, most) = (range.start(), range.end());
         let of = suggest::unit_of(key).map(|unit| format!(" of {unit}")).unwrap_or_default();
         let help = match *most < i64::MAX as u64 {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
+use super::beacon_table::check_proof_types;
 use super::commit::{self, Commit};
 use super::gathering::{check_gathering, check_runs, check_runs_nothing};
 use super::graph::{Graph, Scope, report_unknown};
@@ -32,7 +33,7 @@ pub(super) fn settle(file: File, mistakes: &mut Mistakes, warnings: &mut Mistake
     }
     graph.sound &= mistakes.len() == before;
     let commit = commit::settle(&file, &graph, mistakes, warnings);
-    check_sinks(&file, &graph, commit.as_ref(), mistakes);
+    check_sinks(&file, &graph, commit.as_ref(), mistakes, warnings);
     check_sources(&file, mistakes);
     if !mistakes.is_empty() {
         return None;
@@ -238,10 +239,17 @@ fn check_sources(file: &File, mistakes: &mut Mistakes) {
     }
 }
 
-fn check_sinks(file: &File, graph: &Graph, commit: Option<&Commit>, mistakes: &mut Mistakes) {
+fn check_sinks(
+    file: &File,
+    graph: &Graph,
+    commit: Option<&Commit>,
+    mistakes: &mut Mistakes,
+    warnings: &mut Mistakes,
+) {
     let names: Vec<&str> = file.stages.iter().map(|stage| stage.name.as_str()).collect();
     let mut files = BTreeSet::new();
-    for Named { at, value: sink, .. } in &file.sinks {
+    for named in &file.sinks {
+        let Named { at, value: sink, .. } = named;
         if let Some(SinkTarget::File { path }) = &sink.target
             && !files.insert(
                 Path::new(path).components().filter(|part| *part != Component::CurDir).collect::<PathBuf>(),
@@ -250,9 +258,16 @@ fn check_sinks(file: &File, graph: &Graph, commit: Option<&Commit>, mistakes: &m
             mistakes.add(*at, "two sinks write one file", "give each a `file` of its own");
         }
         let by_cuts = commit.is_some_and(|commit| graph.scopes[commit.stage] != Scope::Block);
-        if by_cuts && matches!(sink.target, Some(SinkTarget::Ethproofs(_))) {
-            let message = "`ethproofs` reports each block's own proof, and blocks are committed by cuts here";
+        let of_blocks = match &sink.target {
+            Some(SinkTarget::Ethproofs(_)) => Some("`ethproofs` reports"),
+            Some(SinkTarget::Beacon(_)) => Some("`beacon` hands in"),
+            _ => None,
+        };
+        if let (true, Some(does)) = (by_cuts, of_blocks) {
+            let message = format!("{does} each block's own proof, and blocks are committed by cuts here");
             mistakes.add(*at, message, "have a stage prove each block, and commit by it");
+        } else if let Some(commit) = commit {
+            check_proof_types(named, file, graph, commit, mistakes, warnings);
         }
         if let Read::Is(At { value: Confirm::Safe | Confirm::Finalized, at, .. }) = &sink.confirm
             && file.sources.is_empty()

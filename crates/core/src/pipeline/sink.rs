@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::beacon_table::Beacon;
 use super::contract::Contract;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -90,6 +91,7 @@ pub enum SinkTarget {
     },
     Webhook(Webhook),
     Ethproofs(Ethproofs),
+    Beacon(Beacon),
     /// A transaction on a chain for each entry.
     Contract(Box<Contract>),
 }
@@ -151,6 +153,7 @@ impl SinkTarget {
             Self::Command { time_limit_ms, .. } => *time_limit_ms,
             Self::Webhook(webhook) => webhook.time_limit_ms,
             Self::Ethproofs(ethproofs) => ethproofs.time_limit_ms,
+            Self::Beacon(beacon) => beacon.time_limit_ms,
             Self::Contract(contract) => contract.time_limit_ms,
         }
     }
@@ -162,6 +165,7 @@ impl SinkTarget {
             Self::Command { environment_from, .. } => {
                 return environment_from.clone();
             }
+            Self::Beacon(beacon) => return beacon.environment().into_iter().map(str::to_owned).collect(),
             Self::Contract(contract) => return contract.environment(),
             Self::Webhook(webhook) => (&webhook.url, webhook.secret_from.as_deref(), webhook.body.as_ref()),
             Self::Ethproofs(ethproofs) => (&ethproofs.url, Some(ethproofs.token_from.as_str()), None),

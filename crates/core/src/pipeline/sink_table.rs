@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::MAX_MS;
 use super::arguments;
+use super::beacon_table::{named_provers, read_beacon};
 use super::contract_table;
 use super::keys::SINK;
 use super::mistake::Mistakes;
@@ -22,18 +23,31 @@ pub(super) struct RawSink {
     pub confirm: Read<Confirm>,
     pub follows: Follows,
     pub target: Option<SinkTarget>,
+    /// The provers that `proof_types` names.
+    pub proof_types: Vec<At<String>>,
 }
 
 /// Each key that says who is told, with what else belongs to it.
-const TARGETS: [(&str, &[&str]); 5] = [
+const TARGETS: [(&str, &[&str]); 6] = [
     ("file", &[]),
     ("command", &["each", "time_limit_ms", "environment_from"]),
     ("webhook", &["each", "time_limit_ms", "secret_from", "body"]),
     ("ethproofs", &["time_limit_ms", "cluster_id", "token_from"]),
+    ("beacon", &["time_limit_ms", "proof_types", "keystore", "password_from", "validator_index"]),
     ("contract", contract_table::KEYS),
 ];
 /// The same for a URL that a variable of the environment holds.
-const URLS: [(&str, &str); 2] = [("webhook_from", "webhook"), ("ethproofs_from", "ethproofs")];
+const URLS: [(&str, &str); 3] =
+    [("webhook_from", "webhook"), ("ethproofs_from", "ethproofs"), ("beacon_from", "beacon")];
+/// Those that are told of blocks, and of which words: for these it is no choice.
+const REPORTS: [(&str, &[BlockWord], &str); 2] = [
+    (
+        "ethproofs",
+        &[BlockWord::Arrived, BlockWord::Started, BlockWord::Accepted],
+        "take it out: a block is queued, proving, then proved",
+    ),
+    ("beacon", &[BlockWord::Accepted], "take it out: a block's proofs are handed in once they are accepted"),
+];
 
 const ENTRY_KINDS: [(&str, EntryKind); 2] = [("proof", EntryKind::Proof), ("retract", EntryKind::Retract)];
 const BLOCK_WORDS: [(&str, BlockWord); 6] = [
@@ -59,7 +73,7 @@ pub(super) fn read_sink(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<RawS
     let kind = target_kind(&mut fields);
     let each_block = match fields.choice("each", &[("entry", false), ("block", true)]).value() {
         Some(each_block) => each_block,
-        None => kind == Some("ethproofs"),
+        None => REPORTS.iter().any(|(report, ..)| kind == Some(report)),
     };
     let follows = match each_block {
         false => Follows::Log(events(&mut fields, &ENTRY_KINDS)),
@@ -84,7 +98,8 @@ pub(super) fn read_sink(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<RawS
     let from = from.value().unwrap_or(SinkFrom::Start);
     let target = kind.and_then(|kind| target(kind, each_block, &mut fields));
     let stage = if each_block { Read::Absent } else { fields.text("stage") };
-    Named { name, at, value: RawSink { stage, from, confirm, follows, target } }
+    let proof_types = if kind == Some("beacon") { named_provers(&fields) } else { Vec::new() };
+    Named { name, at, value: RawSink { stage, from, confirm, follows, target, proof_types } }
 }
 
 /// Which one of [`TARGETS`] it is; complains of none, of several, and of what belongs to another.
@@ -93,7 +108,7 @@ fn target_kind(fields: &mut Fields<'_, '_>) -> Option<&'static str> {
     let named: Vec<(&str, &'static str)> = named.filter(|(key, _)| !fields.get(key).is_absent()).collect();
     let Some((key, kind)) = named.first().copied() else {
         let help = "one of file = \"out.jsonl\", command = [\"./submit\"], webhook = \"https://...\", ethproofs = \
-                    \"https://...\" and contract = \"0x...\"";
+                    \"https://...\", beacon = [\"http://...\"] and contract = \"0x...\"";
         let message = format!("{} says nobody who is told", fields.place);
         fields.mistakes.add(fields.at, message, help);
         return None;
@@ -144,7 +159,7 @@ fn events<T: Copy + Ord>(fields: &mut Fields<'_, '_>, known: &[(&'static str, T)
 }
 
 fn block_words(fields: &mut Fields<'_, '_>, kind: Option<&str>) -> BTreeSet<BlockWord> {
-    if kind != Some("ethproofs") {
+    let Some((kind, words, help)) = REPORTS.iter().find(|(report, ..)| kind == Some(report)) else {
         let words = events(fields, &BLOCK_WORDS);
         if let Read::Is(found) = fields.get("events")
             && words == BTreeSet::from([BlockWord::Retracted])
@@ -153,12 +168,11 @@ fn block_words(fields: &mut Fields<'_, '_>, kind: Option<&str>) -> BTreeSet<Bloc
             fields.mistakes.add(found.at, message, "name \"committed\" too, or what else is to be told");
         }
         return words;
-    }
+    };
     if let Read::Is(found) = fields.get("events") {
-        let help = "take it out: a block is queued, proving, then proved";
-        fields.mistakes.add(found.key_at, "`events` has no meaning beside `ethproofs`", help);
+        fields.mistakes.add(found.key_at, format!("`events` has no meaning beside `{kind}`"), *help);
     }
-    BTreeSet::from([BlockWord::Arrived, BlockWord::Started, BlockWord::Accepted])
+    words.iter().copied().collect()
 }
 
 fn target(kind: &str, each_block: bool, fields: &mut Fields<'_, '_>) -> Option<SinkTarget> {
@@ -185,6 +199,7 @@ fn target(kind: &str, each_block: bool, fields: &mut Fields<'_, '_>) -> Option<S
             time_limit_ms,
         }),
         "contract" => SinkTarget::Contract(Box::new(contract_table::read(fields)?)),
+        "beacon" => SinkTarget::Beacon(read_beacon(fields, time_limit_ms)?),
         _ => {
             fields.require("cluster_id", "cluster_id = 7, the number that the server gave the cluster");
             fields.require(
@@ -206,16 +221,19 @@ fn url(key: &str, fields: &mut Fields<'_, '_>) -> Option<EndpointUrl> {
     if let Read::Is(_) = fields.get(&from) {
         return variable(&from, fields).map(EndpointUrl::From);
     }
-    let url = fields.text(key).value_at()?;
+    fields.text(key).value_at().map(|url| EndpointUrl::Is(http_url(key, url, fields)))
+}
+
+pub(super) fn http_url(key: &str, url: At<String>, fields: &mut Fields<'_, '_>) -> String {
     if !["http://", "https://"].iter().any(|scheme| url.value.starts_with(scheme)) {
         let message = format!("`{key}` is \"{}\"", shown(&url.value));
         fields.mistakes.add(url.at, message, "a URL that begins with https:// or http://");
     }
-    Some(EndpointUrl::Is(url.value))
+    url.value
 }
 
 /// The name of a variable of the environment.
-fn variable(key: &str, fields: &mut Fields<'_, '_>) -> Option<String> {
+pub(super) fn variable(key: &str, fields: &mut Fields<'_, '_>) -> Option<String> {
     fields.text(key).value_at().map(|name| variable_name(name, fields))
 }
 

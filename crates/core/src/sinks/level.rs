@@ -47,6 +47,8 @@ pub struct BlockNews {
     /// The chain's epoch when this block was first told of: of one that returned it is another one.
     pub epoch: u64,
     pub word: BlockWord,
+    /// The block's own time, where it is still on the chain.
+    pub timestamp_s: Option<u64>,
     /// With `Accepted` and `Committed`.
     pub proof: Option<NewsProof>,
 }
@@ -55,6 +57,8 @@ pub struct BlockNews {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewsProof {
     pub proof: OutProof,
+    /// That one, and where a quorum commits those of the other members that agreed; each with its prover's name.
+    pub all: Vec<(String, OutProof)>,
     pub cycles: Option<u64>,
     /// From when the inputs of the block's first task were there until its proof was, on the clocks of the workers that did
     /// it; with one task, what its prover took.
@@ -361,10 +365,22 @@ impl<P: Port> Yard<P> {
         let (chain, sink) = (look.place.chain.clone(), look.place.sink.clone());
         let told = block.told.as_ref().filter(|told| told.scope == scope);
         let epoch = told.map_or(look.state.epoch, |told| told.epoch);
-        Ok(Some(BlockNews { chain, sink, height: block.height, hash, scope, epoch, word, proof }))
+        let is_there = block.scope.as_ref().filter(|now| now.id == scope);
+        let timestamp_s = is_there.and_then(|now| now.block()).map(|block| block.timestamp_s);
+        Ok(Some(BlockNews {
+            chain,
+            sink,
+            height: block.height,
+            hash,
+            scope,
+            epoch,
+            word,
+            timestamp_s,
+            proof,
+        }))
     }
 
-    /// The block's proof as it may be handed on; the first of those that agreed.
+    /// The block's proof as it may be handed on: where a quorum commits, those that agreed.
     async fn news_proof(&self, scope: &Scope) -> Result<Option<NewsProof>, Error> {
         let pipeline = self.pipeline_of(scope).await?;
         let Some(goal) = goal_of(&pipeline, scope) else { return Ok(None) };
@@ -373,10 +389,20 @@ impl<P: Port> Yard<P> {
             self.handed_on(tx, scope, &pipeline, stage).await
         });
         let HandedOn::Proofs(proofs) = found.await? else { return Ok(None) };
-        let Some(proof) = proofs.into_iter().next() else { return Ok(None) };
+        let Some(proof) = proofs.first().cloned() else { return Ok(None) };
         let task = TaskId::new(&scope.id, &proof.stage, proof.index);
         let task: Option<Task> = read(&self.port, &task.task_key()).await?;
         let Some(result) = task.and_then(Task::into_accepted) else { return Ok(None) };
+        let height = scope.heights().0;
+        let prover_of = |proof: &OutProof| {
+            pipeline
+                .stages
+                .iter()
+                .find(|stage| stage.name == proof.stage)?
+                .prover_at(height)
+                .map(str::to_owned)
+        };
+        let all = proofs.into_iter().filter_map(|proof| Some((prover_of(&proof)?, proof))).collect();
         let began_ms = self.began_ms(scope, &pipeline).await?;
         let ended_ms = result.at_ms.saturating_sub(result.verify_ms);
         let is_one_task =
@@ -385,7 +411,7 @@ impl<P: Port> Yard<P> {
             Some(began_ms) if !is_one_task => ended_ms.saturating_sub(began_ms).max(result.prove_ms),
             _ => result.prove_ms,
         };
-        Ok(Some(NewsProof { proof, cycles: result.cycles, proving_ms: proving_ms.max(1) }))
+        Ok(Some(NewsProof { proof, all, cycles: result.cycles, proving_ms: proving_ms.max(1) }))
     }
 
     /// When the first of the block's tasks, of those that are looked at, had its inputs.

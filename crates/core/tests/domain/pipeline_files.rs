@@ -223,6 +223,16 @@ fn odd_things_are_warned_of_and_accepted() {
     let told = "`need` is 1 of 3: two values could each have enough";
     let help = "2 or more, or the value that is proved first wins";
     assert_eq!(warnings(&any), [format!("p:38:8: {told}\n  help: {help}")]);
+
+    let beacon = "[sink.b]\nbeacon = [\"http://key@x:5052/y\", \"http://z\"]\nproof_types = { zisk = 1, sp1 = 2 }\nkeystore = \"k\"\n\
+                  password_from = \"P\"\n";
+    let some = REALTIME.to_string() + beacon;
+    let told = "proofs of \"risc0\", \"sp1-next\" are handed in to no beacon node";
+    let help = "give each a type in `proof_types`, where the nodes know one";
+    let line = REALTIME.lines().count() + 1;
+    assert_eq!(warnings(&some), [format!("p:{line}:7: {told}\n  help: {help}")]);
+    let drawn = draw(&good(&some).pipeline);
+    assert!(drawn.contains("each block --> http://x:5052, http://z"), "{drawn}");
 }
 
 #[test]

@@ -242,6 +242,43 @@ fn a_server_that_must_know_a_block_first_is_told_that_it_arrived() {
 }
 
 #[test]
+fn a_beacon_sink_gets_all_proofs_that_agreed_and_the_blocks_time_at_once() {
+    let member = |name: &str| {
+        format!(
+            "[stage.{name}]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"p{name}\"\npool = \"cpu\"\n"
+        )
+    };
+    let quorum = "[stage.agree]\nstrategy = \"match\"\nfrom = [\"a\", \"b\", \"c\"]\nneed = 2\n";
+    let provers: String =
+        ["a", "b", "c"].map(|name| format!("[prover.p{name}]\ncommand = [\"p\"]\n")).concat();
+    let sink = "[sink.out]\nbeacon = \"http://x\"\nproof_types = { pa = 1, pb = 2, pc = 3 }\nkeystore = \"k\"\n\
+                password_from = \"P\"\n";
+    let chain = "[chain]\nname = \"c\"\nstart_height = 1\nwindow = 100\n[pool.cpu]\n";
+    let members = ["a", "b", "c"].map(member).concat();
+    let mut driver = Driver::new(&format!("{chain}{members}{quorum}{provers}{sink}"));
+    driver.worker("w", "cpu");
+    driver.blocks(1..=2);
+    assert_eq!(told(&driver), [], "nothing is said of what has only arrived");
+    let assignments: Vec<_> = std::iter::from_fn(|| driver.claim("w")).collect();
+    // The second block is accepted before the first: it does not wait for its turn.
+    for assignment in assignments.iter().filter(|one| one.task.height == 2 && one.task.id.stage != "b") {
+        driver.perform(assignment, good(assignment));
+    }
+    let news = now(driver.yard.level_next("c", "out")).unwrap();
+    let [news] = news.as_slice() else { panic!("{news:?}") };
+    assert_eq!((news.height, news.word, news.timestamp_s), (2, BlockWord::Accepted, Some(1_700_000_002)));
+    let all = &news.proof.as_ref().unwrap().all;
+    let all: Vec<(&str, &str)> =
+        all.iter().map(|(prover, proof)| (prover.as_str(), proof.stage.as_str())).collect();
+    assert_eq!(all, [("pa", "a"), ("pc", "c")]);
+    assert_eq!(words(&told(&driver)), ["a2 accepted"]);
+    for assignment in assignments.iter().filter(|one| one.task.height == 1 || one.task.id.stage == "b") {
+        driver.perform(assignment, good(assignment));
+    }
+    assert_eq!(words(&told(&driver)), ["a1 accepted"], "of each block once, also when it is committed");
+}
+
+#[test]
 fn no_older_word_follows_a_newer_one_whatever_was_lost() {
     let mut driver = driver(REPORTS);
     driver.blocks(1..=1);

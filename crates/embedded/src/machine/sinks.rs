@@ -67,7 +67,7 @@ impl LocalSink {
                 });
             }
             SinkTarget::Command { command, time_limit_ms, .. } => (command.clone(), *time_limit_ms, None),
-            target @ (SinkTarget::Webhook(_) | SinkTarget::Ethproofs(_)) => {
+            target @ (SinkTarget::Webhook(_) | SinkTarget::Ethproofs(_) | SinkTarget::Beacon(_)) => {
                 let time_limit_ms = target.time_limit_ms().saturating_add(GRACE_MS);
                 (vec![of_ours(NOTIFY)?], time_limit_ms, Some(target.clone()))
             }
@@ -150,8 +150,8 @@ impl LocalSink {
             if shared.is_stopped() || !block_on(yard.level_sending(&news))? {
                 continue;
             }
-            let file = news.proof.as_ref().map(|proof| artifact_file(shared, &proof.proof.artifact));
-            match self.destination.tell(&Message::of_block(&news, file)) {
+            let message = Message::of_block(&news, |artifact| artifact_file(shared, artifact));
+            match self.destination.tell(&message) {
                 Outcome::Done => block_on(yard.level_done(&news))?,
                 Outcome::Interrupted => return Ok(any),
                 Outcome::Refused(reason) => {

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod beacon;
+mod beacon_node;
+mod beacon_yards;
 mod ethproofs_server;
 mod program;
 mod server;

@@ -12,11 +12,18 @@ use sha2::Sha256;
 use crate::ethproofs_server::{CLUSTER, Ethproofs, TOKEN};
 use crate::server::{Answer, Server, status};
 
-fn notify(target: Value, message: Value) -> Output {
+pub fn notify(target: Value, message: Value) -> Output {
+    notify_with(&[], target, message)
+}
+
+pub fn notify_with(variables: &[(&str, &str)], target: Value, message: Value) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_proofyard-notify"))
         .env("TOKEN", TOKEN)
         .env("SECRET", "s3cret")
+        .env("PASSWORD", "correct horse")
+        .env("EIP_PASSWORD", "𝔱𝔢𝔰𝔱𝔭𝔞𝔰𝔰𝔴𝔬𝔯𝔡🔑")
         .env("HOOK_URL", "http://127.0.0.1:9/k3y-in-the-path?key=k3y")
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -28,7 +35,7 @@ fn notify(target: Value, message: Value) -> Output {
 }
 
 /// What it said, and how it ended: 0 done, 75 later, 65 refused.
-fn ended(output: &Output) -> (i32, u64, String) {
+pub fn ended(output: &Output) -> (i32, u64, String) {
     let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let reason = said["reason"].as_str().unwrap_or_default().to_owned();
     (output.status.code().unwrap(), said["wait_ms"].as_u64().unwrap_or(0), reason)

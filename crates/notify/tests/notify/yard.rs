@@ -19,6 +19,13 @@ pub struct Yard {
 impl Yard {
     /// `sinks` is a part of the pipeline.
     pub fn new(blocks: usize, work_ms: u64, sinks: &str) -> Self {
+        let stages =
+            "[stage.prove]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"toy\"\npool = \"cpu\"\n";
+        Self::proving(blocks, work_ms, stages, sinks)
+    }
+
+    /// The same with other stages, whose prover is `toy` and whose pool is `cpu`.
+    pub fn proving(blocks: usize, work_ms: u64, stages: &str, sinks: &str) -> Self {
         let yard = Self { folder: tempfile::tempdir().unwrap() };
         let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/blocks/chain.jsonl");
         let text = fs::read_to_string(recorded).unwrap();
@@ -35,11 +42,7 @@ impl Yard {
             window = 4
             tick_ms = 100
 
-            [stage.prove]
-            strategy = "match"
-            from = "block"
-            prover = "toy"
-            pool = "cpu"
+            {stages}
 
             [prover.toy]
             command = ["{toy}", "--work-ms", "{work_ms}"]
@@ -67,7 +70,11 @@ impl Yard {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(programs().join("proofyard"));
         command.args(arguments).args(["--data", "yard"]).current_dir(self.folder.path());
-        command.env("TOKEN", TOKEN).env("SECRET", "s3cret").stdin(Stdio::null());
+        command
+            .env("TOKEN", TOKEN)
+            .env("SECRET", "s3cret")
+            .env("PASSWORD", "correct horse")
+            .stdin(Stdio::null());
         command
     }
 
