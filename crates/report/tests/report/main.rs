@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Clippy knows tests by their functions.
 
-#[path = "../../../core/tests/domain/common/mod.rs"]
+#[path = "../../../../tests/domain/tests/domain/common/mod.rs"]
 #[allow(dead_code, reason = "it is there for other tests too")]
 mod common;
 

@@ -7,7 +7,7 @@ use proofyard_core::state::Metered;
 use super::common::driver::{Does, Driver, LEASE_MS, Says, good};
 use super::common::now;
 
-const DEMO: &str = include_str!("../../../core/tests/domain/pipeline/demo.toml");
+const DEMO: &str = include_str!("../../../../tests/domain/tests/domain/pipeline/demo.toml");
 /// Some prover's, and some worker's, idea of a joke.
 pub const EVIL: &str =
     "</title></text></svg><script>window.pwned = 1</script><img src=x onerror=\"window.pwned = 2\">&'";

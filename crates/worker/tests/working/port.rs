@@ -9,7 +9,7 @@ use self::memory::Memory;
 use super::home::now;
 
 #[allow(dead_code, reason = "other tests need more of it")]
-#[path = "../../../core/tests/domain/common/memory.rs"]
+#[path = "../../../../tests/domain/tests/domain/common/memory.rs"]
 mod memory;
 
 const START_MS: u64 = 1_000_000_000;

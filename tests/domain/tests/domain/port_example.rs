@@ -1,6 +1,6 @@
 //! The example of the port's documentation does what it says.
 
-#[path = "../../examples/memory_port.rs"]
+#[path = "../../../../crates/core/examples/memory_port.rs"]
 mod memory_port;
 
 #[test]
