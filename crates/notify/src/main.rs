@@ -17,6 +17,9 @@ the pipeline's sinks; docs/sinks.md.";
 /// More than any message has: entries name their proofs, and do not hold them.
 const MESSAGE_BYTES: u64 = 16 << 20;
 
+/// Who reads the line cuts it at 512 bytes, and what is cut is no JSON.
+const REASON_BYTES: usize = 350;
+
 struct Here;
 
 impl Surroundings for Here {
@@ -54,9 +57,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn say(code: u8, line: WaitLine) -> ExitCode {
+fn say(code: u8, mut line: WaitLine) -> ExitCode {
+    line.reason = line.reason.map(|reason| cut(&reason));
     let line = serde_json::to_string(&line).unwrap_or_default();
     // Who does not listen has the exit code.
     let _ = writeln!(io::stdout(), "{line}");
     ExitCode::from(code)
+}
+
+/// As much of a reason as the line has room for, by the bytes that each letter has in it.
+fn cut(reason: &str) -> String {
+    let mut bytes = 0;
+    let fits = |letter: &char| {
+        bytes += serde_json::to_string(letter).map_or(0, |text| text.len() - 2);
+        bytes <= REASON_BYTES
+    };
+    let fitting: String = reason.chars().take_while(fits).collect();
+    if fitting.len() < reason.len() { format!("{fitting}...") } else { fitting }
 }

@@ -27,12 +27,14 @@ use proofyard_sinks::{BlockMessage, Message, ProverProof};
 
 use self::envelope::{Envelope, MAX_PROOF_BYTES, Root, SignedEnvelope, domain, hexed, signing_root};
 use self::keystore::Key;
-use self::node::{Network, Node, Taken};
+use self::node::{Network, Node, Taken, Validator};
 use crate::{Failure, Surroundings, variable};
 
 /// `MAX_EXECUTION_PROOFS_PER_PAYLOAD`, and what one call takes.
 const PROOFS_A_CALL: usize = 4;
-/// How long other nodes are waited for once one has said all that is needed.
+/// As many as a pipeline may name.
+const MAX_NODES: usize = 8;
+/// So long at most other nodes are waited for once one has said all that is needed.
 const MOMENT: Duration = Duration::from_secs(1);
 
 pub(crate) fn tell(
@@ -157,28 +159,53 @@ fn hand_in(
     let version = place.carrier.version.clone();
     let call = move |node: &Node| {
         let calls = signed.chunks(PROOFS_A_CALL).map(|call| node.hand_in(call, &version));
-        Ok(calls.collect::<Result<Vec<Taken>, Failure>>()?.concat())
+        let taken = calls.collect::<Result<Vec<Taken>, Failure>>()?.concat();
+        let takes_all = taken.iter().all(Result::is_ok);
+        let head_slot = if takes_all { None } else { node.head_slot().ok() };
+        Ok(Said { taken, head_slot })
     };
-    let taken = of_each(&give, call, |taken| taken.iter().all(Result::is_ok));
-    judged(&provers, taken, || {
-        let head = give.iter().find_map(|node| node.head_slot().ok());
-        head.is_some_and(|head_slot| place.network.is_past(place.slot, head_slot))
-    })
+    let said = of_each(&give, call, |said| said.taken.iter().all(Result::is_ok));
+    judged(&provers, said, &place)
+}
+
+/// What a node said of the proofs.
+struct Said {
+    taken: Taken,
+    /// Asked for where it does not take all.
+    head_slot: Option<u64>,
 }
 
 fn urls(target: &Beacon, surroundings: &impl Surroundings) -> Result<Vec<String>, Failure> {
-    Ok(match &target.nodes {
-        BeaconNodes::Are(urls) => urls.clone(),
+    let (name, urls) = match &target.nodes {
+        BeaconNodes::Are(urls) => ("beacon", urls.clone()),
         BeaconNodes::From(name) => {
             let text = variable(name, surroundings)?;
             let urls = text.split(|letter: char| letter.is_whitespace() || letter == ',');
-            let urls: Vec<String> = urls.filter(|url| !url.is_empty()).map(str::to_owned).collect();
-            if urls.is_empty() {
-                return Err(Failure::later(format!("{name} holds no URL")));
-            }
-            urls
+            (name.as_str(), urls.filter(|url| !url.is_empty()).map(str::to_owned).collect())
         }
-    })
+    };
+    match urls.len() {
+        0 => return Err(Failure::later(format!("{name} holds no URL"))),
+        count if count > MAX_NODES => {
+            return Err(Failure::later(format!(
+                "{name} holds {count} URLs, and {MAX_NODES} nodes are the most"
+            )));
+        }
+        _ => {}
+    }
+    // Any part of a URL may be a key, so it is shown by its place.
+    for (place, url) in (1..).zip(&urls) {
+        if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(Failure::later(format!(
+                "{name}: URL {place} does not start with http:// or https://"
+            )));
+        }
+        if url.contains(['?', '#']) {
+            let reason = "has a query (?) or a fragment (#), behind which no path can stand";
+            return Err(Failure::later(format!("{name}: URL {place} {reason}")));
+        }
+    }
+    Ok(urls)
 }
 
 fn nodes(urls: &[String], time: Duration) -> Vec<Node> {
@@ -207,7 +234,9 @@ fn of_each<T: Send + 'static>(
         match hear.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok((at, answer)) => {
                 if answer.as_ref().is_ok_and(&is_all) {
-                    until = until.min(Instant::now() + MOMENT);
+                    // A part of the time only, so that what is asked next has some.
+                    let now = Instant::now();
+                    until = until.min(now + MOMENT.min(until.saturating_duration_since(now) / 4));
                 }
                 answers[at] = answer;
             }
@@ -272,18 +301,22 @@ fn agreed(seen: &[Result<Seen, Failure>]) -> Result<Place<'_>, Failure> {
         return Ok(Place { network, slot: *slot, carrier });
     }
     let reason = format!("no beacon block at slot {slot} carries the block");
-    let all_answer = answers.len() == seen.len();
-    let all_past = answers.iter().all(|seen| seen.head_slot.is_some_and(|head| network.is_past(*slot, head)));
-    Err(match all_answer && all_past {
+    let heads: Vec<Option<u64>> = seen.iter().map(|seen| seen.as_ref().ok()?.head_slot).collect();
+    Err(match network.is_final(*slot, &heads) {
         true => Failure::Refused(format!("{reason}, and the nodes are an epoch past it")),
         false => Failure::later(reason),
     })
 }
 
 impl Network {
-    /// A node with this head has had an epoch to know all of a slot: what it says of it is final.
-    fn is_past(&self, slot: u64, head_slot: u64) -> bool {
-        head_slot >= slot.saturating_add(self.slots_per_epoch)
+    /// Whether what nodes with these heads say of a slot is final; `None` is one that did not answer. A node knows all of a slot an
+    /// epoch later. Where some do not answer, the others are given another epoch, and then decide: one that is down or takes no
+    /// proofs at all must not keep blocks open for ever.
+    fn is_final(&self, slot: u64, heads: &[Option<u64>]) -> bool {
+        let epochs = if heads.contains(&None) { 2 } else { 1 };
+        let end = slot.saturating_add(self.slots_per_epoch.saturating_mul(epochs));
+        let mut known = heads.iter().flatten().peekable();
+        known.peek().is_some() && known.all(|head_slot| *head_slot >= end)
     }
 }
 
@@ -291,39 +324,33 @@ impl Network {
 fn validator(target: &Beacon, key: &Key, nodes: &[Node]) -> Result<u64, Failure> {
     let key_text = hexed(&key.public);
     let id = target.validator_index.map_or(key_text.clone(), |index| index.to_string());
-    let mut failures = Vec::new();
-    for node in nodes {
-        let validator = match node.validator(&id) {
-            Ok(validator) => validator,
-            Err(failure) => {
-                failures.push(failure);
-                continue;
-            }
-        };
-        let host = node.host();
-        let validator =
-            validator.ok_or_else(|| Failure::later(format!("{host}: it knows no validator {id}")))?;
-        if !validator.has_key(&key.public) {
-            return Err(Failure::later(format!(
-                "validator {id} has another key than the keystore, {key_text}"
-            )));
-        }
-        if !validator.is_active() {
-            let status = &validator.status;
-            return Err(Failure::later(format!("validator {} is not active: {status}", validator.index)));
-        }
-        return Ok(validator.index);
+    let ask = move |node: &Node| {
+        let unknown = || Failure::later(format!("{}: it knows no validator {id}", node.host()));
+        node.validator(&id)?.ok_or_else(unknown)
+    };
+    let public = key.public;
+    let signs = move |validator: &Validator| validator.has_key(&public) && validator.is_active();
+    let answers = of_each(nodes, ask, signs);
+    let known = || answers.iter().flatten();
+    // A node that is behind may not know yet that it is active.
+    let Some(validator) = known().find(|validator| signs(validator)).or(known().next()) else {
+        return Err(together(answers.iter().filter_map(|answer| answer.as_ref().err())));
+    };
+    let Validator { index, status, .. } = validator;
+    if !validator.has_key(&key.public) {
+        return Err(Failure::later(format!(
+            "validator {index} has another key than the keystore, {key_text}"
+        )));
     }
-    Err(together(failures.iter()))
+    if !validator.is_active() {
+        return Err(Failure::later(format!("validator {index} is not active: {status}")));
+    }
+    Ok(*index)
 }
 
 /// What became of the proofs, by what each node said of each.
-fn judged(
-    provers: &[String],
-    said: Vec<Result<Taken, Failure>>,
-    is_final: impl FnOnce() -> bool,
-) -> Result<(), Failure> {
-    let lists: Vec<&Taken> = said.iter().flatten().collect();
+fn judged(provers: &[String], said: Vec<Result<Said, Failure>>, place: &Place<'_>) -> Result<(), Failure> {
+    let lists: Vec<&Taken> = said.iter().flatten().map(|said| &said.taken).collect();
     let mut refused = Vec::new();
     for (at, prover) in provers.iter().enumerate() {
         let words = lists.iter().filter_map(|list| list.get(at));
@@ -333,10 +360,14 @@ fn judged(
         }
     }
     let failures: Vec<&Failure> = said.iter().filter_map(|said| said.as_ref().err()).collect();
-    match (lists.is_empty(), refused.is_empty(), failures.is_empty()) {
-        (false, true, _) => Ok(()),
+    // What no node took, all that answered have refused: their heads count.
+    let heads: Vec<Option<u64>> = said.iter().map(|said| said.as_ref().ok()?.head_slot).collect();
+    match (lists.is_empty(), refused.is_empty()) {
+        (false, true) => Ok(()),
         // Right behind a block a node may not have all that it needs to look at the proof.
-        (false, false, true) if is_final() => Err(Failure::Refused(refused.join("; "))),
+        (false, false) if place.network.is_final(place.slot, &heads) => {
+            Err(Failure::Refused(refused.join("; ")))
+        }
         _ => {
             let refused = refused.into_iter().map(Failure::later).collect::<Vec<_>>();
             Err(together(refused.iter().chain(failures)))

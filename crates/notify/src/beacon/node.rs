@@ -77,8 +77,15 @@ impl Network {
     /// The version of the fork that counts at this slot.
     pub fn fork_at(&self, slot: u64) -> Option<[u8; 4]> {
         let epoch = slot / self.slots_per_epoch;
-        let known = self.forks.iter().filter(|fork| fork.epoch <= epoch);
-        known.max_by_key(|fork| fork.epoch).map(|fork| fork.current_version)
+        let since = self.forks.iter().map(|fork| fork.epoch).filter(|since| *since <= epoch).max()?;
+        let latest = || self.forks.iter().filter(|fork| fork.epoch == since).map(|fork| fork.current_version);
+        // Development networks have several forks begin at once: the last is the one that no other follows.
+        let is_followed = |version: [u8; 4]| {
+            let mut others =
+                self.forks.iter().filter(|fork| fork.epoch == since && fork.current_version != version);
+            others.any(|fork| fork.previous_version == version)
+        };
+        latest().find(|version| !is_followed(*version))
     }
 }
 
@@ -125,10 +132,14 @@ impl Node {
         // Some nodes tell by slot only the block that they follow, and by parent all.
         let parents: Vec<Root> = headers.iter().map(Header::parent).take(2).collect();
         for parent in parents {
-            let reply = self.call(&format!("eth/v1/beacon/headers?parent_root={}", hexed(&parent)))?;
-            // Not all nodes can be asked that.
-            if reply.status == 200 {
-                headers.extend(self.read::<Vec<Header>>(&reply)?);
+            let path = format!("eth/v1/beacon/headers?parent_root={}", hexed(&parent));
+            let reply = self.call(&path)?;
+            match reply.status {
+                200 => headers.extend(self.read::<Vec<Header>>(&reply)?),
+                // Not all nodes can be asked that.
+                400 | 404 | 405 | 501 => {}
+                // Another block may be hidden behind it.
+                _ => return Err(self.failed(&path, reply)),
             }
         }
         headers.retain(|header| header.slot() == slot);
@@ -159,18 +170,13 @@ impl Node {
     /// Hands proofs in, as many as one call takes; the node keeps the valid ones also where it refuses others.
     pub fn hand_in(&self, proofs: &[SignedEnvelope], version: &str) -> Result<Taken, Failure> {
         let mut reply = self.post(OCTETS, SignedEnvelope::list_ssz(proofs), version)?;
-        let reads_no_ssz = reply.status == 415 || (reply.status == 400 && refusals(&reply).is_none());
+        let reads_no_ssz =
+            reply.status == 415 || (reply.status == 400 && self.refusals(&reply, proofs.len()).is_none());
         if reads_no_ssz {
             let json = Value::Array(proofs.iter().map(SignedEnvelope::to_json).collect());
             reply = self.post(JSON, json.to_string().into_bytes(), version)?;
         }
-        let mut taken: Taken = vec![Ok(()); proofs.len()];
-        if let (400, Some(refusals)) = (reply.status, refusals(&reply)) {
-            for Refusal { index, message } in refusals {
-                if let Some(proof) = usize::try_from(index).ok().and_then(|index| taken.get_mut(index)) {
-                    *proof = Err(format!("{}: {}", reply.host, shown(&message, &self.url, [].into_iter())));
-                }
-            }
+        if let (400, Some(taken)) = (reply.status, self.refusals(&reply, proofs.len())) {
             return Ok(taken);
         }
         let answer = reply.shown(&self.url, [].into_iter());
@@ -181,10 +187,30 @@ impl Node {
             )));
         }
         match answer.outcome() {
-            Ok(()) => Ok(taken),
+            Ok(()) => Ok(vec![Ok(()); proofs.len()]),
             Err(Failure::Later(trouble)) => Err(Failure::Later(trouble)),
             Err(Failure::Refused(reason)) => Ok(vec![Err(reason); proofs.len()]),
         }
+    }
+
+    /// Which of the proofs it does not take; `None` where it says of none of them.
+    fn refusals(&self, reply: &Reply, proofs: usize) -> Option<Taken> {
+        let Refusals { failures } = serde_json::from_slice(&reply.body).ok()?;
+        let place = |failure: &Refusal| usize::try_from(failure.index).ok().filter(|index| *index < proofs);
+        let (known, strange): (Vec<Refusal>, Vec<Refusal>) =
+            failures.into_iter().partition(|failure| place(failure).is_some());
+        let host = &reply.host;
+        // Which proof it means is not clear then, so none counts as taken.
+        let unless_named = match strange.first() {
+            Some(Refusal { index, .. }) => Err(format!("{host}: it refuses proof {index} of {proofs} too")),
+            None => Ok(()),
+        };
+        let mut taken: Taken = vec![unless_named; proofs];
+        for failure in &known {
+            let message = shown(&failure.message, &self.url, [].into_iter());
+            *taken.get_mut(place(failure)?)? = Err(format!("{host}: {message}"));
+        }
+        (!known.is_empty()).then_some(taken)
     }
 
     fn post(&self, content_type: &'static str, body: Vec<u8>, version: &str) -> Result<Reply, Failure> {
@@ -244,11 +270,6 @@ impl Node {
     }
 }
 
-/// Which of the proofs a node does not take.
-fn refusals(reply: &Reply) -> Option<Vec<Refusal>> {
-    serde_json::from_slice::<Refusals>(&reply.body).ok().map(|refusals| refusals.failures)
-}
-
 #[derive(Deserialize)]
 struct Data<T> {
     data: T,
@@ -264,6 +285,8 @@ struct Genesis {
 
 #[derive(Deserialize)]
 struct Fork {
+    #[serde(deserialize_with = "fixed")]
+    previous_version: [u8; 4],
     #[serde(deserialize_with = "fixed")]
     current_version: [u8; 4],
     #[serde(deserialize_with = "number")]

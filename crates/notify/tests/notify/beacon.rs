@@ -7,13 +7,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::beacon_node::{BeaconNode, GENESIS_S, Root, VALIDATOR, envelope_root, hexed};
+use crate::beacon_node::{BeaconNode, FORK, GENESIS_S, Root, VALIDATOR, envelope_root, hexed};
 use crate::program::{ended, notify, notify_with};
 use crate::server::{Answer, Server, status};
 
 const SLOT: u64 = 100;
 const BLOCK: Root = [0x11; 32];
 const HASH: &str = "0xABababababababababababababababababababababababababababababababab";
+/// Where nobody listens.
+const DOWN: &str = "http://127.0.0.1:9";
 const POST: &str = "/eth/v1/beacon/execution_proofs";
 
 /// Proofs that wait to be handed in.
@@ -40,7 +42,7 @@ impl Proofs {
         }).collect();
         let target = json!({ "beacon": {
             "nodes": { "are": urls }, "proof_types": types, "keystore": keystore("quick"), "password_from": "PASSWORD",
-            "validator_index": null, "time_limit_ms": 4_000,
+            "validator_index": null, "time_limit_ms": 20_000,
         } });
         let message = json!({
             "message": "block", "key": "c:b:5:0xab:0/accepted", "chain": "c", "height": 5, "hash": HASH, "word": "accepted",
@@ -105,7 +107,6 @@ fn what_is_signed_is_what_others_sign() {
             let mut proofs = Proofs::of(&[&server], &[proof]);
             proofs.set("keystore", json!(keystore(keys)));
             proofs.set("password_from", json!(password));
-            proofs.set("time_limit_ms", json!(20_000));
             assert_eq!(proofs.tell(), done(), "{keys}: {:?}", node.state().faults);
             assert_eq!(node.state().signatures, [signature], "{keys}");
         }
@@ -174,7 +175,10 @@ fn what_may_pass_is_tried_again_and_what_a_node_cannot_do_is_said() {
         (Answer::Silence(Duration::from_secs(10)), 0, "timeout"),
     ] {
         let (node, server) = node();
-        let proofs = Proofs::of(&[&server], &[b"a"]);
+        let mut proofs = Proofs::of(&[&server], &[b"a"]);
+        if let Answer::Silence(_) = answer {
+            proofs.set("time_limit_ms", json!(4_000));
+        }
         server.answer({
             let (node, answer) = (node.clone(), answer.clone());
             move |request| if request.path == POST { answer.clone() } else { node.answer(request) }
@@ -187,6 +191,7 @@ fn what_may_pass_is_tried_again_and_what_a_node_cannot_do_is_said() {
         let (code, waits, reason) = proofs.tell();
         assert!((code, waits) == (75, wait_ms) && posts(&server) == 1, "{reason}");
         server.answer(node.answers());
+        proofs.set("time_limit_ms", json!(20_000));
         assert_eq!(proofs.tell(), done(), "afterwards it is taken");
     }
 }
@@ -211,13 +216,145 @@ fn of_what_a_node_refuses_only_that_is_left() {
 }
 
 #[test]
+fn a_node_that_is_down_or_takes_no_proofs_keeps_no_block_open_for_ever() {
+    let (first, one) = node();
+    let (second, two) = node();
+    let mut proofs = Proofs::of(&[&one], &[b"a", b"b"]);
+    // The second is far ahead, and what it cannot do says nothing of the proof.
+    second.state().head_slot = 1_000;
+    two.answer(move |request| if request.path == POST { status(501) } else { second.answer(request) });
+    for other in [DOWN, two.url.as_str()] {
+        proofs.set("nodes", json!({ "are": [other, one.url] }));
+        first.state().refuses.insert(2, "proof is invalid".into());
+        for (head_slot, code) in [(SLOT + 32, 75), (SLOT + 63, 75), (SLOT + 64, 65)] {
+            first.state().head_slot = head_slot;
+            let (ended_with, _, reason) = proofs.tell();
+            assert!(ended_with == code && reason.contains("proof is invalid"), "{head_slot}: {reason}");
+            assert!(reason.starts_with("p2: 127.0.0.1"), "{reason}");
+        }
+        first.state().refuses.clear();
+        assert_eq!(proofs.tell(), done());
+    }
+    // The same for a block that no beacon block carries.
+    first.state().blocks.clear();
+    proofs.set("nodes", json!({ "are": [DOWN, one.url] }));
+    for (head_slot, code) in [(SLOT + 32, 75), (SLOT + 63, 75), (SLOT + 64, 65)] {
+        first.state().head_slot = head_slot;
+        let (ended_with, _, reason) = proofs.tell();
+        assert!(ended_with == code && reason.starts_with("no beacon block at slot 100"), "{reason}");
+    }
+}
+
+#[test]
+fn a_refusal_that_names_no_proof_is_one_of_all() {
+    for (failures, posted, says) in [
+        (json!([]), 2, r#"400: {"failures":[]}"#),
+        (json!([{ "index": 2, "message": "no" }]), 2, "400: "),
+        (json!([{ "index": "0", "message": "no" }, { "index": 2 }]), 1, "it refuses proof 2 of 2 too"),
+    ] {
+        let (node, server) = node();
+        server.answer({
+            let (node, body) = (node.clone(), json!({ "failures": failures }).to_string());
+            move |request| match request.path == POST {
+                true => Answer::Status(400, Vec::new(), body.clone()),
+                false => node.answer(request),
+            }
+        });
+        let proofs = Proofs::of(&[&server], &[b"a", b"b"]);
+        let (code, _, reason) = proofs.tell();
+        assert_eq!(code, 75, "{reason}");
+        assert!(reason.contains("p1: ") && reason.contains("p2: ") && reason.contains(says), "{reason}");
+        assert_eq!(posts(&server), posted, "as JSON too, unless it has read the proofs: {failures}");
+        server.answer(node.answers());
+        assert_eq!(proofs.tell(), done(), "afterwards it is taken");
+    }
+}
+
+#[test]
+fn one_node_that_hangs_or_knows_less_does_not_keep_the_validator_from_being_found() {
+    let (first, one) = node();
+    let (second, two) = node();
+    for answer in [status(404), status(503), Answer::Silence(Duration::from_secs(60))] {
+        one.answer({
+            let (first, answer) = (first.clone(), answer.clone());
+            move |request| match request.path.contains("/validators/") {
+                true => answer.clone(),
+                false => first.answer(request),
+            }
+        });
+        let proofs = Proofs::of(&[&one, &two], &[b"a"]);
+        assert_eq!(proofs.tell(), done(), "{answer:?}");
+    }
+    one.answer(first.answers());
+    first.state().status = "pending_queued";
+    let (code, _, reason) = Proofs::of(&[&one, &two], &[b"a"]).tell();
+    assert_eq!(code, 0, "the second knows that it is active: {reason}");
+    assert_eq!((second.types(BLOCK), &second.state().faults), (vec![1], &Vec::new()));
+}
+
+#[test]
+fn a_node_that_cannot_say_now_whether_there_is_a_second_block_is_asked_again() {
+    for (answer, code) in [(429, 75), (503, 75), (400, 0), (405, 0), (501, 0)] {
+        let (node, server) = node();
+        server.answer({
+            let node = node.clone();
+            move |request| match request.path.contains("parent_root=") {
+                true => status(answer),
+                false => node.answer(request),
+            }
+        });
+        let (ended_with, _, reason) = Proofs::of(&[&server], &[b"a"]).tell();
+        assert_eq!(ended_with, code, "{answer}: {reason}");
+        assert_eq!(node.types(BLOCK).len(), usize::from(code == 0), "{answer}");
+    }
+}
+
+#[test]
+fn of_forks_that_begin_at_once_the_last_one_counts() {
+    let fork = |previous: [u8; 4], current: [u8; 4], epoch: u64| json!({ "previous_version": hexed(&previous), "current_version": hexed(&current), "epoch": epoch.to_string() });
+    let mut forks = vec![
+        fork([5, 0, 0, 0], [5, 0, 0, 0], FORK.0),
+        fork([5, 0, 0, 0], FORK.2, FORK.0),
+        fork(FORK.2, FORK.1, FORK.0),
+        fork(FORK.1, [8, 0, 0, 0], FORK.0 + 100),
+    ];
+    for _ in 0..forks.len() {
+        forks.rotate_left(1);
+        let (node, server) = node();
+        server.answer({
+            let (node, body) = (node.clone(), json!({ "data": forks }).to_string());
+            move |request| match request.path == "/eth/v1/config/fork_schedule" {
+                true => Answer::Status(200, Vec::new(), body.clone()),
+                false => node.answer(request),
+            }
+        });
+        assert_eq!(Proofs::of(&[&server], &[b"a"]).tell(), done(), "{:?}", node.state().faults);
+    }
+}
+
+#[test]
+fn whatever_nodes_say_the_last_line_is_whole_and_short() {
+    let (node, server) = node();
+    let long = "\"ü\\\u{1}\"".repeat(200);
+    for proof_type in 1..=5 {
+        node.state().refuses.insert(proof_type, long.clone());
+    }
+    let proofs = Proofs::of(&[&server], &[b"a", b"b", b"c", b"d", b"e"]);
+    let output = notify(proofs.target.clone(), proofs.message.clone());
+    let (code, _, reason) = ended(&output);
+    assert!(code == 75 && reason.starts_with("p1: 127.0.0.1") && reason.ends_with("..."), "{reason}");
+    assert!(output.stdout.len() < 512, "{} bytes", output.stdout.len());
+}
+
+#[test]
 fn a_proof_is_handed_in_once_one_node_has_it() {
     let (first, one) = node();
     let (second, two) = node();
     let silent = Server::start(|_| Answer::Silence(Duration::from_secs(60)));
     first.state().refuses.insert(1, "no".into());
     second.state().refuses.insert(2, "no".into());
-    let proofs = Proofs::of(&[&silent, &one, &two], &[b"a", b"b"]);
+    let mut proofs = Proofs::of(&[&silent, &one, &two], &[b"a", b"b"]);
+    proofs.set("time_limit_ms", json!(4_000));
     assert_eq!(proofs.tell(), done(), "each proof is on one");
     assert_eq!((first.types(BLOCK), second.types(BLOCK)), (vec![2], vec![1]));
     first.state().refuses.insert(2, "no".into());
@@ -344,6 +481,15 @@ fn a_variable_may_hold_the_nodes_and_what_may_be_a_key_in_their_urls_is_not_show
     let (code, _, reason) = tell("http://127.0.0.1:9/k3yk3yk3y");
     assert!(code == 75 && reason.starts_with("127.0.0.1:9: "), "{reason}");
     assert_eq!(tell(" , "), (75, 0, "NODES holds no URL".to_owned()));
+    for (nodes, says) in [
+        ("http://127.0.0.1:9/ http://k3y@127.0.0.1:9/?k=k3yk3yk3y".to_owned(), "NODES: URL 2 has a query"),
+        ("http://127.0.0.1:9/#k3yk3yk3y".to_owned(), "NODES: URL 1 has a query"),
+        ("k3yk3yk3y".to_owned(), "NODES: URL 1 does not start with http"),
+        ("http://127.0.0.1:9/k3yk3yk3y ".repeat(9), "NODES holds 9 URLs, and 8 nodes are the most"),
+    ] {
+        let (code, _, reason) = tell(&nodes);
+        assert!(code == 75 && reason.starts_with(says), "{reason}");
+    }
 }
 
 #[test]

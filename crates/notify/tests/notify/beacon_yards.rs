@@ -39,9 +39,19 @@ command = [TOY]
 
 /// A yard beside a node that has a beacon block for each of its blocks.
 fn yard(blocks: usize, work_ms: u64, node: &BeaconNode, server: &Server) -> Yard {
+    yard_that_waits(20_000, blocks, work_ms, node, server)
+}
+
+fn yard_that_waits(
+    time_limit_ms: u64,
+    blocks: usize,
+    work_ms: u64,
+    node: &BeaconNode,
+    server: &Server,
+) -> Yard {
     let sink = format!(
         "[sink.beacon]\nbeacon = \"{}\"\nproof_types = {{ toy = 1, other = 3 }}\nkeystore = \"validator.json\"\n\
-         password_from = \"PASSWORD\"\ntime_limit_ms = 4000\n",
+         password_from = \"PASSWORD\"\ntime_limit_ms = {time_limit_ms}\n",
         server.url
     );
     let toy = format!("\"{}\"", programs().join("proofyard-toy-prover").display());
@@ -124,7 +134,7 @@ fn a_yard_that_is_killed_again_and_again_hands_all_in() {
 #[test]
 fn a_node_that_hangs_or_fails_holds_up_nothing_and_gets_all_afterwards() {
     let (node, server) = BeaconNode::start();
-    let yard = yard(6, 20, &node, &server);
+    let yard = yard_that_waits(4_000, 6, 20, &node, &server);
     server.answer(|_| Answer::Silence(Duration::from_secs(60)));
     let mut run = yard.start(None);
     yard.wait_until_committed(7);
