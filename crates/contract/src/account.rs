@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use alloy_primitives::{Address, B256, Signature};
 use k256::ecdsa::SigningKey;
 use proofyard_core::pipeline::AccountKey;
+use serde_json::{Map, Value};
 
 use crate::{Failure, Surroundings};
 
@@ -68,9 +69,18 @@ fn of_file(path: &Path, password: Option<String>) -> Result<SigningKey, KeyError
         return Err(KeyError::OpenToOthers { path: path.to_owned() });
     }
     let text = fs::read_to_string(path).map_err(no_file)?;
-    let Ok(_) = serde_json::from_str::<serde_json::Map<_, _>>(&text) else {
+    let Ok(store) = serde_json::from_str::<Map<String, Value>>(&text) else {
         return of_hex(&text, &path.display().to_string());
     };
+    let store = store.get("crypto").map(|crypto| crypto["kdfparams"].clone()).unwrap_or_default();
+    // What opens it takes these as they come.
+    let is_sound = store["dklen"].as_u64().is_some_and(|bytes| (32..=64).contains(&bytes))
+        && store["n"].as_u64().is_none_or(|n| n <= 1 << 20)
+        && store["c"].as_u64().is_none_or(|c| c <= 1 << 22);
+    if !is_sound {
+        let why = "its `kdfparams` are none that wallets write".to_owned();
+        return Err(KeyError::Locked { path: path.to_owned(), why });
+    }
     let password = password.ok_or_else(|| KeyError::NoPassword { path: path.to_owned() })?;
     let opened = eth_keystore::decrypt_key(path, password.trim_end());
     let bytes = opened.map_err(|error| KeyError::Locked { path: path.to_owned(), why: error.to_string() })?;

@@ -1,5 +1,9 @@
-//! What nodes are asked. The first that answers is believed; one that cannot be reached, or is asked too often, is passed over.
+//! What nodes are asked.
+//!
+//! All of one look is asked of one node: what two say at once need not fit together. One that cannot be reached, or is asked
+//! too often, fails the look, and the next one asks another.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use alloy_json_rpc::{RpcError, RpcRecv};
@@ -14,6 +18,7 @@ use url::Url;
 
 use crate::{Failure, Surroundings};
 
+/// A node that takes longer is none; less where the whole may not take four times that.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// Where a node does not say what others offer to be included soon.
 const PRIORITY_FEE_WEI: u128 = 1_000_000_000;
@@ -21,6 +26,10 @@ const PRIORITY_FEE_WEI: u128 = 1_000_000_000;
 /// A chain's nodes.
 pub(crate) struct Chain {
     nodes: Vec<(RpcClient, Url)>,
+    /// Which one is asked.
+    current: Cell<usize>,
+    /// How many have failed one after another.
+    failed: Cell<usize>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -29,6 +38,7 @@ pub(crate) struct Head {
     pub number: Quantity,
     pub hash: B256,
     pub base_fee_per_gas: Option<Quantity>,
+    pub gas_limit: Quantity,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -63,6 +73,28 @@ pub(crate) struct Call {
     pub value: U256,
 }
 
+/// The transactions of a block, as far as they say whose they are.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Block {
+    pub transactions: Vec<InBlock>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct InBlock {
+    pub hash: B256,
+    pub from: Address,
+    pub nonce: Quantity,
+}
+
+/// What nodes say to a transaction.
+pub(crate) enum Heard {
+    Taken,
+    /// All have answered that they do not take it, so nobody has it.
+    Refused(String),
+    /// Somebody may have it.
+    Unclear(String),
+}
+
 /// What became of a call that was only tried.
 pub(crate) enum Tried<T> {
     Is(T),
@@ -71,8 +103,13 @@ pub(crate) enum Tried<T> {
 }
 
 impl Chain {
-    pub fn open(rpc: &[EndpointUrl], surroundings: &impl Surroundings) -> Result<Self, Failure> {
-        let http = http_client(TIMEOUT).map_err(|error| Failure::later(error.to_string()))?;
+    pub fn open(
+        rpc: &[EndpointUrl],
+        time_limit_ms: u64,
+        surroundings: &impl Surroundings,
+    ) -> Result<Self, Failure> {
+        let http = http_client(TIMEOUT.min(Duration::from_millis(time_limit_ms / 4)))
+            .map_err(|error| Failure::later(error.to_string()))?;
         let mut nodes = Vec::new();
         for endpoint in rpc {
             let (place, text) = match endpoint {
@@ -93,7 +130,20 @@ impl Chain {
             }
             nodes.push((RpcClient::new_http_with_client(http.clone(), url.clone()), url));
         }
-        Ok(Self { nodes })
+        Ok(Self { nodes, current: Cell::new(0), failed: Cell::new(0) })
+    }
+
+    /// Whether there is a node that has not failed since the last look that succeeded.
+    pub fn has_another(&self) -> bool {
+        self.failed.get() < self.nodes.len()
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.failed.get() > 0
+    }
+
+    pub fn look_succeeded(&self) {
+        self.failed.set(0);
     }
 
     /// One question of any kind.
@@ -104,33 +154,39 @@ impl Chain {
         }
     }
 
-    async fn ask_or_revert<R: RpcRecv>(&self, method: &str, params: Json) -> Result<Tried<R>, Failure> {
-        let mut passed_over = Failure::later("no node is named");
-        for (client, url) in &self.nodes {
-            let error = match client.request(method.to_owned(), params.clone()).await {
-                Ok(answer) => return Ok(Tried::Is(answer)),
-                Err(error) => error,
-            };
-            if let RpcError::ErrorResp(payload) = &error
-                && (payload.code == 3 || payload.message.contains("revert"))
-            {
-                return Ok(Tried::Reverts(payload.as_revert_data().unwrap_or_default()));
-            }
-            let host = url.host_str().unwrap_or_default();
-            match node_error(error, url) {
-                NodeError::Refused { message, .. } => {
-                    return Err(Failure::later(format!("{host}: {method}: {message}")));
-                }
-                NodeError::Busy { why, retry_after_ms } => {
-                    passed_over = Failure::Later {
-                        reason: format!("{host}: {method}: {why}"),
-                        wait_ms: retry_after_ms,
-                    };
-                }
-                other => passed_over = Failure::later(format!("{host}: {method}: {other}")),
+    /// The same, of whichever node answers.
+    pub async fn ask_any<R: RpcRecv>(&self, method: &str, params: Json) -> Result<R, Failure> {
+        loop {
+            match self.ask(method, params.clone()).await {
+                Err(_) if self.has_another() => {}
+                answer => return answer,
             }
         }
-        Err(passed_over)
+    }
+
+    async fn ask_or_revert<R: RpcRecv>(&self, method: &str, params: Json) -> Result<Tried<R>, Failure> {
+        let Some((client, url)) = self.nodes.get(self.current.get()) else {
+            return Err(Failure::later("no node is named"));
+        };
+        let error = match client.request(method.to_owned(), params).await {
+            Ok(answer) => return Ok(Tried::Is(answer)),
+            Err(error) => error,
+        };
+        if let RpcError::ErrorResp(payload) = &error
+            && (payload.code == 3 || payload.message.contains("revert"))
+        {
+            return Ok(Tried::Reverts(payload.as_revert_data().unwrap_or_default()));
+        }
+        let host = url.host_str().unwrap_or_default();
+        self.failed.set(self.failed.get() + 1);
+        self.current.set((self.current.get() + 1) % self.nodes.len());
+        Err(match node_error(error, url) {
+            NodeError::Refused { message, .. } => Failure::later(format!("{host}: {method}: {message}")),
+            NodeError::Busy { why, retry_after_ms } => {
+                Failure::Later { reason: format!("{host}: {method}: {why}"), wait_ms: retry_after_ms }
+            }
+            other => Failure::later(format!("{host}: {method}: {other}")),
+        })
     }
 
     pub async fn chain_id(&self) -> Result<u64, Failure> {
@@ -154,10 +210,12 @@ impl Chain {
         Ok(count.number())
     }
 
-    /// The same, with those that wait to be included.
-    pub async fn transactions_and_waiting(&self, account: Address) -> Result<u64, Failure> {
-        let count: Quantity = self.ask("eth_getTransactionCount", json!([account, "pending"])).await?;
-        Ok(count.number())
+    /// The transaction by which an account used a nonce, where it is in this block.
+    pub async fn user_of(&self, account: Address, nonce: u64, height: u64) -> Result<Option<B256>, Failure> {
+        let block: Option<Block> = self.ask("eth_getBlockByNumber", json!([hex(height), true])).await?;
+        let of_account = block.into_iter().flat_map(|block| block.transactions);
+        let mut found = of_account.filter(|each| each.from == account && each.nonce.number() == nonce);
+        Ok(found.next().map(|each| each.hash))
     }
 
     pub async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, Failure> {
@@ -187,23 +245,35 @@ impl Chain {
     }
 
     /// Every node is given it: one of them may have lost it, or not be heard by others.
-    pub async fn send(&self, raw: &str) -> Result<(), Failure> {
-        let mut refused = None;
-        let mut taken = false;
+    pub async fn send(&self, raw: &str) -> Heard {
+        let (mut taken, mut refused, mut unclear) = (false, None, None);
         for (client, url) in &self.nodes {
-            match client.request::<_, B256>("eth_sendRawTransaction", (raw.to_owned(),)).await {
-                Ok(_) => taken = true,
-                Err(error) => {
-                    let said = node_error(error, url).to_string();
-                    refused = Some(format!("{}: {said}", url.host_str().unwrap_or_default()));
+            let error = match client.request::<_, B256>("eth_sendRawTransaction", (raw.to_owned(),)).await {
+                Ok(_) => {
+                    taken = true;
+                    continue;
                 }
+                Err(error) => node_error(error, url),
+            };
+            let reason = format!("{}: {error}", url.host_str().unwrap_or_default());
+            match error {
+                NodeError::Refused { .. } if is_known(&reason) => taken = true,
+                NodeError::Refused { .. } => refused = Some(reason),
+                _ => unclear = Some(reason),
             }
         }
-        match refused {
-            Some(reason) if !taken => Err(Failure::later(reason)),
-            _ => Ok(()),
+        match (unclear, refused) {
+            _ if taken => Heard::Taken,
+            (Some(reason), _) => Heard::Unclear(reason),
+            (None, Some(reason)) => Heard::Refused(reason),
+            (None, None) => Heard::Unclear("no node is named".to_owned()),
         }
     }
+}
+
+fn is_known(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    ["already known", "already imported", "known transaction"].iter().any(|words| reason.contains(words))
 }
 
 impl Call {

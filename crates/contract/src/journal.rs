@@ -4,17 +4,18 @@
 //! several sinks may have one account. What is at its end is kept for a while without its bytes: a message that comes again is
 //! known by it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Selector};
 use serde::{Deserialize, Serialize};
 
 use crate::{Failure, Place, Surroundings};
 
-/// Messages at their end that are remembered.
+/// Messages at their end that are remembered, of each sink.
 const REMEMBERED: usize = 1_024;
 /// More cannot wait: nodes keep few of one account.
 pub(crate) const MAX_OPEN: usize = 64;
@@ -34,6 +35,14 @@ pub(crate) struct Sent {
     pub sink: String,
     pub key: String,
     pub nonce: u64,
+    pub to: Address,
+    /// What is called of it.
+    pub selector: Selector,
+    /// By which the sink's fees are bounded.
+    pub fees: Fees,
+    /// Its message was said to be done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_counted: bool,
     /// Each offers a higher fee than the one before; blocks take one of them.
     pub tries: Vec<Try>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +59,24 @@ pub(crate) struct Try {
     pub max_fee_wei: u128,
     pub priority_fee_wei: u128,
     pub at_ms: u64,
+    /// The newest block by then.
+    pub at_height: u64,
+}
+
+/// A sink's say in fees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fees {
+    pub max_fee_gwei: Option<u64>,
+    pub replace_after_ms: u64,
+}
+
+/// What tells a message's transaction from others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name<'a> {
+    pub sink: &'a str,
+    pub key: &'a str,
+    pub to: Address,
+    pub selector: Selector,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,7 +117,12 @@ impl Held {
     ) -> Result<Self, Failure> {
         let path = place.journal.join(format!("{chain_id}-{account}.json"));
         let failed = |error: io::Error| Failure::later(format!("{}: {error}", path.display()));
-        fs::create_dir_all(&place.journal).map_err(failed)?;
+        if !place.journal.is_dir() {
+            fs::create_dir_all(&place.journal).map_err(failed)?;
+            // Of a folder that a power loss takes away, nothing in it is durable.
+            let parent = place.journal.parent().unwrap_or(Path::new("."));
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+        }
         let lock = File::create(path.with_extension("lock")).map_err(failed)?;
         let mut tries = 0;
         loop {
@@ -131,7 +163,7 @@ impl Held {
     fn replace(&self) -> io::Result<()> {
         let beside = self.path.with_extension("new");
         let mut file = File::create(&beside)?;
-        file.write_all(&serde_json::to_vec_pretty(&self.journal)?)?;
+        file.write_all(&serde_json::to_vec(&self.journal)?)?;
         file.sync_all()?;
         fs::rename(&beside, &self.path)?;
         File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
@@ -140,9 +172,23 @@ impl Held {
 
 impl Journal {
     /// A message's transaction, unless it came to nothing.
-    pub fn of(&self, sink: &str, key: &str) -> Option<&Sent> {
-        let counts = |sent: &&Sent| !matches!(sent.ended, Some(Ended::Reverted | Ended::Overtaken));
-        self.sent.iter().filter(counts).find(|sent| sent.sink == sink && sent.key == key)
+    pub fn of(&self, name: Name<'_>) -> Option<&Sent> {
+        self.sent.iter().find(|sent| sent.is(name) && !sent.came_to_nothing())
+    }
+
+    /// The same, to write in it.
+    pub fn of_mut(&mut self, name: Name<'_>) -> Option<&mut Sent> {
+        self.sent.iter_mut().find(|sent| sent.is(name) && !sent.came_to_nothing())
+    }
+
+    /// A message of a sink that was said to be done, whose transaction came to nothing after all, and that was not sent anew.
+    pub fn undone(&self, sink: &str) -> Option<&Sent> {
+        let mut counted = self.sent.iter().filter(|sent| sent.sink == sink && sent.has_counted);
+        counted.find(|sent| {
+            let is_later =
+                |other: &&Sent| other.sink == sent.sink && other.key == sent.key && other.nonce > sent.nonce;
+            sent.came_to_nothing() && !self.sent.iter().any(|other| is_later(&other))
+        })
     }
 
     pub fn open(&self) -> impl DoubleEndedIterator<Item = &Sent> {
@@ -151,19 +197,31 @@ impl Journal {
 
     /// The nonce behind all that is under way, and at least this one.
     pub fn next_nonce(&self, least: u64) -> u64 {
-        self.open().map(|sent| sent.nonce + 1).fold(least, u64::max)
+        self.open().map(|sent| sent.nonce.saturating_add(1)).fold(least, u64::max)
     }
 
     fn forget(&mut self) {
         for sent in self.sent.iter_mut().filter(|sent| sent.ended.is_some()) {
             sent.tries.iter_mut().for_each(|each| each.raw.clear());
         }
-        let ended = self.sent.iter().filter(|sent| sent.ended.is_some()).count();
-        let mut surplus = ended.saturating_sub(REMEMBERED);
-        self.sent.retain(|sent| {
-            let goes = sent.ended.is_some() && surplus > 0;
-            surplus -= usize::from(goes);
-            !goes
+        // The newest of each sink are kept.
+        let mut kept: BTreeMap<String, usize> = BTreeMap::new();
+        let newest_first = self.sent.iter().rev().map(|sent| {
+            let of_sink = kept.entry(sent.sink.clone()).or_default();
+            *of_sink += usize::from(sent.ended.is_some());
+            sent.ended.is_none() || *of_sink <= REMEMBERED
         });
+        let mut stays: Vec<bool> = newest_first.collect();
+        self.sent.retain(|_| stays.pop().unwrap_or(true));
+    }
+}
+
+impl Sent {
+    fn is(&self, name: Name<'_>) -> bool {
+        self.sink == name.sink && self.key == name.key && self.to == name.to && self.selector == name.selector
+    }
+
+    fn came_to_nothing(&self) -> bool {
+        matches!(self.ended, Some(Ended::Reverted | Ended::Overtaken))
     }
 }

@@ -6,20 +6,17 @@ use alloy_eips::Encodable2718;
 use alloy_primitives::{B256, TxKind, hex};
 
 use crate::account::Account;
-use crate::chain::{Call, Chain, Head};
-use crate::journal::{Ended, Included, Journal, Sent, Try};
+use crate::chain::{Call, Chain, Head, Heard};
+use crate::journal::{Ended, Fees, Included, Journal, Sent, Try};
 use crate::{Failure, Surroundings};
 
 /// Blocks under which nothing is looked at again: deeper than any reorg of a chain that finalizes in 64 slots.
-const SETTLED_DEPTH: u64 = 128;
+pub(crate) const SETTLED_DEPTH: u64 = 128;
+/// Blocks after which a nonce that is gone is gone for good.
+const OVERTAKEN_DEPTH: u64 = 12;
+/// A transaction is offered so often, each time for more.
+const MAX_TRIES: usize = 16;
 const WEI_A_GWEI: u128 = 1_000_000_000;
-
-/// A sink's say in fees.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fees {
-    pub max_fee_gwei: Option<u64>,
-    pub replace_after_ms: u64,
-}
 
 /// What a unit of gas is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,26 +51,37 @@ impl Fees {
         self.max_fee_gwei.map(|gwei| u128::from(gwei) * WEI_A_GWEI)
     }
 
-    /// A quarter more than before, which is more than nodes ask of a replacement, and at least what the chain asks now. `None`
-    /// where it may not cost so much.
-    fn above(&self, before: &Try, now: Option<Offer>) -> Option<Offer> {
+    /// What is offered next: a quarter more than before, which is more than nodes ask of a replacement, and what the chain asks
+    /// now. `None` where the chain asks no more than was offered; what that is worth is bounded by what it asks.
+    fn above(&self, before: &Try, now: Offer) -> Option<Result<Offer, String>> {
+        let asks_more =
+            now.max_fee_wei > before.max_fee_wei || now.priority_fee_wei > before.priority_fee_wei;
+        if !asks_more {
+            return None;
+        }
         let raised = |wei: u128| wei.saturating_add(wei.div_ceil(4)).saturating_add(1);
-        let now = now.unwrap_or(Offer { max_fee_wei: 0, priority_fee_wei: 0 });
         let offer = Offer {
             max_fee_wei: raised(before.max_fee_wei).max(now.max_fee_wei),
             priority_fee_wei: raised(before.priority_fee_wei).max(now.priority_fee_wei),
         };
-        (self.cap_wei().is_none_or(|cap| offer.max_fee_wei <= cap)).then_some(offer)
+        Some(match self.cap_wei().filter(|cap| offer.max_fee_wei > *cap) {
+            Some(cap) => Err(format!("the chain asks for more, and `max_fee_gwei` is {}", cap / WEI_A_GWEI)),
+            None => Ok(offer),
+        })
     }
 }
 
 /// A transaction's bytes.
-pub(crate) fn signed(transaction: TxEip1559, account: &Account, at_ms: u64) -> Result<Try, Failure> {
+pub(crate) fn signed(
+    transaction: TxEip1559,
+    account: &Account,
+    (at_ms, at_height): (u64, u64),
+) -> Result<Try, Failure> {
     let (max_fee_wei, priority_fee_wei) = (transaction.max_fee_per_gas, transaction.max_priority_fee_per_gas);
     let signature = account.sign(&transaction.signature_hash())?;
     let envelope = TxEnvelope::from(transaction.into_signed(signature));
     let raw = hex::encode_prefixed(envelope.encoded_2718());
-    Ok(Try { hash: *envelope.tx_hash(), raw, max_fee_wei, priority_fee_wei, at_ms })
+    Ok(Try { hash: *envelope.tx_hash(), raw, max_fee_wei, priority_fee_wei, at_ms, at_height })
 }
 
 pub(crate) fn transaction(chain_id: u64, nonce: u64, gas_limit: u64, offer: Offer, call: &Call) -> TxEip1559 {
@@ -97,7 +105,6 @@ pub(crate) struct Look<'a, S> {
     pub head: &'a Head,
     /// Transactions of the account that the chain has.
     pub count: u64,
-    pub fees: Fees,
     pub surroundings: &'a S,
 }
 
@@ -117,7 +124,10 @@ impl<S: Surroundings> Look<'_, S> {
                             Some(if included.has_succeeded { Ended::Included } else { Ended::Reverted });
                     }
                 }
-                None if sent.nonce < self.count => self.overtaken(sent).await?,
+                None if sent.nonce < self.count => {
+                    self.overtaken(sent).await?;
+                    complaint = Some(format!("nonce {} is used, by what is looked for", sent.nonce));
+                }
                 None => complaint = self.sent_again(sent).await?.or(complaint),
             }
         }
@@ -126,17 +136,19 @@ impl<S: Surroundings> Look<'_, S> {
 
     /// Blocks on a height and above it, itself counted.
     pub fn depth(&self, height: u64) -> u64 {
-        (self.head.number.number() + 1).saturating_sub(height)
+        self.head.number.number().saturating_add(1).saturating_sub(height)
     }
 
     /// Blocks that a reorg took away. All above one that still stands were looked at before.
     async fn forget_what_left_the_chain(&self, journal: &mut Journal) -> Result<(), Failure> {
         for sent in journal.sent.iter_mut().rev().filter(|sent| sent.ended.is_none()) {
             let Some(included) = &sent.included else { continue };
-            if self.chain.hash_at(included.height).await? == Some(included.block) {
-                return Ok(());
+            match self.chain.hash_at(included.height).await? {
+                Some(block) if block == included.block => return Ok(()),
+                Some(_) => sent.included = None,
+                // It is behind, and says nothing of a reorg.
+                None => return Err(Failure::later(format!("the node has no block {} yet", included.height))),
             }
-            sent.included = None;
         }
         Ok(())
     }
@@ -156,34 +168,56 @@ impl<S: Surroundings> Look<'_, S> {
         Ok(None)
     }
 
-    /// Its nonce is gone. That counts once it is deep: a node may know an account's count before a receipt.
+    /// Its nonce is gone: the block is looked for in which it went, once that is deep. That nobody has a receipt says nothing.
     async fn overtaken(&self, sent: &mut Sent) -> Result<(), Failure> {
-        let deep = self.head.number.number().checked_sub(OVERTAKEN_DEPTH);
-        let Some(deep) = deep else { return Ok(()) };
-        if self.chain.transactions_of(self.account.address, deep).await? > sent.nonce {
+        let account = self.account.address;
+        let Some(deep) = self.head.number.number().checked_sub(OVERTAKEN_DEPTH) else { return Ok(()) };
+        if self.chain.transactions_of(account, deep).await? <= sent.nonce {
+            return Ok(());
+        }
+        let (mut below, mut height) = (sent.tries.first().map_or(0, |first| first.at_height), deep);
+        while below < height {
+            let middle = below + (height - below) / 2;
+            match self.chain.transactions_of(account, middle).await? > sent.nonce {
+                true => height = middle,
+                false => below = middle + 1,
+            }
+        }
+        let user = self.chain.user_of(account, sent.nonce, height).await?;
+        // One of ours is found by its receipt, from another node if need be.
+        if user.is_some_and(|user| sent.tries.iter().all(|each| each.hash != user)) {
             sent.ended = Some(Ended::Overtaken);
         }
         Ok(())
     }
 
-    /// Gives nodes what they have lost, and offers more for what waits too long.
+    /// Gives nodes what they have lost, and offers more for what waits too long while the chain asks for more.
     async fn sent_again(&self, sent: &mut Sent) -> Result<Option<String>, Failure> {
         let Some(last) = sent.tries.last().cloned() else { return Ok(None) };
+        if !self.chain.knows(last.hash).await? {
+            return Ok(self.given(&last).await);
+        }
         let waited_ms = self.surroundings.now_ms().saturating_sub(last.at_ms);
-        if waited_ms >= self.fees.replace_after_ms {
-            let now = self.fees.offer(self.chain, self.head).await.ok();
-            if let Some(offer) = self.fees.above(&last, now) {
-                let replacement = self.replacement(&last, offer)?;
-                sent.tries.push(replacement);
-            }
-        } else if self.chain.knows(last.hash).await? {
+        let is_next = sent.nonce == self.count && self.head.number.number() > last.at_height;
+        if waited_ms < sent.fees.replace_after_ms || !is_next || sent.tries.len() >= MAX_TRIES {
             return Ok(None);
         }
-        let last = sent.tries.last().unwrap_or(&last);
-        Ok(match self.chain.send(&last.raw).await {
-            Err(Failure::Later { reason, .. }) if !is_known(&reason) => Some(reason),
-            _ => None,
-        })
+        let now = Fees { max_fee_gwei: None, ..sent.fees }.offer(self.chain, self.head).await?;
+        let replacement = match sent.fees.above(&last, now) {
+            None => return Ok(None),
+            Some(Err(complaint)) => return Ok(Some(complaint)),
+            Some(Ok(offer)) => self.replacement(&last, offer)?,
+        };
+        sent.tries.push(replacement);
+        // It is sent by the next look, once it is written down.
+        Ok(None)
+    }
+
+    async fn given(&self, last: &Try) -> Option<String> {
+        match self.chain.send(&last.raw).await {
+            Heard::Taken => None,
+            Heard::Refused(reason) | Heard::Unclear(reason) => Some(reason),
+        }
     }
 
     /// The same call under the same nonce.
@@ -195,16 +229,9 @@ impl<S: Surroundings> Look<'_, S> {
         let mut transaction = before.strip_signature();
         transaction.max_fee_per_gas = offer.max_fee_wei;
         transaction.max_priority_fee_per_gas = offer.priority_fee_wei.min(offer.max_fee_wei);
-        signed(transaction, self.account, self.surroundings.now_ms())
+        let at = (self.surroundings.now_ms(), self.head.number.number());
+        signed(transaction, self.account, at)
     }
-}
-
-/// Blocks after which a nonce that is gone is gone for good.
-const OVERTAKEN_DEPTH: u64 = 12;
-
-fn is_known(reason: &str) -> bool {
-    let reason = reason.to_ascii_lowercase();
-    ["already known", "already imported", "known transaction"].iter().any(|words| reason.contains(words))
 }
 
 /// The names of transactions as texts show them.

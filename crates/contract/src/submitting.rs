@@ -7,37 +7,50 @@ use std::time::Duration;
 
 use alloy_json_abi::{Error, Function};
 use alloy_primitives::{Address, U256, hex};
-use proofyard_core::pipeline::{Contract, ContractRead, Template};
+use proofyard_core::pipeline::{Condition, Contract, ContractRead, Template};
 use proofyard_core::sinks::Trouble;
 use proofyard_core::state::OutKind;
 use proofyard_sinks::{EntryMessage, Message, Outcome};
 use serde_json::{Value as Json, json};
 
 use crate::account::Account;
-use crate::chain::{Call, Chain, Head, Tried};
-use crate::journal::{Ended, Held, MAX_OPEN, Sent};
-use crate::settling::{Fees, Look, shown, signed, transaction};
+use crate::chain::{Call, Chain, Head, Heard, Tried};
+use crate::journal::{Ended, Fees, Held, MAX_OPEN, Name, Sent};
+use crate::settling::{Look, SETTLED_DEPTH, shown, signed, transaction};
 use crate::values::{Values, number};
 use crate::{Failure, Place, Surroundings, abi};
 
 /// Between two looks at the chain: soon at first, for chains whose blocks come soon.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LAST_LOOK: Duration = Duration::from_secs(2);
-/// What is read of a proof: no transaction holds more.
-const PROOF_BYTES: u64 = 1 << 20;
+/// What is read of a proof, and what a transaction may have: nodes keep none that is larger.
+const TRANSACTION_BYTES: u64 = 131_072;
+/// No transaction may use more gas (EIP-7825).
+const TRANSACTION_GAS: u64 = 1 << 24;
+/// As old as a state may be of which nodes still answer.
+const OLDEST_STATE: u64 = 120;
 
 /// Whether all that the pipeline says of a call can be read, and its key is there. No node is asked.
 pub fn check(contract: &Contract, surroundings: &impl Surroundings) -> Result<String, Failure> {
     let function = abi::function(&contract.function)?;
     abi::check_count(&function, &contract.arguments)?;
     abi::errors(&contract.errors)?;
-    for read in contract.reads.values() {
-        if let ContractRead::Call { function, arguments, .. } = read {
-            let function = abi::function(function)?;
-            abi::check_count(&function, arguments)?;
+    for (name, read) in &contract.reads {
+        match read {
+            ContractRead::Call { function, arguments, .. } => {
+                let function = abi::function(function)?;
+                abi::check_count(&function, arguments)?;
+                if function.outputs.is_empty() {
+                    let says = "says not what it returns: add `returns (...)`";
+                    return Err(Failure::Refused(format!("read {name}: {} {says}", function.name)));
+                }
+            }
+            ContractRead::Rpc { rpc, .. } => {
+                Chain::open(rpc, contract.time_limit_ms, surroundings)?;
+            }
         }
     }
-    Chain::open(&contract.rpc, surroundings)?;
+    Chain::open(&contract.rpc, contract.time_limit_ms, surroundings)?;
     let account = Account::open(&contract.key, surroundings);
     let account = account.map_err(|error| Failure::Refused(error.to_string()))?;
     Ok(account.address.to_string())
@@ -103,7 +116,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             entry,
             place,
             surroundings,
-            chain: Chain::open(&contract.rpc, surroundings)?,
+            chain: Chain::open(&contract.rpc, contract.time_limit_ms, surroundings)?,
             account,
             address,
             function: abi::function(&contract.function)?,
@@ -121,17 +134,20 @@ impl<'a, S: Surroundings> Submission<'a, S> {
                 self.contract.address
             )));
         }
-        let chain_id = self.chain.chain_id().await?;
-        if chain_id != self.contract.chain_id {
-            let wanted = self.contract.chain_id;
-            return Err(Failure::later(format!(
-                "the node is of chain {chain_id}, and `chain_id` is {wanted}"
-            )));
-        }
         let mut pause = FIRST_LOOK;
         loop {
-            let Step::Waits(reason) = self.step().await? else { return Ok(()) };
-            if self.surroundings.now_ms() + millis(pause) > self.until_ms {
+            let step = self.step().await;
+            let reason = match step {
+                Ok(Step::Done) => return Ok(()),
+                Ok(Step::Waits(reason)) => {
+                    self.chain.look_succeeded();
+                    reason
+                }
+                // Another node may be better.
+                Err(Failure::Later { .. }) if self.chain.has_failed() && self.chain.has_another() => continue,
+                Err(failure) => return Err(failure),
+            };
+            if self.surroundings.now_ms().saturating_add(millis(pause)) > self.until_ms {
                 return Err(Failure::Later { reason, wait_ms: Some(millis(LAST_LOOK)) });
             }
             self.surroundings.pause(pause).await;
@@ -143,28 +159,45 @@ impl<'a, S: Surroundings> Submission<'a, S> {
     async fn step(&self) -> Result<Step, Failure> {
         let address = self.account.address;
         let mut held = Held::open(self.place, self.contract.chain_id, address, self.surroundings).await?;
-        let head = self.chain.head().await?;
-        let count = self.chain.transactions_of(address, head.number.number()).await?;
-        let fees = Fees {
-            max_fee_gwei: self.contract.max_fee_gwei,
-            replace_after_ms: self.contract.replace_after_ms,
-        };
-        let (chain, account, surroundings) = (&self.chain, &self.account, self.surroundings);
-        let look = Look { chain, account, head: &head, count, fees, surroundings };
-        let mut journal = held.journal.clone();
-        let complaint = look.at(&mut journal).await;
-        held.journal = journal;
-        held.write()?;
-        let complaint = complaint?;
-        if let Some(sent) = held.journal.of(&self.place.sink, &self.entry.key).cloned() {
-            return self.follow(&sent, &look, complaint, &mut held).await;
-        }
-        if held.journal.open().filter(|sent| sent.included.is_none()).count() >= MAX_OPEN {
+        let (chain_id, wanted) = (self.chain.chain_id().await?, self.contract.chain_id);
+        if chain_id != wanted {
             return Err(Failure::later(format!(
-                "{MAX_OPEN} transactions of {address} are not confirmed yet"
+                "the node is of chain {chain_id}, and `chain_id` is {wanted}"
             )));
         }
-        self.begin(&head, count, fees, &mut held).await
+        let head = self.chain.head().await?;
+        let count = self.chain.transactions_of(address, head.number.number()).await?;
+        let (chain, account, surroundings) = (&self.chain, &self.account, self.surroundings);
+        let look = Look { chain, account, head: &head, count, surroundings };
+        let complaint = look.at(&mut held.journal).await;
+        held.write()?;
+        let complaint = complaint?;
+        if let Some(undone) = held.journal.undone(&self.place.sink)
+            && undone.key != self.entry.key
+        {
+            let sequence = undone.key.rsplit('/').next().unwrap_or_default();
+            return Err(Failure::Refused(format!(
+                "entry {} was done, and a reorg has undone it for good: proofyard sink {} --again {sequence}",
+                undone.key, self.place.sink
+            )));
+        }
+        if let Some(sent) = held.journal.of(self.name()).cloned() {
+            let followed = self.follow(&sent, &look, complaint).await?;
+            if let (Step::Done, Some(sent)) = (&followed, held.journal.of_mut(self.name())) {
+                sent.has_counted = true;
+                held.write()?;
+            }
+            return Ok(followed);
+        }
+        if held.journal.open().filter(|sent| sent.included.is_none()).count() >= MAX_OPEN {
+            return Err(Failure::later(format!("{MAX_OPEN} transactions of {address} are in no block yet")));
+        }
+        self.begin(&head, count, &mut held).await
+    }
+
+    fn name(&self) -> Name<'a> {
+        let selector = self.function.selector();
+        Name { sink: &self.place.sink, key: &self.entry.key, to: self.address, selector }
     }
 
     /// What is sent already.
@@ -173,7 +206,6 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         sent: &Sent,
         look: &Look<'_, S>,
         complaint: Option<String>,
-        held: &mut Held,
     ) -> Result<Step, Failure> {
         if sent.ended == Some(Ended::Included) {
             return Ok(Step::Done);
@@ -184,49 +216,56 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             let nonce = sent.nonce;
             return Ok(Step::Waits(format!("transaction {last}, nonce {nonce}, waits for a block{said}")));
         };
-        let (depth, wanted) = (look.depth(included.height), self.contract.confirmations);
-        let name = shown(&included.transaction);
-        let height = included.height;
+        let (name, height, depth) =
+            (shown(&included.transaction), included.height, look.depth(included.height));
+        if !included.has_succeeded {
+            // A reorg before then could have it succeed after all, beside another.
+            return Err(Failure::Later {
+                reason: format!(
+                    "transaction {name} reverted in block {height}; the entry is looked at anew once that is \
+                     {SETTLED_DEPTH} blocks deep, and it is {depth}"
+                ),
+                wait_ms: None,
+            });
+        }
+        let wanted = self.contract.confirmations;
         if depth < wanted {
             let so_far =
                 format!("transaction {name} is in block {height}, {depth} of {wanted} confirmations");
             return Ok(Step::Waits(so_far));
         }
-        if included.has_succeeded {
-            return Ok(Step::Done);
+        match self.chain.hash_at(height).await? == Some(included.block) {
+            true => Ok(Step::Done),
+            false => {
+                Ok(Step::Waits(format!("block {height}, with transaction {name}, is on another branch")))
+            }
         }
-        let (sink, key) = (&sent.sink, &sent.key);
-        let it = |other: &&mut Sent| other.nonce == sent.nonce && other.sink == *sink && other.key == *key;
-        if let Some(reverted) = held.journal.sent.iter_mut().find(it) {
-            reverted.ended = Some(Ended::Reverted);
-        }
-        held.write()?;
-        let gas = included.gas_used;
-        Err(Failure::later(format!(
-            "transaction {name} reverted in block {height} after {gas} gas; it is looked at anew"
-        )))
     }
 
     /// Nothing was sent for it: is there anything to send, and may it be sent now?
-    async fn begin(&self, head: &Head, count: u64, fees: Fees, held: &mut Held) -> Result<Step, Failure> {
+    async fn begin(&self, head: &Head, count: u64, held: &mut Held) -> Result<Step, Failure> {
+        let height = head.number.number();
         let mut values = self.values()?;
-        let sides = |conditions: &'a [proofyard_core::pipeline::Condition]| {
-            conditions.iter().flat_map(|condition| [condition.left.as_str(), condition.right.as_str()])
-        };
-        self.read_for(sides(&self.contract.done_if), &mut values, head).await?;
-        let done = &self.contract.done_if;
-        let mut unmet = done.iter().map(|condition| values.unmet(condition));
-        if !done.is_empty() && unmet.try_fold(true, |all, unmet| Ok::<_, Failure>(all & unmet?.is_none()))? {
-            return Ok(Step::Done);
+        if self.is_done(&mut values, height).await? {
+            let depth = self.contract.confirmations.min(OLDEST_STATE) - 1;
+            // What somebody else did in the newest blocks may go with them.
+            return match depth == 0 || self.is_done(&mut self.values()?, height.saturating_sub(depth)).await?
+            {
+                true => Ok(Step::Done),
+                false => {
+                    let wanted = depth + 1;
+                    Ok(Step::Waits(format!("it is done already, with less than {wanted} confirmations")))
+                }
+            };
         }
-        self.read_for(sides(&self.contract.send_if), &mut values, head).await?;
+        self.read_for(sides(&self.contract.send_if), &mut values, height).await?;
         for condition in &self.contract.send_if {
             if let Some(reason) = values.unmet(condition)? {
                 return Err(Failure::later(reason));
             }
         }
         let texts = self.contract.arguments.iter().chain(&self.contract.value).map(String::as_str);
-        self.read_for(texts, &mut values, head).await?;
+        self.read_for(texts, &mut values, height).await?;
         let call = self.call(&values)?;
         let gas = match self.chain.gas_of(&call).await? {
             Tried::Is(gas) => gas,
@@ -235,28 +274,60 @@ impl<'a, S: Surroundings> Submission<'a, S> {
                 return Err(Failure::later(format!("{} would revert: {reason}", self.function.name)));
             }
         };
+        let fees = Fees {
+            max_fee_gwei: self.contract.max_fee_gwei,
+            replace_after_ms: self.contract.replace_after_ms,
+        };
         let offer = fees.offer(&self.chain, head).await?;
-        let waiting = self.chain.transactions_and_waiting(self.account.address).await?;
-        let nonce = held.journal.next_nonce(count.max(waiting));
+        let nonce = held.journal.next_nonce(count);
         // What others do in the same block may make it dearer than it was tried.
-        let gas_limit = gas.saturating_add(gas / 4);
-        let transaction = transaction(self.contract.chain_id, nonce, gas_limit, offer, &call);
-        let first = signed(transaction, &self.account, self.surroundings.now_ms())?;
-        let (name, raw) = (shown(&first.hash), first.raw.clone());
+        let room = gas.saturating_add(gas / 4).min(TRANSACTION_GAS).min(head.gas_limit.number());
+        let transaction = transaction(self.contract.chain_id, nonce, room.max(gas), offer, &call);
+        let first = signed(transaction, &self.account, (self.surroundings.now_ms(), height))?;
+        if first.raw.len() as u64 / 2 > TRANSACTION_BYTES {
+            let bytes = first.raw.len() / 2;
+            let too_large =
+                format!("its transaction has {bytes} bytes, and nodes keep none above {TRANSACTION_BYTES}");
+            return Err(Failure::Refused(too_large));
+        }
+        let (shown, raw) = (shown(&first.hash), first.raw.clone());
+        let Name { sink, key, to, selector } = self.name();
         held.journal.sent.push(Sent {
-            sink: self.place.sink.clone(),
-            key: self.entry.key.clone(),
+            sink: sink.to_owned(),
+            key: key.to_owned(),
             nonce,
+            to,
+            selector,
+            fees,
+            has_counted: false,
             tries: vec![first],
             included: None,
             ended: None,
         });
         held.write()?;
-        let said = match self.chain.send(&raw).await {
-            Ok(()) | Err(Failure::Refused(_)) => String::new(),
-            Err(Failure::Later { reason, .. }) => format!("; {reason}"),
-        };
-        Ok(Step::Waits(format!("transaction {name}, nonce {nonce}, waits for a block{said}")))
+        match self.chain.send(&raw).await {
+            Heard::Taken => Ok(Step::Waits(format!("transaction {shown}, nonce {nonce}, waits for a block"))),
+            Heard::Unclear(reason) => {
+                Ok(Step::Waits(format!("transaction {shown}, nonce {nonce}, waits for a block; {reason}")))
+            }
+            Heard::Refused(reason) => {
+                // Nobody has it, so its nonce is free, and nothing lies in the way of others.
+                held.journal.sent.pop();
+                held.write()?;
+                Err(Failure::later(reason))
+            }
+        }
+    }
+
+    /// Whether all of `done_if` hold, as of a block.
+    async fn is_done(&self, values: &mut Values<'a, S>, height: u64) -> Result<bool, Failure> {
+        self.read_for(sides(&self.contract.done_if), values, height).await?;
+        for condition in &self.contract.done_if {
+            if values.unmet(condition)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(!self.contract.done_if.is_empty())
     }
 
     fn call(&self, values: &Values<'_, S>) -> Result<Call, Failure> {
@@ -318,7 +389,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         &self,
         texts: impl Iterator<Item = &str>,
         values: &mut Values<'_, S>,
-        head: &Head,
+        height: u64,
     ) -> Result<(), Failure> {
         let mut needed: Vec<&str> = Vec::new();
         for text in texts {
@@ -330,7 +401,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
                 continue;
             }
             if let Some(read) = self.contract.reads.get(name) {
-                let answer = self.read(name, read, values, head).await?;
+                let answer = self.read(name, read, values, height).await?;
                 values.put(name, answer);
             }
         }
@@ -352,7 +423,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         name: &str,
         read: &ContractRead,
         values: &Values<'_, S>,
-        head: &Head,
+        height: u64,
     ) -> Result<Json, Failure> {
         match read {
             ContractRead::Call { address, function, arguments } => {
@@ -370,7 +441,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
                     arguments.iter().map(|text| values.filled(text)).collect::<Result<Vec<_>, _>>()?;
                 let data = abi::encoded(&function, &arguments)?.into();
                 let call = Call { from: self.account.address, to, data, value: U256::ZERO };
-                match self.chain.view(&call, head.number.number()).await? {
+                match self.chain.view(&call, height).await? {
                     Tried::Is(data) => abi::answer(&function, &data),
                     Tried::Reverts(data) => {
                         let reason = abi::reason(&data, &self.errors);
@@ -382,20 +453,27 @@ impl<'a, S: Surroundings> Submission<'a, S> {
                 let params = values.filled_json(params)?;
                 match rpc.is_empty() {
                     true => self.chain.ask(method, params).await,
-                    false => Chain::open(rpc, self.surroundings)?.ask(method, params).await,
+                    false => {
+                        let chain = Chain::open(rpc, self.contract.time_limit_ms, self.surroundings)?;
+                        chain.ask_any(method, params).await
+                    }
                 }
             }
         }
     }
 }
 
+fn sides(conditions: &[Condition]) -> impl Iterator<Item = &str> {
+    conditions.iter().flat_map(|condition| [condition.left.as_str(), condition.right.as_str()])
+}
+
 fn proof_in(path: &Path) -> Result<String, Failure> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(PROOF_BYTES + 1).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(TRANSACTION_BYTES + 1).read_to_end(&mut bytes));
     read.map_err(|error| Failure::later(format!("{} cannot be read: {error}", path.display())))?;
-    if bytes.len() as u64 > PROOF_BYTES {
+    if bytes.len() as u64 > TRANSACTION_BYTES {
         return Err(Failure::Refused(format!(
-            "the proof has more than {PROOF_BYTES} bytes, and no transaction holds it"
+            "the proof has more than {TRANSACTION_BYTES} bytes, and no transaction holds it"
         )));
     }
     Ok(hex::encode_prefixed(bytes))

@@ -329,9 +329,10 @@ fn conditions(fields: &mut Fields<'_, '_>, key: &str, known: &[&str]) -> Vec<Con
 
 fn condition(fields: &mut Fields<'_, '_>, key: &str, value: &Value<'_>, known: &[&str]) -> Option<Condition> {
     let at = value.span().start;
-    let parts: Vec<&str> =
-        value.get_ref().as_array().into_iter().flatten().filter_map(|part| part.get_ref().as_str()).collect();
-    let [left, sign, right] = parts[..] else {
+    let list = value.get_ref().as_array();
+    let parts: Vec<&str> = list.into_iter().flatten().filter_map(|part| part.get_ref().as_str()).collect();
+    let is_three = list.is_some_and(|list| list.len() == 3);
+    let [left, sign, right] = if is_three { &parts[..] } else { &[] }[..] else {
         fields.mistakes.add(at, format!("`{key}` holds what is no comparison"), CONDITION);
         return None;
     };

@@ -8,7 +8,7 @@
 
 use super::Trouble;
 use crate::error::{Error, Refusal};
-use crate::pipeline::{Confirm, EntryKind, Follows, Sink};
+use crate::pipeline::{Confirm, EntryKind, Follows, Sink, SinkTarget};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{Canonical, Finality, OutEntry, OutKind, SinkCursor};
@@ -76,7 +76,8 @@ impl<P: Port> Yard<P> {
     }
 
     async fn turn(&self, settings: &Sink, cursor: &SinkCursor, entry: &OutEntry) -> Result<Turn, Error> {
-        if settings.confirm == Confirm::Latest {
+        // What a contract has taken cannot be taken back: it gets nothing that the log takes back already.
+        if settings.confirm == Confirm::Latest && !matches!(settings.target, SinkTarget::Contract(_)) {
             return Ok(Turn::HandOn);
         }
         match &entry.kind {

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use proofyard_follow_tests::http::{answer, post, read_message};
 
@@ -54,12 +55,12 @@ impl Way {
     }
 }
 
-fn pass(stream: TcpStream, node: SocketAddr, cut: &Mutex<Option<Cut>>, asked: &AtomicUsize) {
+fn pass(stream: TcpStream, node: SocketAddr, way: &Mutex<Option<Cut>>, asked: &AtomicUsize) {
     let mut output = stream.try_clone().unwrap();
     let mut input = BufReader::new(stream);
     while let Some(request) = read_message(&mut input) {
         let question = asked.fetch_add(1, Ordering::SeqCst);
-        let cut = cut.lock().unwrap().clone().filter(|cut| cut.question == question);
+        let cut = way.lock().unwrap().clone().filter(|cut| cut.question == question);
         if cut.as_ref().is_none_or(|cut| cut.node_gets_it) {
             let Some(body) = post(node, &request.body) else { return };
             if cut.is_none() {
@@ -69,8 +70,12 @@ fn pass(stream: TcpStream, node: SocketAddr, cut: &Mutex<Option<Cut>>, asked: &A
                 continue;
             }
         }
-        if let Some(cut) = cut {
-            let _ = cut.told.send(());
+        if let Some(this) = cut {
+            let _ = this.told.send(());
+            // The program waits for its answer when it is killed.
+            while way.lock().unwrap().is_some() {
+                thread::sleep(Duration::from_millis(2));
+            }
         }
         return;
     }
@@ -95,7 +100,7 @@ fn a_crash_at_any_question_leaves_one_transaction() {
                 if child.try_wait().unwrap().is_some() {
                     break false;
                 }
-                thread::sleep(std::time::Duration::from_millis(2));
+                thread::sleep(Duration::from_millis(2));
             };
             child.wait().unwrap();
             way.mend();

@@ -12,7 +12,7 @@ use sha3::{Digest, Keccak256};
 /// Anvil's own first account, and its tenth, which deploys.
 pub const KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 pub const ACCOUNT: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
-const DEPLOYER: &str = "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720";
+pub const DEPLOYER: &str = "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720";
 
 /// A chain with a contract that counts.
 pub struct Ledger {
@@ -48,6 +48,10 @@ impl Ledger {
     /// As its owner, which is anybody.
     pub fn tell(&self, function: &str, argument: u64) {
         transact(&self.anvil, DEPLOYER, &self.address, function, &word(argument));
+    }
+
+    pub fn selector(&self, function: &str) -> String {
+        selector(function)
     }
 
     pub fn mine(&self, blocks: u64) {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::ledger::Ledger;
+use crate::ledger::{ACCOUNT, Ledger};
 use crate::program::Submitter;
 
 #[test]
@@ -39,6 +39,26 @@ fn one_that_was_done_already_is_sent_again_with_the_next() {
     submitter.submit(7).is_done();
     assert_eq!((ledger.times(5), ledger.times(6), ledger.times(7)), (1, 1, 1));
     assert_eq!(ledger.calls(), 3);
+}
+
+#[test]
+fn an_entry_that_a_deep_reorg_undid_for_good_is_a_matter_for_people() {
+    let ledger = Ledger::start();
+    let submitter =
+        Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1\nerrors = [\"Closed(uint256)\"]");
+    ledger.mine(10);
+    submitter.submit(5).is_done();
+    ledger.anvil.ask("evm_setAutomine", &json!([false]));
+    ledger.anvil.reorg(2);
+    ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
+    // The account's nonce goes to something else on the new branch.
+    ledger.anvil.ask("eth_sendTransaction", &json!([{ "from": ACCOUNT, "to": ACCOUNT, "nonce": "0x0" }]));
+    ledger.mine(14);
+    submitter.submit(6).is_refused("--again 5");
+    ledger.anvil.ask("evm_setAutomine", &json!([true]));
+    submitter.submit(5).is_done();
+    submitter.submit(6).is_done();
+    assert_eq!((ledger.times(5), ledger.times(6)), (1, 1));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::thread;
 use proofyard_follow_tests::between::{Between, Does};
 use serde_json::json;
 
-use crate::ledger::{ACCOUNT, Ledger};
+use crate::ledger::{ACCOUNT, DEPLOYER, Ledger, deployed};
 use crate::program::{Submitter, answer};
 
 #[test]
@@ -66,11 +66,15 @@ fn one_that_reverts_in_its_block_is_looked_at_anew() {
     // It closes in the same block, before it: whoever pays more comes first.
     ledger.anvil.ask(
         "eth_sendTransaction",
-        &json!([{ "from": "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720", "to": ledger.address,
+        &json!([{ "from": DEPLOYER, "to": ledger.address,
             "data": format!("0x0aebeb4e{:064x}", 9), "maxPriorityFeePerGas": "0x174876e800", "maxFeePerGas": "0x1bf08eb000" }]),
     );
     ledger.mine(1);
     submitter.submit(3).is_later("reverted in block");
+    // A reorg could have it succeed after all: until then nothing else is sent.
+    ledger.mine(126);
+    submitter.submit(3).is_later("reverted in block");
+    ledger.mine(1);
     submitter.submit(3).is_later("would revert: Closed(9)");
     ledger.tell("close(uint256)", 0);
     submitter.submit(3).is_later("waits for a block");
@@ -89,24 +93,86 @@ fn a_key_without_funds_says_so() {
 }
 
 #[test]
-fn what_offers_too_little_is_offered_for_more() {
+fn what_offers_too_little_is_offered_for_more_and_never_for_more_than_the_chain_asks() {
     let ledger = Ledger::start_by_hand();
-    let keys = "confirmations = 1\ntime_limit_ms = 400\nreplace_after_ms = 200";
+    let keys = "confirmations = 1\ntime_limit_ms = 300\nreplace_after_ms = 50";
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
     submitter.submit(3).is_later("waits for a block");
-    // What it offers is soon below what blocks ask.
-    ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!(["0x2540be400"]));
-    ledger.mine(1);
-    assert_eq!(ledger.calls(), 0);
-    let mut tries = 0;
-    while tries < 40 && ledger.calls() == 0 {
-        submitter.submit(3).is_later("waits for a block");
+    let dear = || {
+        // What it offered is below what blocks ask.
+        ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!(["0x2540be400"]));
         ledger.mine(1);
-        tries += 1;
-    }
+    };
+    dear();
+    assert_eq!(ledger.calls(), 0);
+    submitter.submit(3).is_later("waits for a block");
+    dear();
+    assert_eq!(ledger.calls(), 1, "{}", submitter.journaled());
     submitter.submit(3).is_done();
+    let sent = submitter.journaled()["sent"][0].clone();
+    let tries = sent["tries"].as_array().unwrap();
+    assert_eq!(sent["included"]["transaction"], tries.last().unwrap()["hash"]);
+    assert_eq!(tries.len(), 2);
+    // Where no block comes, nothing is offered for more.
+    submitter.submit(4).is_later("waits for a block");
+    submitter.submit(4).is_later("waits for a block");
+    assert_eq!(submitter.journaled()["sent"][1]["tries"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_node_that_hangs_is_passed_over_and_named() {
+    let ledger = Ledger::start();
+    let between = Between::start(ledger.anvil.at);
+    between.now(Does::Silence);
+    let urls = format!("{}\", \"{}", between.url(), ledger.anvil.url());
+    let keys = "confirmations = 1\ntime_limit_ms = 4000";
+    Submitter::of(&ledger, &urls, keys).submit(3).is_done();
+    Submitter::of(&ledger, &between.url(), keys).submit(4).is_later("does not answer in time");
     assert_eq!(ledger.calls(), 1);
-    assert!(submitter.journaled()["sent"][0]["tries"].as_array().unwrap().len() > 1);
+}
+
+#[test]
+fn what_somebody_else_did_counts_once_blocks_confirm_it() {
+    let ledger = Ledger::start_by_hand();
+    let keys = "confirmations = 5\ntime_limit_ms = 300\ndone_if = [\"{seen}\", \">=\", \"{to}\"]\n\
+                [sink.l1.read.seen]\nfunction = \"latest() returns (uint256)\"";
+    ledger.mine(10);
+    let data = format!("{}{:064x}{:064x}{:064x}", ledger.selector("submit(uint256,bytes)"), 3, 64, 0);
+    ledger
+        .anvil
+        .ask("eth_sendTransaction", &json!([{ "from": DEPLOYER, "to": ledger.address, "data": data }]));
+    ledger.mine(1);
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
+    submitter.submit(3).is_later("done already, with less than 5 confirmations");
+    ledger.anvil.reorg(1);
+    ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
+    submitter.submit(3).is_later("waits for a block");
+    ledger.mine(5);
+    submitter.submit(3).is_done();
+    assert_eq!(ledger.times(3), 1);
+}
+
+#[test]
+fn another_contract_has_not_got_what_the_one_before_has() {
+    let ledger = Ledger::start();
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1");
+    submitter.submit(3).is_done();
+    let other = Ledger { address: deployed(&ledger.anvil, "Ledger", ""), ..ledger };
+    let again = Submitter::of(&other, &other.anvil.url(), "confirmations = 1");
+    std::os::unix::fs::symlink(submitter.journal(), again.journal()).unwrap();
+    again.submit(3).is_done();
+    assert_eq!(other.times(3), 1);
+}
+
+#[test]
+fn a_proof_that_no_transaction_holds_is_refused_and_lies_in_nobodys_way() {
+    let ledger = Ledger::start();
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1");
+    std::fs::write(submitter.folder.path().join("proof"), vec![7; 131_072]).unwrap();
+    submitter.submit(3).is_refused("nodes keep none above 131072");
+    std::fs::write(submitter.folder.path().join("proof"), b"small").unwrap();
+    submitter.submit(4).is_done();
+    assert_eq!((ledger.times(3), ledger.times(4)), (0, 1));
 }
 
 #[test]
