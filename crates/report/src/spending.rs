@@ -79,7 +79,9 @@ fn spread(percentiles: [Option<f64>; 2], all: f64, show: impl Fn(f64) -> String,
 /// Where the energy is from.
 fn source(sum: &Spending) -> String {
     let part = |name: &str, j: Option<f64>| j.map(|j| format!("{name} {}", joules(j)));
-    let measured = [part("GPUs", sum.measured_gpu_j), part("processors", sum.measured_cpu_j)];
+    // Where processors cannot be read, what they took is missing, which is not nothing.
+    let gpus = if sum.measured_cpu_j.is_some() { "GPUs" } else { "GPUs alone" };
+    let measured = [part(gpus, sum.measured_gpu_j), part("processors", sum.measured_cpu_j)];
     let measured = measured.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let measured = (sum.measured_attempts > 0).then(|| match measured.as_str() {
         "" => "measured".to_owned(),

@@ -51,6 +51,8 @@ struct Proofs {
 struct CutFigures {
     scope: Scope,
     sums: Sums,
+    /// Blocks of it that are in the report.
+    seen: u64,
 }
 
 /// What the tasks of a scope sum up to.
@@ -114,7 +116,7 @@ impl<P: Port> Yard<P> {
         }
         if scope.committed_ms().is_some() {
             let sums = self.gather_scope(&scope, scope.recorded_ms, to).await?;
-            to.block(&scope, &scope, sums, None);
+            to.block(&scope, sums);
             return Ok(());
         }
         let Some(cut) = look.pipeline.commit_cut() else { return Ok(()) };
@@ -129,17 +131,17 @@ impl<P: Port> Yard<P> {
             let first = self.block_scope(look.chain(), cut.heights().0).await?;
             let recorded_ms = first.map_or(cut.recorded_ms, |first| first.recorded_ms);
             let sums = self.gather_scope(&cut, recorded_ms, to).await?;
-            to.cut = Some(CutFigures { scope: cut.clone(), sums });
+            to.close_cut();
+            to.cut = Some(CutFigures { scope: cut, sums, seen: 0 });
         }
         let own = self.gather_scope(&scope, scope.recorded_ms, to).await?;
-        let sums = to.cut.as_ref().map_or(own, |cut| own.with(cut.sums, cut.scope.blocks()));
-        to.block(&scope, &cut, sums, Some(cut.heights().0));
+        to.block_of_cut(&scope, own);
         Ok(())
     }
 
     async fn gather_missed(&self, look: &ChainLook, scope: Scope, to: &mut ReportSoFar) -> Result<(), Error> {
         if scope.opened_ms().is_none() || scope.pipeline.is_empty() {
-            to.block(&scope, &scope, Sums::default(), None);
+            to.block(&scope, Sums::default());
             to.timeline.add(timeline_row(&scope, scope.recorded_ms), std::iter::empty());
             to.misses.push(never_opened(look, &scope));
             return Ok(());
@@ -147,7 +149,7 @@ impl<P: Port> Yard<P> {
         let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
         let found = self.scope_tasks(&scope, &pipeline).await?;
         let sums = to.scope(&scope, &pipeline, &found, scope.recorded_ms);
-        to.block(&scope, &scope, sums, None);
+        to.block(&scope, sums);
         let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS_A_MISS)).await?;
         to.misses.push(miss(look, &work, &found.tasks));
         Ok(())
@@ -226,8 +228,30 @@ impl ReportSoFar {
         sums
     }
 
+    /// Adds a block that no cut has part in.
+    fn block(&mut self, scope: &Scope, sums: Sums) {
+        self.spending.add_to_sum(sums.used);
+        self.row(scope, scope, sums, None);
+    }
+
+    /// Adds a block that the cut at hand committed, with tasks of its own.
+    fn block_of_cut(&mut self, scope: &Scope, own: Sums) {
+        self.spending.add_to_sum(own.used);
+        let Some(cut) = self.cut.as_mut() else { return };
+        cut.seen += 1;
+        let (proved_by, sums) = (cut.scope.clone(), own.with(cut.sums, cut.scope.blocks()));
+        self.row(scope, &proved_by, sums, Some(proved_by.heights().0));
+    }
+
+    /// Sums what the cut at hand used for those of its blocks that are in the report: once, so that each attempt counts once.
+    fn close_cut(&mut self) {
+        if let Some(cut) = self.cut.take() {
+            self.spending.add_to_sum(cut.sums.used.parts(cut.seen, cut.scope.blocks()));
+        }
+    }
+
     /// Adds a block, whose proof is that of `proved_by`.
-    fn block(&mut self, scope: &Scope, proved_by: &Scope, sums: Sums, cut_from: Option<u64>) {
+    fn row(&mut self, scope: &Scope, proved_by: &Scope, sums: Sums, cut_from: Option<u64>) {
         let Some(block) = scope.block() else { return };
         let missed = scope.is_missed();
         let proved_ms = proved_by.proved_ms().filter(|_| !missed);
@@ -249,7 +273,7 @@ impl ReportSoFar {
             delays: sums.delays,
             spending: sums.used.spending(),
         });
-        self.spending.add(sums.used);
+        self.spending.add_to_each(sums.used);
     }
 
     fn report(
@@ -259,6 +283,7 @@ impl ReportSoFar {
         left_out: u64,
         waiting: Waiting,
     ) -> Report {
+        self.close_cut();
         self.blocks.reverse();
         let blocks = self.blocks;
         let blocks_missed = blocks.iter().filter(|block| block.missed).count() as u64;
@@ -332,7 +357,7 @@ impl Sums {
             crashes: self.crashes + cut.crashes,
             delays: self.delays + cut.delays,
             proof_bytes: cut.proof_bytes,
-            used: self.used.with(cut.used.part(blocks)),
+            used: self.used.with(cut.used.parts(1, blocks)),
         }
     }
 }

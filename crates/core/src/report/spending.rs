@@ -66,9 +66,10 @@ impl Used {
         Self { attempts: self.attempts + other.attempts, usage: self.usage.with(other.usage) }
     }
 
-    /// What one of so many blocks has of it that it was used for. The attempts stay as many.
-    pub(crate) fn part(self, of: u64) -> Self {
-        Self { usage: self.usage.part(of), ..self }
+    /// What some of so many blocks have of it that it was used for. The attempts stay as many: parts of the same attempts are
+    /// not to be summed.
+    pub(crate) fn parts(self, blocks: u64, of: u64) -> Self {
+        Self { usage: self.usage.parts(blocks, of), ..self }
     }
 
     /// Without which no figure would say anything.
@@ -104,6 +105,11 @@ impl Used {
 impl UsedByEach {
     pub(super) fn add(&mut self, used: Used) {
         self.add_to_sum(used);
+        self.add_to_each(used);
+    }
+
+    /// What belongs to one of them, though it is summed otherwise.
+    pub(super) fn add_to_each(&mut self, used: Used) {
         if used.attempts == 0 {
             return;
         }
@@ -113,7 +119,7 @@ impl UsedByEach {
         self.energy_mj.extend(used.energy_mj().filter(|_| energy_lacks == 0));
     }
 
-    /// What belongs to none of them.
+    /// What belongs to none of them, or to several together.
     pub(super) fn add_to_sum(&mut self, used: Used) {
         self.sum = self.sum.with(used);
     }

@@ -74,9 +74,13 @@ impl Usage {
         Self::of_numbers(sums)
     }
 
-    /// What one of so many equal parts comes to. The attempts stay as many.
-    pub(crate) fn part(self, of: u64) -> Self {
-        let part = |amount: u64| amount / of.max(1);
+    /// What some of so many equal parts come to. The attempts stay as many.
+    pub(crate) fn parts(self, parts: u64, of: u64) -> Self {
+        let part = |amount: u64| {
+            let amount = u128::from(amount) * u128::from(parts.min(of)) / u128::from(of.max(1));
+            // No more than it was.
+            amount as u64
+        };
         Self {
             nanousd: part(self.nanousd),
             gpu_mj: part(self.gpu_mj),

@@ -174,7 +174,7 @@ impl Sums {
             losses: self.losses + cut.losses,
             crashes: self.crashes + cut.crashes,
             delays: self.delays + cut.delays,
-            used: self.used.with(cut.used.part(cut.blocks)),
+            used: self.used.with(cut.used.parts(1, cut.blocks)),
             blocks: self.blocks,
             proved_ms: cut.proved_ms,
             committed_ms: cut.committed_ms,

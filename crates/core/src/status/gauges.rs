@@ -42,7 +42,7 @@ pub struct PassedBlocks {
     pub losses: u64,
     /// From recorded to committed, of each committed block.
     pub latencies_ms: Vec<u64>,
-    /// What each cost, and its energy, of its attempts so far as known; nothing of a block of which nothing is known.
+    /// What each cost, and its energy: of those of which all attempts are known.
     pub costs_usd: Vec<f64>,
     pub energies_j: Vec<f64>,
 }
@@ -133,6 +133,7 @@ impl<P: Port> Yard<P> {
 
 impl PassedBlocks {
     fn of(blocks: &[BlockTimes]) -> Self {
+        let spent = || blocks.iter().map(|block| block.spending);
         Self {
             committed: blocks.iter().filter(|block| !block.missed).count(),
             missed: blocks.iter().filter(|block| block.missed).count(),
@@ -142,8 +143,12 @@ impl PassedBlocks {
                 .iter()
                 .filter_map(|block| Some(block.committed_ms?.saturating_sub(block.recorded_ms)))
                 .collect(),
-            costs_usd: blocks.iter().filter_map(|block| block.spending.cost_usd).collect(),
-            energies_j: blocks.iter().filter_map(|block| block.spending.energy_j).collect(),
+            costs_usd: spent()
+                .filter_map(|spent| spent.cost_usd.filter(|_| spent.cost_lacks_attempts == 0))
+                .collect(),
+            energies_j: spent()
+                .filter_map(|spent| spent.energy_j.filter(|_| spent.energy_lacks_attempts == 0))
+                .collect(),
         }
     }
 }

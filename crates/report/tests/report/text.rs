@@ -17,6 +17,14 @@ fn cost_and_energy_are_told_with_what_they_lack() {
 }
 
 #[test]
+fn energy_of_gpus_without_that_of_processors_is_called_so() {
+    let mut report = report(&priced(4));
+    report.spending.sum.measured_cpu_j = None;
+    let text = text(&report);
+    assert!(text.contains("measured: GPUs alone 6.15 kJ; by"), "{text}");
+}
+
+#[test]
 fn nothing_is_wider_than_a_terminal_and_nothing_moves_its_cursor() {
     let both = [&realtime(60), &priced(4)].map(|driver| text(&report(driver)));
     for line in both.iter().flat_map(|text| text.lines()) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use proofyard_core::pipeline::Pool;
 use proofyard_core::state::Usage;
@@ -26,8 +27,9 @@ struct Machine {
 }
 
 impl Machine {
+    /// One that is waited for however slow the tests' machine is.
     fn meter(self) -> Arc<EnergyMeter> {
-        Arc::new(EnergyMeter::of(self))
+        Arc::new(EnergyMeter::of(self).with_patience(Duration::from_secs(60)))
     }
 }
 

@@ -189,6 +189,9 @@ fn a_lost_attempt_counts_up_to_its_workers_last_heartbeat_and_is_lacking_where_n
     assert_eq!((spending.cost_usd, spending.cost_lacks_attempts), (Some(usd(3.6, 7_000 + TASK_MS)), 1));
     assert_eq!((report.spending.cost_usd_p50, report.spending.cost_not_known), (None, 1));
     assert_eq!(report.spending.sum.cost_usd, spending.cost_usd, "sums have what is known");
+    let gauges = now(driver.yard.gauges(&driver.chain, 100)).expect("gauges");
+    assert_eq!(gauges.passed.committed, 1);
+    assert_eq!(gauges.passed.costs_usd, [0.0; 0], "a metric of too little would pass for all of it");
 }
 
 #[test]
@@ -243,11 +246,29 @@ fn a_block_of_a_cut_has_its_equal_part_of_what_the_cut_cost() {
     let mut driver = Driver::new(&with(CUTS, "price_usd_per_hour = 3.6"));
     driver.worker("w1", "cpu");
     driver.blocks(1..=3);
+    driver.metered = Some(Metered { gpu_mj: Some(50_000), cpu_mj: None });
+    let claimed = driver.claim("w1").expect("a block's task");
+    driver.perform(&claimed, good(&claimed));
+    driver.metered = None;
     driver.work("w1", good);
     let report = report(&driver);
     // 320 µUSD of its own, and a third of as much.
     assert_eq!(costs(&report), [Some(0.000_426_666); 3]);
-    assert_eq!(report.spending.sum.cost_usd, Some(0.001_279_998));
+    // Together they have each attempt once, and nothing is lost by dividing.
+    let sum = report.spending.sum;
+    assert_eq!((sum.cost_usd, sum.cost_lacks_attempts), (Some(0.001_28), 0));
+    assert_eq!((sum.measured_attempts, sum.given_attempts, sum.energy_lacks_attempts), (1, 0, 3));
+    assert_eq!(sum.energy_j, Some(50.0));
+    // Two of the cut's blocks have two thirds of it.
+    let request = ReportRequest { from: 2, to: u64::MAX, newest: 1_000, deadline_ms: None };
+    let part = now(driver.yard.report(&driver.chain, &request)).expect("a report").spending;
+    assert_eq!((part.sum.cost_usd, part.sum.cost_lacks_attempts), (Some(0.000_853_333), 0));
+    assert_eq!(
+        part.sum.measured_attempts + part.sum.energy_lacks_attempts,
+        3,
+        "two of blocks, one of the cut"
+    );
+    assert_eq!(part.cost_usd_p99, Some(0.000_426_666));
     let times = now(driver.yard.block_times(&driver.chain, 1, 3)).expect("times");
     assert_eq!(times.iter().map(|block| block.spending.cost_usd).collect::<Vec<_>>(), costs(&report));
     let gauges = now(driver.yard.gauges(&driver.chain, 100)).expect("gauges");
