@@ -10,12 +10,20 @@ use crate::Failure;
 
 /// Mistakes in it are the pipeline's.
 pub(crate) fn function(text: &str) -> Result<Function, Failure> {
-    Function::parse(text).map_err(|error| Failure::Refused(format!("function \"{text}\": {error}")))
+    let wrong = |error: &dyn std::fmt::Display| Failure::Refused(format!("function \"{text}\": {error}"));
+    let function = Function::parse(text).map_err(|error| wrong(&error))?;
+    for param in function.inputs.iter().chain(&function.outputs) {
+        param.resolve().map_err(|error| wrong(&error))?;
+    }
+    Ok(function)
 }
 
 pub(crate) fn errors(texts: &[String]) -> Result<Vec<Error>, Failure> {
     let parse = |text: &String| {
-        Error::parse(text).map_err(|error| Failure::Refused(format!("error \"{text}\": {error}")))
+        let wrong = |why: &dyn std::fmt::Display| Failure::Refused(format!("error \"{text}\": {why}"));
+        let error = Error::parse(text).map_err(|why| wrong(&why))?;
+        error.inputs.iter().try_for_each(|param| param.resolve().map(|_| ()).map_err(|why| wrong(&why)))?;
+        Ok(error)
     };
     texts.iter().map(parse).collect()
 }

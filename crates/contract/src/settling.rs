@@ -194,17 +194,21 @@ impl<S: Surroundings> Look<'_, S> {
     /// Gives nodes what they have lost, and offers more for what waits too long while the chain asks for more.
     async fn sent_again(&self, sent: &mut Sent) -> Result<Option<String>, Failure> {
         let Some(last) = sent.tries.last().cloned() else { return Ok(None) };
+        let mut complaint = None;
         if !self.chain.knows(last.hash).await? {
-            return Ok(self.given(&last).await);
+            complaint = self.given(&last).await;
+            if complaint.is_none() {
+                return Ok(None);
+            }
         }
         let waited_ms = self.surroundings.now_ms().saturating_sub(last.at_ms);
         let is_next = sent.nonce == self.count && self.head.number.number() > last.at_height;
         if waited_ms < sent.fees.replace_after_ms || !is_next || sent.tries.len() >= MAX_TRIES {
-            return Ok(None);
+            return Ok(complaint);
         }
         let now = Fees { max_fee_gwei: None, ..sent.fees }.offer(self.chain, self.head).await?;
         let replacement = match sent.fees.above(&last, now) {
-            None => return Ok(None),
+            None => return Ok(complaint),
             Some(Err(complaint)) => return Ok(Some(complaint)),
             Some(Ok(offer)) => self.replacement(&last, offer)?,
         };
