@@ -138,8 +138,9 @@ impl Chain {
         self.failed.get() < self.nodes.len()
     }
 
-    pub fn has_failed(&self) -> bool {
-        self.failed.get() > 0
+    /// How many have failed since then.
+    pub fn failed(&self) -> usize {
+        self.failed.get()
     }
 
     pub fn look_succeeded(&self) {

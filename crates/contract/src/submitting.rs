@@ -136,6 +136,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         }
         let mut pause = FIRST_LOOK;
         loop {
+            let failed = self.chain.failed();
             let step = self.step().await;
             let reason = match step {
                 Ok(Step::Done) => return Ok(()),
@@ -144,7 +145,9 @@ impl<'a, S: Surroundings> Submission<'a, S> {
                     reason
                 }
                 // Another node may be better.
-                Err(Failure::Later { .. }) if self.chain.has_failed() && self.chain.has_another() => continue,
+                Err(Failure::Later { .. }) if self.chain.failed() > failed && self.chain.has_another() => {
+                    continue;
+                }
                 Err(failure) => return Err(failure),
             };
             if self.surroundings.now_ms().saturating_add(millis(pause)) > self.until_ms {

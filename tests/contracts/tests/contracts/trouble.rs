@@ -29,8 +29,12 @@ fn another_node_is_asked_where_the_first_is_down() {
     let between = Between::start(ledger.anvil.at);
     between.now(Does::HangsUp);
     let urls = format!("{}\", \"{}", between.url(), ledger.anvil.url());
-    Submitter::of(&ledger, &urls, "confirmations = 1").submit(3).is_done();
+    let submitter = Submitter::of(&ledger, &urls, "confirmations = 1\nerrors = [\"Closed(uint256)\"]");
+    submitter.submit(3).is_done();
     assert_eq!(ledger.calls(), 1);
+    // What that one says of the call is the answer, and no reason to ask on.
+    ledger.tell("close(uint256)", 7);
+    submitter.submit(4).is_later("would revert: Closed(7)");
 }
 
 #[test]
