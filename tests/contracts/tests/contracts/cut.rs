@@ -104,7 +104,7 @@ fn a_crash_at_any_question_leaves_one_transaction() {
             };
             child.wait().unwrap();
             way.mend();
-            submitter.submit(height).is_done();
+            submitter.submit(height).done();
             assert_eq!(ledger.times(height), 1, "question {question}, the node gets it: {node_gets_it}");
             if !is_killed {
                 break;

@@ -47,7 +47,7 @@ fn a_key_is_of_the_environment_or_of_a_file_or_keystore() {
     ] {
         let environment = [("KEY", KEY), ("PASSWORD", "secret")];
         let (answer, account) = check(&format!("{keys}\n{SUBMIT}"), folder.path(), &environment);
-        answer.is_done();
+        answer.done();
         assert_eq!(account, ACCOUNT, "{keys}");
     }
 }
@@ -69,7 +69,7 @@ fn a_key_that_is_not_there_or_not_safe_is_refused_and_not_shown() {
     ] {
         let environment = [("RUBBISH", "0xdeadbeef")];
         let (answer, said) = check(&format!("{keys}\n{SUBMIT}"), folder.path(), &environment);
-        answer.is_refused(because);
+        answer.refused(because);
         assert!(!said.contains("deadbeef") && !said.contains(&KEY[4..20]), "{said}");
     }
 }
@@ -87,6 +87,6 @@ fn what_cannot_be_called_is_said_before_anything_starts() {
         ),
     ] {
         let (answer, _) = check(&format!("key_from = \"KEY\"\n{keys}"), folder.path(), &[("KEY", KEY)]);
-        answer.is_refused(because);
+        answer.refused(because);
     }
 }

@@ -31,18 +31,18 @@ pub struct Answer {
 
 impl Answer {
     #[track_caller]
-    pub fn is_done(self) {
+    pub fn done(self) {
         assert_eq!(self.code, Some(0), "{}", self.reason);
     }
 
     #[track_caller]
-    pub fn is_later(self, because: &str) {
+    pub fn later(self, because: &str) {
         assert_eq!(self.code, Some(75), "{}", self.reason);
         assert!(self.reason.contains(because), "{because}: {}", self.reason);
     }
 
     #[track_caller]
-    pub fn is_refused(self, because: &str) {
+    pub fn refused(self, because: &str) {
         assert_eq!(self.code, Some(65), "{}", self.reason);
         assert!(self.reason.contains(because), "{because}: {}", self.reason);
     }
@@ -153,7 +153,7 @@ fn each_entry_is_one_transaction_also_when_it_comes_again() {
     let ledger = Ledger::start();
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1");
     for height in [5, 6, 5, 6] {
-        submitter.submit(height).is_done();
+        submitter.submit(height).done();
     }
     assert_eq!((ledger.times(5), ledger.times(6), ledger.calls()), (1, 1, 2));
 }
@@ -164,11 +164,11 @@ fn what_the_contract_has_already_is_not_sent() {
     let keys = "confirmations = 1\ndone_if = [\"{seen}\", \">=\", \"{to}\"]\n\
                 [sink.l1.read.seen]\nfunction = \"latest() returns (uint256)\"";
     // Somebody else did it, or this yard before it lost its folder.
-    Submitter::of(&ledger, &ledger.anvil.url(), keys).submit(7).is_done();
+    Submitter::of(&ledger, &ledger.anvil.url(), keys).submit(7).done();
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
-    submitter.submit(7).is_done();
-    submitter.submit(6).is_done();
-    submitter.submit(8).is_done();
+    submitter.submit(7).done();
+    submitter.submit(6).done();
+    submitter.submit(8).done();
     assert_eq!((ledger.times(7), ledger.times(6), ledger.times(8)), (1, 0, 1));
 }
 
@@ -178,9 +178,9 @@ fn what_may_not_be_sent_yet_waits_and_says_for_what() {
     let keys = "confirmations = 1\nsend_if = [[\"{state.isOpen}\", \"==\", \"true\"], [\"{state.height}\", \"==\", \"{to-1}\"]]\n\
                 [sink.l1.read.state]\nfunction = \"state() returns (uint256 height, bool isOpen)\"";
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
-    submitter.submit(2).is_later("{state.height} is 0, and == 1 is waited for");
-    submitter.submit(1).is_done();
-    submitter.submit(2).is_done();
+    submitter.submit(2).later("{state.height} is 0, and == 1 is waited for");
+    submitter.submit(1).done();
+    submitter.submit(2).done();
     assert_eq!(ledger.calls(), 2);
 }
 
@@ -189,11 +189,11 @@ fn an_entry_is_done_once_blocks_confirm_its_transaction() {
     let ledger = Ledger::start_by_hand();
     let keys = "confirmations = 3\ntime_limit_ms = 500";
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
-    submitter.submit(5).is_later("waits for a block");
+    submitter.submit(5).later("waits for a block");
     ledger.mine(1);
-    submitter.submit(5).is_later("1 of 3 confirmations");
+    submitter.submit(5).later("1 of 3 confirmations");
     ledger.mine(2);
-    submitter.submit(5).is_done();
+    submitter.submit(5).done();
     assert_eq!(ledger.calls(), 1);
 }
 
@@ -206,7 +206,7 @@ fn value_and_a_nodes_answer_are_put_in() {
                 [sink.l1.read.price]\nfunction = \"price() returns (uint256)\"\n\
                 [sink.l1.read.tip]\nmethod = \"eth_getBlockByNumber\"\nparams = [\"{asked:hex}\", false]\n\
                 [sink.l1.read.asked]\nfunction = \"closedSince() returns (uint256)\"";
-    Submitter::of(&ledger, &ledger.anvil.url(), keys).submit(9).is_done();
+    Submitter::of(&ledger, &ledger.anvil.url(), keys).submit(9).done();
     let balance = ledger.anvil.ask("eth_getBalance", &json!([ledger.address, "latest"]));
     assert_eq!((balance.as_str().unwrap(), ledger.times(0)), ("0x4d", 1));
 }

@@ -12,16 +12,16 @@ fn a_transaction_that_a_reorg_took_away_is_sent_again() {
         let keys = format!("confirmations = {}\ntime_limit_ms = 300", depth + 2);
         let submitter = Submitter::of(&ledger, &ledger.anvil.url(), &keys);
         ledger.mine(80);
-        submitter.submit(5).is_later("waits for a block");
+        submitter.submit(5).later("waits for a block");
         ledger.mine(depth);
-        submitter.submit(5).is_later("confirmations");
+        submitter.submit(5).later("confirmations");
         ledger.anvil.reorg(depth);
         // The node forgets what it took out of blocks.
         ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
         assert_eq!(ledger.times(5), 0);
-        submitter.submit(5).is_later("waits for a block");
+        submitter.submit(5).later("waits for a block");
         ledger.mine(depth + 2);
-        submitter.submit(5).is_done();
+        submitter.submit(5).done();
         assert_eq!(ledger.calls(), 1, "{depth}");
     }
 }
@@ -31,12 +31,12 @@ fn one_that_was_done_already_is_sent_again_with_the_next() {
     let ledger = Ledger::start();
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1");
     ledger.mine(10);
-    submitter.submit(5).is_done();
-    submitter.submit(6).is_done();
+    submitter.submit(5).done();
+    submitter.submit(6).done();
     ledger.anvil.reorg(2);
     ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
     assert_eq!(ledger.calls(), 0);
-    submitter.submit(7).is_done();
+    submitter.submit(7).done();
     assert_eq!((ledger.times(5), ledger.times(6), ledger.times(7)), (1, 1, 1));
     assert_eq!(ledger.calls(), 3);
 }
@@ -47,17 +47,17 @@ fn an_entry_that_a_deep_reorg_undid_for_good_is_a_matter_for_people() {
     let submitter =
         Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1\nerrors = [\"Closed(uint256)\"]");
     ledger.mine(10);
-    submitter.submit(5).is_done();
+    submitter.submit(5).done();
     ledger.anvil.ask("evm_setAutomine", &json!([false]));
     ledger.anvil.reorg(2);
     ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
     // The account's nonce goes to something else on the new branch.
     ledger.anvil.ask("eth_sendTransaction", &json!([{ "from": ACCOUNT, "to": ACCOUNT, "nonce": "0x0" }]));
     ledger.mine(14);
-    submitter.submit(6).is_refused("--again 5");
+    submitter.submit(6).refused("--again 5");
     ledger.anvil.ask("evm_setAutomine", &json!([true]));
-    submitter.submit(5).is_done();
-    submitter.submit(6).is_done();
+    submitter.submit(5).done();
+    submitter.submit(6).done();
     assert_eq!((ledger.times(5), ledger.times(6)), (1, 1));
 }
 
@@ -65,6 +65,6 @@ fn an_entry_that_a_deep_reorg_undid_for_good_is_a_matter_for_people() {
 fn what_left_the_own_chain_after_it_was_submitted_is_a_matter_for_people() {
     let ledger = Ledger::start();
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1");
-    submitter.retract(5).is_refused("left the chain after their proofs went to");
+    submitter.retract(5).refused("left the chain after their proofs went to");
     assert_eq!(ledger.calls(), 0);
 }

@@ -16,9 +16,9 @@ fn a_node_that_fails_costs_time_and_no_second_transaction() {
     let failures = [Does::HangsUp, Does::TooMany, Does::ServerError, Does::Html, Does::HalfAnswer];
     for (height, does) in (1..).zip(failures) {
         between.now(does);
-        submitter.submit(height).is_later("127.0.0.1");
+        submitter.submit(height).later("127.0.0.1");
         between.now(Does::Well);
-        submitter.submit(height).is_done();
+        submitter.submit(height).done();
         assert_eq!(ledger.times(height), 1, "{does:?}");
     }
 }
@@ -30,11 +30,11 @@ fn another_node_is_asked_where_the_first_is_down() {
     between.now(Does::HangsUp);
     let urls = format!("{}\", \"{}", between.url(), ledger.anvil.url());
     let submitter = Submitter::of(&ledger, &urls, "confirmations = 1\nerrors = [\"Closed(uint256)\"]");
-    submitter.submit(3).is_done();
+    submitter.submit(3).done();
     assert_eq!(ledger.calls(), 1);
     // What that one says of the call is the answer, and no reason to ask on.
     ledger.tell("close(uint256)", 7);
-    submitter.submit(4).is_later("would revert: Closed(7)");
+    submitter.submit(4).later("would revert: Closed(7)");
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn nothing_is_sent_to_another_chain() {
     let between = Between::start(ledger.anvil.at);
     between.now(Does::OtherChain);
     let submitter = Submitter::of(&ledger, &between.url(), "");
-    submitter.submit(3).is_later("the node is of chain 5, and `chain_id` is 31337");
+    submitter.submit(3).later("the node is of chain 5, and `chain_id` is 31337");
 }
 
 #[test]
@@ -52,12 +52,12 @@ fn a_contract_that_reverts_is_asked_again_and_nothing_is_spent() {
     let keys = "confirmations = 1\nerrors = [\"Closed(uint256 since)\", \"TooCheap(uint256,uint256)\"]";
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
     ledger.tell("close(uint256)", 7);
-    submitter.submit(3).is_later("submit would revert: Closed(7)");
-    submitter.submit(3).is_later("submit would revert: Closed(7)");
+    submitter.submit(3).later("submit would revert: Closed(7)");
+    submitter.submit(3).later("submit would revert: Closed(7)");
     let sent = ledger.anvil.ask("eth_getTransactionCount", &json!([ACCOUNT, "latest"]));
     assert_eq!(sent, "0x0");
     ledger.tell("close(uint256)", 0);
-    submitter.submit(3).is_done();
+    submitter.submit(3).done();
     assert_eq!(ledger.calls(), 1);
 }
 
@@ -66,7 +66,7 @@ fn one_that_reverts_in_its_block_is_looked_at_anew() {
     let ledger = Ledger::start_by_hand();
     let keys = "confirmations = 1\ntime_limit_ms = 300\nerrors = [\"Closed(uint256 since)\"]";
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
-    submitter.submit(3).is_later("waits for a block");
+    submitter.submit(3).later("waits for a block");
     // It closes in the same block, before it: whoever pays more comes first.
     ledger.anvil.ask(
         "eth_sendTransaction",
@@ -74,16 +74,16 @@ fn one_that_reverts_in_its_block_is_looked_at_anew() {
             "data": format!("0x0aebeb4e{:064x}", 9), "maxPriorityFeePerGas": "0x174876e800", "maxFeePerGas": "0x1bf08eb000" }]),
     );
     ledger.mine(1);
-    submitter.submit(3).is_later("reverted in block");
+    submitter.submit(3).later("reverted in block");
     // A reorg could have it succeed after all: until then nothing else is sent.
     ledger.mine(126);
-    submitter.submit(3).is_later("reverted in block");
+    submitter.submit(3).later("reverted in block");
     ledger.mine(1);
-    submitter.submit(3).is_later("would revert: Closed(9)");
+    submitter.submit(3).later("would revert: Closed(9)");
     ledger.tell("close(uint256)", 0);
-    submitter.submit(3).is_later("waits for a block");
+    submitter.submit(3).later("waits for a block");
     ledger.mine(1);
-    submitter.submit(3).is_done();
+    submitter.submit(3).done();
     assert_eq!(ledger.calls(), 1);
 }
 
@@ -92,7 +92,7 @@ fn a_key_without_funds_says_so() {
     let ledger = Ledger::start();
     let mut submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1\ntime_limit_ms = 300");
     submitter.key = "0x00000000000000000000000000000000000000000000000000000000000000aa".to_owned();
-    submitter.submit(3).is_later("unds");
+    submitter.submit(3).later("unds");
     assert_eq!(ledger.calls(), 0);
 }
 
@@ -101,7 +101,7 @@ fn what_offers_too_little_is_offered_for_more_and_never_for_more_than_the_chain_
     let ledger = Ledger::start_by_hand();
     let keys = "confirmations = 1\ntime_limit_ms = 300\nreplace_after_ms = 50";
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
-    submitter.submit(3).is_later("waits for a block");
+    submitter.submit(3).later("waits for a block");
     let dear = || {
         // What it offered is below what blocks ask.
         ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!(["0x2540be400"]));
@@ -109,17 +109,17 @@ fn what_offers_too_little_is_offered_for_more_and_never_for_more_than_the_chain_
     };
     dear();
     assert_eq!(ledger.calls(), 0);
-    submitter.submit(3).is_later("waits for a block");
+    submitter.submit(3).later("waits for a block");
     dear();
     assert_eq!(ledger.calls(), 1, "{}", submitter.journaled());
-    submitter.submit(3).is_done();
+    submitter.submit(3).done();
     let sent = submitter.journaled()["sent"][0].clone();
     let tries = sent["tries"].as_array().unwrap();
     assert_eq!(sent["included"]["transaction"], tries.last().unwrap()["hash"]);
     assert_eq!(tries.len(), 2);
     // Where no block comes, nothing is offered for more.
-    submitter.submit(4).is_later("waits for a block");
-    submitter.submit(4).is_later("waits for a block");
+    submitter.submit(4).later("waits for a block");
+    submitter.submit(4).later("waits for a block");
     assert_eq!(submitter.journaled()["sent"][1]["tries"].as_array().unwrap().len(), 1);
 }
 
@@ -130,8 +130,8 @@ fn a_node_that_hangs_is_passed_over_and_named() {
     between.now(Does::Silence);
     let urls = format!("{}\", \"{}", between.url(), ledger.anvil.url());
     let keys = "confirmations = 1\ntime_limit_ms = 4000";
-    Submitter::of(&ledger, &urls, keys).submit(3).is_done();
-    Submitter::of(&ledger, &between.url(), keys).submit(4).is_later("does not answer in time");
+    Submitter::of(&ledger, &urls, keys).submit(3).done();
+    Submitter::of(&ledger, &between.url(), keys).submit(4).later("does not answer in time");
     assert_eq!(ledger.calls(), 1);
 }
 
@@ -147,12 +147,12 @@ fn what_somebody_else_did_counts_once_blocks_confirm_it() {
         .ask("eth_sendTransaction", &json!([{ "from": DEPLOYER, "to": ledger.address, "data": data }]));
     ledger.mine(1);
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
-    submitter.submit(3).is_later("done already, with less than 5 confirmations");
+    submitter.submit(3).later("done already, with less than 5 confirmations");
     ledger.anvil.reorg(1);
     ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
-    submitter.submit(3).is_later("waits for a block");
+    submitter.submit(3).later("waits for a block");
     ledger.mine(5);
-    submitter.submit(3).is_done();
+    submitter.submit(3).done();
     assert_eq!(ledger.times(3), 1);
 }
 
@@ -160,11 +160,11 @@ fn what_somebody_else_did_counts_once_blocks_confirm_it() {
 fn another_contract_has_not_got_what_the_one_before_has() {
     let ledger = Ledger::start();
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1");
-    submitter.submit(3).is_done();
+    submitter.submit(3).done();
     let other = Ledger { address: deployed(&ledger.anvil, "Ledger", ""), ..ledger };
     let again = Submitter::of(&other, &other.anvil.url(), "confirmations = 1");
     std::os::unix::fs::symlink(submitter.journal(), again.journal()).unwrap();
-    again.submit(3).is_done();
+    again.submit(3).done();
     assert_eq!(other.times(3), 1);
 }
 
@@ -173,9 +173,9 @@ fn a_proof_that_no_transaction_holds_is_refused_and_lies_in_nobodys_way() {
     let ledger = Ledger::start();
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1");
     std::fs::write(submitter.folder.path().join("proof"), vec![7; 131_072]).unwrap();
-    submitter.submit(3).is_refused("nodes keep none above 131072");
+    submitter.submit(3).refused("nodes keep none above 131072");
     std::fs::write(submitter.folder.path().join("proof"), b"small").unwrap();
-    submitter.submit(4).is_done();
+    submitter.submit(4).done();
     assert_eq!((ledger.times(3), ledger.times(4)), (0, 1));
 }
 
@@ -185,9 +185,9 @@ fn gas_that_costs_more_than_it_may_is_waited_out() {
     ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!(["0x2540be400"]));
     ledger.mine(1);
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1\nmax_fee_gwei = 2");
-    submitter.submit(3).is_later("`max_fee_gwei` is 2");
+    submitter.submit(3).later("`max_fee_gwei` is 2");
     ledger.mine(30);
-    submitter.submit(3).is_done();
+    submitter.submit(3).done();
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn two_sinks_of_one_account_do_not_take_each_others_nonces() {
     let other = one.beside("other");
     thread::scope(|scope| {
         for (submitter, heights) in [(&one, 1..5), (&other, 11..15)] {
-            scope.spawn(move || heights.for_each(|height| submitter.submit(height).is_done()));
+            scope.spawn(move || heights.for_each(|height| submitter.submit(height).done()));
         }
     });
     let heights = (1..5).chain(11..15);
@@ -209,7 +209,7 @@ fn two_sinks_of_one_account_do_not_take_each_others_nonces() {
     let children = [one.start_submitting(20), other.start_submitting(21)];
     for child in children {
         let output = child.wait_with_output().unwrap();
-        answer(output.status.code(), &output.stdout).is_done();
+        answer(output.status.code(), &output.stdout).done();
     }
     assert_eq!(ledger.calls(), 10);
 }
@@ -221,7 +221,7 @@ fn one_message_in_two_programs_by_mistake_is_one_transaction() {
     let children = [submitter.start_submitting(4), submitter.start_submitting(4)];
     for child in children {
         let output = child.wait_with_output().unwrap();
-        answer(output.status.code(), &output.stdout).is_done();
+        answer(output.status.code(), &output.stdout).done();
     }
     assert_eq!(ledger.calls(), 1);
 }
@@ -231,14 +231,14 @@ fn a_nonce_that_something_else_has_is_given_up_once_that_is_deep() {
     let ledger = Ledger::start_by_hand();
     let keys = "confirmations = 1\ntime_limit_ms = 300";
     let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
-    submitter.submit(3).is_later("waits for a block");
+    submitter.submit(3).later("waits for a block");
     ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
     ledger.anvil.ask("eth_sendTransaction", &json!([{ "from": ACCOUNT, "to": ACCOUNT, "nonce": "0x0" }]));
     ledger.mine(1);
-    submitter.submit(3).is_later("waits for a block");
+    submitter.submit(3).later("waits for a block");
     ledger.mine(12);
-    submitter.submit(3).is_later("nonce 1, waits for a block");
+    submitter.submit(3).later("nonce 1, waits for a block");
     ledger.mine(1);
-    submitter.submit(3).is_done();
+    submitter.submit(3).done();
     assert_eq!(ledger.calls(), 1);
 }
