@@ -78,16 +78,17 @@ pub(crate) fn answer(function: &Function, data: &[u8]) -> Result<Json, Failure> 
 
 /// A revert in the contract's own words.
 pub(crate) fn reason(data: &[u8], errors: &[Error]) -> String {
+    if data.is_empty() {
+        return "it says no reason".to_owned();
+    }
     let known = data.get(..4).and_then(|selector| errors.iter().find(|error| error.selector() == selector));
     let own = known.and_then(|error| {
         let values = error.abi_decode_input(&data[4..]).ok()?;
         let values = values.iter().zip(&error.inputs).map(|(value, param)| text_of(&said(value, param)));
         Some(format!("{}({})", error.name, values.collect::<Vec<_>>().join(", ")))
     });
-    own.or_else(|| decode_revert_reason(data)).unwrap_or_else(|| match data.is_empty() {
-        true => "it says no reason".to_owned(),
-        false => brief(&hex::encode_prefixed(data)),
-    })
+    let reason = own.or_else(|| decode_revert_reason(data)).filter(|reason| !reason.is_empty());
+    reason.unwrap_or_else(|| brief(&hex::encode_prefixed(data)))
 }
 
 fn named(values: &[DynSolValue], params: &[Param]) -> Json {
