@@ -69,6 +69,8 @@ fn the_next_attempt_resumes_and_nothing_is_kept_of_an_accepted_task() {
     let mut home = TestHome::new(&toy, 1);
     run(&home, &PoolWorker::new(home.plan(1)), || {
         home.wait_for("a checkpoint", |tasks| tasks[0].checkpoint() == Some("job-1"));
+        // Else it is stopped before it has counted that it hangs, and the next attempt hangs too.
+        wait_until("it hangs", || fs::read_to_string(&state).is_ok_and(|times| !times.is_empty()));
         home.stop();
     });
     assert_eq!(checkpoints(&home.tasks()), [Some("job-1")]);
