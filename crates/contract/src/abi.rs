@@ -3,7 +3,7 @@
 use alloy_dyn_abi::{DynSolType, DynSolValue, FunctionExt, JsonAbiExt, Specifier};
 use alloy_json_abi::{Error, Function, Param};
 use alloy_primitives::hex;
-use alloy_sol_types::decode_revert_reason;
+use alloy_sol_types::{Panic, Revert, SolError, decode_revert_reason};
 use serde_json::{Map, Value as Json};
 
 use crate::Failure;
@@ -87,8 +87,9 @@ pub(crate) fn reason(data: &[u8], errors: &[Error]) -> String {
         let values = values.iter().zip(&error.inputs).map(|(value, param)| text_of(&said(value, param)));
         Some(format!("{}({})", error.name, values.collect::<Vec<_>>().join(", ")))
     });
-    let reason = own.or_else(|| decode_revert_reason(data)).filter(|reason| !reason.is_empty());
-    reason.unwrap_or_else(|| brief(&hex::encode_prefixed(data)))
+    let is_solidity = [Revert::SELECTOR, Panic::SELECTOR].iter().any(|selector| data.starts_with(selector));
+    let solidity = || is_solidity.then(|| decode_revert_reason(data)).flatten();
+    own.or_else(solidity).unwrap_or_else(|| brief(&hex::encode_prefixed(data)))
 }
 
 fn named(values: &[DynSolValue], params: &[Param]) -> Json {
