@@ -125,8 +125,13 @@ impl<S: Surroundings> Look<'_, S> {
                     }
                 }
                 None if sent.nonce < self.count => {
-                    self.overtaken(sent).await?;
-                    complaint = Some(format!("nonce {} is used, by what is looked for", sent.nonce));
+                    complaint = Some(match self.overtaken(sent).await {
+                        Ok(()) => format!("nonce {} is used, by what is looked for", sent.nonce),
+                        // The node may have forgotten so old a state: that is a matter of this entry, and of no other.
+                        Err(Failure::Later { reason, .. } | Failure::Refused(reason)) => {
+                            format!("nonce {} is used, and by what cannot be seen: {reason}", sent.nonce)
+                        }
+                    });
                 }
                 None => complaint = self.sent_again(sent).await?.or(complaint),
             }
