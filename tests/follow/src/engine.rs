@@ -26,7 +26,7 @@ const BEACON_ROOT: &str = "11111111111111111111111111111111111111111111111111111
 pub struct Payload {
     pub height: u64,
     pub hash: String,
-    parent: String,
+    pub parent: String,
     extra: u8,
 }
 

@@ -1,7 +1,8 @@
 //! Yards that stand between a consensus client and its execution client: the one sees nothing of it, the other is asked for
 //! witnesses, and what is valid is proved with them.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use proofyard_follow_tests::engine::{Consensus, Does, Execution, Payload, TOKEN};
@@ -176,18 +177,10 @@ fn without_its_witness_a_payload_is_a_block_all_the_same_and_it_is_said_why() {
 
 #[test]
 fn a_witness_that_did_not_come_is_asked_for_elsewhere() {
-    let debug = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let keys = format!("rpc = \"http://{}\"", debug.local_addr().unwrap());
     let first = Payload::first();
-    let parent = format!("0x{}", "00".repeat(32));
-    std::thread::spawn(move || {
-        for stream in debug.incoming().flatten() {
-            let parent = parent.clone();
-            std::thread::spawn(move || serve_debug(stream, &parent));
-        }
-    });
     let execution = Execution::start();
     execution.now(Does::NoSuchMethod);
+    let keys = has_witnesses_of(std::slice::from_ref(&first));
     let (mut yard, listen) = FollowingYard::between_clients(&execution.url(), &keys);
     yard.start();
     let mut consensus = Consensus::connect(listen);
@@ -195,18 +188,35 @@ fn a_witness_that_did_not_come_is_asked_for_elsewhere() {
     wait_for_blocks(&yard, &[first]);
 }
 
-/// A node that has the witness of block 1 and says which block that is.
-fn serve_debug(stream: std::net::TcpStream, parent: &str) {
-    use std::io::Write;
+/// A node that has the witnesses of these blocks; as the table of witnesses names it.
+fn has_witnesses_of(blocks: &[Payload]) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let keys = format!("rpc = \"http://{}\"", listener.local_addr().unwrap());
+    let blocks = blocks.to_vec();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let blocks = blocks.clone();
+            std::thread::spawn(move || serve_witnesses(stream, &blocks));
+        }
+    });
+    keys
+}
+
+fn serve_witnesses(stream: TcpStream, blocks: &[Payload]) {
     let mut output = stream.try_clone().unwrap();
-    let mut input = std::io::BufReader::new(stream);
+    let mut input = BufReader::new(stream);
     while let Some(request) = proofyard_follow_tests::http::read_message(&mut input) {
-        let result = match String::from_utf8_lossy(&request.body).contains("debug_executionWitness") {
-            true => format!("{{\"state\":[],\"codes\":[],\"headers\":[{{\"hash\":\"{parent}\"}}]}}"),
-            false => {
-                let hash = Payload::first().hash;
-                format!("{{\"number\":\"0x1\",\"hash\":\"{hash}\",\"parentHash\":\"{parent}\"}}")
-            }
+        let asked = String::from_utf8_lossy(&request.body).into_owned();
+        let is_asked = |block: &&Payload| {
+            asked.contains(&block.hash) || asked.contains(&format!("\"0x{:x}\"", block.height))
+        };
+        let block = blocks.iter().find(is_asked).unwrap_or_else(|| panic!("{asked}"));
+        let result = match asked.contains("debug_executionWitness") {
+            true => format!("{{\"state\":[],\"codes\":[],\"headers\":[{{\"hash\":\"{}\"}}]}}", block.parent),
+            false => format!(
+                "{{\"number\":\"0x{:x}\",\"hash\":\"{}\",\"parentHash\":\"{}\"}}",
+                block.height, block.hash, block.parent
+            ),
         };
         let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{result}}}");
         let _ = output.write_all(&proofyard_follow_tests::http::answer("200 OK", "", body.as_bytes()));
@@ -299,11 +309,13 @@ fn a_gap_shows_until_it_is_filled() {
 /// Kills at many moments after an answer: what was answered VALID is a block.
 #[test]
 fn what_was_answered_is_a_block_though_the_yard_is_killed() {
-    let execution = Execution::start();
-    let (mut yard, listen) = FollowingYard::between_clients(&execution.url(), "");
     let first = Payload::first();
     let mut blocks = vec![first.clone()];
     blocks.extend(first.chain(7));
+    let execution = Execution::start();
+    // What a yard has not written of a witness when it is killed is lost, and asked for elsewhere.
+    let keys = has_witnesses_of(&blocks);
+    let (mut yard, listen) = FollowingYard::between_clients(&execution.url(), &keys);
     for (index, payload) in blocks.iter().enumerate() {
         yard.start();
         let mut consensus = Consensus::connect(listen);
