@@ -3,6 +3,7 @@
 # the Terraform module, and that both front ends make the same. --moto also applies things to moto's server.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+. ../scripts/python-cache.sh
 python=$(bash install.sh)/bin/python
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT

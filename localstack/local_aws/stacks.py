@@ -106,12 +106,12 @@ def _put(store: Any, place: dict[str, str], folders: list[Path]) -> None:
 
 
 def zipped(program: Path) -> bytes:
-    """Compressed but a little: nobody likes to wait."""
+    """Not compressed: it stays on this machine, and nobody likes to wait."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         entry = zipfile.ZipInfo("bootstrap")
         entry.external_attr = 0o755 << 16
-        archive.writestr(entry, program.read_bytes(), zipfile.ZIP_DEFLATED, 1)
+        archive.writestr(entry, program.read_bytes())
     return content.getvalue()
 
 

@@ -3,6 +3,7 @@
 # LocalStack. Without a Python 3.13 it is skipped, which is said; not so where CI=true.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/../../scripts/python-cache.sh"
 venv=$("$here/../venv.sh" tier) || {
     code=$?
     [ "$code" = 3 ] || exit "$code"
