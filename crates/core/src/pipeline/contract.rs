@@ -113,10 +113,6 @@ impl Contract {
         self.reads.iter().chain(&self.after)
     }
 
-    pub fn read_named(&self, name: &str) -> Option<(&String, &ContractRead)> {
-        self.reads.get_key_value(name).or_else(|| self.after.get_key_value(name))
-    }
-
     /// The stages whose outcome its texts name.
     pub fn results(&self) -> BTreeSet<String> {
         let templates = self.texts().filter_map(|(_, text)| Template::parse(text).ok());
