@@ -203,6 +203,7 @@ fn work_for_pool(
         isolation: Arc::clone(&place.isolation),
         energy: Arc::new(energy),
         first_slot: 0,
+        accounts: None,
     }));
     run(arguments, &home, &worker, stop)?;
     drop((worker, home, place));

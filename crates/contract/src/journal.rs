@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Selector};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 
 use crate::{Failure, Place, Surroundings};
 
@@ -49,6 +50,17 @@ pub(crate) struct Sent {
     pub included: Option<Included>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
+    /// What a task's call was made of: a later attempt at the task says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_of: Option<MadeOf>,
+}
+
+/// What a call was made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MadeOf {
+    pub arguments: Vec<String>,
+    /// What the texts of the pipeline name of what was read.
+    pub reads: Map<String, Json>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,22 +1,25 @@
 //! `proofyard-contract`: calls a contract for one entry of an out log, `{"target": ..., "message": ...}` on its input. Exit code
 //! 0: it is done; 75: not now; 65: an operator has to look. The last line that it prints says why. With `--check` only what the
-//! pipeline says is looked at.
+//! pipeline says is looked at. With `--stage` it is a prover, whose output is what a call came to.
+
+mod prover;
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use proofyard_contract::{Failure, Place, Surroundings, check, submit};
+use proofyard_contract::{Place, Surroundings, check, submit};
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_sinks::{EXIT_LATER, EXIT_REFUSED, Outcome, ToNotify, WaitLine};
 
 const USAGE: &str = "\
 usage: proofyard-contract --journal FOLDER --sink NAME
+       proofyard-contract --journal FOLDER --stage NAME
        proofyard-contract --check
 
-Calls a contract for one entry: {\"target\": ..., \"message\": ...} on its input; with --check, the target alone. `proofyard run`
-and `proofyard serve` run it for the pipeline's sinks; docs/sinks.md.";
+Calls a contract for one entry: {\"target\": ..., \"message\": ...} on its input; with --check, the target alone; with --stage,
+for each task of the prover protocol. `proofyard run` and `proofyard serve` run it for the pipeline's sinks and stages; docs/sinks.md.";
 
 /// More than any message has: entries name their proofs, and do not hold them.
 const INPUT_BYTES: u64 = 16 << 20;
@@ -44,6 +47,9 @@ fn main() -> ExitCode {
         ["--journal", journal, "--sink", sink] => {
             told(&Place { sink: sink.to_owned(), journal: PathBuf::from(journal) })
         }
+        ["--journal", journal, "--stage", stage] => {
+            return prover::run(Place::of_stage(stage, PathBuf::from(journal)));
+        }
         _ => {
             println!("{USAGE}");
             return ExitCode::from(2);
@@ -70,7 +76,7 @@ fn checked() -> Outcome {
             println!("{account}");
             Outcome::Done
         }
-        Err(Failure::Later { reason, .. } | Failure::Refused(reason)) => Outcome::Refused(reason),
+        Err(failure) => Outcome::Refused(failure.reason()),
     }
 }
 

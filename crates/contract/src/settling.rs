@@ -128,7 +128,8 @@ impl<S: Surroundings> Look<'_, S> {
                     complaint = Some(match self.overtaken(sent).await {
                         Ok(()) => format!("nonce {} is used, by what is looked for", sent.nonce),
                         // The node may have forgotten so old a state: that is a matter of this entry, and of no other.
-                        Err(Failure::Later { reason, .. } | Failure::Refused(reason)) => {
+                        Err(failure) => {
+                            let reason = failure.reason();
                             format!("nonce {} is used, and by what cannot be seen: {reason}", sent.nonce)
                         }
                     });

@@ -1,4 +1,4 @@
-//! One entry, from its first question to its last confirmation.
+//! One entry or task, from its first question to its last confirmation.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,11 +11,11 @@ use proofyard_core::pipeline::{Condition, Contract, ContractRead, Template};
 use proofyard_core::sinks::Trouble;
 use proofyard_core::state::OutKind;
 use proofyard_sinks::{EntryMessage, Message, Outcome};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::account::Account;
 use crate::chain::{Call, Chain, Head, Heard, Tried};
-use crate::journal::{Ended, Fees, Held, MAX_OPEN, Name, Sent};
+use crate::journal::{Ended, Fees, Held, MAX_OPEN, MadeOf, Name, Sent};
 use crate::settling::{Look, SETTLED_DEPTH, shown, signed, transaction};
 use crate::values::{Values, number};
 use crate::{Failure, Place, Surroundings, abi};
@@ -25,6 +25,10 @@ const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 /// What is read of a proof, and what a transaction may have: nodes keep none that is larger.
 const TRANSACTION_BYTES: u64 = 131_072;
+/// What is known only behind one.
+const TRANSACTION: &str = "transaction";
+/// What is read of what a stage with an action wrote.
+const RESULT_BYTES: u64 = 1 << 20;
 /// No transaction may use more gas (EIP-7825).
 const TRANSACTION_GAS: u64 = 1 << 24;
 /// As old as a state may be of which nodes still answer.
@@ -35,7 +39,7 @@ pub fn check(contract: &Contract, surroundings: &impl Surroundings) -> Result<St
     let function = abi::function(&contract.function)?;
     abi::check_count(&function, &contract.arguments)?;
     abi::errors(&contract.errors)?;
-    for (name, read) in &contract.reads {
+    for (name, read) in contract.all_reads() {
         match read {
             ContractRead::Call { function, arguments, .. } => {
                 let function = abi::function(function)?;
@@ -63,21 +67,79 @@ pub async fn submit(
     place: &Place,
     surroundings: &impl Surroundings,
 ) -> Outcome {
-    let submission = Submission::of(contract, message, place, surroundings);
-    let ended = match submission {
-        Ok(submission) => submission.run().await,
+    let ended = match Subject::of_entry(contract, message) {
+        Ok(subject) => match Submission::of(contract, &subject, place, surroundings) {
+            Ok(submission) => submission.run().await.map(drop),
+            Err(failure) => Err(failure),
+        },
         Err(failure) => Err(failure),
     };
     match ended {
         Ok(()) => Outcome::Done,
         Err(Failure::Later { reason, wait_ms }) => Outcome::Later(Trouble { reason, wait_ms }),
+        Err(Failure::Reverts(reason)) => Outcome::Later(Trouble::saying(reason)),
         Err(Failure::Refused(reason)) => Outcome::Refused(reason),
     }
 }
 
-struct Submission<'a, S> {
+/// What a call is made for.
+pub(crate) struct Subject {
+    /// The same each time that it comes.
+    pub key: String,
+    /// What it gives to the pipeline's texts.
+    pub given: Map<String, Json>,
+    /// An entry of a log: what is undone of one stops those behind it. Else a task, whose outcome is told.
+    pub is_entry: bool,
+}
+
+impl Subject {
+    fn of_entry(contract: &Contract, message: &Message) -> Result<Self, Failure> {
+        let Message::Entry(EntryMessage { key, entry, proof_files, result_files }) = message else {
+            return Err(Failure::Refused(
+                "entries of a log are submitted, and this is a block's word".to_owned(),
+            ));
+        };
+        let (from, to, hash, proofs) = match &entry.kind {
+            OutKind::Proof { from, to, hash, proofs, .. } => (from, to, hash, proofs),
+            // What a contract has taken cannot be taken back from here.
+            OutKind::Retract { from, to } => {
+                return Err(Failure::Refused(format!(
+                    "blocks {from} to {to} left the chain after their proofs went to {}: see what it holds of them, then \
+                     pass over this entry",
+                    contract.address
+                )));
+            }
+        };
+        let mut given = Map::new();
+        let mut give = |name: &str, value: Json| given.insert(name.to_owned(), value);
+        give("key", json!(key));
+        give("chain", json!(entry.chain));
+        give("log", json!(entry.log));
+        give("sequence", json!(entry.sequence));
+        give("from", json!(from));
+        give("to", json!(to));
+        give("hash", json!(hash));
+        let mut results = Map::new();
+        for (stage, file) in result_files {
+            let result = read_whole(file, RESULT_BYTES)?;
+            let result = serde_json::from_slice(&result);
+            let result = result.map_err(|error| Failure::Refused(format!("{}: {error}", file.display())))?;
+            results.insert(stage.clone(), result);
+        }
+        give("results", Json::Object(results));
+        let proof = proofs.first();
+        give("public_values", prefixed(proof.and_then(|proof| proof.public_values.as_deref())));
+        give("verification_key", prefixed(proof.and_then(|proof| proof.verification_key.as_deref())));
+        if let Some(path) = proof_files.first().filter(|_| mentions(contract, "proof")) {
+            give("proof", json!(proof_in(path)?));
+        }
+        Ok(Self { key: key.clone(), given, is_entry: true })
+    }
+}
+
+pub(crate) struct Submission<'a, S> {
     contract: &'a Contract,
-    entry: &'a EntryMessage,
+    subject: &'a Subject,
     place: &'a Place,
     surroundings: &'a S,
     chain: Chain,
@@ -91,29 +153,25 @@ struct Submission<'a, S> {
 
 /// Where an entry is.
 enum Step {
-    Done,
+    /// With what it came to, of a task.
+    Done(Option<Json>),
     Waits(String),
 }
 
 impl<'a, S: Surroundings> Submission<'a, S> {
-    fn of(
+    pub fn of(
         contract: &'a Contract,
-        message: &'a Message,
+        subject: &'a Subject,
         place: &'a Place,
         surroundings: &'a S,
     ) -> Result<Self, Failure> {
-        let Message::Entry(entry) = message else {
-            return Err(Failure::Refused(
-                "entries of a log are submitted, and this is a block's word".to_owned(),
-            ));
-        };
         let account = Account::open(&contract.key, surroundings);
         let account = account.map_err(|error| Failure::later(error.to_string()))?;
         let address = contract.address.parse();
         let address = address.map_err(|error| Failure::Refused(format!("{}: {error}", contract.address)))?;
         Ok(Self {
             contract,
-            entry,
+            subject,
             place,
             surroundings,
             chain: Chain::open(&contract.rpc, contract.time_limit_ms, surroundings)?,
@@ -125,21 +183,13 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         })
     }
 
-    async fn run(&self) -> Result<(), Failure> {
-        if let OutKind::Retract { from, to } = &self.entry.entry.kind {
-            // What a contract has taken cannot be taken back from here.
-            return Err(Failure::Refused(format!(
-                "blocks {from} to {to} left the chain after their proofs went to {}: see what it holds of them, then pass \
-                 over this entry",
-                self.contract.address
-            )));
-        }
+    pub async fn run(&self) -> Result<Option<Json>, Failure> {
         let mut pause = FIRST_LOOK;
         loop {
             let failed = self.chain.failed();
             let step = self.step().await;
             let reason = match step {
-                Ok(Step::Done) => return Ok(()),
+                Ok(Step::Done(outcome)) => return Ok(outcome),
                 Ok(Step::Waits(reason)) => {
                     self.chain.look_succeeded();
                     reason
@@ -175,8 +225,9 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         let complaint = look.at(&mut held.journal).await;
         held.write()?;
         let complaint = complaint?;
-        if let Some(undone) = held.journal.undone(&self.place.sink)
-            && undone.key != self.entry.key
+        if self.subject.is_entry
+            && let Some(undone) = held.journal.undone(&self.place.sink)
+            && undone.key != self.subject.key
         {
             let sequence = undone.key.rsplit('/').next().unwrap_or_default();
             return Err(Failure::Refused(format!(
@@ -185,12 +236,15 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             )));
         }
         if let Some(sent) = held.journal.of(self.name()).cloned() {
-            let followed = self.follow(&sent, &look, complaint).await?;
-            if let (Step::Done, Some(sent)) = (&followed, held.journal.of_mut(self.name())) {
+            if let Some(reason) = self.follow(&sent, &look, complaint).await? {
+                return Ok(Step::Waits(reason));
+            }
+            let outcome = self.outcome(Some(&sent), &head).await?;
+            if let Some(sent) = held.journal.of_mut(self.name()) {
                 sent.has_counted = true;
                 held.write()?;
             }
-            return Ok(followed);
+            return Ok(Step::Done(outcome));
         }
         if held.journal.open().filter(|sent| sent.included.is_none()).count() >= MAX_OPEN {
             return Err(Failure::later(format!("{MAX_OPEN} transactions of {address} are in no block yet")));
@@ -200,24 +254,24 @@ impl<'a, S: Surroundings> Submission<'a, S> {
 
     fn name(&self) -> Name<'a> {
         let selector = self.function.selector();
-        Name { sink: &self.place.sink, key: &self.entry.key, to: self.address, selector }
+        Name { sink: &self.place.sink, key: &self.subject.key, to: self.address, selector }
     }
 
-    /// What is sent already.
+    /// What is sent already: for what it waits, if it does.
     async fn follow(
         &self,
         sent: &Sent,
         look: &Look<'_, S>,
         complaint: Option<String>,
-    ) -> Result<Step, Failure> {
+    ) -> Result<Option<String>, Failure> {
         if sent.ended == Some(Ended::Included) {
-            return Ok(Step::Done);
+            return Ok(None);
         }
         let Some(included) = &sent.included else {
             let last = sent.tries.last().map(|last| shown(&last.hash)).unwrap_or_default();
             let said = complaint.map(|said| format!("; {said}")).unwrap_or_default();
             let nonce = sent.nonce;
-            return Ok(Step::Waits(format!("transaction {last}, nonce {nonce}, waits for a block{said}")));
+            return Ok(Some(format!("transaction {last}, nonce {nonce}, waits for a block{said}")));
         };
         let (name, height, depth) =
             (shown(&included.transaction), included.height, look.depth(included.height));
@@ -235,13 +289,11 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         if depth < wanted {
             let so_far =
                 format!("transaction {name} is in block {height}, {depth} of {wanted} confirmations");
-            return Ok(Step::Waits(so_far));
+            return Ok(Some(so_far));
         }
         match self.chain.hash_at(height).await? == Some(included.block) {
-            true => Ok(Step::Done),
-            false => {
-                Ok(Step::Waits(format!("block {height}, with transaction {name}, is on another branch")))
-            }
+            true => Ok(None),
+            false => Ok(Some(format!("block {height}, with transaction {name}, is on another branch"))),
         }
     }
 
@@ -254,7 +306,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             // What somebody else did in the newest blocks may go with them.
             return match depth == 0 || self.is_done(&mut self.values()?, height.saturating_sub(depth)).await?
             {
-                true => Ok(Step::Done),
+                true => Ok(Step::Done(self.outcome(None, head).await?)),
                 false => {
                     let wanted = depth + 1;
                     Ok(Step::Waits(format!("it is done already, with less than {wanted} confirmations")))
@@ -269,12 +321,12 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         }
         let texts = self.contract.arguments.iter().chain(&self.contract.value).map(String::as_str);
         self.read_for(texts, &mut values, height).await?;
-        let call = self.call(&values)?;
+        let (call, arguments) = self.call(&values)?;
         let gas = match self.chain.gas_of(&call).await? {
             Tried::Is(gas) => gas,
             Tried::Reverts(data) => {
                 let reason = abi::reason(&data, &self.errors);
-                return Err(Failure::later(format!("{} would revert: {reason}", self.function.name)));
+                return Err(Failure::Reverts(format!("{} would revert: {reason}", self.function.name)));
             }
         };
         let fees = Fees {
@@ -294,6 +346,14 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             return Err(Failure::Refused(too_large));
         }
         let (shown, raw) = (shown(&first.hash), first.raw.clone());
+        let made_of = match self.subject.is_entry {
+            true => None,
+            // What is asked behind the transaction is asked about the same.
+            false => {
+                self.read_for(self.texts_behind(), &mut values, height).await?;
+                Some(MadeOf { arguments, reads: self.reads_named(&values) })
+            }
+        };
         let Name { sink, key, to, selector } = self.name();
         held.journal.sent.push(Sent {
             sink: sink.to_owned(),
@@ -306,6 +366,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             tries: vec![first],
             included: None,
             ended: None,
+            made_of,
         });
         held.write()?;
         match self.chain.send(&raw).await {
@@ -333,7 +394,61 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         Ok(!self.contract.done_if.is_empty())
     }
 
-    fn call(&self, values: &Values<'_, S>) -> Result<Call, Failure> {
+    /// What a task's call came to.
+    async fn outcome(&self, sent: Option<&Sent>, head: &Head) -> Result<Option<Json>, Failure> {
+        if self.subject.is_entry {
+            return Ok(None);
+        }
+        let mut values = self.values()?;
+        let made_of = sent.and_then(|sent| sent.made_of.clone());
+        for (name, value) in made_of.iter().flat_map(|made_of| &made_of.reads) {
+            values.put(name, value.clone());
+        }
+        let included = sent.and_then(|sent| sent.included.as_ref());
+        let block =
+            included.map(|included| json!({ "number": included.height, "hash": shown(&included.block) }));
+        let transaction = included.map(|included| json!(shown(&included.transaction)));
+        values.put("block", block.clone().unwrap_or(Json::Null));
+        values.put(TRANSACTION, transaction.clone().unwrap_or(Json::Null));
+        let height = head.number.number();
+        self.read_for(self.texts_behind(), &mut values, height).await?;
+        let mut after = Map::new();
+        for (name, read) in &self.contract.after {
+            // Others among them may have named it.
+            let answer = match values.known(name) {
+                Some(answer) => answer.clone(),
+                None => self.read(name, read, &values, height).await?,
+            };
+            after.insert(name.clone(), answer.clone());
+            values.put(name, answer);
+        }
+        Ok(Some(json!({
+            "chain_id": self.contract.chain_id,
+            "contract": self.contract.address,
+            "function": self.contract.function,
+            "account": self.account.address.to_string(),
+            "arguments": made_of.map(|made_of| made_of.arguments),
+            "transaction": transaction,
+            "block": block,
+            "reads": self.reads_named(&values),
+            "after": after,
+        })))
+    }
+
+    fn texts_behind(&self) -> impl Iterator<Item = &'a str> {
+        self.contract.after.values().flat_map(ContractRead::texts)
+    }
+
+    /// Of what was read before the transaction, what the pipeline's texts name.
+    fn reads_named(&self, values: &Values<'_, S>) -> Map<String, Json> {
+        let templates = self.contract.texts().filter_map(|(_, text)| Template::parse(text).ok());
+        let templates: Vec<Template> = templates.collect();
+        let named = templates.iter().flat_map(Template::references);
+        values.named_by(named.filter(|named| self.contract.reads.contains_key(&named.name)))
+    }
+
+    /// The call, and its arguments as texts.
+    fn call(&self, values: &Values<'_, S>) -> Result<(Call, Vec<String>), Failure> {
         let arguments = self.contract.arguments.iter().map(|text| values.filled(text));
         let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
         let value = match &self.contract.value {
@@ -346,45 +461,15 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             }
         };
         let data = abi::encoded(&self.function, &arguments)?.into();
-        Ok(Call { from: self.account.address, to: self.address, data, value })
+        Ok((Call { from: self.account.address, to: self.address, data, value }, arguments))
     }
 
-    /// What the entry gives.
+    /// What the entry or task gives.
     fn values(&self) -> Result<Values<'a, S>, Failure> {
         let mut values = Values::new(self.surroundings);
-        let entry = &self.entry.entry;
-        values.put("key", json!(self.entry.key));
-        values.put("chain", json!(entry.chain));
-        values.put("log", json!(entry.log));
-        values.put("sequence", json!(entry.sequence));
+        self.subject.given.iter().for_each(|(name, value)| values.put(name, value.clone()));
         values.put("account", json!(self.account.address.to_string()));
-        let OutKind::Proof { from, to, hash, proofs, .. } = &entry.kind else { return Ok(values) };
-        values.put("from", json!(from));
-        values.put("to", json!(to));
-        values.put("hash", json!(hash));
-        if let Some(proof) = proofs.first() {
-            let prefixed = |text: &Option<String>| {
-                text.as_ref().map(|text| {
-                    let digits = text.strip_prefix("0x").unwrap_or(text);
-                    json!(if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                        format!("0x{digits}")
-                    } else {
-                        text.clone()
-                    })
-                })
-            };
-            values.put("public_values", prefixed(&proof.public_values).unwrap_or(Json::Null));
-            values.put("verification_key", prefixed(&proof.verification_key).unwrap_or(Json::Null));
-        }
-        if let Some(path) = self.entry.proof_files.first().filter(|_| self.mentions("proof")) {
-            values.put("proof", json!(proof_in(path)?));
-        }
         Ok(values)
-    }
-
-    fn mentions(&self, name: &str) -> bool {
-        let templates = self.contract.texts().filter_map(|(_, text)| Template::parse(text).ok());
-        templates.into_iter().any(|template| template.references().any(|reference| reference.name == name))
     }
 
     /// Asks what these texts name and nobody has asked yet, and what that needs first.
@@ -394,16 +479,14 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         values: &mut Values<'_, S>,
         height: u64,
     ) -> Result<(), Failure> {
-        let mut needed: Vec<&str> = Vec::new();
+        let mut needed: Vec<(&str, &ContractRead)> = Vec::new();
+        let is_behind = values.has(TRANSACTION);
         for text in texts {
-            self.need(text, &mut needed);
+            self.need(text, is_behind, &mut needed);
         }
         // What a read needs stands behind it.
-        for name in needed.into_iter().rev() {
-            if values.has(name) {
-                continue;
-            }
-            if let Some(read) = self.contract.reads.get(name) {
+        for (name, read) in needed.into_iter().rev() {
+            if !values.has(name) {
                 let answer = self.read(name, read, values, height).await?;
                 values.put(name, answer);
             }
@@ -411,12 +494,14 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         Ok(())
     }
 
-    fn need(&self, text: &str, needed: &mut Vec<&'a str>) {
+    fn need(&self, text: &str, is_behind: bool, needed: &mut Vec<(&'a str, &'a ContractRead)>) {
         let Ok(template) = Template::parse(text) else { return };
         for reference in template.references() {
-            if let Some((name, read)) = self.contract.reads.get_key_value(&reference.name) {
-                needed.push(name);
-                read.texts().into_iter().for_each(|text| self.need(text, needed));
+            let behind = || self.contract.after.get_key_value(&reference.name).filter(|_| is_behind);
+            let read = self.contract.reads.get_key_value(&reference.name).or_else(behind);
+            if let Some((name, read)) = read {
+                needed.push((name, read));
+                read.texts().into_iter().for_each(|text| self.need(text, is_behind, needed));
             }
         }
     }
@@ -470,16 +555,36 @@ fn sides(conditions: &[Condition]) -> impl Iterator<Item = &str> {
     conditions.iter().flat_map(|condition| [condition.left.as_str(), condition.right.as_str()])
 }
 
-fn proof_in(path: &Path) -> Result<String, Failure> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(TRANSACTION_BYTES + 1).read_to_end(&mut bytes));
-    read.map_err(|error| Failure::later(format!("{} cannot be read: {error}", path.display())))?;
-    if bytes.len() as u64 > TRANSACTION_BYTES {
-        return Err(Failure::Refused(format!(
-            "the proof has more than {TRANSACTION_BYTES} bytes, and no transaction holds it"
-        )));
+pub(crate) fn mentions(contract: &Contract, name: &str) -> bool {
+    let templates = contract.texts().filter_map(|(_, text)| Template::parse(text).ok());
+    templates.into_iter().any(|template| template.references().any(|reference| reference.name == name))
+}
+
+/// In hex, as Solidity's bytes are written; other texts as they are.
+pub(crate) fn prefixed(text: Option<&str>) -> Json {
+    let Some(text) = text else { return Json::Null };
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    match digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => json!(format!("0x{digits}")),
+        false => json!(text),
     }
-    Ok(hex::encode_prefixed(bytes))
+}
+
+pub(crate) fn proof_in(path: &Path) -> Result<String, Failure> {
+    read_whole(path, TRANSACTION_BYTES).map(hex::encode_prefixed)
+}
+
+fn read_whole(path: &Path, most_bytes: u64) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(most_bytes + 1).read_to_end(&mut bytes));
+    read.map_err(|error| Failure::later(format!("{} cannot be read: {error}", path.display())))?;
+    match bytes.len() as u64 > most_bytes {
+        true => Err(Failure::Refused(format!(
+            "{} has more than {most_bytes} bytes, and no transaction holds it",
+            path.display()
+        ))),
+        false => Ok(bytes),
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::{U256, hex};
 use proofyard_core::pipeline::{Comparison, Condition, ENVIRONMENT, Format, Piece, Reference, Template};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json, json};
 
 use crate::abi::{brief, text_of};
 use crate::{Failure, Surroundings};
@@ -22,6 +22,28 @@ impl<'s, S: Surroundings> Values<'s, S> {
 
     pub fn put(&mut self, name: &str, value: Json) {
         self.known.insert(name.to_owned(), value);
+    }
+
+    /// What these references name of what is known.
+    pub fn named_by<'r>(&self, references: impl Iterator<Item = &'r Reference>) -> Map<String, Json> {
+        let mut kept = Map::new();
+        'references: for reference in references {
+            let Some(mut value) = self.known.get(&reference.name) else { continue };
+            let mut place = kept.entry(&reference.name).or_insert_with(|| json!({}));
+            for part in &reference.path {
+                let Some(within) = part_of(value, part) else { continue 'references };
+                value = within;
+                // A list that is kept whole has it already.
+                let Json::Object(parts) = place else { continue 'references };
+                place = parts.entry(part).or_insert_with(|| json!({}));
+            }
+            *place = value.clone();
+        }
+        kept
+    }
+
+    pub fn known(&self, name: &str) -> Option<&Json> {
+        self.known.get(name)
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -86,16 +108,19 @@ impl<'s, S: Surroundings> Values<'s, S> {
         let missing = |what: &str| Failure::later(format!("there is no {what}"));
         let mut value = self.known.get(&reference.name).ok_or_else(|| missing(&reference.name))?;
         for part in &reference.path {
-            let within = match value {
-                Json::Array(list) => part.parse().ok().and_then(|index: usize| list.get(index)),
-                other => other.get(part),
-            };
-            value = within.ok_or_else(|| missing(&format!("{part} in {}", reference.name)))?;
+            value = part_of(value, part).ok_or_else(|| missing(&format!("{part} in {}", reference.name)))?;
         }
         if value.is_null() {
             return Err(missing(&reference.name));
         }
         formatted(text_of(value), reference)
+    }
+}
+
+fn part_of<'v>(value: &'v Json, part: &str) -> Option<&'v Json> {
+    match value {
+        Json::Array(list) => part.parse().ok().and_then(|index: usize| list.get(index)),
+        other => other.get(part),
     }
 }
 
@@ -200,9 +225,32 @@ mod tests {
             ("{public_values:u8}", "8 bits"),
             ("{env.OTHER}", "no OTHER"),
         ] {
-            let (Failure::Later { reason, .. } | Failure::Refused(reason)) = values.filled(text).unwrap_err();
+            let reason = values.filled(text).unwrap_err().reason();
             assert!(reason.contains(said), "{text}: {reason}");
         }
+    }
+
+    #[test]
+    fn what_texts_name_is_kept_and_nothing_else() {
+        let values = values();
+        let kept = |texts: &[&str]| {
+            let templates: Vec<Template> = texts.iter().map(|text| Template::parse(text).unwrap()).collect();
+            let kept = values.named_by(templates.iter().flat_map(Template::references));
+            // It stands for the same.
+            let mut again = Values::new(&Here);
+            kept.iter().for_each(|(name, value)| again.put(name, value.clone()));
+            for text in texts {
+                assert_eq!(again.filled(text).unwrap(), values.filled(text).unwrap(), "{text}");
+            }
+            Json::Object(kept)
+        };
+        assert_eq!(
+            kept(&["{output.l1.number+1}", "{to}"]),
+            json!({ "output": { "l1": { "number": 5 } }, "to": 27 })
+        );
+        assert_eq!(kept(&["{output.list.1}"]), json!({ "output": { "list": { "1": "y" } } }));
+        assert_eq!(kept(&["{output.list}", "{output.list.1}"]), json!({ "output": { "list": ["x", "y"] } }));
+        assert_eq!(kept(&["{output.list.1}", "{output}"])["output"]["root"], "0xaa");
     }
 
     #[test]

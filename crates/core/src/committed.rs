@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Refusal};
 use crate::pipeline::{Pipeline, Prover, Stage};
 use crate::port::Port;
-use crate::state::{COMMITS, OutEntry, OutKind, OutProof, ScopeId, Task, TaskId};
+use crate::state::{ArtifactRef, COMMITS, OutEntry, OutKind, OutProof, ScopeId, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::work::Input;
 use crate::yard::Yard;
@@ -122,6 +122,13 @@ impl<P: Port> Yard<P> {
             found.push(self.committed_proof(chain, &scope, proof).await?);
         }
         Ok(found)
+    }
+
+    /// What a stage gave for a scope, if it has.
+    pub async fn output_of(&self, scope: &ScopeId, stage: &str) -> Result<Option<ArtifactRef>, Error> {
+        let id = TaskId::new(scope, stage, 0);
+        let task: Option<Task> = read(&self.port, &id.task_key()).await?;
+        Ok(task.and_then(Task::into_accepted).map(|result| result.artifact))
     }
 
     async fn committed_proof(

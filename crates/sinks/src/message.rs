@@ -1,5 +1,6 @@
 //! What destinations are told.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use proofyard_core::pipeline::{BlockWord, SinkTarget};
@@ -25,6 +26,9 @@ pub struct EntryMessage {
     /// Where the entry's proofs lie on this machine, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proof_files: Vec<PathBuf>,
+    /// Where lies what stages with an action wrote that a contract's arguments name, by stage.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub result_files: BTreeMap<String, PathBuf>,
 }
 
 /// How far a block is.
@@ -83,9 +87,13 @@ pub struct ToNotify {
 }
 
 impl Message {
-    pub fn of_entry(entry: OutEntry, proof_files: Vec<PathBuf>) -> Self {
+    pub fn of_entry(
+        entry: OutEntry,
+        proof_files: Vec<PathBuf>,
+        result_files: BTreeMap<String, PathBuf>,
+    ) -> Self {
         let key = format!("{}/{}/{}", entry.chain, entry.log, entry.sequence);
-        Self::Entry(EntryMessage { key, entry, proof_files })
+        Self::Entry(EntryMessage { key, entry, proof_files, result_files })
     }
 
     /// `file` says where an artifact lies.

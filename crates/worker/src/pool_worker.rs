@@ -3,6 +3,7 @@
 //!
 //! Its id is changed only by the thread that registers: its process's main thread at first, then the one that heartbeats.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,8 @@ pub struct WorkerPlan {
     pub energy: Arc<EnergyMeter>,
     /// The number, among all slots of this process, of its first one.
     pub first_slot: u32,
+    /// Where what accounts have sent is kept, in a home whose stages may call contracts.
+    pub accounts: Option<PathBuf>,
 }
 
 /// One pool's worker. Its id is new at each start, and after it was declared dead (a suspended machine).

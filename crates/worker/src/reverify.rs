@@ -60,7 +60,9 @@ impl<A: ArtifactStore> Verifier<A> {
         isolation: Arc<Isolation>,
         slot: u32,
     ) -> Self {
-        let plan = SlotPlan { guard, work_dir, gpus: None, isolation, energy: Arc::default(), slot };
+        let energy = Arc::default();
+        // A call is not verified.
+        let plan = SlotPlan { guard, work_dir, gpus: None, isolation, energy, slot, accounts: None };
         let provers = SlotProvers::new(Arc::clone(&artifacts), plan);
         Self { artifacts, provers }
     }

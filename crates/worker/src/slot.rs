@@ -220,5 +220,6 @@ pub(crate) fn slot_plan(plan: &WorkerPlan, number: u32) -> SlotPlan {
         isolation: Arc::clone(&plan.isolation),
         energy: Arc::clone(&plan.energy),
         slot: plan.first_slot + number,
+        accounts: plan.accounts.clone(),
     }
 }

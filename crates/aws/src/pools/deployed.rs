@@ -28,6 +28,8 @@ pub enum NotDeployed {
          program can read"
     )]
     Sink { sink: String },
+    #[error("[stage.{stage}] calls a contract, which yards on one machine do only so far")]
+    Action { stage: String },
     #[error(
         "AWS Batch does not say what is deployed; where pools need not be looked at, name them with `--own-workers POOL`"
     )]
@@ -39,7 +41,7 @@ impl Coded for NotDeployed {
         match self {
             Self::Pool { .. } => Code::PoolNotDeployed,
             Self::Gpus { .. } => Code::TooFewGpus,
-            Self::Sink { .. } => Code::SinkNotDeployed,
+            Self::Sink { .. } | Self::Action { .. } => Code::SinkNotDeployed,
             Self::Batch(error) => error.code(),
         }
     }
@@ -53,6 +55,9 @@ pub(crate) async fn check_deployed(
     own_workers: &BTreeSet<String>,
 ) -> Result<(), NotDeployed> {
     let yard = || names.yard().to_owned();
+    if let Some((stage, _)) = pipeline.provers.iter().find(|(_, prover)| prover.contract.is_some()) {
+        return Err(NotDeployed::Action { stage: stage.clone() });
+    }
     let not_here = pipeline.sinks.iter().find(|(_, sink)| !matches!(sink.target, SinkTarget::File { .. }));
     if let Some((name, _)) = not_here {
         return Err(NotDeployed::Sink { sink: name.clone() });

@@ -48,6 +48,34 @@ impl<P: Port> Yard<P> {
                 answer.ways.extend(hold(look, &work, |_| true).map(|hold| hold.ways).unwrap_or_default());
             }
         }
+        self.with_cuts_at_work(look, height, answer).await
+    }
+
+    /// What goes on in the cuts behind the commit that have this block.
+    async fn with_cuts_at_work(
+        &self,
+        look: &ChainLook,
+        height: u64,
+        mut answer: Answer,
+    ) -> Result<Answer, Error> {
+        let mut budget = Budget::new(MAX_TASKS);
+        for (index, stage, _) in look.pipeline.cut_stages() {
+            if look.pipeline.commit_cut() == Some(index) {
+                continue;
+            }
+            let Some(scope) = self.cut_covering(look.chain(), &stage.name, height).await? else { continue };
+            if scope.is_settled() {
+                continue;
+            }
+            let (from, to) = scope.heights();
+            let work = self.scope_work(scope, &mut budget).await?;
+            if !work.is_over() {
+                let lines = self.stage_lines(look, &work).await?;
+                let title = format!("work on the cut {from}..{to} of stage {} goes on:", stage.name);
+                answer.details.push(Line::over(title, lines));
+                answer.ways.extend(hold(look, &work, |_| true).map(|hold| hold.ways).unwrap_or_default());
+            }
+        }
         Ok(answer)
     }
 

@@ -1,6 +1,6 @@
-//! Calls of a contract: what is sent to a chain for each entry of an out log, when, and by which account.
+//! Calls of a contract: what is sent to a chain for each entry of an out log or task of a stage, when, and by which account.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::sink::EndpointUrl;
 use super::template::Template;
 
-/// A call that is made, as a transaction, for each entry. Texts are [`Template`]s.
+/// A call that is made, as a transaction, for each entry or task. Texts are [`Template`]s.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contract {
     pub address: String,
@@ -26,6 +26,9 @@ pub struct Contract {
     /// One does not hold: not now.
     pub send_if: Vec<Condition>,
     pub reads: BTreeMap<String, ContractRead>,
+    /// What a stage asks once its transaction is confirmed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub after: BTreeMap<String, ContractRead>,
     /// The contract's errors, as Solidity declares them, so that a revert can be told.
     pub errors: Vec<String>,
     /// So many blocks, its own counted, before a transaction counts.
@@ -77,6 +80,8 @@ pub enum Comparison {
 
 /// In a template, `env.NAME` stands for a variable of the environment.
 pub const ENVIRONMENT: &str = "env";
+/// In a sink's template, `results.STAGE` stands for what a stage with an action wrote.
+pub const RESULTS: &str = "results";
 
 impl Comparison {
     pub fn sign(self) -> &'static str {
@@ -98,10 +103,24 @@ impl Contract {
         let compared = conditions.flat_map(|condition| [condition.left.as_str(), condition.right.as_str()]);
         let own = self.arguments.iter().map(String::as_str).chain(self.value.as_deref()).chain(compared);
         let read = self
-            .reads
-            .iter()
+            .all_reads()
             .flat_map(|(name, read)| read.texts().into_iter().map(|text| (Some(name.as_str()), text)));
         own.map(|text| (None, text)).chain(read)
+    }
+
+    /// Before the transaction and behind it. No name is there twice.
+    pub fn all_reads(&self) -> impl Iterator<Item = (&String, &ContractRead)> {
+        self.reads.iter().chain(&self.after)
+    }
+
+    /// The stages whose outcome its texts name.
+    pub fn results(&self) -> BTreeSet<String> {
+        let templates = self.texts().filter_map(|(_, text)| Template::parse(text).ok());
+        let named = templates.flat_map(|template| {
+            let named = template.references().filter(|reference| reference.name == RESULTS);
+            named.filter_map(|reference| reference.path.first().cloned()).collect::<Vec<_>>()
+        });
+        named.collect()
     }
 
     /// The variables of the environment that it needs.
@@ -110,7 +129,7 @@ impl Contract {
             AccountKey::From(name) => Some(name.clone()),
             AccountKey::File { password_from, .. } => password_from.clone(),
         };
-        let of_reads = self.reads.values().filter_map(|read| match read {
+        let of_reads = self.all_reads().filter_map(|(_, read)| match read {
             ContractRead::Rpc { rpc, .. } => Some(rpc),
             ContractRead::Call { .. } => None,
         });

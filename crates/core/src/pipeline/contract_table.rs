@@ -1,4 +1,4 @@
-//! A contract's keys in `[sink.NAME]`, and `[sink.NAME.read.NAME]`.
+//! A contract's keys in `[sink.NAME]` and in a `[stage.NAME]` with an action, and the tables of what is read.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::MAX_MS;
 use super::arguments;
-use super::contract::{AccountKey, Comparison, Condition, Contract, ContractRead, ENVIRONMENT};
+use super::contract::{AccountKey, Comparison, Condition, Contract, ContractRead, ENVIRONMENT, RESULTS};
 use super::keys::CONTRACT_READ;
 use super::reader::{At, Fields, Read, Value, shown};
 use super::sink::EndpointUrl;
@@ -34,8 +34,15 @@ pub(super) const KEYS: &[&str] = &[
     "replace_after_ms",
 ];
 
+/// For what a contract is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CalledFor {
+    Entry,
+    Task,
+}
+
 /// What an entry, and who signs, give to a template.
-const KNOWN: [&str; 11] = [
+const OF_ENTRY: [&str; 12] = [
     "key",
     "chain",
     "log",
@@ -47,7 +54,41 @@ const KNOWN: [&str; 11] = [
     "public_values",
     "verification_key",
     "account",
+    RESULTS,
 ];
+/// What a task gives, and who signs.
+const OF_TASK: [&str; 9] =
+    ["task", "chain", "from", "to", "hash", "proof", "public_values", "verification_key", "account"];
+/// What a transaction gives to what is read behind it.
+const OF_TRANSACTION: [&str; 2] = ["transaction", "block"];
+
+impl CalledFor {
+    fn gives(self) -> &'static [&'static str] {
+        match self {
+            Self::Entry => &OF_ENTRY,
+            Self::Task => &OF_TASK,
+        }
+    }
+
+    fn table(self) -> &'static str {
+        match self {
+            Self::Entry => "sink",
+            Self::Task => "stage",
+        }
+    }
+}
+
+/// What may stand in braces.
+struct Known {
+    given: Vec<&'static str>,
+    reads: Vec<String>,
+}
+
+impl Known {
+    fn has(&self, name: &str) -> bool {
+        self.given.contains(&name) || self.reads.iter().any(|read| read == name)
+    }
+}
 
 const COMPARISONS: [Comparison; 6] = [
     Comparison::Equal,
@@ -67,15 +108,23 @@ const REPLACE_AFTER_MS: u64 = 36_000;
 
 const CONDITION: &str = "done_if = [\"{latest}\", \">=\", \"{to}\"], or a list of such";
 
+/// How long a sink's transaction is waited for.
+pub(super) fn time_limit_ms(fields: &mut Fields<'_, '_>) -> u64 {
+    fields.number_or("time_limit_ms", 1..=MAX_MS, TIME_LIMIT_MS)
+}
+
 /// `None` where it lacks what it cannot do without.
-pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Contract> {
-    let time_limit_ms = fields.number_or("time_limit_ms", 1..=MAX_MS, TIME_LIMIT_MS);
+pub(super) fn read(
+    fields: &mut Fields<'_, '_>,
+    called_for: CalledFor,
+    time_limit_ms: u64,
+) -> Option<Contract> {
     fields.require("chain_id", "chain_id = 1: nothing is sent to another chain");
     fields.require("function", "function = \"submit(uint256 height, bytes proof)\", as Solidity declares it");
     let rpc = endpoints(fields, true);
     let key = account_key(fields);
-    let reads = reads(fields);
-    let known: Vec<&str> = KNOWN.into_iter().chain(reads.keys().map(String::as_str)).collect();
+    let mut known = Known { given: called_for.gives().to_vec(), reads: Vec::new() };
+    let reads = reads(fields, "read", called_for, &mut known);
     let arguments = match fields.get("arguments") {
         Read::Absent => Vec::new(),
         _ => texts(fields, "arguments", &known, "arguments = [\"{to}\", \"{proof}\"]"),
@@ -93,6 +142,13 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Contract> {
     let confirmations = fields.number_or("confirmations", 1..=1_024, CONFIRMATIONS);
     let max_fee_gwei = fields.number("max_fee_gwei", 1..=1_000_000_000).value();
     let replace_after_ms = fields.number_or("replace_after_ms", 1..=MAX_MS, REPLACE_AFTER_MS);
+    let after = match called_for {
+        CalledFor::Entry => BTreeMap::new(),
+        CalledFor::Task => {
+            known.given.extend(OF_TRANSACTION);
+            self::reads(fields, "after", called_for, &mut known)
+        }
+    };
     Some(Contract {
         address: address("contract", fields)?,
         rpc,
@@ -104,6 +160,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Contract> {
         done_if,
         send_if,
         reads,
+        after,
         errors,
         confirmations,
         max_fee_gwei,
@@ -152,31 +209,47 @@ fn account_key(fields: &mut Fields<'_, '_>) -> Option<AccountKey> {
     }
 }
 
-fn reads(fields: &mut Fields<'_, '_>) -> BTreeMap<String, ContractRead> {
-    let what = "tables: [sink.NAME.read.latest] with function = \"latest() returns (uint256)\"";
-    let Read::Is(table) = fields.table("read", what) else { return BTreeMap::new() };
+/// The tables below this key. They may name each other and what is known; from then on they are known too.
+fn reads(
+    fields: &mut Fields<'_, '_>,
+    key: &str,
+    called_for: CalledFor,
+    known: &mut Known,
+) -> BTreeMap<String, ContractRead> {
+    let what = format!(
+        "tables: [{}.NAME.{key}.latest] with function = \"latest() returns (uint256)\"",
+        called_for.table()
+    );
+    let Read::Is(table) = fields.table(key, &what) else { return BTreeMap::new() };
     let mut named: Vec<_> = table.value.iter().collect();
     named.sort_by_key(|(key, _)| key.span().start);
     let names: Vec<String> = named.iter().map(|(key, _)| key.get_ref().to_string()).collect();
-    let known: Vec<&str> = KNOWN.into_iter().chain(names.iter().map(String::as_str)).collect();
+    let earlier = std::mem::take(&mut known.reads);
+    known.reads = earlier.iter().cloned().chain(names).collect();
+    let of_transaction = OF_TRANSACTION.into_iter().filter(|_| called_for == CalledFor::Task);
+    let taken: Vec<&str> = called_for.gives().iter().copied().chain(of_transaction).collect();
     let mut reads = BTreeMap::new();
-    for (key, value) in named {
-        let (name, at) = (key.get_ref().to_string(), key.span().start);
+    for (name_key, value) in named {
+        let (name, at) = (name_key.get_ref().to_string(), name_key.span().start);
         let is_name =
             name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        if !is_name || KNOWN.contains(&name.as_str()) || name == ENVIRONMENT {
+        if !is_name || taken.contains(&name.as_str()) || name == ENVIRONMENT || earlier.contains(&name) {
             let message = format!("a read is called \"{}\"", shown(&name));
-            let help =
-                format!("lower-case letters, digits and `_`, and not {}, {ENVIRONMENT}", KNOWN.join(", "));
+            let help = match earlier.contains(&name) {
+                true => "each has a name of its own, also behind the transaction".to_owned(),
+                false => {
+                    format!("lower-case letters, digits and `_`, and not {}, {ENVIRONMENT}", taken.join(", "))
+                }
+            };
             fields.mistakes.add(at, message, help);
         }
         let Some(keys) = value.get_ref().as_table() else {
             fields.wrong_type(&name, value, "a table with `function` or `method`");
             continue;
         };
-        let place = format!("{}.read.{}]", fields.place.trim_end_matches(']'), shown(&name));
+        let place = format!("{}.{key}.{}]", fields.place.trim_end_matches(']'), shown(&name));
         let mut of_read = Fields::open(place, at, keys, CONTRACT_READ, fields.mistakes);
-        if let Some(read) = read_of(&mut of_read, &known) {
+        if let Some(read) = read_of(&mut of_read, known) {
             reads.insert(name, read);
         }
     }
@@ -187,7 +260,7 @@ fn reads(fields: &mut Fields<'_, '_>) -> BTreeMap<String, ContractRead> {
     reads
 }
 
-fn read_of(fields: &mut Fields<'_, '_>, known: &[&str]) -> Option<ContractRead> {
+fn read_of(fields: &mut Fields<'_, '_>, known: &Known) -> Option<ContractRead> {
     let is_call = !fields.get("function").is_absent();
     if is_call != fields.get("method").is_absent() {
         let message = format!("{} is neither a contract's view nor a node's method", fields.place);
@@ -285,13 +358,13 @@ fn function(fields: &mut Fields<'_, '_>) -> Option<String> {
     Some(function.value)
 }
 
-fn texts(fields: &mut Fields<'_, '_>, key: &str, known: &[&str], help: &str) -> Vec<String> {
+fn texts(fields: &mut Fields<'_, '_>, key: &str, known: &Known, help: &str) -> Vec<String> {
     let texts = fields.texts(key, help).value().unwrap_or_default();
     texts.into_iter().map(|text| template(text, key, known, fields)).collect()
 }
 
 /// A text, of which every brace is known.
-fn template(text: At<String>, key: &str, known: &[&str], fields: &mut Fields<'_, '_>) -> String {
+fn template(text: At<String>, key: &str, known: &Known, fields: &mut Fields<'_, '_>) -> String {
     match Template::parse(&text.value) {
         Err(what) => {
             let help =
@@ -301,13 +374,13 @@ fn template(text: At<String>, key: &str, known: &[&str], fields: &mut Fields<'_,
         Ok(template) => {
             let is_known = |reference: &&Reference| {
                 let is_variable = reference.name == ENVIRONMENT && reference.path.len() == 1;
-                is_variable || known.contains(&reference.name.as_str())
+                is_variable || known.has(&reference.name)
             };
             if let Some(unknown) = template.references().find(|reference| !is_known(reference)) {
                 let message = format!("`{key}` holds {{{}}}", shown(&unknown.name));
                 let help = format!(
                     "braces may hold {}, {ENVIRONMENT}.NAME and the names of reads",
-                    KNOWN.join(", ")
+                    known.given.join(", ")
                 );
                 fields.mistakes.add(text.at, message, help);
             }
@@ -316,7 +389,7 @@ fn template(text: At<String>, key: &str, known: &[&str], fields: &mut Fields<'_,
     text.value
 }
 
-fn conditions(fields: &mut Fields<'_, '_>, key: &str, known: &[&str]) -> Vec<Condition> {
+fn conditions(fields: &mut Fields<'_, '_>, key: &str, known: &Known) -> Vec<Condition> {
     let Read::Is(found) = fields.get(key) else { return Vec::new() };
     let Some(list) = found.value.get_ref().as_array() else {
         fields.wrong_type(key, found.value, CONDITION);
@@ -327,7 +400,7 @@ fn conditions(fields: &mut Fields<'_, '_>, key: &str, known: &[&str]) -> Vec<Con
     each.into_iter().filter_map(|each| condition(fields, key, each, known)).collect()
 }
 
-fn condition(fields: &mut Fields<'_, '_>, key: &str, value: &Value<'_>, known: &[&str]) -> Option<Condition> {
+fn condition(fields: &mut Fields<'_, '_>, key: &str, value: &Value<'_>, known: &Known) -> Option<Condition> {
     let at = value.span().start;
     let list = value.get_ref().as_array();
     let parts: Vec<&str> = list.into_iter().flatten().filter_map(|part| part.get_ref().as_str()).collect();

@@ -100,7 +100,7 @@ pub(super) const SINK: &[&str] = &[
     "keystore",
     "validator_index",
 ];
-/// What a contract's sink asks before it sends.
+/// What whoever calls a contract asks before it sends, and a stage behind it too.
 pub(super) const CONTRACT_READ: &[&str] =
     &["function", "contract", "arguments", "method", "params", "rpc", "rpc_from"];
 pub(super) const STAGE: &[&str] = &[
@@ -126,6 +126,26 @@ pub(super) const STAGE: &[&str] = &[
     "hedge_ms",
     "output_bytes",
     "memory_bytes",
+    "action",
+    "slots",
+    "contract",
+    "rpc",
+    "rpc_from",
+    "chain_id",
+    "key_from",
+    "key_file",
+    "password_from",
+    "function",
+    "arguments",
+    "value",
+    "done_if",
+    "send_if",
+    "read",
+    "after",
+    "errors",
+    "confirmations",
+    "max_fee_gwei",
+    "replace_after_ms",
 ];
 /// A prover of a stage, from a height on.
 pub(super) const CHOSEN_PROVER: &[&str] = &["prover", "from_height"];
@@ -142,4 +162,5 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("[pool.NAME]", POOL),
     ("[sink.NAME]", SINK),
     ("[sink.NAME.read.NAME]", CONTRACT_READ),
+    ("[stage.NAME.read.NAME]", CONTRACT_READ),
 ];

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::state::{ArtifactRef, COMMITS};
 
+mod action_table;
 mod arguments;
 mod beacon_table;
 mod commit;
@@ -34,8 +35,9 @@ mod suggest;
 mod tables;
 mod template;
 
+pub use action_table::ACCOUNTS_FOLDER;
 pub use beacon_table::{Beacon, BeaconNodes};
-pub use contract::{AccountKey, Comparison, Condition, Contract, ContractRead, ENVIRONMENT};
+pub use contract::{AccountKey, Comparison, Condition, Contract, ContractRead, ENVIRONMENT, RESULTS};
 pub use draw::draw;
 pub use mistake::Mistake;
 pub use parse::{Checked, parse, text_hash};
@@ -145,6 +147,9 @@ pub struct Prover {
     /// Folders, beside its own, in which it may change files where it is kept from all others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub writes: Vec<String>,
+    /// The call that is its work: then it is the yard's own program, which is not kept from the yard's files.
+    #[serde(skip)]
+    pub contract: Option<Box<Contract>>,
 }
 
 /// In a prover's command and environment: the folder of its files.

@@ -29,6 +29,7 @@ pub(super) fn read_prover(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Pr
         environment_from: read_environment_from(&mut fields),
         files: files::read(&mut fields),
         writes: read_writes(&mut fields),
+        contract: None,
     };
     files::expect_folder_where_there_are_files(&value, &mut fields);
     expect_key_where_it_is_told(&value, &mut fields);

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
+use super::action_table;
 use super::beacon_table::check_proof_types;
 use super::commit::{self, Commit};
 use super::gathering::{check_gathering, check_runs, check_runs_nothing};
@@ -35,6 +36,7 @@ pub(super) fn settle(file: File, mistakes: &mut Mistakes, warnings: &mut Mistake
     let commit = commit::settle(&file, &graph, mistakes, warnings);
     check_sinks(&file, &graph, commit.as_ref(), mistakes, warnings);
     check_sources(&file, mistakes);
+    action_table::check(&file, mistakes);
     if !mistakes.is_empty() {
         return None;
     }
@@ -268,6 +270,15 @@ fn check_sinks(
             mistakes.add(*at, message, "have a stage prove each block, and commit by it");
         } else if let Some(commit) = commit {
             check_proof_types(named, file, graph, commit, mistakes, warnings);
+        }
+        if let Some(SinkTarget::Contract(contract)) = &sink.target {
+            let acts =
+                |name: &String| file.stages.iter().any(|stage| stage.name == *name && stage.action.is_some());
+            for unknown in contract.results().iter().filter(|name| !acts(name)) {
+                let message = format!("no stage \"{}\" has an action", shown(unknown));
+                let help = "{results.STAGE} stands for what a stage with action = \"contract\" came to";
+                mistakes.add(*at, message, help);
+            }
         }
         if let Read::Is(At { value: Confirm::Safe | Confirm::Finalized, at, .. }) = &sink.confirm
             && file.sources.is_empty()

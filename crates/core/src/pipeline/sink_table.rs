@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::MAX_MS;
 use super::arguments;
 use super::beacon_table::{named_provers, read_beacon};
-use super::contract_table;
+use super::contract_table::{self, CalledFor};
 use super::keys::SINK;
 use super::mistake::Mistakes;
 use super::reader::{At, Entry, Fields, Read, shown};
@@ -198,7 +198,11 @@ fn target(kind: &str, each_block: bool, fields: &mut Fields<'_, '_>) -> Option<S
             body: body(each_block, fields),
             time_limit_ms,
         }),
-        "contract" => SinkTarget::Contract(Box::new(contract_table::read(fields)?)),
+        "contract" => {
+            let time_limit_ms = contract_table::time_limit_ms(fields);
+            let contract = contract_table::read(fields, CalledFor::Entry, time_limit_ms)?;
+            SinkTarget::Contract(Box::new(contract))
+        }
         "beacon" => SinkTarget::Beacon(read_beacon(fields, time_limit_ms)?),
         _ => {
             fields.require("cluster_id", "cluster_id = 7, the number that the server gave the cluster");

@@ -255,27 +255,9 @@ fn witness_of(
     limits: TaskLimits,
     slots: u32,
 ) -> RawWitness {
-    let prover = Prover {
-        command: FETCHES.map(str::to_owned).to_vec(),
-        protocol: Protocol::Stream,
-        verify: Verify::None,
-        verification_key: None,
-        arguments: told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>(),
-        environment: BTreeMap::new(),
-        environment_from,
-        files: Vec::new(),
-        writes: Vec::new(),
-    };
-    let pool = Pool {
-        slots,
-        gpus_per_slot: 0,
-        lease_ms: 30_000,
-        quarantine_after: 5,
-        quarantine_ms: 1_000,
-        workers_advance: false,
-        price_microusd_per_hour: None,
-        watts: None,
-    };
+    let told = told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let prover = own_prover(&FETCHES, told, environment_from);
+    let pool = own_pool(slots);
     let here = |value: String| At { value, key_at: at, at };
     let stage = RawStage {
         name: WITNESS.to_owned(),
@@ -297,11 +279,46 @@ fn witness_of(
         block_fields: Vec::new(),
         limits,
         limit_key: None,
+        action: None,
     };
     RawWitness {
         stage,
         prover: Named { name: WITNESS.to_owned(), at, value: prover },
         pool: Named { name: WITNESS.to_owned(), at, value: pool },
+    }
+}
+
+/// One of the yard's programs, whose output is data.
+pub(super) fn own_prover(
+    command: &[&str],
+    arguments: Map<String, Json>,
+    environment_from: Vec<String>,
+) -> Prover {
+    Prover {
+        command: command.iter().map(|&part| part.to_owned()).collect(),
+        protocol: Protocol::Stream,
+        verify: Verify::None,
+        verification_key: None,
+        arguments,
+        environment: BTreeMap::new(),
+        environment_from,
+        files: Vec::new(),
+        writes: Vec::new(),
+        contract: None,
+    }
+}
+
+/// Where it works.
+pub(super) fn own_pool(slots: u32) -> Pool {
+    Pool {
+        slots,
+        gpus_per_slot: 0,
+        lease_ms: 30_000,
+        quarantine_after: 5,
+        quarantine_ms: 1_000,
+        workers_advance: false,
+        price_microusd_per_hour: None,
+        watts: None,
     }
 }
 

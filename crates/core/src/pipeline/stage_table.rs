@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::action_table::{self, Action};
 use super::keys::{CHOSEN_PROVER, STAGE};
 use super::reader::{At, Entry, Fields, Read, Value, shown};
 use super::{CutBudget, CutRule, MAX_ARITY, MAX_BACKOFF_MS, MAX_CUT_BLOCKS, MAX_HEIGHT, MAX_MS};
@@ -68,6 +69,8 @@ pub(super) struct RawStage {
     pub limits: TaskLimits,
     /// The first of the keys that say how a task is run.
     pub limit_key: Option<At<&'static str>>,
+    /// What it does in the place of proving.
+    pub action: Option<Action>,
 }
 
 impl RawStage {
@@ -94,6 +97,7 @@ impl RawStage {
             block_fields: Vec::new(),
             limits: read_limits(&mut fields),
             limit_key: first_of(OF_TASKS, &fields),
+            action: None,
         };
         if belongs(Kind::Match, kind, OF_MATCH, &mut fields) {
             stage.read_match(&mut fields);
@@ -101,6 +105,7 @@ impl RawStage {
         if belongs(Kind::Sequential, kind, OF_SEQUENTIAL, &mut fields) {
             stage.read_cut(&mut fields);
         }
+        action_table::read(&mut stage, &mut fields);
         stage
     }
 

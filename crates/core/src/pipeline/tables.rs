@@ -108,7 +108,14 @@ impl File {
         }
         for entry in entries.into_iter().take(most) {
             match kind {
-                "stage" => self.stages.push(RawStage::read(entry, mistakes)),
+                "stage" => {
+                    let stage = RawStage::read(entry, mistakes);
+                    if let Some(action) = &stage.action {
+                        self.provers.push(action.prover());
+                        self.pools.push(action.pool());
+                    }
+                    self.stages.push(stage);
+                }
                 "prover" => self.provers.push(read_prover(entry, mistakes)),
                 "pool" => self.pools.push(read_pool(entry, mistakes)),
                 "source" => {

@@ -29,12 +29,12 @@ pub enum MachineError {
     #[error("{what} needs {name}, and the environment here has no such text")]
     NoVariable { what: String, name: String },
     #[error(
-        "sink {sink} is the work of {program}, which is neither beside this program nor in PATH; build it with \
+        "{what} is the work of {program}, which is neither beside this program nor in PATH; build it with \
          `cargo build --release -p {program}`"
     )]
-    NoSinkProgram { sink: String, program: &'static str },
-    #[error("sink {sink}: {reason}")]
-    BadSink { sink: String, reason: String },
+    NoSinkProgram { what: String, program: &'static str },
+    #[error("{what}: {reason}")]
+    BadSink { what: String, reason: String },
 }
 
 impl Coded for MachineError {

@@ -1,6 +1,7 @@
 //! The pools that a machine works for: those of all its pipelines, with one worker each.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use proofyard_core::pipeline::{Pipeline, Pool};
@@ -19,7 +20,7 @@ pub(super) fn local_plan(
     work_dir: &Arc<WorkDir>,
     isolation: &Arc<Isolation>,
     energy: &Arc<EnergyMeter>,
-    first_slot: u32,
+    (first_slot, accounts): (u32, &Path),
 ) -> WorkerPlan {
     WorkerPlan {
         id_prefix: "local".to_owned(),
@@ -33,6 +34,7 @@ pub(super) fn local_plan(
         isolation: Arc::clone(isolation),
         energy: Arc::clone(energy),
         first_slot,
+        accounts: Some(accounts.to_owned()),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The threads of a machine's sinks: each asks the yard what its sink is to be told next, tells it, and says how that went.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use proofyard_core::error::{Cause, Error};
-use proofyard_core::pipeline::{Sink, SinkTarget};
+use proofyard_core::pipeline::{Pipeline, Sink, SinkTarget};
 use proofyard_core::sinks::{BlockNews, Trouble};
 use proofyard_core::state::{ArtifactRef, OutEntry, OutKind};
 use proofyard_prover::confinement::Confinement;
@@ -19,7 +20,7 @@ use crate::block_on;
 const NOTIFY: &str = "proofyard-notify";
 /// The program that calls contracts.
 const CONTRACT: &str = "proofyard-contract";
-/// In the data directory: what the accounts have sent by which contracts are called.
+/// See [`accounts_folder`].
 const JOURNAL_FOLDER: &str = "accounts";
 /// What a program does beyond its own limit before it is ended: it says by then what it waited for.
 const GRACE_MS: u64 = 5_000;
@@ -32,6 +33,7 @@ pub(super) struct LocalSink {
     name: String,
     is_level: bool,
     destination: Box<dyn Destination + Send>,
+    target: SinkTarget,
 }
 
 impl LocalSink {
@@ -52,10 +54,8 @@ impl LocalSink {
             .map(|name| Ok((name.clone(), variable(&name)?)))
             .collect::<Result<_, String>>()
             .map_err(|variable| MachineError::NoVariable { what: format!("sink {name}"), name: variable })?;
-        let of_ours = |program: &'static str| {
-            let found = found_program(program);
-            found.ok_or_else(|| MachineError::NoSinkProgram { sink: name.to_owned(), program })
-        };
+        let what = format!("sink {name}");
+        let of_ours = |program: &'static str| own_program(program, &what);
         let (command, time_limit_ms, target) = match &sink.target {
             SinkTarget::File { path } => {
                 let destination = Box::new(FileLog::at(base.join(path)));
@@ -64,6 +64,7 @@ impl LocalSink {
                     name: name.to_owned(),
                     is_level: false,
                     destination,
+                    target: sink.target.clone(),
                 });
             }
             SinkTarget::Command { command, time_limit_ms, .. } => (command.clone(), *time_limit_ms, None),
@@ -72,7 +73,7 @@ impl LocalSink {
                 (vec![of_ours(NOTIFY)?], time_limit_ms, Some(target.clone()))
             }
             target @ SinkTarget::Contract(_) => {
-                let journal = absolute(&data_dir.join(JOURNAL_FOLDER)).display().to_string();
+                let journal = accounts_folder(data_dir).display().to_string();
                 let options = ["--journal", &journal, "--sink", name].map(str::to_owned);
                 let time_limit_ms = target.time_limit_ms().saturating_add(GRACE_MS);
                 ([vec![of_ours(CONTRACT)?], options.to_vec()].concat(), time_limit_ms, Some(target.clone()))
@@ -94,10 +95,11 @@ impl LocalSink {
             limits,
         };
         if let Some(target @ SinkTarget::Contract(_)) = &target {
-            check(name, target, &launch, cancel)?;
+            check(&what, target, &launch, cancel)?;
         }
         let destination = Box::new(Program { launch, cancel: cancel.clone(), target });
-        Ok(Self { chain: chain.to_owned(), name: name.to_owned(), is_level: sink.is_level(), destination })
+        let (chain, name) = (chain.to_owned(), name.to_owned());
+        Ok(Self { chain, name, is_level: sink.is_level(), destination, target: sink.target.clone() })
     }
 
     /// Tells the sink one thing after another, until the machine stops.
@@ -125,7 +127,8 @@ impl LocalSink {
     /// Hands on the next entry; answers whether there was one.
     fn hand_on(&mut self, shared: &Shared) -> Result<bool, Error> {
         let Some(entry) = block_on(shared.yard.sink_next(&self.chain, &self.name))? else { return Ok(false) };
-        let message = Message::of_entry(entry.clone(), proof_files(shared, &entry));
+        let results = result_files(shared, &self.target, &entry)?;
+        let message = Message::of_entry(entry.clone(), proof_files(shared, &entry), results);
         match self.destination.tell(&message) {
             Outcome::Done => block_on(shared.yard.sink_done(&self.name, &entry))?,
             Outcome::Interrupted => {}
@@ -188,6 +191,58 @@ fn artifact_file(shared: &Shared, artifact: &ArtifactRef) -> PathBuf {
     fs::canonicalize(&path).unwrap_or(path)
 }
 
+/// What the stages with an action wrote that a contract's arguments name, where the entry's scope has such.
+fn result_files(
+    shared: &Shared,
+    target: &SinkTarget,
+    entry: &OutEntry,
+) -> Result<BTreeMap<String, PathBuf>, Error> {
+    let (SinkTarget::Contract(contract), OutKind::Proof { scope, .. }) = (target, &entry.kind) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut files = BTreeMap::new();
+    for stage in contract.results() {
+        if let Some(artifact) = block_on(shared.yard.output_of(scope, &stage))? {
+            files.insert(stage, artifact_file(shared, &artifact));
+        }
+    }
+    Ok(files)
+}
+
+/// In the data directory: what the accounts have sent by which contracts are called.
+pub(super) fn accounts_folder(data_dir: &Path) -> PathBuf {
+    absolute(&data_dir.join(JOURNAL_FOLDER))
+}
+
+/// All that the stages need that call contracts is there, or nothing is started.
+pub(super) fn check_actions(
+    pipelines: &[Pipeline],
+    guard: &GuardCommand,
+    cancel: &Cancel,
+) -> Result<(), MachineError> {
+    for (name, prover) in pipelines.iter().flat_map(|pipeline| &pipeline.provers) {
+        let Some(contract) = &prover.contract else { continue };
+        let what = format!("stage {name}");
+        let environment = prover.environment_from.iter();
+        let environment = environment.filter_map(|name| Some((name.clone(), variable(name).ok()?)));
+        let launch = Launch {
+            command: vec![own_program(CONTRACT, &what)?],
+            environment: environment.collect(),
+            gpus: None,
+            working_dir: None,
+            guard: guard.clone(),
+            confinement: Confinement::default(),
+            limits: Limits { time_ms: GRACE_MS, log_lines: LOG_LINES, ..Limits::default() },
+        };
+        check(&what, &SinkTarget::Contract(contract.clone()), &launch, cancel)?;
+    }
+    Ok(())
+}
+
+fn own_program(program: &'static str, what: &str) -> Result<String, MachineError> {
+    found_program(program).ok_or_else(|| MachineError::NoSinkProgram { what: what.to_owned(), program })
+}
+
 fn variable(name: &str) -> Result<String, String> {
     env::var(name).map_err(|_| name.to_owned())
 }
@@ -202,8 +257,8 @@ fn found_program(name: &str) -> Option<String> {
 }
 
 /// What only the program can read is looked at before anything starts.
-fn check(name: &str, target: &SinkTarget, launch: &Launch, cancel: &Cancel) -> Result<(), MachineError> {
-    let bad = |reason: String| MachineError::BadSink { sink: name.to_owned(), reason };
+fn check(what: &str, target: &SinkTarget, launch: &Launch, cancel: &Cancel) -> Result<(), MachineError> {
+    let bad = |reason: String| MachineError::BadSink { what: what.to_owned(), reason };
     let mut launch = launch.clone();
     launch.command.truncate(1);
     launch.command.push("--check".to_owned());

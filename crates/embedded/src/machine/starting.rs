@@ -14,7 +14,7 @@ use proofyard_worker::{Attempts, PoolWorker, WorkDir, WorkerPlan};
 
 use super::local_workers::{forget_worker, local_workers};
 use super::pools::{expect_environment, local_plan, pools_of};
-use super::sinks::LocalSink;
+use super::sinks::{LocalSink, accounts_folder, check_actions};
 use super::socket::Listener;
 use super::threads::{advance, advancers, sweep};
 use super::{Machine, MachineError, Shared};
@@ -62,7 +62,9 @@ impl Machine {
     ) -> Result<(), MachineError> {
         let pools = pools_of(pipelines)?;
         expect_environment(pipelines)?;
+        check_actions(pipelines, guard, &self.cancel_sinks)?;
         let sinks = self.local_sinks(pipelines, sink_base, guard)?;
+        let accounts = accounts_folder(self.data_dir());
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.idle_look = idle_look(pipelines.iter().map(|pipeline| pipeline.chain.tick_ms).min());
         }
@@ -76,7 +78,7 @@ impl Machine {
         let mut first_slot = 0;
         for (name, pool) in pools {
             let slots = pool.slots;
-            let plan = local_plan(name, pool, guard, &work_dir, &isolation, &energy, first_slot);
+            let plan = local_plan(name, pool, guard, &work_dir, &isolation, &energy, (first_slot, &accounts));
             self.start_worker(plan, &run)?;
             first_slot += slots;
         }

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proofyard_core::error::with_causes;
-use proofyard_core::pipeline::{FILES_FOLDER, PINNED_KEY, PinnedFile, Prover};
+use proofyard_core::pipeline::{ACCOUNTS_FOLDER, FILES_FOLDER, PINNED_KEY, PinnedFile, Prover};
 use proofyard_core::record::FailureKind;
 use proofyard_core::work::AttemptError;
+use proofyard_prover::confinement::Confinement;
 use proofyard_prover::runner::{Launch, Limits};
 
 use super::SlotPlan;
@@ -46,7 +47,7 @@ impl Launcher {
     ) -> Result<Launch, AttemptError> {
         let files = self.files_of(artifacts, job)?;
         let (plan, place) = self.plan_and_place(role)?;
-        let SlotPlan { isolation, slot, guard, gpus, .. } = plan;
+        let SlotPlan { isolation, slot, guard, gpus, accounts, .. } = plan;
         let (mut command, mut environment) = (command.to_vec(), environment(plan, job.prover, place));
         environment.extend(environment_from_worker(job)?);
         if let Some(pinned) = &job.prover.verification_key {
@@ -55,6 +56,13 @@ impl Launcher {
         if let Some(folder) = files {
             let texts = command.iter_mut().chain(environment.iter_mut().map(|(_, value)| value));
             texts.for_each(|text| *text = text.replace(FILES_FOLDER, &folder));
+        }
+        if job.prover.contract.is_some() {
+            let accounts = accounts.as_ref().ok_or_else(|| {
+                lasting("calls of contracts are journaled on one machine, and not by this worker".to_owned())
+            })?;
+            let folder = accounts.display().to_string();
+            command.iter_mut().for_each(|text| *text = text.replace(ACCOUNTS_FOLDER, &folder));
         }
         let writable: Vec<PathBuf> = job.prover.writes.iter().map(|folder| from_home(folder)).collect();
         if isolation.holds() && !isolation.has_users() {
@@ -67,7 +75,11 @@ impl Launcher {
             gpus: gpus.clone(),
             working_dir: None,
             guard: guard.clone(),
-            confinement: isolation.confinement(role, *slot, place.path(), writable.into_iter()),
+            confinement: match job.prover.contract {
+                // It is the yard's own program, and keeps what other threads of the yard write too.
+                Some(_) => Confinement::default(),
+                None => isolation.confinement(role, *slot, place.path(), writable.into_iter()),
+            },
             limits: limits(job),
         })
     }

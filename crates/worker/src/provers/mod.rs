@@ -20,6 +20,7 @@ mod launching;
 mod sessions;
 mod verification_key;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use proofyard_core::state::ArtifactRef;
@@ -46,6 +47,8 @@ pub(crate) struct SlotPlan {
     pub energy: Arc<EnergyMeter>,
     /// Its number among all slots of this process, over all pools.
     pub slot: u32,
+    /// Where what accounts have sent is kept.
+    pub accounts: Option<PathBuf>,
 }
 
 /// The provers and verifiers of one slot: never the same process, and isolated from each other.

@@ -93,6 +93,7 @@ impl TestHome {
             isolation: Arc::new(Isolation::nothing()),
             energy: Arc::default(),
             first_slot: 0,
+            accounts: None,
         }
     }
 

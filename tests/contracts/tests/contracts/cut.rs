@@ -14,8 +14,8 @@ use crate::ledger::Ledger;
 use crate::program::Submitter;
 
 /// The way to a node, on which a question is never answered.
-struct Way {
-    at: SocketAddr,
+pub struct Way {
+    pub at: SocketAddr,
     cut: Arc<Mutex<Option<Cut>>>,
     asked: Arc<AtomicUsize>,
 }
@@ -28,7 +28,7 @@ struct Cut {
 }
 
 impl Way {
-    fn to(node: SocketAddr) -> Self {
+    pub fn to(node: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = listener.local_addr().unwrap();
         let (cut, asked) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
@@ -43,14 +43,14 @@ impl Way {
     }
 
     /// The next questions are counted from 0; answers when this one has come.
-    fn cut_at(&self, question: usize, node_gets_it: bool) -> mpsc::Receiver<()> {
+    pub fn cut_at(&self, question: usize, node_gets_it: bool) -> mpsc::Receiver<()> {
         let (told, receiver) = mpsc::channel();
         self.asked.store(0, Ordering::SeqCst);
         *self.cut.lock().unwrap() = Some(Cut { question, node_gets_it, told });
         receiver
     }
 
-    fn mend(&self) {
+    pub fn mend(&self) {
         *self.cut.lock().unwrap() = None;
     }
 }

@@ -38,7 +38,7 @@ fn rollup_node() -> SocketAddr {
     at
 }
 
-fn proposing(name: &str, chain: &Anvil, l1: &Anvil, contract: &str) -> FollowingYard {
+pub fn proposing(name: &str, chain: &Anvil, l1: &Anvil, contract: &str) -> FollowingYard {
     let path = format!("{}/../../examples/{name}", env!("CARGO_MANIFEST_DIR"));
     let mut text = std::fs::read_to_string(path).unwrap();
     for (old, new) in [
@@ -57,7 +57,7 @@ fn proposing(name: &str, chain: &Anvil, l1: &Anvil, contract: &str) -> Following
     yard
 }
 
-fn l1() -> Anvil {
+pub fn l1() -> Anvil {
     let l1 = Anvil::start();
     l1.mine_fast(3);
     l1.ask("evm_setIntervalMining", &json!([1]));

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod acting;
+mod checkpoints;
 mod cut;
 mod evm;
 mod examples;

@@ -104,6 +104,7 @@ fn what_is_left_out_has_its_default() {
         environment_from: Vec::new(),
         files: Vec::new(),
         writes: Vec::new(),
+        contract: None,
     };
     assert_eq!(demo.provers["miden-join"], prover);
     let pool = Pool {
