@@ -65,6 +65,11 @@ impl LocalSink {
                     destination,
                 });
             }
+            SinkTarget::Aws(_) => {
+                let reason = "yards on AWS tell queues, topics and buses; put the pipeline in force there, `proofyard run \
+                              PIPELINE --aws YARD`, or have a `command` that sends";
+                return Err(MachineError::BadSink { sink: name.to_owned(), reason: reason.to_owned() });
+            }
             SinkTarget::Command { command, time_limit_ms, .. } => (command.clone(), *time_limit_ms, None),
             target @ (SinkTarget::Webhook(_) | SinkTarget::Ethproofs(_) | SinkTarget::Beacon(_)) => {
                 let time_limit_ms = target.time_limit_ms().saturating_add(GRACE_MS);
