@@ -72,6 +72,7 @@ fn url(url: &EndpointUrl, surroundings: &impl Surroundings) -> Result<String, Fa
 
 fn variable(name: &str, surroundings: &impl Surroundings) -> Result<String, Failure> {
     let value = surroundings.variable(name).filter(|value| !value.trim().is_empty());
-    let value = value.ok_or_else(|| Failure::later(format!("{} has no {name}", surroundings.variables_are_in())))?;
+    let value =
+        value.ok_or_else(|| Failure::later(format!("{} has no {name}", surroundings.variables_are_in())))?;
     Ok(value.trim().to_owned())
 }

@@ -76,7 +76,8 @@ impl Http {
             && let Some(proof) = &mut block.proof
         {
             if proof.bytes > PROOF_BYTES {
-                let reason = format!("the proof has {} bytes, and {PROOF_BYTES} are sent at most", proof.bytes);
+                let reason =
+                    format!("the proof has {} bytes, and {PROOF_BYTES} are sent at most", proof.bytes);
                 return Ok(Outcome::Refused(reason));
             }
             proof.file = fetched(home, proof, &folder).await?;
@@ -98,7 +99,8 @@ impl Http {
         let variables = self.secret.variables(home.yard.port.now_ms()).await?;
         variables.ok_or_else(|| {
             let id = &self.id;
-            format!("secret {id} holds no JSON object of texts; write it as {{\"HOOK_SECRET\": \"...\"}}").into()
+            format!("secret {id} holds no JSON object of texts; write it as {{\"HOOK_SECRET\": \"...\"}}")
+                .into()
         })
     }
 }

@@ -59,7 +59,13 @@ impl Services {
         Ok(())
     }
 
-    async fn publish(&self, topic: &str, sink: &str, entry: &EntryMessage, body: String) -> Result<(), Cause> {
+    async fn publish(
+        &self,
+        topic: &str,
+        sink: &str,
+        entry: &EntryMessage,
+        body: String,
+    ) -> Result<(), Cause> {
         let mut publish = self.sns.publish().topic_arn(topic).message(body);
         if topic.ends_with(FIFO) {
             publish = publish.message_group_id(group_id(sink)).message_deduplication_id(group_id(&entry.key));

@@ -29,7 +29,9 @@ impl AwsHome {
                     Wake::Scope { scope } => steps.push(self.wake_message(scope.as_str(), &wake)),
                     // What the notifier did not come to comes to it again.
                     Wake::Sink { .. } if self.notifier.is_some() => to_notifier.push(wake),
-                    Wake::Sink { chain, sink } => steps.push(self.wake_message(&sink_group(chain, sink), &wake)),
+                    Wake::Sink { chain, sink } => {
+                        steps.push(self.wake_message(&sink_group(chain, sink), &wake))
+                    }
                 }
             }
             self.send_wakes(&self.names.results_queue(), steps).await;

@@ -99,9 +99,7 @@ impl Invocation {
         let (_, pipeline) = home.yard.chain(chain).await?;
         let Some(sink) = pipeline.sinks.get(name) else { return Ok(()) };
         match (&sink.target, &home.notifier) {
-            (SinkTarget::File { path }, _) => {
-                hand_on(&home.yard, &home.objects, (chain, name), path).await
-            }
+            (SinkTarget::File { path }, _) => hand_on(&home.yard, &home.objects, (chain, name), path).await,
             (_, Some(notifier)) => notifier.tell(home, chain, name, sink).await,
             (_, None) => {
                 home.wake_notifier(vec![Wake::Sink { chain: chain.to_owned(), sink: name.to_owned() }]).await;

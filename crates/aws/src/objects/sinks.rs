@@ -35,12 +35,7 @@ pub(crate) async fn hand_on(
     Ok(())
 }
 
-async fn put_entry(
-    objects: &Objects,
-    chain: &str,
-    path: &str,
-    entry: &OutEntry,
-) -> Result<(), Cause> {
+async fn put_entry(objects: &Objects, chain: &str, path: &str, entry: &OutEntry) -> Result<(), Cause> {
     let content = serde_json::to_vec(entry)?;
     let key = sink_key(chain, path, entry.sequence);
     match objects.put_entry(&key, content).await? {

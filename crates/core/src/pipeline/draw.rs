@@ -1,9 +1,8 @@
 //! A pipeline drawn in plain text: what flows into which stage, section by section of what is proved as one.
 
 use super::{
-    AwsTarget,
-    BeaconNodes, Confirm, CutRule, EndpointUrl, EngineSource, Late, NodeSource, Output, Pipeline, Pool,
-    Protocol, Prover, SinkTarget, Source, Stage, Strategy, Verify,
+    AwsTarget, BeaconNodes, Confirm, CutRule, EndpointUrl, EngineSource, Late, NodeSource, Output, Pipeline,
+    Pool, Protocol, Prover, SinkTarget, Source, Stage, Strategy, Verify,
 };
 
 /// For a person to read; its form may change.
@@ -61,7 +60,9 @@ fn target_text(target: &SinkTarget) -> String {
             let name = contract.function.split('(').next().unwrap_or_default();
             format!("calls {name} of {} on chain {}", contract.address, contract.chain_id)
         }
-        SinkTarget::Aws(AwsTarget::Sqs(url)) => format!("queue {}", url.rsplit('/').next().unwrap_or_default()),
+        SinkTarget::Aws(AwsTarget::Sqs(url)) => {
+            format!("queue {}", url.rsplit('/').next().unwrap_or_default())
+        }
         SinkTarget::Aws(AwsTarget::Sns(topic)) => {
             format!("topic {}", topic.rsplit(':').next().unwrap_or_default())
         }

@@ -12,8 +12,8 @@ use super::keys::SINK;
 use super::mistake::Mistakes;
 use super::reader::{At, Entry, Fields, Read, shown};
 use super::sink::{
-    AwsTarget, BlockWord, Confirm, EndpointUrl, EntryKind, Ethproofs, Follows, SinkFrom, SinkTarget, VARIABLE, Webhook,
-    placeholders,
+    AwsTarget, BlockWord, Confirm, EndpointUrl, EntryKind, Ethproofs, Follows, SinkFrom, SinkTarget,
+    VARIABLE, Webhook, placeholders,
 };
 use super::tables::Named;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use proofyard_aws_tests::PATIENCE;
 
 use crate::server::{Answer, Server, status};
-use crate::yard::ToldYard;
+use crate::yard::{ToldYard, notifier, tell_by};
 
 async fn put_secret(yard: &ToldYard, value: &str) {
     let secrets = aws_sdk_secretsmanager::Client::new(&yard.driver.config);
@@ -66,9 +66,7 @@ async fn a_webhook_gets_every_commit_in_order_through_all_that_fails() {
 async fn a_webhook_that_hangs_holds_up_no_other() {
     let hangs = Server::start(|_| Answer::Silence(Duration::from_secs(30)));
     let works = Server::start(|_| status(200));
-    let hook = |name: &str, url: &str| {
-        format!("[sink.{name}]\nwebhook = \"{url}\"\ntime_limit_ms = 1000\n")
-    };
+    let hook = |name: &str, url: &str| format!("[sink.{name}]\nwebhook = \"{url}\"\ntime_limit_ms = 1000\n");
     let hooks = hook("hangs", &hangs.url) + &hook("works", &works.url);
     let yard = ToldYard::with(&hooks, 3).await;
     yard.tell().await;
@@ -92,13 +90,16 @@ async fn ethproofs_is_told_with_the_proofs_bytes_and_the_secrets_token() {
     assert!(place.last_error.as_ref().is_some_and(|error| error.contains(&id)), "{place:?}");
     assert_eq!(server.requests().len(), 0);
     put_secret(&yard, r#"{"ETHPROOFS_TOKEN": "t0ken"}"#).await;
+    // What was read counts for a minute; a function that starts reads it.
+    let notifier = notifier(&yard.driver.home);
     let began = Instant::now();
     let proved = loop {
         assert!(began.elapsed() < PATIENCE, "{:?}", server.requests().len());
         yard.sweep().await;
-        yard.tell().await;
+        tell_by(&notifier).await;
         let requests = server.requests();
-        let proved: Vec<_> = requests.iter().filter(|request| request.path == "/proofs/proved").cloned().collect();
+        let proved: Vec<_> =
+            requests.iter().filter(|request| request.path == "/proofs/proved").cloned().collect();
         if proved.len() == 2 {
             break proved;
         }

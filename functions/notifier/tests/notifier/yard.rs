@@ -12,7 +12,7 @@ use proofyard_notifier::Sinks;
 pub struct ToldYard {
     pub aws: LocalAws,
     pub driver: Driver,
-    /// The function's, in its role.
+    /// As the function has it.
     pub notifier: AwsHome,
 }
 
@@ -29,7 +29,7 @@ impl ToldYard {
 
     async fn of(aws: LocalAws, sinks: &str, blocks: u64) -> Self {
         let driver = Driver::with_pipeline(&aws, &format!("{PIPELINE}\n{sinks}")).await;
-        let notifier = notifier(&Driver::in_role(&aws, "notifier").await.home);
+        let notifier = notifier(&driver.home);
         driver.register("w").await;
         for height in 1..=blocks {
             driver.home.yard.record_block("c", &block(height, "a", "a")).await.unwrap();
@@ -76,7 +76,7 @@ pub async fn tell_by(notifier: &AwsHome) {
         }
         let until = Instant::now() + Duration::from_secs(60);
         let again = notifier.take_batch(&queue, &messages, until).await;
-        assert_eq!(again, [""; 0], "its role lacks nothing");
+        assert_eq!(again, [""; 0]);
         notifier.queues.delete(&queue, &messages.iter().collect::<Vec<_>>()).await.unwrap();
     }
 }
