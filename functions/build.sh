@@ -14,8 +14,8 @@ if ! cmp -s "$wanted" "$venv/requirements.txt"; then
 fi
 
 functions=(proofyard-ingest proofyard-dispatcher proofyard-collector proofyard-sweeper)
-# The client of nodes has others build more of the crates that all of them need.
-apart=(proofyard-follower)
+# The client of nodes, and that of whoever is told, have others build more of the crates that all of them need.
+apart=(proofyard-follower proofyard-notifier)
 # In one build, so that what they share is compiled once; and without the rest of the workspace, whose programs need more
 # of the same crates.
 PATH="$venv/bin:$PATH" cargo lambda build --locked --profile lambda "${functions[@]/#/--package=}"

@@ -63,6 +63,7 @@ STEP_OF = [
     ("crates/node/", "follow"),
     ("crates/engine/", "follow"),
     ("functions/follower/", "follow"),
+    ("functions/notifier/", "aws"),
     ("tests/examples/", "examples"),
     ("tests/faults/", "faults"),
     ("tests/hostile/", "hostile"),

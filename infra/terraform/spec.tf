@@ -96,6 +96,13 @@ locals {
   statements = { for key, role in local.spec.roles :
     key => jsonencode(flatten([for policy in role.policies : local.spec.policies[policy]]))
   }
+  # What the parameters' queues, topics and buses may be sent; nothing where they name none of a service.
+  targets = { for service, action in local.spec.sinks.target_actions :
+    service => [for arn in var.parameters.sink_targets : arn if split(":", arn)[2] == service]
+  }
+  target_statements = [for service, action in local.spec.sinks.target_actions :
+    { actions = [action], resources = local.targets[service] } if length(local.targets[service]) > 0
+  ]
   # By key, or by key and pool for those that each pool has one of.
   role_values = { for made in flatten([
     for key, role in local.spec.roles : [
@@ -117,9 +124,12 @@ locals {
     service  = local.spec.roles[made.key].service
     function = try(local.spec.roles[made.key].function, "")
     pool     = made.pool
-    statements = jsondecode(join("", [
-      for part in regexall(local.token, local.statements[made.key]) : lookup(made.values, part, part)
-    ]))
+    statements = concat(
+      jsondecode(join("", [
+        for part in regexall(local.token, local.statements[made.key]) : lookup(made.values, part, part)
+      ])),
+      try(local.spec.roles[made.key].tells_targets, false) ? local.target_statements : [],
+    )
   } }
   role_of_function = { for id, role in local.roles : role.function => id if role.function != "" }
   role_of_pool     = { for id, role in local.roles : role.pool => id if role.pool != "" }

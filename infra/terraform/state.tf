@@ -1,4 +1,4 @@
-# What outlives everything else: the table, the bucket, the key that both are encrypted under, the webhook's secret, and that of nodes.
+# What outlives everything else: the table, the bucket, the key that both are encrypted under, the webhook's secret, and those of nodes and of sinks.
 #
 # The CDK leaves them behind when it destroys a yard whose data is kept. A parameter cannot choose so in Terraform: a
 # destroy is refused instead, by DynamoDB for the table and by S3 for a bucket that holds something, and the key and the
@@ -215,6 +215,14 @@ resource "aws_secretsmanager_secret_version" "webhook" {
 resource "aws_secretsmanager_secret" "nodes" {
   name                    = local.spec.nodes.secret
   description             = "URLs of nodes that have a key in them, by the names that pipelines give them"
+  kms_key_id              = aws_kms_key.yard.arn
+  recovery_window_in_days = var.parameters.keep_data ? 30 : 0
+  tags                    = local.tags
+}
+
+resource "aws_secretsmanager_secret" "sinks" {
+  name                    = local.spec.sinks.secret
+  description             = "What sinks need from outside, by the names that pipelines give it"
   kms_key_id              = aws_kms_key.yard.arn
   recovery_window_in_days = var.parameters.keep_data ? 30 : 0
   tags                    = local.tags

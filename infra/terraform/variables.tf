@@ -25,7 +25,9 @@ variable "parameters" {
     log_retention_days = number
     webhook            = object({ requests_per_s = number, burst = number })
     # Pollers of the FIFO queues that are always there, for latency; without them, AWS scales pollers itself.
-    pollers       = optional(object({ min = number, max = number }))
+    pollers = optional(object({ min = number, max = number }))
+    # ARNs of the queues, topics and event buses that pipelines name as sinks; the notifier may send to no others.
+    sink_targets  = optional(list(string), [])
     page_emails   = list(string)
     notice_emails = list(string)
     # By alarm, in place of the spec's.

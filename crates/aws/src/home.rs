@@ -18,6 +18,7 @@ use crate::clients::host::system_random;
 use crate::clients::names::{BadYardName, Names};
 use crate::clients::sdk::sdk_config;
 use crate::clients::secrets::Secret;
+use crate::invocation::Notifier;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::objects::s3::S3Bucket;
@@ -79,6 +80,8 @@ pub struct AwsHome {
     pub objects: Objects,
     pub(crate) supply: Arc<Supply>,
     pub(crate) metrics: Arc<Metrics>,
+    /// In the function that tells sinks.
+    pub(crate) notifier: Option<Arc<dyn Notifier>>,
     config: aws_config::SdkConfig,
 }
 
@@ -124,6 +127,7 @@ impl AwsHome {
             objects: Objects::new(S3Bucket::new(config, bucket)),
             supply: Arc::new(Supply::new(names.table(), jobs, pools)),
             metrics: Arc::new(Metrics::of(names.yard())),
+            notifier: None,
             config: config.clone(),
             names,
         }
@@ -138,6 +142,7 @@ impl AwsHome {
             objects: self.objects.clone(),
             supply: Arc::clone(&self.supply),
             metrics: Arc::clone(&self.metrics),
+            notifier: self.notifier.clone(),
             config: self.config.clone(),
         }
     }
@@ -145,6 +150,16 @@ impl AwsHome {
     /// The same, for a program on a host whose clock is not the yard's: a worker, or an operator's command.
     pub fn on_a_host_of_its_own(self) -> Self {
         self.over(self.yard.port.clone().on_a_host_of_its_own())
+    }
+
+    /// As the function that tells sinks.
+    pub fn with_notifier(&self, notifier: Arc<dyn Notifier>) -> Self {
+        Self { notifier: Some(notifier), ..self.over(self.yard.port.clone()) }
+    }
+
+    /// What clients of other services are made from.
+    pub fn config(&self) -> &aws_config::SdkConfig {
+        &self.config
     }
 
     /// With a judge that verifies what is to be handed on, or without.

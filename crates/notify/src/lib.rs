@@ -16,6 +16,10 @@ use proofyard_sinks::{Outcome, ToNotify};
 pub trait Surroundings {
     /// A variable of the environment.
     fn variable(&self, name: &str) -> Option<String>;
+    /// Where variables are looked for.
+    fn variables_are_in(&self) -> String {
+        "the environment here".to_owned()
+    }
     /// Seconds since the Unix epoch, by which messages are signed.
     fn now_s(&self) -> u64;
 }
@@ -26,8 +30,11 @@ pub fn tell(told: &ToNotify, surroundings: &impl Surroundings) -> Outcome {
         SinkTarget::Webhook(target) => webhook::tell(target, &told.message, surroundings),
         SinkTarget::Ethproofs(target) => ethproofs::tell(target, &told.message, surroundings),
         SinkTarget::Beacon(target) => beacon::tell(target, &told.message, surroundings),
-        SinkTarget::File { .. } | SinkTarget::Command { .. } | SinkTarget::Contract(_) => {
-            Err(Failure::Refused("files, programs and contracts are not told by this program".to_owned()))
+        SinkTarget::File { .. }
+        | SinkTarget::Command { .. }
+        | SinkTarget::Contract(_)
+        | SinkTarget::Aws(_) => {
+            Err(Failure::Refused("sinks of this kind are not told over HTTP from here".to_owned()))
         }
     };
     match outcome {
@@ -65,6 +72,7 @@ fn url(url: &EndpointUrl, surroundings: &impl Surroundings) -> Result<String, Fa
 
 fn variable(name: &str, surroundings: &impl Surroundings) -> Result<String, Failure> {
     let value = surroundings.variable(name).filter(|value| !value.trim().is_empty());
-    let value = value.ok_or_else(|| Failure::later(format!("the environment here has no {name}")))?;
+    let value =
+        value.ok_or_else(|| Failure::later(format!("{} has no {name}", surroundings.variables_are_in())))?;
     Ok(value.trim().to_owned())
 }

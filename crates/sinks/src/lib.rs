@@ -4,16 +4,19 @@
 //! [`Message`] at a time and answers with an [`Outcome`]; a message may come again after a crash, under the same key.
 //!
 //! - [`FileLog`] appends lines to a file;
+//! - [`SinkOf::step`] asks what comes next, tells it, and writes down how that went; each home drives its sinks by it;
 //! - [`Program`] runs a program for each message: one of the pipeline's, or `proofyard-notify`, which speaks HTTP.
 
 mod file;
 mod message;
 mod program;
+mod step;
 
 pub use file::{FileLog, read_sink_file};
 pub use message::{BlockMessage, BlockProof, EntryMessage, Message, ProverProof, ToNotify};
 pub use program::{EXIT_LATER, EXIT_REFUSED, Program, WaitLine};
 use proofyard_core::sinks::Trouble;
+pub use step::{SinkOf, Teller};
 
 /// Something that takes messages, one after another.
 pub trait Destination {

@@ -65,8 +65,7 @@ impl NodesOfYard {
     }
 
     async fn variables(&self, now_ms: u64) -> Result<BTreeMap<String, String>, NodesError> {
-        // The first is the current one; a node does not take the previous one for longer.
-        let current = self.secret.that_count(now_ms).await?.into_iter().next().unwrap_or_default();
-        serde_json::from_slice(&current).map_err(|_| NodesError::NoObject(self.id.clone()))
+        let variables = self.secret.variables(now_ms).await?;
+        variables.ok_or_else(|| NodesError::NoObject(self.id.clone()))
     }
 }

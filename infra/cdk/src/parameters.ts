@@ -27,6 +27,8 @@ export interface Parameters {
   readonly webhook: { readonly requests_per_s: number; readonly burst: number };
   /** Pollers of the FIFO queues that are always there, for latency; without them, AWS scales pollers itself. */
   readonly pollers?: { readonly min: number; readonly max: number };
+  /** ARNs of the queues, topics and event buses that pipelines name as sinks; the notifier may send to no others. */
+  readonly sink_targets?: readonly string[];
   readonly page_emails: readonly string[];
   readonly notice_emails: readonly string[];
   /** By alarm, in place of the spec's. */

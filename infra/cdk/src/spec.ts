@@ -65,6 +65,8 @@ export interface RoleSpec {
   readonly service: string;
   readonly policies: readonly string[];
   readonly function?: string;
+  /** It may send to the queues, topics and buses of the yard's parameters. */
+  readonly tells_targets?: boolean;
   /** One role for each pool that advances so. */
   readonly advance?: 'collector' | 'judge' | 'worker';
 }
@@ -104,6 +106,8 @@ export interface Spec {
   readonly key: { readonly alias: string; readonly services: readonly string[] };
   readonly webhook: { readonly api: string; readonly route: string; readonly secret: string };
   readonly nodes: { readonly secret: string };
+  /** What may be done to a target of the yard's parameters, by the service in its ARN. */
+  readonly sinks: { readonly secret: string; readonly target_actions: Readonly<Record<string, string>> };
   readonly queues: Readonly<Record<string, QueueSpec>>;
   readonly queue_defaults: {
     readonly visibility_s: number;

@@ -123,9 +123,17 @@ export class Yard {
           service: role.service,
           function: role.function,
           pool,
-          statements: this.fill(statements, values),
+          statements: [...this.fill(statements, values), ...(role.tells_targets ? this.targetStatements() : [])],
         };
       });
+    });
+  }
+
+  /** Nothing where the parameters name no target of a service. */
+  private targetStatements(): Statement[] {
+    return Object.entries(this.spec.sinks.target_actions).flatMap(([service, action]) => {
+      const resources = (this.parameters.sink_targets ?? []).filter((arn) => arn.split(':')[2] === service);
+      return resources.length === 0 ? [] : [{ actions: [action], resources }];
     });
   }
 

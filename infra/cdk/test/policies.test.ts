@@ -5,6 +5,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { readSpec } from '../src/spec';
+import { Yard } from '../src/yard';
 import { ofType, resourcesOf, yardOf, type Resource } from './support';
 
 interface Exception {
@@ -26,7 +28,7 @@ const EXCEPTIONS: Exception[] = [
   { actions: /^batch:SubmitJob$/, resource: /:job-definition\/[a-z0-9-]+:\*$/, because: 'The revisions of one job definition.' },
   { actions: /^logs:(CreateLogStream|PutLogEvents)$/, resource: /:log-group:[\w/-]+:\*$/, because: 'The streams of one log group.' },
   { actions: /^s3:(AbortMultipartUpload|GetObject|PutObject)$/, resource: /^arn:aws:s3:::[a-z0-9-]+\/(artifacts|made|sinks)\/\*$/, because: 'The objects of one folder, which are named by what is in them.' },
-  { actions: /^secretsmanager:GetSecretValue$/, resource: /:secret:proofyard\/[a-z0-9-]+\/(webhook|nodes)-\*$/, because: 'AWS ends the ARN of a secret in six letters of its own.' },
+  { actions: /^secretsmanager:GetSecretValue$/, resource: /:secret:proofyard\/[a-z0-9-]+\/(webhook|nodes|sinks)-\*$/, because: 'AWS ends the ARN of a secret in six letters of its own.' },
 ];
 
 interface Statement {
@@ -128,6 +130,27 @@ test('the follower writes what blocks change, starts no worker, and wakes nobody
     ['follow', 'follow-dead', 'results.fifo', 'undelivered'],
   );
   assert.ok(!statements(follower).some(({ Action: actions }) => actions.some((action) => action.startsWith('batch:'))));
+});
+
+test('the notifier writes how far sinks are, and sends to itself and to what the parameters name alone', () => {
+  const [notifier] = ofType(resourcesOf('prod'), 'AWS::IAM::Role').filter(({ properties }) => properties.RoleName === 'proofyard-prod-notifier');
+  const written = statements(notifier).filter(({ Action: actions }) => actions.includes('dynamodb:PutItem'));
+  assert.deepEqual(
+    written.map((statement) => statement.Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys']),
+    [['C#*', 'N#*']],
+  );
+  const sends = statements(notifier).filter(({ Action: actions }) => actions.includes('sqs:SendMessage'));
+  assert.deepEqual(
+    sends.flatMap(({ Resource: resources }) => resources).map((resource) => resource.split(':proofyard-prod-').at(-1)).sort(),
+    ['notify-dead.fifo', 'notify.fifo'],
+  );
+  const bus = 'arn:aws:events:us-east-1:111122223333:event-bus/told';
+  const queue = 'arn:aws:sqs:us-east-1:111122223333:told.fifo';
+  const told = new Yard(readSpec(), { ...yardOf('prod').parameters, sink_targets: [bus, queue] }).roleOfFunction('notifier');
+  assert.deepEqual(told.statements.slice(-2), [
+    { actions: ['events:PutEvents'], resources: [bus] },
+    { actions: ['sqs:SendMessage'], resources: [queue] },
+  ]);
 });
 
 test('who brings blocks may say so, and nobody who proves', () => {

@@ -7,8 +7,8 @@ use proofyard_core::error::Cause;
 /// answering lies under it.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
-pub(crate) struct CallFault {
-    pub effect: Effect,
+pub struct CallFault {
+    pub(crate) effect: Effect,
     reason: String,
     source: Option<Cause>,
 }

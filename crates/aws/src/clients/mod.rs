@@ -1,7 +1,7 @@
 //! How AWS is called: one configuration for every client, what a failed call means, the names of a yard's resources, the
 //! webhook's secret. Nothing here depends on what is stored or sent.
 
-pub(crate) mod call_fault;
+pub mod call_fault;
 pub mod host;
 pub mod log_lines;
 pub mod names;

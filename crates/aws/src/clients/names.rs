@@ -55,6 +55,14 @@ impl Names {
     pub fn nodes_secret(&self) -> String {
         format!("proofyard/{}/nodes", self.yard)
     }
+    /// Which sinks that are no files may have something to be told, in order for each.
+    pub fn notify_queue(&self) -> String {
+        format!("proofyard-{}-notify.fifo", self.yard)
+    }
+    /// The secret with what sinks need from outside: keys, and URLs that have one in them.
+    pub fn sinks_secret(&self) -> String {
+        format!("proofyard/{}/sinks", self.yard)
+    }
     pub fn wake_queue(&self, pool: &str) -> String {
         format!("proofyard-{}-wake-{pool}", self.yard)
     }

@@ -2,6 +2,7 @@
 //! a revoked one no longer does, without a deployment. The previous secret counts for a quarter of an hour after a rotation,
 //! in which senders change to the new one.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_secretsmanager::Client;
@@ -83,6 +84,18 @@ impl Secret {
                     }
                 },
             }
+        })
+    }
+
+    /// What a secret holds that is a JSON object of texts; `None` if it is none, and what it is is not shown.
+    pub fn variables(
+        &self,
+        now_ms: u64,
+    ) -> BoxFuture<'_, Result<Option<BTreeMap<String, String>>, SecretError>> {
+        Box::pin(async move {
+            // The first is the current one; the other side does not take the previous one for longer.
+            let current = self.that_count(now_ms).await?.into_iter().next().unwrap_or_default();
+            Ok(serde_json::from_slice(&current).ok())
         })
     }
 

@@ -17,11 +17,24 @@ use std::time::Instant;
 use futures_util::future::LocalBoxFuture;
 use proofyard_core::error::{Error, with_causes};
 use proofyard_core::outbox::Outbox;
+use proofyard_core::pipeline::{Sink, SinkTarget};
 use proofyard_core::port::Wake;
 use tracing::error;
 
 use crate::home::AwsHome;
 use crate::objects::sinks::hand_on;
+
+/// Tells sinks that are no files: a function of its own does, so that what it needs is in no other.
+pub trait Notifier: Send + Sync {
+    /// Tells one sink what comes next, and leaves its wake in the home's outbox where there may be more.
+    fn tell<'a>(
+        &'a self,
+        home: &'a AwsHome,
+        chain: &'a str,
+        name: &'a str,
+        sink: &'a Sink,
+    ) -> LocalBoxFuture<'a, Result<(), Error>>;
+}
 
 /// One invocation. Everything that it reads and writes goes through its own `home.yard`. When it is dropped, the wakes that
 /// it has not delivered go to the outbox of the home that it was begun from.
@@ -74,8 +87,24 @@ impl Invocation {
 
     async fn take_step(&self, step: &Wake) -> Result<(), Error> {
         match step {
-            Wake::Sink { chain, sink } => hand_on(&self.home.yard, &self.home.objects, chain, sink).await,
+            Wake::Sink { chain, sink } => self.tell_sink(chain, sink).await,
             step => self.home.yard.advance(step).await,
+        }
+    }
+
+    /// A file's entries are put into the bucket at once. Whoever else is told may hang, which is to hold up nothing here:
+    /// the notifier tells them.
+    async fn tell_sink(&self, chain: &str, name: &str) -> Result<(), Error> {
+        let home = &self.home;
+        let (_, pipeline) = home.yard.chain(chain).await?;
+        let Some(sink) = pipeline.sinks.get(name) else { return Ok(()) };
+        match (&sink.target, &home.notifier) {
+            (SinkTarget::File { path }, _) => hand_on(&home.yard, &home.objects, (chain, name), path).await,
+            (_, Some(notifier)) => notifier.tell(home, chain, name, sink).await,
+            (_, None) => {
+                home.wake_notifier(vec![Wake::Sink { chain: chain.to_owned(), sink: name.to_owned() }]).await;
+                Ok(())
+            }
         }
     }
 }

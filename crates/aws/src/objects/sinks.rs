@@ -1,8 +1,7 @@
-//! Handing on: a file sink is a folder of the object store, in which each entry of the out log is an object, named by its
+//! Handing on to files: a file sink is a folder of the object store, in which each entry of the out log is an object, named by its
 //! sequence. An object is written once, so a repeat after a crash finds its own; nothing else counts as a repeat.
 
 use proofyard_core::error::{Cause, Error, with_causes};
-use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::sinks::Trouble;
 use proofyard_core::state::OutEntry;
 use proofyard_core::yard::Yard;
@@ -18,14 +17,12 @@ const MAX_IN_A_ROW: usize = 64;
 pub(crate) async fn hand_on(
     yard: &Yard<AwsPort>,
     objects: &Objects,
-    chain: &str,
-    sink: &str,
+    (chain, sink): (&str, &str),
+    path: &str,
 ) -> Result<(), Error> {
     for _ in 0..MAX_IN_A_ROW {
         let Some(entry) = yard.sink_next(chain, sink).await? else { return Ok(()) };
-        let (_, pipeline) = yard.chain(chain).await?;
-        let Some(target) = pipeline.sinks.get(sink).map(|sink| &sink.target) else { return Ok(()) };
-        match put_entry(objects, chain, target, &entry).await {
+        match put_entry(objects, chain, path, &entry).await {
             Ok(()) => yard.sink_done(sink, &entry).await?,
             Err(error) => {
                 let reason = with_causes(error.as_ref()).to_string();
@@ -38,16 +35,7 @@ pub(crate) async fn hand_on(
     Ok(())
 }
 
-async fn put_entry(
-    objects: &Objects,
-    chain: &str,
-    target: &SinkTarget,
-    entry: &OutEntry,
-) -> Result<(), Cause> {
-    let SinkTarget::File { path } = target else {
-        // Refused before it was put in force here.
-        return Err("sinks of this kind are told by yards on one machine only".into());
-    };
+async fn put_entry(objects: &Objects, chain: &str, path: &str, entry: &OutEntry) -> Result<(), Cause> {
     let content = serde_json::to_vec(entry)?;
     let key = sink_key(chain, path, entry.sequence);
     match objects.put_entry(&key, content).await? {

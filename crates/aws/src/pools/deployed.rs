@@ -9,6 +9,9 @@ use proofyard_core::pipeline::{Pipeline, SinkTarget};
 use super::jobs::{JobError, Jobs};
 use crate::clients::names::Names;
 
+/// How long one message to a sink may take: more than this and a reserve the notifier's timeout leaves no room for.
+pub const MOST_MESSAGE_MS: u64 = 30_000;
+
 /// Why a pipeline cannot be put in force in a yard.
 #[derive(Debug, thiserror::Error)]
 pub enum NotDeployed {
@@ -25,11 +28,16 @@ pub enum NotDeployed {
     Gpus { pool: String, yard: String, slots: u32, gpus_per_slot: u32, asked: u64, deployed: u32 },
     #[error(
         "[sink.{sink}] is told by yards on one machine only so far; on AWS a sink has `file`, whose entries are objects that any \
-         program can read"
+         program can read, `webhook`, `ethproofs`, `sqs`, `sns` or `eventbridge`"
     )]
     Sink { sink: String },
     #[error("[stage.{stage}] calls a contract, which yards on one machine do only so far")]
     Action { stage: String },
+    #[error(
+        "[sink.{sink}] may take {time_limit_ms} ms for a message, and the function that tells it has {MOST_MESSAGE_MS}; set \
+         `time_limit_ms = {MOST_MESSAGE_MS}`, or less"
+    )]
+    SinkTime { sink: String, time_limit_ms: u64 },
     #[error(
         "AWS Batch does not say what is deployed; where pools need not be looked at, name them with `--own-workers POOL`"
     )]
@@ -41,7 +49,7 @@ impl Coded for NotDeployed {
         match self {
             Self::Pool { .. } => Code::PoolNotDeployed,
             Self::Gpus { .. } => Code::TooFewGpus,
-            Self::Sink { .. } | Self::Action { .. } => Code::SinkNotDeployed,
+            Self::Sink { .. } | Self::Action { .. } | Self::SinkTime { .. } => Code::SinkNotDeployed,
             Self::Batch(error) => error.code(),
         }
     }
@@ -58,9 +66,20 @@ pub(crate) async fn check_deployed(
     if let Some((stage, _)) = pipeline.provers.iter().find(|(_, prover)| prover.contract.is_some()) {
         return Err(NotDeployed::Action { stage: stage.clone() });
     }
-    let not_here = pipeline.sinks.iter().find(|(_, sink)| !matches!(sink.target, SinkTarget::File { .. }));
-    if let Some((name, _)) = not_here {
-        return Err(NotDeployed::Sink { sink: name.clone() });
+    for (name, sink) in &pipeline.sinks {
+        let (sink, time_limit_ms) = (&sink.target, sink.target.time_limit_ms());
+        match sink {
+            SinkTarget::Command { .. } | SinkTarget::Beacon(_) | SinkTarget::Contract(_) => {
+                return Err(NotDeployed::Sink { sink: name.clone() });
+            }
+            _ if time_limit_ms > MOST_MESSAGE_MS => {
+                return Err(NotDeployed::SinkTime { sink: name.clone(), time_limit_ms });
+            }
+            SinkTarget::File { .. }
+            | SinkTarget::Webhook(_)
+            | SinkTarget::Ethproofs(_)
+            | SinkTarget::Aws(_) => {}
+        }
     }
     for (name, pool) in pipeline.pools.iter().filter(|(name, _)| !own_workers.contains(*name)) {
         let (pool_name, job_definition) = (name.clone(), names.job_definition(name));

@@ -1,8 +1,8 @@
 //! A pipeline drawn in plain text: what flows into which stage, section by section of what is proved as one.
 
 use super::{
-    BeaconNodes, Confirm, CutRule, EndpointUrl, EngineSource, Late, NodeSource, Output, Pipeline, Pool,
-    Protocol, Prover, SinkTarget, Source, Stage, Strategy, Verify,
+    AwsTarget, BeaconNodes, Confirm, CutRule, EndpointUrl, EngineSource, Late, NodeSource, Output, Pipeline,
+    Pool, Protocol, Prover, SinkTarget, Source, Stage, Strategy, Verify,
 };
 
 /// For a person to read; its form may change.
@@ -59,6 +59,15 @@ fn target_text(target: &SinkTarget) -> String {
         SinkTarget::Contract(contract) => {
             let name = contract.function.split('(').next().unwrap_or_default();
             format!("calls {name} of {} on chain {}", contract.address, contract.chain_id)
+        }
+        SinkTarget::Aws(AwsTarget::Sqs(url)) => {
+            format!("queue {}", url.rsplit('/').next().unwrap_or_default())
+        }
+        SinkTarget::Aws(AwsTarget::Sns(topic)) => {
+            format!("topic {}", topic.rsplit(':').next().unwrap_or_default())
+        }
+        SinkTarget::Aws(AwsTarget::Eventbridge(bus)) => {
+            format!("bus {}", bus.rsplit('/').next().unwrap_or_default())
         }
         SinkTarget::Beacon(beacon) => match &beacon.nodes {
             BeaconNodes::From(name) => url_text(&EndpointUrl::From(name.clone())),

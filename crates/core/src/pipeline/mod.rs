@@ -42,8 +42,8 @@ pub use draw::draw;
 pub use mistake::Mistake;
 pub use parse::{Checked, parse, text_hash};
 pub use sink::{
-    BlockWord, Confirm, EndpointUrl, EntryKind, Ethproofs, Follows, Sink, SinkFrom, SinkTarget, VARIABLE,
-    Webhook,
+    AwsTarget, BlockWord, Confirm, EndpointUrl, EntryKind, Ethproofs, Follows, Sink, SinkFrom, SinkTarget,
+    VARIABLE, Webhook,
 };
 pub(crate) use source_table::WITNESS;
 pub use stage::{CutBudget, CutRule, Output, Quorum, Source, Stage, Strategy, TaskLimits};

@@ -94,6 +94,20 @@ pub enum SinkTarget {
     Beacon(Beacon),
     /// A transaction on a chain for each entry.
     Contract(Box<Contract>),
+    /// A service of AWS, told by yards there.
+    Aws(AwsTarget),
+}
+
+/// Where in AWS entries are sent to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AwsTarget {
+    /// A queue, by its URL.
+    Sqs(String),
+    /// A topic, by its ARN.
+    Sns(String),
+    /// An event bus, by its name or its ARN.
+    Eventbridge(String),
 }
 
 /// An HTTP endpoint that takes messages by POST.
@@ -146,10 +160,10 @@ impl Sink {
 }
 
 impl SinkTarget {
-    /// How long one message may take; 0 where nothing is waited for.
+    /// How long one message may take; 0 where the pipeline does not say it.
     pub fn time_limit_ms(&self) -> u64 {
         match self {
-            Self::File { .. } => 0,
+            Self::File { .. } | Self::Aws(_) => 0,
             Self::Command { time_limit_ms, .. } => *time_limit_ms,
             Self::Webhook(webhook) => webhook.time_limit_ms,
             Self::Ethproofs(ethproofs) => ethproofs.time_limit_ms,
@@ -161,7 +175,7 @@ impl SinkTarget {
     /// The environment's variables that it needs.
     pub fn environment(&self) -> Vec<String> {
         let (url, secret, body) = match self {
-            Self::File { .. } => return Vec::new(),
+            Self::File { .. } | Self::Aws(_) => return Vec::new(),
             Self::Command { environment_from, .. } => {
                 return environment_from.clone();
             }

@@ -12,8 +12,8 @@ use super::keys::SINK;
 use super::mistake::Mistakes;
 use super::reader::{At, Entry, Fields, Read, shown};
 use super::sink::{
-    BlockWord, Confirm, EndpointUrl, EntryKind, Ethproofs, Follows, SinkFrom, SinkTarget, VARIABLE, Webhook,
-    placeholders,
+    AwsTarget, BlockWord, Confirm, EndpointUrl, EntryKind, Ethproofs, Follows, SinkFrom, SinkTarget,
+    VARIABLE, Webhook, placeholders,
 };
 use super::tables::Named;
 
@@ -28,13 +28,16 @@ pub(super) struct RawSink {
 }
 
 /// Each key that says who is told, with what else belongs to it.
-const TARGETS: [(&str, &[&str]); 6] = [
+const TARGETS: [(&str, &[&str]); 9] = [
     ("file", &[]),
     ("command", &["each", "time_limit_ms", "environment_from"]),
     ("webhook", &["each", "time_limit_ms", "secret_from", "body"]),
     ("ethproofs", &["time_limit_ms", "cluster_id", "token_from"]),
     ("beacon", &["time_limit_ms", "proof_types", "keystore", "password_from", "validator_index"]),
     ("contract", contract_table::KEYS),
+    ("sqs", &[]),
+    ("sns", &[]),
+    ("eventbridge", &[]),
 ];
 /// The same for a URL that a variable of the environment holds.
 const URLS: [(&str, &str); 3] =
@@ -108,7 +111,8 @@ fn target_kind(fields: &mut Fields<'_, '_>) -> Option<&'static str> {
     let named: Vec<(&str, &'static str)> = named.filter(|(key, _)| !fields.get(key).is_absent()).collect();
     let Some((key, kind)) = named.first().copied() else {
         let help = "one of file = \"out.jsonl\", command = [\"./submit\"], webhook = \"https://...\", ethproofs = \
-                    \"https://...\", beacon = [\"http://...\"] and contract = \"0x...\"";
+                    \"https://...\", beacon = [\"http://...\"] and contract = \"0x...\", or on AWS sqs = \"https://...\", \
+                    sns = \"arn:...\" and eventbridge = \"BUS\"";
         let message = format!("{} says nobody who is told", fields.place);
         fields.mistakes.add(fields.at, message, help);
         return None;
@@ -177,7 +181,7 @@ fn block_words(fields: &mut Fields<'_, '_>, kind: Option<&str>) -> BTreeSet<Bloc
 
 fn target(kind: &str, each_block: bool, fields: &mut Fields<'_, '_>) -> Option<SinkTarget> {
     let time_limit_ms = match kind {
-        "file" | "contract" => 0,
+        "file" | "contract" | "sqs" | "sns" | "eventbridge" => 0,
         _ => fields.number_or("time_limit_ms", 1..=MAX_MS, TIME_LIMIT_MS),
     };
     Some(match kind {
@@ -198,6 +202,12 @@ fn target(kind: &str, each_block: bool, fields: &mut Fields<'_, '_>) -> Option<S
             body: body(each_block, fields),
             time_limit_ms,
         }),
+        "sqs" => {
+            let url = fields.text("sqs").value_at()?;
+            SinkTarget::Aws(AwsTarget::Sqs(http_url("sqs", url, fields)))
+        }
+        "sns" => SinkTarget::Aws(AwsTarget::Sns(topic(fields)?)),
+        "eventbridge" => SinkTarget::Aws(AwsTarget::Eventbridge(fields.text("eventbridge").value()?)),
         "contract" => {
             let time_limit_ms = contract_table::time_limit_ms(fields);
             let contract = contract_table::read(fields, CalledFor::Entry, time_limit_ms)?;
@@ -226,6 +236,16 @@ fn url(key: &str, fields: &mut Fields<'_, '_>) -> Option<EndpointUrl> {
         return variable(&from, fields).map(EndpointUrl::From);
     }
     fields.text(key).value_at().map(|url| EndpointUrl::Is(http_url(key, url, fields)))
+}
+
+fn topic(fields: &mut Fields<'_, '_>) -> Option<String> {
+    let topic = fields.text("sns").value_at()?;
+    let is_topic = topic.value.split(':').nth(2) == Some("sns") && topic.value.starts_with("arn:");
+    if !is_topic {
+        let message = format!("`sns` is \"{}\"", shown(&topic.value));
+        fields.mistakes.add(topic.at, message, "a topic's ARN: arn:aws:sns:REGION:ACCOUNT:NAME");
+    }
+    Some(topic.value)
 }
 
 pub(super) fn http_url(key: &str, url: At<String>, fields: &mut Fields<'_, '_>) -> String {

@@ -1,16 +1,15 @@
 //! The threads of a machine's sinks: each asks the yard what its sink is to be told next, tells it, and says how that went.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use proofyard_core::error::{Cause, Error};
+use proofyard_core::error::Cause;
 use proofyard_core::pipeline::{Pipeline, Sink, SinkTarget};
-use proofyard_core::sinks::{BlockNews, Trouble};
-use proofyard_core::state::{ArtifactRef, OutEntry, OutKind};
+use proofyard_core::state::ArtifactRef;
 use proofyard_prover::confinement::Confinement;
 use proofyard_prover::runner::{Cancel, GuardCommand, Launch, Limits, run_program};
-use proofyard_sinks::{Destination, FileLog, Message, Outcome, Program, WaitLine};
+use proofyard_sinks::{Destination, FileLog, Message, Outcome, Program, SinkOf, Teller, WaitLine};
 use proofyard_worker::WorkerHome;
 
 use super::{MachineError, Shared};
@@ -33,7 +32,8 @@ pub(super) struct LocalSink {
     name: String,
     is_level: bool,
     destination: Box<dyn Destination + Send>,
-    target: SinkTarget,
+    /// Stages with an action whose outcome its messages name.
+    results: BTreeSet<String>,
 }
 
 impl LocalSink {
@@ -64,8 +64,13 @@ impl LocalSink {
                     name: name.to_owned(),
                     is_level: false,
                     destination,
-                    target: sink.target.clone(),
+                    results: BTreeSet::new(),
                 });
+            }
+            SinkTarget::Aws(_) => {
+                let reason = "yards on AWS tell queues, topics and buses; put the pipeline in force there, `proofyard run \
+                              PIPELINE --aws YARD`, or have a `command` that sends";
+                return Err(MachineError::BadSink { what, reason: reason.to_owned() });
             }
             SinkTarget::Command { command, time_limit_ms, .. } => (command.clone(), *time_limit_ms, None),
             target @ (SinkTarget::Webhook(_) | SinkTarget::Ethproofs(_) | SinkTarget::Beacon(_)) => {
@@ -99,7 +104,11 @@ impl LocalSink {
         }
         let destination = Box::new(Program { launch, cancel: cancel.clone(), target });
         let (chain, name) = (chain.to_owned(), name.to_owned());
-        Ok(Self { chain, name, is_level: sink.is_level(), destination, target: sink.target.clone() })
+        let results = match &sink.target {
+            SinkTarget::Contract(contract) => contract.results(),
+            _ => BTreeSet::new(),
+        };
+        Ok(Self { chain, name, is_level: sink.is_level(), destination, results })
     }
 
     /// Tells the sink one thing after another, until the machine stops.
@@ -109,11 +118,9 @@ impl LocalSink {
         }
         while !shared.is_stopped() {
             let rung = shared.bell().rung();
-            let told = match self.is_level {
-                true => self.tell_blocks(shared),
-                false => self.hand_on(shared),
-            };
-            match told {
+            let (chain, name, results) = (self.chain.clone(), self.name.clone(), self.results.clone());
+            let sink = SinkOf { chain: &chain, name: &name, is_level: self.is_level, results: &results };
+            match block_on(sink.step(&shared.yard, &mut Telling { sink: &mut self, shared })) {
                 Ok(true) => {}
                 Ok(false) => shared.bell().wait(rung, shared.idle_look),
                 Err(error) => {
@@ -124,89 +131,35 @@ impl LocalSink {
         }
     }
 
-    /// Hands on the next entry; answers whether there was one.
-    fn hand_on(&mut self, shared: &Shared) -> Result<bool, Error> {
-        let Some(entry) = block_on(shared.yard.sink_next(&self.chain, &self.name))? else { return Ok(false) };
-        let results = result_files(shared, &self.target, &entry)?;
-        let message = Message::of_entry(entry.clone(), proof_files(shared, &entry), results);
-        match self.destination.tell(&message) {
-            Outcome::Done => block_on(shared.yard.sink_done(&self.name, &entry))?,
-            Outcome::Interrupted => {}
-            // An order has no gaps: it is tried again until it is taken, or an operator skips it.
-            Outcome::Refused(reason) => self.failed(shared, &entry, Trouble::saying(reason))?,
-            Outcome::Later(trouble) => self.failed(shared, &entry, trouble)?,
-        }
-        Ok(true)
-    }
-
-    fn failed(&self, shared: &Shared, entry: &OutEntry, trouble: Trouble) -> Result<(), Error> {
-        self.log(shared, format!("entry {}: {}", entry.sequence, trouble.reason));
-        block_on(shared.yard.sink_failed(&self.name, entry, &trouble))
-    }
-
-    /// Says what is to be said of blocks now; answers whether there was anything.
-    fn tell_blocks(&mut self, shared: &Shared) -> Result<bool, Error> {
-        let yard = &shared.yard;
-        let news = block_on(yard.level_next(&self.chain, &self.name))?;
-        let any = !news.is_empty();
-        for news in news {
-            if shared.is_stopped() || !block_on(yard.level_sending(&news))? {
-                continue;
-            }
-            let message = Message::of_block(&news, |artifact| artifact_file(shared, artifact));
-            match self.destination.tell(&message) {
-                Outcome::Done => block_on(yard.level_done(&news))?,
-                Outcome::Interrupted => return Ok(any),
-                Outcome::Refused(reason) => {
-                    self.log(shared, of_block(&news, &reason));
-                    block_on(yard.level_refused(&news, &reason))?;
-                }
-                Outcome::Later(trouble) => {
-                    self.log(shared, of_block(&news, &trouble.reason));
-                    block_on(yard.level_failed(&news, &trouble))?;
-                    return Ok(any);
-                }
-            }
-        }
-        Ok(any)
-    }
-
     fn log(&self, shared: &Shared, message: String) {
         shared.log_error(&format!("sink {}", self.name), Cause::from(message).as_ref());
     }
 }
 
-fn of_block(news: &BlockNews, reason: &str) -> String {
-    format!("block {} as {}: {reason}", news.height, news.word.name())
+/// One step's way to the sink.
+struct Telling<'a> {
+    sink: &'a mut LocalSink,
+    shared: &'a Shared,
 }
 
-fn proof_files(shared: &Shared, entry: &OutEntry) -> Vec<PathBuf> {
-    let OutKind::Proof { proofs, .. } = &entry.kind else { return Vec::new() };
-    proofs.iter().map(|proof| artifact_file(shared, &proof.artifact)).collect()
-}
-
-/// A name that is no hash has no file: whoever reads it says so.
-fn artifact_file(shared: &Shared, artifact: &ArtifactRef) -> PathBuf {
-    let path = shared.artifacts.path(artifact).unwrap_or_else(|_| PathBuf::from(&artifact.sha256));
-    fs::canonicalize(&path).unwrap_or(path)
-}
-
-/// What the stages with an action wrote that a contract's arguments name, where the entry's scope has such.
-fn result_files(
-    shared: &Shared,
-    target: &SinkTarget,
-    entry: &OutEntry,
-) -> Result<BTreeMap<String, PathBuf>, Error> {
-    let (SinkTarget::Contract(contract), OutKind::Proof { scope, .. }) = (target, &entry.kind) else {
-        return Ok(BTreeMap::new());
-    };
-    let mut files = BTreeMap::new();
-    for stage in contract.results() {
-        if let Some(artifact) = block_on(shared.yard.output_of(scope, &stage))? {
-            files.insert(stage, artifact_file(shared, &artifact));
-        }
+impl Teller for Telling<'_> {
+    async fn tell(&mut self, message: &Message) -> Outcome {
+        self.sink.destination.tell(message)
     }
-    Ok(files)
+
+    /// A name that is no hash has no file: whoever reads it says so.
+    fn place_of(&self, artifact: &ArtifactRef) -> PathBuf {
+        let path = self.shared.artifacts.path(artifact).unwrap_or_else(|_| PathBuf::from(&artifact.sha256));
+        fs::canonicalize(&path).unwrap_or(path)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.shared.is_stopped()
+    }
+
+    fn log(&self, message: String) {
+        self.sink.log(self.shared, message);
+    }
 }
 
 /// In the data directory: what the accounts have sent by which contracts are called.

@@ -1,4 +1,4 @@
-/** What outlives everything else: the table, the bucket, the key that both are encrypted under, the webhook's secret, and that of nodes. */
+/** What outlives everything else: the table, the bucket, the key that both are encrypted under, the webhook's secret, and those of nodes and of sinks. */
 
 import type { StackProps } from 'aws-cdk-lib';
 import { Aws } from 'aws-cdk-lib';
@@ -144,5 +144,11 @@ export class StateStack extends YardStack {
       kmsKeyId: key.attrArn,
     });
     this.keep(nodes);
+    const sinks = new CfnSecret(this, 'SinksSecret', {
+      name: this.yard.spec.sinks.secret,
+      description: 'What sinks need from outside, by the names that pipelines give it',
+      kmsKeyId: key.attrArn,
+    });
+    this.keep(sinks);
   }
 }

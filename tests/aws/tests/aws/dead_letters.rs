@@ -92,7 +92,11 @@ fn expect_known_queues() {
     let queues = spec["queues"].as_object().unwrap().iter();
     let have_dead_letters = queues.filter(|(_, queue)| queue["takes_dead_letters"] != true);
     let known: Vec<&String> = have_dead_letters.map(|(name, _)| name).collect();
-    assert_eq!(known, ["blocks", "follow", "results", "ticks", "wake"], "this test leaves out a queue");
+    assert_eq!(
+        known,
+        ["blocks", "follow", "notify", "results", "ticks", "wake"],
+        "this test leaves out a queue"
+    );
 }
 
 /// Registers a worker whose heartbeat a sweep has seen, and whose lease then ends: the next sweep expires it.
@@ -109,7 +113,7 @@ async fn register_dead_worker(driver: &Driver) {
     driver.home.yard.sweep().await.unwrap();
 }
 
-/// One dead letter in each queue: a block of an unknown chain, the wake of a pool, a result's wake, a tick, and one of the follower.
+/// One dead letter in each queue: a block of an unknown chain, the wake of a pool, a result's wake, a tick, and one of the follower and of the notifier.
 async fn fill_dead_letters(driver: &Driver, sqs: &Sqs<'_>) {
     let names = &driver.home.names;
     post_block(driver, "later", 1).await;
@@ -127,9 +131,12 @@ async fn fill_dead_letters(driver: &Driver, sqs: &Sqs<'_>) {
         driver.home.queues.send(&queue, std::slice::from_ref(&tick)).await.unwrap();
         sqs.give_up(&queue).await;
     }
+    let wake = Outgoing { group: Some("c:sink:hook".into()), deduplication: Some("1".into()), ..tick };
+    driver.home.queues.send(&names.notify_queue(), &[wake]).await.unwrap();
+    sqs.give_up(&names.notify_queue()).await;
 }
 
-/// Each queue's message has an effect that no other message has; the follower's is its function's to take.
+/// Each queue's message has an effect that no other message has; the follower's and the notifier's are their functions' to take.
 async fn expect_effects(aws: &LocalAws, driver: &Driver, sqs: &Sqs<'_>) {
     let (names, yard) = (&driver.home.names, &driver.home.yard);
     let mut worker = aws.program("proofyard-worker");
@@ -158,6 +165,7 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
     let queues = [
         names.blocks_queue(),
         names.follow_queue(),
+        names.notify_queue(),
         names.results_queue(),
         names.ticks_queue(),
         names.wake_queue("cpu"),
@@ -167,7 +175,7 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
     }
     assert_eq!(driver.committed("c").await, []);
     driver.home.yard.record_pipeline(&PIPELINE.replace("name = \"c\"", "name = \"later\"")).await.unwrap();
-    assert_eq!(redrive(redrive_command(&aws)), 5);
+    assert_eq!(redrive(redrive_command(&aws)), 6);
     for queue in &queues {
         assert_eq!(sqs.count(&Names::dead_letters_of(queue)).await, 0, "{queue}");
         assert_eq!(sqs.count(queue).await, 1, "{queue}");
