@@ -200,7 +200,7 @@ impl AwsHome {
         pipeline: &'a Pipeline,
         own_workers: &'a BTreeSet<String>,
     ) -> LocalBoxFuture<'a, Result<(), NotDeployed>> {
-        Box::pin(check_deployed(&self.names, &self.supply.jobs, pipeline, own_workers))
+        Box::pin(check_deployed(&self.names, (&self.supply.jobs, &self.queues), pipeline, own_workers))
     }
 
     /// Called before a worker of this AWS Batch job registers under this id.

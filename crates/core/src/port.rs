@@ -275,6 +275,8 @@ pub trait Port {
     }
     /// 64 random bits, for versions and ids: never the same twice, in any process of the yard.
     fn random(&self) -> u64;
+    /// What a home remembers of its reads is forgotten: the next ones see what others have committed meanwhile.
+    fn forget_reads(&self) {}
     /// The item as the last commit left it; `None` if there is none.
     ///
     /// # Errors
@@ -334,6 +336,9 @@ impl<P: Port> Port for &P {
     }
     fn random(&self) -> u64 {
         (**self).random()
+    }
+    fn forget_reads(&self) {
+        (**self).forget_reads();
     }
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
         (**self).get(key).await

@@ -72,12 +72,15 @@ impl Notifier for Sinks {
         home: &'a AwsHome,
         chain: &'a str,
         name: &'a str,
-        sink: &'a Sink,
     ) -> LocalBoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            // Reads the table anew: the last message may have taken half a minute.
+            // Reads the table anew: the last message may have taken half a minute, and the pipeline may have changed.
             let step = home.begin();
             let home = &step.home;
+            let (_, pipeline) = home.yard.chain(chain).await?;
+            // What became a file is handed on by others, whom the sweeper wakes.
+            let is_file = |sink: &&Sink| matches!(sink.target, SinkTarget::File { .. });
+            let Some(sink) = pipeline.sinks.get(name).filter(|sink| !is_file(sink)) else { return Ok(()) };
             let mut telling = Telling { sinks: self, home, chain, name, target: &sink.target };
             let sink = SinkOf { chain, name, is_level: sink.is_level(), results: &BTreeSet::new() };
             if sink.step(&home.yard, &mut telling).await? {
@@ -101,7 +104,7 @@ impl Teller for Telling<'_> {
     async fn tell(&mut self, message: &Message) -> Outcome {
         match self.target {
             SinkTarget::Aws(target) => {
-                let sink = format!("{}:{}", self.chain, self.name);
+                let sink = format!("{}:{}:{}", self.home.names.yard(), self.chain, self.name);
                 self.sinks.services.tell(target, &sink, message).await
             }
             target => self.sinks.http.tell(self.home, target, message).await,

@@ -17,7 +17,7 @@ use std::time::Instant;
 use futures_util::future::LocalBoxFuture;
 use proofyard_core::error::{Error, with_causes};
 use proofyard_core::outbox::Outbox;
-use proofyard_core::pipeline::{Sink, SinkTarget};
+use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::port::Wake;
 use tracing::error;
 
@@ -32,7 +32,6 @@ pub trait Notifier: Send + Sync {
         home: &'a AwsHome,
         chain: &'a str,
         name: &'a str,
-        sink: &'a Sink,
     ) -> LocalBoxFuture<'a, Result<(), Error>>;
 }
 
@@ -99,8 +98,10 @@ impl Invocation {
         let (_, pipeline) = home.yard.chain(chain).await?;
         let Some(sink) = pipeline.sinks.get(name) else { return Ok(()) };
         match (&sink.target, &home.notifier) {
-            (SinkTarget::File { path }, _) => hand_on(&home.yard, &home.objects, (chain, name), path).await,
-            (_, Some(notifier)) => notifier.tell(home, chain, name, sink).await,
+            (SinkTarget::File { path }, None) => {
+                hand_on(&home.yard, &home.objects, (chain, name), path).await
+            }
+            (_, Some(notifier)) => notifier.tell(home, chain, name).await,
             (_, None) => {
                 home.wake_notifier(vec![Wake::Sink { chain: chain.to_owned(), sink: name.to_owned() }]).await;
                 Ok(())

@@ -8,6 +8,7 @@ use proofyard_core::pipeline::{Pipeline, SinkTarget};
 
 use super::jobs::{JobError, Jobs};
 use crate::clients::names::Names;
+use crate::queues::{QueueError, Queues};
 
 /// How long one message to a sink may take: more than this and a reserve the notifier's timeout leaves no room for.
 pub const MOST_MESSAGE_MS: u64 = 30_000;
@@ -31,6 +32,10 @@ pub enum NotDeployed {
          program can read, `webhook`, `ethproofs`, `sqs`, `sns` or `eventbridge`"
     )]
     Sink { sink: String },
+    #[error(
+        "[sink.{sink}] is told by the function `notifier`, which yard {yard} does not have; deploy the stacks of this version"
+    )]
+    NoNotifier { sink: String, yard: String },
     #[error("[stage.{stage}] calls a contract, which yards on one machine do only so far")]
     Action { stage: String },
     #[error(
@@ -42,6 +47,8 @@ pub enum NotDeployed {
         "AWS Batch does not say what is deployed; where pools need not be looked at, name them with `--own-workers POOL`"
     )]
     Batch(#[from] JobError),
+    #[error(transparent)]
+    Queues(#[from] QueueError),
 }
 
 impl Coded for NotDeployed {
@@ -49,16 +56,19 @@ impl Coded for NotDeployed {
         match self {
             Self::Pool { .. } => Code::PoolNotDeployed,
             Self::Gpus { .. } => Code::TooFewGpus,
-            Self::Sink { .. } | Self::Action { .. } | Self::SinkTime { .. } => Code::SinkNotDeployed,
+            Self::Sink { .. } | Self::NoNotifier { .. } | Self::Action { .. } | Self::SinkTime { .. } => {
+                Code::SinkNotDeployed
+            }
             Self::Batch(error) => error.code(),
+            Self::Queues(error) => error.code(),
         }
     }
 }
 
-/// Rejects a pipeline whose pools are not deployed, but for those of `own_workers`, whose workers the operator runs.
+/// Rejects a pipeline whose sinks or pools are not deployed, but for those of `own_workers`, whose workers the operator runs.
 pub(crate) async fn check_deployed(
     names: &Names,
-    jobs: &Jobs,
+    (jobs, queues): (&Jobs, &Queues),
     pipeline: &Pipeline,
     own_workers: &BTreeSet<String>,
 ) -> Result<(), NotDeployed> {
@@ -75,10 +85,12 @@ pub(crate) async fn check_deployed(
             _ if time_limit_ms > MOST_MESSAGE_MS => {
                 return Err(NotDeployed::SinkTime { sink: name.clone(), time_limit_ms });
             }
-            SinkTarget::File { .. }
-            | SinkTarget::Webhook(_)
-            | SinkTarget::Ethproofs(_)
-            | SinkTarget::Aws(_) => {}
+            SinkTarget::File { .. } => {}
+            SinkTarget::Webhook(_) | SinkTarget::Ethproofs(_) | SinkTarget::Aws(_) => {
+                if !queues.exists(&names.notify_queue()).await? {
+                    return Err(NotDeployed::NoNotifier { sink: name.clone(), yard: yard() });
+                }
+            }
         }
     }
     for (name, pool) in pipeline.pools.iter().filter(|(name, _)| !own_workers.contains(*name)) {

@@ -73,12 +73,6 @@ impl AwsPort {
         }
     }
 
-    fn forget_reads(&self) {
-        if let Some(reads) = &self.reads {
-            reads.clear();
-        }
-    }
-
     fn known(&self, key: &Key) -> Option<Option<Stored>> {
         self.reads.as_ref().and_then(|reads| reads.known(key))
     }
@@ -99,6 +93,11 @@ impl Port for AwsPort {
     }
     fn random(&self) -> u64 {
         (self.random)()
+    }
+    fn forget_reads(&self) {
+        if let Some(reads) = &self.reads {
+            reads.clear();
+        }
     }
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
         if let Some(stored) = self.known(key) {

@@ -106,6 +106,7 @@ impl<P: Port> Yard<P> {
             return self.wake_level(chain, sink).await.map(|()| Vec::new());
         }
         let compared = self.compare(&look, &look.pages()).await?;
+        self.port.forget_reads();
         let now = self.chain_state(chain).await?;
         if now.epoch != look.state.epoch || now.reorg.is_some() {
             // It may have been compared with two branches at once.

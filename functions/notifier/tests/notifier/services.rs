@@ -18,7 +18,6 @@ async fn a_fifo_queue_gets_each_entry_once_and_in_order() {
     let made = sqs.create_queue().queue_name("told.fifo").attributes(fifo, "true").send().await.unwrap();
     let url = made.queue_url.unwrap();
     let yard = yard.again(&format!("[sink.queue]\nsqs = \"{url}\"\n"), BLOCKS).await;
-    // Its role may send to what the yard's parameters name, and they name nothing here.
     let plain = notifier(&yard.driver.home);
     tell_by(&plain).await;
     // Everything again, as after a crash behind each.
@@ -109,6 +108,6 @@ async fn a_fifo_topic_gets_a_group_and_a_deduplication_id() {
     assert_eq!(yard.next_sequence("topic").await, 1);
     let published = published.lock().unwrap();
     let [one] = published.as_slice() else { panic!("{published:?}") };
-    assert!(one.contains("MessageGroupId=c%3Atopic"), "{one}");
-    assert!(one.contains("MessageDeduplicationId=c%2Fcommits%2F0"), "{one}");
+    assert!(one.contains("MessageGroupId=test%3Ac%3Atopic"), "{one}");
+    assert!(one.contains("MessageDeduplicationId=test%3Ac%3Atopic%3Ac%2Fcommits%2F0"), "{one}");
 }
