@@ -220,8 +220,9 @@ impl Journal {
         let mut kept: BTreeMap<String, usize> = BTreeMap::new();
         let newest_first = self.sent.iter().rev().map(|sent| {
             let of_sink = kept.entry(sent.sink.clone()).or_default();
-            *of_sink += usize::from(sent.ended.is_some());
-            sent.ended.is_none() || *of_sink <= REMEMBERED
+            let is_over = sent.ended.is_some() && !sent.is_owed();
+            *of_sink += usize::from(is_over);
+            !is_over || *of_sink <= REMEMBERED
         });
         let mut stays: Vec<bool> = newest_first.collect();
         self.sent.retain(|_| stays.pop().unwrap_or(true));
@@ -231,6 +232,11 @@ impl Journal {
 impl Sent {
     fn is(&self, name: Name<'_>) -> bool {
         self.sink == name.sink && self.key == name.key && self.to == name.to && self.selector == name.selector
+    }
+
+    /// A task's call was made, and its task was not told so yet: it may be parked, and ask once it is retried.
+    fn is_owed(&self) -> bool {
+        self.made_of.is_some() && !self.has_counted && self.ended == Some(Ended::Included)
     }
 
     fn came_to_nothing(&self) -> bool {

@@ -1,5 +1,6 @@
 //! One entry or task, from its first question to its last confirmation.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -410,6 +411,11 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         let transaction = included.map(|included| json!(shown(&included.transaction)));
         values.put("block", block.clone().unwrap_or(Json::Null));
         values.put(TRANSACTION, transaction.clone().unwrap_or(Json::Null));
+        if included.is_none() {
+            for name in self.named_behind_a_transaction() {
+                values.put(&name, Json::Null);
+            }
+        }
         let height = head.number.number();
         self.read_for(self.texts_behind(), &mut values, height).await?;
         let mut after = Map::new();
@@ -433,6 +439,24 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             "reads": self.reads_named(&values),
             "after": after,
         })))
+    }
+
+    /// Reads that need what only a transaction of ours has, directly or through another.
+    fn named_behind_a_transaction(&self) -> BTreeSet<String> {
+        let mut named: BTreeSet<String> = [TRANSACTION, "block"].map(str::to_owned).into();
+        loop {
+            let before = named.len();
+            for (name, read) in &self.contract.after {
+                let templates: Vec<_> =
+                    read.texts().into_iter().filter_map(|text| Template::parse(text).ok()).collect();
+                if templates.iter().flat_map(Template::references).any(|it| named.contains(&it.name)) {
+                    named.insert(name.clone());
+                }
+            }
+            if named.len() == before {
+                return named;
+            }
+        }
     }
 
     fn texts_behind(&self) -> impl Iterator<Item = &'a str> {

@@ -7,12 +7,14 @@ use serde_json::Map;
 
 use super::contract::Contract;
 use super::contract_table::{self, CalledFor};
+use super::graph::{Graph, Link, Scope};
 use super::mistake::Mistakes;
 use super::reader::{At, Fields, Read, shown};
 use super::source_table::{own_pool, own_prover};
 use super::stage_table::{Kind, RawStage};
 use super::tables::{File, Named};
-use super::{Output, Pool, Prover};
+use super::template::Template;
+use super::{Output, Pool, Prover, Source};
 
 /// In the command of the program that calls contracts: the yard's folder with what its accounts have sent.
 pub const ACCOUNTS_FOLDER: &str = "{accounts}";
@@ -93,9 +95,10 @@ impl Action {
     }
 }
 
-/// The names of actions are those of their provers and pools too.
-pub(super) fn check(file: &File, mistakes: &mut Mistakes) {
-    for stage in file.stages.iter().filter(|stage| stage.action.is_some()) {
+/// The names of actions are those of their provers and pools too, which no other stage uses: they hold a key, and run unconfined.
+pub(super) fn check(file: &File, graph: &Graph, mistakes: &mut Mistakes) {
+    for (index, stage) in file.stages.iter().enumerate() {
+        let Some(action) = &stage.action else { continue };
         let provers = file.provers.iter().map(|prover| ("prover", &prover.name, prover.at));
         let pools = file.pools.iter().map(|pool| ("pool", &pool.name, pool.at));
         let of_its_name =
@@ -104,5 +107,57 @@ pub(super) fn check(file: &File, mistakes: &mut Mistakes) {
             let message = format!("\"{}\" is the {kind} of the stage with an action", shown(name));
             mistakes.add(at, message, "name it otherwise");
         }
+        for other in file.stages.iter().filter(|other| other.action.is_none()) {
+            let provers = other.provers.is().into_iter().flat_map(|provers| &provers.value);
+            let provers = provers.map(|prover| ("prover", &prover.value.1, prover.at));
+            let pool = other.pool.is().map(|pool| ("pool", &pool.value, pool.at));
+            for (kind, name, at) in provers.chain(pool).filter(|(_, name, _)| **name == stage.name) {
+                let message = format!("\"{}\" is the {kind} of the stage with an action alone", shown(name));
+                mistakes.add(at, message, format!("name a {kind} of your own"));
+            }
+        }
+        check_readers(index, file, graph, mistakes);
+        if let Some(contract) = &action.contract {
+            check_names(contract, index, file, graph, mistakes);
+        }
+    }
+}
+
+/// It gives neither match fields nor a list.
+fn check_readers(action: usize, file: &File, graph: &Graph, mistakes: &mut Mistakes) {
+    let reads = |index: usize| graph.links[index].iter().any(|link| link.source == Source::Stage(action));
+    for (_, reader) in file.stages.iter().enumerate().filter(|(index, _)| reads(*index)) {
+        let name = shown(&file.stages[action].name);
+        if !reader.on.is_empty() {
+            let message = format!("`on` asks for match fields, and \"{name}\" gives none");
+            mistakes.add(reader.at, message, "a call's outcome belongs to its block or cut; take `on` out");
+        }
+        if reader.kind == Some(Kind::Split) {
+            let message = format!("a split stage reads a list, and what \"{name}\" gives is none");
+            mistakes.add(reader.at, message, "split a block, or what a partitioner's stage writes");
+        }
+    }
+}
+
+/// What its texts name is there when its tasks are.
+fn check_names(contract: &Contract, index: usize, file: &File, graph: &Graph, mistakes: &mut Mistakes) {
+    let at = file.stages[index].at;
+    let templates: Vec<Template> =
+        contract.texts().filter_map(|(_, text)| Template::parse(text).ok()).collect();
+    let names = |name: &str| templates.iter().flat_map(Template::references).any(|it| it.name == name);
+    if matches!(graph.scopes[index], Scope::Cut(_)) && names("hash") {
+        let message = "`{hash}` is a block's, and this stage works on cuts";
+        mistakes.add(at, message, "`{from}` and `{to}` are the cut's heights");
+    }
+    let gives_proof = |link: &Link| match link.source {
+        Source::Stage(source) => {
+            file.stages[source].output.is().is_none_or(|output| output.value == Output::Proof)
+        }
+        Source::Block => false,
+    };
+    let of_proofs = ["proof", "public_values", "verification_key"].into_iter().find(|name| names(name));
+    if let Some(name) = of_proofs.filter(|_| !graph.links[index].iter().any(gives_proof)) {
+        let message = format!("`{{{name}}}` is of a proof, and this stage reads none");
+        mistakes.add(at, message, "have it read a stage that proves, in `from`");
     }
 }

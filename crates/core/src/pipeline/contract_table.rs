@@ -103,6 +103,8 @@ const COMPARISONS: [Comparison; 6] = [
 const TIME_LIMIT_MS: u64 = 120_000;
 /// As deep as proposers of rollups commonly wait.
 const CONFIRMATIONS: u64 = 10;
+/// Nodes that keep no archive answer of states up to 128 blocks old.
+const MAX_CONFIRMATIONS: u64 = 120;
 /// Three slots: then what was offered is too little.
 const REPLACE_AFTER_MS: u64 = 36_000;
 
@@ -139,7 +141,7 @@ pub(super) fn read(
             errors.value().unwrap_or_default().into_iter().map(|error| error.value).collect()
         }
     };
-    let confirmations = fields.number_or("confirmations", 1..=1_024, CONFIRMATIONS);
+    let confirmations = fields.number_or("confirmations", 1..=MAX_CONFIRMATIONS, CONFIRMATIONS);
     let max_fee_gwei = fields.number("max_fee_gwei", 1..=1_000_000_000).value();
     let replace_after_ms = fields.number_or("replace_after_ms", 1..=MAX_MS, REPLACE_AFTER_MS);
     let after = match called_for {

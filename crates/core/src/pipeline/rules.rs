@@ -36,7 +36,7 @@ pub(super) fn settle(file: File, mistakes: &mut Mistakes, warnings: &mut Mistake
     let commit = commit::settle(&file, &graph, mistakes, warnings);
     check_sinks(&file, &graph, commit.as_ref(), mistakes, warnings);
     check_sources(&file, mistakes);
-    action_table::check(&file, mistakes);
+    action_table::check(&file, &graph, mistakes);
     if !mistakes.is_empty() {
         return None;
     }
@@ -278,6 +278,25 @@ fn check_sinks(
                 let message = format!("no stage \"{}\" has an action", shown(unknown));
                 let help = "{results.STAGE} stands for what a stage with action = \"contract\" came to";
                 mistakes.add(*at, message, help);
+            }
+            let own = match &sink.stage {
+                Read::Is(stage) => file.stages.iter().position(|other| other.name == stage.value),
+                _ => commit.map(|commit| commit.stage),
+            };
+            for name in contract.results().iter().filter(|name| acts(name)) {
+                let scope = |stage: usize| graph.scopes[stage];
+                let theirs = file.stages.iter().position(|other| other.name == *name);
+                if own.map(scope) != theirs.map(scope) && own.is_some() {
+                    let message = format!(
+                        "\"{}\" works on other blocks or cuts than this sink is told of",
+                        shown(name)
+                    );
+                    mistakes.add(
+                        *at,
+                        message,
+                        "name the stage whose log it follows, `stage = \"...\"`, of the same cuts",
+                    );
+                }
             }
         }
         if let Read::Is(At { value: Confirm::Safe | Confirm::Finalized, at, .. }) = &sink.confirm
