@@ -32,8 +32,8 @@ run "dev" {
     error_message = "Only the pool that it wants has a job queue and jobs."
   }
   assert {
-    condition     = aws_sqs_queue.queue["wake-cpu"].name == "proofyard-dev-wake-cpu" && length(aws_sqs_queue.queue) == 6
-    error_message = "Each pool has a queue that wakes its workers, beside the five that a yard has."
+    condition     = aws_sqs_queue.queue["wake-cpu"].name == "proofyard-dev-wake-cpu" && length(aws_sqs_queue.queue) == 7
+    error_message = "Each pool has a queue that wakes its workers, beside the six that a yard has."
   }
   assert {
     condition     = !aws_dynamodb_table.yard.deletion_protection_enabled && aws_s3_bucket.yard.force_destroy

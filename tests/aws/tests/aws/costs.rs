@@ -33,8 +33,8 @@ const COMPOSITE_ALARM: f64 = 0.5;
 const METRIC: f64 = 0.3;
 const DASHBOARD: f64 = 3.0;
 const KEY: f64 = 1.0;
-/// Of the webhook, and of nodes.
-const SECRETS: f64 = 2.0 * 0.4;
+/// Of the webhook, of nodes, and of sinks.
+const SECRETS: f64 = 3.0 * 0.4;
 
 const MINUTES_A_MONTH: f64 = 43_200.0;
 /// A function's 256 MB for so long, and the sweeper's 512 MB: assumed, since only AWS would tell.
@@ -190,7 +190,7 @@ fn tables(rows: &[Row], minute: &Usage, ticks: u64) -> String {
     let table = monthly(reads, READ_UNITS) + monthly(minute.writes as f64, WRITE_UNITS);
     let ticks_sent = minute.queue_requests as f64 + 2.0 * ticks as f64;
     let polls =
-        2.0 * monthly(POLLS_A_MINUTE, STANDARD_REQUESTS) + 2.0 * monthly(POLLS_A_MINUTE, FIFO_REQUESTS);
+        2.0 * monthly(POLLS_A_MINUTE, STANDARD_REQUESTS) + 3.0 * monthly(POLLS_A_MINUTE, FIFO_REQUESTS);
     let queues = monthly(ticks_sent, STANDARD_REQUESTS) + polls;
     let sweeps = 1.0 + ticks as f64;
     // The follower is asked for its ticks.
@@ -206,7 +206,7 @@ fn tables(rows: &[Row], minute: &Usage, ticks: u64) -> String {
     row("DynamoDB", format!("{reads} read units and {} write units a minute", minute.writes), table);
     row(
         "SQS",
-        format!("{ticks_sent} requests a minute for {ticks} ticks, and Lambda's polls of four queues"),
+        format!("{ticks_sent} requests a minute for {ticks} ticks, and Lambda's polls of five queues"),
         queues,
     );
     row("Lambda", format!("{calls} calls a minute"), functions);
