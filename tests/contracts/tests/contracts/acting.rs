@@ -27,14 +27,18 @@ struct Actor {
 
 impl Actor {
     fn of(ledger: &Ledger, url: &str) -> Self {
-        let address = &ledger.address;
-        let table = format!(
-            "contract = \"{address}\"\nrpc = [\"{url}\"]\nchain_id = 31337\nkey_from = \"KEY\"\n{KEYS}"
-        );
-        let mut contract = target(&table)["contract"].clone();
         let count =
             json!({ "call": { "address": null, "function": "calls() returns (uint256)", "arguments": [] } });
-        contract["after"] = json!({ "calls": count });
+        Self::with(ledger, url, "", json!({ "calls": count }))
+    }
+
+    fn with(ledger: &Ledger, url: &str, more: &str, after: Value) -> Self {
+        let address = &ledger.address;
+        let table = format!(
+            "contract = \"{address}\"\nrpc = [\"{url}\"]\nchain_id = 31337\nkey_from = \"KEY\"\n{more}{KEYS}"
+        );
+        let mut contract = target(&table)["contract"].clone();
+        contract["after"] = after;
         Self { folder: tempfile::tempdir().unwrap(), contract }
     }
 
@@ -129,4 +133,23 @@ fn a_contract_that_refuses_uses_up_attempts_and_nodes_that_are_down_do_not() {
     );
     let error = Actor::of(&ledger, "http://127.0.0.1:9").act(1).unwrap_err();
     assert_eq!(error["kind"], "unavailable", "{error}");
+}
+
+#[test]
+fn what_somebody_else_has_done_has_no_transaction_and_nothing_behind_it() {
+    let ledger = Ledger::start();
+    ledger.mine(3);
+    let block = json!({ "rpc": { "rpc": [], "method": "eth_getBlockByNumber", "params": ["{block.number}", false] } });
+    let again =
+        json!({ "rpc": { "rpc": [], "method": "eth_getBlockByHash", "params": ["{own.hash}", false] } });
+    let count =
+        json!({ "call": { "address": null, "function": "calls() returns (uint256)", "arguments": [] } });
+    let after = json!({ "again": again, "calls": count, "own": block });
+    let actor = Actor::with(&ledger, &ledger.anvil.url(), "done_if = [\"{to}\", \">=\", \"1\"]\n", after);
+    let outcome = actor.act(1).unwrap();
+    assert_eq!(outcome["after"], json!({ "again": null, "calls": "0", "own": null }));
+    for nothing in ["transaction", "block", "arguments"] {
+        assert_eq!(outcome[nothing], Value::Null, "{nothing}");
+    }
+    assert_eq!(ledger.calls(), 0);
 }
