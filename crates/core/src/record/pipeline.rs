@@ -73,10 +73,6 @@ impl<P: Port> Yard<P> {
                     }
                 }
                 tx.send(Wake::Chain { chain: chain.clone() });
-                // One that begins now writes down where that is when it is first looked at.
-                for (sink, _) in new.sinks.iter().filter(|(_, sink)| sink.is_level()) {
-                    tx.send(Wake::Sink { chain: chain.clone(), sink: sink.clone() });
-                }
                 tx.durable();
                 Ok(true)
             })
