@@ -1,7 +1,7 @@
 //! Calls of a contract, a transaction for each entry of an out log, or for each task of a stage.
 //!
-//! [`submit`] brings one entry to its end, and [`act`] one task: it asks what the pipeline asks, sends a transaction if there is something to send,
-//! and waits until blocks confirm it. What was signed is in the [`journal`] before a node hears of it, so that a crash anywhere
+//! [`submit`] brings one entry to its end, and [`act`] one task: it asks what the pipeline asks, sends a transaction if there is
+//! something to send, and waits until blocks confirm it. What was signed is in the [`journal`] before a node hears of it, so that a crash anywhere
 //! finds the same transaction again, under the same nonce, and never sends a second one beside it.
 //!
 //! - `values`: what stands in the braces of the pipeline's texts;
