@@ -73,6 +73,10 @@ impl<P: Port> Yard<P> {
                     }
                 }
                 tx.send(Wake::Chain { chain: chain.clone() });
+                // One that begins with what comes from now on remembers where that was.
+                for (sink, _) in new.sinks.iter().filter(|(_, sink)| sink.is_level()) {
+                    tx.send(Wake::Sink { chain: chain.clone(), sink: sink.clone() });
+                }
                 tx.durable();
                 Ok(true)
             })

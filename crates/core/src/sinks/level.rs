@@ -135,7 +135,8 @@ impl<P: Port> Yard<P> {
     pub async fn level_sending(&self, news: &BlockNews) -> Result<bool, Error> {
         self.change_told(news, |_, told| {
             // What may have been told counts as told: nothing older follows it.
-            let is_newer = told.told < Some(news.word) && told.sent <= Some(news.word);
+            let is_newer =
+                told.epoch == news.epoch && told.told < Some(news.word) && told.sent <= Some(news.word);
             if is_newer {
                 told.sent = told.sent.max(Some(news.word));
             }
@@ -148,7 +149,7 @@ impl<P: Port> Yard<P> {
     pub async fn level_done(&self, news: &BlockNews) -> Result<(), Error> {
         self.change_told(news, |place, told| {
             *place = LevelPlace { failed_at: None, ..place.clone().untried() };
-            told.told = told.told.max(Some(news.word));
+            told.hears(news);
         })
         .await
     }
@@ -162,7 +163,7 @@ impl<P: Port> Yard<P> {
                 last_error: Some(format!("block {} as {}: {reason}", news.height, news.word.name())),
                 ..place.clone().untried()
             };
-            told.told = told.told.max(Some(news.word));
+            told.hears(news);
         })
         .await
     }
@@ -365,7 +366,8 @@ impl<P: Port> Yard<P> {
         };
         let (chain, sink) = (look.place.chain.clone(), look.place.sink.clone());
         let told = block.told.as_ref().filter(|told| told.scope == scope);
-        let epoch = told.map_or(look.state.epoch, |told| told.epoch);
+        let begins_anew = word != BlockWord::Retracted && block.is_no_longer_given_up();
+        let epoch = told.filter(|_| !begins_anew).map_or(look.state.epoch, |told| told.epoch);
         let is_there = block.scope.as_ref().filter(|now| now.id == scope);
         let timestamp_s = is_there.and_then(|now| now.block()).map(|block| block.timestamp_s);
         Ok(Some(BlockNews {
@@ -440,7 +442,7 @@ impl<P: Port> Yard<P> {
             let place: Option<LevelPlace> = tx.check(&place_key).await?;
             let mut place = place.unwrap_or_else(|| place_now.clone());
             let told: Option<Told> = tx.check(&told_key).await?;
-            let told = told.filter(|told| told.scope == *scope);
+            let told = told.filter(|told| told.scope == *scope && told.epoch >= news.epoch);
             let mut told = told.unwrap_or_else(|| Told {
                 chain: chain.clone(),
                 sink: sink.clone(),
@@ -462,6 +464,25 @@ impl<P: Port> Yard<P> {
             Ok(answer)
         })
         .await
+    }
+}
+
+impl Compared {
+    /// The sink may have been told that it is missed, and it left the chain, came back, and is in work or proved. Whether the
+    /// word came makes no difference.
+    fn is_no_longer_given_up(&self) -> bool {
+        let (Some(told), Some(scope)) = (&self.told, &self.scope) else { return false };
+        let is_missed = self.word.is_none_or(|word| word == BlockWord::Missed);
+        told.scope == scope.id && told.sent == Some(BlockWord::Missed) && !is_missed
+    }
+}
+
+impl Told {
+    /// It was told this, unless it is told of a later life of the block by now.
+    fn hears(&mut self, news: &BlockNews) {
+        if self.epoch == news.epoch {
+            self.told = self.told.max(Some(news.word));
+        }
     }
 }
 
@@ -525,14 +546,13 @@ impl Look {
             _ => None,
         };
         let word = block.word?;
-        if let Some(told) = told
-            && self.wanted.contains(&BlockWord::Retracted)
-            && (told.sent == Some(BlockWord::Retracted)
-                || (told.told == Some(BlockWord::Missed) && word != BlockWord::Missed))
-        {
+        let is_taken_back = told.is_some_and(|told| told.sent == Some(BlockWord::Retracted));
+        if (is_taken_back || block.is_no_longer_given_up()) && self.wanted.contains(&BlockWord::Retracted) {
             // It left the chain and is back, or is no longer given up: it is taken back first, then told of anew.
             return Some(BlockWord::Retracted);
         }
+        // A sink that does not hear of that is told anew as well.
+        let told = told.filter(|_| !block.is_no_longer_given_up());
         let target = self.target(word)?;
         let (sent, heard) = told.map_or((None, None), |told| (told.sent, told.told));
         if heard >= Some(target) || sent > Some(target) {

@@ -3,7 +3,7 @@
 use proofyard_core::operation::{Answer, Operation};
 use proofyard_core::pipeline::BlockWord;
 use proofyard_core::port::{Key, Port};
-use proofyard_core::sinks::{SinkWord, Trouble};
+use proofyard_core::sinks::{BlockNews, SinkWord, Trouble};
 use proofyard_core::state::{Finality, KeyFamily, NamedBlock, OutKind};
 use proofyard_core::status::{Finished, SinkPlace};
 
@@ -499,6 +499,44 @@ fn a_block_that_returns_while_it_is_taken_back_is_told_of_anew() {
     driver.settle();
     driver.pass(10_000);
     assert_eq!(words(&told(&driver)), ["a2 retracted", "a2 committed"]);
+}
+
+/// Block 2 is missed, nobody knows whether the sink heard so, and a reorg takes the block away and brings it back.
+fn given_up_for_a_while(sink: &str) -> Driver {
+    let late = PROVING.replace("window = 100", "window = 100\nlate = \"miss\"\ndeadline_ms = 60000");
+    let mut driver = Driver::new(&format!("{late}\n[sink.out]\n{sink}"));
+    driver.worker("w", "cpu");
+    prove(&mut driver, 1..=1);
+    told(&driver);
+    driver.blocks(2..=2);
+    driver.pass(60_000);
+    driver.sweep();
+    driver.settle();
+    let missed = now(driver.yard.level_next("c", "out")).unwrap().remove(0);
+    assert_eq!((missed.hash.as_str(), missed.word), ("a2", BlockWord::Missed));
+    assert!(now(driver.yard.level_sending(&missed)).unwrap());
+    now(driver.yard.level_failed(&missed, &Trouble::saying("no answer"))).unwrap();
+    reorg(&driver, 2..=2);
+    now(driver.yard.record_reorg("c", 2, "a2")).unwrap();
+    driver.settle();
+    driver.pass(10_000);
+    driver.work("w", good);
+    // Somebody waited for an answer until now.
+    assert!(!now(driver.yard.level_sending(&BlockNews { word: BlockWord::Arrived, ..missed })).unwrap());
+    driver
+}
+
+#[test]
+fn a_block_that_was_missed_and_is_proved_after_it_returned_is_told_of() {
+    let driver = given_up_for_a_while(ALL);
+    assert_eq!(words(&told(&driver)), ["a2 retracted", "a2 committed"]);
+}
+
+#[test]
+fn who_hears_of_no_retracts_is_told_that_a_missed_block_was_committed_all_the_same() {
+    let driver =
+        given_up_for_a_while("command = [\"tell\"]\neach = \"block\"\nevents = [\"committed\", \"missed\"]");
+    assert_eq!(words(&told(&driver)), ["a2 committed"]);
 }
 
 #[test]
