@@ -275,8 +275,11 @@ pub trait Port {
     }
     /// 64 random bits, for versions and ids: never the same twice, in any process of the yard.
     fn random(&self) -> u64;
-    /// What a home remembers of its reads is forgotten: the next ones see what others have committed meanwhile.
-    fn forget_reads(&self) {}
+    /// What a home remembers of its reads is forgotten: the next ones see what others have committed meanwhile. Says whether
+    /// there was anything.
+    fn forget_reads(&self) -> bool {
+        false
+    }
     /// The item as the last commit left it; `None` if there is none.
     ///
     /// # Errors
@@ -337,8 +340,8 @@ impl<P: Port> Port for &P {
     fn random(&self) -> u64 {
         (**self).random()
     }
-    fn forget_reads(&self) {
-        (**self).forget_reads();
+    fn forget_reads(&self) -> bool {
+        (**self).forget_reads()
     }
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
         (**self).get(key).await

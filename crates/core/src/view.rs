@@ -26,6 +26,11 @@ impl View {
         self.items.insert(key.clone(), stored);
     }
 
+    /// Everything is read again from here on. Says whether anything was known.
+    pub fn forget(&mut self) -> bool {
+        !std::mem::take(&mut self.items).is_empty()
+    }
+
     /// After a commit, however it ended.
     pub fn committed(&mut self, batch: &Batch, outcome: &Result<CommitOutcome, PortError>) {
         let mut seen = std::mem::take(&mut self.items);

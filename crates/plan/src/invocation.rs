@@ -45,10 +45,8 @@ impl Invocation {
         count(&mut self.usage.borrow_mut());
     }
 
-    pub fn forget_reads(&self) {
-        if let Some(view) = self.view.borrow_mut().as_mut() {
-            *view = View::default();
-        }
+    pub fn forget_reads(&self) -> bool {
+        self.view.borrow_mut().as_mut().is_some_and(View::forget)
     }
 
     /// AWS keeps the clocks of functions; a worker's is its host's.

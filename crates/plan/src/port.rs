@@ -59,6 +59,9 @@ fn bytes_of(stored: &Option<Stored>) -> usize {
 }
 
 impl Port for CloudPort {
+    fn forget_reads(&self) -> bool {
+        self.invocation.forget_reads()
+    }
     fn now_ms(&self) -> u64 {
         START_MS + self.cloud.upgrade().map_or(0, |cloud| cloud.now_us() / 1_000)
     }

@@ -125,6 +125,12 @@ impl Port for WeakPort {
         self.simulation.random(|random| random.number())
     }
 
+    fn forget_reads(&self) -> bool {
+        let forgot = self.simulation.in_invocation(|invocation| invocation.view.forget()).unwrap_or(false);
+        forgot.then(|| self.simulation.count("port: forgot its view"));
+        forgot
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
         if let Some(stored) = self.simulation.in_invocation(|invocation| invocation.view.known(key)).flatten()
         {

@@ -94,10 +94,8 @@ impl Port for AwsPort {
     fn random(&self) -> u64 {
         (self.random)()
     }
-    fn forget_reads(&self) {
-        if let Some(reads) = &self.reads {
-            reads.clear();
-        }
+    fn forget_reads(&self) -> bool {
+        self.reads.as_ref().is_some_and(|reads| reads.forget())
     }
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
         if let Some(stored) = self.known(key) {

@@ -25,9 +25,9 @@ impl ReadCache {
         self.view().committed(batch, outcome);
     }
 
-    /// Everything is read again from here on.
-    pub fn clear(&self) {
-        *self.view() = View::default();
+    /// Everything is read again from here on. Says whether anything was known.
+    pub fn forget(&self) -> bool {
+        self.view().forget()
     }
 
     fn view(&self) -> MutexGuard<'_, View> {

@@ -3,9 +3,14 @@
 use std::cell::{Cell, RefCell};
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::record::RetrySelection;
+use proofyard_core::state::TaskId;
 use proofyard_core::view::View;
+use proofyard_core::yard::Yard;
 
+use super::{driver, pipeline, prove};
 use crate::common::memory::Memory;
+use crate::common::now;
 
 /// What a call to DynamoDB takes.
 pub const ROUND_MS: u64 = 4;
@@ -39,6 +44,9 @@ impl Port for Far<'_> {
     }
     fn random(&self) -> u64 {
         self.memory.random()
+    }
+    fn forget_reads(&self) -> bool {
+        self.view.borrow_mut().forget()
     }
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
         Ok(self.get_many(std::slice::from_ref(key)).await?.remove(0))
@@ -77,7 +85,7 @@ impl Port for Far<'_> {
         limit: usize,
     ) -> Result<Vec<Due>, PortError> {
         self.round();
-        *self.view.borrow_mut() = View::default();
+        self.forget_reads();
         self.memory.due(shard, after, until_ms, limit).await
     }
     async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
@@ -93,4 +101,18 @@ impl Port for Far<'_> {
     async fn send(&self, wakes: &[Wake]) {
         self.memory.send(wakes).await;
     }
+}
+
+#[test]
+fn what_was_read_earlier_refuses_nothing_that_is_there_by_now() {
+    let driver = driver(&pipeline("window = 4", &prove()));
+    let yard = Yard::new(Far::new(&driver.yard.port));
+    let task: TaskId = "c:b:10:a10:0/prove/0".parse().unwrap();
+    assert!(now(yard.port.get(&task.task_key())).unwrap().is_none());
+    driver.block(10);
+    let retry = |task: &TaskId| now(yard.retry(&RetrySelection::One(task.clone())));
+    assert!(retry(&task).is_ok(), "it is there, though it was read before");
+    let other: TaskId = "c:b:11:a11:0/prove/0".parse().unwrap();
+    let refused = retry(&other).unwrap_err().to_string();
+    assert!(refused.contains("c:b:11:a11:0/prove/0"), "{refused}");
 }
