@@ -175,7 +175,10 @@ impl Port for WeakPort {
         let now_ms = self.simulation.now_ms();
         let due = self.simulation.table_mut().due(shard, after, until_ms, limit, now_ms);
         if self.simulation.caller().name == "sweep" {
-            due.iter().for_each(|due| self.simulation.note_due_read(&due.key));
+            for due in &due {
+                self.simulation.note_due_read(until_ms, &due.key);
+                self.simulation.trace(|| format!("due by {until_ms}: {} at {}", due.key, due.due_ms));
+            }
         }
         if after.is_some() && !due.is_empty() {
             self.simulation.count("port: due index read in pages");

@@ -75,7 +75,7 @@ struct Inner {
     waits_for: Cell<Option<WaitsFor>>,
     violation: RefCell<Option<String>>,
     /// How often the current sweep has read each entry of the due index.
-    due_reads: RefCell<BTreeMap<Key, usize>>,
+    due_reads: RefCell<BTreeMap<(u64, Key), usize>>,
 }
 
 /// Simulated time starts here, so that no arithmetic on times goes below zero.
@@ -171,14 +171,15 @@ impl Simulation {
         self.0.due_reads.borrow_mut().clear();
     }
 
-    pub fn note_due_read(&self, key: &Key) {
-        *self.0.due_reads.borrow_mut().entry(key.clone()).or_default() += 1;
+    /// One sweep may end a round and make another: each looks at what was due by another time.
+    pub fn note_due_read(&self, until_ms: u64, key: &Key) {
+        *self.0.due_reads.borrow_mut().entry((until_ms, key.clone())).or_default() += 1;
     }
 
-    /// The entry that the current sweep has read most often, and how often.
+    /// The entry that the current sweep has read most often in one round, and how often.
     pub fn most_due_reads(&self) -> Option<(Key, usize)> {
         let reads = self.0.due_reads.borrow();
-        reads.iter().max_by_key(|(_, times)| **times).map(|(key, times)| (key.clone(), *times))
+        reads.iter().max_by_key(|(_, times)| **times).map(|((_, key), times)| (key.clone(), *times))
     }
 
     /// One thing happens: a wake is delivered, a process's death is reported, or a future runs to its next await.

@@ -18,8 +18,9 @@ use super::World;
 use super::pipelines::LEVELS;
 use crate::executor::{Invocation, Signal};
 
-/// How often one sweep may visit one entry: another process, whose clock is a little behind, may set it due again meanwhile.
-const VISITS_A_SWEEP: usize = 3;
+/// How often one round of a sweep may visit one entry: another process, whose clock is a little behind, may set it due again
+/// meanwhile.
+const VISITS_A_ROUND: usize = 3;
 
 /// Longer than any run.
 pub(super) const NEVER_MS: u64 = 30 * 24 * 3_600_000;
@@ -132,9 +133,9 @@ impl World {
             }
         }
         if let Some((key, times)) =
-            self.simulation.most_due_reads().filter(|(_, times)| *times > VISITS_A_SWEEP)
+            self.simulation.most_due_reads().filter(|(_, times)| *times > VISITS_A_ROUND)
         {
-            self.simulation.violate(format!("one sweep visited {key} {times} times"));
+            self.simulation.violate(format!("one round of a sweep visited {key} {times} times"));
         }
     }
 
