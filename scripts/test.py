@@ -1,7 +1,7 @@
 """Runs the tests of the whole project, or the steps that are named.
 
-What builds comes first, alone, and uses every core as it is. Then two lanes go beside each other, longest first: one for
-what computes, and one for what mostly waits, for processes, queues and clocks. What a job printed is shown when it ends, in
+What builds comes first, alone, and uses every core as it is; what is built from nothing is linted by that. Then three lanes go
+beside each other, longest first: one for what computes, and two for what mostly waits, for processes, queues and clocks. What a job printed is shown when it ends, in
 one piece; all of it is in target/tests. The end is a table of where the time went.
 """
 
@@ -34,7 +34,7 @@ DEMO = ["-p", "proofyard", "-p", "proofyard-miden"]
 STEPS = {
     "format": "the format of the Rust sources",
     "reuse": "nothing that the demo has built is built again for the tests",
-    "lints": "clippy, on all that is Rust",
+    "lints": "clippy, on all that is Rust; where all is built from nothing, by that",
     "crates": "the tests of crates/, functions/ and the worker",
     "provers": "the tests of the provers here, with real proofs",
     "examples": "the pipelines of examples/, with real proofs",
@@ -161,7 +161,7 @@ class Runner:
         print(f"== {job.label}: {ended} ({job.wall_s:.1f} s, {job.cpu_s:.1f} s of CPU; at {at:.0f} s)", flush=True)
 
     def run_beside(self, jobs: list[Job]) -> None:
-        """Two lanes, each longest first; a lane that is through helps the other."""
+        """Three lanes, each longest first; a lane that is through helps the others."""
         queues = [[job for job in jobs if job.waits is waits] for waits in (False, True)]
         for queue in queues:
             queue.sort(key=lambda job: -job.weight)
@@ -175,7 +175,9 @@ class Runner:
                     job = queue.pop(0)
                 self.run(job)
 
-        lanes = [threading.Thread(target=lane, args=order) for order in (queues, reversed(queues))]
+        computing, waiting = queues
+        orders = [(computing, waiting), (waiting, computing), (waiting, computing)]
+        lanes = [threading.Thread(target=lane, args=order) for order in orders]
         for each in lanes:
             each.start()
         for each in lanes:
@@ -211,10 +213,10 @@ def end(pid: int) -> None:
         pass
 
 
-def cargo_json(*arguments: str) -> list[dict]:
+def cargo_json(*arguments: str, environment: dict[str, str] = {}) -> list[dict]:
     """What Cargo says of what it built. Mistakes are shown as they come."""
     command = ["cargo", *arguments, "--message-format", "json-render-diagnostics"]
-    process = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.run(command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
     if process.returncode != 0:
         raise Failed(f"{' '.join(command)} failed")
     return [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
@@ -227,7 +229,7 @@ def artifacts(messages: list[dict]) -> list[dict]:
 def test_binaries(messages: list[dict]) -> list[Job]:
     jobs = []
     for built in artifacts(messages):
-        if not built["profile"]["test"] or not built["executable"]:
+        if not built["profile"]["test"] or not built["executable"] or "bench" in built["target"]["kind"]:
             continue
         folder = Path(built["manifest_path"]).parent
         place = f"{folder.relative_to(ROOT)}/"
@@ -245,26 +247,39 @@ def programs() -> Path:
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "release"
 
 
+def is_linted_by_the_build(wanted: set[str]) -> bool:
+    """Whether all that is Rust is compiled now, so that Clippy's driver can do it: what is there already it would not see."""
+    return wanted == set(STEPS) and not (programs() / ".fingerprint").exists()
+
+
 def build(runner: Runner, wanted: set[str]) -> list[Job]:
     """Builds all programs, and the tests of what is wanted; answers the test binaries."""
     began = time.monotonic()
+    targets, benches, environment = ["--bins", "--tests"], [], {}
+    if is_linted_by_the_build(wanted):
+        # With --benches it would compile each library once more, for benches of its own.
+        targets, benches = ["--bins", "--tests", "--examples"], ["--bench", "*"]
+        environment = {"RUSTC_WRAPPER": str(ROOT / "scripts" / "clippy-too.sh")}
+
+    def built(*packages: str) -> list[Job]:
+        return test_binaries(cargo_json("build", *CARGO, *packages, *targets, environment=environment))
+
     with Memory() as memory:
-        messages = cargo_json("build", *CARGO, *WORKSPACE, "--bins", "--tests")
-        jobs = [job for job in test_binaries(messages) if job.step in wanted]
+        jobs = [job for job in built(*WORKSPACE, *benches) if job.step in wanted]
         if "simulation" in wanted:
-            simulation = test_binaries(cargo_json("build", *CARGO, "-p", "proofyard-simulation", "--tests"))
+            simulation = built("-p", "proofyard-simulation")
             jobs += [Job("simulation", job.name, job.command, job.folder) for job in simulation]
         if "follow" in wanted:
             packages = [package for package in APART if package not in ("proofyard-simulation", "proofyard-baselines")]
             node = [argument for package in packages for argument in ("-p", package)]
-            jobs += test_binaries(cargo_json("build", *CARGO, *node, "--bins", "--tests"))
+            jobs += built(*node)
         if "baselines" in wanted:
-            jobs += test_binaries(cargo_json("build", *CARGO, "-p", "proofyard-baselines", "--bins", "--tests"))
-    built = Job("build", "build", [], code=0, wall_s=time.monotonic() - began)
-    built.cpu_s = cpu_of_children()
-    runner.done.append(built)
+            jobs += built("-p", "proofyard-baselines")
+    done = Job("build", "build", [], code=0, wall_s=time.monotonic() - began)
+    done.cpu_s = cpu_of_children()
+    runner.done.append(done)
     memory_gib = memory.peak_bytes / 2**30
-    print(f"== build: ok ({built.wall_s:.1f} s, {built.cpu_s:.1f} s of CPU, at most {memory_gib:.1f} GiB of memory)", flush=True)
+    print(f"== build: ok ({done.wall_s:.1f} s, {done.cpu_s:.1f} s of CPU, at most {memory_gib:.1f} GiB of memory)", flush=True)
     return jobs
 
 
@@ -356,11 +371,12 @@ def work(options: argparse.Namespace, runner: Runner) -> None:
     if "format" in wanted and not runner.run(Job("format", "format", ["cargo", "fmt", "--all", "--check"])):
         raise Failed("run: cargo fmt --all")
     jobs = [job for job in fixed_jobs() if job.step in wanted]
+    is_linted = is_linted_by_the_build(wanted)
     if wanted - {"format", "lints", "infra", "localstack"}:
         jobs += build(runner, wanted)
     if "reuse" in wanted:
         check_reuse()
-    if "lints" in wanted:
+    if "lints" in wanted and not is_linted:
         clippy = ["cargo", "clippy", *CARGO, "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]
         runner.run(Job("lints", "lints", clippy))
     runner.run_beside(jobs)
