@@ -76,10 +76,12 @@ pub enum PlantedBug {
     CheckpointForgotten,
     /// A prover is told that its checkpoint is kept before it is on disk.
     CheckpointNotDurable,
+    /// A sink is told how far a block is, and nothing says so if the answer is lost.
+    SinkWordNotWritten,
 }
 
 impl PlantedBug {
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::RangeCount,
         Self::AdvanceBeforeRecord,
         Self::BlockEventTakenAsTruth,
@@ -116,6 +118,7 @@ impl PlantedBug {
         Self::CheckpointUnfenced,
         Self::CheckpointForgotten,
         Self::CheckpointNotDurable,
+        Self::SinkWordNotWritten,
     ];
 
     /// A rank as [`crate::strategy::rank`] gives it, with this bug in it.

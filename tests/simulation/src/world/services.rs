@@ -238,10 +238,8 @@ impl World {
         if known.is_some_and(|known| known > *word) {
             self.simulation.violate(format!("{scope} is told of as {word:?} after {known:?}"));
         }
-        if *word == BlockWord::Retracted
-            && let Some((other, _)) = heard.get(height).filter(|(other, _)| other != scope)
-        {
-            self.simulation.violate(format!("{scope} is taken back after {other} was told of"));
+        if let Some((other, _)) = heard.get(height).filter(|(other, _)| other != scope) {
+            self.simulation.violate(format!("{scope} is told of as {word:?} while {other} stands"));
         }
         match word {
             BlockWord::Retracted => _ = heard.remove(height),
