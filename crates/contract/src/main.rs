@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use proofyard_contract::{Place, Surroundings, check, submit};
+use proofyard_contract::{Journals, Kms, Place, Surroundings, check, submit};
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_sinks::{EXIT_LATER, EXIT_REFUSED, Outcome, ToNotify, WaitLine};
 
@@ -24,7 +24,11 @@ for each task of the prover protocol. `proofyard run` and `proofyard serve` run 
 /// More than any message has: entries name their proofs, and do not hold them.
 const INPUT_BYTES: u64 = 16 << 20;
 
-struct Here;
+/// This process and its environment.
+#[derive(Default)]
+struct Here {
+    kms: Kms,
+}
 
 impl Surroundings for Here {
     fn variable(&self, name: &str) -> Option<String> {
@@ -33,6 +37,9 @@ impl Surroundings for Here {
     fn now_ms(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    }
+    fn kms(&self) -> &Kms {
+        &self.kms
     }
     async fn pause(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
@@ -45,10 +52,10 @@ fn main() -> ExitCode {
     let outcome = match words[..] {
         ["--check"] => checked(),
         ["--journal", journal, "--sink", sink] => {
-            told(&Place { sink: sink.to_owned(), journal: PathBuf::from(journal) })
+            told(&Place { sink: sink.to_owned(), journals: folder(journal) })
         }
         ["--journal", journal, "--stage", stage] => {
-            return prover::run(Place::of_stage(stage, PathBuf::from(journal)));
+            return prover::run(Place::of_stage(stage, folder(journal)));
         }
         _ => {
             println!("{USAGE}");
@@ -63,6 +70,10 @@ fn main() -> ExitCode {
     }
 }
 
+fn folder(path: &str) -> Journals {
+    Journals::Folder(PathBuf::from(path))
+}
+
 fn checked() -> Outcome {
     let target: SinkTarget = match input() {
         Ok(target) => target,
@@ -71,7 +82,7 @@ fn checked() -> Outcome {
     let SinkTarget::Contract(contract) = target else {
         return Outcome::Refused("it calls contracts, and nothing else".to_owned());
     };
-    match check(&contract, &Here) {
+    match check(&contract, &Here::default()) {
         Ok(account) => {
             println!("{account}");
             Outcome::Done
@@ -90,7 +101,7 @@ fn told(place: &Place) -> Outcome {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(submit(contract, &told.message, place, &Here)),
+        Ok(runtime) => runtime.block_on(submit(contract, &told.message, place, &Here::default())),
         Err(error) => later(error.to_string()),
     }
 }

@@ -62,7 +62,7 @@ impl Destination for Program {
                 Outcome::Refused(said.unwrap_or_else(|| with_causes(&error).to_string()))
             }
             ErrorKind::Unavailable => {
-                Outcome::Later(Trouble { reason: said.unwrap_or_else(|| error.to_string()), wait_ms })
+                Outcome::Later(Trouble { reason: said.unwrap_or_else(|| error.to_string()), wait_ms, is_wait: false })
             }
             _ => {
                 let reason = match said {
