@@ -163,8 +163,16 @@ pub(crate) struct Held {
 
 enum Home {
     /// With the lock on it.
-    File { path: PathBuf, written: Journal, _lock: File },
-    Pages { pages: Arc<dyn Pages>, account: String, written: Written },
+    File {
+        path: PathBuf,
+        written: Journal,
+        _lock: File,
+    },
+    Pages {
+        pages: Arc<dyn Pages>,
+        account: String,
+        written: Written,
+    },
 }
 
 impl Held {
@@ -187,11 +195,7 @@ impl Held {
         }
     }
 
-    async fn of_file(
-        folder: &Path,
-        name: &str,
-        surroundings: &impl Surroundings,
-    ) -> Result<Self, Failure> {
+    async fn of_file(folder: &Path, name: &str, surroundings: &impl Surroundings) -> Result<Self, Failure> {
         let path = folder.join(format!("{name}.json"));
         let failed = |error: io::Error| Failure::later(format!("{}: {error}", path.display()));
         if !folder.is_dir() {
@@ -216,8 +220,9 @@ impl Held {
             }
         }
         let journal = match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text)
-                .map_err(|error| unreadable(&path.display().to_string(), error))?,
+            Ok(text) => {
+                serde_json::from_str(&text).map_err(|error| unreadable(&path.display().to_string(), error))?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Journal::default(),
             Err(error) => return Err(failed(error)),
         };

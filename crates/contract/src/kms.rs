@@ -26,8 +26,8 @@ const CALL: Duration = Duration::from_secs(10);
 
 /// How a public key of secp256k1 begins as KMS says it (SubjectPublicKeyInfo); its point, uncompressed, follows.
 const SPKI_OF_SECP256K1: [u8; 23] = [
-    0x30, 0x56, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04,
-    0x00, 0x0a, 0x03, 0x42, 0x00,
+    0x30, 0x56, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81,
+    0x04, 0x00, 0x0a, 0x03, 0x42, 0x00,
 ];
 
 /// AWS KMS, as this process reaches it, and the public keys that it has said: a key's never changes.
@@ -42,7 +42,9 @@ pub struct Kms {
 pub enum KmsError {
     #[error("{0}")]
     Unanswered(String),
-    #[error("its public key is none of secp256k1: make it with the key spec ECC_SECG_P256K1, to sign and verify")]
+    #[error(
+        "its public key is none of secp256k1: make it with the key spec ECC_SECG_P256K1, to sign and verify"
+    )]
     OtherKind,
     #[error("KMS answered with a signature that is not of it")]
     NoSignature,
@@ -73,7 +75,8 @@ impl Kms {
         hash: &B256,
     ) -> Result<Signature, KmsError> {
         let sign = self.client(key).await.sign().key_id(key).message(Blob::new(hash.as_slice()));
-        let sign = sign.message_type(MessageType::Digest).signing_algorithm(SigningAlgorithmSpec::EcdsaSha256);
+        let sign =
+            sign.message_type(MessageType::Digest).signing_algorithm(SigningAlgorithmSpec::EcdsaSha256);
         let answer = sign.send().await.map_err(unanswered)?;
         of_ethereum(answer.signature.ok_or(KmsError::NoSignature)?.as_ref(), public, hash)
     }
@@ -82,9 +85,7 @@ impl Kms {
     async fn client(&self, key: &str) -> Client {
         let config = self.config.get_or_init(of_environment).await;
         match key.split(':').nth(3) {
-            Some(region) => {
-                Client::new(&config.to_builder().region(Region::new(region.to_owned())).build())
-            }
+            Some(region) => Client::new(&config.to_builder().region(Region::new(region.to_owned())).build()),
             None => Client::new(config),
         }
     }
@@ -112,7 +113,8 @@ where
 {
     KmsError::Unanswered(match error.as_service_error() {
         Some(said) => {
-            let (code, message) = (said.code().unwrap_or("no code"), said.message().unwrap_or("no more is said"));
+            let (code, message) =
+                (said.code().unwrap_or("no code"), said.message().unwrap_or("no more is said"));
             format!("{code}: {message}")
         }
         None => DisplayErrorContext(error).to_string(),
@@ -144,7 +146,8 @@ mod tests {
             let low: ecdsa::Signature = key.sign_prehash(hash.as_slice()).unwrap();
             let low = low.normalize_s().unwrap_or(low);
             let high = ecdsa::Signature::from_scalars(*low.r(), -*low.s()).unwrap();
-            let said = [low, high].map(|one| of_ethereum(one.to_der().as_bytes(), key.verifying_key(), &hash).unwrap());
+            let said = [low, high]
+                .map(|one| of_ethereum(one.to_der().as_bytes(), key.verifying_key(), &hash).unwrap());
             assert_eq!(said[0], said[1]);
             assert_eq!(said[0].recover_address_from_prehash(&hash).unwrap(), address);
             assert!(said[0].normalize_s().is_none(), "it is the lower one");
@@ -155,7 +158,8 @@ mod tests {
 
     #[test]
     fn what_is_of_another_key_or_no_der_is_no_signature() {
-        let (one, other) = (SigningKey::from_slice(&[7; 32]).unwrap(), SigningKey::from_slice(&[8; 32]).unwrap());
+        let (one, other) =
+            (SigningKey::from_slice(&[7; 32]).unwrap(), SigningKey::from_slice(&[8; 32]).unwrap());
         let hash = keccak256("text");
         let signature: ecdsa::Signature = one.sign_prehash(hash.as_slice()).unwrap();
         let der = signature.to_der();

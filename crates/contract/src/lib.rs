@@ -29,7 +29,7 @@ pub use account::KeyError;
 pub use acting::{OfTask, act};
 pub use journal::{Change, Journals, Pages, Written};
 pub use kms::{Kms, KmsError};
-pub use submitting::{check, submit};
+pub use submitting::{PROOF_BYTES, check, reads_proof, submit};
 
 /// What a call needs from outside.
 pub trait Surroundings {
@@ -50,12 +50,17 @@ pub trait Surroundings {
 /// For which sink or stage, and where its account's journal is kept.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Its name; a stage's as [`Place::of_stage`] writes it.
+    /// Its name, behind its chain's and a `/` where chains share journals; a stage's as [`Place::of_stage`] writes it.
     pub sink: String,
     pub journals: Journals,
 }
 
 impl Place {
+    /// As operators say it.
+    fn sink_name(&self) -> &str {
+        self.sink.rsplit('/').next().unwrap_or_default()
+    }
+
     /// No sink is called so.
     pub fn of_stage(stage: &str, journals: Journals) -> Self {
         Self { sink: format!("stage/{stage}"), journals }

@@ -63,9 +63,9 @@ impl Prover for Caller {
             Contract { time_limit_ms: request.deadline_ms.saturating_sub(left_ms), ..told.contract.clone() };
         // One call can hang: what is under way is found again by the next attempt.
         let limit = Duration::from_millis(request.deadline_ms.saturating_sub(left_ms / 2));
-        let acted = self
-            .runtime
-            .block_on(async { tokio::time::timeout(limit, act(&contract, &task, &self.place, &self.here)).await });
+        let acted = self.runtime.block_on(async {
+            tokio::time::timeout(limit, act(&contract, &task, &self.place, &self.here)).await
+        });
         let outcome = acted
             .map_err(|_| Failure::unavailable("the chain's nodes take too long to answer"))?
             .map_err(failure)?;

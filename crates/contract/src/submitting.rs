@@ -25,6 +25,7 @@ use crate::{Failure, Place, Surroundings, abi};
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 /// What is read of a proof, and what a transaction may have: nodes keep none that is larger.
+pub const PROOF_BYTES: u64 = TRANSACTION_BYTES;
 const TRANSACTION_BYTES: u64 = 131_072;
 /// What is known only behind one.
 const TRANSACTION: &str = "transaction";
@@ -245,7 +246,8 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             let sequence = undone.key.rsplit('/').next().unwrap_or_default();
             return Err(Failure::Refused(format!(
                 "entry {} was done, and a reorg has undone it for good: proofyard sink {} --again {sequence}",
-                undone.key, self.place.sink
+                undone.key,
+                self.place.sink_name()
             )));
         }
         if let Some(sent) = held.journal.of(self.name()).cloned() {
@@ -589,6 +591,11 @@ impl<'a, S: Surroundings> Submission<'a, S> {
 
 fn sides(conditions: &[Condition]) -> impl Iterator<Item = &str> {
     conditions.iter().flat_map(|condition| [condition.left.as_str(), condition.right.as_str()])
+}
+
+/// Whether the proof's bytes are named anywhere.
+pub fn reads_proof(contract: &Contract) -> bool {
+    mentions(contract, "proof")
 }
 
 pub(crate) fn mentions(contract: &Contract, name: &str) -> bool {

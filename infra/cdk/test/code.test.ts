@@ -12,7 +12,7 @@ import { BadSpec, readEnvironments, readSpec } from '../src/spec';
 import { FunctionsStack } from '../src/stacks/functions';
 import { Yard } from '../src/yard';
 
-const PROGRAMS = ['ingest', 'dispatcher', 'collector', 'sweeper', 'follower', 'notifier'].map((name) => `proofyard-${name}`);
+const PROGRAMS = ['ingest', 'dispatcher', 'collector', 'sweeper', 'follower', 'notifier', 'proposer'].map((name) => `proofyard-${name}`);
 
 function folderWith(content: string, at: Date): string {
   const folder = mkdtempSync(join(tmpdir(), 'proofyard-programs-'));

@@ -358,7 +358,11 @@ mod tests {
             (OutEntry::key_of("c", "commits", 9), KeyFamily::OutEntry, "O#c#commits / 00000000000000000009"),
             (Told::key_of("c", "file", 9), KeyFamily::Told, "N#c#file / 00000000000000000009"),
             (KeyFamily::JournalHead.key("1-0xab"), KeyFamily::JournalHead, "A#1-0xab / head"),
-            (KeyFamily::JournalPage.key_in("1-0xab", "raw-0xcd"), KeyFamily::JournalPage, "A#1-0xab / page#raw-0xcd"),
+            (
+                KeyFamily::JournalPage.key_in("1-0xab", "raw-0xcd"),
+                KeyFamily::JournalPage,
+                "A#1-0xab / page#raw-0xcd",
+            ),
             (KeyFamily::LocalWorkers.key(""), KeyFamily::LocalWorkers, "L / workers"),
             (KeyFamily::PoolJobs.key_in("", "gpu"), KeyFamily::PoolJobs, "L / jobs#gpu"),
             (KeyFamily::BlocksTaken.key("c"), KeyFamily::BlocksTaken, "L#c / fed"),
