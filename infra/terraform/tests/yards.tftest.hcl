@@ -66,7 +66,7 @@ run "dev_with_a_proposer" {
   assert {
     condition = (
       aws_sqs_queue.queue["propose"].name == "proofyard-dev-propose.fifo" && length(aws_sqs_queue.queue) == 8 &&
-      aws_secretsmanager_secret.keys[0].name == "proofyard/dev/keys" && can(aws_lambda_function.function["proposer"])
+      aws_secretsmanager_secret.keys[0].name == "proofyard/dev/keys" && contains(keys(aws_lambda_function.function), "proposer")
     )
     error_message = "Where it is asked for there are its function, its queue and its secret."
   }

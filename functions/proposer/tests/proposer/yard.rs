@@ -19,7 +19,7 @@ use tokio::sync::{Barrier, Notify};
 use crate::ledger::{ACCOUNT, KEY, Ledger};
 
 pub struct ProposingYard {
-    pub aws: LocalAws,
+    pub _aws: LocalAws,
     pub driver: Driver,
     /// As the function has it.
     pub proposer: AwsHome,
@@ -45,7 +45,7 @@ impl ProposingYard {
         put_secret(&driver, &format!("{{\"KEY\": \"{KEY}\"}}")).await;
         let proposer = proposer(&driver.home);
         driver.register("w").await;
-        let yard = Self { aws, driver, proposer };
+        let yard = Self { _aws: aws, driver, proposer };
         yard.prove(1..=blocks).await;
         yard
     }
