@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use alloy_primitives::{B256, Signature};
+use alloy_primitives::{Address, B256, Signature};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -54,6 +54,11 @@ impl Kms {
     /// What clients are made from is given.
     pub fn over(config: SdkConfig) -> Self {
         Self { config: OnceCell::from(config), known: Mutex::default() }
+    }
+
+    /// The address of a key's account.
+    pub async fn address(&self, key: &str) -> Result<String, KmsError> {
+        Ok(Address::from_public_key(&self.public_key(key).await?).to_string())
     }
 
     pub(crate) async fn public_key(&self, key: &str) -> Result<VerifyingKey, KmsError> {
@@ -131,7 +136,7 @@ fn of_ethereum(der: &[u8], public: &VerifyingKey, hash: &B256) -> Result<Signatu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloy_primitives::{Address, keccak256};
+    use alloy_primitives::keccak256;
     use k256::ecdsa::SigningKey;
     use k256::ecdsa::signature::hazmat::PrehashSigner;
 

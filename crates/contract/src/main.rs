@@ -17,9 +17,10 @@ const USAGE: &str = "\
 usage: proofyard-contract --journal FOLDER --sink NAME
        proofyard-contract --journal FOLDER --stage NAME
        proofyard-contract --check
+       proofyard-contract --address KEY
 
 Calls a contract for one entry: {\"target\": ..., \"message\": ...} on its input; with --check, the target alone; with --stage,
-for each task of the prover protocol. `proofyard run` and `proofyard serve` run it for the pipeline's sinks and stages; docs/sinks.md.";
+for each task of the prover protocol. --address shows the account of a key of AWS KMS, by its ARN. `proofyard run` and `proofyard serve` run it for the pipeline's sinks and stages; docs/sinks.md.";
 
 /// More than any message has: entries name their proofs, and do not hold them.
 const INPUT_BYTES: u64 = 16 << 20;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         ["--check"] => checked(),
+        ["--address", key] => address(key),
         ["--journal", journal, "--sink", sink] => {
             told(&Place { sink: sink.to_owned(), journals: folder(journal) })
         }
@@ -88,6 +90,21 @@ fn checked() -> Outcome {
             Outcome::Done
         }
         Err(failure) => Outcome::Refused(failure.reason()),
+    }
+}
+
+fn address(key: &str) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let address = match runtime {
+        Ok(runtime) => runtime.block_on(Kms::default().address(key)).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match address {
+        Ok(address) => {
+            println!("{address}");
+            Outcome::Done
+        }
+        Err(error) => Outcome::Refused(format!("{key}: {error}")),
     }
 }
 

@@ -8,6 +8,7 @@ mod beacon;
 mod beacon_node;
 mod contracts;
 mod deployed;
+mod functions;
 mod kms;
 #[allow(dead_code, reason = "other tests use the rest of it")]
 #[path = "../../../../tests/contracts/tests/contracts/ledger.rs"]
