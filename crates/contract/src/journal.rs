@@ -389,3 +389,57 @@ impl Sent {
         matches!(self.ended, Some(Ended::Reverted | Ended::Overtaken))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(nonce: u64, raws: &[&str]) -> Sent {
+        let tries = raws.iter().enumerate().map(|(number, raw)| Try {
+            hash: B256::with_last_byte((nonce * 16) as u8 + number as u8),
+            raw: (*raw).to_owned(),
+            max_fee_wei: 1,
+            priority_fee_wei: 1,
+            at_ms: 1,
+            at_height: 1,
+        });
+        Sent {
+            sink: "l1".to_owned(),
+            key: format!("c/commits/{nonce}"),
+            nonce,
+            to: Address::ZERO,
+            selector: Selector::ZERO,
+            fees: Fees { max_fee_gwei: None, replace_after_ms: 1 },
+            has_counted: false,
+            tries: tries.collect(),
+            included: None,
+            ended: None,
+            made_of: None,
+        }
+    }
+
+    #[test]
+    fn a_journal_is_read_from_its_pages_as_it_was_written() {
+        let journal = Journal { sent: vec![sent(2, &["0xaa", "0xbb"]), sent(3, &[""]), sent(10, &["0xcc"])] };
+        let pages = journal.to_pages().unwrap();
+        assert_eq!(pages.keys().filter(|name| name.starts_with(RAW)).count(), 3, "{pages:?}");
+        assert!(pages.values().filter(|text| text.starts_with('{')).all(|text| !text.contains("0xaa")));
+        assert_eq!(Journal::of_pages(&pages).unwrap(), journal);
+    }
+
+    #[test]
+    fn a_write_holds_no_more_than_it_may_and_what_is_new_comes_first() {
+        let large = "0".repeat(BYTES_A_WRITE / 2);
+        let pages = |names: std::ops::Range<u32>, text: &str| -> BTreeMap<String, String> {
+            names.map(|name| (format!("{name:03}"), text.to_owned())).collect()
+        };
+        assert_eq!(writes(&pages(0..3, "same"), &pages(0..3, "same")), Vec::<Vec<Change>>::new());
+        let written = writes(&pages(0..70, "old"), &pages(60..120, "new"));
+        assert_eq!(written.iter().map(Vec::len).collect::<Vec<_>>(), [50, 50, 20]);
+        let changes = written.concat();
+        assert!(changes[..60].iter().all(|(_, text)| text.as_deref() == Some("new")));
+        assert!(changes[60..].iter().all(|(name, text)| text.is_none() && name.as_str() < "060"));
+        let written = writes(&BTreeMap::new(), &pages(0..5, &large));
+        assert_eq!(written.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+    }
+}

@@ -12,6 +12,9 @@ use tokio::sync::Barrier;
 use crate::ledger::{ACCOUNT, Ledger};
 use crate::yard::{OF_SECRET, ProposingYard, proposer, put_secret, sent, soon, submitting};
 
+/// As docs/sinks.md has it.
+const CALLS_A_LOOK: u64 = 24;
+
 /// What the table has of the account, by name.
 async fn pages(yard: &ProposingYard) -> Vec<String> {
     let account = format!("31337-{ACCOUNT}");
@@ -45,6 +48,30 @@ async fn each_commit_is_a_transaction_that_is_not_waited_for() {
     ledger.anvil.ask("evm_setIntervalMining", &serde_json::json!([1]));
     yard.until_told("l1", 2).await;
     assert_eq!((ledger.times(1), ledger.times(2), sent(&ledger)), (1, 1, 2));
+}
+
+/// What docs/sinks.md says of it: a look that sends, and one that finds it confirmed.
+#[tokio::test]
+async fn a_look_makes_few_calls_to_aws() {
+    let ledger = Ledger::start();
+    let yard = ProposingYard::with(&submitting("l1", &ledger, &ledger.anvil.url(), OF_SECRET), 1).await;
+    let mut totals = Vec::new();
+    for _ in 0..2 {
+        let messages = yard.received().await;
+        yard.driver.http.take_counts();
+        yard.proposer.take_batch(&yard.proposer.names.propose_queue(), &messages, soon()).await;
+        let counts = yard.driver.http.take_counts();
+        println!("{counts:?}");
+        totals.push(counts.values().sum::<u64>());
+        yard.proposer
+            .queues
+            .delete(&yard.proposer.names.propose_queue(), &messages.iter().collect::<Vec<_>>())
+            .await
+            .unwrap();
+        yard.resume("l1").await;
+    }
+    assert_eq!(yard.cursor("l1").await.next_sequence, 1);
+    assert!(totals.iter().all(|total| *total <= CALLS_A_LOOK), "{totals:?}");
 }
 
 /// It is ended at one of its calls to AWS after another, in an invocation that confirms one entry and sends the next.
