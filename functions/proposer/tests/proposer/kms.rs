@@ -55,7 +55,7 @@ impl FakeKms {
         let signature: Signature = self.key.sign_prehash(&hash).unwrap();
         let low = signature.normalize_s().unwrap_or(signature);
         let high = Signature::from_scalars(*low.r(), -*low.s()).unwrap();
-        let said = if self.calls.len() % 2 == 0 { high } else { low };
+        let said = if self.calls.len().is_multiple_of(2) { high } else { low };
         json!({ "KeyId": ARN, "Signature": BASE64_STANDARD.encode(said.to_der().as_bytes()) }).to_string()
     }
 }
