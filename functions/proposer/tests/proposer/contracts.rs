@@ -13,7 +13,7 @@ use crate::ledger::{ACCOUNT, Ledger};
 use crate::yard::{OF_SECRET, ProposingYard, proposer, put_secret, sent, soon, submitting};
 
 /// As docs/sinks.md has it.
-const CALLS_A_LOOK: u64 = 24;
+const CALLS_A_LOOK: u64 = 18;
 
 /// What the table has of the account, by name.
 async fn pages(yard: &ProposingYard) -> Vec<String> {
