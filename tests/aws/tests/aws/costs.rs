@@ -168,7 +168,8 @@ fn alarms() -> (usize, usize, usize) {
     let one_pool = alarms.iter().filter(|alarm| {
         !["-gpu", "-gpu8", "-gpu-dead", "-gpu8-dead"].iter().any(|end| name(alarm).ends_with(end))
     });
-    let (of_proposer, own): (Vec<_>, Vec<_>) = one_pool.partition(|alarm| name(alarm).contains("-propose"));
+    let (of_proposer, own): (Vec<&Value>, Vec<&Value>) =
+        one_pool.partition(|alarm| name(alarm).contains("-propose"));
     (own.len(), of("AWS::CloudWatch::CompositeAlarm").len(), of_proposer.len())
 }
 
