@@ -16,12 +16,15 @@ fi
 functions=(proofyard-ingest proofyard-dispatcher proofyard-collector proofyard-sweeper)
 # The client of nodes, and that of whoever is told, have others build more of the crates that all of them need.
 apart=(proofyard-follower proofyard-notifier)
+# It alone holds keys, and what signs with them.
+with_keys=(proofyard-proposer)
 # In one build, so that what they share is compiled once; and without the rest of the workspace, whose programs need more
 # of the same crates.
 PATH="$venv/bin:$PATH" cargo lambda build --locked --profile lambda "${functions[@]/#/--package=}"
 PATH="$venv/bin:$PATH" cargo lambda build --locked --profile lambda "${apart[@]/#/--package=}"
+PATH="$venv/bin:$PATH" cargo lambda build --locked --profile lambda "${with_keys[@]/#/--package=}"
 
-for function in "${functions[@]}" "${apart[@]}"; do
+for function in "${functions[@]}" "${apart[@]}" "${with_keys[@]}"; do
     program="target/lambda/$function/bootstrap"
     printf '%s  %d bytes  %s\n' "$function" "$(stat --format %s "$program")" "$(sha256sum "$program" | cut -d ' ' -f 1)"
 done

@@ -30,7 +30,7 @@ json.dump(environments, sys.stdout)
 END
 for environment in $environments; do
     # What the programs are is not the templates' concern here.
-    for program in ingest dispatcher collector sweeper follower notifier; do
+    for program in ingest dispatcher collector sweeper follower notifier proposer; do
         install -D /dev/null "$made/programs/proofyard-$program/bootstrap"
     done
     CDK_OUTDIR="$made/$environment" \

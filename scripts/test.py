@@ -25,7 +25,7 @@ CARGO = ["--release", "--locked"]
 # Built apart, each by its own step: what they bring in is needed for nothing else.
 APART = [
     "proofyard-simulation", "proofyard-baselines", "proofyard-engine", "proofyard-node", "proofyard-node-cli", "proofyard-follower",
-    "proofyard-aws-follower-cli", "proofyard-contract",
+    "proofyard-aws-follower-cli", "proofyard-contract", "proofyard-proposer",
 ]
 WORKSPACE = ["--workspace", *(argument for package in APART for argument in ("--exclude", package))]
 PACKAGES = ["batch-jobs", "crates", "functions", "tests"]
@@ -63,6 +63,7 @@ STEP_OF = [
     ("crates/node/", "follow"),
     ("crates/engine/", "follow"),
     ("functions/follower/", "follow"),
+    ("functions/proposer/", "follow"),
     ("functions/notifier/", "aws"),
     ("tests/examples/", "examples"),
     ("tests/faults/", "faults"),

@@ -35,7 +35,12 @@ locals {
   filled = { for name, text in local.texts :
     name => join("", [for part in regexall(local.token, text) : lookup(local.values, part, part)])
   }
-  spec = jsondecode(local.filled.yard)
+  whole = jsondecode(local.filled.yard)
+  # Without what is there only where the parameters name it.
+  asked = { proposer = var.parameters.proposer != null }
+  spec = merge(local.whole, { for part in ["queues", "functions", "roles"] :
+    part => { for name, described in local.whole[part] : name => described if try(local.asked[described.only_with], true) }
+  })
 
   # The pools that this yard has, as large as it wants them.
   sizes = { for name, size in var.parameters.pools : name => { for what, count in size : what => count if count != null } }
@@ -103,6 +108,10 @@ locals {
   target_statements = [for service, action in local.spec.sinks.target_actions :
     { actions = [action], resources = local.targets[service] } if length(local.targets[service]) > 0
   ]
+  kms_keys = try(var.parameters.proposer.kms_keys, [])
+  key_statements = length(local.kms_keys) == 0 ? [] : [
+    { actions = local.spec.proposer.key_actions, resources = local.kms_keys }
+  ]
   # By key, or by key and pool for those that each pool has one of.
   role_values = { for made in flatten([
     for key, role in local.spec.roles : [
@@ -129,6 +138,7 @@ locals {
         for part in regexall(local.token, local.statements[made.key]) : lookup(made.values, part, part)
       ])),
       try(local.spec.roles[made.key].tells_targets, false) ? local.target_statements : [],
+      try(local.spec.roles[made.key].signs, false) ? local.key_statements : [],
     )
   } }
   role_of_function = { for id, role in local.roles : role.function => id if role.function != "" }

@@ -227,3 +227,13 @@ resource "aws_secretsmanager_secret" "sinks" {
   recovery_window_in_days = var.parameters.keep_data ? 30 : 0
   tags                    = local.tags
 }
+
+resource "aws_secretsmanager_secret" "keys" {
+  count = var.parameters.proposer == null ? 0 : 1
+
+  name                    = local.spec.proposer.secret
+  description             = "What sinks that hold keys need from outside, by the names that pipelines give it"
+  kms_key_id              = aws_kms_key.yard.arn
+  recovery_window_in_days = var.parameters.keep_data ? 30 : 0
+  tags                    = local.tags
+}

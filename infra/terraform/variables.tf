@@ -27,7 +27,10 @@ variable "parameters" {
     # Pollers of the FIFO queues that are always there, for latency; without them, AWS scales pollers itself.
     pollers = optional(object({ min = number, max = number }))
     # ARNs of the queues, topics and event buses that pipelines name as sinks; the notifier may send to no others.
-    sink_targets  = optional(list(string), [])
+    sink_targets = optional(list(string), [])
+    # The function that tells sinks which hold keys is there, and may have these keys of KMS sign, by their ARNs. Without it there
+    # is no such function, secret or queue: what holds keys and is not needed is a risk.
+    proposer      = optional(object({ kms_keys = optional(list(string), []) }))
     page_emails   = list(string)
     notice_emails = list(string)
     # By alarm, in place of the spec's.

@@ -28,7 +28,7 @@ LOOK_S = 0.2
 ROLE_SESSION_S = 12 * 3600
 PARTS = ("state", "messaging", "functions", "proving", "observability")
 #: Functions' programs that are built apart, since few need them: a yard goes on without.
-BUILT_APART = ("proofyard-follower", "proofyard-notifier")
+BUILT_APART = ("proofyard-follower", "proofyard-notifier", "proofyard-proposer")
 SET_BY_RUNTIME = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"}
 
 

@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from .server import REGION, CannotStart
-from .templates import Template, of_type, without_tls
+from .templates import Template, of_type, with_pseudo_parameters, without_tls
 
 EXISTS = {"AlreadyExistsException", "BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 PATIENCE_S = 60.0
@@ -65,7 +65,10 @@ class Stacks:
     def deploy(self, name: str, template: Template) -> None:
         """All of it, or an error that says what failed."""
         known = {key: each for key, each in template["Resources"].items() if self.is_known(each)}
-        body = json.dumps(without_tls({**template, "Resources": known}))
+        # What the CDK's linter was told is of no use here.
+        bare = {key: each for key, each in template.items() if key != "Metadata"}
+        sent = with_pseudo_parameters(without_tls({**bare, "Resources": known}))
+        body = json.dumps(sent, separators=(",", ":"))
         try:
             self.formation.create_stack(StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])
             until = time.monotonic() + PATIENCE_S

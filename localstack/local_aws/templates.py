@@ -85,6 +85,22 @@ def of_type(template: Template, kind: str) -> list[dict[str, Any]]:
     return [each["Properties"] for each in template["Resources"].values() if each["Type"] == kind]
 
 
+def with_pseudo_parameters(value: Any) -> Any:
+    """With AWS's own names of account, region and so on put in: a template that is sent as it is has 51,200 bytes at most."""
+    if isinstance(value, list):
+        return [with_pseudo_parameters(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    if isinstance(value.get("Ref"), str):
+        return PSEUDO.get(value["Ref"], value)
+    held = {key: with_pseudo_parameters(inner) for key, inner in value.items()}
+    if "Fn::Join" in held:
+        between, parts = held["Fn::Join"]
+        if all(isinstance(part, str) for part in parts):
+            return str(between.join(parts))
+    return held
+
+
 def resolved(value: Any, template: Template) -> Any:
     """With what it refers to put in its place, as far as a name tells it."""
     if isinstance(value, list):

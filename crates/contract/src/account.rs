@@ -1,19 +1,25 @@
-//! Who signs: a secp256k1 key from the environment or a file, that never gets into a text.
+//! Who signs: a secp256k1 key from the environment or a file, that never gets into a text, or one in AWS KMS.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use alloy_primitives::{Address, B256, Signature};
-use k256::ecdsa::SigningKey;
+use k256::ecdsa::{SigningKey, VerifyingKey};
 use proofyard_core::pipeline::AccountKey;
 use serde_json::{Map, Value};
 
+use crate::kms::{Kms, KmsError};
 use crate::{Failure, Surroundings};
 
-pub(crate) struct Account {
-    key: SigningKey,
+pub(crate) struct Account<'a> {
+    key: Key<'a>,
     pub address: Address,
+}
+
+enum Key<'a> {
+    Here(SigningKey),
+    InKms { kms: &'a Kms, arn: &'a str, public: VerifyingKey },
 }
 
 /// Nothing of what was found is in it.
@@ -31,10 +37,21 @@ pub enum KeyError {
     NoPassword { path: PathBuf },
     #[error("{} does not open: {why}", path.display())]
     Locked { path: PathBuf, why: String },
+    #[error("{arn} cannot be used: {source}")]
+    Kms { arn: String, source: KmsError },
 }
 
-impl Account {
-    pub fn open(key: &AccountKey, surroundings: &impl Surroundings) -> Result<Self, KeyError> {
+impl<'a> Account<'a> {
+    pub async fn open(key: &'a AccountKey, surroundings: &'a impl Surroundings) -> Result<Self, KeyError> {
+        let AccountKey::Kms(arn) = key else { return Self::here(key, surroundings) };
+        let kms = surroundings.kms();
+        let public = kms.public_key(arn).await;
+        let public = public.map_err(|source| KeyError::Kms { arn: arn.clone(), source })?;
+        Ok(Self { address: Address::from_public_key(&public), key: Key::InKms { kms, arn, public } })
+    }
+
+    /// Nobody is asked, so that it is none in KMS.
+    pub fn here(key: &AccountKey, surroundings: &impl Surroundings) -> Result<Self, KeyError> {
         let variable = |name: &String| {
             let value = surroundings.variable(name).filter(|value| !value.trim().is_empty());
             value.ok_or_else(|| KeyError::NoVariable(name.clone()))
@@ -45,13 +62,22 @@ impl Account {
                 let password = password_from.as_ref().map(variable).transpose()?;
                 of_file(Path::new(path), password)?
             }
+            AccountKey::Kms(arn) => return Err(KeyError::NoKey { place: arn.clone() }),
         };
-        Ok(Self { address: Address::from_private_key(&key), key })
+        Ok(Self { address: Address::from_private_key(&key), key: Key::Here(key) })
     }
 
-    pub fn sign(&self, hash: &B256) -> Result<Signature, Failure> {
-        let signed = self.key.sign_prehash_recoverable(hash.as_slice());
-        signed.map(Signature::from).map_err(|error| Failure::later(format!("the key does not sign: {error}")))
+    pub async fn sign(&self, hash: &B256) -> Result<Signature, Failure> {
+        let signed = match &self.key {
+            Key::Here(key) => {
+                let signed = key.sign_prehash_recoverable(hash.as_slice());
+                signed.map(Signature::from).map_err(|error| error.to_string())
+            }
+            Key::InKms { kms, arn, public } => {
+                kms.sign(arn, public, hash).await.map_err(|error| format!("{arn}: {error}"))
+            }
+        };
+        signed.map_err(|error| Failure::later(format!("the key does not sign: {error}")))
     }
 }
 

@@ -30,7 +30,7 @@ pub async fn act(
     surroundings: &impl Surroundings,
 ) -> Result<Json, Failure> {
     let subject = Subject::of_task(contract, task)?;
-    let outcome = Submission::of(contract, &subject, place, surroundings)?.run().await?;
+    let outcome = Submission::of(contract, &subject, place, surroundings).await?.run().await?;
     Ok(outcome.unwrap_or_default())
 }
 

@@ -1,20 +1,64 @@
-//! What an account has sent, in one file for each account of a chain.
+//! What an account has sent, kept in one of two homes.
 //!
-//! It is written, and synced, before a node hears of a transaction. Whoever reads it to write it holds its lock, so that
-//! several sinks may have one account. What is at its end is kept for a while without its bytes: a message that comes again is
-//! known by it.
+//! It is written, and durable, before a node hears of a transaction. In a folder it is a file for each account of a chain, and
+//! whoever reads it to write it holds its lock. Elsewhere it is [`Pages`] under a version: nobody holds it, and whoever finds at
+//! writing that somebody else has written begins anew, so that what was signed for a nonce in between is never sent. Either way
+//! several sinks may have one account. What is at its end is kept for a while without its bytes: a message that comes again
+//! is known by it.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Selector};
+use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::{Failure, Place, Surroundings};
+
+/// Where journals are kept.
+#[derive(Clone, Debug)]
+pub enum Journals {
+    /// A folder that all share whose accounts may be the same.
+    Folder(PathBuf),
+    /// A home that has no locks.
+    Pages(Arc<dyn Pages>),
+}
+
+/// A home of journals that has no locks. An account's pages are texts under names of at most 100 bytes.
+pub trait Pages: Debug + Send + Sync {
+    /// All pages of an account, as they are now.
+    fn read<'a>(&'a self, account: &'a str) -> LocalBoxFuture<'a, Result<Written, String>>;
+
+    /// Writes all of these pages or none, and only if the account's version is still this one; `None` is a page that goes.
+    /// Durable once it returns. `None`: somebody else has written, or it is not known whether this was written.
+    fn write<'a>(
+        &'a self,
+        account: &'a str,
+        version: Option<u64>,
+        changes: &'a [Change],
+    ) -> LocalBoxFuture<'a, Result<Option<u64>, String>>;
+}
+
+/// A page's name, and its text.
+pub type Change = (String, Option<String>);
+
+/// What is written of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Of the last write; `None` where nothing was written yet.
+    pub version: Option<u64>,
+    pub pages: BTreeMap<String, String>,
+}
+
+/// What one write may hold: more than one look at a chain changes, but for that of an account that was left alone for long.
+const PAGES_A_WRITE: usize = 50;
+const BYTES_A_WRITE: usize = 2 << 20;
 
 /// Messages at their end that are remembered, of each sink.
 const REMEMBERED: usize = 1_024;
@@ -111,28 +155,53 @@ pub(crate) enum Ended {
     Overtaken,
 }
 
-/// The journal, and the lock on it.
+/// An account's journal, from its reading to its writing.
 pub(crate) struct Held {
     pub journal: Journal,
-    path: PathBuf,
-    written: Journal,
-    _lock: File,
+    home: Home,
+}
+
+enum Home {
+    /// With the lock on it.
+    File {
+        path: PathBuf,
+        written: Journal,
+        _lock: File,
+    },
+    Pages {
+        pages: Arc<dyn Pages>,
+        account: String,
+        written: Written,
+    },
 }
 
 impl Held {
-    /// Waits until nobody else has it.
+    /// Where there are locks, waits until nobody else has it.
     pub async fn open(
         place: &Place,
         chain_id: u64,
         account: Address,
         surroundings: &impl Surroundings,
     ) -> Result<Self, Failure> {
-        let path = place.journal.join(format!("{chain_id}-{account}.json"));
+        let name = format!("{chain_id}-{account}");
+        match &place.journals {
+            Journals::Folder(folder) => Self::of_file(folder, &name, surroundings).await,
+            Journals::Pages(pages) => {
+                let written = pages.read(&name).await.map_err(Failure::later)?;
+                let journal = Journal::of_pages(&written.pages)
+                    .map_err(|error| unreadable(&format!("the journal of {name}"), error))?;
+                Ok(Self { journal, home: Home::Pages { pages: Arc::clone(pages), account: name, written } })
+            }
+        }
+    }
+
+    async fn of_file(folder: &Path, name: &str, surroundings: &impl Surroundings) -> Result<Self, Failure> {
+        let path = folder.join(format!("{name}.json"));
         let failed = |error: io::Error| Failure::later(format!("{}: {error}", path.display()));
-        if !place.journal.is_dir() {
-            fs::create_dir_all(&place.journal).map_err(failed)?;
+        if !folder.is_dir() {
+            fs::create_dir_all(folder).map_err(failed)?;
             // Of a folder that a power loss takes away, nothing in it is durable.
-            let parent = place.journal.parent().unwrap_or(Path::new("."));
+            let parent = folder.parent().unwrap_or(Path::new("."));
             File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
         }
         let lock = File::create(path.with_extension("lock")).map_err(failed)?;
@@ -145,40 +214,117 @@ impl Held {
                     surroundings.pause(LOCK_PAUSE).await;
                 }
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Failure::later(format!("{account} is in use by another sink")));
+                    return Err(Failure::later(format!("{name} is in use by another sink")));
                 }
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
         }
         let journal = match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text).map_err(|error| {
-                let what = "cannot be read, and says which transactions were sent";
-                Failure::Refused(format!("{} {what}: {error}", path.display()))
-            })?,
+            Ok(text) => {
+                serde_json::from_str(&text).map_err(|error| unreadable(&path.display().to_string(), error))?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Journal::default(),
             Err(error) => return Err(failed(error)),
         };
-        Ok(Self { written: journal.clone(), journal, path, _lock: lock })
+        Ok(Self { home: Home::File { written: journal.clone(), path, _lock: lock }, journal })
     }
 
     /// Durable once it returns.
-    pub fn write(&mut self) -> Result<(), Failure> {
-        if self.journal == self.written {
-            return Ok(());
-        }
+    pub async fn write(&mut self) -> Result<(), Failure> {
         self.journal.forget();
-        let written =
-            self.replace().map_err(|error| Failure::later(format!("{}: {error}", self.path.display())));
-        written.map(|()| self.written = self.journal.clone())
+        match &mut self.home {
+            Home::File { path, written, .. } => {
+                if self.journal != *written {
+                    let replaced = replace(path, &self.journal);
+                    replaced.map_err(|error| Failure::later(format!("{}: {error}", path.display())))?;
+                    *written = self.journal.clone();
+                }
+                Ok(())
+            }
+            Home::Pages { pages, account, written } => {
+                let now = self.journal.to_pages()?;
+                for changes in writes(&written.pages, &now) {
+                    let version = pages.write(account, written.version, &changes).await;
+                    // Whoever wrote first has a reason: all is looked at anew.
+                    let Some(version) = version.map_err(Failure::later)? else { return Err(Failure::Again) };
+                    written.version = Some(version);
+                }
+                written.pages = now;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn unreadable(what: &str, error: serde_json::Error) -> Failure {
+    Failure::Refused(format!("{what} cannot be read, and says which transactions were sent: {error}"))
+}
+
+fn replace(path: &Path, journal: &Journal) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(&serde_json::to_vec(journal)?)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// What is new and other first, so that no page is named that is not there; as much at once as one write may hold.
+fn writes(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<Vec<Change>> {
+    let puts = now.iter().filter(|(name, text)| before.get(*name) != Some(text));
+    let puts = puts.map(|(name, text)| (name.clone(), Some(text.clone())));
+    let gone = before.keys().filter(|name| !now.contains_key(*name)).map(|name| (name.clone(), None));
+    let (mut writes, mut bytes) = (Vec::<Vec<Change>>::new(), 0);
+    for change in puts.chain(gone) {
+        let its_bytes = change.1.as_ref().map_or(0, String::len);
+        match writes.last_mut() {
+            Some(last) if last.len() < PAGES_A_WRITE && bytes + its_bytes <= BYTES_A_WRITE => {
+                bytes += its_bytes;
+                last.push(change);
+            }
+            _ => {
+                bytes = its_bytes;
+                writes.push(vec![change]);
+            }
+        }
+    }
+    writes
+}
+
+/// A transaction's bytes have a page of their own: a store's item may not hold those of several tries.
+const RAW: &str = "raw-";
+const SENT: &str = "sent-";
+
+impl Journal {
+    fn of_pages(pages: &BTreeMap<String, String>) -> Result<Self, serde_json::Error> {
+        let mut sent = Vec::new();
+        // Their names have them by nonce.
+        for (_, text) in pages.iter().filter(|(name, _)| name.starts_with(SENT)) {
+            let mut read: Sent = serde_json::from_str(text)?;
+            for each in &mut read.tries {
+                each.raw = pages.get(&format!("{RAW}{}", each.hash)).cloned().unwrap_or_default();
+            }
+            sent.push(read);
+        }
+        Ok(Self { sent })
     }
 
-    fn replace(&self) -> io::Result<()> {
-        let beside = self.path.with_extension("new");
-        let mut file = File::create(&beside)?;
-        file.write_all(&serde_json::to_vec(&self.journal)?)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    fn to_pages(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let mut pages = BTreeMap::new();
+        for sent in &self.sent {
+            let mut without = sent.clone();
+            for each in &mut without.tries {
+                let raw = std::mem::take(&mut each.raw);
+                if !raw.is_empty() {
+                    pages.insert(format!("{RAW}{}", each.hash), raw);
+                }
+            }
+            let first = sent.tries.first().map(|first| first.hash).unwrap_or_default();
+            let text = serde_json::to_string(&without);
+            let text = text.map_err(|error| Failure::later(format!("the journal: {error}")))?;
+            pages.insert(format!("{SENT}{:020}-{first}", sent.nonce), text);
+        }
+        Ok(pages)
     }
 }
 
@@ -241,5 +387,59 @@ impl Sent {
 
     fn came_to_nothing(&self) -> bool {
         matches!(self.ended, Some(Ended::Reverted | Ended::Overtaken))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(nonce: u64, raws: &[&str]) -> Sent {
+        let tries = raws.iter().enumerate().map(|(number, raw)| Try {
+            hash: B256::with_last_byte((nonce * 16) as u8 + number as u8),
+            raw: (*raw).to_owned(),
+            max_fee_wei: 1,
+            priority_fee_wei: 1,
+            at_ms: 1,
+            at_height: 1,
+        });
+        Sent {
+            sink: "l1".to_owned(),
+            key: format!("c/commits/{nonce}"),
+            nonce,
+            to: Address::ZERO,
+            selector: Selector::ZERO,
+            fees: Fees { max_fee_gwei: None, replace_after_ms: 1 },
+            has_counted: false,
+            tries: tries.collect(),
+            included: None,
+            ended: None,
+            made_of: None,
+        }
+    }
+
+    #[test]
+    fn a_journal_is_read_from_its_pages_as_it_was_written() {
+        let journal = Journal { sent: vec![sent(2, &["0xaa", "0xbb"]), sent(3, &[""]), sent(10, &["0xcc"])] };
+        let pages = journal.to_pages().unwrap();
+        assert_eq!(pages.keys().filter(|name| name.starts_with(RAW)).count(), 3, "{pages:?}");
+        assert!(pages.values().filter(|text| text.starts_with('{')).all(|text| !text.contains("0xaa")));
+        assert_eq!(Journal::of_pages(&pages).unwrap(), journal);
+    }
+
+    #[test]
+    fn a_write_holds_no_more_than_it_may_and_what_is_new_comes_first() {
+        let large = "0".repeat(BYTES_A_WRITE / 2);
+        let pages = |names: std::ops::Range<u32>, text: &str| -> BTreeMap<String, String> {
+            names.map(|name| (format!("{name:03}"), text.to_owned())).collect()
+        };
+        assert_eq!(writes(&pages(0..3, "same"), &pages(0..3, "same")), Vec::<Vec<Change>>::new());
+        let written = writes(&pages(0..70, "old"), &pages(60..120, "new"));
+        assert_eq!(written.iter().map(Vec::len).collect::<Vec<_>>(), [50, 50, 20]);
+        let changes = written.concat();
+        assert!(changes[..60].iter().all(|(_, text)| text.as_deref() == Some("new")));
+        assert!(changes[60..].iter().all(|(name, text)| text.is_none() && name.as_str() < "060"));
+        let written = writes(&BTreeMap::new(), &pages(0..5, &large));
+        assert_eq!(written.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
     }
 }

@@ -7,7 +7,7 @@
 //! - `values`: what stands in the braces of the pipeline's texts;
 //! - `abi`: functions and errors as Solidity declares them;
 //! - `chain`: what nodes are asked;
-//! - `account`: who signs;
+//! - `account`: who signs; `kms`: keys that sign in AWS KMS;
 //! - `journal`: what an account has sent;
 //! - `settling`: what became of that: included, reorged out, dropped, stuck, overtaken;
 //! - `submitting`: one entry or task, from its first question to its last confirmation;
@@ -18,16 +18,18 @@ mod account;
 mod acting;
 mod chain;
 mod journal;
+mod kms;
 mod settling;
 mod submitting;
 mod values;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 pub use account::KeyError;
 pub use acting::{OfTask, act};
-pub use submitting::{check, submit};
+pub use journal::{Change, Journals, Pages, Written};
+pub use kms::{Kms, KmsError};
+pub use submitting::{PROOF_BYTES, check, reads_proof, submit};
 
 /// What a call needs from outside.
 pub trait Surroundings {
@@ -37,21 +39,31 @@ pub trait Surroundings {
     fn now_ms(&self) -> u64;
     /// Lets time pass between two looks.
     fn pause(&self, duration: Duration) -> impl Future<Output = ()>;
+    /// Where keys sign that nobody has.
+    fn kms(&self) -> &Kms;
+    /// How long blocks are waited for here at most, also where the pipeline allows more.
+    fn patience_ms(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 /// For which sink or stage, and where its account's journal is kept.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Its name; a stage's as [`Place::of_stage`] writes it.
+    /// Its name, behind its chain's and a `/` where chains share journals; a stage's as [`Place::of_stage`] writes it.
     pub sink: String,
-    /// A folder that all share whose accounts may be the same.
-    pub journal: PathBuf,
+    pub journals: Journals,
 }
 
 impl Place {
+    /// As operators say it.
+    fn sink_name(&self) -> &str {
+        self.sink.rsplit('/').next().unwrap_or_default()
+    }
+
     /// No sink is called so.
-    pub fn of_stage(stage: &str, journal: PathBuf) -> Self {
-        Self { sink: format!("stage/{stage}"), journal }
+    pub fn of_stage(stage: &str, journals: Journals) -> Self {
+        Self { sink: format!("stage/{stage}"), journals }
     }
 }
 
@@ -60,6 +72,10 @@ impl Place {
 pub enum Failure {
     /// Not now: the same entry is tried again.
     Later { reason: String, wait_ms: Option<u64> },
+    /// Nothing is wrong, and something is waited for.
+    Waits { reason: String, wait_ms: u64 },
+    /// Another process has written the account's journal meanwhile: all is looked at anew.
+    Again,
     /// The contract does not take the call as things are.
     Reverts(String),
     /// An operator has to look.
@@ -68,8 +84,13 @@ pub enum Failure {
 
 impl Failure {
     pub fn reason(self) -> String {
-        let (Self::Later { reason, .. } | Self::Reverts(reason) | Self::Refused(reason)) = self;
-        reason
+        match self {
+            Self::Later { reason, .. }
+            | Self::Waits { reason, .. }
+            | Self::Reverts(reason)
+            | Self::Refused(reason) => reason,
+            Self::Again => "another process writes the account's journal".to_owned(),
+        }
     }
 
     fn later(reason: impl Into<String>) -> Self {

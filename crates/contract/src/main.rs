@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use proofyard_contract::{Place, Surroundings, check, submit};
+use proofyard_contract::{Journals, Kms, Place, Surroundings, check, submit};
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_sinks::{EXIT_LATER, EXIT_REFUSED, Outcome, ToNotify, WaitLine};
 
@@ -17,14 +17,19 @@ const USAGE: &str = "\
 usage: proofyard-contract --journal FOLDER --sink NAME
        proofyard-contract --journal FOLDER --stage NAME
        proofyard-contract --check
+       proofyard-contract --address KEY
 
 Calls a contract for one entry: {\"target\": ..., \"message\": ...} on its input; with --check, the target alone; with --stage,
-for each task of the prover protocol. `proofyard run` and `proofyard serve` run it for the pipeline's sinks and stages; docs/sinks.md.";
+for each task of the prover protocol. --address shows the account of a key of AWS KMS, by its ARN. `proofyard run` and `proofyard serve` run it for the pipeline's sinks and stages; docs/sinks.md.";
 
 /// More than any message has: entries name their proofs, and do not hold them.
 const INPUT_BYTES: u64 = 16 << 20;
 
-struct Here;
+/// This process and its environment.
+#[derive(Default)]
+struct Here {
+    kms: Kms,
+}
 
 impl Surroundings for Here {
     fn variable(&self, name: &str) -> Option<String> {
@@ -33,6 +38,9 @@ impl Surroundings for Here {
     fn now_ms(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    }
+    fn kms(&self) -> &Kms {
+        &self.kms
     }
     async fn pause(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
@@ -44,11 +52,12 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         ["--check"] => checked(),
+        ["--address", key] => address(key),
         ["--journal", journal, "--sink", sink] => {
-            told(&Place { sink: sink.to_owned(), journal: PathBuf::from(journal) })
+            told(&Place { sink: sink.to_owned(), journals: folder(journal) })
         }
         ["--journal", journal, "--stage", stage] => {
-            return prover::run(Place::of_stage(stage, PathBuf::from(journal)));
+            return prover::run(Place::of_stage(stage, folder(journal)));
         }
         _ => {
             println!("{USAGE}");
@@ -63,6 +72,10 @@ fn main() -> ExitCode {
     }
 }
 
+fn folder(path: &str) -> Journals {
+    Journals::Folder(PathBuf::from(path))
+}
+
 fn checked() -> Outcome {
     let target: SinkTarget = match input() {
         Ok(target) => target,
@@ -71,12 +84,27 @@ fn checked() -> Outcome {
     let SinkTarget::Contract(contract) = target else {
         return Outcome::Refused("it calls contracts, and nothing else".to_owned());
     };
-    match check(&contract, &Here) {
+    match check(&contract, &Here::default()) {
         Ok(account) => {
             println!("{account}");
             Outcome::Done
         }
         Err(failure) => Outcome::Refused(failure.reason()),
+    }
+}
+
+fn address(key: &str) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let address = match runtime {
+        Ok(runtime) => runtime.block_on(Kms::default().address(key)).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match address {
+        Ok(address) => {
+            println!("{address}");
+            Outcome::Done
+        }
+        Err(error) => Outcome::Refused(format!("{key}: {error}")),
     }
 }
 
@@ -90,7 +118,7 @@ fn told(place: &Place) -> Outcome {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(submit(contract, &told.message, place, &Here)),
+        Ok(runtime) => runtime.block_on(submit(contract, &told.message, place, &Here::default())),
         Err(error) => later(error.to_string()),
     }
 }

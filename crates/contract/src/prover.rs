@@ -21,7 +21,7 @@ const LEFT_MS: u64 = 2_000;
 
 pub fn run(place: Place) -> ExitCode {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => serve(Caller { runtime, place, told: None }),
+        Ok(runtime) => serve(Caller { here: Here::default(), runtime, place, told: None }),
         Err(error) => {
             eprintln!("proofyard-contract: {error}");
             ExitCode::FAILURE
@@ -30,6 +30,7 @@ pub fn run(place: Place) -> ExitCode {
 }
 
 struct Caller {
+    here: Here,
     runtime: Runtime,
     place: Place,
     told: Option<Told>,
@@ -62,9 +63,9 @@ impl Prover for Caller {
             Contract { time_limit_ms: request.deadline_ms.saturating_sub(left_ms), ..told.contract.clone() };
         // One call can hang: what is under way is found again by the next attempt.
         let limit = Duration::from_millis(request.deadline_ms.saturating_sub(left_ms / 2));
-        let acted = self
-            .runtime
-            .block_on(async { tokio::time::timeout(limit, act(&contract, &task, &self.place, &Here)).await });
+        let acted = self.runtime.block_on(async {
+            tokio::time::timeout(limit, act(&contract, &task, &self.place, &self.here)).await
+        });
         let outcome = acted
             .map_err(|_| Failure::unavailable("the chain's nodes take too long to answer"))?
             .map_err(failure)?;
@@ -80,7 +81,9 @@ impl Prover for Caller {
 fn failure(failure: proofyard_contract::Failure) -> Failure {
     match failure {
         // Nothing is wrong with the task: it is tried again for long.
-        proofyard_contract::Failure::Later { reason, .. } => Failure::unavailable(reason),
+        waits @ (proofyard_contract::Failure::Later { .. }
+        | proofyard_contract::Failure::Waits { .. }
+        | proofyard_contract::Failure::Again) => Failure::unavailable(waits.reason()),
         proofyard_contract::Failure::Reverts(reason) => Failure::transient(reason),
         proofyard_contract::Failure::Refused(reason) => Failure::permanent(reason),
     }

@@ -72,13 +72,13 @@ impl Fees {
 }
 
 /// A transaction's bytes.
-pub(crate) fn signed(
+pub(crate) async fn signed(
     transaction: TxEip1559,
-    account: &Account,
+    account: &Account<'_>,
     (at_ms, at_height): (u64, u64),
 ) -> Result<Try, Failure> {
     let (max_fee_wei, priority_fee_wei) = (transaction.max_fee_per_gas, transaction.max_priority_fee_per_gas);
-    let signature = account.sign(&transaction.signature_hash())?;
+    let signature = account.sign(&transaction.signature_hash()).await?;
     let envelope = TxEnvelope::from(transaction.into_signed(signature));
     let raw = hex::encode_prefixed(envelope.encoded_2718());
     Ok(Try { hash: *envelope.tx_hash(), raw, max_fee_wei, priority_fee_wei, at_ms, at_height })
@@ -101,7 +101,7 @@ pub(crate) fn transaction(chain_id: u64, nonce: u64, gas_limit: u64, offer: Offe
 /// One look at all that an account has under way.
 pub(crate) struct Look<'a, S> {
     pub chain: &'a Chain,
-    pub account: &'a Account,
+    pub account: &'a Account<'a>,
     pub head: &'a Head,
     /// Transactions of the account that the chain has.
     pub count: u64,
@@ -216,7 +216,7 @@ impl<S: Surroundings> Look<'_, S> {
         let replacement = match sent.fees.above(&last, now) {
             None => return Ok(complaint),
             Some(Err(complaint)) => return Ok(Some(complaint)),
-            Some(Ok(offer)) => self.replacement(&last, offer)?,
+            Some(Ok(offer)) => self.replacement(&last, offer).await?,
         };
         sent.tries.push(replacement);
         // It is sent by the next look, once it is written down.
@@ -231,7 +231,7 @@ impl<S: Surroundings> Look<'_, S> {
     }
 
     /// The same call under the same nonce.
-    fn replacement(&self, last: &Try, offer: Offer) -> Result<Try, Failure> {
+    async fn replacement(&self, last: &Try, offer: Offer) -> Result<Try, Failure> {
         let damaged = || Failure::Refused(format!("the journal's transaction {} cannot be read", last.hash));
         let raw = hex::decode(&last.raw).map_err(|_| damaged())?;
         let envelope = <TxEnvelope as alloy_eips::Decodable2718>::decode_2718(&mut raw.as_slice());
@@ -240,7 +240,7 @@ impl<S: Surroundings> Look<'_, S> {
         transaction.max_fee_per_gas = offer.max_fee_wei;
         transaction.max_priority_fee_per_gas = offer.priority_fee_wei.min(offer.max_fee_wei);
         let at = (self.surroundings.now_ms(), self.head.number.number());
-        signed(transaction, self.account, at)
+        signed(transaction, self.account, at).await
     }
 }
 

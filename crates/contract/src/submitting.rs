@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use alloy_json_abi::{Error, Function};
 use alloy_primitives::{Address, U256, hex};
-use proofyard_core::pipeline::{Condition, Contract, ContractRead, Template};
+use proofyard_core::pipeline::{AccountKey, Condition, Contract, ContractRead, Template};
 use proofyard_core::sinks::Trouble;
 use proofyard_core::state::OutKind;
 use proofyard_sinks::{EntryMessage, Message, Outcome};
@@ -25,6 +25,7 @@ use crate::{Failure, Place, Surroundings, abi};
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 /// What is read of a proof, and what a transaction may have: nodes keep none that is larger.
+pub const PROOF_BYTES: u64 = TRANSACTION_BYTES;
 const TRANSACTION_BYTES: u64 = 131_072;
 /// What is known only behind one.
 const TRANSACTION: &str = "transaction";
@@ -56,7 +57,10 @@ pub fn check(contract: &Contract, surroundings: &impl Surroundings) -> Result<St
         }
     }
     Chain::open(&contract.rpc, contract.time_limit_ms, surroundings)?;
-    let account = Account::open(&contract.key, surroundings);
+    if let AccountKey::Kms(arn) = &contract.key {
+        return Ok(arn.clone());
+    }
+    let account = Account::here(&contract.key, surroundings);
     let account = account.map_err(|error| Failure::Refused(error.to_string()))?;
     Ok(account.address.to_string())
 }
@@ -69,7 +73,7 @@ pub async fn submit(
     surroundings: &impl Surroundings,
 ) -> Outcome {
     let ended = match Subject::of_entry(contract, message) {
-        Ok(subject) => match Submission::of(contract, &subject, place, surroundings) {
+        Ok(subject) => match Submission::of(contract, &subject, place, surroundings).await {
             Ok(submission) => submission.run().await.map(drop),
             Err(failure) => Err(failure),
         },
@@ -77,7 +81,11 @@ pub async fn submit(
     };
     match ended {
         Ok(()) => Outcome::Done,
-        Err(Failure::Later { reason, wait_ms }) => Outcome::Later(Trouble { reason, wait_ms }),
+        Err(Failure::Later { reason, wait_ms }) => {
+            Outcome::Later(Trouble { reason, wait_ms, is_wait: false })
+        }
+        Err(Failure::Waits { reason, wait_ms }) => Outcome::Later(Trouble::waiting(reason, wait_ms)),
+        Err(again @ Failure::Again) => Outcome::Later(Trouble::waiting(again.reason(), millis(LAST_LOOK))),
         Err(Failure::Reverts(reason)) => Outcome::Later(Trouble::saying(reason)),
         Err(Failure::Refused(reason)) => Outcome::Refused(reason),
     }
@@ -144,12 +152,13 @@ pub(crate) struct Submission<'a, S> {
     place: &'a Place,
     surroundings: &'a S,
     chain: Chain,
-    account: Account,
+    account: Account<'a>,
     address: Address,
     function: Function,
     errors: Vec<Error>,
-    /// When nothing is waited for any more.
+    /// When nothing is begun any more, and when blocks are no longer waited for.
     until_ms: u64,
+    patient_until_ms: u64,
 }
 
 /// Where an entry is.
@@ -160,14 +169,15 @@ enum Step {
 }
 
 impl<'a, S: Surroundings> Submission<'a, S> {
-    pub fn of(
+    pub async fn of(
         contract: &'a Contract,
         subject: &'a Subject,
         place: &'a Place,
         surroundings: &'a S,
     ) -> Result<Self, Failure> {
-        let account = Account::open(&contract.key, surroundings);
+        let account = Account::open(&contract.key, surroundings).await;
         let account = account.map_err(|error| Failure::later(error.to_string()))?;
+        let now_ms = surroundings.now_ms();
         let address = contract.address.parse();
         let address = address.map_err(|error| Failure::Refused(format!("{}: {error}", contract.address)))?;
         Ok(Self {
@@ -180,7 +190,8 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             address,
             function: abi::function(&contract.function)?,
             errors: abi::errors(&contract.errors)?,
-            until_ms: surroundings.now_ms().saturating_add(contract.time_limit_ms),
+            until_ms: now_ms.saturating_add(contract.time_limit_ms),
+            patient_until_ms: now_ms.saturating_add(contract.time_limit_ms.min(surroundings.patience_ms())),
         })
     }
 
@@ -189,20 +200,22 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         loop {
             let failed = self.chain.failed();
             let step = self.step().await;
-            let reason = match step {
+            let (reason, until_ms) = match step {
                 Ok(Step::Done(outcome)) => return Ok(outcome),
                 Ok(Step::Waits(reason)) => {
                     self.chain.look_succeeded();
-                    reason
+                    (reason, self.patient_until_ms)
                 }
+                // Nothing was sent: it is begun anew, as often as there is time.
+                Err(again @ Failure::Again) => (again.reason(), self.until_ms),
                 // Another node may be better.
                 Err(Failure::Later { .. }) if self.chain.failed() > failed && self.chain.has_another() => {
                     continue;
                 }
                 Err(failure) => return Err(failure),
             };
-            if self.surroundings.now_ms().saturating_add(millis(pause)) > self.until_ms {
-                return Err(Failure::Later { reason, wait_ms: Some(millis(LAST_LOOK)) });
+            if self.surroundings.now_ms().saturating_add(millis(pause)) > until_ms {
+                return Err(Failure::Waits { reason, wait_ms: millis(LAST_LOOK) });
             }
             self.surroundings.pause(pause).await;
             pause = (pause * 2).min(LAST_LOOK);
@@ -224,7 +237,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         let (chain, account, surroundings) = (&self.chain, &self.account, self.surroundings);
         let look = Look { chain, account, head: &head, count, surroundings };
         let complaint = look.at(&mut held.journal).await;
-        held.write()?;
+        held.write().await?;
         let complaint = complaint?;
         if self.subject.is_entry
             && let Some(undone) = held.journal.undone(&self.place.sink)
@@ -233,7 +246,8 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             let sequence = undone.key.rsplit('/').next().unwrap_or_default();
             return Err(Failure::Refused(format!(
                 "entry {} was done, and a reorg has undone it for good: proofyard sink {} --again {sequence}",
-                undone.key, self.place.sink
+                undone.key,
+                self.place.sink_name()
             )));
         }
         if let Some(sent) = held.journal.of(self.name()).cloned() {
@@ -243,7 +257,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             let outcome = self.outcome(Some(&sent), &head).await?;
             if let Some(sent) = held.journal.of_mut(self.name()) {
                 sent.has_counted = true;
-                held.write()?;
+                held.write().await?;
             }
             return Ok(Step::Done(outcome));
         }
@@ -339,7 +353,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         // What others do in the same block may make it dearer than it was tried.
         let room = gas.saturating_add(gas / 4).min(TRANSACTION_GAS).min(head.gas_limit.number());
         let transaction = transaction(self.contract.chain_id, nonce, room.max(gas), offer, &call);
-        let first = signed(transaction, &self.account, (self.surroundings.now_ms(), height))?;
+        let first = signed(transaction, &self.account, (self.surroundings.now_ms(), height)).await?;
         if first.raw.len() as u64 / 2 > TRANSACTION_BYTES {
             let bytes = first.raw.len() / 2;
             let too_large =
@@ -369,7 +383,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             ended: None,
             made_of,
         });
-        held.write()?;
+        held.write().await?;
         match self.chain.send(&raw).await {
             Heard::Taken => Ok(Step::Waits(format!("transaction {shown}, nonce {nonce}, waits for a block"))),
             Heard::Unclear(reason) => {
@@ -378,7 +392,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             Heard::Refused(reason) => {
                 // Nobody has it, so its nonce is free, and nothing lies in the way of others.
                 held.journal.sent.pop();
-                held.write()?;
+                held.write().await?;
                 Err(Failure::later(reason))
             }
         }
@@ -577,6 +591,11 @@ impl<'a, S: Surroundings> Submission<'a, S> {
 
 fn sides(conditions: &[Condition]) -> impl Iterator<Item = &str> {
     conditions.iter().flat_map(|condition| [condition.left.as_str(), condition.right.as_str()])
+}
+
+/// Whether the proof's bytes are named anywhere.
+pub fn reads_proof(contract: &Contract) -> bool {
+    mentions(contract, "proof")
 }
 
 pub(crate) fn mentions(contract: &Contract, name: &str) -> bool {

@@ -181,6 +181,9 @@ mod tests {
 
     struct Here;
     impl Surroundings for Here {
+        fn kms(&self) -> &crate::Kms {
+            unreachable!("no key is asked for")
+        }
         fn variable(&self, name: &str) -> Option<String> {
             (name == "NAME").then(|| "0xabc".to_owned())
         }

@@ -8,6 +8,7 @@ mod ethproofs;
 mod http;
 mod webhook;
 
+pub use beacon::MAX_PROOF_BYTES;
 use proofyard_core::pipeline::{EndpointUrl, SinkTarget};
 use proofyard_core::sinks::Trouble;
 use proofyard_sinks::{Outcome, ToNotify};

@@ -61,9 +61,11 @@ impl Destination for Program {
             ErrorKind::Died { exit: Some(exit), .. } if exit == i32::from(EXIT_REFUSED) => {
                 Outcome::Refused(said.unwrap_or_else(|| with_causes(&error).to_string()))
             }
-            ErrorKind::Unavailable => {
-                Outcome::Later(Trouble { reason: said.unwrap_or_else(|| error.to_string()), wait_ms })
-            }
+            ErrorKind::Unavailable => Outcome::Later(Trouble {
+                reason: said.unwrap_or_else(|| error.to_string()),
+                wait_ms,
+                is_wait: false,
+            }),
             _ => {
                 let reason = match said {
                     Some(said) => format!("{error}: {said}"),

@@ -1,33 +1,23 @@
 //! Sinks that are told over HTTP.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use proofyard_aws::AwsHome;
-use proofyard_aws::clients::secrets::Secret;
-use proofyard_aws::objects::ObjectError;
 use proofyard_core::error::{Cause, with_causes};
 use proofyard_core::pipeline::SinkTarget;
-use proofyard_core::port::Port;
 use proofyard_core::sinks::Trouble;
 use proofyard_core::state::ArtifactRef;
 use proofyard_notify::{Surroundings, tell};
-use proofyard_sinks::{BlockProof, Message, Outcome, ToNotify};
-use sha2::{Digest, Sha256};
-use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
+use proofyard_sinks::{Message, Outcome, ToNotify};
+use proofyard_telling::{Secrets, fetched};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 /// What is fetched of a proof at most: `proofyard-notify` sends no more.
 const PROOF_BYTES: u64 = 32 << 20;
-const FETCH: Duration = Duration::from_secs(10);
 
 pub struct Http {
-    secret: Secret,
-    id: String,
+    secrets: Secrets,
 }
 
 /// What the yard's secret for sinks holds.
@@ -52,8 +42,7 @@ impl Surroundings for Variables {
 
 impl Http {
     pub fn of(home: &AwsHome) -> Self {
-        let id = home.names.sinks_secret();
-        Self { secret: home.secret(id.clone()), id }
+        Self { secrets: Secrets::of(home, home.names.sinks_secret()) }
     }
 
     pub async fn tell(&self, home: &AwsHome, target: &SinkTarget, message: &Message) -> Outcome {
@@ -69,7 +58,8 @@ impl Http {
         target: &SinkTarget,
         message: &Message,
     ) -> Result<Outcome, Cause> {
-        let variables = Variables { id: self.id.clone(), are: self.variables(home, target).await? };
+        let are = self.secrets.variables(home, !target.environment().is_empty()).await?;
+        let variables = Variables { id: self.secrets.id().to_owned(), are };
         let mut message = message.clone();
         let folder = tempfile::tempdir()?;
         if let (SinkTarget::Ethproofs(_), Message::Block(block)) = (target, &mut message)
@@ -80,49 +70,11 @@ impl Http {
                     format!("the proof has {} bytes, and {PROOF_BYTES} are sent at most", proof.bytes);
                 return Ok(Outcome::Refused(reason));
             }
-            proof.file = fetched(home, proof, &folder).await?;
+            let artifact = ArtifactRef { sha256: proof.sha256.clone(), bytes: proof.bytes };
+            proof.file = fetched(home, &artifact, folder.path()).await?;
         }
         let told = ToNotify { target: target.clone(), message };
         // It waits for the other side: what else this process does goes on.
         Ok(spawn_blocking(move || tell(&told, &variables)).await?)
     }
-
-    /// Nothing is read where the pipeline names nothing.
-    async fn variables(
-        &self,
-        home: &AwsHome,
-        target: &SinkTarget,
-    ) -> Result<BTreeMap<String, String>, Cause> {
-        if target.environment().is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let variables = self.secret.variables(home.yard.port.now_ms()).await?;
-        variables.ok_or_else(|| {
-            let id = &self.id;
-            format!("secret {id} holds no JSON object of texts; write it as {{\"HOOK_SECRET\": \"...\"}}")
-                .into()
-        })
-    }
-}
-
-/// A proof's bytes on this machine, checked: what is sent is what was verified.
-async fn fetched(home: &AwsHome, proof: &BlockProof, folder: &TempDir) -> Result<PathBuf, Cause> {
-    let artifact = ArtifactRef { sha256: proof.sha256.clone(), bytes: proof.bytes };
-    let path = folder.path().join("proof");
-    let mut file = tokio::fs::File::create(&path).await?;
-    let got = timeout(FETCH, home.objects.get_file(&artifact, &mut file)).await;
-    got.map_err(|_| unfetched(home, &artifact, "it takes too long"))?.map_err(|error: ObjectError| error)?;
-    file.flush().await?;
-    match hash_of(&path)? == artifact.sha256 {
-        true => Ok(path),
-        false => Err(unfetched(home, &artifact, "its bytes hash to something else")),
-    }
-}
-
-fn hash_of(path: &Path) -> io::Result<String> {
-    Ok(hex::encode(Sha256::digest(std::fs::read(path)?)))
-}
-
-fn unfetched(home: &AwsHome, artifact: &ArtifactRef, why: &str) -> Cause {
-    format!("the proof {} cannot be read: {why}", home.objects.address(artifact)).into()
 }

@@ -29,6 +29,11 @@ export interface Parameters {
   readonly pollers?: { readonly min: number; readonly max: number };
   /** ARNs of the queues, topics and event buses that pipelines name as sinks; the notifier may send to no others. */
   readonly sink_targets?: readonly string[];
+  /**
+   * The function that tells sinks which hold keys is there, and may have these keys of KMS sign, by their ARNs. Without it
+   * there is no such function, secret or queue: what holds keys and is not needed is a risk.
+   */
+  readonly proposer?: { readonly kms_keys?: readonly string[] };
   readonly page_emails: readonly string[];
   readonly notice_emails: readonly string[];
   /** By alarm, in place of the spec's. */

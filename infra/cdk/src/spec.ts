@@ -15,7 +15,12 @@ export interface Key {
   readonly type: string;
 }
 
-export interface QueueSpec {
+/** What is there only where the parameters name it. */
+export interface OnlyWith {
+  readonly only_with?: 'proposer';
+}
+
+export interface QueueSpec extends OnlyWith {
   readonly name: string;
   readonly fifo: boolean;
   readonly content_based_deduplication?: boolean;
@@ -25,7 +30,7 @@ export interface QueueSpec {
   readonly visibility_s?: number;
 }
 
-export interface FunctionSpec {
+export interface FunctionSpec extends OnlyWith {
   readonly binary: string;
   readonly webhook?: boolean;
   readonly queue?: string;
@@ -60,13 +65,15 @@ export interface Statement {
   readonly leading_keys?: readonly string[];
 }
 
-export interface RoleSpec {
+export interface RoleSpec extends OnlyWith {
   readonly name: string;
   readonly service: string;
   readonly policies: readonly string[];
   readonly function?: string;
   /** It may send to the queues, topics and buses of the yard's parameters. */
   readonly tells_targets?: boolean;
+  /** It may have the keys of the yard's parameters sign. */
+  readonly signs?: boolean;
   /** One role for each pool that advances so. */
   readonly advance?: 'collector' | 'judge' | 'worker';
 }
@@ -108,6 +115,8 @@ export interface Spec {
   readonly nodes: { readonly secret: string };
   /** What may be done to a target of the yard's parameters, by the service in its ARN. */
   readonly sinks: { readonly secret: string; readonly target_actions: Readonly<Record<string, string>> };
+  /** What holds keys: its secret, and what may be done to a key of the yard's parameters. */
+  readonly proposer: { readonly secret: string; readonly key_actions: readonly string[] };
   readonly queues: Readonly<Record<string, QueueSpec>>;
   readonly queue_defaults: {
     readonly visibility_s: number;
@@ -329,6 +338,13 @@ export function filled<T>(value: T, values: Values, pools: readonly string[]): T
     return inner;
   };
   return fill(value) as T;
+}
+
+/** The spec without what the parameters do not ask for. */
+export function asked(spec: Spec, parameters: Parameters): Spec {
+  const kept = <T extends OnlyWith>(parts: Readonly<Record<string, T>>): Record<string, T> =>
+    Object.fromEntries(Object.entries(parts).filter(([, { only_with: needs }]) => needs === undefined || parameters[needs] !== undefined));
+  return { ...spec, queues: kept(spec.queues), functions: kept(spec.functions), roles: kept(spec.roles) };
 }
 
 /** The pools that an environment has, as large as it wants them. */

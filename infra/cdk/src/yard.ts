@@ -2,7 +2,7 @@
 
 import { Aws } from 'aws-cdk-lib';
 import type { Parameters } from './parameters';
-import { filled, poolsOf, type AlarmSpec, type Pool, type Spec, type Statement } from './spec';
+import { asked, filled, poolsOf, type AlarmSpec, type Pool, type Spec, type Statement } from './spec';
 
 export interface Queue {
   /** Its key in the spec, and its pool if it is one's. */
@@ -48,11 +48,11 @@ export class Yard {
       repository: parameters.image.repository,
       tag: parameters.image.tag,
     };
-    this.written = spec;
+    this.written = asked(spec, parameters);
     this.pools = Object.fromEntries(
       Object.entries(poolsOf(spec, parameters)).map(([pool, found]) => [pool, this.fill(found, { pool })]),
     );
-    this.spec = this.fill(spec);
+    this.spec = this.fill(this.written);
   }
 
   get poolNames(): string[] {
@@ -123,7 +123,11 @@ export class Yard {
           service: role.service,
           function: role.function,
           pool,
-          statements: [...this.fill(statements, values), ...(role.tells_targets ? this.targetStatements() : [])],
+          statements: [
+            ...this.fill(statements, values),
+            ...(role.tells_targets ? this.targetStatements() : []),
+            ...(role.signs ? this.keyStatements() : []),
+          ],
         };
       });
     });
@@ -135,6 +139,12 @@ export class Yard {
       const resources = (this.parameters.sink_targets ?? []).filter((arn) => arn.split(':')[2] === service);
       return resources.length === 0 ? [] : [{ actions: [action], resources }];
     });
+  }
+
+  /** Nothing where the parameters name no key. */
+  private keyStatements(): Statement[] {
+    const resources = this.parameters.proposer?.kms_keys ?? [];
+    return resources.length === 0 ? [] : [{ actions: this.spec.proposer.key_actions, resources }];
   }
 
   roleOfFunction(name: string): Role {

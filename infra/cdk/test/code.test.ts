@@ -12,7 +12,7 @@ import { BadSpec, readEnvironments, readSpec } from '../src/spec';
 import { FunctionsStack } from '../src/stacks/functions';
 import { Yard } from '../src/yard';
 
-const PROGRAMS = ['ingest', 'dispatcher', 'collector', 'sweeper', 'follower', 'notifier'].map((name) => `proofyard-${name}`);
+const PROGRAMS = ['ingest', 'dispatcher', 'collector', 'sweeper', 'follower', 'notifier', 'proposer'].map((name) => `proofyard-${name}`);
 
 function folderWith(content: string, at: Date): string {
   const folder = mkdtempSync(join(tmpdir(), 'proofyard-programs-'));
@@ -26,7 +26,7 @@ function folderWith(content: string, at: Date): string {
 
 function keysOf(folder: string): string[] {
   const spec = readSpec();
-  const stack = new FunctionsStack(new App(), new Yard(spec, readEnvironments(spec).dev), {}, built(folder));
+  const stack = new FunctionsStack(new App(), new Yard(spec, readEnvironments(spec).local), {}, built(folder));
   const functions = Template.fromStack(stack).findResources('AWS::Lambda::Function');
   return Object.values(functions).map((made) => made.Properties.Code.S3Key);
 }

@@ -153,6 +153,31 @@ test('the notifier writes how far sinks are, and sends to itself and to what the
   ]);
 });
 
+test('the proposer alone reads keys and has keys sign, and is there only where it is asked for', () => {
+  const key = 'arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+  const without = new Yard(readSpec(), yardOf('prod').parameters);
+  assert.ok(!('proposer' in without.spec.functions) && !('propose' in without.spec.queues));
+  assert.ok(!without.alarms().some(({ name }) => name.includes('propose')));
+  const yard = new Yard(readSpec(), { ...yardOf('prod').parameters, proposer: { kms_keys: [key] } });
+  const { statements: its } = yard.roleOfFunction('proposer');
+  assert.deepEqual(its.at(-1), { actions: ['kms:GetPublicKey', 'kms:Sign'], resources: [key] });
+  const written = its.filter(({ actions }) => actions.includes('dynamodb:PutItem'));
+  assert.deepEqual(written.map(({ leading_keys: keys }) => keys), [['A#*', 'C#*', 'N#*']]);
+  const sends = its.filter(({ actions }) => actions.includes('sqs:SendMessage')).flatMap(({ resources }) => resources);
+  assert.deepEqual(sends.map((resource) => resource.split(':proofyard-prod-').at(-1)).sort(), ['propose-dead.fifo', 'propose.fifo']);
+  const secretsOf = (role: string) =>
+    yard.roleOfFunction(role).statements.filter(({ actions }) => actions.includes('secretsmanager:GetSecretValue')).flatMap(({ resources }) => resources);
+  assert.deepEqual(secretsOf('proposer').map((secret) => secret.split(':').at(-1)), ['proofyard/prod/keys-*']);
+  assert.deepEqual(secretsOf('notifier').map((secret) => secret.split(':').at(-1)), ['proofyard/prod/sinks-*']);
+  for (const { name, statements: others } of yard.roles().filter(({ function: of }) => of !== 'proposer')) {
+    assert.ok(!others.some(({ actions, resources }) => actions.some((action) => action.startsWith('kms:')) || resources.some((resource) => resource.includes('/keys-'))), name);
+    const journals = others.filter(({ actions, leading_keys: keys }) => actions.includes('dynamodb:PutItem') && (keys ?? ['A#*']).includes('A#*'));
+    assert.deepEqual(journals, [], name);
+  }
+  const none = new Yard(readSpec(), { ...yardOf('prod').parameters, proposer: {} }).roleOfFunction('proposer');
+  assert.ok(!none.statements.some(({ actions }) => actions.some((action) => action.startsWith('kms:'))));
+});
+
 test('who brings blocks may say so, and nobody who proves', () => {
   for (const environment of ['dev', 'prod']) {
     const posts = ofType(resourcesOf(environment), 'AWS::IAM::Role').filter((role) =>

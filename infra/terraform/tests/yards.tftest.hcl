@@ -56,6 +56,30 @@ run "dev" {
   }
 }
 
+run "dev_with_a_proposer" {
+  command = plan
+  variables {
+    parameters = merge(run.written.environments.dev, {
+      proposer = { kms_keys = ["arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"] }
+    })
+  }
+  assert {
+    condition = (
+      aws_sqs_queue.queue["propose"].name == "proofyard-dev-propose.fifo" && length(aws_sqs_queue.queue) == 8 &&
+      aws_secretsmanager_secret.keys[0].name == "proofyard/dev/keys" && contains(keys(aws_lambda_function.function), "proposer")
+    )
+    error_message = "Where it is asked for there are its function, its queue and its secret."
+  }
+  assert {
+    condition = reverse(jsondecode(aws_iam_role_policy.role["proposer"].policy).Statement)[0] == {
+      Effect   = "Allow"
+      Action   = ["kms:GetPublicKey", "kms:Sign"]
+      Resource = ["arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"]
+    }
+    error_message = "It may have the keys sign that are named."
+  }
+}
+
 run "in_a_region_of_two_zones" {
   command = plan
   variables {

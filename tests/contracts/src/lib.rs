@@ -8,10 +8,13 @@ use std::process::{Command, Stdio};
 use proofyard_programs::npm_installed;
 use serde_json::Value;
 
+/// Where the contracts of tests are.
+pub const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
+
 /// The contracts of these Solidity files, or of all in these folders: `{"NAME": {"abi": [...], "bytecode": "0x..."}}`.
 /// What the compiler warns of is a mistake.
 pub fn compiled(sources: &[&Path]) -> Value {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let package = Path::new(FOLDER);
     npm_installed(package);
     let mut compile = Command::new("node");
     compile.arg(package.join("compile.mjs")).args(sources).stdin(Stdio::null());

@@ -63,6 +63,14 @@ impl Names {
     pub fn sinks_secret(&self) -> String {
         format!("proofyard/{}/sinks", self.yard)
     }
+    /// Which sinks that hold keys may have something to be told, in order for each.
+    pub fn propose_queue(&self) -> String {
+        format!("proofyard-{}-propose.fifo", self.yard)
+    }
+    /// The secret with what sinks that hold keys need from outside.
+    pub fn keys_secret(&self) -> String {
+        format!("proofyard/{}/keys", self.yard)
+    }
     pub fn wake_queue(&self, pool: &str) -> String {
         format!("proofyard-{}-wake-{pool}", self.yard)
     }
@@ -101,6 +109,10 @@ mod tests {
         assert_eq!(names.ticks_queue(), name("/queues/ticks/name"));
         assert_eq!(names.follow_queue(), name("/queues/follow/name"));
         assert_eq!(names.nodes_secret(), name("/nodes/secret"));
+        assert_eq!(names.notify_queue(), name("/queues/notify/name"));
+        assert_eq!(names.sinks_secret(), name("/sinks/secret"));
+        assert_eq!(names.propose_queue(), name("/queues/propose/name"));
+        assert_eq!(names.keys_secret(), name("/proposer/secret"));
         assert_eq!(names.wake_queue("cpu"), name("/queues/wake/name"));
         assert_eq!(names.job_definition("cpu"), name("/pools/cpu/job_definition"));
         assert_eq!(Names::dead_letters_of("a.fifo"), "a-dead.fifo");

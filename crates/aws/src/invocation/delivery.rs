@@ -15,7 +15,7 @@ impl AwsHome {
     /// the queue of block events, to which only block sources may write. What cannot be sent is lost: the sweeper finds it.
     pub fn deliver(&self) -> LocalBoxFuture<'_, ()> {
         Box::pin(async move {
-            let (mut steps, mut to_judge, mut to_notifier) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut steps, mut to_judge, mut own) = (Vec::new(), Vec::new(), Vec::new());
             for wake in self.yard.port.outbox().take_all() {
                 match &wake {
                     Wake::Pool { pool } => {
@@ -27,15 +27,17 @@ impl AwsHome {
                     }
                     Wake::Chain { chain } => steps.push(self.wake_message(chain, &wake)),
                     Wake::Scope { scope } => steps.push(self.wake_message(scope.as_str(), &wake)),
-                    // What the notifier did not come to comes to it again.
-                    Wake::Sink { .. } if self.notifier.is_some() => to_notifier.push(wake),
+                    // What a function that tells sinks did not come to comes to it again.
+                    Wake::Sink { .. } if self.notifier.is_some() => own.push(wake),
                     Wake::Sink { chain, sink } => {
                         steps.push(self.wake_message(&sink_group(chain, sink), &wake))
                     }
                 }
             }
             self.send_wakes(&self.names.results_queue(), steps).await;
-            self.wake_notifier(to_notifier).await;
+            if let Some(notifier) = &self.notifier {
+                self.wake_sinks(&notifier.queue(&self.names), own).await;
+            }
             if !to_judge.is_empty() {
                 self.send_wakes(&self.names.wake_queue(JUDGE_POOL), to_judge).await;
                 self.supply.ensure_workers(&self.yard, JUDGE_POOL, false).await;
@@ -44,12 +46,12 @@ impl AwsHome {
     }
 
     /// One sink is told by one function at a time, sinks side by side.
-    pub(super) async fn wake_notifier(&self, wakes: Vec<Wake>) {
+    pub(super) async fn wake_sinks(&self, queue: &str, wakes: Vec<Wake>) {
         let messages = wakes.iter().filter_map(|wake| match wake {
             Wake::Sink { chain, sink } => Some(self.wake_message(&sink_group(chain, sink), wake)),
             _ => None,
         });
-        self.send_wakes(&self.names.notify_queue(), messages.collect()).await;
+        self.send_wakes(queue, messages.collect()).await;
     }
 
     async fn send_wakes(&self, queue: &str, messages: Vec<Outgoing>) {

@@ -21,11 +21,18 @@ use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::port::Wake;
 use tracing::error;
 
+use crate::clients::names::Names;
 use crate::home::AwsHome;
 use crate::objects::sinks::hand_on;
 
-/// Tells sinks that are no files: a function of its own does, so that what it needs is in no other.
+/// Tells sinks that are no files: functions of their own do, so that what these need is in no other, and keys least of all.
 pub trait Notifier: Send + Sync {
+    /// Whether sinks of this kind are told by this one.
+    fn tells(&self, target: &SinkTarget) -> bool;
+
+    /// The queue by which it is woken.
+    fn queue(&self, names: &Names) -> String;
+
     /// Tells one sink what comes next, and leaves its wake in the home's outbox where there may be more.
     fn tell<'a>(
         &'a self,
@@ -92,7 +99,7 @@ impl Invocation {
     }
 
     /// A file's entries are put into the bucket at once. Whoever else is told may hang, which is to hold up nothing here:
-    /// the notifier tells them.
+    /// functions of their own tell them.
     async fn tell_sink(&self, chain: &str, name: &str) -> Result<(), Error> {
         let home = &self.home;
         let (_, pipeline) = home.yard.chain(chain).await?;
@@ -101,9 +108,16 @@ impl Invocation {
             (SinkTarget::File { path }, None) => {
                 hand_on(&home.yard, &home.objects, (chain, name), path).await
             }
-            (_, Some(notifier)) => notifier.tell(home, chain, name).await,
-            (_, None) => {
-                home.wake_notifier(vec![Wake::Sink { chain: chain.to_owned(), sink: name.to_owned() }]).await;
+            (target, Some(notifier)) if notifier.tells(target) => notifier.tell(home, chain, name).await,
+            // It has become one that others tell, whom the sweeper wakes.
+            (_, Some(_)) => Ok(()),
+            (target, None) => {
+                let queue = match target.holds_key() {
+                    true => home.names.propose_queue(),
+                    false => home.names.notify_queue(),
+                };
+                let wake = Wake::Sink { chain: chain.to_owned(), sink: name.to_owned() };
+                home.wake_sinks(&queue, vec![wake]).await;
                 Ok(())
             }
         }

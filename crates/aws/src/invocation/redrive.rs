@@ -52,8 +52,9 @@ impl AwsHome {
             pools.extend(self.yard.chain(&chain).await?.1.pools.keys().cloned());
         }
         let wakes = pools.into_iter().map(|pool| names.wake_queue(&pool));
-        for queue in wakes.chain([names.follow_queue(), names.notify_queue()]) {
-            // A pipeline's pool may not be deployed, and a yard may have no judge; an older one has no follower, and no notifier.
+        for queue in wakes.chain([names.follow_queue(), names.notify_queue(), names.propose_queue()]) {
+            // A pipeline's pool may not be deployed, and a yard may have no judge, and no proposer; an older one
+            // has no follower, and no notifier.
             if self.queues.exists(&queue).await? {
                 queues.push(queue);
             }

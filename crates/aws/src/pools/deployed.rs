@@ -28,14 +28,19 @@ pub enum NotDeployed {
     )]
     Gpus { pool: String, yard: String, slots: u32, gpus_per_slot: u32, asked: u64, deployed: u32 },
     #[error(
-        "[sink.{sink}] is told by yards on one machine only so far; on AWS a sink has `file`, whose entries are objects that any \
-         program can read, `webhook`, `ethproofs`, `sqs`, `sns` or `eventbridge`"
+        "[sink.{sink}] is a program, which yards on one machine run; on AWS a sink has `file`, whose entries are objects that any \
+         program can read, `webhook`, `ethproofs`, `sqs`, `sns`, `eventbridge`, `contract` or `beacon`"
     )]
     Sink { sink: String },
     #[error(
         "[sink.{sink}] is told by the function `notifier`, which yard {yard} does not have; deploy the stacks of this version"
     )]
     NoNotifier { sink: String, yard: String },
+    #[error(
+        "[sink.{sink}] holds a key, and is told by the function `proposer`, which yard {yard} does not have; say \
+         `\"proposer\": {{}}` for it in infra/spec/environments.json, and deploy"
+    )]
+    NoProposer { sink: String, yard: String },
     #[error("[stage.{stage}] calls a contract, which yards on one machine do only so far")]
     Action { stage: String },
     #[error(
@@ -56,9 +61,11 @@ impl Coded for NotDeployed {
         match self {
             Self::Pool { .. } => Code::PoolNotDeployed,
             Self::Gpus { .. } => Code::TooFewGpus,
-            Self::Sink { .. } | Self::NoNotifier { .. } | Self::Action { .. } | Self::SinkTime { .. } => {
-                Code::SinkNotDeployed
-            }
+            Self::Sink { .. }
+            | Self::NoNotifier { .. }
+            | Self::NoProposer { .. }
+            | Self::Action { .. }
+            | Self::SinkTime { .. } => Code::SinkNotDeployed,
             Self::Batch(error) => error.code(),
             Self::Queues(error) => error.code(),
         }
@@ -79,18 +86,23 @@ pub(crate) async fn check_deployed(
     for (name, sink) in &pipeline.sinks {
         let (sink, time_limit_ms) = (&sink.target, sink.target.time_limit_ms());
         match sink {
-            SinkTarget::Command { .. } | SinkTarget::Beacon(_) | SinkTarget::Contract(_) => {
+            SinkTarget::Command { .. } => {
                 return Err(NotDeployed::Sink { sink: name.clone() });
             }
+            // It is looked at again and again, each time for no longer than a function has.
+            SinkTarget::Contract(_) => {}
             _ if time_limit_ms > MOST_MESSAGE_MS => {
                 return Err(NotDeployed::SinkTime { sink: name.clone(), time_limit_ms });
             }
-            SinkTarget::File { .. } => {}
+            SinkTarget::File { .. } | SinkTarget::Beacon(_) => {}
             SinkTarget::Webhook(_) | SinkTarget::Ethproofs(_) | SinkTarget::Aws(_) => {
                 if !queues.exists(&names.notify_queue()).await? {
                     return Err(NotDeployed::NoNotifier { sink: name.clone(), yard: yard() });
                 }
             }
+        }
+        if sink.holds_key() && !queues.exists(&names.propose_queue()).await? {
+            return Err(NotDeployed::NoProposer { sink: name.clone(), yard: yard() });
         }
     }
     for (name, pool) in pipeline.pools.iter().filter(|(name, _)| !own_workers.contains(*name)) {

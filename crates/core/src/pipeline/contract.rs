@@ -48,6 +48,8 @@ pub enum AccountKey {
     From(String),
     /// A file with the same, or a keystore that a password opens.
     File { path: String, password_from: Option<String> },
+    /// A key of AWS KMS, by its ARN: it signs there, and nobody has it.
+    Kms(String),
 }
 
 /// What is asked before.
@@ -128,6 +130,7 @@ impl Contract {
         let key = match &self.key {
             AccountKey::From(name) => Some(name.clone()),
             AccountKey::File { password_from, .. } => password_from.clone(),
+            AccountKey::Kms(_) => None,
         };
         let of_reads = self.all_reads().filter_map(|(_, read)| match read {
             ContractRead::Rpc { rpc, .. } => Some(rpc),

@@ -21,6 +21,7 @@ pub(super) const KEYS: &[&str] = &[
     "chain_id",
     "key_from",
     "key_file",
+    "key_kms",
     "password_from",
     "function",
     "arguments",
@@ -184,8 +185,11 @@ fn endpoints(fields: &mut Fields<'_, '_>, is_required: bool) -> Vec<EndpointUrl>
 }
 
 fn account_key(fields: &mut Fields<'_, '_>) -> Option<AccountKey> {
-    let help =
-        "key_from = \"PROPOSER_KEY\", a variable with 32 bytes in hex, or key_file = \"proposer.json\"";
+    let help = "key_from = \"PROPOSER_KEY\", a variable with 32 bytes in hex, or key_file = \"proposer.json\", or \
+                key_kms = \"arn:aws:kms:...\"";
+    if let Read::Is(kms) = fields.text("key_kms") {
+        return kms_key(kms, fields);
+    }
     let (from, file) = (fields.get("key_from"), fields.get("key_file"));
     match (from, file) {
         (Read::Absent, Read::Absent) => {
@@ -209,6 +213,25 @@ fn account_key(fields: &mut Fields<'_, '_>) -> Option<AccountKey> {
             fields.text("key_from").value().map(AccountKey::From)
         }
     }
+}
+
+/// A key of AWS KMS by its ARN, which says the region; an alias's ARN may come to mean another key.
+fn kms_key(kms: At<String>, fields: &mut Fields<'_, '_>) -> Option<AccountKey> {
+    for other in ["key_from", "key_file", "password_from"] {
+        if let Read::Is(found) = fields.get(other) {
+            let message = format!("`{other}` stands beside `key_kms` in {}", fields.place);
+            fields.mistakes.add(found.key_at, message, "one account signs: name its key once");
+        }
+    }
+    let parts: Vec<&str> = kms.value.split(':').collect();
+    let is_key = matches!(parts[..], ["arn", _, "kms", region, account, key]
+        if !region.is_empty() && !account.is_empty() && key.starts_with("key/"));
+    if !is_key {
+        let message = format!("`key_kms` is \"{}\"", shown(&kms.value));
+        let help = "the ARN of a key: \"arn:aws:kms:us-east-1:111122223333:key/...\"";
+        fields.mistakes.add(kms.at, message, help);
+    }
+    Some(AccountKey::Kms(kms.value))
 }
 
 /// The tables below this key. They may name each other and what is known; from then on they are known too.

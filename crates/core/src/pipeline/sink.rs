@@ -160,6 +160,11 @@ impl Sink {
 }
 
 impl SinkTarget {
+    /// Whoever tells it signs with a key that is worth something. On AWS a function of its own does.
+    pub fn holds_key(&self) -> bool {
+        matches!(self, Self::Beacon(_) | Self::Contract(_))
+    }
+
     /// How long one message may take; 0 where the pipeline does not say it.
     pub fn time_limit_ms(&self) -> u64 {
         match self {

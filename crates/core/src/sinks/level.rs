@@ -173,7 +173,7 @@ impl<P: Port> Yard<P> {
     pub async fn level_failed(&self, news: &BlockNews, trouble: &Trouble) -> Result<(), Error> {
         self.change_told(news, |place, _| {
             place.next_try_ms = Some(self.next_try_ms(place.failures, trouble));
-            place.failures = place.failures.saturating_add(1);
+            place.failures = trouble.failures_after(place.failures);
             place.failed_at = Some(news.height);
             place.last_error = Some(trouble.reason.clone());
         })

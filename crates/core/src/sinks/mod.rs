@@ -27,12 +27,25 @@ pub struct Trouble {
     pub reason: String,
     /// How long the other side asks us to wait, if it does.
     pub wait_ms: Option<u64>,
+    /// Nothing is wrong: something else is to happen first, as blocks that confirm a transaction. It is no failure, and no
+    /// pause grows by it.
+    pub is_wait: bool,
 }
 
 impl Trouble {
     /// The other side does not say how long to wait.
     pub fn saying(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), wait_ms: None }
+        Self { reason: reason.into(), wait_ms: None, is_wait: false }
+    }
+
+    /// It goes as it should, and is looked at again after so long.
+    pub fn waiting(reason: impl Into<String>, wait_ms: u64) -> Self {
+        Self { reason: reason.into(), wait_ms: Some(wait_ms), is_wait: true }
+    }
+
+    /// How many failures there are with this one.
+    fn failures_after(&self, failures: u32) -> u32 {
+        if self.is_wait { 0 } else { failures.saturating_add(1) }
     }
 }
 
@@ -40,9 +53,12 @@ impl<P: Port> Yard<P> {
     /// When a sink is tried again after so many failures before this one: after a pause that doubles, a little longer by
     /// chance so that many do not come back at once, and no sooner than it asks for.
     fn next_try_ms(&self, failures: u32, trouble: &Trouble) -> u64 {
+        let asked_ms = trouble.wait_ms.unwrap_or(0).min(LONGEST_ASKED_MS);
+        if trouble.is_wait {
+            return self.port.now_ms().saturating_add(asked_ms);
+        }
         let wait_ms = FIRST_WAIT_MS.saturating_mul(1 << failures.min(16)).min(LONGEST_WAIT_MS);
         let wait_ms = wait_ms + self.port.random() % (wait_ms / 4);
-        let asked_ms = trouble.wait_ms.unwrap_or(0).min(LONGEST_ASKED_MS);
         self.port.now_ms().saturating_add(wait_ms.max(asked_ms))
     }
 }

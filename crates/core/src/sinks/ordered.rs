@@ -122,7 +122,7 @@ impl<P: Port> Yard<P> {
     /// The sink could not take the entry; it is tried again after a pause that doubles.
     pub async fn sink_failed(&self, sink: &str, entry: &OutEntry, trouble: &Trouble) -> Result<(), Error> {
         self.move_sink(sink, entry, |cursor| SinkCursor {
-            failures: cursor.failures.saturating_add(1),
+            failures: trouble.failures_after(cursor.failures),
             last_error: Some(trouble.reason.clone()),
             next_try_ms: Some(self.next_try_ms(cursor.failures, trouble)),
             // It may have it all the same.

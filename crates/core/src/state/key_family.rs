@@ -28,12 +28,14 @@ pub enum Table {
     OutLog,
     /// What level sinks were told of blocks.
     Told,
+    /// What accounts of other chains have sent.
+    Account,
     /// What only one kind of home has.
     Home,
 }
 
 impl Table {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Yard,
         Self::Chain,
         Self::Height,
@@ -46,6 +48,7 @@ impl Table {
         Self::Judgement,
         Self::OutLog,
         Self::Told,
+        Self::Account,
         Self::Home,
     ];
 
@@ -69,6 +72,7 @@ impl Table {
             Self::Judgement => "V",
             Self::OutLog => "O",
             Self::Told => "N",
+            Self::Account => "A",
             Self::Home => "L",
         }
     }
@@ -113,6 +117,10 @@ pub enum KeyFamily {
     Judgement,
     OutEntry,
     Told,
+    /// Guards all pages of an account's journal.
+    JournalHead,
+    /// What an account has sent, page by page.
+    JournalPage,
     /// The workers of the process on this machine.
     LocalWorkers,
     /// Which jobs of AWS Batch were submitted for a pool.
@@ -146,7 +154,7 @@ enum Sort {
 }
 
 impl KeyFamily {
-    const ALL: [Self; 35] = [
+    const ALL: [Self; 37] = [
         Self::KnownChain,
         Self::SweepPlace,
         Self::Format,
@@ -178,6 +186,8 @@ impl KeyFamily {
         Self::Judgement,
         Self::OutEntry,
         Self::Told,
+        Self::JournalHead,
+        Self::JournalPage,
         Self::LocalWorkers,
         Self::PoolJobs,
         Self::BlocksTaken,
@@ -217,6 +227,8 @@ impl KeyFamily {
             Self::Judgement => (Table::Judgement, Of::Subject, Sort::Plain),
             Self::OutEntry => (Table::OutLog, Of::Subject, Sort::Plain),
             Self::Told => (Table::Told, Of::Subject, Sort::Plain),
+            Self::JournalHead => (Table::Account, Of::Subject, Sort::Is("head")),
+            Self::JournalPage => (Table::Account, Of::Subject, Sort::Begins("page")),
             Self::LocalWorkers => (Table::Home, Of::Nothing, Sort::Is("workers")),
             Self::PoolJobs => (Table::Home, Of::Nothing, Sort::Begins("jobs")),
             Self::BlocksTaken => (Table::Home, Of::Subject, Sort::Is("fed")),
@@ -345,6 +357,12 @@ mod tests {
             (KeyFamily::JobWorkers.key("job:j"), KeyFamily::JobWorkers, "W#job:j / ids"),
             (OutEntry::key_of("c", "commits", 9), KeyFamily::OutEntry, "O#c#commits / 00000000000000000009"),
             (Told::key_of("c", "file", 9), KeyFamily::Told, "N#c#file / 00000000000000000009"),
+            (KeyFamily::JournalHead.key("1-0xab"), KeyFamily::JournalHead, "A#1-0xab / head"),
+            (
+                KeyFamily::JournalPage.key_in("1-0xab", "raw-0xcd"),
+                KeyFamily::JournalPage,
+                "A#1-0xab / page#raw-0xcd",
+            ),
             (KeyFamily::LocalWorkers.key(""), KeyFamily::LocalWorkers, "L / workers"),
             (KeyFamily::PoolJobs.key_in("", "gpu"), KeyFamily::PoolJobs, "L / jobs#gpu"),
             (KeyFamily::BlocksTaken.key("c"), KeyFamily::BlocksTaken, "L#c / fed"),

@@ -1,11 +1,12 @@
 //! The threads of a machine's sinks: each asks the yard what its sink is to be told next, tells it, and says how that went.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use proofyard_core::error::Cause;
-use proofyard_core::pipeline::{Pipeline, Sink, SinkTarget};
+use proofyard_core::pipeline::{AccountKey, Pipeline, Sink, SinkTarget};
 use proofyard_core::state::ArtifactRef;
 use proofyard_prover::confinement::Confinement;
 use proofyard_prover::runner::{Cancel, GuardCommand, Launch, Limits, run_program};
@@ -54,6 +55,7 @@ impl LocalSink {
             .map(|name| Ok((name.clone(), variable(&name)?)))
             .collect::<Result<_, String>>()
             .map_err(|variable| MachineError::NoVariable { what: format!("sink {name}"), name: variable })?;
+        let environment = [environment, of_aws(&sink.target)].concat();
         let what = format!("sink {name}");
         let of_ours = |program: &'static str| own_program(program, &what);
         let (command, time_limit_ms, target) = match &sink.target {
@@ -160,6 +162,16 @@ impl Teller for Telling<'_> {
     fn log(&self, message: String) {
         self.sink.log(self.shared, message);
     }
+}
+
+/// By what AWS's clients find who they are, where a key of AWS KMS signs. All of it is the operator's, and optional.
+fn of_aws(target: &SinkTarget) -> Vec<(String, String)> {
+    let signs =
+        matches!(target, SinkTarget::Contract(contract) if matches!(contract.key, AccountKey::Kms(_)));
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let of_aws = env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("AWS_"));
+    if signs { of_aws.collect() } else { Vec::new() }
 }
 
 /// In the data directory: what the accounts have sent by which contracts are called.

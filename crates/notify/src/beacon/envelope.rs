@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 pub(super) type Root = [u8; 32];
 
 /// `MAX_PROOF_SIZE`.
-pub(super) const MAX_PROOF_BYTES: u64 = 4_194_304;
+pub const MAX_PROOF_BYTES: u64 = 4_194_304;
 /// How deep the tree is that has `MAX_PROOF_SIZE` in leaves of 32 bytes.
 const PROOF_DEPTH: u32 = 17;
 const DOMAIN_EXECUTION_PROOF: [u8; 4] = [0x0F, 0, 0, 0];

@@ -25,7 +25,8 @@ use proofyard_core::pipeline::{Beacon, BeaconNodes, BlockWord};
 use proofyard_core::sinks::Trouble;
 use proofyard_sinks::{BlockMessage, Message, ProverProof};
 
-use self::envelope::{Envelope, MAX_PROOF_BYTES, Root, SignedEnvelope, domain, hexed, signing_root};
+pub use self::envelope::MAX_PROOF_BYTES;
+use self::envelope::{Envelope, Root, SignedEnvelope, domain, hexed, signing_root};
 use self::keystore::Key;
 use self::node::{Network, Node, Taken, Validator};
 use crate::{Failure, Surroundings, variable};
@@ -386,5 +387,5 @@ fn together<'f>(failures: impl Iterator<Item = &'f Failure> + Clone) -> Failure 
         Failure::Later(trouble) => trouble.wait_ms,
         Failure::Refused(_) => None,
     });
-    Failure::Later(Trouble { reason, wait_ms: waits.max() })
+    Failure::Later(Trouble { reason, wait_ms: waits.max(), is_wait: false })
 }

@@ -7,7 +7,8 @@ use proofyard_aws::AwsHome;
 use proofyard_aws::queues::Incoming;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
-use proofyard_notifier::Sinks;
+use proofyard_notifier::Notifying;
+use proofyard_telling::Sinks;
 
 pub struct ToldYard {
     pub aws: LocalAws,
@@ -62,7 +63,7 @@ impl ToldYard {
 
 /// A function that is new.
 pub fn notifier(home: &AwsHome) -> AwsHome {
-    let sinks = Arc::new(Sinks::of(home));
+    let sinks = Arc::new(Sinks::by(Notifying::of(home)));
     sinks.begin(Instant::now() + Duration::from_secs(600));
     home.with_notifier(sinks)
 }

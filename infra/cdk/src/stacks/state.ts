@@ -150,5 +150,13 @@ export class StateStack extends YardStack {
       kmsKeyId: key.attrArn,
     });
     this.keep(sinks);
+    if (this.yard.parameters.proposer !== undefined) {
+      const keys = new CfnSecret(this, 'KeysSecret', {
+        name: this.yard.spec.proposer.secret,
+        description: 'What sinks that hold keys need from outside, by the names that pipelines give it',
+        kmsKeyId: key.attrArn,
+      });
+      this.keep(keys);
+    }
   }
 }

@@ -34,7 +34,8 @@ const METRIC: f64 = 0.3;
 const DASHBOARD: f64 = 3.0;
 const KEY: f64 = 1.0;
 /// Of the webhook, of nodes, and of sinks.
-const SECRETS: f64 = 3.0 * 0.4;
+const SECRETS: f64 = 3.0 * SECRET;
+const SECRET: f64 = 0.4;
 
 const MINUTES_A_MONTH: f64 = 43_200.0;
 /// A function's 256 MB for so long, and the sweeper's 512 MB: assumed, since only AWS would tell.
@@ -155,8 +156,9 @@ async fn a_minute_at_rest(aws: &LocalAws) -> (Usage, u64) {
     minute
 }
 
-/// Alarms of a yard with one pool, as `dev` has it: those that are there for each pool once.
-fn alarms() -> (usize, usize) {
+/// Alarms of a yard with one pool and no proposer, as `dev` has it: those that are there for each pool once; the composite ones;
+/// and those that a proposer adds.
+fn alarms() -> (usize, usize, usize) {
     let template = include_str!("../../../../localstack/templates/observability.json");
     let template: Value = serde_json::from_str(template).unwrap();
     let resources = template["Resources"].as_object().unwrap();
@@ -166,7 +168,9 @@ fn alarms() -> (usize, usize) {
     let one_pool = alarms.iter().filter(|alarm| {
         !["-gpu", "-gpu8", "-gpu-dead", "-gpu8-dead"].iter().any(|end| name(alarm).ends_with(end))
     });
-    (one_pool.count(), of("AWS::CloudWatch::CompositeAlarm").len())
+    let (of_proposer, own): (Vec<&Value>, Vec<&Value>) =
+        one_pool.partition(|alarm| name(alarm).contains("-propose"));
+    (own.len(), of("AWS::CloudWatch::CompositeAlarm").len(), of_proposer.len())
 }
 
 /// Custom metrics of a yard with one chain, pool and sink: each under its dimensions, and under the yard alone.
@@ -197,7 +201,7 @@ fn tables(rows: &[Row], minute: &Usage, ticks: u64) -> String {
     let calls = sweeps + 1.0;
     let functions = monthly(sweeps, FUNCTION_CALLS + SWEEP_S * 0.5 * GB_SECONDS)
         + monthly(1.0, FUNCTION_CALLS + FUNCTION_S * 0.25 * GB_SECONDS);
-    let (alarms, composites) = alarms();
+    let (alarms, composites, of_proposer) = alarms();
     let watched =
         alarms as f64 * ALARM + composites as f64 * COMPOSITE_ALARM + METRICS as f64 * METRIC + DASHBOARD;
     text.push_str("| a month at rest | counted | USD |\n| --- | --- | --- |\n");
@@ -214,6 +218,12 @@ fn tables(rows: &[Row], minute: &Usage, ticks: u64) -> String {
     row("key and secrets", String::new(), KEY + SECRETS);
     row("CloudWatch", format!("{alarms} alarms, {METRICS} metrics, the dashboard"), watched);
     row("**all**", String::new(), table + queues + functions + KEY + SECRETS + watched);
+    let its_polls = monthly(POLLS_A_MINUTE, FIFO_REQUESTS);
+    row(
+        "a proposer, where there is one",
+        format!("{of_proposer} alarms, a secret, and Lambda's polls of its queue"),
+        of_proposer as f64 * ALARM + SECRET + its_polls,
+    );
     text
 }
 

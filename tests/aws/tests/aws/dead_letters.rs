@@ -94,7 +94,7 @@ fn expect_known_queues() {
     let known: Vec<&String> = have_dead_letters.map(|(name, _)| name).collect();
     assert_eq!(
         known,
-        ["blocks", "follow", "notify", "results", "ticks", "wake"],
+        ["blocks", "follow", "notify", "propose", "results", "ticks", "wake"],
         "this test leaves out a queue"
     );
 }
@@ -113,7 +113,8 @@ async fn register_dead_worker(driver: &Driver) {
     driver.home.yard.sweep().await.unwrap();
 }
 
-/// One dead letter in each queue: a block of an unknown chain, the wake of a pool, a result's wake, a tick, and one of the follower and of the notifier.
+/// One dead letter in each queue: a block of an unknown chain, the wake of a pool, a result's wake, a tick, and one each of the
+/// follower, the notifier and the proposer.
 async fn fill_dead_letters(driver: &Driver, sqs: &Sqs<'_>) {
     let names = &driver.home.names;
     post_block(driver, "later", 1).await;
@@ -132,11 +133,14 @@ async fn fill_dead_letters(driver: &Driver, sqs: &Sqs<'_>) {
         sqs.give_up(&queue).await;
     }
     let wake = Outgoing { group: Some("c:sink:hook".into()), deduplication: Some("1".into()), ..tick };
-    driver.home.queues.send(&names.notify_queue(), &[wake]).await.unwrap();
-    sqs.give_up(&names.notify_queue()).await;
+    for queue in [names.notify_queue(), names.propose_queue()] {
+        driver.home.queues.send(&queue, std::slice::from_ref(&wake)).await.unwrap();
+        sqs.give_up(&queue).await;
+    }
 }
 
-/// Each queue's message has an effect that no other message has; the follower's and the notifier's are their functions' to take.
+/// Each queue's message has an effect that no other message has; those of the follower, the notifier and the
+/// proposer are their functions' to take.
 async fn expect_effects(aws: &LocalAws, driver: &Driver, sqs: &Sqs<'_>) {
     let (names, yard) = (&driver.home.names, &driver.home.yard);
     let mut worker = aws.program("proofyard-worker");
@@ -166,6 +170,7 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
         names.blocks_queue(),
         names.follow_queue(),
         names.notify_queue(),
+        names.propose_queue(),
         names.results_queue(),
         names.ticks_queue(),
         names.wake_queue("cpu"),
@@ -175,7 +180,7 @@ async fn what_died_in_any_queue_is_taken_after_a_redrive() {
     }
     assert_eq!(driver.committed("c").await, []);
     driver.home.yard.record_pipeline(&PIPELINE.replace("name = \"c\"", "name = \"later\"")).await.unwrap();
-    assert_eq!(redrive(redrive_command(&aws)), 6);
+    assert_eq!(redrive(redrive_command(&aws)), queues.len() as u64);
     for queue in &queues {
         assert_eq!(sqs.count(&Names::dead_letters_of(queue)).await, 0, "{queue}");
         assert_eq!(sqs.count(queue).await, 1, "{queue}");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use proofyard_contracts_tests::compiled;
+use proofyard_contracts_tests::{FOLDER, compiled};
 use proofyard_follow_tests::anvil::Anvil;
 use proofyard_follow_tests::wait_for;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ impl Ledger {
 /// A new contract's address; `arguments` are the constructor's, encoded.
 pub fn deployed(anvil: &Anvil, name: &str, arguments: &str) -> String {
     static COMPILED: OnceLock<Value> = OnceLock::new();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = Path::new(FOLDER);
     let contracts = COMPILED.get_or_init(|| compiled(&[folder]));
     let code = format!("{}{arguments}", contracts[name]["bytecode"].as_str().unwrap());
     let transaction = json!([{ "from": DEPLOYER, "data": code, "gas": "0x500000" }]);

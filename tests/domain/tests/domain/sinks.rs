@@ -175,12 +175,31 @@ fn a_sink_that_asks_to_wait_is_waited_for() {
     let mut driver = driver("file = \"x\"");
     prove(&mut driver, 1..=1);
     let entry = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
-    let busy = Trouble { reason: "429".into(), wait_ms: Some(90_000) };
+    let busy = Trouble { reason: "429".into(), wait_ms: Some(90_000), is_wait: false };
     now(driver.yard.sink_failed("out", &entry, &busy)).unwrap();
     driver.pass(89_000);
     assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_none());
     driver.pass(1_000);
     assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_some());
+}
+
+#[test]
+fn a_sink_that_waits_for_what_goes_its_way_has_not_failed() {
+    let mut driver = driver("file = \"x\"");
+    prove(&mut driver, 1..=1);
+    let entry = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+    for _ in 0..3 {
+        now(driver.yard.sink_failed("out", &entry, &Trouble::saying("down"))).unwrap();
+    }
+    for _ in 0..5 {
+        now(driver.yard.sink_failed("out", &entry, &Trouble::waiting("3 of 10 confirmations", 2_000)))
+            .unwrap();
+        assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_none());
+        driver.pass(2_000);
+        assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_some(), "no pause grows by it");
+    }
+    let cursor = now(driver.yard.sink_cursor("c", "out", "commits")).unwrap();
+    assert_eq!((cursor.failures, cursor.last_error.as_deref()), (0, Some("3 of 10 confirmations")));
 }
 
 /// A server that is told of blocks, and what it was told, in order.

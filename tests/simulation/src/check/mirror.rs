@@ -231,7 +231,9 @@ pub fn decode(key: &Key, row: &Row) -> Result<Item, String> {
         | KeyFamily::SweepPlace
         | KeyFamily::PoolChain
         | KeyFamily::LevelPlace
-        | KeyFamily::Told => Ok(Item::Other),
+        | KeyFamily::Told
+        | KeyFamily::JournalHead
+        | KeyFamily::JournalPage => Ok(Item::Other),
         KeyFamily::Format
         | KeyFamily::JobWorkers
         | KeyFamily::LocalWorkers

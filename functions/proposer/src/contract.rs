@@ -1,0 +1,91 @@
+//! Contracts: one look at the chain, and what follows from it, by `proofyard-contract`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proofyard_aws::AwsHome;
+use proofyard_aws::pools::deployed::MOST_MESSAGE_MS;
+use proofyard_contract::{Journals, Kms, PROOF_BYTES, Place, Surroundings, reads_proof, submit};
+use proofyard_core::error::Cause;
+use proofyard_core::pipeline::{AccountKey, Contract};
+use proofyard_core::port::Port;
+use proofyard_core::state::OutKind;
+use proofyard_sinks::{Message, Outcome};
+use proofyard_telling::{ToldSink, fetched};
+
+use crate::Proposing;
+use crate::journal::TablePages;
+use crate::keys::keystore;
+
+/// What a call needs from outside: the yard's secret for keys, KMS, and no patience.
+struct Around<'a> {
+    variables: BTreeMap<String, String>,
+    kms: &'a Kms,
+    home: &'a AwsHome,
+}
+
+impl Surroundings for Around<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.home.yard.port.now_ms()
+    }
+
+    async fn pause(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    fn kms(&self) -> &Kms {
+        self.kms
+    }
+
+    /// A function that waits for blocks is paid for: the sink's next look comes by itself.
+    fn patience_ms(&self) -> u64 {
+        0
+    }
+}
+
+impl Proposing {
+    pub(crate) async fn submit(
+        &self,
+        sink: ToldSink<'_>,
+        contract: &Contract,
+        message: &Message,
+    ) -> Result<Outcome, Cause> {
+        let home = sink.home;
+        let folder = tempfile::tempdir()?;
+        let is_file = matches!(contract.key, AccountKey::File { .. });
+        let is_needed = is_file || !contract.environment().is_empty();
+        let variables = self.secrets.variables(home, is_needed).await?;
+        let mut contract = contract.clone();
+        contract.time_limit_ms = contract.time_limit_ms.min(MOST_MESSAGE_MS);
+        if let AccountKey::File { path, .. } = &mut contract.key {
+            *path = keystore(&self.secrets, &variables, path, folder.path())?.display().to_string();
+        }
+        let mut message = message.clone();
+        if let Message::Entry(entry) = &mut message
+            && let OutKind::Proof { proofs, .. } = &entry.entry.kind
+            && let Some(proof) = proofs.first().filter(|_| reads_proof(&contract))
+        {
+            let artifact = &proof.artifact;
+            if artifact.bytes > PROOF_BYTES {
+                let bytes = artifact.bytes;
+                return Ok(Outcome::Refused(format!(
+                    "the proof has {bytes} bytes, and no transaction holds more than {PROOF_BYTES}"
+                )));
+            }
+            let file = fetched(home, artifact, folder.path()).await?;
+            entry.proof_files = vec![file];
+        }
+        let pages = TablePages::of(home.yard.port.clone());
+        // Two chains of a yard may have sinks of one name, and one account.
+        let place = Place {
+            sink: format!("{}/{}", sink.chain, sink.name),
+            journals: Journals::Pages(Arc::new(pages)),
+        };
+        Ok(submit(&contract, &message, &place, &Around { variables, kms: &self.kms, home }).await)
+    }
+}

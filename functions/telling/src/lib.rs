@@ -1,0 +1,162 @@
+//! What the functions have in common that tell sinks: one step of one sink at a time, as every home takes it
+//! ([`proofyard_sinks`]).
+//!
+//! A sink that hangs holds up nothing else: wakes come by the function's own queue, on which each sink is a group. It is tried
+//! again by the time that the state says, which the sweeper wakes. Keys, and URLs that have one in them, are in a secret of
+//! the function's own.
+
+mod outside;
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::LocalBoxFuture;
+use proofyard_aws::AwsHome;
+use proofyard_aws::clients::names::Names;
+use proofyard_aws::invocation::Notifier;
+use proofyard_aws::pools::deployed::MOST_MESSAGE_MS;
+use proofyard_core::error::Error;
+use proofyard_core::pipeline::SinkTarget;
+use proofyard_core::port::{Port, Wake};
+use proofyard_core::state::ArtifactRef;
+use proofyard_function::{run, take_messages, until};
+use proofyard_sinks::{Message, Outcome, SinkOf, Teller};
+use tracing::warn;
+
+pub use crate::outside::{Secrets, fetched};
+
+/// Fetching a proof that is sent, and writing down how a message went.
+const AROUND_A_MESSAGE: Duration = Duration::from_secs(15);
+
+/// One function's way to its sinks, with the connections that it keeps from one message to the next.
+pub trait Way: Send + Sync + 'static {
+    /// Whether sinks of this kind are this function's.
+    fn tells(&self, target: &SinkTarget) -> bool;
+
+    /// Its own queue.
+    fn queue(&self, names: &Names) -> String;
+
+    fn tell<'a>(&'a self, sink: ToldSink<'a>, message: &'a Message) -> LocalBoxFuture<'a, Outcome>;
+}
+
+/// A sink that is told.
+#[derive(Clone, Copy)]
+pub struct ToldSink<'a> {
+    pub home: &'a AwsHome,
+    pub chain: &'a str,
+    pub name: &'a str,
+    pub target: &'a SinkTarget,
+}
+
+impl ToldSink<'_> {
+    /// In all yards of an account.
+    pub fn full_name(&self) -> String {
+        format!("{}:{}:{}", self.home.names.yard(), self.chain, self.name)
+    }
+}
+
+/// Runs such a function until Lambda ends it.
+pub fn run_telling<W: Way>(way: impl Fn(&AwsHome) -> W) -> Result<(), proofyard_function::Error> {
+    let kept = OnceCell::new();
+    run(async move |home, event| {
+        let (sinks, home, queue) = kept.get_or_init(|| {
+            let way = way(home);
+            let queue = way.queue(&home.names);
+            let sinks = Arc::new(Sinks::by(way));
+            (Arc::clone(&sinks), home.with_notifier(sinks), queue)
+        });
+        let until = begins_until(until(&event.context));
+        sinks.begin(until);
+        Ok(take_messages(home, queue, event.payload, until).await)
+    })
+}
+
+/// When no other message is begun in an invocation that must be over then: one that is under way has all its time.
+fn begins_until(until: Instant) -> Instant {
+    let now = Instant::now();
+    let left = until.saturating_duration_since(now);
+    now + left.saturating_sub(Duration::from_millis(MOST_MESSAGE_MS) + AROUND_A_MESSAGE)
+}
+
+/// Sinks that are told by one way.
+pub struct Sinks<W> {
+    way: W,
+    /// When no other message is begun.
+    until: Mutex<Instant>,
+}
+
+impl<W: Way> Sinks<W> {
+    pub fn by(way: W) -> Self {
+        Self { way, until: Mutex::new(Instant::now()) }
+    }
+
+    /// An invocation begins: from then on no message does.
+    pub fn begin(&self, until: Instant) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= *self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<W: Way> Notifier for Sinks<W> {
+    fn tells(&self, target: &SinkTarget) -> bool {
+        self.way.tells(target)
+    }
+
+    fn queue(&self, names: &Names) -> String {
+        self.way.queue(names)
+    }
+
+    fn tell<'a>(
+        &'a self,
+        home: &'a AwsHome,
+        chain: &'a str,
+        name: &'a str,
+    ) -> LocalBoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            // Reads the table anew: the last message may have taken half a minute, and the pipeline may have changed.
+            let step = home.begin();
+            let home = &step.home;
+            let (_, pipeline) = home.yard.chain(chain).await?;
+            let Some(sink) = pipeline.sinks.get(name).filter(|sink| self.tells(&sink.target)) else {
+                return Ok(());
+            };
+            let told = ToldSink { home, chain, name, target: &sink.target };
+            let mut telling = Telling { sinks: self, told };
+            let sink = SinkOf { chain, name, is_level: sink.is_level(), results: &BTreeSet::new() };
+            if sink.step(&home.yard, &mut telling).await? {
+                home.yard.port.send(&[Wake::Sink { chain: chain.to_owned(), sink: name.to_owned() }]).await;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// One step's way to a sink.
+struct Telling<'a, W> {
+    sinks: &'a Sinks<W>,
+    told: ToldSink<'a>,
+}
+
+impl<W: Way> Teller for Telling<'_, W> {
+    async fn tell(&mut self, message: &Message) -> Outcome {
+        self.sinks.way.tell(self.told, message).await
+    }
+
+    fn place_of(&self, artifact: &ArtifactRef) -> PathBuf {
+        PathBuf::from(self.told.home.objects.address(artifact))
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.sinks.is_over()
+    }
+
+    fn log(&self, message: String) {
+        warn!(chain = self.told.chain, sink = self.told.name, "{message}");
+    }
+}
