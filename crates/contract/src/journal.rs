@@ -28,6 +28,17 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Journal {
     /// By nonce, the lowest first.
     pub sent: Vec<Sent>,
+    /// The account's next nonce, where nobody has a transaction with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
+}
+
+/// What all with higher nonces wait for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Gap {
+    pub nonce: u64,
+    pub since_ms: u64,
+    pub since_height: u64,
 }
 
 /// One message's transaction.
@@ -201,6 +212,12 @@ impl Journal {
                 |other: &&Sent| other.sink == sent.sink && other.key == sent.key && other.nonce > sent.nonce;
             sent.came_to_nothing() && !self.sent.iter().any(|other| is_later(&other))
         })
+    }
+
+    /// Among the others, by its nonce.
+    pub fn insert(&mut self, sent: Sent) {
+        let at = self.sent.partition_point(|other| other.nonce < sent.nonce);
+        self.sent.insert(at, sent);
     }
 
     pub fn open(&self) -> impl DoubleEndedIterator<Item = &Sent> {

@@ -10,6 +10,8 @@
 //! - `account`: who signs;
 //! - `journal`: what an account has sent;
 //! - `settling`: what became of that: included, reorged out, dropped, stuck, overtaken;
+//! - `reading`: what is asked before it and behind it, and what messages bring as files;
+//! - `gaps`: a nonce that nobody has, and that all above it wait for;
 //! - `submitting`: one entry or task, from its first question to its last confirmation;
 //! - `acting`: a task, and what its transaction came to.
 
@@ -17,7 +19,9 @@ mod abi;
 mod account;
 mod acting;
 mod chain;
+mod gaps;
 mod journal;
+mod reading;
 mod settling;
 mod submitting;
 mod values;

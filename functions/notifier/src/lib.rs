@@ -82,7 +82,13 @@ impl Notifier for Sinks {
             let is_file = |sink: &&Sink| matches!(sink.target, SinkTarget::File { .. });
             let Some(sink) = pipeline.sinks.get(name).filter(|sink| !is_file(sink)) else { return Ok(()) };
             let mut telling = Telling { sinks: self, home, chain, name, target: &sink.target };
-            let sink = SinkOf { chain, name, is_level: sink.is_level(), results: &BTreeSet::new() };
+            let sink = SinkOf {
+                chain,
+                name,
+                is_level: sink.is_level(),
+                results: &BTreeSet::new(),
+                names_block: false,
+            };
             if sink.step(&home.yard, &mut telling).await? {
                 home.yard.port.send(&[Wake::Sink { chain: chain.to_owned(), sink: name.to_owned() }]).await;
             }

@@ -59,7 +59,8 @@ pub(super) const ENGINE: &[&str] = &["kind", "listen", "execution", "timeout_ms"
 /// What the execution client gives with each payload.
 pub(super) const ENGINE_WITNESS: &[&str] =
     &["wait_ms", "keep_bytes", "rpc", "rpc_from", "slots", "max_attempts", "time_limit_ms", "output_bytes"];
-pub(super) const SINK: &[&str] = &[
+pub(super) const SINK: &[&str] = &joined::<{ OF_SINKS.len() + CONTRACT.len() }>(OF_SINKS, CONTRACT);
+const OF_SINKS: &[&str] = &[
     "file",
     "command",
     "webhook",
@@ -77,12 +78,19 @@ pub(super) const SINK: &[&str] = &[
     "confirm",
     "each",
     "events",
+    "every_ms",
     "time_limit_ms",
     "environment_from",
     "secret_from",
     "body",
     "cluster_id",
     "token_from",
+    "proof_types",
+    "keystore",
+    "validator_index",
+];
+/// What a call of a contract may have, a sink's and a stage's, beside `contract` itself.
+pub(super) const CONTRACT: &[&str] = &[
     "rpc",
     "rpc_from",
     "chain_id",
@@ -99,14 +107,12 @@ pub(super) const SINK: &[&str] = &[
     "confirmations",
     "max_fee_gwei",
     "replace_after_ms",
-    "proof_types",
-    "keystore",
-    "validator_index",
 ];
 /// What whoever calls a contract asks before it sends, and a stage behind it too.
 pub(super) const CONTRACT_READ: &[&str] =
     &["function", "contract", "arguments", "method", "params", "rpc", "rpc_from"];
-pub(super) const STAGE: &[&str] = &[
+pub(super) const STAGE: &[&str] = &joined::<{ OF_STAGES.len() + CONTRACT.len() }>(OF_STAGES, CONTRACT);
+const OF_STAGES: &[&str] = &[
     "strategy",
     "from",
     "prover",
@@ -132,23 +138,7 @@ pub(super) const STAGE: &[&str] = &[
     "action",
     "slots",
     "contract",
-    "rpc",
-    "rpc_from",
-    "chain_id",
-    "key_from",
-    "key_file",
-    "password_from",
-    "function",
-    "arguments",
-    "value",
-    "done_if",
-    "send_if",
-    "read",
     "after",
-    "errors",
-    "confirmations",
-    "max_fee_gwei",
-    "replace_after_ms",
 ];
 /// A prover of a stage, from a height on.
 pub(super) const CHOSEN_PROVER: &[&str] = &["prover", "from_height"];
@@ -167,3 +157,17 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("[sink.NAME.read.NAME]", CONTRACT_READ),
     ("[stage.NAME.read.NAME]", CONTRACT_READ),
 ];
+
+/// Two lists as one; as many as both have.
+pub(super) const fn joined<const BOTH: usize>(
+    first: &[&'static str],
+    second: &[&'static str],
+) -> [&'static str; BOTH] {
+    let mut all = [""; BOTH];
+    let mut index = 0;
+    while index < BOTH {
+        all[index] = if index < first.len() { first[index] } else { second[index - first.len()] };
+        index += 1;
+    }
+    all
+}

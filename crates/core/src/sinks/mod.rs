@@ -2,12 +2,14 @@
 //! crash in between repeats it, and nothing is left out.
 //!
 //! - [`ordered`]: those that read an out log from a cursor of their own, at least once, in order;
+//! - [`spaced`]: of the ordered ones, those that get the newest entry once in a while, for all below it;
 //! - [`level`]: those that are told how far each block is, in any order of blocks, and never an older word after a newer;
 //! - [`operator`]: what a person says of either: pause, resume, skip, again.
 
 mod level;
 mod operator;
 mod ordered;
+mod spaced;
 
 pub use level::{BlockNews, NewsProof};
 pub use operator::{SinkWord, SinkWordDone};
@@ -27,12 +29,19 @@ pub struct Trouble {
     pub reason: String,
     /// How long the other side asks us to wait, if it does.
     pub wait_ms: Option<u64>,
+    /// Nothing of the message was begun, and nobody outside knows of it.
+    pub nothing_sent: bool,
 }
 
 impl Trouble {
-    /// The other side does not say how long to wait.
+    /// The other side may say how long to wait.
+    pub fn asking(reason: impl Into<String>, wait_ms: Option<u64>) -> Self {
+        Self { reason: reason.into(), wait_ms, nothing_sent: false }
+    }
+
+    /// It does not say so.
     pub fn saying(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), wait_ms: None }
+        Self::asking(reason, None)
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::examples::{l1, proposing};
-use crate::ledger::{DEPLOYER, deployed, transact, view, word};
+use crate::evm::{DEPLOYER, deployed, transact, view, word};
 
 const EXAMPLE: &str = "succinct-oracle.toml";
 /// Three ranges, and one block over.
@@ -99,9 +99,9 @@ fn what_a_checkpoint_came_to_is_proved_with_and_proposed() {
     for (bytes, call) in calls {
         let number: u64 = call["arguments"][0].as_str().unwrap().parse().unwrap();
         assert_eq!(call["after"]["l1_hash"], oracle.l1.hash(number), "the oracle has the block's hash");
-        let mined: u64 = call["block"]["number"].as_u64().unwrap();
+        let mined: u64 = call["included"]["number"].as_u64().unwrap();
         assert!(mined > number);
-        assert_eq!(call["block"]["hash"], oracle.l1.hash(mined));
+        assert_eq!(call["included"]["hash"], oracle.l1.hash(mined));
         // An aggregation is about a range and this, and the oracle has it under this block's number.
         let toys = artifacts.iter().filter(|(_, value)| value["statement"].is_string());
         let of_this: Vec<_> = toys.clone().map(|(range, _)| statement([range, bytes])).collect();

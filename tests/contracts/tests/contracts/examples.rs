@@ -10,7 +10,7 @@ use proofyard_follow_tests::wait_for;
 use proofyard_follow_tests::yard::FollowingYard;
 use serde_json::{Value, json};
 
-use crate::ledger::{KEY, deployed, view, word};
+use crate::evm::{KEY, deployed, view, word};
 
 /// A rollup's node, as far as it says what its state is: a root that has the block's number in it.
 fn rollup_node() -> SocketAddr {
