@@ -7,7 +7,7 @@
 
 use super::ordered::Turn;
 use crate::error::Error;
-use crate::pipeline::{Confirm, Sink};
+use crate::pipeline::Sink;
 use crate::port::{Port, Wake};
 use crate::state::{ChainState, Chosen, Looked, OutEntry, OutKind, SinkCursor};
 use crate::transaction::{read, read_range, transact};
@@ -17,6 +17,15 @@ use crate::yard::{ChainReads, Yard};
 const ENTRIES_A_LOOK: usize = 64;
 /// A chain's, before its first reorg.
 const FIRST_EPOCH: u64 = 0;
+
+/// What is to be handed on of a log's end.
+enum Newest {
+    Entry(OutEntry),
+    /// It is not there yet, or not safe or final yet.
+    Waits,
+    /// All that is new was taken back again, and nobody was told of it.
+    Nothing,
+}
 
 /// What was found of retracts.
 enum Retracts {
@@ -57,15 +66,22 @@ impl<P: Port> Yard<P> {
         let now_ms = self.port.now_ms();
         let is_early = cursor.next_call_ms.is_some_and(|next_ms| next_ms > now_ms);
         let newest = match is_early {
-            true => None,
+            true => Newest::Waits,
             false => self.newest(settings, &cursor, end).await?,
         };
-        let Some(entry) = newest else {
-            if cursor.looked.as_ref().is_some_and(|before| before.epoch != looked.epoch) {
-                self.change_sink(state, &cursor, SinkCursor { looked: Some(looked), ..cursor.clone() })
-                    .await?;
+        let entry = match newest {
+            Newest::Entry(entry) => entry,
+            Newest::Nothing => {
+                self.change_sink(state, &cursor, cursor.clone().passed_below(end)).await?;
+                return Ok(None);
             }
-            return Ok(None);
+            Newest::Waits => {
+                if cursor.looked.as_ref().map_or(FIRST_EPOCH, |before| before.epoch) != looked.epoch {
+                    let after = SinkCursor { looked: Some(looked), ..cursor.clone() };
+                    self.change_sink(state, &cursor, after).await?;
+                }
+                return Ok(None);
+            }
         };
         let chosen = Some(Chosen { sequence: entry.sequence, handed_below: cursor.handed_below });
         let next_call_ms = Some(now_ms.saturating_add(every_ms));
@@ -111,32 +127,50 @@ impl<P: Port> Yard<P> {
         Ok(self.change_sink(state, &cursor, after).await?.then_some(entry).filter(|_| is_told))
     }
 
-    /// The newest entry that may be handed on now. Where the log ends in a retract, what follows that is waited for.
-    async fn newest(
-        &self,
-        settings: &Sink,
-        cursor: &SinkCursor,
-        end: u64,
-    ) -> Result<Option<OutEntry>, Error> {
-        let Some(entry) = self.newest_confirmed(settings.confirm, cursor, end).await? else {
-            return Ok(None);
+    /// The newest entry that may be handed on now. Only where so many blocks are not yet safe, or final, is it looked for beyond the
+    /// log's last page.
+    async fn newest(&self, settings: &Sink, cursor: &SinkCursor, end: u64) -> Result<Newest, Error> {
+        let Some(confirmed) = self.confirmed_height(&cursor.chain, settings.confirm).await? else {
+            return Ok(Newest::Waits);
         };
-        let is_proof = matches!(entry.kind, OutKind::Proof { .. });
-        Ok(match self.turn(settings, cursor, &entry).await? {
-            Turn::HandOn if is_proof => Some(entry),
-            Turn::HandOn | Turn::PassOver | Turn::Withhold => None,
+        let from = cursor.next_sequence.max(end.saturating_sub(ENTRIES_A_LOOK as u64));
+        let page = OutEntry::range_back(&cursor.chain, &cursor.log, from..end);
+        // All from this height on was taken back by what comes later.
+        let (mut gone_from, mut is_early) = (u64::MAX, false);
+        let mut newest = None;
+        for (_, _, entry) in read_range::<P, OutEntry>(&self.port, &page).await? {
+            match entry.kind {
+                OutKind::Retract { from, .. } => gone_from = gone_from.min(from),
+                OutKind::Proof { to, .. } if to >= gone_from => {}
+                OutKind::Proof { to, .. } if to > confirmed => is_early = true,
+                OutKind::Proof { .. } => {
+                    newest = Some(entry);
+                    break;
+                }
+            }
+        }
+        if newest.is_none() && from > cursor.next_sequence {
+            newest = self.newest_below(confirmed.min(gone_from.saturating_sub(1)), cursor, from).await?;
+            is_early |= newest.is_none();
+        }
+        Ok(match newest {
+            Some(entry) => match self.turn(settings, cursor, &entry).await? {
+                Turn::HandOn => Newest::Entry(entry),
+                Turn::PassOver | Turn::Withhold => Newest::Waits,
+            },
+            None if is_early => Newest::Waits,
+            None => Newest::Nothing,
         })
     }
 
-    /// The last entry before those of blocks that are not yet safe, or final. These lie at the log's end: how many there are is found
-    /// in steps that double, and then by halves.
-    async fn newest_confirmed(
+    /// The last proof before those of blocks above this height. These lie at the log's end: how many there are is found in steps that
+    /// double, and then by halves. It may miss one between retracts, and then the next proof is waited for.
+    async fn newest_below(
         &self,
-        confirm: Confirm,
+        confirmed: u64,
         cursor: &SinkCursor,
         end: u64,
     ) -> Result<Option<OutEntry>, Error> {
-        let Some(confirmed) = self.confirmed_height(&cursor.chain, confirm).await? else { return Ok(None) };
         let is_above = |entry: &OutEntry| match entry.kind {
             OutKind::Proof { to, .. } => to > confirmed,
             OutKind::Retract { from, .. } => from > confirmed,
@@ -161,7 +195,7 @@ impl<P: Port> Yard<P> {
                 _ => above = middle,
             }
         }
-        Ok(Some(found))
+        Ok(Some(found).filter(|entry| matches!(entry.kind, OutKind::Proof { .. })))
     }
 
     /// Puts a sink elsewhere, unless it moved meanwhile or there was a reorg. Answers whether it did.

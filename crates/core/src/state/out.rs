@@ -54,6 +54,17 @@ impl OutEntry {
         KeyFamily::OutEntry.partition(format_args!("{chain}#{log}"))
     }
 
+    /// These, the newest first.
+    pub fn range_back(chain: &str, log: &str, sequences: std::ops::Range<u64>) -> Range {
+        Range {
+            partition: Self::partition(chain, log),
+            from: height_key(sequences.start),
+            to: Some(height_key(sequences.end)),
+            limit: usize::try_from(sequences.end.saturating_sub(sequences.start)).unwrap_or(usize::MAX),
+            reverse: true,
+        }
+    }
+
     pub fn range_from(chain: &str, log: &str, sequence: u64, limit: usize) -> Range {
         Range {
             partition: Self::partition(chain, log),

@@ -125,7 +125,9 @@ fn nothing_is_lost_and_the_contract_has_everything_once_however_often_something_
             }
             _ => {
                 let running = sink_programs(yard.folder());
-                let Some(pid) = running.get(chance.below(running.len().max(1) as u64) as usize) else { continue };
+                let Some(pid) = running.get(chance.below(running.len().max(1) as u64) as usize) else {
+                    continue;
+                };
                 programs += u64::from(kill_process(*pid, Signal::KILL).is_ok());
             }
         }

@@ -5,6 +5,7 @@ use proofyard_core::operation::Operation;
 use proofyard_core::port::Port;
 use proofyard_core::sinks::{SinkWord, Trouble};
 use proofyard_core::state::{Finality, NamedBlock, OutEntry, OutKind};
+use proofyard_core::status::Finished;
 
 use crate::common::driver::{Driver, block, good};
 use crate::common::intercepted_port::InterceptedPort;
@@ -172,6 +173,25 @@ fn a_reorg_under_a_call_takes_it_back_only_where_something_may_have_been_sent() 
             }
         }
     }
+}
+
+#[test]
+fn what_a_retract_at_the_logs_end_left_standing_is_handed_on_and_what_it_left_of_nothing_is_not_waited_for() {
+    let mut driver = each_minute();
+    prove(&mut driver, 1..=2);
+    assert_eq!(handed_on(&driver), ["a2"]);
+    prove(&mut driver, 3..=6);
+    // Back to block 4, and nothing follows.
+    now(driver.yard.record_reorg("c", 4, "a4")).unwrap();
+    driver.settle();
+    driver.end();
+    driver.work("w", good);
+    driver.pass(EVERY_MS);
+    assert_eq!(handed_on(&driver), ["a4"]);
+    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::No, "its retract is left");
+    driver.pass(EVERY_MS);
+    assert_eq!(handed_on(&driver), [""; 0]);
+    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::Yes);
 }
 
 #[test]
