@@ -11,17 +11,24 @@ use crate::program::Submitter;
 
 const KEYS: &str = "confirmations = 1\ntime_limit_ms = 1000\nreplace_after_ms = 6000";
 
-/// Entry 4 waits under nonce 1, and nobody has anything with nonce 0.
+/// Entry 4 waits under nonce 2, and nobody has anything with nonce 1.
 fn with_a_gap(ledger: &Ledger, keys: &str) -> Submitter {
     let submitter = Submitter::of(ledger, &ledger.anvil.url(), keys);
-    submitter.submit(3).later("nonce 0, waits for a block");
-    submitter.submit(4).later("nonce 1, waits for a block");
-    // A journal that was restored without its first line, and a node that has forgotten it.
+    submitter.submit(2).later("nonce 0, waits for a block");
+    ledger.mine(1);
+    submitter.submit(2).done();
+    submitter.submit(3).later("nonce 1, waits for a block");
+    submitter.submit(4).later("nonce 2, waits for a block");
+    loses(ledger, &submitter);
+    submitter
+}
+
+/// The journal is restored without its second line, and the node has forgotten everything.
+fn loses(ledger: &Ledger, submitter: &Submitter) {
     submitter.rewrite_journal(|journal| {
-        journal["sent"].as_array_mut().unwrap().remove(0);
+        journal["sent"].as_array_mut().unwrap().remove(1);
     });
     ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
-    submitter
 }
 
 fn count(ledger: &Ledger) -> u64 {
@@ -43,17 +50,17 @@ fn ends(ledger: &Ledger, submitter: &Submitter, height: u64) {
 fn a_nonce_that_nobody_has_is_named_and_filled_with_one_that_does_nothing() {
     let ledger = Ledger::start_by_hand();
     let submitter = with_a_gap(&ledger, KEYS);
-    submitter.submit(4).later(&format!("nonce 0 of {ACCOUNT} is missing"));
+    submitter.submit(4).later(&format!("nonce 1 of {ACCOUNT} is missing"));
     ledger.mine(1);
     submitter.submit(4).later(" s and a block it is filled");
-    assert_eq!(submitter.journaled()["sent"].as_array().unwrap().len(), 1, "not before its time");
+    assert_eq!(submitter.journaled()["sent"].as_array().unwrap().len(), 2, "not before its time");
     thread::sleep(Duration::from_secs(6));
     submitter.submit(4).later("waits for a block");
-    let filler = submitter.journaled()["sent"][0].clone();
-    assert_eq!((filler["nonce"].as_u64(), filler["sink"].as_str()), (Some(0), Some("account/gap")));
+    let filler = submitter.journaled()["sent"][1].clone();
+    assert_eq!((filler["nonce"].as_u64(), filler["sink"].as_str()), (Some(1), Some("account/gap")));
     ledger.mine(1);
     submitter.submit(4).done();
-    assert_eq!((count(&ledger), ledger.times(3), ledger.times(4)), (2, 0, 1));
+    assert_eq!((count(&ledger), ledger.times(3), ledger.times(4)), (3, 0, 1));
     let sent = ledger.anvil.ask("eth_getTransactionByHash", &json!([filler["tries"][0]["hash"]]));
     assert_eq!(
         (sent["value"].as_str(), sent["input"].as_str(), sent["to"].as_str().unwrap().to_lowercase()),
@@ -61,7 +68,7 @@ fn a_nonce_that_nobody_has_is_named_and_filled_with_one_that_does_nothing() {
     );
     assert!(receipt(&ledger.anvil, &filler["tries"][0]["hash"]).is_some());
     // What was lost is sent anew.
-    submitter.submit(3).later("nonce 2, waits for a block");
+    submitter.submit(3).later("nonce 3, waits for a block");
     ledger.mine(1);
     submitter.submit(3).done();
     assert_eq!(ledger.times(3), 1);
@@ -70,21 +77,20 @@ fn a_nonce_that_nobody_has_is_named_and_filled_with_one_that_does_nothing() {
 #[test]
 fn a_nonce_that_a_node_has_something_pending_with_is_not_filled() {
     let ledger = Ledger::start_by_hand();
-    let submitter = with_a_gap(&ledger, &KEYS.replace("6000", "50"));
-    let by_hand = json!([{ "from": ACCOUNT, "to": ACCOUNT, "nonce": "0x0", "maxFeePerGas": "0x77359400", "maxPriorityFeePerGas": "0x0" }]);
-    let by_hand = ledger.anvil.ask("eth_sendTransaction", &by_hand);
-    for _ in 0..3 {
-        submitter.submit(4).later("is that of a transaction that nodes have");
-        // It offers so little that no block takes it.
-        ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!(["0x2540be400"]));
-        ledger.mine(1);
-    }
-    assert_eq!(submitter.journaled()["sent"].as_array().unwrap().len(), 1);
-    // It is dropped, and the time begins.
-    ledger.anvil.ask("anvil_dropTransaction", &json!([by_hand]));
+    let submitter = with_a_gap(&ledger, KEYS);
     submitter.submit(4).later("is missing");
+    ledger.mine(1);
+    let by_hand = json!([{ "from": ACCOUNT, "to": ACCOUNT, "nonce": "0x1" }]);
+    let by_hand = ledger.anvil.ask("eth_sendTransaction", &by_hand);
+    thread::sleep(Duration::from_secs(6));
+    submitter.submit(4).later("nonce 1 of");
+    submitter.submit(4).later("is that of a transaction that nodes have");
+    // It is dropped, and its time begins anew.
+    ledger.anvil.ask("anvil_dropTransaction", &json!([by_hand]));
+    submitter.submit(4).later(" s and a block it is filled");
+    assert_eq!(submitter.journaled()["sent"].as_array().unwrap().len(), 2);
     ends(&ledger, &submitter, 4);
-    assert_eq!((count(&ledger), ledger.times(4)), (2, 1));
+    assert_eq!((count(&ledger), ledger.times(4)), (3, 1));
 }
 
 #[test]
@@ -92,11 +98,8 @@ fn several_missing_nonces_are_filled_one_after_another_and_for_no_more_than_the_
     let ledger = Ledger::start_by_hand();
     let keys = format!("{}\nmax_fee_gwei = 20", KEYS.replace("6000", "50"));
     let submitter = with_a_gap(&ledger, &keys);
-    submitter.submit(5).later("nonce 2, waits for a block");
-    submitter.rewrite_journal(|journal| {
-        journal["sent"].as_array_mut().unwrap().remove(0);
-    });
-    ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
+    submitter.submit(5).later("nonce 3, waits for a block");
+    loses(&ledger, &submitter);
     ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!(["0x174876e800"]));
     ledger.mine(1);
     submitter.submit(5).later("is missing");
@@ -106,6 +109,6 @@ fn several_missing_nonces_are_filled_one_after_another_and_for_no_more_than_the_
     ends(&ledger, &submitter, 5);
     let journal = submitter.journaled();
     let sinks: Vec<_> = journal["sent"].as_array().unwrap().iter().map(|sent| sent["sink"].clone()).collect();
-    assert_eq!(sinks, ["account/gap", "account/gap", "l1"]);
-    assert_eq!((count(&ledger), ledger.times(5)), (3, 1));
+    assert_eq!(sinks, ["l1", "account/gap", "account/gap", "l1"]);
+    assert_eq!((count(&ledger), ledger.times(5)), (4, 1));
 }

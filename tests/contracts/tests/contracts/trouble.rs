@@ -258,7 +258,7 @@ fn what_was_offered_as_often_as_it_may_be_says_what_is_waited_for() {
         ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!([format!("{base_fee:#x}")]));
         ledger.mine(1);
         submitter.submit(3).later("waits for a block");
-        base_fee = base_fee * 22 / 10;
+        base_fee = base_fee * 5 / 2;
     }
     ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!([format!("{base_fee:#x}")]));
     ledger.mine(1);
