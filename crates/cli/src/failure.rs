@@ -104,6 +104,7 @@ impl From<MachineError> for Failure {
         match error {
             MachineError::DataDir(_)
             | MachineError::PoolsDiffer { .. }
+            | MachineError::SlotsDiffer { .. }
             | MachineError::NoVariable { .. }
             | MachineError::Isolation(_) => Self::usage(error),
             // A database of a newer version, of another program, or one that cannot be written.

@@ -211,6 +211,22 @@ impl Chain {
         Ok(count.number())
     }
 
+    /// The nonce behind all that nodes have of the account, pending ones too; the highest that one of them says.
+    pub async fn next_pending(&self, account: Address) -> Result<u64, Failure> {
+        let (mut highest, mut failed) = (None, None);
+        for (client, url) in &self.nodes {
+            let asked = client.request::<_, Quantity>("eth_getTransactionCount", (account, "pending")).await;
+            match asked {
+                Ok(count) => highest = highest.max(Some(count.number())),
+                Err(error) => failed = Some((node_error(error, url), url)),
+            }
+        }
+        highest.ok_or_else(|| {
+            let said = failed.map(|(error, url)| format!("{}: {error}", url.host_str().unwrap_or_default()));
+            Failure::later(said.unwrap_or_else(|| "no node is named".to_owned()))
+        })
+    }
+
     /// The transaction by which an account used a nonce, where it is in this block.
     pub async fn user_of(&self, account: Address, nonce: u64, height: u64) -> Result<Option<B256>, Failure> {
         let block: Option<Block> = self.ask("eth_getBlockByNumber", json!([hex(height), true])).await?;

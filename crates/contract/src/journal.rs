@@ -72,6 +72,17 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Journal {
     /// By nonce, the lowest first.
     pub sent: Vec<Sent>,
+    /// The account's next nonce, where nobody has a transaction with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
+}
+
+/// What all with higher nonces wait for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Gap {
+    pub nonce: u64,
+    pub since_ms: u64,
+    pub since_height: u64,
 }
 
 /// One message's transaction.
@@ -294,6 +305,7 @@ fn writes(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> 
 /// A transaction's bytes have a page of their own: a store's item may not hold those of several tries.
 const RAW: &str = "raw-";
 const SENT: &str = "sent-";
+const GAP: &str = "gap";
 
 impl Journal {
     fn of_pages(pages: &BTreeMap<String, String>) -> Result<Self, serde_json::Error> {
@@ -306,7 +318,8 @@ impl Journal {
             }
             sent.push(read);
         }
-        Ok(Self { sent })
+        let gap = pages.get(GAP).map(|text| serde_json::from_str(text)).transpose()?;
+        Ok(Self { sent, gap })
     }
 
     fn to_pages(&self) -> Result<BTreeMap<String, String>, Failure> {
@@ -323,6 +336,13 @@ impl Journal {
             let text = serde_json::to_string(&without);
             let text = text.map_err(|error| Failure::later(format!("the journal: {error}")))?;
             pages.insert(format!("{SENT}{:020}-{first}", sent.nonce), text);
+        }
+        if let Some(gap) = &self.gap {
+            let text = serde_json::to_string(gap);
+            pages.insert(
+                GAP.to_owned(),
+                text.map_err(|error| Failure::later(format!("the journal: {error}")))?,
+            );
         }
         Ok(pages)
     }
@@ -347,6 +367,12 @@ impl Journal {
                 |other: &&Sent| other.sink == sent.sink && other.key == sent.key && other.nonce > sent.nonce;
             sent.came_to_nothing() && !self.sent.iter().any(|other| is_later(&other))
         })
+    }
+
+    /// Among the others, by its nonce.
+    pub fn insert(&mut self, sent: Sent) {
+        let at = self.sent.partition_point(|other| other.nonce < sent.nonce);
+        self.sent.insert(at, sent);
     }
 
     pub fn open(&self) -> impl DoubleEndedIterator<Item = &Sent> {
@@ -420,7 +446,9 @@ mod tests {
 
     #[test]
     fn a_journal_is_read_from_its_pages_as_it_was_written() {
-        let journal = Journal { sent: vec![sent(2, &["0xaa", "0xbb"]), sent(3, &[""]), sent(10, &["0xcc"])] };
+        let gap = Some(Gap { nonce: 1, since_ms: 5, since_height: 7 });
+        let sent = vec![sent(2, &["0xaa", "0xbb"]), sent(3, &[""]), sent(10, &["0xcc"])];
+        let journal = Journal { sent, gap };
         let pages = journal.to_pages().unwrap();
         assert_eq!(pages.keys().filter(|name| name.starts_with(RAW)).count(), 3, "{pages:?}");
         assert!(pages.values().filter(|text| text.starts_with('{')).all(|text| !text.contains("0xaa")));

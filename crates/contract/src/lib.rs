@@ -10,6 +10,8 @@
 //! - `account`: who signs; `kms`: keys that sign in AWS KMS;
 //! - `journal`: what an account has sent;
 //! - `settling`: what became of that: included, reorged out, dropped, stuck, overtaken;
+//! - `reading`: what is asked before it and behind it, and what messages bring as files;
+//! - `gaps`: a nonce that nobody has, and that all above it wait for;
 //! - `submitting`: one entry or task, from its first question to its last confirmation;
 //! - `acting`: a task, and what its transaction came to.
 
@@ -17,8 +19,10 @@ mod abi;
 mod account;
 mod acting;
 mod chain;
+mod gaps;
 mod journal;
 mod kms;
+mod reading;
 mod settling;
 mod submitting;
 mod values;
@@ -29,7 +33,8 @@ pub use account::KeyError;
 pub use acting::{OfTask, act};
 pub use journal::{Change, Journals, Pages, Written};
 pub use kms::{Kms, KmsError};
-pub use submitting::{PROOF_BYTES, check, reads_proof, submit};
+pub use reading::PROOF_BYTES;
+pub use submitting::{check, submit};
 
 /// What a call needs from outside.
 pub trait Surroundings {

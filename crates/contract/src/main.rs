@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proofyard_contract::{Journals, Kms, Place, Surroundings, check, submit};
 use proofyard_core::pipeline::SinkTarget;
+use proofyard_core::sinks::Trouble;
 use proofyard_sinks::{EXIT_LATER, EXIT_REFUSED, Outcome, ToNotify, WaitLine};
 
 const USAGE: &str = "\
@@ -66,8 +67,11 @@ fn main() -> ExitCode {
     };
     match outcome {
         Outcome::Done => ExitCode::SUCCESS,
-        Outcome::Later(trouble) => say(EXIT_LATER, trouble.wait_ms, trouble.reason),
-        Outcome::Refused(reason) => say(EXIT_REFUSED, None, reason),
+        Outcome::Later(Trouble { reason, wait_ms, nothing_sent, .. }) => {
+            let line = WaitLine::saying(wait_ms.unwrap_or(0), reason);
+            say(EXIT_LATER, &WaitLine { nothing_sent, ..line })
+        }
+        Outcome::Refused(reason) => say(EXIT_REFUSED, &WaitLine::saying(0, reason)),
         Outcome::Interrupted => ExitCode::from(EXIT_LATER),
     }
 }
@@ -124,7 +128,7 @@ fn told(place: &Place) -> Outcome {
 }
 
 fn later(reason: String) -> Outcome {
-    Outcome::Later(proofyard_core::sinks::Trouble::saying(reason))
+    Outcome::Later(Trouble::saying(reason))
 }
 
 fn input<T: serde::de::DeserializeOwned>() -> Result<T, String> {
@@ -135,9 +139,8 @@ fn input<T: serde::de::DeserializeOwned>() -> Result<T, String> {
         .map_err(|error| format!("its input is not what `proofyard` of this version says: {error}"))
 }
 
-fn say(code: u8, wait_ms: Option<u64>, reason: String) -> ExitCode {
-    let line = WaitLine { wait_ms: wait_ms.unwrap_or(0), reason: Some(reason) };
+fn say(code: u8, line: &WaitLine) -> ExitCode {
     // Who does not listen has the exit code.
-    let _ = writeln!(io::stdout(), "{}", serde_json::to_string(&line).unwrap_or_default());
+    let _ = writeln!(io::stdout(), "{}", serde_json::to_string(line).unwrap_or_default());
     ExitCode::from(code)
 }

@@ -52,11 +52,13 @@ impl Prover for Caller {
     fn prove(&mut self, request: &ProveRequest, _: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let told = self.told.as_ref().ok_or_else(|| Failure::permanent("it was not set up"))?;
         let proof = request.inputs.iter().find(|input| input.kind == InputKind::Proof);
+        let block = request.inputs.iter().find(|input| input.kind == InputKind::Block);
         let task = OfTask {
             id: request.task.clone(),
             proof: proof.map(|proof| proof.path.clone()),
             public_values: proof.and_then(|proof| proof.public_values.clone()),
             verification_key: proof.and_then(|proof| proof.verification_key.clone()),
+            block: block.map(|block| block.path.clone()),
         };
         let left_ms = LEFT_MS.min(request.deadline_ms / 4);
         let contract =

@@ -1,5 +1,5 @@
 //! What became of what was sent: blocks have it, or had it and have it no more, or nobody has it, or it offers too little, or
-//! something else has its nonce.
+//! something else has its nonce, or nothing has the nonce before it.
 
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy_eips::Encodable2718;
@@ -137,7 +137,8 @@ impl<S: Surroundings> Look<'_, S> {
                 None => complaint = self.sent_again(sent).await?.or(complaint),
             }
         }
-        Ok(complaint)
+        let missing = self.gap(journal).await?;
+        Ok(missing.or(complaint))
     }
 
     /// Blocks on a height and above it, itself counted.
@@ -209,13 +210,21 @@ impl<S: Surroundings> Look<'_, S> {
         }
         let waited_ms = self.surroundings.now_ms().saturating_sub(last.at_ms);
         let is_next = sent.nonce == self.count && self.head.number.number() > last.at_height;
-        if waited_ms < sent.fees.replace_after_ms || !is_next || sent.tries.len() >= MAX_TRIES {
+        if waited_ms < sent.fees.replace_after_ms || !is_next {
             return Ok(complaint);
         }
         let now = Fees { max_fee_gwei: None, ..sent.fees }.offer(self.chain, self.head).await?;
         let replacement = match sent.fees.above(&last, now) {
             None => return Ok(complaint),
             Some(Err(complaint)) => return Ok(Some(complaint)),
+            Some(Ok(_)) if sent.tries.len() >= MAX_TRIES => {
+                return Ok(Some(format!(
+                    "it was offered {MAX_TRIES} times, at last for {} gwei a unit of gas, and the chain asks for {}: that this falls is \
+                     waited for",
+                    last.max_fee_wei / WEI_A_GWEI,
+                    now.max_fee_wei.div_ceil(WEI_A_GWEI)
+                )));
+            }
             Some(Ok(offer)) => self.replacement(&last, offer).await?,
         };
         sent.tries.push(replacement);

@@ -1,14 +1,10 @@
 //! One entry or task, from its first question to its last confirmation.
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
 use alloy_json_abi::{Error, Function};
-use alloy_primitives::{Address, U256, hex};
-use proofyard_core::pipeline::{AccountKey, Condition, Contract, ContractRead, Template};
+use alloy_primitives::{Address, U256};
+use proofyard_core::pipeline::{AccountKey, BLOCK, Contract, ContractRead};
 use proofyard_core::sinks::Trouble;
 use proofyard_core::state::OutKind;
 use proofyard_sinks::{EntryMessage, Message, Outcome};
@@ -17,6 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::account::Account;
 use crate::chain::{Call, Chain, Head, Heard, Tried};
 use crate::journal::{Ended, Fees, Held, MAX_OPEN, MadeOf, Name, Sent};
+use crate::reading::{TRANSACTION_BYTES, block_in, prefixed, proof_in, result_in, sides};
 use crate::settling::{Look, SETTLED_DEPTH, shown, signed, transaction};
 use crate::values::{Values, number};
 use crate::{Failure, Place, Surroundings, abi};
@@ -24,13 +21,10 @@ use crate::{Failure, Place, Surroundings, abi};
 /// Between two looks at the chain: soon at first, for chains whose blocks come soon.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LAST_LOOK: Duration = Duration::from_secs(2);
-/// What is read of a proof, and what a transaction may have: nodes keep none that is larger.
-pub const PROOF_BYTES: u64 = TRANSACTION_BYTES;
-const TRANSACTION_BYTES: u64 = 131_072;
 /// What is known only behind one.
-const TRANSACTION: &str = "transaction";
-/// What is read of what a stage with an action wrote.
-const RESULT_BYTES: u64 = 1 << 20;
+pub(crate) const TRANSACTION: &str = "transaction";
+/// What the journal keeps of a node's answer.
+const KEPT_BYTES: usize = 16_384;
 /// No transaction may use more gas (EIP-7825).
 const TRANSACTION_GAS: u64 = 1 << 24;
 /// As old as a state may be of which nodes still answer.
@@ -72,22 +66,33 @@ pub async fn submit(
     place: &Place,
     surroundings: &impl Surroundings,
 ) -> Outcome {
-    let ended = match Subject::of_entry(contract, message) {
-        Ok(subject) => match Submission::of(contract, &subject, place, surroundings).await {
-            Ok(submission) => submission.run().await.map(drop),
-            Err(failure) => Err(failure),
-        },
-        Err(failure) => Err(failure),
+    let (failure, nothing_sent) = match submitted(contract, message, place, surroundings).await {
+        Ok(()) => return Outcome::Done,
+        Err(failed) => failed,
     };
-    match ended {
-        Ok(()) => Outcome::Done,
-        Err(Failure::Later { reason, wait_ms }) => {
-            Outcome::Later(Trouble { reason, wait_ms, is_wait: false })
-        }
-        Err(Failure::Waits { reason, wait_ms }) => Outcome::Later(Trouble::waiting(reason, wait_ms)),
-        Err(again @ Failure::Again) => Outcome::Later(Trouble::waiting(again.reason(), millis(LAST_LOOK))),
-        Err(Failure::Reverts(reason)) => Outcome::Later(Trouble::saying(reason)),
-        Err(Failure::Refused(reason)) => Outcome::Refused(reason),
+    let trouble = match failure {
+        Failure::Later { reason, wait_ms } => Trouble::asking(reason, wait_ms),
+        Failure::Waits { reason, wait_ms } => Trouble::waiting(reason, wait_ms),
+        Failure::Again => Trouble::waiting(failure.reason(), millis(LAST_LOOK)),
+        Failure::Reverts(reason) => Trouble::saying(reason),
+        Failure::Refused(reason) => return Outcome::Refused(reason),
+    };
+    Outcome::Later(Trouble { nothing_sent, ..trouble })
+}
+
+/// Or why not, and whether it is sure that nothing of it was sent.
+async fn submitted(
+    contract: &Contract,
+    message: &Message,
+    place: &Place,
+    surroundings: &impl Surroundings,
+) -> Result<(), (Failure, bool)> {
+    let unknown = |failure| (failure, false);
+    let subject = Subject::of_entry(contract, message).map_err(unknown)?;
+    let submission = Submission::of(contract, &subject, place, surroundings).await.map_err(unknown)?;
+    match submission.run().await {
+        Ok(_) => Ok(()),
+        Err(failure) => Err((failure, submission.has_sent_nothing().await)),
     }
 }
 
@@ -103,7 +108,8 @@ pub(crate) struct Subject {
 
 impl Subject {
     fn of_entry(contract: &Contract, message: &Message) -> Result<Self, Failure> {
-        let Message::Entry(EntryMessage { key, entry, proof_files, result_files }) = message else {
+        let Message::Entry(EntryMessage { key, entry, proof_files, result_files, block_file }) = message
+        else {
             return Err(Failure::Refused(
                 "entries of a log are submitted, and this is a block's word".to_owned(),
             ));
@@ -130,32 +136,32 @@ impl Subject {
         give("hash", json!(hash));
         let mut results = Map::new();
         for (stage, file) in result_files {
-            let result = read_whole(file, RESULT_BYTES)?;
-            let result = serde_json::from_slice(&result);
-            let result = result.map_err(|error| Failure::Refused(format!("{}: {error}", file.display())))?;
-            results.insert(stage.clone(), result);
+            results.insert(stage.clone(), result_in(file)?);
         }
         give("results", Json::Object(results));
         let proof = proofs.first();
         give("public_values", prefixed(proof.and_then(|proof| proof.public_values.as_deref())));
         give("verification_key", prefixed(proof.and_then(|proof| proof.verification_key.as_deref())));
-        if let Some(path) = proof_files.first().filter(|_| mentions(contract, "proof")) {
+        if let Some(path) = proof_files.first().filter(|_| contract.names("proof")) {
             give("proof", json!(proof_in(path)?));
+        }
+        if let Some(path) = block_file.as_ref().filter(|_| contract.names(BLOCK)) {
+            give(BLOCK, block_in(path)?);
         }
         Ok(Self { key: key.clone(), given, is_entry: true })
     }
 }
 
 pub(crate) struct Submission<'a, S> {
-    contract: &'a Contract,
-    subject: &'a Subject,
-    place: &'a Place,
-    surroundings: &'a S,
-    chain: Chain,
-    account: Account<'a>,
-    address: Address,
-    function: Function,
-    errors: Vec<Error>,
+    pub contract: &'a Contract,
+    pub subject: &'a Subject,
+    pub place: &'a Place,
+    pub surroundings: &'a S,
+    pub chain: Chain,
+    pub account: Account<'a>,
+    pub address: Address,
+    pub function: Function,
+    pub errors: Vec<Error>,
     /// When nothing is begun any more, and when blocks are no longer waited for.
     until_ms: u64,
     patient_until_ms: u64,
@@ -220,6 +226,13 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             self.surroundings.pause(pause).await;
             pause = (pause * 2).min(LAST_LOOK);
         }
+    }
+
+    /// The journal has nothing of it that may take effect.
+    async fn has_sent_nothing(&self) -> bool {
+        let held =
+            Held::open(self.place, self.contract.chain_id, self.account.address, self.surroundings).await;
+        held.is_ok_and(|held| held.journal.of(self.name()).is_none())
     }
 
     /// One look at the chain, and what follows from it, under the account's lock.
@@ -366,7 +379,17 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             // What is asked behind the transaction is asked about the same.
             false => {
                 self.read_for(self.texts_behind(), &mut values, height).await?;
-                Some(MadeOf { arguments, reads: self.reads_named(&values) })
+                let reads = self.reads_named(&values);
+                for (name, answer) in &reads {
+                    let bytes = answer.to_string().len();
+                    if bytes > KEPT_BYTES {
+                        return Err(Failure::Refused(format!(
+                            "what the pipeline names of read {name} has {bytes} bytes, and the journal keeps {KEPT_BYTES} at \
+                             most: name a part of it, as in {{{name}.FIELD}}"
+                        )));
+                    }
+                }
+                Some(MadeOf { arguments, reads })
             }
         };
         let Name { sink, key, to, selector } = self.name();
@@ -398,93 +421,6 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         }
     }
 
-    /// Whether all of `done_if` hold, as of a block.
-    async fn is_done(&self, values: &mut Values<'a, S>, height: u64) -> Result<bool, Failure> {
-        self.read_for(sides(&self.contract.done_if), values, height).await?;
-        for condition in &self.contract.done_if {
-            if values.unmet(condition)?.is_some() {
-                return Ok(false);
-            }
-        }
-        Ok(!self.contract.done_if.is_empty())
-    }
-
-    /// What a task's call came to.
-    async fn outcome(&self, sent: Option<&Sent>, head: &Head) -> Result<Option<Json>, Failure> {
-        if self.subject.is_entry {
-            return Ok(None);
-        }
-        let mut values = self.values()?;
-        let made_of = sent.and_then(|sent| sent.made_of.clone());
-        for (name, value) in made_of.iter().flat_map(|made_of| &made_of.reads) {
-            values.put(name, value.clone());
-        }
-        let included = sent.and_then(|sent| sent.included.as_ref());
-        let block =
-            included.map(|included| json!({ "number": included.height, "hash": shown(&included.block) }));
-        let transaction = included.map(|included| json!(shown(&included.transaction)));
-        values.put("block", block.clone().unwrap_or(Json::Null));
-        values.put(TRANSACTION, transaction.clone().unwrap_or(Json::Null));
-        if included.is_none() {
-            for name in self.named_behind_a_transaction() {
-                values.put(&name, Json::Null);
-            }
-        }
-        let height = head.number.number();
-        self.read_for(self.texts_behind(), &mut values, height).await?;
-        let mut after = Map::new();
-        for (name, read) in &self.contract.after {
-            // Others among them may have named it.
-            let answer = match values.known(name) {
-                Some(answer) => answer.clone(),
-                None => self.read(name, read, &values, height).await?,
-            };
-            after.insert(name.clone(), answer.clone());
-            values.put(name, answer);
-        }
-        Ok(Some(json!({
-            "chain_id": self.contract.chain_id,
-            "contract": self.contract.address,
-            "function": self.contract.function,
-            "account": self.account.address.to_string(),
-            "arguments": made_of.map(|made_of| made_of.arguments),
-            "transaction": transaction,
-            "block": block,
-            "reads": self.reads_named(&values),
-            "after": after,
-        })))
-    }
-
-    /// Reads that need what only a transaction of ours has, directly or through another.
-    fn named_behind_a_transaction(&self) -> BTreeSet<String> {
-        let mut named: BTreeSet<String> = [TRANSACTION, "block"].map(str::to_owned).into();
-        loop {
-            let before = named.len();
-            for (name, read) in &self.contract.after {
-                let templates: Vec<_> =
-                    read.texts().into_iter().filter_map(|text| Template::parse(text).ok()).collect();
-                if templates.iter().flat_map(Template::references).any(|it| named.contains(&it.name)) {
-                    named.insert(name.clone());
-                }
-            }
-            if named.len() == before {
-                return named;
-            }
-        }
-    }
-
-    fn texts_behind(&self) -> impl Iterator<Item = &'a str> {
-        self.contract.after.values().flat_map(ContractRead::texts)
-    }
-
-    /// Of what was read before the transaction, what the pipeline's texts name.
-    fn reads_named(&self, values: &Values<'_, S>) -> Map<String, Json> {
-        let templates = self.contract.texts().filter_map(|(_, text)| Template::parse(text).ok());
-        let templates: Vec<Template> = templates.collect();
-        let named = templates.iter().flat_map(Template::references);
-        values.named_by(named.filter(|named| self.contract.reads.contains_key(&named.name)))
-    }
-
     /// The call, and its arguments as texts.
     fn call(&self, values: &Values<'_, S>) -> Result<(Call, Vec<String>), Failure> {
         let arguments = self.contract.arguments.iter().map(|text| values.filled(text));
@@ -500,133 +436,6 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         };
         let data = abi::encoded(&self.function, &arguments)?.into();
         Ok((Call { from: self.account.address, to: self.address, data, value }, arguments))
-    }
-
-    /// What the entry or task gives.
-    fn values(&self) -> Result<Values<'a, S>, Failure> {
-        let mut values = Values::new(self.surroundings);
-        self.subject.given.iter().for_each(|(name, value)| values.put(name, value.clone()));
-        values.put("account", json!(self.account.address.to_string()));
-        Ok(values)
-    }
-
-    /// Asks what these texts name and nobody has asked yet, and what that needs first.
-    async fn read_for(
-        &self,
-        texts: impl Iterator<Item = &str>,
-        values: &mut Values<'_, S>,
-        height: u64,
-    ) -> Result<(), Failure> {
-        let mut needed: Vec<(&str, &ContractRead)> = Vec::new();
-        let is_behind = values.has(TRANSACTION);
-        for text in texts {
-            self.need(text, is_behind, &mut needed);
-        }
-        // What a read needs stands behind it.
-        for (name, read) in needed.into_iter().rev() {
-            if !values.has(name) {
-                let answer = self.read(name, read, values, height).await?;
-                values.put(name, answer);
-            }
-        }
-        Ok(())
-    }
-
-    fn need(&self, text: &str, is_behind: bool, needed: &mut Vec<(&'a str, &'a ContractRead)>) {
-        let Ok(template) = Template::parse(text) else { return };
-        for reference in template.references() {
-            let behind = || self.contract.after.get_key_value(&reference.name).filter(|_| is_behind);
-            let read = self.contract.reads.get_key_value(&reference.name).or_else(behind);
-            if let Some((name, read)) = read {
-                needed.push((name, read));
-                read.texts().into_iter().for_each(|text| self.need(text, is_behind, needed));
-            }
-        }
-    }
-
-    async fn read(
-        &self,
-        name: &str,
-        read: &ContractRead,
-        values: &Values<'_, S>,
-        height: u64,
-    ) -> Result<Json, Failure> {
-        match read {
-            ContractRead::Call { address, function, arguments } => {
-                let to = match address {
-                    None => self.address,
-                    Some(text) => {
-                        let address = values.filled(text)?;
-                        let bad =
-                            |error| Failure::later(format!("read {name}: {}: {error}", abi::brief(&address)));
-                        address.parse().map_err(bad)?
-                    }
-                };
-                let function = abi::function(function)?;
-                let arguments =
-                    arguments.iter().map(|text| values.filled(text)).collect::<Result<Vec<_>, _>>()?;
-                let data = abi::encoded(&function, &arguments)?.into();
-                let call = Call { from: self.account.address, to, data, value: U256::ZERO };
-                match self.chain.view(&call, height).await? {
-                    Tried::Is(data) => abi::answer(&function, &data),
-                    Tried::Reverts(data) => {
-                        let reason = abi::reason(&data, &self.errors);
-                        Err(Failure::later(format!("read {name}: {} reverts: {reason}", function.name)))
-                    }
-                }
-            }
-            ContractRead::Rpc { rpc, method, params } => {
-                let params = values.filled_json(params)?;
-                match rpc.is_empty() {
-                    true => self.chain.ask(method, params).await,
-                    false => {
-                        let chain = Chain::open(rpc, self.contract.time_limit_ms, self.surroundings)?;
-                        chain.ask_any(method, params).await
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn sides(conditions: &[Condition]) -> impl Iterator<Item = &str> {
-    conditions.iter().flat_map(|condition| [condition.left.as_str(), condition.right.as_str()])
-}
-
-/// Whether the proof's bytes are named anywhere.
-pub fn reads_proof(contract: &Contract) -> bool {
-    mentions(contract, "proof")
-}
-
-pub(crate) fn mentions(contract: &Contract, name: &str) -> bool {
-    let templates = contract.texts().filter_map(|(_, text)| Template::parse(text).ok());
-    templates.into_iter().any(|template| template.references().any(|reference| reference.name == name))
-}
-
-/// In hex, as Solidity's bytes are written; other texts as they are.
-pub(crate) fn prefixed(text: Option<&str>) -> Json {
-    let Some(text) = text else { return Json::Null };
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    match digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        true => json!(format!("0x{digits}")),
-        false => json!(text),
-    }
-}
-
-pub(crate) fn proof_in(path: &Path) -> Result<String, Failure> {
-    read_whole(path, TRANSACTION_BYTES).map(hex::encode_prefixed)
-}
-
-fn read_whole(path: &Path, most_bytes: u64) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(most_bytes + 1).read_to_end(&mut bytes));
-    read.map_err(|error| Failure::later(format!("{} cannot be read: {error}", path.display())))?;
-    match bytes.len() as u64 > most_bytes {
-        true => Err(Failure::Refused(format!(
-            "{} has more than {most_bytes} bytes, and no transaction holds it",
-            path.display()
-        ))),
-        false => Ok(bytes),
     }
 }
 

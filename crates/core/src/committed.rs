@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Refusal};
 use crate::pipeline::{Pipeline, Prover, Stage};
 use crate::port::Port;
-use crate::state::{ArtifactRef, COMMITS, OutEntry, OutKind, OutProof, ScopeId, Task, TaskId};
+use crate::state::{ArtifactRef, COMMITS, Cut, OutEntry, OutKind, OutProof, Scope, ScopeId, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::work::Input;
 use crate::yard::Yard;
@@ -129,6 +129,21 @@ impl<P: Port> Yard<P> {
         let id = TaskId::new(scope, stage, 0);
         let task: Option<Task> = read(&self.port, &id.task_key()).await?;
         Ok(task.and_then(Task::into_accepted).map(|result| result.artifact))
+    }
+
+    /// The payload of a block, or of the last block of a cut.
+    pub async fn last_payload(&self, scope: &ScopeId) -> Result<Option<ArtifactRef>, Error> {
+        let scope: Option<Scope> = read(&self.port, &Scope::key_of(scope)).await?;
+        let Some(scope) = scope else { return Ok(None) };
+        let last = |cut: &Cut| cut.member_id(&scope.chain, (cut.members.len() as u32).checked_sub(1)?);
+        let last: Option<Scope> = match scope.cut() {
+            None => Some(scope),
+            Some(cut) => match last(cut) {
+                Some(last) => read(&self.port, &Scope::key_of(&last)).await?,
+                None => None,
+            },
+        };
+        Ok(last.and_then(|last| last.block().map(|block| block.payload.clone())))
     }
 
     async fn committed_proof(

@@ -286,7 +286,10 @@ impl<P: Port> Yard<P> {
         let pipeline = self.chain(&cursor.chain).await?.1;
         let sink = pipeline.sinks.get(&cursor.sink);
         let reads_it = sink.is_some_and(|sink| !sink.is_level() && pipeline.log_of(sink.stage) == cursor.log);
-        self.try_sink_again(key, version, &pipeline, cursor.sink, reads_it && !cursor.paused).await
+        // What comes into its log wakes it.
+        let end = self.out_sequence(&cursor.log, &self.frontier(&cursor.chain).await?).await?;
+        let is_told = reads_it && !cursor.paused && cursor.next_sequence < end;
+        self.try_sink_again(key, version, &pipeline, cursor.sink, is_told).await
     }
 
     async fn visit_level_sink(&self, key: &Key) -> Result<(), Error> {

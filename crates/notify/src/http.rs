@@ -142,7 +142,7 @@ impl Answer {
             200..=299 => Ok(()),
             // Who asks is wrong, not what: an operator mends it, and the same message is taken then.
             300..=399 | 401 | 403 | 404 | 407 | 408 | 425 | 429 | 500..=599 => {
-                Err(Failure::Later(Trouble { reason, wait_ms, is_wait: false }))
+                Err(Failure::Later(Trouble::asking(reason, wait_ms)))
             }
             _ => Err(Failure::Refused(reason)),
         }

@@ -38,21 +38,21 @@ fn main() -> ExitCode {
     }
     let mut line = Vec::new();
     if let Err(error) = io::stdin().take(MESSAGE_BYTES).read_to_end(&mut line) {
-        return say(EXIT_LATER, WaitLine { wait_ms: 0, reason: Some(error.to_string()) });
+        return say(EXIT_LATER, WaitLine::saying(0, error.to_string()));
     }
     let told: ToNotify = match serde_json::from_slice(&line) {
         Ok(told) => told,
         Err(error) => {
             let reason = format!("its input is not what `proofyard` of this version says: {error}");
-            return say(EXIT_LATER, WaitLine { wait_ms: 0, reason: Some(reason) });
+            return say(EXIT_LATER, WaitLine::saying(0, reason));
         }
     };
     match tell(&told, &Here) {
         Outcome::Done => ExitCode::SUCCESS,
         Outcome::Later(trouble) => {
-            say(EXIT_LATER, WaitLine { wait_ms: trouble.wait_ms.unwrap_or(0), reason: Some(trouble.reason) })
+            say(EXIT_LATER, WaitLine::saying(trouble.wait_ms.unwrap_or(0), trouble.reason))
         }
-        Outcome::Refused(reason) => say(EXIT_REFUSED, WaitLine { wait_ms: 0, reason: Some(reason) }),
+        Outcome::Refused(reason) => say(EXIT_REFUSED, WaitLine::saying(0, reason)),
         Outcome::Interrupted => ExitCode::from(EXIT_LATER),
     }
 }

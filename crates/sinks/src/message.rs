@@ -29,6 +29,9 @@ pub struct EntryMessage {
     /// Where lies what stages with an action wrote that a contract's arguments name, by stage.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub result_files: BTreeMap<String, PathBuf>,
+    /// Where lies the payload of the entry's last block, for a contract whose texts name fields of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_file: Option<PathBuf>,
 }
 
 /// How far a block is.
@@ -91,9 +94,10 @@ impl Message {
         entry: OutEntry,
         proof_files: Vec<PathBuf>,
         result_files: BTreeMap<String, PathBuf>,
+        block_file: Option<PathBuf>,
     ) -> Self {
         let key = format!("{}/{}/{}", entry.chain, entry.log, entry.sequence);
-        Self::Entry(EntryMessage { key, entry, proof_files, result_files })
+        Self::Entry(EntryMessage { key, entry, proof_files, result_files, block_file })
     }
 
     /// `file` says where an artifact lies.

@@ -23,6 +23,15 @@ pub struct WaitLine {
     pub wait_ms: u64,
     #[serde(default)]
     pub reason: Option<String>,
+    /// Nothing of the message was begun, and nobody outside knows of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nothing_sent: bool,
+}
+
+impl WaitLine {
+    pub fn saying(wait_ms: u64, reason: String) -> Self {
+        Self { wait_ms, reason: Some(reason), nothing_sent: false }
+    }
 }
 
 /// A program that passes messages on.
@@ -54,6 +63,7 @@ impl Destination for Program {
         let last = error.log.last().map(String::as_str).unwrap_or_default();
         let told = serde_json::from_str::<WaitLine>(last).ok();
         let wait_ms = told.as_ref().map(|told| told.wait_ms);
+        let nothing_sent = told.as_ref().is_some_and(|told| told.nothing_sent);
         let said = told.and_then(|told| told.reason).or(Some(last.to_owned()).filter(|_| wait_ms.is_none()));
         let said = said.filter(|said| !said.is_empty());
         match error.kind {
@@ -61,11 +71,10 @@ impl Destination for Program {
             ErrorKind::Died { exit: Some(exit), .. } if exit == i32::from(EXIT_REFUSED) => {
                 Outcome::Refused(said.unwrap_or_else(|| with_causes(&error).to_string()))
             }
-            ErrorKind::Unavailable => Outcome::Later(Trouble {
-                reason: said.unwrap_or_else(|| error.to_string()),
-                wait_ms,
-                is_wait: false,
-            }),
+            ErrorKind::Unavailable => {
+                let reason = said.unwrap_or_else(|| error.to_string());
+                Outcome::Later(Trouble { nothing_sent, ..Trouble::asking(reason, wait_ms) })
+            }
             _ => {
                 let reason = match said {
                     Some(said) => format!("{error}: {said}"),

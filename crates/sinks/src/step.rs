@@ -35,6 +35,8 @@ pub struct SinkOf<'a> {
     pub is_level: bool,
     /// Stages whose outcome its messages name.
     pub results: &'a BTreeSet<String>,
+    /// Its messages name fields of blocks.
+    pub names_block: bool,
 }
 
 impl SinkOf<'_> {
@@ -49,7 +51,8 @@ impl SinkOf<'_> {
     async fn hand_on<P: Port>(self, yard: &Yard<P>, teller: &mut impl Teller) -> Result<bool, Error> {
         let Some(entry) = yard.sink_next(self.chain, self.name).await? else { return Ok(false) };
         let results = self.results_of(yard, &entry, teller).await?;
-        let message = Message::of_entry(entry.clone(), proofs_of(&entry, teller), results);
+        let block = self.block_of(yard, &entry, teller).await?;
+        let message = Message::of_entry(entry.clone(), proofs_of(&entry, teller), results, block);
         let trouble = match teller.tell(&message).await {
             Outcome::Done => return yard.sink_done(self.name, &entry).await.map(|()| true),
             Outcome::Interrupted => return Ok(true),
@@ -76,6 +79,17 @@ impl SinkOf<'_> {
             }
         }
         Ok(places)
+    }
+
+    async fn block_of<P: Port>(
+        self,
+        yard: &Yard<P>,
+        entry: &OutEntry,
+        teller: &impl Teller,
+    ) -> Result<Option<PathBuf>, Error> {
+        let OutKind::Proof { scope, .. } = &entry.kind else { return Ok(None) };
+        let payload = if self.names_block { yard.last_payload(scope).await? } else { None };
+        Ok(payload.map(|payload| teller.place_of(&payload)))
     }
 
     async fn tell_blocks<P: Port>(self, yard: &Yard<P>, teller: &mut impl Teller) -> Result<bool, Error> {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use proofyard_aws::AwsHome;
 use proofyard_aws::pools::deployed::MOST_MESSAGE_MS;
-use proofyard_contract::{Journals, Kms, PROOF_BYTES, Place, Surroundings, reads_proof, submit};
+use proofyard_contract::{Journals, Kms, PROOF_BYTES, Place, Surroundings, submit};
 use proofyard_core::error::Cause;
-use proofyard_core::pipeline::{AccountKey, Contract};
+use proofyard_core::pipeline::{AccountKey, BLOCK, Contract};
 use proofyard_core::port::Port;
 use proofyard_core::state::OutKind;
 use proofyard_sinks::{Message, Outcome};
@@ -17,6 +17,9 @@ use proofyard_telling::{ToldSink, fetched};
 use crate::Proposing;
 use crate::journal::TablePages;
 use crate::keys::keystore;
+
+/// What is read of a block's payload for the fields that texts name: what a function of 256 MB holds, parsed, beside its work.
+const MOST_PAYLOAD_BYTES: u64 = 16 << 20;
 
 /// What a call needs from outside: the yard's secret for keys, KMS, and no patience.
 struct Around<'a> {
@@ -68,7 +71,7 @@ impl Proposing {
         let mut message = message.clone();
         if let Message::Entry(entry) = &mut message
             && let OutKind::Proof { proofs, .. } = &entry.entry.kind
-            && let Some(proof) = proofs.first().filter(|_| reads_proof(&contract))
+            && let Some(proof) = proofs.first().filter(|_| contract.names("proof"))
         {
             let artifact = &proof.artifact;
             if artifact.bytes > PROOF_BYTES {
@@ -79,6 +82,19 @@ impl Proposing {
             }
             let file = fetched(home, artifact, folder.path()).await?;
             entry.proof_files = vec![file];
+        }
+        if let Message::Entry(entry) = &mut message
+            && let OutKind::Proof { scope, .. } = &entry.entry.kind
+            && contract.names(BLOCK)
+            && let Some(payload) = home.yard.last_payload(scope).await?
+        {
+            if payload.bytes > MOST_PAYLOAD_BYTES {
+                let bytes = payload.bytes;
+                return Ok(Outcome::Refused(format!(
+                    "the block has {bytes} bytes, and {MOST_PAYLOAD_BYTES} are read here"
+                )));
+            }
+            entry.block_file = Some(fetched(home, &payload, folder.path()).await?);
         }
         let pages = TablePages::of(home.yard.port.clone());
         // Two chains of a yard may have sinks of one name, and one account.

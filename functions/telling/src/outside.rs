@@ -67,5 +67,5 @@ fn hash_of(path: &Path) -> io::Result<String> {
 }
 
 fn unfetched(home: &AwsHome, artifact: &ArtifactRef, why: &str) -> Cause {
-    format!("the proof {} cannot be read: {why}", home.objects.address(artifact)).into()
+    format!("{} cannot be read: {why}", home.objects.address(artifact)).into()
 }

@@ -228,6 +228,9 @@ fn waits_for(sink: &SinkStatus, now_ms: u64) -> String {
         (_, Some(next_ms), _) if next_ms > now_ms => {
             format!("its next try, in {}", span(next_ms - now_ms))
         }
+        _ if sink.next_call_ms.is_some_and(|next_ms| next_ms > now_ms) => {
+            format!("its next call, in {}", span(sink.next_call_ms.unwrap_or(now_ms) - now_ms))
+        }
         (_, _, Confirm::Safe) if sink.behind > 0 => "safe blocks".into(),
         (_, _, Confirm::Finalized) if sink.behind > 0 => "final blocks".into(),
         _ => String::new(),

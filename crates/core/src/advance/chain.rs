@@ -81,7 +81,11 @@ impl<P: Port> Yard<P> {
                 false => {
                     let log = pipeline.log_of(sink.stage);
                     let cursor = self.sink_cursor(chain, name, log).await?;
-                    !cursor.paused && cursor.next_sequence < self.out_sequence(log, frontier).await?
+                    // A sink that is told once in a while is due by itself.
+                    let is_early = cursor.next_call_ms.is_some_and(|next_ms| next_ms > self.port.now_ms());
+                    !cursor.paused
+                        && !is_early
+                        && cursor.next_sequence < self.out_sequence(log, frontier).await?
                 }
             };
             if is_behind {

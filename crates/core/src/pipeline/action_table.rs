@@ -8,6 +8,7 @@ use serde_json::Map;
 use super::contract::Contract;
 use super::contract_table::{self, CalledFor};
 use super::graph::{Graph, Link, Scope};
+use super::keys::CONTRACT;
 use super::mistake::Mistakes;
 use super::reader::{At, Fields, Read, shown};
 use super::source_table::{own_pool, own_prover};
@@ -45,8 +46,7 @@ pub(super) struct Action {
 pub(super) fn read(stage: &mut RawStage, fields: &mut Fields<'_, '_>) {
     let action = fields.choice("action", &[("contract", ())]);
     if action.is_absent() {
-        let of_contract = contract_table::KEYS.iter().filter(|key| **key != "time_limit_ms");
-        for key in OF_ACTIONS.iter().chain(of_contract) {
+        for key in OF_ACTIONS.iter().chain(CONTRACT) {
             if let Read::Is(found) = fields.get(key) {
                 let message = format!("`{key}` has no meaning in a stage that proves");
                 fields.mistakes.add(found.key_at, message, "it belongs to action = \"contract\"");
@@ -78,6 +78,10 @@ pub(super) fn read(stage: &mut RawStage, fields: &mut Fields<'_, '_>) {
 }
 
 impl Action {
+    pub(super) fn contract(&self) -> Option<&Contract> {
+        self.contract.as_ref()
+    }
+
     pub(super) fn prover(&self) -> Named<Prover> {
         let command = [CALLS, "--journal", ACCOUNTS_FOLDER, "--stage", &self.name];
         let mut environment: Vec<String> = self.contract.iter().flat_map(Contract::environment).collect();

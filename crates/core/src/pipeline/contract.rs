@@ -85,6 +85,9 @@ pub const ENVIRONMENT: &str = "env";
 /// In a sink's template, `results.STAGE` stands for what a stage with an action wrote.
 pub const RESULTS: &str = "results";
 
+/// In a template, `block.FIELD` stands for a field of the node's JSON of the block, of a cut's last one.
+pub const BLOCK: &str = "block";
+
 impl Comparison {
     pub fn sign(self) -> &'static str {
         match self {
@@ -113,6 +116,22 @@ impl Contract {
     /// Before the transaction and behind it. No name is there twice.
     pub fn all_reads(&self) -> impl Iterator<Item = (&String, &ContractRead)> {
         self.reads.iter().chain(&self.after)
+    }
+
+    /// Whether its texts name this, or a part of it.
+    pub fn names(&self, name: &str) -> bool {
+        let templates = self.texts().filter_map(|(_, text)| Template::parse(text).ok());
+        templates.into_iter().any(|template| template.references().any(|reference| reference.name == name))
+    }
+
+    /// The fields of the block that its texts name, each once.
+    pub fn block_fields(&self) -> BTreeSet<String> {
+        let templates = self.texts().filter_map(|(_, text)| Template::parse(text).ok());
+        let named = templates.flat_map(|template| {
+            let named = template.references().filter(|reference| reference.name == BLOCK);
+            named.filter_map(|reference| reference.path.first().cloned()).collect::<Vec<_>>()
+        });
+        named.collect()
     }
 
     /// The stages whose outcome its texts name.

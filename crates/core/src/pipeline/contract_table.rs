@@ -6,34 +6,14 @@ use serde_json::Value as Json;
 
 use super::MAX_MS;
 use super::arguments;
-use super::contract::{AccountKey, Comparison, Condition, Contract, ContractRead, ENVIRONMENT, RESULTS};
+use super::contract::{
+    AccountKey, BLOCK, Comparison, Condition, Contract, ContractRead, ENVIRONMENT, RESULTS,
+};
 use super::keys::CONTRACT_READ;
 use super::reader::{At, Fields, Read, Value, shown};
 use super::sink::EndpointUrl;
 use super::source_table::{urls, variables};
 use super::template::{Reference, Template};
-
-/// What a contract's sink may have beside what all have.
-pub(super) const KEYS: &[&str] = &[
-    "time_limit_ms",
-    "rpc",
-    "rpc_from",
-    "chain_id",
-    "key_from",
-    "key_file",
-    "key_kms",
-    "password_from",
-    "function",
-    "arguments",
-    "value",
-    "done_if",
-    "send_if",
-    "read",
-    "errors",
-    "confirmations",
-    "max_fee_gwei",
-    "replace_after_ms",
-];
 
 /// For what a contract is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +23,7 @@ pub(super) enum CalledFor {
 }
 
 /// What an entry, and who signs, give to a template.
-const OF_ENTRY: [&str; 12] = [
+const OF_ENTRY: [&str; 13] = [
     "key",
     "chain",
     "log",
@@ -55,13 +35,14 @@ const OF_ENTRY: [&str; 12] = [
     "public_values",
     "verification_key",
     "account",
+    BLOCK,
     RESULTS,
 ];
 /// What a task gives, and who signs.
-const OF_TASK: [&str; 9] =
-    ["task", "chain", "from", "to", "hash", "proof", "public_values", "verification_key", "account"];
+const OF_TASK: [&str; 10] =
+    ["task", "chain", "from", "to", "hash", "proof", "public_values", "verification_key", "account", BLOCK];
 /// What a transaction gives to what is read behind it.
-const OF_TRANSACTION: [&str; 2] = ["transaction", "block"];
+const OF_TRANSACTION: [&str; 2] = ["transaction", "included"];
 
 impl CalledFor {
     fn gives(self) -> &'static [&'static str] {
@@ -398,14 +379,23 @@ fn template(text: At<String>, key: &str, known: &Known, fields: &mut Fields<'_, 
         }
         Ok(template) => {
             let is_known = |reference: &&Reference| {
-                let is_variable = reference.name == ENVIRONMENT && reference.path.len() == 1;
-                is_variable || known.has(&reference.name)
+                match reference.name.as_str() {
+                    ENVIRONMENT => reference.path.len() == 1,
+                    // Not the whole of it.
+                    BLOCK => !reference.path.is_empty(),
+                    name => known.has(name),
+                }
             };
             if let Some(unknown) = template.references().find(|reference| !is_known(reference)) {
                 let message = format!("`{key}` holds {{{}}}", shown(&unknown.name));
+                let given = known.given.iter().map(|name| match *name {
+                    BLOCK => format!("{BLOCK}.FIELD"),
+                    name => name.to_owned(),
+                });
+                let given: Vec<String> = given.collect();
                 let help = format!(
                     "braces may hold {}, {ENVIRONMENT}.NAME and the names of reads",
-                    known.given.join(", ")
+                    given.join(", ")
                 );
                 fields.mistakes.add(text.at, message, help);
             }

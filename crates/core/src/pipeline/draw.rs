@@ -2,7 +2,7 @@
 
 use super::{
     AwsTarget, BeaconNodes, Confirm, CutRule, EndpointUrl, EngineSource, Late, NodeSource, Output, Pipeline,
-    Pool, Protocol, Prover, SinkTarget, Source, Stage, Strategy, Verify,
+    Pool, Protocol, Prover, Sink, SinkTarget, Source, Stage, Strategy, Verify,
 };
 
 /// For a person to read; its form may change.
@@ -26,7 +26,15 @@ pub fn draw(pipeline: &Pipeline) -> String {
     let provers = pipeline.provers.iter().map(|(name, prover)| prover_row(name, prover));
     let sinks = pipeline.sinks.iter().map(|(name, sink)| {
         let what = if sink.is_level() { "each block" } else { &pipeline.stages[sink.stage].name };
-        vec![name.clone(), format!("{what} --> {}{}", target_text(&sink.target), confirm_text(sink.confirm))]
+        vec![
+            name.clone(),
+            format!(
+                "{what} --> {}{}{}",
+                target_text(&sink.target),
+                confirm_text(sink.confirm),
+                every_text(sink)
+            ),
+        ]
     });
     for (title, rows) in
         [("pools", pools.collect::<Vec<_>>()), ("provers", provers.collect()), ("sinks", sinks.collect())]
@@ -86,6 +94,10 @@ fn confirm_text(confirm: Confirm) -> &'static str {
         Confirm::Safe => ", once safe",
         Confirm::Finalized => ", once finalized",
     }
+}
+
+fn every_text(sink: &Sink) -> String {
+    sink.every_ms.map_or(String::new(), |every_ms| format!(", the newest every {}", duration(every_ms)))
 }
 
 fn headline(pipeline: &Pipeline) -> String {

@@ -59,7 +59,8 @@ pub(super) const ENGINE: &[&str] = &["kind", "listen", "execution", "timeout_ms"
 /// What the execution client gives with each payload.
 pub(super) const ENGINE_WITNESS: &[&str] =
     &["wait_ms", "keep_bytes", "rpc", "rpc_from", "slots", "max_attempts", "time_limit_ms", "output_bytes"];
-pub(super) const SINK: &[&str] = &[
+pub(super) const SINK: &[&str] = &joined::<{ OF_SINKS.len() + CONTRACT.len() }>(OF_SINKS, CONTRACT);
+const OF_SINKS: &[&str] = &[
     "file",
     "command",
     "webhook",
@@ -77,17 +78,25 @@ pub(super) const SINK: &[&str] = &[
     "confirm",
     "each",
     "events",
+    "every_ms",
     "time_limit_ms",
     "environment_from",
     "secret_from",
     "body",
     "cluster_id",
     "token_from",
+    "proof_types",
+    "keystore",
+    "validator_index",
+];
+/// What a call of a contract may have, a sink's and a stage's, beside `contract` itself.
+pub(super) const CONTRACT: &[&str] = &[
     "rpc",
     "rpc_from",
     "chain_id",
     "key_from",
     "key_file",
+    "key_kms",
     "key_kms",
     "password_from",
     "function",
@@ -100,14 +109,12 @@ pub(super) const SINK: &[&str] = &[
     "confirmations",
     "max_fee_gwei",
     "replace_after_ms",
-    "proof_types",
-    "keystore",
-    "validator_index",
 ];
 /// What whoever calls a contract asks before it sends, and a stage behind it too.
 pub(super) const CONTRACT_READ: &[&str] =
     &["function", "contract", "arguments", "method", "params", "rpc", "rpc_from"];
-pub(super) const STAGE: &[&str] = &[
+pub(super) const STAGE: &[&str] = &joined::<{ OF_STAGES.len() + CONTRACT.len() }>(OF_STAGES, CONTRACT);
+const OF_STAGES: &[&str] = &[
     "strategy",
     "from",
     "prover",
@@ -133,24 +140,7 @@ pub(super) const STAGE: &[&str] = &[
     "action",
     "slots",
     "contract",
-    "rpc",
-    "rpc_from",
-    "chain_id",
-    "key_from",
-    "key_file",
-    "key_kms",
-    "password_from",
-    "function",
-    "arguments",
-    "value",
-    "done_if",
-    "send_if",
-    "read",
     "after",
-    "errors",
-    "confirmations",
-    "max_fee_gwei",
-    "replace_after_ms",
 ];
 /// A prover of a stage, from a height on.
 pub(super) const CHOSEN_PROVER: &[&str] = &["prover", "from_height"];
@@ -169,3 +159,17 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("[sink.NAME.read.NAME]", CONTRACT_READ),
     ("[stage.NAME.read.NAME]", CONTRACT_READ),
 ];
+
+/// Two lists as one; as many as both have.
+pub(super) const fn joined<const BOTH: usize>(
+    first: &[&'static str],
+    second: &[&'static str],
+) -> [&'static str; BOTH] {
+    let mut all = [""; BOTH];
+    let mut index = 0;
+    while index < BOTH {
+        all[index] = if index < first.len() { first[index] } else { second[index - first.len()] };
+        index += 1;
+    }
+    all
+}

@@ -37,7 +37,7 @@ mod template;
 
 pub use action_table::ACCOUNTS_FOLDER;
 pub use beacon_table::{Beacon, BeaconNodes};
-pub use contract::{AccountKey, Comparison, Condition, Contract, ContractRead, ENVIRONMENT, RESULTS};
+pub use contract::{AccountKey, BLOCK, Comparison, Condition, Contract, ContractRead, ENVIRONMENT, RESULTS};
 pub use draw::draw;
 pub use mistake::Mistake;
 pub use parse::{Checked, parse, text_hash};

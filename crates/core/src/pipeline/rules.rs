@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use super::action_table;
 use super::beacon_table::check_proof_types;
 use super::commit::{self, Commit};
+use super::contract::Contract;
 use super::gathering::{check_gathering, check_runs, check_runs_nothing};
 use super::graph::{Graph, Scope, report_unknown};
 use super::mistake::Mistakes;
@@ -90,21 +91,37 @@ fn check_blocks(file: &File, warnings: &mut Mistakes) {
         warnings.add(*at, "the hashes of blocks are not checked: `header` is \"trusted\"", help);
     }
     let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
-    for field in file.stages.iter().flat_map(|stage| &stage.block_fields) {
-        let name = &field.value;
+    let by_cuts =
+        file.stages.iter().flat_map(|stage| &stage.block_fields).map(|field| (field.value.clone(), field.at));
+    let by_sinks = file.sinks.iter().flat_map(|sink| match &sink.value.target {
+        Some(SinkTarget::Contract(contract)) => named_at(contract, sink.at),
+        _ => Vec::new(),
+    });
+    let by_actions = file.stages.iter().flat_map(|stage| {
+        stage
+            .action
+            .iter()
+            .flat_map(|action| action.contract())
+            .flat_map(|contract| named_at(contract, stage.at))
+    });
+    for (name, at) in by_cuts.chain(by_sinks).chain(by_actions) {
         if BLOCK_FIELDS.contains(&name.as_str()) {
             continue;
         }
-        let same = BLOCK_FIELDS.into_iter().find(|known| plain(known) == plain(name));
-        if let Some(meant) = same.or_else(|| suggest::closest(name, BLOCK_FIELDS)) {
-            let message = format!("blocks of Ethereum have no `{}`", shown(name));
+        let same = BLOCK_FIELDS.into_iter().find(|known| plain(known) == plain(&name));
+        if let Some(meant) = same.or_else(|| suggest::closest(&name, BLOCK_FIELDS)) {
+            let message = format!("blocks of Ethereum have no `{}`", shown(&name));
             warnings.add(
-                field.at,
+                at,
                 message,
                 format!("did you mean \"{meant}\"? Fields are named as nodes name them"),
             );
         }
     }
+}
+
+fn named_at(contract: &Contract, at: usize) -> Vec<(String, usize)> {
+    contract.block_fields().into_iter().map(|field| (field, at)).collect()
 }
 
 /// Provers and pools: there where a stage names them, named where they are there.
@@ -358,9 +375,9 @@ fn assemble(file: File, graph: &Graph, commit: &Commit) -> Option<Pipeline> {
             Read::Is(named) => settled.iter().position(|stage| stage.name == named.value)?,
             _ => place(commit.stage)?,
         };
-        let RawSink { from, confirm, follows, target, .. } = sink.value;
+        let RawSink { from, confirm, follows, every_ms, target, .. } = sink.value;
         let confirm = confirm.or(Confirm::Latest);
-        Some((sink.name, Sink { stage: named, from, confirm, follows, target: target? }))
+        Some((sink.name, Sink { stage: named, from, confirm, follows, every_ms, target: target? }))
     };
     let (node, engine) = match file.sources.into_iter().next().map(|source| source.value) {
         Some(SourceTable::Node(node)) => (Some(node), None),

@@ -18,6 +18,9 @@ pub struct Sink {
     pub from: SinkFrom,
     pub confirm: Confirm,
     pub follows: Follows,
+    /// Of a contract's sink: it is called once in so long, with the newest entry for all that came meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every_ms: Option<u64>,
     pub target: SinkTarget,
 }
 
@@ -149,6 +152,13 @@ impl BlockWord {
             Self::Missed => "missed",
             Self::Retracted => "retracted",
         }
+    }
+}
+
+impl Follows {
+    /// Whether entries of a log are wanted, and these among them.
+    pub fn has(&self, kind: EntryKind) -> bool {
+        matches!(self, Self::Log(kinds) if kinds.contains(&kind))
     }
 }
 

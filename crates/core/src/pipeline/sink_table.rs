@@ -8,7 +8,7 @@ use super::MAX_MS;
 use super::arguments;
 use super::beacon_table::{named_provers, read_beacon};
 use super::contract_table::{self, CalledFor};
-use super::keys::SINK;
+use super::keys::{CONTRACT, SINK, joined};
 use super::mistake::Mistakes;
 use super::reader::{At, Entry, Fields, Read, shown};
 use super::sink::{
@@ -22,6 +22,7 @@ pub(super) struct RawSink {
     pub from: SinkFrom,
     pub confirm: Read<Confirm>,
     pub follows: Follows,
+    pub every_ms: Option<u64>,
     pub target: Option<SinkTarget>,
     /// The provers that `proof_types` names.
     pub proof_types: Vec<At<String>>,
@@ -34,7 +35,7 @@ const TARGETS: [(&str, &[&str]); 9] = [
     ("webhook", &["each", "time_limit_ms", "secret_from", "body"]),
     ("ethproofs", &["time_limit_ms", "cluster_id", "token_from"]),
     ("beacon", &["time_limit_ms", "proof_types", "keystore", "password_from", "validator_index"]),
-    ("contract", contract_table::KEYS),
+    ("contract", &joined::<{ 2 + CONTRACT.len() }>(&["time_limit_ms", "every_ms"], CONTRACT)),
     ("sqs", &[]),
     ("sns", &[]),
     ("eventbridge", &[]),
@@ -99,10 +100,17 @@ pub(super) fn read_sink(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<RawS
     }
     let from = fields.choice("from", &[("start", SinkFrom::Start), ("now", SinkFrom::Now)]);
     let from = from.value().unwrap_or(SinkFrom::Start);
+    let every_ms = fields.number("every_ms", 1..=MAX_MS).value();
+    if let Read::Is(found) = fields.get("every_ms")
+        && !follows.has(EntryKind::Proof)
+    {
+        let message = "`every_ms` has no meaning where no proofs are told of";
+        fields.mistakes.add(found.key_at, message, "name \"proof\" in `events` too, or take it out");
+    }
     let target = kind.and_then(|kind| target(kind, each_block, &mut fields));
     let stage = if each_block { Read::Absent } else { fields.text("stage") };
     let proof_types = if kind == Some("beacon") { named_provers(&fields) } else { Vec::new() };
-    Named { name, at, value: RawSink { stage, from, confirm, follows, target, proof_types } }
+    Named { name, at, value: RawSink { stage, from, confirm, follows, every_ms, target, proof_types } }
 }
 
 /// Which one of [`TARGETS`] it is; complains of none, of several, and of what belongs to another.

@@ -248,7 +248,7 @@ impl<P: Port> Yard<P> {
             }
             // What was given up is not handed on should the sink come back; and nothing of it stays due.
             let cursor = cursor.unwrap_or_else(|| SinkCursor::at(chain, name, log, 0));
-            tx.put(&SinkCursor { next_sequence: end_of(log), paused: false, ..cursor.untried() })?;
+            tx.put(&SinkCursor { paused: false, next_call_ms: None, ..cursor.passed_below(end_of(log)) })?;
         }
         let begins_now = |sink: &Sink| !sink.is_level() && sink.from == SinkFrom::Now;
         for (name, sink) in new.sinks.iter().filter(|(_, sink)| begins_now(sink)) {

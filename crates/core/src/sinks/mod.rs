@@ -2,12 +2,14 @@
 //! crash in between repeats it, and nothing is left out.
 //!
 //! - [`ordered`]: those that read an out log from a cursor of their own, at least once, in order;
+//! - [`spaced`]: of the ordered ones, those that get the newest entry once in a while, for all below it;
 //! - [`level`]: those that are told how far each block is, in any order of blocks, and never an older word after a newer;
 //! - [`operator`]: what a person says of either: pause, resume, skip, again.
 
 mod level;
 mod operator;
 mod ordered;
+mod spaced;
 
 pub use level::{BlockNews, NewsProof};
 pub use operator::{SinkWord, SinkWordDone};
@@ -30,17 +32,24 @@ pub struct Trouble {
     /// Nothing is wrong: something else is to happen first, as blocks that confirm a transaction. It is no failure, and no
     /// pause grows by it.
     pub is_wait: bool,
+    /// Nothing of the message was begun, and nobody outside knows of it.
+    pub nothing_sent: bool,
 }
 
 impl Trouble {
-    /// The other side does not say how long to wait.
+    /// The other side may say how long to wait.
+    pub fn asking(reason: impl Into<String>, wait_ms: Option<u64>) -> Self {
+        Self { reason: reason.into(), wait_ms, is_wait: false, nothing_sent: false }
+    }
+
+    /// It does not say so.
     pub fn saying(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), wait_ms: None, is_wait: false }
+        Self::asking(reason, None)
     }
 
     /// It goes as it should, and is looked at again after so long.
     pub fn waiting(reason: impl Into<String>, wait_ms: u64) -> Self {
-        Self { reason: reason.into(), wait_ms: Some(wait_ms), is_wait: true }
+        Self { is_wait: true, ..Self::asking(reason, Some(wait_ms)) }
     }
 
     /// How many failures there are with this one.

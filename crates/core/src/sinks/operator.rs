@@ -77,10 +77,11 @@ impl<P: Port> Yard<P> {
             SinkWord::Resume => SinkCursor { paused: false, ..cursor.untried() },
             // It was skipped already, by this call or by another.
             SinkWord::Skip { sequence } if sequence.checked_add(1) == Some(next) => cursor,
-            SinkWord::Skip { sequence } if sequence == next => {
-                SinkCursor { next_sequence: next.saturating_add(1), ..cursor.untried() }
+            SinkWord::Skip { sequence } if sequence == cursor.waits_with() => {
+                cursor.passed_below(sequence.saturating_add(1))
             }
             SinkWord::Skip { sequence } => {
+                let next = cursor.waits_with();
                 return Err(Refusal::SkipsAnother { sink: sink.to_owned(), sequence, next }.into());
             }
             SinkWord::Again { from } if from > next => {
@@ -92,6 +93,9 @@ impl<P: Port> Yard<P> {
                 handed_below: Some(
                     cursor.handed_below.map_or(handed_before, |below| below.min(handed_before)),
                 ),
+                chosen: None,
+                next_call_ms: None,
+                looked: None,
                 ..cursor.untried()
             },
         };

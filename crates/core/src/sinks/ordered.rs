@@ -19,7 +19,7 @@ use crate::yard::Yard;
 const MAX_PASSED_OVER: usize = 64;
 
 /// What is to be done with the next entry.
-enum Turn {
+pub(super) enum Turn {
     HandOn,
     /// It is not for this sink.
     PassOver,
@@ -41,12 +41,27 @@ impl<P: Port> Yard<P> {
         if halted || waits || cursor.paused {
             return Ok(None);
         }
+        if cursor.chosen.is_some() {
+            let key = OutEntry::key_of(chain, log, cursor.waits_with());
+            let Some(entry) = read::<P, OutEntry>(&self.port, &key).await? else { return Ok(None) };
+            match self.turn(settings, &cursor, &entry).await? {
+                Turn::HandOn => return Ok(Some(entry)),
+                Turn::Withhold => return Ok(None),
+                // It may be under way: its retract is handed on.
+                Turn::PassOver => {
+                    cursor = self.pass_over(sink, &entry, |cursor| cursor.passed(&entry)).await?
+                }
+            }
+        }
+        if let Some(every_ms) = settings.every_ms {
+            return self.choose(&state, settings, (sink, log), every_ms, cursor).await;
+        }
         for _ in 0..MAX_PASSED_OVER {
             let key = OutEntry::key_of(chain, log, cursor.next_sequence);
             let Some(entry) = read::<P, OutEntry>(&self.port, &key).await? else { return Ok(None) };
             match self.turn(settings, &cursor, &entry).await? {
                 Turn::HandOn if kinds.contains(&entry.kind.name()) => {
-                    if settings.confirm != Confirm::Latest && !cursor.may_have(&entry) {
+                    if is_choosy(settings) && !cursor.may_have(&entry) {
                         // After a crash it is not known whether the sink has it: its retract is then handed on.
                         self.move_sink(sink, &entry, |cursor| cursor.offered(&entry)).await?;
                     }
@@ -75,9 +90,13 @@ impl<P: Port> Yard<P> {
         self.sink_cursor(&entry.chain, sink, &entry.log).await
     }
 
-    async fn turn(&self, settings: &Sink, cursor: &SinkCursor, entry: &OutEntry) -> Result<Turn, Error> {
-        // What a contract has taken cannot be taken back: it gets nothing that the log takes back already.
-        if settings.confirm == Confirm::Latest && !matches!(settings.target, SinkTarget::Contract(_)) {
+    pub(super) async fn turn(
+        &self,
+        settings: &Sink,
+        cursor: &SinkCursor,
+        entry: &OutEntry,
+    ) -> Result<Turn, Error> {
+        if !is_choosy(settings) {
             return Ok(Turn::HandOn);
         }
         match &entry.kind {
@@ -103,15 +122,20 @@ impl<P: Port> Yard<P> {
     /// Whether an entry waits until the followed node calls its blocks so.
     pub(crate) async fn is_withheld(&self, confirm: Confirm, entry: &OutEntry) -> Result<bool, Error> {
         let OutKind::Proof { to, .. } = &entry.kind else { return Ok(false) };
+        Ok(self.confirmed_height(&entry.chain, confirm).await?.is_none_or(|height| height < *to))
+    }
+
+    /// The highest height that the followed node calls so, if there is one yet.
+    pub(super) async fn confirmed_height(&self, chain: &str, confirm: Confirm) -> Result<Option<u64>, Error> {
         let finality: Option<Finality> = match confirm {
-            Confirm::Latest => return Ok(false),
-            Confirm::Safe | Confirm::Finalized => read(&self.port, &Finality::key_of(&entry.chain)).await?,
+            Confirm::Latest => return Ok(Some(u64::MAX)),
+            Confirm::Safe | Confirm::Finalized => read(&self.port, &Finality::key_of(chain)).await?,
         };
         let block = finality.and_then(|finality| match confirm {
             Confirm::Safe => finality.safe,
             Confirm::Latest | Confirm::Finalized => finality.finalized,
         });
-        Ok(block.is_none_or(|block| block.height < *to))
+        Ok(block.map(|block| block.height))
     }
 
     /// The sink has the entry, durably.
@@ -125,8 +149,11 @@ impl<P: Port> Yard<P> {
             failures: trouble.failures_after(cursor.failures),
             last_error: Some(trouble.reason.clone()),
             next_try_ms: Some(self.next_try_ms(cursor.failures, trouble)),
-            // It may have it all the same.
-            ..cursor.offered(entry)
+            ..match trouble.nothing_sent && cursor.chosen.is_some() {
+                true => cursor.unchosen(),
+                // It may have it all the same.
+                false => cursor.offered(entry),
+            }
         })
         .await
     }
@@ -150,7 +177,7 @@ impl<P: Port> Yard<P> {
         transact(&self.port, async |tx| {
             let cursor: Option<SinkCursor> = tx.check(&SinkCursor::key_of(chain, sink, log)).await?;
             let cursor = cursor.unwrap_or_else(|| SinkCursor::at(chain, sink, log, 0));
-            if cursor.next_sequence == entry.sequence {
+            if cursor.waits_with() == entry.sequence {
                 tx.put(&change(cursor))?;
                 tx.send(Wake::Sink { chain: chain.clone(), sink: sink.to_owned() });
                 tx.durable();
@@ -161,8 +188,13 @@ impl<P: Port> Yard<P> {
     }
 }
 
+/// It gets only what is still on the chain: what waits for finality, and what a contract gets, which cannot be taken back.
+fn is_choosy(settings: &Sink) -> bool {
+    settings.confirm != Confirm::Latest || matches!(settings.target, SinkTarget::Contract(_))
+}
+
 impl OutKind {
-    fn name(&self) -> EntryKind {
+    pub(super) fn name(&self) -> EntryKind {
         match self {
             Self::Proof { .. } => EntryKind::Proof,
             Self::Retract { .. } => EntryKind::Retract,

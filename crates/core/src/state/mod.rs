@@ -36,7 +36,7 @@ pub use judgement::Judgement;
 pub use key_family::{KeyFamily, Table};
 pub use level::{LevelPlace, Told};
 pub use listing::{Listing, Marker};
-pub use out::{COMMITS, OutEntry, OutKind, OutProof, OutState, SinkCursor};
+pub use out::{COMMITS, Chosen, Looked, OutEntry, OutKind, OutProof, OutState, SinkCursor};
 pub use scope::{BadScopeId, Branch, NamedScope, Progress, Scope, ScopeId, Standing, Watch};
 pub use subject::{Block, Cut, CutMember, Subject};
 pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};

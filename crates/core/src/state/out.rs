@@ -54,6 +54,17 @@ impl OutEntry {
         KeyFamily::OutEntry.partition(format_args!("{chain}#{log}"))
     }
 
+    /// These, the newest first.
+    pub fn range_back(chain: &str, log: &str, sequences: std::ops::Range<u64>) -> Range {
+        Range {
+            partition: Self::partition(chain, log),
+            from: height_key(sequences.start),
+            to: Some(height_key(sequences.end)),
+            limit: usize::try_from(sequences.end.saturating_sub(sequences.start)).unwrap_or(usize::MAX),
+            reverse: true,
+        }
+    }
+
     pub fn range_from(chain: &str, log: &str, sequence: u64, limit: usize) -> Range {
         Range {
             partition: Self::partition(chain, log),
@@ -122,6 +133,30 @@ pub struct SinkCursor {
     pub failures: u32,
     pub last_error: Option<String>,
     pub next_try_ms: Option<u64>,
+    /// Of a sink that is told once in a while: the entry that it gets for all from the next one on, until it has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
+    /// No other is chosen before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_call_ms: Option<u64>,
+    /// How far such a sink's log was looked through for what takes back what it was handed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked: Option<Looked>,
+}
+
+/// The newest entry at the time of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    pub sequence: u64,
+    /// What the sink's `handed_below` was before: it holds again where nothing of the entry was sent.
+    pub handed_below: Option<u64>,
+}
+
+/// All entries below were looked at in this epoch of the chain: a later one alone may have brought retracts above.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    pub epoch: u64,
+    pub below: u64,
 }
 
 impl SinkCursor {
@@ -137,7 +172,15 @@ impl SinkCursor {
             failures: 0,
             last_error: None,
             next_try_ms: None,
+            chosen: None,
+            next_call_ms: None,
+            looked: None,
         }
+    }
+
+    /// The entry that it is handed next.
+    pub fn waits_with(&self) -> u64 {
+        self.chosen.as_ref().map_or(self.next_sequence, |chosen| chosen.sequence)
     }
 
     /// It has the entry.
@@ -173,7 +216,22 @@ impl SinkCursor {
 
     /// It goes on behind the entry.
     pub fn passed(self, entry: &OutEntry) -> Self {
-        Self { next_sequence: entry.sequence.saturating_add(1), ..self.untried() }
+        self.passed_below(entry.sequence.saturating_add(1))
+    }
+
+    /// It goes on with this entry.
+    pub fn passed_below(self, sequence: u64) -> Self {
+        Self { next_sequence: sequence, chosen: None, ..self.untried() }
+    }
+
+    /// Nothing of the chosen entry was sent: a newer one may stand for it.
+    pub fn unchosen(self) -> Self {
+        match self.chosen {
+            Some(Chosen { handed_below, .. }) => {
+                Self { handed_below, chosen: None, next_call_ms: None, ..self }
+            }
+            None => self,
+        }
     }
 
     /// No try has failed.
@@ -191,9 +249,22 @@ impl Item for SinkCursor {
         Self::key_of(&self.chain, &self.sink, &self.log)
     }
     fn due_ms(&self) -> Option<u64> {
-        self.next_try_ms
+        self.next_try_ms.or(self.next_call_ms)
     }
     fn damage(&self) -> Option<String> {
-        too_large([self.next_sequence].into_iter().chain(self.handed_below).chain(self.next_try_ms))
+        let chosen = self
+            .chosen
+            .iter()
+            .flat_map(|chosen| Some(chosen.sequence).into_iter().chain(chosen.handed_below));
+        let looked = self.looked.iter().flat_map(|looked| [looked.epoch, looked.below]);
+        let times_ms = self.next_try_ms.into_iter().chain(self.next_call_ms);
+        too_large(
+            [self.next_sequence]
+                .into_iter()
+                .chain(self.handed_below)
+                .chain(times_ms)
+                .chain(chosen)
+                .chain(looked),
+        )
     }
 }

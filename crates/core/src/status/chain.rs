@@ -110,6 +110,7 @@ impl<P: Port> Yard<P> {
                 failures: 0,
                 last_error: None,
                 next_try_ms: None,
+                next_call_ms: None,
             };
             let log = look.pipeline.log_of(settings.stage);
             sinks.extend(match settings.is_level() {
@@ -130,6 +131,7 @@ impl<P: Port> Yard<P> {
             failures: cursor.failures,
             last_error: cursor.last_error,
             next_try_ms: cursor.next_try_ms,
+            next_call_ms: cursor.next_call_ms,
             ..status
         })
     }

@@ -99,6 +99,13 @@ impl<P: Port> Yard<P> {
     /// are safe or final. Of a level sink that cannot be told: the age of the lowest block that is not settled.
     pub async fn sink_lag_ms(&self, chain: &str, sink: &SinkStatus) -> Result<u64, Error> {
         let waits_since_ms = match &sink.place {
+            // It has its time.
+            SinkPlace::Log { .. }
+                if sink.failures == 0
+                    && sink.next_call_ms.is_some_and(|next_ms| next_ms > self.port.now_ms()) =>
+            {
+                None
+            }
             SinkPlace::Log { log, next_sequence } => {
                 let key = OutEntry::key_of(chain, log, *next_sequence);
                 let next: Option<OutEntry> = read(&self.port, &key).await?;

@@ -163,6 +163,9 @@ pub struct SinkStatus {
     pub failures: u32,
     pub last_error: Option<String>,
     pub next_try_ms: Option<u64>,
+    /// Of one that is told once in a while: before then it gets nothing new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_call_ms: Option<u64>,
 }
 
 /// Where a sink is.

@@ -1,7 +1,7 @@
 //! What a task works on: artifacts, or elements of one, found by what its group says.
 
 use crate::error::{Error, Refusal};
-use crate::pipeline::{Output, Pipeline};
+use crate::pipeline::{BLOCK, Output, Pipeline};
 use crate::port::{Key, Port, Stored};
 use crate::state::{ArtifactRef, Group, Inputs, Scope, ScopeId, Task, TaskId};
 use crate::strategy::reduce::{Child, Tree};
@@ -83,6 +83,11 @@ impl<P: Port> Yard<P> {
             }
         }
         inputs.extend(self.found(pipeline, &wanted).await?);
+        let has_block = inputs.iter().any(|input| input.kind == InputKind::Block);
+        if !has_block && names_block(pipeline, id) {
+            let payload = self.last_payload(&id.scope).await?.ok_or_else(unknown)?;
+            inputs.push(whole(InputKind::Block, payload, scope.heights().1));
+        }
         Ok(inputs)
     }
 
@@ -99,6 +104,13 @@ impl<P: Port> Yard<P> {
         }
         Ok(inputs)
     }
+}
+
+/// Whether it calls a contract with something of its block, or of its cut's last one.
+fn names_block(pipeline: &Pipeline, id: &TaskId) -> bool {
+    let provers = pipeline.stage(&id.stage).into_iter().flat_map(|(_, stage)| &stage.provers);
+    let contracts = provers.filter_map(|(_, name)| pipeline.provers.get(name)?.contract.as_ref());
+    contracts.into_iter().any(|contract| contract.names(BLOCK))
 }
 
 fn whole(kind: InputKind, artifact: ArtifactRef, height: u64) -> Input {

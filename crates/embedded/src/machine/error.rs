@@ -24,6 +24,11 @@ pub enum MachineError {
     Io { path: PathBuf, doing: &'static str, source: io::Error },
     #[error("pool {pool} is declared in two ways; pipelines of one yard must declare it alike")]
     PoolsDiffer { pool: String },
+    #[error(
+        "stages {stage} of two pipelines have an action and one pool together, with different `slots`; give both as many, or one \
+         of them another name"
+    )]
+    SlotsDiffer { stage: String },
     #[error(transparent)]
     Isolation(#[from] IsolationError),
     #[error("{what} needs {name}, and the environment here has no such text")]
@@ -45,7 +50,7 @@ impl Coded for MachineError {
             Self::Artifacts(error) => error.code(),
             Self::Yard(error) => error.code(),
             Self::Io { .. } => Code::MachineFault,
-            Self::PoolsDiffer { .. } => Code::PoolsDiffer,
+            Self::PoolsDiffer { .. } | Self::SlotsDiffer { .. } => Code::PoolsDiffer,
             Self::Isolation(error) => error.code(),
             Self::NoVariable { .. } => Code::NoVariable,
             Self::NoSinkProgram { .. } => Code::NoSinkProgram,

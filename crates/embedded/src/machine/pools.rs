@@ -54,8 +54,15 @@ pub(super) fn expect_environment(pipelines: &[Pipeline]) -> Result<(), MachineEr
 /// The pools of all pipelines of this yard.
 pub(super) fn pools_of(pipelines: &[Pipeline]) -> Result<BTreeMap<String, Pool>, MachineError> {
     let mut pools: BTreeMap<String, Pool> = BTreeMap::new();
+    let acts = |name: &String| {
+        let provers = pipelines.iter().filter_map(|pipeline| pipeline.provers.get(name));
+        provers.into_iter().any(|prover| prover.contract.is_some())
+    };
     for (name, pool) in pipelines.iter().flat_map(|pipeline| &pipeline.pools) {
         match pools.get(name) {
+            Some(known) if known != pool && acts(name) => {
+                return Err(MachineError::SlotsDiffer { stage: name.clone() });
+            }
             Some(known) if known != pool => return Err(MachineError::PoolsDiffer { pool: name.clone() }),
             _ => {
                 pools.insert(name.clone(), pool.clone());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use proofyard_core::error::Cause;
-use proofyard_core::pipeline::{AccountKey, Pipeline, Sink, SinkTarget};
+use proofyard_core::pipeline::{AccountKey, BLOCK, Pipeline, Sink, SinkTarget};
 use proofyard_core::state::ArtifactRef;
 use proofyard_prover::confinement::Confinement;
 use proofyard_prover::runner::{Cancel, GuardCommand, Launch, Limits, run_program};
@@ -35,6 +35,7 @@ pub(super) struct LocalSink {
     destination: Box<dyn Destination + Send>,
     /// Stages with an action whose outcome its messages name.
     results: BTreeSet<String>,
+    names_block: bool,
 }
 
 impl LocalSink {
@@ -67,6 +68,7 @@ impl LocalSink {
                     is_level: false,
                     destination,
                     results: BTreeSet::new(),
+                    names_block: false,
                 });
             }
             SinkTarget::Aws(_) => {
@@ -106,11 +108,11 @@ impl LocalSink {
         }
         let destination = Box::new(Program { launch, cancel: cancel.clone(), target });
         let (chain, name) = (chain.to_owned(), name.to_owned());
-        let results = match &sink.target {
-            SinkTarget::Contract(contract) => contract.results(),
-            _ => BTreeSet::new(),
+        let (results, names_block) = match &sink.target {
+            SinkTarget::Contract(contract) => (contract.results(), contract.names(BLOCK)),
+            _ => (BTreeSet::new(), false),
         };
-        Ok(Self { chain, name, is_level: sink.is_level(), destination, results })
+        Ok(Self { chain, name, is_level: sink.is_level(), destination, results, names_block })
     }
 
     /// Tells the sink one thing after another, until the machine stops.
@@ -121,7 +123,13 @@ impl LocalSink {
         while !shared.is_stopped() {
             let rung = shared.bell().rung();
             let (chain, name, results) = (self.chain.clone(), self.name.clone(), self.results.clone());
-            let sink = SinkOf { chain: &chain, name: &name, is_level: self.is_level, results: &results };
+            let sink = SinkOf {
+                chain: &chain,
+                name: &name,
+                is_level: self.is_level,
+                results: &results,
+                names_block: self.names_block,
+            };
             match block_on(sink.step(&shared.yard, &mut Telling { sink: &mut self, shared })) {
                 Ok(true) => {}
                 Ok(false) => shared.bell().wait(rung, shared.idle_look),

@@ -387,5 +387,5 @@ fn together<'f>(failures: impl Iterator<Item = &'f Failure> + Clone) -> Failure 
         Failure::Later(trouble) => trouble.wait_ms,
         Failure::Refused(_) => None,
     });
-    Failure::Later(Trouble { reason, wait_ms: waits.max(), is_wait: false })
+    Failure::Later(Trouble::asking(reason, waits.max()))
 }

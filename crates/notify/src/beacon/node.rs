@@ -243,11 +243,7 @@ impl Node {
     fn failed(&self, path: &str, reply: Reply) -> Failure {
         let Answer { host, status, wait_ms, text } = reply.shown(&self.url, [].into_iter());
         let path = path.split('?').next().unwrap_or_default();
-        Failure::Later(Trouble {
-            reason: format!("{host}: {path}: {status}: {text}"),
-            wait_ms,
-            is_wait: false,
-        })
+        Failure::Later(Trouble::asking(format!("{host}: {path}: {status}: {text}"), wait_ms))
     }
 
     fn read<T: DeserializeOwned>(&self, reply: &Reply) -> Result<T, Failure> {

@@ -9,7 +9,8 @@ use proofyard_core::state::KeyFamily;
 use proofyard_follow_tests::between::{Between, Does};
 use tokio::sync::Barrier;
 
-use crate::ledger::{ACCOUNT, Ledger};
+use crate::evm::ACCOUNT;
+use crate::ledger::Ledger;
 use crate::yard::{OF_SECRET, ProposingYard, proposer, put_secret, sent, soon, submitting};
 
 /// As docs/sinks.md has it.

@@ -7,7 +7,8 @@ use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
 use serde_json::json;
 
-use crate::ledger::{KEY, Ledger};
+use crate::evm::KEY;
+use crate::ledger::Ledger;
 use crate::yard::{OF_SECRET, put_secret, sent, submitting};
 
 #[tokio::test]

@@ -15,7 +15,8 @@ use proofyard_core::pipeline::parse;
 use proofyard_programs::programs;
 use serde_json::{Value, json};
 
-use crate::ledger::{ACCOUNT, KEY, Ledger};
+use crate::evm::{ACCOUNT, KEY};
+use crate::ledger::Ledger;
 use crate::server::{Answer, Server};
 use crate::yard::{ProposingYard, sent, submitting};
 

@@ -8,6 +8,9 @@ mod beacon;
 mod beacon_node;
 mod contracts;
 mod deployed;
+#[allow(dead_code, reason = "other tests use the rest of it")]
+#[path = "../../../../tests/contracts/tests/contracts/evm.rs"]
+mod evm;
 mod functions;
 mod kms;
 #[allow(dead_code, reason = "other tests use the rest of it")]

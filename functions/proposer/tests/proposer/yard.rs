@@ -16,7 +16,8 @@ use proofyard_proposer::Proposing;
 use proofyard_telling::Sinks;
 use tokio::sync::{Barrier, Notify};
 
-use crate::ledger::{ACCOUNT, KEY, Ledger};
+use crate::evm::{ACCOUNT, KEY};
+use crate::ledger::Ledger;
 
 pub struct ProposingYard {
     pub _aws: LocalAws,

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cut::Way;
-use crate::ledger::{KEY, Ledger};
+use crate::evm::KEY;
+use crate::ledger::Ledger;
 use crate::program::target;
 
 /// The newest block, as its height is when the call is made, stands for what is put on record.
@@ -23,6 +24,7 @@ const KEYS: &str = "function = \"submit(uint256 height, bytes proof)\"\nargument
 struct Actor {
     folder: TempDir,
     contract: Value,
+    inputs: Value,
 }
 
 impl Actor {
@@ -39,7 +41,7 @@ impl Actor {
         );
         let mut contract = target(&table)["contract"].clone();
         contract["after"] = after;
-        Self { folder: tempfile::tempdir().unwrap(), contract }
+        Self { folder: tempfile::tempdir().unwrap(), contract, inputs: json!([]) }
     }
 
     /// An attempt at the task of this block.
@@ -53,7 +55,7 @@ impl Actor {
         let setup =
             json!({ "id": "0a", "verb": "setup", "gpus": [], "arguments": { "contract": self.contract } });
         let prove = json!({
-            "id": "0b", "verb": "prove", "task": format!("c:b:{height}:0xab:0/checkpoint/0"), "attempt": 1, "inputs": [],
+            "id": "0b", "verb": "prove", "task": format!("c:b:{height}:0xab:0/checkpoint/0"), "attempt": 1, "inputs": self.inputs,
             "output_dir": output, "gpus": [], "deadline_ms": 20_000,
         });
         // Who is killed may not hear all of it.
@@ -139,7 +141,7 @@ fn a_contract_that_refuses_uses_up_attempts_and_nodes_that_are_down_do_not() {
 fn what_somebody_else_has_done_has_no_transaction_and_nothing_behind_it() {
     let ledger = Ledger::start();
     ledger.mine(3);
-    let block = json!({ "rpc": { "rpc": [], "method": "eth_getBlockByNumber", "params": ["{block.number}", false] } });
+    let block = json!({ "rpc": { "rpc": [], "method": "eth_getBlockByNumber", "params": ["{included.number}", false] } });
     let again =
         json!({ "rpc": { "rpc": [], "method": "eth_getBlockByHash", "params": ["{own.hash}", false] } });
     let count =
@@ -148,8 +150,37 @@ fn what_somebody_else_has_done_has_no_transaction_and_nothing_behind_it() {
     let actor = Actor::with(&ledger, &ledger.anvil.url(), "done_if = [\"{to}\", \">=\", \"1\"]\n", after);
     let outcome = actor.act(1).unwrap();
     assert_eq!(outcome["after"], json!({ "again": null, "calls": "0", "own": null }));
-    for nothing in ["transaction", "block", "arguments"] {
+    for nothing in ["transaction", "included", "arguments"] {
         assert_eq!(outcome[nothing], Value::Null, "{nothing}");
     }
     assert_eq!(ledger.calls(), 0);
+}
+
+#[test]
+fn an_answer_that_is_too_long_for_the_journal_is_refused_by_its_name() {
+    let ledger = Ledger::start();
+    let address = "0x00000000000000000000000000000000000000ff";
+    let long = json!({ "rpc": { "rpc": [], "method": "eth_getCode", "params": [address, "latest"] } });
+    let actor = Actor::with(&ledger, &ledger.anvil.url(), "", json!({}));
+    let mut contract = actor.contract.clone();
+    contract["reads"]["code"] = long;
+    contract["arguments"][1] = json!("{code}");
+    ledger.anvil.ask("anvil_setCode", &json!([address, format!("0x{}", "00".repeat(9_000))]));
+    let actor = Actor { contract, ..actor };
+    let error = actor.act(1).unwrap_err();
+    assert_eq!(error["kind"], "permanent");
+    let said = error["message"].as_str().unwrap();
+    assert!(said.contains("read code has 18004 bytes") && said.contains("16384"), "{said}");
+    assert_eq!(ledger.calls(), 0);
+}
+
+#[test]
+fn a_task_names_fields_of_its_block() {
+    let ledger = Ledger::start();
+    let mut actor = Actor::with(&ledger, &ledger.anvil.url(), "", json!({}));
+    actor.contract["arguments"] = json!(["{block.timestamp}", "0x"]);
+    fs::write(actor.folder.path().join("block"), "{\"block\":{\"timestamp\":\"0x2a\"}}").unwrap();
+    actor.inputs = json!([{ "kind": "block", "path": actor.folder.path().join("block"), "task_index": 0 }]);
+    assert_eq!(actor.act(1).unwrap()["arguments"][0], "0x2a");
+    assert_eq!(ledger.times(42), 1);
 }

@@ -13,8 +13,9 @@ use proofyard_follow_tests::yard::FollowingYard;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::examples::{l1, proposing};
-use crate::ledger::{DEPLOYER, deployed, transact, view, word};
+use crate::cut::Way;
+use crate::evm::{DEPLOYER, deployed, transact, view, word};
+use crate::examples::{l1, proposing, say_costs};
 
 const EXAMPLE: &str = "succinct-oracle.toml";
 /// Three ranges, and one block over.
@@ -90,18 +91,21 @@ fn what_a_checkpoint_came_to_is_proved_with_and_proposed() {
     let (chain, oracle) = (Anvil::start(), Oracle::start());
     chain.mine_fast(BLOCKS);
     let mut yard = proposing(EXAMPLE, &chain, &oracle.l1, &oracle.address);
+    let way = Way::to(oracle.l1.at);
+    yard.environment[0].1 = format!("http://{}", way.at);
     yard.start();
     wait_for("all ranges are proposed", || (oracle.latest() == 12).then_some(()));
     oracle.has_each_range_once();
+    say_costs("an oracle with checkpoints of L1", &yard, &way);
     let artifacts = artifacts(&yard);
     let calls: Vec<_> = artifacts.iter().filter(|(_, value)| value["transaction"].is_string()).collect();
     assert_eq!(calls.len(), 3);
     for (bytes, call) in calls {
         let number: u64 = call["arguments"][0].as_str().unwrap().parse().unwrap();
         assert_eq!(call["after"]["l1_hash"], oracle.l1.hash(number), "the oracle has the block's hash");
-        let mined: u64 = call["block"]["number"].as_u64().unwrap();
+        let mined: u64 = call["included"]["number"].as_u64().unwrap();
         assert!(mined > number);
-        assert_eq!(call["block"]["hash"], oracle.l1.hash(mined));
+        assert_eq!(call["included"]["hash"], oracle.l1.hash(mined));
         // An aggregation is about a range and this, and the oracle has it under this block's number.
         let toys = artifacts.iter().filter(|(_, value)| value["statement"].is_string());
         let of_this: Vec<_> = toys.clone().map(|(range, _)| statement([range, bytes])).collect();

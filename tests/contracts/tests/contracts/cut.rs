@@ -50,6 +50,11 @@ impl Way {
         receiver
     }
 
+    /// Since it began, or since the last cut.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
     pub fn mend(&self) {
         *self.cut.lock().unwrap() = None;
     }

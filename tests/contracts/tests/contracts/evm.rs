@@ -1,9 +1,19 @@
 //! Contracts on anvil, with as much of Ethereum's ABI as these tests speak.
 
+use std::path::Path;
+use std::sync::OnceLock;
+
+use proofyard_contracts_tests::{FOLDER, compiled};
 use proofyard_follow_tests::anvil::Anvil;
 use proofyard_follow_tests::http::post;
+use proofyard_follow_tests::wait_for;
 use serde_json::{Value, json};
 use sha3::{Digest, Keccak256};
+
+/// Anvil's own first account, and its tenth, which deploys.
+pub const KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+pub const ACCOUNT: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+pub const DEPLOYER: &str = "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720";
 
 /// An argument of a call.
 #[derive(Clone, Debug)]
@@ -29,62 +39,104 @@ pub struct Receipt {
     pub contract: String,
 }
 
-/// A chain with one rich account, which makes a block for each transaction.
+/// A chain with one rich account.
 pub struct Evm {
     anvil: Anvil,
-    account: String,
 }
 
 impl Evm {
     pub fn start() -> Self {
-        let anvil = Anvil::start();
-        let account = anvil.ask("eth_accounts", &json!([]))[0].as_str().unwrap().to_owned();
-        Self { anvil, account }
+        Self { anvil: Anvil::start() }
     }
 
     /// The address of a new contract.
     pub fn deploy(&self, contract: &Value, arguments: &[Argument<'_>]) -> String {
-        let bytecode = contract["bytecode"].as_str().expect("a compiled contract");
-        let receipt =
-            self.transact(json!({"data": format!("{bytecode}{}", hex::encode(encoded(arguments)))}));
-        assert!(receipt.succeeded, "{receipt:?}");
-        receipt.contract
+        deployed_code(&self.anvil, contract, &hex::encode(encoded(arguments)))
     }
 
     pub fn call(&self, to: &str, function: &str, arguments: &[Argument<'_>]) -> Answer {
-        let call = json!([{"from": self.account, "to": to, "data": calldata(function, arguments)}, "latest"]);
-        let request = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": call});
-        let body = post(self.anvil.at, request.to_string().as_bytes()).expect("anvil answers");
-        let answer: Value = serde_json::from_slice(&body).unwrap();
-        if let Some(result) = answer.get("result") {
-            return Answer::Returned(bytes(result));
-        }
-        assert_eq!(answer["error"]["code"], 3, "it reverts, and nothing else is wrong: {answer}");
-        Answer::Reverted(bytes(&answer["error"]["data"]))
+        call(&self.anvil, to, &calldata(function, arguments))
     }
 
     pub fn send(&self, to: &str, function: &str, arguments: &[Argument<'_>]) -> Receipt {
-        self.transact(json!({"to": to, "data": calldata(function, arguments)}))
+        send(&self.anvil, DEPLOYER, json!({ "to": to, "data": calldata(function, arguments) }))
     }
+}
 
-    fn transact(&self, mut transaction: Value) -> Receipt {
-        transaction["from"] = json!(self.account);
-        // Given, so that what reverts is sent all the same.
-        transaction["gas"] = json!("0x989680");
-        let hash = self.anvil.ask("eth_sendTransaction", &json!([transaction]));
-        self.anvil.mine(1);
-        let receipt = self.anvil.ask("eth_getTransactionReceipt", &json!([hash]));
-        Receipt {
-            succeeded: receipt["status"] == "0x1",
-            gas_used: u64::from_str_radix(&receipt["gasUsed"].as_str().unwrap()[2..], 16).unwrap(),
-            contract: receipt["contractAddress"].as_str().unwrap_or_default().to_owned(),
-        }
+/// A new contract of this folder; its address. `arguments` are the constructor's, encoded.
+pub fn deployed(anvil: &Anvil, name: &str, arguments: &str) -> String {
+    static COMPILED: OnceLock<Value> = OnceLock::new();
+    let folder = Path::new(FOLDER);
+    deployed_code(anvil, &COMPILED.get_or_init(|| compiled(&[folder]))[name], arguments)
+}
+
+fn deployed_code(anvil: &Anvil, contract: &Value, arguments: &str) -> String {
+    let bytecode = contract["bytecode"].as_str().expect("a compiled contract");
+    let receipt = send(anvil, DEPLOYER, json!({ "data": format!("{bytecode}{arguments}") }));
+    assert!(receipt.succeeded, "{receipt:?}");
+    receipt.contract
+}
+
+/// A call, in a block of its own.
+pub fn transact(anvil: &Anvil, from: &str, to: &str, function: &str, arguments: &str) -> Receipt {
+    send(anvil, from, json!({ "to": to, "data": format!("{}{arguments}", selector_text(function)) }))
+}
+
+fn send(anvil: &Anvil, from: &str, mut transaction: Value) -> Receipt {
+    transaction["from"] = json!(from);
+    // Given, so that what reverts is sent all the same.
+    transaction["gas"] = json!("0x989680");
+    let hash = anvil.ask("eth_sendTransaction", &json!([transaction]));
+    anvil.ask("evm_mine", &json!([]));
+    let receipt = wait_for("it is mined", || receipt(anvil, &hash));
+    Receipt {
+        succeeded: receipt["status"] == "0x1",
+        gas_used: number(&receipt["gasUsed"]),
+        contract: receipt["contractAddress"].as_str().unwrap_or_default().to_owned(),
     }
+}
+
+pub fn receipt(anvil: &Anvil, hash: &Value) -> Option<Value> {
+    Some(anvil.ask("eth_getTransactionReceipt", &json!([hash]))).filter(|receipt| !receipt.is_null())
+}
+
+fn call(anvil: &Anvil, to: &str, data: &str) -> Answer {
+    let call = json!([{ "from": DEPLOYER, "to": to, "data": data }, "latest"]);
+    let request = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": call});
+    let body = post(anvil.at, request.to_string().as_bytes()).expect("anvil answers");
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    if let Some(result) = answer.get("result") {
+        return Answer::Returned(bytes(result));
+    }
+    assert_eq!(answer["error"]["code"], 3, "it reverts, and nothing else is wrong: {answer}");
+    Answer::Reverted(bytes(&answer["error"]["data"]))
+}
+
+/// The first word of a view's answer, as a number.
+pub fn view(anvil: &Anvil, to: &str, function: &str, arguments: &str) -> u64 {
+    match call(anvil, to, &format!("{}{arguments}", selector_text(function))) {
+        Answer::Returned(data) => u64::from_be_bytes(data[24..32].try_into().unwrap()),
+        Answer::Reverted(data) => panic!("{function} reverts: {}", hex::encode(data)),
+    }
+}
+
+/// A quantity as nodes write it.
+pub fn number(quantity: &Value) -> u64 {
+    u64::from_str_radix(quantity.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
 }
 
 /// The first four bytes of a call, or of an error.
 pub fn selector(signature: &str) -> Vec<u8> {
     Keccak256::digest(signature)[..4].to_vec()
+}
+
+pub fn selector_text(signature: &str) -> String {
+    format!("0x{}", hex::encode(selector(signature)))
+}
+
+/// A number as an argument, in hex.
+pub fn word(number: u64) -> String {
+    format!("{number:064x}")
 }
 
 /// An address as an argument's bytes.
@@ -101,10 +153,10 @@ fn encoded(arguments: &[Argument<'_>]) -> Vec<u8> {
     let (mut head, mut tail) = (Vec::new(), Vec::new());
     for argument in arguments {
         match argument {
-            Argument::Word(value) => head.extend(word(value)),
+            Argument::Word(value) => head.extend(padded(value)),
             Argument::Bytes(value) => {
-                head.extend(word(&(arguments.len() * 32 + tail.len()).to_be_bytes()));
-                tail.extend(word(&value.len().to_be_bytes()));
+                head.extend(padded(&(arguments.len() * 32 + tail.len()).to_be_bytes()));
+                tail.extend(padded(&value.len().to_be_bytes()));
                 tail.extend_from_slice(value);
                 tail.resize(tail.len().next_multiple_of(32), 0);
             }
@@ -113,7 +165,7 @@ fn encoded(arguments: &[Argument<'_>]) -> Vec<u8> {
     [head, tail].concat()
 }
 
-fn word(value: &[u8]) -> [u8; 32] {
+fn padded(value: &[u8]) -> [u8; 32] {
     let mut word = [0; 32];
     word[32 - value.len()..].copy_from_slice(value);
     word

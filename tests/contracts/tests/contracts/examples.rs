@@ -1,5 +1,7 @@
 //! The examples that propose to L1, on anvil, with contracts that have the real ones' calls.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
@@ -10,7 +12,8 @@ use proofyard_follow_tests::wait_for;
 use proofyard_follow_tests::yard::FollowingYard;
 use serde_json::{Value, json};
 
-use crate::ledger::{KEY, deployed, view, word};
+use crate::cut::Way;
+use crate::evm::{KEY, deployed, view, word};
 
 /// A rollup's node, as far as it says what its state is: a root that has the block's number in it.
 fn rollup_node() -> SocketAddr {
@@ -57,6 +60,24 @@ pub fn proposing(name: &str, chain: &Anvil, l1: &Anvil, contract: &str) -> Follo
     yard
 }
 
+/// Says what the yard's transactions took, and how many questions its nodes were asked for each.
+pub fn say_costs(what: &str, yard: &FollowingYard, way: &Way) {
+    let journals =
+        fs::read_dir(yard.folder().join("yard/accounts")).unwrap().map(|entry| entry.unwrap().path());
+    let journals = journals.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let read = |path| serde_json::from_str::<Value>(&fs::read_to_string(path).unwrap()).unwrap();
+    let sent: Vec<Value> =
+        journals.map(read).flat_map(|journal| journal["sent"].as_array().cloned().unwrap()).collect();
+    let mut gas: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for each in &sent {
+        let used = each["included"]["gas_used"].as_u64();
+        gas.entry(each["sink"].as_str().unwrap().to_owned()).or_default().extend(used);
+    }
+    let questions = way.asked() as f64 / sent.len() as f64;
+    println!("{what}: gas {gas:?}, {} transactions, {questions:.1} questions to L1 for each", sent.len());
+    assert!(gas.values().flatten().all(|gas| *gas < 500_000), "{gas:?}");
+}
+
 pub fn l1() -> Anvil {
     let l1 = Anvil::start();
     l1.mine_fast(3);
@@ -70,6 +91,8 @@ fn output_oracle_takes_each_range_once_and_in_order() {
     let oracle = deployed(&l1, "OutputOracle", &[word(0), word(4), word(0)].concat());
     chain.mine_fast(13);
     let mut yard = proposing("output-oracle.toml", &chain, &l1, &oracle);
+    let way = Way::to(l1.at);
+    yard.environment[0].1 = format!("http://{}", way.at);
     yard.start();
     wait_for("the second range is proposed", || {
         (view(&l1, &oracle, "latestBlockNumber()", "") >= 8).then_some(())
@@ -83,6 +106,7 @@ fn output_oracle_takes_each_range_once_and_in_order() {
         assert_eq!(view(&l1, &oracle, "times(uint256)", &word(block)), 1);
         assert_eq!(view(&l1, &oracle, "outputs(uint256)", &word(block)), block);
     }
+    say_costs("an oracle of outputs that checks proofs", &yard, &way);
 }
 
 #[test]
@@ -91,8 +115,11 @@ fn dispute_games_are_created_once_for_each_range_with_their_parents_and_bonds() 
     let games = deployed(&l1, "DisputeGames", &word(0));
     chain.mine_fast(9);
     let mut yard = proposing("dispute-games.toml", &chain, &l1, &games);
+    let way = Way::to(l1.at);
+    yard.environment[0].1 = format!("http://{}", way.at);
     yard.start();
     wait_for("both games are there", || (view(&l1, &games, "gameCount()", "") == 3).then_some(()));
     let balance = l1.ask("eth_getBalance", &json!([games, "latest"]));
     assert_eq!(balance, "0x470de4df820000");
+    say_costs("dispute games", &yard, &way);
 }

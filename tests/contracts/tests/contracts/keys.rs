@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use proofyard_programs::programs;
 
-use crate::ledger::{ACCOUNT, KEY};
+use crate::evm::{ACCOUNT, KEY};
 use crate::program::{Answer, answer, target};
 
 /// A keystore of [`KEY`] as wallets write it, by scrypt with few rounds; its password is `secret`.

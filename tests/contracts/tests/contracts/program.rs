@@ -10,7 +10,8 @@ use proofyard_programs::programs;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::ledger::{KEY, Ledger};
+use crate::evm::KEY;
+use crate::ledger::Ledger;
 
 /// What calls the ledger, unless a test wants something else.
 pub const CALL: &str =
@@ -92,12 +93,25 @@ impl Submitter {
     }
 
     pub fn journaled(&self) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.journal_file()).unwrap()).unwrap()
+    }
+
+    pub fn rewrite_journal(&self, change: impl FnOnce(&mut Value)) {
+        let mut journal = self.journaled();
+        change(&mut journal);
+        fs::write(self.journal_file(), journal.to_string()).unwrap();
+    }
+
+    fn journal_file(&self) -> PathBuf {
         let found = fs::read_dir(self.journal()).unwrap().map(|entry| entry.unwrap().path());
         let mut found = found.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-        serde_json::from_str(&fs::read_to_string(found.next().unwrap()).unwrap()).unwrap()
+        found.next().unwrap()
     }
 
     fn message(&self, height: u64) -> Value {
+        let block = json!({ "chain_id": 1, "block": { "number": format!("{height:#x}"), "timestamp": "0x64",
+            "withdrawals": [{ "index": "0x7" }] } });
+        fs::write(self.folder.path().join("block"), block.to_string()).unwrap();
         json!({
             "message": "entry", "key": format!("c/commits/{height}"), "chain": "c", "log": "commits",
             "sequence": height, "at_ms": 1, "kind": "proof", "from": height, "to": height, "hash": "0xab",
@@ -105,6 +119,7 @@ impl Submitter {
             "proofs": [{ "stage": "prove", "index": 0, "artifact": { "sha256": "00", "bytes": 7 },
                 "public_values": "0011223344", "verification_key": null, "proof_system": "toy" }],
             "proof_files": [self.folder.path().join("proof")],
+            "block_file": self.folder.path().join("block"),
         })
     }
 
@@ -209,4 +224,16 @@ fn value_and_a_nodes_answer_are_put_in() {
     Submitter::of(&ledger, &ledger.anvil.url(), keys).submit(9).done();
     let balance = ledger.anvil.ask("eth_getBalance", &json!([ledger.address, "latest"]));
     assert_eq!((balance.as_str().unwrap(), ledger.times(0)), ("0x4d", 1));
+}
+
+#[test]
+fn fields_of_the_block_are_put_in_under_the_nodes_own_names() {
+    let ledger = Ledger::start();
+    let keys = "function = \"submit(uint256,bytes)\"\narguments = [\"{block.timestamp+1}\", \"0x{block.withdrawals.0.index:u32}\"]\n\
+                confirmations = 1\nsend_if = [\"{block.number}\", \"==\", \"{to}\"]";
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
+    submitter.submit(9).done();
+    assert_eq!(ledger.times(101), 1);
+    let keys = keys.replace("block.timestamp+1", "block.noSuchField");
+    Submitter::of(&ledger, &ledger.anvil.url(), &keys).submit(9).later("there is no noSuchField in block");
 }

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::ledger::{ACCOUNT, Ledger};
+use crate::evm::ACCOUNT;
+use crate::ledger::Ledger;
 use crate::program::Submitter;
 
 #[test]

@@ -5,7 +5,8 @@ use std::thread;
 use proofyard_follow_tests::between::{Between, Does};
 use serde_json::json;
 
-use crate::ledger::{ACCOUNT, DEPLOYER, Ledger, deployed};
+use crate::evm::{ACCOUNT, DEPLOYER, deployed, selector_text};
+use crate::ledger::Ledger;
 use crate::program::{Submitter, answer};
 
 #[test]
@@ -141,7 +142,7 @@ fn what_somebody_else_did_counts_once_blocks_confirm_it() {
     let keys = "confirmations = 5\ntime_limit_ms = 300\ndone_if = [\"{seen}\", \">=\", \"{to}\"]\n\
                 [sink.l1.read.seen]\nfunction = \"latest() returns (uint256)\"";
     ledger.mine(10);
-    let data = format!("{}{:064x}{:064x}{:064x}", ledger.selector("submit(uint256,bytes)"), 3, 64, 0);
+    let data = format!("{}{:064x}{:064x}{:064x}", selector_text("submit(uint256,bytes)"), 3, 64, 0);
     ledger
         .anvil
         .ask("eth_sendTransaction", &json!([{ "from": DEPLOYER, "to": ledger.address, "data": data }]));
@@ -238,6 +239,34 @@ fn a_nonce_that_something_else_has_is_given_up_once_that_is_deep() {
     submitter.submit(3).later("waits for a block");
     ledger.mine(12);
     submitter.submit(3).later("nonce 1, waits for a block");
+    ledger.mine(1);
+    submitter.submit(3).done();
+    assert_eq!(ledger.calls(), 1);
+}
+
+#[test]
+fn what_was_offered_as_often_as_it_may_be_says_what_is_waited_for() {
+    let ledger = Ledger::start_by_hand();
+    let keys = "confirmations = 1\ntime_limit_ms = 800\nreplace_after_ms = 50";
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
+    submitter.submit(3).later("waits for a block");
+    let tries = || submitter.journaled()["sent"][0]["tries"].as_array().unwrap().len();
+    let mut base_fee: u128 = 5_000_000_000;
+    while tries() < 16 {
+        assert!(base_fee < 1 << 54, "{} tries", tries());
+        // No block has room for what it offers, and the next one asks for more.
+        ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!([format!("{base_fee:#x}")]));
+        ledger.mine(1);
+        submitter.submit(3).later("waits for a block");
+        base_fee = base_fee * 5 / 2;
+    }
+    ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!([format!("{base_fee:#x}")]));
+    ledger.mine(1);
+    submitter.submit(3).later("it was offered 16 times, at last for ");
+    assert_eq!(tries(), 16);
+    // Blocks ask for less again; what the node gave up meanwhile it is given anew.
+    ledger.mine(40);
+    submitter.submit(3);
     ledger.mine(1);
     submitter.submit(3).done();
     assert_eq!(ledger.calls(), 1);

@@ -6,7 +6,8 @@ use proofyard_follow_tests::wait_for;
 use proofyard_follow_tests::yard::FollowingYard;
 use serde_json::Value;
 
-use crate::ledger::{KEY, Ledger};
+use crate::evm::KEY;
+use crate::ledger::Ledger;
 use crate::program::CALL;
 
 /// A yard that proves this chain and submits each block to the ledger by a node at this URL.

@@ -21,5 +21,6 @@ mod port_example;
 mod results;
 mod signals;
 mod sinks;
+mod spaced;
 mod starving;
 mod taking_up;

@@ -175,7 +175,7 @@ fn a_sink_that_asks_to_wait_is_waited_for() {
     let mut driver = driver("file = \"x\"");
     prove(&mut driver, 1..=1);
     let entry = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
-    let busy = Trouble { reason: "429".into(), wait_ms: Some(90_000), is_wait: false };
+    let busy = Trouble::asking("429", Some(90_000));
     now(driver.yard.sink_failed("out", &entry, &busy)).unwrap();
     driver.pass(89_000);
     assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_none());

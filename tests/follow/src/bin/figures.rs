@@ -1,6 +1,6 @@
 //! What following costs, measured on anvil: `proofyard-follow-figures backfill BLOCKS`, `heads BLOCKS ws|polling`, `soak
 //! BLOCKS BLOCK_MS REORG_EVERY`, `witness MEGABYTES`; and what standing between two clients costs a call: `engine CALLS
-//! WITNESS_KB`. Programs are found as by the tests.
+//! WITNESS_KB`; and what sinks that hang cost a commit: `sinks BLOCKS`. Programs are found as by the tests.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proofyard_follow_tests::anvil::Anvil;
-use proofyard_follow_tests::between::Between;
+use proofyard_follow_tests::between::{Between, Does};
 use proofyard_follow_tests::engine::{Consensus, Execution, Payload};
 use proofyard_follow_tests::wait_for;
 use proofyard_follow_tests::yard::FollowingYard;
@@ -28,10 +28,75 @@ fn main() {
         ["soak", blocks, block_ms, every] => soak(number(blocks), number(block_ms), number(every), true),
         ["witness", megabytes] => witness(number(megabytes)),
         ["engine", calls, kilobytes] => engine(number(calls), number(kilobytes)),
+        ["sinks", blocks] => sinks(number(blocks)),
         _ => panic!(
             "backfill BLOCKS | heads BLOCKS ws|polling | soak BLOCKS BLOCK_MS REORG_EVERY | witness MEGABYTES | engine CALLS \
-             WITNESS_KB"
+             WITNESS_KB | sinks BLOCKS"
         ),
+    }
+}
+
+/// How long blocks take until they are committed: in a yard whose four sinks all hang, and in one without sinks beside it.
+fn sinks(blocks: u64) {
+    let anvil = Anvil::start();
+    let hangs = Between::start(anvil.at);
+    hangs.now(Does::Silence);
+    let pipeline = |sinks: &str| {
+        format!(
+            "[chain]\nname = \"c\"\nstart_height = 1\nwindow = 16\nreal_time = true\n\n[source.node]\nrpc = [\"{}\"]\npoll_ms = 100\n\n\
+             [stage.prove]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"toy\"\npool = \"main\"\n\n\
+             [prover.toy]\ncommand = [\"TOY\", \"--work-ms\", \"1\"]\n\n[pool.main]\nslots = 1\n\n{sinks}",
+            anvil.url()
+        )
+    };
+    let of_four = format!(
+        "[sink.file]\nfile = \"pipe\"\n[sink.program]\ncommand = [\"sleep\", \"1000\"]\n[sink.hook]\nwebhook = \"{url}\"\n\
+         [sink.l1]\ncontract = \"0x5FbDB2315678afecb367f032d93F642f64180aa3\"\nrpc = [\"{url}\"]\nchain_id = 31337\n\
+         key_from = \"KEY\"\nfunction = \"submit(uint256)\"\narguments = [\"{{to}}\"]\n",
+        url = hangs.url()
+    );
+    let mut yards = ["", &of_four].map(|sinks| {
+        let mut yard = FollowingYard::of_pipeline(&pipeline(sinks));
+        yard.environment.push(("KEY", format!("0x{:064x}", 1)));
+        // Who opens a pipe waits until somebody reads it.
+        let pipe = std::process::Command::new("mkfifo").arg(yard.folder().join("pipe")).status();
+        assert!(pipe.unwrap().success());
+        yard
+    });
+    yards.iter_mut().for_each(FollowingYard::start);
+    let mut mined = BTreeMap::new();
+    for _ in 0..blocks {
+        std::thread::sleep(Duration::from_millis(500));
+        let asked_ms = now_ms();
+        anvil.mine(1);
+        mined.insert(anvil.hash(anvil.height()), asked_ms);
+    }
+    for (yard, what) in yards.iter_mut().zip(["without sinks", "with four that hang"]) {
+        wait_for("all is committed", || (yard.status()?["frontier"] == anvil.height() + 1).then_some(()));
+        let handed_on = yard.status().map(|status| {
+            let sinks = status["sinks"].as_array().cloned().unwrap_or_default();
+            sinks.iter().map(|sink| format!("{} {}", sink["sink"], sink["next_sequence"])).collect::<Vec<_>>()
+        });
+        yard.kill();
+        // A file that is told afterwards says when each block was committed.
+        let path = yard.folder().join("pipeline.toml");
+        let text = std::fs::read_to_string(&path).unwrap() + "[sink.out]\nfile = \"out.jsonl\"\n";
+        std::fs::write(path, text).unwrap();
+        yard.start();
+        wait_for("the file has all", || (yard.committed_ms().len() == mined.len()).then_some(()));
+        yard.kill();
+        let committed = yard.committed_ms();
+        let mut took_ms: Vec<u64> =
+            mined.iter().map(|(hash, mined_ms)| committed[hash].saturating_sub(*mined_ms)).collect();
+        took_ms.sort_unstable();
+        let at = |percent: usize| took_ms[(took_ms.len() - 1) * percent / 100];
+        println!(
+            "{what}: from asking for a block until it is committed P50 {} ms, P99 {} ms, maximum {} ms ({blocks} blocks); handed on {}",
+            at(50),
+            at(99),
+            at(100),
+            handed_on.unwrap_or_default().join(", ")
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 //! The port of the store in memory, seen from a host whose clock is off, or with others acting just before a call.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
 
@@ -23,17 +23,27 @@ pub struct InterceptedPort<'a> {
     /// How far its clock is off, where it is not the yard's.
     off_ms: Option<i64>,
     before: RefCell<Option<Before<'a>>>,
+    reads: Cell<usize>,
 }
 
 impl<'a> InterceptedPort<'a> {
     pub fn with_clock_skew(memory: &'a Memory, off_ms: i64) -> Self {
-        Self { memory, off_ms: Some(off_ms), before: RefCell::default() }
+        Self { memory, off_ms: Some(off_ms), before: RefCell::default(), reads: Cell::default() }
     }
 
     /// `act` comes just before the first call that is one.
     pub fn acting_before(memory: &'a Memory, is_it: fn(&Call<'_>) -> bool, act: impl FnOnce() + 'a) -> Self {
         let before = Before { is_it, act: Box::new(act) };
-        Self { memory, off_ms: None, before: RefCell::new(Some(before)) }
+        Self { memory, off_ms: None, before: RefCell::new(Some(before)), reads: Cell::default() }
+    }
+
+    /// Its reads are counted.
+    pub fn counting(memory: &'a Memory) -> Self {
+        Self { memory, off_ms: None, before: RefCell::default(), reads: Cell::default() }
+    }
+
+    pub fn reads(&self) -> usize {
+        self.reads.get()
     }
 
     /// Whether others have acted.
@@ -60,9 +70,11 @@ impl Port for InterceptedPort<'_> {
         self.memory.random()
     }
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
+        self.reads.set(self.reads.get() + 1);
         self.memory.get(key).await
     }
     async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
+        self.reads.set(self.reads.get() + 1);
         self.memory.range(range).await
     }
     async fn due(
