@@ -259,7 +259,7 @@ def build(runner: Runner, wanted: set[str]) -> list[Job]:
     targets, benches, environment = ["--bins", "--tests"], [], {}
     if is_linted_by_the_build(wanted):
         # With --benches it would compile each library once more, for benches of its own.
-        targets, benches = ["--bins", "--tests", "--examples"], ["--bench", "*"]
+        targets, benches = ["--lib", "--bins", "--tests", "--examples"], ["--bench", "*"]
         environment = {"RUSTC_WRAPPER": str(ROOT / "scripts" / "clippy-too.sh")}
 
     def built(*packages: str) -> list[Job]:

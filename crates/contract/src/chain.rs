@@ -221,10 +221,10 @@ impl Chain {
                 Err(error) => failed = Some((node_error(error, url), url)),
             }
         }
-        highest.ok_or_else(|| {
-            let said = failed.map(|(error, url)| format!("{}: {error}", url.host_str().unwrap_or_default()));
-            Failure::later(said.unwrap_or_else(|| "no node is named".to_owned()))
-        })
+        if let Some((error, url)) = failed {
+            return Err(Failure::later(format!("{}: {error}", url.host_str().unwrap_or_default())));
+        }
+        highest.ok_or_else(|| Failure::later("no node is named"))
     }
 
     /// The transaction by which an account used a nonce, where it is in this block.

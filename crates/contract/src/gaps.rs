@@ -22,14 +22,25 @@ impl<S: Surroundings> Look<'_, S> {
         let lowest = journal.open().find(|sent| sent.included.is_none());
         let Some(lowest) = lowest.filter(|sent| sent.nonce > self.count).cloned() else { return Ok(None) };
         let (nonce, address) = (self.count, self.account.address);
-        if self.chain.next_pending(address).await? > nonce {
-            return Ok(Some(format!(
-                "nonce {nonce} of {address} is that of a transaction that nodes have, and that no block has yet"
-            )));
-        }
         let (now_ms, height) = (self.surroundings.now_ms(), self.head.number.number());
         let first_seen = Gap { nonce, since_ms: now_ms, since_height: height };
         let gap = before.filter(|gap| gap.nonce == nonce).unwrap_or(first_seen);
+        match self.chain.next_pending(address).await {
+            Ok(next) if next > nonce => {
+                return Ok(Some(format!(
+                    "nonce {nonce} of {address} is that of a transaction that nodes have, and that no block has yet"
+                )));
+            }
+            Ok(_) => {}
+            // That node may have it.
+            Err(failure) => {
+                journal.gap = Some(gap);
+                let reason = failure.reason();
+                return Ok(Some(format!(
+                    "nonce {nonce} of {address} is missing, and a node does not say whether it has it: {reason}"
+                )));
+            }
+        }
         let left_ms = lowest.fees.replace_after_ms.saturating_sub(now_ms.saturating_sub(gap.since_ms));
         let is_early = left_ms > 0 || height <= gap.since_height;
         journal.gap = Some(gap);

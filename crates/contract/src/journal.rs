@@ -240,6 +240,11 @@ impl Held {
         Ok(Self { home: Home::File { written: journal.clone(), path, _lock: lock }, journal })
     }
 
+    /// Nobody else of the yard reads it until this is dropped.
+    pub fn is_locked(&self) -> bool {
+        matches!(self.home, Home::File { .. })
+    }
+
     /// Durable once it returns.
     pub async fn write(&mut self) -> Result<(), Failure> {
         self.journal.forget();

@@ -67,9 +67,9 @@ fn main() -> ExitCode {
     };
     match outcome {
         Outcome::Done => ExitCode::SUCCESS,
-        Outcome::Later(Trouble { reason, wait_ms, nothing_sent, .. }) => {
+        Outcome::Later(Trouble { reason, wait_ms, nothing_sent, is_wait }) => {
             let line = WaitLine::saying(wait_ms.unwrap_or(0), reason);
-            say(EXIT_LATER, &WaitLine { nothing_sent, ..line })
+            say(EXIT_LATER, &WaitLine { nothing_sent, is_wait, ..line })
         }
         Outcome::Refused(reason) => say(EXIT_REFUSED, &WaitLine::saying(0, reason)),
         Outcome::Interrupted => ExitCode::from(EXIT_LATER),

@@ -412,6 +412,8 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             Heard::Unclear(reason) => {
                 Ok(Step::Waits(format!("transaction {shown}, nonce {nonce}, waits for a block; {reason}")))
             }
+            // Where there is no lock, somebody else may have given it to a node meanwhile.
+            Heard::Refused(reason) if !held.is_locked() => Err(Failure::later(reason)),
             Heard::Refused(reason) => {
                 // Nobody has it, so its nonce is free, and nothing lies in the way of others.
                 held.journal.sent.pop();

@@ -26,11 +26,14 @@ pub struct WaitLine {
     /// Nothing of the message was begun, and nobody outside knows of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nothing_sent: bool,
+    /// Nothing is wrong, and something else is to happen first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_wait: bool,
 }
 
 impl WaitLine {
     pub fn saying(wait_ms: u64, reason: String) -> Self {
-        Self { wait_ms, reason: Some(reason), nothing_sent: false }
+        Self { wait_ms, reason: Some(reason), nothing_sent: false, is_wait: false }
     }
 }
 
@@ -64,6 +67,7 @@ impl Destination for Program {
         let told = serde_json::from_str::<WaitLine>(last).ok();
         let wait_ms = told.as_ref().map(|told| told.wait_ms);
         let nothing_sent = told.as_ref().is_some_and(|told| told.nothing_sent);
+        let is_wait = told.as_ref().is_some_and(|told| told.is_wait);
         let said = told.and_then(|told| told.reason).or(Some(last.to_owned()).filter(|_| wait_ms.is_none()));
         let said = said.filter(|said| !said.is_empty());
         match error.kind {
@@ -73,7 +77,7 @@ impl Destination for Program {
             }
             ErrorKind::Unavailable => {
                 let reason = said.unwrap_or_else(|| error.to_string());
-                Outcome::Later(Trouble { nothing_sent, ..Trouble::asking(reason, wait_ms) })
+                Outcome::Later(Trouble { nothing_sent, is_wait, ..Trouble::asking(reason, wait_ms) })
             }
             _ => {
                 let reason = match said {

@@ -75,14 +75,19 @@ impl<P: Port> Yard<P> {
         pipeline: &Pipeline,
         frontier: &Frontier,
     ) -> Result<bool, Error> {
+        let epoch = self.chain_state(chain).await?.epoch;
         for (name, sink) in &pipeline.sinks {
             let is_behind = match sink.is_level() {
                 true => self.level_is_behind(chain, name).await?,
                 false => {
                     let log = pipeline.log_of(sink.stage);
                     let cursor = self.sink_cursor(chain, name, log).await?;
-                    // A sink that is told once in a while is due by itself.
-                    let is_early = cursor.next_call_ms.is_some_and(|next_ms| next_ms > self.port.now_ms());
+                    // A sink that is told once in a while is due by itself, unless it has an entry, or a reorg may have brought
+                    // a retract.
+                    let waits_for_its_time = sink.every_ms.is_some() && cursor.chosen.is_none();
+                    let is_early = waits_for_its_time
+                        && cursor.has_looked_at(epoch)
+                        && cursor.next_call_ms.is_some_and(|next_ms| next_ms > self.port.now_ms());
                     !cursor.paused
                         && !is_early
                         && cursor.next_sequence < self.out_sequence(log, frontier).await?

@@ -97,7 +97,6 @@ pub(super) const CONTRACT: &[&str] = &[
     "key_from",
     "key_file",
     "key_kms",
-    "key_kms",
     "password_from",
     "function",
     "arguments",

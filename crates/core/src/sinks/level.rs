@@ -322,6 +322,7 @@ impl<P: Port> Yard<P> {
             let Some(scope) = block.scope.as_ref().filter(|scope| scope.is_open()) else { return false };
             let told = block.told.as_ref().filter(|told| told.scope == scope.id);
             let heard = told.is_some_and(|told| told.told >= Some(BlockWord::Started));
+            let heard = heard && !block.is_no_longer_given_up();
             block.word == Some(BlockWord::Arrived) && !heard
         };
         let mut open: Vec<&mut Compared> = compared.iter_mut().filter(is_in_question).collect();

@@ -9,14 +9,12 @@ use super::ordered::Turn;
 use crate::error::Error;
 use crate::pipeline::Sink;
 use crate::port::{Port, Wake};
-use crate::state::{ChainState, Chosen, Looked, OutEntry, OutKind, SinkCursor};
+use crate::state::{ChainState, Chosen, FIRST_EPOCH, Looked, OutEntry, OutKind, SinkCursor};
 use crate::transaction::{read, read_range, transact};
 use crate::yard::{ChainReads, Yard};
 
 /// Entries in which one call looks for retracts; the sink's own wake continues with the rest.
 const ENTRIES_A_LOOK: usize = 64;
-/// A chain's, before its first reorg.
-const FIRST_EPOCH: u64 = 0;
 
 /// What is to be handed on of a log's end.
 enum Newest {
@@ -76,7 +74,7 @@ impl<P: Port> Yard<P> {
                 return Ok(None);
             }
             Newest::Waits => {
-                if cursor.looked.as_ref().map_or(FIRST_EPOCH, |before| before.epoch) != looked.epoch {
+                if !cursor.has_looked_at(looked.epoch) {
                     let after = SinkCursor { looked: Some(looked), ..cursor.clone() };
                     self.change_sink(state, &cursor, after).await?;
                 }

@@ -36,6 +36,7 @@ pub use judgement::Judgement;
 pub use key_family::{KeyFamily, Table};
 pub use level::{LevelPlace, Told};
 pub use listing::{Listing, Marker};
+pub(crate) use out::FIRST_EPOCH;
 pub use out::{COMMITS, Chosen, Looked, OutEntry, OutKind, OutProof, OutState, SinkCursor};
 pub use scope::{BadScopeId, Branch, NamedScope, Progress, Scope, ScopeId, Standing, Watch};
 pub use subject::{Block, Cut, CutMember, Subject};

@@ -159,7 +159,15 @@ pub struct Looked {
     pub below: u64,
 }
 
+/// A chain's, before its first reorg.
+pub(crate) const FIRST_EPOCH: u64 = 0;
+
 impl SinkCursor {
+    /// Retracts up to this epoch of the chain were looked for.
+    pub fn has_looked_at(&self, epoch: u64) -> bool {
+        self.looked.as_ref().map_or(FIRST_EPOCH, |looked| looked.epoch) == epoch
+    }
+
     /// A place in a log at which no try has failed yet.
     pub fn at(chain: &str, sink: &str, log: &str, next_sequence: u64) -> Self {
         Self {

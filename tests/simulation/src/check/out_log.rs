@@ -2,6 +2,7 @@
 //! exactly what is committed, each height once, with true proofs of canonical blocks only.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use proofyard_core::state::{COMMITS, OutEntry, OutKind, OutProof, ScopeId, TaskId};
 
@@ -19,6 +20,8 @@ pub struct OutLogs {
 #[derive(Default)]
 struct Replay {
     entries: u64,
+    /// By sequence, the first height that each takes back.
+    retracts: BTreeMap<u64, u64>,
     /// First height to (last height, hash of the last block, scope).
     proved: BTreeMap<u64, (u64, String, ScopeId)>,
 }
@@ -69,6 +72,12 @@ impl OutLogs {
         self.logs.get(&(chain.to_owned(), log.to_owned())).map_or(0, |replay| replay.entries)
     }
 
+    /// The first entry among these that takes back something below this height.
+    pub fn takes_back(&self, chain: &str, log: &str, sequences: Range<u64>, below: u64) -> Option<u64> {
+        let replay = self.logs.get(&(chain.to_owned(), log.to_owned()))?;
+        replay.retracts.range(sequences).find(|(_, from)| **from < below).map(|(sequence, _)| *sequence)
+    }
+
     fn append(&mut self, context: &Context<'_>, entry: &OutEntry) {
         let replay = self.logs.entry((entry.chain.clone(), entry.log.clone())).or_default();
         let name = format!("{}/{}", entry.chain, entry.log);
@@ -79,6 +88,7 @@ impl OutLogs {
         match &entry.kind {
             OutKind::Retract { from, to } => {
                 context.simulation.count("check: retract");
+                replay.retracts.insert(entry.sequence, *from);
                 let upper = replay.proved.range(*from..).next_back().map(|(_, (last, ..))| *last);
                 context.must(upper.is_none_or(|last| last <= *to), || {
                     format!("{name}: a retract of {from}..={to} leaves {upper:?} standing")

@@ -27,7 +27,7 @@ use proofyard_core::yard::Yard;
 use self::blocks::NodeChain;
 use self::draw::Plan;
 use self::phases::Phase;
-use self::pipelines::LEVELS;
+use self::pipelines::{LEVELS, RARE};
 use self::proving::Proving;
 use crate::check::Checker;
 use crate::executor::{ProcessId, Signal, Simulation, Step};
@@ -255,7 +255,7 @@ impl World {
             for chain in &world.plan.chains {
                 world.start(Role::Follower(chain.name.clone()));
                 world.start(Role::Noise(chain.name.clone()));
-                for sink in edits::SINK_NAMES.into_iter().chain(["cuts", LEVELS]) {
+                for sink in edits::SINK_NAMES.into_iter().chain(["cuts", LEVELS, RARE]) {
                     world.start(Role::Sink(chain.name.clone(), sink.to_owned()));
                 }
             }

@@ -13,6 +13,7 @@ use proofyard_core::port::Key;
 use proofyard_core::state::{Branch, Progress, Table};
 use proofyard_core::work::Assignment;
 
+use super::pipelines::RARE;
 use super::{Role, World};
 use crate::check::CLOCK_SKEW_MS;
 use crate::check::mirror::Item;
@@ -52,7 +53,8 @@ impl World {
                 self.check_settled();
                 Some(Phase::ByWakes)
             }
-            Phase::ByWakes if self.plan.ends_by_due_times => Some(Phase::ByDueTimes),
+            // What waits for its time alone gets no wake.
+            Phase::ByWakes if self.plan.ends_by_due_times || self.has_rare_sinks() => Some(Phase::ByDueTimes),
             Phase::ByWakes | Phase::ByDueTimes => {
                 self.check_settled();
                 Some(Phase::Stopped)
@@ -62,6 +64,10 @@ impl World {
                 None
             }
         }
+    }
+
+    fn has_rare_sinks(&self) -> bool {
+        self.pipelines.values().any(|pipeline| pipeline.sinks.contains_key(RARE))
     }
 
     /// Answers how long the phase may take, in simulated time.

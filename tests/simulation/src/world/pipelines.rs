@@ -31,6 +31,9 @@ impl Pools {
 /// The sink that is told how far each block is.
 pub const LEVELS: &str = "levels";
 
+/// The sink that is told once in a while.
+pub const RARE: &str = "rare";
+
 /// A pipeline's text.
 pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) -> String {
     let mut head = format!("[chain]\nname = \"{chain}\"\nstart_height = {start_height}\n");
@@ -62,6 +65,14 @@ pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) 
     }
     if stages.random.chance(4_000) {
         let _ = writeln!(rest, "[sink.{LEVELS}]\ncommand = [\"tell\"]\neach = \"block\"");
+    }
+    if stages.random.chance(4_000) {
+        let every_ms = stages.random.pick(&[500, 5_000, 20_000]);
+        let _ = writeln!(
+            rest,
+            "[sink.{RARE}]\nstage = \"{logged}\"\ncontract = \"0x5FbDB2315678afecb367f032d93F642f64180aa3\"\nrpc = [\"http://a\"]\n\
+             chain_id = 1\nkey_from = \"KEY\"\nfunction = \"submit()\"\nevery_ms = {every_ms}"
+        );
     }
     format!(
         "{head}commit = \"{commit}\"\n{}\n{rest}\n[prover.p]\ncommand = [\"p\"]\n\n[prover.q]\ncommand = [\"q\"]\n\n{}",

@@ -10,12 +10,13 @@ use proofyard_core::pipeline::BlockWord;
 use proofyard_core::port::Wake;
 use proofyard_core::record::FailureKind;
 use proofyard_core::sinks::{BlockNews, Trouble};
-use proofyard_core::state::{OutEntry, ScopeId, TaskId};
+use proofyard_core::state::{OutEntry, OutKind, ScopeId, SinkCursor, TaskId};
 use proofyard_core::sweep::Swept;
 use proofyard_core::work::AttemptError;
 
 use super::World;
-use super::pipelines::LEVELS;
+use super::pipelines::{LEVELS, RARE};
+use crate::check::mirror::Item;
 use crate::executor::{Invocation, Signal};
 
 /// How often one round of a sweep may visit one entry: another process, whose clock is a little behind, may set it due again
@@ -286,9 +287,10 @@ impl World {
     async fn hand_on_entry(&self, chain: &str, sink: &str, entry: OutEntry) {
         if self.happens(self.plan.sink_fails) {
             self.simulation.count("fault: sink failed");
-            if let Some(Err(error)) =
-                self.bounded(self.yard.sink_failed(sink, &entry, &Trouble::saying("no connection"))).await
-            {
+            // One that is told once in a while may be sure of that, and then gets a newer one.
+            let nothing_sent = sink == RARE && self.happens(5_000) && !self.has_received(chain, &entry);
+            let trouble = Trouble { nothing_sent, ..Trouble::saying("no connection") };
+            if let Some(Err(error)) = self.bounded(self.yard.sink_failed(sink, &entry, &trouble)).await {
                 self.expect_passing_or_renamed("sink_failed", &error);
             }
             return;
@@ -314,8 +316,48 @@ impl World {
         }
     }
 
+    fn has_received(&self, chain: &str, entry: &OutEntry) -> bool {
+        let sinks = self.sinks.borrow();
+        let received = sinks.received.get(&(chain.to_owned(), RARE.to_owned()));
+        received.is_some_and(|received| received.contains(entry))
+    }
+
+    /// A sink that is told once in a while receives newer and newer entries; what takes back what it has it receives before.
+    fn receive_rarely(&self, chain: &str, entry: OutEntry) {
+        let mut sinks = self.sinks.borrow_mut();
+        let received = sinks.received.entry((chain.to_owned(), RARE.to_owned())).or_default();
+        let Some(last) = received.last().filter(|last| last.log == entry.log) else {
+            return received.push(entry);
+        };
+        if *last == entry {
+            return self.simulation.count("check: a rare sink got a repeat");
+        }
+        if entry.sequence <= last.sequence {
+            let (before, now) = (last.sequence, entry.sequence);
+            return self.simulation.violate(format!("{chain}/{RARE}: {now} came after {before}"));
+        }
+        let below =
+            received.iter().filter(|each| each.log == entry.log).fold(0, |below, each| match &each.kind {
+                OutKind::Proof { to, .. } => to + 1,
+                OutKind::Retract { from, .. } => below.min(*from),
+            });
+        let between = last.sequence + 1..entry.sequence;
+        let taken_back = self.checker.borrow().out_logs.takes_back(chain, &entry.log, between, below);
+        if let Some(retract) = taken_back {
+            let now = entry.sequence;
+            self.simulation.violate(format!(
+                "{chain}/{RARE}: {now} came, and not {retract}, which takes back what it has"
+            ));
+        }
+        self.simulation.count("check: a rare sink got an entry");
+        received.push(entry);
+    }
+
     /// A sink receives the out log in order; a repeat is the same entry under the same key.
     fn receive(&self, chain: &str, sink: &str, entry: OutEntry) {
+        if sink == RARE {
+            return self.receive_rarely(chain, entry);
+        }
         let mut sinks = self.sinks.borrow_mut();
         let received = sinks.received.entry((chain.to_owned(), sink.to_owned())).or_default();
         let sequence = entry.sequence as usize;
@@ -342,7 +384,19 @@ impl World {
         for chain in self.pipelines.keys() {
             let Some(pipeline) = context.pipeline(chain) else { continue };
             for (name, sink) in pipeline.sinks.iter().filter(|(_, sink)| !sink.is_level()) {
-                let received = sinks.received.get(&(chain.clone(), name.clone())).map_or(0, Vec::len) as u64;
+                let received = match name == RARE {
+                    // Its time alone brings it on.
+                    true if self.only_wakes.get() => continue,
+                    true => match context.mirror.get(&SinkCursor::key_of(
+                        chain,
+                        name,
+                        pipeline.log_of(sink.stage),
+                    )) {
+                        Some(Item::Sink(cursor)) => cursor.next_sequence,
+                        _ => 0,
+                    },
+                    false => sinks.received.get(&(chain.clone(), name.clone())).map_or(0, Vec::len) as u64,
+                };
                 let logged = checker.out_logs.entries(chain, pipeline.log_of(sink.stage));
                 if received != logged {
                     return Some(format!("{chain}/{name} got {received} of {logged} entries"));
