@@ -172,6 +172,8 @@ enum Step {
     /// With what it came to, of a task.
     Done(Option<Json>),
     Waits(String),
+    /// No block takes what was sent as things are: an operator may have to look.
+    Hindered(String),
 }
 
 impl<'a, S: Surroundings> Submission<'a, S> {
@@ -206,14 +208,18 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         loop {
             let failed = self.chain.failed();
             let step = self.step().await;
-            let (reason, until_ms) = match step {
+            let (reason, until_ms, is_hindered) = match step {
                 Ok(Step::Done(outcome)) => return Ok(outcome),
                 Ok(Step::Waits(reason)) => {
                     self.chain.look_succeeded();
-                    (reason, self.patient_until_ms)
+                    (reason, self.patient_until_ms, false)
+                }
+                Ok(Step::Hindered(reason)) => {
+                    self.chain.look_succeeded();
+                    (reason, self.patient_until_ms, true)
                 }
                 // Nothing was sent: it is begun anew, as often as there is time.
-                Err(again @ Failure::Again) => (again.reason(), self.until_ms),
+                Err(again @ Failure::Again) => (again.reason(), self.until_ms, false),
                 // Another node may be better.
                 Err(Failure::Later { .. }) if self.chain.failed() > failed && self.chain.has_another() => {
                     continue;
@@ -221,7 +227,11 @@ impl<'a, S: Surroundings> Submission<'a, S> {
                 Err(failure) => return Err(failure),
             };
             if self.surroundings.now_ms().saturating_add(millis(pause)) > until_ms {
-                return Err(Failure::Waits { reason, wait_ms: millis(LAST_LOOK) });
+                let wait_ms = millis(LAST_LOOK);
+                return Err(match is_hindered {
+                    true => Failure::Later { reason, wait_ms: Some(wait_ms) },
+                    false => Failure::Waits { reason, wait_ms },
+                });
             }
             self.surroundings.pause(pause).await;
             pause = (pause * 2).min(LAST_LOOK);
@@ -264,8 +274,9 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             )));
         }
         if let Some(sent) = held.journal.of(self.name()).cloned() {
+            let is_hindered = complaint.is_some() && sent.included.is_none();
             if let Some(reason) = self.follow(&sent, &look, complaint).await? {
-                return Ok(Step::Waits(reason));
+                return Ok(if is_hindered { Step::Hindered(reason) } else { Step::Waits(reason) });
             }
             let outcome = self.outcome(Some(&sent), &head).await?;
             if let Some(sent) = held.journal.of_mut(self.name()) {
@@ -392,7 +403,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
                 Some(MadeOf { arguments, reads })
             }
         };
-        let Name { sink, key, to, selector } = self.name();
+        let (Name { sink, key, to, selector }, hash) = (self.name(), first.hash);
         held.journal.sent.push(Sent {
             sink: sink.to_owned(),
             key: key.to_owned(),
@@ -412,8 +423,13 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             Heard::Unclear(reason) => {
                 Ok(Step::Waits(format!("transaction {shown}, nonce {nonce}, waits for a block; {reason}")))
             }
-            // Where there is no lock, somebody else may have given it to a node meanwhile.
-            Heard::Refused(reason) if !held.is_locked() => Err(Failure::later(reason)),
+            // Where there is no lock, somebody else may have given it to a node meanwhile; and nodes that refuse it may have
+            // passed it on.
+            Heard::Refused(reason)
+                if !held.is_locked() || !matches!(self.chain.knows(hash).await, Ok(false)) =>
+            {
+                Err(Failure::later(reason))
+            }
             Heard::Refused(reason) => {
                 // Nobody has it, so its nonce is free, and nothing lies in the way of others.
                 held.journal.sent.pop();

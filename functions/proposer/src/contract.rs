@@ -10,15 +10,19 @@ use proofyard_contract::{Journals, Kms, PROOF_BYTES, Place, Surroundings, submit
 use proofyard_core::error::Cause;
 use proofyard_core::pipeline::{AccountKey, BLOCK, Contract};
 use proofyard_core::port::Port;
+use proofyard_core::sinks::Trouble;
 use proofyard_core::state::OutKind;
 use proofyard_sinks::{Message, Outcome};
 use proofyard_telling::{ToldSink, fetched};
+use tokio::time::timeout;
 
 use crate::Proposing;
 use crate::journal::TablePages;
 use crate::keys::keystore;
 
-/// What is read of a block's payload for the fields that texts name: what a function of 256 MB holds, parsed, beside its work.
+/// One look asks nodes a dozen things, one after another; the invocation is to say how it went before it is ended.
+const LONGEST_LOOK: Duration = Duration::from_millis(MOST_MESSAGE_MS + 5_000);
+/// What is read of a block's payload for the fields that texts name: parsed, the function holds it many times over.
 const MOST_PAYLOAD_BYTES: u64 = 16 << 20;
 
 /// What a call needs from outside: the yard's secret for keys, KMS, and no patience.
@@ -102,6 +106,9 @@ impl Proposing {
             sink: format!("{}/{}", sink.chain, sink.name),
             journals: Journals::Pages(Arc::new(pages)),
         };
-        Ok(submit(&contract, &message, &place, &Around { variables, kms: &self.kms, home }).await)
+        let around = Around { variables, kms: &self.kms, home };
+        let submitted = timeout(LONGEST_LOOK, submit(&contract, &message, &place, &around)).await;
+        // What it was in the middle of is found by the next look, as after a crash.
+        Ok(submitted.unwrap_or_else(|_| Outcome::Later(Trouble::saying("the nodes take too long to answer"))))
     }
 }

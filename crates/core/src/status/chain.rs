@@ -131,7 +131,7 @@ impl<P: Port> Yard<P> {
             failures: cursor.failures,
             last_error: cursor.last_error,
             next_try_ms: cursor.next_try_ms,
-            next_call_ms: cursor.next_call_ms,
+            next_call_ms: cursor.next_call_ms.filter(|_| cursor.chosen.is_none()),
             ..status
         })
     }
