@@ -263,6 +263,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         held.write().await?;
         let complaint = complaint?;
         if self.subject.is_entry
+            && !self.contract.covers_below
             && let Some(undone) = held.journal.undone(&self.place.sink)
             && undone.key != self.subject.key
         {

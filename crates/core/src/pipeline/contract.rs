@@ -38,6 +38,9 @@ pub struct Contract {
     /// A transaction that no block has after so long is sent again for a higher fee.
     pub replace_after_ms: u64,
     pub time_limit_ms: u64,
+    /// A call stands for all entries below its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub covers_below: bool,
 }
 
 /// Who signs.

@@ -150,6 +150,7 @@ pub(super) fn read(
         max_fee_gwei,
         replace_after_ms,
         time_limit_ms,
+        covers_below: called_for == CalledFor::Entry && !fields.get("every_ms").is_absent(),
     })
 }
 

@@ -42,11 +42,10 @@ fn one_that_was_done_already_is_sent_again_with_the_next() {
     assert_eq!(ledger.calls(), 3);
 }
 
-#[test]
-fn an_entry_that_a_deep_reorg_undid_for_good_is_a_matter_for_people() {
+/// Entry 5 was done, and its nonce has gone to something else.
+fn undone_for_good(keys: &str) -> (Ledger, Submitter) {
     let ledger = Ledger::start();
-    let submitter =
-        Submitter::of(&ledger, &ledger.anvil.url(), "confirmations = 1\nerrors = [\"Closed(uint256)\"]");
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), &format!("confirmations = 1\n{keys}"));
     ledger.mine(10);
     submitter.submit(5).done();
     ledger.anvil.ask("evm_setAutomine", &json!([false]));
@@ -55,11 +54,25 @@ fn an_entry_that_a_deep_reorg_undid_for_good_is_a_matter_for_people() {
     // The account's nonce goes to something else on the new branch.
     ledger.anvil.ask("eth_sendTransaction", &json!([{ "from": ACCOUNT, "to": ACCOUNT, "nonce": "0x0" }]));
     ledger.mine(14);
+    (ledger, submitter)
+}
+
+#[test]
+fn an_entry_that_a_deep_reorg_undid_for_good_is_a_matter_for_people() {
+    let (ledger, submitter) = undone_for_good("errors = [\"Closed(uint256)\"]");
     submitter.submit(6).refused("--again 5");
     ledger.anvil.ask("evm_setAutomine", &json!([true]));
     submitter.submit(5).done();
     submitter.submit(6).done();
     assert_eq!((ledger.times(5), ledger.times(6)), (1, 1));
+}
+
+#[test]
+fn where_a_call_stands_for_all_before_it_the_next_one_goes_on() {
+    let (ledger, submitter) = undone_for_good("every_ms = 1000");
+    ledger.anvil.ask("evm_setAutomine", &json!([true]));
+    submitter.submit(6).done();
+    assert_eq!((ledger.times(5), ledger.times(6)), (0, 1));
 }
 
 #[test]
