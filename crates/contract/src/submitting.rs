@@ -92,6 +92,8 @@ async fn submitted(
     let submission = Submission::of(contract, &subject, place, surroundings).await.map_err(unknown)?;
     match submission.run().await {
         Ok(_) => Ok(()),
+        // The same entry is looked at again.
+        Err(waits @ Failure::Waits { .. }) => Err((waits, false)),
         Err(failure) => Err((failure, submission.has_sent_nothing().await)),
     }
 }

@@ -54,10 +54,12 @@ fn a_prover_that_nothing_isolates_reaches_most() {
         "memory of the yard",
         "edit a kept proof",
         "edit the state",
-        "write in verify-0",
     ] {
         assert_eq!(found.get(what).map(String::as_str), Some("done"), "{what}: {found:?}");
     }
+    // Of the two slots, one verifies by then.
+    let folders = ["write in verify-0", "write in verify-1"].map(|what| found.get(what).map(String::as_str));
+    assert!(folders.contains(&Some("done")), "{found:?}");
     // Whoever isolates or not, what a yard started has no say in it.
     assert_eq!(found.get("the operator's socket").map(String::as_str), Some("EPERM"), "{found:?}");
 }
