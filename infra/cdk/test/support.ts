@@ -18,23 +18,33 @@ export interface Resource {
   readonly properties: any;
 }
 
+function once<T>(make: (environment: string) => T): (environment: string) => T {
+  const made = new Map<string, T>();
+  return (environment) => {
+    const known = made.get(environment) ?? make(environment);
+    made.set(environment, known);
+    return known;
+  };
+}
+
 export function yardOf(environment: string): Yard {
   const spec = readSpec();
   return new Yard(spec, readEnvironments(spec)[environment]);
 }
 
-/** The stacks of an environment, checked by cdk-nag when they are synthesized. */
-export function stacksOf(environment: string): Stack[] {
-  const app = new App({ analyticsReporting: false });
+/** The stacks of an environment, checked by cdk-nag when they are synthesized. Made once: no test changes them. */
+export const stacksOf = once((environment: string): Stack[] => {
+  // The templates themselves are validated where they are written, by `infra/test.sh`.
+  const app = new App({ analyticsReporting: false, builtinCloudFormationValidation: false });
   const yard = yardOf(environment);
   const stacks = yardStacks(app, yard, inBucket('proofyard-functions'));
   skipped(stacks, yard);
-  Aspects.of(app).add(new AwsSolutionsChecks());
+  Aspects.of(app).add(new AwsSolutionsChecks({ reports: false }));
   return stacks;
-}
+});
 
 /** All resources of an environment, with what AWS says of itself filled in. */
-export function resourcesOf(environment: string): Resource[] {
+export const resourcesOf = once((environment: string): Resource[] => {
   return stacksOf(environment).flatMap((stack) => {
     const { Resources: resources = {} } = Template.fromStack(stack).toJSON();
     return Object.entries(resources as Record<string, { Type: string; Properties?: object }>).map(([id, { Type: type, Properties: properties }]) => ({
@@ -43,7 +53,7 @@ export function resourcesOf(environment: string): Resource[] {
       properties: resolved(properties ?? {}),
     }));
   });
-}
+});
 
 export function ofType(resources: readonly Resource[], type: string): Resource[] {
   return resources.filter((resource) => resource.type === type);
