@@ -6,11 +6,13 @@ requirements.txt pins, and starts it.
 """
 
 import json
+import os
 import re
 from collections import deque
 from contextvars import ContextVar
 from typing import Any
 
+import uvicorn
 from ministack.core import iam_actions, iam_evaluator
 
 KEY = "dynamodb:LeadingKeys"
@@ -76,9 +78,13 @@ def main() -> None:
     iam_actions.dynamodb_service_context = service_context
     iam_actions.dynamodb_transaction_checks = transaction_checks
     iam_evaluator.enforce = enforce
-    from ministack.app import main as ministack
+    from ministack.app import app
 
-    ministack()
+    # By uvicorn, whose parser and loop are not Python: MiniStack's own server takes half of the time of a request.
+    uvicorn.run(
+        app, host=os.environ["BIND_HOST"], port=int(os.environ["GATEWAY_PORT"]), loop="uvloop", http="httptools", ws="none",
+        log_level="warning", access_log=False, timeout_keep_alive=75, server_header=False, date_header=False,
+    )
 
 
 if __name__ == "__main__":

@@ -21,10 +21,15 @@ PATIENCE_S = 60.0
 LOOK_S = 0.01
 
 
+#: One for all clients: it reads what the SDK knows of endpoints once.
+SESSION = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+
+
 def client(service: str, endpoint: str) -> Any:
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
-    config = Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=30)
-    return session.client(service, endpoint_url=endpoint, config=config)
+    config = Config(
+        retries={"max_attempts": 2}, connect_timeout=5, read_timeout=30, request_checksum_calculation="when_required"
+    )
+    return SESSION.client(service, endpoint_url=endpoint, config=config)
 
 
 def binary(folders: list[Path], name: str) -> Path:

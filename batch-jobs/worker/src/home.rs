@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
+use crate::price::KnownPrice;
+
 /// How long a worker takes the steps that one result leads to; the rest is left to the collector.
 const STEPS: Duration = Duration::from_secs(10);
 
@@ -37,6 +39,7 @@ pub(crate) struct JobHost {
     pub advances: bool,
     /// How often an idle slot polls its pool without a wake.
     pub idle_look: Duration,
+    pub price: KnownPrice,
 }
 
 pub(crate) struct JobHome {
@@ -93,6 +96,10 @@ impl WorkerHome for JobHome {
             Some(job) => self.block_on(self.aws().remember_worker(job, worker)),
             None => Ok(()),
         }
+    }
+
+    fn price_microusd_per_hour(&self) -> Option<u64> {
+        self.host.price.get()
     }
 
     fn take_steps(&self, wake: &Wake) {

@@ -6,6 +6,7 @@
 
 mod home;
 mod judge;
+mod price;
 mod spot;
 
 use std::env;
@@ -37,6 +38,7 @@ use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
 
 use crate::home::{JobHome, JobHost};
+use crate::price::{KnownPrice, PRICE_LOOK, find_price};
 use crate::spot::{POLL_EVERY, SpotNotice};
 
 /// How often it is checked whether a signal has arrived.
@@ -183,8 +185,10 @@ fn work_for_pool(
         // A yard with a judge does not trust workers' results, and so does not let workers advance either.
         advances: pool.workers_advance && !aws.yard.is_judged(),
         idle_look,
+        price: KnownPrice::default(),
         aws,
     };
+    runtime.block_on(find_price(&host));
     let home = Arc::new(JobHome::new(host));
     let energy = meter_of_this_machine(pool.gpus_per_slot > 0);
     let worker = Arc::new(PoolWorker::new(WorkerPlan {
@@ -347,7 +351,7 @@ fn poll_wake_queue(home: &JobHome) {
 fn watch_for_the_end(arguments: &WorkerArguments, home: &JobHome, worker: &PoolWorker, stop: &AtomicBool) {
     use proofyard_worker::WorkerHome;
     let spot = home.host.job.is_some().then(SpotNotice::new);
-    let mut polled = Instant::now();
+    let (mut polled, mut looked) = (Instant::now(), Instant::now());
     while !home.is_stopped() {
         if stop.load(Ordering::Relaxed) {
             warn!(pool = home.host.pool, worker = worker.id().as_str(), "asked to stop");
@@ -365,6 +369,10 @@ fn watch_for_the_end(arguments: &WorkerArguments, home: &JobHome, worker: &PoolW
                 home.print_metrics(&[("SpotNotices", "Count", json!(1))]);
                 return worker.drain(home, Instant::now() + Duration::from_millis(arguments.spot_grace_ms));
             }
+        }
+        if looked.elapsed() >= PRICE_LOOK {
+            looked = Instant::now();
+            home.block_on(find_price(&home.host));
         }
         home.pause(SIGNAL_POLL);
     }

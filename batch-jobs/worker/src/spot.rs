@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_config::imds::Client;
 use aws_config::imds::client::error::ImdsError;
-use proofyard_aws::clients::sdk::metadata_config;
+use proofyard_aws::clients::sdk::metadata_client;
 use proofyard_core::error::with_causes;
 use tracing::warn;
 
@@ -25,13 +25,7 @@ pub(crate) struct SpotNotice {
 
 impl SpotNotice {
     pub fn new() -> Self {
-        let client = Client::builder()
-            .configure(&metadata_config())
-            .connect_timeout(Duration::from_secs(1))
-            .read_timeout(Duration::from_secs(1))
-            .max_attempts(1)
-            .build();
-        Self { client, logged: AtomicBool::new(false) }
+        Self { client: metadata_client(), logged: AtomicBool::new(false) }
     }
 
     /// The notice for this machine, if there is one. There never is for a machine that is no spot instance, or has no such

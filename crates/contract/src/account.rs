@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use alloy_primitives::{Address, B256, Signature};
 use k256::ecdsa::{SigningKey, VerifyingKey};
+use proofyard_core::error::Cause;
 use proofyard_core::pipeline::AccountKey;
 use serde_json::{Map, Value};
 
@@ -29,15 +30,15 @@ pub enum KeyError {
     NoVariable(String),
     #[error("{place} holds no key: 64 hex digits, or a keystore in a file")]
     NoKey { place: String },
-    #[error("{} cannot be read: {source}", path.display())]
+    #[error("{} cannot be read", path.display())]
     NoFile { path: PathBuf, source: std::io::Error },
     #[error("{} may be read by others: chmod 600 {0}", path.display())]
     OpenToOthers { path: PathBuf },
     #[error("{} is a keystore: name the variable with its password, password_from = \"...\"", path.display())]
     NoPassword { path: PathBuf },
-    #[error("{} does not open: {why}", path.display())]
-    Locked { path: PathBuf, why: String },
-    #[error("{arn} cannot be used: {source}")]
+    #[error("{} does not open", path.display())]
+    Locked { path: PathBuf, source: Cause },
+    #[error("{arn} cannot be used")]
     Kms { arn: String, source: KmsError },
 }
 
@@ -104,12 +105,12 @@ fn of_file(path: &Path, password: Option<String>) -> Result<SigningKey, KeyError
         && store["n"].as_u64().is_none_or(|n| n <= 1 << 20)
         && store["c"].as_u64().is_none_or(|c| c <= 1 << 22);
     if !is_sound {
-        let why = "its `kdfparams` are none that wallets write".to_owned();
-        return Err(KeyError::Locked { path: path.to_owned(), why });
+        let source = "its `kdfparams` are none that wallets write".into();
+        return Err(KeyError::Locked { path: path.to_owned(), source });
     }
     let password = password.ok_or_else(|| KeyError::NoPassword { path: path.to_owned() })?;
     let opened = eth_keystore::decrypt_key(path, password.trim_end());
-    let bytes = opened.map_err(|error| KeyError::Locked { path: path.to_owned(), why: error.to_string() })?;
+    let bytes = opened.map_err(|error| KeyError::Locked { path: path.to_owned(), source: error.into() })?;
     SigningKey::from_slice(&bytes).map_err(|_| KeyError::NoKey { place: path.display().to_string() })
 }
 

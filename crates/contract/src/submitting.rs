@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use alloy_json_abi::{Error, Function};
 use alloy_primitives::{Address, U256};
+use proofyard_core::error::with_causes;
 use proofyard_core::pipeline::{AccountKey, BLOCK, Contract, ContractRead};
 use proofyard_core::sinks::Trouble;
 use proofyard_core::state::OutKind;
@@ -55,7 +56,7 @@ pub fn check(contract: &Contract, surroundings: &impl Surroundings) -> Result<St
         return Ok(arn.clone());
     }
     let account = Account::here(&contract.key, surroundings);
-    let account = account.map_err(|error| Failure::Refused(error.to_string()))?;
+    let account = account.map_err(|error| Failure::Refused(with_causes(&error).to_string()))?;
     Ok(account.address.to_string())
 }
 
@@ -186,7 +187,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         surroundings: &'a S,
     ) -> Result<Self, Failure> {
         let account = Account::open(&contract.key, surroundings).await;
-        let account = account.map_err(|error| Failure::later(error.to_string()))?;
+        let account = account.map_err(|error| Failure::later(with_causes(&error).to_string()))?;
         let now_ms = surroundings.now_ms();
         let address = contract.address.parse();
         let address = address.map_err(|error| Failure::Refused(format!("{}: {error}", contract.address)))?;

@@ -184,9 +184,9 @@ impl<P: Port> Yard<P> {
             return Ok(Try::Done(outcome));
         }
         let worker: Option<Worker> = tx.check(&Worker::key_of(&request.worker)).await?;
-        if worker.is_none_or(|worker| worker.dead) {
+        let Some(worker) = worker.filter(|worker| !worker.dead) else {
             return Err(Error::WorkerDead { worker: request.worker.to_string() });
-        }
+        };
         let id = &head.listing.id;
         let task: Option<Task> = tx.check(&id.task_key()).await?;
         let Some(mut task) = task.filter(Task::is_listed) else {
@@ -197,7 +197,7 @@ impl<P: Port> Yard<P> {
             return self.unlist_unwanted(tx, head, task).await;
         }
         let due_ms = first_look_ms(self, &task).await?;
-        let attempt = task.claim(&request.worker, request.slot, &request.claim, self.port.now_ms(), due_ms);
+        let attempt = task.claim(&worker, request.slot, &request.claim, self.port.now_ms(), due_ms);
         let Some(attempt) = attempt else { return self.drop_stale(tx, head).await };
         tx.delete_seen(head.key.clone(), &head.stored);
         tx.put(&task)?;

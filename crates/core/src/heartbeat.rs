@@ -76,12 +76,25 @@ impl<P: Port> Yard<P> {
                 failures_in_row: 0,
                 quarantined_until_ms: None,
                 isolation: registration.isolation.clone(),
+                price_microusd_per_hour: None,
             })?;
             tx.put(&Heartbeat {
                 worker: registration.worker.clone(),
                 lease_ms: registration.lease_ms,
                 at_ms: now_ms,
             })
+        })
+        .await
+    }
+
+    /// The worker knows what its machine costs an hour: attempts that it claims from now on cost that, and not what the pool
+    /// says.
+    pub async fn price_worker(&self, worker: &WorkerId, microusd_per_hour: u64) -> Result<(), Error> {
+        transact(&self.port, async |tx| {
+            let state: Option<Worker> = tx.check(&Worker::key_of(worker)).await?;
+            let state = state.filter(|state| !state.dead);
+            let state = state.ok_or_else(|| Error::WorkerDead { worker: worker.to_string() })?;
+            tx.put(&Worker { price_microusd_per_hour: Some(microusd_per_hour), ..state })
         })
         .await
     }

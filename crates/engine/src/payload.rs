@@ -70,7 +70,7 @@ struct Withdrawal {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PayloadError {
-    #[error("it is no call of engine_newPayloadV5 as the engine API has it: {0}")]
+    #[error("it is no call of engine_newPayloadV5 as the engine API has it")]
     Form(#[from] serde_json::Error),
     #[error("{what} is not written as the engine API has it")]
     Value { what: String },

@@ -180,7 +180,7 @@ impl<I: Intake> Recorder<'_, I> {
     async fn take(&mut self, call: &[u8], id: Option<u64>) -> Result<Came, I::Error> {
         let line = match line_of(call) {
             Ok(line) => line,
-            Err(error) => return Ok(Came::Refused(error.to_string())),
+            Err(error) => return Ok(Came::Refused(with_causes(&error).to_string())),
         };
         let block = match parse_line("a payload", 1, &line, self.rules) {
             Ok(Line::Block(block)) => block,

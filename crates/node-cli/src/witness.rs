@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use proofyard_core::error::with_causes;
 use proofyard_core::pipeline::NodeSource;
 use proofyard_node::{Endpoints, OfBlock, Witness, WitnessError};
 use proofyard_prover::{
@@ -123,8 +124,8 @@ fn and_then(first: Option<Failure>, second: Failure) -> Failure {
 
 fn failure(error: &WitnessError) -> Failure {
     match error {
-        WitnessError::Unavailable { .. } => Failure::unavailable(error),
-        WitnessError::Missing { .. } | WitnessError::Io(_) => Failure::transient(error),
-        WitnessError::NotKnown { .. } => Failure::permanent(error),
+        WitnessError::Unavailable { .. } => Failure::unavailable(with_causes(error)),
+        WitnessError::Missing { .. } | WitnessError::Io(_) => Failure::transient(with_causes(error)),
+        WitnessError::NotKnown { .. } => Failure::permanent(with_causes(error)),
     }
 }

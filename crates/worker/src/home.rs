@@ -56,6 +56,12 @@ pub trait WorkerHome: Send + Sync + 'static {
         Ok(())
     }
 
+    /// What this worker's machine costs an hour, all of the worker's slots together, in millionths of a US dollar, where that is
+    /// known. It is looked at when the worker registers, and with each heartbeat.
+    fn price_microusd_per_hour(&self) -> Option<u64> {
+        None
+    }
+
     /// Takes the steps that this wake asks for, or has another process take them.
     fn take_steps(&self, wake: &Wake);
 

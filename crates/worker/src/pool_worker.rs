@@ -58,12 +58,20 @@ pub struct PoolWorker {
     id: Mutex<WorkerId>,
     state: WorkerState,
     claiming: Claiming,
+    /// The price that is recorded under its current id.
+    recorded_price: Mutex<Option<u64>>,
 }
 
 impl PoolWorker {
     pub fn new(plan: WorkerPlan) -> Self {
         let state = WorkerState::new(plan.max_tasks, plan.idle_out);
-        Self { plan, id: Mutex::default(), state, claiming: Claiming::default() }
+        Self {
+            plan,
+            id: Mutex::default(),
+            state,
+            claiming: Claiming::default(),
+            recorded_price: Mutex::default(),
+        }
     }
 
     pub fn slots(&self) -> u32 {
@@ -89,9 +97,22 @@ impl PoolWorker {
             lease_ms: pool.lease_ms,
             isolation: Some(self.plan.isolation.to_string()),
         }))?;
+        *self.recorded_price.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.record_price(home, &id)?;
         let old = std::mem::replace(&mut *self.id.lock().unwrap_or_else(PoisonError::into_inner), id);
         if !old.is_none() {
             home.unregistered(&old)?;
+        }
+        Ok(())
+    }
+
+    /// Attempts that are claimed from now on have the price that the home knows, if that is another than before.
+    fn record_price<H: WorkerHome>(&self, home: &H, id: &WorkerId) -> Result<(), Error> {
+        let mut recorded = self.recorded_price.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = home.price_microusd_per_hour();
+        if let Some(price) = known.filter(|_| known != *recorded) {
+            home.block_on(home.yard().price_worker(id, price))?;
+            *recorded = known;
         }
         Ok(())
     }
@@ -112,6 +133,9 @@ impl PoolWorker {
                 Ok(obsolete) => {
                     for attempt in obsolete {
                         self.state.cancel_claim(attempt.slot, &attempt.claim, cancel_reason(attempt.reason));
+                    }
+                    if let Err(error) = self.record_price(home, &self.id()) {
+                        home.log_error("the machine's price", &error);
                     }
                 }
                 Err(Error::WorkerDead { .. }) => {

@@ -1,6 +1,7 @@
-//! The metadata service of an EC2 instance, version 2, as far as a spot notice and the region go.
+//! The metadata service of an EC2 instance, version 2, as far as a spot notice, the region and the kind of machine go; and, at the
+//! same address, what EC2 says of such machines' price, and ECS of a container's part of one.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -11,6 +12,13 @@ const REGION_PLACE: &str = "/latest/meta-data/placement/region";
 /// Not the one that is taken where nothing says another.
 pub const REGION: &str = "eu-north-1";
 const NOTICE_PLACE: &str = "/latest/meta-data/spot/instance-action";
+const LIFE_PLACE: &str = "/latest/meta-data/instance-life-cycle";
+const KIND_PLACE: &str = "/latest/meta-data/instance-type";
+const KIND: &str = "g6.2xlarge";
+const ZONE_PLACE: &str = "/latest/meta-data/placement/availability-zone";
+const ZONE: &str = "eu-north-1b";
+/// Where ECS describes the container.
+pub const CONTAINER_PLACE: &str = "/container";
 
 /// Serves until its process ends.
 pub struct Metadata {
@@ -23,6 +31,8 @@ struct State {
     notice: Option<String>,
     /// How often it was asked for the notice, by one who had the token, and had none to give.
     quiet_looks: u64,
+    /// What a machine of this kind costs in this zone, as EC2 says it; it is no spot machine without.
+    spot_price: Option<&'static str>,
 }
 
 struct Request {
@@ -30,6 +40,7 @@ struct Request {
     place: String,
     /// Names in lower case.
     headers: Vec<(String, String)>,
+    body: String,
 }
 
 impl Metadata {
@@ -52,6 +63,11 @@ impl Metadata {
         self.state.lock().unwrap().notice = Some(notice.to_owned());
     }
 
+    /// This is a spot machine. EC2 refuses to say what it costs where that is empty.
+    pub fn is_spot(&self, usd_per_hour: &'static str) {
+        self.state.lock().unwrap().spot_price = Some(usd_per_hour);
+    }
+
     pub fn quiet_looks(&self) -> u64 {
         self.state.lock().unwrap().quiet_looks
     }
@@ -68,8 +84,20 @@ fn answer(mut stream: &TcpStream, state: &Mutex<State>) {
             ("200 OK", TOKEN.to_owned())
         }
         ("PUT", TOKEN_PLACE) => ("400 Bad Request", String::new()),
+        ("POST", "/") => price(&request, state.lock().unwrap().spot_price.unwrap_or_default()),
+        ("GET", CONTAINER_PLACE) => {
+            // Half of the machine.
+            let units = thread::available_parallelism().unwrap().get() * 512;
+            ("200 OK", format!(r#"{{"DockerId": "d", "Limits": {{"CPU": {units}, "Memory": 4096}}}}"#))
+        }
         _ if !has("x-aws-ec2-metadata-token", &|token| token == TOKEN) => ("401 Unauthorized", String::new()),
         ("GET", REGION_PLACE) => ("200 OK", REGION.to_owned()),
+        ("GET", KIND_PLACE) => ("200 OK", KIND.to_owned()),
+        ("GET", ZONE_PLACE) => ("200 OK", ZONE.to_owned()),
+        ("GET", LIFE_PLACE) => {
+            let is_spot = state.lock().unwrap().spot_price.is_some();
+            ("200 OK", if is_spot { "spot" } else { "on-demand" }.to_owned())
+        }
         ("GET", NOTICE_PLACE) => {
             let mut state = state.lock().unwrap();
             state.quiet_looks += u64::from(state.notice.is_none());
@@ -88,8 +116,43 @@ fn answer(mut stream: &TcpStream, state: &Mutex<State>) {
     );
 }
 
+/// EC2's answer to who asks, signed, for the newest price of such a machine here.
+fn price(request: &Request, price: &str) -> (&'static str, String) {
+    let signed = request
+        .headers
+        .iter()
+        .any(|(name, value)| name == "authorization" && value.contains("/ec2/aws4_request"));
+    let asked = [
+        "Action=DescribeSpotPriceHistory",
+        &format!("InstanceType.1={KIND}"),
+        &format!("AvailabilityZone={ZONE}"),
+        "ProductDescription.1=Linux%2FUNIX",
+        "MaxResults=1",
+    ];
+    if !signed
+        || price.is_empty()
+        || !asked.iter().all(|part| request.body.split('&').any(|given| given == *part))
+    {
+        let refused =
+            "<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors></Response>";
+        return ("403 Forbidden", refused.to_owned());
+    }
+    let item = format!(
+        "<item><instanceType>{KIND}</instanceType><productDescription>Linux/UNIX</productDescription><spotPrice>{price}</spotPrice>\
+         <timestamp>2026-01-01T00:00:00.000Z</timestamp><availabilityZone>{ZONE}</availabilityZone></item>"
+    );
+    let set = format!("<spotPriceHistorySet>{item}</spotPriceHistorySet><nextToken/>");
+    (
+        "200 OK",
+        format!(
+            "<DescribeSpotPriceHistoryResponse><requestId>r</requestId>{set}</DescribeSpotPriceHistoryResponse>"
+        ),
+    )
+}
+
 fn read(stream: &TcpStream) -> Option<Request> {
-    let mut lines = BufReader::new(stream).lines();
+    let mut reader = BufReader::new(stream);
+    let mut lines = reader.by_ref().lines();
     let first = lines.next()?.ok()?;
     let (method, rest) = first.split_once(' ')?;
     let place = rest.split(' ').next()?;
@@ -98,5 +161,10 @@ fn read(stream: &TcpStream) -> Option<Request> {
         let (name, value) = line.split_once(':')?;
         Some((name.to_ascii_lowercase(), value.trim().to_owned()))
     });
-    Some(Request { method: method.to_owned(), place: place.to_owned(), headers: headers.collect() })
+    let headers: Vec<(String, String)> = headers.collect();
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let mut body = vec![0; length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Some(Request { method: method.to_owned(), place: place.to_owned(), headers, body })
 }

@@ -1,5 +1,5 @@
 //! The simulation as a test. Each bug that can be planted must be caught within a fixed number of seeds. For the rest of
-//! SIMULATION_SECONDS (120) it runs the handlers as they are, and requires that every kind of fault and branch happened.
+//! SIMULATION_SECONDS (80) it runs the handlers as they are, and requires that every kind of fault and branch happened.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -135,7 +135,7 @@ const ENOUGH_SEEDS: u64 = 1_000;
 fn main() -> ExitCode {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     // However long the planted bugs take, the handlers as they are get at least a third of the time.
-    let budget = Duration::from_secs(number("SIMULATION_SECONDS").unwrap_or(120));
+    let budget = Duration::from_secs(number("SIMULATION_SECONDS").unwrap_or(80));
     let first_seed = number("SIMULATION_FROM").unwrap_or(1);
     let started = Instant::now();
     let missed = catch_planted_bugs(first_seed);

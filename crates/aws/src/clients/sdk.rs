@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::imds;
 use aws_config::imds::region::ImdsRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
@@ -14,8 +15,8 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::HttpClient;
 
 /// A function has 5 s for an event; a call that takes longer than these is better made again by the next one.
@@ -56,6 +57,21 @@ fn region() -> RegionProviderChain {
         .or_else(ProfileFileRegionProvider::new())
         .or_else(ImdsRegionProvider::builder().configure(&metadata_config()).build())
         .or_else(Region::new("us-east-1"))
+}
+
+/// For calls that no SDK of the project has.
+pub fn connector() -> Connector {
+    Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
+}
+
+/// A client of the instance's metadata service, which answers at once or is not there.
+pub fn metadata_client() -> imds::Client {
+    imds::Client::builder()
+        .configure(&metadata_config())
+        .connect_timeout(Duration::from_secs(1))
+        .read_timeout(Duration::from_secs(1))
+        .max_attempts(1)
+        .build()
 }
 
 /// What a client of the instance's metadata service is made from: it is on this machine, and speaks plain HTTP. The SDK

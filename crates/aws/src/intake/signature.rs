@@ -81,6 +81,13 @@ mod tests {
         }
     }
 
+    /// As `proofyard-notify` signs.
+    #[test]
+    fn a_signature_is_what_sinks_send() {
+        let signed = signature(b"secret", "1000", "c", b"body");
+        assert_eq!(signed, "v1=29a7933c5109f517d6f1a7a9d0e356a109dab6ae54f7ff93dd80a0bc32f8665d");
+    }
+
     #[test]
     fn only_who_has_the_secret_and_sent_it_now_is_heard() {
         let request = signed(b"body", 1_000);

@@ -220,12 +220,12 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// What a slot costs for so long, in billionths of a US dollar.
-    pub fn cost_nanousd(&self, slot_ms: u64) -> Option<u64> {
-        let price = u128::from(self.price_microusd_per_hour?);
+    /// What a slot costs for so long, in billionths of a US dollar, where a worker's price is this.
+    pub fn cost_nanousd(&self, price_microusd_per_hour: u64, slot_ms: u64) -> u64 {
+        let price = u128::from(price_microusd_per_hour);
         // An hour has 3,600,000 ms, and a millionth 1,000 billionths.
         let cost = price * u128::from(slot_ms) / (3_600 * u128::from(self.slots.max(1)));
-        Some(u64::try_from(cost).unwrap_or(u64::MAX))
+        u64::try_from(cost).unwrap_or(u64::MAX)
     }
 
     /// What a slot takes in so long, by the power that is given.

@@ -14,12 +14,13 @@ impl<P: Port> Yard<P> {
     pub(crate) async fn charge(
         &self,
         task: &mut Task,
+        attempt: &Attempt,
         slot_ms: u64,
         metered: Option<Metered>,
     ) -> Result<(), Error> {
         let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
         if let Some(pool) = pipeline.pools.get(&task.pool) {
-            task.use_up(Usage::of_attempt(pool, slot_ms, metered));
+            task.use_up(Usage::of_attempt(attempt, pool, slot_ms, metered));
         }
         Ok(())
     }
@@ -33,12 +34,12 @@ impl<P: Port> Yard<P> {
         metered: Option<Metered>,
     ) -> Result<(), Error> {
         let now_ms = self.port.now_ms();
-        for Attempt { claim: of, started_ms, .. } in task.attempts().to_vec() {
-            let slot_ms = now_ms.saturating_sub(started_ms);
-            if of == claim {
-                self.charge(task, slot_ms, metered).await?;
+        for attempt in task.attempts().to_vec() {
+            let slot_ms = now_ms.saturating_sub(attempt.started_ms);
+            if attempt.claim == claim {
+                self.charge(task, &attempt, slot_ms, metered).await?;
             } else if self.port.has_yards_clock() {
-                self.charge(task, slot_ms, None).await?;
+                self.charge(task, &attempt, slot_ms, None).await?;
             }
         }
         Ok(())

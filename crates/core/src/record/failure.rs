@@ -231,7 +231,7 @@ pub(crate) async fn end_attempt<P: Port>(
         }
     };
     if let Some(at_work_ms) = at_work_ms {
-        yard.charge(task, at_work_ms, ending.metered()).await?;
+        yard.charge(task, &attempt, at_work_ms, ending.metered()).await?;
     }
     let note = |message: String, log| Note {
         at_ms: now_ms,

@@ -16,6 +16,9 @@ pub struct Attempt {
     /// The worker's own id for having taken it.
     pub claim: String,
     pub started_ms: u64,
+    /// What its worker cost an hour then, in millionths of a US dollar, where that is known of the worker's own machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_microusd_per_hour: Option<u64>,
 }
 
 /// A preference, not a ban: the worker that failed it gets it again after `until_ms`.

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Attempt;
 use crate::pipeline::Pool;
 use crate::transaction::MAX_STORED;
 
@@ -46,10 +47,12 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Usage {
-    /// Of one attempt that had a slot of this pool for so long.
-    pub(crate) fn of_attempt(pool: &Pool, slot_ms: u64, metered: Option<Metered>) -> Self {
+    /// Of one attempt that had its slot, one of this pool, for so long. What is known of the price of the worker's own machine
+    /// goes before what the pool says of all.
+    pub(crate) fn of_attempt(attempt: &Attempt, pool: &Pool, slot_ms: u64, metered: Option<Metered>) -> Self {
         let mut usage = Self::default();
-        if let Some(nanousd) = pool.cost_nanousd(slot_ms) {
+        let price = attempt.price_microusd_per_hour.or(pool.price_microusd_per_hour);
+        if let Some(nanousd) = price.map(|price| pool.cost_nanousd(price, slot_ms)) {
             (usage.priced, usage.nanousd) = (1, nanousd);
         }
         match (metered, pool.given_mj(slot_ms)) {

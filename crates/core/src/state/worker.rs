@@ -25,6 +25,9 @@ pub struct Worker {
     /// What keeps its provers from their verifiers, as people read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<String>,
+    /// What it costs an hour, all its slots together, in millionths of a US dollar, where it knows that of its machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_microusd_per_hour: Option<u64>,
 }
 
 impl Worker {

@@ -34,7 +34,7 @@ pub(super) struct Key {
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KeystoreFault {
-    #[error("it cannot be read: {0}")]
+    #[error("it cannot be read")]
     Unreadable(#[from] std::io::Error),
     #[error("it is longer than a keystore is")]
     TooLong,

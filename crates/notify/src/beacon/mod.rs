@@ -21,6 +21,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use proofyard_core::error::with_causes;
 use proofyard_core::pipeline::{Beacon, BeaconNodes, BlockWord};
 use proofyard_core::sinks::Trouble;
 use proofyard_sinks::{BlockMessage, Message, ProverProof};
@@ -144,7 +145,8 @@ fn hand_in(
     let password = password
         .ok_or_else(|| Failure::later(format!("the environment here has no {}", target.password_from)))?;
     let key = Key::open(Path::new(&target.keystore), &password);
-    let key = key.map_err(|fault| Failure::later(format!("keystore {}: {fault}", target.keystore)))?;
+    let key = key
+        .map_err(|fault| Failure::later(format!("keystore {}: {}", target.keystore, with_causes(&fault))))?;
     let give = nodes(&urls, half);
     let validator_index = validator(target, &key, &place.nodes(&give, &seen))?;
     let fork = place.network.fork_at(place.slot);

@@ -19,6 +19,7 @@ mod leaving;
 mod messages;
 mod metrics;
 mod pool_jobs;
+mod price;
 mod region;
 mod reorgs;
 mod services;

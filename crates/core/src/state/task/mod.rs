@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::id::{BadTaskId, TaskId};
 use self::stored::StoredTask;
-use super::{Attempt, Avoid, FailureKind, Listing, Note, Scope, TaskResult, Usage, WorkerId};
+use super::{Attempt, Avoid, FailureKind, Listing, Note, Scope, TaskResult, Usage, Worker, WorkerId};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -135,7 +135,7 @@ impl Task {
     /// A worker took it; answers the attempt's number. `None` where it is not listed.
     pub fn claim(
         &mut self,
-        worker: &WorkerId,
+        worker: &Worker,
         slot: u32,
         claim: &str,
         now_ms: u64,
@@ -149,10 +149,11 @@ impl Task {
         let number = self.history.started + 1;
         attempts.push(Attempt {
             number,
-            worker: worker.clone(),
+            worker: worker.id.clone(),
             slot,
             claim: claim.to_owned(),
             started_ms: now_ms,
+            price_microusd_per_hour: worker.price_microusd_per_hour,
         });
         self.history.started = number;
         self.history.first_claimed_ms.get_or_insert(now_ms);
