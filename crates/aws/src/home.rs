@@ -80,7 +80,7 @@ pub struct AwsHome {
     pub objects: Objects,
     pub(crate) supply: Arc<Supply>,
     pub(crate) metrics: Arc<Metrics>,
-    /// In the function that tells sinks.
+    /// In the functions that tell sinks.
     pub(crate) notifier: Option<Arc<dyn Notifier>>,
     config: aws_config::SdkConfig,
 }
@@ -219,12 +219,12 @@ impl AwsHome {
 
     /// The shortest tick of the yard's chains.
     pub async fn shortest_tick_ms(&self) -> Result<u64, Error> {
-        self.shortest_tick_of(self.yard.chains().await?).await
+        self.shortest_tick_of(&self.yard.chains().await?).await
     }
 
     /// The same, of the chains that a pool serves.
     pub async fn tick_of_pool_ms(&self, pool: &str) -> Result<u64, Error> {
-        self.shortest_tick_of(self.yard.chains_of_pool(pool).await?).await
+        self.shortest_tick_of(&self.yard.chains_of_pool(pool).await?).await
     }
 
     /// The chains that follow a node.
@@ -244,10 +244,10 @@ impl AwsHome {
         })
     }
 
-    async fn shortest_tick_of(&self, chains: Vec<String>) -> Result<u64, Error> {
+    pub(crate) async fn shortest_tick_of(&self, chains: &[String]) -> Result<u64, Error> {
         let mut tick_ms = QUIET_TICK_MS;
         for chain in chains {
-            match self.yard.chain(&chain).await {
+            match self.yard.chain(chain).await {
                 Ok((_, pipeline)) => tick_ms = tick_ms.min(pipeline.chain.tick_ms),
                 Err(error) if error.passes() => return Err(error),
                 // The other chains' ticks count all the same.

@@ -20,7 +20,7 @@ use crate::{Failure, Place, Surroundings, abi};
 
 /// Between two looks at the chain: soon at first, for chains whose blocks come soon.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
-const LAST_LOOK: Duration = Duration::from_secs(2);
+pub(crate) const LAST_LOOK: Duration = Duration::from_secs(2);
 /// What is known only behind one.
 pub(crate) const TRANSACTION: &str = "transaction";
 /// What the journal keeps of a node's answer.
@@ -460,6 +460,6 @@ impl<'a, S: Surroundings> Submission<'a, S> {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

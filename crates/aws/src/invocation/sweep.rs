@@ -25,7 +25,9 @@ impl AwsHome {
         Box::pin(async move {
             let AwsHome { yard, supply, metrics, .. } = self;
             let left = until.saturating_duration_since(Instant::now());
-            let tick_ms = self.shortest_tick_ms().await?.max(SHORTEST_SWEEP_MS);
+            let chains = yard.chains().await?;
+            let tick_ms = self.shortest_tick_of(&chains).await?.max(SHORTEST_SWEEP_MS);
+            self.wake_actions(&chains).await;
             let budget_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(tick_ms);
             let mut sweep = yard.begin_sweep(budget_ms).await?;
             sweep.what_frees_work().await?;

@@ -34,7 +34,7 @@ impl Spent {
             }
             FailureKind::Crash => self.crashes += 1,
             FailureKind::Unavailable => self.delays += 1,
-            FailureKind::BadInput => {}
+            FailureKind::Waits { .. } | FailureKind::BadInput => {}
         }
     }
 
