@@ -1,5 +1,6 @@
 //! One entry or task, from its first question to its last confirmation.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use alloy_json_abi::{Error, Function};
@@ -167,6 +168,8 @@ pub(crate) struct Submission<'a, S> {
     /// When nothing is begun any more, and when blocks are no longer waited for.
     until_ms: u64,
     patient_until_ms: u64,
+    /// The journal's version on which a write stood of which it is not known whether it was made, or will be.
+    unsure: Cell<Option<Option<u64>>>,
 }
 
 /// Where an entry is.
@@ -202,6 +205,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             errors: abi::errors(&contract.errors)?,
             until_ms: now_ms.saturating_add(contract.time_limit_ms),
             patient_until_ms: now_ms.saturating_add(contract.time_limit_ms.min(surroundings.patience_ms())),
+            unsure: Cell::new(None),
         })
     }
 
@@ -244,7 +248,11 @@ impl<'a, S: Surroundings> Submission<'a, S> {
     async fn has_sent_nothing(&self) -> bool {
         let held =
             Held::open(self.place, self.contract.chain_id, self.account.address, self.surroundings).await;
-        held.is_ok_and(|held| held.journal.of(self.name()).is_none())
+        // A write can no longer be made once its journal has another version.
+        held.is_ok_and(|held| {
+            self.unsure.get().is_none_or(|version| version != held.version())
+                && held.journal.of(self.name()).is_none()
+        })
     }
 
     /// One look at the chain, and what follows from it, under the account's lock.
@@ -419,8 +427,14 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             included: None,
             ended: None,
             made_of,
+            refused: None,
         });
-        held.write().await?;
+        if let Err(failure) = held.write().await {
+            if !held.is_locked() {
+                self.unsure.set(Some(held.version()));
+            }
+            return Err(failure);
+        }
         match self.chain.send(&raw).await {
             Heard::Taken => Ok(Step::Waits(format!("transaction {shown}, nonce {nonce}, waits for a block"))),
             Heard::Unclear(reason) => {

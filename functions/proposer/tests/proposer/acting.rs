@@ -23,7 +23,7 @@ use crate::yard::{OF_SECRET, ProposingYard, proposer, sent, soon};
 const CALLS_A_LOOK: u64 = 38 + 3;
 
 /// Each block is one task, whose proof commits it, and then one call.
-fn recording(ledger: &Ledger, keys: &str) -> String {
+pub fn recording(ledger: &Ledger, keys: &str) -> String {
     format!(
         "[chain]\nname = \"c\"\nstart_height = 1\nwindow = 64\n\
          [stage.prove]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"p\"\npool = \"cpu\"\n\
