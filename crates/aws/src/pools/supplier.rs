@@ -1,8 +1,10 @@
 //! Who works for a pool, and how they hear that a task is listed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proofyard_core::error::with_causes;
+use proofyard_core::pipeline::Pipeline;
 use proofyard_core::port::{Port, Wake};
 use tracing::warn;
 
@@ -34,13 +36,11 @@ impl AwsHome {
 
     /// Called by the sweeper: wakes the proposer for what is listed, whatever became of earlier wakes. What cannot be read now
     /// is for the next tick.
-    pub(crate) async fn wake_actions(&self, chains: &[String]) {
-        let mut actions = BTreeSet::new();
-        for chain in chains {
-            let Ok((_, pipeline)) = self.yard.chain(chain).await else { continue };
-            actions.extend(pipeline.pools.keys().filter(|pool| pipeline.is_action(pool)).cloned());
-        }
-        for pool in actions {
+    pub(crate) async fn wake_actions(&self, pipelines: &[Arc<Pipeline>]) {
+        let pools =
+            pipelines.iter().flat_map(|pipeline| pipeline.pools.keys().map(move |pool| (pipeline, pool)));
+        let actions = pools.filter(|(pipeline, pool)| pipeline.is_action(pool)).map(|(_, pool)| pool.clone());
+        for pool in actions.collect::<BTreeSet<String>>() {
             match self.yard.waiting_tasks(&pool, 1).await {
                 Ok(0) => {}
                 Ok(_) => self.yard.port.send(&[Wake::Pool { pool }]).await,
