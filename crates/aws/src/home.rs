@@ -80,7 +80,7 @@ pub struct AwsHome {
     pub objects: Objects,
     pub(crate) supply: Arc<Supply>,
     pub(crate) metrics: Arc<Metrics>,
-    /// In the function that tells sinks.
+    /// In the functions that tell sinks.
     pub(crate) notifier: Option<Arc<dyn Notifier>>,
     config: aws_config::SdkConfig,
 }
@@ -219,12 +219,12 @@ impl AwsHome {
 
     /// The shortest tick of the yard's chains.
     pub async fn shortest_tick_ms(&self) -> Result<u64, Error> {
-        self.shortest_tick_of(self.yard.chains().await?).await
+        Ok(shortest_tick_ms(&self.pipelines_of(self.yard.chains().await?).await?))
     }
 
     /// The same, of the chains that a pool serves.
     pub async fn tick_of_pool_ms(&self, pool: &str) -> Result<u64, Error> {
-        self.shortest_tick_of(self.yard.chains_of_pool(pool).await?).await
+        Ok(shortest_tick_ms(&self.pipelines_of(self.yard.chains_of_pool(pool).await?).await?))
     }
 
     /// The chains that follow a node.
@@ -244,20 +244,25 @@ impl AwsHome {
         })
     }
 
-    async fn shortest_tick_of(&self, chains: Vec<String>) -> Result<u64, Error> {
-        let mut tick_ms = QUIET_TICK_MS;
+    /// The pipelines in force of these chains, but for those that cannot be read.
+    pub(crate) async fn pipelines_of(&self, chains: Vec<String>) -> Result<Vec<Arc<Pipeline>>, Error> {
+        let mut pipelines = Vec::new();
         for chain in chains {
             match self.yard.chain(&chain).await {
-                Ok((_, pipeline)) => tick_ms = tick_ms.min(pipeline.chain.tick_ms),
+                Ok((_, pipeline)) => pipelines.push(pipeline),
                 Err(error) if error.passes() => return Err(error),
-                // The other chains' ticks count all the same.
+                // The other chains count all the same.
                 Err(error) => {
-                    error!(chain, error = %with_causes(&error), "this chain cannot be read, so its tick is not known")
+                    error!(chain, error = %with_causes(&error), "this chain cannot be read, and nothing is done for it")
                 }
             }
         }
-        Ok(tick_ms)
+        Ok(pipelines)
     }
+}
+
+pub(crate) fn shortest_tick_ms(pipelines: &[Arc<Pipeline>]) -> u64 {
+    pipelines.iter().map(|pipeline| pipeline.chain.tick_ms).fold(QUIET_TICK_MS, u64::min)
 }
 
 /// What the environment says of a judge; `None` where it says nothing.

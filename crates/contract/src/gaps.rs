@@ -2,6 +2,9 @@
 //! something was sent by hand and dropped. Nothing above it can get into a block, so it is filled with a transfer of nothing to
 //! the account itself, once no node has had another with it for as long as a transaction is waited for before it is replaced.
 //!
+//! A nonce whose transaction every node refuses for good is no better, and is filled in the same way. Which of the two a block takes
+//! in the end is seen as of any other nonce, so that what was refused is sent anew only once it can no longer take effect.
+//!
 //! What fills it is in the journal like all else: it is sent again, replaced and found after a crash in the same way.
 
 use alloy_primitives::{Bytes, Selector, U256};
@@ -13,7 +16,9 @@ use crate::settling::{Look, signed, transaction};
 use crate::{Failure, abi};
 
 /// For whom it is sent: no sink is called so.
-const FILLER: &str = "account/gap";
+pub(crate) const FILLER: &str = "account/gap";
+/// What every node refuses is given up after so many times the time after which it would be replaced.
+const REFUSED_FOR: u64 = 10;
 
 impl<S: Surroundings> Look<'_, S> {
     /// What is said of a nonce that is missing, if one is.
@@ -62,6 +67,32 @@ impl<S: Surroundings> Look<'_, S> {
         }))
     }
 
+    /// Gives up the next transaction where every node has refused it for long. What is said of it then.
+    pub(crate) async fn give_up(&self, journal: &mut Journal) -> Result<Option<String>, Failure> {
+        let next = journal.open().find(|sent| sent.included.is_none());
+        let next = next.filter(|sent| sent.nonce == self.count && sent.sink != FILLER).cloned();
+        let Some((next, refused)) = next.and_then(|next| Some((next.clone(), next.refused?))) else {
+            return Ok(None);
+        };
+        let refused_ms = self.surroundings.now_ms().saturating_sub(refused.since_ms);
+        let is_early = refused_ms < next.fees.replace_after_ms.saturating_mul(REFUSED_FOR)
+            || self.head.number.number() <= refused.since_height;
+        // A node that has something with its nonce, or does not say, may have it.
+        if is_early || self.chain.next_pending(self.account.address).await.ok() != Some(next.nonce) {
+            return Ok(None);
+        }
+        let nonce = next.nonce;
+        Ok(Some(match self.filler(nonce, next).await {
+            Ok(filler) => {
+                journal.insert(filler);
+                given_up(nonce)
+            }
+            Err(failure) => {
+                format!("every node refuses it, and its nonce cannot be filled: {}", failure.reason())
+            }
+        }))
+    }
+
     /// Its fees are bounded as those of what waits for it.
     async fn filler(&self, nonce: u64, waiting: Sent) -> Result<Sent, Failure> {
         let address = self.account.address;
@@ -89,6 +120,14 @@ impl<S: Surroundings> Look<'_, S> {
             included: None,
             ended: None,
             made_of: None,
+            refused: None,
         })
     }
+}
+
+/// Of a transaction whose nonce is filled.
+pub(crate) fn given_up(nonce: u64) -> String {
+    format!(
+        "every node refuses it: nonce {nonce} is filled with one that does nothing, and then it is made anew"
+    )
 }

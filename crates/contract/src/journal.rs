@@ -108,6 +108,15 @@ pub(crate) struct Sent {
     /// What a task's call was made of: a later attempt at the task says the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_of: Option<MadeOf>,
+    /// Since when every node has refused it, and none has had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Refused {
+    pub since_ms: u64,
+    pub since_height: u64,
 }
 
 /// What a call was made of.
@@ -243,6 +252,14 @@ impl Held {
     /// Nobody else of the yard reads it until this is dropped.
     pub fn is_locked(&self) -> bool {
         matches!(self.home, Home::File { .. })
+    }
+
+    /// Of what was last read or written, where nobody has a lock.
+    pub fn version(&self) -> Option<u64> {
+        match &self.home {
+            Home::File { .. } => None,
+            Home::Pages { written, .. } => written.version,
+        }
     }
 
     /// Durable once it returns.
@@ -446,6 +463,7 @@ mod tests {
             included: None,
             ended: None,
             made_of: None,
+            refused: None,
         }
     }
 

@@ -29,11 +29,13 @@ mod values;
 
 use std::time::Duration;
 
+use proofyard_core::state::FailureKind;
+
 pub use account::KeyError;
 pub use acting::{OfTask, act};
 pub use journal::{Change, Journals, Pages, Written};
 pub use kms::{Kms, KmsError};
-pub use reading::PROOF_BYTES;
+pub use reading::{PROOF_BYTES, RESULT_BYTES};
 pub use submitting::{check, submit};
 
 /// What a call needs from outside.
@@ -88,6 +90,18 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What it is where the call is a task's.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            // Nothing is wrong with the task: it is tried again for long.
+            Self::Later { .. } => FailureKind::Unavailable,
+            Self::Waits { wait_ms, .. } => FailureKind::Waits { wait_ms: *wait_ms },
+            Self::Again => FailureKind::Waits { wait_ms: submitting::millis(submitting::LAST_LOOK) },
+            Self::Reverts(_) => FailureKind::Transient,
+            Self::Refused(_) => FailureKind::Permanent,
+        }
+    }
+
     pub fn reason(self) -> String {
         match self {
             Self::Later { reason, .. }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proofyard_contract::{OfTask, Place, act};
 use proofyard_core::pipeline::Contract;
+use proofyard_core::state::FailureKind;
 use proofyard_prover::{
     Failure, InputKind, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk, VerifyRequest, Work,
     serve, write_output,
@@ -81,12 +82,9 @@ impl Prover for Caller {
 }
 
 fn failure(failure: proofyard_contract::Failure) -> Failure {
-    match failure {
-        // Nothing is wrong with the task: it is tried again for long.
-        waits @ (proofyard_contract::Failure::Later { .. }
-        | proofyard_contract::Failure::Waits { .. }
-        | proofyard_contract::Failure::Again) => Failure::unavailable(waits.reason()),
-        proofyard_contract::Failure::Reverts(reason) => Failure::transient(reason),
-        proofyard_contract::Failure::Refused(reason) => Failure::permanent(reason),
+    match failure.kind() {
+        FailureKind::Unavailable | FailureKind::Waits { .. } => Failure::unavailable(failure.reason()),
+        FailureKind::Permanent => Failure::permanent(failure.reason()),
+        _ => Failure::transient(failure.reason()),
     }
 }

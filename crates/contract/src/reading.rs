@@ -18,7 +18,7 @@ use crate::{Failure, Surroundings, abi};
 pub const PROOF_BYTES: u64 = TRANSACTION_BYTES;
 pub(crate) const TRANSACTION_BYTES: u64 = 131_072;
 /// What is read of what a stage with an action wrote.
-const RESULT_BYTES: u64 = 1 << 20;
+pub const RESULT_BYTES: u64 = 1 << 20;
 /// What is read of a block's payload.
 const PAYLOAD_BYTES: u64 = 256 << 20;
 

@@ -1,13 +1,16 @@
 //! What became of what was sent: blocks have it, or had it and have it no more, or nobody has it, or it offers too little, or
 //! something else has its nonce, or nothing has the nonce before it.
 
+use std::collections::BTreeSet;
+
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy_eips::Encodable2718;
 use alloy_primitives::{B256, TxKind, hex};
 
 use crate::account::Account;
 use crate::chain::{Call, Chain, Head, Heard};
-use crate::journal::{Ended, Fees, Included, Journal, Sent, Try};
+use crate::gaps::{FILLER, given_up};
+use crate::journal::{Ended, Fees, Included, Journal, Refused, Sent, Try};
 use crate::{Failure, Surroundings};
 
 /// Blocks under which nothing is looked at again: deeper than any reorg of a chain that finalizes in 64 slots.
@@ -113,6 +116,8 @@ impl<S: Surroundings> Look<'_, S> {
     pub async fn at(&self, journal: &mut Journal) -> Result<Option<String>, Failure> {
         self.forget_what_left_the_chain(journal).await?;
         let mut complaint = None;
+        let fillers = journal.open().filter(|sent| sent.sink == FILLER);
+        let filled: BTreeSet<u64> = fillers.map(|filler| filler.nonce).collect();
         for sent in journal.sent.iter_mut().filter(|sent| sent.ended.is_none()) {
             if sent.included.is_none() {
                 sent.included = self.inclusion(sent).await?;
@@ -134,11 +139,15 @@ impl<S: Surroundings> Look<'_, S> {
                         }
                     });
                 }
+                None if sent.sink != FILLER && filled.contains(&sent.nonce) => {
+                    complaint = Some(given_up(sent.nonce));
+                }
                 None => complaint = self.sent_again(sent).await?.or(complaint),
             }
         }
+        let given_up = self.give_up(journal).await?;
         let missing = self.gap(journal).await?;
-        Ok(missing.or(complaint))
+        Ok(given_up.or(missing).or(complaint))
     }
 
     /// Blocks on a height and above it, itself counted.
@@ -202,10 +211,13 @@ impl<S: Surroundings> Look<'_, S> {
     async fn sent_again(&self, sent: &mut Sent) -> Result<Option<String>, Failure> {
         let Some(last) = sent.tries.last().cloned() else { return Ok(None) };
         let mut complaint = None;
-        if !self.chain.knows(last.hash).await? {
-            complaint = self.given(&last).await;
-            if complaint.is_none() {
-                return Ok(None);
+        match self.chain.knows(last.hash).await? {
+            true => sent.refused = None,
+            false => {
+                complaint = self.given(sent, &last).await;
+                if complaint.is_none() {
+                    return Ok(None);
+                }
             }
         }
         let waited_ms = self.surroundings.now_ms().saturating_sub(last.at_ms);
@@ -228,14 +240,21 @@ impl<S: Surroundings> Look<'_, S> {
             Some(Ok(offer)) => self.replacement(&last, offer).await?,
         };
         sent.tries.push(replacement);
+        sent.refused = None;
         // It is sent by the next look, once it is written down.
         Ok(None)
     }
 
-    async fn given(&self, last: &Try) -> Option<String> {
+    async fn given(&self, sent: &mut Sent, last: &Try) -> Option<String> {
+        let before = sent.refused.take();
         match self.chain.send(&last.raw).await {
             Heard::Taken => None,
-            Heard::Refused(reason) | Heard::Unclear(reason) => Some(reason),
+            Heard::Unclear(reason) => Some(reason),
+            Heard::Refused(reason) => {
+                let (since_ms, since_height) = (self.surroundings.now_ms(), self.head.number.number());
+                sent.refused = before.or(Some(Refused { since_ms, since_height }));
+                Some(reason)
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! One entry or task, from its first question to its last confirmation.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use alloy_json_abi::{Error, Function};
@@ -21,7 +22,7 @@ use crate::{Failure, Place, Surroundings, abi};
 
 /// Between two looks at the chain: soon at first, for chains whose blocks come soon.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
-const LAST_LOOK: Duration = Duration::from_secs(2);
+pub(crate) const LAST_LOOK: Duration = Duration::from_secs(2);
 /// What is known only behind one.
 pub(crate) const TRANSACTION: &str = "transaction";
 /// What the journal keeps of a node's answer.
@@ -168,6 +169,8 @@ pub(crate) struct Submission<'a, S> {
     /// When nothing is begun any more, and when blocks are no longer waited for.
     until_ms: u64,
     patient_until_ms: u64,
+    /// The journal's version on which a write stood of which it is not known whether it was made, or will be.
+    unsure: Cell<Option<Option<u64>>>,
 }
 
 /// Where an entry is.
@@ -203,6 +206,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             errors: abi::errors(&contract.errors)?,
             until_ms: now_ms.saturating_add(contract.time_limit_ms),
             patient_until_ms: now_ms.saturating_add(contract.time_limit_ms.min(surroundings.patience_ms())),
+            unsure: Cell::new(None),
         })
     }
 
@@ -245,7 +249,11 @@ impl<'a, S: Surroundings> Submission<'a, S> {
     async fn has_sent_nothing(&self) -> bool {
         let held =
             Held::open(self.place, self.contract.chain_id, self.account.address, self.surroundings).await;
-        held.is_ok_and(|held| held.journal.of(self.name()).is_none())
+        // A write can no longer be made once its journal has another version.
+        held.is_ok_and(|held| {
+            self.unsure.get().is_none_or(|version| version != held.version())
+                && held.journal.of(self.name()).is_none()
+        })
     }
 
     /// One look at the chain, and what follows from it, under the account's lock.
@@ -420,8 +428,14 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             included: None,
             ended: None,
             made_of,
+            refused: None,
         });
-        held.write().await?;
+        if let Err(failure) = held.write().await {
+            if !held.is_locked() {
+                self.unsure.set(Some(held.version()));
+            }
+            return Err(failure);
+        }
         match self.chain.send(&raw).await {
             Heard::Taken => Ok(Step::Waits(format!("transaction {shown}, nonce {nonce}, waits for a block"))),
             Heard::Unclear(reason) => {
@@ -461,6 +475,6 @@ impl<'a, S: Surroundings> Submission<'a, S> {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -105,6 +105,16 @@ impl<P: Port> Yard<P> {
         Ok(None)
     }
 
+    /// Whether a pool is that of a stage with an action.
+    pub async fn is_pool_of_action(&self, pool: &str) -> Result<bool, Error> {
+        for chain in self.chains_of_pool(pool).await? {
+            if self.chain(&chain).await?.1.is_action(pool) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Which chains a pool serves, at most 256.
     pub async fn chains_of_pool(&self, pool: &str) -> Result<Vec<String>, Error> {
         let served = read_range::<P, PoolChain>(&self.port, &PoolChain::range(pool, MAX_CHAINS)).await?;

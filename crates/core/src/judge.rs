@@ -137,7 +137,9 @@ impl<P: Port> Yard<P> {
                     )));
                 }
                 Err(AttemptError::Failed { kind, message, .. }) => match kind {
-                    FailureKind::Unavailable | FailureKind::Crash => return Ok(Look::Later(message)),
+                    FailureKind::Unavailable | FailureKind::Waits { .. } | FailureKind::Crash => {
+                        return Ok(Look::Later(message));
+                    }
                     _ => refused = message,
                 },
                 Err(AttemptError::HostFault { message }) => return Ok(Look::Later(message)),

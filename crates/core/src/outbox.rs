@@ -27,10 +27,14 @@ impl Outbox {
     /// The next step that this process can take itself: a chain's, a scope's or a sink's. Wakes of pools are for workers, and
     /// those of the judge for the judge.
     pub fn take_step(&self) -> Option<Wake> {
+        self.take(|wake| !matches!(wake, Wake::Pool { .. } | Wake::Judge { .. }))
+    }
+
+    /// The next one of these.
+    pub fn take(&self, is_one: impl Fn(&Wake) -> bool) -> Option<Wake> {
         let mut kept = self.wakes();
-        let step =
-            kept.iter().find(|wake| !matches!(wake, Wake::Pool { .. } | Wake::Judge { .. })).cloned()?;
-        kept.take(&step)
+        let next = kept.iter().find(|wake| is_one(wake)).cloned()?;
+        kept.take(&next)
     }
 
     /// All that is left.

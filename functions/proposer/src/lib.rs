@@ -1,12 +1,13 @@
-//! Telling sinks on AWS that hold keys, by `proofyard-telling`, in a role of their own.
+//! What holds keys on AWS, in a role of its own: telling sinks, and doing tasks of stages with an action, by `proofyard-telling`.
 //!
-//! A contract's transaction is not waited for: each time the chain is looked at, what is to be sent is sent, and the sink says
-//! when to look again. What was signed is in the yard's table before a node hears of it ([`journal`]).
+//! A contract's transaction is not waited for: each time the chain is looked at, what is to be sent is sent, and the sink or the
+//! task says when to look again. What was signed is in the yard's table before a node hears of it ([`journal`]).
 //!
-//! - [`contract`]: transactions, by `proofyard-contract`;
+//! - [`contract`]: transactions, by `proofyard-contract`; [`acting`]: those that are tasks;
 //! - [`beacon`]: proofs for beacon nodes, by `proofyard-notify`;
 //! - [`keys`]: keystores, which the yard's secret for keys holds as texts.
 
+mod acting;
 mod beacon;
 mod contract;
 mod journal;
@@ -20,7 +21,9 @@ use proofyard_core::error::{Cause, with_causes};
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::sinks::Trouble;
 use proofyard_sinks::{Message, Outcome};
-use proofyard_telling::{Secrets, ToldSink, Way};
+use proofyard_telling::{Acting, Secrets, ToldSink, Way};
+
+pub use crate::acting::LEASE_MS;
 
 /// What this process keeps from one message to the next.
 pub struct Proposing {
@@ -49,6 +52,10 @@ impl Way for Proposing {
 
     fn queue(&self, names: &Names) -> String {
         names.propose_queue()
+    }
+
+    fn acting(&self) -> Option<&dyn Acting> {
+        Some(self)
     }
 
     fn tell<'a>(&'a self, sink: ToldSink<'a>, message: &'a Message) -> LocalBoxFuture<'a, Outcome> {

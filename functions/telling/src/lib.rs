@@ -3,7 +3,7 @@
 //!
 //! A sink that hangs holds up nothing else: wakes come by the function's own queue, on which each sink is a group. It is tried
 //! again by the time that the state says, which the sweeper wakes. Keys, and URLs that have one in them, are in a secret of
-//! the function's own.
+//! the function's own. Tasks of stages with an action ([`Acting`]) come by the same queue, on which each such pool is a group.
 
 mod outside;
 
@@ -26,7 +26,7 @@ use proofyard_function::{run, take_messages, until};
 use proofyard_sinks::{Message, Outcome, SinkOf, Teller};
 use tracing::warn;
 
-pub use crate::outside::{Secrets, fetched};
+pub use crate::outside::{FetchError, Secrets, fetched, stored};
 
 /// Fetching a proof that is sent, and writing down how a message went.
 const AROUND_A_MESSAGE: Duration = Duration::from_secs(15);
@@ -40,6 +40,22 @@ pub trait Way: Send + Sync + 'static {
     fn queue(&self, names: &Names) -> String;
 
     fn tell<'a>(&'a self, sink: ToldSink<'a>, message: &'a Message) -> LocalBoxFuture<'a, Outcome>;
+
+    /// The way to do tasks of stages with an action, where the function does them.
+    fn acting(&self) -> Option<&dyn Acting> {
+        None
+    }
+}
+
+/// Does tasks of stages with an action.
+pub trait Acting {
+    /// Does listed tasks of an action's pool, and begins none any more once `is_over` says so; answers whether there may be more.
+    fn act<'a>(
+        &'a self,
+        home: &'a AwsHome,
+        pool: &'a str,
+        is_over: &'a dyn Fn() -> bool,
+    ) -> LocalBoxFuture<'a, Result<bool, Error>>;
 }
 
 /// A sink that is told.
@@ -128,11 +144,26 @@ impl<W: Way> Notifier for Sinks<W> {
             };
             let told = ToldSink { home, chain, name, target: &sink.target };
             let mut telling = Telling { sinks: self, told };
-            // Stages with an action are refused on AWS; who needs the block fetches it.
+            // Who needs the block, or what a stage came to, fetches it.
             let (is_level, results) = (sink.is_level(), &BTreeSet::new());
             let sink = SinkOf { chain, name, is_level, results, names_block: false };
             if sink.step(&home.yard, &mut telling).await? {
                 home.yard.port.send(&[Wake::Sink { chain: chain.to_owned(), sink: name.to_owned() }]).await;
+            }
+            Ok(())
+        })
+    }
+
+    fn acts(&self) -> bool {
+        self.way.acting().is_some()
+    }
+
+    fn act<'a>(&'a self, home: &'a AwsHome, pool: &'a str) -> LocalBoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            if let Some(acting) = self.way.acting()
+                && acting.act(home, pool, &|| self.is_over()).await?
+            {
+                home.yard.port.send(&[Wake::Pool { pool: pool.to_owned() }]).await;
             }
             Ok(())
         })

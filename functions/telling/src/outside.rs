@@ -1,4 +1,4 @@
-//! What sinks need from outside: what the function's secret holds, and proofs.
+//! What sinks and actions need from outside: what the function's secret holds, and artifacts.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -49,23 +49,47 @@ impl Secrets {
     }
 }
 
-/// A proof's bytes in a folder of this machine, checked: what is sent is what was verified.
-pub async fn fetched(home: &AwsHome, artifact: &ArtifactRef, folder: &Path) -> Result<PathBuf, Cause> {
+/// Why the bytes of an artifact are not here.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    #[error("{address} cannot be read: it takes too long")]
+    Slow { address: String },
+    #[error("{address} cannot be read: its bytes hash to something else")]
+    Damaged { address: String },
+    #[error("a file of this machine cannot be written")]
+    File(#[from] io::Error),
+}
+
+impl FetchError {
+    /// Nobody else could read it either.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Object(ObjectError::Missing { .. }))
+    }
+}
+
+/// An artifact's bytes in a folder of this machine, checked: what is sent is what was verified.
+pub async fn fetched(home: &AwsHome, artifact: &ArtifactRef, folder: &Path) -> Result<PathBuf, FetchError> {
     let path = folder.join(&artifact.sha256);
     let mut file = tokio::fs::File::create(&path).await?;
+    let address = || home.objects.address(artifact);
     let got = timeout(FETCH, home.objects.get_file(artifact, &mut file)).await;
-    got.map_err(|_| unfetched(home, artifact, "it takes too long"))?.map_err(|error: ObjectError| error)?;
+    got.map_err(|_| FetchError::Slow { address: address() })??;
     file.flush().await?;
     match hash_of(&path)? == artifact.sha256 {
         true => Ok(path),
-        false => Err(unfetched(home, artifact, "its bytes hash to something else")),
+        false => Err(FetchError::Damaged { address: address() }),
     }
+}
+
+/// Puts what was made here among the artifacts.
+pub async fn stored(home: &AwsHome, made: &[u8]) -> Result<ArtifactRef, ObjectError> {
+    let artifact = ArtifactRef { sha256: hex::encode(Sha256::digest(made)), bytes: made.len() as u64 };
+    home.objects.put_bytes(&artifact, made.to_vec()).await?;
+    Ok(artifact)
 }
 
 fn hash_of(path: &Path) -> io::Result<String> {
     Ok(hex::encode(Sha256::digest(std::fs::read(path)?)))
-}
-
-fn unfetched(home: &AwsHome, artifact: &ArtifactRef, why: &str) -> Cause {
-    format!("{} cannot be read: {why}", home.objects.address(artifact)).into()
 }

@@ -163,9 +163,12 @@ test('the proposer alone reads keys and has keys sign, and is there only where i
   const { statements: its } = yard.roleOfFunction('proposer');
   assert.deepEqual(its.at(-1), { actions: ['kms:GetPublicKey', 'kms:Sign'], resources: [key] });
   const written = its.filter(({ actions }) => actions.includes('dynamodb:PutItem'));
-  assert.deepEqual(written.map(({ leading_keys: keys }) => keys), [['A#*', 'C#*', 'N#*']]);
+  assert.deepEqual(written.map(({ leading_keys: keys }) => keys), [['A#*', 'C#*', 'N#*', 'T#*', 'M#*', 'R#*', 'W#*']]);
   const sends = its.filter(({ actions }) => actions.includes('sqs:SendMessage')).flatMap(({ resources }) => resources);
-  assert.deepEqual(sends.map((resource) => resource.split(':proofyard-prod-').at(-1)).sort(), ['propose-dead.fifo', 'propose.fifo']);
+  assert.deepEqual(sends.map((resource) => resource.split(':proofyard-prod-').at(-1)).sort(), ['propose-dead.fifo', 'propose.fifo', 'results.fifo']);
+  const puts = its.filter(({ actions }) => actions.some((action) => /^s3:Put/.test(action)));
+  assert.deepEqual(puts.map(({ actions, resources }) => [actions, resources.map((resource) => resource.split('/').slice(1))]), [[['s3:PutObject'], [['artifacts', '*']]]]);
+  assert.ok(!its.some(({ actions }) => actions.some((action) => action.startsWith('batch:'))), 'it starts no worker');
   const secretsOf = (role: string) =>
     yard.roleOfFunction(role).statements.filter(({ actions }) => actions.includes('secretsmanager:GetSecretValue')).flatMap(({ resources }) => resources);
   assert.deepEqual(secretsOf('proposer').map((secret) => secret.split(':').at(-1)), ['proofyard/prod/keys-*']);

@@ -31,6 +31,7 @@ const EXPECTED: &[&str] = &[
     "fault: prover refused for good",
     "fault: prover crashed",
     "fault: prover unavailable",
+    "fault: prover waits",
     "fault: input damaged",
     "fault: wrong proof",
     "fault: wrong claim of public values",

@@ -7,6 +7,7 @@ use proofyard_core::port::{Port, Wake};
 use tracing::warn;
 
 use crate::home::AwsHome;
+use crate::pools::Supplier;
 use crate::queues::message::Message;
 use crate::queues::{Outgoing, group_id};
 
@@ -15,13 +16,19 @@ impl AwsHome {
     /// the queue of block events, to which only block sources may write. What cannot be sent is lost: the sweeper finds it.
     pub fn deliver(&self) -> LocalBoxFuture<'_, ()> {
         Box::pin(async move {
-            let (mut steps, mut to_judge, mut own) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut steps, mut to_judge) = (Vec::new(), Vec::new());
+            let (mut own, mut to_propose) = (Vec::new(), Vec::new());
             for wake in self.yard.port.outbox().take_all() {
                 match &wake {
-                    Wake::Pool { pool } => {
-                        self.send_wakes(&self.names.wake_queue(pool), vec![token()]).await;
-                        self.supply.ensure_workers(&self.yard, pool, false).await;
-                    }
+                    Wake::Pool { pool } => match self.supplier_of(pool).await {
+                        Supplier::Workers => {
+                            self.send_wakes(&self.names.wake_queue(pool), vec![token()]).await;
+                            self.supply.ensure_workers(&self.yard, pool, false).await;
+                        }
+                        Supplier::Proposer => {
+                            to_propose.push(self.wake_message(&action_group(pool), &wake));
+                        }
+                    },
                     Wake::Judge { .. } => {
                         to_judge.push(Outgoing { body: body_of(&wake), ..Outgoing::default() });
                     }
@@ -35,6 +42,7 @@ impl AwsHome {
                 }
             }
             self.send_wakes(&self.names.results_queue(), steps).await;
+            self.send_wakes(&self.names.propose_queue(), to_propose).await;
             if let Some(notifier) = &self.notifier {
                 self.wake_sinks(&notifier.queue(&self.names), own).await;
             }
@@ -76,6 +84,11 @@ impl AwsHome {
 
 fn sink_group(chain: &str, sink: &str) -> String {
     format!("{chain}:sink:{sink}")
+}
+
+/// No name has a colon, so that no sink's group is the same.
+fn action_group(pool: &str) -> String {
+    format!("action:{pool}")
 }
 
 /// Says that a pool may have tasks, and nothing else.

@@ -25,7 +25,8 @@ use crate::clients::names::Names;
 use crate::home::AwsHome;
 use crate::objects::sinks::hand_on;
 
-/// Tells sinks that are no files: functions of their own do, so that what these need is in no other, and keys least of all.
+/// Tells sinks that are no files, and does tasks of stages with an action: functions of their own do, so that what these need is
+/// in no other, and keys least of all.
 pub trait Notifier: Send + Sync {
     /// Whether sinks of this kind are told by this one.
     fn tells(&self, target: &SinkTarget) -> bool;
@@ -40,6 +41,17 @@ pub trait Notifier: Send + Sync {
         chain: &'a str,
         name: &'a str,
     ) -> LocalBoxFuture<'a, Result<(), Error>>;
+
+    /// Whether it does tasks of stages with an action.
+    fn acts(&self) -> bool {
+        false
+    }
+
+    /// Does what is listed for an action's pool, and leaves a wake in the home's outbox where there may be more.
+    fn act<'a>(&'a self, home: &'a AwsHome, pool: &'a str) -> LocalBoxFuture<'a, Result<(), Error>> {
+        let _ = (home, pool);
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// One invocation. Everything that it reads and writes goes through its own `home.yard`. When it is dropped, the wakes that
@@ -78,7 +90,7 @@ impl Invocation {
             let mut passing = None;
             while Instant::now() < until
                 && passing.is_none()
-                && let Some(step) = outbox.take_step()
+                && let Some(step) = outbox.take(|wake| self.takes(wake))
             {
                 match self.take_step(&step).await {
                     Ok(()) => {}
@@ -91,9 +103,23 @@ impl Invocation {
         })
     }
 
+    /// Whether a step is this process's own. Those who tell sinks may not advance: that is the collector's.
+    fn takes(&self, wake: &Wake) -> bool {
+        match wake {
+            Wake::Sink { .. } => true,
+            Wake::Chain { .. } | Wake::Scope { .. } => self.home.notifier.is_none(),
+            Wake::Pool { .. } => self.home.notifier.as_ref().is_some_and(|notifier| notifier.acts()),
+            Wake::Judge { .. } => false,
+        }
+    }
+
     async fn take_step(&self, step: &Wake) -> Result<(), Error> {
         match step {
             Wake::Sink { chain, sink } => self.tell_sink(chain, sink).await,
+            Wake::Pool { pool } => match &self.home.notifier {
+                Some(notifier) => notifier.act(&self.home, pool).await,
+                None => Ok(()),
+            },
             step => self.home.yard.advance(step).await,
         }
     }

@@ -7,7 +7,7 @@ use proofyard_core::error::{Error, with_causes};
 use proofyard_core::port::Port;
 use tracing::error;
 
-use crate::home::AwsHome;
+use crate::home::{AwsHome, shortest_tick_ms};
 
 /// How long a sweep may take where nothing else limits it, and how long every sweep may take.
 const LONGEST_SWEEP: Duration = Duration::from_secs(20);
@@ -25,7 +25,9 @@ impl AwsHome {
         Box::pin(async move {
             let AwsHome { yard, supply, metrics, .. } = self;
             let left = until.saturating_duration_since(Instant::now());
-            let tick_ms = self.shortest_tick_ms().await?.max(SHORTEST_SWEEP_MS);
+            let pipelines = self.pipelines_of(yard.chains().await?).await?;
+            let tick_ms = shortest_tick_ms(&pipelines).max(SHORTEST_SWEEP_MS);
+            self.wake_actions(&pipelines).await;
             let budget_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(tick_ms);
             let mut sweep = yard.begin_sweep(budget_ms).await?;
             sweep.what_frees_work().await?;

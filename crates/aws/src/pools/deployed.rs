@@ -41,8 +41,16 @@ pub enum NotDeployed {
          `\"proposer\": {{}}` for it in infra/spec/environments.json, and deploy"
     )]
     NoProposer { sink: String, yard: String },
-    #[error("[stage.{stage}] calls a contract, which yards on one machine do only so far")]
-    Action { stage: String },
+    #[error(
+        "[stage.{stage}] calls a contract, which the function `proposer` does, and yard {yard} does not have it; say \
+         `\"proposer\": {{}}` for it in infra/spec/environments.json, and deploy"
+    )]
+    NoProposerForAction { stage: String, yard: String },
+    #[error(
+        "[stage.{stage}] calls a contract, and yard {yard} has a pool of its name, whose workers would take its tasks; name the \
+         stage otherwise"
+    )]
+    PoolOfAction { stage: String, yard: String },
     #[error(
         "[sink.{sink}] may take {time_limit_ms} ms for a message, and the function that tells it has {MOST_MESSAGE_MS}; set \
          `time_limit_ms = {MOST_MESSAGE_MS}`, or less"
@@ -64,7 +72,8 @@ impl Coded for NotDeployed {
             Self::Sink { .. }
             | Self::NoNotifier { .. }
             | Self::NoProposer { .. }
-            | Self::Action { .. }
+            | Self::NoProposerForAction { .. }
+            | Self::PoolOfAction { .. }
             | Self::SinkTime { .. } => Code::SinkNotDeployed,
             Self::Batch(error) => error.code(),
             Self::Queues(error) => error.code(),
@@ -80,8 +89,15 @@ pub(crate) async fn check_deployed(
     own_workers: &BTreeSet<String>,
 ) -> Result<(), NotDeployed> {
     let yard = || names.yard().to_owned();
-    if let Some((stage, _)) = pipeline.provers.iter().find(|(_, prover)| prover.contract.is_some()) {
-        return Err(NotDeployed::Action { stage: stage.clone() });
+    let has_proposer = needs_proposer(pipeline) && queues.exists(&names.propose_queue()).await?;
+    for stage in pipeline.pools.keys().filter(|pool| pipeline.is_action(pool)) {
+        let (stage, yard) = (stage.clone(), yard());
+        if !has_proposer {
+            return Err(NotDeployed::NoProposerForAction { stage, yard });
+        }
+        if queues.exists(&names.wake_queue(&stage)).await? {
+            return Err(NotDeployed::PoolOfAction { stage, yard });
+        }
     }
     for (name, sink) in &pipeline.sinks {
         let (sink, time_limit_ms) = (&sink.target, sink.target.time_limit_ms());
@@ -101,11 +117,12 @@ pub(crate) async fn check_deployed(
                 }
             }
         }
-        if sink.holds_key() && !queues.exists(&names.propose_queue()).await? {
+        if sink.holds_key() && !has_proposer {
             return Err(NotDeployed::NoProposer { sink: name.clone(), yard: yard() });
         }
     }
-    for (name, pool) in pipeline.pools.iter().filter(|(name, _)| !own_workers.contains(*name)) {
+    let of_workers = pipeline.pools.iter().filter(|(name, _)| !pipeline.is_action(name));
+    for (name, pool) in of_workers.filter(|(name, _)| !own_workers.contains(*name)) {
         let (pool_name, job_definition) = (name.clone(), names.job_definition(name));
         let Some(shape) = jobs.deployed(&job_definition).await? else {
             return Err(NotDeployed::Pool { pool: pool_name, yard: yard(), job_definition });
@@ -123,4 +140,10 @@ pub(crate) async fn check_deployed(
         }
     }
     Ok(())
+}
+
+/// What holds a key: sinks, and stages that call contracts.
+fn needs_proposer(pipeline: &Pipeline) -> bool {
+    pipeline.sinks.values().any(|sink| sink.target.holds_key())
+        || pipeline.pools.keys().any(|pool| pipeline.is_action(pool))
 }

@@ -3,7 +3,8 @@
 //! - [`jobs`]: AWS Batch, and how many workers a pool should have; [`submissions`]: what all submitters share, so that
 //!   together they stay below a pool's maximum;
 //! - [`job_workers`]: which workers a job has registered, so that they are expired when it ends;
-//! - [`supply`]: submits workers where listed tasks wait for workers;
+//! - [`supply`]: submits workers where listed tasks wait for workers; [`supplier`]: whether a pool has workers at all, or the
+//!   function that holds keys does its tasks;
 //! - [`deployed`]: whether the pools that a pipeline names are there at all.
 //!
 //! Functions that submit write `L / jobs#POOL`; a worker writes `W#job:JOB / ids` of its own job. The function that expires
@@ -13,4 +14,7 @@ pub mod deployed;
 pub(crate) mod job_workers;
 pub mod jobs;
 pub mod submissions;
+mod supplier;
 pub mod supply;
+
+pub(crate) use supplier::Supplier;

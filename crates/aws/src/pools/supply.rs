@@ -48,6 +48,11 @@ impl Supply {
         Self { name, jobs, pools, counted_ms: Mutex::default() }
     }
 
+    /// Whether this process may submit workers of the pool.
+    pub(crate) fn submits(&self, pool: &str) -> bool {
+        self.pools.contains_key(pool)
+    }
+
     /// Called by the sweeper: also where workers run, since tasks that still wait have waited for a tick.
     pub(crate) async fn ensure_all_workers(&self, yard: &Yard<AwsPort>) {
         for pool in self.pools.keys() {

@@ -107,9 +107,17 @@ impl Queues {
         }
     }
 
+    /// Whether this process has sent to it, or received from it.
+    pub(crate) fn has_used(&self, queue: &str) -> bool {
+        self.known_url(queue).is_some()
+    }
+
+    fn known_url(&self, queue: &str) -> Option<String> {
+        self.urls.lock().unwrap_or_else(PoisonError::into_inner).get(queue).cloned()
+    }
+
     async fn url(&self, queue: &str) -> Result<String, QueueError> {
-        let known = self.urls.lock().unwrap_or_else(PoisonError::into_inner).get(queue).cloned();
-        if let Some(url) = known {
+        if let Some(url) = self.known_url(queue) {
             return Ok(url);
         }
         let found = self.client.get_queue_url().queue_name(queue).send().await;

@@ -89,7 +89,9 @@ impl<P: Port> Yard<P> {
         for task in open.iter().take(TASKS_SHOWN) {
             under.push(self.task_line(look, plan, task).await?);
         }
-        if stage.counts.waiting > 0 && self.has_live_worker(&plan.pool).await? == Some(false) {
+        // Who works for an action may come for a task, and go.
+        let has_workers = !look.pipeline.is_action(&plan.pool);
+        if stage.counts.waiting > 0 && has_workers && self.has_live_worker(&plan.pool).await? == Some(false) {
             under.push(Line::new(format!("no worker of pool {} is alive", plan.pool)));
         }
         if open.len() > TASKS_SHOWN {

@@ -286,6 +286,11 @@ impl Pipeline {
         self.stages.iter().enumerate().find(|(_, stage)| stage.name == name)
     }
 
+    /// Whether the stage of this name has an action. Its prover and its pool are called so too, and nothing else is.
+    pub fn is_action(&self, name: &str) -> bool {
+        self.provers.get(name).is_some_and(|prover| prover.contract.is_some())
+    }
+
     /// Stages that read from stage `index`.
     pub fn readers(&self, index: usize) -> impl Iterator<Item = (usize, &Stage)> {
         self.stages.iter().enumerate().filter(move |(_, stage)| stage.from.contains(&Source::Stage(index)))

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | the prover says no, or its proof is wrong | a failure | `max_attempts`; a permanent one once a second worker says so |
 //! | the prover says that it is unavailable | a delay | `total_ms`, or a day |
+//! | it waits for what comes by itself, such as a block | nothing but time | the same |
 //! | the prover's process dies by a signal that the yard did not send | a crash | `max_crashes` |
 //! | the worker, its machine or its lease is lost | a loss | `max_losses` |
 //! | the worker releases it, or its host has a fault | nothing | |
@@ -251,7 +252,7 @@ pub(crate) async fn end_attempt<P: Port>(
                 task.avoid_until(&attempt.worker, until_ms);
             }
             reason = reason_of_failure(task, &limits, &failed);
-            task.note(note(failed.message, failed.log), failed.kind == FailureKind::Unavailable);
+            task.note(note(failed.message, failed.log), failed.kind.is_delay());
         }
         Ending::Lost { reason: why } => {
             match yard.planted(PlantedBug::LossCountedAsFailure) {
@@ -285,6 +286,7 @@ fn pause_ms(task: &Task, limits: &TaskLimits, kind: FailureKind) -> u64 {
         FailureKind::Unavailable => {
             doubled(limits.backoff_ms.max(FIRST_DELAY_MS), task.delays(), MAX_DELAY_MS)
         }
+        FailureKind::Waits { wait_ms } => wait_ms.clamp(1, MAX_DELAY_MS),
         FailureKind::BadInput => 0,
     }
 }
@@ -332,6 +334,9 @@ fn reason_of_failure(task: &Task, limits: &TaskLimits, failed: &Failed) -> Optio
         }
         FailureKind::Unavailable if limits.total_ms.is_none() && task.spent_ms() >= MAX_UNAVAILABLE_MS => {
             "its prover was unavailable for a day".to_owned()
+        }
+        FailureKind::Waits { .. } if limits.total_ms.is_none() && task.spent_ms() >= MAX_UNAVAILABLE_MS => {
+            "it has waited for a day".to_owned()
         }
         _ => spent(task, limits)?,
     };

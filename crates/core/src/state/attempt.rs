@@ -86,6 +86,10 @@ pub enum FailureKind {
     /// The prover says that it cannot work now, such as one that hands work on to a service which is down. Nothing was
     /// tried, so nobody is blamed.
     Unavailable,
+    /// Nothing is wrong: what it waits for comes by itself, and is looked for again after so long.
+    Waits {
+        wait_ms: u64,
+    },
     /// The prover's process died by a signal that the yard did not send.
     Crash,
     /// What the task is made from is missing or damaged: another worker would find the same, so it parks at once, and
@@ -94,11 +98,16 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Whether nothing was tried, and the task only comes later.
+    pub(crate) fn is_delay(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Waits { .. })
+    }
+
     /// Whether it says something about the worker that met it.
     pub(crate) fn is_blamed(self) -> bool {
         match self {
             Self::Permanent | Self::Transient | Self::Crash => true,
-            Self::Unavailable | Self::BadInput => false,
+            Self::Unavailable | Self::Waits { .. } | Self::BadInput => false,
         }
     }
 }

@@ -29,8 +29,9 @@ impl<P: Port> Yard<P> {
         let mut open: Vec<_> = scopes.iter().flat_map(ScopeWork::tasks).collect();
         open.sort_by(|a, b| (&a.rank, &a.id).cmp(&(&b.rank, &b.id)));
         let stages = stages(&look, &scopes);
-        let waiting: BTreeSet<&String> =
-            stages.iter().filter(|stage| stage.tasks.waiting > 0).map(|stage| &stage.pool).collect();
+        let waiting = stages.iter().filter(|stage| stage.tasks.waiting > 0).map(|stage| &stage.pool);
+        // Who works for an action may come for a task, and go.
+        let waiting: BTreeSet<&String> = waiting.filter(|pool| !look.pipeline.is_action(pool)).collect();
         let mut pools_without_workers = Vec::new();
         for pool in waiting {
             if self.has_live_worker(pool).await? == Some(false) {

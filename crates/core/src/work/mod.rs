@@ -90,7 +90,7 @@ impl AttemptError {
     /// Whether its output is known to be useless. A verifier that was unavailable, or died, has not judged it.
     fn refuses(&self) -> bool {
         match self {
-            Self::Failed { kind, .. } => !matches!(kind, FailureKind::Unavailable | FailureKind::Crash),
+            Self::Failed { kind, .. } => !kind.is_delay() && *kind != FailureKind::Crash,
             Self::Cancelled | Self::HostFault { .. } => false,
         }
     }
@@ -240,7 +240,7 @@ impl<P: Port> Yard<P> {
                     Some(why) => why,
                 }
             }
-            Err(AttemptError::Failed { kind, message, .. }) if kind != FailureKind::Unavailable => message,
+            Err(AttemptError::Failed { kind, message, .. }) if !kind.is_delay() => message,
             Err(passing) => return Err(passing),
         };
         executor.reject_unrecorded(assignment, &why).await;

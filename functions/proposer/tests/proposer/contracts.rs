@@ -141,6 +141,26 @@ async fn what_is_written_and_not_sent_is_sent_by_the_next_look() {
     assert_eq!((ledger.times(1), sent(&ledger)), (1, 1));
 }
 
+/// Of a write without an answer it is not known whether it will be made: the same entry is called for again, and no newer one.
+#[tokio::test]
+async fn what_may_be_written_is_not_taken_for_nothing() {
+    let ledger = Ledger::start();
+    let keys = format!("{OF_SECRET}\nevery_ms = 1");
+    let yard = ProposingYard::with(&submitting("l1", &ledger, &ledger.anvil.url(), &keys), 1).await;
+    yard.driver.http.breaks(|operation, body| {
+        match operation == "TransactWriteItems" && body.contains("page#raw-") {
+            true => Fate::NotSent,
+            false => Fate::Made,
+        }
+    });
+    yard.tell().await;
+    yard.driver.http.works();
+    assert_eq!(sent(&ledger), 0);
+    yard.prove(2..=2).await;
+    yard.until_told("l1", 2).await;
+    assert_eq!((ledger.times(1), ledger.times(2), sent(&ledger)), (1, 1, 2));
+}
+
 /// Both sign for the nonce that is next; one of them finds at writing that the other has it.
 #[tokio::test]
 async fn two_invocations_on_one_account_take_no_nonce_twice() {

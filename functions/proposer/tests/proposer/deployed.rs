@@ -30,6 +30,16 @@ async fn a_sink_that_holds_a_key_needs_a_yard_with_a_proposer() {
     for sink in [CONTRACT, BEACON] {
         assert_eq!(refused(&driver, sink).await, "");
     }
+    // Its pool needs no entry in environments.json, and must not be one.
+    let acting = format!(
+        "file = \"told.jsonl\"\n[stage.record]\nstrategy = \"match\"\nfrom = \"prove\"\naction = \"contract\"\n{CONTRACT}"
+    );
+    assert_eq!(refused(&driver, &acting).await, "");
+    let said = refused(&driver, &acting.replace("stage.record", "stage.gpu")).await;
+    assert!(
+        said.starts_with("PY0718") && said.contains("[stage.gpu]") && said.contains("otherwise"),
+        "{said}"
+    );
     let said = refused(&driver, &BEACON.replace("20000", "30001")).await;
     assert!(said.contains("time_limit_ms = 30000"), "{said}");
     let said = refused(&driver, "command = [\"./submit\"]").await;
@@ -39,6 +49,9 @@ async fn a_sink_that_holds_a_key_needs_a_yard_with_a_proposer() {
     let url = sqs.get_queue_url().queue_name(driver.home.names.propose_queue()).send().await.unwrap();
     sqs.delete_queue().queue_url(url.queue_url().unwrap()).send().await.unwrap();
     let driver = Driver::new(&aws).await;
+    let said = refused(&driver, &acting).await;
+    assert!(said.starts_with("PY0718") && said.contains("[stage.record]"), "{said}");
+    assert!(said.contains("\"proposer\": {}") && said.contains("environments.json"), "{said}");
     for sink in [CONTRACT, BEACON] {
         let said = refused(&driver, sink).await;
         assert!(said.starts_with("PY0718") && said.contains("[sink.told]"), "{said}");

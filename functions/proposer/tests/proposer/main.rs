@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
+mod acting;
 mod beacon;
 #[allow(dead_code, reason = "other tests use the rest of it")]
 #[path = "../../../../crates/notify/tests/notify/beacon_node.rs"]

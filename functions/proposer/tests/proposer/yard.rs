@@ -41,8 +41,13 @@ pub const OF_SECRET: &str = "key_from = \"KEY\"";
 impl ProposingYard {
     /// With these tables in the pipeline, anvil's key in the secret, and these blocks proved.
     pub async fn with(sinks: &str, blocks: u64) -> Self {
+        Self::of(&format!("{PIPELINE}\n{sinks}"), blocks).await
+    }
+
+    /// The same of a whole pipeline's text.
+    pub async fn of(pipeline: &str, blocks: u64) -> Self {
         let aws = LocalAws::without_functions();
-        let driver = Driver::with_pipeline(&aws, &format!("{PIPELINE}\n{sinks}")).await;
+        let driver = Driver::with_pipeline(&aws, pipeline).await;
         put_secret(&driver, &format!("{{\"KEY\": \"{KEY}\"}}")).await;
         let proposer = proposer(&driver.home);
         driver.register("w").await;

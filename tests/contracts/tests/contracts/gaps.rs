@@ -112,3 +112,39 @@ fn several_missing_nonces_are_filled_one_after_another_and_for_no_more_than_the_
     assert_eq!(sinks, ["l1", "account/gap", "account/gap", "l1"]);
     assert_eq!((count(&ledger), ledger.times(5)), (4, 1));
 }
+
+#[test]
+fn a_transaction_that_every_node_refuses_is_given_up_and_made_anew_once_it_cannot_take_effect() {
+    let ledger = Ledger::start_by_hand();
+    let keys = KEYS.replace("6000", "200");
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), &keys);
+    submitter.submit(2).later("nonce 0, waits for a block");
+    let paid = ledger.anvil.ask("eth_getBalance", &json!([ACCOUNT, "latest"]));
+    ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
+    ledger.anvil.ask("anvil_setBalance", &json!([ACCOUNT, "0x1"]));
+    submitter.submit(2).later("nsufficient funds");
+    let refused = submitter.journaled()["sent"][0]["refused"].clone();
+    assert!(refused["since_ms"].is_u64(), "{refused}");
+    submitter.submit(2).later("nsufficient funds");
+    assert_eq!(submitter.journaled()["sent"].as_array().unwrap().len(), 1, "not before its time");
+    thread::sleep(Duration::from_secs(2));
+    submitter.submit(2).later("nsufficient funds");
+    assert_eq!(submitter.journaled()["sent"].as_array().unwrap().len(), 1, "nor without a block");
+    ledger.mine(1);
+    submitter.submit(2).later("every node refuses it: nonce 0 is filled");
+    let journal = submitter.journaled();
+    let of = |at: usize, what: &str| journal["sent"][at][what].clone();
+    assert_eq!((of(0, "sink"), of(1, "sink")), (json!("account/gap"), json!("l1")));
+    assert_eq!((of(0, "nonce"), of(1, "nonce")), (json!(0), json!(0)));
+    // What was given up is offered to nobody any more.
+    ledger.anvil.ask("anvil_setBalance", &json!([ACCOUNT, paid]));
+    submitter.submit(2).later("every node refuses it");
+    ledger.mine(1);
+    assert_eq!((count(&ledger), ledger.times(2)), (1, 0));
+    submitter.submit(2).later("nonce 0");
+    ledger.mine(12);
+    submitter.submit(2).later("nonce 1, waits for a block");
+    ledger.mine(1);
+    submitter.submit(2).done();
+    assert_eq!((count(&ledger), ledger.times(2)), (2, 1));
+}

@@ -82,6 +82,37 @@ fn an_outage_behind_the_prover_uses_up_no_attempts() {
 }
 
 #[test]
+fn what_comes_by_itself_is_waited_for_at_an_even_pace_and_uses_up_nothing_but_time() {
+    const WAITS: FailureKind = FailureKind::Waits { wait_ms: 2_000 };
+    let mut driver = driver("max_attempts = 1\ntime_limit_ms = 1000\ntotal_ms = 100000", &["w"]);
+    driver.block(1);
+    for _ in 0..20 {
+        let assignment = driver.claim("w").expect("the task");
+        driver.perform(&assignment, Does::Fails(WAITS, "no block has it yet"));
+        let seen = task(&driver, &assignment);
+        assert_eq!(seen.due_ms().expect("a due time") - driver.yard.port.now_ms(), 2_000);
+        assert_eq!((seen.delays(), seen.failures(), seen.crashes(), seen.losses()), (0, 0, 0, 0));
+        assert_eq!(seen.notes().len(), 1, "it is told once");
+        assert!(driver.claim("w").is_none(), "it waits");
+        pass(&driver, &["w"], 2_000);
+    }
+    // An outage after it begins with short pauses.
+    let assignment = driver.claim("w").expect("the task");
+    driver.perform(&assignment, Does::Fails(FailureKind::Unavailable, "the node is down"));
+    let seen = task(&driver, &assignment);
+    assert_eq!(seen.due_ms().expect("a due time") - driver.yard.port.now_ms(), 1_000);
+    pass(&driver, &["w"], 1_000);
+    for _ in 0..100 {
+        let Some(assignment) = driver.claim("w") else { break };
+        driver.perform(&assignment, Does::Fails(WAITS, "no block has it yet"));
+        pass(&driver, &["w"], 2_000);
+    }
+    let seen = task(&driver, &assignment);
+    let why = "its total budget of 100000 ms is spent: \"no block has it yet\"";
+    assert_eq!(seen.parked(), Some(why));
+}
+
+#[test]
 fn an_outage_ends_with_the_total_budget_or_after_a_day() {
     for (limits, hours, why) in [
         ("time_limit_ms = 1000\ntotal_ms = 7200000", 2, "its total budget of 7200000 ms is spent: \"down\""),

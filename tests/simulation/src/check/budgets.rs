@@ -34,7 +34,7 @@ impl Spent {
             }
             FailureKind::Crash => self.crashes += 1,
             FailureKind::Unavailable => self.delays += 1,
-            FailureKind::BadInput => {}
+            FailureKind::Waits { .. } | FailureKind::BadInput => {}
         }
     }
 
@@ -95,7 +95,10 @@ impl Budgets {
                     let alone = context.mirror.worker(&attempt.worker).is_some_and(|worker| worker.alone);
                     let is_sure = alone && kind == FailureKind::Permanent && own.permanent.len() >= 2;
                     parks_at_once |= kind == FailureKind::BadInput || is_sure;
-                    let blames = !matches!(kind, FailureKind::BadInput | FailureKind::Unavailable);
+                    let blames = !matches!(
+                        kind,
+                        FailureKind::BadInput | FailureKind::Unavailable | FailureKind::Waits { .. }
+                    );
                     let avoids = after.avoid().is_some_and(|avoid| avoid.worker == attempt.worker);
                     context.must(avoids || !blames, || {
                         format!("{} failed at {} and may go there at once", after.id, attempt.worker)

@@ -215,6 +215,7 @@ impl Prover {
             ("fault: prover failed", FailureKind::Transient),
             ("fault: prover crashed", FailureKind::Crash),
             ("fault: prover unavailable", FailureKind::Unavailable),
+            ("fault: prover waits", FailureKind::Waits { wait_ms: 2_000 }),
         ];
         const FOR_GOOD: &[(&str, FailureKind)] = &[
             ("fault: prover refused for good", FailureKind::Permanent),

@@ -180,7 +180,8 @@ impl Task {
             FailureKind::Transient => self.history.failures += 1,
             FailureKind::Crash => self.history.crashes += 1,
             FailureKind::Unavailable => self.history.delays += 1,
-            FailureKind::BadInput => {}
+            // The pause before the next look does not grow by it.
+            FailureKind::Waits { .. } | FailureKind::BadInput => {}
         }
         Some(attempt)
     }
