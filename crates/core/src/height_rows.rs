@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::port::{Key, Port};
-use crate::state::{Canonical, KnownBlock};
+use crate::state::{BlockHash, Canonical, KnownBlock};
 use crate::transaction::decode;
 use crate::yard::Yard;
 
@@ -18,7 +18,7 @@ const ROWS_A_READ: usize = 1_024;
 pub(crate) struct HeightRows {
     pub heights: std::ops::Range<u64>,
     pub canonical: BTreeMap<u64, Canonical>,
-    pub known: BTreeMap<(u64, String), KnownBlock>,
+    pub known: BTreeMap<(u64, BlockHash), KnownBlock>,
 }
 
 impl<P: Port> Yard<P> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proofyard_core::pipeline::{Pipeline, Strategy};
-use proofyard_core::state::{ArtifactRef, Block};
+use proofyard_core::state::{ArtifactRef, Block, BlockHash};
 use serde::Serialize;
 
 use crate::PlanError;
@@ -62,7 +62,7 @@ impl Load {
 
     pub(crate) fn block(&self, pipeline: &Pipeline, number: u64, timestamp_s: u64) -> Block {
         let height = pipeline.chain.start_height + number;
-        let hash = |height: u64| format!("0x{height:064x}");
+        let hash = |height: u64| BlockHash::from(format!("0x{height:064x}"));
         let fields = pipeline.cut_stages().flat_map(|(_, _, rule)| {
             rule.cut_on.iter().cloned().chain(rule.budget.iter().map(|budget| budget.field.clone()))
         });

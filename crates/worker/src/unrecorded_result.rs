@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{ArtifactRef, List};
+use proofyard_core::state::{ArtifactRef, List, PipelineHash};
 use proofyard_core::work::{Assignment, Proved};
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize)]
 pub(crate) struct UnrecordedResult {
     task: String,
-    /// Hash of the pipeline that names the prover.
-    pipeline: String,
+    /// Which names the prover.
+    pipeline: PipelineHash,
     prover: String,
     pub artifact: ArtifactRef,
     pub verification_key: Option<String>,

@@ -245,8 +245,8 @@ pub fn block(height: u64, branch: &str, parent_branch: &str) -> Block {
         |height: u64, branch: &str| format!("0x{}", hex::encode(Sha256::digest(format!("{height}{branch}"))));
     Block {
         height,
-        hash: hash(height, branch),
-        parent: hash(height - 1, parent_branch),
+        hash: hash(height, branch).into(),
+        parent: hash(height - 1, parent_branch).into(),
         timestamp_s: 1_700_000_000 + height,
         segments: 1,
         fields: BTreeMap::new(),

@@ -7,8 +7,8 @@ use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
 use crate::record::put_halt;
 use crate::state::{
-    Block, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, HaltReason, OutEntry, OutKind,
-    OutProof, Scope,
+    Block, BlockHash, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, HaltReason,
+    OutEntry, OutKind, OutProof, Scope,
 };
 use crate::transaction::{KEYS_A_READ, Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard};
@@ -205,9 +205,9 @@ impl<P: Port> Yard<P> {
         tx: &mut Tx<'_, P>,
         state: ChainState,
         scope: &Scope,
-        parent: &str,
+        parent: &BlockHash,
     ) -> Result<bool, Error> {
-        let reason = HaltReason::Parent { height: scope.heights().0, parent: parent.to_owned() };
+        let reason = HaltReason::Parent { height: scope.heights().0, parent: parent.clone() };
         put_halt(tx, state, Halt::over(Some(scope), &reason, self.port.now_ms()))?;
         Ok(false)
     }
@@ -228,10 +228,10 @@ pub(crate) fn wake_level_sinks<P: Port>(tx: &mut Tx<'_, P>, pipeline: &Pipeline)
 }
 
 /// The parent of its first block and the hash of its last.
-pub(crate) fn ends(scope: &Scope) -> (String, String) {
+pub(crate) fn ends(scope: &Scope) -> (BlockHash, BlockHash) {
     match (scope.block(), scope.cut()) {
         (Some(Block { parent, hash, .. }), _) => (parent.clone(), hash.clone()),
         (None, Some(Cut { first_parent, last_hash, .. })) => (first_parent.clone(), last_hash.clone()),
-        (None, None) => (String::new(), String::new()),
+        (None, None) => Default::default(),
     }
 }

@@ -64,7 +64,7 @@ impl<P: Port> Yard<P> {
         let range = KnownBlock::range(look.chain(), height, SIBLINGS);
         let known = read_range::<P, KnownBlock>(&self.port, &range).await?;
         let tip = match &look.tip.head {
-            Some((tip, hash)) => format!("the tip is at height {tip}, {}", short(hash)),
+            Some((tip, hash)) => format!("the tip is at height {tip}, {}", short(hash.as_str())),
             None => "no block came yet".to_owned(),
         };
         if known.is_empty() {
@@ -187,7 +187,7 @@ impl<P: Port> Yard<P> {
         let heights = hold(look, &work, |_| true).map(|hold| hold.heights).unwrap_or_default();
         for member in heights.into_iter().filter(|member| *member != height).take(MEMBERS_SHOWN) {
             let Some(scope) = self.block_scope(look.chain(), member).await? else { continue };
-            if scope.pipeline.is_empty() {
+            if scope.pipeline.is_none() {
                 continue;
             }
             let work: ScopeWork = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
@@ -313,5 +313,5 @@ fn sibling_text(look: &ChainLook, block: &KnownBlock, scope: Option<&Scope>) -> 
         Some(_) => "; its parent is not the tip",
         None => "",
     };
-    format!("{} (parent {}) {what}{age}{fits}", short(&block.hash), short(&block.parent))
+    format!("{} (parent {}) {what}{age}{fits}", short(block.hash.as_str()), short(block.parent.as_str()))
 }

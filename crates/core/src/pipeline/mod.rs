@@ -40,7 +40,7 @@ pub use beacon_table::{Beacon, BeaconNodes};
 pub use contract::{AccountKey, BLOCK, Comparison, Condition, Contract, ContractRead, ENVIRONMENT, RESULTS};
 pub use draw::draw;
 pub use mistake::Mistake;
-pub use parse::{Checked, parse, text_hash};
+pub use parse::{Checked, parse};
 pub use sink::{
     AwsTarget, BlockWord, Confirm, EndpointUrl, EntryKind, Ethproofs, Follows, Sink, SinkFrom, SinkTarget,
     VARIABLE, Webhook,

@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use crate::advance::stages_of;
 use crate::error::{Error, Refusal};
 use crate::pages::DuePages;
-use crate::pipeline::{self, Pipeline, Sink, SinkFrom};
+use crate::pipeline::{Pipeline, Sink, SinkFrom};
 use crate::port::{DueKind, Key, Port, Wake};
 use crate::state::worker::PoolChain;
 use crate::state::{
-    COMMITS, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineText, Scope,
-    SinkCursor, Tip,
+    COMMITS, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineHash, PipelineText,
+    Scope, SinkCursor, Tip,
 };
 use crate::status::look::pages;
 use crate::transaction::{Tx, read, read_many, transact};
@@ -38,7 +38,7 @@ impl<P: Port> Yard<P> {
 
     /// The same; sinks of these names may be taken away from a log before they got all of it.
     pub async fn change_pipeline(&self, text: &str, give_up: &BTreeSet<String>) -> Result<Pipeline, Error> {
-        let hash = pipeline::text_hash(text);
+        let hash = PipelineHash::of_text(text);
         let new = parsed(&hash, text)?;
         let chain = &new.chain.name;
         for _ in 0..MAX_LOOKS {
@@ -168,7 +168,7 @@ impl<P: Port> Yard<P> {
         scope: &Scope,
         in_force: &Pipeline,
     ) -> Result<Option<(String, String)>, Error> {
-        if scope.pipeline.is_empty() {
+        if scope.pipeline.is_none() {
             return Ok(None);
         }
         let own = self.pipeline(&scope.chain, &scope.pipeline).await?;
@@ -192,7 +192,7 @@ impl<P: Port> Yard<P> {
         block: &Scope,
         new: &Pipeline,
     ) -> Result<(), Error> {
-        if block.pipeline.is_empty() {
+        if block.pipeline.is_none() {
             return Ok(());
         }
         let own = self.pipeline(&block.chain, &block.pipeline).await?;
@@ -282,11 +282,16 @@ impl<P: Port> Yard<P> {
     }
 }
 
-async fn put_text<P: Port>(tx: &mut Tx<'_, P>, new: &Pipeline, hash: &str, text: &str) -> Result<(), Error> {
+async fn put_text<P: Port>(
+    tx: &mut Tx<'_, P>,
+    new: &Pipeline,
+    hash: &PipelineHash,
+    text: &str,
+) -> Result<(), Error> {
     let chain = &new.chain.name;
     let stored: Option<PipelineText> = tx.peek(&PipelineText::key_of(chain, hash)).await?;
     if stored.is_none() {
-        tx.put(&PipelineText { chain: chain.clone(), hash: hash.to_owned(), text: text.to_owned() })?;
+        tx.put(&PipelineText { chain: chain.clone(), hash: hash.clone(), text: text.to_owned() })?;
     }
     if tx.peek::<KnownChain>(&KnownChain::key_of(chain)).await?.is_none() {
         tx.put(&KnownChain { chain: chain.clone() })?;
@@ -341,7 +346,7 @@ fn refuse_other_shape(before: &Before, new: &Pipeline) -> Result<(), Error> {
     Ok(())
 }
 
-fn first_state(pipeline: &Pipeline, hash: &str) -> ChainState {
+fn first_state(pipeline: &Pipeline, hash: &PipelineHash) -> ChainState {
     ChainState {
         chain: pipeline.chain.name.clone(),
         start_height: pipeline.chain.start_height,
@@ -352,7 +357,7 @@ fn first_state(pipeline: &Pipeline, hash: &str) -> ChainState {
         works_since_ms: 0,
         halted: None,
         reorg: None,
-        pipeline: hash.to_owned(),
+        pipeline: hash.clone(),
         pipeline_from: pipeline.chain.start_height,
     }
 }

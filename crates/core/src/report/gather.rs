@@ -140,7 +140,7 @@ impl<P: Port> Yard<P> {
     }
 
     async fn gather_missed(&self, look: &ChainLook, scope: Scope, to: &mut ReportSoFar) -> Result<(), Error> {
-        if scope.opened_ms().is_none() || scope.pipeline.is_empty() {
+        if scope.opened_ms().is_none() || scope.pipeline.is_none() {
             to.block(&scope, Sums::default());
             to.timeline.add(timeline_row(&scope, scope.recorded_ms), std::iter::empty());
             to.misses.push(never_opened(look, &scope));

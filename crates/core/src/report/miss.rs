@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::figures::{one_line, seconds};
 use crate::advance::deadline_ms;
 use crate::explain::count;
-use crate::state::{Group, Scope, Task, WorkerId};
+use crate::state::{BlockHash, Group, Scope, Task, WorkerId};
 use crate::status::look::ChainLook;
 use crate::status::work::{ScopeWork, StageWork};
 use crate::strategy::waits_for::WaitsFor;
@@ -19,7 +19,7 @@ const MESSAGE_CHARACTERS: usize = 48;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Miss {
     pub height: u64,
-    pub hash: String,
+    pub hash: BlockHash,
     pub recorded_ms: u64,
     /// When it was due by the pipeline; none where that gives nothing up any more.
     pub deadline_at_ms: Option<u64>,

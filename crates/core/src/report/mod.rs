@@ -13,6 +13,7 @@ mod provers;
 mod spending;
 mod timeline;
 
+use crate::state::{BlockHash, PipelineHash};
 use serde::Serialize;
 
 pub use figures::{one_line, seconds};
@@ -44,7 +45,7 @@ pub struct Report {
     /// When this was read.
     pub now_ms: u64,
     /// Hash of the pipeline now in force.
-    pub pipeline: String,
+    pub pipeline: PipelineHash,
     pub deadline_ms: u64,
     pub deadline_is: DeadlineIs,
     /// The lowest and highest height that it is about.
@@ -136,7 +137,7 @@ pub enum TrustedSetup {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockFigures {
     pub height: u64,
-    pub hash: String,
+    pub hash: BlockHash,
     /// First height of the cut that committed it.
     pub cut_from: Option<u64>,
     pub missed: bool,

@@ -19,7 +19,8 @@ use crate::pipeline::{BlockWord, Follows, Pipeline, Sink, SinkFrom, SinkTarget, 
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
 use crate::state::{
-    Canonical, ChainState, Group, LevelPlace, NamedScope, OutProof, Scope, ScopeId, Task, TaskId, Told,
+    BlockHash, Canonical, ChainState, Group, LevelPlace, NamedScope, OutProof, Scope, ScopeId, Task, TaskId,
+    Told,
 };
 use crate::transaction::{Tx, read, read_many, transact};
 use crate::yard::Yard;
@@ -42,7 +43,7 @@ pub struct BlockNews {
     pub chain: String,
     pub sink: String,
     pub height: u64,
-    pub hash: String,
+    pub hash: BlockHash,
     /// The block as it was proved; proved anew it is another one.
     pub scope: ScopeId,
     /// The chain's epoch when this block was first told of: of one that returned it is another one.
@@ -355,7 +356,7 @@ impl<P: Port> Yard<P> {
             _ => return Ok(None),
         };
         let Some(NamedScope::Block { hash, .. }) = scope.named() else { return Ok(None) };
-        let hash = hash.to_owned();
+        let hash = BlockHash::from(hash);
         let proof = match (&block.scope, word) {
             (Some(scope), BlockWord::Accepted | BlockWord::Committed) => {
                 match self.news_proof(scope).await? {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyFamily, Scope, ScopeId, TaskId, WorkerId};
+use super::{BlockHash, KeyFamily, Scope, ScopeId, TaskId, WorkerId};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -17,7 +17,7 @@ pub enum HaltReason {
     /// The block's parent is not the last committed block. That must never happen.
     Parent {
         height: u64,
-        parent: String,
+        parent: BlockHash,
     },
     /// Of a block or cut that begins at this height.
     Result {

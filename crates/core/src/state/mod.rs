@@ -4,6 +4,7 @@
 //! in ARCHITECTURE.md; how each is written and told apart, in [`key_family`](KeyFamily).
 
 mod attempt;
+mod block_hash;
 mod blocked;
 pub mod chain;
 mod following;
@@ -14,6 +15,7 @@ mod key_family;
 mod level;
 mod listing;
 pub mod out;
+mod pipeline_hash;
 pub mod scope;
 mod subject;
 pub mod sweeping;
@@ -23,6 +25,7 @@ pub mod worker;
 mod worker_id;
 
 pub use attempt::{Attempt, Avoid, FailureKind, List, Note, TaskResult};
+pub use block_hash::BlockHash;
 pub use blocked::{Blocked, BlockedBy};
 pub use chain::{
     Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, KnownChain, PipelineText, Reorg, Tip,
@@ -38,6 +41,7 @@ pub use level::{LevelPlace, Told};
 pub use listing::{Listing, Marker};
 pub(crate) use out::FIRST_EPOCH;
 pub use out::{COMMITS, Chosen, Looked, OutEntry, OutKind, OutProof, OutState, SinkCursor};
+pub use pipeline_hash::PipelineHash;
 pub use scope::{BadScopeId, Branch, NamedScope, Progress, Scope, ScopeId, Standing, Watch};
 pub use subject::{Block, Cut, CutMember, Subject};
 pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};

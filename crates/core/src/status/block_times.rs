@@ -8,7 +8,7 @@ use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::port::Port;
 use crate::report::{Spending, Used};
-use crate::state::{CutAt, Group, Inputs, Scope, ScopeId, Task, TaskId};
+use crate::state::{BlockHash, CutAt, Group, Inputs, Scope, ScopeId, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::yard::Yard;
 
@@ -21,7 +21,7 @@ const TASKS_A_PAGE: usize = 512;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockTimes {
     pub height: u64,
-    pub hash: String,
+    pub hash: BlockHash,
     pub recorded_ms: u64,
     pub opened_ms: Option<u64>,
     /// The first claim of a task that was accepted.
@@ -118,7 +118,7 @@ impl<P: Port> Yard<P> {
             blocks: scope.blocks(),
             ..Sums::default()
         };
-        if scope.pipeline.is_empty() {
+        if scope.pipeline.is_none() {
             return Ok(sums);
         }
         let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;

@@ -2,13 +2,14 @@
 
 use proofyard_core::committed::CommittedProof;
 use proofyard_core::pipeline::{Prover, Stage};
+use proofyard_core::state::PipelineHash;
 use proofyard_core::work::{Assignment, Input};
 
 /// A claimed task, or a committed proof that is verified again.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
-    /// Hash of the pipeline that names the prover.
-    pub pipeline: &'a str,
+    /// Which names the prover.
+    pub pipeline: &'a PipelineHash,
     pub stage: &'a Stage,
     pub prover_name: &'a str,
     pub prover: &'a Prover,

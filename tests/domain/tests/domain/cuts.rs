@@ -195,7 +195,7 @@ fn a_reorg_voids_the_tree_and_the_new_cut_takes_up_the_proofs_that_stay() {
     for height in 13..=14 {
         driver.send(&block(height, "b", if height == 13 { "a" } else { "b" }));
     }
-    now(driver.yard.record_reorg("joined", 14, "b14")).expect("a reorg");
+    now(driver.yard.record_reorg("joined", 14, &"b14".into())).expect("a reorg");
     driver.settle();
     // A late proof of the old tree lists nothing in it.
     driver.perform(&running[0], Does::Proves("0a"));

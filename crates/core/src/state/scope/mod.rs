@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::id::{BadScopeId, NamedScope, ScopeId};
 use self::stored::StoredScope;
-use super::{Blocked, KeyFamily, Subject};
+use super::{Blocked, KeyFamily, PipelineHash, Subject};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -35,8 +35,8 @@ pub struct Scope {
     pub id: ScopeId,
     pub chain: String,
     pub subject: Subject,
-    /// The pipeline it opened with; empty before.
-    pub pipeline: String,
+    /// The pipeline it opened with; none before.
+    pub pipeline: PipelineHash,
     pub recorded_ms: u64,
     /// When the block's sender was told that it is kept, where that was before it was recorded.
     acknowledged_ms: Option<u64>,
@@ -125,7 +125,7 @@ impl Scope {
             id,
             chain: chain.to_owned(),
             subject,
-            pipeline: String::new(),
+            pipeline: PipelineHash::none(),
             recorded_ms,
             acknowledged_ms: None,
             standing: Standing::Stored,
@@ -171,7 +171,7 @@ impl Scope {
     }
 
     /// The window reached it. A block that returned keeps the pipeline it opened with, and its proof.
-    pub fn open(&mut self, pipeline: &str, now_ms: u64, due_ms: Option<u64>) {
+    pub fn open(&mut self, pipeline: &PipelineHash, now_ms: u64, due_ms: Option<u64>) {
         if self.standing != Standing::Waiting {
             return;
         }
@@ -181,8 +181,8 @@ impl Scope {
             Some(_) => Standing::Proved { watch },
         };
         self.opened_ms.get_or_insert(now_ms);
-        if self.pipeline.is_empty() {
-            pipeline.clone_into(&mut self.pipeline);
+        if self.pipeline.is_none() {
+            self.pipeline.clone_from(pipeline);
         }
     }
 

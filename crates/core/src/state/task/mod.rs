@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::id::{BadTaskId, TaskId};
 use self::stored::StoredTask;
-use super::{Attempt, Avoid, FailureKind, Listing, Note, Scope, TaskResult, Usage, WorkerId};
+use super::{Attempt, Avoid, FailureKind, Listing, Note, PipelineHash, Scope, TaskResult, Usage, WorkerId};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -38,7 +38,7 @@ use crate::transaction::{Item, too_large};
 pub struct Task {
     pub id: TaskId,
     /// The pipeline its scope opened with.
-    pub pipeline: String,
+    pub pipeline: PipelineHash,
     pub height: u64,
     pub pool: String,
     /// The order in which it starts.
@@ -95,7 +95,7 @@ impl Task {
     pub const MAX_NOTES: usize = 5;
 
     /// A new one gathers; one that has its inputs is listed at once.
-    pub fn new(id: TaskId, pipeline: String, height: u64, pool: String, rank: String) -> Self {
+    pub fn new(id: TaskId, pipeline: PipelineHash, height: u64, pool: String, rank: String) -> Self {
         let (life, history) = (Life::Gathering, History::default());
         Self { id, pipeline, height, pool, rank, feeds: None, life, history }
     }

@@ -130,13 +130,14 @@ fn a_reorg_of_any_depth_is_recorded_and_written_in_time() {
         let driver = branches(blocks);
         let head = 10 + blocks;
         let hash = format!("b{head}");
-        let (rounds, _) = call(&driver, async |yard| yard.record_reorg("c", head, &hash).await.unwrap());
+        let (rounds, _) =
+            call(&driver, async |yard| yard.record_reorg("c", head, &hash.as_str().into()).await.unwrap());
         println!("a reorg over {blocks} blocks is recorded in {rounds} rounds");
         assert!(rounds < 60, "{rounds} rounds");
         let calls = settle(&driver);
         println!("and written in {calls} calls");
         assert!(now(driver.yard.chain_state("c")).unwrap().reorg.is_none());
-        assert_eq!(now(driver.yard.tip("c")).unwrap().head, Some((head, hash)));
+        assert_eq!(now(driver.yard.tip("c")).unwrap().head, Some((head, hash.into())));
         assert_eq!(scope(&driver, "c:b:11:b11:0").progress(), Progress::Open);
     }
 }
@@ -148,7 +149,7 @@ fn a_claim_never_says_nothing_while_something_is_listed() {
     let big = |own: &str, timestamp_s| Block { segments: 1_000, timestamp_s, ..block(10, own, "g") };
     driver.send(&big("a", 5));
     driver.send(&big("b", 6));
-    now(driver.yard.record_reorg("c", 10, "b10")).unwrap();
+    now(driver.yard.record_reorg("c", 10, &"b10".into())).unwrap();
     driver.settle();
     let request = ClaimRequest { worker: "far".into(), slot: 0, claim: "x".into() };
     let (rounds, claimed) = call(&driver, async |yard| yard.claim(&request).await.unwrap());
@@ -164,7 +165,7 @@ fn a_block_of_4096_tasks_that_returns_is_listed_again_in_time() {
     let driver = driver(&pipeline("window = 4", &segments()));
     driver.send(&Block { segments: 4_096, ..block(10, "a", "g") });
     driver.send(&Block { segments: 1, ..block(10, "b", "g") });
-    now(driver.yard.record_reorg("c", 10, "b10")).unwrap();
+    now(driver.yard.record_reorg("c", 10, &"b10".into())).unwrap();
     driver.settle();
     // Somebody claims, and so the listings go.
     let request = ClaimRequest { worker: "far".into(), slot: 0, claim: "x".into() };
@@ -175,9 +176,9 @@ fn a_block_of_4096_tasks_that_returns_is_listed_again_in_time() {
     });
     println!("a claim behind 4,096 listings of an orphan takes {rounds} rounds");
     assert!(
-        matches!(claimed, ClaimOutcome::Claimed(task) if task.id.scope == ScopeId::of_block("c", 10, "b10", 0))
+        matches!(claimed, ClaimOutcome::Claimed(task) if task.id.scope == ScopeId::of_block("c", 10, &"b10".into(), 0))
     );
-    now(driver.yard.record_reorg("c", 10, "a10")).unwrap();
+    now(driver.yard.record_reorg("c", 10, &"a10".into())).unwrap();
     let calls = settle(&driver);
     assert!(calls < 20, "{calls} calls");
     assert!(!scope(&driver, "c:b:10:a10:0").relists());
