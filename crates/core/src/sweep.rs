@@ -17,9 +17,10 @@ use crate::planted_bug::PlantedBug;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
 use crate::record::{Ending, end_attempt};
 use crate::state::{
-    Group, KeyFamily, KindPlace, LevelPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId,
-    VisitedEntry, WorkerId,
+    KeyFamily, KindPlace, LevelPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, VisitedEntry,
+    WorkerId,
 };
+use crate::strategy::readiness::keys_read;
 use crate::transaction::{Item, Tx, decode, read, read_stored, transact};
 use crate::yard::Yard;
 
@@ -270,11 +271,7 @@ impl<P: Port> Yard<P> {
             let Some(Ok(scope)) = stored.map(|stored| decode::<Scope>(key, &stored)) else { continue };
             let Ok(pipeline) = self.pipeline(&scope.chain, &scope.pipeline).await else { continue };
             for stage in stages_of(&pipeline, &scope).into_iter().map(|index| &pipeline.stages[index]) {
-                next.push(Group::key_of(&scope.id, &stage.name));
-                if stage.quorum().is_some() {
-                    let member = |source: usize| TaskId::new(&scope.id, &pipeline.stages[source].name, 0);
-                    next.extend(stage.sources().map(|source| member(source).task_key()));
-                }
+                next.extend(keys_read(&scope, &pipeline, stage));
             }
         }
         self.port.get_many(&next).await?;

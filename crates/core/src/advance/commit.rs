@@ -80,7 +80,7 @@ impl<P: Port> Yard<P> {
     async fn is_over(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
         let stages: Vec<&Stage> =
             stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]).collect();
-        if stages.iter().any(|stage| stage.quorum().is_some()) {
+        if stages.iter().any(|stage| stage.may_disagree()) {
             return Ok(false);
         }
         let keys: Vec<Key> = stages.iter().map(|stage| Group::key_of(&scope.id, &stage.name)).collect();

@@ -16,15 +16,15 @@ use crate::transaction::{Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 
 impl<P: Port> Yard<P> {
-    /// Records a disagreement or a decision, if there is a new one; says whether it did.
+    /// Records a disagreement or a decision of a quorum, if there is a new one; says whether it did. Other stages have none.
     pub(crate) async fn advance_quorum(
         &self,
         scope: &Scope,
         pipeline: &Pipeline,
         index: usize,
-        quorum: &Quorum,
     ) -> Result<bool, Error> {
         let stage = &pipeline.stages[index];
+        let Some(quorum) = stage.quorum() else { return Ok(false) };
         let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
         let ids = member_tasks(scope, pipeline, stage);
         let keys: Vec<Key> = ids.iter().map(TaskId::task_key).collect();
@@ -113,7 +113,7 @@ impl<P: Port> Yard<P> {
             let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
             let Some(mut now) = now.filter(|now| now == scope) else { return Ok(()) };
             let stages = stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]);
-            for stage in stages.filter(|stage| stage.quorum().is_some()) {
+            for stage in stages.filter(|stage| stage.may_disagree()) {
                 for id in member_tasks(scope, pipeline, stage) {
                     let task: Option<Task> = tx.check(&id.task_key()).await?;
                     let Some(mut task) = task else { continue };

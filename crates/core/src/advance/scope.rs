@@ -79,9 +79,7 @@ impl<P: Port> Yard<P> {
     async fn watch(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
         let mut moved = false;
         for index in stages_of(pipeline, scope) {
-            if let Some(quorum) = pipeline.stages[index].quorum() {
-                moved |= self.advance_quorum(scope, pipeline, index, quorum).await?;
-            }
+            moved |= self.advance_quorum(scope, pipeline, index).await?;
         }
         Ok(moved)
     }
@@ -94,9 +92,7 @@ impl<P: Port> Yard<P> {
         look: &mut Look,
     ) -> Result<Step, Error> {
         let stage = &pipeline.stages[index];
-        if let Some(quorum) = stage.quorum()
-            && self.advance_quorum(scope, pipeline, index, quorum).await?
-        {
+        if self.advance_quorum(scope, pipeline, index).await? {
             self.feed_cuts(scope, pipeline, index).await?;
             return Ok(Step::MOVED);
         }
@@ -117,14 +113,13 @@ impl<P: Port> Yard<P> {
                 }
                 Ok(step)
             }
-            // A quorum's group is opened with its decision.
-            Readiness::Ready(_) if stage.quorum().is_some() => Ok(Step::WAITS),
             Readiness::Ready(plan) => self.create_page(scope, pipeline, stage, &plan).await,
             Readiness::Waits(WaitsFor::Blocked(why)) => {
                 self.record_blocked(scope, stage, why).await?;
                 Ok(Step::WAITS)
             }
-            Readiness::Waits(_) => Ok(Step::WAITS),
+            // By the next look, since no decision was there yet at this one's beginning.
+            Readiness::Decides | Readiness::Waits(_) => Ok(Step::WAITS),
         }
     }
 
@@ -193,7 +188,7 @@ impl<P: Port> Yard<P> {
         index: usize,
     ) -> Result<(), Error> {
         for (_, reader) in pipeline.readers(index) {
-            if reader.cut_rule().is_none() || reader.is_reduction() {
+            if !reader.waits_for_whole_cuts() {
                 continue;
             }
             let covering = CutAt::covering(&scope.chain, &reader.name, scope.heights().0);

@@ -296,6 +296,39 @@ impl Pipeline {
         self.readers(index).flat_map(|(_, reader)| reader.match_fields()).map(String::as_str)
     }
 
+    /// Whether a quorum counts the output of stage `index` as a vote.
+    pub(crate) fn is_voted_on(&self, index: usize) -> bool {
+        self.readers(index).any(|(_, reader)| reader.may_disagree())
+    }
+
+    /// Why those who read stage `index` cannot work on such an output, if they cannot: with so many elements, where it is a
+    /// list, and with these match fields.
+    pub(crate) fn output_fault(
+        &self,
+        index: usize,
+        elements: Option<u32>,
+        fields: &BTreeMap<String, String>,
+    ) -> Option<String> {
+        if self.is_split(index) {
+            match elements {
+                None => return Some("the next stage splits its output, and it is not a list".into()),
+                Some(count) if !(1..=MAX_GROUP_TASKS).contains(&count) => {
+                    return Some(format!(
+                        "its list has {count} elements; from 1 to {MAX_GROUP_TASKS} may be"
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        let lacks = self.match_fields(index).find(|name| !fields.contains_key(*name))?;
+        Some(format!("it reports no match field `{lacks}`, which the next stage needs"))
+    }
+
+    /// Whether a task is made of each element of the output of stage `index`.
+    pub fn is_split(&self, index: usize) -> bool {
+        self.readers(index).any(|(_, reader)| reader.splits())
+    }
+
     /// The `sequential` stages, with their rules.
     pub fn cut_stages(&self) -> impl Iterator<Item = (usize, &Stage, &CutRule)> {
         self.stages.iter().enumerate().filter_map(|(index, stage)| Some((index, stage, stage.cut_rule()?)))

@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Refusal};
 use crate::listing::delete_listing;
-use crate::pipeline::{MAX_GROUP_TASKS, Output, Pipeline};
+use crate::pipeline::{Output, Pipeline};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{Marker, Metered, Scope, Task, TaskId, TaskResult, Worker, WorkerId, Wrong, WrongResult};
@@ -89,7 +89,7 @@ impl<P: Port> Yard<P> {
     async fn is_vote(&self, task: &Task) -> Result<bool, Error> {
         let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
         let Some((index, _)) = pipeline.stage(&task.id.stage) else { return Ok(false) };
-        Ok(pipeline.readers(index).any(|(_, reader)| reader.quorum().is_some()))
+        Ok(pipeline.is_voted_on(index))
     }
 
     async fn clear_failures(&self, tx: &mut Tx<'_, P>, worker: &WorkerId) -> Result<(), Error> {
@@ -170,17 +170,7 @@ pub(crate) fn fault(
     if other_key.is_some() || !stage.is_output(task) {
         return other_key;
     }
-    let is_split = pipeline.readers(index).any(|(_, reader)| reader.splits());
-    match (&result.list, is_split) {
-        (None, true) => Some("the next stage splits its output, and it is not a list".into()),
-        (Some(list), true) if !(1..=MAX_GROUP_TASKS).contains(&list.count) => {
-            Some(format!("its list has {} elements; from 1 to {MAX_GROUP_TASKS} may be", list.count))
-        }
-        _ => {
-            let lacks = pipeline.match_fields(index).find(|name| !result.fields.contains_key(*name))?;
-            Some(format!("it reports no match field `{lacks}`, which the next stage needs"))
-        }
-    }
+    pipeline.output_fault(index, result.list.as_ref().map(|list| list.count), &result.fields)
 }
 
 /// What takes more room than a result may.

@@ -164,7 +164,7 @@ fn finding(work: &ScopeWork, stage: &StageWork, tasks: &[Task], due_ms: Option<u
         (Some(WaitsFor::Votes(votes)), _) if votes.is_split() => {
             Some(found(MissCase::Disagreement, format!("no {} of its provers agreed", votes.need)))
         }
-        (_, Some(group)) if plan.quorum().is_none() => of_tasks(work, stage, group, tasks, due_ms),
+        (_, Some(group)) if !plan.may_disagree() => of_tasks(work, stage, group, tasks, due_ms),
         _ => None,
     }
 }

@@ -74,7 +74,7 @@ impl ScopeWork {
     pub(crate) fn is_done(&self, committed: bool) -> bool {
         committed
             && self.is_over()
-            && !self.stages.iter().any(|stage| self.pipeline.stages[stage.index].quorum().is_some())
+            && !self.stages.iter().any(|stage| self.pipeline.stages[stage.index].may_disagree())
     }
 
     pub(crate) fn tasks(&self) -> impl Iterator<Item = &Task> {
@@ -114,7 +114,7 @@ impl<P: Port> Yard<P> {
         let stage = &pipeline.stages[index];
         let (group, waits_for) = match self.readiness(scope, pipeline, stage, Depth::Tell).await? {
             Readiness::Over(group) | Readiness::Begun(group) => (Some(group), None),
-            Readiness::Ready(_) => (None, None),
+            Readiness::Ready(_) | Readiness::Decides => (None, None),
             Readiness::Waits(waits_for) => (None, Some(waits_for)),
         };
         let mut work = StageWork { index, group, counts: TaskCounts::default(), open: Vec::new(), waits_for };

@@ -2,12 +2,13 @@
 //!
 //! Opening groups asks this, and so do status, explain and report. Nobody else looks at which strategy a stage has.
 
+use super::quorum::member_tasks;
 use super::waits_for::{Depth, Gathered, WaitsFor};
 use super::{Plan, matching, reduce, split};
 use crate::error::Error;
 use crate::pipeline::{CutRule, Pipeline, Stage, Strategy};
 use crate::port::{Key, Port};
-use crate::state::{Group, Inputs, Scope, Subject};
+use crate::state::{Group, Inputs, Scope, Subject, TaskId};
 use crate::transaction::{KEYS_A_READ, read, read_many};
 use crate::yard::Yard;
 
@@ -20,6 +21,8 @@ pub(crate) enum Readiness {
     Begun(Group),
     /// All that it gathers is there: the next look opens its group.
     Ready(Plan),
+    /// Enough of its members agree: its group is opened with that decision.
+    Decides,
     Waits(WaitsFor),
 }
 
@@ -32,6 +35,15 @@ pub(crate) fn gathered_with_block(scope: &Scope, stage: &Stage) -> Option<Plan> 
         Strategy::Match { quorum: None, .. } => Some(matching::of_outputs(stage, Vec::new())),
         Strategy::Match { quorum: Some(_), .. } | Strategy::Sequential(_) => None,
     }
+}
+
+/// What is read first where a stage of an open scope is looked at.
+pub(crate) fn keys_read(scope: &Scope, pipeline: &Pipeline, stage: &Stage) -> Vec<Key> {
+    let mut keys = vec![Group::key_of(&scope.id, &stage.name)];
+    if stage.may_disagree() {
+        keys.extend(member_tasks(scope, pipeline, stage).iter().map(TaskId::task_key));
+    }
+    keys
 }
 
 impl<P: Port> Yard<P> {
@@ -47,6 +59,7 @@ impl<P: Port> Yard<P> {
             Some(group) if group.is_over() => Readiness::Over(group),
             Some(group) => Readiness::Begun(group),
             None => match self.gathered(scope, pipeline, stage, depth).await? {
+                Ok(_) if stage.may_disagree() => Readiness::Decides,
                 Ok(plan) => Readiness::Ready(plan),
                 Err(waits_for) => Readiness::Waits(waits_for),
             },

@@ -12,7 +12,8 @@
 //!
 //! A block that was proved and returns is opened as Proved. Whatever is opened is looked at by the sweeper until it is settled:
 //! `settle` ends its watch, in every state from Open on. A cut starts as Open. Only the methods here change a scope's life,
-//! each named after what happened: `adopt` and `orphan` are for `record`, all others for `advance`.
+//! each named after what happened. `advance` alone calls them, but for `adopt` of a block that is appended to the tip, which is
+//! `record`'s.
 
 mod id;
 mod queries;
