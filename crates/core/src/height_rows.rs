@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::port::{Key, Port};
-use crate::state::{BlockHash, Canonical, KnownBlock};
+use crate::state::{BlockHash, Canonical, KeyFamily, KnownBlock};
 use crate::transaction::decode;
 use crate::yard::Yard;
 
@@ -36,7 +36,7 @@ impl<P: Port> Yard<P> {
         let mut rows = HeightRows { heights: from..top + 1, ..HeightRows::default() };
         for (sort, stored) in self.port.range(&range).await? {
             let key = Key::new(range.partition.clone(), sort);
-            if key.sort.contains('#') {
+            if KeyFamily::of(&key) == Some(KeyFamily::KnownBlock) {
                 let known: KnownBlock = decode(&key, &stored)?;
                 rows.known.insert((known.height, known.hash.clone()), known);
             } else {

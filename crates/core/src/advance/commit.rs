@@ -2,15 +2,16 @@
 
 use super::stages_of;
 use crate::error::Error;
+use crate::pages::KeyPages;
 use crate::pipeline::{Late, Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Key, Port, Wake};
+use crate::port::{Port, Wake};
 use crate::record::put_halt;
 use crate::state::{
     Block, BlockHash, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, HaltReason,
     OutEntry, OutKind, OutProof, Scope,
 };
-use crate::transaction::{KEYS_A_READ, Tx, read, read_many, transact};
+use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
 
 impl<P: Port> Yard<P> {
@@ -83,10 +84,9 @@ impl<P: Port> Yard<P> {
         if stages.iter().any(|stage| stage.may_disagree()) {
             return Ok(false);
         }
-        let keys: Vec<Key> = stages.iter().map(|stage| Group::key_of(&scope.id, &stage.name)).collect();
-        for keys in keys.chunks(KEYS_A_READ) {
-            let groups = read_many::<P, Group>(&self.port, keys).await?;
-            if !groups.iter().all(|group| group.as_ref().is_some_and(Group::is_over)) {
+        let mut pages = KeyPages::of(&stages, |stage| Group::key_of(&scope.id, &stage.name));
+        while let Some(page) = pages.next::<P, Group>(&self.port).await? {
+            if !page.iter().all(|(_, group)| group.as_ref().is_some_and(Group::is_over)) {
                 return Ok(false);
             }
         }

@@ -7,14 +7,15 @@
 use crate::advance::commit::wake_level_sinks;
 use crate::advance::goal_of;
 use crate::error::{Error, Refusal};
+use crate::pages::KeyPages;
 use crate::pipeline::{Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Key, Port, Wake};
+use crate::port::{Port, Wake};
 use crate::record::{accepted, put_halt};
 use crate::state::{
     ChainState, Group, Halt, HaltReason, Inputs, Judgement, OutProof, Scope, Task, TaskId, Wrong, WrongResult,
 };
-use crate::transaction::{KEYS_A_READ, Tx, read_many, transact};
+use crate::transaction::{Tx, transact};
 use crate::yard::{ChainReads, Yard};
 
 /// What is there to hand on.
@@ -147,13 +148,9 @@ impl<P: Port> Yard<P> {
     ) -> Result<Option<WrongResult>, Error> {
         let ids: Vec<TaskId> =
             (0..group.expected).map(|index| TaskId::new(&scope.id, &group.stage, index)).collect();
-        for page in ids.chunks(KEYS_A_READ) {
-            let keys: Vec<Key> = page.iter().map(TaskId::task_key).collect();
-            let tasks = read_many::<P, Task>(&self.port, &keys).await?;
-            let wrong = page
-                .iter()
-                .zip(&tasks)
-                .find_map(|(id, task)| accepted(pipeline, scope, id, task.as_ref()).err());
+        let mut pages = KeyPages::of(&ids, TaskId::task_key);
+        while let Some(page) = pages.next::<P, Task>(&self.port).await? {
+            let wrong = page.iter().find_map(|(id, task)| accepted(pipeline, scope, id, task.as_ref()).err());
             if wrong.is_some() {
                 return Ok(wrong);
             }

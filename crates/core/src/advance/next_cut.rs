@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::pages::height_pages;
 use crate::pipeline::{CutRule, Pipeline};
 use crate::port::Port;
 use crate::state::{Block, Canonical, Cursor, PipelineHash};
-use crate::status::look::{ChainLook, pages};
+use crate::status::look::ChainLook;
 use crate::strategy::sequential::{Around, Candidate, Closed, Lacking, close, lacking, until_fork};
 use crate::transaction::read;
 use crate::yard::Yard;
@@ -225,7 +226,7 @@ impl<P: Port> Yard<P> {
     /// Canonical blocks with `from <= height < to`, as far as they are contiguous and opened.
     async fn waiting(&self, chain: &str, from: u64, to: u64, commits: bool) -> Result<Vec<Waiting>, Error> {
         let mut waiting: Vec<Waiting> = Vec::new();
-        for heights in pages(from..to) {
+        for heights in height_pages(from..to) {
             for found in self.block_scopes(chain, heights).await? {
                 let opened = found.filter(|(_, scope)| !scope.pipeline.is_none());
                 let Some((place, scope)) = opened else { return Ok(waiting) };

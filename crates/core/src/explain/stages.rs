@@ -5,7 +5,7 @@ use super::text::{count, some, span, told};
 use crate::error::Error;
 use crate::listing::attempt_limit_ms;
 use crate::pipeline::{Pipeline, Stage, TaskLimits};
-use crate::port::{Port, Range};
+use crate::port::Port;
 use crate::state::{Attempt, Group, Heartbeat, Listing, Note, Scope, SeenHeartbeat, Task, TaskId};
 use crate::status::TaskState;
 use crate::status::look::ChainLook;
@@ -13,7 +13,7 @@ use crate::status::rows::{since_ms, state_of};
 use crate::status::work::{ScopeWork, StageWork};
 use crate::strategy::votes::Votes;
 use crate::strategy::waits_for::WaitsFor;
-use crate::transaction::{Item, read};
+use crate::transaction::read;
 use crate::yard::Yard;
 
 /// Tasks shown of one stage, the ones that most need a look first.
@@ -133,10 +133,7 @@ impl<P: Port> Yard<P> {
 
     /// How many listed tasks of its pool and chain start before this one.
     async fn listed_ahead(&self, task: &Task) -> Result<String, Error> {
-        let key = Listing::of(task).key();
-        let (partition, to) = (key.partition, Some(key.sort));
-        let range = Range { partition, from: String::new(), to, limit: AHEAD, reverse: false };
-        Ok(match self.port.range(&range).await?.len() {
+        Ok(match self.port.range(&Listing::ahead_of(task, AHEAD)).await?.len() {
             0 => ", first in its line".to_owned(),
             AHEAD => format!(", behind {AHEAD} or more others"),
             ahead => format!(", behind {}", count(ahead as u64, "other")),

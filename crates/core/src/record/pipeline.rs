@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::advance::stages_of;
 use crate::error::{Error, Refusal};
 use crate::pages::DuePages;
+use crate::pages::height_pages;
 use crate::pipeline::{Pipeline, Sink, SinkFrom};
 use crate::port::{DueKind, Key, Port, Wake};
 use crate::state::worker::PoolChain;
@@ -16,7 +17,6 @@ use crate::state::{
     COMMITS, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineHash, PipelineText,
     Scope, SinkCursor, Tip,
 };
-use crate::status::look::pages;
 use crate::transaction::{Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard, parsed};
 
@@ -106,7 +106,7 @@ impl<P: Port> Yard<P> {
         }
         let Before { state, frontier, pipeline } = before;
         let chain = &state.chain;
-        for heights in pages(frontier.height..frontier.opened) {
+        for heights in height_pages(frontier.height..frontier.opened) {
             for (_, scope) in self.block_scopes(chain, heights).await?.into_iter().flatten() {
                 self.refuse_lost_pool_of_scope(Some(scope), new).await?;
             }
@@ -124,7 +124,7 @@ impl<P: Port> Yard<P> {
                 self.refuse_lost_pool_of_scope(scope, new).await?;
                 from = cut.to + 1;
             }
-            for heights in pages(from..frontier.opened) {
+            for heights in height_pages(from..frontier.opened) {
                 for (_, scope) in self.block_scopes(chain, heights).await?.into_iter().flatten() {
                     self.refuse_lost_pool_of_next_cut(&stage.name, &scope, new).await?;
                 }

@@ -363,6 +363,14 @@ impl CutAt {
             reverse: true,
         }
     }
+    /// Cuts that start below `height`, the newest first.
+    pub fn range_back(chain: &str, stage: &str, height: u64, limit: usize) -> Range {
+        Range {
+            to: Some(height_key(height)),
+            reverse: true,
+            ..Range::all(Self::partition(chain, stage), limit)
+        }
+    }
     /// Cuts that start at or above `height`.
     pub fn range_from(chain: &str, stage: &str, height: u64, limit: usize) -> Range {
         Range {

@@ -3,6 +3,8 @@
 //! Both are written and deleted in the transaction that changes their task, whichever handler that is. A claim also deletes a
 //! listing whose task it finds claimed or over.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Avoid, KeyFamily, ScopeId, Task, TaskId};
@@ -53,6 +55,26 @@ impl Listing {
         }
     }
 
+    /// What lies before a task's listing, or would: the first ones.
+    pub fn ahead_of(task: &Task, limit: usize) -> Range {
+        let Key { partition, sort } = Self::of(task).key();
+        Range { to: Some(sort), ..Range::all(partition, limit) }
+    }
+
+    /// Of one rank, from some place in it on: where there are many, claimers that each take another place do not meet.
+    pub fn within_rank(pool: &str, chain: &str, rank: &str, place: u64, limit: usize) -> Range {
+        Range {
+            from: Self::sort(rank, format_args!("{place:016x}")),
+            // What follows a `#` in the order of sort keys.
+            to: Some(format!("{rank}$")),
+            ..Range::all(Self::partition(pool, chain), limit)
+        }
+    }
+
+    fn sort(rank: &str, place: impl Display) -> String {
+        format!("{rank}#{place}")
+    }
+
     /// All pools have one shard until one needs more than about 200 claims a second on DynamoDB.
     pub fn partition(pool: &str, chain: &str) -> String {
         KeyFamily::Listing.partition(format_args!("{pool}#{chain}#0"))
@@ -61,10 +83,7 @@ impl Listing {
 
 impl Item for Listing {
     fn key(&self) -> Key {
-        Key::new(
-            Self::partition(&self.pool, self.id.chain()),
-            format!("{}#{}", self.rank, self.id.short_hash()),
-        )
+        Key::new(Self::partition(&self.pool, self.id.chain()), Self::sort(&self.rank, self.id.short_hash()))
     }
     fn damage(&self) -> Option<String> {
         too_large([self.avoid.as_ref().map_or(0, |avoid| avoid.until_ms)])

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::pages::height_pages;
 use crate::pipeline::Pipeline;
-use crate::port::{Key, Port, Range};
-use crate::state::{Canonical, ChainState, CutAt, Frontier, OutState, Scope, ScopeId, Tip};
-use crate::transaction::{Item, KEYS_A_READ, read, read_many, read_range};
+use crate::port::{Key, Port};
+use crate::state::{Canonical, ChainState, CutAt, Frontier, OutState, Scope, Tip};
+use crate::transaction::{read, read_many, read_range};
 use crate::yard::Yard;
 
 /// Open scopes of one look. Windows beyond it exist only in replays, where the lowest heights matter.
@@ -15,12 +16,6 @@ const MAX_SCOPES: usize = 1_024;
 const LOOK_BACK_BLOCKS: u64 = 64;
 /// The same for cuts.
 const LOOK_BACK_CUTS: usize = 8;
-
-/// Heights that are read at once.
-pub(crate) fn pages(heights: std::ops::Range<u64>) -> impl Iterator<Item = std::ops::Range<u64>> {
-    let to = heights.end;
-    heights.step_by(KEYS_A_READ).map(move |from| from..to.min(from + KEYS_A_READ as u64))
-}
 
 /// A chain's own items, read one after another.
 pub(crate) struct ChainLook {
@@ -93,7 +88,7 @@ impl<P: Port> Yard<P> {
     ) -> Result<Vec<Scope>, Error> {
         let mut scopes = Vec::new();
         let from = look.frontier.height.saturating_sub(LOOK_BACK_BLOCKS).max(look.state.start_height);
-        for heights in pages(from..look.frontier.opened) {
+        for heights in height_pages(from..look.frontier.opened) {
             if scopes.len() >= MAX_SCOPES {
                 budget.truncated = true;
                 break;
@@ -103,21 +98,7 @@ impl<P: Port> Yard<P> {
         }
         for (index, stage, _) in look.pipeline.cut_stages() {
             let next = self.next_cut_to_hand_on(look, index).await?;
-            let below = CutAt {
-                chain: look.chain().to_owned(),
-                stage: stage.name.clone(),
-                from: next,
-                to: next,
-                scope: ScopeId::none(),
-            };
-            let below = below.key();
-            let back = Range {
-                partition: below.partition,
-                from: String::new(),
-                to: Some(below.sort),
-                limit: LOOK_BACK_CUTS,
-                reverse: true,
-            };
+            let back = CutAt::range_back(look.chain(), &stage.name, next, LOOK_BACK_CUTS);
             let ahead = CutAt::range_from(look.chain(), &stage.name, next, MAX_SCOPES);
             for range in [back, ahead] {
                 for (_, _, cut) in read_range::<P, CutAt>(&self.port, &range).await? {

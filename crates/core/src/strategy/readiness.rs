@@ -6,10 +6,11 @@ use super::quorum::member_tasks;
 use super::waits_for::{Depth, Gathered, WaitsFor};
 use super::{Plan, matching, reduce, split};
 use crate::error::Error;
+use crate::pages::KeyPages;
 use crate::pipeline::{CutRule, Pipeline, Stage, Strategy};
 use crate::port::{Key, Port};
 use crate::state::{Group, Inputs, Scope, Subject, TaskId};
-use crate::transaction::{KEYS_A_READ, read, read_many};
+use crate::transaction::read;
 use crate::yard::Yard;
 
 /// How a stage of a scope stands.
@@ -106,10 +107,10 @@ impl<P: Port> Yard<P> {
         depth: Depth,
     ) -> Result<Result<Vec<(String, u32)>, WaitsFor>, Error> {
         let names: Vec<&str> = stage.sources().map(|source| pipeline.stages[source].name.as_str()).collect();
-        let keys: Vec<Key> = names.iter().map(|name| Group::key_of(&scope.id, name)).collect();
+        let mut pages = KeyPages::of(&names, |name| Group::key_of(&scope.id, name));
         let (mut of, mut missing) = (Vec::new(), Vec::new());
-        for (names, keys) in names.chunks(KEYS_A_READ).zip(keys.chunks(KEYS_A_READ)) {
-            for (name, group) in names.iter().zip(read_many::<P, Group>(&self.port, keys).await?) {
+        while let Some(page) = pages.next::<P, Group>(&self.port).await? {
+            for (name, group) in page {
                 let Some(group) = group.filter(Group::is_decided) else {
                     missing.push((*name).to_owned());
                     continue;
