@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::advance::{Look, stages_of};
+use crate::advance::Look;
 use crate::claim::is_unwanted;
 use crate::error::Error;
 use crate::listing::{attempt_limit_ms, next_look_ms, put_listing, reschedule};
@@ -16,6 +16,7 @@ use crate::pipeline::{Pipeline, Sink};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
 use crate::record::{Ending, end_attempt};
+use crate::scope_stages::stages_of;
 use crate::state::{
     KeyFamily, KindPlace, LevelPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, VisitedEntry,
     WorkerId,

@@ -6,14 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, Refusal};
 use crate::pipeline::{self, Pipeline};
 use crate::port::Port;
-use crate::state::{ChainState, Frontier, PipelineHash, PipelineText, Scope, Tip};
+use crate::state::{ChainState, Frontier, LOOK_NOW_MS, PipelineHash, PipelineText, Scope, Tip};
 use crate::transaction::{Tx, read};
 
 /// Pipelines kept parsed; a yard sees a handful in its life, so the bound is for safety only.
 const MAX_CACHED_PIPELINES: usize = 256;
-
-/// The due time of what the next sweep must look at, whatever the time is.
-pub(crate) const LOOK_NOW_MS: u64 = 0;
 
 pub struct Yard<P> {
     pub port: P,

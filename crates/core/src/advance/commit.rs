@@ -1,12 +1,12 @@
 //! Committing: the frontier moves over the canonical block, or the cut, that is proved at it.
 
-use super::stages_of;
 use crate::error::Error;
 use crate::pages::KeyPages;
 use crate::pipeline::{Late, Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::record::put_halt;
+use crate::scope_stages::stages_of;
 use crate::state::{
     Block, BlockHash, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, HaltReason,
     OutEntry, OutKind, OutProof, Scope,

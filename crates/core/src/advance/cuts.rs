@@ -1,13 +1,13 @@
 //! Cuts: closing ranges of contiguous canonical blocks, and emitting finished ones in order.
 
 use super::commit::wake_sinks;
-use super::goal_of;
 use super::next_cut::{NextCut, Waiting};
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::{Port, Wake};
+use crate::scope_stages::goal_of;
 use crate::state::{COMMITS, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Scope, ScopeId, Subject};
-use crate::status::look::ChainLook;
 use crate::strategy::sequential::Closed;
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};

@@ -1,14 +1,15 @@
 //! Groups: creating a stage's tasks page by page, once it is ready.
 
-use super::{Step, stages_of};
+use super::Step;
 use crate::error::Error;
 use crate::listing::put_listing;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::Port;
-use crate::state::{Blocked, BlockedBy, Group, Marker, Scope, Task, TaskId};
+use crate::scope_stages::stages_of;
+use crate::state::{Blocked, BlockedBy, Group, Marker, Plan, Scope, Task, TaskId};
+use crate::strategy::rank;
 use crate::strategy::readiness::gathered_with_block;
 use crate::strategy::reduce::Tree;
-use crate::strategy::{Plan, rank};
 use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 

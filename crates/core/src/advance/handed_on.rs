@@ -5,13 +5,13 @@
 //! with a judge, exactly what it looked at.
 
 use crate::advance::commit::wake_level_sinks;
-use crate::advance::goal_of;
 use crate::error::{Error, Refusal};
 use crate::pages::KeyPages;
 use crate::pipeline::{Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::record::{accepted, put_halt};
+use crate::scope_stages::goal_of;
 use crate::state::{
     ChainState, Group, Halt, HaltReason, Inputs, Judgement, OutProof, Scope, Task, TaskId, Wrong, WrongResult,
 };

@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pages::height_pages;
 use crate::pipeline::{CutRule, Pipeline};
 use crate::port::Port;
 use crate::state::{Block, Canonical, Cursor, PipelineHash};
-use crate::status::look::ChainLook;
 use crate::strategy::sequential::{Around, Candidate, Closed, Lacking, close, lacking, until_fork};
 use crate::transaction::read;
 use crate::yard::Yard;

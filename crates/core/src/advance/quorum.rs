@@ -1,15 +1,16 @@
 //! A quorum: decides at `need`, and watches its other members until all have settled.
 
 use super::groups::new_group;
-use super::stages_of;
 use crate::error::Error;
-use crate::explain::told;
 use crate::listing::delete_listing;
 use crate::pipeline::{Pipeline, Quorum};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port};
 use crate::record::{accepted, put_halt};
-use crate::state::{ChainState, Decision, Disagreement, Group, Halt, HaltReason, Scope, Task, TaskId};
+use crate::scope_stages::stages_of;
+use crate::state::{
+    ChainState, Decision, Disagreement, Group, Halt, HaltReason, Scope, Task, TaskId, shown_value,
+};
 use crate::strategy::quorum::{member_tasks, plan_of};
 use crate::strategy::votes::Votes;
 use crate::transaction::{Tx, read, read_many, transact};
@@ -100,7 +101,7 @@ impl<P: Port> Yard<P> {
         votes: &Votes,
     ) -> Result<(), Error> {
         let state: ChainState = tx.check_chain(&scope.chain).await?;
-        let said = votes.voted().map(|(member, value)| (member.to_owned(), told(value))).collect();
+        let said = votes.voted().map(|(member, value)| (member.to_owned(), shown_value(value))).collect();
         let disagreement = Disagreement { stage: stage.to_owned(), height: scope.heights().0, said };
         let reason = HaltReason::Disagreement(disagreement);
         put_halt(tx, state, Halt::over(Some(scope), &reason, self.port.now_ms()))

@@ -23,6 +23,17 @@ use crate::yard::Yard;
 const MARKERS_A_PAGE: usize = 512;
 
 impl<P: Port> Yard<P> {
+    /// A task of a tree was accepted: the one that joins its output may have all its children now.
+    pub(crate) async fn feed_parent(&self, tx: &mut Tx<'_, P>, child: &Task) -> Result<(), Error> {
+        let Some(parent) = child.feeds() else { return Ok(()) };
+        let group: Option<Group> = tx.peek(&Group::key_of(&child.id.scope, &child.id.stage)).await?;
+        let Some(group) = group else { return Ok(()) };
+        match group.inputs.tree() {
+            Some(tree) => self.feed(tx, &group, &tree, parent, Some(child.id.index)).await,
+            None => Ok(()),
+        }
+    }
+
     /// A stage of a block was decided: the tasks that join its output may have all their children now.
     pub(crate) async fn feed_cuts(
         &self,

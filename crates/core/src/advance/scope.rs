@@ -2,13 +2,14 @@
 
 use super::commit::wake_level_sinks;
 use super::groups::TASKS_A_PAGE;
-use super::{Look, Step, goal_of, is_handed_on, stages_of};
+use super::{Look, Step};
 use crate::error::Error;
 use crate::listing::{put_listing, reschedule};
 use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
+use crate::scope_stages::{goal_of, is_handed_on, stages_of};
 use crate::state::{CutAt, Decision, Group, Life, Marker, Scope, ScopeId, Task};
 use crate::strategy::readiness::Readiness;
 use crate::strategy::waits_for::{Depth, WaitsFor};

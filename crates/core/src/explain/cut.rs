@@ -6,11 +6,12 @@ use super::answer::{Answer, ways_of_lacking};
 use super::hold::Hold;
 use super::text::{count, span};
 use crate::advance::NextCut;
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::CutRule;
 use crate::port::Port;
 use crate::state::Scope;
-use crate::status::look::{Budget, ChainLook};
+use crate::status::look::Budget;
 use crate::status::work::MAX_TASKS;
 use crate::yard::Yard;
 

@@ -2,10 +2,10 @@
 
 use super::text::{count, some, span};
 use super::{Case, stages::pause_of};
+use crate::chain_look::ChainLook;
 use crate::pipeline::Pipeline;
 use crate::state::Task;
 use crate::status::TaskCounts;
-use crate::status::look::ChainLook;
 use crate::status::work::{ScopeWork, StageWork};
 use crate::strategy::votes::{Vote, Votes, can_agree};
 use crate::strategy::waits_for::WaitsFor;

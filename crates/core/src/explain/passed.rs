@@ -2,14 +2,15 @@
 
 use super::answer::{Answer, END_OF_HALT, ways_of_lacking};
 use super::hold::hold;
-use super::text::{count, short, span};
+use super::text::{count, span};
 use super::{Case, Line};
 use crate::advance::deadline_ms;
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::Late;
 use crate::port::Port;
-use crate::state::{COMMITS, OutEntry, OutKind, Scope, Task, TaskId};
-use crate::status::look::{Budget, ChainLook};
+use crate::state::{COMMITS, OutEntry, OutKind, Scope, Task, TaskId, short};
+use crate::status::look::Budget;
 use crate::status::work::MAX_TASKS;
 use crate::transaction::read;
 use crate::yard::Yard;

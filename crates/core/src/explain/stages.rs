@@ -1,14 +1,16 @@
 //! How each stage of a scope stands, and each task that holds it up: who has it since when, and what was tried.
 
 use super::Line;
-use super::text::{count, some, span, told};
+use super::text::{count, some, span};
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::listing::attempt_limit_ms;
 use crate::pipeline::{Pipeline, Stage, TaskLimits};
 use crate::port::Port;
-use crate::state::{Attempt, Group, Heartbeat, Listing, Note, Scope, SeenHeartbeat, Task, TaskId};
+use crate::state::{
+    Attempt, Group, Heartbeat, Listing, Note, Scope, SeenHeartbeat, Task, TaskId, shown_value,
+};
 use crate::status::TaskState;
-use crate::status::look::ChainLook;
 use crate::status::rows::{since_ms, state_of};
 use crate::status::work::{ScopeWork, StageWork};
 use crate::strategy::votes::Votes;
@@ -64,7 +66,7 @@ impl<P: Port> Yard<P> {
             let Some(proof) = task.and_then(Task::into_accepted) else { continue };
             said.push(Line::new(format!(
                 "{member} says {} by the proof {} ({}, made by {} on {})",
-                told(proof.public_values.as_deref().unwrap_or_default()),
+                shown_value(proof.public_values.as_deref().unwrap_or_default()),
                 proof.artifact.sha256,
                 count(proof.artifact.bytes, "byte"),
                 proof.prover,
@@ -262,7 +264,7 @@ fn waits_line(name: &str, waits_for: Option<&WaitsFor>) -> Line {
         Some(WaitsFor::Votes(Votes { need, members })) => {
             let is_in = members.iter().filter(|(_, value)| value.is_some()).count();
             let votes = members.iter().map(|(member, value)| match value {
-                Some(value) => Line::new(format!("{member}: in, with public values {}", told(value))),
+                Some(value) => Line::new(format!("{member}: in, with public values {}", shown_value(value))),
                 None => Line::new(format!("{member}: missing")),
             });
             let text = format!("stage {name}: {is_in} of {} in, and {need} must agree", members.len());

@@ -120,6 +120,10 @@ pub const MAX_BACKOFF_MS: u64 = 600_000;
 pub const MAX_GROUP_TASKS: u32 = 4_096;
 /// Members of a quorum; they are read by key in one transaction.
 pub const MAX_QUORUM_MEMBERS: usize = 16;
+/// Of a verification key; of public values, which are kept beside it, see `record`.
+pub const MAX_VERIFICATION_KEY_BYTES: usize = 4_096;
+/// The pool whose workers are judges. They take no tasks, so no pipeline may have one that is called so.
+pub const JUDGE_POOL: &str = "judge";
 /// Blocks of one cut; the members' names are kept in one item.
 pub const MAX_CUT_BLOCKS: u64 = 1_024;
 /// Children that one task of a reduction joins; they are read by key in one transaction.

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::advance::stages_of;
 use crate::error::{Error, Refusal};
 use crate::pages::DuePages;
 use crate::pages::height_pages;
 use crate::pipeline::{Pipeline, Sink, SinkFrom};
 use crate::port::{DueKind, Key, Port, Wake};
+use crate::scope_stages::stages_of;
 use crate::state::worker::PoolChain;
 use crate::state::{
     COMMITS, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineHash, PipelineText,

@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Refusal};
 use crate::listing::delete_listing;
-use crate::pipeline::{Output, Pipeline};
+use crate::pipeline::{MAX_VERIFICATION_KEY_BYTES, Output, Pipeline};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{Marker, Metered, Scope, Task, TaskId, TaskResult, Worker, WorkerId, Wrong, WrongResult};
@@ -16,10 +16,9 @@ use crate::yard::Yard;
 
 /// Match fields of one output, names and values together.
 const MAX_FIELD_BYTES: usize = 1_024;
-/// Of public values and of a verification key. An entry of the out log has those of all members of a quorum that agreed,
-/// 16 at most, and an item of DynamoDB has 400 KB; both are kept in hex.
+/// Of public values. An entry of the out log has those of all members of a quorum that agreed, 16 at most, with their keys,
+/// and an item of DynamoDB has 400 KB; both are kept in hex.
 pub const MAX_PUBLIC_VALUES_BYTES: usize = 8_192;
-pub const MAX_VERIFICATION_KEY_BYTES: usize = 4_096;
 /// Of a proof system's name.
 pub const MAX_PROOF_SYSTEM_BYTES: usize = 64;
 

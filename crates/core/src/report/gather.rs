@@ -4,19 +4,21 @@ use super::figures::{percentile, percentile_of, share};
 use super::goals::{GOAL_DEADLINE_MS, Measured, goals};
 use super::miss::{Miss, miss, never_opened};
 use super::provers::{Judged, ProverSums};
-use super::spending::{Used, UsedByEach};
+use super::spending::UsedByEach;
 use super::timeline::{Timeline, TimelineRow};
 use super::{
     BlockFigures, DeadlineIs, Latency, MAX_REPORT_BLOCKS, ProofFigures, Report, ReportRequest, TrustedSetup,
     Waiting,
 };
-use crate::advance::stages_of;
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pages::Pages;
 use crate::pipeline::{Late, Output, Pipeline};
 use crate::port::Port;
+use crate::scope_stages::stages_of;
+use crate::spending::Used;
 use crate::state::{Scope, Task, TaskId};
-use crate::status::look::{Budget, ChainLook};
+use crate::status::look::Budget;
 use crate::status::work::MAX_TASKS as MAX_TASKS_A_MISS;
 use crate::yard::Yard;
 

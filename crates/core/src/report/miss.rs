@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::figures::{one_line, seconds};
 use crate::advance::deadline_ms;
+use crate::chain_look::ChainLook;
 use crate::explain::count;
 use crate::state::{BlockHash, Group, Scope, Task, WorkerId};
-use crate::status::look::ChainLook;
 use crate::status::work::{ScopeWork, StageWork};
 use crate::strategy::waits_for::WaitsFor;
 

@@ -13,16 +13,17 @@ mod provers;
 mod spending;
 mod timeline;
 
-use crate::state::{BlockHash, PipelineHash};
 use serde::Serialize;
 
 pub use figures::{one_line, seconds};
 pub use goals::{GOAL_DEADLINE_MS, Goal, GoalName, Unit, Verdict};
 pub use miss::{Miss, MissCase};
 pub use provers::ProverFigures;
-pub(crate) use spending::Used;
-pub use spending::{Spending, SpendingFigures};
+pub use spending::SpendingFigures;
 pub use timeline::{Failed, MAX_TIMELINE_ROWS, TaskSpan, TimelineRow};
+
+pub use crate::spending::Spending;
+use crate::state::{BlockHash, PipelineHash};
 
 /// Heights of one report.
 pub const MAX_REPORT_BLOCKS: usize = 10_000;

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::TrustedSetup;
 use super::figures::{percentile, share};
-use super::spending::{SpendingFigures, Used, UsedByEach};
+use super::spending::{SpendingFigures, UsedByEach};
 use crate::pipeline::{Output, Stage};
+use crate::spending::Used;
 use crate::state::{Task, TaskResult};
 
 /// The tasks of one prover in one stage.

@@ -12,12 +12,12 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::Trouble;
-use crate::advance::goal_of;
 use crate::advance::handed_on::HandedOn;
 use crate::error::{Error, Refusal};
 use crate::pipeline::{BlockWord, Follows, Pipeline, Sink, SinkFrom, SinkTarget, Source, WITNESS};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
+use crate::scope_stages::goal_of;
 use crate::state::{
     BlockHash, Canonical, ChainState, Group, LevelPlace, NamedScope, OutProof, Scope, ScopeId, Task, TaskId,
     Told,

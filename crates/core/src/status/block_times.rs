@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use crate::advance::stages_of;
 use crate::error::Error;
 use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::port::Port;
-use crate::report::{Spending, Used};
+use crate::scope_stages::stages_of;
+use crate::spending::{Spending, Used};
 use crate::state::{BlockHash, CutAt, Group, Inputs, Scope, ScopeId, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::yard::Yard;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::look::{Budget, ChainLook};
+use super::look::Budget;
 use super::rows::{parked_task, row};
 use super::work::{MAX_TASKS, ScopeWork};
 use super::{
     ChainStatus, HaltStatus, ReorgStatus, SinkPlace, SinkStatus, StageStatus, TaskCounts, TipStatus,
 };
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::port::Port;
 use crate::state::{KnownChain, Scope};

@@ -5,15 +5,16 @@
 
 use serde::Serialize;
 
-use super::look::{Budget, ChainLook};
+use super::look::Budget;
 use super::rows::parked_task;
 use super::work::ScopeWork;
 use super::{ParkedTask, SinkPlace, SinkStatus};
-use crate::advance::is_handed_on;
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pages::{DuePages, height_pages};
 use crate::pipeline::{Confirm, Late};
 use crate::port::{DueKind, Key, Port};
+use crate::scope_stages::is_handed_on;
 use crate::state::{CutAt, KeyFamily, OutEntry, Scope};
 use crate::strategy::waits_for::WaitsFor;
 use crate::transaction::{read, read_many};

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Plan;
 use super::waits_for::{Depth, Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pages::KeyPages;
 use crate::pipeline::{Pipeline, Source, Stage};
 use crate::port::Port;
-use crate::state::{BlockedBy, Inputs, Scope, Task, TaskId};
+use crate::state::{BlockedBy, Inputs, Plan, Scope, Task, TaskId};
 use crate::yard::Yard;
 
 /// The first field on which an output differs from the first one, with both values.

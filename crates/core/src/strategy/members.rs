@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::Plan;
 use super::waits_for::{Depth, Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pages::KeyPages;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::{Key, Port};
-use crate::state::{Cut, Group, Inputs, Scope};
+use crate::state::{Cut, Group, Inputs, Plan, Scope};
 use crate::yard::Yard;
 
 impl<P: Port> Yard<P> {

@@ -1,12 +1,11 @@
 //! `match` with `need`: k of m provers agree on the public values.
 
-use super::Plan;
 use super::votes::Votes;
 use super::waits_for::{Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Quorum, Stage};
 use crate::port::{Key, Port};
-use crate::state::{Inputs, Scope, Task, TaskId};
+use crate::state::{Inputs, Plan, Scope, Task, TaskId};
 use crate::transaction::read_many;
 use crate::yard::Yard;
 

@@ -4,12 +4,12 @@
 
 use super::quorum::member_tasks;
 use super::waits_for::{Depth, Gathered, WaitsFor};
-use super::{Plan, matching, reduce, split};
+use super::{matching, reduce, split};
 use crate::error::Error;
 use crate::pages::KeyPages;
 use crate::pipeline::{CutRule, Pipeline, Stage, Strategy};
 use crate::port::{Key, Port};
-use crate::state::{Group, Inputs, Scope, Subject, TaskId};
+use crate::state::{Group, Inputs, Plan, Scope, Subject, TaskId};
 use crate::transaction::read;
 use crate::yard::Yard;
 

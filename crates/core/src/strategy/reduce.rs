@@ -7,13 +7,12 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::Plan;
 use super::waits_for::{Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
 use crate::port::Port;
-use crate::state::{Group, Inputs, Scope, Task, TaskId};
+use crate::state::{Group, Inputs, Plan, Scope, Task, TaskId};
 use crate::transaction::{Tx, read, transact};
 use crate::yard::Yard;
 

@@ -1,11 +1,10 @@
 //! `split`: a task for each segment that the block names, or for each element of the list that one task wrote.
 
-use super::Plan;
 use super::waits_for::{Depth, Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::Port;
-use crate::state::{Block, BlockedBy, Inputs, Scope, Task, TaskId, TaskResult};
+use crate::state::{Block, BlockedBy, Inputs, Plan, Scope, Task, TaskId, TaskResult};
 use crate::transaction::read;
 use crate::yard::Yard;
 

@@ -39,7 +39,7 @@ use crate::unrecorded_result::UnrecordedResult;
 // What a prover may answer fits what the state may hold.
 const _: () = {
     assert!(PUBLIC_VALUES_BYTES == record::MAX_PUBLIC_VALUES_BYTES);
-    assert!(VERIFICATION_KEY_BYTES == record::MAX_VERIFICATION_KEY_BYTES);
+    assert!(VERIFICATION_KEY_BYTES == proofyard_core::pipeline::MAX_VERIFICATION_KEY_BYTES);
     assert!(PROOF_SYSTEM_BYTES == record::MAX_PROOF_SYSTEM_BYTES);
     assert!(runner::LOG_LINES == record::LOG_LINES && runner::LOG_LINE_BYTES == record::LOG_LINE_BYTES);
     assert!(runner::MESSAGE_BYTES == record::MESSAGE_BYTES);

@@ -1,8 +1,7 @@
 //! What a result may be, whoever brings it.
 
-use proofyard_core::record::{
-    MAX_PROOF_SYSTEM_BYTES, MAX_PUBLIC_VALUES_BYTES, MAX_VERIFICATION_KEY_BYTES, ResultReport,
-};
+use proofyard_core::pipeline::MAX_VERIFICATION_KEY_BYTES;
+use proofyard_core::record::{MAX_PROOF_SYSTEM_BYTES, MAX_PUBLIC_VALUES_BYTES, ResultReport};
 use proofyard_core::state::{ArtifactRef, TaskResult};
 use proofyard_core::work::Assignment;
 
