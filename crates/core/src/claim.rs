@@ -238,7 +238,7 @@ impl<P: Port> Yard<P> {
 
     /// Its block left the chain or was given up. The scope is checked: if it returns, it lists its tasks again.
     async fn unlist_unwanted(&self, tx: &mut Tx<'_, P>, head: &Head, mut task: Task) -> Result<Try, Error> {
-        tx.check::<Scope>(&Scope::key_of(&task.id.scope)).await?;
+        tx.check::<Scope>(&Scope::key_of(&task.id().scope)).await?;
         tx.delete_seen(head.key.clone(), &head.stored);
         task.withdraw();
         tx.put(&task)?;

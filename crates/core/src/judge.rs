@@ -108,7 +108,7 @@ impl<P: Port> Yard<P> {
         task: &Task,
         result: &TaskResult,
     ) -> Result<Look, Error> {
-        let id = &task.id;
+        let id = task.id();
         let unknown = || Refusal::UnknownTask(id.to_string());
         let pipeline = self.pipeline_of(scope).await?;
         let (index, stage) = pipeline.stage(&id.stage).ok_or_else(unknown)?;

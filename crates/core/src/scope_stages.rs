@@ -5,11 +5,11 @@ use crate::state::{Scope, Subject};
 
 /// Indexes of the stages that work on this scope, in dependency order.
 pub(crate) fn stages_of(pipeline: &Pipeline, scope: &Scope) -> Vec<usize> {
-    let cut = match &scope.subject {
+    let cut = match scope.subject() {
         Subject::Block(_) => None,
         Subject::Cut(cut) => pipeline.stage(&cut.stage).map(|(index, _)| index),
     };
-    let in_cut = matches!(scope.subject, Subject::Cut(_));
+    let in_cut = matches!(scope.subject(), Subject::Cut(_));
     (0..pipeline.stages.len())
         .filter(|index| pipeline.stages[*index].cut_by == cut && (in_cut == cut.is_some()))
         .collect()
@@ -26,7 +26,7 @@ pub(crate) fn is_handed_on(pipeline: &Pipeline, scope: &Scope, frontier_height: 
 
 /// The stage whose proof commits or emits this scope; none for a block that is committed by its cut.
 pub(crate) fn goal_of(pipeline: &Pipeline, scope: &Scope) -> Option<usize> {
-    match &scope.subject {
+    match scope.subject() {
         Subject::Block(_) => pipeline.commit_cut().is_none().then_some(pipeline.commit),
         Subject::Cut(cut) => {
             let index = pipeline.stage(&cut.stage)?.0;

@@ -141,9 +141,9 @@ impl<P: Port> Yard<P> {
 
     /// The pipeline that a scope lives by: the one it opened with; before that, the one in force.
     pub async fn pipeline_of(&self, scope: &Scope) -> Result<Arc<Pipeline>, Error> {
-        match scope.pipeline.is_none() {
-            true => Ok(self.chain(&scope.chain).await?.1),
-            false => self.pipeline(&scope.chain, &scope.pipeline).await,
+        match scope.pipeline().is_none() {
+            true => Ok(self.chain(scope.chain()).await?.1),
+            false => self.pipeline(scope.chain(), scope.pipeline()).await,
         }
     }
 

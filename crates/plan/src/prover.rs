@@ -104,7 +104,7 @@ impl Executor for Attempt<'_> {
         let us = time.map_or(0, |time| time.verify_us());
         self.busy_until(&assignment.claim, self.cloud.now_us() + us).await?;
         self.seen.proving_us += us;
-        Ok(assignment.task.id.scope.as_str().bytes().map(|byte| format!("{byte:02x}")).collect())
+        Ok(assignment.task.id().scope.as_str().bytes().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// With a description of what was made beside it, where a verifier could take it up.

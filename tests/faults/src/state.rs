@@ -67,8 +67,8 @@ impl State {
                 .all(KeyFamily::Canonical)
                 .map(|at: Canonical| (at.height, at.hash.into()))
                 .collect(),
-            scopes: items.all(KeyFamily::Scope).map(|scope: Scope| (scope.id.clone(), scope)).collect(),
-            tasks: items.all(KeyFamily::Task).map(|task: Task| (task.id.clone(), task)).collect(),
+            scopes: items.all(KeyFamily::Scope).map(|scope: Scope| (scope.id().clone(), scope)).collect(),
+            tasks: items.all(KeyFamily::Task).map(|task: Task| (task.id().clone(), task)).collect(),
             markers: items.all(KeyFamily::Marker).map(|marker: Marker| marker.id).collect(),
             listed: items.all(KeyFamily::Listing).map(|listing: Listing| listing.id).collect(),
             out: by_log(items.all(KeyFamily::OutEntry)),

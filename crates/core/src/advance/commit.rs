@@ -84,7 +84,7 @@ impl<P: Port> Yard<P> {
         if stages.iter().any(|stage| stage.may_disagree()) {
             return Ok(false);
         }
-        let mut pages = KeyPages::of(&stages, |stage| Group::key_of(&scope.id, &stage.name));
+        let mut pages = KeyPages::of(&stages, |stage| Group::key_of(scope.id(), &stage.name));
         while let Some(page) = pages.next::<P, Group>(&self.port).await? {
             if !page.iter().all(|(_, group)| group.as_ref().is_some_and(Group::is_over)) {
                 return Ok(false);
@@ -106,8 +106,8 @@ impl<P: Port> Yard<P> {
             true => ChainState { reorg: None, ..tx.peek_chain(chain).await? },
         };
         let frontier = tx.check_frontier(chain).await?;
-        let scope: Option<Scope> = tx.check(&Scope::key_of(&seen.id)).await?;
-        let stays = |scope: &Scope| scope.is_canonical() && scope.pipeline == seen.pipeline;
+        let scope: Option<Scope> = tx.check(&Scope::key_of(seen.id())).await?;
+        let stays = |scope: &Scope| scope.is_canonical() && scope.pipeline() == seen.pipeline();
         let Some(mut scope) = scope.filter(stays) else { return Ok(false) };
         let (from, to) = scope.heights();
         if from != frontier.height || !state.commits(to) || !self.is_canonical(tx, &scope).await? {
@@ -153,12 +153,12 @@ impl<P: Port> Yard<P> {
                 scope.commit(self.port.now_ms());
                 match settles {
                     true => scope.settle(),
-                    false => tx.send(Wake::Scope { scope: scope.id.clone() }),
+                    false => tx.send(Wake::Scope { scope: scope.id().clone() }),
                 }
                 tx.put(&scope)?;
             }
             None => {
-                tx.send(Wake::Scope { scope: scope.id.clone() });
+                tx.send(Wake::Scope { scope: scope.id().clone() });
                 // It stays open for who may disagree in it.
                 scope.miss(self.port.now_ms(), self.due_in(pipeline.chain.tick_ms));
                 tx.put(&scope)?;
@@ -179,24 +179,24 @@ impl<P: Port> Yard<P> {
         sequence: u64,
     ) -> Result<(), Error> {
         let (from, to) = scope.heights();
-        let kind = OutKind::Proof { from, to, hash: ends(scope).1, scope: scope.id.clone(), proofs };
-        let (chain, log, at_ms) = (scope.chain.clone(), log.to_owned(), self.port.now_ms());
+        let kind = OutKind::Proof { from, to, hash: ends(scope).1, scope: scope.id().clone(), proofs };
+        let (chain, log, at_ms) = (scope.chain().to_owned(), log.to_owned(), self.port.now_ms());
         tx.put(&OutEntry { chain, log, sequence, at_ms, kind })
     }
 
     async fn is_canonical(&self, tx: &mut Tx<'_, P>, scope: &Scope) -> Result<bool, Error> {
         let key = match scope.cut() {
-            None => Canonical::key_of(&scope.chain, scope.heights().0),
+            None => Canonical::key_of(scope.chain(), scope.heights().0),
             Some(cut) => {
-                let at: Option<CutAt> = tx.check(&CutAt::key_of(&scope.chain, &cut.stage, cut.from)).await?;
-                return Ok(at.is_some_and(|at| at.scope == scope.id));
+                let at: Option<CutAt> = tx.check(&CutAt::key_of(scope.chain(), &cut.stage, cut.from)).await?;
+                return Ok(at.is_some_and(|at| at.scope == *scope.id()));
             }
         };
         let place: Option<Canonical> = match self.planted(PlantedBug::CommitWithoutParent) {
             false => tx.check(&key).await?,
             true => tx.peek(&key).await?,
         };
-        Ok(place.is_some_and(|place| place.scope() == scope.id))
+        Ok(place.is_some_and(|place| place.scope() == *scope.id()))
     }
 
     /// Cannot happen while the other rules hold; if it does, nothing more is built on it.

@@ -47,12 +47,12 @@ impl<P: Port> Yard<P> {
         pipeline: &Pipeline,
         stage: &Stage,
     ) -> Result<HandedOn, Error> {
-        let group: Option<Group> = tx.peek(&Group::key_of(&scope.id, &stage.name)).await?;
+        let group: Option<Group> = tx.peek(&Group::key_of(scope.id(), &stage.name)).await?;
         let members = match group.map(|group| group.inputs) {
             Some(Inputs::Outputs { of, .. }) if stage.provers.is_empty() => of,
             _ => vec![(stage.name.clone(), 1)],
         };
-        let ids: Vec<TaskId> = members.iter().map(|(member, _)| TaskId::new(&scope.id, member, 0)).collect();
+        let ids: Vec<TaskId> = members.iter().map(|(member, _)| TaskId::new(scope.id(), member, 0)).collect();
         let judgements = ids.iter().filter(|_| self.asks_the_judge()).map(Judgement::key_of);
         tx.fetch(ids.iter().map(TaskId::task_key).chain(judgements)).await?;
         let (mut proofs, mut unjudged) = (Vec::new(), Vec::new());
@@ -120,17 +120,17 @@ impl<P: Port> Yard<P> {
         let Some(goal) = goal_of(pipeline, scope) else { return Ok(false) };
         let stage = &pipeline.stages[goal];
         transact(&self.port, async |tx| {
-            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let now: Option<Scope> = tx.check(&Scope::key_of(scope.id())).await?;
             let Some(mut now) = now.filter(Scope::is_open) else { return Ok(false) };
-            let group: Option<Group> = tx.peek(&Group::key_of(&scope.id, &stage.name)).await?;
+            let group: Option<Group> = tx.peek(&Group::key_of(scope.id(), &stage.name)).await?;
             if group.is_none_or(|group| group.decided.is_none()) {
                 return Ok(false);
             }
-            let state = tx.peek_chain(&scope.chain).await?;
+            let state = tx.peek_chain(scope.chain()).await?;
             if self.hand_on(tx, &state, &now, pipeline, stage).await?.is_none() {
                 return Ok(false);
             }
-            tx.send(Wake::Chain { chain: now.chain.clone() });
+            tx.send(Wake::Chain { chain: now.chain().to_owned() });
             wake_level_sinks(tx, pipeline);
             now.prove(self.port.now_ms());
             tx.put(&now)?;
@@ -147,7 +147,7 @@ impl<P: Port> Yard<P> {
         group: &Group,
     ) -> Result<Option<WrongResult>, Error> {
         let ids: Vec<TaskId> =
-            (0..group.expected).map(|index| TaskId::new(&scope.id, &group.stage, index)).collect();
+            (0..group.expected).map(|index| TaskId::new(scope.id(), &group.stage, index)).collect();
         let mut pages = KeyPages::of(&ids, TaskId::task_key);
         while let Some(page) = pages.next::<P, Task>(&self.port).await? {
             let wrong = page.iter().find_map(|(id, task)| accepted(pipeline, scope, id, task.as_ref()).err());
@@ -161,7 +161,7 @@ impl<P: Port> Yard<P> {
     /// Halts a chain over a result on which nothing may be built.
     pub(crate) async fn halt_over(&self, scope: &Scope, wrong: WrongResult) -> Result<(), Error> {
         transact(&self.port, async |tx| {
-            let state = tx.check_chain(&scope.chain).await?;
+            let state = tx.check_chain(scope.chain()).await?;
             self.halt_on_result(tx, &state, scope, wrong.clone())
         })
         .await

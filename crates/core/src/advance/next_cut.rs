@@ -182,8 +182,8 @@ impl<P: Port> Yard<P> {
         for scope in self.block_scopes(chain, from..to.min(from + MAX_PASSED)).await? {
             let Some((_, scope)) = scope else { break };
             // One that was missed may never have been opened.
-            let opened = !scope.pipeline.is_none();
-            if opened && self.pipeline(chain, &scope.pipeline).await?.gathers(stage).is_some() {
+            let opened = !scope.pipeline().is_none();
+            if opened && self.pipeline(chain, scope.pipeline()).await?.gathers(stage).is_some() {
                 break;
             }
             passed += 1;
@@ -196,14 +196,14 @@ impl<P: Port> Yard<P> {
     async fn take_own(&self, look: &ChainLook, stage: &str, next: &mut NextCut) -> Result<bool, Error> {
         // A reorg since that look may have put one there that nobody has opened.
         let scope = self.block_scope(look.chain(), next.from).await?;
-        let Some(scope) = scope.filter(|scope| !scope.pipeline.is_none()) else { return Ok(false) };
-        let own = self.pipeline(look.chain(), &scope.pipeline).await?;
-        if scope.pipeline == look.state.pipeline || own.gathers(stage) == look.pipeline.gathers(stage) {
+        let Some(scope) = scope.filter(|scope| !scope.pipeline().is_none()) else { return Ok(false) };
+        let own = self.pipeline(look.chain(), scope.pipeline()).await?;
+        if *scope.pipeline() == look.state.pipeline || own.gathers(stage) == look.pipeline.gathers(stage) {
             return Ok(false);
         }
         let Some(rule) = own.stage(stage).and_then(|(_, stage)| stage.cut_rule()) else { return Ok(false) };
         next.rule = rule.clone();
-        next.hash.clone_from(&scope.pipeline);
+        next.hash.clone_from(scope.pipeline());
         next.pipeline = own;
         Ok(true)
     }
@@ -228,17 +228,17 @@ impl<P: Port> Yard<P> {
         let mut waiting: Vec<Waiting> = Vec::new();
         for heights in height_pages(from..to) {
             for found in self.block_scopes(chain, heights).await? {
-                let opened = found.filter(|(_, scope)| !scope.pipeline.is_none());
+                let opened = found.filter(|(_, scope)| !scope.pipeline().is_none());
                 let Some((place, scope)) = opened else { return Ok(waiting) };
                 let since_ms =
                     if commits { scope.opened_ms() } else { scope.committed_ms().or(scope.opened_ms()) };
-                let since_ms = since_ms.unwrap_or(scope.recorded_ms);
+                let since_ms = since_ms.unwrap_or(scope.recorded_ms());
                 let Some(block) = scope.block().cloned() else { return Ok(waiting) };
                 if waiting.last().is_some_and(|below| below.block.hash != block.parent) {
                     return Ok(waiting);
                 }
                 let candidate = Candidate { fields: block.fields.clone(), since_ms };
-                waiting.push(Waiting { place, candidate, block, pipeline: scope.pipeline });
+                waiting.push(Waiting { place, candidate, block, pipeline: scope.pipeline().clone() });
             }
         }
         Ok(waiting)

@@ -50,12 +50,12 @@ impl<P: Port> Yard<P> {
                 let due_ms = self.due_in(pipeline.chain.tick_ms);
                 let due_ms = (!self.planted(PlantedBug::MissingDue)).then_some(due_ms);
                 scope.open(hash, self.port.now_ms(), due_ms);
-                if scope.pipeline != *hash && height >= state.pipeline_from {
+                if scope.pipeline() != hash && height >= state.pipeline_from {
                     state.pipeline_from = height + 1;
                     tx.put(&state)?;
                 }
                 if is_returning || !self.begin_with_block(tx, &scope, pipeline).await? {
-                    tx.send(Wake::Scope { scope: scope.id.clone() });
+                    tx.send(Wake::Scope { scope: scope.id().clone() });
                 }
                 tx.put(&scope)?;
             }

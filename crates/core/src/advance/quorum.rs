@@ -26,7 +26,7 @@ impl<P: Port> Yard<P> {
     ) -> Result<bool, Error> {
         let stage = &pipeline.stages[index];
         let Some(quorum) = stage.quorum() else { return Ok(false) };
-        let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
+        let group: Option<Group> = read(&self.port, &Group::key_of(scope.id(), &stage.name)).await?;
         let ids = member_tasks(scope, pipeline, stage);
         let keys: Vec<Key> = ids.iter().map(TaskId::task_key).collect();
         let tasks = read_many::<P, Task>(&self.port, &keys).await?;
@@ -56,7 +56,7 @@ impl<P: Port> Yard<P> {
         ids: &[TaskId],
     ) -> Result<bool, Error> {
         let stage = &pipeline.stages[index];
-        let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+        let now: Option<Scope> = tx.check(&Scope::key_of(scope.id())).await?;
         let is_heard =
             |now: &Scope| now.is_live() || (now.is_watched() && !self.planted(PlantedBug::MissedUnwatched));
         let Some(mut now) = now.filter(is_heard) else { return Ok(false) };
@@ -74,7 +74,7 @@ impl<P: Port> Yard<P> {
             tx.put(&now)?;
             moved = true;
         }
-        let group: Option<Group> = tx.check(&Group::key_of(&scope.id, &stage.name)).await?;
+        let group: Option<Group> = tx.check(&Group::key_of(scope.id(), &stage.name)).await?;
         if let (Some(agreed), None) = (tally.agreed, group)
             && now.is_live()
         {
@@ -100,7 +100,7 @@ impl<P: Port> Yard<P> {
         stage: &str,
         votes: &Votes,
     ) -> Result<(), Error> {
-        let state: ChainState = tx.check_chain(&scope.chain).await?;
+        let state: ChainState = tx.check_chain(scope.chain()).await?;
         let said = votes.voted().map(|(member, value)| (member.to_owned(), shown_value(value))).collect();
         let disagreement = Disagreement { stage: stage.to_owned(), height: scope.heights().0, said };
         let reason = HaltReason::Disagreement(disagreement);
@@ -111,7 +111,7 @@ impl<P: Port> Yard<P> {
     /// for. One that comes all the same is looked at for its own sake.
     pub(crate) async fn settle_missed(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
         transact(&self.port, async |tx| {
-            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let now: Option<Scope> = tx.check(&Scope::key_of(scope.id())).await?;
             let Some(mut now) = now.filter(|now| now == scope) else { return Ok(()) };
             let stages = stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]);
             for stage in stages.filter(|stage| stage.may_disagree()) {
@@ -137,11 +137,11 @@ impl<P: Port> Yard<P> {
 
     async fn cancel_rest(&self, tx: &mut Tx<'_, P>, tasks: Vec<Option<Task>>) -> Result<(), Error> {
         for mut task in tasks.into_iter().flatten().filter(|task| !task.is_accepted()) {
-            let group: Option<Group> = tx.check(&Group::key_of(&task.id.scope, &task.id.stage)).await?;
+            let group: Option<Group> = tx.check(&Group::key_of(&task.id().scope, &task.id().stage)).await?;
             let Some(group) = group.filter(|group| !group.is_decided()) else { continue };
             delete_listing(tx, &task);
             task.cancel();
-            tx.delete(task.id.marker_key());
+            tx.delete(task.id().marker_key());
             tx.put(&task)?;
             tx.put(&Group { cancelled: true, ..group })?;
         }

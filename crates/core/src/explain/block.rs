@@ -111,7 +111,7 @@ impl<P: Port> Yard<P> {
 
     async fn unopened(&self, look: &ChainLook, scope: &Scope) -> Result<Answer, Error> {
         let height = scope.heights().0;
-        let waited = span(look.now_ms.saturating_sub(scope.recorded_ms));
+        let waited = span(look.now_ms.saturating_sub(scope.recorded_ms()));
         let known = Line::new(format!("acknowledged {waited} ago, not opened yet"));
         let (frontier, window) = (look.frontier.height, look.frontier.window);
         if height >= look.window_end() {
@@ -164,7 +164,7 @@ impl<P: Port> Yard<P> {
     pub(super) async fn unjudged(&self, scope: &Scope, pipeline: &Pipeline) -> Result<Option<String>, Error> {
         let Some(goal) = goal_of(pipeline, scope).filter(|_| self.is_judged()) else { return Ok(None) };
         for stage in self.committing_stages(scope, &pipeline.stages[goal].name).await? {
-            let id = TaskId::new(&scope.id, &stage, 0);
+            let id = TaskId::new(scope.id(), &stage, 0);
             let judgement: Option<Judgement> = read(&self.port, &Judgement::key_of(&id)).await?;
             match judgement.map(|judgement| judgement.refused) {
                 None => return Ok(Some(format!("the judge has not looked at {id} yet"))),
@@ -189,7 +189,7 @@ impl<P: Port> Yard<P> {
         let heights = hold(look, &work, |_| true).map(|hold| hold.heights).unwrap_or_default();
         for member in heights.into_iter().filter(|member| *member != height).take(MEMBERS_SHOWN) {
             let Some(scope) = self.block_scope(look.chain(), member).await? else { continue };
-            if scope.pipeline.is_none() {
+            if scope.pipeline().is_none() {
                 continue;
             }
             let work: ScopeWork = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
@@ -223,7 +223,7 @@ impl<P: Port> Yard<P> {
         if scope.disagreements().is_empty() {
             return Ok(Vec::new());
         }
-        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let pipeline = self.pipeline(scope.chain(), scope.pipeline()).await?;
         let mut lines = Vec::new();
         for stage in pipeline.stages.iter().filter(|stage| scope.reported_dissent(&stage.name) > 0) {
             lines.extend(self.disagreement_line(scope, &pipeline, stage).await?);

@@ -52,7 +52,7 @@ impl<P: Port> Yard<P> {
     async fn explain_closed(&self, look: &ChainLook, scope: Scope, height: u64) -> Result<Answer, Error> {
         let (from, to) = scope.heights();
         let closed_by = scope.cut().map(|cut| cut.closed_by.clone()).unwrap_or_default();
-        let age = span(look.now_ms.saturating_sub(scope.recorded_ms));
+        let age = span(look.now_ms.saturating_sub(scope.recorded_ms()));
         let title = format!("it is in the cut {from}..{to}, closed by {closed_by} {age} ago");
         if scope.is_proved() {
             let mut answer = self.proved(look, &scope, height).await?;

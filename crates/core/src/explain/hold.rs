@@ -81,7 +81,7 @@ fn parked_at(look: &ChainLook, work: &ScopeWork, stage: &StageWork) -> Hold {
          before, and a retry runs that"
     );
     let late = "a late valid proof by a worker that still has it".to_owned();
-    let edited = work.scope.pipeline != look.state.pipeline;
+    let edited = *work.scope.pipeline() != look.state.pipeline;
     let ways = [Some(retry), edited.then_some(redo), Some(late)].into_iter().flatten().collect();
     Hold::new(Case::Parked, because, ways)
 }

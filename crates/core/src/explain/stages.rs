@@ -62,7 +62,7 @@ impl<P: Port> Yard<P> {
         let mut said = Vec::new();
         for member in stage.sources() {
             let member = &pipeline.stages[member].name;
-            let task: Option<Task> = read(&self.port, &TaskId::new(&scope.id, member, 0).task_key()).await?;
+            let task: Option<Task> = read(&self.port, &TaskId::new(scope.id(), member, 0).task_key()).await?;
             let Some(proof) = task.and_then(Task::into_accepted) else { continue };
             said.push(Line::new(format!(
                 "{member} says {} by the proof {} ({}, made by {} on {})",
@@ -86,7 +86,7 @@ impl<P: Port> Yard<P> {
             return Ok(Line::new(over_text(name, group)));
         }
         let mut open: Vec<&Task> = stage.open.iter().collect();
-        open.sort_by_key(|task| (urgency(task), task.id.index));
+        open.sort_by_key(|task| (urgency(task), task.id().index));
         let mut under = Vec::new();
         for task in open.iter().take(TASKS_SHOWN) {
             under.push(self.task_line(look, plan, task).await?);
@@ -121,7 +121,7 @@ impl<P: Port> Yard<P> {
             },
             TaskState::Waiting => {
                 let ahead = self.listed_ahead(task).await?;
-                format!("waits for a worker of pool {} for {since}{ahead}", task.pool)
+                format!("waits for a worker of pool {} for {since}{ahead}", task.pool())
             }
             TaskState::Running => self.attempts_text(look, stage, task).await?,
             TaskState::Gathering => self.gathering_text(task).await?,
@@ -130,7 +130,7 @@ impl<P: Port> Yard<P> {
         };
         let tried = tried(task, &stage.limits);
         let notes = task.notes().iter().map(|note| note_line(look, note)).collect();
-        Ok(Line::over(format!("task {}: {text}{tried}", task.id.index), notes))
+        Ok(Line::over(format!("task {}: {text}{tried}", task.id().index), notes))
     }
 
     /// How many listed tasks of its pool and chain start before this one.
@@ -144,7 +144,7 @@ impl<P: Port> Yard<P> {
 
     /// What a task of a reduction still waits for.
     async fn gathering_text(&self, task: &Task) -> Result<String, Error> {
-        let missing = self.missing_children(&task.id).await?;
+        let missing = self.missing_children(task.id()).await?;
         Ok(match missing.is_empty() {
             true => "has all that it joins; it is listed at the next look".to_owned(),
             false => format!("joins {} that are not there yet", some(&missing, NAMES)),

@@ -168,16 +168,16 @@ impl<P: Port> Yard<P> {
         scope: &Scope,
         in_force: &Pipeline,
     ) -> Result<Option<(String, String)>, Error> {
-        if scope.pipeline.is_none() {
+        if scope.pipeline().is_none() {
             return Ok(None);
         }
-        let own = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let own = self.pipeline(scope.chain(), scope.pipeline()).await?;
         for index in stages_of(&own, scope) {
             let stage = &own.stages[index];
             if stage.pool.is_empty() || in_force.pools.contains_key(&stage.pool) {
                 continue;
             }
-            let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
+            let group: Option<Group> = read(&self.port, &Group::key_of(scope.id(), &stage.name)).await?;
             if group.is_none_or(|group| !group.is_over()) {
                 return Ok(Some((stage.pool.clone(), stage.name.clone())));
             }
@@ -192,10 +192,10 @@ impl<P: Port> Yard<P> {
         block: &Scope,
         new: &Pipeline,
     ) -> Result<(), Error> {
-        if block.pipeline.is_none() {
+        if block.pipeline().is_none() {
             return Ok(());
         }
-        let own = self.pipeline(&block.chain, &block.pipeline).await?;
+        let own = self.pipeline(block.chain(), block.pipeline()).await?;
         let gathers = own.gathers(cut_stage);
         if gathers.is_none() || gathers == new.gathers(cut_stage) {
             return Ok(());

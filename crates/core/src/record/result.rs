@@ -44,10 +44,10 @@ impl<P: Port> Yard<P> {
     /// What is wrong with an output for its stage, if anything; asked before it is recorded, since a wrong output
     /// is a failed attempt.
     pub async fn fault_of(&self, task: &Task, result: &TaskResult) -> Result<Option<String>, Error> {
-        let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
+        let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
         let (index, _) =
-            pipeline.stage(&task.id.stage).ok_or_else(|| Refusal::UnknownTask(task.id.to_string()))?;
-        Ok(fault(&pipeline, index, task.height, task.id.index, result))
+            pipeline.stage(&task.id().stage).ok_or_else(|| Refusal::UnknownTask(task.id().to_string()))?;
+        Ok(fault(&pipeline, index, task.height(), task.id().index, result))
     }
 
     /// Accepts a result, once. The attempt need not be live: a late valid proof is welcome, also for a parked task.
@@ -86,8 +86,8 @@ impl<P: Port> Yard<P> {
 
     /// Whether a quorum reads it.
     async fn is_vote(&self, task: &Task) -> Result<bool, Error> {
-        let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
-        let Some((index, _)) = pipeline.stage(&task.id.stage) else { return Ok(false) };
+        let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
+        let Some((index, _)) = pipeline.stage(&task.id().stage) else { return Ok(false) };
         Ok(pipeline.is_voted_on(index))
     }
 
@@ -123,7 +123,7 @@ pub(crate) fn accepted<'a>(
     };
     let fault = match pipeline.stage(&id.stage) {
         None => Some("its pipeline has no such stage".to_owned()),
-        Some(_) if task.id != *id => Some(format!("it calls itself {}", task.id)),
+        Some(_) if task.id() != id => Some(format!("it calls itself {}", task.id())),
         Some((index, _)) => fault(pipeline, index, scope.heights().0, id.index, result),
     };
     match fault {

@@ -113,7 +113,7 @@ fn of(scope: &Scope, deadline_at_ms: Option<u64>, case: MissCase, cause: &str) -
     Miss {
         height: scope.heights().0,
         hash: scope.block().map(|block| block.hash.clone()).unwrap_or_default(),
-        recorded_ms: scope.recorded_ms,
+        recorded_ms: scope.recorded_ms(),
         deadline_at_ms,
         case,
         stage: None,
@@ -177,10 +177,10 @@ fn of_tasks(
     due_ms: Option<u64>,
 ) -> Option<Finding> {
     let plan = &work.pipeline.stages[stage.index];
-    let own = || tasks.iter().filter(|task| task.id.stage == plan.name);
+    let own = || tasks.iter().filter(|task| task.id().stage == plan.name);
     let mut late: Vec<(MissCase, String, &Task)> =
         own().filter_map(|task| lack(work, task, due_ms).map(|(case, text)| (case, text, task))).collect();
-    late.sort_by_key(|(case, _, task)| (*case, task.id.index));
+    late.sort_by_key(|(case, _, task)| (*case, task.id().index));
     let open = late.len();
     let (case, text, task) = late.into_iter().next()?;
     let of_all = match group.expected {
@@ -192,7 +192,7 @@ fn of_tasks(
     Some(Finding {
         case,
         stage: stage.index,
-        task: Some(task.id.to_string()),
+        task: Some(task.id().to_string()),
         worker: live
             .map(|attempt| &attempt.worker)
             .or(last.map(|note| &note.worker))
@@ -204,7 +204,7 @@ fn of_tasks(
 
 /// Why a task had no proof at the deadline; none where it had.
 fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase, String)> {
-    let since = |at_ms: u64| seconds(at_ms.saturating_sub(work.scope.recorded_ms));
+    let since = |at_ms: u64| seconds(at_ms.saturating_sub(work.scope.recorded_ms()));
     let said = task.notes().last().map_or(String::new(), |note| {
         format!(", the last: {} (on {})", one_line(&note.message, MESSAGE_CHARACTERS), note.worker)
     });
@@ -264,7 +264,7 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
                 (MissCase::Proving, text)
             }
             None => {
-                (MissCase::Unclaimed, format!("no worker of pool {} claimed it by the deadline", task.pool))
+                (MissCase::Unclaimed, format!("no worker of pool {} claimed it by the deadline", task.pool()))
             }
         }),
     }

@@ -104,7 +104,7 @@ impl ProverSums {
     pub(super) fn add(&mut self, judged: &Judged<'_>) {
         let Judged { stage, task, commits, until_ms } = judged;
         let result = task.accepted();
-        let planned = || stage.prover_at(task.height).unwrap_or_default().to_owned();
+        let planned = || stage.prover_at(task.height()).unwrap_or_default().to_owned();
         let prover = result.map_or_else(planned, |result| result.prover.clone());
         let sums = self.rows.entry((stage.name.clone(), prover)).or_default();
         sums.output = Some(stage.output);

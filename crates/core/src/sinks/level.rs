@@ -321,7 +321,7 @@ impl<P: Port> Yard<P> {
     async fn find_started(&self, compared: &mut [Compared]) -> Result<(), Error> {
         let is_in_question = |block: &&mut Compared| {
             let Some(scope) = block.scope.as_ref().filter(|scope| scope.is_open()) else { return false };
-            let told = block.told.as_ref().filter(|told| told.scope == scope.id);
+            let told = block.told.as_ref().filter(|told| told.scope == *scope.id());
             let heard = told.is_some_and(|told| told.told >= Some(BlockWord::Started));
             let heard = heard && !block.is_no_longer_given_up();
             block.word == Some(BlockWord::Arrived) && !heard
@@ -331,7 +331,7 @@ impl<P: Port> Yard<P> {
         for (at, block) in open.iter().enumerate() {
             let Some(scope) = &block.scope else { continue };
             let pipeline = self.pipeline_of(scope).await?;
-            groups.extend(first_stages(&pipeline).map(|stage| (at, Group::key_of(&scope.id, stage))));
+            groups.extend(first_stages(&pipeline).map(|stage| (at, Group::key_of(scope.id(), stage))));
         }
         let keys: Vec<Key> = groups.iter().map(|(_, key)| key.clone()).collect();
         let found = read_many::<P, Group>(&self.port, &keys).await?;
@@ -352,7 +352,7 @@ impl<P: Port> Yard<P> {
     async fn news(&self, look: &Look, block: &Compared, word: BlockWord) -> Result<Option<BlockNews>, Error> {
         let scope = match (&block.told, &block.scope, word) {
             (Some(told), _, BlockWord::Retracted) => told.scope.clone(),
-            (_, Some(scope), _) => scope.id.clone(),
+            (_, Some(scope), _) => scope.id().clone(),
             _ => return Ok(None),
         };
         let Some(NamedScope::Block { hash, .. }) = scope.named() else { return Ok(None) };
@@ -371,7 +371,7 @@ impl<P: Port> Yard<P> {
         let told = block.told.as_ref().filter(|told| told.scope == scope);
         let begins_anew = word != BlockWord::Retracted && block.is_no_longer_given_up();
         let epoch = told.filter(|_| !begins_anew).map_or(look.state.epoch, |told| told.epoch);
-        let is_there = block.scope.as_ref().filter(|now| now.id == scope);
+        let is_there = block.scope.as_ref().filter(|now| *now.id() == scope);
         let timestamp_s = is_there.and_then(|now| now.block()).map(|block| block.timestamp_s);
         Ok(Some(BlockNews {
             chain,
@@ -396,7 +396,7 @@ impl<P: Port> Yard<P> {
         });
         let HandedOn::Proofs(proofs) = found.await? else { return Ok(None) };
         let Some(proof) = proofs.first().cloned() else { return Ok(None) };
-        let task = TaskId::new(&scope.id, &proof.stage, proof.index);
+        let task = TaskId::new(scope.id(), &proof.stage, proof.index);
         let task: Option<Task> = read(&self.port, &task.task_key()).await?;
         let Some(result) = task.and_then(Task::into_accepted) else { return Ok(None) };
         let height = scope.heights().0;
@@ -422,7 +422,7 @@ impl<P: Port> Yard<P> {
 
     /// When the first of the block's tasks, of those that are looked at, had its inputs.
     async fn began_ms(&self, scope: &Scope, pipeline: &Pipeline) -> Result<Option<u64>, Error> {
-        let keys: Vec<Key> = first_stages(pipeline).map(|stage| Group::key_of(&scope.id, stage)).collect();
+        let keys: Vec<Key> = first_stages(pipeline).map(|stage| Group::key_of(scope.id(), stage)).collect();
         let groups = read_many::<P, Group>(&self.port, &keys).await?.into_iter().flatten();
         let keys: Vec<Key> =
             groups.flat_map(|group| some_tasks(&group)).map(|task| task.task_key()).collect();
@@ -476,7 +476,7 @@ impl Compared {
     fn is_no_longer_given_up(&self) -> bool {
         let (Some(told), Some(scope)) = (&self.told, &self.scope) else { return false };
         let is_missed = self.word.is_none_or(|word| word == BlockWord::Missed);
-        told.scope == scope.id && told.sent == Some(BlockWord::Missed) && !is_missed
+        told.scope == *scope.id() && told.sent == Some(BlockWord::Missed) && !is_missed
     }
 }
 
@@ -541,7 +541,7 @@ impl Look {
     /// What the sink is to be told of a block now, if anything.
     fn next_word(&self, block: &Compared) -> Option<BlockWord> {
         let told = match (&block.told, &block.scope) {
-            (Some(told), Some(scope)) if told.scope == scope.id => Some(told),
+            (Some(told), Some(scope)) if told.scope == *scope.id() => Some(told),
             // Another block is there now, or none. What was never sent need not be taken back.
             (Some(told), _) if told.sent.is_some() && self.wanted.contains(&BlockWord::Retracted) => {
                 return Some(BlockWord::Retracted);

@@ -115,7 +115,7 @@ pub struct Halt {
 
 impl Halt {
     pub(crate) fn over(scope: Option<&Scope>, reason: &HaltReason, at_ms: u64) -> Self {
-        Self { reason: reason.to_string(), scope: scope.map(|scope| scope.id.clone()), at_ms }
+        Self { reason: reason.to_string(), scope: scope.map(|scope| scope.id().clone()), at_ms }
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Marker {
 
 impl Marker {
     pub fn of(task: &Task) -> Self {
-        Self { id: task.id.clone(), gathers: task.gathers() }
+        Self { id: task.id().clone(), gathers: task.gathers() }
     }
 
     pub fn range(scope: &ScopeId, stage: &str, limit: usize) -> Range {
@@ -48,9 +48,9 @@ pub struct Listing {
 impl Listing {
     pub fn of(task: &Task) -> Self {
         Self {
-            id: task.id.clone(),
-            pool: task.pool.clone(),
-            rank: task.rank.clone(),
+            id: task.id().clone(),
+            pool: task.pool().to_owned(),
+            rank: task.rank().to_owned(),
             avoid: task.avoid().cloned(),
         }
     }

@@ -28,7 +28,7 @@ impl<P: Port> Yard<P> {
             scopes.push(self.scope_work(scope, &mut budget).await?);
         }
         let mut open: Vec<_> = scopes.iter().flat_map(ScopeWork::tasks).collect();
-        open.sort_by(|a, b| (&a.rank, &a.id).cmp(&(&b.rank, &b.id)));
+        open.sort_by(|a, b| (a.rank(), a.id()).cmp(&(b.rank(), b.id())));
         let stages = stages(&look, &scopes);
         let waiting: BTreeSet<&String> =
             stages.iter().filter(|stage| stage.tasks.waiting > 0).map(|stage| &stage.pool).collect();
@@ -41,7 +41,7 @@ impl<P: Port> Yard<P> {
         let lag_blocks =
             look.tip.height().map_or(0, |tip| tip.saturating_add(1).saturating_sub(look.frontier.height));
         let oldest = self.block_scope(chain, look.frontier.height).await?;
-        let age_ms = |block: &Scope| look.now_ms.saturating_sub(block.recorded_ms);
+        let age_ms = |block: &Scope| look.now_ms.saturating_sub(block.recorded_ms());
         let tip = match look.tip.head.clone() {
             Some((height, hash)) => {
                 let block = self.block_scope(chain, height).await?;

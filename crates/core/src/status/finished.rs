@@ -121,7 +121,7 @@ impl<P: Port> Yard<P> {
                 let scopes = read_many::<P, Scope>(&self.port, &keys).await?.into_iter().flatten();
                 open.extend(scopes.filter(|scope| {
                     let is_block = scope.block().is_some_and(|block| block.height < look.frontier.height);
-                    scope.chain == look.chain() && is_block
+                    scope.chain() == look.chain() && is_block
                 }));
             }
         }

@@ -96,7 +96,7 @@ impl ScopeWork {
 impl<P: Port> Yard<P> {
     /// How the stages of an open scope stand.
     pub(crate) async fn scope_work(&self, scope: Scope, budget: &mut Budget) -> Result<ScopeWork, Error> {
-        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let pipeline = self.pipeline(scope.chain(), scope.pipeline()).await?;
         let mut stages = Vec::new();
         for index in stages_of(&pipeline, &scope) {
             stages.push(self.stage_work(&scope, &pipeline, index, budget).await?);
@@ -123,7 +123,7 @@ impl<P: Port> Yard<P> {
             Some(group) if group.is_decided() => work.counts.accepted = u64::from(group.expected),
             Some(group) if group.cancelled => work.counts.cancelled = u64::from(group.expected),
             Some(_) => {
-                self.count_tasks(&scope.id, &stage.name, &mut work, budget).await?;
+                self.count_tasks(scope.id(), &stage.name, &mut work, budget).await?;
                 if work.counts.gathering > 0 {
                     work.waits_for = self.members_missing(scope, pipeline, stage, Depth::Tell).await?;
                 }

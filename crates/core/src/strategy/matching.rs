@@ -61,7 +61,7 @@ impl<P: Port> Yard<P> {
             return Ok(None);
         }
         let tasks_of = |(stage, count): &(String, u32)| {
-            (0..*count).map(|index| TaskId::new(&scope.id, stage, index)).collect::<Vec<_>>()
+            (0..*count).map(|index| TaskId::new(scope.id(), stage, index)).collect::<Vec<_>>()
         };
         let ids: Vec<TaskId> = of.iter().flat_map(tasks_of).collect();
         let mut pages = KeyPages::of(&ids, TaskId::task_key);

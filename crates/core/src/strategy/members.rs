@@ -35,7 +35,7 @@ impl<P: Port> Yard<P> {
         let source = stage.sources().next().map(|source| &pipeline.stages[source].name);
         let Some((cut, source)) = scope.cut().zip(source) else { return Ok(None) };
         let members: Vec<u32> = (0..cut.members.len() as u32).collect();
-        let groups = groups_of(&scope.chain, cut, source, &members);
+        let groups = groups_of(scope.chain(), cut, source, &members);
         let mut pages = KeyPages::of(&groups, |(_, key)| key.clone());
         let mut heights = Vec::new();
         while let Some(page) = pages.next::<P, Group>(&self.port).await? {

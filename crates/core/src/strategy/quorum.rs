@@ -11,7 +11,7 @@ use crate::yard::Yard;
 
 /// The tasks of a quorum's members, one each.
 pub(crate) fn member_tasks(scope: &Scope, pipeline: &Pipeline, stage: &Stage) -> Vec<TaskId> {
-    stage.sources().map(|source| TaskId::new(&scope.id, &pipeline.stages[source].name, 0)).collect()
+    stage.sources().map(|source| TaskId::new(scope.id(), &pipeline.stages[source].name, 0)).collect()
 }
 
 /// What a quorum's own group works on once these members agree; it has no task where the stage just decides.

@@ -40,7 +40,7 @@ pub(crate) fn gathered_with_block(scope: &Scope, stage: &Stage) -> Option<Plan> 
 
 /// What is read first where a stage of an open scope is looked at.
 pub(crate) fn keys_read(scope: &Scope, pipeline: &Pipeline, stage: &Stage) -> Vec<Key> {
-    let mut keys = vec![Group::key_of(&scope.id, &stage.name)];
+    let mut keys = vec![Group::key_of(scope.id(), &stage.name)];
     if stage.may_disagree() {
         keys.extend(member_tasks(scope, pipeline, stage).iter().map(TaskId::task_key));
     }
@@ -55,7 +55,7 @@ impl<P: Port> Yard<P> {
         stage: &Stage,
         depth: Depth,
     ) -> Result<Readiness, Error> {
-        let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
+        let group: Option<Group> = read(&self.port, &Group::key_of(scope.id(), &stage.name)).await?;
         Ok(match group {
             Some(group) if group.is_over() => Readiness::Over(group),
             Some(group) => Readiness::Begun(group),
@@ -107,7 +107,7 @@ impl<P: Port> Yard<P> {
         depth: Depth,
     ) -> Result<Result<Vec<(String, u32)>, WaitsFor>, Error> {
         let names: Vec<&str> = stage.sources().map(|source| pipeline.stages[source].name.as_str()).collect();
-        let mut pages = KeyPages::of(&names, |name| Group::key_of(&scope.id, name));
+        let mut pages = KeyPages::of(&names, |name| Group::key_of(scope.id(), name));
         let (mut of, mut missing) = (Vec::new(), Vec::new());
         while let Some(page) = pages.next::<P, Group>(&self.port).await? {
             for (name, group) in page {
@@ -132,12 +132,12 @@ impl<P: Port> Yard<P> {
     /// Whether what works only on committed blocks may work on this scope.
     async fn is_committed(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
         let (_, to) = scope.heights();
-        let closed_after_commit = match &scope.subject {
+        let closed_after_commit = match scope.subject() {
             Subject::Block(_) => false,
             Subject::Cut(cut) => {
                 pipeline.stage(&cut.stage).is_some_and(|(index, _)| pipeline.commit_cut() != Some(index))
             }
         };
-        Ok(closed_after_commit || self.frontier(&scope.chain).await?.height > to)
+        Ok(closed_after_commit || self.frontier(scope.chain()).await?.height > to)
     }
 }

@@ -149,7 +149,7 @@ impl<P: Port> Yard<P> {
         match scope.as_ref().and_then(|scope| Some((scope, scope.cut()?))) {
             Some((scope, cut)) => {
                 let members: Vec<u32> = members.into_iter().collect();
-                self.members_there(&scope.chain, cut, stage, &members).await
+                self.members_there(scope.chain(), cut, stage, &members).await
             }
             None => Ok(BTreeSet::new()),
         }
@@ -194,7 +194,7 @@ impl<P: Port> Yard<P> {
             Child::Member(member) => member,
         };
         let Inputs::Reduced { stage: Some(stage), .. } = &group.inputs else { return Ok(true) };
-        let Some(block) = scope.cut().and_then(|cut| cut.member_id(&scope.chain, member)) else {
+        let Some(block) = scope.cut().and_then(|cut| cut.member_id(scope.chain(), member)) else {
             return Ok(false);
         };
         let decided: Option<Group> = tx.check(&Group::key_of(&block, stage)).await?;

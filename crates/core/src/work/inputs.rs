@@ -40,7 +40,7 @@ impl<P: Port> Yard<P> {
         let height = scope.heights().0;
         let member = |member: u32, stage: &Option<String>| {
             let block =
-                scope.cut().and_then(|cut| cut.member_id(&scope.chain, member)).ok_or_else(unknown)?;
+                scope.cut().and_then(|cut| cut.member_id(scope.chain(), member)).ok_or_else(unknown)?;
             let height = height + u64::from(member);
             Ok::<_, Refusal>(match stage {
                 Some(stage) => (Wanted::Output(TaskId::new(&block, stage, 0)), height),

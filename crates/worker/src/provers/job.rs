@@ -26,7 +26,7 @@ impl Job<'_> {
 impl<'a> From<&'a Assignment> for Job<'a> {
     fn from(assignment: &'a Assignment) -> Self {
         Self {
-            pipeline: &assignment.task.pipeline,
+            pipeline: assignment.task.pipeline(),
             stage: assignment.stage(),
             prover_name: &assignment.prover_name,
             prover: assignment.prover(),
@@ -38,7 +38,7 @@ impl<'a> From<&'a Assignment> for Job<'a> {
 impl<'a> From<&'a CommittedProof> for Job<'a> {
     fn from(committed: &'a CommittedProof) -> Self {
         Self {
-            pipeline: &committed.task.pipeline,
+            pipeline: committed.task.pipeline(),
             stage: committed.stage(),
             prover_name: &committed.prover_name,
             prover: committed.prover(),

@@ -209,7 +209,7 @@ impl WorkerHome for TestHome {
         self.note(what, with_causes(error));
     }
     fn recorded(&self, finished: Finished<'_>) {
-        assert_eq!(finished.assignment.task.id, finished.sample.task);
+        assert_eq!(*finished.assignment.task.id(), finished.sample.task);
         self.note("recorded", &finished.sample.task);
     }
 }

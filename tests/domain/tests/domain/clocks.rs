@@ -58,7 +58,7 @@ impl<'a> Remote<'a> {
             worker: self.id.into(),
             slot: 0,
             claim: attempt.claim.clone(),
-            task: task.id.clone(),
+            task: task.id().clone(),
             kind,
             message: "no".into(),
             log: Vec::new(),

@@ -433,12 +433,12 @@ impl Run {
             let OutKind::Proof { scope, proofs, .. } = &entry.kind else { continue };
             let scope: Scope =
                 now(read(&self.driver.yard.port, &Scope::key_of(scope))).unwrap().expect("its scope");
-            let own = now(self.driver.yard.pipeline("c", &scope.pipeline)).unwrap();
+            let own = now(self.driver.yard.pipeline("c", scope.pipeline())).unwrap();
             let by: Vec<&str> = proofs.iter().map(|proof| proof.stage.as_str()).collect();
             let expected = proving_stages(&own, &scope);
             let agreed =
                 expected.len() > 1 && by.len() >= 2 && by.iter().all(|stage| expected.contains(stage));
-            assert!(agreed || by == expected, "{why}: {by:?} proves {}, by {expected:?}", scope.id);
+            assert!(agreed || by == expected, "{why}: {by:?} proves {}, by {expected:?}", scope.id());
         }
     }
 }

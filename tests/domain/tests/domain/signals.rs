@@ -141,7 +141,7 @@ impl Votes {
 
     /// The vote is recorded, and nobody is told.
     fn cast(&self, member: &str, value: &'static str) {
-        let held = self.held.iter().find(|assignment| assignment.task.id.stage == member).unwrap();
+        let held = self.held.iter().find(|assignment| assignment.task.id().stage == member).unwrap();
         self.driver.record(held, Does::Proves(value));
         forget_wakes(&self.driver);
     }

@@ -280,7 +280,7 @@ fn a_beacon_sink_gets_all_proofs_that_agreed_and_the_blocks_time_at_once() {
     assert_eq!(told(&driver), [], "nothing is said of what has only arrived");
     let assignments: Vec<_> = std::iter::from_fn(|| driver.claim("w")).collect();
     // The second block is accepted before the first: it does not wait for its turn.
-    for assignment in assignments.iter().filter(|one| one.task.height == 2 && one.task.id.stage != "b") {
+    for assignment in assignments.iter().filter(|one| one.task.height() == 2 && one.task.id().stage != "b") {
         driver.perform(assignment, good(assignment));
     }
     let news = now(driver.yard.level_next("c", "out")).unwrap();
@@ -291,7 +291,7 @@ fn a_beacon_sink_gets_all_proofs_that_agreed_and_the_blocks_time_at_once() {
         all.iter().map(|(prover, proof)| (prover.as_str(), proof.stage.as_str())).collect();
     assert_eq!(all, [("pa", "a"), ("pc", "c")]);
     assert_eq!(words(&told(&driver)), ["a2 accepted"]);
-    for assignment in assignments.iter().filter(|one| one.task.height == 1 || one.task.id.stage == "b") {
+    for assignment in assignments.iter().filter(|one| one.task.height() == 1 || one.task.id().stage == "b") {
         driver.perform(assignment, good(assignment));
     }
     assert_eq!(words(&told(&driver)), ["a1 accepted"], "of each block once, also when it is committed");

@@ -49,9 +49,9 @@ impl Context<'_> {
 
     /// The pipeline that a scope was opened with.
     pub fn pipeline_of(&self, scope: &Scope) -> Option<&Pipeline> {
-        match scope.pipeline.is_none() {
-            true => self.pipeline(&scope.chain),
-            false => self.pipelines.get(&scope.pipeline).map(|pipeline| &**pipeline),
+        match scope.pipeline().is_none() {
+            true => self.pipeline(scope.chain()),
+            false => self.pipelines.get(scope.pipeline()).map(|pipeline| &**pipeline),
         }
     }
 

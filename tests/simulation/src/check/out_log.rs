@@ -186,9 +186,9 @@ fn check_true(context: &Context<'_>, name: &str, scope: &ScopeId, heights: (u64,
         return context.must(false, || format!("{name}: an entry names {scope}, which is not there"));
     };
     context.must(scope.is_canonical() && scope.heights() == heights, || {
-        format!("{name}: {heights:?} was handed on from {}, which is {:?}", scope.id, scope.branch())
+        format!("{name}: {heights:?} was handed on from {}, which is {:?}", scope.id(), scope.branch())
     });
-    let chain = &scope.chain;
+    let chain = scope.chain();
     let last = context.mirror.canonical(chain, heights.1);
     context.must(last.is_some_and(|last| last.hash == *hash), || {
         format!("{name}: {heights:?} was handed on as {hash}, which is not canonical")

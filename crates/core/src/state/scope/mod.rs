@@ -33,12 +33,11 @@ use crate::transaction::{Item, too_large};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StoredScope", into = "StoredScope")]
 pub struct Scope {
-    pub id: ScopeId,
-    pub chain: String,
-    pub subject: Subject,
-    /// The pipeline it opened with; none before.
-    pub pipeline: PipelineHash,
-    pub recorded_ms: u64,
+    id: ScopeId,
+    chain: String,
+    subject: Subject,
+    pipeline: PipelineHash,
+    recorded_ms: u64,
     /// When the block's sender was told that it is kept, where that was before it was recorded.
     acknowledged_ms: Option<u64>,
     standing: Standing,
@@ -121,7 +120,7 @@ impl Scope {
     }
 
     /// As it is when it is first recorded: off the chain, with nothing done.
-    pub fn new(id: ScopeId, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
+    pub(crate) fn new(id: ScopeId, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
         Self {
             id,
             chain: chain.to_owned(),

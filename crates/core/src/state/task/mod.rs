@@ -36,13 +36,11 @@ use crate::transaction::{Item, too_large};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StoredTask", into = "StoredTask")]
 pub struct Task {
-    pub id: TaskId,
-    /// The pipeline its scope opened with.
-    pub pipeline: PipelineHash,
-    pub height: u64,
-    pub pool: String,
-    /// The order in which it starts.
-    pub rank: String,
+    id: TaskId,
+    pipeline: PipelineHash,
+    height: u64,
+    pool: String,
+    rank: String,
     feeds: Option<u32>,
     life: Life,
     history: History,
@@ -95,7 +93,7 @@ impl Task {
     pub const MAX_NOTES: usize = 5;
 
     /// A new one gathers; one that has its inputs is listed at once.
-    pub fn new(id: TaskId, pipeline: PipelineHash, height: u64, pool: String, rank: String) -> Self {
+    pub(crate) fn new(id: TaskId, pipeline: PipelineHash, height: u64, pool: String, rank: String) -> Self {
         let (life, history) = (Life::Gathering, History::default());
         Self { id, pipeline, height, pool, rank, feeds: None, life, history }
     }
@@ -107,7 +105,7 @@ impl Task {
 
     /// The same task as its scope has it, whatever was written into it.
     pub fn as_of(&self, scope: &Scope) -> Self {
-        Self { pipeline: scope.pipeline.clone(), height: scope.heights().0, ..self.clone() }
+        Self { pipeline: scope.pipeline().clone(), height: scope.heights().0, ..self.clone() }
     }
 
     /// It may be claimed; answers the listing to write. `None` where it is listed already, parked or over.

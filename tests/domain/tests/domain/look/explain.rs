@@ -203,7 +203,7 @@ fn a_quorum_says_who_is_in_and_who_is_missing() {
     says(&driver, 21_000_000, Case::Working, &["stage agree needs 2 of 3 to agree and has none; 3 to come"]);
     let first = driver.claim("w1").expect("a member");
     driver.perform(&first, Does::Proves("0a0b"));
-    let member = first.task.id.stage.clone();
+    let member = first.task.id().stage.clone();
     says(
         &driver,
         21_000_000,

@@ -129,7 +129,7 @@ fn an_attempt_that_runs_is_ended_in_time_though_its_block_left_and_returned() {
     driver.send(&block(10, "b", "a"));
     now(driver.yard.record_reorg("c", 10, &"b10".into())).unwrap();
     driver.settle();
-    assert_eq!(driver.claim("other").unwrap().task.id.scope.to_string(), "c:b:10:b10:0");
+    assert_eq!(driver.claim("other").unwrap().task.id().scope.to_string(), "c:b:10:b10:0");
     assert!(driver.claim("other").is_none());
     assert!(!task(&driver, "c:b:10:a10:0", "prove").is_listed());
     now(driver.yard.record_reorg("c", 10, &"a10".into())).unwrap();
