@@ -14,6 +14,13 @@ use crate::state::{
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
 
+/// What is at the frontier and may be committed, or given up; all of it checked.
+struct Next {
+    state: ChainState,
+    frontier: Frontier,
+    scope: Scope,
+}
+
 impl<P: Port> Yard<P> {
     /// Commits what is proved at the frontier, or records it missed, as the pipeline says that it opened with; says
     /// whether the frontier moved.
@@ -93,6 +100,7 @@ impl<P: Port> Yard<P> {
         Ok(true)
     }
 
+    /// Says whether the frontier moved.
     async fn commit(
         &self,
         tx: &mut Tx<'_, P>,
@@ -101,29 +109,9 @@ impl<P: Port> Yard<P> {
         seen: &Scope,
         settles: bool,
     ) -> Result<bool, Error> {
-        let state = match self.planted(PlantedBug::CommitWithoutParent) {
-            false => tx.check_chain(chain).await?,
-            true => ChainState { reorg: None, ..tx.peek_chain(chain).await? },
+        let Some(Next { state, frontier, scope }) = self.may_commit(tx, chain, pipeline, seen).await? else {
+            return Ok(false);
         };
-        let frontier = tx.check_frontier(chain).await?;
-        let scope: Option<Scope> = tx.check(&Scope::key_of(seen.id())).await?;
-        let stays = |scope: &Scope| scope.is_canonical() && scope.pipeline() == seen.pipeline();
-        let Some(mut scope) = scope.filter(stays) else { return Ok(false) };
-        let (from, to) = scope.heights();
-        if from != frontier.height || !state.commits(to) || !self.is_canonical(tx, &scope).await? {
-            return Ok(false);
-        }
-        let (parent, hash) = ends(&scope);
-        if frontier.last_hash.as_ref().is_some_and(|last| *last != parent)
-            && !self.planted(PlantedBug::CommitWithoutParent)
-        {
-            return self.halt_on_parent(tx, state, &scope, &parent);
-        }
-        let is_missed =
-            scope.is_missed() || (state.takes_work() && self.is_late(pipeline.chain.late, &state, &scope));
-        if !scope.is_proved() && !is_missed {
-            return Ok(false);
-        }
         let proofs = match scope.is_proved() {
             true => {
                 let stage = &pipeline.stages[pipeline.commit];
@@ -134,10 +122,57 @@ impl<P: Port> Yard<P> {
             }
             false => None,
         };
+        self.move_frontier(tx, frontier, scope, pipeline, proofs, settles)?;
+        Ok(true)
+    }
+
+    /// What is seen at the frontier, if it is still there, follows the last committed block, and is proved or may be given up.
+    async fn may_commit(
+        &self,
+        tx: &mut Tx<'_, P>,
+        chain: &str,
+        pipeline: &Pipeline,
+        seen: &Scope,
+    ) -> Result<Option<Next>, Error> {
+        let state = match self.planted(PlantedBug::CommitWithoutParent) {
+            false => tx.check_chain(chain).await?,
+            true => ChainState { reorg: None, ..tx.peek_chain(chain).await? },
+        };
+        let frontier = tx.check_frontier(chain).await?;
+        let scope: Option<Scope> = tx.check(&Scope::key_of(seen.id())).await?;
+        let stays = |scope: &Scope| scope.is_canonical() && scope.pipeline() == seen.pipeline();
+        let Some(scope) = scope.filter(stays) else { return Ok(None) };
+        let (from, to) = scope.heights();
+        if from != frontier.height || !state.commits(to) || !self.is_canonical(tx, &scope).await? {
+            return Ok(None);
+        }
+        let (parent, _) = ends(&scope);
+        if frontier.last_hash.as_ref().is_some_and(|last| *last != parent)
+            && !self.planted(PlantedBug::CommitWithoutParent)
+        {
+            self.halt_on_parent(tx, state, &scope, &parent)?;
+            return Ok(None);
+        }
+        let is_missed =
+            scope.is_missed() || (state.takes_work() && self.is_late(pipeline.chain.late, &state, &scope));
+        Ok((scope.is_proved() || is_missed).then_some(Next { state, frontier, scope }))
+    }
+
+    /// Over a scope that is handed on with these proofs, or given up without any.
+    fn move_frontier(
+        &self,
+        tx: &mut Tx<'_, P>,
+        frontier: Frontier,
+        mut scope: Scope,
+        pipeline: &Pipeline,
+        proofs: Option<Vec<OutProof>>,
+        settles: bool,
+    ) -> Result<(), Error> {
         if !self.planted(PlantedBug::CommitNotDurable) {
             tx.durable();
         }
-        tx.send(Wake::Chain { chain: chain.to_owned() });
+        tx.send(Wake::Chain { chain: frontier.chain.clone() });
+        let (to, (_, hash)) = (scope.heights().1, ends(&scope));
         let moved = Frontier {
             height: to + 1,
             last_hash: Some(hash),
@@ -166,7 +201,7 @@ impl<P: Port> Yard<P> {
                 tx.put(&Frontier { missed: moved.missed.map(|missed| missed + 1), ..moved })?;
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Appends a proved scope to an out log.
@@ -206,10 +241,9 @@ impl<P: Port> Yard<P> {
         state: ChainState,
         scope: &Scope,
         parent: &BlockHash,
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         let reason = HaltReason::Parent { height: scope.heights().0, parent: parent.clone() };
-        put_halt(tx, state, Halt::over(Some(scope), &reason, self.port.now_ms()))?;
-        Ok(false)
+        put_halt(tx, state, Halt::over(Some(scope), &reason, self.port.now_ms()))
     }
 }
 

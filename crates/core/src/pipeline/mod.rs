@@ -27,6 +27,7 @@ mod prover_table;
 mod reader;
 mod rules;
 mod sink;
+mod sink_rules;
 mod sink_table;
 mod source_table;
 mod stage;

@@ -204,26 +204,7 @@ fn of_tasks(
 
 /// Why a task had no proof at the deadline; none where it had.
 fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase, String)> {
-    let since = |at_ms: u64| seconds(at_ms.saturating_sub(work.scope.recorded_ms()));
-    let said = task.notes().last().map_or(String::new(), |note| {
-        format!(", the last: {} (on {})", one_line(&note.message, MESSAGE_CHARACTERS), note.worker)
-    });
-    let counts = [
-        (task.failures(), "failed attempt"),
-        (task.crashes(), "crashed attempt"),
-        (task.losses(), "lost worker"),
-        (task.delays(), "delay"),
-    ];
-    let told: Vec<String> =
-        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(u64::from(*n), what)).collect();
-    let tried = told.split_last().map(|(last, before)| {
-        let case = match (task.failures() + task.crashes() + task.delays(), task.losses()) {
-            (0, _) => MissCase::Lost,
-            _ => MissCase::Failed,
-        };
-        let before = if before.is_empty() { String::new() } else { format!("{} and ", before.join(", ")) };
-        (case, format!("{before}{last}{said}"))
-    });
+    let tried = tried(task);
     if let Some(accepted) = task.accepted() {
         let late_ms = accepted.at_ms.saturating_sub(due_ms.unwrap_or(u64::MAX));
         let after = tried.map_or(String::new(), |(_, tried)| format!(", after {tried}"));
@@ -235,12 +216,43 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
         return None;
     }
     if let Some(reason) = task.parked() {
-        let on = task
-            .notes()
-            .last()
-            .map_or(String::new(), |note| format!(", the last attempt on {}", note.worker));
+        let last = task.notes().last();
+        let on = last.map_or(String::new(), |note| format!(", the last attempt on {}", note.worker));
         return Some((MissCase::Parked, format!("parked ({reason}){on}")));
     }
+    Some(not_proved(work, task, due_ms, tried))
+}
+
+/// What was tried in vain, if anything was.
+fn tried(task: &Task) -> Option<(MissCase, String)> {
+    let said = task.notes().last().map_or(String::new(), |note| {
+        format!(", the last: {} (on {})", one_line(&note.message, MESSAGE_CHARACTERS), note.worker)
+    });
+    let counts = [
+        (task.failures(), "failed attempt"),
+        (task.crashes(), "crashed attempt"),
+        (task.losses(), "lost worker"),
+        (task.delays(), "delay"),
+    ];
+    let told: Vec<String> =
+        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(u64::from(*n), what)).collect();
+    let (last, before) = told.split_last()?;
+    let case = match (task.failures() + task.crashes() + task.delays(), task.losses()) {
+        (0, _) => MissCase::Lost,
+        _ => MissCase::Failed,
+    };
+    let before = if before.is_empty() { String::new() } else { format!("{} and ", before.join(", ")) };
+    Some((case, format!("{before}{last}{said}")))
+}
+
+/// Of a task that is open still: what was tried, who was at it, or that nobody was.
+fn not_proved(
+    work: &ScopeWork,
+    task: &Task,
+    due_ms: Option<u64>,
+    tried: Option<(MissCase, String)>,
+) -> (MissCase, String) {
+    let since = |at_ms: u64| seconds(at_ms.saturating_sub(work.scope.recorded_ms()));
     // What was claimed after the deadline was not there by it.
     let is_in_time = |at_ms: u64| due_ms.is_none_or(|due_ms| at_ms < due_ms);
     let live = task.attempts().iter().min_by_key(|attempt| attempt.started_ms);
@@ -252,10 +264,10 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
         )
     });
     match (tried, runs) {
-        (Some((case, tried)), Some(runs)) => Some((case, format!("{tried}; {runs}"))),
-        (Some(tried), None) => Some(tried),
-        (None, Some(runs)) => Some((MissCase::Proving, runs)),
-        (None, None) => Some(match task.first_claimed_ms().filter(|claimed_ms| is_in_time(*claimed_ms)) {
+        (Some((case, tried)), Some(runs)) => (case, format!("{tried}; {runs}")),
+        (Some(tried), None) => tried,
+        (None, Some(runs)) => (MissCase::Proving, runs),
+        (None, None) => match task.first_claimed_ms().filter(|claimed_ms| is_in_time(*claimed_ms)) {
             Some(claimed_ms) => {
                 let text = format!(
                     "claimed {} after the block came, and not proved by the deadline; let go of since",
@@ -266,6 +278,6 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
             None => {
                 (MissCase::Unclaimed, format!("no worker of pool {} claimed it by the deadline", task.pool()))
             }
-        }),
+        },
     }
 }

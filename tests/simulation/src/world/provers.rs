@@ -174,8 +174,7 @@ impl Prover {
         let world = &self.world;
         let pipeline = &assignment.pipeline;
         let id = assignment.task.id();
-        let is_split =
-            pipeline.readers(assignment.stage).any(|(_, reader)| reader.strategy == Strategy::Split);
+        let is_split = pipeline.is_split(assignment.stage);
         let count = world.draw(|random| if random.chance(500) { 60 } else { random.between(1, 4) as u32 });
         let members = quorum_members(assignment);
         let number = world.draw(|random| random.number());

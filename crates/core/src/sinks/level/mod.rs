@@ -12,8 +12,9 @@ mod place;
 mod proof;
 mod word;
 
-use self::place::Look;
 pub use self::proof::NewsProof;
+
+use self::place::Look;
 use self::word::Compared;
 use super::Trouble;
 use crate::error::{Error, Refusal};
@@ -28,6 +29,7 @@ use crate::yard::Yard;
 /// Messages of one call; the next call has the rest. Few, since each takes as long as the other side does, and newer words may
 /// come meanwhile.
 const MAX_NEWS: usize = 4;
+
 /// What a level sink is to be told next of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockNews {

@@ -23,14 +23,14 @@ pub(super) struct Look {
     pub(super) state: ChainState,
     pub(super) place: LevelPlace,
     /// It begins now: where that was is to be written down.
-    pub(super) begins: bool,
+    begins: bool,
     pub(super) frontier: u64,
     /// What may be in work is below this height.
-    pub(super) opened: u64,
+    opened: u64,
     /// One above the head.
-    pub(super) next: u64,
+    next: u64,
     /// One above the highest height that there may be something to say of.
-    pub(super) end: u64,
+    end: u64,
     pub(super) wanted: BTreeSet<BlockWord>,
     /// Where a block must be introduced as arrived before anything else is said of it.
     pub(super) introduces: bool,
@@ -156,23 +156,23 @@ impl Look {
     }
 
     /// A page from this height on, of what is not settled.
-    pub(super) fn page(&self, from: u64) -> Range<u64> {
+    fn page(&self, from: u64) -> Range<u64> {
         let from = from.max(self.place.settled_below);
         from..from.saturating_add(PAGE_HEIGHTS).min(self.end).max(from)
     }
 
-    pub(super) fn newest_page(&self) -> Range<u64> {
+    fn newest_page(&self) -> Range<u64> {
         self.page(self.end.saturating_sub(PAGE_HEIGHTS))
     }
 
     /// The next page of the round through what is in work.
-    pub(super) fn round_page(&self) -> Range<u64> {
+    fn round_page(&self) -> Range<u64> {
         let page = self.page(self.place.round_at);
         page.start..page.end.min(self.opened).max(page.start)
     }
 
     /// The next page of what was not looked at yet.
-    pub(super) fn sweep_page(&self) -> Range<u64> {
+    fn sweep_page(&self) -> Range<u64> {
         self.page(self.place.swept_to)
     }
 }

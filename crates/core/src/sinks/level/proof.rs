@@ -60,7 +60,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// When the first of the block's tasks, of those that are looked at, had its inputs.
-    pub(super) async fn began_ms(&self, scope: &Scope, pipeline: &Pipeline) -> Result<Option<u64>, Error> {
+    async fn began_ms(&self, scope: &Scope, pipeline: &Pipeline) -> Result<Option<u64>, Error> {
         let keys: Vec<Key> = first_stages(pipeline).map(|stage| Group::key_of(scope.id(), stage)).collect();
         let groups = read_many::<P, Group>(&self.port, &keys).await?.into_iter().flatten();
         let keys: Vec<Key> =

@@ -43,7 +43,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Whether workers have taken tasks of the open blocks: a scope's own item does not say so.
-    pub(super) async fn find_started(&self, compared: &mut [Compared]) -> Result<(), Error> {
+    async fn find_started(&self, compared: &mut [Compared]) -> Result<(), Error> {
         let is_in_question = |block: &&mut Compared| {
             let Some(scope) = block.scope.as_ref().filter(|scope| scope.is_open()) else { return false };
             let told = block.told.as_ref().filter(|told| told.scope == *scope.id());
@@ -87,7 +87,7 @@ impl Compared {
 
 impl Look {
     /// How far a block of the chain is, as its scope says.
-    pub(super) fn word(&self, scope: &Scope) -> BlockWord {
+    fn word(&self, scope: &Scope) -> BlockWord {
         if scope.is_missed() {
             return BlockWord::Missed;
         }
@@ -98,7 +98,7 @@ impl Look {
     }
 
     /// The newest wanted word that is true of a block.
-    pub(super) fn target(&self, word: BlockWord) -> Option<BlockWord> {
+    fn target(&self, word: BlockWord) -> Option<BlockWord> {
         let is_true = |wanted: &BlockWord| match word {
             BlockWord::Missed => matches!(wanted, BlockWord::Arrived | BlockWord::Missed),
             word => *wanted <= word,
