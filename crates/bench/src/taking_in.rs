@@ -86,8 +86,8 @@ pub(crate) fn record(
 ) -> Result<(), BenchError> {
     let block = Block {
         height,
-        hash: height.to_string(),
-        parent: (height - 1).to_string(),
+        hash: height.to_string().into(),
+        parent: (height - 1).to_string().into(),
         timestamp_s: height,
         segments,
         fields: std::collections::BTreeMap::default(),

@@ -76,8 +76,8 @@ impl RecordedBlock {
     pub fn event(&self, payload: ArtifactRef) -> Block {
         Block {
             height: self.height,
-            hash: to_hex(&self.hash),
-            parent: to_hex(&self.parent),
+            hash: to_hex(&self.hash).into(),
+            parent: to_hex(&self.parent).into(),
             timestamp_s: self.timestamp_s,
             segments: self.segments,
             fields: self.fields.clone(),

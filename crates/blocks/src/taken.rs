@@ -9,7 +9,7 @@ use std::io::BufRead;
 
 use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::port::{Key, Port};
-use proofyard_core::state::{Canonical, KeyFamily, Tip};
+use proofyard_core::state::{BlockHash, Canonical, KeyFamily, Tip};
 use proofyard_core::transaction::{Item, read, transact};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -112,7 +112,7 @@ pub enum Step {
 pub struct Taking {
     file: String,
     start_height: u64,
-    tip: Option<(u64, String)>,
+    tip: Option<(u64, BlockHash)>,
     before: Option<Taken>,
     now: Taken,
     /// Blocks taken before lack a field.
@@ -207,13 +207,13 @@ impl Taking {
             return Ok(self.taken_before(line));
         }
         let parent = to_hex(&block.parent);
-        if parent != *tip {
+        if parent != tip.as_str() {
             return Err(TakingError::GoesOnElsewhere {
                 file: self.file.clone(),
                 line: number,
                 height: block.height,
                 parent,
-                tip: tip.clone(),
+                tip: tip.to_string(),
                 tip_height: *tip_height,
             });
         }
@@ -286,7 +286,7 @@ pub async fn check_goes_on<P: Port, R: BufRead>(
 
 async fn is_canonical<P: Port>(port: &P, chain: &str, block: &RecordedBlock) -> Result<bool, Error> {
     let place: Option<Canonical> = read(port, &Canonical::key_of(chain, block.height)).await?;
-    Ok(place.is_some_and(|place| place.hash == to_hex(&block.hash)))
+    Ok(place.is_some_and(|place| place.hash.as_str() == to_hex(&block.hash)))
 }
 
 fn digest(line: &Line) -> String {

@@ -160,13 +160,13 @@ impl<P: Port> Yard<P> {
     /// claimers are spread over all of that rank.
     async fn heads(&self, worker: &Worker, chain: &str, now_ms: u64) -> Result<Vec<Head>, Error> {
         let partition = Listing::partition(&worker.pool, chain);
-        let mut pages = Pages::of(Range::all(partition.clone(), self.page_of(HEADS)));
+        let mut pages = Pages::of(Range::all(partition, self.page_of(HEADS)));
         while let Some(page) = pages.next(&self.port).await? {
             let allowed = allowed(worker, page, now_ms);
             match allowed.first().map(|head| &head.listing.rank) {
                 None => {}
                 Some(rank) if pages.has_more() && allowed.iter().all(|head| head.listing.rank == *rank) => {
-                    let spread = self.spread(worker, &partition, rank, now_ms).await?;
+                    let spread = self.spread(worker, chain, rank, now_ms).await?;
                     return Ok(if spread.is_empty() { allowed } else { spread });
                 }
                 Some(_) => return Ok(allowed),
@@ -178,14 +178,12 @@ impl<P: Port> Yard<P> {
     async fn spread(
         &self,
         worker: &Worker,
-        partition: &str,
+        chain: &str,
         rank: &str,
         now_ms: u64,
     ) -> Result<Vec<Head>, Error> {
-        let from = format!("{rank}#{:016x}", self.port.random());
-        let to = Some(format!("{rank}$"));
-        let range =
-            Range { partition: partition.to_owned(), from, to, limit: self.page_of(HEADS), reverse: false };
+        let (place, limit) = (self.port.random(), self.page_of(HEADS));
+        let range = Listing::within_rank(&worker.pool, chain, rank, place, limit);
         Ok(allowed(worker, read_range(&self.port, &range).await?, now_ms))
     }
 
@@ -250,7 +248,7 @@ impl<P: Port> Yard<P> {
 
     /// Its block left the chain or was given up. The scope is checked: if it returns, it lists its tasks again.
     async fn unlist_unwanted(&self, tx: &mut Tx<'_, P>, head: &Head, mut task: Task) -> Result<Try, Error> {
-        tx.check::<Scope>(&Scope::key_of(&task.id.scope)).await?;
+        tx.check::<Scope>(&Scope::key_of(&task.id().scope)).await?;
         tx.delete_seen(head.key.clone(), &head.stored);
         task.withdraw();
         tx.put(&task)?;

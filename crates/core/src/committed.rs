@@ -135,7 +135,7 @@ impl<P: Port> Yard<P> {
     pub async fn last_payload(&self, scope: &ScopeId) -> Result<Option<ArtifactRef>, Error> {
         let scope: Option<Scope> = read(&self.port, &Scope::key_of(scope)).await?;
         let Some(scope) = scope else { return Ok(None) };
-        let last = |cut: &Cut| cut.member_id(&scope.chain, (cut.members.len() as u32).checked_sub(1)?);
+        let last = |cut: &Cut| cut.member_id(scope.chain(), (cut.members.len() as u32).checked_sub(1)?);
         let last: Option<Scope> = match scope.cut() {
             None => Some(scope),
             Some(cut) => match last(cut) {
@@ -157,7 +157,7 @@ impl<P: Port> Yard<P> {
         let task: Option<Task> = read(&self.port, &id.task_key()).await?;
         let task = task.ok_or_else(unknown)?;
         let prover_name = task.accepted().ok_or_else(unknown)?.prover.clone();
-        let pipeline = self.pipeline(chain, &task.pipeline).await?;
+        let pipeline = self.pipeline(chain, task.pipeline()).await?;
         let stage = pipeline.stage(&id.stage).ok_or_else(unknown)?.0;
         if !pipeline.provers.contains_key(&prover_name) {
             return Err(unknown().into());

@@ -7,11 +7,12 @@
 
 use crate::claim::is_unwanted;
 use crate::error::{Error, Refusal};
+use crate::pages::KeyPages;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Version};
 use crate::record::{Ending, end_attempt};
 use crate::state::{Attempt, Heartbeat, Held, Scope, SeenHeartbeat, Slot, Task, Worker, WorkerId};
-use crate::transaction::{Item, KEYS_A_READ, read, read_many, read_stored, transact};
+use crate::transaction::{Item, read, read_many, read_stored, transact};
 use crate::yard::Yard;
 
 /// Slots of one worker.
@@ -114,10 +115,11 @@ impl<P: Port> Yard<P> {
             }
         })
         .await?;
-        let keys: Vec<Key> = (0..slots).map(|slot| Slot::key_of(worker, slot)).collect();
+        let slots: Vec<u32> = (0..slots).collect();
+        let mut pages = KeyPages::of(&slots, |slot| Slot::key_of(worker, *slot));
         let mut obsolete = Vec::new();
-        for page in keys.chunks(KEYS_A_READ) {
-            let slots = read_many::<P, Slot>(&self.port, page).await?.into_iter().flatten();
+        while let Some(page) = pages.next::<P, Slot>(&self.port).await? {
+            let slots = page.into_iter().filter_map(|(_, slot)| slot);
             let held = slots.filter_map(|slot| Some((slot.slot, slot.held?))).collect();
             obsolete.extend(self.obsolete_of(held).await?);
         }
@@ -214,9 +216,10 @@ impl<P: Port> Yard<P> {
         })
         .await?;
         let Some(slots) = slots else { return Ok(()) };
-        let keys: Vec<Key> = (0..slots).map(|slot| Slot::key_of(id, slot)).collect();
-        for page in keys.chunks(KEYS_A_READ) {
-            for slot in read_many::<P, Slot>(&self.port, page).await?.into_iter().flatten() {
+        let slots: Vec<u32> = (0..slots).collect();
+        let mut pages = KeyPages::of(&slots, |slot| Slot::key_of(id, *slot));
+        while let Some(page) = pages.next::<P, Slot>(&self.port).await? {
+            for slot in page.into_iter().filter_map(|(_, slot)| slot) {
                 self.empty_slot(id, slot.slot).await?;
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::port::{Key, Port};
-use crate::state::{Canonical, KnownBlock};
+use crate::state::{BlockHash, Canonical, KeyFamily, KnownBlock};
 use crate::transaction::decode;
 use crate::yard::Yard;
 
@@ -18,7 +18,7 @@ const ROWS_A_READ: usize = 1_024;
 pub(crate) struct HeightRows {
     pub heights: std::ops::Range<u64>,
     pub canonical: BTreeMap<u64, Canonical>,
-    pub known: BTreeMap<(u64, String), KnownBlock>,
+    pub known: BTreeMap<(u64, BlockHash), KnownBlock>,
 }
 
 impl<P: Port> Yard<P> {
@@ -36,7 +36,7 @@ impl<P: Port> Yard<P> {
         let mut rows = HeightRows { heights: from..top + 1, ..HeightRows::default() };
         for (sort, stored) in self.port.range(&range).await? {
             let key = Key::new(range.partition.clone(), sort);
-            if key.sort.contains('#') {
+            if KeyFamily::of(&key) == Some(KeyFamily::KnownBlock) {
                 let known: KnownBlock = decode(&key, &stored)?;
                 rows.known.insert((known.height, known.hash.clone()), known);
             } else {

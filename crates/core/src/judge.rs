@@ -9,6 +9,7 @@
 use crate::advance::handed_on_by;
 use crate::committed::CommittedProof;
 use crate::error::{Error, Refusal};
+pub use crate::pipeline::JUDGE_POOL;
 use crate::port::{Port, Wake};
 use crate::record::{FailureKind, accepted};
 use crate::state::{Judgement, OutProof, Scope, Task, TaskId, TaskResult};
@@ -16,8 +17,6 @@ use crate::transaction::{read, transact};
 use crate::work::AttemptError;
 use crate::yard::Yard;
 
-/// The pool whose workers are judges. They take no tasks, so no pipeline may have one that is called so.
-pub const JUDGE_POOL: &str = "judge";
 /// What a verifier says no to is asked of it once more: its machine may have been in trouble.
 const ASKED: usize = 2;
 
@@ -109,7 +108,7 @@ impl<P: Port> Yard<P> {
         task: &Task,
         result: &TaskResult,
     ) -> Result<Look, Error> {
-        let id = &task.id;
+        let id = task.id();
         let unknown = || Refusal::UnknownTask(id.to_string());
         let pipeline = self.pipeline_of(scope).await?;
         let (index, stage) = pipeline.stage(&id.stage).ok_or_else(unknown)?;

@@ -14,6 +14,7 @@
 //!   stands on.
 
 pub mod advance;
+mod chain_look;
 pub mod claim;
 pub mod committed;
 pub mod error;
@@ -30,7 +31,9 @@ pub mod planted_bug;
 pub mod port;
 pub mod record;
 pub mod report;
+mod scope_stages;
 pub mod sinks;
+mod spending;
 pub mod state;
 pub mod status;
 pub mod strategy;

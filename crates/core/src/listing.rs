@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::error::{Error, Refusal};
 use crate::pipeline::TaskLimits;
 use crate::port::{Port, Wake};
-use crate::state::{Group, Listing, Task};
+use crate::state::{Listing, Task};
 use crate::transaction::{Item, Tx};
 use crate::yard::Yard;
 
@@ -35,21 +35,10 @@ pub(crate) fn delete_listing<P: Port>(tx: &mut Tx<'_, P>, task: &Task) {
 }
 
 impl<P: Port> Yard<P> {
-    /// A task of a tree was accepted: the one that joins its output may have all its children now.
-    pub(crate) async fn feed_parent(&self, tx: &mut Tx<'_, P>, child: &Task) -> Result<(), Error> {
-        let Some(parent) = child.feeds() else { return Ok(()) };
-        let group: Option<Group> = tx.peek(&Group::key_of(&child.id.scope, &child.id.stage)).await?;
-        let Some(group) = group else { return Ok(()) };
-        match group.inputs.tree() {
-            Some(tree) => self.feed(tx, &group, &tree, parent, Some(child.id.index)).await,
-            None => Ok(()),
-        }
-    }
-
     pub(crate) async fn limits_of(&self, task: &Task) -> Result<Arc<TaskLimits>, Error> {
-        let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
-        let limits = pipeline.stage(&task.id.stage).map(|(_, stage)| stage.limits.clone());
-        let unknown = || Refusal::UnknownTask(task.id.to_string());
+        let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
+        let limits = pipeline.stage(&task.id().stage).map(|(_, stage)| stage.limits.clone());
+        let unknown = || Refusal::UnknownTask(task.id().to_string());
         Ok(Arc::new(limits.ok_or_else(unknown)?))
     }
 }

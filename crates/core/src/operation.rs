@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_task_is_retried_on_its_own_chain_alone() {
-        let id = TaskId::new(&ScopeId::of_block("c", 7, "0xab", 0), "join", 3);
+        let id = TaskId::new(&ScopeId::of_block("c", 7, &"0xab".into(), 0), "join", 3);
         assert_eq!(selection("c", None, Some(&id.to_string())).unwrap(), RetrySelection::One(id.clone()));
         selection("d", None, Some(&id.to_string())).unwrap_err();
         selection("c", Some(7), Some(&id.to_string())).unwrap_err();

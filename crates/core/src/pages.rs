@@ -1,4 +1,4 @@
-//! Reading in pages: a range, or what is due, of which there may be more than one read takes.
+//! Reading in pages: a range, what is due, or items by their keys, of which there may be more than one read takes.
 //!
 //! A page that is full is followed by one that begins after its last key; one that is not is the last. So each page is one
 //! round, and what lies behind a full one costs another, which may bring nothing.
@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use crate::error::Error;
 use crate::port::{Due, Key, Port, Range, Stored};
-use crate::transaction::{Item, read_range};
+use crate::transaction::{Item, KEYS_A_READ, read_many, read_range};
 use crate::yard::Yard;
 
 /// Rows of a range, with their keys and versions, in its order.
@@ -57,6 +57,50 @@ impl<T: Item> Pages<T> {
 /// The first sort key after this one.
 fn just_after(sort: &str) -> String {
     format!("{sort}\u{0}")
+}
+
+/// Items that are read by key, a page at a time, each with what its key was made of.
+pub(crate) struct KeyPages<'a, W, K> {
+    left: &'a [W],
+    key_of: K,
+}
+
+impl<'a, W, K: Fn(&W) -> Key> KeyPages<'a, W, K> {
+    pub(crate) fn of(all: &'a [W], key_of: K) -> Self {
+        Self { left: all, key_of }
+    }
+
+    /// The next ones, each with its item, if that is there; `None` after the last.
+    pub(crate) async fn next<P: Port, T: Item>(
+        &mut self,
+        port: &P,
+    ) -> Result<Option<Vec<(&'a W, Option<T>)>>, Error> {
+        let Some((page, keys)) = self.next_keys() else { return Ok(None) };
+        let items = read_many::<P, T>(port, &keys).await?;
+        Ok(Some(page.iter().zip(items).collect()))
+    }
+
+    /// The same, of items of several types.
+    pub(crate) async fn next_stored<P: Port>(
+        &mut self,
+        port: &P,
+    ) -> Result<Option<Vec<(&'a W, Key, Option<Stored>)>>, Error> {
+        let Some((page, keys)) = self.next_keys() else { return Ok(None) };
+        let found = port.get_many(&keys).await?;
+        Ok(Some(page.iter().zip(keys).zip(found).map(|((one, key), stored)| (one, key, stored)).collect()))
+    }
+
+    fn next_keys(&mut self) -> Option<(&'a [W], Vec<Key>)> {
+        let (page, left) = self.left.split_at(self.left.len().min(KEYS_A_READ));
+        self.left = left;
+        (!page.is_empty()).then(|| (page, page.iter().map(&self.key_of).collect()))
+    }
+}
+
+/// Heights that are read at once.
+pub(crate) fn height_pages(heights: std::ops::Range<u64>) -> impl Iterator<Item = std::ops::Range<u64>> {
+    let to = heights.end;
+    heights.step_by(KEYS_A_READ).map(move |from| from..to.min(from + KEYS_A_READ as u64))
 }
 
 /// The pages of one shard of the due index, soonest first.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::advance::{Look, stages_of};
+use crate::advance::Look;
 use crate::claim::is_unwanted;
 use crate::error::Error;
 use crate::listing::{attempt_limit_ms, next_look_ms, put_listing, reschedule};
@@ -16,10 +16,12 @@ use crate::pipeline::{Pipeline, Sink};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Due, DueKind, Key, Port, Version, Wake};
 use crate::record::{Ending, end_attempt};
+use crate::scope_stages::stages_of;
 use crate::state::{
-    Group, KeyFamily, KindPlace, LevelPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, TaskId,
-    VisitedEntry, WorkerId,
+    KeyFamily, KindPlace, LevelPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, VisitedEntry,
+    WorkerId,
 };
+use crate::strategy::readiness::keys_read;
 use crate::transaction::{Item, Tx, decode, read, read_stored, transact};
 use crate::yard::Yard;
 
@@ -206,13 +208,13 @@ impl<P: Port> Sweep<'_, P> {
         let yard = self.yard;
         let Some((version, scope)) = yard.still_due::<Scope>(key).await? else { return Ok(()) };
         yard.list_all_fed(&scope).await?;
-        let look = yard.look_after_scope(&scope.id).await?;
+        let look = yard.look_after_scope(scope.id()).await?;
         let again = if look.moved { yard.still_due::<Scope>(key).await? } else { Some((version, scope)) };
         let Some((version, scope)) = again else { return Ok(()) };
         // What was told of it may be lost.
         let waits = scope.is_proved() && scope.committed_ms().is_none();
-        if waits && self.advanced.insert(scope.chain.clone()) {
-            yard.advance_chain(&scope.chain).await?;
+        if waits && self.advanced.insert(scope.chain().to_owned()) {
+            yard.advance_chain(scope.chain()).await?;
         }
         let tick_ms = yard.pipeline_of(&scope).await?.chain.tick_ms;
         let due_ms = yard.port.now_ms() + quiet_ms(&scope, &look, tick_ms, yard.port.now_ms());
@@ -268,13 +270,9 @@ impl<P: Port> Yard<P> {
         let mut next = Vec::new();
         for (key, stored) in keys.iter().zip(self.port.get_many(keys).await?) {
             let Some(Ok(scope)) = stored.map(|stored| decode::<Scope>(key, &stored)) else { continue };
-            let Ok(pipeline) = self.pipeline(&scope.chain, &scope.pipeline).await else { continue };
+            let Ok(pipeline) = self.pipeline(scope.chain(), scope.pipeline()).await else { continue };
             for stage in stages_of(&pipeline, &scope).into_iter().map(|index| &pipeline.stages[index]) {
-                next.push(Group::key_of(&scope.id, &stage.name));
-                if stage.quorum().is_some() {
-                    let member = |source: usize| TaskId::new(&scope.id, &pipeline.stages[source].name, 0);
-                    next.extend(stage.sources().map(|source| member(source).task_key()));
-                }
+                next.extend(keys_read(&scope, &pipeline, stage));
             }
         }
         self.port.get_many(&next).await?;
@@ -321,7 +319,7 @@ impl<P: Port> Yard<P> {
         let Some((version, task)) = self.still_due::<Task>(key).await? else { return Ok(()) };
         if task.is_accepted() {
             // A result that came when nobody waited for it.
-            self.advance_scope(&task.id.scope).await?;
+            self.advance_scope(&task.id().scope).await?;
             self.port.reschedule(key, version, None).await?;
             return Ok(());
         }
@@ -389,7 +387,7 @@ impl<P: Port> Yard<P> {
 
     /// Checked, so that a scope which returns meanwhile lists its tasks itself.
     async fn scope_is_unwanted(&self, tx: &mut Tx<'_, P>, task: &Task) -> Result<bool, Error> {
-        let scope: Option<Scope> = tx.check(&Scope::key_of(&task.id.scope)).await?;
+        let scope: Option<Scope> = tx.check(&Scope::key_of(&task.id().scope)).await?;
         Ok(scope.as_ref().is_none_or(is_unwanted))
     }
 }

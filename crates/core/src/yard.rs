@@ -6,18 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, Refusal};
 use crate::pipeline::{self, Pipeline};
 use crate::port::Port;
-use crate::state::{ChainState, Frontier, PipelineText, Scope, Tip};
+use crate::state::{ChainState, Frontier, LOOK_NOW_MS, PipelineHash, PipelineText, Scope, Tip};
 use crate::transaction::{Tx, read};
 
 /// Pipelines kept parsed; a yard sees a handful in its life, so the bound is for safety only.
 const MAX_CACHED_PIPELINES: usize = 256;
 
-/// The due time of what the next sweep must look at, whatever the time is.
-pub(crate) const LOOK_NOW_MS: u64 = 0;
-
 pub struct Yard<P> {
     pub port: P,
-    pipelines: Arc<Mutex<HashMap<String, Arc<Pipeline>>>>,
+    pipelines: Arc<Mutex<HashMap<PipelineHash, Arc<Pipeline>>>>,
     judged: bool,
     #[cfg(feature = "planted-bugs")]
     bug: Option<crate::planted_bug::PlantedBug>,
@@ -125,12 +122,12 @@ impl<P: Port> Yard<P> {
     }
 
     /// The pipeline of that hash, as recorded for the chain.
-    pub async fn pipeline(&self, chain: &str, hash: &str) -> Result<Arc<Pipeline>, Error> {
+    pub async fn pipeline(&self, chain: &str, hash: &PipelineHash) -> Result<Arc<Pipeline>, Error> {
         let cached = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned();
         if let Some(pipeline) = cached {
             return Ok(pipeline);
         }
-        let bad = |reason: String| Refusal::BadPipeline { hash: hash.to_owned(), reason };
+        let bad = |reason: String| Refusal::BadPipeline { hash: hash.clone(), reason };
         let stored: Option<PipelineText> = read(&self.port, &PipelineText::key_of(chain, hash)).await?;
         let text = stored.ok_or_else(|| bad("it is not stored".into()))?.text;
         let pipeline = Arc::new(parsed(hash, &text)?);
@@ -138,15 +135,15 @@ impl<P: Port> Yard<P> {
         if cache.len() >= MAX_CACHED_PIPELINES {
             cache.clear();
         }
-        cache.insert(hash.to_owned(), Arc::clone(&pipeline));
+        cache.insert(hash.clone(), Arc::clone(&pipeline));
         Ok(pipeline)
     }
 
     /// The pipeline that a scope lives by: the one it opened with; before that, the one in force.
     pub async fn pipeline_of(&self, scope: &Scope) -> Result<Arc<Pipeline>, Error> {
-        match scope.pipeline.as_str() {
-            "" => Ok(self.chain(&scope.chain).await?.1),
-            hash => self.pipeline(&scope.chain, hash).await,
+        match scope.pipeline().is_none() {
+            true => Ok(self.chain(scope.chain()).await?.1),
+            false => self.pipeline(scope.chain(), scope.pipeline()).await,
         }
     }
 
@@ -174,11 +171,11 @@ impl<P: Port> Yard<P> {
 }
 
 /// The pipeline of a text that was checked before it came here.
-pub(crate) fn parsed(hash: &str, text: &str) -> Result<Pipeline, Refusal> {
+pub(crate) fn parsed(hash: &PipelineHash, text: &str) -> Result<Pipeline, Refusal> {
     pipeline::parse(text).map(|checked| checked.pipeline).map_err(|mistakes| {
         let reasons: Vec<_> =
             mistakes.iter().map(|mistake| mistake.display("pipeline").to_string()).collect();
-        Refusal::BadPipeline { hash: hash.to_owned(), reason: reasons.join("; ") }
+        Refusal::BadPipeline { hash: hash.clone(), reason: reasons.join("; ") }
     })
 }
 

@@ -221,7 +221,7 @@ impl<I: Intake> Recorder<'_, I> {
     /// Whether the parent of a block at this height was recorded ever; below the start none is.
     async fn is_known(&self, height: u64, parent: &str) -> Result<bool, I::Error> {
         let Some(below) = height.checked_sub(1) else { return Ok(true) };
-        let key = KnownBlock::key_of(self.chain, below, parent);
+        let key = KnownBlock::key_of(self.chain, below, &parent.into());
         let known: Result<Option<KnownBlock>, Error> = read(&self.intake.yard().port, &key).await;
         Ok(known?.is_some())
     }
@@ -234,7 +234,7 @@ impl<I: Intake> Recorder<'_, I> {
             return Ok(());
         }
         let frontier = self.intake.yard().frontier(self.chain).await?.height;
-        match witnesses.keep(&came, block.height, &block.hash, frontier) {
+        match witnesses.keep(&came, block.height, block.hash.as_str(), frontier) {
             Ok(()) => {}
             Err(NotKept::Disk(error)) => {
                 self.shared.disk_fails(&error);
@@ -250,7 +250,7 @@ impl<I: Intake> Recorder<'_, I> {
             let least = block.height.saturating_sub(MOST_KNOWN as u64 / 2);
             self.state.heights.retain(|_, height| *height >= least);
         }
-        self.state.heights.insert(block.hash.clone(), block.height);
+        self.state.heights.insert(block.hash.to_string(), block.height);
     }
 
     /// Makes the consensus client's head the yard's, unless the yard's chain only goes on from it.
@@ -271,7 +271,7 @@ impl<I: Intake> Recorder<'_, I> {
         let before = self.intake.yard().finality(self.chain).await?;
         let named = |hash: &str| {
             let hash = hash.to_ascii_lowercase();
-            self.state.heights.get(&hash).map(|height| NamedBlock { height: *height, hash })
+            self.state.heights.get(&hash).map(|height| NamedBlock { height: *height, hash: hash.into() })
         };
         let finality = Finality {
             chain: self.chain.to_owned(),
@@ -294,7 +294,7 @@ impl<I: Intake> Recorder<'_, I> {
         if self.state.no_way.as_ref().is_some_and(|tried| tried.to == hash && tried.from == tip) {
             return Ok(false);
         }
-        let fact = Fact::Reorg { height, hash: hash.clone() };
+        let fact = Fact::Reorg { height, hash: hash.clone().into() };
         match self.intake.take(self.chain, &fact).await {
             Ok(_) => Ok(true),
             Err(error) if matches!(error.code(), Code::UnknownBlock | Code::ReorgTooDeep) => {
@@ -310,7 +310,7 @@ impl<I: Intake> Recorder<'_, I> {
         let port = &self.intake.yard().port;
         let place: Result<Option<Canonical>, Error> =
             read(port, &Canonical::key_of(self.chain, height)).await;
-        Ok(place?.map(|place| place.hash))
+        Ok(place?.map(|place| place.hash.into()))
     }
 
     /// Writes down how it goes, where that changed or is old.
@@ -322,7 +322,7 @@ impl<I: Intake> Recorder<'_, I> {
         }
         let head = self.state.forkchoice.as_ref().and_then(|forkchoice| {
             let hash = forkchoice.head_block_hash.to_ascii_lowercase();
-            self.state.heights.get(&hash).map(|height| NamedBlock { height: *height, hash })
+            self.state.heights.get(&hash).map(|height| NamedBlock { height: *height, hash: hash.into() })
         });
         let following = Following {
             chain: self.chain.to_owned(),
@@ -429,5 +429,5 @@ fn hex_of(hash: &[u8; 32]) -> String {
 }
 
 fn name_of(block: &RecordedBlock) -> NamedBlock {
-    NamedBlock { height: block.height, hash: hex_of(&block.hash) }
+    NamedBlock { height: block.height, hash: hex_of(&block.hash).into() }
 }

@@ -7,7 +7,7 @@ use proofyard_core::Yard;
 use proofyard_core::error::{Coded, Error};
 use proofyard_core::port::Port;
 use proofyard_core::record::BlockOutcome;
-use proofyard_core::state::{ArtifactRef, Finality};
+use proofyard_core::state::{ArtifactRef, BlockHash, Finality};
 
 /// What a source brings of a chain.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub enum Fact {
     /// There is this block.
     Block(Box<RecordedBlock>),
     /// The chain's newest block is this one, which was brought before.
-    Reorg { height: u64, hash: String },
+    Reorg { height: u64, hash: BlockHash },
     /// No more blocks come.
     End,
     /// What the node calls safe and finalized.

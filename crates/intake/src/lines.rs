@@ -72,7 +72,7 @@ fn fact_of(line: Line, taking: &Taking) -> Fact {
     match line {
         Line::Block(block) => Fact::Block(block),
         Line::Reorg { hash } => {
-            Fact::Reorg { height: taking.height_of(&hash), hash: format!("0x{}", hex::encode(hash)) }
+            Fact::Reorg { height: taking.height_of(&hash), hash: format!("0x{}", hex::encode(hash)).into() }
         }
     }
 }

@@ -153,6 +153,6 @@ impl Subscription {
 impl NewHead {
     fn hint(self) -> Option<Hint> {
         let height = height_of(&self.number)?;
-        Some(Hint { height, hash: hash_of(&self.hash)?, parent: hash_of(&self.parent_hash)? })
+        Some(Hint { height, hash: hash_of(&self.hash)?.into(), parent: hash_of(&self.parent_hash)?.into() })
     }
 }

@@ -196,7 +196,7 @@ fn text_of(answer: Option<Box<RawValue>>) -> Option<String> {
 impl Brief {
     fn named(self) -> Result<NamedBlock, NodeError> {
         match (height_of(&self.number), hash_of(&self.hash)) {
-            (Some(height), Some(hash)) => Ok(NamedBlock { height, hash }),
+            (Some(height), Some(hash)) => Ok(NamedBlock { height, hash: hash.into() }),
             _ => Err(NodeError::Rubbish("what it names is no block".to_owned())),
         }
     }
@@ -234,7 +234,7 @@ impl Nodes for RpcNodes {
         let digits = chain_id.strip_prefix("0x").unwrap_or_default();
         let chain_id = u64::from_str_radix(digits, 16)
             .map_err(|_| NodeError::Rubbish("what it calls its chain's id is none".to_owned()))?;
-        Ok(Identity { chain_id, genesis: self.tagged(of, "0x0").await?.map(|block| block.hash) })
+        Ok(Identity { chain_id, genesis: self.tagged(of, "0x0").await?.map(|block| block.hash.into()) })
     }
 
     async fn blocks(&self, of: usize, heights: RangeInclusive<u64>) -> Result<Vec<String>, NodeError> {

@@ -119,7 +119,7 @@ fn parts(message: &Message) -> Vec<(&'static str, String)> {
             ("chain", message.chain.clone()),
             ("word", message.word.name().to_owned()),
             ("height", message.height.to_string()),
-            ("hash", message.hash.clone()),
+            ("hash", message.hash.to_string()),
         ],
     }
 }

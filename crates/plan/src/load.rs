@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::pipeline::{Pipeline, Strategy};
-use proofyard_core::state::{ArtifactRef, Block};
+use proofyard_core::pipeline::Pipeline;
+use proofyard_core::state::{ArtifactRef, Block, BlockHash};
 use serde::Serialize;
 
 use crate::PlanError;
@@ -62,7 +62,7 @@ impl Load {
 
     pub(crate) fn block(&self, pipeline: &Pipeline, number: u64, timestamp_s: u64) -> Block {
         let height = pipeline.chain.start_height + number;
-        let hash = |height: u64| format!("0x{height:064x}");
+        let hash = |height: u64| BlockHash::from(format!("0x{height:064x}"));
         let fields = pipeline.cut_stages().flat_map(|(_, _, rule)| {
             rule.cut_on.iter().cloned().chain(rule.budget.iter().map(|budget| budget.field.clone()))
         });
@@ -85,16 +85,7 @@ pub fn demand(pipeline: &Pipeline, provers: &Provers, segments: u32) -> BTreeMap
     for stage in &pipeline.stages {
         let cut = stage.cut_by.and_then(|cut| pipeline.stages[cut].cut_rule());
         let scopes = cut.map_or(1.0, |rule| 1.0 / rule.size.max(1) as f64);
-        let tasks = match &stage.strategy {
-            Strategy::Split => f64::from(segments),
-            Strategy::Match { .. } => 1.0,
-            Strategy::Sequential(rule) => match rule.arity {
-                // A tree over the cut's blocks.
-                Some(arity) => (rule.size.max(2) as f64 - 1.0) / (f64::from(arity) - 1.0),
-                None => 1.0,
-            },
-        };
-        let tasks = tasks * scopes;
+        let tasks = stage.expected_tasks(segments) * scopes;
         tasks_of.push(tasks);
         let Some((_, prover)) = stage.provers.last() else { continue };
         let Some(pool) = pipeline.pools.get(&stage.pool) else { continue };

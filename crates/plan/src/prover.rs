@@ -79,7 +79,7 @@ impl Executor for Attempt<'_> {
         let us = time.map_or(0, |time| time.draw_us(&mut cloud.random.borrow_mut()));
         self.busy_until(&assignment.claim, began_us + us).await?;
         self.seen.proving_us += us;
-        let splits = assignment.pipeline.readers(assignment.stage).any(|(_, reader)| reader.splits());
+        let splits = assignment.pipeline.is_split(assignment.stage);
         let list = splits.then(|| List { count: cloud.load.segments.max(1), sha256: self.artifact().sha256 });
         Ok(Proved {
             output: (),
@@ -104,7 +104,7 @@ impl Executor for Attempt<'_> {
         let us = time.map_or(0, |time| time.verify_us());
         self.busy_until(&assignment.claim, self.cloud.now_us() + us).await?;
         self.seen.proving_us += us;
-        Ok(assignment.task.id.scope.as_str().bytes().map(|byte| format!("{byte:02x}")).collect())
+        Ok(assignment.task.id().scope.as_str().bytes().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// With a description of what was made beside it, where a verifier could take it up.

@@ -240,7 +240,7 @@ async fn work(
     request: &ClaimRequest,
     task: Task,
 ) -> Result<(), Error> {
-    let scope = task.id.scope.clone();
+    let scope = task.id().scope.clone();
     attempt(cloud, machine, invocation, request, task).await?;
     invocation.outbox.put([Wake::Scope { scope }]);
     if !machine.place.advances {
@@ -265,7 +265,7 @@ async fn attempt(
     task: Task,
 ) -> Result<(), Error> {
     let (yard, pool) = (cloud.yard(invocation), &machine.place.pool_name);
-    let seen = cloud.observed.borrow_mut().claimed(&task.id, pool, cloud.now_us());
+    let seen = cloud.observed.borrow_mut().claimed(task.id(), pool, cloud.now_us());
     let performed = async {
         let assignment = yard.assignment(request, task).await?;
         let mut attempt = Attempt::new(cloud, machine, invocation, seen);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use proofyard_core::pipeline::{BlockWord, SinkTarget};
 use proofyard_core::sinks::BlockNews;
-use proofyard_core::state::{ArtifactRef, OutEntry};
+use proofyard_core::state::{ArtifactRef, BlockHash, OutEntry};
 use serde::{Deserialize, Serialize};
 
 /// One message. `key` is the same each time that it comes.
@@ -41,7 +41,7 @@ pub struct BlockMessage {
     pub key: String,
     pub chain: String,
     pub height: u64,
-    pub hash: String,
+    pub hash: BlockHash,
     pub word: BlockWord,
     /// The block's own time.
     #[serde(default, skip_serializing_if = "Option::is_none")]

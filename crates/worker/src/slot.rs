@@ -140,7 +140,7 @@ impl<'a, H: WorkerHome, A: Attempts> Slot<'a, H, A> {
         let (claiming, claimed_at) = (claimed.claimed - claimed.claim_began, claimed.claimed);
         let worked = self.attempt(home, claimed)?;
         // Before the next claim: what this result lists of the same block has a lower rank than tasks of later blocks.
-        home.take_steps(&Wake::Scope { scope: worked.assignment.task.id.scope.clone() });
+        home.take_steps(&Wake::Scope { scope: worked.assignment.task.id().scope.clone() });
         match &worked.performed {
             Performed::HostFault { message } => {
                 home.log_error(&self.name(), Cause::from(message.as_str()).as_ref());
@@ -168,7 +168,7 @@ impl<'a, H: WorkerHome, A: Attempts> Slot<'a, H, A> {
                 threads,
                 home,
                 slot,
-                task: task.id.clone(),
+                task: task.id().clone(),
                 claim: request.claim.clone(),
                 cancel: cancel.clone(),
                 is_over: &is_over,
@@ -197,8 +197,8 @@ impl<'a, H: WorkerHome, A: Attempts> Slot<'a, H, A> {
         let Worked { assignment, in_provers, .. } = worked;
         let recorded = Instant::now();
         let sample = Sample {
-            task: assignment.task.id.clone(),
-            height: assignment.task.height,
+            task: assignment.task.id().clone(),
+            height: assignment.task.height(),
             slot_free: self.free_since,
             claimed: claimed_at,
             claiming,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{ArtifactRef, List};
+use proofyard_core::state::{ArtifactRef, List, PipelineHash};
 use proofyard_core::work::{Assignment, Proved};
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize)]
 pub(crate) struct UnrecordedResult {
     task: String,
-    /// Hash of the pipeline that names the prover.
-    pipeline: String,
+    /// Which names the prover.
+    pipeline: PipelineHash,
     prover: String,
     pub artifact: ArtifactRef,
     pub verification_key: Option<String>,
@@ -29,8 +29,8 @@ pub(crate) struct UnrecordedResult {
 impl UnrecordedResult {
     pub fn of<O>(assignment: &Assignment, proved: &Proved<O>, artifact: &ArtifactRef) -> Self {
         Self {
-            task: assignment.task.id.to_string(),
-            pipeline: assignment.task.pipeline.clone(),
+            task: assignment.task.id().to_string(),
+            pipeline: assignment.task.pipeline().clone(),
             prover: assignment.prover_name.clone(),
             artifact: artifact.clone(),
             verification_key: proved.verification_key.clone(),
@@ -52,9 +52,9 @@ impl UnrecordedResult {
         let made: Self =
             serde_json::from_slice(json).map_err(|error| format!("it cannot be read: {error}"))?;
         let max_bytes = assignment.stage().limits.output_bytes;
-        if made.task != assignment.task.id.to_string() {
+        if made.task != assignment.task.id().to_string() {
             Err(format!("it is of task {}", made.task))
-        } else if made.pipeline != assignment.task.pipeline || made.prover != assignment.prover_name {
+        } else if made.pipeline != *assignment.task.pipeline() || made.prover != assignment.prover_name {
             Err(format!("it is by prover {} of pipeline {}", made.prover, made.pipeline))
         } else if made.artifact.bytes > max_bytes {
             Err(format!("it has {} bytes; {max_bytes} are allowed", made.artifact.bytes))

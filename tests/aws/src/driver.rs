@@ -245,8 +245,8 @@ pub fn block(height: u64, branch: &str, parent_branch: &str) -> Block {
         |height: u64, branch: &str| format!("0x{}", hex::encode(Sha256::digest(format!("{height}{branch}"))));
     Block {
         height,
-        hash: hash(height, branch),
-        parent: hash(height - 1, parent_branch),
+        hash: hash(height, branch).into(),
+        parent: hash(height - 1, parent_branch).into(),
         timestamp_s: 1_700_000_000 + height,
         segments: 1,
         fields: BTreeMap::new(),
@@ -264,7 +264,7 @@ impl Executor for Prover<'_> {
 
     async fn prove(&mut self, assignment: &Assignment) -> Result<Proved<Vec<u8>>, AttemptError> {
         Ok(Proved {
-            output: assignment.task.id.scope.to_string().into_bytes(),
+            output: assignment.task.id().scope.to_string().into_bytes(),
             claimed_public_values: None,
             verification_key: None,
             proof_system: None,
@@ -292,7 +292,7 @@ impl Executor for Prover<'_> {
         let put = self.home.objects.put_bytes(&artifact, proved.output.clone()).await;
         put.map_err(|error| AttemptError::HostFault { message: with_causes(&error).to_string() })?;
         // For the calls' number: nobody takes it up here.
-        let left = self.home.objects.put_made(&assignment.task.id, b"{}".to_vec()).await;
+        let left = self.home.objects.put_made(assignment.task.id(), b"{}".to_vec()).await;
         left.map_err(|error| AttemptError::HostFault { message: with_causes(&error).to_string() })?;
         Ok(artifact)
     }

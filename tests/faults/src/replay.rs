@@ -24,7 +24,7 @@ pub fn replay(entries: &[OutEntry], start_height: u64) -> Vec<Standing> {
         match &entry.kind {
             OutKind::Proof { from, to, hash, .. } => {
                 assert_eq!(*from, next_height(&standing), "{entry:?} is out of order");
-                standing.push(Standing { from: *from, to: *to, hash: hash.clone() });
+                standing.push(Standing { from: *from, to: *to, hash: hash.to_string() });
             }
             OutKind::Retract { from, to } => {
                 assert_eq!(*to + 1, next_height(&standing), "{entry:?} retracts what was not handed on");

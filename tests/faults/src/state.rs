@@ -61,11 +61,14 @@ impl State {
                 .map_or(0, |fed| fed["lines"].as_u64().unwrap()) as usize,
             known: items
                 .all(KeyFamily::KnownBlock)
-                .map(|known: KnownBlock| (known.height, known.hash))
+                .map(|known: KnownBlock| (known.height, known.hash.into()))
                 .collect(),
-            canonical: items.all(KeyFamily::Canonical).map(|at: Canonical| (at.height, at.hash)).collect(),
-            scopes: items.all(KeyFamily::Scope).map(|scope: Scope| (scope.id.clone(), scope)).collect(),
-            tasks: items.all(KeyFamily::Task).map(|task: Task| (task.id.clone(), task)).collect(),
+            canonical: items
+                .all(KeyFamily::Canonical)
+                .map(|at: Canonical| (at.height, at.hash.into()))
+                .collect(),
+            scopes: items.all(KeyFamily::Scope).map(|scope: Scope| (scope.id().clone(), scope)).collect(),
+            tasks: items.all(KeyFamily::Task).map(|task: Task| (task.id().clone(), task)).collect(),
             markers: items.all(KeyFamily::Marker).map(|marker: Marker| marker.id).collect(),
             listed: items.all(KeyFamily::Listing).map(|listing: Listing| listing.id).collect(),
             out: by_log(items.all(KeyFamily::OutEntry)),

@@ -37,7 +37,7 @@ impl AwsHome {
                     let repeated = outcome == Some(BlockOutcome::Repeated);
                     info!(chain, height = block.height, repeated, "block recorded");
                 }
-                Fact::Reorg { height, hash } => info!(chain, height, hash, "reorg recorded"),
+                Fact::Reorg { height, hash } => info!(chain, height, hash = hash.as_str(), "reorg recorded"),
                 Fact::End | Fact::Finality(_) => {}
             }
             self.deliver().await;

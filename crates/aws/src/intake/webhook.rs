@@ -180,7 +180,7 @@ impl AwsHome {
             for block in try_join_all(some.iter().map(|block| self.keep_payload(block))).await? {
                 let said = format!("{chain}\u{0}{}\u{0}{}\u{0}{delivery}", block.height, block.hash);
                 let deduplication = hex::encode(Sha256::digest(said));
-                info!(chain, height = block.height, hash = block.hash, "block accepted");
+                info!(chain, height = block.height, hash = block.hash.as_str(), "block accepted");
                 let message = Message::Block { chain: chain.to_owned(), block };
                 self.post(chain, deduplication, &message).await?;
             }

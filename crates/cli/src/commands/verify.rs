@@ -155,7 +155,7 @@ impl Told {
         Self {
             from: entry.from,
             to: entry.to,
-            task: committed.task.id.to_string(),
+            task: committed.task.id().to_string(),
             artifact: committed.proof.artifact.sha256.clone(),
             verdict: match verdict {
                 Ok(Verdict::Verified) => "verified",

@@ -1,17 +1,25 @@
 //! Committing: the frontier moves over the canonical block, or the cut, that is proved at it.
 
-use super::stages_of;
 use crate::error::Error;
+use crate::pages::KeyPages;
 use crate::pipeline::{Late, Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Key, Port, Wake};
+use crate::port::{Port, Wake};
 use crate::record::put_halt;
+use crate::scope_stages::stages_of;
 use crate::state::{
-    Block, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, HaltReason, OutEntry, OutKind,
-    OutProof, Scope,
+    Block, BlockHash, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, HaltReason,
+    OutEntry, OutKind, OutProof, Scope,
 };
-use crate::transaction::{KEYS_A_READ, Tx, read, read_many, transact};
+use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
+
+/// What is at the frontier and may be committed, or given up; all of it checked.
+struct Next {
+    state: ChainState,
+    frontier: Frontier,
+    scope: Scope,
+}
 
 impl<P: Port> Yard<P> {
     /// Commits what is proved at the frontier, or records it missed, as the pipeline says that it opened with; says
@@ -80,19 +88,19 @@ impl<P: Port> Yard<P> {
     async fn is_over(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
         let stages: Vec<&Stage> =
             stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]).collect();
-        if stages.iter().any(|stage| stage.quorum().is_some()) {
+        if stages.iter().any(|stage| stage.may_disagree()) {
             return Ok(false);
         }
-        let keys: Vec<Key> = stages.iter().map(|stage| Group::key_of(&scope.id, &stage.name)).collect();
-        for keys in keys.chunks(KEYS_A_READ) {
-            let groups = read_many::<P, Group>(&self.port, keys).await?;
-            if !groups.iter().all(|group| group.as_ref().is_some_and(Group::is_over)) {
+        let mut pages = KeyPages::of(&stages, |stage| Group::key_of(scope.id(), &stage.name));
+        while let Some(page) = pages.next::<P, Group>(&self.port).await? {
+            if !page.iter().all(|(_, group)| group.as_ref().is_some_and(Group::is_over)) {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
+    /// Says whether the frontier moved.
     async fn commit(
         &self,
         tx: &mut Tx<'_, P>,
@@ -101,29 +109,9 @@ impl<P: Port> Yard<P> {
         seen: &Scope,
         settles: bool,
     ) -> Result<bool, Error> {
-        let state = match self.planted(PlantedBug::CommitWithoutParent) {
-            false => tx.check_chain(chain).await?,
-            true => ChainState { reorg: None, ..tx.peek_chain(chain).await? },
+        let Some(Next { state, frontier, scope }) = self.may_commit(tx, chain, pipeline, seen).await? else {
+            return Ok(false);
         };
-        let frontier = tx.check_frontier(chain).await?;
-        let scope: Option<Scope> = tx.check(&Scope::key_of(&seen.id)).await?;
-        let stays = |scope: &Scope| scope.is_canonical() && scope.pipeline == seen.pipeline;
-        let Some(mut scope) = scope.filter(stays) else { return Ok(false) };
-        let (from, to) = scope.heights();
-        if from != frontier.height || !state.commits(to) || !self.is_canonical(tx, &scope).await? {
-            return Ok(false);
-        }
-        let (parent, hash) = ends(&scope);
-        if frontier.last_hash.as_ref().is_some_and(|last| *last != parent)
-            && !self.planted(PlantedBug::CommitWithoutParent)
-        {
-            return self.halt_on_parent(tx, state, &scope, &parent);
-        }
-        let is_missed =
-            scope.is_missed() || (state.takes_work() && self.is_late(pipeline.chain.late, &state, &scope));
-        if !scope.is_proved() && !is_missed {
-            return Ok(false);
-        }
         let proofs = match scope.is_proved() {
             true => {
                 let stage = &pipeline.stages[pipeline.commit];
@@ -134,10 +122,57 @@ impl<P: Port> Yard<P> {
             }
             false => None,
         };
+        self.move_frontier(tx, frontier, scope, pipeline, proofs, settles)?;
+        Ok(true)
+    }
+
+    /// What is seen at the frontier, if it is still there, follows the last committed block, and is proved or may be given up.
+    async fn may_commit(
+        &self,
+        tx: &mut Tx<'_, P>,
+        chain: &str,
+        pipeline: &Pipeline,
+        seen: &Scope,
+    ) -> Result<Option<Next>, Error> {
+        let state = match self.planted(PlantedBug::CommitWithoutParent) {
+            false => tx.check_chain(chain).await?,
+            true => ChainState { reorg: None, ..tx.peek_chain(chain).await? },
+        };
+        let frontier = tx.check_frontier(chain).await?;
+        let scope: Option<Scope> = tx.check(&Scope::key_of(seen.id())).await?;
+        let stays = |scope: &Scope| scope.is_canonical() && scope.pipeline() == seen.pipeline();
+        let Some(scope) = scope.filter(stays) else { return Ok(None) };
+        let (from, to) = scope.heights();
+        if from != frontier.height || !state.commits(to) || !self.is_canonical(tx, &scope).await? {
+            return Ok(None);
+        }
+        let (parent, _) = ends(&scope);
+        if frontier.last_hash.as_ref().is_some_and(|last| *last != parent)
+            && !self.planted(PlantedBug::CommitWithoutParent)
+        {
+            self.halt_on_parent(tx, state, &scope, &parent)?;
+            return Ok(None);
+        }
+        let is_missed =
+            scope.is_missed() || (state.takes_work() && self.is_late(pipeline.chain.late, &state, &scope));
+        Ok((scope.is_proved() || is_missed).then_some(Next { state, frontier, scope }))
+    }
+
+    /// Over a scope that is handed on with these proofs, or given up without any.
+    fn move_frontier(
+        &self,
+        tx: &mut Tx<'_, P>,
+        frontier: Frontier,
+        mut scope: Scope,
+        pipeline: &Pipeline,
+        proofs: Option<Vec<OutProof>>,
+        settles: bool,
+    ) -> Result<(), Error> {
         if !self.planted(PlantedBug::CommitNotDurable) {
             tx.durable();
         }
-        tx.send(Wake::Chain { chain: chain.to_owned() });
+        tx.send(Wake::Chain { chain: frontier.chain.clone() });
+        let (to, (_, hash)) = (scope.heights().1, ends(&scope));
         let moved = Frontier {
             height: to + 1,
             last_hash: Some(hash),
@@ -153,12 +188,12 @@ impl<P: Port> Yard<P> {
                 scope.commit(self.port.now_ms());
                 match settles {
                     true => scope.settle(),
-                    false => tx.send(Wake::Scope { scope: scope.id.clone() }),
+                    false => tx.send(Wake::Scope { scope: scope.id().clone() }),
                 }
                 tx.put(&scope)?;
             }
             None => {
-                tx.send(Wake::Scope { scope: scope.id.clone() });
+                tx.send(Wake::Scope { scope: scope.id().clone() });
                 // It stays open for who may disagree in it.
                 scope.miss(self.port.now_ms(), self.due_in(pipeline.chain.tick_ms));
                 tx.put(&scope)?;
@@ -166,7 +201,7 @@ impl<P: Port> Yard<P> {
                 tx.put(&Frontier { missed: moved.missed.map(|missed| missed + 1), ..moved })?;
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Appends a proved scope to an out log.
@@ -179,24 +214,24 @@ impl<P: Port> Yard<P> {
         sequence: u64,
     ) -> Result<(), Error> {
         let (from, to) = scope.heights();
-        let kind = OutKind::Proof { from, to, hash: ends(scope).1, scope: scope.id.clone(), proofs };
-        let (chain, log, at_ms) = (scope.chain.clone(), log.to_owned(), self.port.now_ms());
+        let kind = OutKind::Proof { from, to, hash: ends(scope).1, scope: scope.id().clone(), proofs };
+        let (chain, log, at_ms) = (scope.chain().to_owned(), log.to_owned(), self.port.now_ms());
         tx.put(&OutEntry { chain, log, sequence, at_ms, kind })
     }
 
     async fn is_canonical(&self, tx: &mut Tx<'_, P>, scope: &Scope) -> Result<bool, Error> {
         let key = match scope.cut() {
-            None => Canonical::key_of(&scope.chain, scope.heights().0),
+            None => Canonical::key_of(scope.chain(), scope.heights().0),
             Some(cut) => {
-                let at: Option<CutAt> = tx.check(&CutAt::key_of(&scope.chain, &cut.stage, cut.from)).await?;
-                return Ok(at.is_some_and(|at| at.scope == scope.id));
+                let at: Option<CutAt> = tx.check(&CutAt::key_of(scope.chain(), &cut.stage, cut.from)).await?;
+                return Ok(at.is_some_and(|at| at.scope == *scope.id()));
             }
         };
         let place: Option<Canonical> = match self.planted(PlantedBug::CommitWithoutParent) {
             false => tx.check(&key).await?,
             true => tx.peek(&key).await?,
         };
-        Ok(place.is_some_and(|place| place.scope() == scope.id))
+        Ok(place.is_some_and(|place| place.scope() == *scope.id()))
     }
 
     /// Cannot happen while the other rules hold; if it does, nothing more is built on it.
@@ -205,11 +240,10 @@ impl<P: Port> Yard<P> {
         tx: &mut Tx<'_, P>,
         state: ChainState,
         scope: &Scope,
-        parent: &str,
-    ) -> Result<bool, Error> {
-        let reason = HaltReason::Parent { height: scope.heights().0, parent: parent.to_owned() };
-        put_halt(tx, state, Halt::over(Some(scope), &reason, self.port.now_ms()))?;
-        Ok(false)
+        parent: &BlockHash,
+    ) -> Result<(), Error> {
+        let reason = HaltReason::Parent { height: scope.heights().0, parent: parent.clone() };
+        put_halt(tx, state, Halt::over(Some(scope), &reason, self.port.now_ms()))
     }
 }
 
@@ -228,10 +262,10 @@ pub(crate) fn wake_level_sinks<P: Port>(tx: &mut Tx<'_, P>, pipeline: &Pipeline)
 }
 
 /// The parent of its first block and the hash of its last.
-pub(crate) fn ends(scope: &Scope) -> (String, String) {
+pub(crate) fn ends(scope: &Scope) -> (BlockHash, BlockHash) {
     match (scope.block(), scope.cut()) {
         (Some(Block { parent, hash, .. }), _) => (parent.clone(), hash.clone()),
         (None, Some(Cut { first_parent, last_hash, .. })) => (first_parent.clone(), last_hash.clone()),
-        (None, None) => (String::new(), String::new()),
+        (None, None) => Default::default(),
     }
 }

@@ -1,13 +1,13 @@
 //! Cuts: closing ranges of contiguous canonical blocks, and emitting finished ones in order.
 
 use super::commit::wake_sinks;
-use super::goal_of;
 use super::next_cut::{NextCut, Waiting};
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::{Port, Wake};
+use crate::scope_stages::goal_of;
 use crate::state::{COMMITS, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Scope, ScopeId, Subject};
-use crate::status::look::ChainLook;
 use crate::strategy::sequential::Closed;
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
@@ -50,9 +50,9 @@ impl<P: Port> Yard<P> {
                 None => (next.from + next.passed - 1, ScopeId::none()),
                 Some(closed) => {
                     let scope = self.new_cut(&next, stage, closed, now.epoch);
-                    tx.send(Wake::Scope { scope: scope.id.clone() });
+                    tx.send(Wake::Scope { scope: scope.id().clone() });
                     tx.put(&scope)?;
-                    (scope.heights().1, scope.id)
+                    (scope.heights().1, scope.id().clone())
                 }
             };
             let (chain, stage, from) = (chain.to_owned(), stage.to_owned(), next.from);
@@ -111,7 +111,7 @@ impl<P: Port> Yard<P> {
         }
         let scope: Option<Scope> = read(&self.port, &Scope::key_of(&at.scope)).await?;
         let Some(scope) = scope.filter(Scope::is_proved) else { return Ok(false) };
-        let own = self.pipeline(chain, &scope.pipeline).await?;
+        let own = self.pipeline(chain, scope.pipeline()).await?;
         transact(&self.port, async |tx| {
             let emitted = self.emit(tx, &own, &seen, &at).await?;
             if emitted {

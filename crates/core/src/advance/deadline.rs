@@ -11,7 +11,7 @@ pub(crate) fn deadline_ms(late: Late, state: &ChainState, scope: &Scope) -> Opti
     match late {
         Late::Wait => None,
         Late::Miss { deadline_ms } => {
-            let canonical_ms = scope.canonical_ms().unwrap_or(scope.recorded_ms);
+            let canonical_ms = scope.canonical_ms().unwrap_or(scope.recorded_ms());
             // A pause after it was given up says nothing of it.
             let counts = scope.missed_ms().is_none_or(|missed_ms| state.works_since_ms <= missed_ms);
             let works_since_ms = if counts { state.works_since_ms } else { 0 };

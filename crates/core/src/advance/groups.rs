@@ -1,14 +1,15 @@
 //! Groups: creating a stage's tasks page by page, once it is ready.
 
-use super::{Step, stages_of};
+use super::Step;
 use crate::error::Error;
 use crate::listing::put_listing;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::Port;
-use crate::state::{Blocked, BlockedBy, Group, Marker, Scope, Task, TaskId};
+use crate::scope_stages::stages_of;
+use crate::state::{Blocked, BlockedBy, Group, Marker, Plan, Scope, Task, TaskId};
+use crate::strategy::rank;
 use crate::strategy::readiness::gathered_with_block;
 use crate::strategy::reduce::Tree;
-use crate::strategy::{Plan, rank};
 use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 
@@ -32,7 +33,7 @@ impl<P: Port> Yard<P> {
             return Ok(());
         }
         transact(&self.port, async |tx| {
-            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let now: Option<Scope> = tx.check(&Scope::key_of(scope.id())).await?;
             match now {
                 Some(mut now) => {
                     now.block_stage(blocked.clone());
@@ -54,9 +55,9 @@ impl<P: Port> Yard<P> {
     ) -> Result<Step, Error> {
         let tree = plan.inputs.tree();
         let (step, group) = transact(&self.port, async |tx| {
-            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let now: Option<Scope> = tx.check(&Scope::key_of(scope.id())).await?;
             let Some(now) = now.filter(Scope::is_live) else { return Ok((Step::WAITS, None)) };
-            let group: Option<Group> = tx.check(&Group::key_of(&scope.id, &stage.name)).await?;
+            let group: Option<Group> = tx.check(&Group::key_of(scope.id(), &stage.name)).await?;
             let mut group = group.unwrap_or_else(|| new_group(&now, stage, plan, self.port.now_ms()));
             if group.expected != plan.expected {
                 return Ok((Step::MOVED, None));
@@ -86,12 +87,12 @@ impl<P: Port> Yard<P> {
     ) -> Result<bool, Error> {
         let stages = stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]);
         let stages: Vec<&Stage> = stages.filter(|stage| stage.reads_block_alone()).collect();
-        tx.fetch(stages.iter().map(|stage| Group::key_of(&scope.id, &stage.name))).await?;
+        tx.fetch(stages.iter().map(|stage| Group::key_of(scope.id(), &stage.name))).await?;
         let mut room = self.page_of(TASKS_AT_OPENING) as u32;
         let mut is_all = true;
         for stage in stages {
             // Not checked, since 64 stages would not fit beside the tasks; what is put here must not be there.
-            let known: Option<Group> = tx.peek(&Group::key_of(&scope.id, &stage.name)).await?;
+            let known: Option<Group> = tx.peek(&Group::key_of(scope.id(), &stage.name)).await?;
             let plan = gathered_with_block(scope, stage).filter(|plan| plan.expected <= room);
             let (None, Some(plan)) = (known, plan) else {
                 is_all = false;
@@ -117,8 +118,8 @@ impl<P: Port> Yard<P> {
         tree: Option<&Tree>,
     ) -> Result<(), Error> {
         let rank = self.ranked(rank::rank(pipeline, stage, scope));
-        let id = TaskId::new(&scope.id, &stage.name, number);
-        let mut task = Task::new(id, scope.pipeline.clone(), scope.heights().0, stage.pool.clone(), rank);
+        let id = TaskId::new(scope.id(), &stage.name, number);
+        let mut task = Task::new(id, scope.pipeline().clone(), scope.heights().0, stage.pool.clone(), rank);
         match tree {
             Some(tree) => task = task.feeding(tree.parent(number)),
             None => put_listing(tx, task.list(self.port.now_ms()))?,
@@ -130,7 +131,7 @@ impl<P: Port> Yard<P> {
 
 pub(crate) fn new_group(scope: &Scope, stage: &Stage, plan: &Plan, now_ms: u64) -> Group {
     Group {
-        scope: scope.id.clone(),
+        scope: scope.id().clone(),
         stage: stage.name.clone(),
         expected: plan.expected,
         created: 0,

@@ -5,16 +5,17 @@
 //! with a judge, exactly what it looked at.
 
 use crate::advance::commit::wake_level_sinks;
-use crate::advance::goal_of;
 use crate::error::{Error, Refusal};
+use crate::pages::KeyPages;
 use crate::pipeline::{Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Key, Port, Wake};
+use crate::port::{Port, Wake};
 use crate::record::{accepted, put_halt};
+use crate::scope_stages::goal_of;
 use crate::state::{
     ChainState, Group, Halt, HaltReason, Inputs, Judgement, OutProof, Scope, Task, TaskId, Wrong, WrongResult,
 };
-use crate::transaction::{KEYS_A_READ, Tx, read_many, transact};
+use crate::transaction::{Tx, transact};
 use crate::yard::{ChainReads, Yard};
 
 /// What is there to hand on.
@@ -46,12 +47,12 @@ impl<P: Port> Yard<P> {
         pipeline: &Pipeline,
         stage: &Stage,
     ) -> Result<HandedOn, Error> {
-        let group: Option<Group> = tx.peek(&Group::key_of(&scope.id, &stage.name)).await?;
+        let group: Option<Group> = tx.peek(&Group::key_of(scope.id(), &stage.name)).await?;
         let members = match group.map(|group| group.inputs) {
             Some(Inputs::Outputs { of, .. }) if stage.provers.is_empty() => of,
             _ => vec![(stage.name.clone(), 1)],
         };
-        let ids: Vec<TaskId> = members.iter().map(|(member, _)| TaskId::new(&scope.id, member, 0)).collect();
+        let ids: Vec<TaskId> = members.iter().map(|(member, _)| TaskId::new(scope.id(), member, 0)).collect();
         let judgements = ids.iter().filter(|_| self.asks_the_judge()).map(Judgement::key_of);
         tx.fetch(ids.iter().map(TaskId::task_key).chain(judgements)).await?;
         let (mut proofs, mut unjudged) = (Vec::new(), Vec::new());
@@ -119,17 +120,17 @@ impl<P: Port> Yard<P> {
         let Some(goal) = goal_of(pipeline, scope) else { return Ok(false) };
         let stage = &pipeline.stages[goal];
         transact(&self.port, async |tx| {
-            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let now: Option<Scope> = tx.check(&Scope::key_of(scope.id())).await?;
             let Some(mut now) = now.filter(Scope::is_open) else { return Ok(false) };
-            let group: Option<Group> = tx.peek(&Group::key_of(&scope.id, &stage.name)).await?;
+            let group: Option<Group> = tx.peek(&Group::key_of(scope.id(), &stage.name)).await?;
             if group.is_none_or(|group| group.decided.is_none()) {
                 return Ok(false);
             }
-            let state = tx.peek_chain(&scope.chain).await?;
+            let state = tx.peek_chain(scope.chain()).await?;
             if self.hand_on(tx, &state, &now, pipeline, stage).await?.is_none() {
                 return Ok(false);
             }
-            tx.send(Wake::Chain { chain: now.chain.clone() });
+            tx.send(Wake::Chain { chain: now.chain().to_owned() });
             wake_level_sinks(tx, pipeline);
             now.prove(self.port.now_ms());
             tx.put(&now)?;
@@ -146,14 +147,10 @@ impl<P: Port> Yard<P> {
         group: &Group,
     ) -> Result<Option<WrongResult>, Error> {
         let ids: Vec<TaskId> =
-            (0..group.expected).map(|index| TaskId::new(&scope.id, &group.stage, index)).collect();
-        for page in ids.chunks(KEYS_A_READ) {
-            let keys: Vec<Key> = page.iter().map(TaskId::task_key).collect();
-            let tasks = read_many::<P, Task>(&self.port, &keys).await?;
-            let wrong = page
-                .iter()
-                .zip(&tasks)
-                .find_map(|(id, task)| accepted(pipeline, scope, id, task.as_ref()).err());
+            (0..group.expected).map(|index| TaskId::new(scope.id(), &group.stage, index)).collect();
+        let mut pages = KeyPages::of(&ids, TaskId::task_key);
+        while let Some(page) = pages.next::<P, Task>(&self.port).await? {
+            let wrong = page.iter().find_map(|(id, task)| accepted(pipeline, scope, id, task.as_ref()).err());
             if wrong.is_some() {
                 return Ok(wrong);
             }
@@ -164,7 +161,7 @@ impl<P: Port> Yard<P> {
     /// Halts a chain over a result on which nothing may be built.
     pub(crate) async fn halt_over(&self, scope: &Scope, wrong: WrongResult) -> Result<(), Error> {
         transact(&self.port, async |tx| {
-            let state = tx.check_chain(&scope.chain).await?;
+            let state = tx.check_chain(scope.chain()).await?;
             self.halt_on_result(tx, &state, scope, wrong.clone())
         })
         .await

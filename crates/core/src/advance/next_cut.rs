@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::chain_look::ChainLook;
 use crate::error::Error;
+use crate::pages::height_pages;
 use crate::pipeline::{CutRule, Pipeline};
 use crate::port::Port;
-use crate::state::{Block, Canonical, Cursor};
-use crate::status::look::{ChainLook, pages};
+use crate::state::{Block, Canonical, Cursor, PipelineHash};
 use crate::strategy::sequential::{Around, Candidate, Closed, Lacking, close, lacking, until_fork};
 use crate::transaction::read;
 use crate::yard::Yard;
@@ -26,7 +27,7 @@ pub(crate) struct Waiting {
     pub(super) block: Block,
     pub(super) candidate: Candidate,
     /// The hash of the pipeline that it was opened with.
-    pipeline: String,
+    pipeline: PipelineHash,
 }
 
 pub(crate) struct NextCut {
@@ -38,7 +39,7 @@ pub(crate) struct NextCut {
     pub(super) passed: u64,
     /// The pipeline that it is made by, its hash, and the rule there.
     pub(super) pipeline: Arc<Pipeline>,
-    pub(super) hash: String,
+    pub(super) hash: PipelineHash,
     pub(crate) rule: CutRule,
     /// Blocks that it can hold at most: its size, or what is left before a prover or what it gathers changes.
     pub(crate) most: u64,
@@ -181,8 +182,8 @@ impl<P: Port> Yard<P> {
         for scope in self.block_scopes(chain, from..to.min(from + MAX_PASSED)).await? {
             let Some((_, scope)) = scope else { break };
             // One that was missed may never have been opened.
-            let opened = !scope.pipeline.is_empty();
-            if opened && self.pipeline(chain, &scope.pipeline).await?.gathers(stage).is_some() {
+            let opened = !scope.pipeline().is_none();
+            if opened && self.pipeline(chain, scope.pipeline()).await?.gathers(stage).is_some() {
                 break;
             }
             passed += 1;
@@ -195,27 +196,27 @@ impl<P: Port> Yard<P> {
     async fn take_own(&self, look: &ChainLook, stage: &str, next: &mut NextCut) -> Result<bool, Error> {
         // A reorg since that look may have put one there that nobody has opened.
         let scope = self.block_scope(look.chain(), next.from).await?;
-        let Some(scope) = scope.filter(|scope| !scope.pipeline.is_empty()) else { return Ok(false) };
-        let own = self.pipeline(look.chain(), &scope.pipeline).await?;
-        if scope.pipeline == look.state.pipeline || own.gathers(stage) == look.pipeline.gathers(stage) {
+        let Some(scope) = scope.filter(|scope| !scope.pipeline().is_none()) else { return Ok(false) };
+        let own = self.pipeline(look.chain(), scope.pipeline()).await?;
+        if *scope.pipeline() == look.state.pipeline || own.gathers(stage) == look.pipeline.gathers(stage) {
             return Ok(false);
         }
         let Some(rule) = own.stage(stage).and_then(|(_, stage)| stage.cut_rule()) else { return Ok(false) };
         next.rule = rule.clone();
-        next.hash.clone_from(&scope.pipeline);
+        next.hash.clone_from(scope.pipeline());
         next.pipeline = own;
         Ok(true)
     }
 
     /// How many of these blocks, from the first, may be in one cut.
     async fn alike(&self, chain: &str, stage: &str, waiting: &[Waiting]) -> Result<usize, Error> {
-        let mut known: HashMap<&str, Option<String>> = HashMap::new();
+        let mut known: HashMap<&PipelineHash, Option<String>> = HashMap::new();
         for (index, block) in waiting.iter().enumerate() {
-            if !known.contains_key(block.pipeline.as_str()) {
+            if !known.contains_key(&block.pipeline) {
                 let gathers = self.pipeline(chain, &block.pipeline).await?.gathers(stage);
                 known.insert(&block.pipeline, gathers);
             }
-            if known[block.pipeline.as_str()] != known[waiting[0].pipeline.as_str()] {
+            if known[&block.pipeline] != known[&waiting[0].pipeline] {
                 return Ok(index);
             }
         }
@@ -225,19 +226,19 @@ impl<P: Port> Yard<P> {
     /// Canonical blocks with `from <= height < to`, as far as they are contiguous and opened.
     async fn waiting(&self, chain: &str, from: u64, to: u64, commits: bool) -> Result<Vec<Waiting>, Error> {
         let mut waiting: Vec<Waiting> = Vec::new();
-        for heights in pages(from..to) {
+        for heights in height_pages(from..to) {
             for found in self.block_scopes(chain, heights).await? {
-                let opened = found.filter(|(_, scope)| !scope.pipeline.is_empty());
+                let opened = found.filter(|(_, scope)| !scope.pipeline().is_none());
                 let Some((place, scope)) = opened else { return Ok(waiting) };
                 let since_ms =
                     if commits { scope.opened_ms() } else { scope.committed_ms().or(scope.opened_ms()) };
-                let since_ms = since_ms.unwrap_or(scope.recorded_ms);
+                let since_ms = since_ms.unwrap_or(scope.recorded_ms());
                 let Some(block) = scope.block().cloned() else { return Ok(waiting) };
                 if waiting.last().is_some_and(|below| below.block.hash != block.parent) {
                     return Ok(waiting);
                 }
                 let candidate = Candidate { fields: block.fields.clone(), since_ms };
-                waiting.push(Waiting { place, candidate, block, pipeline: scope.pipeline });
+                waiting.push(Waiting { place, candidate, block, pipeline: scope.pipeline().clone() });
             }
         }
         Ok(waiting)

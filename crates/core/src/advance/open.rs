@@ -4,7 +4,7 @@ use crate::error::{Error, Refusal};
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
-use crate::state::{Canonical, ChainState, KnownBlock, Scope, Standing};
+use crate::state::{Canonical, ChainState, KnownBlock, PipelineHash, Scope, Standing};
 use crate::transaction::{Tx, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -13,7 +13,7 @@ impl<P: Port> Yard<P> {
     pub(crate) async fn open_next(
         &self,
         chain: &str,
-        hash: &str,
+        hash: &PipelineHash,
         pipeline: &Pipeline,
     ) -> Result<bool, Error> {
         let (frontier, tip) = (self.frontier(chain).await?, self.tip(chain).await?);
@@ -27,7 +27,7 @@ impl<P: Port> Yard<P> {
             let mut state = tx.check_chain(chain).await?;
             let mut frontier = tx.check_frontier(chain).await?;
             let height = frontier.opened;
-            if state.pipeline != hash
+            if state.pipeline != *hash
                 || !state.takes_work()
                 || state.reorg.is_some()
                 || height >= reaches(frontier.height, frontier.window)
@@ -50,12 +50,12 @@ impl<P: Port> Yard<P> {
                 let due_ms = self.due_in(pipeline.chain.tick_ms);
                 let due_ms = (!self.planted(PlantedBug::MissingDue)).then_some(due_ms);
                 scope.open(hash, self.port.now_ms(), due_ms);
-                if scope.pipeline != hash && height >= state.pipeline_from {
+                if scope.pipeline() != hash && height >= state.pipeline_from {
                     state.pipeline_from = height + 1;
                     tx.put(&state)?;
                 }
                 if is_returning || !self.begin_with_block(tx, &scope, pipeline).await? {
-                    tx.send(Wake::Scope { scope: scope.id.clone() });
+                    tx.send(Wake::Scope { scope: scope.id().clone() });
                 }
                 tx.put(&scope)?;
             }

@@ -1,31 +1,32 @@
 //! A quorum: decides at `need`, and watches its other members until all have settled.
 
 use super::groups::new_group;
-use super::stages_of;
 use crate::error::Error;
-use crate::explain::told;
 use crate::listing::delete_listing;
 use crate::pipeline::{Pipeline, Quorum};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port};
 use crate::record::{accepted, put_halt};
-use crate::state::{ChainState, Decision, Disagreement, Group, Halt, HaltReason, Scope, Task, TaskId};
+use crate::scope_stages::stages_of;
+use crate::state::{
+    ChainState, Decision, Disagreement, Group, Halt, HaltReason, Scope, Task, TaskId, shown_value,
+};
 use crate::strategy::quorum::{member_tasks, plan_of};
 use crate::strategy::votes::Votes;
 use crate::transaction::{Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 
 impl<P: Port> Yard<P> {
-    /// Records a disagreement or a decision, if there is a new one; says whether it did.
+    /// Records a disagreement or a decision of a quorum, if there is a new one; says whether it did. Other stages have none.
     pub(crate) async fn advance_quorum(
         &self,
         scope: &Scope,
         pipeline: &Pipeline,
         index: usize,
-        quorum: &Quorum,
     ) -> Result<bool, Error> {
         let stage = &pipeline.stages[index];
-        let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
+        let Some(quorum) = stage.quorum() else { return Ok(false) };
+        let group: Option<Group> = read(&self.port, &Group::key_of(scope.id(), &stage.name)).await?;
         let ids = member_tasks(scope, pipeline, stage);
         let keys: Vec<Key> = ids.iter().map(TaskId::task_key).collect();
         let tasks = read_many::<P, Task>(&self.port, &keys).await?;
@@ -55,7 +56,7 @@ impl<P: Port> Yard<P> {
         ids: &[TaskId],
     ) -> Result<bool, Error> {
         let stage = &pipeline.stages[index];
-        let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+        let now: Option<Scope> = tx.check(&Scope::key_of(scope.id())).await?;
         let is_heard =
             |now: &Scope| now.is_live() || (now.is_watched() && !self.planted(PlantedBug::MissedUnwatched));
         let Some(mut now) = now.filter(is_heard) else { return Ok(false) };
@@ -73,7 +74,7 @@ impl<P: Port> Yard<P> {
             tx.put(&now)?;
             moved = true;
         }
-        let group: Option<Group> = tx.check(&Group::key_of(&scope.id, &stage.name)).await?;
+        let group: Option<Group> = tx.check(&Group::key_of(scope.id(), &stage.name)).await?;
         if let (Some(agreed), None) = (tally.agreed, group)
             && now.is_live()
         {
@@ -99,8 +100,8 @@ impl<P: Port> Yard<P> {
         stage: &str,
         votes: &Votes,
     ) -> Result<(), Error> {
-        let state: ChainState = tx.check_chain(&scope.chain).await?;
-        let said = votes.voted().map(|(member, value)| (member.to_owned(), told(value))).collect();
+        let state: ChainState = tx.check_chain(scope.chain()).await?;
+        let said = votes.voted().map(|(member, value)| (member.to_owned(), shown_value(value))).collect();
         let disagreement = Disagreement { stage: stage.to_owned(), height: scope.heights().0, said };
         let reason = HaltReason::Disagreement(disagreement);
         put_halt(tx, state, Halt::over(Some(scope), &reason, self.port.now_ms()))
@@ -110,10 +111,10 @@ impl<P: Port> Yard<P> {
     /// for. One that comes all the same is looked at for its own sake.
     pub(crate) async fn settle_missed(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
         transact(&self.port, async |tx| {
-            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let now: Option<Scope> = tx.check(&Scope::key_of(scope.id())).await?;
             let Some(mut now) = now.filter(|now| now == scope) else { return Ok(()) };
             let stages = stages_of(pipeline, scope).into_iter().map(|index| &pipeline.stages[index]);
-            for stage in stages.filter(|stage| stage.quorum().is_some()) {
+            for stage in stages.filter(|stage| stage.may_disagree()) {
                 for id in member_tasks(scope, pipeline, stage) {
                     let task: Option<Task> = tx.check(&id.task_key()).await?;
                     let Some(mut task) = task else { continue };
@@ -136,11 +137,11 @@ impl<P: Port> Yard<P> {
 
     async fn cancel_rest(&self, tx: &mut Tx<'_, P>, tasks: Vec<Option<Task>>) -> Result<(), Error> {
         for mut task in tasks.into_iter().flatten().filter(|task| !task.is_accepted()) {
-            let group: Option<Group> = tx.check(&Group::key_of(&task.id.scope, &task.id.stage)).await?;
+            let group: Option<Group> = tx.check(&Group::key_of(&task.id().scope, &task.id().stage)).await?;
             let Some(group) = group.filter(|group| !group.is_decided()) else { continue };
             delete_listing(tx, &task);
             task.cancel();
-            tx.delete(task.id.marker_key());
+            tx.delete(task.id().marker_key());
             tx.put(&task)?;
             tx.put(&Group { cancelled: true, ..group })?;
         }

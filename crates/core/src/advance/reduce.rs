@@ -23,6 +23,17 @@ use crate::yard::Yard;
 const MARKERS_A_PAGE: usize = 512;
 
 impl<P: Port> Yard<P> {
+    /// A task of a tree was accepted: the one that joins its output may have all its children now.
+    pub(crate) async fn feed_parent(&self, tx: &mut Tx<'_, P>, child: &Task) -> Result<(), Error> {
+        let Some(parent) = child.feeds() else { return Ok(()) };
+        let group: Option<Group> = tx.peek(&Group::key_of(&child.id().scope, &child.id().stage)).await?;
+        let Some(group) = group else { return Ok(()) };
+        match group.inputs.tree() {
+            Some(tree) => self.feed(tx, &group, &tree, parent, Some(child.id().index)).await,
+            None => Ok(()),
+        }
+    }
+
     /// A stage of a block was decided: the tasks that join its output may have all their children now.
     pub(crate) async fn feed_cuts(
         &self,
@@ -35,7 +46,7 @@ impl<P: Port> Yard<P> {
             if !reader.is_reduction() {
                 continue;
             }
-            let covering = CutAt::covering(&block.chain, &reader.name, height);
+            let covering = CutAt::covering(block.chain(), &reader.name, height);
             for (_, _, cut) in read_range::<P, CutAt>(&self.port, &covering).await? {
                 if cut.to >= height {
                     self.feed_member(&cut, (height - cut.from) as u32).await?;
@@ -62,7 +73,7 @@ impl<P: Port> Yard<P> {
     /// What the sweeper does for a scope: nothing that a crash kept from being listed stays so.
     pub(crate) async fn list_all_fed(&self, scope: &Scope) -> Result<(), Error> {
         let Some(cut) = scope.cut().filter(|_| scope.is_live() && !scope.is_settled()) else { return Ok(()) };
-        let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &cut.stage)).await?;
+        let group: Option<Group> = read(&self.port, &Group::key_of(scope.id(), &cut.stage)).await?;
         match group.filter(|group| group.is_created() && !group.is_over()) {
             Some(group) => self.list_fed(&group).await,
             None => Ok(()),

@@ -5,7 +5,8 @@ use crate::error::{Error, Refusal};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
 use crate::state::{
-    Branch, Canonical, ChainState, CutAt, Frontier, KnownBlock, Progress, Reorg, Scope, ScopeId, Tip,
+    BlockHash, Branch, Canonical, ChainState, CutAt, Frontier, KnownBlock, Progress, Reorg, Scope, ScopeId,
+    Tip,
 };
 use crate::transaction::{Tx, read_range, transact};
 use crate::yard::{ChainReads, Yard};
@@ -116,7 +117,7 @@ impl<P: Port> Yard<P> {
         tx: &mut Tx<'_, P>,
         chain: &str,
         intent: &Reorg,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<BlockHash>, Error> {
         let tip: Option<Tip> = tx.peek(&Tip::key_of(chain)).await?;
         Ok(tip.and_then(|tip| tip.head).filter(|(height, _)| *height == intent.head).map(|(_, hash)| hash))
     }
@@ -126,11 +127,11 @@ impl<P: Port> Yard<P> {
         tx: &mut Tx<'_, P>,
         chain: &str,
         height: u64,
-        hash: &str,
+        hash: &BlockHash,
         intent: &Reorg,
     ) -> Result<KnownBlock, Error> {
         let known: Option<KnownBlock> = tx.check(&KnownBlock::key_of(chain, height, hash)).await?;
-        let known = known.ok_or_else(|| Refusal::UnknownBlock { height, hash: hash.to_owned() })?;
+        let known = known.ok_or_else(|| Refusal::UnknownBlock { height, hash: hash.clone() })?;
         match intent.generation.filter(|generation| *generation != known.generation) {
             None => {
                 self.put_branch(tx, &known.scope(), Branch::Canonical).await?;
@@ -138,7 +139,7 @@ impl<P: Port> Yard<P> {
             Some(generation) => {
                 let old: Option<Scope> = tx.peek(&Scope::key_of(&known.scope())).await?;
                 let block = old.as_ref().and_then(Scope::block).cloned();
-                let block = block.ok_or_else(|| Refusal::UnknownBlock { height, hash: hash.to_owned() })?;
+                let block = block.ok_or_else(|| Refusal::UnknownBlock { height, hash: hash.clone() })?;
                 let known = KnownBlock { generation, ..known };
                 let mut scope = self.new_block_scope(chain, &block, generation);
                 scope.adopt(Some(self.port.now_ms()));

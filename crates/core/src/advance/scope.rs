@@ -2,13 +2,14 @@
 
 use super::commit::wake_level_sinks;
 use super::groups::TASKS_A_PAGE;
-use super::{Look, Step, goal_of, is_handed_on, stages_of};
+use super::{Look, Step};
 use crate::error::Error;
 use crate::listing::{put_listing, reschedule};
 use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Port, Wake};
+use crate::scope_stages::{goal_of, is_handed_on, stages_of};
 use crate::state::{CutAt, Decision, Group, Life, Marker, Scope, ScopeId, Task};
 use crate::strategy::readiness::Readiness;
 use crate::strategy::waits_for::{Depth, WaitsFor};
@@ -79,9 +80,7 @@ impl<P: Port> Yard<P> {
     async fn watch(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
         let mut moved = false;
         for index in stages_of(pipeline, scope) {
-            if let Some(quorum) = pipeline.stages[index].quorum() {
-                moved |= self.advance_quorum(scope, pipeline, index, quorum).await?;
-            }
+            moved |= self.advance_quorum(scope, pipeline, index).await?;
         }
         Ok(moved)
     }
@@ -94,9 +93,7 @@ impl<P: Port> Yard<P> {
         look: &mut Look,
     ) -> Result<Step, Error> {
         let stage = &pipeline.stages[index];
-        if let Some(quorum) = stage.quorum()
-            && self.advance_quorum(scope, pipeline, index, quorum).await?
-        {
+        if self.advance_quorum(scope, pipeline, index).await? {
             self.feed_cuts(scope, pipeline, index).await?;
             return Ok(Step::MOVED);
         }
@@ -117,14 +114,13 @@ impl<P: Port> Yard<P> {
                 }
                 Ok(step)
             }
-            // A quorum's group is opened with its decision.
-            Readiness::Ready(_) if stage.quorum().is_some() => Ok(Step::WAITS),
             Readiness::Ready(plan) => self.create_page(scope, pipeline, stage, &plan).await,
             Readiness::Waits(WaitsFor::Blocked(why)) => {
                 self.record_blocked(scope, stage, why).await?;
                 Ok(Step::WAITS)
             }
-            Readiness::Waits(_) => Ok(Step::WAITS),
+            // By the next look, since no decision was there yet at this one's beginning.
+            Readiness::Decides | Readiness::Waits(_) => Ok(Step::WAITS),
         }
     }
 
@@ -149,7 +145,7 @@ impl<P: Port> Yard<P> {
             return Ok(Step::WAITS);
         }
         transact(&self.port, async |tx| {
-            let scope: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let scope: Option<Scope> = tx.check(&Scope::key_of(scope.id())).await?;
             let group: Option<Group> = tx.check(&Group::key_of(&group.scope, &group.stage)).await?;
             match (scope.filter(Scope::is_live), group.filter(|group| !group.is_over())) {
                 (Some(scope), Some(group)) => {
@@ -172,11 +168,11 @@ impl<P: Port> Yard<P> {
         index: usize,
     ) -> Result<(), Error> {
         self.wake_cuts(tx, &scope, pipeline, index).await?;
-        tx.send(Wake::Scope { scope: scope.id.clone() });
+        tx.send(Wake::Scope { scope: scope.id().clone() });
         // Where there is a judge, not before it has looked at it.
         let is_goal = goal_of(pipeline, &scope) == Some(index) && scope.is_open();
         if is_goal && !self.is_judged() {
-            tx.send(Wake::Chain { chain: scope.chain.clone() });
+            tx.send(Wake::Chain { chain: scope.chain().to_owned() });
             wake_level_sinks(tx, pipeline);
             scope.prove(self.port.now_ms());
             tx.put(&scope)?;
@@ -193,10 +189,10 @@ impl<P: Port> Yard<P> {
         index: usize,
     ) -> Result<(), Error> {
         for (_, reader) in pipeline.readers(index) {
-            if reader.cut_rule().is_none() || reader.is_reduction() {
+            if !reader.waits_for_whole_cuts() {
                 continue;
             }
-            let covering = CutAt::covering(&scope.chain, &reader.name, scope.heights().0);
+            let covering = CutAt::covering(scope.chain(), &reader.name, scope.heights().0);
             for (_, _, cut) in read_range::<P, CutAt>(&self.port, &covering).await? {
                 tx.send(Wake::Scope { scope: cut.scope });
             }
@@ -208,19 +204,20 @@ impl<P: Port> Yard<P> {
     /// at those that run or are parked. Who begins anew passes quickly what is done.
     async fn relist(&self, scope: &Scope, pipeline: &Pipeline) -> Result<(), Error> {
         for index in stages_of(pipeline, scope) {
-            let range = Marker::range(&scope.id, &pipeline.stages[index].name, self.page_of(MARKERS_A_PAGE));
+            let range = Marker::range(scope.id(), &pipeline.stages[index].name, self.page_of(MARKERS_A_PAGE));
             let mut pages = Pages::<Marker>::of(range);
             while let Some(page) = pages.next(&self.port).await? {
                 let keys: Vec<Key> = page.iter().map(|(_, _, marker)| marker.id.task_key()).collect();
                 let tasks = read_many::<P, Task>(&self.port, &keys).await?.into_iter().flatten();
-                let forgotten: Vec<Key> = tasks.filter(is_forgotten).map(|task| task.id.task_key()).collect();
+                let forgotten: Vec<Key> =
+                    tasks.filter(is_forgotten).map(|task| task.id().task_key()).collect();
                 for tasks in forgotten.chunks(self.page_of(TASKS_A_PAGE)) {
                     self.relist_tasks(scope, tasks).await?;
                 }
             }
         }
         transact(&self.port, async |tx| {
-            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let now: Option<Scope> = tx.check(&Scope::key_of(scope.id())).await?;
             match now.filter(|now| now == scope) {
                 Some(mut now) => {
                     now.relisted();
@@ -234,7 +231,7 @@ impl<P: Port> Yard<P> {
 
     async fn relist_tasks(&self, scope: &Scope, tasks: &[Key]) -> Result<(), Error> {
         transact(&self.port, async |tx| {
-            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let now: Option<Scope> = tx.check(&Scope::key_of(scope.id())).await?;
             if !now.is_some_and(|now| now.is_live()) {
                 return Ok(());
             }
@@ -255,11 +252,11 @@ impl<P: Port> Yard<P> {
 
     /// Nothing is left to do for a scope once it is committed and every stage is over.
     async fn settle(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
-        if !is_handed_on(pipeline, scope, self.frontier(&scope.chain).await?.height) {
+        if !is_handed_on(pipeline, scope, self.frontier(scope.chain()).await?.height) {
             return Ok(false);
         }
         transact(&self.port, async |tx| {
-            let now: Option<Scope> = tx.check(&Scope::key_of(&scope.id)).await?;
+            let now: Option<Scope> = tx.check(&Scope::key_of(scope.id())).await?;
             if let Some(mut now) = now.filter(|now| now == scope) {
                 now.settle();
                 tx.put(&now)?;

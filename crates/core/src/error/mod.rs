@@ -11,7 +11,7 @@ pub use diagnostic::Diagnostic;
 
 use crate::pipeline::MAX_HEIGHT;
 use crate::port::{Key, PortError};
-use crate::state::BadTaskId;
+use crate::state::{BadTaskId, BlockHash, PipelineHash};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -41,7 +41,7 @@ pub enum Refusal {
     #[error("height {height} is above {MAX_HEIGHT}, to which no chain comes; look at what sent it")]
     AboveLimit { height: u64 },
     #[error("block {height} {hash} is not known; send it before naming it")]
-    UnknownBlock { height: u64, hash: String },
+    UnknownBlock { height: u64, hash: BlockHash },
     #[error("the branches meet more than {limit} blocks back; raise the limit only after a look at the node")]
     ReorgTooDeep { limit: u64 },
     #[error("there is no canonical block at height {0}")]
@@ -49,7 +49,7 @@ pub enum Refusal {
     #[error("task {0} is not known")]
     UnknownTask(String),
     #[error("the stored pipeline {hash} cannot be used: {reason}")]
-    BadPipeline { hash: String, reason: String },
+    BadPipeline { hash: PipelineHash, reason: String },
     #[error(
         "chain {chain} starts at height {recorded}, and the pipeline file now says {given}; use another data directory"
     )]

@@ -2,7 +2,7 @@
 
 use super::hold::Hold;
 use super::{Case, Line};
-use crate::status::look::ChainLook;
+use crate::chain_look::ChainLook;
 
 /// The way out of a halt.
 pub(super) const END_OF_HALT: &str = "finding out who is right, then `proofyard resume`";

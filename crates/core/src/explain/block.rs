@@ -4,14 +4,16 @@ use super::answer::{Answer, END_OF_HALT, not_committed};
 use super::hold::{Hold, hold};
 use super::passed::missed;
 use super::stages::pause_of;
-use super::text::{count, short, span};
+use super::text::{count, span};
 use super::{Case, Explanation, Line};
-use crate::advance::{deadline_ms, goal_of};
+use crate::advance::deadline_ms;
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::{Late, Pipeline};
 use crate::port::Port;
-use crate::state::{Branch, Halt, HaltCause, Judgement, KnownBlock, Progress, Reorg, Scope, TaskId};
-use crate::status::look::{Budget, ChainLook};
+use crate::scope_stages::goal_of;
+use crate::state::{Branch, Halt, HaltCause, Judgement, KnownBlock, Progress, Reorg, Scope, TaskId, short};
+use crate::status::look::Budget;
 use crate::status::work::{MAX_TASKS, ScopeWork};
 use crate::transaction::{read, read_range};
 use crate::yard::Yard;
@@ -64,7 +66,7 @@ impl<P: Port> Yard<P> {
         let range = KnownBlock::range(look.chain(), height, SIBLINGS);
         let known = read_range::<P, KnownBlock>(&self.port, &range).await?;
         let tip = match &look.tip.head {
-            Some((tip, hash)) => format!("the tip is at height {tip}, {}", short(hash)),
+            Some((tip, hash)) => format!("the tip is at height {tip}, {}", short(hash.as_str())),
             None => "no block came yet".to_owned(),
         };
         if known.is_empty() {
@@ -109,7 +111,7 @@ impl<P: Port> Yard<P> {
 
     async fn unopened(&self, look: &ChainLook, scope: &Scope) -> Result<Answer, Error> {
         let height = scope.heights().0;
-        let waited = span(look.now_ms.saturating_sub(scope.recorded_ms));
+        let waited = span(look.now_ms.saturating_sub(scope.recorded_ms()));
         let known = Line::new(format!("acknowledged {waited} ago, not opened yet"));
         let (frontier, window) = (look.frontier.height, look.frontier.window);
         if height >= look.window_end() {
@@ -162,7 +164,7 @@ impl<P: Port> Yard<P> {
     pub(super) async fn unjudged(&self, scope: &Scope, pipeline: &Pipeline) -> Result<Option<String>, Error> {
         let Some(goal) = goal_of(pipeline, scope).filter(|_| self.is_judged()) else { return Ok(None) };
         for stage in self.committing_stages(scope, &pipeline.stages[goal].name).await? {
-            let id = TaskId::new(&scope.id, &stage, 0);
+            let id = TaskId::new(scope.id(), &stage, 0);
             let judgement: Option<Judgement> = read(&self.port, &Judgement::key_of(&id)).await?;
             match judgement.map(|judgement| judgement.refused) {
                 None => return Ok(Some(format!("the judge has not looked at {id} yet"))),
@@ -187,7 +189,7 @@ impl<P: Port> Yard<P> {
         let heights = hold(look, &work, |_| true).map(|hold| hold.heights).unwrap_or_default();
         for member in heights.into_iter().filter(|member| *member != height).take(MEMBERS_SHOWN) {
             let Some(scope) = self.block_scope(look.chain(), member).await? else { continue };
-            if scope.pipeline.is_empty() {
+            if scope.pipeline().is_none() {
                 continue;
             }
             let work: ScopeWork = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
@@ -221,7 +223,7 @@ impl<P: Port> Yard<P> {
         if scope.disagreements().is_empty() {
             return Ok(Vec::new());
         }
-        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let pipeline = self.pipeline(scope.chain(), scope.pipeline()).await?;
         let mut lines = Vec::new();
         for stage in pipeline.stages.iter().filter(|stage| scope.reported_dissent(&stage.name) > 0) {
             lines.extend(self.disagreement_line(scope, &pipeline, stage).await?);
@@ -313,5 +315,5 @@ fn sibling_text(look: &ChainLook, block: &KnownBlock, scope: Option<&Scope>) -> 
         Some(_) => "; its parent is not the tip",
         None => "",
     };
-    format!("{} (parent {}) {what}{age}{fits}", short(&block.hash), short(&block.parent))
+    format!("{} (parent {}) {what}{age}{fits}", short(block.hash.as_str()), short(block.parent.as_str()))
 }

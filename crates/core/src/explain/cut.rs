@@ -6,11 +6,12 @@ use super::answer::{Answer, ways_of_lacking};
 use super::hold::Hold;
 use super::text::{count, span};
 use crate::advance::NextCut;
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::CutRule;
 use crate::port::Port;
 use crate::state::Scope;
-use crate::status::look::{Budget, ChainLook};
+use crate::status::look::Budget;
 use crate::status::work::MAX_TASKS;
 use crate::yard::Yard;
 
@@ -51,7 +52,7 @@ impl<P: Port> Yard<P> {
     async fn explain_closed(&self, look: &ChainLook, scope: Scope, height: u64) -> Result<Answer, Error> {
         let (from, to) = scope.heights();
         let closed_by = scope.cut().map(|cut| cut.closed_by.clone()).unwrap_or_default();
-        let age = span(look.now_ms.saturating_sub(scope.recorded_ms));
+        let age = span(look.now_ms.saturating_sub(scope.recorded_ms()));
         let title = format!("it is in the cut {from}..{to}, closed by {closed_by} {age} ago");
         if scope.is_proved() {
             let mut answer = self.proved(look, &scope, height).await?;

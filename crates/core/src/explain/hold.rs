@@ -2,10 +2,10 @@
 
 use super::text::{count, some, span};
 use super::{Case, stages::pause_of};
+use crate::chain_look::ChainLook;
 use crate::pipeline::Pipeline;
 use crate::state::Task;
 use crate::status::TaskCounts;
-use crate::status::look::ChainLook;
 use crate::status::work::{ScopeWork, StageWork};
 use crate::strategy::votes::{Vote, Votes, can_agree};
 use crate::strategy::waits_for::WaitsFor;
@@ -68,12 +68,8 @@ fn parked_at(look: &ChainLook, work: &ScopeWork, stage: &StageWork) -> Hold {
     let verb = if number == 1 { "is" } else { "are" };
     let mut because = format!("{} of stage {name} {verb} parked ({reason})", count(number, "task"));
     let out_of_reach = work.pipeline.readers(stage.index).find_map(|(index, reader)| {
-        let quorum = reader.quorum()?;
-        (quorum_can_agree(work, index) == Some(false)).then_some((
-            &reader.name,
-            quorum.need,
-            reader.from.len(),
-        ))
+        let need = reader.quorum()?.need;
+        (quorum_can_agree(work, index) == Some(false)).then_some((&reader.name, need, reader.from.len()))
     });
     if let Some((quorum, need, members)) = out_of_reach {
         because.push_str(&format!(", and without it no {need} of {members} of stage {quorum} can agree"));
@@ -85,7 +81,7 @@ fn parked_at(look: &ChainLook, work: &ScopeWork, stage: &StageWork) -> Hold {
          before, and a retry runs that"
     );
     let late = "a late valid proof by a worker that still has it".to_owned();
-    let edited = work.scope.pipeline != look.state.pipeline;
+    let edited = *work.scope.pipeline() != look.state.pipeline;
     let ways = [Some(retry), edited.then_some(redo), Some(late)].into_iter().flatten().collect();
     Hold::new(Case::Parked, because, ways)
 }
@@ -99,7 +95,9 @@ fn can_do_without(work: &ScopeWork, stage: &StageWork) -> bool {
 /// Whether the members of a quorum that are not parked can agree; `None` where the stage is none.
 fn quorum_can_agree(work: &ScopeWork, index: usize) -> Option<bool> {
     let stage = work.stages.iter().find(|stage| stage.index == index)?;
-    work.pipeline.stages[index].quorum()?;
+    if !work.pipeline.stages[index].may_disagree() {
+        return None;
+    }
     let Some(votes) = votes_of(stage) else { return Some(true) };
     let parked =
         |member: usize| work.stages.iter().any(|stage| stage.index == member && stage.counts.parked > 0);

@@ -11,7 +11,6 @@ mod text;
 
 use serde::Serialize;
 
-pub(crate) use text::told;
 pub use text::{count, span};
 
 /// The answer to "why is this block not committed?". `Display` writes it for people.

@@ -2,14 +2,15 @@
 
 use super::answer::{Answer, END_OF_HALT, ways_of_lacking};
 use super::hold::hold;
-use super::text::{count, short, span};
+use super::text::{count, span};
 use super::{Case, Line};
 use crate::advance::deadline_ms;
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::Late;
 use crate::port::Port;
-use crate::state::{COMMITS, OutEntry, OutKind, Scope, Task, TaskId};
-use crate::status::look::{Budget, ChainLook};
+use crate::state::{COMMITS, OutEntry, OutKind, Scope, Task, TaskId, short};
+use crate::status::look::Budget;
 use crate::status::work::MAX_TASKS;
 use crate::transaction::read;
 use crate::yard::Yard;
@@ -83,7 +84,7 @@ impl<P: Port> Yard<P> {
     async fn with_halt(&self, look: &ChainLook, scope: &Scope, mut answer: Answer) -> Result<Answer, Error> {
         answer.details.extend(self.disagreements(scope).await?);
         for cause in self.open_halts(&look.state).await? {
-            if cause.halt.scope.as_ref() == Some(&scope.id) {
+            if cause.halt.scope.as_ref() == Some(scope.id()) {
                 answer.details.push(Line::new(format!("the chain is halted, {}", cause.halt.reason)));
                 answer.ways = vec![END_OF_HALT.to_owned()];
             }
@@ -101,7 +102,7 @@ impl<P: Port> Yard<P> {
                 .push(Line::new(format!("in the cut {}..{}, closed by {}", cut.from, cut.to, cut.closed_by)));
         }
         for stage in self.committing_stages(scope, commit).await? {
-            let task: Option<Task> = read(&self.port, &TaskId::new(&scope.id, &stage, 0).task_key()).await?;
+            let task: Option<Task> = read(&self.port, &TaskId::new(scope.id(), &stage, 0).task_key()).await?;
             let Some(proof) = task.and_then(Task::into_accepted) else { continue };
             let text = format!(
                 "by the proof {} of stage {stage}: {}, made by {} on {} in attempt {}, proved in {}, verified in {}",
@@ -119,9 +120,9 @@ impl<P: Port> Yard<P> {
         let sequence = scope.heights().0.saturating_sub(look.state.start_height);
         let entry: Option<OutEntry> =
             read(&self.port, &OutEntry::key_of(look.chain(), COMMITS, sequence)).await?;
-        if entry
-            .is_some_and(|entry| matches!(&entry.kind, OutKind::Proof { scope: of, .. } if *of == scope.id))
-        {
+        if entry.is_some_and(
+            |entry| matches!(&entry.kind, OutKind::Proof { scope: of, .. } if *of == *scope.id()),
+        ) {
             lines.push(Line::new(format!("entry {sequence} of the log of commits")));
         }
         Ok(lines)

@@ -1,19 +1,21 @@
 //! How each stage of a scope stands, and each task that holds it up: who has it since when, and what was tried.
 
 use super::Line;
-use super::text::{count, some, span, told};
+use super::text::{count, some, span};
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::listing::attempt_limit_ms;
 use crate::pipeline::{Pipeline, Stage, TaskLimits};
-use crate::port::{Port, Range};
-use crate::state::{Attempt, Group, Heartbeat, Listing, Note, Scope, SeenHeartbeat, Task, TaskId};
+use crate::port::Port;
+use crate::state::{
+    Attempt, Group, Heartbeat, Listing, Note, Scope, SeenHeartbeat, Task, TaskId, shown_value,
+};
 use crate::status::TaskState;
-use crate::status::look::ChainLook;
 use crate::status::rows::{since_ms, state_of};
 use crate::status::work::{ScopeWork, StageWork};
 use crate::strategy::votes::Votes;
 use crate::strategy::waits_for::WaitsFor;
-use crate::transaction::{Item, read};
+use crate::transaction::read;
 use crate::yard::Yard;
 
 /// Tasks shown of one stage, the ones that most need a look first.
@@ -60,11 +62,11 @@ impl<P: Port> Yard<P> {
         let mut said = Vec::new();
         for member in stage.sources() {
             let member = &pipeline.stages[member].name;
-            let task: Option<Task> = read(&self.port, &TaskId::new(&scope.id, member, 0).task_key()).await?;
+            let task: Option<Task> = read(&self.port, &TaskId::new(scope.id(), member, 0).task_key()).await?;
             let Some(proof) = task.and_then(Task::into_accepted) else { continue };
             said.push(Line::new(format!(
                 "{member} says {} by the proof {} ({}, made by {} on {})",
-                told(proof.public_values.as_deref().unwrap_or_default()),
+                shown_value(proof.public_values.as_deref().unwrap_or_default()),
                 proof.artifact.sha256,
                 count(proof.artifact.bytes, "byte"),
                 proof.prover,
@@ -84,7 +86,7 @@ impl<P: Port> Yard<P> {
             return Ok(Line::new(over_text(name, group)));
         }
         let mut open: Vec<&Task> = stage.open.iter().collect();
-        open.sort_by_key(|task| (urgency(task), task.id.index));
+        open.sort_by_key(|task| (urgency(task), task.id().index));
         let mut under = Vec::new();
         for task in open.iter().take(TASKS_SHOWN) {
             under.push(self.task_line(look, plan, task).await?);
@@ -121,7 +123,7 @@ impl<P: Port> Yard<P> {
             },
             TaskState::Waiting => {
                 let ahead = self.listed_ahead(task).await?;
-                format!("waits for a worker of pool {} for {since}{ahead}", task.pool)
+                format!("waits for a worker of pool {} for {since}{ahead}", task.pool())
             }
             TaskState::Running => self.attempts_text(look, stage, task).await?,
             TaskState::Gathering => self.gathering_text(task).await?,
@@ -130,15 +132,12 @@ impl<P: Port> Yard<P> {
         };
         let tried = tried(task, &stage.limits);
         let notes = task.notes().iter().map(|note| note_line(look, note)).collect();
-        Ok(Line::over(format!("task {}: {text}{tried}", task.id.index), notes))
+        Ok(Line::over(format!("task {}: {text}{tried}", task.id().index), notes))
     }
 
     /// How many listed tasks of its pool and chain start before this one.
     async fn listed_ahead(&self, task: &Task) -> Result<String, Error> {
-        let key = Listing::of(task).key();
-        let (partition, to) = (key.partition, Some(key.sort));
-        let range = Range { partition, from: String::new(), to, limit: AHEAD, reverse: false };
-        Ok(match self.port.range(&range).await?.len() {
+        Ok(match self.port.range(&Listing::ahead_of(task, AHEAD)).await?.len() {
             0 => ", first in its line".to_owned(),
             AHEAD => format!(", behind {AHEAD} or more others"),
             ahead => format!(", behind {}", count(ahead as u64, "other")),
@@ -147,7 +146,7 @@ impl<P: Port> Yard<P> {
 
     /// What a task of a reduction still waits for.
     async fn gathering_text(&self, task: &Task) -> Result<String, Error> {
-        let missing = self.missing_children(&task.id).await?;
+        let missing = self.missing_children(task.id()).await?;
         Ok(match missing.is_empty() {
             true => "has all that it joins; it is listed at the next look".to_owned(),
             false => format!("joins {} that are not there yet", some(&missing, NAMES)),
@@ -267,7 +266,7 @@ fn waits_line(name: &str, waits_for: Option<&WaitsFor>) -> Line {
         Some(WaitsFor::Votes(Votes { need, members })) => {
             let is_in = members.iter().filter(|(_, value)| value.is_some()).count();
             let votes = members.iter().map(|(member, value)| match value {
-                Some(value) => Line::new(format!("{member}: in, with public values {}", told(value))),
+                Some(value) => Line::new(format!("{member}: in, with public values {}", shown_value(value))),
                 None => Line::new(format!("{member}: missing")),
             });
             let text = format!("stage {name}: {is_in} of {} in, and {need} must agree", members.len());

@@ -2,8 +2,6 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use sha2::{Digest, Sha256};
-
 use super::{Explanation, Line};
 
 impl Display for Explanation {
@@ -60,40 +58,9 @@ pub(super) fn some<T: Display>(items: &[T], shown: usize) -> String {
     text.join(", ")
 }
 
-/// The start of a hash or of public values: enough to tell two apart.
-pub(crate) fn short(hex: &str) -> String {
-    const SHOWN: usize = 16;
-    match hex.char_indices().nth(SHOWN) {
-        Some((at, _)) => format!("{}…", &hex[..at]),
-        None => hex.to_owned(),
-    }
-}
-
-/// A value so that two which differ look different, however much of their start they share: public values begin with the
-/// chain and the height.
-pub(crate) fn told(value: &str) -> String {
-    const WHOLE: usize = 32;
-    const DIGEST_BYTES: usize = 6;
-    match value.len() {
-        0..=WHOLE => value.to_owned(),
-        _ => {
-            let digest = hex::encode(&Sha256::digest(value.as_bytes())[..DIGEST_BYTES]);
-            format!("{} (digest {digest})", short(value))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_that_differ_look_different() {
-        assert_eq!((told("01"), told(&"ab".repeat(16))), ("01".to_owned(), "ab".repeat(16)));
-        let long = |end: &str| told(&format!("{}{end}", "00".repeat(40)));
-        assert!(long("aa").starts_with("0000000000000000… (digest "), "{}", long("aa"));
-        assert_ne!(long("aa"), long("ab"));
-    }
 
     #[test]
     fn spans_have_at_most_two_units() {
@@ -108,7 +75,6 @@ mod tests {
     fn lists_say_what_they_leave_out() {
         assert_eq!(some(&[1, 2, 3], 2), "1, 2, and 1 more");
         assert_eq!(some(&["a", "b"], 2), "a, b");
-        assert_eq!(short("0123456789abcdef0"), "0123456789abcdef…");
         assert_eq!(count(1, "task"), "1 task");
         assert_eq!(count(0, "task"), "0 tasks");
     }

@@ -27,6 +27,7 @@ mod prover_table;
 mod reader;
 mod rules;
 mod sink;
+mod sink_rules;
 mod sink_table;
 mod source_table;
 mod stage;
@@ -40,7 +41,7 @@ pub use beacon_table::{Beacon, BeaconNodes};
 pub use contract::{AccountKey, BLOCK, Comparison, Condition, Contract, ContractRead, ENVIRONMENT, RESULTS};
 pub use draw::draw;
 pub use mistake::Mistake;
-pub use parse::{Checked, parse, text_hash};
+pub use parse::{Checked, parse};
 pub use sink::{
     AwsTarget, BlockWord, Confirm, EndpointUrl, EntryKind, Ethproofs, Follows, Sink, SinkFrom, SinkTarget,
     VARIABLE, Webhook,
@@ -120,6 +121,10 @@ pub const MAX_BACKOFF_MS: u64 = 600_000;
 pub const MAX_GROUP_TASKS: u32 = 4_096;
 /// Members of a quorum; they are read by key in one transaction.
 pub const MAX_QUORUM_MEMBERS: usize = 16;
+/// Of a verification key; of public values, which are kept beside it, see `record`.
+pub const MAX_VERIFICATION_KEY_BYTES: usize = 4_096;
+/// The pool whose workers are judges. They take no tasks, so no pipeline may have one that is called so.
+pub const JUDGE_POOL: &str = "judge";
 /// Blocks of one cut; the members' names are kept in one item.
 pub const MAX_CUT_BLOCKS: u64 = 1_024;
 /// Children that one task of a reduction joins; they are read by key in one transaction.
@@ -299,6 +304,39 @@ impl Pipeline {
     /// The fields by which stages gather the outputs of stage `index`; its prover must report them.
     pub fn match_fields(&self, index: usize) -> impl Iterator<Item = &str> {
         self.readers(index).flat_map(|(_, reader)| reader.match_fields()).map(String::as_str)
+    }
+
+    /// Whether a quorum counts the output of stage `index` as a vote.
+    pub(crate) fn is_voted_on(&self, index: usize) -> bool {
+        self.readers(index).any(|(_, reader)| reader.may_disagree())
+    }
+
+    /// Why those who read stage `index` cannot work on such an output, if they cannot: with so many elements, where it is a
+    /// list, and with these match fields.
+    pub(crate) fn output_fault(
+        &self,
+        index: usize,
+        elements: Option<u32>,
+        fields: &BTreeMap<String, String>,
+    ) -> Option<String> {
+        if self.is_split(index) {
+            match elements {
+                None => return Some("the next stage splits its output, and it is not a list".into()),
+                Some(count) if !(1..=MAX_GROUP_TASKS).contains(&count) => {
+                    return Some(format!(
+                        "its list has {count} elements; from 1 to {MAX_GROUP_TASKS} may be"
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        let lacks = self.match_fields(index).find(|name| !fields.contains_key(*name))?;
+        Some(format!("it reports no match field `{lacks}`, which the next stage needs"))
+    }
+
+    /// Whether a task is made of each element of the output of stage `index`.
+    pub fn is_split(&self, index: usize) -> bool {
+        self.readers(index).any(|(_, reader)| reader.splits())
     }
 
     /// The `sequential` stages, with their rules.

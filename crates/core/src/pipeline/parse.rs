@@ -1,6 +1,5 @@
 //! From the text of a pipeline file to a [`Pipeline`], or to every mistake in it at once.
 
-use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use super::mistake::{Mistake, Mistakes};
@@ -44,11 +43,6 @@ pub fn parse(text: &str) -> Result<Checked, Vec<Mistake>> {
         }
         _ => Err(mistakes.located(text)),
     }
-}
-
-/// The name under which a pipeline's text is stored: its SHA-256 in hex.
-pub fn text_hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Says whether the text cannot be read on; a key that is set twice is the one slip after which it can.

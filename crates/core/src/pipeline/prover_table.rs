@@ -9,10 +9,9 @@ use super::mistake::Mistakes;
 use super::reader::{At, Entry, Fields, Read, shown};
 use super::tables::Named;
 use super::{PINNED_KEY, Protocol, Prover, Verify};
-use crate::record::MAX_VERIFICATION_KEY_BYTES;
 
 /// A proof that names a longer one is refused.
-const MAX_KEY_BYTES: usize = MAX_VERIFICATION_KEY_BYTES;
+const MAX_KEY_BYTES: usize = super::MAX_VERIFICATION_KEY_BYTES;
 
 pub(super) fn read_prover(entry: Entry<'_>, mistakes: &mut Mistakes) -> Named<Prover> {
     let Entry { name, at, keys } = entry;

@@ -2,16 +2,15 @@
 //! that fit what they read, a commit stage, sinks that have something to read.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
 
 use super::action_table;
-use super::beacon_table::check_proof_types;
 use super::commit::{self, Commit};
 use super::contract::Contract;
 use super::gathering::{check_gathering, check_runs, check_runs_nothing};
 use super::graph::{Graph, Scope, report_unknown};
 use super::mistake::Mistakes;
 use super::reader::{At, Read, shown};
+use super::sink_rules::check_sinks;
 use super::sink_table::RawSink;
 use super::source_table::{SourceTable, WITNESS};
 use super::stage_table::{Kind, RawStage};
@@ -255,87 +254,6 @@ fn check_sources(file: &File, mistakes: &mut Mistakes) {
             SourceTable::Engine(_) => "payloads name none: split the list that a partitioner's stage writes",
         };
         mistakes.add(stage.at, message, help);
-    }
-}
-
-fn check_sinks(
-    file: &File,
-    graph: &Graph,
-    commit: Option<&Commit>,
-    mistakes: &mut Mistakes,
-    warnings: &mut Mistakes,
-) {
-    let names: Vec<&str> = file.stages.iter().map(|stage| stage.name.as_str()).collect();
-    let mut files = BTreeSet::new();
-    for named in &file.sinks {
-        let Named { at, value: sink, .. } = named;
-        if let Some(SinkTarget::File { path }) = &sink.target
-            && !files.insert(
-                Path::new(path).components().filter(|part| *part != Component::CurDir).collect::<PathBuf>(),
-            )
-        {
-            mistakes.add(*at, "two sinks write one file", "give each a `file` of its own");
-        }
-        let by_cuts = commit.is_some_and(|commit| graph.scopes[commit.stage] != Scope::Block);
-        let of_blocks = match &sink.target {
-            Some(SinkTarget::Ethproofs(_)) => Some("`ethproofs` reports"),
-            Some(SinkTarget::Beacon(_)) => Some("`beacon` hands in"),
-            _ => None,
-        };
-        if let (true, Some(does)) = (by_cuts, of_blocks) {
-            let message = format!("{does} each block's own proof, and blocks are committed by cuts here");
-            mistakes.add(*at, message, "have a stage prove each block, and commit by it");
-        } else if let Some(commit) = commit {
-            check_proof_types(named, file, graph, commit, mistakes, warnings);
-        }
-        if let Some(SinkTarget::Contract(contract)) = &sink.target {
-            let acts =
-                |name: &String| file.stages.iter().any(|stage| stage.name == *name && stage.action.is_some());
-            for unknown in contract.results().iter().filter(|name| !acts(name)) {
-                let message = format!("no stage \"{}\" has an action", shown(unknown));
-                let help = "{results.STAGE} stands for what a stage with action = \"contract\" came to";
-                mistakes.add(*at, message, help);
-            }
-            let own = match &sink.stage {
-                Read::Is(stage) => file.stages.iter().position(|other| other.name == stage.value),
-                _ => commit.map(|commit| commit.stage),
-            };
-            for name in contract.results().iter().filter(|name| acts(name)) {
-                let scope = |stage: usize| graph.scopes[stage];
-                let theirs = file.stages.iter().position(|other| other.name == *name);
-                if own.map(scope) != theirs.map(scope) && own.is_some() {
-                    let message = format!(
-                        "\"{}\" works on other blocks or cuts than this sink is told of",
-                        shown(name)
-                    );
-                    mistakes.add(
-                        *at,
-                        message,
-                        "name the stage whose log it follows, `stage = \"...\"`, of the same cuts",
-                    );
-                }
-            }
-        }
-        if let Read::Is(At { value: Confirm::Safe | Confirm::Finalized, at, .. }) = &sink.confirm
-            && file.sources.is_empty()
-        {
-            let message = "nobody says here which blocks are safe or finalized";
-            mistakes.add(*at, message, "a followed node does, [source.node], or a consensus client, [source.engine]; else it is \"latest\"");
-        }
-        let Read::Is(stage) = &sink.stage else { continue };
-        let Some(index) = file.stages.iter().position(|other| other.name == stage.value) else {
-            report_unknown("stage", &stage.value, stage.at, &names, mistakes);
-            continue;
-        };
-        if let Some(commit) = commit.filter(|commit| !commit.out_logs.contains(&index)) {
-            let logged: Vec<&str> = commit.out_logs.iter().map(|index| names[*index]).collect();
-            let message = format!("\"{}\" has no out log", shown(&stage.value));
-            let help = match logged.as_slice() {
-                [one] => format!("the one stage here that has is \"{}\"", shown(one)),
-                _ => format!("stages here that have are {}", super::graph::shown_list(&logged, ", ")),
-            };
-            mistakes.add(stage.at, message, help);
-        }
     }
 }
 

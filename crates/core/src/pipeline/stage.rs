@@ -127,11 +127,17 @@ impl Stage {
         !self.after_commit && self.cut_by.is_none() && self.sources().next().is_none()
     }
 
+    /// How many of those it reads must agree, where it decides by their votes, and what becomes of the others.
     pub(crate) fn quorum(&self) -> Option<&Quorum> {
         match &self.strategy {
             Strategy::Match { quorum, .. } => quorum.as_ref(),
             Strategy::Split | Strategy::Sequential(_) => None,
         }
+    }
+
+    /// What it reads may disagree, also after it has decided.
+    pub(crate) fn may_disagree(&self) -> bool {
+        self.quorum().is_some()
     }
 
     /// When its cuts close, if it makes cuts.
@@ -147,6 +153,11 @@ impl Stage {
         self.cut_rule().is_some_and(|rule| rule.arity.is_some())
     }
 
+    /// It starts with the last output that its cut gathers, whichever that is.
+    pub(crate) fn waits_for_whole_cuts(&self) -> bool {
+        self.cut_rule().is_some() && !self.is_reduction()
+    }
+
     /// The fields that all it gathers must report with one value.
     pub(crate) fn match_fields(&self) -> &[String] {
         match &self.strategy {
@@ -158,6 +169,19 @@ impl Stage {
     /// It has a task for each element of what it reads, which must be a list.
     pub fn splits(&self) -> bool {
         self.strategy == Strategy::Split
+    }
+
+    /// Tasks in a block of so many segments, or in a cut that its size closes. How long a list will be nobody knows: as long as
+    /// a block has segments.
+    pub fn expected_tasks(&self, segments: u32) -> f64 {
+        match &self.strategy {
+            Strategy::Split => f64::from(segments),
+            Strategy::Match { .. } | Strategy::Sequential(CutRule { arity: None, .. }) => 1.0,
+            // A tree over the cut's blocks.
+            Strategy::Sequential(CutRule { size, arity: Some(arity), .. }) => {
+                ((*size).max(2) as f64 - 1.0) / (f64::from(*arity) - 1.0)
+            }
+        }
     }
 
     /// Task `index` gives what other stages read; of a reduction only the root does.

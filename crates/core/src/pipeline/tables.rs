@@ -12,8 +12,7 @@ use super::sink_table::{RawSink, read_sink};
 use super::source_table::{RawSource, SourceTable, read_source};
 use super::stage_table::RawStage;
 use super::suggest;
-use super::{Chain, Header, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Prover};
-use crate::judge::JUDGE_POOL;
+use super::{Chain, Header, JUDGE_POOL, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Prover};
 use crate::state::COMMITS;
 
 pub(super) const MAX_STAGES: usize = 64;

@@ -18,7 +18,7 @@ use crate::listing::{PARKED_LOOK_MS, delete_listing, put_listing, reschedule};
 use crate::pipeline::{MAX_BACKOFF_MS, Pool, TaskLimits};
 use crate::planted_bug::PlantedBug;
 use crate::port::Port;
-use crate::state::{FailureKind, Metered, Note, Slot, Task, TaskId, Worker, WorkerId};
+use crate::state::{Attempt, FailureKind, Metered, Note, Slot, Task, TaskId, Worker, WorkerId};
 use crate::transaction::{Tx, transact};
 use crate::yard::Yard;
 
@@ -37,6 +37,7 @@ const FIRST_DELAY_MS: u64 = 1_000;
 const MAX_UNAVAILABLE_MS: u64 = 86_400_000;
 /// A worker is quarantined for so long at most, however often it comes back and fails again, unless its pool says more.
 const MAX_QUARANTINE_MS: u64 = 3_600_000;
+
 /// A worker reports that an attempt failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailureReport {
@@ -234,6 +235,27 @@ pub(crate) async fn end_attempt<P: Port>(
     if let Some(at_work_ms) = at_work_ms {
         yard.charge(task, &attempt, at_work_ms, ending.metered()).await?;
     }
+    let (wait_ms, reason) = count(yard, task, &attempt, ending, took_ms, now_ms, &limits);
+    let reason = reason.or_else(|| reason_to_park(task, &limits));
+    let outcome = place(yard, tx, task, limits.max_attempts, wait_ms, reason)?;
+    if outcome == FailureOutcome::Retried {
+        task.spend(wait_ms);
+    }
+    Ok(outcome)
+}
+
+/// Counts a live attempt as its ending says, and notes why. Answers how long its task waits before the next one, and why it
+/// parks for this ending, if it does.
+fn count<P: Port>(
+    yard: &Yard<P>,
+    task: &mut Task,
+    attempt: &Attempt,
+    ending: Ending,
+    took_ms: u64,
+    now_ms: u64,
+    limits: &TaskLimits,
+) -> (u64, Option<String>) {
+    let claim = &attempt.claim;
     let note = |message: String, log| Note {
         at_ms: now_ms,
         attempt: attempt.number,
@@ -241,18 +263,18 @@ pub(crate) async fn end_attempt<P: Port>(
         message,
         log,
     };
-    let (mut wait_ms, mut reason) = (0, None);
     match ending {
         Ending::Failed(failed) => {
             task.fail(claim, took_ms, failed.kind);
-            wait_ms = pause_ms(task, &limits, failed.kind);
+            let wait_ms = pause_ms(task, limits, failed.kind);
             if failed.kind.is_blamed() {
                 let aside_ms = failed.avoid_ms.max(limits.backoff_ms);
                 let until_ms = now_ms.saturating_add(wait_ms).saturating_add(aside_ms);
                 task.avoid_until(&attempt.worker, until_ms);
             }
-            reason = reason_of_failure(task, &limits, &failed);
+            let reason = reason_of_failure(task, limits, &failed);
             task.note(note(failed.message, failed.log), failed.kind.is_delay());
+            (wait_ms, reason)
         }
         Ending::Lost { reason: why } => {
             match yard.planted(PlantedBug::LossCountedAsFailure) {
@@ -263,17 +285,13 @@ pub(crate) async fn end_attempt<P: Port>(
                 task.forget_checkpoint();
             }
             task.note(note(why.to_owned(), vec![]), false);
+            (0, None)
         }
         Ending::Released { .. } => {
             task.release(claim, took_ms);
+            (0, None)
         }
     }
-    let reason = reason.or_else(|| reason_to_park(task, &limits));
-    let outcome = place(yard, tx, task, limits.max_attempts, wait_ms, reason)?;
-    if outcome == FailureOutcome::Retried {
-        task.spend(wait_ms);
-    }
-    Ok(outcome)
 }
 
 /// How long a task waits before its next attempt, after one that failed and is counted.

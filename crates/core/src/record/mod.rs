@@ -24,7 +24,7 @@ pub(crate) use hold::put_halt;
 pub use hold::{Hold, MAX_NAMED, Resumed};
 pub use operator::{RetryOutcome, RetrySelection};
 pub use reorg::ReorgOutcome;
-pub use result::{MAX_PROOF_SYSTEM_BYTES, MAX_PUBLIC_VALUES_BYTES, MAX_VERIFICATION_KEY_BYTES};
+pub use result::{MAX_PROOF_SYSTEM_BYTES, MAX_PUBLIC_VALUES_BYTES};
 pub use result::{ResultOutcome, ResultReport};
 pub(crate) use result::{accepted, fault};
 

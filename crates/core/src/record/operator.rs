@@ -67,7 +67,7 @@ impl<P: Port> Yard<P> {
                 parked.extend(found.filter(|task| task.is_parked()));
             }
         }
-        parked.sort_by(|a, b| a.rank.cmp(&b.rank));
+        parked.sort_by(|a, b| a.rank().cmp(b.rank()));
         Ok(parked)
     }
 
@@ -79,8 +79,8 @@ impl<P: Port> Yard<P> {
         };
         let parked = self.parked(chain).await?.into_iter();
         Ok(parked
-            .filter(|task| height.is_none_or(|height| task.height == height))
-            .map(|task| task.id)
+            .filter(|task| height.is_none_or(|height| task.height() == height))
+            .map(|task| task.id().clone())
             .collect())
     }
 

@@ -6,17 +6,17 @@
 
 use std::collections::BTreeSet;
 
-use crate::advance::stages_of;
 use crate::error::{Error, Refusal};
 use crate::pages::DuePages;
-use crate::pipeline::{self, Pipeline, Sink, SinkFrom};
+use crate::pages::height_pages;
+use crate::pipeline::{Pipeline, Sink, SinkFrom};
 use crate::port::{DueKind, Key, Port, Wake};
+use crate::scope_stages::stages_of;
 use crate::state::worker::PoolChain;
 use crate::state::{
-    COMMITS, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineText, Scope,
-    SinkCursor, Tip,
+    COMMITS, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineHash, PipelineText,
+    Scope, SinkCursor, Tip,
 };
-use crate::status::look::pages;
 use crate::transaction::{Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard, parsed};
 
@@ -38,7 +38,7 @@ impl<P: Port> Yard<P> {
 
     /// The same; sinks of these names may be taken away from a log before they got all of it.
     pub async fn change_pipeline(&self, text: &str, give_up: &BTreeSet<String>) -> Result<Pipeline, Error> {
-        let hash = pipeline::text_hash(text);
+        let hash = PipelineHash::of_text(text);
         let new = parsed(&hash, text)?;
         let chain = &new.chain.name;
         for _ in 0..MAX_LOOKS {
@@ -106,7 +106,7 @@ impl<P: Port> Yard<P> {
         }
         let Before { state, frontier, pipeline } = before;
         let chain = &state.chain;
-        for heights in pages(frontier.height..frontier.opened) {
+        for heights in height_pages(frontier.height..frontier.opened) {
             for (_, scope) in self.block_scopes(chain, heights).await?.into_iter().flatten() {
                 self.refuse_lost_pool_of_scope(Some(scope), new).await?;
             }
@@ -124,7 +124,7 @@ impl<P: Port> Yard<P> {
                 self.refuse_lost_pool_of_scope(scope, new).await?;
                 from = cut.to + 1;
             }
-            for heights in pages(from..frontier.opened) {
+            for heights in height_pages(from..frontier.opened) {
                 for (_, scope) in self.block_scopes(chain, heights).await?.into_iter().flatten() {
                     self.refuse_lost_pool_of_next_cut(&stage.name, &scope, new).await?;
                 }
@@ -168,16 +168,16 @@ impl<P: Port> Yard<P> {
         scope: &Scope,
         in_force: &Pipeline,
     ) -> Result<Option<(String, String)>, Error> {
-        if scope.pipeline.is_empty() {
+        if scope.pipeline().is_none() {
             return Ok(None);
         }
-        let own = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let own = self.pipeline(scope.chain(), scope.pipeline()).await?;
         for index in stages_of(&own, scope) {
             let stage = &own.stages[index];
             if stage.pool.is_empty() || in_force.pools.contains_key(&stage.pool) {
                 continue;
             }
-            let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
+            let group: Option<Group> = read(&self.port, &Group::key_of(scope.id(), &stage.name)).await?;
             if group.is_none_or(|group| !group.is_over()) {
                 return Ok(Some((stage.pool.clone(), stage.name.clone())));
             }
@@ -192,10 +192,10 @@ impl<P: Port> Yard<P> {
         block: &Scope,
         new: &Pipeline,
     ) -> Result<(), Error> {
-        if block.pipeline.is_empty() {
+        if block.pipeline().is_none() {
             return Ok(());
         }
-        let own = self.pipeline(&block.chain, &block.pipeline).await?;
+        let own = self.pipeline(block.chain(), block.pipeline()).await?;
         let gathers = own.gathers(cut_stage);
         if gathers.is_none() || gathers == new.gathers(cut_stage) {
             return Ok(());
@@ -282,11 +282,16 @@ impl<P: Port> Yard<P> {
     }
 }
 
-async fn put_text<P: Port>(tx: &mut Tx<'_, P>, new: &Pipeline, hash: &str, text: &str) -> Result<(), Error> {
+async fn put_text<P: Port>(
+    tx: &mut Tx<'_, P>,
+    new: &Pipeline,
+    hash: &PipelineHash,
+    text: &str,
+) -> Result<(), Error> {
     let chain = &new.chain.name;
     let stored: Option<PipelineText> = tx.peek(&PipelineText::key_of(chain, hash)).await?;
     if stored.is_none() {
-        tx.put(&PipelineText { chain: chain.clone(), hash: hash.to_owned(), text: text.to_owned() })?;
+        tx.put(&PipelineText { chain: chain.clone(), hash: hash.clone(), text: text.to_owned() })?;
     }
     if tx.peek::<KnownChain>(&KnownChain::key_of(chain)).await?.is_none() {
         tx.put(&KnownChain { chain: chain.clone() })?;
@@ -341,7 +346,7 @@ fn refuse_other_shape(before: &Before, new: &Pipeline) -> Result<(), Error> {
     Ok(())
 }
 
-fn first_state(pipeline: &Pipeline, hash: &str) -> ChainState {
+fn first_state(pipeline: &Pipeline, hash: &PipelineHash) -> ChainState {
     ChainState {
         chain: pipeline.chain.name.clone(),
         start_height: pipeline.chain.start_height,
@@ -352,7 +357,7 @@ fn first_state(pipeline: &Pipeline, hash: &str) -> ChainState {
         works_since_ms: 0,
         halted: None,
         reorg: None,
-        pipeline: hash.to_owned(),
+        pipeline: hash.clone(),
         pipeline_from: pipeline.chain.start_height,
     }
 }

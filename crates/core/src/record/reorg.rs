@@ -13,8 +13,8 @@ use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{
-    COMMITS, Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, OutEntry, OutKind, OutState, Reorg,
-    Tip,
+    BlockHash, COMMITS, Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, OutEntry, OutKind,
+    OutState, Reorg, Tip,
 };
 use crate::transaction::{Tx, read_range, transact};
 use crate::yard::{ChainReads, Yard};
@@ -34,7 +34,7 @@ pub enum ReorgOutcome {
 /// Where a reorg leads: the first height that changes, and the head after it.
 struct Change {
     first: u64,
-    head: (u64, String),
+    head: (u64, BlockHash),
     generation: Option<u64>,
 }
 
@@ -47,8 +47,13 @@ enum Plan {
 
 impl<P: Port> Yard<P> {
     /// Makes the known block (height, hash) the head of the chain.
-    pub async fn record_reorg(&self, chain: &str, height: u64, hash: &str) -> Result<ReorgOutcome, Error> {
-        let head = (height, hash.to_owned());
+    pub async fn record_reorg(
+        &self,
+        chain: &str,
+        height: u64,
+        hash: &BlockHash,
+    ) -> Result<ReorgOutcome, Error> {
+        let head = (height, hash.clone());
         self.change_branch(chain, async |tx, _, tip| {
             if tip.head.as_ref() == Some(&head) {
                 return Ok(Plan::Nothing);
@@ -221,7 +226,7 @@ impl<P: Port> Yard<P> {
         &self,
         tx: &mut Tx<'_, P>,
         chain: &str,
-        head: &(u64, String),
+        head: &(u64, BlockHash),
     ) -> Result<u64, Error> {
         let (mut height, mut hash) = head.clone();
         let start_height = tx.peek_chain(chain).await?.start_height;

@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Refusal};
 use crate::listing::delete_listing;
-use crate::pipeline::{MAX_GROUP_TASKS, Output, Pipeline};
+use crate::pipeline::{MAX_VERIFICATION_KEY_BYTES, Output, Pipeline};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Port, Wake};
 use crate::state::{Marker, Metered, Scope, Task, TaskId, TaskResult, Worker, WorkerId, Wrong, WrongResult};
@@ -16,10 +16,9 @@ use crate::yard::Yard;
 
 /// Match fields of one output, names and values together.
 const MAX_FIELD_BYTES: usize = 1_024;
-/// Of public values and of a verification key. An entry of the out log has those of all members of a quorum that agreed,
-/// 16 at most, and an item of DynamoDB has 400 KB; both are kept in hex.
+/// Of public values. An entry of the out log has those of all members of a quorum that agreed, 16 at most, with their keys,
+/// and an item of DynamoDB has 400 KB; both are kept in hex.
 pub const MAX_PUBLIC_VALUES_BYTES: usize = 8_192;
-pub const MAX_VERIFICATION_KEY_BYTES: usize = 4_096;
 /// Of a proof system's name.
 pub const MAX_PROOF_SYSTEM_BYTES: usize = 64;
 
@@ -45,10 +44,10 @@ impl<P: Port> Yard<P> {
     /// What is wrong with an output for its stage, if anything; asked before it is recorded, since a wrong output
     /// is a failed attempt.
     pub async fn fault_of(&self, task: &Task, result: &TaskResult) -> Result<Option<String>, Error> {
-        let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
+        let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
         let (index, _) =
-            pipeline.stage(&task.id.stage).ok_or_else(|| Refusal::UnknownTask(task.id.to_string()))?;
-        Ok(fault(&pipeline, index, task.height, task.id.index, result))
+            pipeline.stage(&task.id().stage).ok_or_else(|| Refusal::UnknownTask(task.id().to_string()))?;
+        Ok(fault(&pipeline, index, task.height(), task.id().index, result))
     }
 
     /// Accepts a result, once. The attempt need not be live: a late valid proof is welcome, also for a parked task.
@@ -87,9 +86,9 @@ impl<P: Port> Yard<P> {
 
     /// Whether a quorum reads it.
     async fn is_vote(&self, task: &Task) -> Result<bool, Error> {
-        let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
-        let Some((index, _)) = pipeline.stage(&task.id.stage) else { return Ok(false) };
-        Ok(pipeline.readers(index).any(|(_, reader)| reader.quorum().is_some()))
+        let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
+        let Some((index, _)) = pipeline.stage(&task.id().stage) else { return Ok(false) };
+        Ok(pipeline.is_voted_on(index))
     }
 
     async fn clear_failures(&self, tx: &mut Tx<'_, P>, worker: &WorkerId) -> Result<(), Error> {
@@ -124,7 +123,7 @@ pub(crate) fn accepted<'a>(
     };
     let fault = match pipeline.stage(&id.stage) {
         None => Some("its pipeline has no such stage".to_owned()),
-        Some(_) if task.id != *id => Some(format!("it calls itself {}", task.id)),
+        Some(_) if task.id() != id => Some(format!("it calls itself {}", task.id())),
         Some((index, _)) => fault(pipeline, index, scope.heights().0, id.index, result),
     };
     match fault {
@@ -170,17 +169,7 @@ pub(crate) fn fault(
     if other_key.is_some() || !stage.is_output(task) {
         return other_key;
     }
-    let is_split = pipeline.readers(index).any(|(_, reader)| reader.splits());
-    match (&result.list, is_split) {
-        (None, true) => Some("the next stage splits its output, and it is not a list".into()),
-        (Some(list), true) if !(1..=MAX_GROUP_TASKS).contains(&list.count) => {
-            Some(format!("its list has {} elements; from 1 to {MAX_GROUP_TASKS} may be", list.count))
-        }
-        _ => {
-            let lacks = pipeline.match_fields(index).find(|name| !result.fields.contains_key(*name))?;
-            Some(format!("it reports no match field `{lacks}`, which the next stage needs"))
-        }
-    }
+    pipeline.output_fault(index, result.list.as_ref().map(|list| list.count), &result.fields)
 }
 
 /// What takes more room than a result may.

@@ -4,19 +4,21 @@ use super::figures::{percentile, percentile_of, share};
 use super::goals::{GOAL_DEADLINE_MS, Measured, goals};
 use super::miss::{Miss, miss, never_opened};
 use super::provers::{Judged, ProverSums};
-use super::spending::{Used, UsedByEach};
+use super::spending::UsedByEach;
 use super::timeline::{Timeline, TimelineRow};
 use super::{
     BlockFigures, DeadlineIs, Latency, MAX_REPORT_BLOCKS, ProofFigures, Report, ReportRequest, TrustedSetup,
     Waiting,
 };
-use crate::advance::stages_of;
+use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pages::Pages;
 use crate::pipeline::{Late, Output, Pipeline};
 use crate::port::Port;
+use crate::scope_stages::stages_of;
+use crate::spending::Used;
 use crate::state::{Scope, Task, TaskId};
-use crate::status::look::{Budget, ChainLook};
+use crate::status::look::Budget;
 use crate::status::work::MAX_TASKS as MAX_TASKS_A_MISS;
 use crate::yard::Yard;
 
@@ -115,7 +117,7 @@ impl<P: Port> Yard<P> {
             return self.gather_missed(look, scope, to).await;
         }
         if scope.committed_ms().is_some() {
-            let sums = self.gather_scope(&scope, scope.recorded_ms, to).await?;
+            let sums = self.gather_scope(&scope, scope.recorded_ms(), to).await?;
             to.block(&scope, sums);
             return Ok(());
         }
@@ -127,28 +129,28 @@ impl<P: Port> Yard<P> {
         if cut.committed_ms().is_none() {
             return Ok(());
         }
-        if to.cut.as_ref().is_none_or(|before| before.scope.id != cut.id) {
+        if to.cut.as_ref().is_none_or(|before| before.scope.id() != cut.id()) {
             let first = self.block_scope(look.chain(), cut.heights().0).await?;
-            let recorded_ms = first.map_or(cut.recorded_ms, |first| first.recorded_ms);
+            let recorded_ms = first.map_or(cut.recorded_ms(), |first| first.recorded_ms());
             let sums = self.gather_scope(&cut, recorded_ms, to).await?;
             to.close_cut();
             to.cut = Some(CutFigures { scope: cut, sums, seen: 0 });
         }
-        let own = self.gather_scope(&scope, scope.recorded_ms, to).await?;
+        let own = self.gather_scope(&scope, scope.recorded_ms(), to).await?;
         to.block_of_cut(&scope, own);
         Ok(())
     }
 
     async fn gather_missed(&self, look: &ChainLook, scope: Scope, to: &mut ReportSoFar) -> Result<(), Error> {
-        if scope.opened_ms().is_none() || scope.pipeline.is_empty() {
+        if scope.opened_ms().is_none() || scope.pipeline().is_none() {
             to.block(&scope, Sums::default());
-            to.timeline.add(timeline_row(&scope, scope.recorded_ms), std::iter::empty());
+            to.timeline.add(timeline_row(&scope, scope.recorded_ms()), std::iter::empty());
             to.misses.push(never_opened(look, &scope));
             return Ok(());
         }
-        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let pipeline = self.pipeline(scope.chain(), scope.pipeline()).await?;
         let found = self.scope_tasks(&scope, &pipeline).await?;
-        let sums = to.scope(&scope, &pipeline, &found, scope.recorded_ms);
+        let sums = to.scope(&scope, &pipeline, &found, scope.recorded_ms());
         to.block(&scope, sums);
         let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS_A_MISS)).await?;
         to.misses.push(miss(look, &work, &found.tasks));
@@ -161,7 +163,7 @@ impl<P: Port> Yard<P> {
         recorded_ms: u64,
         to: &mut ReportSoFar,
     ) -> Result<Sums, Error> {
-        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let pipeline = self.pipeline(scope.chain(), scope.pipeline()).await?;
         let found = self.scope_tasks(scope, &pipeline).await?;
         Ok(to.scope(scope, &pipeline, &found, recorded_ms))
     }
@@ -175,7 +177,7 @@ impl<P: Port> Yard<P> {
             if stage.after_commit || stage.provers.is_empty() {
                 continue;
             }
-            let mut pages = Pages::of(TaskId::range(&scope.id, &stage.name, TASKS_A_PAGE));
+            let mut pages = Pages::of(TaskId::range(scope.id(), &stage.name, TASKS_A_PAGE));
             while let Some(page) = pages.next(&self.port).await? {
                 tasks.extend(page.into_iter().map(|(_, _, task)| task));
             }
@@ -188,7 +190,7 @@ impl<P: Port> Yard<P> {
         let mut waiting = Waiting { blocks: end.saturating_sub(look.frontier.height), ..Waiting::default() };
         for height in look.frontier.height..end.min(look.frontier.height.saturating_add(MAX_WAITING)) {
             let Some(scope) = self.block_scope(look.chain(), height).await? else { continue };
-            let is_over = scope.recorded_ms.saturating_add(deadline_ms) < look.now_ms;
+            let is_over = scope.recorded_ms().saturating_add(deadline_ms) < look.now_ms;
             waiting.over_deadline += u64::from(is_over);
         }
         Ok(waiting)
@@ -202,7 +204,7 @@ impl ReportSoFar {
         let until_ms = recorded_ms.saturating_add(self.deadline_ms);
         let is_committed = !scope.is_missed();
         for task in &found.tasks {
-            let Some((_, stage)) = pipeline.stage(&task.id.stage) else { continue };
+            let Some((_, stage)) = pipeline.stage(&task.id().stage) else { continue };
             let commits = found.committing.contains(&stage.name);
             self.provers.add(&Judged { stage, task, commits, until_ms });
             sums.tasks += 1;
@@ -260,10 +262,10 @@ impl ReportSoFar {
             hash: block.hash.clone(),
             cut_from,
             missed,
-            recorded_ms: scope.recorded_ms,
+            recorded_ms: scope.recorded_ms(),
             proved_ms,
             committed_ms: proved_by.committed_ms(),
-            latency_ms: proved_ms.map(|proved_ms| proved_ms.saturating_sub(scope.recorded_ms)),
+            latency_ms: proved_ms.map(|proved_ms| proved_ms.saturating_sub(scope.recorded_ms())),
             proof_bytes: sums.proof_bytes,
             tasks: sums.tasks,
             attempts: sums.attempts,

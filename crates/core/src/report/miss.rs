@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::figures::{one_line, seconds};
 use crate::advance::deadline_ms;
+use crate::chain_look::ChainLook;
 use crate::explain::count;
-use crate::state::{Group, Scope, Task, WorkerId};
-use crate::status::look::ChainLook;
+use crate::state::{BlockHash, Group, Scope, Task, WorkerId};
 use crate::status::work::{ScopeWork, StageWork};
 use crate::strategy::waits_for::WaitsFor;
 
@@ -19,7 +19,7 @@ const MESSAGE_CHARACTERS: usize = 48;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Miss {
     pub height: u64,
-    pub hash: String,
+    pub hash: BlockHash,
     pub recorded_ms: u64,
     /// When it was due by the pipeline; none where that gives nothing up any more.
     pub deadline_at_ms: Option<u64>,
@@ -113,7 +113,7 @@ fn of(scope: &Scope, deadline_at_ms: Option<u64>, case: MissCase, cause: &str) -
     Miss {
         height: scope.heights().0,
         hash: scope.block().map(|block| block.hash.clone()).unwrap_or_default(),
-        recorded_ms: scope.recorded_ms,
+        recorded_ms: scope.recorded_ms(),
         deadline_at_ms,
         case,
         stage: None,
@@ -164,7 +164,7 @@ fn finding(work: &ScopeWork, stage: &StageWork, tasks: &[Task], due_ms: Option<u
         (Some(WaitsFor::Votes(votes)), _) if votes.is_split() => {
             Some(found(MissCase::Disagreement, format!("no {} of its provers agreed", votes.need)))
         }
-        (_, Some(group)) if plan.quorum().is_none() => of_tasks(work, stage, group, tasks, due_ms),
+        (_, Some(group)) if !plan.may_disagree() => of_tasks(work, stage, group, tasks, due_ms),
         _ => None,
     }
 }
@@ -177,10 +177,10 @@ fn of_tasks(
     due_ms: Option<u64>,
 ) -> Option<Finding> {
     let plan = &work.pipeline.stages[stage.index];
-    let own = || tasks.iter().filter(|task| task.id.stage == plan.name);
+    let own = || tasks.iter().filter(|task| task.id().stage == plan.name);
     let mut late: Vec<(MissCase, String, &Task)> =
         own().filter_map(|task| lack(work, task, due_ms).map(|(case, text)| (case, text, task))).collect();
-    late.sort_by_key(|(case, _, task)| (*case, task.id.index));
+    late.sort_by_key(|(case, _, task)| (*case, task.id().index));
     let open = late.len();
     let (case, text, task) = late.into_iter().next()?;
     let of_all = match group.expected {
@@ -192,7 +192,7 @@ fn of_tasks(
     Some(Finding {
         case,
         stage: stage.index,
-        task: Some(task.id.to_string()),
+        task: Some(task.id().to_string()),
         worker: live
             .map(|attempt| &attempt.worker)
             .or(last.map(|note| &note.worker))
@@ -204,26 +204,7 @@ fn of_tasks(
 
 /// Why a task had no proof at the deadline; none where it had.
 fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase, String)> {
-    let since = |at_ms: u64| seconds(at_ms.saturating_sub(work.scope.recorded_ms));
-    let said = task.notes().last().map_or(String::new(), |note| {
-        format!(", the last: {} (on {})", one_line(&note.message, MESSAGE_CHARACTERS), note.worker)
-    });
-    let counts = [
-        (task.failures(), "failed attempt"),
-        (task.crashes(), "crashed attempt"),
-        (task.losses(), "lost worker"),
-        (task.delays(), "delay"),
-    ];
-    let told: Vec<String> =
-        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(u64::from(*n), what)).collect();
-    let tried = told.split_last().map(|(last, before)| {
-        let case = match (task.failures() + task.crashes() + task.delays(), task.losses()) {
-            (0, _) => MissCase::Lost,
-            _ => MissCase::Failed,
-        };
-        let before = if before.is_empty() { String::new() } else { format!("{} and ", before.join(", ")) };
-        (case, format!("{before}{last}{said}"))
-    });
+    let tried = tried(task);
     if let Some(accepted) = task.accepted() {
         let late_ms = accepted.at_ms.saturating_sub(due_ms.unwrap_or(u64::MAX));
         let after = tried.map_or(String::new(), |(_, tried)| format!(", after {tried}"));
@@ -235,12 +216,43 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
         return None;
     }
     if let Some(reason) = task.parked() {
-        let on = task
-            .notes()
-            .last()
-            .map_or(String::new(), |note| format!(", the last attempt on {}", note.worker));
+        let last = task.notes().last();
+        let on = last.map_or(String::new(), |note| format!(", the last attempt on {}", note.worker));
         return Some((MissCase::Parked, format!("parked ({reason}){on}")));
     }
+    Some(not_proved(work, task, due_ms, tried))
+}
+
+/// What was tried in vain, if anything was.
+fn tried(task: &Task) -> Option<(MissCase, String)> {
+    let said = task.notes().last().map_or(String::new(), |note| {
+        format!(", the last: {} (on {})", one_line(&note.message, MESSAGE_CHARACTERS), note.worker)
+    });
+    let counts = [
+        (task.failures(), "failed attempt"),
+        (task.crashes(), "crashed attempt"),
+        (task.losses(), "lost worker"),
+        (task.delays(), "delay"),
+    ];
+    let told: Vec<String> =
+        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(u64::from(*n), what)).collect();
+    let (last, before) = told.split_last()?;
+    let case = match (task.failures() + task.crashes() + task.delays(), task.losses()) {
+        (0, _) => MissCase::Lost,
+        _ => MissCase::Failed,
+    };
+    let before = if before.is_empty() { String::new() } else { format!("{} and ", before.join(", ")) };
+    Some((case, format!("{before}{last}{said}")))
+}
+
+/// Of a task that is open still: what was tried, who was at it, or that nobody was.
+fn not_proved(
+    work: &ScopeWork,
+    task: &Task,
+    due_ms: Option<u64>,
+    tried: Option<(MissCase, String)>,
+) -> (MissCase, String) {
+    let since = |at_ms: u64| seconds(at_ms.saturating_sub(work.scope.recorded_ms()));
     // What was claimed after the deadline was not there by it.
     let is_in_time = |at_ms: u64| due_ms.is_none_or(|due_ms| at_ms < due_ms);
     let live = task.attempts().iter().min_by_key(|attempt| attempt.started_ms);
@@ -252,10 +264,10 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
         )
     });
     match (tried, runs) {
-        (Some((case, tried)), Some(runs)) => Some((case, format!("{tried}; {runs}"))),
-        (Some(tried), None) => Some(tried),
-        (None, Some(runs)) => Some((MissCase::Proving, runs)),
-        (None, None) => Some(match task.first_claimed_ms().filter(|claimed_ms| is_in_time(*claimed_ms)) {
+        (Some((case, tried)), Some(runs)) => (case, format!("{tried}; {runs}")),
+        (Some(tried), None) => tried,
+        (None, Some(runs)) => (MissCase::Proving, runs),
+        (None, None) => match task.first_claimed_ms().filter(|claimed_ms| is_in_time(*claimed_ms)) {
             Some(claimed_ms) => {
                 let text = format!(
                     "claimed {} after the block came, and not proved by the deadline; let go of since",
@@ -264,8 +276,8 @@ fn lack(work: &ScopeWork, task: &Task, due_ms: Option<u64>) -> Option<(MissCase,
                 (MissCase::Proving, text)
             }
             None => {
-                (MissCase::Unclaimed, format!("no worker of pool {} claimed it by the deadline", task.pool))
+                (MissCase::Unclaimed, format!("no worker of pool {} claimed it by the deadline", task.pool()))
             }
-        }),
+        },
     }
 }

@@ -19,9 +19,11 @@ pub use figures::{one_line, seconds};
 pub use goals::{GOAL_DEADLINE_MS, Goal, GoalName, Unit, Verdict};
 pub use miss::{Miss, MissCase};
 pub use provers::ProverFigures;
-pub(crate) use spending::Used;
-pub use spending::{Spending, SpendingFigures};
+pub use spending::SpendingFigures;
 pub use timeline::{Failed, MAX_TIMELINE_ROWS, TaskSpan, TimelineRow};
+
+pub use crate::spending::Spending;
+use crate::state::{BlockHash, PipelineHash};
 
 /// Heights of one report.
 pub const MAX_REPORT_BLOCKS: usize = 10_000;
@@ -44,7 +46,7 @@ pub struct Report {
     /// When this was read.
     pub now_ms: u64,
     /// Hash of the pipeline now in force.
-    pub pipeline: String,
+    pub pipeline: PipelineHash,
     pub deadline_ms: u64,
     pub deadline_is: DeadlineIs,
     /// The lowest and highest height that it is about.
@@ -136,7 +138,7 @@ pub enum TrustedSetup {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockFigures {
     pub height: u64,
-    pub hash: String,
+    pub hash: BlockHash,
     /// First height of the cut that committed it.
     pub cut_from: Option<u64>,
     pub missed: bool,

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::TrustedSetup;
 use super::figures::{percentile, share};
-use super::spending::{SpendingFigures, Used, UsedByEach};
+use super::spending::{SpendingFigures, UsedByEach};
 use crate::pipeline::{Output, Stage};
+use crate::spending::Used;
 use crate::state::{Task, TaskResult};
 
 /// The tasks of one prover in one stage.
@@ -103,7 +104,7 @@ impl ProverSums {
     pub(super) fn add(&mut self, judged: &Judged<'_>) {
         let Judged { stage, task, commits, until_ms } = judged;
         let result = task.accepted();
-        let planned = || stage.prover_at(task.height).unwrap_or_default().to_owned();
+        let planned = || stage.prover_at(task.height()).unwrap_or_default().to_owned();
         let prover = result.map_or_else(planned, |result| result.prover.clone());
         let sums = self.rows.entry((stage.name.clone(), prover)).or_default();
         sums.output = Some(stage.output);

@@ -107,9 +107,9 @@ fn span(task: &Task) -> TaskSpan {
     let claimed_ms = result.map(|result| result.claimed_ms).or(task.first_claimed_ms());
     let of = |figure: fn(&TaskResult) -> u64| result.map(figure);
     TaskSpan {
-        task: task.id.to_string(),
-        stage: task.id.stage.clone(),
-        index: task.id.index,
+        task: task.id().to_string(),
+        stage: task.id().stage.clone(),
+        index: task.id().index,
         state: state_of(task),
         prover: result.map(|result| result.prover.clone()),
         worker: worker.map(WorkerId::to_string),

@@ -1,4 +1,5 @@
-//! Why a stage cannot start though all that it gathers is there. It is stored as its sentence.
+//! Why a stage cannot start though all that it gathers is there. It is stored as its sentence: all programs that read this
+//! format of the state expect a text there.
 
 use std::fmt;
 

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Halt, KeyFamily, ScopeId, height_key};
+use super::{BlockHash, Halt, KeyFamily, PipelineHash, ScopeId, height_key};
 use crate::pipeline::{MAX_CUT_BLOCKS, MAX_WINDOW};
 use crate::port::{Key, Range};
 use crate::transaction::{Item, too_large};
@@ -56,8 +56,8 @@ pub struct ChainState {
     pub works_since_ms: u64,
     /// A reorg whose pages are not all written yet.
     pub reorg: Option<Reorg>,
-    /// Hash of the pipeline that scopes get when they open.
-    pub pipeline: String,
+    /// The pipeline that scopes get when they open.
+    pub pipeline: PipelineHash,
     /// From this height on whatever is open was opened with it; below, it may have been with another.
     pub pipeline_from: u64,
 }
@@ -70,7 +70,7 @@ pub struct Reorg {
     /// One above the next height to rewrite.
     pub next: u64,
     /// The block that becomes canonical just below `next`; `None` above the new head.
-    pub next_hash: Option<String>,
+    pub next_hash: Option<BlockHash>,
     /// The new head.
     pub head: u64,
     /// Set by a redo: the same hashes get scopes of this generation.
@@ -133,7 +133,7 @@ impl Item for ChainState {
 pub struct Tip {
     pub chain: String,
     /// `None` before the first block.
-    pub head: Option<(u64, String)>,
+    pub head: Option<(u64, BlockHash)>,
     /// No more blocks are expected, so that a last short cut may close.
     pub ended: bool,
 }
@@ -163,7 +163,7 @@ pub struct Frontier {
     /// The next height to commit.
     pub height: u64,
     /// Hash of the block below it; `None` at the start height.
-    pub last_hash: Option<String>,
+    pub last_hash: Option<BlockHash>,
     pub window: u64,
     /// The next height to open.
     pub opened: u64,
@@ -228,12 +228,12 @@ impl Item for Cursor {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PipelineText {
     pub chain: String,
-    pub hash: String,
+    pub hash: PipelineHash,
     pub text: String,
 }
 
 impl PipelineText {
-    pub fn key_of(chain: &str, hash: &str) -> Key {
+    pub fn key_of(chain: &str, hash: &PipelineHash) -> Key {
         KeyFamily::PipelineText.key_in(chain, hash)
     }
 }
@@ -256,7 +256,7 @@ fn height_partition(chain: &str, height: u64) -> String {
 pub struct Canonical {
     pub chain: String,
     pub height: u64,
-    pub hash: String,
+    pub hash: BlockHash,
     pub generation: u64,
 }
 
@@ -298,14 +298,14 @@ impl Item for Canonical {
 pub struct KnownBlock {
     pub chain: String,
     pub height: u64,
-    pub hash: String,
-    pub parent: String,
+    pub hash: BlockHash,
+    pub parent: BlockHash,
     /// Of its newest scope.
     pub generation: u64,
 }
 
 impl KnownBlock {
-    pub fn key_of(chain: &str, height: u64, hash: &str) -> Key {
+    pub fn key_of(chain: &str, height: u64, hash: &BlockHash) -> Key {
         Key::new(height_partition(chain, height), format!("{}#{hash}", height_key(height)))
     }
     /// All known blocks of one height.
@@ -361,6 +361,14 @@ impl CutAt {
             to: Some(format!("{}~", height_key(height))),
             limit: 1,
             reverse: true,
+        }
+    }
+    /// Cuts that start below `height`, the newest first.
+    pub fn range_back(chain: &str, stage: &str, height: u64, limit: usize) -> Range {
+        Range {
+            to: Some(height_key(height)),
+            reverse: true,
+            ..Range::all(Self::partition(chain, stage), limit)
         }
     }
     /// Cuts that start at or above `height`.

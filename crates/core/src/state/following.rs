@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::KeyFamily;
+use super::{BlockHash, KeyFamily};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -13,7 +13,7 @@ use crate::transaction::{Item, too_large};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedBlock {
     pub height: u64,
-    pub hash: String,
+    pub hash: BlockHash,
 }
 
 /// The newest blocks that the node calls safe and finalized.

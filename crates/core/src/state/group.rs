@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{ArtifactRef, KeyFamily, ScopeId};
 use crate::port::Key;
-use crate::strategy::Plan;
 use crate::strategy::reduce::Tree;
 use crate::transaction::{Item, too_large};
 
@@ -28,6 +27,13 @@ pub struct Group {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     pub at_ms: u64,
+}
+
+/// What a group is made of: its inputs and how many tasks it has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub inputs: Inputs,
+    pub expected: u32,
 }
 
 /// What the tasks of a group work on, by name, so that no task lists thousands of inputs.

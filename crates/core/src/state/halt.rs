@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyFamily, Scope, ScopeId, TaskId, WorkerId};
+use super::{BlockHash, KeyFamily, Scope, ScopeId, TaskId, WorkerId};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -17,7 +17,7 @@ pub enum HaltReason {
     /// The block's parent is not the last committed block. That must never happen.
     Parent {
         height: u64,
-        parent: String,
+        parent: BlockHash,
     },
     /// Of a block or cut that begins at this height.
     Result {
@@ -115,7 +115,7 @@ pub struct Halt {
 
 impl Halt {
     pub(crate) fn over(scope: Option<&Scope>, reason: &HaltReason, at_ms: u64) -> Self {
-        Self { reason: reason.to_string(), scope: scope.map(|scope| scope.id.clone()), at_ms }
+        Self { reason: reason.to_string(), scope: scope.map(|scope| scope.id().clone()), at_ms }
     }
 }
 

@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn keys_are_written_as_they_are_stored_and_known_again() {
-        let scope = ScopeId::of_block("c", 7, "0xab", 0);
+        let scope = ScopeId::of_block("c", 7, &"0xab".into(), 0);
         let task = TaskId::new(&scope, "join", 3);
         let served = PoolChain { pool: "gpu".into(), chain: "c".into() };
         let written = [
@@ -339,9 +339,13 @@ mod tests {
             (OutState::key_of("c", "wrap"), KeyFamily::OutState, "C#c / out#wrap"),
             (SinkCursor::key_of("c", "file", "commits"), KeyFamily::SinkCursor, "C#c / sink#file#commits"),
             (LevelPlace::key_of("c", "file"), KeyFamily::LevelPlace, "C#c / level#file"),
-            (PipelineText::key_of("c", "77"), KeyFamily::PipelineText, "C#c / pipe#77"),
+            (PipelineText::key_of("c", &"77".into()), KeyFamily::PipelineText, "C#c / pipe#77"),
             (Canonical::key_of("c", 1_030), KeyFamily::Canonical, "H#c#1 / 00000000000000001030"),
-            (KnownBlock::key_of("c", 7, "0xab"), KeyFamily::KnownBlock, "H#c#0 / 00000000000000000007#0xab"),
+            (
+                KnownBlock::key_of("c", 7, &"0xab".into()),
+                KeyFamily::KnownBlock,
+                "H#c#0 / 00000000000000000007#0xab",
+            ),
             (CutAt::key_of("c", "wrap", 7), KeyFamily::CutAt, "K#c#wrap / 00000000000000000007"),
             (Scope::key_of(&scope), KeyFamily::Scope, "S#c:b:7:0xab:0 / scope"),
             (Group::key_of(&scope, "join"), KeyFamily::Group, "S#c:b:7:0xab:0 / g#join"),

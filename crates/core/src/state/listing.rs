@@ -3,6 +3,8 @@
 //! Both are written and deleted in the transaction that changes their task, whichever handler that is. A claim also deletes a
 //! listing whose task it finds claimed or over.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Avoid, KeyFamily, ScopeId, Task, TaskId};
@@ -20,7 +22,7 @@ pub struct Marker {
 
 impl Marker {
     pub fn of(task: &Task) -> Self {
-        Self { id: task.id.clone(), gathers: task.gathers() }
+        Self { id: task.id().clone(), gathers: task.gathers() }
     }
 
     pub fn range(scope: &ScopeId, stage: &str, limit: usize) -> Range {
@@ -46,11 +48,31 @@ pub struct Listing {
 impl Listing {
     pub fn of(task: &Task) -> Self {
         Self {
-            id: task.id.clone(),
-            pool: task.pool.clone(),
-            rank: task.rank.clone(),
+            id: task.id().clone(),
+            pool: task.pool().to_owned(),
+            rank: task.rank().to_owned(),
             avoid: task.avoid().cloned(),
         }
+    }
+
+    /// What lies before a task's listing, or would: the first ones.
+    pub fn ahead_of(task: &Task, limit: usize) -> Range {
+        let Key { partition, sort } = Self::of(task).key();
+        Range { to: Some(sort), ..Range::all(partition, limit) }
+    }
+
+    /// Of one rank, from some place in it on: where there are many, claimers that each take another place do not meet.
+    pub fn within_rank(pool: &str, chain: &str, rank: &str, place: u64, limit: usize) -> Range {
+        Range {
+            from: Self::sort(rank, format_args!("{place:016x}")),
+            // What follows a `#` in the order of sort keys.
+            to: Some(format!("{rank}$")),
+            ..Range::all(Self::partition(pool, chain), limit)
+        }
+    }
+
+    fn sort(rank: &str, place: impl Display) -> String {
+        format!("{rank}#{place}")
     }
 
     /// All pools have one shard until one needs more than about 200 claims a second on DynamoDB.
@@ -61,10 +83,7 @@ impl Listing {
 
 impl Item for Listing {
     fn key(&self) -> Key {
-        Key::new(
-            Self::partition(&self.pool, self.id.chain()),
-            format!("{}#{}", self.rank, self.id.short_hash()),
-        )
+        Key::new(Self::partition(&self.pool, self.id.chain()), Self::sort(&self.rank, self.id.short_hash()))
     }
     fn damage(&self) -> Option<String> {
         too_large([self.avoid.as_ref().map_or(0, |avoid| avoid.until_ms)])

@@ -4,6 +4,7 @@
 //! in ARCHITECTURE.md; how each is written and told apart, in [`key_family`](KeyFamily).
 
 mod attempt;
+mod block_hash;
 mod blocked;
 pub mod chain;
 mod following;
@@ -14,7 +15,9 @@ mod key_family;
 mod level;
 mod listing;
 pub mod out;
+mod pipeline_hash;
 pub mod scope;
+mod shown;
 mod subject;
 pub mod sweeping;
 pub mod task;
@@ -23,6 +26,7 @@ pub mod worker;
 mod worker_id;
 
 pub use attempt::{Attempt, Avoid, FailureKind, List, Note, TaskResult};
+pub use block_hash::BlockHash;
 pub use blocked::{Blocked, BlockedBy};
 pub use chain::{
     Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, KnownChain, PipelineText, Reorg, Tip,
@@ -30,7 +34,7 @@ pub use chain::{
 pub use following::{
     AskedFinality, EndpointState, EndpointStatus, Finality, Following, LowerBranch, NamedBlock,
 };
-pub use group::{Decision, Group, Inputs};
+pub use group::{Decision, Group, Inputs, Plan};
 pub use halt::{Disagreement, Halt, HaltCause, HaltReason, Wrong, WrongResult};
 pub use judgement::Judgement;
 pub use key_family::{KeyFamily, Table};
@@ -38,7 +42,9 @@ pub use level::{LevelPlace, Told};
 pub use listing::{Listing, Marker};
 pub(crate) use out::FIRST_EPOCH;
 pub use out::{COMMITS, Chosen, Looked, OutEntry, OutKind, OutProof, OutState, SinkCursor};
+pub use pipeline_hash::PipelineHash;
 pub use scope::{BadScopeId, Branch, NamedScope, Progress, Scope, ScopeId, Standing, Watch};
+pub(crate) use shown::{short, shown_value};
 pub use subject::{Block, Cut, CutMember, Subject};
 pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};
 pub use task::{BadTaskId, Life, Task, TaskId};
@@ -47,6 +53,9 @@ pub use worker::{Heartbeat, Held, SeenHeartbeat, Slot, Worker};
 pub use worker_id::WorkerId;
 
 use serde::{Deserialize, Serialize};
+
+/// The due time of what the next sweep must look at, whatever the time is.
+pub(crate) const LOOK_NOW_MS: u64 = 0;
 
 /// Bytes in the artifact store, named by their hash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactRef, KeyFamily, ScopeId, height_key};
+use super::{ArtifactRef, BlockHash, KeyFamily, ScopeId, height_key};
 use crate::port::{Key, Range};
 use crate::transaction::{Item, too_large};
 
@@ -30,7 +30,7 @@ pub struct OutEntry {
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum OutKind {
     /// These heights are proved by these proofs (several where a quorum agreed).
-    Proof { from: u64, to: u64, hash: String, scope: ScopeId, proofs: Vec<OutProof> },
+    Proof { from: u64, to: u64, hash: BlockHash, scope: ScopeId, proofs: Vec<OutProof> },
     /// What earlier entries said of these heights no longer holds.
     Retract { from: u64, to: u64 },
 }

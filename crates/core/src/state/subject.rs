@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactRef, ScopeId};
+use super::{ArtifactRef, BlockHash, ScopeId};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -17,8 +17,8 @@ pub enum Subject {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Block {
     pub height: u64,
-    pub hash: String,
-    pub parent: String,
+    pub hash: BlockHash,
+    pub parent: BlockHash,
     pub timestamp_s: u64,
     /// 0 where it names none.
     pub segments: u32,
@@ -35,8 +35,8 @@ pub struct Cut {
     pub stage: String,
     pub from: u64,
     pub to: u64,
-    pub first_parent: String,
-    pub last_hash: String,
+    pub first_parent: BlockHash,
+    pub last_hash: BlockHash,
     pub timestamp_s: u64,
     /// Why it closed, for people.
     pub closed_by: String,
@@ -53,6 +53,6 @@ impl Cut {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CutMember {
-    pub hash: String,
+    pub hash: BlockHash,
     pub generation: u64,
 }

@@ -5,10 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyFamily, TaskId, WorkerId};
+use super::{KeyFamily, LOOK_NOW_MS, TaskId, WorkerId};
 use crate::port::{Key, Range, Version};
 use crate::transaction::{Item, too_large};
-use crate::yard::LOOK_NOW_MS;
 
 /// One worker process on one host; its id is new at each start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use crate::advance::stages_of;
 use crate::error::Error;
 use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::port::Port;
-use crate::report::{Spending, Used};
-use crate::state::{CutAt, Group, Inputs, Scope, ScopeId, Task, TaskId};
+use crate::scope_stages::stages_of;
+use crate::spending::{Spending, Used};
+use crate::state::{BlockHash, CutAt, Group, Inputs, Scope, ScopeId, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::yard::Yard;
 
@@ -21,7 +21,7 @@ const TASKS_A_PAGE: usize = 512;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockTimes {
     pub height: u64,
-    pub hash: String,
+    pub hash: BlockHash,
     pub recorded_ms: u64,
     pub opened_ms: Option<u64>,
     /// The first claim of a task that was accepted.
@@ -85,7 +85,7 @@ impl<P: Port> Yard<P> {
                 && let Some(covering) =
                     self.cut_covering(chain, &look.pipeline.stages[index].name, height).await?
             {
-                if cut.scope != covering.id {
+                if cut.scope != *covering.id() {
                     cut = self.sums(&covering, &look.pipeline).await?;
                 }
                 times.extend(block_times(&scope, &own.with_cut(&cut)));
@@ -112,22 +112,22 @@ impl<P: Port> Yard<P> {
 
     async fn sums(&self, scope: &Scope, current: &Pipeline) -> Result<Sums, Error> {
         let mut sums = Sums {
-            scope: scope.id.clone(),
+            scope: scope.id().clone(),
             proved_ms: scope.proved_ms(),
             committed_ms: scope.committed_ms(),
             blocks: scope.blocks(),
             ..Sums::default()
         };
-        if scope.pipeline.is_empty() {
+        if scope.pipeline().is_none() {
             return Ok(sums);
         }
-        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let pipeline = self.pipeline(scope.chain(), scope.pipeline()).await?;
         let commit = &current.stages[current.commit].name;
         let committing = self.committing_stages(scope, commit).await?;
         for index in stages_of(&pipeline, scope) {
             let stage = &pipeline.stages[index].name;
             let commits = committing.contains(stage);
-            let mut pages = Pages::of(TaskId::range(&scope.id, stage, TASKS_A_PAGE));
+            let mut pages = Pages::of(TaskId::range(scope.id(), stage, TASKS_A_PAGE));
             while let Some(page) = pages.next(&self.port).await? {
                 page.iter().for_each(|(_, _, task)| sums.add(task, commits));
             }
@@ -137,7 +137,7 @@ impl<P: Port> Yard<P> {
 
     /// The stages whose proofs commit: the commit stage, or the members that agreed in it.
     pub(crate) async fn committing_stages(&self, scope: &Scope, commit: &str) -> Result<Vec<String>, Error> {
-        let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, commit)).await?;
+        let group: Option<Group> = read(&self.port, &Group::key_of(scope.id(), commit)).await?;
         Ok(match group.map(|group| (group.expected, group.inputs)) {
             Some((0, Inputs::Outputs { of, .. })) => of.into_iter().map(|(stage, _)| stage).collect(),
             _ => vec![commit.to_owned()],
@@ -192,7 +192,7 @@ fn block_times(scope: &Scope, sums: &Sums) -> Option<BlockTimes> {
     Some(BlockTimes {
         height: block.height,
         hash: block.hash.clone(),
-        recorded_ms: scope.recorded_ms,
+        recorded_ms: scope.recorded_ms(),
         opened_ms: scope.opened_ms(),
         first_claimed_ms: sums.first_claimed_ms,
         proved_ms: sums.proved_ms,

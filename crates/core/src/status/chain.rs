@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::look::{Budget, ChainLook};
+use super::look::Budget;
 use super::rows::{parked_task, row};
 use super::work::{MAX_TASKS, ScopeWork};
 use super::{
     ChainStatus, HaltStatus, ReorgStatus, SinkPlace, SinkStatus, StageStatus, TaskCounts, TipStatus,
 };
+use crate::chain_look::ChainLook;
 use crate::error::Error;
+use crate::pipeline::Pipeline;
 use crate::port::Port;
-use crate::state::{KnownChain, Scope};
+use crate::state::{ChainState, KnownChain, Scope};
 use crate::transaction::read_range;
 use crate::yard::Yard;
 
@@ -27,32 +29,14 @@ impl<P: Port> Yard<P> {
             scopes.push(self.scope_work(scope, &mut budget).await?);
         }
         let mut open: Vec<_> = scopes.iter().flat_map(ScopeWork::tasks).collect();
-        open.sort_by(|a, b| (&a.rank, &a.id).cmp(&(&b.rank, &b.id)));
+        open.sort_by(|a, b| (a.rank(), a.id()).cmp(&(b.rank(), b.id())));
         let stages = stages(&look, &scopes);
-        let waiting = stages.iter().filter(|stage| stage.tasks.waiting > 0).map(|stage| &stage.pool);
-        // Who works for an action may come for a task, and go.
-        let waiting: BTreeSet<&String> = waiting.filter(|pool| !look.pipeline.is_action(pool)).collect();
-        let mut pools_without_workers = Vec::new();
-        for pool in waiting {
-            if self.has_live_worker(pool).await? == Some(false) {
-                pools_without_workers.push(pool.clone());
-            }
-        }
+        let pools_without_workers = self.pools_without_workers(&stages, &look.pipeline).await?;
         let lag_blocks =
             look.tip.height().map_or(0, |tip| tip.saturating_add(1).saturating_sub(look.frontier.height));
         let oldest = self.block_scope(chain, look.frontier.height).await?;
-        let age_ms = |block: &Scope| look.now_ms.saturating_sub(block.recorded_ms);
-        let tip = match look.tip.head.clone() {
-            Some((height, hash)) => {
-                let block = self.block_scope(chain, height).await?;
-                Some(TipStatus { height, hash, age_ms: block.as_ref().map_or(0, age_ms) })
-            }
-            None => None,
-        };
-        let causes = match look.state.halted {
-            Some(_) => self.open_halts(&look.state).await?,
-            None => Vec::new(),
-        };
+        let tip = self.tip_status(&look).await?;
+        let halted = self.halt_status(&look.state).await?;
         let has_source = look.pipeline.node.is_some() || look.pipeline.engine.is_some();
         let (following, finality) = match has_source {
             true => (self.following(chain).await?, self.finality(chain).await?),
@@ -73,13 +57,7 @@ impl<P: Port> Yard<P> {
             opened: look.frontier.opened,
             heights_passed: look.frontier.height.saturating_sub(look.state.start_height),
             paused: look.state.paused,
-            halted: look.state.halted.clone().map(|halt| HaltStatus {
-                reason: halt.reason,
-                at_ms: halt.at_ms,
-                halts: look.state.halts,
-                open: look.state.halts.saturating_sub(look.state.halts_ended).max(1),
-                causes: causes.into_iter().map(|cause| cause.halt.reason).collect(),
-            }),
+            halted,
             reorg: look.state.reorg.as_ref().map(|reorg| ReorgStatus { from: reorg.from, head: reorg.head }),
             lag_blocks,
             lag_ms: oldest.map_or(0, |block| look.now_ms.saturating_sub(block.acknowledged_ms())),
@@ -90,6 +68,43 @@ impl<P: Port> Yard<P> {
             tasks: with_tasks.then(|| open.iter().map(|task| row(task)).collect()),
             truncated: budget.truncated,
         })
+    }
+
+    /// Pools in which tasks wait and no worker is alive.
+    async fn pools_without_workers(
+        &self,
+        stages: &[StageStatus],
+        pipeline: &Pipeline,
+    ) -> Result<Vec<String>, Error> {
+        let waiting = stages.iter().filter(|stage| stage.tasks.waiting > 0).map(|stage| &stage.pool);
+        // Who works for an action may come for a task, and go.
+        let waiting: BTreeSet<&String> = waiting.filter(|pool| !pipeline.is_action(pool)).collect();
+        let mut without = Vec::new();
+        for pool in waiting {
+            if self.has_live_worker(pool).await? == Some(false) {
+                without.push(pool.clone());
+            }
+        }
+        Ok(without)
+    }
+
+    async fn tip_status(&self, look: &ChainLook) -> Result<Option<TipStatus>, Error> {
+        let Some((height, hash)) = look.tip.head.clone() else { return Ok(None) };
+        let block = self.block_scope(look.chain(), height).await?;
+        let age_ms = |block: Scope| look.now_ms.saturating_sub(block.recorded_ms());
+        Ok(Some(TipStatus { height, hash, age_ms: block.map_or(0, age_ms) }))
+    }
+
+    async fn halt_status(&self, state: &ChainState) -> Result<Option<HaltStatus>, Error> {
+        let Some(halt) = state.halted.clone() else { return Ok(None) };
+        let causes = self.open_halts(state).await?;
+        Ok(Some(HaltStatus {
+            reason: halt.reason,
+            at_ms: halt.at_ms,
+            halts: state.halts,
+            open: state.halts.saturating_sub(state.halts_ended).max(1),
+            causes: causes.into_iter().map(|cause| cause.halt.reason).collect(),
+        }))
     }
 
     /// The names of this yard's chains, in their order, at most 256.

@@ -5,15 +5,16 @@
 
 use serde::Serialize;
 
-use super::look::{Budget, ChainLook, pages};
+use super::look::Budget;
 use super::rows::parked_task;
 use super::work::ScopeWork;
 use super::{ParkedTask, SinkPlace, SinkStatus};
-use crate::advance::is_handed_on;
+use crate::chain_look::ChainLook;
 use crate::error::Error;
-use crate::pages::DuePages;
+use crate::pages::{DuePages, height_pages};
 use crate::pipeline::{Confirm, Late};
 use crate::port::{DueKind, Key, Port};
+use crate::scope_stages::is_handed_on;
 use crate::state::{CutAt, KeyFamily, OutEntry, Scope};
 use crate::strategy::waits_for::WaitsFor;
 use crate::transaction::{read, read_many};
@@ -86,7 +87,7 @@ impl<P: Port> Yard<P> {
 
     /// Whether any scope has work that can still move; what cannot is kept in `still`.
     async fn work_moves(&self, look: &ChainLook, still: &mut Still) -> Result<bool, Error> {
-        for heights in pages(look.frontier.height..look.frontier.opened) {
+        for heights in height_pages(look.frontier.height..look.frontier.opened) {
             for (_, scope) in self.block_scopes(look.chain(), heights).await?.into_iter().flatten() {
                 if self.scope_moves(look, scope, look.frontier.height, still).await? {
                     return Ok(true);
@@ -120,7 +121,7 @@ impl<P: Port> Yard<P> {
                 let scopes = read_many::<P, Scope>(&self.port, &keys).await?.into_iter().flatten();
                 open.extend(scopes.filter(|scope| {
                     let is_block = scope.block().is_some_and(|block| block.height < look.frontier.height);
-                    scope.chain == look.chain() && is_block
+                    scope.chain() == look.chain() && is_block
                 }));
             }
         }

@@ -18,7 +18,7 @@ pub use block_times::BlockTimes;
 pub use finished::Finished;
 
 use crate::pipeline::Confirm;
-use crate::state::{Finality, Following, Note};
+use crate::state::{BlockHash, Finality, Following, Note, PipelineHash};
 
 /// Where one chain is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -27,7 +27,7 @@ pub struct ChainStatus {
     /// When this was read.
     pub now_ms: u64,
     /// Hash of the pipeline that scopes get when they open.
-    pub pipeline: String,
+    pub pipeline: PipelineHash,
     /// Moves with every reorg.
     pub epoch: u64,
     pub start_height: u64,
@@ -70,7 +70,7 @@ pub struct ChainStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TipStatus {
     pub height: u64,
-    pub hash: String,
+    pub hash: BlockHash,
     /// Since it was acknowledged.
     pub age_ms: u64,
 }

@@ -56,8 +56,8 @@ pub(crate) fn since_ms(task: &Task) -> u64 {
 
 pub(crate) fn parked_task(task: &Task) -> Option<ParkedTask> {
     Some(ParkedTask {
-        task: task.id.to_string(),
-        height: task.height,
+        task: task.id().to_string(),
+        height: task.height(),
         reason: task.parked()?.to_owned(),
         note: task.notes().last().cloned(),
     })
@@ -66,12 +66,12 @@ pub(crate) fn parked_task(task: &Task) -> Option<ParkedTask> {
 pub(crate) fn row(task: &Task) -> TaskRow {
     let oldest = task.attempts().iter().min_by_key(|attempt| attempt.started_ms);
     TaskRow {
-        task: task.id.to_string(),
-        height: task.height,
-        stage: task.id.stage.clone(),
-        index: task.id.index,
+        task: task.id().to_string(),
+        height: task.height(),
+        stage: task.id().stage.clone(),
+        index: task.id().index,
         state: state_of(task),
-        rank: task.rank.clone(),
+        rank: task.rank().to_owned(),
         worker: oldest.map(|attempt| attempt.worker.to_string()),
         attempt: oldest.map_or(task.started(), |attempt| attempt.number),
         since_ms: since_ms(task),

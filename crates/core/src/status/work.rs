@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::TaskCounts;
 use super::look::Budget;
 use super::rows::state_of;
-use crate::advance::stages_of;
 use crate::error::Error;
 use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::port::Port;
+use crate::scope_stages::stages_of;
 use crate::state::{Group, Scope, ScopeId, Task, TaskId};
 use crate::strategy::readiness::Readiness;
 use crate::strategy::waits_for::{Depth, WaitsFor};
@@ -74,7 +74,7 @@ impl ScopeWork {
     pub(crate) fn is_done(&self, committed: bool) -> bool {
         committed
             && self.is_over()
-            && !self.stages.iter().any(|stage| self.pipeline.stages[stage.index].quorum().is_some())
+            && !self.stages.iter().any(|stage| self.pipeline.stages[stage.index].may_disagree())
     }
 
     pub(crate) fn tasks(&self) -> impl Iterator<Item = &Task> {
@@ -96,7 +96,7 @@ impl ScopeWork {
 impl<P: Port> Yard<P> {
     /// How the stages of an open scope stand.
     pub(crate) async fn scope_work(&self, scope: Scope, budget: &mut Budget) -> Result<ScopeWork, Error> {
-        let pipeline = self.pipeline(&scope.chain, &scope.pipeline).await?;
+        let pipeline = self.pipeline(scope.chain(), scope.pipeline()).await?;
         let mut stages = Vec::new();
         for index in stages_of(&pipeline, &scope) {
             stages.push(self.stage_work(&scope, &pipeline, index, budget).await?);
@@ -114,7 +114,7 @@ impl<P: Port> Yard<P> {
         let stage = &pipeline.stages[index];
         let (group, waits_for) = match self.readiness(scope, pipeline, stage, Depth::Tell).await? {
             Readiness::Over(group) | Readiness::Begun(group) => (Some(group), None),
-            Readiness::Ready(_) => (None, None),
+            Readiness::Ready(_) | Readiness::Decides => (None, None),
             Readiness::Waits(waits_for) => (None, Some(waits_for)),
         };
         let mut work = StageWork { index, group, counts: TaskCounts::default(), open: Vec::new(), waits_for };
@@ -123,7 +123,7 @@ impl<P: Port> Yard<P> {
             Some(group) if group.is_decided() => work.counts.accepted = u64::from(group.expected),
             Some(group) if group.cancelled => work.counts.cancelled = u64::from(group.expected),
             Some(_) => {
-                self.count_tasks(&scope.id, &stage.name, &mut work, budget).await?;
+                self.count_tasks(scope.id(), &stage.name, &mut work, budget).await?;
                 if work.counts.gathering > 0 {
                     work.waits_for = self.members_missing(scope, pipeline, stage, Depth::Tell).await?;
                 }

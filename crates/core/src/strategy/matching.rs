@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Plan;
 use super::waits_for::{Depth, Gathered, WaitsFor};
 use crate::error::Error;
+use crate::pages::KeyPages;
 use crate::pipeline::{Pipeline, Source, Stage};
-use crate::port::{Key, Port};
-use crate::state::{BlockedBy, Inputs, Scope, Task, TaskId};
-use crate::transaction::{KEYS_A_READ, read_many};
+use crate::port::Port;
+use crate::state::{BlockedBy, Inputs, Plan, Scope, Task, TaskId};
 use crate::yard::Yard;
 
 /// The first field on which an output differs from the first one, with both values.
@@ -61,13 +60,14 @@ impl<P: Port> Yard<P> {
         if on.is_empty() {
             return Ok(None);
         }
-        let keys_of = |(stage, count): &(String, u32)| {
-            (0..*count).map(|index| TaskId::new(&scope.id, stage, index).task_key()).collect::<Vec<_>>()
+        let tasks_of = |(stage, count): &(String, u32)| {
+            (0..*count).map(|index| TaskId::new(scope.id(), stage, index)).collect::<Vec<_>>()
         };
-        let keys: Vec<Key> = of.iter().flat_map(keys_of).collect();
+        let ids: Vec<TaskId> = of.iter().flat_map(tasks_of).collect();
+        let mut pages = KeyPages::of(&ids, TaskId::task_key);
         let mut outputs = Vec::new();
-        for page in keys.chunks(KEYS_A_READ) {
-            let tasks = read_many::<P, Task>(&self.port, page).await?.into_iter().flatten();
+        while let Some(page) = pages.next::<P, Task>(&self.port).await? {
+            let tasks = page.into_iter().filter_map(|(_, task)| task);
             outputs.extend(tasks.filter_map(Task::into_accepted).map(|accepted| accepted.fields));
         }
         let differs = mismatch(on, &outputs);

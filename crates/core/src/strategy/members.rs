@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::Plan;
 use super::waits_for::{Depth, Gathered, WaitsFor};
 use crate::error::Error;
+use crate::pages::KeyPages;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::{Key, Port};
-use crate::state::{Cut, Group, Inputs, Scope};
-use crate::transaction::{KEYS_A_READ, read_many};
+use crate::state::{Cut, Group, Inputs, Plan, Scope};
 use crate::yard::Yard;
 
 impl<P: Port> Yard<P> {
@@ -36,11 +35,12 @@ impl<P: Port> Yard<P> {
         let source = stage.sources().next().map(|source| &pipeline.stages[source].name);
         let Some((cut, source)) = scope.cut().zip(source) else { return Ok(None) };
         let members: Vec<u32> = (0..cut.members.len() as u32).collect();
+        let groups = groups_of(scope.chain(), cut, source, &members);
+        let mut pages = KeyPages::of(&groups, |(_, key)| key.clone());
         let mut heights = Vec::new();
-        for page in members.chunks(KEYS_A_READ) {
-            let there = self.members_there(&scope.chain, cut, source, page).await?;
-            let missing = page.iter().filter(|member| !there.contains(member));
-            heights.extend(missing.map(|member| cut.from + u64::from(*member)));
+        while let Some(page) = pages.next::<P, Group>(&self.port).await? {
+            let missing = page.into_iter().filter(|(_, group)| !is_decided(group.as_ref()));
+            heights.extend(missing.map(|((member, _), _)| cut.from + u64::from(*member)));
             if depth == Depth::Open && !heights.is_empty() {
                 break;
             }
@@ -57,17 +57,23 @@ impl<P: Port> Yard<P> {
         stage: &str,
         members: &[u32],
     ) -> Result<BTreeSet<u32>, Error> {
-        let named = members.iter().filter_map(|member| Some((*member, cut.member_id(chain, *member)?)));
-        let keys: Vec<(u32, Key)> = named.map(|(member, id)| (member, Group::key_of(&id, stage))).collect();
+        let groups = groups_of(chain, cut, stage, members);
+        let mut pages = KeyPages::of(&groups, |(_, key)| key.clone());
         let mut there = BTreeSet::new();
-        for page in keys.chunks(KEYS_A_READ) {
-            let of_page: Vec<Key> = page.iter().map(|(_, key)| key.clone()).collect();
-            let groups = read_many::<P, Group>(&self.port, &of_page).await?;
-            let decided = |group: Option<Group>| group.is_some_and(|group| group.is_decided());
-            there.extend(
-                page.iter().zip(groups).filter_map(|((member, _), group)| decided(group).then_some(*member)),
-            );
+        while let Some(page) = pages.next::<P, Group>(&self.port).await? {
+            let decided = page.into_iter().filter(|(_, group)| is_decided(group.as_ref()));
+            there.extend(decided.map(|((member, _), _)| *member));
         }
         Ok(there)
     }
+}
+
+/// The groups of one stage that these members of a cut have.
+fn groups_of(chain: &str, cut: &Cut, stage: &str, members: &[u32]) -> Vec<(u32, Key)> {
+    let named = members.iter().filter_map(|member| Some((*member, cut.member_id(chain, *member)?)));
+    named.map(|(member, id)| (member, Group::key_of(&id, stage))).collect()
+}
+
+fn is_decided(group: Option<&Group>) -> bool {
+    group.is_some_and(Group::is_decided)
 }

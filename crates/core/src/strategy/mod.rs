@@ -12,12 +12,3 @@ pub mod sequential;
 pub mod split;
 pub mod votes;
 pub(crate) mod waits_for;
-
-use crate::state::Inputs;
-
-/// What a group is made of: its inputs and how many tasks it has.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    pub inputs: Inputs,
-    pub expected: u32,
-}

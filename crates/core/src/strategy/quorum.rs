@@ -1,18 +1,17 @@
 //! `match` with `need`: k of m provers agree on the public values.
 
-use super::Plan;
 use super::votes::Votes;
 use super::waits_for::{Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Quorum, Stage};
 use crate::port::{Key, Port};
-use crate::state::{Inputs, Scope, Task, TaskId};
+use crate::state::{Inputs, Plan, Scope, Task, TaskId};
 use crate::transaction::read_many;
 use crate::yard::Yard;
 
 /// The tasks of a quorum's members, one each.
 pub(crate) fn member_tasks(scope: &Scope, pipeline: &Pipeline, stage: &Stage) -> Vec<TaskId> {
-    stage.sources().map(|source| TaskId::new(&scope.id, &pipeline.stages[source].name, 0)).collect()
+    stage.sources().map(|source| TaskId::new(scope.id(), &pipeline.stages[source].name, 0)).collect()
 }
 
 /// What a quorum's own group works on once these members agree; it has no task where the stage just decides.

@@ -6,7 +6,7 @@ use crate::state::{Scope, Subject};
 /// (chain lane, before or after commit, block timestamp, height, later stage first). A cut has its first block's
 /// place.
 pub fn rank(pipeline: &Pipeline, stage: &Stage, scope: &Scope) -> String {
-    let (timestamp_s, height) = match &scope.subject {
+    let (timestamp_s, height) = match scope.subject() {
         Subject::Block(block) => (block.timestamp_s, block.height),
         Subject::Cut(cut) => (cut.timestamp_s, cut.from),
     };

@@ -2,13 +2,15 @@
 //!
 //! Opening groups asks this, and so do status, explain and report. Nobody else looks at which strategy a stage has.
 
+use super::quorum::member_tasks;
 use super::waits_for::{Depth, Gathered, WaitsFor};
-use super::{Plan, matching, reduce, split};
+use super::{matching, reduce, split};
 use crate::error::Error;
+use crate::pages::KeyPages;
 use crate::pipeline::{CutRule, Pipeline, Stage, Strategy};
 use crate::port::{Key, Port};
-use crate::state::{Group, Inputs, Scope, Subject};
-use crate::transaction::{KEYS_A_READ, read, read_many};
+use crate::state::{Group, Inputs, Plan, Scope, Subject, TaskId};
+use crate::transaction::read;
 use crate::yard::Yard;
 
 /// How a stage of a scope stands.
@@ -20,6 +22,8 @@ pub(crate) enum Readiness {
     Begun(Group),
     /// All that it gathers is there: the next look opens its group.
     Ready(Plan),
+    /// Enough of its members agree: its group is opened with that decision.
+    Decides,
     Waits(WaitsFor),
 }
 
@@ -34,6 +38,15 @@ pub(crate) fn gathered_with_block(scope: &Scope, stage: &Stage) -> Option<Plan> 
     }
 }
 
+/// What is read first where a stage of an open scope is looked at.
+pub(crate) fn keys_read(scope: &Scope, pipeline: &Pipeline, stage: &Stage) -> Vec<Key> {
+    let mut keys = vec![Group::key_of(scope.id(), &stage.name)];
+    if stage.may_disagree() {
+        keys.extend(member_tasks(scope, pipeline, stage).iter().map(TaskId::task_key));
+    }
+    keys
+}
+
 impl<P: Port> Yard<P> {
     pub(crate) async fn readiness(
         &self,
@@ -42,11 +55,12 @@ impl<P: Port> Yard<P> {
         stage: &Stage,
         depth: Depth,
     ) -> Result<Readiness, Error> {
-        let group: Option<Group> = read(&self.port, &Group::key_of(&scope.id, &stage.name)).await?;
+        let group: Option<Group> = read(&self.port, &Group::key_of(scope.id(), &stage.name)).await?;
         Ok(match group {
             Some(group) if group.is_over() => Readiness::Over(group),
             Some(group) => Readiness::Begun(group),
             None => match self.gathered(scope, pipeline, stage, depth).await? {
+                Ok(_) if stage.may_disagree() => Readiness::Decides,
                 Ok(plan) => Readiness::Ready(plan),
                 Err(waits_for) => Readiness::Waits(waits_for),
             },
@@ -93,10 +107,10 @@ impl<P: Port> Yard<P> {
         depth: Depth,
     ) -> Result<Result<Vec<(String, u32)>, WaitsFor>, Error> {
         let names: Vec<&str> = stage.sources().map(|source| pipeline.stages[source].name.as_str()).collect();
-        let keys: Vec<Key> = names.iter().map(|name| Group::key_of(&scope.id, name)).collect();
+        let mut pages = KeyPages::of(&names, |name| Group::key_of(scope.id(), name));
         let (mut of, mut missing) = (Vec::new(), Vec::new());
-        for (names, keys) in names.chunks(KEYS_A_READ).zip(keys.chunks(KEYS_A_READ)) {
-            for (name, group) in names.iter().zip(read_many::<P, Group>(&self.port, keys).await?) {
+        while let Some(page) = pages.next::<P, Group>(&self.port).await? {
+            for (name, group) in page {
                 let Some(group) = group.filter(Group::is_decided) else {
                     missing.push((*name).to_owned());
                     continue;
@@ -118,12 +132,12 @@ impl<P: Port> Yard<P> {
     /// Whether what works only on committed blocks may work on this scope.
     async fn is_committed(&self, scope: &Scope, pipeline: &Pipeline) -> Result<bool, Error> {
         let (_, to) = scope.heights();
-        let closed_after_commit = match &scope.subject {
+        let closed_after_commit = match scope.subject() {
             Subject::Block(_) => false,
             Subject::Cut(cut) => {
                 pipeline.stage(&cut.stage).is_some_and(|(index, _)| pipeline.commit_cut() != Some(index))
             }
         };
-        Ok(closed_after_commit || self.frontier(&scope.chain).await?.height > to)
+        Ok(closed_after_commit || self.frontier(scope.chain()).await?.height > to)
     }
 }

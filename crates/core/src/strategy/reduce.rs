@@ -7,13 +7,12 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::Plan;
 use super::waits_for::{Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
 use crate::port::Port;
-use crate::state::{Group, Inputs, Scope, Task, TaskId};
+use crate::state::{Group, Inputs, Plan, Scope, Task, TaskId};
 use crate::transaction::{Tx, read, transact};
 use crate::yard::Yard;
 
@@ -150,7 +149,7 @@ impl<P: Port> Yard<P> {
         match scope.as_ref().and_then(|scope| Some((scope, scope.cut()?))) {
             Some((scope, cut)) => {
                 let members: Vec<u32> = members.into_iter().collect();
-                self.members_there(&scope.chain, cut, stage, &members).await
+                self.members_there(scope.chain(), cut, stage, &members).await
             }
             None => Ok(BTreeSet::new()),
         }
@@ -195,7 +194,7 @@ impl<P: Port> Yard<P> {
             Child::Member(member) => member,
         };
         let Inputs::Reduced { stage: Some(stage), .. } = &group.inputs else { return Ok(true) };
-        let Some(block) = scope.cut().and_then(|cut| cut.member_id(&scope.chain, member)) else {
+        let Some(block) = scope.cut().and_then(|cut| cut.member_id(scope.chain(), member)) else {
             return Ok(false);
         };
         let decided: Option<Group> = tx.check(&Group::key_of(&block, stage)).await?;

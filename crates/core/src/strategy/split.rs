@@ -1,11 +1,10 @@
 //! `split`: a task for each segment that the block names, or for each element of the list that one task wrote.
 
-use super::Plan;
 use super::waits_for::{Depth, Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::Port;
-use crate::state::{Block, BlockedBy, Inputs, Scope, Task, TaskId, TaskResult};
+use crate::state::{Block, BlockedBy, Inputs, Plan, Scope, Task, TaskId, TaskResult};
 use crate::transaction::read;
 use crate::yard::Yard;
 
@@ -38,7 +37,7 @@ impl<P: Port> Yard<P> {
             (None, Some(block)) => of_block(block).ok_or(WaitsFor::Blocked(BlockedBy::NoSegments)),
             (None, None) => Err(WaitsFor::Stages(Vec::new())),
             (Some((source, _)), _) => {
-                let id = TaskId::new(&scope.id, source, 0);
+                let id = TaskId::new(scope.id(), source, 0);
                 let task: Option<Task> = read(&self.port, &id.task_key()).await?;
                 let plan = task.and_then(Task::into_accepted).as_ref().and_then(of_list);
                 plan.ok_or_else(|| WaitsFor::Stages(vec![source.clone()]))

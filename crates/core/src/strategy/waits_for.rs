@@ -1,8 +1,7 @@
 //! What a stage waits for, by name; and how far that is looked into.
 
-use super::Plan;
 use super::votes::Votes;
-use crate::state::BlockedBy;
+use crate::state::{BlockedBy, Plan};
 
 /// What a stage without a group waits for, or one whose tasks still gather members.
 #[derive(Clone, Debug, PartialEq)]

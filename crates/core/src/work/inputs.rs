@@ -1,11 +1,12 @@
 //! What a task works on: artifacts, or elements of one, found by what its group says.
 
 use crate::error::{Error, Refusal};
+use crate::pages::KeyPages;
 use crate::pipeline::{BLOCK, Output, Pipeline};
 use crate::port::{Key, Port, Stored};
 use crate::state::{ArtifactRef, Group, Inputs, Scope, ScopeId, Task, TaskId};
 use crate::strategy::reduce::{Child, Tree};
-use crate::transaction::{KEYS_A_READ, decode, read};
+use crate::transaction::{decode, read};
 use crate::yard::Yard;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl<P: Port> Yard<P> {
         let height = scope.heights().0;
         let member = |member: u32, stage: &Option<String>| {
             let block =
-                scope.cut().and_then(|cut| cut.member_id(&scope.chain, member)).ok_or_else(unknown)?;
+                scope.cut().and_then(|cut| cut.member_id(scope.chain(), member)).ok_or_else(unknown)?;
             let height = height + u64::from(member);
             Ok::<_, Refusal>(match stage {
                 Some(stage) => (Wanted::Output(TaskId::new(&block, stage, 0)), height),
@@ -94,12 +95,11 @@ impl<P: Port> Yard<P> {
     /// What is wanted, each of a height, read many at a time.
     async fn found(&self, pipeline: &Pipeline, wanted: &[(Wanted, u64)]) -> Result<Vec<Input>, Error> {
         let mut inputs = Vec::with_capacity(wanted.len());
-        for page in wanted.chunks(KEYS_A_READ) {
-            let keys: Vec<Key> = page.iter().map(|(wanted, _)| wanted.key()).collect();
-            let found = self.port.get_many(&keys).await?;
-            for (((wanted, height), key), stored) in page.iter().zip(&keys).zip(found) {
+        let mut pages = KeyPages::of(wanted, |(wanted, _)| wanted.key());
+        while let Some(page) = pages.next_stored(&self.port).await? {
+            for ((wanted, height), key, stored) in page {
                 let stored = stored.ok_or_else(|| Refusal::UnknownTask(wanted.to_string()))?;
-                inputs.push(wanted.input(pipeline, *height, key, &stored)?);
+                inputs.push(wanted.input(pipeline, *height, &key, &stored)?);
             }
         }
         Ok(inputs)

@@ -156,14 +156,14 @@ pub enum Performed {
 impl<P: Port> Yard<P> {
     /// What a claimed task is, with its inputs.
     pub async fn assignment(&self, request: &ClaimRequest, task: Task) -> Result<Assignment, Error> {
-        let unknown = || Refusal::UnknownTask(task.id.to_string());
+        let unknown = || Refusal::UnknownTask(task.id().to_string());
         let attempt = task.attempt(&request.claim).cloned();
         let (number, claimed_ms) =
             attempt.map_or((task.started(), self.port.now_ms()), |a| (a.number, a.started_ms));
-        let pipeline = self.pipeline(task.id.chain(), &task.pipeline).await?;
-        let stage = pipeline.stage(&task.id.stage).ok_or_else(unknown)?.0;
-        let prover_name = pipeline.stages[stage].prover_at(task.height).ok_or_else(unknown)?.to_owned();
-        let inputs = self.inputs(&pipeline, &task.id).await?;
+        let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
+        let stage = pipeline.stage(&task.id().stage).ok_or_else(unknown)?.0;
+        let prover_name = pipeline.stages[stage].prover_at(task.height()).ok_or_else(unknown)?.to_owned();
+        let inputs = self.inputs(&pipeline, task.id()).await?;
         Ok(Assignment {
             worker: request.worker.clone(),
             slot: request.slot,
@@ -235,7 +235,7 @@ impl<P: Port> Yard<P> {
         let why = match self.finish(executor, assignment, proved, started_ms).await {
             Ok(report) => {
                 let Assignment { pipeline, stage, task, .. } = assignment;
-                match fault(pipeline, *stage, task.height, task.id.index, &report.result) {
+                match fault(pipeline, *stage, task.height(), task.id().index, &report.result) {
                     None => return Ok(Some(report)),
                     Some(why) => why,
                 }
@@ -284,7 +284,7 @@ impl<P: Port> Yard<P> {
             at_ms: self.port.now_ms(),
         };
         let Assignment { task, slot, claim, .. } = assignment;
-        Ok(ResultReport { task: task.id.clone(), slot: *slot, claim: claim.clone(), result, metered: None })
+        Ok(ResultReport { task: task.id().clone(), slot: *slot, claim: claim.clone(), result, metered: None })
     }
 
     async fn fail(
@@ -297,11 +297,11 @@ impl<P: Port> Yard<P> {
         let (kind, message, log) = match error {
             AttemptError::Failed { kind, message, log } => (kind, message, log),
             AttemptError::Cancelled => {
-                self.record_metered_release(worker, *slot, claim, &task.id, metered).await?;
+                self.record_metered_release(worker, *slot, claim, task.id(), metered).await?;
                 return Ok(Performed::Released);
             }
             AttemptError::HostFault { message } => {
-                self.record_metered_release(worker, *slot, claim, &task.id, metered).await?;
+                self.record_metered_release(worker, *slot, claim, task.id(), metered).await?;
                 return Ok(Performed::HostFault { message });
             }
         };
@@ -309,7 +309,7 @@ impl<P: Port> Yard<P> {
             worker: worker.clone(),
             slot: *slot,
             claim: claim.clone(),
-            task: task.id.clone(),
+            task: task.id().clone(),
             kind,
             message: message.clone(),
             log,

@@ -22,7 +22,9 @@ use proofyard_core::error::{Error, with_causes};
 use proofyard_core::pipeline::{MAX_HEIGHT, NodeSource};
 use proofyard_core::port::Port;
 use proofyard_core::record::BlockOutcome;
-use proofyard_core::state::{AskedFinality, Canonical, Finality, Following, LowerBranch, NamedBlock, Tip};
+use proofyard_core::state::{
+    AskedFinality, BlockHash, Canonical, Finality, Following, LowerBranch, NamedBlock, Tip,
+};
 use proofyard_core::transaction::read;
 
 use self::health::Health;
@@ -205,7 +207,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             return Ok(None);
         }
         // Whatever is wrong with the answer, the whole round finds out and says.
-        let Ok(Some(json)) = self.nodes.block(of, &hint.hash).await else { return Ok(None) };
+        let Ok(Some(json)) = self.nodes.block(of, hint.hash.as_str()).await else { return Ok(None) };
         let Ok(block) = self.checked(&json, hint.height) else { return Ok(None) };
         let named = name_of(&block);
         if named.hash != hint.hash || hex_of(&block.parent) != hint.parent {
@@ -362,7 +364,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         of: usize,
         from: u64,
         head: u64,
-        parent: Option<&String>,
+        parent: Option<&BlockHash>,
     ) -> Result<Brought, Fault<I::Error>> {
         let most = (self.source.batch_blocks * self.source.requests_at_once).min(MOST_BLOCKS);
         let to = head.min(from.saturating_add(most - 1));
@@ -521,7 +523,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         Ok(self.intake.yard().chain_state(&self.chain).await?.start_height)
     }
 
-    async fn canonical_hash(&self, height: u64) -> Result<Option<String>, I::Error> {
+    async fn canonical_hash(&self, height: u64) -> Result<Option<BlockHash>, I::Error> {
         let port = &self.intake.yard().port;
         let place: Result<Option<Canonical>, Error> =
             read(port, &Canonical::key_of(&self.chain, height)).await;
@@ -576,8 +578,8 @@ fn below_start(head: &NamedBlock, start_height: u64) -> String {
     format!("the node's newest block is {}, and the chain starts at {start_height}", head.height)
 }
 
-fn hex_of(hash: &[u8; 32]) -> String {
-    format!("0x{}", hex::encode(hash))
+fn hex_of(hash: &[u8; 32]) -> BlockHash {
+    format!("0x{}", hex::encode(hash)).into()
 }
 
 fn name_of(block: &RecordedBlock) -> NamedBlock {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::ops::RangeInclusive;
 
-use proofyard_core::state::{EndpointStatus, Finality, NamedBlock};
+use proofyard_core::state::{BlockHash, EndpointStatus, Finality, NamedBlock};
 
 /// The nodes that a follower may ask, by number, the preferred first. Requests to several go side by side.
 pub trait Nodes {
@@ -50,8 +50,8 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
     pub height: u64,
-    pub hash: String,
-    pub parent: String,
+    pub hash: BlockHash,
+    pub parent: BlockHash,
 }
 
 /// Why a node was of no use. None of it is an error of the yard: another node is asked, or the same one later.

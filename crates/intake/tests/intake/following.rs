@@ -225,7 +225,11 @@ fn blocks_that_do_not_hold_together_are_not_taken() {
     test.node(0).grow(8, 0);
     // Its chain changes between two requests: block 6 is not the child of 5.
     *test.node(0).forge.borrow_mut() =
-        Some(|height, json| if height == 6 { json.replace(&hash(5, 0), &hash(5, 3)) } else { json });
+        Some(
+            |height, json| {
+                if height == 6 { json.replace(hash(5, 0).as_str(), hash(5, 3).as_str()) } else { json }
+            },
+        );
     assert_eq!(test.round().blocks, 2);
     assert_eq!(test.tip(), Some((5, hash(5, 0))));
     *test.node(0).forge.borrow_mut() = None;
@@ -319,7 +323,11 @@ fn a_node_whose_branch_does_not_hold_together_rests() {
     test.node(0).reorg(6, 12, 1);
     // The first block of the new branch names another parent, each time.
     *test.node(0).forge.borrow_mut() =
-        Some(|height, json| if height == 7 { json.replace(&hash(6, 0), &hash(6, 5)) } else { json });
+        Some(
+            |height, json| {
+                if height == 7 { json.replace(hash(6, 0).as_str(), hash(6, 5).as_str()) } else { json }
+            },
+        );
     test.round();
     assert_eq!(test.status().endpoints[0].state, EndpointState::Wrong);
     let asked = test.node(0).asked.get();
@@ -380,7 +388,8 @@ fn a_node_whose_blocks_are_not_those_that_it_names_rests() {
     test.node(0).reorg(10, 101, 1);
     // It names the new branch, and gives the blocks of the old one.
     *test.node(0).forge.borrow_mut() = Some(|height, json| {
-        json.replace(&hash(height, 1), &hash(height, 0)).replace(&hash(height - 1, 1), &hash(height - 1, 0))
+        json.replace(hash(height, 1).as_str(), hash(height, 0).as_str())
+            .replace(hash(height - 1, 1).as_str(), hash(height - 1, 0).as_str())
     });
     test.node(1).cut(0);
     test.round();

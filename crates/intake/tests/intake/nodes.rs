@@ -12,7 +12,7 @@ use proofyard_core::Yard;
 use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::pipeline::{Header, NodeSource};
 use proofyard_core::record::BlockOutcome;
-use proofyard_core::state::{ArtifactRef, Canonical, Finality, Following, NamedBlock};
+use proofyard_core::state::{ArtifactRef, BlockHash, Canonical, Finality, Following, NamedBlock};
 use proofyard_core::transaction::read;
 use proofyard_intake::follower::{Follower, Hint, Identity, NodeError, Nodes, Round};
 use proofyard_intake::{Fact, Intake, record};
@@ -55,8 +55,8 @@ pub fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// A hash that tells the height and the branch.
-pub fn hash(height: u64, branch: u64) -> String {
-    format!("0x{branch:032x}{height:032x}")
+pub fn hash(height: u64, branch: u64) -> BlockHash {
+    format!("0x{branch:032x}{height:032x}").into()
 }
 
 /// Makes another answer of the block at a height.
@@ -150,7 +150,7 @@ impl Nodes for ManyNodes {
     async fn identity(&self, of: usize) -> Result<Identity, NodeError> {
         let node = &self.nodes[of];
         node.ask()?;
-        Ok(Identity { chain_id: node.chain_id.get(), genesis: Some(hash(0, node.genesis.get())) })
+        Ok(Identity { chain_id: node.chain_id.get(), genesis: Some(hash(0, node.genesis.get()).into()) })
     }
 
     async fn blocks(&self, of: usize, heights: RangeInclusive<u64>) -> Result<Vec<String>, NodeError> {
@@ -161,7 +161,8 @@ impl Nodes for ManyNodes {
     async fn block(&self, of: usize, hash: &str) -> Result<Option<String>, NodeError> {
         self.nodes[of].ask()?;
         let heights = 0..self.nodes[of].branches.borrow().len() as u64;
-        let found = heights.into_iter().find(|height| self.nodes[of].named(*height).unwrap().hash == hash);
+        let found =
+            heights.into_iter().find(|height| self.nodes[of].named(*height).unwrap().hash.as_str() == hash);
         Ok(found.and_then(|height| self.nodes[of].json(height)))
     }
 
@@ -315,11 +316,11 @@ impl Test {
         }
     }
 
-    pub fn tip(&self) -> Option<(u64, String)> {
+    pub fn tip(&self) -> Option<(u64, BlockHash)> {
         now(self.home().yard.tip(CHAIN)).unwrap().head
     }
 
-    pub fn canonical(&self, height: u64) -> Option<String> {
+    pub fn canonical(&self, height: u64) -> Option<BlockHash> {
         let place: Option<Canonical> =
             now(read(&self.home().yard.port, &Canonical::key_of(CHAIN, height))).unwrap();
         place.map(|place| place.hash)

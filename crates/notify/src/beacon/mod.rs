@@ -139,7 +139,8 @@ fn hand_in(
     let half = Duration::from_millis(target.time_limit_ms / 2);
     let look = nodes(&urls, half);
     let hash = block.hash.clone();
-    let seen = of_each(&look, move |node| see(node, &hash, timestamp_s), |seen| seen.carrier.is_some());
+    let seen =
+        of_each(&look, move |node| see(node, hash.as_str(), timestamp_s), |seen| seen.carrier.is_some());
     let place = agreed(&seen)?;
     let password = surroundings.variable(&target.password_from);
     let password = password

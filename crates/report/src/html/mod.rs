@@ -47,7 +47,7 @@ fn about(report: &Report) -> String {
     if let Some(first) = about.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    format!("{about}. Pipeline {}.", report.pipeline.chars().take(12).collect::<String>())
+    format!("{about}. Pipeline {}.", report.pipeline.as_str().chars().take(12).collect::<String>())
 }
 
 /// Stages in their order; where each stands decides its colour.

@@ -39,7 +39,7 @@ use crate::unrecorded_result::UnrecordedResult;
 // What a prover may answer fits what the state may hold.
 const _: () = {
     assert!(PUBLIC_VALUES_BYTES == record::MAX_PUBLIC_VALUES_BYTES);
-    assert!(VERIFICATION_KEY_BYTES == record::MAX_VERIFICATION_KEY_BYTES);
+    assert!(VERIFICATION_KEY_BYTES == proofyard_core::pipeline::MAX_VERIFICATION_KEY_BYTES);
     assert!(PROOF_SYSTEM_BYTES == record::MAX_PROOF_SYSTEM_BYTES);
     assert!(runner::LOG_LINES == record::LOG_LINES && runner::LOG_LINE_BYTES == record::LOG_LINE_BYTES);
     assert!(runner::MESSAGE_BYTES == record::MESSAGE_BYTES);
@@ -219,7 +219,7 @@ impl<'a, A: ArtifactStore> Attempt<'a, A> {
 
     /// An earlier attempt's result cannot be used: this attempt proves the task itself.
     fn rejected(&self, assignment: &Assignment, why: &str) -> Option<Proved<Output>> {
-        self.slot.artifacts.reject_unrecorded(&assignment.task.id, why);
+        self.slot.artifacts.reject_unrecorded(assignment.task.id(), why);
         None
     }
 
@@ -249,7 +249,7 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
         let job = Job::from(assignment);
         let folder = self.slot.launcher.folder(Role::Prove)?;
         let request = ProveRequest {
-            task: assignment.task.id.to_string(),
+            task: assignment.task.id().to_string(),
             attempt: assignment.attempt,
             output_dir: folder.out(),
             inputs: self.inputs(job)?,
@@ -288,7 +288,7 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
                 if *took >= WORTH_SETTING_ASIDE {
                     let result = UnrecordedResult::of(assignment, proved, draft.artifact()).to_json();
                     let artifacts = &self.slot.artifacts;
-                    artifacts.set_aside(draft, &assignment.task.id, result).map_err(artifact_error)?;
+                    artifacts.set_aside(draft, assignment.task.id(), result).map_err(artifact_error)?;
                 }
                 draft.begin_sync(&self.slot.syncer);
                 draft.path()
@@ -319,7 +319,7 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
             // A later attempt does not use a result that no verifier can check.
             Proof::Draft(draft) if assignment.must_verify() => {
                 let result = UnrecordedResult::of(assignment, proved, draft.artifact()).to_json();
-                artifacts.keep_unrecorded(draft, &assignment.task.id, result)
+                artifacts.keep_unrecorded(draft, assignment.task.id(), result)
             }
             Proof::Draft(draft) => artifacts.keep(draft),
         };
@@ -330,7 +330,7 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
         &mut self,
         assignment: &Assignment,
     ) -> Result<Option<Proved<Output>>, AttemptError> {
-        let result = match self.slot.artifacts.unrecorded(&assignment.task.id) {
+        let result = match self.slot.artifacts.unrecorded(assignment.task.id()) {
             Ok(Some(result)) => result,
             Ok(None) => return Ok(None),
             Err(error) => return self.rejected_unless_passing(assignment, error),
@@ -354,12 +354,12 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
     }
 
     async fn reject_unrecorded(&mut self, assignment: &Assignment, why: &str) {
-        self.slot.artifacts.reject_unrecorded(&assignment.task.id, why);
+        self.slot.artifacts.reject_unrecorded(assignment.task.id(), why);
     }
 
     async fn discard_unrecorded(&mut self, assignment: &Assignment) {
         if assignment.must_verify() {
-            self.slot.artifacts.discard_unrecorded(&assignment.task.id);
+            self.slot.artifacts.discard_unrecorded(assignment.task.id());
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use proofyard_core::committed::CommittedProof;
 use proofyard_core::pipeline::{Prover, Stage};
+use proofyard_core::state::PipelineHash;
 use proofyard_core::work::{Assignment, Input};
 
 /// A claimed task, or a committed proof that is verified again.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
-    /// Hash of the pipeline that names the prover.
-    pub pipeline: &'a str,
+    /// Which names the prover.
+    pub pipeline: &'a PipelineHash,
     pub stage: &'a Stage,
     pub prover_name: &'a str,
     pub prover: &'a Prover,
@@ -25,7 +26,7 @@ impl Job<'_> {
 impl<'a> From<&'a Assignment> for Job<'a> {
     fn from(assignment: &'a Assignment) -> Self {
         Self {
-            pipeline: &assignment.task.pipeline,
+            pipeline: assignment.task.pipeline(),
             stage: assignment.stage(),
             prover_name: &assignment.prover_name,
             prover: assignment.prover(),
@@ -37,7 +38,7 @@ impl<'a> From<&'a Assignment> for Job<'a> {
 impl<'a> From<&'a CommittedProof> for Job<'a> {
     fn from(committed: &'a CommittedProof) -> Self {
         Self {
-            pipeline: &committed.task.pipeline,
+            pipeline: committed.task.pipeline(),
             stage: committed.stage(),
             prover_name: &committed.prover_name,
             prover: committed.prover(),

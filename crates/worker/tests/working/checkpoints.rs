@@ -105,7 +105,7 @@ fn a_prover_hears_why_its_work_is_not_wanted() {
         works(1);
         let task = home.tasks().remove(0);
         let held = &task.attempts()[0];
-        now(home.yard().record_release(&held.worker, 9, &held.claim, &task.id)).unwrap();
+        now(home.yard().record_release(&held.worker, 9, &held.claim, task.id())).unwrap();
         log.wait_for("cancel lost");
         works(2);
         now(home.yard().record_redo("test", 1)).unwrap();
@@ -139,7 +139,7 @@ fn an_attempt_that_is_over_has_nothing_kept() {
         wait_until("the storage's trouble", complains);
         let task = home.tasks().remove(0);
         let held = &task.attempts()[0];
-        now(home.yard().record_release(&held.worker, 9, &held.claim, &task.id)).unwrap();
+        now(home.yard().record_release(&held.worker, 9, &held.claim, task.id())).unwrap();
         home.port().fail_durable(0);
         home.wait_for("the next attempt", |tasks| tasks[0].started() == 2);
         home.wait_for("its checkpoint", |tasks| tasks[0].checkpoint().is_some());

@@ -101,8 +101,8 @@ impl TestHome {
     pub fn block(&self, height: u64) {
         let block = Block {
             height,
-            hash: format!("hash{height}"),
-            parent: format!("hash{}", height - 1),
+            hash: format!("hash{height}").into(),
+            parent: format!("hash{}", height - 1).into(),
             timestamp_s: height,
             segments: 1,
             fields: Default::default(),
@@ -116,7 +116,7 @@ impl TestHome {
     pub fn tasks(&self) -> Vec<Task> {
         (1..)
             .map_while(|height| {
-                let scope = ScopeId::of_block("test", height, &format!("hash{height}"), 0);
+                let scope = ScopeId::of_block("test", height, &format!("hash{height}").into(), 0);
                 now(read(&self.yard.port, &TaskId::new(&scope, "task", 0).task_key())).unwrap()
             })
             .collect()
@@ -209,7 +209,7 @@ impl WorkerHome for TestHome {
         self.note(what, with_causes(error));
     }
     fn recorded(&self, finished: Finished<'_>) {
-        assert_eq!(finished.assignment.task.id, finished.sample.task);
+        assert_eq!(*finished.assignment.task.id(), finished.sample.task);
         self.note("recorded", &finished.sample.task);
     }
 }

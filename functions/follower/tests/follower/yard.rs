@@ -71,7 +71,11 @@ impl FollowingYard {
     }
 
     pub fn tip(&self) -> Option<(u64, String)> {
-        self.runtime.block_on(self.driver.home.yard.tip("c")).unwrap().head
+        self.runtime
+            .block_on(self.driver.home.yard.tip("c"))
+            .unwrap()
+            .head
+            .map(|(height, hash)| (height, hash.into()))
     }
 
     pub fn following(&self) -> Following {

@@ -13,7 +13,7 @@ const SLOT: u64 = 40;
 /// One in each slot.
 fn in_slot(height: u64) -> (Root, Block) {
     let block = Block { timestamp_s: GENESIS_S + 12 * (SLOT + height), ..block(height, "a", "a") };
-    (sha256(&[block.hash.as_bytes()]), block)
+    (sha256(&[block.hash.as_str().as_bytes()]), block)
 }
 
 fn sink(server: &Server) -> String {
@@ -33,7 +33,7 @@ async fn the_proofs_of_each_block_reach_the_node_signed_also_after_kills() {
     let secret = json!({ "validator.json": store, "PASSWORD": "correct horse" });
     for height in 1..=BLOCKS {
         let (root, block) = in_slot(height);
-        node.add(SLOT + height, root, &block.hash);
+        node.add(SLOT + height, root, block.hash.as_str());
         yard.driver.home.yard.record_block("c", &block).await.unwrap();
     }
     yard.driver.take_steps().await.unwrap();

@@ -157,16 +157,16 @@ async fn a_dead_worker_that_comes_back_finds_nothing_under_its_id() {
     let dead = |error: &Error| matches!(error, Error::WorkerDead { worker } if worker == "dead");
     assert!(yard.heartbeat(&"dead".into(), LEASE_MS).await.is_err_and(|error| dead(&error)));
     assert!(claim(&driver, "dead").await.is_err_and(|error| dead(&error)));
-    yard.record_release(&"dead".into(), 0, &request.claim, &task.id).await.unwrap();
+    yard.record_release(&"dead".into(), 0, &request.claim, task.id()).await.unwrap();
     let (again, listed) = claim(&driver, "other").await.unwrap();
-    assert_eq!((listed.id.clone(), listed.losses(), listed.failures()), (task.id.clone(), 1, 0));
+    assert_eq!((listed.id().clone(), listed.losses(), listed.failures()), (task.id().clone(), 1, 0));
     // Neither release nor failure of the old attempt touches the new one.
-    yard.record_release(&"dead".into(), 0, &request.claim, &task.id).await.unwrap();
+    yard.record_release(&"dead".into(), 0, &request.claim, task.id()).await.unwrap();
     let report = FailureReport {
         worker: "dead".into(),
         slot: 0,
         claim: request.claim,
-        task: task.id.clone(),
+        task: task.id().clone(),
         kind: FailureKind::Permanent,
         message: "no".into(),
         log: vec![],
@@ -174,7 +174,7 @@ async fn a_dead_worker_that_comes_back_finds_nothing_under_its_id() {
     };
     assert_eq!(yard.record_failure(&report).await.unwrap(), FailureOutcome::Stale);
     let held: Option<Task> =
-        proofyard_core::transaction::read(&yard.port, &task.id.task_key()).await.unwrap();
+        proofyard_core::transaction::read(&yard.port, &task.id().task_key()).await.unwrap();
     assert_eq!(
         held.unwrap().attempts().iter().map(|attempt| &attempt.claim).collect::<Vec<_>>(),
         [&again.claim]

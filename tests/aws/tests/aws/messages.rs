@@ -198,7 +198,7 @@ async fn what_fails_for_a_passing_reason_is_back_within_two_seconds_with_all_beh
     let second = block(2, "a", "a").hash;
     driver.http.breaks(move |operation, body| match operation {
         // Also what is tried again within one call.
-        "TransactWriteItems" if body.contains(&second) => Fate::throttled(),
+        "TransactWriteItems" if body.contains(second.as_str()) => Fate::throttled(),
         _ => Fate::Made,
     });
     let until = Instant::now() + Duration::from_secs(60);

@@ -34,7 +34,7 @@ impl<'a> Failing<'a> {
     pub fn prepare(aws: &'a LocalAws) -> Self {
         let runtime = Runtime::new().unwrap();
         let driver = runtime.block_on(Driver::new(aws));
-        let relay = Relay::without(aws.table_endpoint(), &block(2, "a", "a").hash);
+        let relay = Relay::without(aws.table_endpoint(), block(2, "a", "a").hash.as_str());
         let here = tempfile::tempdir().unwrap();
         for chain in CHAINS {
             let file = here.path().join("pipeline.toml");

@@ -41,7 +41,7 @@ fn driver(limits: &str, workers: &[&str]) -> Driver {
 }
 
 fn task(driver: &Driver, assignment: &Assignment) -> Task {
-    let found = now(read::<_, Task>(&driver.yard.port, &assignment.task.id.task_key()));
+    let found = now(read::<_, Task>(&driver.yard.port, &assignment.task.id().task_key()));
     found.expect("a table").expect("the task")
 }
 
@@ -274,7 +274,7 @@ fn what_is_kept_of_failures_stays_small() {
             worker: worker.clone(),
             slot: *slot,
             claim: claim.clone(),
-            task: task.id.clone(),
+            task: task.id().clone(),
             kind: FailureKind::Transient,
             message: "é\"".repeat(100_000),
             log: vec!["\"ö".repeat(10_000); 1_000],
@@ -304,7 +304,7 @@ fn a_budget_that_was_used_up_beside_a_copy_parks_the_task_when_the_copy_ends() {
     driver.pass(1_001);
     driver.sweep();
     let copy = driver.claim("w").expect("a copy of it");
-    assert_eq!(copy.task.id, straggler.task.id);
+    assert_eq!(copy.task.id(), straggler.task.id());
     driver.perform(&copy, Does::Fails(FailureKind::Transient, "out of memory"));
     assert!(task(&driver, &copy).is_open(), "the straggler may still bring its proof");
     pass(&driver, &["w"], 2 * LEASE_MS);

@@ -42,7 +42,7 @@ fn driver() -> Driver {
 }
 
 fn keep(driver: &Driver, attempt: &Assignment, text: &str) -> CheckpointOutcome {
-    let kept = driver.yard.record_checkpoint(&attempt.task.id, &attempt.claim, text);
+    let kept = driver.yard.record_checkpoint(attempt.task.id(), &attempt.claim, text);
     now(kept).expect("a checkpoint that is not too long")
 }
 
@@ -73,7 +73,7 @@ fn however_an_attempt_ends_the_next_one_is_given_what_was_kept_last() {
     now(driver.yard.expire_worker(&"w".into(), true)).expect("expiring");
     let lost = next(&mut driver, "v");
     assert_eq!((lost.task.losses(), lost.task.checkpoint()), (1, Some("job 3")));
-    now(driver.yard.record_release(&lost.worker, lost.slot, &lost.claim, &lost.task.id)).expect("releasing");
+    now(driver.yard.record_release(&lost.worker, lost.slot, &lost.claim, lost.task.id())).expect("releasing");
     assert_eq!(next(&mut driver, "v").task.checkpoint(), Some("job 3"));
 }
 
@@ -86,13 +86,13 @@ fn an_attempt_that_is_over_has_nothing_kept_and_learns_why() {
     assert_eq!(keep(&driver, &second, "the second's"), CheckpointOutcome::Kept);
     let outcome = keep(&driver, &lost, "the lost one's");
     assert_eq!(outcome, CheckpointOutcome::Obsolete(ObsoleteReason::Lost));
-    assert_eq!(task(&driver, &lost.task.id).checkpoint(), Some("the second's"));
+    assert_eq!(task(&driver, lost.task.id()).checkpoint(), Some("the second's"));
     driver.perform(&second, Does::Proves("0a"));
-    let accepted = task(&driver, &lost.task.id);
+    let accepted = task(&driver, lost.task.id());
     assert!(accepted.is_accepted() && accepted.checkpoint().is_none(), "{accepted:?}");
     let outcome = keep(&driver, &lost, "the lost one's");
     assert_eq!(outcome, CheckpointOutcome::Obsolete(ObsoleteReason::Unwanted));
-    assert_eq!(task(&driver, &lost.task.id), accepted);
+    assert_eq!(task(&driver, lost.task.id()), accepted);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_second_copy_is_given_what_the_first_has_kept_and_the_later_of_both_counts()
     assert_eq!(copy.task.checkpoint(), Some("the first's"));
     keep(&driver, &copy, "the copy's");
     keep(&driver, &first, "the first's again");
-    assert_eq!(task(&driver, &first.task.id).checkpoint(), Some("the first's again"));
+    assert_eq!(task(&driver, first.task.id()).checkpoint(), Some("the first's again"));
 }
 
 #[test]
@@ -120,8 +120,8 @@ fn a_retry_resumes_too() {
     let first = driver.claim("w").expect("a task");
     keep(&driver, &first, "job 1");
     driver.perform(&first, Does::Fails(FAILED, "no"));
-    assert!(task(&driver, &first.task.id).is_parked());
-    now(driver.yard.retry(&RetrySelection::One(first.task.id))).expect("a retry");
+    assert!(task(&driver, first.task.id()).is_parked());
+    now(driver.yard.retry(&RetrySelection::One(first.task.id().clone()))).expect("a retry");
     assert_eq!(driver.claim("w").expect("the task").task.checkpoint(), Some("job 1"));
 }
 
@@ -131,9 +131,9 @@ fn a_checkpoint_that_is_too_long_is_refused() {
     let first = driver.claim("w").expect("a task");
     keep(&driver, &first, &"x".repeat(MAX_CHECKPOINT_BYTES));
     let long = "y".repeat(MAX_CHECKPOINT_BYTES + 1);
-    let refused = now(driver.yard.record_checkpoint(&first.task.id, &first.claim, &long));
+    let refused = now(driver.yard.record_checkpoint(first.task.id(), &first.claim, &long));
     assert!(refused.is_err_and(|error| error.to_string().contains("4097 bytes")));
-    assert!(task(&driver, &first.task.id).checkpoint().is_some_and(|kept| kept.starts_with('x')));
+    assert!(task(&driver, first.task.id()).checkpoint().is_some_and(|kept| kept.starts_with('x')));
 }
 
 #[test]

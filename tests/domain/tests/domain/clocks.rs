@@ -58,7 +58,7 @@ impl<'a> Remote<'a> {
             worker: self.id.into(),
             slot: 0,
             claim: attempt.claim.clone(),
-            task: task.id.clone(),
+            task: task.id().clone(),
             kind,
             message: "no".into(),
             log: Vec::new(),
@@ -75,7 +75,7 @@ fn one_block(more: &str) -> Driver {
 }
 
 fn task(driver: &Driver) -> Task {
-    let id = TaskId::new(&ScopeId::of_block("c", 10, "a10", 0), "prove", 0);
+    let id = TaskId::new(&ScopeId::of_block("c", 10, &"a10".into(), 0), "prove", 0);
     now(read::<_, Task>(&driver.yard.port, &id.task_key())).expect("read").expect("the task")
 }
 

@@ -63,13 +63,13 @@ fn given(assignment: &Assignment) -> (u32, Vec<String>) {
         Some("fold") => format!("#{}", input.task_index),
         _ => input.height.to_string(),
     };
-    (assignment.task.id.index, assignment.inputs.iter().map(name).collect())
+    (assignment.task.id().index, assignment.inputs.iter().map(name).collect())
 }
 
 fn proves(driver: &mut Driver, height: u64) {
     let mut held = Vec::new();
     while let Some(assignment) = driver.claim("blocks") {
-        match assignment.task.height == height {
+        match assignment.task.height() == height {
             true => {
                 driver.perform(&assignment, Does::Proves("0a"));
                 break;
@@ -80,7 +80,7 @@ fn proves(driver: &mut Driver, height: u64) {
     for assignment in held {
         let worker = "blocks".into();
         let release =
-            driver.yard.record_release(&worker, assignment.slot, &assignment.claim, &assignment.task.id);
+            driver.yard.record_release(&worker, assignment.slot, &assignment.claim, assignment.task.id());
         now(release).expect("a release");
     }
 }
@@ -158,7 +158,7 @@ fn a_reduction_of_blocks_starts_with_all_of_its_lowest_level() {
     let mut driver = driver(&text);
     driver.blocks(10..=14);
     let lowest = folds(&mut driver);
-    assert_eq!(lowest.iter().map(|task| task.task.id.index).collect::<Vec<_>>(), [1]);
+    assert_eq!(lowest.iter().map(|task| task.task.id().index).collect::<Vec<_>>(), [1]);
     assert!(lowest[0].inputs.iter().all(|input| input.kind == InputKind::Block));
     assert_eq!(lowest[0].inputs.iter().map(|input| input.height).collect::<Vec<_>>(), [10, 11, 12, 13]);
     driver.perform(&lowest[0], Does::Proves("0a"));
@@ -182,7 +182,7 @@ fn what_a_crash_kept_from_being_listed_is_found_by_the_sweeper() {
     driver.sweep();
     driver.pass(15_000);
     driver.sweep();
-    assert_eq!(folds(&mut driver).iter().map(|task| task.task.id.index).collect::<Vec<_>>(), [2]);
+    assert_eq!(folds(&mut driver).iter().map(|task| task.task.id().index).collect::<Vec<_>>(), [2]);
 }
 
 #[test]
@@ -195,14 +195,14 @@ fn a_reorg_voids_the_tree_and_the_new_cut_takes_up_the_proofs_that_stay() {
     for height in 13..=14 {
         driver.send(&block(height, "b", if height == 13 { "a" } else { "b" }));
     }
-    now(driver.yard.record_reorg("joined", 14, "b14")).expect("a reorg");
+    now(driver.yard.record_reorg("joined", 14, &"b14".into())).expect("a reorg");
     driver.settle();
     // A late proof of the old tree lists nothing in it.
     driver.perform(&running[0], Does::Proves("0a"));
     driver.perform(&running[1], Does::Proves("0a"));
     let again = folds(&mut driver);
     assert_eq!(again.iter().map(given).collect::<Vec<_>>(), [(2, vec!["10".into(), "11".into()])]);
-    assert_ne!(again[0].task.id.scope, running[0].task.id.scope);
+    assert_ne!(again[0].task.id().scope, running[0].task.id().scope);
     driver.perform(&again[0], Does::Proves("0a"));
     assert_eq!(driver.work("blocks", good), 2);
     assert_eq!(driver.work("folds", good), 3);
@@ -395,7 +395,7 @@ fn each_side_of_a_fork_is_proved_by_its_own_prover() {
     let mut seen = std::collections::BTreeSet::new();
     for worker in ["blocks", "folds"].repeat(3) {
         while let Some(assignment) = driver.claim(worker) {
-            let (height, stage) = (assignment.task.height, assignment.task.id.stage.clone());
+            let (height, stage) = (assignment.task.height(), assignment.task.id().stage.clone());
             seen.insert((stage.clone(), height, assignment.prover_name.clone()));
             let does = good(&assignment);
             driver.perform(&assignment, does);

@@ -318,7 +318,8 @@ impl Run {
             Moment::ReturnedLater => {
                 self.step();
                 self.driver.send(&block(START + 1, "b", "a"));
-                now(self.driver.yard.record_reorg("c", START + 1, &format!("b{}", START + 1))).unwrap();
+                now(self.driver.yard.record_reorg("c", START + 1, &format!("b{}", START + 1).into()))
+                    .unwrap();
                 self.driver.settle();
                 self.work();
                 self.hand_on();
@@ -333,7 +334,7 @@ impl Run {
                     self.driver.send(&block(height, "b", if height == fork { "a" } else { "b" }));
                 }
                 let head = fork + BEFORE - 1;
-                now(self.driver.yard.record_reorg("c", head, &format!("b{head}"))).unwrap();
+                now(self.driver.yard.record_reorg("c", head, &format!("b{head}").into())).unwrap();
                 if moment != Moment::InReorg {
                     self.driver.settle();
                     self.step();
@@ -362,11 +363,11 @@ impl Run {
         if matches!(moment, Moment::Returned | Moment::ReturnedLater) {
             // The branch before comes back, with whatever was opened of it.
             let head = START + BEFORE - 1;
-            now(self.driver.yard.record_reorg("c", head, &format!("a{head}"))).unwrap();
+            now(self.driver.yard.record_reorg("c", head, &format!("a{head}").into())).unwrap();
             self.driver.settle();
         }
-        let tip = now(self.driver.yard.tip("c")).unwrap().head.unwrap_or((START - 1, String::new()));
-        let branch = tip.1.chars().next().map_or("a".to_owned(), |first| first.to_string());
+        let tip = now(self.driver.yard.tip("c")).unwrap().head.unwrap_or((START - 1, "".into()));
+        let branch = tip.1.as_str().chars().next().map_or("a".to_owned(), |first| first.to_string());
         for height in tip.0 + 1..=tip.0 + AFTER {
             self.driver.send(&block(height, &branch, &branch));
         }
@@ -432,12 +433,12 @@ impl Run {
             let OutKind::Proof { scope, proofs, .. } = &entry.kind else { continue };
             let scope: Scope =
                 now(read(&self.driver.yard.port, &Scope::key_of(scope))).unwrap().expect("its scope");
-            let own = now(self.driver.yard.pipeline("c", &scope.pipeline)).unwrap();
+            let own = now(self.driver.yard.pipeline("c", scope.pipeline())).unwrap();
             let by: Vec<&str> = proofs.iter().map(|proof| proof.stage.as_str()).collect();
             let expected = proving_stages(&own, &scope);
             let agreed =
                 expected.len() > 1 && by.len() >= 2 && by.iter().all(|stage| expected.contains(stage));
-            assert!(agreed || by == expected, "{why}: {by:?} proves {}, by {expected:?}", scope.id);
+            assert!(agreed || by == expected, "{why}: {by:?} proves {}, by {expected:?}", scope.id());
         }
     }
 }

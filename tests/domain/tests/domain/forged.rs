@@ -73,7 +73,7 @@ fn at_the_join(driver: &mut Driver) -> TaskId {
         let segment = driver.claim("w").expect("a segment");
         driver.perform(&segment, Does::Proves("0a"));
     }
-    let scope = driver.claim("w").expect("the join").task.id.scope;
+    let scope = driver.claim("w").expect("the join").task.id().scope.clone();
     TaskId::new(&scope, "join", 0)
 }
 
@@ -107,7 +107,7 @@ fn what_no_stage_may_accept_halts_the_chain_before_anything_is_built_on_it() {
         now(driver.yard.record_redo("demo", 1)).expect("redoing");
         now(driver.yard.resume("demo")).expect("resuming");
         driver.settle();
-        driver.work("later", |assignment| match assignment.task.id.stage.as_str() {
+        driver.work("later", |assignment| match assignment.task.id().stage.as_str() {
             "join" => Does::ProvesUnder(Some("aa")),
             _ => good(assignment),
         });
@@ -121,7 +121,7 @@ fn a_forged_segment_is_joined_by_nobody() {
     let mut driver = Driver::new(DEMO);
     driver.worker("w", "cpu");
     driver.block(1);
-    let segment = driver.claim("w").expect("a segment").task.id;
+    let segment = driver.claim("w").expect("a segment").task.id().clone();
     forge(&driver, &segment, |result| result.artifact.bytes = 0);
     driver.work("w", good);
     assert!(halted(&driver).expect("a halt").contains("its proof has no bytes"));

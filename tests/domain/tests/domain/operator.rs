@@ -77,7 +77,7 @@ fn a_committed_proof_comes_with_what_it_was_made_from() {
     let proofs = now(driver.yard.committed_proofs(&driver.chain, &entry)).expect("its proofs");
     let [proof] = proofs.as_slice() else { panic!("one proof commits") };
     let stage = &proof.stage().name;
-    assert_eq!((proof.task.height, &proof.proof.stage), (2, stage));
+    assert_eq!((proof.task.height(), &proof.proof.stage), (2, stage));
     let inputs: Vec<_> = proof.inputs.iter().map(|input| (input.height, input.stage.as_deref())).collect();
     assert_eq!(inputs, [(2, Some("segment")); 3]);
 }

@@ -2,7 +2,7 @@
 //! drawn.
 
 use proofyard_core::pipeline::*;
-use proofyard_core::state::ArtifactRef;
+use proofyard_core::state::{ArtifactRef, PipelineHash};
 
 const DEMO: &str = include_str!("pipeline/demo.toml");
 const REALTIME: &str = include_str!("pipeline/realtime.toml");
@@ -332,7 +332,8 @@ fn a_stage_may_stand_before_what_it_reads() {
 
 #[test]
 fn a_text_is_named_by_its_hash() {
-    assert_eq!(text_hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    let hash = PipelineHash::of_text("abc");
+    assert_eq!(hash.as_str(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! What a result may be, whoever brings it.
 
-use proofyard_core::record::{
-    MAX_PROOF_SYSTEM_BYTES, MAX_PUBLIC_VALUES_BYTES, MAX_VERIFICATION_KEY_BYTES, ResultReport,
-};
+use proofyard_core::pipeline::MAX_VERIFICATION_KEY_BYTES;
+use proofyard_core::record::{MAX_PROOF_SYSTEM_BYTES, MAX_PUBLIC_VALUES_BYTES, ResultReport};
 use proofyard_core::state::{ArtifactRef, TaskResult};
 use proofyard_core::work::Assignment;
 
@@ -35,7 +34,7 @@ fn result(assignment: &Assignment) -> TaskResult {
 
 /// A good result of a claimed task.
 pub fn report(assignment: &Assignment) -> ResultReport {
-    let (task, slot, claim) = (assignment.task.id.clone(), assignment.slot, assignment.claim.clone());
+    let (task, slot, claim) = (assignment.task.id().clone(), assignment.slot, assignment.claim.clone());
     ResultReport { task, slot, claim, result: result(assignment), metered: None }
 }
 
@@ -67,7 +66,7 @@ fn a_result_that_is_no_proof_or_takes_too_much_room_is_a_failed_attempt() {
     result.public_values = Some(values);
     let Assignment { slot, claim, task, .. } = &assignment;
     let report =
-        ResultReport { task: task.id.clone(), slot: *slot, claim: claim.clone(), result, metered: None };
+        ResultReport { task: task.id().clone(), slot: *slot, claim: claim.clone(), result, metered: None };
     let refused = now(driver.yard.record_result(&report)).expect_err("a refusal").to_string();
     assert!(refused.contains(told_values), "{refused}");
 }

@@ -44,7 +44,7 @@ fn the_end_of_the_input_survives_the_adoption_of_a_block_that_came_before_it() {
     driver.block(11);
     driver.send(&block(11, "b", "a"));
     driver.work("w", good);
-    now(driver.yard.record_reorg("c", 11, "b11")).unwrap();
+    now(driver.yard.record_reorg("c", 11, &"b11".into())).unwrap();
     // The reorg's pages are not written yet.
     assert_eq!(now(driver.yard.record_block("c", &block(12, "b", "b"))).unwrap(), BlockOutcome::Stored);
     now(driver.yard.record_end("c")).unwrap();
@@ -65,7 +65,7 @@ fn the_end_of_the_input_survives_a_reorg_and_a_repeat_and_no_new_block() {
     driver.block(11);
     driver.send(&block(11, "b", "a"));
     driver.end();
-    now(driver.yard.record_reorg("c", 11, "b11")).unwrap();
+    now(driver.yard.record_reorg("c", 11, &"b11".into())).unwrap();
     driver.settle();
     assert!(ended(&driver), "no more blocks come because of a reorg");
     driver.send(&block(11, "b", "a"));
@@ -103,7 +103,7 @@ fn a_deadline_counts_from_when_the_block_is_canonical() {
     driver.block(10);
     driver.send(&block(10, "b", "a"));
     pass(&driver, 50_000);
-    now(driver.yard.record_reorg("c", 10, "b10")).unwrap();
+    now(driver.yard.record_reorg("c", 10, &"b10".into())).unwrap();
     driver.settle();
     pass(&driver, 50_000);
     assert_eq!(frontier(&driver), 10);
@@ -141,7 +141,7 @@ impl Votes {
 
     /// The vote is recorded, and nobody is told.
     fn cast(&self, member: &str, value: &'static str) {
-        let held = self.held.iter().find(|assignment| assignment.task.id.stage == member).unwrap();
+        let held = self.held.iter().find(|assignment| assignment.task.id().stage == member).unwrap();
         self.driver.record(held, Does::Proves(value));
         forget_wakes(&self.driver);
     }
@@ -200,7 +200,7 @@ fn a_redo_that_meets_a_reorg_is_made_all_the_same() {
     driver.work("w", good);
     assert_eq!(frontier(&driver), 14);
     let reorg = || {
-        now(driver.yard.record_reorg("c", 13, "b13")).unwrap();
+        now(driver.yard.record_reorg("c", 13, &"b13".into())).unwrap();
     };
     let is_of_chain = |call: &Call<'_>| match call {
         Call::Commit(batch) => batch.ops.iter().any(|op| op.key == Key::new("C#c", "chain")),

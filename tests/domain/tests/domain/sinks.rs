@@ -49,12 +49,12 @@ fn reorg(driver: &Driver, heights: std::ops::RangeInclusive<u64>) {
     for height in heights {
         driver.send(&block(height, "b", if height == first { "a" } else { "b" }));
     }
-    now(driver.yard.record_reorg("c", last, &format!("b{last}"))).unwrap();
+    now(driver.yard.record_reorg("c", last, &format!("b{last}").into())).unwrap();
     driver.settle();
 }
 
 fn finalize(driver: &Driver, height: u64, hash: &str) {
-    let block = Some(NamedBlock { height, hash: hash.to_owned() });
+    let block = Some(NamedBlock { height, hash: hash.into() });
     let finality = Finality { chain: "c".into(), safe: block.clone(), finalized: block };
     now(driver.yard.record_finality(&finality)).unwrap();
 }
@@ -64,7 +64,7 @@ fn handed_on(driver: &Driver) -> Vec<String> {
     let mut handed_on = Vec::new();
     while let Some(entry) = now(driver.yard.sink_next("c", "out")).unwrap() {
         handed_on.push(match &entry.kind {
-            OutKind::Proof { hash, .. } => hash.clone(),
+            OutKind::Proof { hash, .. } => hash.to_string(),
             OutKind::Retract { from, to } => format!("retract {from}..{to}"),
         });
         now(driver.yard.sink_done("out", &entry)).unwrap();
@@ -96,7 +96,7 @@ fn what_is_not_final_waits_and_what_left_the_chain_before_is_never_handed_on() {
     for height in 3..=5 {
         driver.send(&block(height, "d", if height == 3 { "a" } else { "d" }));
     }
-    now(driver.yard.record_reorg("c", 5, "d5")).unwrap();
+    now(driver.yard.record_reorg("c", 5, &"d5".into())).unwrap();
     driver.settle();
     driver.work("w", good);
     assert_eq!(handed_on(&driver), ["retract 3..5", "d3", "d4", "d5"]);
@@ -209,7 +209,7 @@ fn told(driver: &Driver) -> Vec<(String, BlockWord)> {
         let news = now(driver.yard.level_next("c", "out")).unwrap();
         for news in &news {
             assert!(now(driver.yard.level_sending(news)).unwrap());
-            told.push((news.hash.clone(), news.word));
+            told.push((news.hash.to_string(), news.word));
             assert_eq!(
                 news.proof.is_some(),
                 news.word >= BlockWord::Accepted && news.word <= BlockWord::Committed
@@ -280,7 +280,7 @@ fn a_beacon_sink_gets_all_proofs_that_agreed_and_the_blocks_time_at_once() {
     assert_eq!(told(&driver), [], "nothing is said of what has only arrived");
     let assignments: Vec<_> = std::iter::from_fn(|| driver.claim("w")).collect();
     // The second block is accepted before the first: it does not wait for its turn.
-    for assignment in assignments.iter().filter(|one| one.task.height == 2 && one.task.id.stage != "b") {
+    for assignment in assignments.iter().filter(|one| one.task.height() == 2 && one.task.id().stage != "b") {
         driver.perform(assignment, good(assignment));
     }
     let news = now(driver.yard.level_next("c", "out")).unwrap();
@@ -291,7 +291,7 @@ fn a_beacon_sink_gets_all_proofs_that_agreed_and_the_blocks_time_at_once() {
         all.iter().map(|(prover, proof)| (prover.as_str(), proof.stage.as_str())).collect();
     assert_eq!(all, [("pa", "a"), ("pc", "c")]);
     assert_eq!(words(&told(&driver)), ["a2 accepted"]);
-    for assignment in assignments.iter().filter(|one| one.task.height == 1 || one.task.id.stage == "b") {
+    for assignment in assignments.iter().filter(|one| one.task.height() == 1 || one.task.id().stage == "b") {
         driver.perform(assignment, good(assignment));
     }
     assert_eq!(words(&told(&driver)), ["a1 accepted"], "of each block once, also when it is committed");
@@ -347,7 +347,7 @@ fn a_block_that_leaves_the_chain_is_taken_back_if_it_was_told_of() {
     assert_eq!(words(&told(&driver)), ["b2 committed"]);
     // It was never told of, so nothing is taken back.
     driver.send(&block(3, "b", "b"));
-    now(driver.yard.record_reorg("c", 3, "a3")).unwrap();
+    now(driver.yard.record_reorg("c", 3, &"a3".into())).unwrap();
     driver.settle();
     assert_eq!(words(&told(&driver)), ["a3 committed", "b2 retracted", "a2 committed"]);
     now(driver.yard.record_redo("c", 3)).unwrap();
@@ -514,7 +514,7 @@ fn a_block_that_returns_while_it_is_taken_back_is_told_of_anew() {
     assert_eq!((first.hash.as_str(), first.word), ("a2", BlockWord::Retracted));
     assert!(now(driver.yard.level_sending(&first)).unwrap());
     now(driver.yard.level_failed(&first, &Trouble::saying("no answer"))).unwrap();
-    now(driver.yard.record_reorg("c", 2, "a2")).unwrap();
+    now(driver.yard.record_reorg("c", 2, &"a2".into())).unwrap();
     driver.settle();
     driver.pass(10_000);
     assert_eq!(words(&told(&driver)), ["a2 retracted", "a2 committed"]);
@@ -536,7 +536,7 @@ fn given_up_for_a_while(sink: &str) -> Driver {
     assert!(now(driver.yard.level_sending(&missed)).unwrap());
     now(driver.yard.level_failed(&missed, &Trouble::saying("no answer"))).unwrap();
     reorg(&driver, 2..=2);
-    now(driver.yard.record_reorg("c", 2, "a2")).unwrap();
+    now(driver.yard.record_reorg("c", 2, &"a2".into())).unwrap();
     driver.settle();
     driver.pass(10_000);
     driver.work("w", good);

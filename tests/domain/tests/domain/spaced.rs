@@ -64,7 +64,7 @@ fn reorg(driver: &mut Driver, heights: std::ops::RangeInclusive<u64>) {
     for height in heights {
         driver.send(&block(height, "b", if height == first { "a" } else { "b" }));
     }
-    now(driver.yard.record_reorg("c", last, &format!("b{last}"))).unwrap();
+    now(driver.yard.record_reorg("c", last, &format!("b{last}").into())).unwrap();
     driver.settle();
     driver.work("w", good);
 }
@@ -75,7 +75,7 @@ fn next(driver: &Driver) -> Option<OutEntry> {
 
 fn name(entry: &OutEntry) -> String {
     match &entry.kind {
-        OutKind::Proof { hash, .. } => hash.clone(),
+        OutKind::Proof { hash, .. } => hash.to_string(),
         OutKind::Retract { from, to } => format!("retract {from}..{to}"),
     }
 }
@@ -148,7 +148,7 @@ fn a_reorg_takes_back_what_was_handed_on_and_nothing_else() {
     // At once, and not when its time comes.
     driver.send(&block(6, "d", "b"));
     driver.send(&block(7, "d", "d"));
-    now(driver.yard.record_reorg("c", 7, "d7")).unwrap();
+    now(driver.yard.record_reorg("c", 7, &"d7".into())).unwrap();
     driver.settle();
     driver.work("w", good);
     assert_eq!(handed_on(&driver), ["retract 6..7"]);
@@ -182,7 +182,7 @@ fn what_a_retract_at_the_logs_end_left_standing_is_handed_on_and_what_it_left_of
     assert_eq!(handed_on(&driver), ["a2"]);
     prove(&mut driver, 3..=6);
     // Back to block 4, and nothing follows.
-    now(driver.yard.record_reorg("c", 4, "a4")).unwrap();
+    now(driver.yard.record_reorg("c", 4, &"a4".into())).unwrap();
     driver.settle();
     driver.end();
     driver.work("w", good);
@@ -198,7 +198,7 @@ fn what_a_retract_at_the_logs_end_left_standing_is_handed_on_and_what_it_left_of
 fn only_what_is_final_is_handed_on() {
     let mut driver = driver("every_ms = 60000\nconfirm = \"finalized\"");
     let finalize = |driver: &Driver, height: u64, hash: &str| {
-        let block = Some(NamedBlock { height, hash: hash.to_owned() });
+        let block = Some(NamedBlock { height, hash: hash.into() });
         let finality = Finality { chain: "c".into(), safe: block.clone(), finalized: block };
         now(driver.yard.record_finality(&finality)).unwrap();
         driver.pass(EVERY_MS);

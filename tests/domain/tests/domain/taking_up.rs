@@ -93,11 +93,11 @@ fn attempt(number: u32, home: &Remembers) -> (Performed, Option<String>) {
     let mut assignment = driver.claim("w").expect("a task");
     while assignment.attempt < number {
         let Assignment { worker, slot, claim, task, .. } = &assignment;
-        now(driver.yard.record_release(worker, *slot, claim, &task.id)).expect("a release");
+        now(driver.yard.record_release(worker, *slot, claim, task.id())).expect("a release");
         assignment = driver.claim("w").expect("the same task");
     }
     let performed = now(driver.yard.perform(&mut &*home, &assignment)).expect("performing");
-    let key = assignment.task.id.task_key();
+    let key = assignment.task.id().task_key();
     let task =
         now(proofyard_core::transaction::read::<_, proofyard_core::state::Task>(&driver.yard.port, &key));
     (

@@ -141,7 +141,7 @@ fn a_prover_that_goes_on_failing_is_parked_and_the_chain_waits() {
         let parked = state.parked();
         assert!(!parked.is_empty());
         for task in parked {
-            assert_eq!(task.height, 2);
+            assert_eq!(task.height(), 2);
             let reason = task.parked().unwrap();
             assert!(reason.starts_with(bad.parked_as()), "{:?}: {reason}", bad.does);
             bad.look_at_notes(task, ATTEMPTS);

@@ -67,20 +67,20 @@ impl Budgets {
 
     /// After a power loss what is stored is all there is.
     pub fn restart<'a>(&mut self, tasks: impl Iterator<Item = &'a Task>) {
-        self.spent = tasks.map(|task| (task.id.clone(), spent(task))).collect();
+        self.spent = tasks.map(|task| (task.id().clone(), spent(task))).collect();
     }
 
     fn check_task(&mut self, context: &Context<'_>, before: &Task, after: &Task) {
-        let own = self.spent.entry(after.id.clone()).or_default();
+        let own = self.spent.entry(after.id().clone()).or_default();
         let now_ms = context.simulation.now_ms();
         if before.is_parked() && after.is_open() {
             *own = Spent::default();
-            self.since_ms.insert(after.id.clone(), now_ms);
+            self.since_ms.insert(after.id().clone(), now_ms);
         }
         // The total adds up times that several hosts measured; it cannot be more than has passed.
-        let first_ms = *self.since_ms.entry(after.id.clone()).or_insert(now_ms);
+        let first_ms = *self.since_ms.entry(after.id().clone()).or_insert(now_ms);
         context.must(after.spent_ms() <= now_ms - first_ms + LONGEST_PAUSE_MS, || {
-            format!("{} has spent {} ms of {}", after.id, after.spent_ms(), now_ms - first_ms)
+            format!("{} has spent {} ms of {}", after.id(), after.spent_ms(), now_ms - first_ms)
         });
         let is_live = |attempt: &&Attempt| after.attempts().iter().any(|other| other.claim == attempt.claim);
         let ended: Vec<&Attempt> = before.attempts().iter().filter(|attempt| !is_live(attempt)).collect();
@@ -101,7 +101,7 @@ impl Budgets {
                     );
                     let avoids = after.avoid().is_some_and(|avoid| avoid.worker == attempt.worker);
                     context.must(avoids || !blames, || {
-                        format!("{} failed at {} and may go there at once", after.id, attempt.worker)
+                        format!("{} failed at {} and may go there at once", after.id(), attempt.worker)
                     });
                 }
                 Ending::Lost => own.losses += 1,
@@ -110,7 +110,7 @@ impl Budgets {
         }
         let own = own.clone();
         context.must(!counts || own == spent(after), || {
-            format!("{} counts {:?}, and {own:?} is right", after.id, spent(after))
+            format!("{} counts {:?}, and {own:?} is right", after.id(), spent(after))
         });
         let parks = after.is_parked() && !before.is_parked();
         if counts && (parks || (!ended.is_empty() && after.attempts().is_empty())) {
@@ -156,13 +156,13 @@ fn check_parking(
     if is_parked {
         context.simulation.count("check: parked over its budget");
     }
-    context.must(!must || is_parked, || format!("{} goes on after {own:?} of {limits:?}", task.id));
+    context.must(!must || is_parked, || format!("{} goes on after {own:?} of {limits:?}", task.id()));
     context.must(!is_parked || (may && !none_ended), || {
-        format!("{} parked ({:?}) after {own:?} of {limits:?}", task.id, task.parked())
+        format!("{} parked ({:?}) after {own:?} of {limits:?}", task.id(), task.parked())
     });
 }
 
 fn limits(context: &Context<'_>, task: &Task) -> Option<TaskLimits> {
-    let pipeline = context.pipeline_of(context.mirror.scope(&task.id.scope)?)?;
-    Some(pipeline.stage(&task.id.stage)?.1.limits.clone())
+    let pipeline = context.pipeline_of(context.mirror.scope(&task.id().scope)?)?;
+    Some(pipeline.stage(&task.id().stage)?.1.limits.clone())
 }

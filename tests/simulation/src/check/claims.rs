@@ -66,9 +66,9 @@ impl Claims {
                 }
                 // A change of its task may have interrupted a claim, so a listing counts from there.
                 (_, Some(Item::Task(task))) if task.is_listed() => {
-                    let place = (task.id.chain().to_owned(), Listing::of(task).key().sort);
+                    let place = (task.id().chain().to_owned(), Listing::of(task).key().sort);
                     let listed =
-                        self.listed.get_mut(&task.pool).and_then(|listings| listings.get_mut(&place));
+                        self.listed.get_mut(task.pool()).and_then(|listings| listings.get_mut(&place));
                     if let Some(listed) = listed {
                         listed.since_step = step;
                     }
@@ -76,7 +76,7 @@ impl Claims {
                 (before, Some(Item::Scope(scope))) => {
                     let was_live = matches!(before, Some(Item::Scope(before)) if before.is_live());
                     if !was_live || !scope.is_live() {
-                        self.unwanted.insert(scope.id.clone(), step);
+                        self.unwanted.insert(scope.id().clone(), step);
                     }
                 }
                 _ => {}
@@ -119,11 +119,13 @@ impl Claims {
         task: &Task,
     ) {
         context.simulation.count("check: claim");
-        let Some(rank) = ranks::rank_of(context, &task.id) else { return };
+        let Some(rank) = ranks::rank_of(context, task.id()) else { return };
         if let Some(lower) = self.claimable(context, worker, since, pool, |other| *other < rank) {
             context.simulation.violate(format!(
                 "{worker} took {} of {rank:?} from pool {pool} while {} of {:?} was listed all the time",
-                task.id, lower.listing.id, lower.rank
+                task.id(),
+                lower.listing.id,
+                lower.rank
             ));
         }
     }
@@ -188,7 +190,7 @@ fn check_avoid(context: &Context<'_>, commit: &[Changed], listing: &Listing) {
     let Some(avoid) = &listing.avoid else { return };
     let Some(attempt) =
         commit.iter().find_map(|change| match (change.before.as_deref(), change.after.as_deref()) {
-            (Some(Item::Task(before)), Some(Item::Task(after))) if after.id == listing.id => {
+            (Some(Item::Task(before)), Some(Item::Task(after))) if *after.id() == listing.id => {
                 after.attempts().iter().find(|attempt| !before.attempts().contains(attempt))
             }
             _ => None,
@@ -208,7 +210,7 @@ fn check_avoid(context: &Context<'_>, commit: &[Changed], listing: &Listing) {
 /// A listing's task is listed, under the same rank.
 fn check_task_of(context: &Context<'_>, listing: &Listing) {
     let task = context.mirror.task(&listing.id);
-    context.must(task.is_some_and(|task| task.is_listed() && task.rank == listing.rank), || {
+    context.must(task.is_some_and(|task| task.is_listed() && task.rank() == listing.rank), || {
         format!("{} is listed, and its task is {task:?}", listing.id)
     });
 }

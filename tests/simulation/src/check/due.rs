@@ -20,9 +20,9 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
             && !scope.relists()
         {
             // Its block has returned to the chain: each of its open tasks is listed or due again.
-            for task in context.mirror.tasks_of(&scope.id) {
+            for task in context.mirror.tasks_of(scope.id()) {
                 context.must(!scope.is_live() || !task_is_due(task) || task.due_ms().is_some(), || {
-                    format!("{} returned, and no sweeper will look at its {task:?}", scope.id)
+                    format!("{} returned, and no sweeper will look at its {task:?}", scope.id())
                 });
             }
         }
@@ -41,7 +41,7 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
 
 /// Tasks of a block off the chain need no due time; if the block returns, its scope lists them again.
 fn is_wanted(context: &Context<'_>, task: &Task) -> bool {
-    context.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live() && !scope.relists())
+    context.mirror.scope(&task.id().scope).is_some_and(|scope| scope.is_live() && !scope.relists())
 }
 
 /// Listed tasks need no due time, since workers poll for them, nor do gathering ones, since their scope has one. All other

@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use proofyard_core::port::Key;
 use proofyard_core::state::{
-    Canonical, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat, Judgement, KeyFamily,
-    KnownBlock, Listing, Marker, OutEntry, OutState, PipelineText, Scope, ScopeId, SeenHeartbeat, SinkCursor,
-    Slot, Task, TaskId, Tip, Worker, WorkerId,
+    BlockHash, Canonical, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat, Judgement,
+    KeyFamily, KnownBlock, Listing, Marker, OutEntry, OutState, PipelineText, Scope, ScopeId, SeenHeartbeat,
+    SinkCursor, Slot, Task, TaskId, Tip, Worker, WorkerId,
 };
 use serde_json::from_slice;
 
@@ -134,12 +134,12 @@ impl Mirror {
         }
     }
 
-    pub fn knows(&self, chain: &str, height: u64, hash: &str) -> bool {
+    pub fn knows(&self, chain: &str, height: u64, hash: &BlockHash) -> bool {
         self.get(&KnownBlock::key_of(chain, height, hash)).is_some()
     }
 
     /// The scopes of a block, one for each generation.
-    pub fn scopes_of(&self, chain: &str, height: u64, hash: &str) -> Vec<&Scope> {
+    pub fn scopes_of(&self, chain: &str, height: u64, hash: &BlockHash) -> Vec<&Scope> {
         let start = KeyFamily::Scope.partition(ScopeId::of_block(chain, height, hash, 0));
         let start = start.trim_end_matches('0').to_owned();
         let from = Key::new(start.clone(), "");

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proofyard_core::pipeline::Pipeline;
-use proofyard_core::state::{Scope, Task};
+use proofyard_core::state::{PipelineHash, Scope, Task};
 
 use self::mirror::{Item, Mirror};
 use crate::executor::Simulation;
@@ -35,8 +35,7 @@ pub const CLOCK_SKEW_MS: u64 = 200;
 pub struct Context<'a> {
     pub simulation: &'a Simulation,
     pub mirror: &'a Mirror,
-    /// By the hash of their text.
-    pub pipelines: &'a BTreeMap<String, Arc<Pipeline>>,
+    pub pipelines: &'a BTreeMap<PipelineHash, Arc<Pipeline>>,
     pub proving: &'a Proving,
     /// Who made the commit that is checked.
     pub by: Caller,
@@ -50,9 +49,9 @@ impl Context<'_> {
 
     /// The pipeline that a scope was opened with.
     pub fn pipeline_of(&self, scope: &Scope) -> Option<&Pipeline> {
-        match scope.pipeline.is_empty() {
-            true => self.pipeline(&scope.chain),
-            false => self.pipelines.get(&scope.pipeline).map(|pipeline| &**pipeline),
+        match scope.pipeline().is_none() {
+            true => self.pipeline(scope.chain()),
+            false => self.pipelines.get(scope.pipeline()).map(|pipeline| &**pipeline),
         }
     }
 
@@ -72,7 +71,7 @@ pub struct Checker {
     pub quorums: quorums::Quorums,
     pub leases: leases::Leases,
     budgets: budgets::Budgets,
-    pipelines: BTreeMap<String, Arc<Pipeline>>,
+    pipelines: BTreeMap<PipelineHash, Arc<Pipeline>>,
 }
 
 impl Checker {

@@ -103,7 +103,7 @@ fn check_advance(
             return context.must(false, || format!("{chain}: committed {height}, whose scope is not there"));
         };
         context.must(scope.is_canonical(), || {
-            format!("{chain}: committed {}, which is {:?}", scope.id, scope.branch())
+            format!("{chain}: committed {}, which is {:?}", scope.id(), scope.branch())
         });
         let Some(block) = scope.block() else { return };
         context.must(parent.is_none() || parent.as_ref() == Some(&block.parent), || {
@@ -139,12 +139,12 @@ fn check_advance(
 fn check_late(context: &Context<'_>, scope: &Scope) {
     let late = context.pipeline_of(scope).map(|pipeline| pipeline.chain.late);
     let Some(Late::Miss { deadline_ms }) = late else {
-        return context.must(false, || format!("{} was missed in a pipeline that waits", scope.id));
+        return context.must(false, || format!("{} was missed in a pipeline that waits", scope.id()));
     };
-    let works_since_ms = context.mirror.chain(&scope.chain).map_or(0, |state| state.works_since_ms);
+    let works_since_ms = context.mirror.chain(scope.chain()).map_or(0, |state| state.works_since_ms);
     let from_ms = scope.canonical_ms().unwrap_or(u64::MAX / 2).max(works_since_ms);
     context.must(context.simulation.now_ms() + CLOCK_SKEW_MS >= from_ms + deadline_ms, || {
-        format!("{} was missed before its deadline, {deadline_ms} ms from {from_ms}", scope.id)
+        format!("{} was missed before its deadline, {deadline_ms} ms from {from_ms}", scope.id())
     });
 }
 
@@ -256,7 +256,7 @@ fn check_canonical(context: &Context<'_>, commit: &[Changed], before: &Canonical
 fn check_scope(context: &Context<'_>, before: Option<&Scope>, after: &Scope) {
     let was = before.map(|before| before.branch());
     if after.is_canonical() && was.is_some_and(|was| was != after.branch()) && after.cut().is_none() {
-        check_happened_now(context, &format!("{} is on the chain", after.id), after.canonical_ms());
+        check_happened_now(context, &format!("{} is on the chain", after.id()), after.canonical_ms());
     }
     match (was, after.branch()) {
         (Some(Branch::Canonical), Branch::Orphaned) if after.cut().is_some() => {
@@ -271,28 +271,32 @@ fn check_scope(context: &Context<'_>, before: Option<&Scope>, after: &Scope) {
         return;
     }
     let (Some(state), Some(frontier)) =
-        (context.mirror.chain(&after.chain), context.mirror.frontier(&after.chain))
+        (context.mirror.chain(after.chain()), context.mirror.frontier(after.chain()))
     else {
         return;
     };
     let (from, to) = after.heights();
-    context.must(state.takes_work(), || format!("{} opened while its chain takes no work", after.id));
-    context.must(after.is_canonical(), || format!("{} opened as {:?}", after.id, after.branch()));
-    match &after.subject {
+    context.must(state.takes_work(), || format!("{} opened while its chain takes no work", after.id()));
+    context.must(after.is_canonical(), || format!("{} opened as {:?}", after.id(), after.branch()));
+    match after.subject() {
         Subject::Block(_) => {
             context.simulation.count("check: block opened");
             context.must(to < frontier.height + frontier.window, || {
-                format!("{} opened with the window's end at {}", after.id, frontier.height + frontier.window)
+                format!(
+                    "{} opened with the window's end at {}",
+                    after.id(),
+                    frontier.height + frontier.window
+                )
             });
         }
         Subject::Cut(cut) => {
             context.simulation.count("check: cut opened");
-            let members = (from..=to).map(|height| context.mirror.canonical(&after.chain, height));
+            let members = (from..=to).map(|height| context.mirror.canonical(after.chain(), height));
             let fits = members.zip(&cut.members).all(|(place, member)| {
                 place.is_some_and(|place| place.hash == member.hash && place.generation == member.generation)
             });
             context.must(fits && cut.members.len() as u64 == to - from + 1, || {
-                format!("{} opened over blocks that are not canonical", after.id)
+                format!("{} opened over blocks that are not canonical", after.id())
             });
             check_forks(context, after, &cut.stage);
         }
@@ -317,7 +321,7 @@ fn check_forks(context: &Context<'_>, scope: &Scope, cut_stage: &str) {
             context.simulation.count("check: cut beside a fork");
         }
         context.must((from..=to).all(|height| stage.prover_at(height) == prover), || {
-            format!("{} spans a fork of stage {}: {:?}", scope.id, stage.name, stage.provers)
+            format!("{} spans a fork of stage {}: {:?}", scope.id(), stage.name, stage.provers)
         });
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use proofyard_core::state::{COMMITS, OutEntry, OutKind, OutProof, ScopeId, TaskId};
+use proofyard_core::state::{BlockHash, COMMITS, OutEntry, OutKind, OutProof, ScopeId, TaskId};
 
 use super::Context;
 use super::mirror::{Changed, Item};
@@ -23,7 +23,7 @@ struct Replay {
     /// By sequence, the first height that each takes back.
     retracts: BTreeMap<u64, u64>,
     /// First height to (last height, hash of the last block, scope).
-    proved: BTreeMap<u64, (u64, String, ScopeId)>,
+    proved: BTreeMap<u64, (u64, BlockHash, ScopeId)>,
 }
 
 impl OutLogs {
@@ -181,16 +181,16 @@ fn check_judged(context: &Context<'_>, name: &str, scope: &ScopeId, proof: &OutP
 }
 
 /// What is handed on is of canonical and committed blocks, while the chain is not halted.
-fn check_true(context: &Context<'_>, name: &str, scope: &ScopeId, heights: (u64, u64), hash: &str) {
+fn check_true(context: &Context<'_>, name: &str, scope: &ScopeId, heights: (u64, u64), hash: &BlockHash) {
     let Some(scope) = context.mirror.scope(scope) else {
         return context.must(false, || format!("{name}: an entry names {scope}, which is not there"));
     };
     context.must(scope.is_canonical() && scope.heights() == heights, || {
-        format!("{name}: {heights:?} was handed on from {}, which is {:?}", scope.id, scope.branch())
+        format!("{name}: {heights:?} was handed on from {}, which is {:?}", scope.id(), scope.branch())
     });
-    let chain = &scope.chain;
+    let chain = scope.chain();
     let last = context.mirror.canonical(chain, heights.1);
-    context.must(last.is_some_and(|last| last.hash == hash), || {
+    context.must(last.is_some_and(|last| last.hash == *hash), || {
         format!("{name}: {heights:?} was handed on as {hash}, which is not canonical")
     });
     let members = scope.cut().map(|cut| cut.members.as_slice()).unwrap_or_default();

@@ -31,7 +31,7 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
 
 fn check_true(context: &Context<'_>, task: &Task, accepted: &TaskResult) {
     context.simulation.count("check: result accepted");
-    let id = &task.id;
+    let id = task.id();
     let artifact = context.proving.artifact(&accepted.artifact);
     context.must(context.proving.is_true_for(&accepted.artifact, &id.scope, &id.stage, id.index), || {
         format!("{id} accepted {artifact:?}")
@@ -84,7 +84,7 @@ fn expected_tasks(context: &Context<'_>, scope: &Scope, pipeline: &Pipeline, ind
     match (&stage.strategy, stage.from.first()?) {
         (Strategy::Split, Source::Block) => scope.block().map(|block| block.segments),
         (Strategy::Split, Source::Stage(source)) => {
-            let id = TaskId::new(&scope.id, &pipeline.stages[*source].name, 0);
+            let id = TaskId::new(scope.id(), &pipeline.stages[*source].name, 0);
             context.mirror.task(&id)?.accepted()?.list.as_ref().map(|list| list.count)
         }
         (Strategy::Sequential(CutRule { arity: Some(arity), .. }), _) => {
@@ -107,9 +107,9 @@ fn is_gathered(
     if matches!(reader.strategy, Strategy::Sequential(CutRule { arity: Some(_), .. })) {
         return true;
     }
-    match (&scope.subject, stage.cut_by) {
+    match (scope.subject(), stage.cut_by) {
         (Subject::Cut(cut), None) => (cut.from..).zip(&cut.members).all(|(height, member)| {
-            let id = ScopeId::of_block(&scope.chain, height, &member.hash, member.generation);
+            let id = ScopeId::of_block(scope.chain(), height, &member.hash, member.generation);
             context.mirror.scope(&id).is_some_and(|block| is_done(context, block, pipeline, source))
         }),
         // Members of a quorum that runs a prover of its own need not all be there.
@@ -128,7 +128,7 @@ pub fn is_done(context: &Context<'_>, scope: &Scope, pipeline: &Pipeline, index:
     }
     let Some(expected) = expected_tasks(context, scope, pipeline, index) else { return false };
     (0..expected).all(|task| {
-        let task = context.mirror.task(&TaskId::new(&scope.id, &stage.name, task));
+        let task = context.mirror.task(&TaskId::new(scope.id(), &stage.name, task));
         task.is_some_and(|task| task.is_accepted())
     })
 }
@@ -144,7 +144,7 @@ fn agrees(context: &Context<'_>, scope: &Scope, pipeline: &Pipeline, stage: &Sta
     let mut votes: BTreeMap<String, u32> = BTreeMap::new();
     for source in &stage.from {
         let Source::Stage(source) = source else { continue };
-        let id = TaskId::new(&scope.id, &pipeline.stages[*source].name, 0);
+        let id = TaskId::new(scope.id(), &pipeline.stages[*source].name, 0);
         let accepted = context.mirror.task(&id).and_then(|task| task.accepted());
         if let Some(public_values) = accepted.and_then(|accepted| accepted.public_values.clone()) {
             *votes.entry(public_values).or_default() += 1;

@@ -64,20 +64,20 @@ impl Quorums {
     }
 
     fn note_member(&mut self, context: &Context<'_>, task: &Task) {
-        let Some(scope) = context.mirror.scope(&task.id.scope) else { return };
+        let Some(scope) = context.mirror.scope(&task.id().scope) else { return };
         let Some(pipeline) = context.pipeline_of(scope) else { return };
-        let Some((index, _)) = pipeline.stage(&task.id.stage) else { return };
+        let Some((index, _)) = pipeline.stage(&task.id().stage) else { return };
         for (_, reader) in pipeline.readers(index).filter(|(_, reader)| quorum(reader).is_some()) {
             let now = votes(context, scope, pipeline, reader);
             let without: Vec<_> =
-                now.iter().filter(|(member, _)| *member != task.id.stage).cloned().collect();
+                now.iter().filter(|(member, _)| *member != task.id().stage).cloned().collect();
             if dissent(&now) > dissent(&without) {
                 context.simulation.count(match scope.progress() {
                     Progress::Missed => "check: dissent in a missed block",
                     _ if scope.is_settled() => "check: dissent in a settled block",
                     _ => "check: dissent",
                 });
-                let place = (scope.id.clone(), reader.name.clone());
+                let place = (scope.id().clone(), reader.name.clone());
                 self.dissent.insert(place, context.simulation.steps());
             }
         }
@@ -138,7 +138,7 @@ fn votes(context: &Context<'_>, scope: &Scope, pipeline: &Pipeline, stage: &Stag
         Source::Stage(source) => Some(pipeline.stages[*source].name.clone()),
     });
     let vote = |member: String| {
-        let task = context.mirror.task(&TaskId::new(&scope.id, &member, 0))?;
+        let task = context.mirror.task(&TaskId::new(scope.id(), &member, 0))?;
         let values = task.accepted()?.public_values.clone()?;
         Some((member, values))
     };
@@ -163,7 +163,8 @@ fn ways_to_agree(context: &Context<'_>, scope: &ScopeId, stage: &str) -> Option<
         groups.entry(value).or_default().push(member.clone());
     }
     let most = groups.values().map(Vec::len).max().unwrap_or(0);
-    context
-        .must(most >= need, || format!("{}/{} agreed on {votes:?}, and needs {need}", scope.id, stage.name));
+    context.must(most >= need, || {
+        format!("{}/{} agreed on {votes:?}, and needs {need}", scope.id(), stage.name)
+    });
     Some(groups.into_values().filter(|group| group.len() == most).collect())
 }

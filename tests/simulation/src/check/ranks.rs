@@ -24,10 +24,10 @@ pub fn rank_of(context: &Context<'_>, task: &TaskId) -> Option<Rank> {
     let scope = context.mirror.scope(&task.scope)?;
     let pipeline = context.pipeline_of(scope)?;
     let stage = pipeline.stage(&task.stage)?.0;
-    let (timestamp_s, height) = match &scope.subject {
+    let (timestamp_s, height) = match scope.subject() {
         Subject::Block(block) => (block.timestamp_s, block.height),
         Subject::Cut(cut) => {
-            let member = cut.member_id(&scope.chain, 0)?;
+            let member = cut.member_id(scope.chain(), 0)?;
             let first = context.mirror.scope(&member)?.block()?;
             (first.timestamp_s, first.height)
         }

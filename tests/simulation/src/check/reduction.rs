@@ -82,25 +82,26 @@ fn check_tree(context: &Context<'_>, group: &Group) {
 }
 
 fn check_listed(context: &Context<'_>, task: &Task) {
-    let Some(pipeline) = context.mirror.scope(&task.id.scope).and_then(|scope| context.pipeline_of(scope))
+    let Some(pipeline) = context.mirror.scope(&task.id().scope).and_then(|scope| context.pipeline_of(scope))
     else {
         return;
     };
-    let Some((scope, cut, arity)) = reduces(context.mirror, pipeline, &task.id.scope, &task.id.stage) else {
+    let Some((scope, cut, arity)) = reduces(context.mirror, pipeline, &task.id().scope, &task.id().stage)
+    else {
         return;
     };
     let tree = tree(cut.members.len() as u32, arity);
-    let Some(children) = tree.get(task.id.index as usize) else {
-        return context.must(false, || format!("{} is not in its tree {tree:?}", task.id));
+    let Some(children) = tree.get(task.id().index as usize) else {
+        return context.must(false, || format!("{} is not in its tree {tree:?}", task.id()));
     };
     if task.gathers() {
         return context.must(!task.is_listed() && task.attempts().is_empty() && !task.is_accepted(), || {
-            format!("{} gathers, and yet it may be worked on: {task:?}", task.id)
+            format!("{} gathers, and yet it may be worked on: {task:?}", task.id())
         });
     }
     for child in children {
-        context.must(is_there(context, pipeline, scope, cut, &tree, &task.id, *child), || {
-            format!("{} may be claimed before its child {child:?} is there", task.id)
+        context.must(is_there(context, pipeline, scope, cut, &tree, task.id(), *child), || {
+            format!("{} may be claimed before its child {child:?} is there", task.id())
         });
     }
 }
@@ -108,11 +109,11 @@ fn check_listed(context: &Context<'_>, task: &Task) {
 /// The commit that accepts the last child of a task also lists the task: of two that are accepted at the same time, one
 /// sees the other.
 fn check_fed(context: &Context<'_>, child: &Task) {
-    let Some(pipeline) = context.mirror.scope(&child.id.scope).and_then(|scope| context.pipeline_of(scope))
+    let Some(pipeline) = context.mirror.scope(&child.id().scope).and_then(|scope| context.pipeline_of(scope))
     else {
         return;
     };
-    let Some((scope, cut, arity)) = reduces(context.mirror, pipeline, &child.id.scope, &child.id.stage)
+    let Some((scope, cut, arity)) = reduces(context.mirror, pipeline, &child.id().scope, &child.id().stage)
     else {
         return;
     };
@@ -120,17 +121,17 @@ fn check_fed(context: &Context<'_>, child: &Task) {
     let Some(parent) = child.feeds().and_then(|parent| Some((parent, tree.get(parent as usize)?))) else {
         return;
     };
-    let (parent, children) = (TaskId { index: parent.0, ..child.id.clone() }, parent.1);
+    let (parent, children) = (TaskId { index: parent.0, ..child.id().clone() }, parent.1);
     let is_decided = |member: u32| {
-        let source = pipeline.stage(&child.id.stage).and_then(|(_, stage)| stage.from.first());
+        let source = pipeline.stage(&child.id().stage).and_then(|(_, stage)| stage.from.first());
         let Some(Source::Stage(source)) = source else { return true };
-        let Some(block) = cut.member_id(&scope.chain, member) else { return false };
+        let Some(block) = cut.member_id(scope.chain(), member) else { return false };
         let group = context.mirror.group(&block, &pipeline.stages[*source].name);
         group.is_some_and(|group| group.decided.is_some())
     };
     let all_there = children.iter().all(|range| match task_over(&tree, *range) {
         Some(below) => {
-            let below = context.mirror.task(&TaskId { index: below, ..child.id.clone() });
+            let below = context.mirror.task(&TaskId { index: below, ..child.id().clone() });
             below.is_some_and(|below| below.is_accepted())
         }
         None => is_decided(range.0),
@@ -140,7 +141,7 @@ fn check_fed(context: &Context<'_>, child: &Task) {
         context.simulation.count("check: the last child of a task came");
     }
     context.must(!(all_there && gathers && scope.is_live()), || {
-        format!("{parent} still gathers, though {} was its last child", child.id)
+        format!("{parent} still gathers, though {} was its last child", child.id())
     });
 }
 
@@ -159,7 +160,7 @@ fn is_there(
     }
     let source = pipeline.stage(&task.stage).and_then(|(_, stage)| stage.from.first());
     let Some(Source::Stage(source)) = source else { return true };
-    let member = cut.member_id(&scope.chain, child.0);
+    let member = cut.member_id(scope.chain(), child.0);
     let block = member.and_then(|member| context.mirror.scope(&member));
     block.is_some_and(|block| proofs::is_done(context, block, pipeline, *source))
 }
@@ -175,7 +176,7 @@ fn task_over(tree: &[Vec<Range>], range: Range) -> Option<u32> {
 
 /// For a task of a reduction: `None` if its worker was given the right inputs, else what these are.
 pub fn wrong_inputs(mirror: &Mirror, assignment: &Assignment) -> Option<Vec<Option<ArtifactRef>>> {
-    let (pipeline, id) = (&assignment.pipeline, &assignment.task.id);
+    let (pipeline, id) = (&assignment.pipeline, assignment.task.id());
     let (scope, cut, arity) = reduces(mirror, pipeline, &id.scope, &id.stage)?;
     let tree = tree(cut.members.len() as u32, arity);
     let output = |id: TaskId| mirror.task(&id)?.accepted().map(|accepted| accepted.artifact.clone());
@@ -183,7 +184,7 @@ pub fn wrong_inputs(mirror: &Mirror, assignment: &Assignment) -> Option<Vec<Opti
         if let Some(below) = task_over(&tree, *child) {
             return output(TaskId { index: below, ..id.clone() });
         }
-        let member = cut.member_id(&scope.chain, child.0)?;
+        let member = cut.member_id(scope.chain(), child.0)?;
         match pipeline.stage(&id.stage)?.1.from.first()? {
             Source::Block => Some(mirror.scope(&member)?.block()?.payload.clone()),
             Source::Stage(source) => output(TaskId::new(&member, &pipeline.stages[*source].name, 0)),

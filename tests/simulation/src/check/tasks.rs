@@ -16,7 +16,9 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
                 };
                 check_task(context, before, after);
             }
-            (Some(Item::Task(task)), None) => context.must(false, || format!("task {} was deleted", task.id)),
+            (Some(Item::Task(task)), None) => {
+                context.must(false, || format!("task {} was deleted", task.id()))
+            }
             (Some(Item::Slot(before)), _) => check_slot(context, before),
             _ => {}
         }
@@ -24,13 +26,13 @@ pub fn check(context: &Context<'_>, commit: &[Changed]) {
 }
 
 fn check_task(context: &Context<'_>, before: Option<&Task>, after: &Task) {
-    let id = &after.id;
+    let id = after.id();
     if let Some(before) = before {
         count(context, before, after);
         context.must(!before.is_accepted() || before.accepted() == after.accepted(), || {
             format!("the accepted result of {id} changed")
         });
-        context.must(before.rank == after.rank, || format!("the rank of {id} changed"));
+        context.must(before.rank() == after.rank(), || format!("the rank of {id} changed"));
     }
     if let Some(kept) = after.checkpoint().filter(|_| before.and_then(Task::checkpoint) != after.checkpoint())
     {

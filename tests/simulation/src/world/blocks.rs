@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proofyard_core::state::{ArtifactRef, Block};
+use proofyard_core::state::{ArtifactRef, Block, BlockHash};
 
 use proofyard_memory_store::Random;
 
@@ -11,13 +11,13 @@ use proofyard_memory_store::Random;
 pub struct NodeChain {
     pub name: String,
     pub start_height: u64,
-    pub blocks: BTreeMap<String, Block>,
+    pub blocks: BTreeMap<BlockHash, Block>,
     /// Hash of the head of the true branch; `None` before the first block.
-    pub head: Option<String>,
+    pub head: Option<BlockHash>,
     /// Heads of branches that were left, to which the chain may return.
-    left: Vec<String>,
+    left: Vec<BlockHash>,
     /// Blocks that the yard has acknowledged.
-    pub acknowledged: BTreeSet<(u64, String)>,
+    pub acknowledged: BTreeSet<(u64, BlockHash)>,
     max_segments: u64,
     mined: u64,
 }
@@ -46,12 +46,13 @@ impl NodeChain {
         self.head = Some(hash);
     }
 
-    fn add_block(&mut self, parent: Option<String>, random: &mut Random) -> String {
+    fn add_block(&mut self, parent: Option<BlockHash>, random: &mut Random) -> BlockHash {
         self.mined += 1;
         let below = parent.as_ref().and_then(|hash| self.blocks.get(hash));
         let height = below.map_or(self.start_height, |block| block.height + 1);
         let timestamp_s = below.map_or(1_000, |block| block.timestamp_s) + random.between(1, 12);
         let hash = format!("{}{:02}x{:03}", &self.name[self.name.len() - 1..], height, self.mined);
+        let hash = BlockHash::from(hash);
         let fields = [
             ("gas".to_owned(), random.between(1, 100).to_string()),
             ("batch".to_owned(), (height / random.between(2, 4)).to_string()),
@@ -59,7 +60,7 @@ impl NodeChain {
         let block = Block {
             height,
             hash: hash.clone(),
-            parent: parent.unwrap_or_else(|| "genesis".to_owned()),
+            parent: parent.unwrap_or_else(|| "genesis".into()),
             timestamp_s,
             segments: random.between(1, self.max_segments) as u32,
             fields: fields.into(),
@@ -95,7 +96,7 @@ impl NodeChain {
         true
     }
 
-    fn parent_of(&self, hash: &str) -> Option<String> {
+    fn parent_of(&self, hash: &BlockHash) -> Option<BlockHash> {
         let parent = &self.blocks.get(hash)?.parent;
         self.blocks.contains_key(parent).then(|| parent.clone())
     }

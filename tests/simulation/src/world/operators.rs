@@ -169,8 +169,8 @@ impl World {
         let checker = self.checker.borrow();
         checker.mirror.items().any(|(_, item)| match item {
             Item::Task(task) => {
-                let is_wanted = checker.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live());
-                task.id.chain() == chain && task.is_parked() && is_wanted
+                let is_wanted = checker.mirror.scope(&task.id().scope).is_some_and(|scope| scope.is_live());
+                task.id().chain() == chain && task.is_parked() && is_wanted
             }
             _ => false,
         })

@@ -282,7 +282,8 @@ impl World {
                 // disagree.
                 Item::Scope(scope) => scope.is_watched() && !scope.is_settled() && phase != Phase::ByWakes,
                 Item::Task(task) => {
-                    let is_wanted = checker.mirror.scope(&task.id.scope).is_some_and(|scope| scope.is_live());
+                    let is_wanted =
+                        checker.mirror.scope(&task.id().scope).is_some_and(|scope| scope.is_live());
                     is_wanted && (task.is_open() || task.is_parked())
                 }
                 Item::Listing(_) => true,

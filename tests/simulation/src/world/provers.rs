@@ -49,7 +49,7 @@ impl Prover {
     /// Has a text kept that no other prover has, and asks again until it is known whether it is. A zombie goes on whatever it
     /// hears.
     async fn keep_checkpoint(&self, assignment: &Assignment) -> Result<(), AttemptError> {
-        let (world, id, claim) = (&self.world, &assignment.task.id, &assignment.claim);
+        let (world, id, claim) = (&self.world, assignment.task.id(), &assignment.claim);
         let simulation = &world.simulation;
         let text = format!("{claim}/{}", world.draw(|random| random.number()));
         world.proving.borrow_mut().ask_checkpoint(id, &text, simulation.steps());
@@ -100,13 +100,13 @@ impl Prover {
         let drawn = self.world.draw(|random| random.chance(4_000));
         is_missed
             && !quorum_members(assignment).is_empty()
-            && self.world.proving.borrow_mut().outlasts(&assignment.task.id.scope, drawn)
+            && self.world.proving.borrow_mut().outlasts(&assignment.task.id().scope, drawn)
     }
 
     /// But not once all are to come to rest.
     async fn outlast_the_deadline(&self, assignment: &Assignment) {
         let Late::Miss { deadline_ms } = assignment.pipeline.chain.late else { return };
-        let (world, id) = (&self.world, &assignment.task.id);
+        let (world, id) = (&self.world, assignment.task.id());
         world.simulation.count("world: a member outlasts the deadline");
         let after_ms = world.draw(|random| random.below(4_000));
         let canonical_ms =
@@ -120,7 +120,7 @@ impl Prover {
 
     /// Proves only when nothing is left to do in the block, if that comes soon.
     async fn outlast_the_block(&self, assignment: &Assignment) {
-        let (world, id) = (&self.world, &assignment.task.id.scope);
+        let (world, id) = (&self.world, &assignment.task.id().scope);
         let is_settled = || world.checker.borrow().mirror.scope(id).is_none_or(Scope::is_settled);
         let until_ms = world.simulation.now_ms() + world.draw(|random| random.below(20_000));
         while world.simulation.now_ms() < until_ms && !is_settled() && !world.is_calm.get() {
@@ -148,7 +148,7 @@ impl Prover {
         }
         // A sweep that ran out of time may count from the heartbeat that the next one sees.
         let are_swept = swept_ms.is_some_and(|swept_ms| simulation.now_ms() >= swept_ms + hedge_ms);
-        let (checker, id) = (self.world.checker.borrow(), &assignment.task.id);
+        let (checker, id) = (self.world.checker.borrow(), assignment.task.id());
         let is_wanted = checker.mirror.scope(&id.scope).is_some_and(|scope| scope.is_live());
         let runs_alone = checker.mirror.task(id).is_some_and(|task| {
             task.is_open()
@@ -164,7 +164,7 @@ impl Prover {
     /// Notes a failure that the yard will record, though the prover answers as if it had succeeded.
     fn note_failure(&self, assignment: &Assignment, kind: FailureKind) {
         let mut proving = self.world.proving.borrow_mut();
-        proving.note_failure(&assignment.task.id);
+        proving.note_failure(assignment.task.id());
         proving.note_ending(&assignment.claim, Ending::Failed(kind));
     }
 
@@ -173,9 +173,8 @@ impl Prover {
     fn write(&self, assignment: &Assignment, is_true: bool, disagrees_often: bool) -> (ArtifactRef, bool) {
         let world = &self.world;
         let pipeline = &assignment.pipeline;
-        let id = &assignment.task.id;
-        let is_split =
-            pipeline.readers(assignment.stage).any(|(_, reader)| reader.strategy == Strategy::Split);
+        let id = assignment.task.id();
+        let is_split = pipeline.is_split(assignment.stage);
         let count = world.draw(|random| if random.chance(500) { 60 } else { random.between(1, 4) as u32 });
         let members = quorum_members(assignment);
         let number = world.draw(|random| random.number());
@@ -198,11 +197,11 @@ impl Prover {
 
     /// A worker must be given the right inputs, and run the right prover.
     fn check_assignment(&self, assignment: &Assignment) {
-        let (world, id) = (&self.world, &assignment.task.id);
+        let (world, id) = (&self.world, assignment.task.id());
         if let Some(right) = reduction::wrong_inputs(&world.checker.borrow().mirror, assignment) {
             world.simulation.violate(format!("{id} got {:?}, and {right:?} is right", assignment.inputs));
         }
-        let prover = assignment.stage().prover_at(assignment.task.height);
+        let prover = assignment.stage().prover_at(assignment.task.height());
         if prover != Some(&assignment.prover_name) {
             world.simulation.violate(format!("{id} is proved by {}, not {prover:?}", assignment.prover_name));
         }
@@ -303,7 +302,7 @@ impl Executor for Prover {
             trusted_setup: None,
             cycles: None,
             list,
-            fields: BTreeMap::from([("state".to_owned(), assignment.task.id.scope.to_string())]),
+            fields: BTreeMap::from([("state".to_owned(), assignment.task.id().scope.to_string())]),
         })
     }
 

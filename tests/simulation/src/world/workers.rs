@@ -169,7 +169,7 @@ impl World {
     }
 
     fn check_claim(&self, worker: &Worker, since: ClaimStart, task: &Task) {
-        self.simulation.trace(|| format!("claimed {} of rank {}", task.id, task.rank));
+        self.simulation.trace(|| format!("claimed {} of rank {}", task.id(), task.rank()));
         self.check();
         let checker = self.checker.borrow();
         let proving = self.proving.borrow();
@@ -178,15 +178,15 @@ impl World {
         if task.checkpoint().is_some() {
             self.simulation.count("check: resumed");
         }
-        let newer = proving.newer_checkpoint(&task.id, task.checkpoint(), since.step);
+        let newer = proving.newer_checkpoint(task.id(), task.checkpoint(), since.step);
         context.must(newer.is_none(), || {
-            let (id, given) = (&task.id, task.checkpoint());
+            let (id, given) = (task.id(), task.checkpoint());
             format!("{id} resumes from {given:?}, and {newer:?} was kept after it")
         });
     }
 
     async fn perform(self: &Rc<Self>, worker: &Rc<Worker>, request: &ClaimRequest, task: Task) {
-        let id = task.id.clone();
+        let id = task.id().clone();
         // A worker that cannot reach the yard tries again, and then mostly gives up without releasing the task.
         for _ in 0..2 {
             let assignment = match self.yard.assignment(request, task.clone()).await {

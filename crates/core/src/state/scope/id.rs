@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::Subject;
+use crate::state::{BlockHash, Subject};
 
 /// A scope's name, derived from what it is about, so that anyone may tell it. Stored and sent as the text that it is; one that
 /// was read need not be the name of anything.
@@ -21,8 +21,8 @@ pub enum NamedScope<'a> {
 }
 
 impl ScopeId {
-    pub fn of_block(chain: &str, height: u64, hash: &str, generation: u64) -> Self {
-        NamedScope::Block { chain, height, hash, generation }.id()
+    pub fn of_block(chain: &str, height: u64, hash: &BlockHash, generation: u64) -> Self {
+        NamedScope::Block { chain, height, hash: hash.as_str(), generation }.id()
     }
 
     pub fn of_cut(chain: &str, stage: &str, from: u64, to: u64, epoch: u64) -> Self {

@@ -12,7 +12,8 @@
 //!
 //! A block that was proved and returns is opened as Proved. Whatever is opened is looked at by the sweeper until it is settled:
 //! `settle` ends its watch, in every state from Open on. A cut starts as Open. Only the methods here change a scope's life,
-//! each named after what happened: `adopt` and `orphan` are for `record`, all others for `advance`.
+//! each named after what happened. `advance` alone calls them, but for `adopt` of a block that is appended to the tip, which is
+//! `record`'s.
 
 mod id;
 mod queries;
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::id::{BadScopeId, NamedScope, ScopeId};
 use self::stored::StoredScope;
-use super::{Blocked, KeyFamily, Subject};
+use super::{Blocked, KeyFamily, PipelineHash, Subject};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -32,12 +33,11 @@ use crate::transaction::{Item, too_large};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StoredScope", into = "StoredScope")]
 pub struct Scope {
-    pub id: ScopeId,
-    pub chain: String,
-    pub subject: Subject,
-    /// The pipeline it opened with; empty before.
-    pub pipeline: String,
-    pub recorded_ms: u64,
+    id: ScopeId,
+    chain: String,
+    subject: Subject,
+    pipeline: PipelineHash,
+    recorded_ms: u64,
     /// When the block's sender was told that it is kept, where that was before it was recorded.
     acknowledged_ms: Option<u64>,
     standing: Standing,
@@ -120,12 +120,12 @@ impl Scope {
     }
 
     /// As it is when it is first recorded: off the chain, with nothing done.
-    pub fn new(id: ScopeId, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
+    pub(crate) fn new(id: ScopeId, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
         Self {
             id,
             chain: chain.to_owned(),
             subject,
-            pipeline: String::new(),
+            pipeline: PipelineHash::none(),
             recorded_ms,
             acknowledged_ms: None,
             standing: Standing::Stored,
@@ -171,7 +171,7 @@ impl Scope {
     }
 
     /// The window reached it. A block that returned keeps the pipeline it opened with, and its proof.
-    pub fn open(&mut self, pipeline: &str, now_ms: u64, due_ms: Option<u64>) {
+    pub fn open(&mut self, pipeline: &PipelineHash, now_ms: u64, due_ms: Option<u64>) {
         if self.standing != Standing::Waiting {
             return;
         }
@@ -181,8 +181,8 @@ impl Scope {
             Some(_) => Standing::Proved { watch },
         };
         self.opened_ms.get_or_insert(now_ms);
-        if self.pipeline.is_empty() {
-            pipeline.clone_into(&mut self.pipeline);
+        if self.pipeline.is_none() {
+            self.pipeline.clone_from(pipeline);
         }
     }
 

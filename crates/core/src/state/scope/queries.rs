@@ -1,9 +1,30 @@
 //! What a scope says of itself.
 
-use super::{Branch, Progress, Scope, Standing, Watch};
-use crate::state::{Block, Blocked, Cut, Subject};
+use super::{Branch, Progress, Scope, ScopeId, Standing, Watch};
+use crate::state::{Block, Blocked, Cut, PipelineHash, Subject};
 
 impl Scope {
+    pub fn id(&self) -> &ScopeId {
+        &self.id
+    }
+
+    pub fn chain(&self) -> &str {
+        &self.chain
+    }
+
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The one that it opened with; none before.
+    pub fn pipeline(&self) -> &PipelineHash {
+        &self.pipeline
+    }
+
+    pub fn recorded_ms(&self) -> u64 {
+        self.recorded_ms
+    }
+
     pub fn block(&self) -> Option<&Block> {
         match &self.subject {
             Subject::Block(block) => Some(block),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Branch, Progress, Scope, ScopeId, Standing, Watch};
-use crate::state::{Blocked, Subject};
+use crate::state::{Blocked, PipelineHash, Subject};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredScope {
@@ -12,7 +12,7 @@ pub(super) struct StoredScope {
     subject: Subject,
     branch: Branch,
     progress: Progress,
-    pipeline: String,
+    pipeline: PipelineHash,
     recorded_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     canonical_ms: Option<u64>,

@@ -28,7 +28,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::id::{BadTaskId, TaskId};
 use self::stored::StoredTask;
-use super::{Attempt, Avoid, FailureKind, Listing, Note, Scope, TaskResult, Usage, Worker, WorkerId};
+use super::{
+    Attempt, Avoid, FailureKind, Listing, Note, PipelineHash, Scope, TaskResult, Usage, Worker, WorkerId,
+};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -36,13 +38,11 @@ use crate::transaction::{Item, too_large};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StoredTask", into = "StoredTask")]
 pub struct Task {
-    pub id: TaskId,
-    /// The pipeline its scope opened with.
-    pub pipeline: String,
-    pub height: u64,
-    pub pool: String,
-    /// The order in which it starts.
-    pub rank: String,
+    id: TaskId,
+    pipeline: PipelineHash,
+    height: u64,
+    pool: String,
+    rank: String,
     feeds: Option<u32>,
     life: Life,
     history: History,
@@ -95,7 +95,7 @@ impl Task {
     pub const MAX_NOTES: usize = 5;
 
     /// A new one gathers; one that has its inputs is listed at once.
-    pub fn new(id: TaskId, pipeline: String, height: u64, pool: String, rank: String) -> Self {
+    pub(crate) fn new(id: TaskId, pipeline: PipelineHash, height: u64, pool: String, rank: String) -> Self {
         let (life, history) = (Life::Gathering, History::default());
         Self { id, pipeline, height, pool, rank, feeds: None, life, history }
     }
@@ -107,7 +107,7 @@ impl Task {
 
     /// The same task as its scope has it, whatever was written into it.
     pub fn as_of(&self, scope: &Scope) -> Self {
-        Self { pipeline: scope.pipeline.clone(), height: scope.heights().0, ..self.clone() }
+        Self { pipeline: scope.pipeline().clone(), height: scope.heights().0, ..self.clone() }
     }
 
     /// It may be claimed; answers the listing to write. `None` where it is listed already, parked or over.

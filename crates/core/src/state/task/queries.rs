@@ -1,9 +1,31 @@
 //! What a task says of itself.
 
-use super::{Life, Task};
-use crate::state::{Attempt, Avoid, Note, TaskResult, Usage, WorkerId};
+use super::{Life, Task, TaskId};
+use crate::state::{Attempt, Avoid, Note, PipelineHash, TaskResult, Usage, WorkerId};
 
 impl Task {
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
+    /// The one that its scope opened with.
+    pub fn pipeline(&self) -> &PipelineHash {
+        &self.pipeline
+    }
+
+    pub fn height(&self) -> u64 {
+        self.height
+    }
+
+    pub fn pool(&self) -> &str {
+        &self.pool
+    }
+
+    /// The order in which it starts.
+    pub fn rank(&self) -> &str {
+        &self.rank
+    }
+
     pub fn life(&self) -> &Life {
         &self.life
     }

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{History, Life, Task, TaskId};
-use crate::state::{Attempt, Avoid, Note, TaskResult, Usage, WorkerId};
+use crate::state::{Attempt, Avoid, Note, PipelineHash, TaskResult, Usage, WorkerId};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredTask {
     id: TaskId,
-    pipeline: String,
+    pipeline: PipelineHash,
     height: u64,
     pool: String,
     rank: String,

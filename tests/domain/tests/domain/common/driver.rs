@@ -166,8 +166,8 @@ impl Driver {
 pub fn block(height: u64, own: &str, parent: &str) -> Block {
     Block {
         height,
-        hash: format!("{own}{height}"),
-        parent: format!("{parent}{}", height.wrapping_sub(1)),
+        hash: format!("{own}{height}").into(),
+        parent: format!("{parent}{}", height.wrapping_sub(1)).into(),
         timestamp_s: height.saturating_add(1_700_000_000),
         segments: 3,
         fields: BTreeMap::new(),

@@ -57,9 +57,9 @@ fn known_but_not_on_the_chain() {
         ],
     );
     driver.send(&block(3, "b", "a"));
-    now(driver.yard.record_reorg("demo", 3, "b3")).expect("a reorg");
+    now(driver.yard.record_reorg("demo", 3, &"b3".into())).expect("a reorg");
     driver.settle();
-    now(driver.yard.record_reorg("demo", 3, "a3")).expect("and back");
+    now(driver.yard.record_reorg("demo", 3, &"a3".into())).expect("and back");
     driver.settle();
     says(&driver, 4, Case::NotCanonical, &["b4 (parent b3) left the chain in a reorg"]);
 }
@@ -203,7 +203,7 @@ fn a_quorum_says_who_is_in_and_who_is_missing() {
     says(&driver, 21_000_000, Case::Working, &["stage agree needs 2 of 3 to agree and has none; 3 to come"]);
     let first = driver.claim("w1").expect("a member");
     driver.perform(&first, Does::Proves("0a0b"));
-    let member = first.task.id.stage.clone();
+    let member = first.task.id().stage.clone();
     says(
         &driver,
         21_000_000,
@@ -328,7 +328,7 @@ fn a_reorg_that_is_being_written() {
     let driver = Driver::new(DEMO);
     driver.blocks(1..=3);
     driver.send(&block(3, "b", "a"));
-    now(driver.yard.record_reorg("demo", 3, "b3")).expect("a reorg");
+    now(driver.yard.record_reorg("demo", 3, &"b3".into())).expect("a reorg");
     says(&driver, 3, Case::Reorg, &["a reorg from height 3 is being written"]);
     says(&driver, 2, Case::Working, &[]);
     driver.settle();

@@ -82,7 +82,7 @@ pub fn fail_at(driver: &mut Driver, workers: [&str; 2], stage: &str, height: u64
     for worker in workers.repeat(2) {
         driver.work(worker, |assignment| {
             let task = &assignment.task;
-            match task.id.stage == stage && task.height == height {
+            match task.id().stage == stage && task.height() == height {
                 true => Does::Fails(FailureKind::Permanent, "the witness is wrong"),
                 false => crate::common::driver::good(assignment),
             }

@@ -28,7 +28,7 @@ impl Votes {
         driver.worker("g1", "gpu");
         driver.blocks(HEIGHT..=HEIGHT);
         let held = std::iter::from_fn(|| driver.claim("g1"));
-        let held = held.map(|assignment| (assignment.task.id.stage.clone(), assignment)).collect();
+        let held = held.map(|assignment| (assignment.task.id().stage.clone(), assignment)).collect();
         Self { driver, held }
     }
 

@@ -204,7 +204,7 @@ fn is_told(report: &Report, case: MissCase, parts: &[&str]) {
 fn claim_of(driver: &mut Driver, stage: &str, worker: &str) -> Assignment {
     loop {
         let task = driver.claim(worker).expect("a task");
-        if task.task.id.stage == stage {
+        if task.task.id().stage == stage {
             return task;
         }
     }
@@ -296,7 +296,7 @@ fn a_miss_with_an_attempt_that_was_let_go_says_when_it_began() {
     driver.pass(DEADLINE_MS);
     driver.sweep();
     // As a worker does that is told to drop it.
-    now(driver.yard.record_release(&"w1".into(), running.slot, &running.claim, &running.task.id))
+    now(driver.yard.record_release(&"w1".into(), running.slot, &running.claim, running.task.id()))
         .expect("released");
     let parts = ["claimed 4.50 s after the block came, and not proved by the deadline; let go of since"];
     is_told(&report(&driver, &all()), MissCase::Proving, &parts);
@@ -327,7 +327,7 @@ fn a_miss_with_a_late_proof_says_how_late() {
 fn a_miss_with_a_parked_task_says_why_it_parked() {
     let parks = |driver: &mut Driver| {
         for worker in ["w1", "w2"] {
-            driver.work(worker, |task| match task.task.id.stage.as_str() {
+            driver.work(worker, |task| match task.task.id().stage.as_str() {
                 "zisk" => Does::Proves("0a"),
                 _ => Does::Fails(FailureKind::Permanent, "the witness is wrong"),
             });

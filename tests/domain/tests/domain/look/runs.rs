@@ -53,10 +53,10 @@ fn a_reorg_and_back_retracts_and_proves_nothing_twice() {
     driver.send(&block(3, "b", "a"));
     driver.send(&block(4, "b", "b"));
     driver.send(&block(5, "b", "b"));
-    now(driver.yard.record_reorg("demo", 5, "b5")).expect("a reorg");
+    now(driver.yard.record_reorg("demo", 5, &"b5".into())).expect("a reorg");
     driver.settle();
     assert_eq!(driver.work("w1", good), 12, "three new blocks");
-    now(driver.yard.record_reorg("demo", 4, "a4")).expect("and back");
+    now(driver.yard.record_reorg("demo", 4, &"a4".into())).expect("and back");
     driver.settle();
     assert_eq!(driver.work("w1", good), 0, "all of it is proved");
     driver.end();
@@ -76,7 +76,7 @@ fn a_reorg_voids_the_cut_that_holds_an_orphan() {
     driver.work("w1", good);
     driver.send(&block(5, "b", "a"));
     driver.send(&block(6, "b", "b"));
-    now(driver.yard.record_reorg("cuts", 6, "b6")).expect("a reorg");
+    now(driver.yard.record_reorg("cuts", 6, &"b6".into())).expect("a reorg");
     driver.settle();
     assert_eq!(now(driver.yard.status("cuts", false)).expect("a status").frontier, 4);
     assert_eq!(driver.work("w1", good), 3, "two blocks and their cut; block 4 keeps its proof");

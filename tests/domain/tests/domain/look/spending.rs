@@ -132,10 +132,10 @@ fn failed_and_released_attempts_count_and_an_operators_retry_forgets_none() {
     let claimed = driver.claim("w1").expect("the task");
     driver.pass(1_000);
     let released = (claimed.slot, claimed.claim.clone());
-    now(driver.yard.record_release(&"w1".into(), released.0, &released.1, &claimed.task.id))
+    now(driver.yard.record_release(&"w1".into(), released.0, &released.1, claimed.task.id()))
         .expect("released");
     // Its answer was lost, and it is released again.
-    now(driver.yard.record_release(&"w1".into(), released.0, &released.1, &claimed.task.id))
+    now(driver.yard.record_release(&"w1".into(), released.0, &released.1, claimed.task.id()))
         .expect("released");
     let failing = driver.claim("w1").expect("the task");
     driver.metered = Some(Metered { gpu_mj: Some(9_000), cpu_mj: None });
@@ -229,7 +229,7 @@ fn hedged(off_ms: Option<i64>) -> Task {
             now(yard.record_result(&crate::results::report(&assignment))).expect("recorded");
         }
     }
-    now(read(&driver.yard.port, &straggler.task.id.task_key())).expect("read").expect("the task")
+    now(read(&driver.yard.port, &straggler.task.id().task_key())).expect("read").expect("the task")
 }
 
 #[test]

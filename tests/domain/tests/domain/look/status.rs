@@ -62,7 +62,7 @@ fn counts_follow_tasks_through_their_states() {
     assert!(rows.is_sorted_by(|a, b| a.rank <= b.rank));
     let row = rows.iter().find(|row| row.state == TaskState::Running).expect("the running task");
     assert_eq!((row.worker.as_deref(), row.attempt), (Some("w1"), 1));
-    assert_eq!(row.task, running.task.id.to_string());
+    assert_eq!(row.task, running.task.id().to_string());
     let row = rows.iter().find(|row| row.state == TaskState::BackingOff).expect("the failed task");
     assert_eq!(row.failures, 1);
     let note = row.note.as_ref().expect("its note");

@@ -92,12 +92,12 @@ fn outputs_that_must_agree_are_4096_and_read_in_time() {
     let calls = settle(&driver);
     assert!(calls < 20, "{calls} calls");
     while let Some(assignment) = driver.claim("w") {
-        if assignment.task.id.stage == "join" {
+        if assignment.task.id().stage == "join" {
             break;
         }
         driver.record(&assignment, Does::Proves("0a"));
         forget_wakes(&driver);
-        if assignment.task.id.index == 0 {
+        if assignment.task.id().index == 0 {
             now(driver.yard.heartbeat(&"w".into(), 86_400_000)).unwrap();
         }
     }
@@ -106,7 +106,7 @@ fn outputs_that_must_agree_are_4096_and_read_in_time() {
     let request = ClaimRequest { worker: "far".into(), slot: 0, claim: "join".into() };
     let (_, claimed) = call(&driver, async |yard| yard.claim(&request).await.unwrap());
     let ClaimOutcome::Claimed(task) = claimed else { panic!("{claimed:?}") };
-    assert_eq!(task.id.stage, "join");
+    assert_eq!(task.id().stage, "join");
     let (rounds, inputs) = call(&driver, async |yard| yard.assignment(&request, *task).await.unwrap().inputs);
     assert_eq!((inputs.len(), rounds < 100), (4_096, true));
 }
@@ -130,13 +130,14 @@ fn a_reorg_of_any_depth_is_recorded_and_written_in_time() {
         let driver = branches(blocks);
         let head = 10 + blocks;
         let hash = format!("b{head}");
-        let (rounds, _) = call(&driver, async |yard| yard.record_reorg("c", head, &hash).await.unwrap());
+        let (rounds, _) =
+            call(&driver, async |yard| yard.record_reorg("c", head, &hash.as_str().into()).await.unwrap());
         println!("a reorg over {blocks} blocks is recorded in {rounds} rounds");
         assert!(rounds < 60, "{rounds} rounds");
         let calls = settle(&driver);
         println!("and written in {calls} calls");
         assert!(now(driver.yard.chain_state("c")).unwrap().reorg.is_none());
-        assert_eq!(now(driver.yard.tip("c")).unwrap().head, Some((head, hash)));
+        assert_eq!(now(driver.yard.tip("c")).unwrap().head, Some((head, hash.into())));
         assert_eq!(scope(&driver, "c:b:11:b11:0").progress(), Progress::Open);
     }
 }
@@ -148,13 +149,13 @@ fn a_claim_never_says_nothing_while_something_is_listed() {
     let big = |own: &str, timestamp_s| Block { segments: 1_000, timestamp_s, ..block(10, own, "g") };
     driver.send(&big("a", 5));
     driver.send(&big("b", 6));
-    now(driver.yard.record_reorg("c", 10, "b10")).unwrap();
+    now(driver.yard.record_reorg("c", 10, &"b10".into())).unwrap();
     driver.settle();
     let request = ClaimRequest { worker: "far".into(), slot: 0, claim: "x".into() };
     let (rounds, claimed) = call(&driver, async |yard| yard.claim(&request).await.unwrap());
     println!("a claim behind 1,000 listings of an orphan takes {rounds} rounds");
     let ClaimOutcome::Claimed(task) = claimed else { panic!("{claimed:?}") };
-    assert_eq!(task.id.scope.to_string(), "c:b:10:b10:0");
+    assert_eq!(task.id().scope.to_string(), "c:b:10:b10:0");
     assert_eq!(driver.work("w", good), 999, "all but the one that runs");
 }
 
@@ -164,7 +165,7 @@ fn a_block_of_4096_tasks_that_returns_is_listed_again_in_time() {
     let driver = driver(&pipeline("window = 4", &segments()));
     driver.send(&Block { segments: 4_096, ..block(10, "a", "g") });
     driver.send(&Block { segments: 1, ..block(10, "b", "g") });
-    now(driver.yard.record_reorg("c", 10, "b10")).unwrap();
+    now(driver.yard.record_reorg("c", 10, &"b10".into())).unwrap();
     driver.settle();
     // Somebody claims, and so the listings go.
     let request = ClaimRequest { worker: "far".into(), slot: 0, claim: "x".into() };
@@ -175,9 +176,9 @@ fn a_block_of_4096_tasks_that_returns_is_listed_again_in_time() {
     });
     println!("a claim behind 4,096 listings of an orphan takes {rounds} rounds");
     assert!(
-        matches!(claimed, ClaimOutcome::Claimed(task) if task.id.scope == ScopeId::of_block("c", 10, "b10", 0))
+        matches!(claimed, ClaimOutcome::Claimed(task) if task.id().scope == ScopeId::of_block("c", 10, &"b10".into(), 0))
     );
-    now(driver.yard.record_reorg("c", 10, "a10")).unwrap();
+    now(driver.yard.record_reorg("c", 10, &"a10".into())).unwrap();
     let calls = settle(&driver);
     assert!(calls < 20, "{calls} calls");
     assert!(!scope(&driver, "c:b:10:a10:0").relists());
@@ -195,7 +196,7 @@ fn a_long_row_of_proved_blocks_is_committed_in_calls_that_end() {
     while let Some(assignment) = driver.claim("w") {
         driver.record(&assignment, Does::Proves("0a"));
         forget_wakes(&driver);
-        let scope = assignment.task.id.scope.clone();
+        let scope = assignment.task.id().scope.clone();
         call(&driver, async |yard| yard.advance_scope(&scope).await).1.unwrap();
     }
     driver.record(&last, Does::Proves("0a"));

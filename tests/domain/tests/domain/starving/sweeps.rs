@@ -153,9 +153,9 @@ fn a_quiet_block_is_looked_at_less_and_less_often_and_soon_when_something_happen
         for second in 1..=seconds {
             driver.pass(1_000);
             now(driver.yard.heartbeat(&"w".into(), 86_400_000)).unwrap();
-            let before = next_look(driver, &key.id);
+            let before = next_look(driver, key.id());
             driver.sweep();
-            if next_look(driver, &key.id) != before {
+            if next_look(driver, key.id()) != before {
                 looks.push(second);
             }
         }

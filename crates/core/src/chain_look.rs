@@ -1,0 +1,72 @@
+//! Looking at a chain: its own items, the canonical blocks' scopes, and which cut is next.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::pipeline::Pipeline;
+use crate::port::{Key, Port};
+use crate::state::{Canonical, ChainState, Frontier, OutState, Scope, Tip};
+use crate::transaction::{read, read_many};
+use crate::yard::Yard;
+
+/// A chain's own items, read one after another.
+pub(crate) struct ChainLook {
+    pub(crate) now_ms: u64,
+    pub(crate) state: ChainState,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) frontier: Frontier,
+    pub(crate) tip: Tip,
+}
+
+impl ChainLook {
+    pub(crate) fn chain(&self) -> &str {
+        &self.state.chain
+    }
+
+    /// The first height that the window does not reach.
+    pub(crate) fn window_end(&self) -> u64 {
+        self.frontier.height.saturating_add(self.frontier.window)
+    }
+}
+
+impl<P: Port> Yard<P> {
+    pub(crate) async fn look(&self, chain: &str) -> Result<ChainLook, Error> {
+        let (state, pipeline) = self.chain(chain).await?;
+        let (frontier, tip) = (self.frontier(chain).await?, self.tip(chain).await?);
+        Ok(ChainLook { now_ms: self.port.now_ms(), state, pipeline, frontier, tip })
+    }
+
+    /// The canonical block's scope.
+    pub(crate) async fn block_scope(&self, chain: &str, height: u64) -> Result<Option<Scope>, Error> {
+        let place: Option<Canonical> = read(&self.port, &Canonical::key_of(chain, height)).await?;
+        match place {
+            Some(place) => read(&self.port, &Scope::key_of(&place.scope())).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The canonical blocks at these heights and their scopes, read at once.
+    pub(crate) async fn block_scopes(
+        &self,
+        chain: &str,
+        heights: std::ops::Range<u64>,
+    ) -> Result<Vec<Option<(Canonical, Scope)>>, Error> {
+        let keys: Vec<Key> = heights.map(|height| Canonical::key_of(chain, height)).collect();
+        let places = read_many::<P, Canonical>(&self.port, &keys).await?;
+        let keys = places.iter().flatten().map(|place| Scope::key_of(&place.scope()));
+        let keys: Vec<Key> = keys.collect();
+        let mut scopes = read_many::<P, Scope>(&self.port, &keys).await?.into_iter();
+        let pair = |place: Option<Canonical>| place.and_then(|place| Some((place, scopes.next()??)));
+        Ok(places.into_iter().map(pair).collect())
+    }
+
+    /// The first height of the next cut that commits or is emitted.
+    pub(crate) async fn next_cut_to_hand_on(&self, look: &ChainLook, cut: usize) -> Result<u64, Error> {
+        if look.pipeline.commit_cut() == Some(cut) {
+            return Ok(look.frontier.height);
+        }
+        let key = OutState::key_of(look.chain(), &look.pipeline.stages[cut].name);
+        let out: Option<OutState> = read(&self.port, &key).await?;
+        Ok(out.map_or(look.state.start_height, |out| out.next_from))
+    }
+}
