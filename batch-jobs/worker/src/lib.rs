@@ -35,16 +35,20 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::home::{JobHome, JobHost};
-use crate::price::{KnownPrice, PRICE_LOOK, find_price};
+use crate::price::{KnownPrice, has_metadata};
 use crate::spot::{POLL_EVERY, SpotNotice};
 
 /// How often it is checked whether a signal has arrived.
 const SIGNAL_POLL: Duration = Duration::from_millis(100);
 /// How long a poll of the wake queue waits for messages, and the pause after one that failed.
 const WAKE_POLL: Duration = Duration::from_secs(5);
+/// How long a worker's start waits for the price of its machine.
+const PRICE_PATIENCE: Duration = Duration::from_secs(1);
 const GIB: u64 = 1 << 30;
 
 /// Works for one pool.
@@ -175,20 +179,29 @@ fn work_for_pool(
     })?;
     let idle_look = idle_look(Some(runtime.block_on(aws.tick_of_pool_ms(&arguments.pool))?));
     let chains = runtime.block_on(aws.yard.chains_of_pool(&arguments.pool))?;
+    let (job, price) = (env::var("AWS_BATCH_JOB_ID").ok(), KnownPrice::default());
+    let (priced, is_priced) = oneshot::channel();
+    if job.is_some() && has_metadata() {
+        let gpus = pool.slots.saturating_mul(pool.gpus_per_slot);
+        runtime.spawn(price.clone().watch(aws.config().clone(), arguments.pool.clone(), gpus, priced));
+    } else {
+        drop(priced);
+    }
     let place = ProverSite::prepare(arguments, &aws, runtime, &guard, &chains, pool.slots)?;
     let host = JobHost {
         artifacts: Arc::clone(&place.artifacts),
         runtime: runtime.handle().clone(),
         bell: Bell::default(),
-        job: env::var("AWS_BATCH_JOB_ID").ok(),
+        job,
         pool: arguments.pool.clone(),
         // A yard with a judge does not trust workers' results, and so does not let workers advance either.
         advances: pool.workers_advance && !aws.yard.is_judged(),
         idle_look,
-        price: KnownPrice::default(),
+        price,
         aws,
     };
-    runtime.block_on(find_price(&host));
+    // So that the first attempt has it; where it is not known by then, later ones do.
+    _ = runtime.block_on(async { timeout(PRICE_PATIENCE, is_priced).await });
     let home = Arc::new(JobHome::new(host));
     let energy = meter_of_this_machine(pool.gpus_per_slot > 0);
     let worker = Arc::new(PoolWorker::new(WorkerPlan {
@@ -351,7 +364,7 @@ fn poll_wake_queue(home: &JobHome) {
 fn watch_for_the_end(arguments: &WorkerArguments, home: &JobHome, worker: &PoolWorker, stop: &AtomicBool) {
     use proofyard_worker::WorkerHome;
     let spot = home.host.job.is_some().then(SpotNotice::new);
-    let (mut polled, mut looked) = (Instant::now(), Instant::now());
+    let mut polled = Instant::now();
     while !home.is_stopped() {
         if stop.load(Ordering::Relaxed) {
             warn!(pool = home.host.pool, worker = worker.id().as_str(), "asked to stop");
@@ -369,10 +382,6 @@ fn watch_for_the_end(arguments: &WorkerArguments, home: &JobHome, worker: &PoolW
                 home.print_metrics(&[("SpotNotices", "Count", json!(1))]);
                 return worker.drain(home, Instant::now() + Duration::from_millis(arguments.spot_grace_ms));
             }
-        }
-        if looked.elapsed() >= PRICE_LOOK {
-            looked = Instant::now();
-            home.block_on(find_price(&home.host));
         }
         home.pause(SIGNAL_POLL);
     }

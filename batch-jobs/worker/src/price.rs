@@ -1,12 +1,12 @@
 //! What a spot machine costs now.
 //!
-//! The instance says what it is and where (its metadata service), and EC2 what such an instance costs there as spot. A job that
-//! has some of the machine's processors alone (ECS says how many) is counted for that part. On any other machine, and where one
-//! of them does not answer, nothing is known, and the pool's `price_usd_per_hour` counts.
+//! The instance says what it is and where (its metadata service), and EC2 what such an instance has, and costs there as spot. What
+//! as many jobs of this pool as fit on it would share is counted for each: ECS says how many processors and how much memory a job
+//! has. On any other machine, and where one of them does not answer, nothing is known, and the pool's `price_usd_per_hour` counts.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::available_parallelism;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::SdkConfig;
 use aws_config::imds::Client;
@@ -17,20 +17,23 @@ use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::http::Request;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
-use aws_smithy_xml::decode::{Document, try_data};
+use aws_smithy_xml::decode::{Document, ScopedDecoder, try_data};
 use proofyard_aws::clients::sdk::{connector, metadata_client};
 use proofyard_core::error::{Cause, because, with_causes};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::home::JobHost;
-
 /// A spot price changes some times a day.
-pub(crate) const PRICE_LOOK: Duration = Duration::from_secs(30 * 60);
-/// The worker starts meanwhile.
+const LOOK: Duration = Duration::from_secs(30 * 60);
+/// The next look, where nobody answered.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// What nobody has said again for so long is not known any more.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Of a machine's memory, what its system and ECS's agent leave to jobs: AWS Batch's own guide keeps some hundred MiB.
+const MEMORY_OF_JOBS: f64 = 0.95;
 const CONTENT_TYPE: &str = "application/x-www-form-urlencoded";
-/// That this is no instance of EC2's, as every SDK of AWS has it.
-const NO_METADATA: &str = "AWS_EC2_METADATA_DISABLED";
 /// Names another EC2, as for every client of AWS.
 const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL"];
 /// Where ECS describes the container, which a job of AWS Batch is.
@@ -39,34 +42,47 @@ const CONTAINER: &str = "ECS_CONTAINER_METADATA_URI_V4";
 const UNITS_OF_A_PROCESSOR: f64 = 1_024.0;
 
 /// The price that was found last, in millionths of a US dollar an hour; 0 for none.
-#[derive(Default)]
-pub(crate) struct KnownPrice(AtomicU64);
+#[derive(Clone, Default)]
+pub(crate) struct KnownPrice(Arc<AtomicU64>);
 
 impl KnownPrice {
     pub fn get(&self) -> Option<u64> {
         Some(self.0.load(Ordering::Relaxed)).filter(|price| *price > 0)
     }
+
+    /// Keeps it up to date until the runtime ends. A job of this pool has so many GPUs.
+    pub async fn watch(self, config: SdkConfig, pool: String, gpus: u32, first: oneshot::Sender<()>) {
+        let mut first = Some(first);
+        let mut said = Instant::now();
+        loop {
+            let found = timeout(PATIENCE, price_of_this_machine(&config, gpus)).await;
+            let next = match found.map_err(Cause::from).and_then(|found| found) {
+                Ok(None) => return,
+                Ok(Some(Price { instance, zone, usd_per_hour, jobs })) => {
+                    info!(pool, instance, zone, usd_per_hour, jobs, "what this spot machine costs");
+                    let microusd_per_hour = (usd_per_hour / f64::from(jobs) * 1_000_000.0).round() as u64;
+                    self.0.store(microusd_per_hour, Ordering::Relaxed);
+                    said = Instant::now();
+                    LOOK
+                }
+                Err(error) => {
+                    warn!(pool, error = %with_causes(error.as_ref()), "what this machine costs is not known");
+                    if said.elapsed() > KEPT {
+                        self.0.store(0, Ordering::Relaxed);
+                    }
+                    LOOK_AGAIN
+                }
+            };
+            // Nobody waits any more after the first look.
+            _ = first.take().map(|first| first.send(()));
+            sleep(next).await;
+        }
+    }
 }
 
-/// Asks for the price anew. What was known stays where nobody answers.
-pub(crate) async fn find_price(host: &JobHost) {
-    let no_metadata = std::env::var(NO_METADATA).is_ok_and(|value| value == "true");
-    if host.job.is_none() || no_metadata {
-        return;
-    }
-    let found = tokio::time::timeout(PATIENCE, price_of_this_machine(host.aws.config())).await;
-    match found.map_err(Cause::from).and_then(|found| found) {
-        Ok(None) => {}
-        Ok(Some(price)) => {
-            let microusd_per_hour = (price.usd_per_hour * price.part * 1_000_000.0).round() as u64;
-            host.price.0.store(microusd_per_hour, Ordering::Relaxed);
-            let Price { instance, zone, usd_per_hour, part } = price;
-            info!(pool = host.pool, instance, zone, usd_per_hour, part, "what this spot machine costs");
-        }
-        Err(error) => {
-            warn!(pool = host.pool, error = %with_causes(error.as_ref()), "what this machine costs is not known");
-        }
-    }
+/// Whether this may be an instance of EC2's, as every SDK of AWS is told.
+pub(crate) fn has_metadata() -> bool {
+    !std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|value| value == "true")
 }
 
 struct Price {
@@ -74,23 +90,66 @@ struct Price {
     zone: String,
     /// Of the whole instance.
     usd_per_hour: f64,
-    /// Of the instance that this job has.
-    part: f64,
+    /// As many as this one fit on the instance.
+    jobs: u32,
 }
 
 /// `None` where it is no spot machine.
-async fn price_of_this_machine(config: &SdkConfig) -> Result<Option<Price>, Cause> {
+async fn price_of_this_machine(config: &SdkConfig, gpus: u32) -> Result<Option<Price>, Cause> {
     let metadata = metadata_client();
     if said(&metadata, "instance-life-cycle").await? != "spot" {
         return Ok(None);
     }
     let instance = said(&metadata, "instance-type").await?;
     let zone = said(&metadata, "placement/availability-zone").await?;
-    let answer = describe(config, &instance, &zone).await?;
-    let usd_per_hour = price_in(&answer).map_err(|error| because("EC2's answer cannot be read", error))?;
-    let usd_per_hour =
-        usd_per_hour.ok_or_else(|| format!("EC2 knows no spot price of {instance} in {zone}"))?;
-    Ok(Some(Price { instance, zone, usd_per_hour, part: part_of_the_machine().await? }))
+    let price = format!(
+        "DescribeSpotPriceHistory&InstanceType.1={instance}&AvailabilityZone={zone}&ProductDescription.1=Linux%2FUNIX&MaxResults=1"
+    );
+    let price = ec2(config, &price).await?;
+    let price = numbers(&price, &["spotPriceHistorySet", "item", "spotPrice"])?.first().copied();
+    let usd_per_hour = price.ok_or_else(|| format!("EC2 knows no spot price of {instance} in {zone}"))?;
+    let kind = ec2(config, &format!("DescribeInstanceTypes&InstanceType.1={instance}")).await?;
+    let of_machine = |path: &[&str]| {
+        let numbers = numbers(&kind, &[&["instanceTypeSet", "item"], path].concat())?;
+        Ok::<f64, Cause>(numbers.iter().sum())
+    };
+    let job = Part::of_this_job(f64::from(gpus)).await?;
+    let whole = Part {
+        processors: of_machine(&["vCpuInfo", "defaultVCpus"])?,
+        memory_mib: of_machine(&["memoryInfo", "sizeInMiB"])? * MEMORY_OF_JOBS,
+        gpus: of_machine(&["gpuInfo", "gpus", "item", "count"])?,
+    };
+    Ok(Some(Price { jobs: whole.holds(&job), instance, zone, usd_per_hour }))
+}
+
+/// What a job, or a machine, has. 0: it is not said, or there is none.
+struct Part {
+    processors: f64,
+    memory_mib: f64,
+    gpus: f64,
+}
+
+impl Part {
+    async fn of_this_job(gpus: f64) -> Result<Self, Cause> {
+        let Ok(container) = std::env::var(CONTAINER) else {
+            return Ok(Self { processors: 0.0, memory_mib: 0.0, gpus });
+        };
+        let mut request = Request::new(SdkBody::empty());
+        request.set_uri(container)?;
+        let described: serde_json::Value = serde_json::from_str(&sent(request, "ECS").await?)?;
+        let limit = |name: &str| described["Limits"][name].as_f64().unwrap_or_default();
+        Ok(Self { processors: limit("CPU") / UNITS_OF_A_PROCESSOR, memory_mib: limit("Memory"), gpus })
+    }
+
+    /// How many such jobs fit, 1 at least.
+    fn holds(&self, job: &Self) -> u32 {
+        let fit =
+            [(self.processors, job.processors), (self.memory_mib, job.memory_mib), (self.gpus, job.gpus)]
+                .into_iter()
+                .filter(|(_, of_job)| *of_job > 0.0)
+                .map(|(of_machine, of_job)| (of_machine / of_job).floor() as u32);
+        fit.min().unwrap_or(1).max(1)
+    }
 }
 
 async fn said(metadata: &Client, what: &str) -> Result<String, Cause> {
@@ -99,17 +158,13 @@ async fn said(metadata: &Client, what: &str) -> Result<String, Cause> {
     Ok(AsRef::<str>::as_ref(&said).to_owned())
 }
 
-/// What EC2 answers to `DescribeSpotPriceHistory`, the newest price alone.
-async fn describe(config: &SdkConfig, instance: &str, zone: &str) -> Result<String, Cause> {
+/// What EC2 answers to an action with its parameters, in which nothing needs escaping.
+async fn ec2(config: &SdkConfig, action: &str) -> Result<String, Cause> {
     let region = config.region().map_or("us-east-1", |region| region.as_ref());
     let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     let named = ENDPOINTS.iter().find_map(|name| std::env::var(name).ok());
     let url = named.unwrap_or_else(|| format!("https://ec2.{region}.{domain}"));
-    // Nothing in it needs escaping: letters, digits, dots and hyphens.
-    let body = format!(
-        "Action=DescribeSpotPriceHistory&Version=2016-11-15&InstanceType.1={instance}&AvailabilityZone={zone}\
-         &ProductDescription.1=Linux%2FUNIX&MaxResults=1"
-    );
+    let body = format!("Version=2016-11-15&Action={action}");
     let credentials = config.credentials_provider().ok_or("there are no credentials")?;
     let identity = credentials.provide_credentials().await?.into();
     let signing = SigningParams::builder()
@@ -135,17 +190,6 @@ async fn describe(config: &SdkConfig, instance: &str, zone: &str) -> Result<Stri
     sent(request, "EC2").await
 }
 
-/// This job's part of the processors; all of them where it is in no container of ECS.
-async fn part_of_the_machine() -> Result<f64, Cause> {
-    let Ok(container) = std::env::var(CONTAINER) else { return Ok(1.0) };
-    let mut request = Request::new(SdkBody::empty());
-    request.set_uri(container)?;
-    let described: serde_json::Value = serde_json::from_str(&sent(request, "ECS").await?)?;
-    let units = described["Limits"]["CPU"].as_f64().filter(|units| *units > 0.0);
-    let processors = available_parallelism()?.get() as f64;
-    Ok(units.map_or(1.0, |units| (units / UNITS_OF_A_PROCESSOR / processors).min(1.0)))
-}
-
 async fn sent(request: Request, who: &str) -> Result<String, Cause> {
     let answer = connector().call(request).await;
     let answer = answer.map_err(|error| because(format!("{who} does not answer"), error))?;
@@ -163,21 +207,45 @@ fn first_characters(body: &str) -> String {
     body.chars().take(300).collect()
 }
 
-fn price_in(answer: &str) -> Result<Option<f64>, Cause> {
+/// The numbers at a path of tags, in the order in which they stand.
+fn numbers(answer: &str, path: &[&str]) -> Result<Vec<f64>, Cause> {
+    let unread = |error: Cause| because("EC2's answer cannot be read", error);
     let mut document = Document::new(answer);
-    let mut root = document.root_element()?;
-    while let Some(mut set) = root.next_tag() {
-        if !set.start_el().matches("spotPriceHistorySet") {
-            continue;
-        }
-        while let Some(mut item) = set.next_tag() {
-            while let Some(mut field) = item.next_tag() {
-                if field.start_el().matches("spotPrice") {
-                    let price: f64 = try_data(&mut field)?.trim().parse()?;
-                    return Ok(Some(price).filter(|price| price.is_finite() && *price >= 0.0));
-                }
-            }
+    let mut root = document.root_element().map_err(|error| unread(error.into()))?;
+    let mut numbers = Vec::new();
+    collect(&mut root, path, &mut numbers).map_err(unread)?;
+    Ok(numbers)
+}
+
+fn collect(place: &mut ScopedDecoder<'_, '_>, path: &[&str], numbers: &mut Vec<f64>) -> Result<(), Cause> {
+    let Some((tag, path)) = path.split_first() else {
+        let number: f64 = try_data(place)?.trim().parse()?;
+        numbers.extend(Some(number).filter(|number| number.is_finite() && *number >= 0.0));
+        return Ok(());
+    };
+    while let Some(mut inner) = place.next_tag() {
+        if inner.start_el().matches(tag) {
+            collect(&mut inner, path, numbers)?;
         }
     }
-    Ok(None)
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(processors: f64, memory_mib: f64, gpus: f64) -> Part {
+        Part { processors, memory_mib, gpus }
+    }
+
+    #[test]
+    fn a_machine_is_shared_by_as_many_jobs_as_fit() {
+        let machine = part(96.0, 768.0 * 1_024.0 * MEMORY_OF_JOBS, 4.0);
+        assert_eq!(machine.holds(&part(44.0, 100_000.0, 4.0)), 1, "it has all GPUs");
+        assert_eq!(machine.holds(&part(44.0, 100_000.0, 2.0)), 2);
+        assert_eq!(machine.holds(&part(2.0, 400_000.0, 0.0)), 1, "it has half of the memory, and more");
+        assert_eq!(machine.holds(&part(0.0, 0.0, 0.0)), 1, "in no container");
+        assert_eq!(part(0.0, 0.0, 0.0).holds(&part(2.0, 4_096.0, 0.0)), 1, "EC2 does not know");
+    }
 }

@@ -239,8 +239,8 @@ impl<S: Surroundings> Look<'_, S> {
             }
             Some(Ok(offer)) => self.replacement(&last, offer).await?,
         };
+        // It stays refused until a node takes one of them: what asks for more is no easier to take.
         sent.tries.push(replacement);
-        sent.refused = None;
         // It is sent by the next look, once it is written down.
         Ok(None)
     }

@@ -108,8 +108,12 @@ impl<P: Port> Yard<P> {
     /// Whether a pool is that of a stage with an action.
     pub async fn is_pool_of_action(&self, pool: &str) -> Result<bool, Error> {
         for chain in self.chains_of_pool(pool).await? {
-            if self.chain(&chain).await?.1.is_action(pool) {
-                return Ok(true);
+            match self.chain(&chain).await {
+                Ok((_, pipeline)) if pipeline.is_action(pool) => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.passes() => return Err(error),
+                // One that cannot be read says nothing of the others.
+                Err(_) => {}
             }
         }
         Ok(false)

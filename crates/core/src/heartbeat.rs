@@ -88,14 +88,14 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    /// The worker knows what its machine costs an hour: attempts that it claims from now on cost that, and not what the pool
-    /// says.
-    pub async fn price_worker(&self, worker: &WorkerId, microusd_per_hour: u64) -> Result<(), Error> {
+    /// What the worker knows of what its machine costs an hour: attempts that it claims from now on cost that, and what the pool
+    /// says where it knows nothing.
+    pub async fn price_worker(&self, worker: &WorkerId, microusd_per_hour: Option<u64>) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let state: Option<Worker> = tx.check(&Worker::key_of(worker)).await?;
             let state = state.filter(|state| !state.dead);
             let state = state.ok_or_else(|| Error::WorkerDead { worker: worker.to_string() })?;
-            tx.put(&Worker { price_microusd_per_hour: Some(microusd_per_hour), ..state })
+            tx.put(&Worker { price_microusd_per_hour: microusd_per_hour, ..state })
         })
         .await
     }

@@ -97,9 +97,9 @@ impl PoolWorker {
             lease_ms: pool.lease_ms,
             isolation: Some(self.plan.isolation.to_string()),
         }))?;
-        *self.recorded_price.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.record_price(home, &id)?;
         let old = std::mem::replace(&mut *self.id.lock().unwrap_or_else(PoisonError::into_inner), id);
+        *self.recorded_price.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.record_price(home);
         if !old.is_none() {
             home.unregistered(&old)?;
         }
@@ -107,14 +107,17 @@ impl PoolWorker {
     }
 
     /// Attempts that are claimed from now on have the price that the home knows, if that is another than before.
-    fn record_price<H: WorkerHome>(&self, home: &H, id: &WorkerId) -> Result<(), Error> {
+    /// What cannot be written now is written with the next heartbeat.
+    fn record_price<H: WorkerHome>(&self, home: &H) {
         let mut recorded = self.recorded_price.lock().unwrap_or_else(PoisonError::into_inner);
         let known = home.price_microusd_per_hour();
-        if let Some(price) = known.filter(|_| known != *recorded) {
-            home.block_on(home.yard().price_worker(id, price))?;
-            *recorded = known;
+        if known == *recorded {
+            return;
         }
-        Ok(())
+        match home.block_on(home.yard().price_worker(&self.id(), known)) {
+            Ok(()) => *recorded = known,
+            Err(error) => home.log_error("the machine's price", &error),
+        }
     }
 
     /// Ends its registration, and releases what its slots still hold.
@@ -134,9 +137,7 @@ impl PoolWorker {
                     for attempt in obsolete {
                         self.state.cancel_claim(attempt.slot, &attempt.claim, cancel_reason(attempt.reason));
                     }
-                    if let Err(error) = self.record_price(home, &self.id()) {
-                        home.log_error("the machine's price", &error);
-                    }
+                    self.record_price(home);
                 }
                 Err(Error::WorkerDead { .. }) => {
                     if let Err(error) = self.register(home) {

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 
 use futures_util::future::LocalBoxFuture;
 use proofyard_aws::AwsHome;
+use proofyard_aws::store::port::AwsPort;
 use proofyard_contract::{OfTask, Place, act};
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
-use proofyard_core::error::{Cause, Error, with_causes};
+use proofyard_core::error::{Cause, Coded, Error, with_causes};
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::pipeline::BLOCK;
 use proofyard_core::port::{Port, Wake};
-use proofyard_core::record::{FailureKind, FailureOutcome};
-use proofyard_core::state::{ArtifactRef, Task, WorkerId};
+use proofyard_core::record::{FailureKind, FailureOutcome, FailureReport};
+use proofyard_core::state::{ArtifactRef, Task, TaskId, WorkerId};
 use proofyard_core::work::{Assignment, AttemptError, Executor, Input, InputKind, Performed, Proved};
+use proofyard_core::yard::Yard;
 use proofyard_telling::{Acting, stored};
 use serde_json::Value as Json;
 use tokio::time::timeout;
@@ -73,11 +75,13 @@ impl Proposing {
             let request = ClaimRequest { worker: worker.clone(), slot: SLOT, claim };
             match yard.claim(&request).await? {
                 ClaimOutcome::Claimed(task) => {
-                    let id = task.id.clone();
+                    let id = task.id().clone();
                     if let Err(error) = self.work_on(&step.home, &request, *task).await {
-                        // The task is not the one to blame. Where this fails too, the claim ends with its worker.
-                        yard.record_release(worker, SLOT, &request.claim, &id).await?;
-                        return Err(error);
+                        warn!(task = %id, code = %error.code(), error = %with_causes(&error), "the task is left for now");
+                        self.leave(yard, &request, &id, &error).await?;
+                        if error.passes() {
+                            return Err(error);
+                        }
                     }
                 }
                 ClaimOutcome::SlotHolds(held) => {
@@ -89,10 +93,36 @@ impl Proposing {
         Ok(true)
     }
 
+    /// The task is not the one to blame, and may be claimed again: at once where that may help, after its pause where not, so that
+    /// it keeps no other from being looked at. Where this fails too, the claim ends with its worker.
+    async fn leave(
+        &self,
+        yard: &Yard<AwsPort>,
+        request: &ClaimRequest,
+        id: &TaskId,
+        error: &Error,
+    ) -> Result<(), Error> {
+        let ClaimRequest { worker, slot, claim } = request;
+        if error.passes() {
+            return yard.record_release(worker, *slot, claim, id).await;
+        }
+        let report = FailureReport {
+            worker: worker.clone(),
+            slot: *slot,
+            claim: claim.clone(),
+            task: id.clone(),
+            kind: FailureKind::Unavailable,
+            message: with_causes(error).to_string(),
+            log: Vec::new(),
+            metered: None,
+        };
+        yard.record_failure(&report).await.map(|_| ())
+    }
+
     async fn work_on(&self, home: &AwsHome, request: &ClaimRequest, task: Task) -> Result<(), Error> {
         let assignment = home.yard.assignment(request, task).await?;
         let performed = home.yard.perform(&mut Look { proposing: self, home }, &assignment).await?;
-        let (id, attempt) = (&assignment.task.id, assignment.attempt);
+        let (id, attempt) = (assignment.task.id(), assignment.attempt);
         match &performed {
             Performed::Recorded(outcome) => info!(task = %id, attempt, ?outcome, "recorded"),
             Performed::Failed { message, outcome } => {
@@ -123,14 +153,14 @@ impl Proposing {
             None => None,
         };
         let task = OfTask {
-            id: assignment.task.id.to_string(),
+            id: assignment.task.id().to_string(),
             proof: call.proof(proof.map(|proof| &proof.artifact)).await.map_err(unread)?,
             public_values: proof.and_then(|proof| proof.public_values.clone()),
             verification_key: proof.and_then(|proof| proof.verification_key.clone()),
             block,
         };
         // Two chains of a yard may have stages of one name, and one account.
-        let stage = format!("{}/{}", assignment.task.id.chain(), assignment.stage().name);
+        let stage = format!("{}/{}", assignment.task.id().chain(), assignment.stage().name);
         let place = Place::of_stage(&stage, journals(home));
         let acted = timeout(LONGEST_LOOK, act(&call.contract, &task, &place, &call.around)).await;
         // What it was in the middle of is found by the next look, as after a crash.

@@ -84,11 +84,10 @@ fn answer(mut stream: &TcpStream, state: &Mutex<State>) {
             ("200 OK", TOKEN.to_owned())
         }
         ("PUT", TOKEN_PLACE) => ("400 Bad Request", String::new()),
-        ("POST", "/") => price(&request, state.lock().unwrap().spot_price.unwrap_or_default()),
+        ("POST", "/") => of_ec2(&request, state.lock().unwrap().spot_price.unwrap_or_default()),
         ("GET", CONTAINER_PLACE) => {
-            // Half of the machine.
-            let units = thread::available_parallelism().unwrap().get() * 512;
-            ("200 OK", format!(r#"{{"DockerId": "d", "Limits": {{"CPU": {units}, "Memory": 4096}}}}"#))
+            // Two such jobs fit on the machine.
+            ("200 OK", r#"{"DockerId": "d", "Limits": {"CPU": 3072, "Memory": 12000}}"#.to_owned())
         }
         _ if !has("x-aws-ec2-metadata-token", &|token| token == TOKEN) => ("401 Unauthorized", String::new()),
         ("GET", REGION_PLACE) => ("200 OK", REGION.to_owned()),
@@ -116,38 +115,33 @@ fn answer(mut stream: &TcpStream, state: &Mutex<State>) {
     );
 }
 
-/// EC2's answer to who asks, signed, for the newest price of such a machine here.
-fn price(request: &Request, price: &str) -> (&'static str, String) {
-    let signed = request
-        .headers
-        .iter()
-        .any(|(name, value)| name == "authorization" && value.contains("/ec2/aws4_request"));
-    let asked = [
-        "Action=DescribeSpotPriceHistory",
-        &format!("InstanceType.1={KIND}"),
-        &format!("AvailabilityZone={ZONE}"),
-        "ProductDescription.1=Linux%2FUNIX",
-        "MaxResults=1",
-    ];
-    if !signed
-        || price.is_empty()
-        || !asked.iter().all(|part| request.body.split('&').any(|given| given == *part))
-    {
+/// EC2's answer to who asks, signed, for the newest price of such a machine here, or for what it has.
+fn of_ec2(request: &Request, price: &str) -> (&'static str, String) {
+    let signed =
+        |(name, value): &(String, String)| name == "authorization" && value.contains("/ec2/aws4_request");
+    let asks = |parts: &[&str]| parts.iter().all(|part| request.body.split('&').any(|given| given == *part));
+    let (kind, zone) = (format!("InstanceType.1={KIND}"), format!("AvailabilityZone={ZONE}"));
+    let linux = "ProductDescription.1=Linux%2FUNIX";
+    if !request.headers.iter().any(signed) || price.is_empty() {
         let refused =
             "<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors></Response>";
         return ("403 Forbidden", refused.to_owned());
     }
-    let item = format!(
-        "<item><instanceType>{KIND}</instanceType><productDescription>Linux/UNIX</productDescription><spotPrice>{price}</spotPrice>\
-         <timestamp>2026-01-01T00:00:00.000Z</timestamp><availabilityZone>{ZONE}</availabilityZone></item>"
-    );
-    let set = format!("<spotPriceHistorySet>{item}</spotPriceHistorySet><nextToken/>");
-    (
-        "200 OK",
+    let answer = if asks(&["Action=DescribeSpotPriceHistory", &kind, &zone, linux, "MaxResults=1"]) {
         format!(
-            "<DescribeSpotPriceHistoryResponse><requestId>r</requestId>{set}</DescribeSpotPriceHistoryResponse>"
-        ),
-    )
+            "<R><requestId>r</requestId><spotPriceHistorySet><item><instanceType>{KIND}</instanceType><spotPrice>{price}</spotPrice>\
+             <availabilityZone>{ZONE}</availabilityZone></item></spotPriceHistorySet><nextToken/></R>"
+        )
+    } else if asks(&["Action=DescribeInstanceTypes", &kind]) {
+        format!(
+            "<R><requestId>r</requestId><instanceTypeSet><item><instanceType>{KIND}</instanceType><vCpuInfo><defaultVCpus>8</defaultVCpus>\
+             </vCpuInfo><memoryInfo><sizeInMiB>32768</sizeInMiB></memoryInfo><gpuInfo><gpus><item><name>L4</name><count>1</count></item>\
+             </gpus></gpuInfo></item></instanceTypeSet></R>"
+        )
+    } else {
+        return ("400 Bad Request", request.body.clone());
+    };
+    ("200 OK", answer)
 }
 
 fn read(stream: &TcpStream) -> Option<Request> {

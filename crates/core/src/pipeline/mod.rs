@@ -296,6 +296,11 @@ impl Pipeline {
         self.provers.get(name).is_some_and(|prover| prover.contract.is_some())
     }
 
+    /// Whether tasks of an older pipeline have the same kind of pool here: workers, or who makes an action's calls.
+    pub(crate) fn keeps_pool(&self, older: &Self, pool: &str) -> bool {
+        self.pools.contains_key(pool) && self.is_action(pool) == older.is_action(pool)
+    }
+
     /// Stages that read from stage `index`.
     pub fn readers(&self, index: usize) -> impl Iterator<Item = (usize, &Stage)> {
         self.stages.iter().enumerate().filter(move |(_, stage)| stage.from.contains(&Source::Stage(index)))

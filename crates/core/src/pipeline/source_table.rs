@@ -308,7 +308,7 @@ pub(super) fn own_prover(
     }
 }
 
-/// Where it works.
+/// Where it works: in a process that is there anyway, which costs nothing more.
 pub(super) fn own_pool(slots: u32) -> Pool {
     Pool {
         slots,
@@ -317,8 +317,8 @@ pub(super) fn own_pool(slots: u32) -> Pool {
         quarantine_after: 5,
         quarantine_ms: 1_000,
         workers_advance: false,
-        price_microusd_per_hour: None,
-        watts: None,
+        price_microusd_per_hour: Some(0),
+        watts: Some(0),
     }
 }
 

@@ -174,7 +174,7 @@ impl<P: Port> Yard<P> {
         let own = self.pipeline(scope.chain(), scope.pipeline()).await?;
         for index in stages_of(&own, scope) {
             let stage = &own.stages[index];
-            if stage.pool.is_empty() || in_force.pools.contains_key(&stage.pool) {
+            if stage.pool.is_empty() || in_force.keeps_pool(&own, &stage.pool) {
                 continue;
             }
             let group: Option<Group> = read(&self.port, &Group::key_of(scope.id(), &stage.name)).await?;
@@ -201,8 +201,7 @@ impl<P: Port> Yard<P> {
             return Ok(());
         }
         let cut = own.stage(cut_stage).map(|(index, _)| index);
-        let lost =
-            own.stages.iter().find(|stage| stage.cut_by == cut && !new.pools.contains_key(&stage.pool));
+        let lost = own.stages.iter().find(|stage| stage.cut_by == cut && !new.keeps_pool(&own, &stage.pool));
         lost.map_or(Ok(()), |stage| {
             let (height, _) = block.heights();
             let what = format!("the next cut of stage {cut_stage}, from height {height} on");
@@ -306,7 +305,7 @@ async fn put_text<P: Port>(
 }
 
 fn loses_a_pool(before: &Before, new: &Pipeline) -> bool {
-    before.pipeline.pools.keys().any(|pool| !new.pools.contains_key(pool))
+    before.pipeline.pools.keys().any(|pool| !new.keeps_pool(&before.pipeline, pool))
 }
 
 fn logs_of(pipeline: &Pipeline) -> BTreeSet<&str> {
