@@ -1,7 +1,7 @@
 //! AWS as the home of a worker.
 //!
-//! There is one [`JobHost`] in a process. A [`JobHome`] over it is either the worker's own, which reads the table each time,
-//! or that of one invocation (a task, from its claim to its last step), which reads nothing twice.
+//! One [`JobHost`] per process. A [`JobHome`] wraps it: the worker's own reads the table on every call, and the one of a task (from
+//! its claim to its last step) caches its reads.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -11,7 +11,7 @@ use proofyard_aws::AwsHome;
 use proofyard_aws::clients::block_on;
 use proofyard_aws::queues::Incoming;
 use proofyard_aws::queues::message::{Event, Message};
-use proofyard_core::error::with_causes;
+use proofyard_core::error::{Coded, with_causes};
 use proofyard_core::judge::{JUDGE_POOL, Judged};
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::state::TaskId;
@@ -92,7 +92,7 @@ impl Judge {
             let messages = match self.block_on(self.aws.queues.receive(&queue, POLL_S)) {
                 Ok(messages) => messages,
                 Err(error) => {
-                    warn!(judge = self.name, trouble = %with_causes(&error), "the queue cannot be read");
+                    warn!(judge = self.name, error = %with_causes(&error), "the queue cannot be read");
                     thread::sleep(ERROR_PAUSE);
                     continue;
                 }
@@ -111,7 +111,7 @@ impl Judge {
             });
             if let Err(error) = answered {
                 // They are delivered again, and found to be judged.
-                warn!(judge = self.name, trouble = %with_causes(&error), "the queue cannot be told what is done");
+                warn!(judge = self.name, error = %with_causes(&error), "the queue cannot be told what is done");
             }
             worked = Instant::now();
         }
@@ -143,7 +143,7 @@ impl Judge {
                 return false;
             }
             Err(error) => {
-                warn!(judge = self.name, %task, trouble = %with_causes(&error), "it cannot be judged now");
+                warn!(judge = self.name, %task, code = %error.code(), error = %with_causes(&error), "it cannot be judged now");
                 return false;
             }
         }

@@ -20,7 +20,7 @@ enum Verb {
     Serve(Serve),
 }
 
-/// Follows the nodes of a yard's chains, told of new blocks by WebSocket, until it is asked to stop. Its log is JSON.
+/// Follows the nodes of a yard's chains, notified of new blocks by WebSocket, until it is asked to stop. Its log is JSON.
 #[derive(Args)]
 struct Serve {
     /// The yard on AWS, by its name.

@@ -9,7 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use proofyard_core::Yard;
 use proofyard_core::error::{Cause, Code, Coded, Error, with_causes};
 use proofyard_core::judge::JUDGE_POOL;
-use proofyard_core::pipeline::Pipeline;
+use proofyard_core::pipeline::{Pipeline, SinkTarget};
 use proofyard_core::state::WorkerId;
 use tracing::error;
 
@@ -18,7 +18,6 @@ use crate::clients::host::system_random;
 use crate::clients::names::{BadYardName, Names};
 use crate::clients::sdk::sdk_config;
 use crate::clients::secrets::Secret;
-use crate::invocation::Notifier;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::objects::s3::S3Bucket;
@@ -36,6 +35,35 @@ use crate::store::table::Table;
 const JUDGE: &str = "PROOFYARD_JUDGE";
 /// The tick, unless a chain has a shorter one.
 const QUIET_TICK_MS: u64 = 15_000;
+
+/// Tells sinks that are no files, and does tasks of stages with an action: functions of their own do, so that what these need is
+/// in no other, and keys least of all.
+pub trait Notifier: Send + Sync {
+    /// Whether sinks of this kind are told by this one.
+    fn tells(&self, target: &SinkTarget) -> bool;
+
+    /// The queue by which it is woken.
+    fn queue(&self, names: &Names) -> String;
+
+    /// Tells one sink what comes next, and leaves its wake in the home's outbox where there may be more.
+    fn tell<'a>(
+        &'a self,
+        home: &'a AwsHome,
+        chain: &'a str,
+        name: &'a str,
+    ) -> LocalBoxFuture<'a, Result<(), Error>>;
+
+    /// Whether it does tasks of stages with an action.
+    fn acts(&self) -> bool {
+        false
+    }
+
+    /// Does what is listed for an action's pool, and leaves a wake in the home's outbox where there may be more.
+    fn act<'a>(&'a self, home: &'a AwsHome, pool: &'a str) -> LocalBoxFuture<'a, Result<(), Error>> {
+        let _ = (home, pool);
+        Box::pin(async { Ok(()) })
+    }
+}
 
 /// A chain that follows a node, with its pipeline in force.
 pub type FollowedChain = (String, Arc<Pipeline>);
@@ -237,7 +265,9 @@ impl AwsHome {
                     Ok(_) => {}
                     Err(error) if error.passes() => return Err(error),
                     // The other chains' nodes are followed all the same.
-                    Err(error) => error!(chain, error = %with_causes(&error), "this chain cannot be read"),
+                    Err(error) => {
+                        error!(chain, code = %error.code(), error = %with_causes(&error), "this chain cannot be read")
+                    }
                 }
             }
             Ok(followed)
@@ -253,7 +283,7 @@ impl AwsHome {
                 Err(error) if error.passes() => return Err(error),
                 // The other chains count all the same.
                 Err(error) => {
-                    error!(chain, error = %with_causes(&error), "this chain cannot be read, and nothing is done for it")
+                    error!(chain, code = %error.code(), error = %with_causes(&error), "this chain cannot be read, and nothing is done for it")
                 }
             }
         }

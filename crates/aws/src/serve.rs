@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proofyard_core::error::with_causes;
+use proofyard_core::error::{Coded, with_causes};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
@@ -78,7 +78,7 @@ fn sweep(home: &AwsHome, runtime: &Handle, stop: &AtomicBool) {
         let pause = match swept {
             Ok(tick_ms) => Duration::from_millis(tick_ms),
             Err(error) => {
-                warn!(error = %with_causes(&error), "a sweep failed; the next one comes");
+                warn!(code = %error.code(), error = %with_causes(&error), "a sweep failed; the next one comes");
                 ERROR_PAUSE
             }
         };

@@ -9,7 +9,7 @@ use proofyard_embedded::machine::Machine;
 
 use crate::load::CHAIN;
 
-/// A commit that nobody told of by then counts as of now: the sweeper tells of none.
+/// A commit that nobody was notified of by then counts as of now: the sweeper tells of none.
 const LATEST: Duration = Duration::from_millis(200);
 
 /// Shared with the machine's threads; only grows.

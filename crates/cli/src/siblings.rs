@@ -1,4 +1,4 @@
-//! What takes long to build and many do not need is the work of other programs, which this one becomes, as git runs its own:
+//! Verbs with heavy dependencies live in programs of their own, which this one replaces itself with (exec), as git does:
 //! `proofyard-aws` for yards on AWS, `proofyard-node` for pipelines that follow a node; `proofyard-aws` itself becomes
 //! `proofyard-aws-follower`.
 

@@ -49,7 +49,7 @@ pub trait Surroundings {
     /// Where keys sign that nobody has.
     fn kms(&self) -> &Kms;
     /// How long blocks are waited for here at most, also where the pipeline allows more.
-    fn patience_ms(&self) -> u64 {
+    fn max_wait_ms(&self) -> u64 {
         u64::MAX
     }
 }

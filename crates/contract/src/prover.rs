@@ -34,12 +34,12 @@ struct Caller {
     here: Here,
     runtime: Runtime,
     place: Place,
-    told: Option<Told>,
+    told: Option<SetupArguments>,
 }
 
 /// As the stage says it.
 #[derive(Deserialize)]
-struct Told {
+struct SetupArguments {
     contract: Contract,
 }
 

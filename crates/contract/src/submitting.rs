@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::account::Account;
 use crate::chain::{Call, Chain, Head, Heard, Tried};
-use crate::journal::{Ended, Fees, Held, MAX_OPEN, MadeOf, Name, Sent};
+use crate::journal::{Ended, Fees, Held, MAX_OPEN, MadeOf, Name, Sent, Try};
 use crate::reading::{TRANSACTION_BYTES, block_in, prefixed, proof_in, result_in, sides};
 use crate::settling::{Look, SETTLED_DEPTH, shown, signed, transaction};
 use crate::values::{Values, number};
@@ -179,7 +179,7 @@ enum Step {
     Done(Option<Json>),
     Waits(String),
     /// No block takes what was sent as things are: an operator may have to look.
-    Hindered(String),
+    WaitsForOther(String),
 }
 
 impl<'a, S: Surroundings> Submission<'a, S> {
@@ -205,7 +205,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             function: abi::function(&contract.function)?,
             errors: abi::errors(&contract.errors)?,
             until_ms: now_ms.saturating_add(contract.time_limit_ms),
-            patient_until_ms: now_ms.saturating_add(contract.time_limit_ms.min(surroundings.patience_ms())),
+            patient_until_ms: now_ms.saturating_add(contract.time_limit_ms.min(surroundings.max_wait_ms())),
             unsure: Cell::new(None),
         })
     }
@@ -221,7 +221,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
                     self.chain.look_succeeded();
                     (reason, self.patient_until_ms, false)
                 }
-                Ok(Step::Hindered(reason)) => {
+                Ok(Step::WaitsForOther(reason)) => {
                     self.chain.look_succeeded();
                     (reason, self.patient_until_ms, true)
                 }
@@ -288,7 +288,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         if let Some(sent) = held.journal.of(self.name()).cloned() {
             let is_hindered = complaint.is_some() && sent.included.is_none();
             if let Some(reason) = self.follow(&sent, &look, complaint).await? {
-                return Ok(if is_hindered { Step::Hindered(reason) } else { Step::Waits(reason) });
+                return Ok(if is_hindered { Step::WaitsForOther(reason) } else { Step::Waits(reason) });
             }
             let outcome = self.outcome(Some(&sent), &head).await?;
             if let Some(sent) = held.journal.of_mut(self.name()) {
@@ -353,98 +353,127 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         let height = head.number.number();
         let mut values = self.values()?;
         if self.is_done(&mut values, height).await? {
-            let depth = self.contract.confirmations.min(OLDEST_STATE) - 1;
-            // What somebody else did in the newest blocks may go with them.
-            return match depth == 0 || self.is_done(&mut self.values()?, height.saturating_sub(depth)).await?
-            {
-                true => Ok(Step::Done(self.outcome(None, head).await?)),
-                false => {
-                    let wanted = depth + 1;
-                    Ok(Step::Waits(format!("it is done already, with less than {wanted} confirmations")))
-                }
-            };
+            return self.done_by_another(head).await;
         }
-        self.read_for(sides(&self.contract.send_if), &mut values, height).await?;
+        self.may_send(&mut values, height).await?;
+        let texts = self.contract.arguments.iter().chain(&self.contract.value).map(String::as_str);
+        self.read_for(texts, &mut values, height).await?;
+        let (call, arguments) = self.call(&values)?;
+        let fees = Fees {
+            max_fee_gwei: self.contract.max_fee_gwei,
+            replace_after_ms: self.contract.replace_after_ms,
+        };
+        let nonce = held.journal.next_nonce(count);
+        let first = self.first_try(&call, head, &fees, nonce).await?;
+        let made_of = self.kept_answers(arguments, &mut values, height).await?;
+        let Name { sink, key, to, selector } = self.name();
+        self.send_first(
+            held,
+            Sent {
+                sink: sink.to_owned(),
+                key: key.to_owned(),
+                nonce,
+                to,
+                selector,
+                fees,
+                has_counted: false,
+                tries: vec![first.clone()],
+                included: None,
+                ended: None,
+                made_of,
+                refused: None,
+            },
+            &first,
+        )
+        .await
+    }
+
+    /// Somebody else has done it. What they did in the newest blocks may go with them.
+    async fn done_by_another(&self, head: &Head) -> Result<Step, Failure> {
+        let depth = self.contract.confirmations.min(OLDEST_STATE) - 1;
+        let then = head.number.number().saturating_sub(depth);
+        if depth == 0 || self.is_done(&mut self.values()?, then).await? {
+            return Ok(Step::Done(self.outcome(None, head).await?));
+        }
+        let wanted = depth + 1;
+        Ok(Step::Waits(format!("it is done already, with less than {wanted} confirmations")))
+    }
+
+    async fn may_send(&self, values: &mut Values<'_, S>, height: u64) -> Result<(), Failure> {
+        self.read_for(sides(&self.contract.send_if), values, height).await?;
         for condition in &self.contract.send_if {
             if let Some(reason) = values.unmet(condition)? {
                 return Err(Failure::later(reason));
             }
         }
-        let texts = self.contract.arguments.iter().chain(&self.contract.value).map(String::as_str);
-        self.read_for(texts, &mut values, height).await?;
-        let (call, arguments) = self.call(&values)?;
-        let gas = match self.chain.gas_of(&call).await? {
+        Ok(())
+    }
+
+    /// Tries the call, and signs it for what the chain asks.
+    async fn first_try(&self, call: &Call, head: &Head, fees: &Fees, nonce: u64) -> Result<Try, Failure> {
+        let gas = match self.chain.gas_of(call).await? {
             Tried::Is(gas) => gas,
             Tried::Reverts(data) => {
                 let reason = abi::reason(&data, &self.errors);
                 return Err(Failure::Reverts(format!("{} would revert: {reason}", self.function.name)));
             }
         };
-        let fees = Fees {
-            max_fee_gwei: self.contract.max_fee_gwei,
-            replace_after_ms: self.contract.replace_after_ms,
-        };
         let offer = fees.offer(&self.chain, head).await?;
-        let nonce = held.journal.next_nonce(count);
         // What others do in the same block may make it dearer than it was tried.
         let room = gas.saturating_add(gas / 4).min(TRANSACTION_GAS).min(head.gas_limit.number());
-        let transaction = transaction(self.contract.chain_id, nonce, room.max(gas), offer, &call);
-        let first = signed(transaction, &self.account, (self.surroundings.now_ms(), height)).await?;
-        if first.raw.len() as u64 / 2 > TRANSACTION_BYTES {
-            let bytes = first.raw.len() / 2;
-            let too_large =
-                format!("its transaction has {bytes} bytes, and nodes keep none above {TRANSACTION_BYTES}");
-            return Err(Failure::Refused(too_large));
+        let transaction = transaction(self.contract.chain_id, nonce, room.max(gas), offer, call);
+        let at = (self.surroundings.now_ms(), head.number.number());
+        let first = signed(transaction, &self.account, at).await?;
+        let bytes = first.raw.len() / 2;
+        if bytes as u64 > TRANSACTION_BYTES {
+            return Err(Failure::Refused(format!(
+                "its transaction has {bytes} bytes, and nodes keep none above {TRANSACTION_BYTES}"
+            )));
         }
-        let (shown, raw) = (shown(&first.hash), first.raw.clone());
-        let made_of = match self.subject.is_entry {
-            true => None,
-            // What is asked behind the transaction is asked about the same.
-            false => {
-                self.read_for(self.texts_behind(), &mut values, height).await?;
-                let reads = self.reads_named(&values);
-                for (name, answer) in &reads {
-                    let bytes = answer.to_string().len();
-                    if bytes > KEPT_BYTES {
-                        return Err(Failure::Refused(format!(
-                            "what the pipeline names of read {name} has {bytes} bytes, and the journal keeps {KEPT_BYTES} at \
-                             most: name a part of it, as in {{{name}.FIELD}}"
-                        )));
-                    }
-                }
-                Some(MadeOf { arguments, reads })
+        Ok(first)
+    }
+
+    /// What a task's call was made of: what is asked behind the transaction is asked about the same.
+    async fn kept_answers(
+        &self,
+        arguments: Vec<String>,
+        values: &mut Values<'_, S>,
+        height: u64,
+    ) -> Result<Option<MadeOf>, Failure> {
+        if self.subject.is_entry {
+            return Ok(None);
+        }
+        self.read_for(self.texts_behind(), values, height).await?;
+        let reads = self.reads_named(values);
+        for (name, answer) in &reads {
+            let bytes = answer.to_string().len();
+            if bytes > KEPT_BYTES {
+                return Err(Failure::Refused(format!(
+                    "what the pipeline names of read {name} has {bytes} bytes, and the journal keeps {KEPT_BYTES} at most: name a \
+                     part of it, as in {{{name}.FIELD}}"
+                )));
             }
-        };
-        let (Name { sink, key, to, selector }, hash) = (self.name(), first.hash);
-        held.journal.sent.push(Sent {
-            sink: sink.to_owned(),
-            key: key.to_owned(),
-            nonce,
-            to,
-            selector,
-            fees,
-            has_counted: false,
-            tries: vec![first],
-            included: None,
-            ended: None,
-            made_of,
-            refused: None,
-        });
+        }
+        Ok(Some(MadeOf { arguments, reads }))
+    }
+
+    /// Writes a transaction down, and then gives it to a node.
+    async fn send_first(&self, held: &mut Held, sent: Sent, first: &Try) -> Result<Step, Failure> {
+        let waits = format!("transaction {}, nonce {}, waits for a block", shown(&first.hash), sent.nonce);
+        held.journal.sent.push(sent);
         if let Err(failure) = held.write().await {
             if !held.is_locked() {
                 self.unsure.set(Some(held.version()));
             }
             return Err(failure);
         }
-        match self.chain.send(&raw).await {
-            Heard::Taken => Ok(Step::Waits(format!("transaction {shown}, nonce {nonce}, waits for a block"))),
-            Heard::Unclear(reason) => {
-                Ok(Step::Waits(format!("transaction {shown}, nonce {nonce}, waits for a block; {reason}")))
-            }
+        match self.chain.send(&first.raw).await {
+            Heard::Taken => Ok(Step::Waits(waits)),
+            Heard::Unclear(reason) => Ok(Step::Waits(format!("{waits}; {reason}"))),
             // Where there is no lock, somebody else may have given it to a node meanwhile; and nodes that refuse it may have
             // passed it on.
             Heard::Refused(reason)
-                if !held.is_locked() || !matches!(self.chain.knows(hash).await, Ok(false)) =>
+                if !held.is_locked() || !matches!(self.chain.knows(first.hash).await, Ok(false)) =>
             {
                 Err(Failure::later(reason))
             }

@@ -185,7 +185,7 @@ pub struct Batch {
     pub version: Version,
     /// At most [`MAX_BATCH_ITEMS`], each of another key.
     pub ops: Vec<Op>,
-    /// The outside is told of this next: it must be on disk when the commit returns.
+    /// The outside is notified of this next: it must be on disk when the commit returns.
     pub durable: bool,
 }
 

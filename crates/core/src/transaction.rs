@@ -121,7 +121,7 @@ impl<'a, P: Port> Tx<'a, P> {
         }
     }
 
-    /// The outside is told of this: it is on disk before the call returns.
+    /// The outside is notified of this: it is on disk before the call returns.
     pub fn durable(&mut self) {
         self.durable = true;
     }

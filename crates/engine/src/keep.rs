@@ -44,7 +44,7 @@ const MOST_WAITING_WITH_WITNESS: u64 = 64;
 /// Refused calls that are kept, the newest.
 const MOST_REFUSED: usize = 64;
 
-enum Told {
+enum DiskCommand {
     Call { id: u64, body: Bytes },
     Valid { id: u64, done: oneshot::Sender<()> },
     Drop { id: u64 },
@@ -69,7 +69,7 @@ enum ToldWitness {
 /// Has calls written on one thread and witnesses on another, so that no call waits behind a witness.
 #[derive(Clone)]
 pub(crate) struct Keeper {
-    told: Sender<Told>,
+    told: Sender<DiskCommand>,
     told_witness: Sender<ToldWitness>,
     shared: Arc<Shared>,
 }
@@ -108,7 +108,7 @@ impl Keeper {
 
     pub(crate) fn call(&self, body: &Bytes) -> Keeping {
         let id = self.shared.next_id();
-        let is_kept = self.told.try_send(Told::Call { id, body: body.clone() }).is_ok();
+        let is_kept = self.told.try_send(DiskCommand::Call { id, body: body.clone() }).is_ok();
         let (keeper, body) = (self.clone(), body.clone());
         Keeping {
             id,
@@ -173,7 +173,7 @@ impl Keeping {
         }
         if self.is_kept {
             let (done, is_done) = oneshot::channel();
-            if self.keeper.told.try_send(Told::Valid { id: self.id, done }).is_ok() {
+            if self.keeper.told.try_send(DiskCommand::Valid { id: self.id, done }).is_ok() {
                 let kept = timeout(ANSWER_WAIT, is_done).await;
                 let _ = timeout(WITNESS_WAIT, is_whole).await;
                 if !matches!(kept, Ok(Err(_))) {
@@ -191,7 +191,7 @@ impl Drop for Keeping {
     fn drop(&mut self) {
         self.no_witness();
         if self.is_kept && !self.is_settled {
-            let _ = self.keeper.told.try_send(Told::Drop { id: self.id });
+            let _ = self.keeper.told.try_send(DiskCommand::Drop { id: self.id });
         }
     }
 }
@@ -210,11 +210,11 @@ struct WritingWitness {
 }
 
 /// Until nobody can tell anything more.
-fn write_calls(folder: &Folder, mut heard: Receiver<Told>, shared: &Shared) {
+fn write_calls(folder: &Folder, mut heard: Receiver<DiskCommand>, shared: &Shared) {
     let mut all: BTreeMap<u64, Writing> = BTreeMap::new();
     while let Some(told) = heard.blocking_recv() {
         match told {
-            Told::Call { id, body } => {
+            DiskCommand::Call { id, body } => {
                 let written = match shared.waiting() < MOST_WAITING {
                     true => fs::write(folder.call(id, Stage::Part), &body),
                     false => Err(io::Error::other("too many calls wait to be recorded")),
@@ -230,7 +230,7 @@ fn write_calls(folder: &Folder, mut heard: Receiver<Told>, shared: &Shared) {
                     folder.forget(oldest);
                 }
             }
-            Told::Valid { id, done } => {
+            DiskCommand::Valid { id, done } => {
                 let Some(writing) = all.remove(&id) else { continue };
                 let renamed = !writing.has_failed
                     && fs::rename(folder.call(id, Stage::Part), folder.call(id, Stage::Valid))
@@ -244,7 +244,7 @@ fn write_calls(folder: &Folder, mut heard: Receiver<Told>, shared: &Shared) {
                 let _ = done.send(());
                 shared.wake();
             }
-            Told::Drop { id } => {
+            DiskCommand::Drop { id } => {
                 all.remove(&id);
                 folder.forget(id);
             }

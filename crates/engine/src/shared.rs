@@ -33,7 +33,7 @@ pub(crate) struct Upstream {
 
 /// What is to be said of the proxy itself; counts are of this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct ProxyCounters {
     /// Valid payloads that came without a witness though one was asked for, and why the last one did.
     pub without_witness: u64,
     pub why_without: Option<String>,
@@ -49,7 +49,7 @@ struct Inner {
     held: VecDeque<Bytes>,
     forkchoice: Option<Forkchoice>,
     upstream: Option<Upstream>,
-    told: Told,
+    told: ProxyCounters,
     is_woken: bool,
     is_over: bool,
 }
@@ -178,7 +178,7 @@ impl Shared {
         self.inner().upstream.clone()
     }
 
-    pub(crate) fn told(&self) -> Told {
+    pub(crate) fn told(&self) -> ProxyCounters {
         self.inner().told.clone()
     }
 

@@ -38,7 +38,7 @@ struct Fetcher {
 
 /// As [source.node.witness] or [source.engine.witness] says it.
 #[derive(Deserialize)]
-struct Told {
+struct SetupArguments {
     #[serde(flatten)]
     first: Asked,
     /// Who is asked for what the first do not have.
@@ -62,7 +62,7 @@ struct Line {
 
 impl Prover for Fetcher {
     fn setup(&mut self, request: &SetupRequest) -> Result<SetupOk, Failure> {
-        let told: Told =
+        let told: SetupArguments =
             serde_json::from_value(Value::Object(request.arguments.clone())).map_err(Failure::permanent)?;
         let mut all = Vec::new();
         for Asked { rpc, rpc_from, method, params } in

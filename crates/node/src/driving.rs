@@ -64,11 +64,11 @@ async fn rounds<I: Intake>(
         tokio::task::spawn_local(subscription.run());
     }
     let mut hint: Option<Hint> = None;
-    // The newest block that was told of, and when.
+    // The newest block that was announced, and when.
     let mut newest_told = (0, Instant::now());
     let (mut whole_at, mut awaited_poll) = (Instant::now(), TOLD_POLL);
     while !is_stopped() {
-        // Also while blocks are told of one after another, all nodes are looked at now and then.
+        // Also while blocks are announced one after another, all nodes are looked at now and then.
         let is_whole_due = whole_at.elapsed() >= poll * TOLD_POLLS;
         let round = match follower.round(hint.as_ref().filter(|_| !is_whole_due)).await {
             Ok(round) => round,

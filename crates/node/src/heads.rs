@@ -1,4 +1,4 @@
-//! Being told of new blocks by WebSocket. What is told only begins a round sooner: a connection may break, or stay open and say
+//! Being notified of new blocks by WebSocket. What is told only begins a round sooner: a connection may break, or stay open and say
 //! nothing, and rounds go on by the clock.
 
 use std::cell::{Cell, RefCell};

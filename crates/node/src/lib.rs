@@ -1,4 +1,4 @@
-//! Real nodes: JSON-RPC by HTTP for questions, by WebSocket for being told of new blocks, on alloy's client and transports.
+//! Real nodes: JSON-RPC by HTTP for questions, by WebSocket for being notified of new blocks, on alloy's client and transports.
 //!
 //! `crates/intake` decides what is asked and what is believed. [`follow`] drives its rounds: one at each block that a node tells
 //! of, and one each while by the clock, which also finds out a WebSocket that stays open and says nothing.

@@ -6,7 +6,7 @@ use crate::figures::{kib, percent};
 use crate::spending;
 
 /// One goal in words.
-pub struct Told {
+pub struct GoalRow {
     pub name: &'static str,
     /// Whose goal it is.
     pub of: &'static str,
@@ -16,7 +16,7 @@ pub struct Told {
     pub verdict: &'static str,
 }
 
-pub fn told(goal: &Goal, report: &Report) -> Told {
+pub fn told(goal: &Goal, report: &Report) -> GoalRow {
     let (name, of) = match goal.goal {
         GoalName::LatencyP99 => ("latency, P99", FOUNDATION),
         GoalName::ProofBytesMax => ("largest proof", FOUNDATION),
@@ -45,7 +45,7 @@ pub fn told(goal: &Goal, report: &Report) -> Told {
         GoalName::LatencyP99 if goal.measured.is_none() && report.blocks_missed > 0 => "missed".to_owned(),
         _ => goal.measured.map_or(String::new(), |measured| value(measured, goal.unit)),
     };
-    Told { name, of, wanted, measured, verdict: verdict(goal.verdict) }
+    GoalRow { name, of, wanted, measured, verdict: verdict(goal.verdict) }
 }
 
 const FOUNDATION: &str = "Ethereum Foundation";

@@ -1,4 +1,4 @@
-//! Who is told of what was proved.
+//! Sinks: the consumers of proofs.
 //!
 //! `core` says what a sink is to be told next, and keeps what it was told; here it is told. A [`Destination`] takes one
 //! [`Message`] at a time and answers with an [`Outcome`]; a message may come again after a crash, under the same key.

@@ -31,7 +31,7 @@ pub trait Teller {
 pub struct SinkOf<'a> {
     pub chain: &'a str,
     pub name: &'a str,
-    /// It is told of blocks, and reads no log.
+    /// It is notified of blocks, and reads no log.
     pub is_level: bool,
     /// Stages whose outcome its messages name.
     pub results: &'a BTreeSet<String>,

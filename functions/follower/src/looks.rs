@@ -96,7 +96,7 @@ impl Looks {
                     continue;
                 }
             };
-            warn!(chain, error = %with_causes(&error), "the chain's nodes were not followed this time");
+            warn!(chain, code = %error.code(), error = %with_causes(&error), "the chain's nodes were not followed this time");
             if ended.as_ref().err().is_none_or(LookError::passes) {
                 ended = Err(error);
             }

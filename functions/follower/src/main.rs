@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use aws_lambda_events::sqs::SqsBatchResponse;
-use proofyard_core::error::with_causes;
+use proofyard_core::error::{Coded, with_causes};
 use proofyard_follower::{Looks, NodesOfYard};
 use proofyard_function::{Error, run, until};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ fn main() -> Result<(), Error> {
         match looks.look(home, until(&event.context)).await {
             Ok(()) => {}
             Err(error) if error.passes() => {
-                tracing::warn!(error = %with_causes(&error), "the next tick looks again");
+                tracing::warn!(code = %error.code(), error = %with_causes(&error), "the next tick looks again");
             }
             Err(error) => return Err(error.into()),
         }

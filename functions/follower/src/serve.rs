@@ -1,4 +1,4 @@
-//! A process that stays and follows all chains' nodes: told of new blocks by WebSocket, it needs no tick.
+//! A process that stays and follows all chains' nodes: notified of new blocks by WebSocket, it needs no tick.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use proofyard_aws::clients::block_on;
 use proofyard_aws::home::FollowedChain;
 use proofyard_aws::intake::recording::Recording;
 use proofyard_blocks::Rules;
-use proofyard_core::error::with_causes;
+use proofyard_core::error::{Coded, with_causes};
 use proofyard_core::pipeline::Pipeline;
 use proofyard_intake::follower::Follower;
 use proofyard_node::{RpcNodes, follow};
@@ -59,7 +59,9 @@ pub fn serve(home: &AwsHome, runtime: &Handle, stop: &AtomicBool) {
                         });
                     }
                 }
-                Err(error) => warn!(error = %with_causes(&error), "the chains cannot be read now"),
+                Err(error) => {
+                    warn!(code = %error.code(), error = %with_causes(&error), "the chains cannot be read now")
+                }
             }
             wait(LOOK_FOR_CHAINS, || stop.load(Ordering::Relaxed));
         }
@@ -83,7 +85,7 @@ fn follow_chain(
     while !is_stopped() {
         let followed = block_on(runtime, follow_until(home, of_yard, chain, pipeline, &is_stopped));
         if let Err(error) = followed {
-            warn!(chain, error = %with_causes(&error), "the chain's nodes are not followed; it is tried again");
+            warn!(chain, code = %error.code(), error = %with_causes(&error), "the chain's nodes are not followed; it is tried again");
             wait(LOOK_FOR_CHAINS, &is_stopped);
         }
     }

@@ -53,7 +53,7 @@ impl Surroundings for Around<'_> {
     }
 
     /// A function that waits for blocks is paid for: the next look comes by itself.
-    fn patience_ms(&self) -> u64 {
+    fn max_wait_ms(&self) -> u64 {
         0
     }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::LocalBoxFuture;
 use proofyard_aws::AwsHome;
 use proofyard_aws::clients::names::Names;
-use proofyard_aws::invocation::Notifier;
+use proofyard_aws::home::Notifier;
 use proofyard_aws::pools::deployed::MOST_MESSAGE_MS;
 use proofyard_core::error::Error;
 use proofyard_core::pipeline::SinkTarget;

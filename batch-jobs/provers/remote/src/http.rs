@@ -17,7 +17,7 @@ use ureq::http::{Request, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
-use crate::service::Trouble;
+use crate::service::ServiceError;
 
 /// How long a call may take that moves little.
 pub(crate) const SHORT: Duration = Duration::from_secs(30);
@@ -112,9 +112,9 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Trouble> {
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ServiceError> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            Trouble::transient(format!(
+            ServiceError::transient(format!(
                 "{} answered what this protocol does not know ({error}): {}",
                 self.url,
                 self.words()

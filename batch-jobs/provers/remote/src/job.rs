@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::http::{Http, Watch};
-use crate::service::{Job, Proof, Service, State, Submitted, Task, Trouble};
+use crate::service::{Job, Proof, Service, ServiceError, State, Submitted, Task};
 use crate::settings::Settings;
 
 /// How much earlier than it would be killed the prover gives up waiting.
@@ -35,7 +35,7 @@ struct Note {
 }
 
 /// The task's way to its proof.
-pub(crate) struct Errand<'a, 'w> {
+pub(crate) struct JobRun<'a, 'w> {
     http: &'a Http,
     service: &'a dyn Service,
     endpoint: &'a str,
@@ -49,14 +49,14 @@ pub(crate) struct Errand<'a, 'w> {
     doubtful: Option<Instant>,
 }
 
-/// What is left of an errand that does not end with a proof.
+/// What is left of a job that does not end with a proof.
 enum End {
     Failed(Failure),
     /// It is no longer wanted here, and this job may still be in work.
     Stopped(CancelReason),
 }
 
-impl<'a, 'w> Errand<'a, 'w> {
+impl<'a, 'w> JobRun<'a, 'w> {
     pub fn new(
         http: &'a Http,
         service: &'a dyn Service,
@@ -64,13 +64,13 @@ impl<'a, 'w> Errand<'a, 'w> {
         work: &'a mut Work<'w>,
         request: &ProveRequest,
         input: Vec<u8>,
-    ) -> Errand<'a, 'w> {
+    ) -> JobRun<'a, 'w> {
         let time = Duration::from_millis(request.deadline_ms);
         let now = Instant::now();
         // A year for a deadline that no clock reaches.
         let deadline = now.checked_add(time).unwrap_or(now + Duration::from_secs(365 * 24 * 3600));
         let task = Task { id: request.task.clone(), input, deadline: deadline - MARGIN.min(time / 4) };
-        Errand {
+        JobRun {
             http,
             service,
             endpoint: &settings.endpoint,
@@ -109,7 +109,7 @@ impl<'a, 'w> Errand<'a, 'w> {
                 },
             };
             if is_taken_up {
-                self.tell(0.0, &format!("takes up job {current}"));
+                self.report_progress(0.0, &format!("takes up job {current}"));
             }
             match self.wait_for(current, is_taken_up, job)? {
                 Over::Proof(proof) => return Ok(proof),
@@ -120,10 +120,13 @@ impl<'a, 'w> Errand<'a, 'w> {
                     if losses > 1 {
                         return Err(End::Failed(Failure::transient("the service has lost the job twice")));
                     }
-                    self.tell(0.0, "the service does not know the job any more; submits the task again");
+                    self.report_progress(
+                        0.0,
+                        "the service does not know the job any more; submits the task again",
+                    );
                 }
                 Over::FailedBefore(last, failure) => {
-                    self.tell(
+                    self.report_progress(
                         0.0,
                         &format!("job {last} has failed ({}); goes on with another", failure.message),
                     );
@@ -135,7 +138,7 @@ impl<'a, 'w> Errand<'a, 'w> {
     }
 
     fn submit(&mut self, job: &mut Option<Job>) -> Result<Submitted, End> {
-        self.tell(0.0, "submits the task");
+        self.report_progress(0.0, "submits the task");
         let submitted = self.call(|service, line, task| service.submit(line, task, job));
         match submitted {
             Ok(Submitted::Job(new)) => {
@@ -143,7 +146,7 @@ impl<'a, 'w> Errand<'a, 'w> {
                 Ok(Submitted::Job(new))
             }
             Ok(proof) => Ok(proof),
-            Err(Trouble::Stopped(reason)) => Err(End::Stopped(reason)),
+            Err(ServiceError::Stopped(reason)) => Err(End::Stopped(reason)),
             Err(trouble) => Err(End::Failed(trouble.into_failure())),
         }
     }
@@ -201,22 +204,22 @@ impl<'a, 'w> Errand<'a, 'w> {
                     self.doubtful = None;
                 }
                 Err(Wait::End(end)) => return Err(end),
-                Err(Wait::Trouble(Trouble::Unknown(message))) => {
+                Err(Wait::ServiceError(ServiceError::Unknown(message))) => {
                     eprintln!("{message}");
                     return Ok(Over::Lost(current));
                 }
-                Err(Wait::Trouble(Trouble::PerhapsUnknown(message))) => {
+                Err(Wait::ServiceError(ServiceError::PerhapsUnknown(message))) => {
                     let since = *self.doubtful.get_or_insert_with(Instant::now);
                     if since.elapsed() >= self.unknown_after {
                         return Ok(Over::Lost(current));
                     }
                     pause = self.is_in_trouble(&message, &mut backoff, None);
                 }
-                Err(Wait::Trouble(Trouble::Unavailable(message, wait))) => {
+                Err(Wait::ServiceError(ServiceError::Unavailable(message, wait))) => {
                     self.doubtful = None;
                     pause = self.is_in_trouble(&message, &mut backoff, wait);
                 }
-                Err(Wait::Trouble(Trouble::CutOff(message))) => {
+                Err(Wait::ServiceError(ServiceError::CutOff(message))) => {
                     fetches += 1;
                     if is_done && fetches >= FETCHES {
                         return Err(End::Failed(Failure::transient(format!(
@@ -225,7 +228,7 @@ impl<'a, 'w> Errand<'a, 'w> {
                     }
                     pause = self.is_in_trouble(&message, &mut backoff, None);
                 }
-                Err(Wait::Trouble(trouble)) => return Err(End::Failed(trouble.into_failure())),
+                Err(Wait::ServiceError(trouble)) => return Err(End::Failed(trouble.into_failure())),
             }
             self.pause(pause, &current)?;
         }
@@ -234,26 +237,26 @@ impl<'a, 'w> Errand<'a, 'w> {
     fn ask(&mut self, current: &Job, job: &mut Option<Job>) -> Result<Asked, Wait> {
         match self.call(|service, line, _| service.poll(line, current))? {
             State::Running(done, what) => {
-                self.tell(done, &what);
+                self.report_progress(done, &what);
                 Ok(Asked::Running)
             }
             State::Done => Ok(Asked::Done),
             State::Failed(failure) => Ok(Asked::Failed(failure)),
             State::Next(next) => {
                 self.take(job, &next).map_err(Wait::End)?;
-                self.tell(0.9, &format!("goes on as job {next}"));
+                self.report_progress(0.9, &format!("goes on as job {next}"));
                 Ok(Asked::Next(next))
             }
         }
     }
 
     fn fetch(&mut self, current: &Job) -> Result<Asked, Wait> {
-        self.tell(0.95, "fetches the proof");
+        self.report_progress(0.95, "fetches the proof");
         Ok(Asked::Proof(self.call(|service, line, _| service.fetch(line, current))?))
     }
 
     fn is_in_trouble(&mut self, message: &str, backoff: &mut Duration, wait: Option<Duration>) -> Duration {
-        self.tell(self.told_what.0, message);
+        self.report_progress(self.told_what.0, message);
         let pause = wait.unwrap_or_default().max(*backoff);
         *backoff = (*backoff * 2).min(LONGEST_BACKOFF);
         pause
@@ -294,15 +297,15 @@ impl<'a, 'w> Errand<'a, 'w> {
 
     fn call<T>(
         &mut self,
-        call: impl FnOnce(&dyn Service, &mut crate::http::Line<'_>, &Task) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        call: impl FnOnce(&dyn Service, &mut crate::http::Line<'_>, &Task) -> Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
         let mut watch = Wanted { work: self.work, done: self.told_what.0, told: Instant::now() };
         let mut line = self.http.line(&mut watch, self.task.deadline);
         call(self.service, &mut line, &self.task)
     }
 
-    /// What changes is told at once, what does not now and then.
-    fn tell(&mut self, done: f64, what: &str) {
+    /// Changes are reported at once, the same progress now and then.
+    fn report_progress(&mut self, done: f64, what: &str) {
         // Progress does not go back.
         let done = self.told_what.0.max(done);
         let is_new = self.told_what.1 != what || (self.told_what.0 - done).abs() > 1e-9;
@@ -327,7 +330,7 @@ impl<'a, 'w> Errand<'a, 'w> {
         let note: Option<Note> = serde_json::from_str(note).ok();
         let found = note.filter(|note| note.of == self.mark() && self.service.chooses_ids());
         if found.is_none() {
-            self.tell(
+            self.report_progress(
                 0.0,
                 "the job that was noted is of another service, program or input; it is not taken up",
             );
@@ -354,15 +357,15 @@ enum Asked {
 }
 
 enum Wait {
-    Trouble(Trouble),
+    ServiceError(ServiceError),
     End(End),
 }
 
-impl From<Trouble> for Wait {
-    fn from(trouble: Trouble) -> Wait {
+impl From<ServiceError> for Wait {
+    fn from(trouble: ServiceError) -> Wait {
         match trouble {
-            Trouble::Stopped(reason) => Wait::End(End::Stopped(reason)),
-            trouble => Wait::Trouble(trouble),
+            ServiceError::Stopped(reason) => Wait::End(End::Stopped(reason)),
+            trouble => Wait::ServiceError(trouble),
         }
     }
 }

@@ -13,9 +13,9 @@ use proofyard_prover::{
 
 use crate::http::{Http, Unwatched};
 use crate::input;
-use crate::job::Errand;
+use crate::job::JobRun;
 use crate::protocols;
-use crate::service::{About, Service, Trouble};
+use crate::service::{About, Service, ServiceError};
 use crate::settings::{Arguments, Settings};
 
 /// A prover that has a proving service prove.
@@ -65,7 +65,7 @@ impl Prover for RemoteProver {
         let mut watch = Unwatched;
         let about = service.about(&mut http.line(&mut watch, Instant::now() + SETUP));
         let about = about.map_err(|trouble| match trouble {
-            Trouble::Unknown(message) => {
+            ServiceError::Unknown(message) => {
                 Failure::permanent(format!("{message}; does the service speak this protocol?"))
             }
             trouble => trouble.into_failure(),
@@ -84,8 +84,8 @@ impl Prover for RemoteProver {
     fn prove(&mut self, request: &ProveRequest, work: &mut Work<'_>) -> Result<ProveOk, Failure> {
         let Ready { settings, http, service, about } = self.ready()?;
         let input = input::read(&request.inputs, settings.input)?;
-        let errand = Errand::new(http, &**service, settings, work, request, input);
-        let proof = errand.run(request.resume.as_deref())?;
+        let job = JobRun::new(http, &**service, settings, work, request, input);
+        let proof = job.run(request.resume.as_deref())?;
         if proof.bytes.is_empty() {
             return Err(Failure::transient("the service answered with an empty proof"));
         }
@@ -107,7 +107,7 @@ impl Prover for RemoteProver {
         let mut line = http.line(&mut watch, Instant::now() + VERIFY);
         let key = request.verification_key.as_deref();
         let public_values = service.verify(&mut line, &proof, &input, key);
-        let public_values = public_values.map_err(Trouble::into_failure)?;
+        let public_values = public_values.map_err(ServiceError::into_failure)?;
         if public_values.len() > PUBLIC_VALUES_BYTES {
             return Err(Failure::permanent(format!(
                 "the proof has {} bytes of public values, and {PUBLIC_VALUES_BYTES} are allowed",

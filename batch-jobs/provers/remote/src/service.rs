@@ -74,16 +74,20 @@ pub(crate) trait Service {
     /// A text that differs where another proof would be made: the program and the kind of proof.
     fn program(&self) -> String;
 
-    fn about(&self, line: &mut Line<'_>) -> Result<About, Trouble>;
+    fn about(&self, line: &mut Line<'_>) -> Result<About, ServiceError>;
 
     /// Creates the task's job, or finds it where ids are derived. Then `begun` is set before the job may be in work, since this
     /// call may be stopped at any moment.
-    fn submit(&self, line: &mut Line<'_>, task: &Task, begun: &mut Option<Job>)
-    -> Result<Submitted, Trouble>;
+    fn submit(
+        &self,
+        line: &mut Line<'_>,
+        task: &Task,
+        begun: &mut Option<Job>,
+    ) -> Result<Submitted, ServiceError>;
 
-    fn poll(&self, line: &mut Line<'_>, job: &Job) -> Result<State, Trouble>;
+    fn poll(&self, line: &mut Line<'_>, job: &Job) -> Result<State, ServiceError>;
 
-    fn fetch(&self, line: &mut Line<'_>, job: &Job) -> Result<Proof, Trouble>;
+    fn fetch(&self, line: &mut Line<'_>, job: &Job) -> Result<Proof, ServiceError>;
 
     /// The job out of which this one was made, where that need not be done again if this one has failed.
     fn made_from(&self, _job: &Job) -> Option<Job> {
@@ -91,7 +95,7 @@ pub(crate) trait Service {
     }
 
     /// Ends the job, where the service can.
-    fn cancel(&self, line: &mut Line<'_>, job: &Job) -> Result<(), Trouble>;
+    fn cancel(&self, line: &mut Line<'_>, job: &Job) -> Result<(), ServiceError>;
 
     /// The public values of a proof that the service's verifier accepts.
     fn verify(
@@ -100,12 +104,12 @@ pub(crate) trait Service {
         proof: &[u8],
         input: &[u8],
         key: Option<&str>,
-    ) -> Result<Vec<u8>, Trouble>;
+    ) -> Result<Vec<u8>, ServiceError>;
 }
 
 /// Why a call did not do what it should.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum ServiceError {
     /// Not now; nothing has happened. The service may have said for how long.
     Unavailable(String, Option<Duration>),
     /// As `Unavailable`, but the service may mean by it that it does not know the job.
@@ -118,53 +122,53 @@ pub(crate) enum Trouble {
     Stopped(CancelReason),
 }
 
-impl Trouble {
-    pub fn unavailable(message: impl Into<String>) -> Trouble {
-        Trouble::Unavailable(message.into(), None)
+impl ServiceError {
+    pub fn unavailable(message: impl Into<String>) -> ServiceError {
+        ServiceError::Unavailable(message.into(), None)
     }
 
-    pub fn transient(message: impl ToString) -> Trouble {
-        Trouble::Failed(Failure::transient(message))
+    pub fn transient(message: impl ToString) -> ServiceError {
+        ServiceError::Failed(Failure::transient(message))
     }
 
-    pub fn permanent(message: impl ToString) -> Trouble {
-        Trouble::Failed(Failure::permanent(message))
+    pub fn permanent(message: impl ToString) -> ServiceError {
+        ServiceError::Failed(Failure::permanent(message))
     }
 
-    /// As the yard is told of it, where the call is not tried again.
+    /// As the yard is notified of it, where the call is not tried again.
     pub fn into_failure(self) -> Failure {
         match self {
-            Trouble::Unavailable(message, wait) => Failure::unavailable(match wait {
+            ServiceError::Unavailable(message, wait) => Failure::unavailable(match wait {
                 Some(wait) => format!("{message}; it asks to be left alone for {} s", wait.as_secs()),
                 None => message,
             }),
-            Trouble::PerhapsUnknown(message) => Failure::unavailable(message),
-            Trouble::Unknown(message) | Trouble::CutOff(message) => Failure::transient(message),
-            Trouble::Failed(failure) => failure,
-            Trouble::Stopped(reason) => Failure::transient(format!("it was cancelled: {reason}")),
+            ServiceError::PerhapsUnknown(message) => Failure::unavailable(message),
+            ServiceError::Unknown(message) | ServiceError::CutOff(message) => Failure::transient(message),
+            ServiceError::Failed(failure) => failure,
+            ServiceError::Stopped(reason) => Failure::transient(format!("it was cancelled: {reason}")),
         }
     }
 }
 
 /// No answer to a call that changes nothing, or that can be repeated without harm.
-impl From<NoAnswer> for Trouble {
-    fn from(none: NoAnswer) -> Trouble {
+impl From<NoAnswer> for ServiceError {
+    fn from(none: NoAnswer) -> ServiceError {
         match none {
-            NoAnswer::NotSent(message) | NoAnswer::Lost(message) => Trouble::unavailable(message),
-            NoAnswer::CutOff(message) => Trouble::CutOff(message),
-            NoAnswer::TooLarge(message) => Trouble::permanent(message),
-            NoAnswer::Stopped(reason) => Trouble::Stopped(reason),
+            NoAnswer::NotSent(message) | NoAnswer::Lost(message) => ServiceError::unavailable(message),
+            NoAnswer::CutOff(message) => ServiceError::CutOff(message),
+            NoAnswer::TooLarge(message) => ServiceError::permanent(message),
+            NoAnswer::Stopped(reason) => ServiceError::Stopped(reason),
         }
     }
 }
 
 /// What an answer means that is not the one that was asked for, wherever a protocol does not say otherwise.
-pub(crate) fn refused(answer: &Answer) -> Trouble {
+pub(crate) fn refused(answer: &Answer) -> ServiceError {
     let message = format!("{} answered {} {}", answer.url, answer.status, answer.words());
     match answer.status {
         // A token that is not accepted, or a budget that is used up: no task's fault, and an operator can mend it.
-        401..=403 | 408 | 409 | 425 | 429 | 500.. => Trouble::Unavailable(message, answer.retry_after),
-        404 | 410 => Trouble::Unknown(message),
-        _ => Trouble::permanent(message),
+        401..=403 | 408 | 409 | 425 | 429 | 500.. => ServiceError::Unavailable(message, answer.retry_after),
+        404 | 410 => ServiceError::Unknown(message),
+        _ => ServiceError::permanent(message),
     }
 }

@@ -19,7 +19,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::HttpClient;
 
-/// A function has 5 s for an event; a call that takes longer than these is better made again by the next one.
+/// A function has 5 s per event: a call slower than these limits fails, and the next event retries it.
 const CONNECT: Duration = Duration::from_secs(1);
 const ATTEMPT: Duration = Duration::from_millis(1_500);
 const CALL: Duration = Duration::from_secs(4);
@@ -50,8 +50,8 @@ pub async fn over(client: impl HttpClient + 'static) -> SdkConfig {
         .await
 }
 
-/// Where the SDK's own chain looks for the region, in the same order. That one's client of the metadata service has no
-/// HTTP client and cannot be given one: it would panic in debug builds, and miss the instance's region in others.
+/// The same lookup order as the SDK's default chain, which cannot be used: its metadata client has no HTTP client, so it panics in
+/// debug builds and finds no region in release builds.
 fn region() -> RegionProviderChain {
     RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::new())

@@ -42,7 +42,7 @@ pub struct Response {
     /// With all that lies under it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The error's.
+    /// The error's code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
 }
@@ -112,7 +112,7 @@ fn log_unchecked(chain: &str, rules: &Rules, blocks: &[RecordedBlock]) {
 }
 
 impl AwsHome {
-    /// Takes a request from outside, signed under a secret that may have been rotated since it was read.
+    /// Handles one signed request. Reads the secret again, once, if the signature does not match: it may have been rotated.
     pub fn ingest_under<'a>(
         &'a self,
         request: &'a Request,
@@ -130,7 +130,7 @@ impl AwsHome {
         })
     }
 
-    /// Takes a request from outside, signed under one of these secrets. A block that is answered with 202 is kept until it
+    /// Handles one request that is signed under one of these secrets. A block that is answered with 202 is kept until it
     /// is recorded.
     pub fn ingest<'a>(
         &'a self,
@@ -166,7 +166,7 @@ impl AwsHome {
             match self.accept(&request.chain, &blocks, delivery).await {
                 Ok(()) => Response::accepted(blocks.len()),
                 Err(error) => {
-                    warn!(chain = request.chain, error = %with_causes(&error), "blocks cannot be taken now");
+                    warn!(chain = request.chain, code = %error.code(), error = %with_causes(&error), "blocks cannot be taken now");
                     Response::unavailable(&error)
                 }
             }

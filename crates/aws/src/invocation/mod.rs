@@ -15,44 +15,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
-use proofyard_core::error::{Error, with_causes};
+use proofyard_core::error::{Coded, Error, with_causes};
 use proofyard_core::outbox::Outbox;
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::port::Wake;
 use tracing::error;
 
-use crate::clients::names::Names;
 use crate::home::AwsHome;
 use crate::objects::sinks::hand_on;
-
-/// Tells sinks that are no files, and does tasks of stages with an action: functions of their own do, so that what these need is
-/// in no other, and keys least of all.
-pub trait Notifier: Send + Sync {
-    /// Whether sinks of this kind are told by this one.
-    fn tells(&self, target: &SinkTarget) -> bool;
-
-    /// The queue by which it is woken.
-    fn queue(&self, names: &Names) -> String;
-
-    /// Tells one sink what comes next, and leaves its wake in the home's outbox where there may be more.
-    fn tell<'a>(
-        &'a self,
-        home: &'a AwsHome,
-        chain: &'a str,
-        name: &'a str,
-    ) -> LocalBoxFuture<'a, Result<(), Error>>;
-
-    /// Whether it does tasks of stages with an action.
-    fn acts(&self) -> bool {
-        false
-    }
-
-    /// Does what is listed for an action's pool, and leaves a wake in the home's outbox where there may be more.
-    fn act<'a>(&'a self, home: &'a AwsHome, pool: &'a str) -> LocalBoxFuture<'a, Result<(), Error>> {
-        let _ = (home, pool);
-        Box::pin(async { Ok(()) })
-    }
-}
 
 /// One invocation. Everything that it reads and writes goes through its own `home.yard`. When it is dropped, the wakes that
 /// it has not delivered go to the outbox of the home that it was begun from.
@@ -95,7 +65,9 @@ impl Invocation {
                 match self.take_step(&step).await {
                     Ok(()) => {}
                     Err(error) if error.passes() => passing = Some(error),
-                    Err(error) => error!(?step, error = %with_causes(&error), "a step cannot be taken"),
+                    Err(error) => {
+                        error!(?step, code = %error.code(), error = %with_causes(&error), "a step cannot be taken")
+                    }
                 }
             }
             self.home.deliver().await;

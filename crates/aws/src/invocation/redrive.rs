@@ -1,7 +1,7 @@
 //! Redrive: dead letters are put back on the queues they are from.
 //!
-//! One that still cannot be taken becomes a dead letter again at once, with this redrive's id as an attribute, and stays
-//! one: so a redrive ends, although functions take its messages meanwhile.
+//! A dead letter that fails again becomes one again at once, tagged with this redrive's id, and this redrive does not retry it. So
+//! a redrive ends, although functions consume its messages meanwhile.
 
 use std::collections::BTreeSet;
 

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
-use proofyard_core::error::{Error, with_causes};
+use proofyard_core::error::{Coded, Error, with_causes};
 use proofyard_core::port::Port;
 use tracing::error;
 
 use crate::home::{AwsHome, shortest_tick_ms};
 
-/// How long a sweep may take where nothing else limits it, and how long every sweep may take.
+/// The upper limit of a sweep that has no deadline, and the lower limit of any sweep.
 const LONGEST_SWEEP: Duration = Duration::from_secs(20);
 const SHORTEST_SWEEP_MS: u64 = 1_000;
 
@@ -36,7 +36,7 @@ impl AwsHome {
             sweep.scopes().await?;
             let swept = sweep.end().await?;
             for (key, error) in &swept.errors {
-                error!(%key, error = %with_causes(error), "a visit failed; its item stays due");
+                error!(%key, code = %error.code(), error = %with_causes(error), "a visit failed; its item stays due");
             }
             if swept.round_over {
                 metrics.print_sweep(yard.port.now_ms());

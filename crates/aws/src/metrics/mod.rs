@@ -6,7 +6,7 @@ pub mod emf;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use proofyard_core::error::{Error, with_causes};
+use proofyard_core::error::{Coded, Error, with_causes};
 use proofyard_core::port::Port;
 use proofyard_core::status::SinkStatus;
 use proofyard_core::status::gauges::ChainGauges;
@@ -45,7 +45,9 @@ impl Metrics {
         for (pool, gauges) in supply.gauges(yard).await? {
             match gauges {
                 Ok(gauges) => self.print_pool(yard.port.now_ms(), pool, &gauges),
-                Err(error) => warn!(pool, error = %with_causes(&error), "a pool has no metrics this time"),
+                Err(error) => {
+                    warn!(pool, code = %error.code(), error = %with_causes(&error), "a pool has no metrics this time")
+                }
             }
         }
         // One chain that cannot be read hides no other one.

@@ -3,7 +3,7 @@
 //!
 //! Many functions look at a pool at once, and each would submit all the workers that it lacks. So the count is kept in the
 //! table: a submitter first reserves a number, on condition that the count has not changed, and afterwards writes the jobs'
-//! ids. A reservation whose submitter died counts for [`SETTLED_MS`]; until then the pool may have too few workers.
+//! ids. A reservation whose submitter died counts for [`SUBMISSION_GRACE_MS`]; until then the pool may have too few workers.
 //!
 //! A pool whose jobs end before they register (its image may not start) gets one job at a time, each after twice the wait,
 //! until one registers.
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::jobs::{Alive, Listed, More, PoolJobs, more_workers};
 
 /// By then a submitter has finished or died, and AWS Batch lists what was submitted.
-pub(crate) const SETTLED_MS: u64 = 120_000;
+pub(crate) const SUBMISSION_GRACE_MS: u64 = 120_000;
 /// The wait after the first jobs that ended before they registered; it doubles with each further round.
 const FIRST_WAIT_MS: u64 = 30_000;
 const LONGEST_WAIT_MS: u64 = 3_600_000;
@@ -178,7 +178,9 @@ impl Submissions {
                 // It is just moving from one of Batch's states to the next.
                 Some(None) => left.push(known),
                 // A job that AWS Batch does not know after so long does not count.
-                None if listed.has(&known.job) || known.at_ms.saturating_add(SETTLED_MS) > now_ms => {
+                None if listed.has(&known.job)
+                    || known.at_ms.saturating_add(SUBMISSION_GRACE_MS) > now_ms =>
+                {
                     left.push(known)
                 }
                 None => {}
@@ -213,7 +215,7 @@ impl Item for Submissions {
 
 impl BeingSubmitted {
     fn counts(&self, now_ms: u64) -> bool {
-        self.at_ms.saturating_add(SETTLED_MS) > now_ms
+        self.at_ms.saturating_add(SUBMISSION_GRACE_MS) > now_ms
     }
 }
 
@@ -266,7 +268,7 @@ mod tests {
         assert_eq!(known.alive(&some, 2_000), Alive { coming: 2, running: 2, ..Alive::default() });
         // Long after, what Batch knows is all there is; one of them is not listed, since it just moves.
         let moves = Found { unlisted: BTreeMap::from([("c".to_owned(), None)]), ..Found::default() };
-        known.update(&some, &moves, 1_000 + SETTLED_MS);
+        known.update(&some, &moves, 1_000 + SUBMISSION_GRACE_MS);
         assert_eq!(known.alive(&some, 200_000), Alive { coming: 1, running: 2, ..Alive::default() });
         assert_eq!(known.alive(&nobody, 200_000).coming, 3, "whatever is listed");
     }
@@ -276,8 +278,8 @@ mod tests {
         let mut known = Submissions::of("cpu");
         let nobody = Listed::default();
         assert_eq!(known.reserve(1, &pool(), &look(&nobody, 0)).burst, 4);
-        assert_eq!(known.reserve(2, &pool(), &look(&nobody, SETTLED_MS - 1)), More::default());
-        assert_eq!(known.reserve(3, &pool(), &look(&nobody, SETTLED_MS)).burst, 4);
+        assert_eq!(known.reserve(2, &pool(), &look(&nobody, SUBMISSION_GRACE_MS - 1)), More::default());
+        assert_eq!(known.reserve(3, &pool(), &look(&nobody, SUBMISSION_GRACE_MS)).burst, 4);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use proofyard_core::error::with_causes;
+use proofyard_core::error::{Coded, with_causes};
 use proofyard_core::pipeline::Pipeline;
 use proofyard_core::port::{Port, Wake};
 use tracing::warn;
@@ -28,7 +28,7 @@ impl AwsHome {
             Ok(true) => Supplier::Proposer,
             Ok(false) => Supplier::Workers,
             Err(error) => {
-                warn!(pool, error = %with_causes(&error), "who works for this pool cannot be read");
+                warn!(pool, code = %error.code(), error = %with_causes(&error), "who works for this pool cannot be read");
                 Supplier::Workers
             }
         }
@@ -44,7 +44,9 @@ impl AwsHome {
             match self.yard.waiting_tasks(&pool, 1).await {
                 Ok(0) => {}
                 Ok(_) => self.yard.port.send(&[Wake::Pool { pool }]).await,
-                Err(error) => warn!(pool, error = %with_causes(&error), "its listed tasks cannot be counted"),
+                Err(error) => {
+                    warn!(pool, code = %error.code(), error = %with_causes(&error), "its listed tasks cannot be counted")
+                }
             }
         }
     }

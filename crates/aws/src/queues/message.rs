@@ -1,5 +1,5 @@
 //! What the queues carry: facts (a block, a reorg, the end of a chain) and hints (a wake, a tick). Hints may be lost: state
-//! is the truth. Facts come by a queue of their own (see [`crate::invocation::consume`]).
+//! is the truth. Facts come by a queue of their own, and count by no other.
 
 use proofyard_core::port::Wake;
 use proofyard_core::state::{Block, BlockHash};

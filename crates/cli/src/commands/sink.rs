@@ -22,7 +22,7 @@ pub struct SinkCommand {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct Word {
-    /// It is told of nothing until it is resumed; proving goes on.
+    /// It is notified of nothing until it is resumed; proving goes on.
     #[arg(long)]
     pause: bool,
     /// It goes on, and tries again at once what failed.

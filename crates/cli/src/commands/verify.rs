@@ -42,7 +42,7 @@ struct Tally {
 
 /// One proof, as it is printed.
 #[derive(Serialize)]
-struct Told {
+struct VerifyJson {
     from: u64,
     to: u64,
     task: String,
@@ -108,7 +108,7 @@ fn check_entry<Y: YardAccess>(
         let took = started.elapsed();
         tally.count(&verdict);
         if json {
-            output::json(&Told::new(entry, &committed, &verdict, took))?;
+            output::json(&VerifyJson::new(entry, &committed, &verdict, took))?;
         } else {
             output::line(line(entry, &committed, &verdict, took));
         }
@@ -145,7 +145,7 @@ fn line(
     }
 }
 
-impl Told {
+impl VerifyJson {
     fn new(
         entry: &Committed,
         committed: &CommittedProof,

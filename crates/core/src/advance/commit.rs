@@ -254,7 +254,7 @@ pub(super) fn wake_sinks<P: Port>(tx: &mut Tx<'_, P>, in_force: &Pipeline, log: 
     }
 }
 
-/// Tells the sinks of a block's pipeline that are told of blocks that it is proved: they wait for no order.
+/// Tells the sinks of a block's pipeline that are notified of blocks that it is proved: they wait for no order.
 pub(crate) fn wake_level_sinks<P: Port>(tx: &mut Tx<'_, P>, pipeline: &Pipeline) {
     for (sink, _) in pipeline.sinks.iter().filter(|(_, sink)| sink.is_level()) {
         tx.send(Wake::Sink { chain: pipeline.chain.name.clone(), sink: sink.clone() });

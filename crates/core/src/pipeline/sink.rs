@@ -1,4 +1,4 @@
-//! `[sink.NAME]`: who is told of what was proved, and how.
+//! `[sink.NAME]`: a consumer of proofs, and how it is notified.
 //!
 //! An *ordered* sink follows an out log: it gets each entry, in order. A *level* sink follows blocks: it is told what the
 //! state says of each, in any order of blocks, and of one block only the newest.
@@ -43,7 +43,7 @@ pub enum Confirm {
     Finalized,
 }
 
-/// What a sink is told of.
+/// What a sink is notified of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Follows {
@@ -73,7 +73,7 @@ pub enum BlockWord {
     Committed,
     /// It was given up by its deadline.
     Missed,
-    /// It left the chain, or is proved anew, after it was told of.
+    /// It left the chain, or is proved anew, after it was notified of.
     Retracted,
 }
 
@@ -163,7 +163,7 @@ impl Follows {
 }
 
 impl Sink {
-    /// It is told of blocks, and reads no log.
+    /// It is notified of blocks, and reads no log.
     pub fn is_level(&self) -> bool {
         matches!(self.follows, Follows::Blocks(_))
     }

@@ -1,4 +1,4 @@
-//! The rules of sinks: that each has something to be told of, and something that can be done with it.
+//! The rules of sinks: that each has something to be notified of, and something that can be done with it.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -48,7 +48,7 @@ fn check_files(sinks: &[Named<RawSink>], mistakes: &mut Mistakes) {
     }
 }
 
-/// Who is told of each block's own proof needs one; says whether there is none.
+/// Who is notified of each block's own proof needs one; says whether there is none.
 fn check_blocks(
     Named { at, value: sink, .. }: &Named<RawSink>,
     graph: &Graph,

@@ -43,7 +43,7 @@ const TARGETS: [(&str, &[&str]); 9] = [
 /// The same for a URL that a variable of the environment holds.
 const URLS: [(&str, &str); 3] =
     [("webhook_from", "webhook"), ("ethproofs_from", "ethproofs"), ("beacon_from", "beacon")];
-/// Those that are told of blocks, and of which words: for these it is no choice.
+/// Those that are notified of blocks, and of which words: for these it is no choice.
 const REPORTS: [(&str, &[BlockWord], &str); 2] = [
     (
         "ethproofs",

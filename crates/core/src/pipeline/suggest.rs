@@ -18,8 +18,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("quorum", "need"),
 ];
 
-/// A unit as written after a number or at the end of a key: its names, its key's ending here, and how many of ours
-/// one is.
+/// A unit as written after a number or at the end of a key: its names, its key's ending here, and the
+/// factor to our unit.
 const UNITS: &[(&[&str], &str, u64)] = &[
     (&["ms", "millis", "milliseconds"], "_ms", 1),
     (&["s", "sec", "secs", "second", "seconds"], "_ms", 1_000),
@@ -40,7 +40,7 @@ pub(super) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
     closest_within(0, word, known)
 }
 
-/// The same where up to `slips` are likelier than a word that we never heard of.
+/// The same, where up to `slips` typos are likelier than an unknown word.
 pub(super) fn closest_within<'k>(
     slips: usize,
     word: &str,
@@ -59,7 +59,7 @@ pub(super) fn synonym(key: &str, known: &'static [&'static str]) -> Option<&'sta
     known.contains(meant).then_some(*meant)
 }
 
-/// The key that ends in our unit, for `key` with another unit or none; and how many of ours one of its is.
+/// The key that ends in our unit, for `key` with another unit or none; and the factor from its unit to ours.
 pub(super) fn key_in_our_unit(
     key: &str,
     known: &'static [&'static str],

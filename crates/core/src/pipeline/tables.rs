@@ -33,7 +33,7 @@ pub(super) struct File {
     pub pools: Vec<Named<Pool>>,
     pub sinks: Vec<Named<RawSink>>,
     pub sources: Vec<Named<SourceTable>>,
-    /// There is more than may be looked at.
+    /// The file exceeds a limit, and what is beyond it was skipped.
     pub too_large: bool,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct RawChain {
     pub start_height: Option<u64>,
     pub window: Read<u64>,
     pub late: Option<Late>,
-    /// Where `late` stands, or the chain.
+    /// The place of `late` in the text, else of `[chain]`.
     pub late_at: usize,
     pub lane: u64,
     pub tick_ms: u64,

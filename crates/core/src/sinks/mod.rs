@@ -1,4 +1,4 @@
-//! Sinks: who is told of what was proved. The state is the truth: what they were told is recorded once they have it, so that a
+//! Sinks: the consumers of proofs. The state is the truth: what they were told is recorded once they have it, so that a
 //! crash in between repeats it, and nothing is left out.
 //!
 //! - [`ordered`]: those that read an out log from a cursor of their own, at least once, in order;

@@ -11,7 +11,7 @@ use crate::yard::Yard;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SinkWord {
-    /// It is told of nothing until it is resumed.
+    /// It is notified of nothing until it is resumed.
     Pause,
     /// Also tries again at once what failed.
     Resume,

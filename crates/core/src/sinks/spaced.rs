@@ -21,7 +21,7 @@ enum Newest {
     Entry(OutEntry),
     /// It is not there yet, or not safe or final yet.
     Waits,
-    /// All that is new was taken back again, and nobody was told of it.
+    /// All that is new was taken back again, and nobody was notified of it.
     Nothing,
 }
 

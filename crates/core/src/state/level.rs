@@ -1,4 +1,4 @@
-//! `C#chain / level#sink` and `N#chain#sink / height`: what a level sink was told of each block. `sinks` alone writes both.
+//! `C#chain / level#sink` and `N#chain#sink / height`: what a level sink was notified of each block. `sinks` alone writes both.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,15 +12,15 @@ use crate::transaction::{Item, too_large};
 pub struct LevelPlace {
     pub chain: String,
     pub sink: String,
-    /// The first height that it is told of.
+    /// The first height that it is notified of.
     pub first: u64,
     /// Of every height below this one it was told the last word.
     pub settled_below: u64,
-    /// What it was told of heights below this one is forgotten.
+    /// What it was notified of heights below this one is forgotten.
     pub forgotten_below: u64,
     /// The height that failed last, if nothing was told since.
     pub failed_at: Option<u64>,
-    /// It was told of nothing at or above this height.
+    /// It was notified of nothing at or above this height.
     pub told_below: u64,
     /// Of every block below this height it was told that it arrived, or more.
     pub swept_to: u64,
@@ -39,7 +39,7 @@ pub struct LevelPlace {
 }
 
 impl LevelPlace {
-    /// A sink that was told of nothing, and is told of this height and all above.
+    /// A sink that was notified of nothing, and is notified of this height and all above.
     pub fn at(chain: &str, sink: &str, first: u64, epoch: u64) -> Self {
         Self {
             chain: chain.to_owned(),
@@ -90,14 +90,14 @@ impl Item for LevelPlace {
     }
 }
 
-/// What a level sink was told of the block at a height.
+/// What a level sink was notified of the block at a height.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     pub chain: String,
     pub sink: String,
     pub height: u64,
     pub scope: ScopeId,
-    /// The chain's epoch when it was first told of this block here: a block that returns is told of anew.
+    /// The chain's epoch when it was first notified of this block here: a block that returns is notified of anew.
     pub epoch: u64,
     /// What it may have been told: it was sent, and nobody knows yet whether it came.
     pub sent: Option<BlockWord>,

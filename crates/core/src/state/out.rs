@@ -213,7 +213,7 @@ impl SinkCursor {
         *self == self.clone().offered(entry)
     }
 
-    /// Below which height it may have been told of blocks by what is before this entry, given the one right before it.
+    /// Below which height it may have been notified of blocks by what is before this entry, given the one right before it.
     pub fn handed_before(entry: Option<&OutEntry>) -> u64 {
         match entry.map(|entry| &entry.kind) {
             Some(OutKind::Proof { to, .. }) => to.saturating_add(1),

@@ -174,7 +174,7 @@ pub struct SinkStatus {
 pub enum SinkPlace {
     /// In an out log, by the next entry that it gets.
     Log { log: String, next_sequence: u64 },
-    /// It is told of blocks: of all below this height it was told the last word. So many words it has refused.
+    /// It is notified of blocks: of all below this height it was told the last word. So many words it has refused.
     Blocks { settled_below: u64, refused: u64 },
 }
 

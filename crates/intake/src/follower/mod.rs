@@ -52,7 +52,7 @@ pub struct Round {
     pub blocks: u64,
     /// A reorg was recorded, to this block.
     pub reorg: Option<NamedBlock>,
-    /// All nodes were looked at, not only asked for a block that one told of.
+    /// All nodes were looked at, not only asked for a block that one announced.
     pub is_whole: bool,
     /// The node has more: the next round need not wait.
     pub has_more: bool,
@@ -194,11 +194,11 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         Ok(Round { is_whole: true, ..round })
     }
 
-    /// The node told of a block that has the tip as its parent: it is asked for that block alone.
+    /// The node announced a block that has the tip as its parent: it is asked for that block alone.
     async fn take_hinted(&mut self, hint: &Hint, now_ms: u64) -> Result<Option<Round>, I::Error> {
         let Some(of) = self.health.followed(now_ms) else { return Ok(None) };
         if self.canonical_hash(hint.height).await?.as_ref() == Some(&hint.hash) {
-            // Another node told of it before.
+            // Another node announced it before.
             return Ok(Some(Round::default()));
         }
         let tip = self.tip().await?;

@@ -46,7 +46,7 @@ pub struct Identity {
     pub genesis: Option<String>,
 }
 
-/// A block that a node has told of by itself.
+/// A block that a node announced by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
     pub height: u64,

@@ -11,7 +11,7 @@
 //! - `killing`: cancelled and late work leaves nothing behind that would hinder the next start;
 //! - `sharing`: several at once.
 //!
-//! A check that cannot be tried (a files prover has no second request, data has no verifier) says why. A prover
+//! A check that does not apply (a files prover has no second request, data has no verifier) says why. A prover
 //! conforms if no check failed.
 
 mod bench;
@@ -53,7 +53,7 @@ pub struct ProverUnderTest {
     pub guard: GuardCommand,
     /// The limits of each request.
     pub limits: Limits,
-    /// How many processes prove at once in the check of that.
+    /// How many processes prove at once in the check of `sharing`.
     pub at_once: usize,
     /// An existing folder, in which everything is written.
     pub folder: PathBuf,

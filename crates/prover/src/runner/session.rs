@@ -1,7 +1,7 @@
 //! A live `stream` prover.
 //!
-//! While it proves it may have checkpoints kept, and where it says that it hears of it, it is told why its work is no longer
-//! wanted and has a grace period to answer; otherwise it is killed at once.
+//! While it proves it may have checkpoints kept. If its answer to `setup` says that it handles `cancel`, it is told why its work is
+//! cancelled and gets a grace period to answer; otherwise it is killed at once.
 //!
 //! One request is in work at a time, under an id that nobody can guess, so that a line written before the request was read
 //! can never be its answer. The prover stays alive after an answer, also after an error that it reports itself. After
@@ -53,18 +53,18 @@ pub struct Update {
 
 /// Hears what a prover says before its answer.
 pub trait Listener {
-    /// It says how far it is.
+    /// The prover reports its progress.
     fn progress(&mut self, _update: Update) {}
 
-    /// Begins to keep a checkpoint; answers where it will be told that it is kept. If nothing can come from there any more, the
-    /// attempt is over: the call is cancelled.
+    /// Begins to keep a checkpoint; the receiver gets a message once it is durable. If its sender is dropped instead, the attempt is
+    /// over: the call is cancelled.
     fn checkpoint(&mut self, text: String) -> Receiver<()>;
 }
 
-/// Where nothing is kept: a checkpoint is confirmed at once.
-struct Unkept<'a>(&'a mut dyn FnMut(Update));
+/// Keeps no checkpoints, and confirms each at once.
+struct NoCheckpoints<'a>(&'a mut dyn FnMut(Update));
 
-impl Listener for Unkept<'_> {
+impl Listener for NoCheckpoints<'_> {
     fn progress(&mut self, update: Update) {
         (self.0)(update);
     }
@@ -166,7 +166,7 @@ impl Session {
         self.call(|session| {
             let call = Call::Setup(request.clone());
             let ok: SetupOk =
-                session.ask(call, session.limits.setup_ms, None, cancel, &mut Unkept(&mut |_| {}))?;
+                session.ask(call, session.limits.setup_ms, None, cancel, &mut NoCheckpoints(&mut |_| {}))?;
             check_key(ok.verification_key.as_deref())?;
             check_proof_system(ok.proof_system.as_deref())?;
             session.about = ok.clone();
@@ -181,7 +181,7 @@ impl Session {
         cancel: &Cancel,
         on_progress: &mut dyn FnMut(Update),
     ) -> Result<Proved, ProverError> {
-        self.prove_heard(request, cancel, &mut Unkept(on_progress))
+        self.prove_heard(request, cancel, &mut NoCheckpoints(on_progress))
     }
 
     /// From now on it is killed at once where it is cancelled, whatever its setup says.
@@ -224,7 +224,7 @@ impl Session {
                 limit_ms,
                 Some(&output_dir),
                 cancel,
-                &mut Unkept(&mut |_| {}),
+                &mut NoCheckpoints(&mut |_| {}),
             )?;
             check_public_values(Some(&ok.public_values))?;
             check_proof_system(ok.proof_system.as_deref())?;

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::risc0_receipt::{self, Claimed};
 use crate::http::{Answer, Call, LONG, Line, NoAnswer, words};
-use crate::service::{About, Job, Proof, Service, State, Submitted, Task, Trouble, refused};
+use crate::service::{About, Job, Proof, Service, ServiceError, State, Submitted, Task, refused};
 use crate::settings::{Arguments, Settings};
 
 pub(crate) struct Bonsai {
@@ -77,7 +77,7 @@ impl Bonsai {
     }
 
     /// The service has the guest, or gets it.
-    fn bring_image(&self, line: &mut Line<'_>) -> Result<(), Trouble> {
+    fn bring_image(&self, line: &mut Line<'_>) -> Result<(), ServiceError> {
         let answer = line.call(Call::get(format!("/images/upload/{}", self.image_id)))?;
         let upload: Upload = match answer.status {
             204 => return Ok(()),
@@ -85,13 +85,13 @@ impl Bonsai {
             _ => return Err(refused(&answer)),
         };
         let Some(image) = &self.image else {
-            return Err(Trouble::permanent(format!(
+            return Err(ServiceError::permanent(format!(
                 "the service does not have image {}, and no file of it is named (`image`)",
                 self.image_id
             )));
         };
         let elf = std::fs::read(image).map_err(|error| {
-            Trouble::transient(format!("cannot read the image {}: {error}", image.display()))
+            ServiceError::transient(format!("cannot read the image {}: {error}", image.display()))
         })?;
         let put = line.call(Call::put(upload.url, elf).limit(LONG))?;
         match put.status {
@@ -100,7 +100,7 @@ impl Bonsai {
         }
     }
 
-    fn bring_input(&self, line: &mut Line<'_>, task: &Task) -> Result<String, Trouble> {
+    fn bring_input(&self, line: &mut Line<'_>, task: &Task) -> Result<String, ServiceError> {
         let answer = line.call(Call::get("/inputs/upload"))?;
         let upload: Upload =
             if answer.status == 200 { answer.json()? } else { return Err(refused(&answer)) };
@@ -111,12 +111,12 @@ impl Bonsai {
         }
     }
 
-    fn check(&self, receipt: &[u8]) -> Result<(), Trouble> {
+    fn check(&self, receipt: &[u8]) -> Result<(), ServiceError> {
         match risc0_receipt::claimed(receipt) {
             Claimed::Fake => {
-                Err(Trouble::permanent("the receipt is a fake: the service runs in development mode"))
+                Err(ServiceError::permanent("the receipt is a fake: the service runs in development mode"))
             }
-            Claimed::Image(id) if hex::encode(id) != self.image_id => Err(Trouble::permanent(format!(
+            Claimed::Image(id) if hex::encode(id) != self.image_id => Err(ServiceError::permanent(format!(
                 "the receipt is of another program: its image is {}, not {}",
                 hex::encode(id),
                 self.image_id
@@ -125,16 +125,16 @@ impl Bonsai {
         }
     }
 
-    fn status(&self, line: &mut Line<'_>, job: &Job) -> Result<Status, Trouble> {
+    fn status(&self, line: &mut Line<'_>, job: &Job) -> Result<Status, ServiceError> {
         let path = match (job.strip_prefix(STARK), snark_and_session(job)) {
             (Some(session), _) => format!("/sessions/status/{session}"),
             (_, Some((snark, _))) => format!("/snark/status/{snark}"),
-            _ => return Err(Trouble::Unknown(format!("{job:?} is no job of this service"))),
+            _ => return Err(ServiceError::Unknown(format!("{job:?} is no job of this service"))),
         };
         let answer = line.call(Call::get(path))?;
         match answer.status {
             200 => answer.json(),
-            500 => Err(Trouble::PerhapsUnknown(format!(
+            500 => Err(ServiceError::PerhapsUnknown(format!(
                 "the service answers 500 about job {job}: {}",
                 answer.words()
             ))),
@@ -145,9 +145,9 @@ impl Bonsai {
 
 /// An answer to a call that creates a job. If it is lost, the job may be there, under an id that nobody knows: that counts as a
 /// failed attempt, so that a service that keeps losing answers is not paid for ever.
-fn created<T: DeserializeOwned>(answer: Result<Answer, NoAnswer>) -> Result<T, Trouble> {
+fn created<T: DeserializeOwned>(answer: Result<Answer, NoAnswer>) -> Result<T, ServiceError> {
     let perhaps = |why: String| {
-        Trouble::transient(format!("{why}; a job may have been created, whose id is not known"))
+        ServiceError::transient(format!("{why}; a job may have been created, whose id is not known"))
     };
     match answer {
         Ok(answer) if answer.status == 200 => answer.json(),
@@ -167,7 +167,7 @@ impl Service for Bonsai {
         format!("{}/{}", self.image_id, if self.is_groth16 { "groth16" } else { "stark" })
     }
 
-    fn about(&self, _: &mut Line<'_>) -> Result<About, Trouble> {
+    fn about(&self, _: &mut Line<'_>) -> Result<About, ServiceError> {
         Ok(About {
             verification_key: Some(self.image_id.clone()),
             proof_system: if self.is_groth16 { "risc0-groth16" } else { "risc0-stark" }.into(),
@@ -175,7 +175,12 @@ impl Service for Bonsai {
         })
     }
 
-    fn submit(&self, line: &mut Line<'_>, task: &Task, _: &mut Option<Job>) -> Result<Submitted, Trouble> {
+    fn submit(
+        &self,
+        line: &mut Line<'_>,
+        task: &Task,
+        _: &mut Option<Job>,
+    ) -> Result<Submitted, ServiceError> {
         self.bring_image(line)?;
         let input = self.bring_input(line, task)?;
         let body = json!({
@@ -189,7 +194,7 @@ impl Service for Bonsai {
         Ok(Submitted::Job(format!("{STARK}{}", session.uuid)))
     }
 
-    fn poll(&self, line: &mut Line<'_>, job: &Job) -> Result<State, Trouble> {
+    fn poll(&self, line: &mut Line<'_>, job: &Job) -> Result<State, ServiceError> {
         let status = self.status(line, job)?;
         match (status.status.as_str(), job.strip_prefix(STARK)) {
             ("RUNNING", _) => {
@@ -217,10 +222,10 @@ impl Service for Bonsai {
         }
     }
 
-    fn fetch(&self, line: &mut Line<'_>, job: &Job) -> Result<Proof, Trouble> {
+    fn fetch(&self, line: &mut Line<'_>, job: &Job) -> Result<Proof, ServiceError> {
         let status = self.status(line, job)?;
         let Some(url) = status.receipt_url.or(status.output) else {
-            return Err(Trouble::transient(
+            return Err(ServiceError::transient(
                 "the service says that the job is done, but not where its receipt is",
             ));
         };
@@ -231,7 +236,7 @@ impl Service for Bonsai {
                 let cycles = status.stats.map(|stats| stats.cycles);
                 Ok(Proof { bytes: answer.body, public_values: None, cycles, verification_key: None })
             }
-            404 => Err(Trouble::transient(format!(
+            404 => Err(ServiceError::transient(format!(
                 "the job is done, but the service has no receipt: {}",
                 answer.words()
             ))),
@@ -243,7 +248,7 @@ impl Service for Bonsai {
         snark_and_session(job).map(|(_, session)| format!("{STARK}{session}"))
     }
 
-    fn cancel(&self, line: &mut Line<'_>, job: &Job) -> Result<(), Trouble> {
+    fn cancel(&self, line: &mut Line<'_>, job: &Job) -> Result<(), ServiceError> {
         // Only sessions can be stopped, and only at Bonsai; Bento does not know the route.
         let Some(session) = job.strip_prefix(STARK) else { return Ok(()) };
         let answer = line.call(Call::get(format!("/sessions/stop/{session}")))?;
@@ -253,8 +258,8 @@ impl Service for Bonsai {
         }
     }
 
-    fn verify(&self, _: &mut Line<'_>, _: &[u8], _: &[u8], _: Option<&str>) -> Result<Vec<u8>, Trouble> {
-        Err(Trouble::permanent(
+    fn verify(&self, _: &mut Line<'_>, _: &[u8], _: &[u8], _: Option<&str>) -> Result<Vec<u8>, ServiceError> {
+        Err(ServiceError::permanent(
             "Bonsai and Bento verify nothing: the pipeline must name a verifier, `verify = [...]`",
         ))
     }

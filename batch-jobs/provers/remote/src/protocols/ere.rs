@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::http::{Call, LONG, Line, NoAnswer, SHORT, words};
 use crate::protobuf::{bytes, fields, put_bytes};
-use crate::service::{About, Job, Proof, Service, State, Submitted, Task, Trouble, refused};
+use crate::service::{About, Job, Proof, Service, ServiceError, State, Submitted, Task, refused};
 use crate::settings::{Arguments, Settings};
 
 pub(crate) struct Ere {
@@ -61,7 +61,7 @@ impl Ere {
         }
     }
 
-    fn program_key(&self, line: &mut Line<'_>, server: &str) -> Result<Vec<u8>, Trouble> {
+    fn program_key(&self, line: &mut Line<'_>, server: &str) -> Result<Vec<u8>, ServiceError> {
         let ok = self.call(line, server, "ProgramVk", Vec::new(), SHORT).map_err(Wrong::harmless)?;
         field(&ok, 1, "a program's verification key")
     }
@@ -71,7 +71,7 @@ impl Ere {
 enum Wrong {
     NoAnswer(NoAnswer),
     /// The status, what it means elsewhere, and the Twirp error.
-    Refused(u16, Trouble, String),
+    Refused(u16, ServiceError, String),
     /// The zkVM's error.
     Zkvm(String),
     Rubbish(String),
@@ -79,34 +79,39 @@ enum Wrong {
 
 impl Wrong {
     /// Of a call that costs little.
-    fn harmless(self) -> Trouble {
+    fn harmless(self) -> ServiceError {
         match self {
             Wrong::NoAnswer(none) => none.into(),
             Wrong::Refused(_, trouble, _) => match trouble {
-                Trouble::Unknown(message) => Trouble::permanent(format!("{message}; is it an ere-server?")),
+                ServiceError::Unknown(message) => {
+                    ServiceError::permanent(format!("{message}; is it an ere-server?"))
+                }
                 trouble => trouble,
             },
-            Wrong::Zkvm(message) => Trouble::permanent(format!("the service says: {message}")),
-            Wrong::Rubbish(message) => Trouble::transient(message),
+            Wrong::Zkvm(message) => ServiceError::permanent(format!("the service says: {message}")),
+            Wrong::Rubbish(message) => ServiceError::transient(message),
         }
     }
 
     /// Of `Prove`: what may have been proved counts as tried.
-    fn of_proving(self) -> Trouble {
+    fn of_proving(self) -> ServiceError {
         match self {
             Wrong::NoAnswer(NoAnswer::Lost(why) | NoAnswer::CutOff(why)) => {
-                Trouble::transient(format!("{why}; the proof, if there is one, is lost"))
+                ServiceError::transient(format!("{why}; the proof, if there is one, is lost"))
             }
             // Twirp's `internal`, and a panic: it has tried. Its `unavailable` is 503, its `resource_exhausted` 429.
-            Wrong::Refused(500 | 504, _, words) => Trouble::transient(format!("the service failed: {words}")),
-            Wrong::Zkvm(message) => Trouble::transient(format!("the service says: {message}")),
+            Wrong::Refused(500 | 504, _, words) => {
+                ServiceError::transient(format!("the service failed: {words}"))
+            }
+            Wrong::Zkvm(message) => ServiceError::transient(format!("the service says: {message}")),
             other => other.harmless(),
         }
     }
 }
 
-fn field(message: &[u8], number: u64, what: &str) -> Result<Vec<u8>, Trouble> {
-    let fields = fields(message).ok_or_else(|| Trouble::transient(format!("the service sent no {what}")))?;
+fn field(message: &[u8], number: u64, what: &str) -> Result<Vec<u8>, ServiceError> {
+    let fields =
+        fields(message).ok_or_else(|| ServiceError::transient(format!("the service sent no {what}")))?;
     // An empty byte string is left out of a message.
     Ok(bytes(&fields, number).unwrap_or_default().to_vec())
 }
@@ -125,12 +130,17 @@ impl Service for Ere {
         "ere".into()
     }
 
-    fn about(&self, line: &mut Line<'_>) -> Result<About, Trouble> {
+    fn about(&self, line: &mut Line<'_>) -> Result<About, ServiceError> {
         let key = self.program_key(line, "")?;
         Ok(About { verification_key: Some(key_text(&key)), proof_system: "ere".into(), trusted_setup: None })
     }
 
-    fn submit(&self, line: &mut Line<'_>, task: &Task, _: &mut Option<Job>) -> Result<Submitted, Trouble> {
+    fn submit(
+        &self,
+        line: &mut Line<'_>,
+        task: &Task,
+        _: &mut Option<Job>,
+    ) -> Result<Submitted, ServiceError> {
         // 503 where a proof has been running for longer than the server's own limit.
         let health = line.call(Call::get("/health"))?;
         if health.status >= 500 {
@@ -143,12 +153,12 @@ impl Service for Ere {
         let ok = self.call(line, "", "Prove", message, limit).map_err(Wrong::of_proving)?;
         if self.program_key(line, "")? != key {
             let message = "the service was given another program while it proved: the proof may be of either";
-            return Err(Trouble::transient(message));
+            return Err(ServiceError::transient(message));
         }
         let (public_values, proof) = (field(&ok, 1, "public values")?, field(&ok, 2, "proof")?);
         if proof.len() as u64 > self.max_proof_bytes {
             let allowed = self.max_proof_bytes;
-            return Err(Trouble::permanent(format!(
+            return Err(ServiceError::permanent(format!(
                 "the proof has {} bytes, and {allowed} are allowed",
                 proof.len()
             )));
@@ -161,15 +171,15 @@ impl Service for Ere {
         }))
     }
 
-    fn poll(&self, _: &mut Line<'_>, job: &Job) -> Result<State, Trouble> {
-        Err(Trouble::Unknown(format!("an ere-server has no jobs, {job:?} neither")))
+    fn poll(&self, _: &mut Line<'_>, job: &Job) -> Result<State, ServiceError> {
+        Err(ServiceError::Unknown(format!("an ere-server has no jobs, {job:?} neither")))
     }
 
-    fn fetch(&self, _: &mut Line<'_>, job: &Job) -> Result<Proof, Trouble> {
-        Err(Trouble::Unknown(format!("an ere-server has no jobs, {job:?} neither")))
+    fn fetch(&self, _: &mut Line<'_>, job: &Job) -> Result<Proof, ServiceError> {
+        Err(ServiceError::Unknown(format!("an ere-server has no jobs, {job:?} neither")))
     }
 
-    fn cancel(&self, _: &mut Line<'_>, _: &Job) -> Result<(), Trouble> {
+    fn cancel(&self, _: &mut Line<'_>, _: &Job) -> Result<(), ServiceError> {
         Ok(())
     }
 
@@ -179,19 +189,23 @@ impl Service for Ere {
         proof: &[u8],
         input: &[u8],
         key: Option<&str>,
-    ) -> Result<Vec<u8>, Trouble> {
+    ) -> Result<Vec<u8>, ServiceError> {
         let server = self.verifier.as_deref().unwrap_or_default();
         let own = key_text(&self.program_key(line, server)?);
         if let Some(key) = key.filter(|key| !key.trim_start_matches("0x").eq_ignore_ascii_case(&own)) {
             let key: String = key.chars().take(80).collect();
-            return Err(Trouble::permanent(format!("this server verifies proofs of {own}, not of {key}")));
+            return Err(ServiceError::permanent(format!(
+                "this server verifies proofs of {own}, not of {key}"
+            )));
         }
         let mut message = Vec::with_capacity(proof.len() + 16);
         put_bytes(&mut message, 1, proof);
         let ok = self.call(line, server, "Verify", message, LONG).map_err(|wrong| match wrong {
             // It cannot be decoded, or is not valid.
-            Wrong::Refused(400, _, words) => Trouble::permanent(format!("the proof is refused: {words}")),
-            Wrong::Zkvm(message) => Trouble::permanent(format!("the proof is refused: {message}")),
+            Wrong::Refused(400, _, words) => {
+                ServiceError::permanent(format!("the proof is refused: {words}"))
+            }
+            Wrong::Zkvm(message) => ServiceError::permanent(format!("the proof is refused: {message}")),
             other => other.harmless(),
         })?;
         let public_values = field(&ok, 1, "public values")?;
@@ -200,7 +214,7 @@ impl Service for Ere {
             put_bytes(&mut message, 1, input);
             let ok = self.call(line, server, "Execute", message, LONG).map_err(Wrong::harmless)?;
             if field(&ok, 1, "public values")? != public_values {
-                return Err(Trouble::permanent(
+                return Err(ServiceError::permanent(
                     "this proof is not about this input: executing it gives other public values",
                 ));
             }

@@ -1,8 +1,8 @@
 //! `openvm-edge`: the manager of an OpenVM proving cluster ("axiom-edge"), over HTTP.
 //!
-//! The id of a job is ours. The manager proves one at a time, keeps states in memory and drops those of jobs that are over after
-//! some minutes; proofs are files, which outlive that and a restart. A job that ended without a proof keeps its id until it is
-//! dropped, so the next job of the task takes the next id.
+//! We choose job ids. The manager runs one job at a time, keeps job states in memory and drops finished ones after some minutes;
+//! proofs are files, and survive both that and a restart. A failed job keeps its id until it is dropped, so the task's next job
+//! takes the next id.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::http::{Answer, Call, LONG, Line, NoAnswer, words};
-use crate::service::{About, Job, Proof, Service, State, Submitted, Task, Trouble, refused};
+use crate::service::{About, Job, Proof, Service, ServiceError, State, Submitted, Task, refused};
 use crate::settings::{Arguments, Settings};
 
 pub(crate) struct OpenVmEdge {
@@ -57,9 +57,9 @@ struct ProofState {
     num_instructions: Option<u64>,
 }
 
-/// After so many jobs of one task that ended without a proof, all of them still known to the manager, something else is wrong.
+/// After this many failed jobs for one task that the manager still remembers, give up.
 const ENDED_JOBS: u32 = 100;
-/// How long a job that may have been started is looked for.
+/// How long to poll for a job whose start was not confirmed.
 const LOOK_FOR: Duration = Duration::from_secs(3);
 
 impl OpenVmEdge {
@@ -79,7 +79,7 @@ impl OpenVmEdge {
     }
 
     /// The state of a job; none where the manager does not know it.
-    fn state(&self, line: &mut Line<'_>, job: &Job) -> Result<Option<ProofState>, Trouble> {
+    fn state(&self, line: &mut Line<'_>, job: &Job) -> Result<Option<ProofState>, ServiceError> {
         let answer = line.call(Call::get(format!("/proof_state/{job}")))?;
         match answer.status {
             200 => answer.json().map(Some),
@@ -89,7 +89,7 @@ impl OpenVmEdge {
     }
 
     /// Whether the manager has the proof of a job that it does not know any more.
-    fn is_kept(&self, line: &mut Line<'_>, job: &Job) -> Result<bool, Trouble> {
+    fn is_kept(&self, line: &mut Line<'_>, job: &Job) -> Result<bool, ServiceError> {
         let answer = line.call(Call::head(format!("/proof/{job}")))?;
         match answer.status {
             200 => Ok(true),
@@ -98,14 +98,14 @@ impl OpenVmEdge {
         }
     }
 
-    fn upload(&self, line: &mut Line<'_>, job: &Job, task: &Task) -> Result<(), Trouble> {
+    fn upload(&self, line: &mut Line<'_>, job: &Job, task: &Task) -> Result<(), ServiceError> {
         let content = if self.is_stdin { task.input.clone() } else { stdin(&task.input) };
         let (kind, body) = form(&content);
         let answer = line.call(Call::post(format!("/upload_input/{job}"), &kind, body).limit(LONG))?;
         if answer.status == 200 { Ok(()) } else { Err(refused(&answer)) }
     }
 
-    fn start(&self, line: &mut Line<'_>, job: &Job, task: &Task) -> Result<(), Trouble> {
+    fn start(&self, line: &mut Line<'_>, job: &Job, task: &Task) -> Result<(), ServiceError> {
         let left_s = task.deadline.saturating_duration_since(Instant::now()).as_secs().max(1);
         let body = json!({
             "proof_uuid": job,
@@ -122,12 +122,14 @@ impl OpenVmEdge {
         };
         match answer.status {
             200 => Ok(()),
-            409 if answer.words().contains("program_not_in_loadout") => Err(Trouble::permanent(format!(
-                "the service does not prove {} at version {}: {}",
-                self.program.name,
-                self.program.version,
-                answer.words()
-            ))),
+            409 if answer.words().contains("program_not_in_loadout") => {
+                Err(ServiceError::permanent(format!(
+                    "the service does not prove {} at version {}: {}",
+                    self.program.name,
+                    self.program.version,
+                    answer.words()
+                )))
+            }
             // It is busy with another job, or with this very one.
             409 => match self.state(line, job)? {
                 Some(_) => Ok(()),
@@ -138,21 +140,21 @@ impl OpenVmEdge {
     }
 
     /// The manager's answer was lost: it knows the job if it has started it.
-    fn look_for(&self, line: &mut Line<'_>, job: &Job, why: &str) -> Result<(), Trouble> {
+    fn look_for(&self, line: &mut Line<'_>, job: &Job, why: &str) -> Result<(), ServiceError> {
         let until = Instant::now() + LOOK_FOR;
         loop {
             let found = self.state(line, job);
             match found {
                 Ok(Some(_)) => return Ok(()),
-                Ok(None) | Err(Trouble::Unavailable(..)) if Instant::now() < until => {}
-                Ok(None) => return Err(Trouble::unavailable(format!("{why}; the job was not started"))),
+                Ok(None) | Err(ServiceError::Unavailable(..)) if Instant::now() < until => {}
+                Ok(None) => return Err(ServiceError::unavailable(format!("{why}; the job was not started"))),
                 Err(trouble) => return Err(trouble),
             }
             std::thread::sleep(Duration::from_millis(100));
         }
     }
 
-    fn loadout(&self, line: &mut Line<'_>) -> Result<Vec<Program>, Trouble> {
+    fn loadout(&self, line: &mut Line<'_>) -> Result<Vec<Program>, ServiceError> {
         #[derive(Deserialize)]
         struct Loadout {
             programs: Vec<Program>,
@@ -171,12 +173,12 @@ impl Service for OpenVmEdge {
         format!("{}@{}/{}", self.program.name, self.program.version, self.proof_type)
     }
 
-    fn about(&self, line: &mut Line<'_>) -> Result<About, Trouble> {
+    fn about(&self, line: &mut Line<'_>) -> Result<About, ServiceError> {
         let programs = self.loadout(line)?;
         if !programs.contains(&self.program) {
             let named = |one: &Program| format!("{} at version {}", one.name, one.version);
             let served = programs.iter().map(named).collect::<Vec<_>>().join(", ");
-            return Err(Trouble::permanent(format!(
+            return Err(ServiceError::permanent(format!(
                 "the service proves {served}, not {}",
                 named(&self.program)
             )));
@@ -196,7 +198,7 @@ impl Service for OpenVmEdge {
         line: &mut Line<'_>,
         task: &Task,
         begun: &mut Option<Job>,
-    ) -> Result<Submitted, Trouble> {
+    ) -> Result<Submitted, ServiceError> {
         for ended in 0..ENDED_JOBS {
             let job = task.job_id(&self.program(), ended);
             match self.state(line, &job)? {
@@ -211,18 +213,18 @@ impl Service for OpenVmEdge {
                 }
             }
         }
-        Err(Trouble::transient(format!("{ENDED_JOBS} jobs of this task have ended without a proof")))
+        Err(ServiceError::transient(format!("{ENDED_JOBS} jobs of this task have ended without a proof")))
     }
 
-    fn poll(&self, line: &mut Line<'_>, job: &Job) -> Result<State, Trouble> {
+    fn poll(&self, line: &mut Line<'_>, job: &Job) -> Result<State, ServiceError> {
         let Some(state) = self.state(line, job)? else {
             return match self.is_kept(line, job)? {
                 true => Ok(State::Done),
-                false => Err(Trouble::Unknown(format!("the service does not know job {job}"))),
+                false => Err(ServiceError::Unknown(format!("the service does not know job {job}"))),
             };
         };
         if let Some(program) = state.program.as_ref().filter(|program| **program != self.program) {
-            return Err(Trouble::permanent(format!(
+            return Err(ServiceError::permanent(format!(
                 "job {job} is of another program: {} at version {}",
                 program.name, program.version
             )));
@@ -241,7 +243,7 @@ impl Service for OpenVmEdge {
         }
     }
 
-    fn fetch(&self, line: &mut Line<'_>, job: &Job) -> Result<Proof, Trouble> {
+    fn fetch(&self, line: &mut Line<'_>, job: &Job) -> Result<Proof, ServiceError> {
         let cycles = self.state(line, job)?.and_then(|state| state.num_instructions);
         let answer =
             line.call(Call::get(format!("/proof/{job}")).limit(LONG).max_bytes(self.max_proof_bytes))?;
@@ -252,13 +254,13 @@ impl Service for OpenVmEdge {
         }
     }
 
-    fn cancel(&self, line: &mut Line<'_>, job: &Job) -> Result<(), Trouble> {
+    fn cancel(&self, line: &mut Line<'_>, job: &Job) -> Result<(), ServiceError> {
         let answer = line.call(Call::post_json("/cancel_proof", &json!({"proof_uuid": job})))?;
         if answer.status == 200 { Ok(()) } else { Err(refused(&answer)) }
     }
 
-    fn verify(&self, _: &mut Line<'_>, _: &[u8], _: &[u8], _: Option<&str>) -> Result<Vec<u8>, Trouble> {
-        Err(Trouble::permanent(
+    fn verify(&self, _: &mut Line<'_>, _: &[u8], _: &[u8], _: Option<&str>) -> Result<Vec<u8>, ServiceError> {
+        Err(ServiceError::permanent(
             "an OpenVM edge cluster verifies nothing: the pipeline must name a verifier, `verify = [...]`",
         ))
     }
@@ -278,13 +280,13 @@ impl ProofState {
     }
 }
 
-/// A manager that says it is done has no proof to give.
-fn not_kept(answer: &Answer) -> Trouble {
+/// The manager reports the job done but has no proof.
+fn not_kept(answer: &Answer) -> ServiceError {
     let message = format!("the job is done, but the service has no proof of it: {}", answer.words());
     if message.contains("persistence is disabled") {
-        Trouble::permanent(message)
+        ServiceError::permanent(message)
     } else {
-        Trouble::transient(message)
+        ServiceError::transient(message)
     }
 }
 

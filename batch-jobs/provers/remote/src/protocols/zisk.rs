@@ -12,7 +12,7 @@ use proofyard_prover::Failure;
 use crate::grpc::{Wrong, code};
 use crate::http::{LONG, Line, NoAnswer, SHORT, words};
 use crate::protobuf::{Value, bytes, fields, number, put_bytes, put_number};
-use crate::service::{About, Job, Proof, Service, State, Submitted, Task, Trouble};
+use crate::service::{About, Job, Proof, Service, ServiceError, State, Submitted, Task};
 use crate::settings::{Arguments, Settings};
 
 pub(crate) struct Zisk {
@@ -64,13 +64,13 @@ impl Zisk {
         line.grpc(&path, message, limit, self.max_proof_bytes.saturating_add(REST_BYTES))
     }
 
-    fn register(&self, line: &mut Line<'_>, elf: &[u8]) -> Result<String, Trouble> {
+    fn register(&self, line: &mut Line<'_>, elf: &[u8]) -> Result<String, ServiceError> {
         let answer = self.call(line, "RegisterGuestProgram", message(1, elf), LONG).map_err(meaning)?;
         text(&parsed(&answer)?, 1)
     }
 
     /// Has the guest set up, waits for it, and returns its verification key.
-    fn set_up(&self, line: &mut Line<'_>, hash_id: &str) -> Result<Vec<u8>, Trouble> {
+    fn set_up(&self, line: &mut Line<'_>, hash_id: &str) -> Result<Vec<u8>, ServiceError> {
         // JobRequestMessage, JobKind.setup, SetupRequest.hash_id.
         let request = message(1, &message(1, &message(1, hash_id.as_bytes())));
         let answer = self.call(line, "JobRequest", request, SHORT).map_err(meaning)?;
@@ -84,16 +84,16 @@ impl Zisk {
                     let result = nested(&nested(&answer, 3)?, 1)?;
                     return Ok(bytes(&result, 1).unwrap_or_default().to_vec());
                 }
-                State::Failed(failure) => return Err(Trouble::Failed(failure)),
+                State::Failed(failure) => return Err(ServiceError::Failed(failure)),
                 State::Running(..) | State::Next(_) => {}
             }
             if Instant::now() >= line.deadline {
-                return Err(Trouble::unavailable("the guest is still being set up at the service"));
+                return Err(ServiceError::unavailable("the guest is still being set up at the service"));
             }
         }
     }
 
-    fn wait(&self, line: &mut Line<'_>, job: &str, seconds: u64) -> Result<Vec<u8>, Trouble> {
+    fn wait(&self, line: &mut Line<'_>, job: &str, seconds: u64) -> Result<Vec<u8>, ServiceError> {
         let mut request = message(1, job.as_bytes());
         put_number(&mut request, 2, seconds);
         self.call(line, "WaitJobResult", request, LONG).map_err(meaning)
@@ -122,8 +122,8 @@ impl Zisk {
         job.ok_or_else(|| Wrong::NoAnswer(NoAnswer::CutOff("the answer names no job".into())))
     }
 
-    fn guest(&self) -> Result<&Guest, Trouble> {
-        self.guest.get().ok_or_else(|| Trouble::transient("the guest was not registered"))
+    fn guest(&self) -> Result<&Guest, ServiceError> {
+        self.guest.get().ok_or_else(|| ServiceError::transient("the guest was not registered"))
     }
 }
 
@@ -137,9 +137,9 @@ impl Service for Zisk {
         format!("{hash_id}/{}", self.kind)
     }
 
-    fn about(&self, line: &mut Line<'_>) -> Result<About, Trouble> {
+    fn about(&self, line: &mut Line<'_>) -> Result<About, ServiceError> {
         let elf = std::fs::read(&self.elf).map_err(|error| {
-            Trouble::transient(format!("cannot read the ELF {}: {error}", self.elf.display()))
+            ServiceError::transient(format!("cannot read the ELF {}: {error}", self.elf.display()))
         })?;
         let hash_id = self.register(line, &elf)?;
         let verification_key = self.set_up(line, &hash_id)?;
@@ -153,7 +153,12 @@ impl Service for Zisk {
         })
     }
 
-    fn submit(&self, line: &mut Line<'_>, task: &Task, _: &mut Option<Job>) -> Result<Submitted, Trouble> {
+    fn submit(
+        &self,
+        line: &mut Line<'_>,
+        task: &Task,
+        _: &mut Option<Job>,
+    ) -> Result<Submitted, ServiceError> {
         let guest = self.guest()?;
         let mut job = self.prove(line, guest, task);
         // It has forgotten the guest, or that it was set up: a job was not created.
@@ -163,7 +168,7 @@ impl Service for Zisk {
             job = self.prove(line, guest, task);
         }
         let perhaps = |why: String| {
-            Trouble::transient(format!("{why}; a job may have been created, whose id is not known"))
+            ServiceError::transient(format!("{why}; a job may have been created, whose id is not known"))
         };
         match job {
             Ok(job) => Ok(Submitted::Job(job)),
@@ -173,12 +178,12 @@ impl Service for Zisk {
         }
     }
 
-    fn poll(&self, line: &mut Line<'_>, job: &Job) -> Result<State, Trouble> {
+    fn poll(&self, line: &mut Line<'_>, job: &Job) -> Result<State, ServiceError> {
         let answer = self.wait(line, job, 1)?;
         state(&parsed(&answer)?)
     }
 
-    fn fetch(&self, line: &mut Line<'_>, job: &Job) -> Result<Proof, Trouble> {
+    fn fetch(&self, line: &mut Line<'_>, job: &Job) -> Result<Proof, ServiceError> {
         let answer = self.wait(line, job, 1)?;
         let answer = parsed(&answer)?;
         // JobKindResponse.prove, ProveResponse.proof and .stats.
@@ -187,14 +192,14 @@ impl Service for Zisk {
         let hash_id = String::from_utf8_lossy(bytes(&proof, 2).unwrap_or_default());
         if !hash_id.is_empty() && hash_id != guest.hash_id {
             let of = words(hash_id.as_bytes());
-            return Err(Trouble::permanent(format!(
+            return Err(ServiceError::permanent(format!(
                 "the proof is of another program: {of}, not {}",
                 guest.hash_id
             )));
         }
         let key = bytes(&proof, 3).unwrap_or_default();
         if !key.is_empty() && !guest.verification_key.is_empty() && key != guest.verification_key {
-            return Err(Trouble::permanent(format!(
+            return Err(ServiceError::permanent(format!(
                 "the proof is of another program: its verification key is {}, not {}",
                 hex::encode(&key[..key.len().min(64)]),
                 hex::encode(&guest.verification_key)
@@ -203,7 +208,7 @@ impl Service for Zisk {
         let content = bytes(&proof, 5).unwrap_or_default();
         if content.len() as u64 > self.max_proof_bytes {
             let allowed = self.max_proof_bytes;
-            return Err(Trouble::permanent(format!(
+            return Err(ServiceError::permanent(format!(
                 "the proof has {} bytes, and {allowed} are allowed",
                 content.len()
             )));
@@ -217,25 +222,25 @@ impl Service for Zisk {
         })
     }
 
-    fn cancel(&self, line: &mut Line<'_>, job: &Job) -> Result<(), Trouble> {
+    fn cancel(&self, line: &mut Line<'_>, job: &Job) -> Result<(), ServiceError> {
         self.call(line, "CancelJob", message(1, job.as_bytes()), SHORT).map(drop).map_err(meaning)
     }
 
-    fn verify(&self, _: &mut Line<'_>, _: &[u8], _: &[u8], _: Option<&str>) -> Result<Vec<u8>, Trouble> {
-        Err(Trouble::permanent(
+    fn verify(&self, _: &mut Line<'_>, _: &[u8], _: &[u8], _: Option<&str>) -> Result<Vec<u8>, ServiceError> {
+        Err(ServiceError::permanent(
             "ZisK's coordinator verifies nothing: the pipeline must name a verifier, `verify = [...]`",
         ))
     }
 }
 
 /// Of a call that creates no job, or has created none.
-fn meaning(wrong: Wrong) -> Trouble {
+fn meaning(wrong: Wrong) -> ServiceError {
     match wrong {
         Wrong::NoAnswer(none) => none.into(),
         Wrong::Status(status, why) => {
             let message = format!("the service says: {why}");
             match status {
-                code::NOT_FOUND => Trouble::Unknown(message),
+                code::NOT_FOUND => ServiceError::Unknown(message),
                 code::CANCELLED
                 | code::UNKNOWN
                 | code::DEADLINE_EXCEEDED
@@ -244,18 +249,18 @@ fn meaning(wrong: Wrong) -> Trouble {
                 | code::ABORTED
                 | code::INTERNAL
                 | code::UNAVAILABLE
-                | code::UNAUTHENTICATED => Trouble::unavailable(message),
-                _ => Trouble::permanent(message),
+                | code::UNAUTHENTICATED => ServiceError::unavailable(message),
+                _ => ServiceError::permanent(message),
             }
         }
     }
 }
 
 /// What `WaitJobResultResponse.job_status` says.
-fn state(answer: &Fields<'_>) -> Result<State, Trouble> {
+fn state(answer: &Fields<'_>) -> Result<State, ServiceError> {
     let status = nested(answer, 2)?;
     let Some((which, Value::Bytes(content))) = status.last().copied() else {
-        return Err(Trouble::transient("the service did not say what became of the job"));
+        return Err(ServiceError::transient("the service did not say what became of the job"));
     };
     let content = parsed(content)?;
     Ok(match which {
@@ -270,12 +275,16 @@ fn state(answer: &Fields<'_>) -> Result<State, Trouble> {
         4 => State::Done,
         5 => State::Failed(failure(&nested(&content, 1)?)?),
         6 => State::Failed(Failure::transient("somebody has cancelled the job at the service")),
-        _ => return Err(Trouble::transient(format!("the service names a state that is not known: {which}"))),
+        _ => {
+            return Err(ServiceError::transient(format!(
+                "the service names a state that is not known: {which}"
+            )));
+        }
     })
 }
 
 /// `JobFailure`.
-fn failure(kind: &Fields<'_>) -> Result<Failure, Trouble> {
+fn failure(kind: &Fields<'_>) -> Result<Failure, ServiceError> {
     let Some((which, Value::Bytes(content))) = kind.last().copied() else {
         return Ok(Failure::transient("the job has failed, and the service does not say why"));
     };
@@ -297,20 +306,20 @@ fn message(field: u64, content: &[u8]) -> Vec<u8> {
     message
 }
 
-fn parsed(message: &[u8]) -> Result<Fields<'_>, Trouble> {
-    fields(message).ok_or_else(|| Trouble::transient("the service answered no message of this protocol"))
+fn parsed(message: &[u8]) -> Result<Fields<'_>, ServiceError> {
+    fields(message).ok_or_else(|| ServiceError::transient("the service answered no message of this protocol"))
 }
 
-fn nested<'a>(message: &Fields<'a>, field: u64) -> Result<Fields<'a>, Trouble> {
-    let missing = || Trouble::transient(format!("the service's answer lacks field {field}"));
+fn nested<'a>(message: &Fields<'a>, field: u64) -> Result<Fields<'a>, ServiceError> {
+    let missing = || ServiceError::transient(format!("the service's answer lacks field {field}"));
     parsed(bytes(message, field).ok_or_else(missing)?)
 }
 
-fn text(message: &Fields<'_>, field: u64) -> Result<String, Trouble> {
+fn text(message: &Fields<'_>, field: u64) -> Result<String, ServiceError> {
     let text =
         bytes(message, field).and_then(|text| std::str::from_utf8(text).ok()).filter(|text| !text.is_empty());
     text.map(str::to_string)
-        .ok_or_else(|| Trouble::transient(format!("the service's answer lacks field {field}")))
+        .ok_or_else(|| ServiceError::transient(format!("the service's answer lacks field {field}")))
 }
 
 /// As ZisK's runtime reads input: its length before it, and zeros to a multiple of 8.

@@ -237,7 +237,7 @@ impl Table {
         self.failed(is_rejected_request(&error), CallFault::of(error))
     }
 
-    /// `is_rejected`: this very call fails as often as it is made.
+    /// `is_rejected`: retrying the same request cannot succeed.
     fn failed(&self, is_rejected: bool, reason: impl Into<Cause>) -> PortError {
         let cause = because(format!("table {}", self.name), reason);
         if is_rejected { PortError::Broken(cause) } else { PortError::Unavailable(cause) }

@@ -183,7 +183,7 @@ impl Bench {
             if json {
                 let baselines = compared.as_ref().ok().and_then(Option::as_deref);
                 // What cannot be written now cannot be later either.
-                let _ = output::json(&Told { outcome: &outcome, baselines });
+                let _ = output::json(&BenchJson { outcome: &outcome, baselines });
             }
             match steps.last_mut().filter(|step| step.load == *load) {
                 Some(step) => step.runs.push(outcome),
@@ -258,7 +258,7 @@ impl Bench {
 
 /// A run as JSON.
 #[derive(Serialize)]
-struct Told<'a> {
+struct BenchJson<'a> {
     #[serde(flatten)]
     outcome: &'a Outcome,
     /// Where they were asked for.

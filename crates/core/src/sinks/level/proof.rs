@@ -1,4 +1,4 @@
-//! A block's proof as a level sink is told of it, and how long it took.
+//! A block's proof as a level sink is notified of it, and how long it took.
 
 use crate::advance::handed_on::HandedOn;
 use crate::error::Error;
