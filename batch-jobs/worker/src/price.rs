@@ -19,6 +19,7 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_xml::decode::{Document, ScopedDecoder, try_data};
 use proofyard_aws::clients::sdk::{connector, metadata_client};
+use proofyard_aws::pools::machine::MachinePart;
 use proofyard_core::error::{Cause, because, with_causes};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -113,8 +114,8 @@ async fn price_of_this_machine(config: &SdkConfig, gpus: u32) -> Result<Option<P
         let numbers = numbers(&kind, &[&["instanceTypeSet", "item"], path].concat())?;
         Ok::<f64, Cause>(numbers.iter().sum())
     };
-    let job = Part::of_this_job(f64::from(gpus)).await?;
-    let whole = Part {
+    let job = part_of_this_job(f64::from(gpus)).await?;
+    let whole = MachinePart {
         processors: of_machine(&["vCpuInfo", "defaultVCpus"])?,
         memory_mib: of_machine(&["memoryInfo", "sizeInMiB"])? * MEMORY_OF_JOBS,
         gpus: of_machine(&["gpuInfo", "gpus", "item", "count"])?,
@@ -122,34 +123,16 @@ async fn price_of_this_machine(config: &SdkConfig, gpus: u32) -> Result<Option<P
     Ok(Some(Price { jobs: whole.holds(&job), instance, zone, usd_per_hour }))
 }
 
-/// What a job, or a machine, has. 0: it is not said, or there is none.
-struct Part {
-    processors: f64,
-    memory_mib: f64,
-    gpus: f64,
-}
-
-impl Part {
-    async fn of_this_job(gpus: f64) -> Result<Self, Cause> {
-        let Ok(container) = std::env::var(CONTAINER) else {
-            return Ok(Self { processors: 0.0, memory_mib: 0.0, gpus });
-        };
-        let mut request = Request::new(SdkBody::empty());
-        request.set_uri(container)?;
-        let described: serde_json::Value = serde_json::from_str(&sent(request, "ECS").await?)?;
-        let limit = |name: &str| described["Limits"][name].as_f64().unwrap_or_default();
-        Ok(Self { processors: limit("CPU") / UNITS_OF_A_PROCESSOR, memory_mib: limit("Memory"), gpus })
-    }
-
-    /// How many such jobs fit, 1 at least.
-    fn holds(&self, job: &Self) -> u32 {
-        let fit =
-            [(self.processors, job.processors), (self.memory_mib, job.memory_mib), (self.gpus, job.gpus)]
-                .into_iter()
-                .filter(|(_, of_job)| *of_job > 0.0)
-                .map(|(of_machine, of_job)| (of_machine / of_job).floor() as u32);
-        fit.min().unwrap_or(1).max(1)
-    }
+/// What ECS says of this job. It is nothing where it is in no container.
+async fn part_of_this_job(gpus: f64) -> Result<MachinePart, Cause> {
+    let Ok(container) = std::env::var(CONTAINER) else {
+        return Ok(MachinePart { processors: 0.0, memory_mib: 0.0, gpus });
+    };
+    let mut request = Request::new(SdkBody::empty());
+    request.set_uri(container)?;
+    let described: serde_json::Value = serde_json::from_str(&sent(request, "ECS").await?)?;
+    let limit = |name: &str| described["Limits"][name].as_f64().unwrap_or_default();
+    Ok(MachinePart { processors: limit("CPU") / UNITS_OF_A_PROCESSOR, memory_mib: limit("Memory"), gpus })
 }
 
 async fn said(metadata: &Client, what: &str) -> Result<String, Cause> {
@@ -229,23 +212,4 @@ fn collect(place: &mut ScopedDecoder<'_, '_>, path: &[&str], numbers: &mut Vec<f
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn part(processors: f64, memory_mib: f64, gpus: f64) -> Part {
-        Part { processors, memory_mib, gpus }
-    }
-
-    #[test]
-    fn a_machine_is_shared_by_as_many_jobs_as_fit() {
-        let machine = part(96.0, 768.0 * 1_024.0 * MEMORY_OF_JOBS, 4.0);
-        assert_eq!(machine.holds(&part(44.0, 100_000.0, 4.0)), 1, "it has all GPUs");
-        assert_eq!(machine.holds(&part(44.0, 100_000.0, 2.0)), 2);
-        assert_eq!(machine.holds(&part(2.0, 400_000.0, 0.0)), 1, "it has half of the memory, and more");
-        assert_eq!(machine.holds(&part(0.0, 0.0, 0.0)), 1, "in no container");
-        assert_eq!(part(0.0, 0.0, 0.0).holds(&part(2.0, 4_096.0, 0.0)), 1, "EC2 does not know");
-    }
 }

@@ -5,6 +5,7 @@
 //! - [`job_workers`]: which workers a job has registered, so that they are expired when it ends;
 //! - [`supply`]: submits workers where listed tasks wait for workers; [`supplier`]: whether a pool has workers at all, or the
 //!   function that holds keys does its tasks;
+//! - [`machine`]: how many jobs share a machine;
 //! - [`deployed`]: whether the pools that a pipeline names are there at all.
 //!
 //! Functions that submit write `L / jobs#POOL`; a worker writes `W#job:JOB / ids` of its own job. The function that expires
@@ -13,6 +14,7 @@
 pub mod deployed;
 pub(crate) mod job_workers;
 pub mod jobs;
+pub mod machine;
 pub mod submissions;
 mod supplier;
 pub mod supply;
