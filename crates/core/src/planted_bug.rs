@@ -42,7 +42,7 @@ pub enum PlantedBug {
     NeverParks,
     /// A sink gets entries while the chain is halted.
     HandOnWhileHalted,
-    /// A commit is notified of before it is on disk.
+    /// Sinks are notified of a commit before it is on disk.
     CommitNotDurable,
     /// A straggler never gets its second copy.
     NoHedging,

@@ -211,7 +211,7 @@ impl<P: Port> Sweep<'_, P> {
         let look = yard.look_after_scope(scope.id()).await?;
         let again = if look.moved { yard.still_due::<Scope>(key).await? } else { Some((version, scope)) };
         let Some((version, scope)) = again else { return Ok(()) };
-        // What was notified of it may be lost.
+        // The notifications of it may be lost.
         let waits = scope.is_proved() && scope.committed_ms().is_none();
         if waits && self.advanced.insert(scope.chain().to_owned()) {
             yard.advance_chain(scope.chain()).await?;

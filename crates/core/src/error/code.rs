@@ -68,7 +68,7 @@ codes! {
     BadEndpoint = 16,
     /// The program that a sink needs is missing.
     NoSinkProgram = 18,
-    /// What a sink's program was notified of it cannot be read, or its key is not there.
+    /// What a sink's program was told about it cannot be read, or its key is not there.
     BadSink = 19,
 
     // 01: requests that a yard does not carry out.

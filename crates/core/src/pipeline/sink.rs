@@ -43,7 +43,7 @@ pub enum Confirm {
     Finalized,
 }
 
-/// What a sink is notified of.
+/// What a sink is told about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Follows {
@@ -73,7 +73,7 @@ pub enum BlockWord {
     Committed,
     /// It was given up by its deadline.
     Missed,
-    /// It left the chain, or is proved anew, after it was notified of.
+    /// It left the chain, or is proved anew, after the sink was notified of it.
     Retracted,
 }
 

@@ -26,7 +26,7 @@ pub enum Table {
     Worker,
     Judgement,
     OutLog,
-    /// What level sinks were notified of blocks.
+    /// What level sinks were told about blocks.
     Told,
     /// What accounts of other chains have sent.
     Account,

@@ -1,4 +1,4 @@
-//! `C#chain / level#sink` and `N#chain#sink / height`: what a level sink was notified of each block. `sinks` alone writes both.
+//! `C#chain / level#sink` and `N#chain#sink / height`: what a level sink was told about each block. `sinks` alone writes both.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ pub struct LevelPlace {
     pub first: u64,
     /// Of every height below this one it was told the last word.
     pub settled_below: u64,
-    /// What it was notified of heights below this one is forgotten.
+    /// What it was told about heights below this one is forgotten.
     pub forgotten_below: u64,
     /// The height that failed last, if nothing was told since.
     pub failed_at: Option<u64>,
@@ -90,14 +90,14 @@ impl Item for LevelPlace {
     }
 }
 
-/// What a level sink was notified of the block at a height.
+/// What a level sink was told about the block at a height.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     pub chain: String,
     pub sink: String,
     pub height: u64,
     pub scope: ScopeId,
-    /// The chain's epoch when it was first notified of this block here: a block that returns is notified of anew.
+    /// The chain's epoch when it was first notified of this block here: a block that returns is announced anew.
     pub epoch: u64,
     /// What it may have been told: it was sent, and nobody knows yet whether it came.
     pub sent: Option<BlockWord>,

@@ -1,6 +1,6 @@
 //! Level sinks are told how far each block is: it arrived, was started, accepted, committed, missed, retracted.
 //!
-//! What a sink was notified of a block is compared with what the state says now; only the newest word is sent, so that a sink that
+//! What a sink was told about a block is compared with what the state says now; only the newest word is sent, so that a sink that
 //! was behind hears nothing that is over. Before a word is sent it is written down, so that after a crash nobody sends an older
 //! one behind it. The newest blocks come first: whoever looks at the sink's side wants to know of those.
 //!
@@ -39,7 +39,7 @@ pub struct BlockNews {
     pub hash: BlockHash,
     /// The block as it was proved; proved anew it is another one.
     pub scope: ScopeId,
-    /// The chain's epoch when this block was first notified of: of one that returned it is another one.
+    /// The chain's epoch when the sink was first notified of this block: one that returned has another.
     pub epoch: u64,
     pub word: BlockWord,
     /// The block's own time, where it is still on the chain.
@@ -219,7 +219,7 @@ impl<P: Port> Yard<P> {
 }
 
 impl Told {
-    /// It was told this, unless it is notified of a later life of the block by now.
+    /// It was told this, unless it was notified of a later life of the block by now.
     fn hears(&mut self, news: &BlockNews) {
         if self.epoch == news.epoch {
             self.told = self.told.max(Some(news.word));

@@ -15,7 +15,7 @@ use crate::yard::Yard;
 const PAGE_HEIGHTS: u64 = 64;
 /// Heights below the frontier that its page begins with.
 const BEHIND_FRONTIER: u64 = 16;
-/// How many settled heights are remembered, so that a reorg that deep is notified of.
+/// How many settled heights are remembered, so that sinks are notified of a reorg that deep.
 const REMEMBERED_HEIGHTS: u64 = 1_024;
 
 /// A level sink and its chain as they are now.

@@ -11,7 +11,7 @@ use crate::state::{Canonical, Group, Scope, Task, Told};
 use crate::transaction::read_many;
 use crate::yard::Yard;
 
-/// How far one block is, and what the sink was notified of it.
+/// How far one block is, and what the sink was told about it.
 pub(super) struct Compared {
     pub(super) height: u64,
     pub(super) scope: Option<Scope>,
@@ -106,7 +106,7 @@ impl Look {
         self.wanted.iter().copied().filter(is_true).max()
     }
 
-    /// What the sink is to be notified of a block now, if anything.
+    /// What the sink is to be told about a block now, if anything.
     pub(super) fn next_word(&self, block: &Compared) -> Option<BlockWord> {
         let told = match (&block.told, &block.scope) {
             (Some(told), Some(scope)) if told.scope == *scope.id() => Some(told),
@@ -119,7 +119,7 @@ impl Look {
         let word = block.word?;
         let is_taken_back = told.is_some_and(|told| told.sent == Some(BlockWord::Retracted));
         if (is_taken_back || block.is_no_longer_given_up()) && self.wanted.contains(&BlockWord::Retracted) {
-            // It left the chain and is back, or is no longer given up: it is taken back first, then notified of anew.
+            // It left the chain and is back, or is no longer given up: it is taken back first, then announced anew.
             return Some(BlockWord::Retracted);
         }
         // A sink that does not hear of that is told anew as well.
