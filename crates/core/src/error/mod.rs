@@ -55,8 +55,8 @@ pub enum Refusal {
     )]
     StartHeightChanged { chain: String, recorded: u64, given: u64 },
     #[error(
-        "[pool.{pool}] is gone from the pipeline file, and stage {stage} of {what}, which was opened with it, is not over; \
-         keep the pool declared until that is done (`proofyard explain {height}` says what it waits for), or have it opened \
+        "[pool.{pool}] is gone from the pipeline file, or is another kind there (of workers, or of a stage's action), and stage \
+         {stage} of {what}, which was opened with it, is not over; keep the pool as it was until that is done (`proofyard explain {height}` says what it waits for), or have it opened \
          again: `proofyard pause`, `proofyard redo {height}`, then the new pipeline, and `proofyard resume`"
     )]
     PoolInUse { pool: String, stage: String, what: String, height: u64 },

@@ -505,3 +505,27 @@ fn every_edit_at_every_moment() {
     println!("{taken} edits were taken, {refused} refused");
     assert!(taken > 300 && refused > 20);
 }
+
+/// Whoever makes an action's calls cannot prove, and workers hold no keys.
+#[test]
+fn a_pool_under_open_work_does_not_change_its_kind() {
+    let stages = |record: &str, more: &str| {
+        let all = [
+            stage("prove", "match", "\"block\"", ""),
+            format!("[stage.record]\nstrategy = \"match\"\nfrom = \"prove\"\n{record}\n"),
+            stage("join", "match", "[\"prove\", \"record\"]", ""),
+        ];
+        pipe("commit = \"join\"", &all, &format!("{more}\n{}", sink("join", "")))
+    };
+    let call = "action = \"contract\"\ncontract = \"0x5FbDB2315678afecb367f032d93F642f64180aa3\"\nrpc_from = \"L1_RPC\"\nchain_id = 1\n\
+                key_from = \"KEY\"\nfunction = \"submit(uint256 height)\"\narguments = [\"{to}\"]";
+    let action = stages(call, "");
+    let proved = stages("prover = \"p\"\npool = \"record\"", "[pool.record]");
+    for (before, after) in [(&action, &proved), (&proved, &action)] {
+        let driver = Driver::new(before);
+        driver.block(START);
+        driver.settle();
+        let refused = now(driver.yard.record_pipeline(after)).unwrap_err().to_string();
+        assert!(refused.contains("[pool.record] is gone") && refused.contains("another kind"), "{refused}");
+    }
+}
