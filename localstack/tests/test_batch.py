@@ -84,9 +84,11 @@ class Jobs(unittest.TestCase):
         self.assertEqual(len(told["attempts"]), 1)
 
     def test_a_job_waits_for_those_it_depends_on(self) -> None:
-        first = local.submit("sleep 0.3")
+        go = local.state / "go"
+        first = local.submit(f"while [ ! -e {go} ]; do sleep 0.1; done")
         second = local.submit("true", dependsOn=[{"jobId": first}])
         self.assertEqual(local.until(second, "PENDING")["dependsOn"], [{"jobId": first}])
+        go.touch()
         told = local.until_over(second)
         self.assertEqual(told["status"], "SUCCEEDED")
         self.assertGreaterEqual(told["startedAt"], local.job(first)["stoppedAt"])
@@ -117,9 +119,12 @@ class Jobs(unittest.TestCase):
 
     def test_no_more_run_than_the_pool_has_workers(self) -> None:
         jobs = [local.submit("sleep 60") for _ in range(3)]
+        for job in jobs:
+            # Where this test fails, the others have their workers nevertheless.
+            self.addCleanup(local.batch.terminate_job, jobId=job, reason="the test is over")
         for job in jobs[:2]:
             local.until(job, "RUNNING")
-        self.assertEqual(local.job(jobs[2])["status"], "RUNNABLE")
+        local.until(jobs[2], "RUNNABLE")
         local.batch.cancel_job(jobId=jobs[2], reason="not needed")
         told = local.until_over(jobs[2])
         self.assertEqual((told["statusReason"], told["isCancelled"]), ("not needed", True))
