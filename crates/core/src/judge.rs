@@ -83,14 +83,12 @@ impl<P: Port> Yard<P> {
             at_ms: self.port.now_ms(),
         };
         let is_new = transact(&self.port, async |tx| {
+            tx.durable();
             tx.send(Wake::Scope { scope: id.scope.clone() });
             let known: Option<Judgement> = tx.check(&Judgement::key_of(id)).await?;
             match known {
                 Some(known) => Ok(known == judgement),
-                None => {
-                    tx.durable();
-                    tx.put(&judgement).map(|()| true)
-                }
+                None => tx.put(&judgement).map(|()| true),
             }
         })
         .await?;

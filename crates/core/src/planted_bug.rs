@@ -43,7 +43,7 @@ pub enum PlantedBug {
     /// A sink gets entries while the chain is halted.
     HandOnWhileHalted,
     /// Sinks are notified of a commit before it is on disk.
-    CommitNotDurable,
+    HandOnNotDurable,
     /// A straggler never gets its second copy.
     NoHedging,
     /// The last two children of a task may come at once, and neither sees the other.
@@ -101,7 +101,7 @@ impl PlantedBug {
         Self::LiveWorkerExpired,
         Self::NeverParks,
         Self::HandOnWhileHalted,
-        Self::CommitNotDurable,
+        Self::HandOnNotDurable,
         Self::NoHedging,
         Self::SiblingPeeked,
         Self::DissentIgnored,

@@ -185,7 +185,7 @@ pub struct Batch {
     pub version: Version,
     /// At most [`MAX_BATCH_ITEMS`], each of another key.
     pub ops: Vec<Op>,
-    /// The outside is notified of this next: it must be on disk when the commit returns.
+    /// The outside is notified of this next: it must be on disk when the commit returns. Others may read it before.
     pub durable: bool,
 }
 
@@ -320,6 +320,11 @@ pub trait Port {
     /// All or nothing: if every expectation holds, every action happens under the batch's version. Synced to the disk when
     /// it returns, if the batch is durable.
     fn commit(&self, batch: &Batch) -> impl Future<Output = Result<CommitOutcome, PortError>>;
+    /// All that could be read before this call is on disk when it returns. For who notifies the outside of what it has read,
+    /// which another may have written and not yet synced. Where every commit is on disk before it can be read, this is nothing.
+    fn sync(&self) -> impl Future<Output = Result<(), PortError>> {
+        std::future::ready(Ok(()))
+    }
     /// After the `tries`-th try of a transaction that was not committed, before the next: where writers are far apart,
     /// they must not meet again at once.
     fn step_aside(&self, tries: u32) -> impl Future<Output = ()> {
@@ -366,6 +371,9 @@ impl<P: Port> Port for &P {
     }
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
         (**self).commit(batch).await
+    }
+    async fn sync(&self) -> Result<(), PortError> {
+        (**self).sync().await
     }
     async fn step_aside(&self, tries: u32) {
         (**self).step_aside(tries).await;

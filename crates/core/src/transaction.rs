@@ -121,7 +121,7 @@ impl<'a, P: Port> Tx<'a, P> {
         }
     }
 
-    /// The outside is notified of this: it is on disk before the call returns.
+    /// The outside is notified of this: it is on disk before the call returns, also where another has written it just now.
     pub fn durable(&mut self) {
         self.durable = true;
     }
@@ -139,6 +139,9 @@ impl<'a, P: Port> Tx<'a, P> {
 
     async fn commit(self) -> Result<(CommitOutcome, Vec<Wake>), Error> {
         if !self.writes() {
+            if self.durable {
+                self.port.sync().await?;
+            }
             return Ok((CommitOutcome::Committed, self.wakes));
         }
         let ops = self.ops.into_iter().map(|(key, (expect, action))| Op { key, expect, action }).collect();
@@ -173,8 +176,11 @@ pub async fn transact<P: Port, T>(
                 return Ok(value);
             }
             CommitOutcome::Conflict => {}
-            // It may have happened, and the next run may then find nothing left to say.
-            CommitOutcome::Unknown => unsure.extend(wakes),
+            // It may have happened, and the next run may then find nothing left to say, or to have on disk.
+            CommitOutcome::Unknown => {
+                unsure.extend(wakes);
+                port.sync().await?;
+            }
         }
         port.step_aside(tries).await;
     }

@@ -100,6 +100,9 @@ impl Port for LocalPort {
         }
         Ok(outcome)
     }
+    async fn sync(&self) -> Result<(), PortError> {
+        self.store.sync()
+    }
     async fn send(&self, wakes: &[Wake]) {
         (self.send)(wakes);
     }

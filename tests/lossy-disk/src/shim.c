@@ -5,7 +5,8 @@
  *   names/N   the lines "type inode name" of directory N when it was last synced
  * Nothing else outlives it: a file's name only by a sync of its directory. Nothing is really synced.
  * Removed files are kept in grave/, so that no inode number is used twice.
- * While LOSSY_SHADOW/full exists, writes find no room (only those to paths with its content in them, if it has any); while LOSSY_SHADOW/failing exists, syncs fail.
+ * While LOSSY_SHADOW/full exists, writes find no room (only those to paths with its content in them, if it has any); while LOSSY_SHADOW/failing exists, syncs fail;
+ * while LOSSY_SHADOW/stalled exists, they wait.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -80,6 +81,7 @@ static void keep_names(const char *path, FILE *out) {
 static int keep(int fd, const char *real_name) {
     char path[PATH_MAX], draft[PATH_MAX], name[64], kept[PATH_MAX];
     if (!path_of(fd, path)) return ((int (*)(int))real(real_name))(fd);
+    while (is_set("stalled")) usleep(1000);
     if (is_set("failing")) {
         errno = EIO;
         return -1;

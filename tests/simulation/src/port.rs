@@ -205,6 +205,15 @@ impl Port for WeakPort {
         outcome
     }
 
+    async fn sync(&self) -> Result<(), PortError> {
+        let commits = self.simulation.table().commits();
+        self.before_read().await;
+        self.may_be_unavailable()?;
+        self.simulation.table_mut().sync(commits);
+        self.simulation.count("port: sync");
+        Ok(())
+    }
+
     async fn send(&self, wakes: &[Wake]) {
         if self
             .simulation
@@ -245,12 +254,17 @@ impl WeakPort {
             simulation.pause().await;
             return Ok(outcome);
         }
+        // What is synced from here on covers this commit; meanwhile others see it, and a power loss may take it back.
+        let commits = simulation.table().commits();
         // A process that dies here has committed, and its wakes are not sent.
         self.await_point(crash_after, "fault: crash after a commit").await;
         if simulation.chance(unknown_done) {
             simulation.count("fault: unknown, done");
             simulation.trace(|| "its outcome is unknown to the caller".into());
             return Ok(CommitOutcome::Unknown);
+        }
+        if batch.durable {
+            simulation.table_mut().sync(commits);
         }
         Ok(outcome)
     }

@@ -11,8 +11,19 @@ use crate::yard::{ChainReads, Yard};
 const MAX_STEPS: u32 = 32;
 
 impl<P: Port> Yard<P> {
-    /// Takes the steps of a chain that are due, and wakes somebody for those that are too many for one call.
+    /// Takes the steps of a chain that are due, and wakes somebody for those that are too many for one call. What was committed
+    /// or emitted is on disk when it returns: all of it by one sync.
     pub async fn advance_chain(&self, chain: &str) -> Result<(), Error> {
+        let mut commits = false;
+        let done = self.take_chain_steps(chain, &mut commits).await;
+        if commits {
+            self.port.sync().await?;
+        }
+        done
+    }
+
+    /// `commits` says whether anything was committed or emitted, also where a later step fails.
+    async fn take_chain_steps(&self, chain: &str, commits: &mut bool) -> Result<(), Error> {
         let mut steps = 0;
         // A reorg says since when blocks are on the chain: that is for who has the yard's clock, and it is due for the sweeper.
         if !self.port.has_yards_clock() && self.chain_state(chain).await?.reorg.is_some() {
@@ -23,6 +34,7 @@ impl<P: Port> Yard<P> {
             while steps < MAX_STEPS {
                 let adopted = self.port.has_yards_clock() && self.adopt(chain).await?;
                 let committed = self.commit_next(chain, &pipeline).await?;
+                *commits |= committed;
                 let opened = self.open_next(chain, &state.pipeline, &pipeline).await?;
                 if !(adopted || committed || opened) {
                     break;
@@ -31,6 +43,7 @@ impl<P: Port> Yard<P> {
             }
             let closed = self.close_cuts(chain, &pipeline).await?;
             let emitted = self.emit_next(chain, &pipeline).await?;
+            *commits |= emitted;
             steps += 1;
             if steps > MAX_STEPS {
                 break;

@@ -168,9 +168,6 @@ impl<P: Port> Yard<P> {
         proofs: Option<Vec<OutProof>>,
         settles: bool,
     ) -> Result<(), Error> {
-        if !self.planted(PlantedBug::CommitNotDurable) {
-            tx.durable();
-        }
         tx.send(Wake::Chain { chain: frontier.chain.clone() });
         let (to, (_, hash)) = (scope.heights().1, ends(&scope));
         let moved = Frontier {

@@ -161,7 +161,6 @@ impl<P: Port> Yard<P> {
         tx.put(&scope)?;
         let frontier = tx.check_frontier(chain).await?;
         tx.put(&Frontier { due_ms: Some(self.due_in(pipeline.chain.tick_ms)), ..frontier })?;
-        tx.durable();
         Ok(true)
     }
 

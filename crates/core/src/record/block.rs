@@ -34,6 +34,10 @@ impl<P: Port> Yard<P> {
         acknowledged_ms: Option<u64>,
     ) -> Result<BlockOutcome, Error> {
         transact(&self.port, async |tx| {
+            // Also a repeat is acknowledged.
+            if !self.planted(PlantedBug::AcknowledgedNotDurable) {
+                tx.durable();
+            }
             let state = tx.check_chain(chain).await?;
             if block.height < state.start_height {
                 let (height, start_height) = (block.height, state.start_height);
@@ -62,14 +66,10 @@ impl<P: Port> Yard<P> {
                     tx.check_tip(chain).await?;
                     self.wake_frontier(tx, chain).await?;
                     tx.send(Wake::Chain { chain: chain.to_owned() });
-                    tx.durable();
                 }
                 return Ok(BlockOutcome::Repeated);
             }
             let mut tip = tx.check_tip(chain).await?;
-            if !self.planted(PlantedBug::AcknowledgedNotDurable) {
-                tx.durable();
-            }
             if state.reorg.is_none() && (fits(&tip, block, state.start_height) || self.is_fooled(&tip, block))
             {
                 // More comes after all; what was there before the end says nothing of it.

@@ -49,6 +49,7 @@ impl<P: Port> Yard<P> {
                 self.refuse_lost_pools(before, &new).await?;
             }
             let done = transact(&self.port, async |tx| {
+                tx.durable();
                 put_text(tx, &new, &hash, text).await?;
                 match (tx.check::<ChainState>(&ChainState::key_of(chain)).await?, &before) {
                     (Some(state), _) if state.pipeline == hash => {}
@@ -77,7 +78,6 @@ impl<P: Port> Yard<P> {
                 for (sink, _) in new.sinks.iter().filter(|(_, sink)| sink.is_level()) {
                     tx.send(Wake::Sink { chain: chain.clone(), sink: sink.clone() });
                 }
-                tx.durable();
                 Ok(true)
             })
             .await?;

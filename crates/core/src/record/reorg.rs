@@ -90,6 +90,8 @@ impl<P: Port> Yard<P> {
             self.finish_reorg(chain).await?;
             let pipeline = self.chain(chain).await?.1;
             let outcome = transact(&self.port, async |tx| {
+                // Also where it is known already: its source is told so.
+                tx.durable();
                 let state = tx.check_chain(chain).await?;
                 let tip = tx.check_tip(chain).await?;
                 if state.reorg.is_some() {
@@ -142,9 +144,7 @@ impl<P: Port> Yard<P> {
         let ended = tip.ended && !self.planted(PlantedBug::EndLostInReorg);
         tx.put(&Tip { chain: chain.clone(), head: Some(change.head.clone()), ended })?;
         tx.send(Wake::Chain { chain: chain.clone() });
-        tx.put(&ChainState { epoch: state.epoch + 1, reorg: Some(intent), ..state })?;
-        tx.durable();
-        Ok(())
+        tx.put(&ChainState { epoch: state.epoch + 1, reorg: Some(intent), ..state })
     }
 
     /// Moves a stage's cursor and out log back before `first`; answers where its voided cuts start.

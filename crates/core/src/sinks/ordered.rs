@@ -28,9 +28,17 @@ pub(super) enum Turn {
 }
 
 impl<P: Port> Yard<P> {
-    /// The next entry to hand on; `None` when there is none, it is withheld, the chain is halted, the sink is paused, or a
+    /// The next entry to hand on, which is on disk; `None` when there is none, it is withheld, the chain is halted, the sink is paused, or a
     /// failed try must wait.
     pub async fn sink_next(&self, chain: &str, sink: &str) -> Result<Option<OutEntry>, Error> {
+        let next = self.next_entry(chain, sink).await?;
+        if next.is_some() && !self.planted(PlantedBug::HandOnNotDurable) {
+            self.port.sync().await?;
+        }
+        Ok(next)
+    }
+
+    async fn next_entry(&self, chain: &str, sink: &str) -> Result<Option<OutEntry>, Error> {
         let (state, pipeline) = self.chain(chain).await?;
         let Some(settings) = pipeline.sinks.get(sink) else { return Ok(None) };
         let Follows::Log(kinds) = &settings.follows else { return Ok(None) };
@@ -175,12 +183,12 @@ impl<P: Port> Yard<P> {
             return Err(Refusal::UnknownSink { chain: chain.clone(), sink: sink.to_owned() }.into());
         }
         transact(&self.port, async |tx| {
+            tx.durable();
             let cursor: Option<SinkCursor> = tx.check(&SinkCursor::key_of(chain, sink, log)).await?;
             let cursor = cursor.unwrap_or_else(|| SinkCursor::at(chain, sink, log, 0));
             if cursor.waits_with() == entry.sequence {
                 tx.put(&change(cursor))?;
                 tx.send(Wake::Sink { chain: chain.clone(), sink: sink.to_owned() });
-                tx.durable();
             }
             Ok(())
         })

@@ -204,6 +204,7 @@ impl<P: Port> Yard<P> {
         after: SinkCursor,
     ) -> Result<bool, Error> {
         transact(&self.port, async |tx| {
+            tx.durable();
             let cursor: Option<SinkCursor> =
                 tx.check(&SinkCursor::key_of(&before.chain, &before.sink, &before.log)).await?;
             let is_as_before = match &cursor {
@@ -217,7 +218,6 @@ impl<P: Port> Yard<P> {
             }
             if !is_written {
                 tx.put(&after)?;
-                tx.durable();
             }
             Ok(true)
         })

@@ -1,21 +1,18 @@
-//! The writer's connection: groups of batches, what is synced, and how long the log may become.
-//!
-//! A transaction is synced only if one of its batches is durable. That one sync also covers what earlier groups left
-//! unsynced: the log is one file that only grows between checkpoints, a sync is for the whole file, and a checkpoint syncs the
-//! log before it copies it and the database before the log starts anew.
+//! The writer's connection: groups of batches, and how long the log may become. What is written is synced by those who wait
+//! for that, see `log_syncs`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use proofyard_core::error::Cause;
 use proofyard_core::port::{CommitOutcome, PortError};
 use rusqlite::Connection;
 
 use super::copier::{Copier, Failed, copy_log, note_failed_sync};
-use super::error::{explain, is_failed_sync};
+use super::error::{again, explain, is_failed_sync};
 use super::item_cache::ItemCache;
+use super::log_syncs::LogSyncs;
 use super::schema::{BUSY_TIMEOUT, open_writer};
 use super::statements::Work;
 
@@ -28,27 +25,7 @@ const RESTART_AT_PAGES: i32 = 8_000;
 const WAIT_AT_PAGES: i32 = 16_000;
 const READERS_TIMEOUT: Duration = Duration::from_millis(50);
 
-const MARK_SYNC: &str = "UPDATE syncs SET count = count + 1";
-
 pub(super) type Answer = Result<CommitOutcome, PortError>;
-
-/// How often the log was synced since it was opened, and how many durable batches waited for that: those of one group share
-/// a sync.
-#[derive(Debug, Default)]
-pub(super) struct SyncCounts {
-    pub syncs: AtomicU64,
-    pub waits: AtomicU64,
-}
-
-impl SyncCounts {
-    fn count(&self, group: &[&Work], synced: bool) {
-        if synced {
-            let waits = group.iter().filter(|work| work.is_durable()).count() as u64;
-            self.syncs.fetch_add(1, Ordering::Relaxed);
-            self.waits.fetch_add(waits, Ordering::Relaxed);
-        }
-    }
-}
 
 /// What the leader works with. The copier stands before the connection, so that the connection is closed last.
 pub(super) struct Database {
@@ -57,15 +34,11 @@ pub(super) struct Database {
     cache: Arc<ItemCache>,
     file: PathBuf,
     pub(super) failed: Failed,
-    pub(super) syncs: Arc<SyncCounts>,
+    pub(super) syncs: Arc<LogSyncs>,
     log_pages: Arc<AtomicI32>,
     /// The log's length when the copier was last asked.
     asked_at_pages: i32,
     restart_at_pages: i32,
-    /// Whether the connection syncs each commit, as it is set now.
-    syncing: bool,
-    /// Whether the log holds commits that were never synced.
-    unsynced: bool,
 }
 
 impl Database {
@@ -78,8 +51,10 @@ impl Database {
             Ok(())
         };
         connection.wal_hook(Some(hook)).map_err(|error| explain(file, error))?;
-        set_syncing(&connection, true).map_err(|error| explain(file, error))?;
+        // SQLite itself syncs around checkpoints alone.
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(|error| explain(file, error))?;
         let failed = Failed::default();
+        let syncs = Arc::new(LogSyncs::open(file, failed.clone())?);
         let copier = Copier::start(file, failed.clone())?;
         let file = file.to_owned();
         Ok(Self {
@@ -88,13 +63,10 @@ impl Database {
             cache,
             file,
             failed,
-            syncs: Arc::default(),
+            syncs,
             log_pages,
             asked_at_pages: 0,
             restart_at_pages: RESTART_AT_PAGES,
-            syncing: true,
-            // An earlier process may have left commits in the log, if a reader kept it from being copied.
-            unsynced: true,
         })
     }
 
@@ -122,47 +94,26 @@ impl Database {
     }
 
     fn try_group(&mut self, group: &[&Work]) -> rusqlite::Result<Vec<CommitOutcome>> {
-        let durable = group.iter().any(|work| work.is_durable());
         self.roll_back()?;
-        if durable != self.syncing {
-            set_syncing(&self.connection, durable)?;
-            self.syncing = durable;
-        }
         execute(&self.connection, "BEGIN IMMEDIATE")?;
-        let done = self.write_group(group, durable).and_then(|done| {
+        let changes = self.connection.total_changes();
+        let written: rusqlite::Result<Vec<_>> =
+            group.iter().map(|work| work.write(&self.connection)).collect();
+        let done = written.and_then(|outcomes| {
             execute(&self.connection, "COMMIT")?;
-            Ok(done)
+            Ok(outcomes)
         });
-        match done {
-            Ok((outcomes, wrote)) => {
-                self.unsynced = !durable && (self.unsynced || wrote);
-                self.syncs.count(group, durable && wrote);
-                Ok(outcomes)
-            }
-            Err(error) => {
-                self.roll_back()?;
-                Err(error)
-            }
+        match &done {
+            Ok(_) if self.connection.total_changes() != changes => self.syncs.wrote(),
+            Ok(_) => {}
+            Err(_) => self.roll_back()?,
         }
+        done
     }
 
     /// Ends the transaction, unless SQLite has rolled it back by itself.
     fn roll_back(&self) -> rusqlite::Result<()> {
         if self.connection.is_autocommit() { Ok(()) } else { execute(&self.connection, "ROLLBACK") }
-    }
-
-    fn write_group(&self, group: &[&Work], durable: bool) -> rusqlite::Result<(Vec<CommitOutcome>, bool)> {
-        let changes = self.connection.total_changes();
-        let outcomes =
-            group.iter().map(|work| work.write(&self.connection)).collect::<rusqlite::Result<_>>()?;
-        let mut wrote = self.connection.total_changes() != changes;
-        // A durable batch that only checks must make durable what it checked; but SQLite does not sync a commit that writes
-        // nothing.
-        if durable && !wrote && self.unsynced {
-            execute(&self.connection, MARK_SYNC)?;
-            wrote = true;
-        }
-        Ok((outcomes, wrote))
     }
 
     /// Keeps the log from growing without bound: asks the copier, and restarts the log once it is long.
@@ -196,24 +147,6 @@ impl Database {
     }
 }
 
-/// The same error, for one more who meets it.
-pub(super) fn again(failure: &Arc<PortError>) -> PortError {
-    let cause: Cause = Box::new(Arc::clone(failure));
-    match **failure {
-        PortError::Unavailable(_) => PortError::Unavailable(cause),
-        PortError::Broken(_) => PortError::Broken(cause),
-    }
-}
-
 fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(statement)?.execute([]).map(|_| ())
-}
-
-/// FULL syncs the log at each commit, NORMAL only around checkpoints. It may be changed between transactions.
-fn set_syncing(connection: &Connection, syncing: bool) -> rusqlite::Result<()> {
-    connection.execute_batch(if syncing {
-        "PRAGMA synchronous = FULL"
-    } else {
-        "PRAGMA synchronous = NORMAL"
-    })
 }

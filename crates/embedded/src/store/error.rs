@@ -1,8 +1,9 @@
 //! SQLite's errors, with what an operator can do about each.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use proofyard_core::error::because;
+use proofyard_core::error::{Cause, because};
 use proofyard_core::port::PortError;
 use rusqlite::{ErrorCode, ffi};
 
@@ -17,13 +18,9 @@ pub(super) fn explain(file: &Path, error: rusqlite::Error) -> PortError {
             (true, format!("another program holds {at} locked"))
         }
         Some(ErrorCode::OutOfMemory) => (true, format!("no memory to work with {at}")),
-        Some(ErrorCode::SystemIoFailure) if is_failed_sync(&error) => (
-            false,
-            format!(
-                "the disk did not take what was written to {at}; check the disk, then start again: nothing that was \
-                 acknowledged depends on it"
-            ),
-        ),
+        Some(ErrorCode::SystemIoFailure) if is_failed_sync(&error) => {
+            return explain_failed_sync(file, error);
+        }
         Some(ErrorCode::SystemIoFailure) => (true, format!("the disk refused to read or write {at}")),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
             false,
@@ -41,6 +38,28 @@ pub(super) fn explain(file: &Path, error: rusqlite::Error) -> PortError {
     };
     let cause = because(message, error);
     if passes { PortError::Unavailable(cause) } else { PortError::Broken(cause) }
+}
+
+/// Says so of a sync of `file` or its log.
+pub(super) fn explain_failed_sync(
+    file: &Path,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> PortError {
+    let message = format!(
+        "the disk did not take what was written to {}; check the disk, then start again: nothing that was acknowledged \
+         depends on it",
+        file.display()
+    );
+    PortError::Broken(because(message, error))
+}
+
+/// The same error, for one more who meets it.
+pub(super) fn again(failure: &Arc<PortError>) -> PortError {
+    let cause: Cause = Box::new(Arc::clone(failure));
+    match **failure {
+        PortError::Unavailable(_) => PortError::Unavailable(cause),
+        PortError::Broken(_) => PortError::Broken(cause),
+    }
 }
 
 /// After a failed sync the kernel may count the lost pages as written, so that a later sync that succeeds proves

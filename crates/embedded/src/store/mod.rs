@@ -4,6 +4,7 @@ mod copier;
 mod database;
 mod error;
 mod item_cache;
+mod log_syncs;
 mod readers;
 mod schema;
 mod statements;
@@ -14,12 +15,10 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use proofyard_core::port::{Batch, CommitOutcome, Due, Key, PortError, Range, Stored, Version};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use self::database::SyncCounts;
 use self::item_cache::ItemCache;
 use self::readers::Readers;
 use self::schema::check_reader;
@@ -80,10 +79,14 @@ impl SqliteStore {
 
     /// What was synced since this process opened the state.
     pub fn syncs(&self) -> Syncs {
-        let count = |of: fn(&SyncCounts) -> &AtomicU64| {
-            self.writer.as_ref().map_or(0, |writer| of(writer.syncs()).load(Ordering::Relaxed))
-        };
-        Syncs { done: count(|counts| &counts.syncs), waited_for: count(|counts| &counts.waits) }
+        let of_writer =
+            |writer: &Writer| Syncs { done: writer.syncs().done(), waited_for: writer.syncs().waited_for() };
+        self.writer.as_ref().map_or_else(Syncs::default, of_writer)
+    }
+
+    /// Returns when all that was committed before is on disk. Where the state was opened for reading only, that is not asked.
+    pub fn sync(&self) -> Result<(), PortError> {
+        self.writer.as_ref().map_or(Ok(()), |writer| writer.syncs().wait())
     }
 
     pub fn file(&self) -> &Path {

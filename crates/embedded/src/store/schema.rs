@@ -17,8 +17,8 @@ const FORMAT: i32 = 2;
 /// The same layout; what differs is in [`upgrade`].
 const FIRST_FORMAT: i32 = 1;
 
-/// Text is compared byte by byte (the BINARY collation), as the port requires. `syncs` is written by a commit that must be
-/// synced and writes nothing else.
+/// Text is compared byte by byte (the BINARY collation), as the port requires. `syncs` is for earlier versions, which write it
+/// in files of this format.
 const LAYOUT: &str = "
     CREATE TABLE items (
         partition TEXT NOT NULL,

@@ -24,10 +24,6 @@ pub(super) enum Work {
 }
 
 impl Work {
-    pub(super) fn is_durable(&self) -> bool {
-        matches!(self, Work::Commit(batch) if batch.durable)
-    }
-
     /// What was committed is what is read from now on.
     pub(super) fn keep(&self, outcome: CommitOutcome, cache: &ItemCache) {
         if let (Work::Commit(batch), CommitOutcome::Committed) = (self, outcome) {

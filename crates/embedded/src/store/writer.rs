@@ -2,8 +2,8 @@
 //!
 //! Each caller queues its batch. The first becomes the leader: it takes every batch that is waiting, writes them in one SQLite
 //! transaction, answers all of them after its commit, and hands the lead to the first of those that queued since. So a commit
-//! that meets no other stays on its caller's thread, and while the disk syncs one group, the next one gathers: the busier the
-//! yard is, the more batches share a sync. No batch is ever delayed to make a group larger.
+//! that meets no other stays on its caller's thread. No batch is ever delayed to make a group larger. Who needs a batch on disk
+//! then waits for a sync, which is shared as well (see `log_syncs`): others write meanwhile.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,8 +13,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use proofyard_core::port::{Batch, CommitOutcome, Key, PortError, Version};
 
 use super::copier::Failed;
-use super::database::{Answer, Database, SyncCounts, again};
+use super::database::{Answer, Database};
+use super::error::again;
 use super::item_cache::ItemCache;
+use super::log_syncs::LogSyncs;
 use super::statements::Work;
 
 /// The most batches that share one transaction.
@@ -26,7 +28,7 @@ pub(super) struct Writer {
     /// The leader's.
     database: Mutex<Database>,
     failed: Failed,
-    syncs: Arc<SyncCounts>,
+    syncs: Arc<LogSyncs>,
     file: PathBuf,
 }
 
@@ -69,7 +71,12 @@ impl Writer {
 
     pub(super) fn commit(&self, batch: Batch) -> Answer {
         batch.check_shape()?;
-        self.ask(Work::Commit(batch))
+        let is_durable = batch.durable;
+        let outcome = self.ask(Work::Commit(batch))?;
+        if is_durable && outcome == CommitOutcome::Committed {
+            self.syncs.wait()?;
+        }
+        Ok(outcome)
     }
 
     pub(super) fn reschedule(
@@ -90,7 +97,7 @@ impl Writer {
         self.failed.get().map(again)
     }
 
-    pub(super) fn syncs(&self) -> &SyncCounts {
+    pub(super) fn syncs(&self) -> &LogSyncs {
         &self.syncs
     }
 

@@ -1,25 +1,11 @@
-//! Invariant 7, durability: a power loss takes nothing back that was acknowledged to the outside.
+//! Invariant 7, durability: what a handler has answered, no power loss takes back. Others may see it before it is on disk; its
+//! caller is answered only after.
 
 use proofyard_core::state::ChainState;
 
-use super::Context;
-use super::mirror::{Changed, Item};
+use super::mirror::Item;
 
-/// `lost` leads from what had been written back to what is on disk.
-pub fn check(context: &Context<'_>, lost: &[Changed]) {
-    for change in lost {
-        let what = acknowledged(change.before.as_deref(), change.after.as_deref());
-        context.must(what.is_none(), || {
-            format!(
-                "{} was lost with the power, after it was acknowledged: {}",
-                what.unwrap_or_default(),
-                change.key
-            )
-        });
-    }
-}
-
-/// What has been acknowledged to the outside by an item that was written, and is on disk only as it was before.
+/// What the outside was told by the answer of who wrote this item, where it is on disk only as it was before.
 pub fn acknowledged(written: Option<&Item>, on_disk: Option<&Item>) -> Option<&'static str> {
     match (written, on_disk) {
         (Some(Item::Out(_)), _) => Some("an entry of the out log"),

@@ -26,6 +26,21 @@ struct Replay {
     proved: BTreeMap<u64, (u64, BlockHash, ScopeId)>,
 }
 
+impl Replay {
+    fn take(&mut self, entry: &OutEntry) {
+        self.entries += 1;
+        match &entry.kind {
+            OutKind::Retract { from, .. } => {
+                self.retracts.insert(entry.sequence, *from);
+                self.proved.split_off(from);
+            }
+            OutKind::Proof { from, to, hash, scope, .. } => {
+                self.proved.insert(*from, (*to, hash.clone(), scope.clone()));
+            }
+        }
+    }
+}
+
 impl OutLogs {
     pub fn check(&mut self, context: &Context<'_>, commit: &[Changed]) {
         for change in commit {
@@ -52,8 +67,19 @@ impl OutLogs {
         }
     }
 
-    /// After a power loss: chains whose halt was lost are not halted any more.
+    /// After a power loss: entries that nobody had got may be lost, and chains whose halt was lost are not halted any more.
     pub fn restart(&mut self, context: &Context<'_>) {
+        let mut entries: Vec<&OutEntry> = context
+            .mirror
+            .items()
+            .filter_map(|(_, item)| match item {
+                Item::Out(entry) => Some(entry),
+                _ => None,
+            })
+            .collect();
+        entries.sort_unstable_by_key(|entry| (&entry.chain, &entry.log, entry.sequence));
+        self.logs.clear();
+        entries.into_iter().for_each(|entry| self.replay_of(entry).take(entry));
         let is_halted =
             |chain: &String| context.mirror.chain(chain).is_some_and(|state| state.halted.is_some());
         self.halted_since.retain(|chain, _| is_halted(chain));
@@ -78,24 +104,25 @@ impl OutLogs {
         replay.retracts.range(sequences).find(|(_, from)| **from < below).map(|(sequence, _)| *sequence)
     }
 
+    fn replay_of(&mut self, entry: &OutEntry) -> &mut Replay {
+        self.logs.entry((entry.chain.clone(), entry.log.clone())).or_default()
+    }
+
     fn append(&mut self, context: &Context<'_>, entry: &OutEntry) {
-        let replay = self.logs.entry((entry.chain.clone(), entry.log.clone())).or_default();
+        let replay = self.replay_of(entry);
         let name = format!("{}/{}", entry.chain, entry.log);
         context.must(entry.sequence == replay.entries, || {
             format!("{name}: sequence {} follows {} entries", entry.sequence, replay.entries)
         });
-        replay.entries += 1;
         match &entry.kind {
             OutKind::Retract { from, to } => {
                 context.simulation.count("check: retract");
-                replay.retracts.insert(entry.sequence, *from);
                 let upper = replay.proved.range(*from..).next_back().map(|(_, (last, ..))| *last);
                 context.must(upper.is_none_or(|last| last <= *to), || {
                     format!("{name}: a retract of {from}..={to} leaves {upper:?} standing")
                 });
                 let cut = replay.proved.range(..*from).next_back().filter(|(_, (last, ..))| last >= from);
                 context.must(cut.is_none(), || format!("{name}: a retract from {from} splits {cut:?}"));
-                replay.proved.split_off(from);
             }
             OutKind::Proof { from, to, hash, scope, proofs } => {
                 context.simulation.count("check: proof handed on");
@@ -115,9 +142,9 @@ impl OutLogs {
                 context.must(!proofs.is_empty(), || {
                     format!("{name}: {from}..={to} was handed on without a proof")
                 });
-                replay.proved.insert(*from, (*to, hash.clone(), scope.clone()));
             }
         }
+        replay.take(entry);
     }
 
     /// The log of commits says what the frontier says.

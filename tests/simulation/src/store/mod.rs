@@ -39,7 +39,7 @@ pub struct Table {
     items: Items,
     due: DueIndex,
     journal: Vec<Commit>,
-    /// Commits since the last durable one, oldest first: a power loss may take the latest of them back.
+    /// Commits that no sync has covered, oldest first: a power loss may take the latest of them back. Others see them already.
     losable: Vec<Commit>,
     commits: u64,
 }
@@ -103,12 +103,13 @@ impl Table {
         }
         self.commits += 1;
         let commit = Commit { number: self.commits, by, changes: changes.into(), is_lost: false };
-        if batch.durable {
-            self.losable.clear();
-        } else {
-            self.losable.push(commit.clone());
-        }
+        self.losable.push(commit.clone());
         self.journal.push(commit);
+    }
+
+    /// The first `commits` commits are on disk.
+    pub fn sync(&mut self, commits: u64) {
+        self.losable.retain(|commit| commit.number > commits);
     }
 
     /// Whether a power loss could still take this item away.
@@ -132,7 +133,7 @@ impl Table {
         self.losable.len()
     }
 
-    /// The power goes: of what was written since the last durable commit, only the first `kept` are on disk.
+    /// The power goes: of what was written since the last sync, only the first `kept` are on disk.
     pub fn lose_power(&mut self, kept: usize, now_ms: u64) {
         for commit in self.losable.split_off(kept.min(self.losable.len())).into_iter().rev() {
             let mut changes = Vec::new();

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use proofyard_core::error::Error;
 use proofyard_core::pipeline::Pipeline;
 use proofyard_core::planted_bug::PlantedBug;
 use proofyard_core::port::{Key, Wake};
@@ -29,11 +30,13 @@ use self::draw::Plan;
 use self::phases::Phase;
 use self::pipelines::{LEVELS, RARE};
 use self::proving::Proving;
-use crate::check::Checker;
+use crate::check::mirror::decode;
+use crate::check::{Checker, lost};
 use crate::executor::{ProcessId, Signal, Simulation, Step};
 use crate::faults::Faults;
 use crate::port::WeakPort;
 use crate::run::Outcome;
+use crate::store::Row;
 use crate::trace::TraceMode;
 use proofyard_memory_store::Random;
 
@@ -73,8 +76,6 @@ pub struct World {
     is_stopped: Cell<bool>,
     /// The last sweeps, after everything has stopped, are over.
     is_swept: Cell<bool>,
-    /// How many commits there were when the operator's last call began.
-    operator_began: Cell<u64>,
     /// From the last fault until everything had settled.
     settled_ms: Cell<u64>,
     /// How many sweeps had time for everything that was due.
@@ -161,7 +162,6 @@ impl World {
             only_wakes: Cell::new(false),
             is_stopped: Cell::new(false),
             is_swept: Cell::new(false),
-            operator_began: Cell::new(0),
             settled_ms: Cell::new(0),
             sweeps: Cell::new(0),
             overdue: RefCell::default(),
@@ -185,9 +185,32 @@ impl World {
     }
 
     /// Runs a handler, and sometimes drops it at one of its calls; its caller goes on without an answer.
-    pub async fn bounded<T>(&self, handler: impl Future<Output = T>) -> Option<T> {
+    pub async fn bounded<T>(
+        &self,
+        handler: impl Future<Output = Result<T, Error>>,
+    ) -> Option<Result<T, Error>> {
         let calls = self.happens(self.plan.cut_offs).then(|| self.draw(|random| random.skewed(60)));
-        self.simulation.cut_off_after(calls, handler).await
+        let began = self.simulation.table().commits();
+        let answer = self.simulation.cut_off_after(calls, handler).await;
+        if let Some(Ok(_)) = answer {
+            self.check_durable(began);
+        }
+        answer
+    }
+
+    /// What a call has answered is on disk, of what was written since there were so many commits; the pages of a reorg that it
+    /// may have done besides need not be.
+    fn check_durable(&self, began: u64) {
+        let (table, by) = (self.simulation.table(), self.simulation.caller());
+        for change in table.losable_by(by, began) {
+            let item = |row: &Option<Row>| row.as_ref().and_then(|row| decode(&change.key, row).ok());
+            let (written, on_disk) = (item(&change.after), item(&change.before));
+            if let Some(what) = lost::acknowledged(written.as_ref(), on_disk.as_ref()) {
+                let key = &change.key;
+                self.simulation
+                    .violate(format!("{by:?} was answered, and a power loss may take back {what}: {key}"));
+            }
+        }
     }
 
     /// True in `per_10k` of 10,000 cases, while there are faults.

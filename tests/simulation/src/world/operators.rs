@@ -8,9 +8,7 @@ use proofyard_core::record::{Hold, MAX_NAMED, RetrySelection};
 
 use super::edits::EDITS;
 use super::{Role, World};
-use crate::check::lost;
-use crate::check::mirror::{Item, decode};
-use crate::store::Row;
+use crate::check::mirror::Item;
 
 impl World {
     pub(super) async fn operate(self: Rc<Self>) {
@@ -29,7 +27,6 @@ impl World {
 
     async fn act_at_random(self: &Rc<Self>, chain: &str) {
         let yard = &self.yard;
-        self.operator_began.set(self.simulation.table().commits());
         let done = match self.draw(|random| random.below(12)) {
             0 => self.note_answer("world: paused", self.bounded(yard.pause(chain)).await),
             1 => self
@@ -122,7 +119,6 @@ impl World {
             None => false,
             Some(Ok(answer)) => {
                 self.simulation.count(count);
-                self.check_durable(count);
                 self.simulation.trace(|| format!("{count}: {answer:?}"));
                 true
             }
@@ -134,24 +130,9 @@ impl World {
         }
     }
 
-    /// What an operator's call has answered is on disk; the pages of a reorg that it may have done besides need not be.
-    fn check_durable(&self, count: &'static str) {
-        let table = self.simulation.table();
-        for change in table.losable_by(self.simulation.caller(), self.operator_began.get()) {
-            let item = |row: &Option<Row>| row.as_ref().and_then(|row| decode(&change.key, row).ok());
-            let (written, on_disk) = (item(&change.after), item(&change.before));
-            if let Some(what) = lost::acknowledged(written.as_ref(), on_disk.as_ref()) {
-                let key = &change.key;
-                self.simulation
-                    .violate(format!("{count}: answered, and a power loss may take back {what}: {key}"));
-            }
-        }
-    }
-
     /// Resumes chains that are held and retries parked tasks; touches nothing else, so that it cannot hide that something
     /// else is stuck.
     async fn resume_and_retry(self: &Rc<Self>) {
-        self.operator_began.set(self.simulation.table().commits());
         for chain in &self.plan.chains {
             let is_stopped = self.yard.chain_state(&chain.name).await.is_ok_and(|state| !state.takes_work());
             if is_stopped {

@@ -137,12 +137,52 @@ fn on_a_full_and_a_failing_disk() {
     fs::write(switch("failing"), "").unwrap();
 }
 
+#[test]
+fn while_the_disk_syncs_one_commit_others_are_written_and_read() {
+    let disk = LossyDisk::new();
+    let mut command = support::other_process("crash::power_loss::on_a_disk_that_stalls", &disk.directory());
+    disk.preload(&mut command);
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && said.contains("1 passed"), "{done:?}");
+}
+
+#[test]
+#[ignore = "run by while_the_disk_syncs_one_commit_others_are_written_and_read"]
+fn on_a_disk_that_stalls() {
+    let Some(path) = support::directory() else { return };
+    let stalled = format!("{}/stalled", std::env::var("LOSSY_SHADOW").unwrap());
+    let dir = DataDir::open(&path, true).unwrap();
+    let store = SqliteStore::open(&dir).unwrap();
+    // The first commit of a log syncs the log's header.
+    put(&store, "first", 100).unwrap();
+    fs::write(&stalled, "").unwrap();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| put(&store, "durable", 100));
+        while store.get(&Key::new("p", "durable")).unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        assert_eq!(write(&store, "another", 100, false).unwrap(), CommitOutcome::Committed);
+        assert!(store.get(&Key::new("p", "another")).unwrap().is_some());
+        assert!(!waits.is_finished(), "it is not on disk yet");
+        fs::remove_file(&stalled).unwrap();
+        assert_eq!(waits.join().unwrap().unwrap(), CommitOutcome::Committed);
+    });
+    assert_eq!(store.syncs().done, 2);
+    store.sync().unwrap();
+    assert!(store.syncs().done <= 3, "one sync is enough for what was written meanwhile");
+}
+
 fn says(error: &PortError, part: &str) -> bool {
     with_causes(error).to_string().contains(part)
 }
 
 fn put(store: &SqliteStore, sort: &str, bytes: usize) -> Result<CommitOutcome, PortError> {
+    write(store, sort, bytes, true)
+}
+
+fn write(store: &SqliteStore, sort: &str, bytes: usize, durable: bool) -> Result<CommitOutcome, PortError> {
     let action = Action::Put { value: vec![b'x'; bytes], due_ms: None };
     let op = Op { key: Key::new("p", sort), expect: Expect::Absent, action };
-    store.commit(&Batch { version: 1, ops: vec![op], durable: true })
+    store.commit(&Batch { version: 1, ops: vec![op], durable })
 }
