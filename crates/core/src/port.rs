@@ -10,6 +10,9 @@
 //!
 //! Times end in `_ms` and are milliseconds, of the Unix epoch where they say when.
 //!
+//! Handlers know their port as `dyn Port`, so that they are compiled once for all homes; [`macro@async_trait`] makes its `async`
+//! functions fit for that.
+//!
 //! A port over a map in memory, and a yard on it:
 //!
 //! ```
@@ -17,6 +20,7 @@
 //! ```
 #![warn(missing_docs)]
 
+/// Of every implementation of [`Port`]: `#[async_trait(?Send)]`.
 pub use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 

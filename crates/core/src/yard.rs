@@ -1,13 +1,14 @@
 //! A yard: the handlers of one home, over its port.
 //!
 //! A home makes a `Yard<ItsPort>`. The handlers are those of `Yard`, which is a `Yard<dyn Port>` and what a reference to any
-//! yard turns into: they are compiled here, once, and not again for each port. What others call is `#[boxed(?Send)]`, since
-//! the code of an `async` function is compiled where it is awaited, unless its future is boxed.
+//! yard turns into: they are compiled here, once, and not again for each port. What others call, if it is not generic, is
+//! `#[boxed(?Send)]`: the code of an `async` function is compiled where it is awaited, unless its future is boxed.
 
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Has an `async` function answer a boxed future. The macro is made for functions that call themselves, which need the same.
 pub(crate) use async_recursion::async_recursion as boxed;
 
 use crate::error::{Error, Refusal};
