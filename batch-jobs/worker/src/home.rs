@@ -11,7 +11,6 @@ use proofyard_aws::clients::block_on;
 use proofyard_aws::invocation::Invocation;
 use proofyard_aws::metrics::emf::{line, print};
 use proofyard_aws::objects::artifacts::ObjectArtifacts;
-use proofyard_aws::store::port::AwsPort;
 use proofyard_core::error::{Error, with_causes};
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::state::WorkerId;
@@ -64,10 +63,9 @@ impl JobHome {
 }
 
 impl WorkerHome for JobHome {
-    type Port = AwsPort;
     type Artifacts = ObjectArtifacts;
 
-    fn yard(&self) -> &Yard<AwsPort> {
+    fn yard(&self) -> &Yard {
         &self.aws().yard
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use proofyard_aws::AwsHome;
 use proofyard_aws::clients::block_on;
 use proofyard_aws::objects::artifacts::ObjectArtifacts;
-use proofyard_aws::store::port::AwsPort;
 use proofyard_cli::failure::Failure;
 use proofyard_cli::yard::{FailedStarts, YardAccess};
 use proofyard_core::Yard;
@@ -43,15 +42,14 @@ impl OnAws {
 }
 
 impl YardAccess for OnAws {
-    type Port = AwsPort;
     type Artifacts = ObjectArtifacts;
 
     fn block_on<F: Future>(&self, handler: F) -> F::Output {
         block_on(self.runtime.handle(), handler)
     }
 
-    fn look(&self) -> Result<Yard<AwsPort>, Failure> {
-        Ok(Yard::new(self.home.yard.port.clone()).with_judge(self.home.yard.is_judged()))
+    fn look(&self) -> Result<Box<Yard>, Failure> {
+        Ok(Box::new(self.home.yard.over(self.home.yard.port.clone())))
     }
 
     fn artifacts(&self, scratch: &Path) -> Result<Arc<ObjectArtifacts>, Failure> {

@@ -125,8 +125,8 @@ pub struct Taking {
 }
 
 impl Taking {
-    pub async fn begin<P: Port>(
-        port: &P,
+    pub async fn begin(
+        port: &dyn Port,
         chain: &str,
         file: &str,
         start_height: u64,
@@ -153,7 +153,7 @@ impl Taking {
     }
 
     /// What is to be done with the next line.
-    pub async fn next<P: Port>(&mut self, port: &P, number: u64, line: &Line) -> Result<Step, TakingError> {
+    pub async fn next(&mut self, port: &dyn Port, number: u64, line: &Line) -> Result<Step, TakingError> {
         if let Line::Block(block) = line {
             self.heights.insert(block.hash, block.height);
         }
@@ -193,7 +193,7 @@ impl Taking {
         Ok(self.taken_before(line))
     }
 
-    async fn of_next<P: Port>(&mut self, port: &P, number: u64, line: &Line) -> Result<Step, TakingError> {
+    async fn of_next(&mut self, port: &dyn Port, number: u64, line: &Line) -> Result<Step, TakingError> {
         let Some((tip_height, tip)) = self.tip.as_ref().filter(|_| !self.beyond) else {
             return Ok(Step::Take);
         };
@@ -234,7 +234,7 @@ impl Taking {
     }
 
     /// Keeps that all lines so far were taken, with the fields that are asked for now.
-    pub async fn remember<P: Port>(&self, port: &P, durable: bool) -> Result<(), Error> {
+    pub async fn remember(&self, port: &dyn Port, durable: bool) -> Result<(), Error> {
         transact(port, async |tx| {
             tx.check::<Taken>(&self.now.key()).await?;
             tx.put(&self.now)?;
@@ -257,7 +257,7 @@ impl Taking {
     }
 
     /// After the file's last line was taken.
-    pub async fn end<P: Port>(&self, port: &P) -> Result<(), TakingError> {
+    pub async fn end(&self, port: &dyn Port) -> Result<(), TakingError> {
         self.check_length()?;
         // Another file of which nothing was new does not take the place of the one that goes on.
         if self.same && self.before.as_ref() != Some(&self.now) {
@@ -268,8 +268,8 @@ impl Taking {
 }
 
 /// Whether a file that was checked goes on from what was taken before, found out before anything of it is taken.
-pub async fn check_goes_on<P: Port, R: BufRead>(
-    port: &P,
+pub async fn check_goes_on<R: BufRead>(
+    port: &dyn Port,
     chain: &str,
     start_height: u64,
     reader: Reader<R>,
@@ -284,7 +284,7 @@ pub async fn check_goes_on<P: Port, R: BufRead>(
     taking.check_length()
 }
 
-async fn is_canonical<P: Port>(port: &P, chain: &str, block: &RecordedBlock) -> Result<bool, Error> {
+async fn is_canonical(port: &dyn Port, chain: &str, block: &RecordedBlock) -> Result<bool, Error> {
     let place: Option<Canonical> = read(port, &Canonical::key_of(chain, block.height)).await?;
     Ok(place.is_some_and(|place| place.hash.as_str() == to_hex(&block.hash)))
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use proofyard_core::Yard;
 use proofyard_core::operation::{Answer, Operation};
-use proofyard_embedded::LocalPort;
 use proofyard_embedded::lock::DataDirError;
 use proofyard_embedded::machine::{Machine, MachineError, ask, is_running, look};
 use proofyard_worker::artifacts::Artifacts;
@@ -18,15 +17,14 @@ pub struct Here {
 }
 
 impl YardAccess for Here {
-    type Port = LocalPort;
     type Artifacts = Artifacts;
 
     fn block_on<F: Future>(&self, handler: F) -> F::Output {
         proofyard_embedded::block_on(handler)
     }
 
-    fn look(&self) -> Result<Yard<LocalPort>, Failure> {
-        Ok(look(&self.data)?)
+    fn look(&self) -> Result<Box<Yard>, Failure> {
+        Ok(Box::new(look(&self.data)?))
     }
 
     fn artifacts(&self, _scratch: &Path) -> Result<Arc<Artifacts>, Failure> {

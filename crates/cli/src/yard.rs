@@ -7,7 +7,6 @@ use clap::Args;
 use proofyard_core::Yard;
 use proofyard_core::error::Code;
 use proofyard_core::operation::{Answer, Operation};
-use proofyard_core::port::Port;
 use proofyard_worker::artifacts::ArtifactStore;
 use serde::Serialize;
 
@@ -36,13 +35,12 @@ pub const DEFAULT_DATA: &str = "proofyard.data";
 
 /// A yard as verbs reach it. Each home has one; a verb is written once, over this.
 pub trait YardAccess {
-    type Port: Port;
     type Artifacts: ArtifactStore;
 
     /// Runs a handler to its end on this thread.
     fn block_on<F: Future>(&self, handler: F) -> F::Output;
     /// The yard's state, whether or not anybody works on it.
-    fn look(&self) -> Result<Yard<Self::Port>, Failure>;
+    fn look(&self) -> Result<Box<Yard>, Failure>;
     /// The yard's artifacts; what is not on this machine is fetched to `scratch`.
     fn artifacts(&self, scratch: &Path) -> Result<Arc<Self::Artifacts>, Failure>;
     /// The same, to store more. Makes the yard if there is none yet and this home can.
@@ -76,7 +74,7 @@ pub struct FailedStarts {
 
 impl YardArguments {
     /// The named chain, or all there are.
-    pub fn chains<Y: YardAccess>(&self, access: &Y, yard: &Yard<Y::Port>) -> Result<Vec<String>, Failure> {
+    pub fn chains<Y: YardAccess>(&self, access: &Y, yard: &Yard) -> Result<Vec<String>, Failure> {
         let known = access.block_on(yard.chains())?;
         match &self.chain {
             Some(chain) if known.contains(chain) => Ok(vec![chain.clone()]),
@@ -91,7 +89,7 @@ impl YardArguments {
     }
 
     /// The named chain, or the only one.
-    pub fn one_chain<Y: YardAccess>(&self, access: &Y, yard: &Yard<Y::Port>) -> Result<String, Failure> {
+    pub fn one_chain<Y: YardAccess>(&self, access: &Y, yard: &Yard) -> Result<String, Failure> {
         let mut chains = self.chains(access, yard)?;
         match (chains.pop(), chains.is_empty()) {
             (Some(only), true) => Ok(only),

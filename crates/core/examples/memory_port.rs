@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use proofyard_core::Yard;
 use proofyard_core::port::{
     Action, Batch, CommitOutcome, Due, Expect, Key, Port, PortError, Range, Stored, Version, Wake,
+    async_trait,
 };
 
 #[derive(Default)]
@@ -32,6 +33,7 @@ impl MemoryPort {
     }
 }
 
+#[async_trait(?Send)]
 impl Port for MemoryPort {
     fn now_ms(&self) -> u64 {
         1_700_000_000_000

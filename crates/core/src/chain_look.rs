@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::pipeline::Pipeline;
-use crate::port::{Key, Port};
+use crate::port::Key;
 use crate::state::{Canonical, ChainState, Frontier, OutState, Scope, Tip};
 use crate::transaction::{read, read_many};
 use crate::yard::Yard;
@@ -29,7 +29,7 @@ impl ChainLook {
     }
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     pub(crate) async fn look(&self, chain: &str) -> Result<ChainLook, Error> {
         let (state, pipeline) = self.chain(chain).await?;
         let (frontier, tip) = (self.frontier(chain).await?, self.tip(chain).await?);
@@ -52,10 +52,10 @@ impl<P: Port> Yard<P> {
         heights: std::ops::Range<u64>,
     ) -> Result<Vec<Option<(Canonical, Scope)>>, Error> {
         let keys: Vec<Key> = heights.map(|height| Canonical::key_of(chain, height)).collect();
-        let places = read_many::<P, Canonical>(&self.port, &keys).await?;
+        let places = read_many::<Canonical>(&self.port, &keys).await?;
         let keys = places.iter().flatten().map(|place| Scope::key_of(&place.scope()));
         let keys: Vec<Key> = keys.collect();
-        let mut scopes = read_many::<P, Scope>(&self.port, &keys).await?.into_iter();
+        let mut scopes = read_many::<Scope>(&self.port, &keys).await?.into_iter();
         let pair = |place: Option<Canonical>| place.and_then(|place| Some((place, scopes.next()??)));
         Ok(places.into_iter().map(pair).collect())
     }

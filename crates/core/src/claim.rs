@@ -10,11 +10,11 @@ use crate::listing::first_look_ms;
 use crate::pages::{Pages, Rows};
 use crate::pipeline::Pool;
 use crate::planted_bug::PlantedBug;
-use crate::port::{Key, Port, Range, Stored};
+use crate::port::{Key, Range, Stored};
 use crate::state::worker::PoolChain;
 use crate::state::{ChainState, Held, Listing, Scope, Slot, Task, Worker, WorkerId};
 use crate::transaction::{Tx, read, read_many, read_range, transact};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Heads read of each chain's range.
 const HEADS: usize = 16;
@@ -68,8 +68,9 @@ enum Try {
     Cleared,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Takes one task for a free slot.
+    #[boxed(?Send)]
     pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimOutcome, Error> {
         let now_ms = self.port.now_ms();
         let mut worker = self.live_worker(&request.worker).await?;
@@ -96,6 +97,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// The pool as its pipelines declare it; `None` where no pipeline names it.
+    #[boxed(?Send)]
     pub async fn pool(&self, pool: &str) -> Result<Option<Pool>, Error> {
         for chain in self.chains_of_pool(pool).await? {
             if let Some(declared) = self.chain(&chain).await?.1.pools.get(pool) {
@@ -106,6 +108,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Whether a pool is that of a stage with an action.
+    #[boxed(?Send)]
     pub async fn is_pool_of_action(&self, pool: &str) -> Result<bool, Error> {
         for chain in self.chains_of_pool(pool).await? {
             match self.chain(&chain).await {
@@ -120,12 +123,14 @@ impl<P: Port> Yard<P> {
     }
 
     /// Which chains a pool serves, at most 256.
+    #[boxed(?Send)]
     pub async fn chains_of_pool(&self, pool: &str) -> Result<Vec<String>, Error> {
-        let served = read_range::<P, PoolChain>(&self.port, &PoolChain::range(pool, MAX_CHAINS)).await?;
+        let served = read_range::<PoolChain>(&self.port, &PoolChain::range(pool, MAX_CHAINS)).await?;
         Ok(served.into_iter().map(|(_, _, served)| served.chain).collect())
     }
 
     /// How many listed tasks of a pool wait for a worker; counts no further than `limit`.
+    #[boxed(?Send)]
     pub async fn waiting_tasks(&self, pool: &str, limit: usize) -> Result<usize, Error> {
         let mut waiting = 0;
         for chain in self.chains_of_pool(pool).await? {
@@ -191,7 +196,7 @@ impl<P: Port> Yard<P> {
         Ok(allowed(worker, read_range(&self.port, &range).await?, now_ms))
     }
 
-    async fn take(&self, tx: &mut Tx<'_, P>, request: &ClaimRequest, head: &Head) -> Result<Try, Error> {
+    async fn take(&self, tx: &mut Tx<'_>, request: &ClaimRequest, head: &Head) -> Result<Try, Error> {
         if let Some(outcome) = self.held(tx, request).await? {
             return Ok(Try::Done(outcome));
         }
@@ -219,7 +224,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// What the slot holds: this very claim, if an earlier call's answer was lost.
-    async fn held(&self, tx: &mut Tx<'_, P>, request: &ClaimRequest) -> Result<Option<ClaimOutcome>, Error> {
+    async fn held(&self, tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Option<ClaimOutcome>, Error> {
         let slot: Option<Slot> = tx.check(&Slot::key_of(&request.worker, request.slot)).await?;
         let Some(held) = slot.and_then(|slot| slot.held) else { return Ok(None) };
         if self.planted(PlantedBug::NoClaimId) {
@@ -242,7 +247,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// A listing whose task is claimed or over; it cannot come back as this very version.
-    async fn drop_stale(&self, tx: &mut Tx<'_, P>, head: &Head) -> Result<Try, Error> {
+    async fn drop_stale(&self, tx: &mut Tx<'_>, head: &Head) -> Result<Try, Error> {
         let still: Option<Listing> = tx.check(&head.key).await?;
         if still.is_some() {
             tx.delete_seen(head.key.clone(), &head.stored);
@@ -251,7 +256,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Its block left the chain or was given up. The scope is checked: if it returns, it lists its tasks again.
-    async fn unlist_unwanted(&self, tx: &mut Tx<'_, P>, head: &Head, mut task: Task) -> Result<Try, Error> {
+    async fn unlist_unwanted(&self, tx: &mut Tx<'_>, head: &Head, mut task: Task) -> Result<Try, Error> {
         tx.check::<Scope>(&Scope::key_of(&task.id().scope)).await?;
         tx.delete_seen(head.key.clone(), &head.stored);
         task.withdraw();
@@ -278,7 +283,7 @@ impl<P: Port> Yard<P> {
     /// Says how many of them were unwanted.
     async fn clear_page(&self, page: Vec<Head>) -> Result<usize, Error> {
         let keys: Vec<Key> = page.iter().map(|head| Scope::key_of(&head.listing.id.scope)).collect();
-        let scopes = read_many::<P, Scope>(&self.port, &keys).await?;
+        let scopes = read_many::<Scope>(&self.port, &keys).await?;
         let unwanted = page.into_iter().zip(scopes);
         let unwanted: Vec<Head> = unwanted
             .filter(|(_, scope)| scope.as_ref().is_none_or(is_unwanted))

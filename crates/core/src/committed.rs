@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Refusal};
 use crate::pipeline::{Pipeline, Prover, Stage};
-use crate::port::Port;
 use crate::state::{ArtifactRef, COMMITS, Cut, OutEntry, OutKind, OutProof, Scope, ScopeId, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::work::Input;
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Out log entries read at once.
 const ENTRIES_A_PAGE: usize = 256;
@@ -53,9 +52,10 @@ pub struct Passed {
     pub missed: u64,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// How many heights the frontier has passed. One look, but for a yard that began before its misses were counted: there
     /// the whole log of commits is read.
+    #[boxed(?Send)]
     pub async fn heights_passed(&self, chain: &str) -> Result<Passed, Error> {
         let start_height = self.chain_state(chain).await?.start_height;
         let frontier = self.frontier(chain).await?;
@@ -72,6 +72,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// What is committed of these heights, in their order; retracted entries are left out.
+    #[boxed(?Send)]
     pub async fn committed(
         &self,
         chain: &str,
@@ -100,13 +101,15 @@ impl<P: Port> Yard<P> {
     }
 
     /// The log of commits from a sequence on, at most 256 entries.
+    #[boxed(?Send)]
     pub async fn out_log(&self, chain: &str, sequence: u64) -> Result<Vec<OutEntry>, Error> {
         let range = OutEntry::range_from(chain, COMMITS, sequence, ENTRIES_A_PAGE);
-        let entries = read_range::<P, OutEntry>(&self.port, &range).await?;
+        let entries = read_range::<OutEntry>(&self.port, &range).await?;
         Ok(entries.into_iter().map(|(_, _, entry)| entry).collect())
     }
 
     /// The proofs of one entry, each with what it was made from.
+    #[boxed(?Send)]
     pub async fn committed_proofs(
         &self,
         chain: &str,
@@ -125,6 +128,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// What a stage gave for a scope, if it has.
+    #[boxed(?Send)]
     pub async fn output_of(&self, scope: &ScopeId, stage: &str) -> Result<Option<ArtifactRef>, Error> {
         let id = TaskId::new(scope, stage, 0);
         let task: Option<Task> = read(&self.port, &id.task_key()).await?;
@@ -132,6 +136,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// The payload of a block, or of the last block of a cut.
+    #[boxed(?Send)]
     pub async fn last_payload(&self, scope: &ScopeId) -> Result<Option<ArtifactRef>, Error> {
         let scope: Option<Scope> = read(&self.port, &Scope::key_of(scope)).await?;
         let Some(scope) = scope else { return Ok(None) };

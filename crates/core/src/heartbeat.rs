@@ -9,11 +9,11 @@ use crate::claim::is_unwanted;
 use crate::error::{Error, Refusal};
 use crate::pages::KeyPages;
 use crate::planted_bug::PlantedBug;
-use crate::port::{Key, Port, Version};
+use crate::port::{Key, Version};
 use crate::record::{Ending, end_attempt};
 use crate::state::{Attempt, Heartbeat, Held, Scope, SeenHeartbeat, Slot, Task, Worker, WorkerId};
 use crate::transaction::{Item, read, read_many, read_stored, transact};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Slots of one worker.
 pub const MAX_SLOTS: u32 = 4_096;
@@ -56,7 +56,8 @@ pub(crate) struct Ran {
     pub at_work_ms: Option<u64>,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
+    #[boxed(?Send)]
     pub async fn register_worker(&self, registration: &WorkerRegistration) -> Result<(), Error> {
         if !(1..=MAX_SLOTS).contains(&registration.slots) {
             let slots = registration.slots;
@@ -90,6 +91,7 @@ impl<P: Port> Yard<P> {
 
     /// What the worker knows of what its machine costs an hour: attempts that it claims from now on cost that, and what the pool
     /// says where it knows nothing.
+    #[boxed(?Send)]
     pub async fn price_worker(&self, worker: &WorkerId, microusd_per_hour: Option<u64>) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let state: Option<Worker> = tx.check(&Worker::key_of(worker)).await?;
@@ -101,6 +103,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Extends the worker's lease and answers which of its attempts it should cancel.
+    #[boxed(?Send)]
     pub async fn heartbeat(&self, worker: &WorkerId, lease_ms: u64) -> Result<Vec<ObsoleteAttempt>, Error> {
         let at_ms = self.port.now_ms();
         let slots = transact(&self.port, async |tx| {
@@ -118,7 +121,7 @@ impl<P: Port> Yard<P> {
         let slots: Vec<u32> = (0..slots).collect();
         let mut pages = KeyPages::of(&slots, |slot| Slot::key_of(worker, *slot));
         let mut obsolete = Vec::new();
-        while let Some(page) = pages.next::<P, Slot>(&self.port).await? {
+        while let Some(page) = pages.next::<Slot>(&self.port).await? {
             let slots = page.into_iter().filter_map(|(_, slot)| slot);
             let held = slots.filter_map(|slot| Some((slot.slot, slot.held?))).collect();
             obsolete.extend(self.obsolete_of(held).await?);
@@ -128,9 +131,9 @@ impl<P: Port> Yard<P> {
 
     async fn obsolete_of(&self, slots: Vec<(u32, Held)>) -> Result<Vec<ObsoleteAttempt>, Error> {
         let keys: Vec<Key> = slots.iter().map(|(_, held)| held.task.task_key()).collect();
-        let tasks = read_many::<P, Task>(&self.port, &keys).await?;
+        let tasks = read_many::<Task>(&self.port, &keys).await?;
         let keys: Vec<Key> = slots.iter().map(|(_, held)| Scope::key_of(&held.task.scope)).collect();
-        let scopes = read_many::<P, Scope>(&self.port, &keys).await?;
+        let scopes = read_many::<Scope>(&self.port, &keys).await?;
         let found = slots.into_iter().zip(tasks).zip(scopes);
         Ok(found
             .filter_map(|(((slot, held), task), scope)| {
@@ -143,7 +146,7 @@ impl<P: Port> Yard<P> {
     /// A sweeper's look at a worker: a heartbeat that it had not seen is noted, and one that stood for a whole lease was
     /// the last.
     pub(crate) async fn look_at_worker(&self, key: &Key) -> Result<(), Error> {
-        let Some((version, heartbeat)) = read_stored::<P, Heartbeat>(&self.port, key).await? else {
+        let Some((version, heartbeat)) = read_stored::<Heartbeat>(&self.port, key).await? else {
             return Ok(());
         };
         let seen: Option<SeenHeartbeat> = read(&self.port, &SeenHeartbeat::key_of(&heartbeat.worker)).await?;
@@ -191,6 +194,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Ends a worker whose lease ran out, or whose end was seen: nothing it held stays held.
+    #[boxed(?Send)]
     pub async fn expire_worker(&self, id: &WorkerId, seen_dead: bool) -> Result<(), Error> {
         let slots = transact(&self.port, async |tx| {
             let heartbeat: Option<Heartbeat> = tx.check(&Heartbeat::key_of(id)).await?;
@@ -218,7 +222,7 @@ impl<P: Port> Yard<P> {
         let Some(slots) = slots else { return Ok(()) };
         let slots: Vec<u32> = (0..slots).collect();
         let mut pages = KeyPages::of(&slots, |slot| Slot::key_of(id, *slot));
-        while let Some(page) = pages.next::<P, Slot>(&self.port).await? {
+        while let Some(page) = pages.next::<Slot>(&self.port).await? {
             for slot in page.into_iter().filter_map(|(_, slot)| slot) {
                 self.empty_slot(id, slot.slot).await?;
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Error;
-use crate::port::{Key, Port};
+use crate::port::Key;
 use crate::state::{BlockHash, Canonical, KeyFamily, KnownBlock};
 use crate::transaction::decode;
 use crate::yard::Yard;
@@ -21,7 +21,7 @@ pub(crate) struct HeightRows {
     pub known: BTreeMap<(u64, BlockHash), KnownBlock>,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// What a range shows of the heights from `top` down. What it lacks must be read by its key; what it has was true
     /// after whatever this transaction checked before.
     pub(crate) async fn height_rows(

@@ -10,7 +10,7 @@ use crate::advance::handed_on_by;
 use crate::committed::CommittedProof;
 use crate::error::{Error, Refusal};
 pub use crate::pipeline::JUDGE_POOL;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::record::{FailureKind, accepted};
 use crate::state::{Judgement, OutProof, Scope, Task, TaskId, TaskResult};
 use crate::transaction::{read, transact};
@@ -43,7 +43,7 @@ pub enum Judged {
     Later(String),
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Looks at what a task says was accepted, and writes down whether it stands.
     pub async fn judge<V: Verifies>(
         &self,
@@ -59,7 +59,7 @@ impl<P: Port> Yard<P> {
         if !handed_on_by(&pipeline, &scope, &id.stage) || id.index > 0 {
             return Ok(Judged::Nothing);
         }
-        if read::<P, Judgement>(&self.port, &Judgement::key_of(id)).await?.is_some() {
+        if read::<Judgement>(&self.port, &Judgement::key_of(id)).await?.is_some() {
             self.port.send(&[Wake::Scope { scope: id.scope.clone() }]).await;
             return Ok(Judged::Before);
         }

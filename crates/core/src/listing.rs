@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Refusal};
 use crate::pipeline::TaskLimits;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::state::{Listing, Task};
 use crate::transaction::{Item, Tx};
 use crate::yard::Yard;
@@ -20,7 +20,7 @@ pub(crate) const PARKED_LOOK_MS: u64 = 3_600_000;
 const TIME_LIMIT_GRACE_MS: u64 = 30_000;
 
 /// Lets workers claim a task that was listed.
-pub(crate) fn put_listing<P: Port>(tx: &mut Tx<'_, P>, listing: Option<Listing>) -> Result<(), Error> {
+pub(crate) fn put_listing(tx: &mut Tx<'_>, listing: Option<Listing>) -> Result<(), Error> {
     let Some(listing) = listing else { return Ok(()) };
     tx.put(&listing)?;
     tx.send(Wake::Pool { pool: listing.pool });
@@ -28,13 +28,13 @@ pub(crate) fn put_listing<P: Port>(tx: &mut Tx<'_, P>, listing: Option<Listing>)
 }
 
 /// Before a task is parked or over, or nobody wants it: no worker claims it any more.
-pub(crate) fn delete_listing<P: Port>(tx: &mut Tx<'_, P>, task: &Task) {
+pub(crate) fn delete_listing(tx: &mut Tx<'_>, task: &Task) {
     if task.is_listed() {
         tx.delete(Listing::of(task).key());
     }
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     pub(crate) async fn limits_of(&self, task: &Task) -> Result<Arc<TaskLimits>, Error> {
         let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
         let limits = pipeline.stage(&task.id().stage).map(|(_, stage)| stage.limits.clone());
@@ -45,14 +45,14 @@ impl<P: Port> Yard<P> {
 
 /// Sets when the sweeper must look at a task that runs or is parked. A running task is due now: the sweeper works out how long
 /// it has run, and sets the real time ([`next_look_ms`]).
-pub(crate) fn reschedule<P: Port>(yard: &Yard<P>, task: &mut Task) {
+pub(crate) fn reschedule(yard: &Yard, task: &mut Task) {
     let wait_ms = if task.is_parked() { PARKED_LOOK_MS } else { 0 };
     task.look_at(Some(yard.due_in(wait_ms)));
 }
 
 /// When the sweeper must look at a task that is being claimed. If the claimer's clock is behind, the sweeper comes early and
 /// corrects the time; if it is ahead, the sweeper comes late.
-pub(crate) async fn first_look_ms<P: Port>(yard: &Yard<P>, task: &Task) -> Result<u64, Error> {
+pub(crate) async fn first_look_ms(yard: &Yard, task: &Task) -> Result<u64, Error> {
     match task.attempts() {
         [] => Ok(next_look_ms(&*yard.limits_of(task).await?, true, yard.port.now_ms(), 0)),
         _ => Ok(yard.due_in(0)),

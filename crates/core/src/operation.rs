@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Refusal};
-use crate::port::Port;
 use crate::record::{Hold, Resumed, RetrySelection};
 use crate::sinks::{SinkWord, SinkWordDone};
 use crate::state::TaskId;
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "operation", deny_unknown_fields)]
@@ -72,8 +71,9 @@ pub enum Answer {
     },
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Carries out an operator's command; what it answers is on disk. The steps that follow are left to whoever is woken.
+    #[boxed(?Send)]
     pub async fn operate(&self, operation: &Operation) -> Result<Answer, Error> {
         match operation {
             Operation::Pause { chain } => {

@@ -26,11 +26,11 @@ impl<T: Item> Pages<T> {
     }
 
     /// The next page, which may be empty; `None` after the last.
-    pub(crate) async fn next<P: Port>(&mut self, port: &P) -> Result<Option<Rows<T>>, Error> {
+    pub(crate) async fn next(&mut self, port: &dyn Port) -> Result<Option<Rows<T>>, Error> {
         if self.is_over {
             return Ok(None);
         }
-        let page = read_range::<P, T>(port, &self.range).await?;
+        let page = read_range::<T>(port, &self.range).await?;
         match page.last() {
             Some((last, _, _)) if page.len() == self.range.limit => self.range.from = just_after(&last.sort),
             _ => self.is_over = true,
@@ -39,11 +39,7 @@ impl<T: Item> Pages<T> {
     }
 
     /// The same, of a page of at most so many.
-    pub(crate) async fn next_of<P: Port>(
-        &mut self,
-        port: &P,
-        limit: usize,
-    ) -> Result<Option<Rows<T>>, Error> {
+    pub(crate) async fn next_of(&mut self, port: &dyn Port, limit: usize) -> Result<Option<Rows<T>>, Error> {
         self.range.limit = limit;
         self.next(port).await
     }
@@ -71,19 +67,19 @@ impl<'a, W, K: Fn(&W) -> Key> KeyPages<'a, W, K> {
     }
 
     /// The next ones, each with its item, if that is there; `None` after the last.
-    pub(crate) async fn next<P: Port, T: Item>(
+    pub(crate) async fn next<T: Item>(
         &mut self,
-        port: &P,
+        port: &dyn Port,
     ) -> Result<Option<Vec<(&'a W, Option<T>)>>, Error> {
         let Some((page, keys)) = self.next_keys() else { return Ok(None) };
-        let items = read_many::<P, T>(port, &keys).await?;
+        let items = read_many::<T>(port, &keys).await?;
         Ok(Some(page.iter().zip(items).collect()))
     }
 
     /// The same, of items of several types.
-    pub(crate) async fn next_stored<P: Port>(
+    pub(crate) async fn next_stored(
         &mut self,
-        port: &P,
+        port: &dyn Port,
     ) -> Result<Option<Vec<(&'a W, Key, Option<Stored>)>>, Error> {
         let Some((page, keys)) = self.next_keys() else { return Ok(None) };
         let found = port.get_many(&keys).await?;
@@ -122,7 +118,7 @@ impl DuePages {
     }
 
     /// The next entries; `None` where there are none.
-    pub(crate) async fn next<P: Port>(&mut self, yard: &Yard<P>) -> Result<Option<Vec<Due>>, Error> {
+    pub(crate) async fn next(&mut self, yard: &Yard) -> Result<Option<Vec<Due>>, Error> {
         let page = yard.due_page(self.shard, self.after.as_ref(), self.until_ms).await?;
         let Some(last) = page.last() else { return Ok(None) };
         self.after = Some(last.clone());

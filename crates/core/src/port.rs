@@ -10,6 +10,9 @@
 //!
 //! Times end in `_ms` and are milliseconds, of the Unix epoch where they say when.
 //!
+//! Handlers know their port as `dyn Port`, so that they are compiled once for all homes; [`macro@async_trait`] makes its `async`
+//! functions fit for that.
+//!
 //! A port over a map in memory, and a yard on it:
 //!
 //! ```
@@ -17,8 +20,8 @@
 //! ```
 #![warn(missing_docs)]
 
-use std::future::Future;
-
+/// Of every implementation of [`Port`]: `#[async_trait(?Send)]`.
+pub use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Cause;
@@ -265,6 +268,7 @@ pub enum PortError {
 /// Storage, wakes, clock and randomness of one home.
 ///
 /// Futures need not be `Send`: a home runs each handler on one thread.
+#[async_trait(?Send)]
 pub trait Port {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
@@ -285,100 +289,44 @@ pub trait Port {
     /// # Errors
     /// Every call of a port fails with [`PortError::Unavailable`] where trying again may help, and with
     /// [`PortError::Broken`] where it does not.
-    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Stored>, PortError>>;
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError>;
     /// The same keys' items, in their order; each as it was at some moment of the call. Where reads are far away this is
     /// one round, or a few for hundreds of keys.
-    fn get_many(&self, keys: &[Key]) -> impl Future<Output = Result<Vec<Option<Stored>>, PortError>> {
-        async move {
-            let mut found = Vec::with_capacity(keys.len());
-            for key in keys {
-                found.push(self.get(key).await?);
-            }
-            Ok(found)
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, PortError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(self.get(key).await?);
         }
+        Ok(found)
     }
     /// The sort keys and items of a range, in its order. May lack items of commits that just happened, or hold others that
     /// are gone: a hint.
-    fn range(&self, range: &Range) -> impl Future<Output = Result<Vec<(String, Stored)>, PortError>>;
+    async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError>;
     /// Entries of one shard whose due time is at or before `until_ms`, soonest first; with `after`, those that
     /// follow an entry of an earlier answer. May be stale either way.
-    fn due(
-        &self,
-        shard: u8,
-        after: Option<&Due>,
-        until_ms: u64,
-        limit: usize,
-    ) -> impl Future<Output = Result<Vec<Due>, PortError>>;
-    /// Moves the due time of an item that is still at this version, or takes it away, without a new version; says
-    /// whether it was. Whoever wrote the item meanwhile has set a time of its own.
-    fn reschedule(
-        &self,
-        key: &Key,
-        version: Version,
-        due_ms: Option<u64>,
-    ) -> impl Future<Output = Result<bool, PortError>>;
-    /// All or nothing: if every expectation holds, every action happens under the batch's version. Synced to the disk when
-    /// it returns, if the batch is durable.
-    fn commit(&self, batch: &Batch) -> impl Future<Output = Result<CommitOutcome, PortError>>;
-    /// All that could be read before this call is on disk when it returns. For who notifies the outside of what it has read,
-    /// which another may have written and not yet synced. Where every commit is on disk before it can be read, this is nothing.
-    fn sync(&self) -> impl Future<Output = Result<(), PortError>> {
-        std::future::ready(Ok(()))
-    }
-    /// After the `tries`-th try of a transaction that was not committed, before the next: where writers are far apart,
-    /// they must not meet again at once.
-    fn step_aside(&self, tries: u32) -> impl Future<Output = ()> {
-        let _ = tries;
-        std::future::ready(())
-    }
-    /// After the commit; may be lost, repeated, delayed, reordered.
-    fn send(&self, wakes: &[Wake]) -> impl Future<Output = ()>;
-}
-
-impl<P: Port> Port for &P {
-    fn now_ms(&self) -> u64 {
-        (**self).now_ms()
-    }
-    fn has_yards_clock(&self) -> bool {
-        (**self).has_yards_clock()
-    }
-    fn random(&self) -> u64 {
-        (**self).random()
-    }
-    fn forget_reads(&self) -> bool {
-        (**self).forget_reads()
-    }
-    async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        (**self).get(key).await
-    }
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, PortError> {
-        (**self).get_many(keys).await
-    }
-    async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
-        (**self).range(range).await
-    }
     async fn due(
         &self,
         shard: u8,
         after: Option<&Due>,
         until_ms: u64,
         limit: usize,
-    ) -> Result<Vec<Due>, PortError> {
-        (**self).due(shard, after, until_ms, limit).await
-    }
-    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
-        (**self).reschedule(key, version, due_ms).await
-    }
-    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
-        (**self).commit(batch).await
-    }
+    ) -> Result<Vec<Due>, PortError>;
+    /// Moves the due time of an item that is still at this version, or takes it away, without a new version; says
+    /// whether it was. Whoever wrote the item meanwhile has set a time of its own.
+    async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError>;
+    /// All or nothing: if every expectation holds, every action happens under the batch's version. Synced to the disk when
+    /// it returns, if the batch is durable.
+    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError>;
+    /// All that could be read before this call is on disk when it returns. For who notifies the outside of what it has read,
+    /// which another may have written and not yet synced. Where every commit is on disk before it can be read, this is nothing.
     async fn sync(&self) -> Result<(), PortError> {
-        (**self).sync().await
+        Ok(())
     }
+    /// After the `tries`-th try of a transaction that was not committed, before the next: where writers are far apart,
+    /// they must not meet again at once.
     async fn step_aside(&self, tries: u32) {
-        (**self).step_aside(tries).await;
+        let _ = tries;
     }
-    async fn send(&self, wakes: &[Wake]) {
-        (**self).send(wakes).await;
-    }
+    /// After the commit; may be lost, repeated, delayed, reordered.
+    async fn send(&self, wakes: &[Wake]);
 }

@@ -14,7 +14,7 @@ use crate::listing::{attempt_limit_ms, next_look_ms, put_listing, reschedule};
 use crate::pages::DuePages;
 use crate::pipeline::{Pipeline, Sink};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Due, DueKind, Key, Port, Version, Wake};
+use crate::port::{Due, DueKind, Key, Version, Wake};
 use crate::record::{Ending, end_attempt};
 use crate::scope_stages::stages_of;
 use crate::state::{
@@ -23,7 +23,7 @@ use crate::state::{
 };
 use crate::strategy::readiness::keys_read;
 use crate::transaction::{Item, Tx, decode, read, read_stored, transact};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Entries of the due index read at a time.
 const DUE_A_PAGE: usize = 256;
@@ -44,8 +44,8 @@ pub struct Swept {
 }
 
 /// A sweep under way: [`Sweep::what_frees_work`], then [`Sweep::scopes`], then [`Sweep::end`].
-pub struct Sweep<'a, P> {
-    yard: &'a Yard<P>,
+pub struct Sweep<'a> {
+    yard: &'a Yard,
     began_ms: u64,
     until_ms: u64,
     found: SweepPlace,
@@ -55,13 +55,15 @@ pub struct Sweep<'a, P> {
     swept: Swept,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Visits everything that is due now.
+    #[boxed(?Send)]
     pub async fn sweep(&self) -> Result<Swept, Error> {
         self.sweep_within(u64::MAX).await
     }
 
     /// Visits what is due, for about so long.
+    #[boxed(?Send)]
     pub async fn sweep_within(&self, budget_ms: u64) -> Result<Swept, Error> {
         let mut sweep = self.begin_sweep(budget_ms).await?;
         sweep.what_frees_work().await?;
@@ -70,7 +72,8 @@ impl<P: Port> Yard<P> {
     }
 
     /// For callers that do something between its parts.
-    pub async fn begin_sweep(&self, budget_ms: u64) -> Result<Sweep<'_, P>, Error> {
+    #[boxed(?Send)]
+    pub async fn begin_sweep<'a>(&'a self, budget_ms: u64) -> Result<Sweep<'a>, Error> {
         let began_ms = self.port.now_ms();
         let found: SweepPlace = read(&self.port, &SweepPlace::key()).await?.unwrap_or_default();
         Ok(Sweep {
@@ -95,14 +98,16 @@ impl<P: Port> Yard<P> {
     }
 }
 
-impl<P: Port> Sweep<'_, P> {
+impl Sweep<'_> {
     /// Workers whose lease ended, tasks to list again or to end, chains, sinks.
+    #[boxed(?Send)]
     pub async fn what_frees_work(&mut self) -> Result<(), Error> {
         self.go_round(DueKind::Worker, self.half_of_what_is_left()).await?;
         self.go_round(DueKind::Step, self.half_of_what_is_left()).await
     }
 
     /// Open blocks and cuts.
+    #[boxed(?Send)]
     pub async fn scopes(&mut self) -> Result<(), Error> {
         self.go_round(DueKind::Scope, self.until_ms).await
     }
@@ -238,10 +243,10 @@ pub(crate) fn longest_quiet_ms(tick_ms: u64) -> u64 {
     tick_ms.saturating_mul(LONGEST_QUIET_TICKS).min(LONGEST_QUIET_MS).max(tick_ms)
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// An item that has something due. Where it has nothing, its entry in the index is stale, and is removed.
     async fn still_due<T: Item>(&self, key: &Key) -> Result<Option<(Version, T)>, Error> {
-        let Some((version, item)) = read_stored::<P, T>(&self.port, key).await? else { return Ok(None) };
+        let Some((version, item)) = read_stored::<T>(&self.port, key).await? else { return Ok(None) };
         if item.due_ms().is_none() {
             self.port.reschedule(key, version, None).await?;
             return Ok(None);
@@ -340,7 +345,7 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    async fn visit_open(&self, tx: &mut Tx<'_, P>, task: &mut Task, now_ms: u64) -> Result<(), Error> {
+    async fn visit_open(&self, tx: &mut Tx<'_>, task: &mut Task, now_ms: u64) -> Result<(), Error> {
         let limits = self.limits_of(task).await?;
         if let Some(pause_ms) = task.unmeasured_pause_ms() {
             task.pause_until(self.due_in(pause_ms));
@@ -386,7 +391,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Checked, so that a scope which returns meanwhile lists its tasks itself.
-    async fn scope_is_unwanted(&self, tx: &mut Tx<'_, P>, task: &Task) -> Result<bool, Error> {
+    async fn scope_is_unwanted(&self, tx: &mut Tx<'_>, task: &Task) -> Result<bool, Error> {
         let scope: Option<Scope> = tx.check(&Scope::key_of(&task.id().scope)).await?;
         Ok(scope.as_ref().is_none_or(is_unwanted))
     }

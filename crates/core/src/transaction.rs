@@ -43,16 +43,16 @@ pub fn step_aside_ms(tries: u32, random: u64) -> u64 {
     random % FIRST_WAIT_MS.saturating_mul(1 << tries.min(16)).min(LONGEST_WAIT_MS)
 }
 
-pub struct Tx<'a, P> {
-    port: &'a P,
+pub struct Tx<'a> {
+    port: &'a dyn Port,
     seen: BTreeMap<Key, Option<Stored>>,
     ops: BTreeMap<Key, (Expect, Action)>,
     wakes: Vec<Wake>,
     durable: bool,
 }
 
-impl<'a, P: Port> Tx<'a, P> {
-    fn new(port: &'a P) -> Self {
+impl<'a> Tx<'a> {
+    fn new(port: &'a dyn Port) -> Self {
         Self { port, seen: BTreeMap::new(), ops: BTreeMap::new(), wakes: Vec::new(), durable: false }
     }
 
@@ -151,9 +151,9 @@ impl<'a, P: Port> Tx<'a, P> {
 }
 
 /// Runs `body` until its commit is known to have happened, then sends its wakes.
-pub async fn transact<P: Port, T>(
-    port: &P,
-    mut body: impl AsyncFnMut(&mut Tx<'_, P>) -> Result<T, Error>,
+pub async fn transact<T>(
+    port: &dyn Port,
+    mut body: impl AsyncFnMut(&mut Tx<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let mut unsure = Vec::new();
     let mut looked_anew = false;
@@ -188,25 +188,25 @@ pub async fn transact<P: Port, T>(
 }
 
 /// Reads one item outside any transaction.
-pub async fn read<P: Port, T: Item>(port: &P, key: &Key) -> Result<Option<T>, Error> {
+pub async fn read<T: Item>(port: &dyn Port, key: &Key) -> Result<Option<T>, Error> {
     port.get(key).await?.map(|stored| decode(key, &stored)).transpose()
 }
 
 /// Reads many items outside any transaction, in the order of their keys.
-pub async fn read_many<P: Port, T: Item>(port: &P, keys: &[Key]) -> Result<Vec<Option<T>>, Error> {
+pub async fn read_many<T: Item>(port: &dyn Port, keys: &[Key]) -> Result<Vec<Option<T>>, Error> {
     let found = port.get_many(keys).await?;
     let read = |(key, stored): (&Key, Option<Stored>)| stored.map(|stored| decode(key, &stored)).transpose();
     keys.iter().zip(found).map(read).collect()
 }
 
 /// Reads one item with its version, to reschedule it.
-pub async fn read_stored<P: Port, T: Item>(port: &P, key: &Key) -> Result<Option<(Version, T)>, Error> {
+pub async fn read_stored<T: Item>(port: &dyn Port, key: &Key) -> Result<Option<(Version, T)>, Error> {
     let Some(stored) = port.get(key).await? else { return Ok(None) };
     Ok(Some((stored.version, decode(key, &stored)?)))
 }
 
 /// Reads a range outside any transaction: a hint.
-pub async fn read_range<P: Port, T: Item>(port: &P, range: &Range) -> Result<Vec<(Key, Stored, T)>, Error> {
+pub async fn read_range<T: Item>(port: &dyn Port, range: &Range) -> Result<Vec<(Key, Stored, T)>, Error> {
     let rows = port.range(range).await?;
     let decode_row = |(sort, stored): (String, Stored)| {
         let key = Key::new(range.partition.clone(), sort);

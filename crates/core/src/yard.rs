@@ -1,7 +1,15 @@
 //! A yard: the handlers of one home, over its port.
+//!
+//! A home makes a `Yard<ItsPort>`. The handlers are those of `Yard`, which is a `Yard<dyn Port>` and what a reference to any
+//! yard turns into: they are compiled here, once, and not again for each port. What others call, if it is not generic, is
+//! `#[boxed(?Send)]`: the code of an `async` function is compiled where it is awaited, unless its future is boxed.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Has an `async` function answer a boxed future. The macro is made for functions that call themselves, which need the same.
+pub(crate) use async_recursion::async_recursion as boxed;
 
 use crate::error::{Error, Refusal};
 use crate::pipeline::{self, Pipeline};
@@ -12,26 +20,35 @@ use crate::transaction::{Tx, read};
 /// Pipelines kept parsed; a yard sees a handful in its life, so the bound is for safety only.
 const MAX_CACHED_PIPELINES: usize = 256;
 
-pub struct Yard<P> {
-    pub port: P,
+pub struct Yard<P: ?Sized = dyn Port> {
     pipelines: Arc<Mutex<HashMap<PipelineHash, Arc<Pipeline>>>>,
     judged: bool,
     #[cfg(feature = "planted-bugs")]
     bug: Option<crate::planted_bug::PlantedBug>,
     #[cfg(feature = "planted-bugs")]
     page_items: Option<usize>,
+    /// Last, as Rust asks of a field that may be a `dyn Port`.
+    pub port: P,
+}
+
+impl<P: Port + 'static> Deref for Yard<P> {
+    type Target = Yard;
+
+    fn deref(&self) -> &Yard {
+        self
+    }
 }
 
 impl<P: Port> Yard<P> {
     pub fn new(port: P) -> Self {
         Self {
-            port,
             pipelines: Arc::default(),
             judged: false,
             #[cfg(feature = "planted-bugs")]
             bug: None,
             #[cfg(feature = "planted-bugs")]
             page_items: None,
+            port,
         }
     }
 
@@ -39,23 +56,19 @@ impl<P: Port> Yard<P> {
     /// shared.
     pub fn over<Q: Port>(&self, port: Q) -> Yard<Q> {
         Yard {
-            port,
             pipelines: Arc::clone(&self.pipelines),
             judged: self.judged,
             #[cfg(feature = "planted-bugs")]
             bug: self.bug,
             #[cfg(feature = "planted-bugs")]
             page_items: self.page_items,
+            port,
         }
     }
 
     /// A yard in which nothing is handed on before the judge has looked at it, if there is one.
     pub fn with_judge(self, judged: bool) -> Self {
         Self { judged, ..self }
-    }
-
-    pub fn is_judged(&self) -> bool {
-        self.judged
     }
 
     /// A yard with a planted bug: it breaks one rule on purpose.
@@ -68,6 +81,12 @@ impl<P: Port> Yard<P> {
     #[cfg(feature = "planted-bugs")]
     pub fn with_pages_of(self, items: usize) -> Self {
         Self { page_items: Some(items), ..self }
+    }
+}
+
+impl Yard {
+    pub fn is_judged(&self) -> bool {
+        self.judged
     }
 
     /// How many items one page of a loop takes, where `full` is what a home can take.
@@ -122,6 +141,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// The pipeline of that hash, as recorded for the chain.
+    #[boxed(?Send)]
     pub async fn pipeline(&self, chain: &str, hash: &PipelineHash) -> Result<Arc<Pipeline>, Error> {
         let cached = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned();
         if let Some(pipeline) = cached {
@@ -140,6 +160,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// The pipeline that a scope lives by: the one it opened with; before that, the one in force.
+    #[boxed(?Send)]
     pub async fn pipeline_of(&self, scope: &Scope) -> Result<Arc<Pipeline>, Error> {
         match scope.pipeline().is_none() {
             true => Ok(self.chain(scope.chain()).await?.1),
@@ -148,22 +169,26 @@ impl<P: Port> Yard<P> {
     }
 
     /// The chain's state and the pipeline now in force.
+    #[boxed(?Send)]
     pub async fn chain(&self, chain: &str) -> Result<(ChainState, Arc<Pipeline>), Error> {
         let state = self.chain_state(chain).await?;
         let pipeline = self.pipeline(chain, &state.pipeline).await?;
         Ok((state, pipeline))
     }
 
+    #[boxed(?Send)]
     pub async fn chain_state(&self, chain: &str) -> Result<ChainState, Error> {
         let state = read(&self.port, &ChainState::key_of(chain)).await?;
         Ok(state.ok_or_else(|| Refusal::UnknownChain(chain.to_owned()))?)
     }
 
+    #[boxed(?Send)]
     pub async fn frontier(&self, chain: &str) -> Result<Frontier, Error> {
         let frontier = read(&self.port, &Frontier::key_of(chain)).await?;
         Ok(frontier.ok_or_else(|| Refusal::UnknownChain(chain.to_owned()))?)
     }
 
+    #[boxed(?Send)]
     pub async fn tip(&self, chain: &str) -> Result<Tip, Error> {
         let tip = read(&self.port, &Tip::key_of(chain)).await?;
         Ok(tip.ok_or_else(|| Refusal::UnknownChain(chain.to_owned()))?)
@@ -188,7 +213,7 @@ pub(crate) trait ChainReads {
     async fn check_frontier(&mut self, chain: &str) -> Result<Frontier, Error>;
 }
 
-impl<P: Port> ChainReads for Tx<'_, P> {
+impl ChainReads for Tx<'_> {
     async fn peek_chain(&mut self, chain: &str) -> Result<ChainState, Error> {
         known(chain, self.peek(&ChainState::key_of(chain)).await?)
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::port::{
+    Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake, async_trait,
+};
 use proofyard_worker::host::{system_now_ms, system_random};
 
 use crate::crash_point::{CrashPoint, Side};
@@ -64,6 +66,7 @@ impl LocalPort {
     }
 }
 
+#[async_trait(?Send)]
 impl Port for LocalPort {
     fn now_ms(&self) -> u64 {
         (self.now_ms)()

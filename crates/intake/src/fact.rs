@@ -5,7 +5,6 @@ use std::future::Future;
 use proofyard_blocks::{RecordedBlock, TakingError};
 use proofyard_core::Yard;
 use proofyard_core::error::{Coded, Error};
-use proofyard_core::port::Port;
 use proofyard_core::record::BlockOutcome;
 use proofyard_core::state::{ArtifactRef, BlockHash, Finality};
 
@@ -24,10 +23,9 @@ pub enum Fact {
 
 /// A home that takes facts.
 pub trait Intake {
-    type Port: Port;
     type Error: Coded + From<Error> + From<TakingError>;
 
-    fn yard(&self) -> &Yard<Self::Port>;
+    fn yard(&self) -> &Yard;
 
     /// Takes a fact; what became of a block, where that is known at once. When this returns, the fact outlives a crash.
     fn take(
@@ -43,8 +41,8 @@ pub trait Intake {
 }
 
 /// Records a fact in a yard, by a home that `keep`s payloads.
-pub async fn record<P: Port, E: From<Error>>(
-    yard: &Yard<P>,
+pub async fn record<E: From<Error>>(
+    yard: &Yard,
     chain: &str,
     fact: &Fact,
     keep: impl AsyncFnOnce(&[u8]) -> Result<ArtifactRef, E>,

@@ -3,7 +3,9 @@
 
 use std::rc::{Rc, Weak};
 
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::port::{
+    Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake, async_trait,
+};
 use proofyard_core::transaction::step_aside_ms;
 
 use crate::cloud::{Cloud, START_MS};
@@ -58,6 +60,7 @@ fn bytes_of(stored: &Option<Stored>) -> usize {
     stored.as_ref().map_or(0, |stored| stored.value.len())
 }
 
+#[async_trait(?Send)]
 impl Port for CloudPort {
     fn forget_reads(&self) -> bool {
         self.invocation.forget_reads()

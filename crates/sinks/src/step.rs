@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use proofyard_core::error::Error;
-use proofyard_core::port::Port;
 use proofyard_core::sinks::{BlockNews, Trouble};
 use proofyard_core::state::{ArtifactRef, OutEntry, OutKind};
 use proofyard_core::yard::Yard;
@@ -41,14 +40,14 @@ pub struct SinkOf<'a> {
 
 impl SinkOf<'_> {
     /// Tells a sink what comes next; answers whether there was anything.
-    pub async fn step<P: Port>(self, yard: &Yard<P>, teller: &mut impl Teller) -> Result<bool, Error> {
+    pub async fn step(self, yard: &Yard, teller: &mut impl Teller) -> Result<bool, Error> {
         match self.is_level {
             true => self.tell_blocks(yard, teller).await,
             false => self.hand_on(yard, teller).await,
         }
     }
 
-    async fn hand_on<P: Port>(self, yard: &Yard<P>, teller: &mut impl Teller) -> Result<bool, Error> {
+    async fn hand_on(self, yard: &Yard, teller: &mut impl Teller) -> Result<bool, Error> {
         let Some(entry) = yard.sink_next(self.chain, self.name).await? else { return Ok(false) };
         let results = self.results_of(yard, &entry, teller).await?;
         let block = self.block_of(yard, &entry, teller).await?;
@@ -65,9 +64,9 @@ impl SinkOf<'_> {
     }
 
     /// What the stages gave that its messages name, where the entry's block or cut has such.
-    async fn results_of<P: Port>(
+    async fn results_of(
         self,
-        yard: &Yard<P>,
+        yard: &Yard,
         entry: &OutEntry,
         teller: &impl Teller,
     ) -> Result<BTreeMap<String, PathBuf>, Error> {
@@ -81,9 +80,9 @@ impl SinkOf<'_> {
         Ok(places)
     }
 
-    async fn block_of<P: Port>(
+    async fn block_of(
         self,
-        yard: &Yard<P>,
+        yard: &Yard,
         entry: &OutEntry,
         teller: &impl Teller,
     ) -> Result<Option<PathBuf>, Error> {
@@ -92,7 +91,7 @@ impl SinkOf<'_> {
         Ok(payload.map(|payload| teller.place_of(&payload)))
     }
 
-    async fn tell_blocks<P: Port>(self, yard: &Yard<P>, teller: &mut impl Teller) -> Result<bool, Error> {
+    async fn tell_blocks(self, yard: &Yard, teller: &mut impl Teller) -> Result<bool, Error> {
         let news = yard.level_next(self.chain, self.name).await?;
         let any = !news.is_empty();
         for news in news {

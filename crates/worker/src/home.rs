@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proofyard_core::error::Error;
-use proofyard_core::port::{Port, Wake};
+use proofyard_core::port::Wake;
 use proofyard_core::record::ResultOutcome;
 use proofyard_core::state::WorkerId;
 use proofyard_core::work::Assignment;
@@ -16,10 +16,9 @@ use crate::overhead::Sample;
 
 /// The home of a worker: its yard, its artifacts, its bell. All threads of all its workers share it.
 pub trait WorkerHome: Send + Sync + 'static {
-    type Port: Port;
     type Artifacts: ArtifactStore;
 
-    fn yard(&self) -> &Yard<Self::Port>;
+    fn yard(&self) -> &Yard;
     fn artifacts(&self) -> &Arc<Self::Artifacts>;
 
     /// Rings when tasks are listed, or idle slots should look for another reason; stops when the home does.

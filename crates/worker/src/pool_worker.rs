@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::pipeline::Pool;
-use proofyard_core::port::Port;
 use proofyard_core::state::WorkerId;
 use proofyard_prover::runner::GuardCommand;
 

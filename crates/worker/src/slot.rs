@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::{Cause, Error};
-use proofyard_core::port::{Port, Wake};
+use proofyard_core::port::Wake;
 use proofyard_core::record::ResultOutcome;
 use proofyard_core::state::Task;
 use proofyard_core::work::{Assignment, Performed};

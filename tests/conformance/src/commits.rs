@@ -4,7 +4,7 @@ use proofyard_core::port::{Batch, CommitOutcome, Expect, Key, MAX_BATCH_ITEMS, P
 
 use crate::{check, commit, committed, conflicts, delete, fresh_partition, put, value_of};
 
-pub(crate) async fn run(port: &impl Port) {
+pub(crate) async fn run(port: &dyn Port) {
     an_item_is_read_back_under_its_commits_version(port).await;
     an_expectation_must_hold(port).await;
     a_check_writes_nothing_but_counts(port).await;
@@ -18,7 +18,7 @@ pub(crate) async fn run(port: &impl Port) {
     a_durable_commit_is_a_commit(port).await;
 }
 
-async fn an_item_is_read_back_under_its_commits_version(port: &impl Port) {
+async fn an_item_is_read_back_under_its_commits_version(port: &dyn Port) {
     let key = Key::new(fresh_partition(port, "read"), "a");
     assert_eq!(port.get(&key).await.unwrap(), None);
     let first = committed(port, vec![put(&key, Expect::Absent, "one")]).await;
@@ -29,7 +29,7 @@ async fn an_item_is_read_back_under_its_commits_version(port: &impl Port) {
     assert_eq!((stored.version, stored.value.as_slice()), (second, b"two".as_slice()));
 }
 
-async fn an_expectation_must_hold(port: &impl Port) {
+async fn an_expectation_must_hold(port: &dyn Port) {
     let key = Key::new(fresh_partition(port, "expect"), "a");
     conflicts(port, vec![put(&key, Expect::Version(1), "never")]).await;
     assert_eq!(value_of(port, &key).await, "absent");
@@ -42,7 +42,7 @@ async fn an_expectation_must_hold(port: &impl Port) {
     assert_eq!(value_of(port, &key).await, "two");
 }
 
-async fn a_check_writes_nothing_but_counts(port: &impl Port) {
+async fn a_check_writes_nothing_but_counts(port: &dyn Port) {
     let partition = fresh_partition(port, "check");
     let (watched, missing, written) =
         (Key::new(&partition, "watched"), Key::new(&partition, "missing"), Key::new(&partition, "written"));
@@ -60,7 +60,7 @@ async fn a_check_writes_nothing_but_counts(port: &impl Port) {
     assert_eq!(value_of(port, &written).await, "one");
 }
 
-async fn any_state_may_be_expected(port: &impl Port) {
+async fn any_state_may_be_expected(port: &dyn Port) {
     let partition = fresh_partition(port, "any");
     let (key, other) = (Key::new(&partition, "a"), Key::new(&partition, "other"));
     committed(port, vec![check(&key, Expect::Any), delete(&other, Expect::Any)]).await;
@@ -75,7 +75,7 @@ async fn any_state_may_be_expected(port: &impl Port) {
     assert_eq!(value_of(port, &key).await, "absent");
 }
 
-async fn a_deleted_and_rewritten_item_is_another_one(port: &impl Port) {
+async fn a_deleted_and_rewritten_item_is_another_one(port: &dyn Port) {
     let key = Key::new(fresh_partition(port, "again"), "a");
     let first = committed(port, vec![put(&key, Expect::Absent, "same")]).await;
     committed(port, vec![delete(&key, Expect::Version(first))]).await;
@@ -87,7 +87,7 @@ async fn a_deleted_and_rewritten_item_is_another_one(port: &impl Port) {
     assert_eq!(port.get(&key).await.unwrap().unwrap().version, second);
 }
 
-async fn a_delete_needs_its_expectation(port: &impl Port) {
+async fn a_delete_needs_its_expectation(port: &dyn Port) {
     let key = Key::new(fresh_partition(port, "delete"), "a");
     conflicts(port, vec![delete(&key, Expect::Version(1))]).await;
     committed(port, vec![delete(&key, Expect::Absent)]).await;
@@ -98,7 +98,7 @@ async fn a_delete_needs_its_expectation(port: &impl Port) {
     assert_eq!(value_of(port, &key).await, "absent");
 }
 
-async fn a_full_batch_is_all_or_nothing(port: &impl Port) {
+async fn a_full_batch_is_all_or_nothing(port: &dyn Port) {
     let partition = fresh_partition(port, "full");
     let keys: Vec<Key> =
         (0..MAX_BATCH_ITEMS).map(|n| Key::new(format!("{partition}#{}", n % 3), format!("{n}"))).collect();
@@ -122,7 +122,7 @@ async fn a_full_batch_is_all_or_nothing(port: &impl Port) {
     }
 }
 
-async fn a_batch_beyond_the_limit_or_with_a_repeated_key_is_refused(port: &impl Port) {
+async fn a_batch_beyond_the_limit_or_with_a_repeated_key_is_refused(port: &dyn Port) {
     let partition = fresh_partition(port, "refused");
     let key = |n: usize| Key::new(&partition, format!("{n}"));
     let too_many: Vec<_> = (0..=MAX_BATCH_ITEMS).map(|n| put(&key(n), Expect::Absent, "never")).collect();
@@ -137,7 +137,7 @@ async fn a_batch_beyond_the_limit_or_with_a_repeated_key_is_refused(port: &impl 
     }
 }
 
-async fn any_bytes_and_any_version_come_back(port: &impl Port) {
+async fn any_bytes_and_any_version_come_back(port: &dyn Port) {
     let partition = fresh_partition(port, "bytes");
     let every_byte: Vec<u8> = (0..=255).collect();
     let values = [b"{}".to_vec(), every_byte, vec![b'x'; 100_000]];
@@ -152,7 +152,7 @@ async fn any_bytes_and_any_version_come_back(port: &impl Port) {
     }
 }
 
-async fn keys_that_look_alike_are_different(port: &impl Port) {
+async fn keys_that_look_alike_are_different(port: &dyn Port) {
     let partition = fresh_partition(port, "alike");
     // Case, trailing space, number forms, a composed and a decomposed accent, and a split elsewhere.
     let sorts =
@@ -167,7 +167,7 @@ async fn keys_that_look_alike_are_different(port: &impl Port) {
     assert_eq!(value_of(port, &Key::new(format!("{partition}a"), "")).await, "absent");
 }
 
-async fn a_durable_commit_is_a_commit(port: &impl Port) {
+async fn a_durable_commit_is_a_commit(port: &dyn Port) {
     let key = Key::new(fresh_partition(port, "durable"), "a");
     let (_, seen) = commit(port, vec![put(&key, Expect::Absent, "one")]).await;
     for (ops, expected) in [

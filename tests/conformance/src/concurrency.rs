@@ -3,13 +3,13 @@
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, Port};
 
 /// A counter that nothing else uses.
-pub fn counter_key(port: &impl Port) -> Key {
+pub fn counter_key(port: &dyn Port) -> Key {
     Key::new(crate::fresh_partition(port, "count"), "counter")
 }
 
 /// Adds one to the counter `times` times, by reading it and committing on condition that it did not change. Run it
 /// from several callers at once, then [`assert_count`] their sum.
-pub async fn increment(port: &impl Port, counter: &Key, times: u64) {
+pub async fn increment(port: &dyn Port, counter: &Key, times: u64) {
     let mut done = 0;
     while done < times {
         let (expect, count) = read(port, counter).await;
@@ -27,12 +27,12 @@ pub async fn increment(port: &impl Port, counter: &Key, times: u64) {
     }
 }
 
-pub async fn assert_count(port: &impl Port, counter: &Key, expected: u64) {
+pub async fn assert_count(port: &dyn Port, counter: &Key, expected: u64) {
     let (_, count) = read(port, counter).await;
     assert_eq!(count, expected, "updates of {counter} were lost or made twice");
 }
 
-async fn read(port: &impl Port, counter: &Key) -> (Expect, u64) {
+async fn read(port: &dyn Port, counter: &Key) -> (Expect, u64) {
     match port.get(counter).await.unwrap() {
         Some(stored) => {
             let count = String::from_utf8(stored.value).unwrap().parse().unwrap();

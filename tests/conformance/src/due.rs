@@ -9,7 +9,7 @@ const PATIENCE_MS: u64 = 30_000;
 /// For a port whose clock stands still.
 const MAX_ASKS: u32 = 10_000;
 
-pub(crate) async fn run(port: &impl Port) {
+pub(crate) async fn run(port: &dyn Port) {
     a_due_time_is_found_from_then_on(port).await;
     the_soonest_come_first_and_the_limit_holds(port).await;
     a_due_time_can_be_moved_cleared_and_set_again(port).await;
@@ -19,7 +19,7 @@ pub(crate) async fn run(port: &impl Port) {
 }
 
 /// What the index says of the partition's keys, in its order. Other keys of the shard do not count.
-async fn due(port: &impl Port, partition: &str, shard: u8, until_ms: u64) -> Vec<String> {
+async fn due(port: &dyn Port, partition: &str, shard: u8, until_ms: u64) -> Vec<String> {
     let found = port.due(shard, None, until_ms, usize::MAX).await.unwrap();
     assert!(
         found.iter().all(|due| due.key.due_shard() == shard),
@@ -34,7 +34,7 @@ async fn due(port: &impl Port, partition: &str, shard: u8, until_ms: u64) -> Vec
 }
 
 /// The same, read a few at a time, each page after the last entry of the one before.
-async fn paged(port: &impl Port, partition: &str, shard: u8, until_ms: u64, limit: usize) -> Vec<String> {
+async fn paged(port: &dyn Port, partition: &str, shard: u8, until_ms: u64, limit: usize) -> Vec<String> {
     let mut found = Vec::new();
     let mut page = port.due(shard, None, until_ms, limit).await.unwrap();
     while let Some(last) = page.last().cloned() {
@@ -50,7 +50,7 @@ async fn paged(port: &impl Port, partition: &str, shard: u8, until_ms: u64, limi
         .collect()
 }
 
-async fn assert_due(port: &impl Port, partition: &str, shard: u8, until_ms: u64, expected: &[&str]) {
+async fn assert_due(port: &dyn Port, partition: &str, shard: u8, until_ms: u64, expected: &[&str]) {
     let start_ms = port.now_ms();
     for _ in 0..MAX_ASKS {
         let found = due(port, partition, shard, until_ms).await;
@@ -65,7 +65,7 @@ async fn assert_due(port: &impl Port, partition: &str, shard: u8, until_ms: u64,
     panic!("the index never showed {expected:?} as due until {until_ms}");
 }
 
-async fn a_due_time_is_found_from_then_on(port: &impl Port) {
+async fn a_due_time_is_found_from_then_on(port: &dyn Port) {
     let partition = fresh_partition(port, "due");
     for n in 0..3 * u64::from(DUE_SHARDS) {
         let key = Key::new(&partition, format!("{n}"));
@@ -86,7 +86,7 @@ async fn a_due_time_is_found_from_then_on(port: &impl Port) {
     }
 }
 
-async fn the_soonest_come_first_and_the_limit_holds(port: &impl Port) {
+async fn the_soonest_come_first_and_the_limit_holds(port: &dyn Port) {
     let partition = fresh_partition(port, "soonest");
     let shard = Key::new(&partition, "0").due_shard();
     let mut sorts: Vec<String> = (0..)
@@ -133,7 +133,7 @@ async fn the_soonest_come_first_and_the_limit_holds(port: &impl Port) {
     assert_due(port, &partition, shard, u64::MAX, &[]).await;
 }
 
-async fn a_due_time_can_be_moved_cleared_and_set_again(port: &impl Port) {
+async fn a_due_time_can_be_moved_cleared_and_set_again(port: &dyn Port) {
     let partition = fresh_partition(port, "moved");
     let key = Key::new(&partition, "a");
     let shard = key.due_shard();
@@ -150,7 +150,7 @@ async fn a_due_time_can_be_moved_cleared_and_set_again(port: &impl Port) {
     assert_due(port, &partition, shard, u64::MAX, &[]).await;
 }
 
-async fn rescheduling_keeps_the_version_and_makes_nothing(port: &impl Port) {
+async fn rescheduling_keeps_the_version_and_makes_nothing(port: &dyn Port) {
     let partition = fresh_partition(port, "rescheduled");
     let (key, missing) = (Key::new(&partition, "a"), Key::new(&partition, "missing"));
     let shard = key.due_shard();
@@ -177,7 +177,7 @@ async fn rescheduling_keeps_the_version_and_makes_nothing(port: &impl Port) {
 }
 
 /// Whoever wrote it meanwhile has set a time of its own, or none.
-async fn what_changed_is_not_rescheduled(port: &impl Port) {
+async fn what_changed_is_not_rescheduled(port: &dyn Port) {
     let partition = fresh_partition(port, "changed");
     let key = Key::new(&partition, "a");
     let shard = key.due_shard();
@@ -193,7 +193,7 @@ async fn what_changed_is_not_rescheduled(port: &impl Port) {
     assert_due(port, &partition, shard, u64::MAX, &[]).await;
 }
 
-async fn each_kind_of_key_is_due_in_shards_of_its_own(port: &impl Port) {
+async fn each_kind_of_key_is_due_in_shards_of_its_own(port: &dyn Port) {
     let name = fresh_partition(port, "kind");
     for (kind, partition) in DueKind::ALL.into_iter().zip(["W", "T", "S"]) {
         let partition = format!("{partition}#{name}");

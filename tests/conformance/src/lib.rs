@@ -21,14 +21,14 @@ use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Key, Op, Port, 
 pub use self::concurrency::{assert_count, counter_key, increment};
 
 /// Every check that one caller can make. [`increment`] is for several callers at once.
-pub async fn run_all(port: &impl Port) {
+pub async fn run_all(port: &dyn Port) {
     commits::run(port).await;
     ranges::run(port).await;
     due::run(port).await;
 }
 
 /// A partition that nothing else uses.
-fn fresh_partition(port: &impl Port, check: &str) -> String {
+fn fresh_partition(port: &dyn Port, check: &str) -> String {
     format!("conformance#{check}#{:016x}", port.random())
 }
 
@@ -48,7 +48,7 @@ fn delete(key: &Key, expect: Expect) -> Op {
     Op { key: key.clone(), expect, action: Action::Delete }
 }
 
-async fn commit(port: &impl Port, ops: Vec<Op>) -> (CommitOutcome, Version) {
+async fn commit(port: &dyn Port, ops: Vec<Op>) -> (CommitOutcome, Version) {
     let version = port.random();
     let outcome =
         port.commit(&Batch { version, ops, durable: false }).await.expect("a commit must be answered");
@@ -56,18 +56,18 @@ async fn commit(port: &impl Port, ops: Vec<Op>) -> (CommitOutcome, Version) {
 }
 
 /// Commits what must succeed; the version that it wrote.
-async fn committed(port: &impl Port, ops: Vec<Op>) -> Version {
+async fn committed(port: &dyn Port, ops: Vec<Op>) -> Version {
     let (outcome, version) = commit(port, ops).await;
     assert_eq!(outcome, CommitOutcome::Committed);
     version
 }
 
-async fn conflicts(port: &impl Port, ops: Vec<Op>) {
+async fn conflicts(port: &dyn Port, ops: Vec<Op>) {
     assert_eq!(commit(port, ops).await.0, CommitOutcome::Conflict);
 }
 
 /// The item's value as text, or "absent".
-async fn value_of(port: &impl Port, key: &Key) -> String {
+async fn value_of(port: &dyn Port, key: &Key) -> String {
     match port.get(key).await.expect("a read must be answered") {
         Some(stored) => String::from_utf8(stored.value).expect("these values are text"),
         None => "absent".to_owned(),

@@ -8,7 +8,7 @@ use crate::{committed, delete, fresh_partition, put};
 const SORTS: [&str; 14] =
     [" ", "!", "0", "00", "10", "9", "A", "a", "a\u{1}", "a#", "aa", "b", "\u{ff5e}", "\u{1f600}"];
 
-pub(crate) async fn run(port: &impl Port) {
+pub(crate) async fn run(port: &dyn Port) {
     let partition = filled(port).await;
     a_partition_comes_in_byte_order(port, &partition).await;
     bounds_are_from_inclusive_to_exclusive(port, &partition).await;
@@ -19,7 +19,7 @@ pub(crate) async fn run(port: &impl Port) {
 }
 
 /// A partition with all the keys, between neighbours that must not show.
-async fn filled(port: &impl Port) -> String {
+async fn filled(port: &dyn Port) -> String {
     let partition = fresh_partition(port, "range");
     let mut shuffled = SORTS;
     shuffled.sort_by_key(|sort| (sort.len() * 7) % 5);
@@ -32,7 +32,7 @@ async fn filled(port: &impl Port) -> String {
     partition
 }
 
-async fn found(port: &impl Port, range: Range) -> Vec<String> {
+async fn found(port: &dyn Port, range: Range) -> Vec<String> {
     let found = port.range(&range).await.unwrap();
     for (sort, stored) in &found {
         let key = Key::new(&range.partition, sort);
@@ -45,7 +45,7 @@ async fn found(port: &impl Port, range: Range) -> Vec<String> {
     found.into_iter().map(|(sort, _)| sort).collect()
 }
 
-async fn a_partition_comes_in_byte_order(port: &impl Port, partition: &str) {
+async fn a_partition_comes_in_byte_order(port: &dyn Port, partition: &str) {
     assert!(SORTS.is_sorted_by(|a, b| a.as_bytes() < b.as_bytes()));
     assert_eq!(found(port, Range::all(partition, 100)).await, SORTS);
     let reverse = found(port, Range { reverse: true, ..Range::all(partition, 100) }).await;
@@ -53,7 +53,7 @@ async fn a_partition_comes_in_byte_order(port: &impl Port, partition: &str) {
     assert_eq!(found(port, Range::all(format!("{partition}-none"), 100)).await, Vec::<String>::new());
 }
 
-async fn bounds_are_from_inclusive_to_exclusive(port: &impl Port, partition: &str) {
+async fn bounds_are_from_inclusive_to_exclusive(port: &dyn Port, partition: &str) {
     let edges = ["!", "0", "1", "a", "a#", "a$", "b", "\u{ff5e}", "\u{10ffff}"];
     for from in edges {
         for to in edges.into_iter().map(Some).chain([None]) {
@@ -68,7 +68,7 @@ async fn bounds_are_from_inclusive_to_exclusive(port: &impl Port, partition: &st
     }
 }
 
-async fn the_limit_counts_from_the_ranges_start(port: &impl Port, partition: &str) {
+async fn the_limit_counts_from_the_ranges_start(port: &dyn Port, partition: &str) {
     let up = Range { from: "0".to_owned(), to: Some("b".to_owned()), ..Range::all(partition, 3) };
     assert_eq!(found(port, up.clone()).await, ["0", "00", "10"]);
     assert_eq!(found(port, Range { reverse: true, ..up.clone() }).await, ["aa", "a#", "a\u{1}"]);
@@ -76,7 +76,7 @@ async fn the_limit_counts_from_the_ranges_start(port: &impl Port, partition: &st
     assert_eq!(found(port, Range { limit: 0, ..up }).await, Vec::<String>::new());
 }
 
-async fn changes_show(port: &impl Port, partition: &str) {
+async fn changes_show(port: &dyn Port, partition: &str) {
     let key = Key::new(partition, "a");
     let seen = port.get(&key).await.unwrap().unwrap().version;
     committed(port, vec![delete(&key, Expect::Version(seen))]).await;
@@ -87,7 +87,7 @@ async fn changes_show(port: &impl Port, partition: &str) {
 }
 
 /// Longer than one page of DynamoDB's answers (1 MiB).
-async fn a_long_range_comes_whole(port: &impl Port) -> String {
+async fn a_long_range_comes_whole(port: &dyn Port) -> String {
     let partition = fresh_partition(port, "long");
     let sorts: Vec<String> = (0..240).map(|n| format!("{n:04}")).collect();
     for page in sorts.chunks(40) {
@@ -100,7 +100,7 @@ async fn a_long_range_comes_whole(port: &impl Port) -> String {
 }
 
 /// More than one call of DynamoDB takes, some twice, some that are not there.
-async fn many_keys_come_in_their_order(port: &impl Port, partition: &str) {
+async fn many_keys_come_in_their_order(port: &dyn Port, partition: &str) {
     let there = (0..240).rev().map(|n| Key::new(partition, format!("{n:04}")));
     let missing = (0..3).map(|n| Key::new(partition, format!("missing {n}")));
     let twice = [Key::new(partition, "0007"), Key::new(partition, "0007")];

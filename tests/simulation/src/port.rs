@@ -3,7 +3,9 @@
 //! outcome may stay unknown; the `due` index lags; wakes are lost, repeated, late and out of order; and a process may die
 //! at every await.
 
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::port::{
+    Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake, async_trait,
+};
 use proofyard_core::state::{Judgement, KeyFamily, TaskId};
 use serde_json::Value;
 
@@ -112,6 +114,7 @@ impl WeakPort {
     }
 }
 
+#[async_trait(?Send)]
 impl Port for WeakPort {
     fn now_ms(&self) -> u64 {
         self.simulation.process_now_ms()

@@ -9,7 +9,6 @@ use proofyard_intake::{CheckedFile, Fact, Intake};
 use super::IntakeError;
 use crate::home::AwsHome;
 use crate::queues::message::Message;
-use crate::store::port::AwsPort;
 
 impl AwsHome {
     /// Posts the lines of a checked file that were not posted before; then the end of the input, if the file's end is that.
@@ -28,10 +27,9 @@ impl AwsHome {
 struct Posting<'a>(&'a AwsHome);
 
 impl Intake for Posting<'_> {
-    type Port = AwsPort;
     type Error = IntakeError;
 
-    fn yard(&self) -> &Yard<AwsPort> {
+    fn yard(&self) -> &Yard {
         &self.0.yard
     }
 

@@ -14,7 +14,6 @@ use tracing::{info, warn};
 
 use super::IntakeError;
 use crate::home::AwsHome;
-use crate::store::port::AwsPort;
 
 /// The pause after an error that passes, before the same is tried again.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
@@ -47,10 +46,9 @@ impl AwsHome {
 }
 
 impl Intake for Recording<'_> {
-    type Port = AwsPort;
     type Error = IntakeError;
 
-    fn yard(&self) -> &Yard<AwsPort> {
+    fn yard(&self) -> &Yard {
         &self.0.yard
     }
 

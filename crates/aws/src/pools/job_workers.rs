@@ -60,7 +60,7 @@ pub(crate) async fn remember_worker(port: &AwsPort, job: &str, worker: &WorkerId
 /// Expires the workers of a job that Batch reports to have ended.
 pub(crate) async fn job_ended(yard: &Yard<AwsPort>, job: &str) -> Result<(), Error> {
     let port = &yard.port;
-    let Some(known) = read::<_, JobWorkers>(port, &JobWorkers::key_of(job)).await? else {
+    let Some(known) = read::<JobWorkers>(port, &JobWorkers::key_of(job)).await? else {
         return Ok(());
     };
     for worker in &known.ids {
@@ -80,7 +80,7 @@ pub(crate) async fn job_ended(yard: &Yard<AwsPort>, job: &str) -> Result<(), Err
 
 /// Notes that a worker of the job registered, where a pool's submissions still list the job.
 async fn note_registered(port: &AwsPort, job: &str) -> Result<(), Error> {
-    let all = read_range::<_, Submissions>(port, &Submissions::all()).await?;
+    let all = read_range::<Submissions>(port, &Submissions::all()).await?;
     for (key, _, _) in all.into_iter().filter(|(_, _, known)| known.knows(job)) {
         transact(port, async |tx| {
             if let Some(mut known) = tx.check::<Submissions>(&key).await? {
@@ -109,12 +109,12 @@ pub(super) async fn update_jobs(
     listed: &Listed,
 ) -> Result<(), UpdateError> {
     let key = Submissions::key_of(pool);
-    let Some(known) = read::<_, Submissions>(port, &key).await? else { return Ok(()) };
+    let Some(known) = read::<Submissions>(port, &key).await? else { return Ok(()) };
     let unlisted = batch.ends(jobs, &known.unlisted(listed)).await?;
     // Read after the jobs' ends, so that a worker that registered before its job ended is found.
     let unregistered = known.unregistered();
     let keys: Vec<Key> = unregistered.iter().map(|job| JobWorkers::key_of(job)).collect();
-    let found = read_many::<_, JobWorkers>(port, &keys).await?;
+    let found = read_many::<JobWorkers>(port, &keys).await?;
     let mut registered: BTreeSet<String> = found.into_iter().flatten().map(|found| found.job).collect();
     if pool == JUDGE_POOL {
         // Judges register nowhere.
@@ -140,7 +140,7 @@ pub(super) async fn update_jobs(
 
 /// Why pools have no workers although they are submitted, by pool.
 pub(crate) async fn failed_starts(port: &AwsPort) -> Result<BTreeMap<String, FailedStarts>, Error> {
-    let all = read_range::<_, Submissions>(port, &Submissions::all()).await?;
+    let all = read_range::<Submissions>(port, &Submissions::all()).await?;
     let failed = all
         .into_iter()
         .filter_map(|(_, _, known)| Some((known.pool().to_owned(), known.failed_starts()?.clone())));

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proofyard_core::outbox::Outbox;
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::port::{
+    Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake, async_trait,
+};
 use proofyard_core::transaction::step_aside_ms;
 
 use super::read_cache::ReadCache;
@@ -84,6 +86,7 @@ impl AwsPort {
     }
 }
 
+#[async_trait(?Send)]
 impl Port for AwsPort {
     fn now_ms(&self) -> u64 {
         (self.now_ms)()

@@ -95,7 +95,7 @@ impl Verify {
 
 fn check_entry<Y: YardAccess>(
     access: &Y,
-    yard: &Yard<Y::Port>,
+    yard: &Yard,
     chain: &str,
     entry: &Committed,
     verifier: &mut Verifier<Y::Artifacts>,

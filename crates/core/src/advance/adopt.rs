@@ -1,7 +1,6 @@
 //! Adopting: a block that came before its parent is appended once its parent is the tip.
 
 use crate::error::Error;
-use crate::port::Port;
 use crate::record::fits;
 use crate::state::{KnownBlock, Scope};
 use crate::transaction::{read_range, transact};
@@ -10,7 +9,7 @@ use crate::yard::{ChainReads, Yard};
 /// Known blocks of one height that adoption looks at.
 const MAX_SIBLINGS: usize = 64;
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Appends a stored block whose parent has become the tip, if just one fits; says whether it did.
     pub(crate) async fn adopt(&self, chain: &str) -> Result<bool, Error> {
         let tip = self.tip(chain).await?;
@@ -19,7 +18,7 @@ impl<P: Port> Yard<P> {
             None => self.chain_state(chain).await?.start_height,
         };
         let siblings = KnownBlock::range(chain, next, MAX_SIBLINGS);
-        let siblings = read_range::<P, KnownBlock>(&self.port, &siblings).await?;
+        let siblings = read_range::<KnownBlock>(&self.port, &siblings).await?;
         if siblings.is_empty() {
             return Ok(false);
         }

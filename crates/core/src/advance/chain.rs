@@ -2,17 +2,18 @@
 
 use crate::error::Error;
 use crate::pipeline::Pipeline;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::state::{Cursor, Frontier};
 use crate::transaction::{read, read_stored, transact};
-use crate::yard::{ChainReads, Yard};
+use crate::yard::{ChainReads, Yard, boxed};
 
 /// Steps that one call takes; the rest is left to who is woken. Each is a few rounds.
 const MAX_STEPS: u32 = 32;
 
-impl<P: Port> Yard<P> {
-    /// Takes the steps of a chain that are due, and wakes somebody for those that are too many for one call. What was committed
-    /// or emitted is on disk when it returns: all of it by one sync.
+impl Yard {
+    /// Takes the steps of a chain that are due, and wakes somebody for those that are too many for one call. What this call
+    /// commits or emits is on disk when it returns: all of it by one sync.
+    #[boxed(?Send)]
     pub async fn advance_chain(&self, chain: &str) -> Result<(), Error> {
         let mut commits = false;
         let done = self.take_chain_steps(chain, &mut commits).await;
@@ -132,7 +133,7 @@ impl<P: Port> Yard<P> {
     /// left it alone meets a conflict, or makes this one meet it.
     pub(crate) async fn rest_chain(&self, chain: &str) -> Result<(), Error> {
         let key = Frontier::key_of(chain);
-        let Some((version, seen)) = read_stored::<P, Frontier>(&self.port, &key).await? else {
+        let Some((version, seen)) = read_stored::<Frontier>(&self.port, &key).await? else {
             return Ok(());
         };
         let (state, pipeline) = self.chain(chain).await?;

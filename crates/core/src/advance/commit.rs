@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::pages::KeyPages;
 use crate::pipeline::{Late, Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::record::put_halt;
 use crate::scope_stages::stages_of;
 use crate::state::{
@@ -21,7 +21,7 @@ struct Next {
     scope: Scope,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Commits what is proved at the frontier, or records it missed, as the pipeline says that it opened with; says
     /// whether the frontier moved.
     pub(crate) async fn commit_next(&self, chain: &str, pipeline: &Pipeline) -> Result<bool, Error> {
@@ -34,7 +34,7 @@ impl<P: Port> Yard<P> {
             }
             Some(cut) => {
                 let key = CutAt::key_of(chain, &pipeline.stages[cut].name, frontier.height);
-                read::<P, CutAt>(&self.port, &key).await?.map(|cut| cut.scope)
+                read::<CutAt>(&self.port, &key).await?.map(|cut| cut.scope)
             }
         };
         let Some(scope_id) = scope_id else { return Ok(false) };
@@ -92,7 +92,7 @@ impl<P: Port> Yard<P> {
             return Ok(false);
         }
         let mut pages = KeyPages::of(&stages, |stage| Group::key_of(scope.id(), &stage.name));
-        while let Some(page) = pages.next::<P, Group>(&self.port).await? {
+        while let Some(page) = pages.next::<Group>(&self.port).await? {
             if !page.iter().all(|(_, group)| group.as_ref().is_some_and(Group::is_over)) {
                 return Ok(false);
             }
@@ -103,7 +103,7 @@ impl<P: Port> Yard<P> {
     /// Says whether the frontier moved.
     async fn commit(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         chain: &str,
         pipeline: &Pipeline,
         seen: &Scope,
@@ -129,7 +129,7 @@ impl<P: Port> Yard<P> {
     /// What is seen at the frontier, if it is still there, follows the last committed block, and is proved or may be given up.
     async fn may_commit(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         chain: &str,
         pipeline: &Pipeline,
         seen: &Scope,
@@ -161,7 +161,7 @@ impl<P: Port> Yard<P> {
     /// Over a scope that is handed on with these proofs, or given up without any.
     fn move_frontier(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         frontier: Frontier,
         mut scope: Scope,
         pipeline: &Pipeline,
@@ -204,7 +204,7 @@ impl<P: Port> Yard<P> {
     /// Appends a proved scope to an out log.
     pub(crate) fn append_out(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         log: &str,
         proofs: Vec<OutProof>,
         scope: &Scope,
@@ -216,7 +216,7 @@ impl<P: Port> Yard<P> {
         tx.put(&OutEntry { chain, log, sequence, at_ms, kind })
     }
 
-    async fn is_canonical(&self, tx: &mut Tx<'_, P>, scope: &Scope) -> Result<bool, Error> {
+    async fn is_canonical(&self, tx: &mut Tx<'_>, scope: &Scope) -> Result<bool, Error> {
         let key = match scope.cut() {
             None => Canonical::key_of(scope.chain(), scope.heights().0),
             Some(cut) => {
@@ -234,7 +234,7 @@ impl<P: Port> Yard<P> {
     /// Cannot happen while the other rules hold; if it does, nothing more is built on it.
     fn halt_on_parent(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         state: ChainState,
         scope: &Scope,
         parent: &BlockHash,
@@ -245,14 +245,14 @@ impl<P: Port> Yard<P> {
 }
 
 /// Tells the sinks of the pipeline in force that a log grows.
-pub(super) fn wake_sinks<P: Port>(tx: &mut Tx<'_, P>, in_force: &Pipeline, log: &str) {
+pub(super) fn wake_sinks(tx: &mut Tx<'_>, in_force: &Pipeline, log: &str) {
     for sink in in_force.sinks_of(log) {
         tx.send(Wake::Sink { chain: in_force.chain.name.clone(), sink: sink.clone() });
     }
 }
 
 /// Tells the sinks of a block's pipeline that are notified of blocks that it is proved: they wait for no order.
-pub(crate) fn wake_level_sinks<P: Port>(tx: &mut Tx<'_, P>, pipeline: &Pipeline) {
+pub(crate) fn wake_level_sinks(tx: &mut Tx<'_>, pipeline: &Pipeline) {
     for (sink, _) in pipeline.sinks.iter().filter(|(_, sink)| sink.is_level()) {
         tx.send(Wake::Sink { chain: pipeline.chain.name.clone(), sink: sink.clone() });
     }

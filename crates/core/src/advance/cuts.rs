@@ -5,14 +5,14 @@ use super::next_cut::{NextCut, Waiting};
 use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::scope_stages::goal_of;
 use crate::state::{COMMITS, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Scope, ScopeId, Subject};
 use crate::strategy::sequential::Closed;
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Closes at most one cut of each `sequential` stage; says whether any closed.
     pub(crate) async fn close_cuts(&self, chain: &str, pipeline: &Pipeline) -> Result<bool, Error> {
         let mut any = false;
@@ -123,7 +123,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Nothing is handed on of heights that no cut covers.
-    async fn pass_gap(&self, tx: &mut Tx<'_, P>, seen: &OutState, at: &CutAt) -> Result<bool, Error> {
+    async fn pass_gap(&self, tx: &mut Tx<'_>, seen: &OutState, at: &CutAt) -> Result<bool, Error> {
         let out: Option<OutState> = tx.check(&OutState::key_of(&at.chain, &at.stage)).await?;
         let out = out.unwrap_or_else(|| seen.clone());
         let still: Option<CutAt> = tx.check(&CutAt::key_of(&at.chain, &at.stage, at.from)).await?;
@@ -137,7 +137,7 @@ impl<P: Port> Yard<P> {
     /// `pipeline` is the cut's own.
     async fn emit(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         pipeline: &Pipeline,
         seen: &OutState,
         at: &CutAt,

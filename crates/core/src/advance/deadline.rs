@@ -1,7 +1,6 @@
 //! The deadline's rule: when a block that is not proved is given up. Commits, explain and report ask it here.
 
 use crate::pipeline::Late;
-use crate::port::Port;
 use crate::state::{ChainState, Scope};
 use crate::yard::Yard;
 
@@ -20,7 +19,7 @@ pub(crate) fn deadline_ms(late: Late, state: &ChainState, scope: &Scope) -> Opti
     }
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     pub(crate) fn is_late(&self, late: Late, state: &ChainState, scope: &Scope) -> bool {
         let now_ms = self.time_for_lateness_ms();
         deadline_ms(late, state, scope).is_some_and(|deadline_ms| deadline_ms <= now_ms)

@@ -4,7 +4,6 @@ use super::Step;
 use crate::error::Error;
 use crate::listing::put_listing;
 use crate::pipeline::{Pipeline, Stage};
-use crate::port::Port;
 use crate::scope_stages::stages_of;
 use crate::state::{Blocked, BlockedBy, Group, Marker, Plan, Scope, Task, TaskId};
 use crate::strategy::rank;
@@ -19,7 +18,7 @@ pub const TASKS_A_PAGE: usize = 24;
 /// itself reads and writes.
 const TASKS_AT_OPENING: usize = 16;
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Says once why a stage whose inputs are there cannot start.
     pub(crate) async fn record_blocked(
         &self,
@@ -81,7 +80,7 @@ impl<P: Port> Yard<P> {
     /// as far as there is room. Says whether that is all that the block has to do now.
     pub(crate) async fn begin_with_block(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         scope: &Scope,
         pipeline: &Pipeline,
     ) -> Result<bool, Error> {
@@ -110,7 +109,7 @@ impl<P: Port> Yard<P> {
 
     fn create_task(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         scope: &Scope,
         pipeline: &Pipeline,
         stage: &Stage,

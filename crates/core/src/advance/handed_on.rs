@@ -9,7 +9,7 @@ use crate::error::{Error, Refusal};
 use crate::pages::KeyPages;
 use crate::pipeline::{Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::record::{accepted, put_halt};
 use crate::scope_stages::goal_of;
 use crate::state::{
@@ -38,11 +38,11 @@ pub(crate) fn handed_on_by(pipeline: &Pipeline, scope: &Scope, stage: &str) -> b
     }
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// The proofs of a decided stage: its own one, or those of the members that agreed.
     pub(crate) async fn handed_on(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         scope: &Scope,
         pipeline: &Pipeline,
         stage: &Stage,
@@ -96,7 +96,7 @@ impl<P: Port> Yard<P> {
     /// The proofs, if they may be handed on; otherwise what there is to do about it is done. `state` is the chain's, checked.
     pub(crate) async fn hand_on(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         state: &ChainState,
         scope: &Scope,
         pipeline: &Pipeline,
@@ -149,7 +149,7 @@ impl<P: Port> Yard<P> {
         let ids: Vec<TaskId> =
             (0..group.expected).map(|index| TaskId::new(scope.id(), &group.stage, index)).collect();
         let mut pages = KeyPages::of(&ids, TaskId::task_key);
-        while let Some(page) = pages.next::<P, Task>(&self.port).await? {
+        while let Some(page) = pages.next::<Task>(&self.port).await? {
             let wrong = page.iter().find_map(|(id, task)| accepted(pipeline, scope, id, task.as_ref()).err());
             if wrong.is_some() {
                 return Ok(wrong);
@@ -170,7 +170,7 @@ impl<P: Port> Yard<P> {
     /// Once; after a resume it is found again, until its block is proved anew.
     fn halt_on_result(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         state: &ChainState,
         scope: &Scope,
         wrong: WrongResult,

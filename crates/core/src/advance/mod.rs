@@ -19,8 +19,8 @@ pub(crate) use handed_on::handed_on_by;
 pub(crate) use next_cut::NextCut;
 
 use crate::error::Error;
-use crate::port::{Port, Wake};
-use crate::yard::Yard;
+use crate::port::Wake;
+use crate::yard::{Yard, boxed};
 
 /// What a look at a scope found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,8 +43,9 @@ impl Step {
     pub(crate) const OVER: Self = Self { moved: false, over: true };
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Takes the steps that a wake hints at. Pools, sinks and the judge are the home's to wake.
+    #[boxed(?Send)]
     pub async fn advance(&self, wake: &Wake) -> Result<(), Error> {
         match wake {
             Wake::Chain { chain } => self.advance_chain(chain).await,

@@ -10,7 +10,6 @@ use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pages::height_pages;
 use crate::pipeline::{CutRule, Pipeline};
-use crate::port::Port;
 use crate::state::{Block, Canonical, Cursor, PipelineHash};
 use crate::strategy::sequential::{Around, Candidate, Closed, Lacking, close, lacking, until_fork};
 use crate::transaction::read;
@@ -81,7 +80,7 @@ fn is_mixed(look: &ChainLook, from: u64) -> bool {
     from < look.state.pipeline_from
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// What the cut at the cursor of stage `index` of the pipeline in force is. Its blocks are read only where it may
     /// close.
     pub(crate) async fn next_cut(

@@ -3,12 +3,12 @@
 use crate::error::{Error, Refusal};
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::state::{Canonical, ChainState, KnownBlock, PipelineHash, Scope, Standing};
 use crate::transaction::{Tx, transact};
 use crate::yard::{ChainReads, Yard};
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Opens the next height with the pipeline in force, which has this hash, if the window allows; says whether it did.
     pub(crate) async fn open_next(
         &self,
@@ -70,7 +70,7 @@ impl<P: Port> Yard<P> {
     /// force, in a scope of a new generation, as a redo does it.
     async fn renewed(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         state: &ChainState,
         place: &Canonical,
         mut old: Scope,

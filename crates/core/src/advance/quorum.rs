@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::listing::delete_listing;
 use crate::pipeline::{Pipeline, Quorum};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Key, Port};
+use crate::port::Key;
 use crate::record::{accepted, put_halt};
 use crate::scope_stages::stages_of;
 use crate::state::{
@@ -16,7 +16,7 @@ use crate::strategy::votes::Votes;
 use crate::transaction::{Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard};
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Records a disagreement or a decision of a quorum, if there is a new one; says whether it did. Other stages have none.
     pub(crate) async fn advance_quorum(
         &self,
@@ -29,7 +29,7 @@ impl<P: Port> Yard<P> {
         let group: Option<Group> = read(&self.port, &Group::key_of(scope.id(), &stage.name)).await?;
         let ids = member_tasks(scope, pipeline, stage);
         let keys: Vec<Key> = ids.iter().map(TaskId::task_key).collect();
-        let tasks = read_many::<P, Task>(&self.port, &keys).await?;
+        let tasks = read_many::<Task>(&self.port, &keys).await?;
         for (id, task) in ids.iter().zip(&tasks) {
             if let Err(wrong) = accepted(pipeline, scope, id, task.as_ref()) {
                 self.halt_over(scope, wrong).await?;
@@ -48,7 +48,7 @@ impl<P: Port> Yard<P> {
 
     async fn put_quorum(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         scope: &Scope,
         pipeline: &Pipeline,
         index: usize,
@@ -95,7 +95,7 @@ impl<P: Port> Yard<P> {
     /// Early or late, a disagreement stops commits and hand-ons until an operator resumes; nothing rolls back.
     async fn halt_on_disagreement(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         scope: &Scope,
         stage: &str,
         votes: &Votes,
@@ -135,7 +135,7 @@ impl<P: Port> Yard<P> {
         .await
     }
 
-    async fn cancel_rest(&self, tx: &mut Tx<'_, P>, tasks: Vec<Option<Task>>) -> Result<(), Error> {
+    async fn cancel_rest(&self, tx: &mut Tx<'_>, tasks: Vec<Option<Task>>) -> Result<(), Error> {
         for mut task in tasks.into_iter().flatten().filter(|task| !task.is_accepted()) {
             let group: Option<Group> = tx.check(&Group::key_of(&task.id().scope, &task.id().stage)).await?;
             let Some(group) = group.filter(|group| !group.is_decided()) else { continue };

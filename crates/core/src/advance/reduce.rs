@@ -13,7 +13,6 @@ use crate::listing::put_listing;
 use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
-use crate::port::Port;
 use crate::state::{CutAt, Group, Marker, Scope, Task, TaskId};
 use crate::strategy::reduce::{Child, Tree};
 use crate::transaction::{Item, Tx, read, read_range, transact};
@@ -22,9 +21,9 @@ use crate::yard::Yard;
 /// Markers of one page. A tree over the largest cut has no more than 1,023 tasks.
 const MARKERS_A_PAGE: usize = 512;
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// A task of a tree was accepted: the one that joins its output may have all its children now.
-    pub(crate) async fn feed_parent(&self, tx: &mut Tx<'_, P>, child: &Task) -> Result<(), Error> {
+    pub(crate) async fn feed_parent(&self, tx: &mut Tx<'_>, child: &Task) -> Result<(), Error> {
         let Some(parent) = child.feeds() else { return Ok(()) };
         let group: Option<Group> = tx.peek(&Group::key_of(&child.id().scope, &child.id().stage)).await?;
         let Some(group) = group else { return Ok(()) };
@@ -47,7 +46,7 @@ impl<P: Port> Yard<P> {
                 continue;
             }
             let covering = CutAt::covering(block.chain(), &reader.name, height);
-            for (_, _, cut) in read_range::<P, CutAt>(&self.port, &covering).await? {
+            for (_, _, cut) in read_range::<CutAt>(&self.port, &covering).await? {
                 if cut.to >= height {
                     self.feed_member(&cut, (height - cut.from) as u32).await?;
                 }
@@ -108,7 +107,7 @@ impl<P: Port> Yard<P> {
     /// last children that come at once one finds the other. `comes` is the child that this transaction brings.
     pub(crate) async fn feed(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         group: &Group,
         tree: &Tree,
         task: u32,

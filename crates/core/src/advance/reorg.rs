@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Refusal};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Key, Port, Wake};
+use crate::port::{Key, Wake};
 use crate::state::{
     BlockHash, Branch, Canonical, ChainState, CutAt, Frontier, KnownBlock, Progress, Reorg, Scope, ScopeId,
     Tip,
@@ -21,7 +21,7 @@ const MAX_PAGES: u32 = 64;
 /// Cuts voided in one page: two items each, and the chain.
 const CUTS_A_PAGE: usize = 32;
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Writes what is left of a recorded reorg, page by page; any process may, at any time. Says whether nothing is left: one
     /// call writes only so many pages.
     pub(crate) async fn finish_reorg(&self, chain: &str) -> Result<bool, Error> {
@@ -69,12 +69,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Says whether it took back that a height was missed.
-    async fn rewrite_height(
-        &self,
-        tx: &mut Tx<'_, P>,
-        chain: &str,
-        intent: &mut Reorg,
-    ) -> Result<bool, Error> {
+    async fn rewrite_height(&self, tx: &mut Tx<'_>, chain: &str, intent: &mut Reorg) -> Result<bool, Error> {
         let height = intent.next - 1;
         let place = Canonical::key_of(chain, height);
         let old: Option<Canonical> = tx.check(&place).await?;
@@ -114,7 +109,7 @@ impl<P: Port> Yard<P> {
     /// The head's hash, once the walk from the old, longer branch comes down to it.
     async fn head_hash(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         chain: &str,
         intent: &Reorg,
     ) -> Result<Option<BlockHash>, Error> {
@@ -124,7 +119,7 @@ impl<P: Port> Yard<P> {
 
     async fn new_canonical(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         chain: &str,
         height: u64,
         hash: &BlockHash,
@@ -154,7 +149,7 @@ impl<P: Port> Yard<P> {
     /// Answers how far a scope was whose branch changed.
     async fn put_branch(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         id: &ScopeId,
         branch: Branch,
     ) -> Result<Option<Progress>, Error> {
@@ -179,7 +174,7 @@ impl<P: Port> Yard<P> {
             }
             let page_cuts = self.page_of(CUTS_A_PAGE);
             let range = CutAt::range_from(chain, stage, from, page_cuts);
-            let cuts = read_range::<P, CutAt>(&self.port, &range).await?;
+            let cuts = read_range::<CutAt>(&self.port, &range).await?;
             if cuts.len() < page_cuts {
                 intent.cuts_from.remove(0);
             }
@@ -214,7 +209,7 @@ impl<P: Port> Yard<P> {
     /// Reads at once what a page of heights will ask for one by one.
     async fn fetch_heights(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         chain: &str,
         intent: &Reorg,
         heights: u64,

@@ -8,22 +8,23 @@ use crate::listing::{put_listing, reschedule};
 use crate::pages::Pages;
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
-use crate::port::{Key, Port, Wake};
+use crate::port::{Key, Wake};
 use crate::scope_stages::{goal_of, is_handed_on, stages_of};
 use crate::state::{CutAt, Decision, Group, Life, Marker, Scope, ScopeId, Task};
 use crate::strategy::readiness::Readiness;
 use crate::strategy::waits_for::{Depth, WaitsFor};
 use crate::transaction::{Tx, read, read_many, read_range, transact};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Steps that one call takes: of each stage one, or a page of its tasks.
 const MAX_STEPS: u32 = 64;
 /// Markers looked at in one page of listing again.
 const MARKERS_A_PAGE: usize = 64;
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Takes the steps of a scope that are due. A scope that is off the chain, not open or settled has none, but what its
     /// quorums find out late.
+    #[boxed(?Send)]
     pub async fn advance_scope(&self, id: &ScopeId) -> Result<(), Error> {
         self.look_after_scope(id).await.map(|_| ())
     }
@@ -162,7 +163,7 @@ impl<P: Port> Yard<P> {
     /// What follows in the scope from a stage's decision: it may be proved by it.
     pub(crate) async fn mark_decided(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         mut scope: Scope,
         pipeline: &Pipeline,
         index: usize,
@@ -183,7 +184,7 @@ impl<P: Port> Yard<P> {
     /// A cut that gathers this stage's outputs may have its last one now. One with an arity is fed instead.
     async fn wake_cuts(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         scope: &Scope,
         pipeline: &Pipeline,
         index: usize,
@@ -193,7 +194,7 @@ impl<P: Port> Yard<P> {
                 continue;
             }
             let covering = CutAt::covering(scope.chain(), &reader.name, scope.heights().0);
-            for (_, _, cut) in read_range::<P, CutAt>(&self.port, &covering).await? {
+            for (_, _, cut) in read_range::<CutAt>(&self.port, &covering).await? {
                 tx.send(Wake::Scope { scope: cut.scope });
             }
         }
@@ -208,7 +209,7 @@ impl<P: Port> Yard<P> {
             let mut pages = Pages::<Marker>::of(range);
             while let Some(page) = pages.next(&self.port).await? {
                 let keys: Vec<Key> = page.iter().map(|(_, _, marker)| marker.id.task_key()).collect();
-                let tasks = read_many::<P, Task>(&self.port, &keys).await?.into_iter().flatten();
+                let tasks = read_many::<Task>(&self.port, &keys).await?.into_iter().flatten();
                 let forgotten: Vec<Key> =
                     tasks.filter(is_forgotten).map(|task| task.id().task_key()).collect();
                 for tasks in forgotten.chunks(self.page_of(TASKS_A_PAGE)) {

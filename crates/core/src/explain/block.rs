@@ -10,21 +10,21 @@ use crate::advance::deadline_ms;
 use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::{Late, Pipeline};
-use crate::port::Port;
 use crate::scope_stages::goal_of;
 use crate::state::{Branch, Halt, HaltCause, Judgement, KnownBlock, Progress, Reorg, Scope, TaskId, short};
 use crate::status::look::Budget;
 use crate::status::work::{MAX_TASKS, ScopeWork};
 use crate::transaction::{read, read_range};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Blocks shown of one height.
 const SIBLINGS: usize = 16;
 /// Blocks that a cut waits for and that are looked at as well.
 const MEMBERS_SHOWN: usize = 3;
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Why the block at a height is not committed, or how it was.
+    #[boxed(?Send)]
     pub async fn explain(&self, chain: &str, height: u64) -> Result<Explanation, Error> {
         let look = self.look(chain).await?;
         let Answer { case, verdict, details, ways } = self.answer(&look, height).await?;
@@ -64,7 +64,7 @@ impl<P: Port> Yard<P> {
     /// No block at this height is on the chain.
     async fn off_chain(&self, look: &ChainLook, height: u64) -> Result<Answer, Error> {
         let range = KnownBlock::range(look.chain(), height, SIBLINGS);
-        let known = read_range::<P, KnownBlock>(&self.port, &range).await?;
+        let known = read_range::<KnownBlock>(&self.port, &range).await?;
         let tip = match &look.tip.head {
             Some((tip, hash)) => format!("the tip is at height {tip}, {}", short(hash.as_str())),
             None => "no block came yet".to_owned(),

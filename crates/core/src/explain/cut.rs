@@ -9,13 +9,12 @@ use crate::advance::NextCut;
 use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::CutRule;
-use crate::port::Port;
 use crate::state::Scope;
 use crate::status::look::Budget;
 use crate::status::work::MAX_TASKS;
 use crate::yard::Yard;
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Why the cut that commits this block is not committed.
     pub(super) async fn explain_cut(
         &self,

@@ -8,14 +8,13 @@ use crate::advance::deadline_ms;
 use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::Late;
-use crate::port::Port;
 use crate::state::{COMMITS, OutEntry, OutKind, Scope, Task, TaskId, short};
 use crate::status::look::Budget;
 use crate::status::work::MAX_TASKS;
 use crate::transaction::read;
 use crate::yard::Yard;
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Below the frontier: committed, or given up.
     pub(super) async fn passed(&self, look: &ChainLook, scope: Scope) -> Result<Answer, Error> {
         let height = scope.heights().0;

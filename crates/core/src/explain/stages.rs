@@ -6,7 +6,6 @@ use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::listing::attempt_limit_ms;
 use crate::pipeline::{Pipeline, Stage, TaskLimits};
-use crate::port::Port;
 use crate::state::{
     Attempt, Group, Heartbeat, Listing, Note, Scope, SeenHeartbeat, Task, TaskId, shown_value,
 };
@@ -32,7 +31,7 @@ pub(super) fn pause_of(look: &ChainLook) -> Option<String> {
     look.state.paused.then(|| "`proofyard resume` (paused: running work ends, nothing new starts)".to_owned())
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// A line for each stage, in dependency order.
     pub(super) async fn stage_lines(&self, look: &ChainLook, work: &ScopeWork) -> Result<Vec<Line>, Error> {
         let mut lines = Vec::new();

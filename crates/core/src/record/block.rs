@@ -3,10 +3,10 @@
 use crate::error::{Error, Refusal};
 use crate::pipeline::MAX_HEIGHT;
 use crate::planted_bug::PlantedBug;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::state::{Block, Canonical, Frontier, KnownBlock, Scope, ScopeId, Subject, Tip};
 use crate::transaction::{Tx, transact};
-use crate::yard::{ChainReads, Yard};
+use crate::yard::{ChainReads, Yard, boxed};
 
 /// What became of a block event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,14 +19,16 @@ pub enum BlockOutcome {
     Repeated,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Records one block event. A repeat changes nothing, also one of a block that left the chain; only fields that were
     /// not kept when the block came are taken from it.
+    #[boxed(?Send)]
     pub async fn record_block(&self, chain: &str, block: &Block) -> Result<BlockOutcome, Error> {
         self.record_acknowledged_block(chain, block, None).await
     }
 
     /// The same, of a block that was acknowledged before: from then on it is late.
+    #[boxed(?Send)]
     pub async fn record_acknowledged_block(
         &self,
         chain: &str,
@@ -84,6 +86,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// No more blocks are expected: a last short cut may close.
+    #[boxed(?Send)]
     pub async fn record_end(&self, chain: &str) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let mut tip = tx.check_tip(chain).await?;
@@ -107,7 +110,7 @@ impl<P: Port> Yard<P> {
     /// Makes a stored block the new tip.
     pub(crate) async fn append(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         tip: &mut Tip,
         scope: &mut Scope,
         known: &KnownBlock,
@@ -131,7 +134,7 @@ impl<P: Port> Yard<P> {
 
     /// Makes the frontier due if it is not by the next tick. Whoever puts it off for longer rewrites the tip, so that one
     /// of the two meets a conflict.
-    pub(crate) async fn wake_frontier(&self, tx: &mut Tx<'_, P>, chain: &str) -> Result<(), Error> {
+    pub(crate) async fn wake_frontier(&self, tx: &mut Tx<'_>, chain: &str) -> Result<(), Error> {
         let mut frontier: Frontier = tx.peek_frontier(chain).await?;
         let state = tx.peek_chain(chain).await?;
         let tick_ms = self.pipeline(chain, &state.pipeline).await?.chain.tick_ms;
@@ -157,7 +160,7 @@ pub(crate) fn fits(tip: &Tip, block: &Block, start_height: u64) -> bool {
     }
 }
 
-fn store<P: Port>(tx: &mut Tx<'_, P>, chain: &str, block: &Block) -> Result<KnownBlock, Error> {
+fn store(tx: &mut Tx<'_>, chain: &str, block: &Block) -> Result<KnownBlock, Error> {
     let known = KnownBlock {
         chain: chain.to_owned(),
         height: block.height,

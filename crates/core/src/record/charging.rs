@@ -5,11 +5,10 @@
 //! sums sees that something is left out.
 
 use crate::error::Error;
-use crate::port::Port;
 use crate::state::{Attempt, Metered, Task, Usage};
 use crate::yard::Yard;
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Adds an attempt that had its slot for so long.
     pub(crate) async fn charge(
         &self,

@@ -8,10 +8,9 @@
 use crate::error::{Error, Refusal};
 use crate::heartbeat::{ObsoleteReason, obsolete_reason};
 use crate::planted_bug::PlantedBug;
-use crate::port::Port;
 use crate::state::{Task, TaskId};
 use crate::transaction::transact;
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Longest checkpoint that is kept.
 pub const MAX_CHECKPOINT_BYTES: usize = 4_096;
@@ -23,8 +22,9 @@ pub enum CheckpointOutcome {
     Obsolete(ObsoleteReason),
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Keeps what the next attempt at this task is to be given.
+    #[boxed(?Send)]
     pub async fn record_checkpoint(
         &self,
         id: &TaskId,

@@ -17,10 +17,9 @@ use crate::error::Error;
 use crate::listing::{PARKED_LOOK_MS, delete_listing, put_listing, reschedule};
 use crate::pipeline::{MAX_BACKOFF_MS, Pool, TaskLimits};
 use crate::planted_bug::PlantedBug;
-use crate::port::Port;
 use crate::state::{Attempt, FailureKind, Metered, Note, Slot, Task, TaskId, Worker, WorkerId};
 use crate::transaction::{Tx, transact};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Longest failure message that is kept. An item of DynamoDB has 400 KB at most and costs by its size, and a task keeps
 /// [`Task::MAX_NOTES`] of these with their logs.
@@ -91,8 +90,9 @@ pub(crate) struct Failed {
     metered: Option<Metered>,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Records that an attempt failed, and frees the slot.
+    #[boxed(?Send)]
     pub async fn record_failure(&self, report: &FailureReport) -> Result<FailureOutcome, Error> {
         transact(&self.port, async |tx| {
             let worker: Option<Worker> = tx.peek(&Worker::key_of(&report.worker)).await?;
@@ -119,6 +119,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Records that a worker releases an attempt, and frees the slot.
+    #[boxed(?Send)]
     pub async fn record_release(
         &self,
         worker: &WorkerId,
@@ -148,7 +149,7 @@ impl<P: Port> Yard<P> {
     /// Ends the attempt with this claim, if it is live.
     async fn end(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         id: &TaskId,
         claim: &str,
         how: Ending,
@@ -165,7 +166,7 @@ impl<P: Port> Yard<P> {
     /// Empties the slot if it still holds this claim.
     pub(crate) async fn free_slot(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         worker: &WorkerId,
         slot: u32,
         claim: &str,
@@ -181,7 +182,7 @@ impl<P: Port> Yard<P> {
     /// one that can prove nothing uses up few attempts.
     async fn count_against(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         worker: &WorkerId,
         pool: Option<Pool>,
     ) -> Result<(), Error> {
@@ -211,9 +212,9 @@ impl<P: Port> Yard<P> {
 }
 
 /// Ends a live attempt and says what becomes of its task; the caller writes the task.
-pub(crate) async fn end_attempt<P: Port>(
-    yard: &Yard<P>,
-    tx: &mut Tx<'_, P>,
+pub(crate) async fn end_attempt(
+    yard: &Yard,
+    tx: &mut Tx<'_>,
     task: &mut Task,
     claim: &str,
     ending: Ending,
@@ -246,8 +247,8 @@ pub(crate) async fn end_attempt<P: Port>(
 
 /// Counts a live attempt as its ending says, and notes why. Answers how long its task waits before the next one, and why it
 /// parks for this ending, if it does.
-fn count<P: Port>(
-    yard: &Yard<P>,
+fn count(
+    yard: &Yard,
     task: &mut Task,
     attempt: &Attempt,
     ending: Ending,
@@ -310,9 +311,9 @@ fn pause_ms(task: &Task, limits: &TaskLimits, kind: FailureKind) -> u64 {
 }
 
 /// Parks, lists or holds back a task whose attempt just ended.
-fn place<P: Port>(
-    yard: &Yard<P>,
-    tx: &mut Tx<'_, P>,
+fn place(
+    yard: &Yard,
+    tx: &mut Tx<'_>,
     task: &mut Task,
     max_attempts: u32,
     wait_ms: u64,

@@ -2,16 +2,16 @@
 
 use crate::error::Error;
 use crate::pipeline::Confirm;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::state::{Finality, Following};
 use crate::transaction::{read, transact};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Records which blocks a node calls safe and finalized. The same again writes nothing.
+    #[boxed(?Send)]
     pub async fn record_finality(&self, finality: &Finality) -> Result<(), Error> {
-        if read::<P, Finality>(&self.port, &Finality::key_of(&finality.chain)).await?.as_ref()
-            == Some(finality)
+        if read::<Finality>(&self.port, &Finality::key_of(&finality.chain)).await?.as_ref() == Some(finality)
         {
             return Ok(());
         }
@@ -27,6 +27,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Records how following goes. A crash may lose it: the next look at the nodes finds it out again.
+    #[boxed(?Send)]
     pub async fn record_following(&self, following: &Following) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             tx.check::<Following>(&Following::key_of(&following.chain)).await?;
@@ -36,11 +37,13 @@ impl<P: Port> Yard<P> {
     }
 
     /// How following went when it was last written down; `None` where no node was ever followed.
+    #[boxed(?Send)]
     pub async fn following(&self, chain: &str) -> Result<Option<Following>, Error> {
         read(&self.port, &Following::key_of(chain)).await
     }
 
     /// What the followed node last called safe and finalized.
+    #[boxed(?Send)]
     pub async fn finality(&self, chain: &str) -> Result<Option<Finality>, Error> {
         read(&self.port, &Finality::key_of(chain)).await
     }

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Refusal};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Key, Port, Wake};
+use crate::port::{Key, Wake};
 use crate::state::{ChainState, Halt, HaltCause, HaltReason};
 use crate::transaction::{Tx, read_many, transact};
-use crate::yard::{ChainReads, Yard};
+use crate::yard::{ChainReads, Yard, boxed};
 
 /// At most so many halts are listed by name; beyond that only their number is given.
 pub const MAX_NAMED: u64 = 64;
@@ -49,13 +49,15 @@ pub struct Resumed {
     pub still_halted: Option<String>,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Nothing new is opened or claimed; running work ends, and commits go on.
+    #[boxed(?Send)]
     pub async fn pause(&self, chain: &str) -> Result<(), Error> {
         self.change_chain(chain, async |tx, state| tx.put(&ChainState { paused: true, ..state })).await
     }
 
     /// Also no commit and no hand-on, until resumed.
+    #[boxed(?Send)]
     pub async fn halt(&self, chain: &str, reason: &str) -> Result<(), Error> {
         let at_ms = self.port.now_ms();
         let halt = Halt::over(None, &HaltReason::Other(reason.to_owned()), at_ms);
@@ -70,12 +72,14 @@ impl<P: Port> Yard<P> {
     }
 
     /// Ends the pause or the halt that there is.
+    #[boxed(?Send)]
     pub async fn resume(&self, chain: &str) -> Result<Resumed, Error> {
         self.resume_from(chain, Hold::Any, None).await
     }
 
     /// Ends a pause, or the halts that an operator has seen: all below a number, or all that there are now. What was
     /// disagreed on stays recorded, and does not halt again.
+    #[boxed(?Send)]
     pub async fn resume_from(&self, chain: &str, hold: Hold, seen: Option<u64>) -> Result<Resumed, Error> {
         let found = self.chain_state(chain).await?;
         if hold == Hold::Any && found.paused && found.halted.is_some() {
@@ -126,6 +130,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// What halts a chain now, the oldest first, at most [`MAX_NAMED`] of it.
+    #[boxed(?Send)]
     pub async fn open_halts(&self, state: &ChainState) -> Result<Vec<HaltCause>, Error> {
         let mut causes = self.halts(&state.chain, state.halts_ended, state.halts).await?;
         // Older yards kept the halt only in the chain's item, without a number.
@@ -138,23 +143,23 @@ impl<P: Port> Yard<P> {
     async fn halts(&self, chain: &str, from: u64, to: u64) -> Result<Vec<HaltCause>, Error> {
         let numbers = from..to.min(from.saturating_add(MAX_NAMED));
         let keys: Vec<Key> = numbers.map(|number| HaltCause::key_of(chain, number)).collect();
-        Ok(read_many::<P, HaltCause>(&self.port, &keys).await?.into_iter().flatten().collect())
+        Ok(read_many::<HaltCause>(&self.port, &keys).await?.into_iter().flatten().collect())
     }
 
     async fn change_chain(
         &self,
         chain: &str,
-        mut change: impl AsyncFnMut(&mut Tx<'_, P>, ChainState) -> Result<(), Error>,
+        mut change: impl AsyncFnMut(&mut Tx<'_>, ChainState) -> Result<(), Error>,
     ) -> Result<(), Error> {
         transact_chain(self, chain, async |tx, state| change(tx, state).await).await
     }
 }
 
 /// Changes a chain's item, and wakes whatever may go on or must stop by it.
-async fn transact_chain<P: Port, T>(
-    yard: &Yard<P>,
+async fn transact_chain<T>(
+    yard: &Yard,
     chain: &str,
-    mut change: impl AsyncFnMut(&mut Tx<'_, P>, ChainState) -> Result<T, Error>,
+    mut change: impl AsyncFnMut(&mut Tx<'_>, ChainState) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let pipeline = yard.chain(chain).await?.1;
     transact(&yard.port, async |tx| {
@@ -176,7 +181,7 @@ async fn transact_chain<P: Port, T>(
 }
 
 /// Halts a chain, whatever has halted it before: commits and hand-ons stop until an operator has seen this one too.
-pub(crate) fn put_halt<P: Port>(tx: &mut Tx<'_, P>, state: ChainState, halt: Halt) -> Result<(), Error> {
+pub(crate) fn put_halt(tx: &mut Tx<'_>, state: ChainState, halt: Halt) -> Result<(), Error> {
     tx.durable();
     tx.send(Wake::Chain { chain: state.chain.clone() });
     tx.put(&HaltCause { chain: state.chain.clone(), number: state.halts, halt: halt.clone() })?;

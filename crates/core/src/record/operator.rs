@@ -3,10 +3,10 @@
 use crate::error::{Error, Refusal};
 use crate::listing::put_listing;
 use crate::pages::DuePages;
-use crate::port::{DueKind, Key, Port, Wake};
+use crate::port::{DueKind, Key, Wake};
 use crate::state::{Task, TaskId};
 use crate::transaction::{Tx, read_many, transact};
-use crate::yard::{ChainReads, Yard};
+use crate::yard::{ChainReads, Yard, boxed};
 
 /// Which parked tasks to try again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +21,9 @@ pub struct RetryOutcome {
     pub retried: Vec<TaskId>,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// How many heights from the frontier may be in work at once.
+    #[boxed(?Send)]
     pub async fn set_window(&self, chain: &str, window: u64) -> Result<(), Error> {
         let pipeline = self.chain(chain).await?.1;
         let cut_rule = pipeline.commit_cut().and_then(|cut| pipeline.stages[cut].cut_rule());
@@ -43,6 +44,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Lists parked tasks again with fresh counts.
+    #[boxed(?Send)]
     pub async fn retry(&self, selection: &RetrySelection) -> Result<RetryOutcome, Error> {
         let mut retried = Vec::new();
         for id in self.selected(selection).await? {
@@ -54,6 +56,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Parked tasks, as the due index shows them.
+    #[boxed(?Send)]
     pub async fn parked(&self, chain: &str) -> Result<Vec<Task>, Error> {
         let mut parked = Vec::new();
         for shard in DueKind::Step.shards() {
@@ -63,7 +66,7 @@ impl<P: Port> Yard<P> {
                 let keys: Vec<Key> = of_chain
                     .filter(|key| TaskId::of_key(key).is_some_and(|task| task.chain() == chain))
                     .collect();
-                let found = read_many::<P, Task>(&self.port, &keys).await?.into_iter().flatten();
+                let found = read_many::<Task>(&self.port, &keys).await?.into_iter().flatten();
                 parked.extend(found.filter(|task| task.is_parked()));
             }
         }
@@ -84,7 +87,7 @@ impl<P: Port> Yard<P> {
             .collect())
     }
 
-    async fn unpark(&self, tx: &mut Tx<'_, P>, id: &TaskId) -> Result<bool, Error> {
+    async fn unpark(&self, tx: &mut Tx<'_>, id: &TaskId) -> Result<bool, Error> {
         let task: Option<Task> = tx.check(&id.task_key()).await?;
         let mut task = task.ok_or_else(|| Refusal::UnknownTask(id.to_string()))?;
         if !task.is_parked() {

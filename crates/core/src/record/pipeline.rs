@@ -10,7 +10,7 @@ use crate::error::{Error, Refusal};
 use crate::pages::DuePages;
 use crate::pages::height_pages;
 use crate::pipeline::{Pipeline, Sink, SinkFrom};
-use crate::port::{DueKind, Key, Port, Wake};
+use crate::port::{DueKind, Key, Wake};
 use crate::scope_stages::stages_of;
 use crate::state::worker::PoolChain;
 use crate::state::{
@@ -18,7 +18,7 @@ use crate::state::{
     Scope, SinkCursor, Tip,
 };
 use crate::transaction::{Tx, read, read_many, transact};
-use crate::yard::{ChainReads, Yard, parsed};
+use crate::yard::{ChainReads, Yard, boxed, parsed};
 
 /// How often what was looked at may have changed meanwhile before the change gives up.
 const MAX_LOOKS: u32 = 16;
@@ -30,13 +30,15 @@ struct Before {
     pipeline: std::sync::Arc<Pipeline>,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Records a pipeline's text and puts it in force for its chain. What is open keeps the text it opened with.
+    #[boxed(?Send)]
     pub async fn record_pipeline(&self, text: &str) -> Result<Pipeline, Error> {
         self.change_pipeline(text, &BTreeSet::new()).await
     }
 
     /// The same; sinks of these names may be taken away from a log before they got all of it.
+    #[boxed(?Send)]
     pub async fn change_pipeline(&self, text: &str, give_up: &BTreeSet<String>) -> Result<Pipeline, Error> {
         let hash = PipelineHash::of_text(text);
         let new = parsed(&hash, text)?;
@@ -89,7 +91,7 @@ impl<P: Port> Yard<P> {
     }
 
     async fn before_change(&self, chain: &str) -> Result<Option<Before>, Error> {
-        if read::<P, ChainState>(&self.port, &ChainState::key_of(chain)).await?.is_none() {
+        if read::<ChainState>(&self.port, &ChainState::key_of(chain)).await?.is_none() {
             return Ok(None);
         }
         // What a reorg or a redo takes off the chain needs no pool any more.
@@ -117,9 +119,7 @@ impl<P: Port> Yard<P> {
             if pipeline.log_of(pipeline.stage(&stage.name).map_or(0, |(index, _)| index)) == COMMITS {
                 from = frontier.height;
             }
-            while let Some(cut) =
-                read::<P, CutAt>(&self.port, &CutAt::key_of(chain, &stage.name, from)).await?
-            {
+            while let Some(cut) = read::<CutAt>(&self.port, &CutAt::key_of(chain, &stage.name, from)).await? {
                 let scope: Option<Scope> = read(&self.port, &Scope::key_of(&cut.scope)).await?;
                 self.refuse_lost_pool_of_scope(scope, new).await?;
                 from = cut.to + 1;
@@ -141,7 +141,7 @@ impl<P: Port> Yard<P> {
                 let keys = page.into_iter().map(|due| due.key);
                 let keys: Vec<Key> =
                     keys.filter(|key| Scope::id_of_key(key).is_some_and(|id| id.chain() == chain)).collect();
-                for scope in read_many::<P, Scope>(&self.port, &keys).await? {
+                for scope in read_many::<Scope>(&self.port, &keys).await? {
                     self.refuse_lost_pool_of_scope(scope, new).await?;
                 }
             }
@@ -213,7 +213,7 @@ impl<P: Port> Yard<P> {
     /// A sink keeps its place in each log; one that is new to a log begins where it says.
     async fn place_sinks(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         frontier: &Frontier,
         old: &Pipeline,
         new: &Pipeline,
@@ -263,7 +263,7 @@ impl<P: Port> Yard<P> {
     /// A `sequential` stage that is new begins with the first block that is opened with it.
     async fn place_new_cuts(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         frontier: &Frontier,
         old: &Pipeline,
         new: &Pipeline,
@@ -281,12 +281,7 @@ impl<P: Port> Yard<P> {
     }
 }
 
-async fn put_text<P: Port>(
-    tx: &mut Tx<'_, P>,
-    new: &Pipeline,
-    hash: &PipelineHash,
-    text: &str,
-) -> Result<(), Error> {
+async fn put_text(tx: &mut Tx<'_>, new: &Pipeline, hash: &PipelineHash, text: &str) -> Result<(), Error> {
     let chain = &new.chain.name;
     let stored: Option<PipelineText> = tx.peek(&PipelineText::key_of(chain, hash)).await?;
     if stored.is_none() {

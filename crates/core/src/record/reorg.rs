@@ -11,13 +11,13 @@ use crate::error::{Error, Refusal};
 use crate::height_rows::{HEIGHTS_A_READ, HeightRows};
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::state::{
     BlockHash, COMMITS, Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, OutEntry, OutKind,
     OutState, Reorg, Tip,
 };
 use crate::transaction::{Tx, read_range, transact};
-use crate::yard::{ChainReads, Yard};
+use crate::yard::{ChainReads, Yard, boxed};
 
 /// How far back two branches may meet; the walk runs inside one transaction.
 const MAX_REORG_BLOCKS: u64 = 4_096;
@@ -45,8 +45,9 @@ enum Plan {
     Change(Change),
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Makes the known block (height, hash) the head of the chain.
+    #[boxed(?Send)]
     pub async fn record_reorg(
         &self,
         chain: &str,
@@ -65,6 +66,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Proves every height from `from` on again, in scopes of a new generation.
+    #[boxed(?Send)]
     pub async fn record_redo(&self, chain: &str, from: u64) -> Result<ReorgOutcome, Error> {
         // After an unknown outcome it is recognised by the generation that its first height has got.
         let mut planned = Vec::new();
@@ -84,7 +86,7 @@ impl<P: Port> Yard<P> {
     async fn change_branch(
         &self,
         chain: &str,
-        mut plan: impl AsyncFnMut(&mut Tx<'_, P>, &ChainState, &Tip) -> Result<Plan, Error>,
+        mut plan: impl AsyncFnMut(&mut Tx<'_>, &ChainState, &Tip) -> Result<Plan, Error>,
     ) -> Result<ReorgOutcome, Error> {
         loop {
             self.finish_reorg(chain).await?;
@@ -115,7 +117,7 @@ impl<P: Port> Yard<P> {
 
     async fn put_change(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         pipeline: &Arc<Pipeline>,
         state: ChainState,
         tip: Tip,
@@ -150,14 +152,14 @@ impl<P: Port> Yard<P> {
     /// Moves a stage's cursor and out log back before `first`; answers where its voided cuts start.
     async fn step_cuts_back(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         chain: &str,
         stage: &str,
         first: u64,
     ) -> Result<u64, Error> {
         // Closing a cut writes the cursor: read before the cuts, it vouches for them.
         let cursor: Option<Cursor> = tx.check(&Cursor::key_of(chain, stage)).await?;
-        let covering = read_range::<P, CutAt>(&self.port, &CutAt::covering(chain, stage, first)).await?;
+        let covering = read_range::<CutAt>(&self.port, &CutAt::covering(chain, stage, first)).await?;
         let cut_from =
             covering.first().filter(|(_, _, cut)| cut.to >= first).map_or(first, |(_, _, cut)| cut.from);
         if let Some(cursor) = cursor.filter(|cursor| cursor.next > cut_from) {
@@ -179,7 +181,7 @@ impl<P: Port> Yard<P> {
 
     async fn step_frontier_back(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         state: &ChainState,
         first: u64,
         back_to: u64,
@@ -205,7 +207,7 @@ impl<P: Port> Yard<P> {
 
     fn retract(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         chain: &str,
         log: &str,
         sequence: u64,
@@ -224,7 +226,7 @@ impl<P: Port> Yard<P> {
     /// Walks back from the new head to the first block that is canonical already; answers the height above it.
     async fn first_difference(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         chain: &str,
         head: &(u64, BlockHash),
     ) -> Result<u64, Error> {

@@ -9,10 +9,10 @@ use crate::error::{Error, Refusal};
 use crate::listing::delete_listing;
 use crate::pipeline::{MAX_VERIFICATION_KEY_BYTES, Output, Pipeline};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::state::{Marker, Metered, Scope, Task, TaskId, TaskResult, Worker, WorkerId, Wrong, WrongResult};
 use crate::transaction::{Tx, transact};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Match fields of one output, names and values together.
 const MAX_FIELD_BYTES: usize = 1_024;
@@ -40,9 +40,10 @@ pub enum ResultOutcome {
     AlreadyAccepted,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// What is wrong with an output for its stage, if anything; asked before it is recorded, since a wrong output
     /// is a failed attempt.
+    #[boxed(?Send)]
     pub async fn fault_of(&self, task: &Task, result: &TaskResult) -> Result<Option<String>, Error> {
         let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
         let (index, _) =
@@ -51,6 +52,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// Accepts a result, once. The attempt need not be live: a late valid proof is welcome, also for a parked task.
+    #[boxed(?Send)]
     pub async fn record_result(&self, report: &ResultReport) -> Result<ResultOutcome, Error> {
         if self.planted(PlantedBug::AdvanceBeforeRecord) {
             self.advance_too_early(report).await?;
@@ -91,7 +93,7 @@ impl<P: Port> Yard<P> {
         Ok(pipeline.is_voted_on(index))
     }
 
-    async fn clear_failures(&self, tx: &mut Tx<'_, P>, worker: &WorkerId) -> Result<(), Error> {
+    async fn clear_failures(&self, tx: &mut Tx<'_>, worker: &WorkerId) -> Result<(), Error> {
         let worker: Option<Worker> = tx.peek(&Worker::key_of(worker)).await?;
         match worker.filter(|worker| worker.failures_in_row > 0) {
             Some(worker) => tx.put(&Worker { failures_in_row: 0, ..worker }),

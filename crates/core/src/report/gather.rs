@@ -14,13 +14,12 @@ use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pages::Pages;
 use crate::pipeline::{Late, Output, Pipeline};
-use crate::port::Port;
 use crate::scope_stages::stages_of;
 use crate::spending::Used;
 use crate::state::{Scope, Task, TaskId};
 use crate::status::look::Budget;
 use crate::status::work::MAX_TASKS as MAX_TASKS_A_MISS;
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Tasks of one report; older heights are left out beyond.
 const MAX_TASKS: usize = 200_000;
@@ -77,8 +76,9 @@ struct ScopeTasks {
     committing: Vec<String>,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// What was proved of a chain, how soon, and what was missed.
+    #[boxed(?Send)]
     pub async fn report(&self, chain: &str, request: &ReportRequest) -> Result<Report, Error> {
         let look = self.look(chain).await?;
         let (deadline_ms, deadline_is) = match (request.deadline_ms, look.pipeline.chain.late) {

@@ -14,7 +14,6 @@ mod spaced;
 pub use level::{BlockNews, NewsProof};
 pub use operator::{SinkWord, SinkWordDone};
 
-use crate::port::Port;
 use crate::yard::Yard;
 
 /// The first wait after a failed try, and the longest.
@@ -58,7 +57,7 @@ impl Trouble {
     }
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// When a sink is tried again after so many failures before this one: after a pause that doubles, a little longer by
     /// chance so that many do not come back at once, and no sooner than it asks for.
     fn next_try_ms(&self, failures: u32, trouble: &Trouble) -> u64 {

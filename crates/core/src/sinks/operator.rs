@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Refusal};
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::state::{LevelPlace, OutEntry, SinkCursor};
 use crate::transaction::{Tx, read, transact};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,7 +28,8 @@ pub struct SinkWordDone {
     pub paused: bool,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
+    #[boxed(?Send)]
     pub async fn tell_sink(&self, chain: &str, sink: &str, word: SinkWord) -> Result<SinkWordDone, Error> {
         let pipeline = self.chain(chain).await?.1;
         let unknown = || Refusal::UnknownSink { chain: chain.to_owned(), sink: sink.to_owned() };
@@ -47,7 +48,7 @@ impl<P: Port> Yard<P> {
                 }
                 let before = match word {
                     SinkWord::Again { from } if from > 0 => {
-                        read::<P, OutEntry>(&self.port, &OutEntry::key_of(chain, log, from - 1)).await?
+                        read::<OutEntry>(&self.port, &OutEntry::key_of(chain, log, from - 1)).await?
                     }
                     _ => None,
                 };
@@ -62,7 +63,7 @@ impl<P: Port> Yard<P> {
 
     async fn tell_ordered(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         chain: &str,
         sink: &str,
         log: &str,
@@ -106,7 +107,7 @@ impl<P: Port> Yard<P> {
 
     async fn tell_level(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         known: &LevelPlace,
         word: SinkWord,
     ) -> Result<SinkWordDone, Error> {
@@ -126,7 +127,7 @@ impl<P: Port> Yard<P> {
     }
 }
 
-fn told<P: Port>(tx: &mut Tx<'_, P>, chain: &str, sink: &str) {
+fn told(tx: &mut Tx<'_>, chain: &str, sink: &str) {
     tx.send(Wake::Sink { chain: chain.to_owned(), sink: sink.to_owned() });
     tx.durable();
 }

@@ -10,10 +10,10 @@ use super::Trouble;
 use crate::error::{Error, Refusal};
 use crate::pipeline::{Confirm, EntryKind, Follows, Sink, SinkTarget};
 use crate::planted_bug::PlantedBug;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::state::{Canonical, Finality, OutEntry, OutKind, SinkCursor};
 use crate::transaction::{read, transact};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Entries that one call passes over; the sink's own wake continues with the rest.
 const MAX_PASSED_OVER: usize = 64;
@@ -27,9 +27,10 @@ pub(super) enum Turn {
     Withhold,
 }
 
-impl<P: Port> Yard<P> {
-    /// The next entry to hand on, which is on disk; `None` when there is none, it is withheld, the chain is halted, the sink is paused, or a
-    /// failed try must wait.
+impl Yard {
+    /// The next entry to hand on, which is on disk. `None` when there is none, it is withheld, the chain is halted, the sink is
+    /// paused, or a failed try must wait.
+    #[boxed(?Send)]
     pub async fn sink_next(&self, chain: &str, sink: &str) -> Result<Option<OutEntry>, Error> {
         let next = self.next_entry(chain, sink).await?;
         if next.is_some() && !self.planted(PlantedBug::HandOnNotDurable) {
@@ -51,7 +52,7 @@ impl<P: Port> Yard<P> {
         }
         if cursor.chosen.is_some() {
             let key = OutEntry::key_of(chain, log, cursor.waits_with());
-            let Some(entry) = read::<P, OutEntry>(&self.port, &key).await? else { return Ok(None) };
+            let Some(entry) = read::<OutEntry>(&self.port, &key).await? else { return Ok(None) };
             match self.turn(settings, &cursor, &entry).await? {
                 Turn::HandOn => return Ok(Some(entry)),
                 Turn::Withhold => return Ok(None),
@@ -66,7 +67,7 @@ impl<P: Port> Yard<P> {
         }
         for _ in 0..MAX_PASSED_OVER {
             let key = OutEntry::key_of(chain, log, cursor.next_sequence);
-            let Some(entry) = read::<P, OutEntry>(&self.port, &key).await? else { return Ok(None) };
+            let Some(entry) = read::<OutEntry>(&self.port, &key).await? else { return Ok(None) };
             match self.turn(settings, &cursor, &entry).await? {
                 Turn::HandOn if kinds.contains(&entry.kind.name()) => {
                     if is_choosy(settings) && !cursor.may_have(&entry) {
@@ -147,11 +148,13 @@ impl<P: Port> Yard<P> {
     }
 
     /// The sink has the entry, durably.
+    #[boxed(?Send)]
     pub async fn sink_done(&self, sink: &str, entry: &OutEntry) -> Result<(), Error> {
         self.move_sink(sink, entry, |cursor| cursor.handed(entry)).await
     }
 
     /// The sink could not take the entry; it is tried again after a pause that doubles.
+    #[boxed(?Send)]
     pub async fn sink_failed(&self, sink: &str, entry: &OutEntry, trouble: &Trouble) -> Result<(), Error> {
         self.move_sink(sink, entry, |cursor| SinkCursor {
             failures: trouble.failures_after(cursor.failures),
@@ -167,6 +170,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// How far a sink has come in a log.
+    #[boxed(?Send)]
     pub async fn sink_cursor(&self, chain: &str, sink: &str, log: &str) -> Result<SinkCursor, Error> {
         let stored = read(&self.port, &SinkCursor::key_of(chain, sink, log)).await?;
         Ok(stored.unwrap_or_else(|| SinkCursor::at(chain, sink, log, 0)))

@@ -8,7 +8,7 @@
 use super::ordered::Turn;
 use crate::error::Error;
 use crate::pipeline::Sink;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::state::{ChainState, Chosen, FIRST_EPOCH, Looked, OutEntry, OutKind, SinkCursor};
 use crate::transaction::{read, read_range, transact};
 use crate::yard::{ChainReads, Yard};
@@ -34,7 +34,7 @@ enum Retracts {
     TakesBack(OutEntry),
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// What a sink is handed that has nothing chosen: a retract of what it has, or, once its time has come, the newest entry.
     pub(super) async fn choose(
         &self,
@@ -95,7 +95,7 @@ impl<P: Port> Yard<P> {
         }
         let from = looked.below.max(cursor.next_sequence);
         let range = OutEntry::range_from(&cursor.chain, &cursor.log, from, ENTRIES_A_LOOK);
-        let page = read_range::<P, OutEntry>(&self.port, &range).await?;
+        let page = read_range::<OutEntry>(&self.port, &range).await?;
         let next = from.saturating_add(page.len() as u64);
         let takes_back = |entry: &OutEntry| match entry.kind {
             OutKind::Retract { from, .. } => cursor.handed_below.is_none_or(|below| from < below),
@@ -136,7 +136,7 @@ impl<P: Port> Yard<P> {
         // All from this height on was taken back by what comes later.
         let (mut gone_from, mut is_early) = (u64::MAX, false);
         let mut newest = None;
-        for (_, _, entry) in read_range::<P, OutEntry>(&self.port, &page).await? {
+        for (_, _, entry) in read_range::<OutEntry>(&self.port, &page).await? {
             match entry.kind {
                 OutKind::Retract { from, .. } => gone_from = gone_from.min(from),
                 OutKind::Proof { to, .. } if to >= gone_from => {}
@@ -174,7 +174,7 @@ impl<P: Port> Yard<P> {
             OutKind::Retract { from, .. } => from > confirmed,
         };
         let at = async |sequence| {
-            read::<P, OutEntry>(&self.port, &OutEntry::key_of(&cursor.chain, &cursor.log, sequence)).await
+            read::<OutEntry>(&self.port, &OutEntry::key_of(&cursor.chain, &cursor.log, sequence)).await
         };
         let (mut above, mut step) = (end, 1);
         let mut found = loop {

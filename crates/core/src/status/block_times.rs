@@ -5,12 +5,11 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::pages::Pages;
 use crate::pipeline::Pipeline;
-use crate::port::Port;
 use crate::scope_stages::stages_of;
 use crate::spending::{Spending, Used};
 use crate::state::{BlockHash, CutAt, Group, Inputs, Scope, ScopeId, Task, TaskId};
 use crate::transaction::{read, read_range};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Blocks of one answer; a report of more asks again from the next height.
 const MAX_BLOCKS: usize = 10_000;
@@ -68,8 +67,9 @@ struct Sums {
     committed_ms: Option<u64>,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// The times of the canonical blocks with `from <= height <= to`, at most 10,000 of them.
+    #[boxed(?Send)]
     pub async fn block_times(&self, chain: &str, from: u64, to: u64) -> Result<Vec<BlockTimes>, Error> {
         let look = self.look(chain).await?;
         let mut times = Vec::new();
@@ -103,7 +103,7 @@ impl<P: Port> Yard<P> {
         stage: &str,
         height: u64,
     ) -> Result<Option<Scope>, Error> {
-        let cuts = read_range::<P, CutAt>(&self.port, &CutAt::covering(chain, stage, height)).await?;
+        let cuts = read_range::<CutAt>(&self.port, &CutAt::covering(chain, stage, height)).await?;
         match cuts.into_iter().find(|(_, _, cut)| cut.to >= height) {
             Some((_, _, cut)) => read(&self.port, &Scope::key_of(&cut.scope)).await,
             None => Ok(None),

@@ -11,16 +11,16 @@ use super::{
 use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::Pipeline;
-use crate::port::Port;
 use crate::state::{ChainState, KnownChain, Scope};
 use crate::transaction::read_range;
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Chains of one yard; a pool serves no more either.
 const MAX_CHAINS: usize = 256;
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Where a chain is; `with_tasks` adds a row for each open task.
+    #[boxed(?Send)]
     pub async fn status(&self, chain: &str, with_tasks: bool) -> Result<ChainStatus, Error> {
         let look = self.look(chain).await?;
         let mut budget = Budget::new(MAX_TASKS);
@@ -108,8 +108,9 @@ impl<P: Port> Yard<P> {
     }
 
     /// The names of this yard's chains, in their order, at most 256.
+    #[boxed(?Send)]
     pub async fn chains(&self) -> Result<Vec<String>, Error> {
-        let known = read_range::<P, KnownChain>(&self.port, &KnownChain::range(MAX_CHAINS)).await?;
+        let known = read_range::<KnownChain>(&self.port, &KnownChain::range(MAX_CHAINS)).await?;
         Ok(known.into_iter().map(|(_, _, known)| known.chain).collect())
     }
 

@@ -13,12 +13,12 @@ use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pages::{DuePages, height_pages};
 use crate::pipeline::{Confirm, Late};
-use crate::port::{DueKind, Key, Port};
+use crate::port::{DueKind, Key};
 use crate::scope_stages::is_handed_on;
 use crate::state::{CutAt, KeyFamily, OutEntry, Scope};
 use crate::strategy::waits_for::WaitsFor;
 use crate::transaction::{read, read_many};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Parked tasks named in one answer; an operator sees the rest after these.
 const MAX_PARKED: usize = 1_000;
@@ -44,14 +44,16 @@ struct Still {
     dead_end: Option<String>,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Whether there is anything left to do for a chain. A paused chain that has work left answers `No`.
+    #[boxed(?Send)]
     pub async fn is_finished(&self, chain: &str) -> Result<Finished, Error> {
         self.finished(chain, false).await
     }
 
     /// The same, as if no more blocks would come, though a cut may wait for them: `Yes` once nothing moves that does not
     /// wait for blocks.
+    #[boxed(?Send)]
     pub async fn is_finished_so_far(&self, chain: &str) -> Result<Finished, Error> {
         self.finished(chain, true).await
     }
@@ -118,7 +120,7 @@ impl<P: Port> Yard<P> {
                     .map(|due| due.key)
                     .filter(|key| KeyFamily::of(key) == Some(KeyFamily::Scope));
                 let keys: Vec<Key> = keys.collect();
-                let scopes = read_many::<P, Scope>(&self.port, &keys).await?.into_iter().flatten();
+                let scopes = read_many::<Scope>(&self.port, &keys).await?.into_iter().flatten();
                 open.extend(scopes.filter(|scope| {
                     let is_block = scope.block().is_some_and(|block| block.height < look.frontier.height);
                     scope.chain() == look.chain() && is_block
@@ -133,8 +135,8 @@ impl<P: Port> Yard<P> {
         let stage = &look.pipeline.stages[index].name;
         let next = self.next_cut_to_hand_on(look, index).await?;
         let mut from = next;
-        while let Some(cut) = read::<P, CutAt>(&self.port, &CutAt::key_of(look.chain(), stage, from)).await? {
-            if let Some(scope) = read::<P, Scope>(&self.port, &Scope::key_of(&cut.scope)).await?
+        while let Some(cut) = read::<CutAt>(&self.port, &CutAt::key_of(look.chain(), stage, from)).await? {
+            if let Some(scope) = read::<Scope>(&self.port, &Scope::key_of(&cut.scope)).await?
                 && self.scope_moves(look, scope, next, still).await?
             {
                 return Ok(true);
@@ -210,7 +212,7 @@ impl<P: Port> Yard<P> {
 
     async fn waits_for_finality(&self, look: &ChainLook, sink: &SinkStatus) -> Result<bool, Error> {
         let SinkPlace::Log { log, next_sequence } = &sink.place else { return Ok(false) };
-        match read::<P, OutEntry>(&self.port, &OutEntry::key_of(look.chain(), log, *next_sequence)).await? {
+        match read::<OutEntry>(&self.port, &OutEntry::key_of(look.chain(), log, *next_sequence)).await? {
             Some(entry) => self.is_withheld(sink.confirm, &entry).await,
             None => Ok(false),
         }

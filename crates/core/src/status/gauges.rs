@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{BlockTimes, SinkPlace, SinkStatus};
 use crate::error::Error;
-use crate::port::{Key, Port};
+use crate::port::Key;
 use crate::state::{KeyFamily, OutEntry};
 use crate::transaction::{Item, read, transact};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// How one chain stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,9 +66,10 @@ impl Item for MetricsCursor {
     }
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// How a chain stands, and what the blocks took that the frontier passed since gauges were last read: of the newest
     /// `max_blocks` of those.
+    #[boxed(?Send)]
     pub async fn gauges(&self, chain: &str, max_blocks: usize) -> Result<ChainGauges, Error> {
         let status = self.status(chain, false).await?;
         let frontier = status.frontier;
@@ -97,6 +98,7 @@ impl<P: Port> Yard<P> {
 
     /// Since the next entry that a sink has not got was written; 0 where there is none, or where it waits until its blocks
     /// are safe or final. Of a level sink that cannot be told: the age of the lowest block that is not settled.
+    #[boxed(?Send)]
     pub async fn sink_lag_ms(&self, chain: &str, sink: &SinkStatus) -> Result<u64, Error> {
         let waits_since_ms = match &sink.place {
             // It has its time.
@@ -125,6 +127,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// From which height blocks are to be exported, up to `frontier`. Whoever is answered exports them, and nobody else.
+    #[boxed(?Send)]
     pub async fn pass_metrics_cursor(&self, chain: &str, start: u64, frontier: u64) -> Result<u64, Error> {
         transact(&self.port, async |tx| {
             let cursor: Option<MetricsCursor> = tx.check(&MetricsCursor::key_of(chain)).await?;

@@ -3,7 +3,6 @@
 use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pages::height_pages;
-use crate::port::Port;
 use crate::state::{CutAt, Scope};
 use crate::transaction::{read, read_range};
 use crate::yard::Yard;
@@ -27,7 +26,7 @@ impl Budget {
     }
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Live scopes that are not settled: open heights, open cuts, and a look back below both.
     pub(crate) async fn open_scopes(
         &self,
@@ -49,7 +48,7 @@ impl<P: Port> Yard<P> {
             let back = CutAt::range_back(look.chain(), &stage.name, next, LOOK_BACK_CUTS);
             let ahead = CutAt::range_from(look.chain(), &stage.name, next, MAX_SCOPES);
             for range in [back, ahead] {
-                for (_, _, cut) in read_range::<P, CutAt>(&self.port, &range).await? {
+                for (_, _, cut) in read_range::<CutAt>(&self.port, &range).await? {
                     let scope: Option<Scope> = read(&self.port, &Scope::key_of(&cut.scope)).await?;
                     scopes.extend(scope.filter(is_open));
                 }

@@ -8,7 +8,6 @@ use super::rows::state_of;
 use crate::error::Error;
 use crate::pages::Pages;
 use crate::pipeline::Pipeline;
-use crate::port::Port;
 use crate::scope_stages::stages_of;
 use crate::state::{Group, Scope, ScopeId, Task, TaskId};
 use crate::strategy::readiness::Readiness;
@@ -93,7 +92,7 @@ impl ScopeWork {
     }
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// How the stages of an open scope stand.
     pub(crate) async fn scope_work(&self, scope: Scope, budget: &mut Budget) -> Result<ScopeWork, Error> {
         let pipeline = self.pipeline(scope.chain(), scope.pipeline()).await?;

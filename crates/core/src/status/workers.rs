@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Error;
 use crate::pages::DuePages;
-use crate::port::{DueKind, Port};
+use crate::port::DueKind;
 use crate::state::{Heartbeat, KeyFamily, SeenHeartbeat, Worker};
 use crate::transaction::read;
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Pages of the due index looked at in one shard: leases end soon, so they stand before what waits long.
 const PAGES: usize = 2;
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// What keeps provers from their verifiers, at each pool's workers; those that are looked at.
+    #[boxed(?Send)]
     pub async fn isolations(&self) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
         let mut isolations: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for shard in DueKind::Worker.shards() {

@@ -6,7 +6,6 @@ use super::waits_for::{Depth, Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pages::KeyPages;
 use crate::pipeline::{Pipeline, Source, Stage};
-use crate::port::Port;
 use crate::state::{BlockedBy, Inputs, Plan, Scope, Task, TaskId};
 use crate::yard::Yard;
 
@@ -30,7 +29,7 @@ pub(super) fn of_outputs(stage: &Stage, of: Vec<(String, u32)>) -> Plan {
     Plan { inputs: Inputs::Outputs { block, of }, expected: 1 }
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     pub(super) async fn gathered_to_match(
         &self,
         scope: &Scope,
@@ -66,7 +65,7 @@ impl<P: Port> Yard<P> {
         let ids: Vec<TaskId> = of.iter().flat_map(tasks_of).collect();
         let mut pages = KeyPages::of(&ids, TaskId::task_key);
         let mut outputs = Vec::new();
-        while let Some(page) = pages.next::<P, Task>(&self.port).await? {
+        while let Some(page) = pages.next::<Task>(&self.port).await? {
             let tasks = page.into_iter().filter_map(|(_, task)| task);
             outputs.extend(tasks.filter_map(Task::into_accepted).map(|accepted| accepted.fields));
         }

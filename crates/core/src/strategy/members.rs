@@ -6,11 +6,11 @@ use super::waits_for::{Depth, Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pages::KeyPages;
 use crate::pipeline::{Pipeline, Stage};
-use crate::port::{Key, Port};
+use crate::port::Key;
 use crate::state::{Cut, Group, Inputs, Plan, Scope};
 use crate::yard::Yard;
 
-impl<P: Port> Yard<P> {
+impl Yard {
     pub(super) async fn gathered_members(
         &self,
         scope: &Scope,
@@ -38,7 +38,7 @@ impl<P: Port> Yard<P> {
         let groups = groups_of(scope.chain(), cut, source, &members);
         let mut pages = KeyPages::of(&groups, |(_, key)| key.clone());
         let mut heights = Vec::new();
-        while let Some(page) = pages.next::<P, Group>(&self.port).await? {
+        while let Some(page) = pages.next::<Group>(&self.port).await? {
             let missing = page.into_iter().filter(|(_, group)| !is_decided(group.as_ref()));
             heights.extend(missing.map(|((member, _), _)| cut.from + u64::from(*member)));
             if depth == Depth::Open && !heights.is_empty() {
@@ -60,7 +60,7 @@ impl<P: Port> Yard<P> {
         let groups = groups_of(chain, cut, stage, members);
         let mut pages = KeyPages::of(&groups, |(_, key)| key.clone());
         let mut there = BTreeSet::new();
-        while let Some(page) = pages.next::<P, Group>(&self.port).await? {
+        while let Some(page) = pages.next::<Group>(&self.port).await? {
             let decided = page.into_iter().filter(|(_, group)| is_decided(group.as_ref()));
             there.extend(decided.map(|((member, _), _)| *member));
         }

@@ -4,7 +4,7 @@ use super::votes::Votes;
 use super::waits_for::{Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Quorum, Stage};
-use crate::port::{Key, Port};
+use crate::port::Key;
 use crate::state::{Inputs, Plan, Scope, Task, TaskId};
 use crate::transaction::read_many;
 use crate::yard::Yard;
@@ -20,7 +20,7 @@ pub(crate) fn plan_of(stage: &Stage, agreed: &[&str]) -> Plan {
     Plan { inputs: Inputs::Outputs { block: false, of }, expected: u32::from(!stage.provers.is_empty()) }
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     pub(super) async fn gathered_votes(
         &self,
         scope: &Scope,
@@ -30,7 +30,7 @@ impl<P: Port> Yard<P> {
     ) -> Result<Gathered, Error> {
         let ids = member_tasks(scope, pipeline, stage);
         let keys: Vec<Key> = ids.iter().map(TaskId::task_key).collect();
-        let votes = Votes::of(quorum, &ids, &read_many::<P, Task>(&self.port, &keys).await?);
+        let votes = Votes::of(quorum, &ids, &read_many::<Task>(&self.port, &keys).await?);
         let tally = votes.tally();
         Ok(match tally.agreed {
             Some(agreed) => Ok(plan_of(stage, &agreed)),

@@ -8,7 +8,7 @@ use super::{matching, reduce, split};
 use crate::error::Error;
 use crate::pages::KeyPages;
 use crate::pipeline::{CutRule, Pipeline, Stage, Strategy};
-use crate::port::{Key, Port};
+use crate::port::Key;
 use crate::state::{Group, Inputs, Plan, Scope, Subject, TaskId};
 use crate::transaction::read;
 use crate::yard::Yard;
@@ -47,7 +47,7 @@ pub(crate) fn keys_read(scope: &Scope, pipeline: &Pipeline, stage: &Stage) -> Ve
     keys
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     pub(crate) async fn readiness(
         &self,
         scope: &Scope,
@@ -109,7 +109,7 @@ impl<P: Port> Yard<P> {
         let names: Vec<&str> = stage.sources().map(|source| pipeline.stages[source].name.as_str()).collect();
         let mut pages = KeyPages::of(&names, |name| Group::key_of(scope.id(), name));
         let (mut of, mut missing) = (Vec::new(), Vec::new());
-        while let Some(page) = pages.next::<P, Group>(&self.port).await? {
+        while let Some(page) = pages.next::<Group>(&self.port).await? {
             for (name, group) in page {
                 let Some(group) = group.filter(Group::is_decided) else {
                     missing.push((*name).to_owned());

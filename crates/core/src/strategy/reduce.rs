@@ -11,7 +11,6 @@ use super::waits_for::{Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
 use crate::planted_bug::PlantedBug;
-use crate::port::Port;
 use crate::state::{Group, Inputs, Plan, Scope, Task, TaskId};
 use crate::transaction::{Tx, read, transact};
 use crate::yard::Yard;
@@ -129,7 +128,7 @@ pub(super) fn gathered(scope: &Scope, pipeline: &Pipeline, stage: &Stage, arity:
     Ok(Plan { expected: Tree::new(members, arity).len(), inputs })
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Which of the members that these tasks join are there.
     pub(crate) async fn members_joined(
         &self,
@@ -176,7 +175,7 @@ impl<P: Port> Yard<P> {
     /// Whether a child is there. Each is checked, so that a transaction that finds one missing meets a conflict when it comes.
     pub(crate) async fn is_there(
         &self,
-        tx: &mut Tx<'_, P>,
+        tx: &mut Tx<'_>,
         scope: &Scope,
         group: &Group,
         child: Child,

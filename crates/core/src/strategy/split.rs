@@ -3,7 +3,6 @@
 use super::waits_for::{Depth, Gathered, WaitsFor};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
-use crate::port::Port;
 use crate::state::{Block, BlockedBy, Inputs, Plan, Scope, Task, TaskId, TaskResult};
 use crate::transaction::read;
 use crate::yard::Yard;
@@ -21,7 +20,7 @@ pub fn of_list(partition: &TaskResult) -> Option<Plan> {
     Some(Plan { inputs: Inputs::Elements { artifact, of_block: false, list_hash }, expected: list.count })
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     pub(super) async fn gathered_to_split(
         &self,
         scope: &Scope,

@@ -3,7 +3,7 @@
 use crate::error::{Error, Refusal};
 use crate::pages::KeyPages;
 use crate::pipeline::{BLOCK, Output, Pipeline};
-use crate::port::{Key, Port, Stored};
+use crate::port::{Key, Stored};
 use crate::state::{ArtifactRef, Group, Inputs, Scope, ScopeId, Task, TaskId};
 use crate::strategy::reduce::{Child, Tree};
 use crate::transaction::{decode, read};
@@ -30,7 +30,7 @@ pub struct Input {
     pub verification_key: Option<String>,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// The inputs of a task, in the order in which its prover gets them.
     pub(crate) async fn inputs(&self, pipeline: &Pipeline, id: &TaskId) -> Result<Vec<Input>, Error> {
         let unknown = || Refusal::UnknownTask(id.to_string());

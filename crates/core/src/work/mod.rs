@@ -15,10 +15,9 @@ use crate::claim::ClaimRequest;
 use crate::error::{Error, Refusal};
 use crate::pipeline::{Output, Pipeline, Prover, Stage, Verify};
 use crate::planted_bug::PlantedBug;
-use crate::port::Port;
 use crate::record::{FailureKind, FailureOutcome, FailureReport, ResultOutcome, ResultReport, fault};
 use crate::state::{ArtifactRef, List, Metered, Task, TaskResult, WorkerId};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// A claimed task with all that a prover needs.
 #[derive(Clone, Debug)]
@@ -153,8 +152,9 @@ pub enum Performed {
     },
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// What a claimed task is, with its inputs.
+    #[boxed(?Send)]
     pub async fn assignment(&self, request: &ClaimRequest, task: Task) -> Result<Assignment, Error> {
         let unknown = || Refusal::UnknownTask(task.id().to_string());
         let attempt = task.attempt(&request.claim).cloned();

@@ -10,7 +10,6 @@ use proofyard_worker::WorkerHome;
 
 use super::Shared;
 use super::feed::FeedError;
-use crate::LocalPort;
 
 /// The pause after a transient error, such as a full disk, before the same is tried again.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
@@ -42,10 +41,9 @@ impl LocalIntake {
 }
 
 impl Intake for LocalIntake {
-    type Port = LocalPort;
     type Error = FeedError;
 
-    fn yard(&self) -> &Yard<LocalPort> {
+    fn yard(&self) -> &Yard {
         &self.shared.yard
     }
 

@@ -24,20 +24,20 @@ impl Item for LocalWorkers {
     }
 }
 
-pub(crate) async fn local_workers<P: Port>(port: &P) -> Result<Vec<WorkerId>, Error> {
+pub(crate) async fn local_workers(port: &dyn Port) -> Result<Vec<WorkerId>, Error> {
     let workers: Option<LocalWorkers> = read(port, &LocalWorkers::key_here()).await?;
     Ok(workers.unwrap_or_default().ids)
 }
 
-pub(crate) async fn remember_worker<P: Port>(port: &P, id: &WorkerId) -> Result<(), Error> {
+pub(crate) async fn remember_worker(port: &dyn Port, id: &WorkerId) -> Result<(), Error> {
     change_workers(port, |ids| ids.push(id.clone())).await
 }
 
-pub(crate) async fn forget_worker<P: Port>(port: &P, id: &WorkerId) -> Result<(), Error> {
+pub(crate) async fn forget_worker(port: &dyn Port, id: &WorkerId) -> Result<(), Error> {
     change_workers(port, |ids| ids.retain(|known| known != id)).await
 }
 
-async fn change_workers<P: Port>(port: &P, change: impl Fn(&mut Vec<WorkerId>)) -> Result<(), Error> {
+async fn change_workers(port: &dyn Port, change: impl Fn(&mut Vec<WorkerId>)) -> Result<(), Error> {
     transact(port, async |tx| {
         let workers: Option<LocalWorkers> = tx.check(&LocalWorkers::key_here()).await?;
         let mut workers = workers.unwrap_or_default();

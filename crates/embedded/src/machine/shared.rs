@@ -49,10 +49,9 @@ impl Shared {
 }
 
 impl WorkerHome for Shared {
-    type Port = LocalPort;
     type Artifacts = Artifacts;
 
-    fn yard(&self) -> &Yard<LocalPort> {
+    fn yard(&self) -> &Yard {
         &self.yard
     }
 

@@ -20,7 +20,6 @@ mod nodes;
 use proofyard_blocks::{Line, RecordedBlock, Rules, parse_line};
 use proofyard_core::error::{Error, with_causes};
 use proofyard_core::pipeline::{MAX_HEIGHT, NodeSource};
-use proofyard_core::port::Port;
 use proofyard_core::record::BlockOutcome;
 use proofyard_core::state::{
     AskedFinality, BlockHash, Canonical, Finality, Following, LowerBranch, NamedBlock, Tip,

@@ -205,10 +205,9 @@ impl Coded for HomeError {
 }
 
 impl Intake for Home {
-    type Port = Memory;
     type Error = HomeError;
 
-    fn yard(&self) -> &Yard<Memory> {
+    fn yard(&self) -> &Yard {
         &self.yard
     }
 

@@ -135,7 +135,7 @@ impl TestHome {
     }
 
     pub fn has_worker(&self, id: &WorkerId) -> bool {
-        now(read::<_, Worker>(&self.yard.port, &Worker::key_of(id))).unwrap().is_some()
+        now(read::<Worker>(&self.yard.port, &Worker::key_of(id))).unwrap().is_some()
     }
 
     /// The events about this.
@@ -173,10 +173,9 @@ impl TestHome {
 }
 
 impl WorkerHome for TestHome {
-    type Port = SharedMemory;
     type Artifacts = FlakyStore;
 
-    fn yard(&self) -> &Yard<SharedMemory> {
+    fn yard(&self) -> &Yard {
         &self.yard
     }
     fn artifacts(&self) -> &Arc<FlakyStore> {

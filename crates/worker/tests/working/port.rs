@@ -1,12 +1,13 @@
 //! The port in memory, for many threads, which fails when a test wants it.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::port::{
+    Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake, async_trait,
+};
 use proofyard_core::state::KeyFamily;
 
 use self::memory::Memory;
-use super::home::now;
 
 #[allow(dead_code, reason = "other tests need more of it")]
 #[path = "../../../../tests/domain/tests/domain/common/memory.rs"]
@@ -15,7 +16,7 @@ mod memory;
 const START_MS: u64 = 1_000_000_000;
 
 pub struct SharedMemory {
-    memory: Mutex<Memory>,
+    memory: Memory,
     fails: Mutex<Option<KeyFamily>>,
     /// How many of the next durable commits fail.
     durable_fails: Mutex<u32>,
@@ -23,11 +24,7 @@ pub struct SharedMemory {
 
 impl SharedMemory {
     pub fn new() -> Self {
-        Self {
-            memory: Mutex::new(Memory::new(START_MS, 7)),
-            fails: Mutex::default(),
-            durable_fails: Mutex::default(),
-        }
+        Self { memory: Memory::new(START_MS, 7), fails: Mutex::default(), durable_fails: Mutex::default() }
     }
 
     /// The next read of an item of this family fails.
@@ -41,29 +38,26 @@ impl SharedMemory {
     }
 
     pub fn next_wake(&self) -> Option<Wake> {
-        self.lock().next_wake()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap()
+        self.memory.next_wake()
     }
 }
 
+#[async_trait(?Send)]
 impl Port for SharedMemory {
     fn now_ms(&self) -> u64 {
-        self.lock().now_ms()
+        self.memory.now_ms()
     }
     fn random(&self) -> u64 {
-        self.lock().random()
+        self.memory.random()
     }
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
         if self.fails.lock().unwrap().take_if(|family| KeyFamily::of(key) == Some(*family)).is_some() {
             return Err(PortError::Unavailable("a test's fault".into()));
         }
-        now(self.lock().get(key))
+        self.memory.get(key).await
     }
     async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
-        now(self.lock().range(range))
+        self.memory.range(range).await
     }
     async fn due(
         &self,
@@ -72,10 +66,10 @@ impl Port for SharedMemory {
         until_ms: u64,
         limit: usize,
     ) -> Result<Vec<Due>, PortError> {
-        now(self.lock().due(shard, after, until_ms, limit))
+        self.memory.due(shard, after, until_ms, limit).await
     }
     async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
-        now(self.lock().reschedule(key, version, due_ms))
+        self.memory.reschedule(key, version, due_ms).await
     }
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
         let mut fails = self.durable_fails.lock().unwrap();
@@ -83,9 +77,9 @@ impl Port for SharedMemory {
             *fails -= 1;
             return Err(PortError::Unavailable("a test's fault".into()));
         }
-        now(self.lock().commit(batch))
+        self.memory.commit(batch).await
     }
     async fn send(&self, wakes: &[Wake]) {
-        now(self.lock().send(wakes));
+        self.memory.send(wakes).await;
     }
 }

@@ -41,7 +41,7 @@ fn driver(limits: &str, workers: &[&str]) -> Driver {
 }
 
 fn task(driver: &Driver, assignment: &Assignment) -> Task {
-    let found = now(read::<_, Task>(&driver.yard.port, &assignment.task.id().task_key()));
+    let found = now(read::<Task>(&driver.yard.port, &assignment.task.id().task_key()));
     found.expect("a table").expect("the task")
 }
 

@@ -19,13 +19,13 @@ const LEASE_MS: u64 = 30_000;
 const TICK_MS: u64 = 15_000;
 
 /// A worker of one slot on a host of its own.
-struct Remote<'a> {
-    yard: Yard<InterceptedPort<'a>>,
+struct Remote {
+    yard: Yard<InterceptedPort>,
     id: &'static str,
 }
 
-impl<'a> Remote<'a> {
-    fn start(driver: &'a Driver, id: &'static str, off_ms: i64) -> Self {
+impl Remote {
+    fn start(driver: &Driver, id: &'static str, off_ms: i64) -> Self {
         let yard = Yard::new(InterceptedPort::with_clock_skew(&driver.yard.port, off_ms));
         let registration = WorkerRegistration {
             worker: id.into(),
@@ -76,11 +76,11 @@ fn one_block(more: &str) -> Driver {
 
 fn task(driver: &Driver) -> Task {
     let id = TaskId::new(&ScopeId::of_block("c", 10, &"a10".into(), 0), "prove", 0);
-    now(read::<_, Task>(&driver.yard.port, &id.task_key())).expect("read").expect("the task")
+    now(read::<Task>(&driver.yard.port, &id.task_key())).expect("read").expect("the task")
 }
 
 fn is_dead(driver: &Driver, worker: &str) -> bool {
-    let worker = now(read::<_, Worker>(&driver.yard.port, &Worker::key_of(&worker.into()))).expect("read");
+    let worker = now(read::<Worker>(&driver.yard.port, &Worker::key_of(&worker.into()))).expect("read");
     worker.is_none_or(|worker| worker.dead)
 }
 

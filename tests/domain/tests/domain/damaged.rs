@@ -73,7 +73,7 @@ fn yard() -> Driver {
 /// What everybody does with a yard; answers what went wrong.
 fn all_that_is_done(driver: &Driver) -> Vec<Error> {
     // Which remembers no pipeline.
-    let yard = &Yard::new(&driver.yard.port);
+    let yard = &Yard::new(driver.yard.port.clone());
     let mut errors = Vec::new();
     let mut tried = |result: Result<(), Error>| errors.extend(result.err());
     tried(now(yard.chains()).map(drop));

@@ -423,7 +423,7 @@ impl Run {
 
     fn log(&self, log: &str) -> Vec<OutEntry> {
         let range = OutEntry::range_from("c", log, 0, 1_000);
-        let rows = now(read_range::<_, OutEntry>(&self.driver.yard.port, &range)).unwrap();
+        let rows = now(read_range::<OutEntry>(&self.driver.yard.port, &range)).unwrap();
         rows.into_iter().map(|(_, _, entry)| entry).collect()
     }
 

@@ -199,8 +199,9 @@ fn a_redo_that_meets_a_reorg_is_made_all_the_same() {
     driver.send(&block(13, "b", "a"));
     driver.work("w", good);
     assert_eq!(frontier(&driver), 14);
-    let reorg = || {
-        now(driver.yard.record_reorg("c", 13, &"b13".into())).unwrap();
+    let another = driver.yard.over(driver.yard.port.clone());
+    let reorg = move || {
+        now(another.record_reorg("c", 13, &"b13".into())).unwrap();
     };
     let is_of_chain = |call: &Call<'_>| match call {
         Call::Commit(batch) => batch.ops.iter().any(|op| op.key == Key::new("C#c", "chain")),

@@ -98,8 +98,7 @@ fn attempt(number: u32, home: &Remembers) -> (Performed, Option<String>) {
     }
     let performed = now(driver.yard.perform(&mut &*home, &assignment)).expect("performing");
     let key = assignment.task.id().task_key();
-    let task =
-        now(proofyard_core::transaction::read::<_, proofyard_core::state::Task>(&driver.yard.port, &key));
+    let task = now(proofyard_core::transaction::read::<proofyard_core::state::Task>(&driver.yard.port, &key));
     (
         performed,
         task.expect("a table").expect("the task").into_accepted().and_then(|result| result.public_values),

@@ -20,11 +20,11 @@ use super::Trouble;
 use crate::error::{Error, Refusal};
 use crate::pipeline::BlockWord;
 use crate::planted_bug::PlantedBug;
-use crate::port::{Port, Wake};
+use crate::port::Wake;
 use crate::scope_stages::goal_of;
 use crate::state::{BlockHash, LevelPlace, NamedScope, ScopeId, Told};
 use crate::transaction::transact;
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Messages of one call; the next call has the rest. Few, since each takes as long as the other side does, and newer words may
 /// come meanwhile.
@@ -48,9 +48,10 @@ pub struct BlockNews {
     pub proof: Option<NewsProof>,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// What a level sink is to be told now, the newest blocks first; nothing while the chain is halted or changes its branch,
     /// the sink is paused, or a failed try must wait.
+    #[boxed(?Send)]
     pub async fn level_next(&self, chain: &str, sink: &str) -> Result<Vec<BlockNews>, Error> {
         let Some(look) = self.look_at_level(chain, sink).await? else { return Ok(Vec::new()) };
         let waits = look.place.next_try_ms.is_some_and(|next_try_ms| next_try_ms > self.port.now_ms());
@@ -89,6 +90,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// It is about to be told; `false` where that is not to be said any more.
+    #[boxed(?Send)]
     pub async fn level_sending(&self, news: &BlockNews) -> Result<bool, Error> {
         self.change_told(news, |_, told| {
             // What may have been told counts as told: nothing older follows it.
@@ -103,6 +105,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// It has been told, durably.
+    #[boxed(?Send)]
     pub async fn level_done(&self, news: &BlockNews) -> Result<(), Error> {
         self.change_told(news, |place, told| {
             *place = LevelPlace { failed_at: None, ..place.clone().untried() };
@@ -112,6 +115,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// It will never take this word; what else there is to say goes on.
+    #[boxed(?Send)]
     pub async fn level_refused(&self, news: &BlockNews, reason: &str) -> Result<(), Error> {
         self.change_told(news, |place, told| {
             *place = LevelPlace {
@@ -126,6 +130,7 @@ impl<P: Port> Yard<P> {
     }
 
     /// It could not be told; the sink is tried again after a pause that doubles.
+    #[boxed(?Send)]
     pub async fn level_failed(&self, news: &BlockNews, trouble: &Trouble) -> Result<(), Error> {
         self.change_told(news, |place, _| {
             place.next_try_ms = Some(self.next_try_ms(place.failures, trouble));

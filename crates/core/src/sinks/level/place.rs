@@ -6,10 +6,9 @@ use std::ops::Range;
 use super::word::Compared;
 use crate::error::Error;
 use crate::pipeline::{BlockWord, Follows, Sink, SinkFrom, SinkTarget};
-use crate::port::Port;
 use crate::state::{ChainState, LevelPlace, Told};
 use crate::transaction::{read, transact};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// Heights of one page.
 const PAGE_HEIGHTS: u64 = 64;
@@ -36,8 +35,9 @@ pub(super) struct Look {
     pub(super) introduces: bool,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// How far a level sink is; where it would begin, if it was told nothing yet.
+    #[boxed(?Send)]
     pub async fn level_place(&self, chain: &str, sink: &str) -> Result<Option<LevelPlace>, Error> {
         Ok(self.look_at_level(chain, sink).await?.map(|look| look.place))
     }

@@ -3,7 +3,7 @@
 use crate::advance::handed_on::HandedOn;
 use crate::error::Error;
 use crate::pipeline::{Pipeline, Source, WITNESS};
-use crate::port::{Key, Port};
+use crate::port::Key;
 use crate::scope_stages::goal_of;
 use crate::state::{Group, OutProof, Scope, Task, TaskId};
 use crate::transaction::{Tx, read, read_many, transact};
@@ -24,15 +24,14 @@ pub struct NewsProof {
     pub proving_ms: u64,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// The block's proof as it may be handed on: where a quorum commits, those that agreed.
     pub(super) async fn news_proof(&self, scope: &Scope) -> Result<Option<NewsProof>, Error> {
         let pipeline = self.pipeline_of(scope).await?;
         let Some(goal) = goal_of(&pipeline, scope) else { return Ok(None) };
         let stage = &pipeline.stages[goal];
-        let found = transact(&self.port, async |tx: &mut Tx<'_, P>| {
-            self.handed_on(tx, scope, &pipeline, stage).await
-        });
+        let found =
+            transact(&self.port, async |tx: &mut Tx<'_>| self.handed_on(tx, scope, &pipeline, stage).await);
         let HandedOn::Proofs(proofs) = found.await? else { return Ok(None) };
         let Some(proof) = proofs.first().cloned() else { return Ok(None) };
         let task = TaskId::new(scope.id(), &proof.stage, proof.index);
@@ -62,10 +61,10 @@ impl<P: Port> Yard<P> {
     /// When the first of the block's tasks, of those that are looked at, had its inputs.
     async fn began_ms(&self, scope: &Scope, pipeline: &Pipeline) -> Result<Option<u64>, Error> {
         let keys: Vec<Key> = first_stages(pipeline).map(|stage| Group::key_of(scope.id(), stage)).collect();
-        let groups = read_many::<P, Group>(&self.port, &keys).await?.into_iter().flatten();
+        let groups = read_many::<Group>(&self.port, &keys).await?.into_iter().flatten();
         let keys: Vec<Key> =
             groups.flat_map(|group| some_tasks(&group)).map(|task| task.task_key()).collect();
-        let tasks = read_many::<P, Task>(&self.port, &keys).await?.into_iter().flatten();
+        let tasks = read_many::<Task>(&self.port, &keys).await?.into_iter().flatten();
         Ok(tasks.filter_map(Task::into_accepted).filter_map(|result| result.started_ms).min())
     }
 }

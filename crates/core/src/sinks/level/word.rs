@@ -6,7 +6,7 @@ use super::place::Look;
 use super::proof::{first_stages, some_tasks};
 use crate::error::Error;
 use crate::pipeline::BlockWord;
-use crate::port::{Key, Port};
+use crate::port::Key;
 use crate::state::{Canonical, Group, Scope, Task, Told};
 use crate::transaction::read_many;
 use crate::yard::Yard;
@@ -19,17 +19,17 @@ pub(super) struct Compared {
     pub(super) word: Option<BlockWord>,
 }
 
-impl<P: Port> Yard<P> {
+impl Yard {
     /// Ascending by height.
     pub(super) async fn compare(&self, look: &Look, heights: &BTreeSet<u64>) -> Result<Vec<Compared>, Error> {
         let (chain, sink) = (&look.place.chain, &look.place.sink);
         let heights: Vec<u64> = heights.iter().copied().collect();
         let keys: Vec<Key> = heights.iter().map(|height| Told::key_of(chain, sink, *height)).collect();
-        let told = read_many::<P, Told>(&self.port, &keys).await?;
+        let told = read_many::<Told>(&self.port, &keys).await?;
         let keys: Vec<Key> = heights.iter().map(|height| Canonical::key_of(chain, *height)).collect();
-        let canonical = read_many::<P, Canonical>(&self.port, &keys).await?;
+        let canonical = read_many::<Canonical>(&self.port, &keys).await?;
         let known: Vec<Key> = canonical.iter().flatten().map(|block| Scope::key_of(&block.scope())).collect();
-        let mut scopes = read_many::<P, Scope>(&self.port, &known).await?.into_iter();
+        let mut scopes = read_many::<Scope>(&self.port, &known).await?.into_iter();
         let mut compared = Vec::new();
         for ((height, told), canonical) in heights.into_iter().zip(told).zip(canonical) {
             let scope = canonical.and_then(|_| scopes.next().flatten());
@@ -59,13 +59,13 @@ impl<P: Port> Yard<P> {
             groups.extend(first_stages(&pipeline).map(|stage| (at, Group::key_of(scope.id(), stage))));
         }
         let keys: Vec<Key> = groups.iter().map(|(_, key)| key.clone()).collect();
-        let found = read_many::<P, Group>(&self.port, &keys).await?;
+        let found = read_many::<Group>(&self.port, &keys).await?;
         let mut tasks = Vec::new();
         for ((at, _), group) in groups.into_iter().zip(found) {
             tasks.extend(group.into_iter().flat_map(|group| some_tasks(&group)).map(|task| (at, task)));
         }
         let keys: Vec<Key> = tasks.iter().map(|(_, task)| task.task_key()).collect();
-        let found = read_many::<P, Task>(&self.port, &keys).await?;
+        let found = read_many::<Task>(&self.port, &keys).await?;
         for ((at, _), task) in tasks.into_iter().zip(found) {
             if task.is_some_and(|task| task.first_claimed_ms().is_some()) {
                 open[at].word = Some(BlockWord::Started);

@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::port::{
+    Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake, async_trait,
+};
 
 use super::memory::Memory;
 
@@ -13,33 +15,47 @@ pub enum Call<'a> {
 }
 
 /// What others do just before the first call of a kind arrives.
-struct Before<'a> {
+struct Before {
     is_it: fn(&Call<'_>) -> bool,
-    act: Box<dyn FnOnce() + 'a>,
+    act: Box<dyn FnOnce()>,
 }
 
-pub struct InterceptedPort<'a> {
-    pub memory: &'a Memory,
+pub struct InterceptedPort {
+    pub memory: Memory,
     /// How far its clock is off, where it is not the yard's.
     off_ms: Option<i64>,
-    before: RefCell<Option<Before<'a>>>,
+    before: RefCell<Option<Before>>,
     reads: Cell<usize>,
 }
 
-impl<'a> InterceptedPort<'a> {
-    pub fn with_clock_skew(memory: &'a Memory, off_ms: i64) -> Self {
-        Self { memory, off_ms: Some(off_ms), before: RefCell::default(), reads: Cell::default() }
+impl InterceptedPort {
+    pub fn with_clock_skew(memory: &Memory, off_ms: i64) -> Self {
+        Self {
+            memory: memory.clone(),
+            off_ms: Some(off_ms),
+            before: RefCell::default(),
+            reads: Cell::default(),
+        }
     }
 
     /// `act` comes just before the first call that is one.
-    pub fn acting_before(memory: &'a Memory, is_it: fn(&Call<'_>) -> bool, act: impl FnOnce() + 'a) -> Self {
+    pub fn acting_before(
+        memory: &Memory,
+        is_it: fn(&Call<'_>) -> bool,
+        act: impl FnOnce() + 'static,
+    ) -> Self {
         let before = Before { is_it, act: Box::new(act) };
-        Self { memory, off_ms: None, before: RefCell::new(Some(before)), reads: Cell::default() }
+        Self {
+            memory: memory.clone(),
+            off_ms: None,
+            before: RefCell::new(Some(before)),
+            reads: Cell::default(),
+        }
     }
 
     /// Its reads are counted.
-    pub fn counting(memory: &'a Memory) -> Self {
-        Self { memory, off_ms: None, before: RefCell::default(), reads: Cell::default() }
+    pub fn counting(memory: &Memory) -> Self {
+        Self { memory: memory.clone(), off_ms: None, before: RefCell::default(), reads: Cell::default() }
     }
 
     pub fn reads(&self) -> usize {
@@ -59,7 +75,8 @@ impl<'a> InterceptedPort<'a> {
     }
 }
 
-impl Port for InterceptedPort<'_> {
+#[async_trait(?Send)]
+impl Port for InterceptedPort {
     fn now_ms(&self) -> u64 {
         self.memory.now_ms().saturating_add_signed(self.off_ms.unwrap_or(0))
     }

@@ -1,38 +1,29 @@
-//! The port in memory: one thread, a strong store, a clock that moves by hand, seeded randomness, wakes kept.
+//! The port in memory: a strong store, a clock that moves by hand, seeded randomness, wakes kept.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use proofyard_core::port::{
-    Action, Batch, CommitOutcome, DUE_SHARDS, Due, Expect, Key, Port, PortError, Range, Stored, Version, Wake,
+    Action, Batch, CommitOutcome, DUE_SHARDS, Due, Expect, Key, Port, PortError, Range, Stored, Version,
+    Wake, async_trait,
 };
 
-pub struct Memory {
-    now_ms: Cell<u64>,
-    random: Cell<u64>,
-    items: RefCell<BTreeMap<Key, (Stored, Option<u64>)>>,
-    due: RefCell<Vec<BTreeSet<Due>>>,
-    wakes: RefCell<VecDeque<Wake>>,
+/// Clones are the same store.
+#[derive(Clone)]
+pub struct Memory(Arc<Mutex<State>>);
+
+struct State {
+    now_ms: u64,
+    random: u64,
+    items: BTreeMap<Key, (Stored, Option<u64>)>,
+    due: Vec<BTreeSet<Due>>,
+    wakes: VecDeque<Wake>,
 }
 
-impl Memory {
-    pub fn new(now_ms: u64, seed: u64) -> Self {
-        Self {
-            now_ms: Cell::new(now_ms),
-            random: Cell::new(seed),
-            items: RefCell::default(),
-            due: RefCell::new(vec![BTreeSet::new(); usize::from(DUE_SHARDS)]),
-            wakes: RefCell::default(),
-        }
-    }
-
-    pub fn pass(&self, ms: u64) {
-        self.now_ms.set(self.now_ms.get() + ms);
-    }
-
-    fn move_due(&self, key: &Key, from_ms: Option<u64>, to_ms: Option<u64>) {
-        let shard = &mut self.due.borrow_mut()[usize::from(key.due_shard())];
+impl State {
+    fn move_due(&mut self, key: &Key, from_ms: Option<u64>, to_ms: Option<u64>) {
+        let shard = &mut self.due[usize::from(key.due_shard())];
         if let Some(due_ms) = from_ms {
             shard.remove(&Due { due_ms, key: key.clone() });
         }
@@ -40,48 +31,71 @@ impl Memory {
             shard.insert(Due { due_ms, key: key.clone() });
         }
     }
+}
+
+impl Memory {
+    pub fn new(now_ms: u64, seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            now_ms,
+            random: seed,
+            items: BTreeMap::new(),
+            due: vec![BTreeSet::new(); usize::from(DUE_SHARDS)],
+            wakes: VecDeque::new(),
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    pub fn pass(&self, ms: u64) {
+        self.state().now_ms += ms;
+    }
 
     pub fn keys(&self) -> Vec<Key> {
-        self.items.borrow().keys().cloned().collect()
+        self.state().items.keys().cloned().collect()
     }
 
     pub fn value(&self, key: &Key) -> Vec<u8> {
-        self.items.borrow()[key].0.value.clone()
+        self.state().items[key].0.value.clone()
     }
 
     /// The value that is there becomes another one, behind everybody's back.
     pub fn overwrite(&self, key: &Key, value: Vec<u8>) {
-        self.items.borrow_mut().get_mut(key).unwrap().0.value = value;
+        self.state().items.get_mut(key).unwrap().0.value = value;
     }
 
     pub fn next_wake(&self) -> Option<Wake> {
-        self.wakes.borrow_mut().pop_front()
+        self.state().wakes.pop_front()
     }
 }
 
+#[async_trait(?Send)]
 impl Port for Memory {
     fn now_ms(&self) -> u64 {
-        self.now_ms.get()
+        self.state().now_ms
     }
 
     /// SplitMix64.
     fn random(&self) -> u64 {
-        self.random.set(self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
-        let mixed = (self.random.get() ^ (self.random.get() >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let state = &mut *self.state();
+        state.random = state.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state.random ^ (state.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Stored>, PortError> {
-        Ok(self.items.borrow().get(key).map(|(stored, _)| stored.clone()))
+        Ok(self.state().items.get(key).map(|(stored, _)| stored.clone()))
     }
 
     async fn range(&self, range: &Range) -> Result<Vec<(String, Stored)>, PortError> {
         let from = Key::new(range.partition.clone(), range.from.clone());
-        let items = self.items.borrow();
+        let state = self.state();
         let inside =
             |key: &Key| key.partition == range.partition && range.to.as_ref().is_none_or(|to| key.sort < *to);
-        let rows = items
+        let rows = state
+            .items
             .range((Bound::Included(from), Bound::Unbounded))
             .take_while(|(key, _)| inside(key))
             .map(|(key, (stored, _))| (key.sort.clone(), stored.clone()));
@@ -102,24 +116,25 @@ impl Port for Memory {
         limit: usize,
     ) -> Result<Vec<Due>, PortError> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let due = self.due.borrow();
-        let entries = due[usize::from(shard)].range((from, Bound::Unbounded));
+        let state = self.state();
+        let entries = state.due[usize::from(shard)].range((from, Bound::Unbounded));
         Ok(entries.take_while(|due| due.due_ms <= until_ms).take(limit).cloned().collect())
     }
 
     async fn reschedule(&self, key: &Key, version: Version, due_ms: Option<u64>) -> Result<bool, PortError> {
-        let mut items = self.items.borrow_mut();
-        let Some((_, due)) = items.get_mut(key).filter(|(stored, _)| stored.version == version) else {
+        let mut state = self.state();
+        let Some((_, due)) = state.items.get_mut(key).filter(|(stored, _)| stored.version == version) else {
             return Ok(false);
         };
-        self.move_due(key, std::mem::replace(due, due_ms), due_ms);
+        let before_ms = std::mem::replace(due, due_ms);
+        state.move_due(key, before_ms, due_ms);
         Ok(true)
     }
 
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
         batch.check_shape()?;
-        let mut items = self.items.borrow_mut();
-        let holds = |key: &Key, expect: Expect| match (expect, items.get(key)) {
+        let mut state = self.state();
+        let holds = |key: &Key, expect: Expect| match (expect, state.items.get(key)) {
             (Expect::Any, _) | (Expect::Absent, None) => true,
             (Expect::Version(version), Some((stored, _))) => stored.version == version,
             _ => false,
@@ -132,12 +147,12 @@ impl Port for Memory {
                 Action::Check => {}
                 Action::Put { value, due_ms } => {
                     let stored = Stored { version: batch.version, value: value.clone() };
-                    let before = items.insert(op.key.clone(), (stored, *due_ms));
-                    self.move_due(&op.key, before.and_then(|(_, due_ms)| due_ms), *due_ms);
+                    let before = state.items.insert(op.key.clone(), (stored, *due_ms));
+                    state.move_due(&op.key, before.and_then(|(_, due_ms)| due_ms), *due_ms);
                 }
                 Action::Delete => {
-                    let before = items.remove(&op.key);
-                    self.move_due(&op.key, before.and_then(|(_, due_ms)| due_ms), None);
+                    let before = state.items.remove(&op.key);
+                    state.move_due(&op.key, before.and_then(|(_, due_ms)| due_ms), None);
                 }
             }
         }
@@ -145,6 +160,6 @@ impl Port for Memory {
     }
 
     async fn send(&self, wakes: &[Wake]) {
-        self.wakes.borrow_mut().extend(wakes.iter().cloned());
+        self.state().wakes.extend(wakes.iter().cloned());
     }
 }

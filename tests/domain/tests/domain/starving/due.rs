@@ -1,6 +1,7 @@
 //! The index of due times holds only what is open.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use proofyard_core::Yard;
 use proofyard_core::record::FailureKind;
@@ -16,7 +17,7 @@ use crate::common::now;
 const DAY_MS: u64 = 86_400_000;
 
 fn task(driver: &Driver, scope: &str, name: &str) -> Task {
-    now(read::<_, Task>(&driver.yard.port, &TaskId::new(&scope.parse().unwrap(), name, 0).task_key()))
+    now(read::<Task>(&driver.yard.port, &TaskId::new(&scope.parse().unwrap(), name, 0).task_key()))
         .unwrap()
         .unwrap()
 }
@@ -46,9 +47,11 @@ fn a_scope_that_settles_while_it_is_looked_at_is_not_due_again() {
     driver.block(10);
     let assignment = driver.claim("w").unwrap();
     driver.pass(20_000);
-    let settles = || {
-        driver.record(&assignment, Does::Proves("0a"));
-        driver.settle();
+    let driver = Rc::new(driver);
+    let others = Rc::clone(&driver);
+    let settles = move || {
+        others.record(&assignment, Does::Proves("0a"));
+        others.settle();
     };
     let after_the_look = |call: &Call<'_>| matches!(call, Call::Reschedule(key) if key.sort == "scope");
     let yard = Yard::new(InterceptedPort::acting_before(&driver.yard.port, after_the_look, settles));

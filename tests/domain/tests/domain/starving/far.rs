@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::port::{
+    Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake, async_trait,
+};
 use proofyard_core::record::RetrySelection;
 use proofyard_core::state::TaskId;
 use proofyard_core::view::View;
@@ -17,15 +19,15 @@ pub const ROUND_MS: u64 = 4;
 /// Keys that one call reads.
 const KEYS_A_ROUND: usize = 100;
 
-pub struct Far<'a> {
-    memory: &'a Memory,
+pub struct Far {
+    memory: Memory,
     view: RefCell<View>,
     rounds: Cell<u64>,
 }
 
-impl<'a> Far<'a> {
-    pub fn new(memory: &'a Memory) -> Self {
-        Self { memory, view: RefCell::default(), rounds: Cell::new(0) }
+impl Far {
+    pub fn new(memory: &Memory) -> Self {
+        Self { memory: memory.clone(), view: RefCell::default(), rounds: Cell::new(0) }
     }
 
     pub fn rounds(&self) -> u64 {
@@ -38,7 +40,8 @@ impl<'a> Far<'a> {
     }
 }
 
-impl Port for Far<'_> {
+#[async_trait(?Send)]
+impl Port for Far {
     fn now_ms(&self) -> u64 {
         self.memory.now_ms()
     }

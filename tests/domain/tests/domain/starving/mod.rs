@@ -50,7 +50,7 @@ pub fn due(driver: &Driver) -> Vec<Key> {
 }
 
 pub fn scope(driver: &Driver, id: &str) -> Scope {
-    now(read::<_, Scope>(&driver.yard.port, &Scope::key_of(&id.parse().unwrap()))).unwrap().unwrap()
+    now(read::<Scope>(&driver.yard.port, &Scope::key_of(&id.parse().unwrap()))).unwrap().unwrap()
 }
 
 /// Lets time pass as the sweeper sees it, and takes the steps that follow.

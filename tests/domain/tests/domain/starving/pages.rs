@@ -23,7 +23,7 @@ fn driver(text: &str) -> Driver {
 }
 
 /// One call of a function, with what it knows for itself; it must end in time. Answers its rounds.
-fn call<T>(driver: &Driver, work: impl AsyncFnOnce(&Yard<Far<'_>>) -> T) -> (u64, T) {
+fn call<T>(driver: &Driver, work: impl AsyncFnOnce(&Yard<Far>) -> T) -> (u64, T) {
     let yard = Yard::new(Far::new(&driver.yard.port));
     let done = now(work(&yard));
     let rounds = yard.port.rounds();
@@ -56,8 +56,7 @@ fn a_cut_of_1024_blocks_closes_and_is_gathered_in_time() {
     let assignment = driver.claim("w").unwrap();
     driver.record(&assignment, Does::Proves("0a"));
     settle(&driver);
-    let cuts =
-        now(read_range::<_, CutAt>(&driver.yard.port, &CutAt::range_from("c", "batch", 0, 9))).unwrap();
+    let cuts = now(read_range::<CutAt>(&driver.yard.port, &CutAt::range_from("c", "batch", 0, 9))).unwrap();
     assert_eq!(cuts.len(), 1);
     let request = ClaimRequest { worker: "far".into(), slot: 0, claim: "cut".into() };
     let (_, claimed) = call(&driver, async |yard| yard.claim(&request).await.unwrap());

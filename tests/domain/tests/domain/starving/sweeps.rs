@@ -44,7 +44,7 @@ fn dead_worker(driver: &Driver, lease_ms: u64) -> String {
 }
 
 fn is_dead(driver: &Driver, name: &str) -> bool {
-    now(read::<_, Worker>(&driver.yard.port, &Worker::key_of(&name.into())))
+    now(read::<Worker>(&driver.yard.port, &Worker::key_of(&name.into())))
         .unwrap()
         .is_none_or(|worker| worker.dead)
 }
