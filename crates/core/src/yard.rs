@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, Refusal};
 use crate::pipeline::{self, Pipeline};
 use crate::port::Port;
-use crate::state::{ChainState, Frontier, LOOK_NOW_MS, PipelineHash, PipelineText, Scope, Tip};
+use crate::state::{ChainState, Frontier, LOOK_NOW_MS, PipelineHash, PipelineText, PoolTasks, Scope, Tip};
 use crate::transaction::{Tx, read};
 
 /// Pipelines kept parsed; a yard sees a handful in its life, so the bound is for safety only.
@@ -16,6 +16,7 @@ pub struct Yard<P> {
     pub port: P,
     pipelines: Arc<Mutex<HashMap<PipelineHash, Arc<Pipeline>>>>,
     judged: bool,
+    takes: PoolTasks,
     #[cfg(feature = "planted-bugs")]
     bug: Option<crate::planted_bug::PlantedBug>,
     #[cfg(feature = "planted-bugs")]
@@ -28,6 +29,7 @@ impl<P: Port> Yard<P> {
             port,
             pipelines: Arc::default(),
             judged: false,
+            takes: PoolTasks::All,
             #[cfg(feature = "planted-bugs")]
             bug: None,
             #[cfg(feature = "planted-bugs")]
@@ -42,6 +44,7 @@ impl<P: Port> Yard<P> {
             port,
             pipelines: Arc::clone(&self.pipelines),
             judged: self.judged,
+            takes: self.takes,
             #[cfg(feature = "planted-bugs")]
             bug: self.bug,
             #[cfg(feature = "planted-bugs")]
@@ -56,6 +59,15 @@ impl<P: Port> Yard<P> {
 
     pub fn is_judged(&self) -> bool {
         self.judged
+    }
+
+    /// A yard whose workers take only such tasks of their pools, and are asked for and counted by these alone.
+    pub fn taking(self, takes: PoolTasks) -> Self {
+        Self { takes, ..self }
+    }
+
+    pub(crate) fn takes(&self) -> PoolTasks {
+        self.takes
     }
 
     /// A yard with a planted bug: it breaks one rule on purpose.

@@ -324,7 +324,7 @@ mod tests {
     fn keys_are_written_as_they_are_stored_and_known_again() {
         let scope = ScopeId::of_block("c", 7, &"0xab".into(), 0);
         let task = TaskId::new(&scope, "join", 3);
-        let served = PoolChain { pool: "gpu".into(), chain: "c".into() };
+        let served = PoolChain { pool: "gpu".into(), chain: "c".into(), acts: None };
         let written = [
             (KnownChain::key_of("c"), KeyFamily::KnownChain, "Y / c"),
             (SweepPlace::key(), KeyFamily::SweepPlace, "Y#sweep / place"),

@@ -231,7 +231,7 @@ async fn a_function_that_is_killed_at_any_call_does_no_task_twice() {
     let (mut kills, mut calls) = (0, 0);
     for call in 0..60 {
         yard.sweep().await;
-        if yard.driver.home.yard.waiting_tasks("record", 1).await.unwrap() == 0 {
+        if yard.driver.home.yard.waiting_calls("record", 1).await.unwrap() == 0 {
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         }
