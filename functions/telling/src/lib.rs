@@ -6,6 +6,7 @@
 //! the function's own. Tasks of stages with an action ([`Acting`]) come by the same queue, on which each such pool is a group.
 
 mod outside;
+mod variables;
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ use proofyard_sinks::{Message, Outcome, SinkOf, Teller};
 use tracing::warn;
 
 pub use crate::outside::{FetchError, Secrets, fetched, stored};
+pub use crate::variables::Variables;
 
 /// Fetching a proof that is sent, and writing down how a message went.
 const AROUND_A_MESSAGE: Duration = Duration::from_secs(15);
