@@ -2,7 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use proofyard_core::port::{Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake};
+use proofyard_core::port::{
+    Action, Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake,
+};
 use proofyard_core::state::KeyFamily;
 
 use self::memory::Memory;
@@ -19,6 +21,8 @@ pub struct SharedMemory {
     fails: Mutex<Option<KeyFamily>>,
     /// How many of the next durable commits fail.
     durable_fails: Mutex<u32>,
+    /// The next commit that writes this text fails.
+    text_fails: Mutex<Option<String>>,
 }
 
 impl SharedMemory {
@@ -27,6 +31,7 @@ impl SharedMemory {
             memory: Mutex::new(Memory::new(START_MS, 7)),
             fails: Mutex::default(),
             durable_fails: Mutex::default(),
+            text_fails: Mutex::default(),
         }
     }
 
@@ -38,6 +43,11 @@ impl SharedMemory {
     /// The next commits that must be on disk fail.
     pub fn fail_durable(&self, times: u32) {
         *self.durable_fails.lock().unwrap() = times;
+    }
+
+    /// The next commit of an item with this text fails.
+    pub fn fail_writing(&self, text: &str) {
+        *self.text_fails.lock().unwrap() = Some(text.to_owned());
     }
 
     pub fn next_wake(&self) -> Option<Wake> {
@@ -81,6 +91,15 @@ impl Port for SharedMemory {
         let mut fails = self.durable_fails.lock().unwrap();
         if batch.durable && *fails > 0 {
             *fails -= 1;
+            return Err(PortError::Unavailable("a test's fault".into()));
+        }
+        let writes = |text: &mut String| {
+            batch.ops.iter().any(|op| match &op.action {
+                Action::Put { value, .. } => String::from_utf8_lossy(value).contains(text.as_str()),
+                _ => false,
+            })
+        };
+        if self.text_fails.lock().unwrap().take_if(writes).is_some() {
             return Err(PortError::Unavailable("a test's fault".into()));
         }
         now(self.lock().commit(batch))
