@@ -64,7 +64,7 @@ resource "aws_sqs_queue" "queue" {
   content_based_deduplication       = each.value.content_based_deduplication
   deduplication_scope               = each.value.fifo ? "messageGroup" : null
   fifo_throughput_limit             = each.value.fifo ? "perMessageGroupId" : null
-  tags                              = local.tags
+  tags                              = merge(local.tags, each.key == "propose" && local.acts ? { (local.spec.proposer.acts_tag) = "true" } : {})
 
   redrive_policy = each.value.takes_dead_letters ? null : jsonencode({
     deadLetterTargetArn = "${local.sqs}:${aws_sqs_queue.dead[each.key].name}"

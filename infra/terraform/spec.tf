@@ -38,6 +38,7 @@ locals {
   whole = jsondecode(local.filled.yard)
   # Without what is there only where the parameters name it.
   asked = { proposer = var.parameters.proposer != null }
+  acts  = try(var.parameters.proposer.acts, false)
   spec = merge(local.whole, { for part in ["queues", "functions", "roles"] :
     part => { for name, described in local.whole[part] : name => described if try(local.asked[described.only_with], true) }
   })
@@ -99,7 +100,9 @@ locals {
 
 locals {
   statements = { for key, role in local.spec.roles :
-    key => jsonencode(flatten([for policy in role.policies : local.spec.policies[policy]]))
+    key => jsonencode(flatten([
+      for policy in local.acts ? try(role.acting_policies, role.policies) : role.policies : local.spec.policies[policy]
+    ]))
   }
   # What the parameters' queues, topics and buses may be sent; nothing where they name none of a service.
   targets = { for service, action in local.spec.sinks.target_actions :

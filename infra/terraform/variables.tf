@@ -29,8 +29,9 @@ variable "parameters" {
     # ARNs of the queues, topics and event buses that pipelines name as sinks; the notifier may send to no others.
     sink_targets = optional(list(string), [])
     # The function that tells sinks which hold keys is there, and may have these keys of KMS sign, by their ARNs. Without it there
-    # is no such function, secret or queue: what holds keys and is not needed is a risk.
-    proposer      = optional(object({ kms_keys = optional(list(string), []) }))
+    # is no such function, secret or queue: what holds keys and is not needed is a risk. With `acts` it also does the tasks of
+    # stages with an action, for which it writes what workers write.
+    proposer      = optional(object({ acts = optional(bool, false), kms_keys = optional(list(string), []) }))
     page_emails   = list(string)
     notice_emails = list(string)
     # By alarm, in place of the spec's.

@@ -10,7 +10,7 @@ use proofyard_core::Yard;
 use proofyard_core::error::{Cause, Code, Coded, Error, with_causes};
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::pipeline::{Pipeline, SinkTarget};
-use proofyard_core::state::WorkerId;
+use proofyard_core::state::{PoolTasks, WorkerId};
 use tracing::error;
 
 use crate::clients::call_fault::CallFault;
@@ -150,7 +150,8 @@ impl AwsHome {
         let table = Table::new(aws_sdk_dynamodb::Client::new(config), names.table());
         let jobs = Jobs::new(aws_sdk_batch::Client::new(config));
         Self {
-            yard: Yard::new(AwsPort::new(table)),
+            // An action's calls are the proposer's, also where a pool of that name is deployed.
+            yard: Yard::new(AwsPort::new(table)).taking(PoolTasks::Proofs),
             queues: Queues::new(aws_sdk_sqs::Client::new(config), Arc::new(system_random)),
             objects: Objects::new(S3Bucket::new(config, bucket)),
             supply: Arc::new(Supply::new(names.table(), jobs, pools)),
@@ -182,7 +183,12 @@ impl AwsHome {
 
     /// As the function that tells sinks.
     pub fn with_notifier(&self, notifier: Arc<dyn Notifier>) -> Self {
-        Self { notifier: Some(notifier), ..self.over(self.yard.port.clone()) }
+        let home = self.over(self.yard.port.clone());
+        let yard = match notifier.acts() {
+            true => home.yard.taking(PoolTasks::Calls),
+            false => home.yard,
+        };
+        Self { notifier: Some(notifier), yard, ..home }
     }
 
     /// What clients of other services are made from.

@@ -3,8 +3,9 @@
 //! It is written, and durable, before a node hears of a transaction. In a folder it is a file for each account of a chain, and
 //! whoever reads it to write it holds its lock. Elsewhere it is [`Pages`] under a version: nobody holds it, and whoever finds at
 //! writing that somebody else has written begins anew, so that what was signed for a nonce in between is never sent. Either way
-//! several sinks may have one account. What is at its end is kept for a while without its bytes: a message that comes again
-//! is known by it.
+//! several sinks may have one account. What is at its end is kept without its bytes: a message that comes again is known by it. A
+//! file keeps the newest of each sink. Pages keep all, each found by its message's name alone: a look reads what is under way,
+//! and at most one that is at its end, however many there are.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -14,11 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, Selector};
+use alloy_primitives::{Address, B256, Selector, keccak256};
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
+use crate::gaps::FILLER;
 use crate::{Failure, Place, Surroundings};
 
 /// Where journals are kept.
@@ -30,10 +32,17 @@ pub enum Journals {
     Pages(Arc<dyn Pages>),
 }
 
-/// A home of journals that has no locks. An account's pages are texts under names of at most 100 bytes.
+/// A home of journals that has no locks. An account's pages are texts.
 pub trait Pages: Debug + Send + Sync {
-    /// All pages of an account, as they are now.
+    /// All open pages of an account, as they are now, and its version from before they were read.
     fn read<'a>(&'a self, account: &'a str) -> LocalBoxFuture<'a, Result<Written, String>>;
+
+    /// The finished page of this name as it is now, where there is one.
+    fn finished<'a>(
+        &'a self,
+        account: &'a str,
+        name: &'a str,
+    ) -> LocalBoxFuture<'a, Result<Option<String>, String>>;
 
     /// Writes all of these pages or none, and only if the account's version is still this one; `None` is a page that goes.
     /// Durable once it returns. `None`: somebody else has written, or it is not known whether this was written.
@@ -45,23 +54,34 @@ pub trait Pages: Debug + Send + Sync {
     ) -> LocalBoxFuture<'a, Result<Option<u64>, String>>;
 }
 
-/// A page's name, and its text.
-pub type Change = (String, Option<String>);
+/// A page's name, of at most 100 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Page {
+    /// Of what is under way: all are read at once.
+    Open(String),
+    /// Of what is at its end: each is read by itself, and none goes.
+    Finished(String),
+}
 
-/// What is written of an account.
+/// A page, and its text.
+pub type Change = (Page, Option<String>);
+
+/// What is written of an account: its open pages, and those finished ones that were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Of the last write; `None` where nothing was written yet.
     pub version: Option<u64>,
-    pub pages: BTreeMap<String, String>,
+    pub pages: BTreeMap<Page, String>,
 }
 
 /// What one write may hold: more than one look at a chain changes, but for that of an account that was left alone for long.
 const PAGES_A_WRITE: usize = 50;
 const BYTES_A_WRITE: usize = 2 << 20;
 
-/// Messages at their end that are remembered, of each sink.
+/// Messages at their end that a file remembers, of each sink.
 const REMEMBERED: usize = 1_024;
+/// Of those on pages that were said to be done and came to nothing: there is one for each deep reorg of the chain that is called.
+const REMEMBERED_UNDONE: usize = 64;
 /// More cannot wait: nodes keep few of one account.
 pub(crate) const MAX_OPEN: usize = 64;
 const LOCK_TRIES: u32 = 600;
@@ -196,23 +216,34 @@ enum Home {
 }
 
 impl Held {
-    /// Where there are locks, waits until nobody else has it.
+    /// With all that is under way, and what there is of this message. Where there are locks, waits until nobody else has it.
     pub async fn open(
         place: &Place,
         chain_id: u64,
         account: Address,
+        message: Name<'_>,
         surroundings: &impl Surroundings,
     ) -> Result<Self, Failure> {
-        let name = format!("{chain_id}-{account}");
+        let account = format!("{chain_id}-{account}");
         match &place.journals {
-            Journals::Folder(folder) => Self::of_file(folder, &name, surroundings).await,
-            Journals::Pages(pages) => {
-                let written = pages.read(&name).await.map_err(Failure::later)?;
-                let journal = Journal::of_pages(&written.pages)
-                    .map_err(|error| unreadable(&format!("the journal of {name}"), error))?;
-                Ok(Self { journal, home: Home::Pages { pages: Arc::clone(pages), account: name, written } })
+            Journals::Folder(folder) => Self::of_file(folder, &account, surroundings).await,
+            Journals::Pages(pages) => Self::of_pages(Arc::clone(pages), account, message).await,
+        }
+    }
+
+    async fn of_pages(pages: Arc<dyn Pages>, account: String, message: Name<'_>) -> Result<Self, Failure> {
+        let failed = |error| unreadable(&format!("the journal of {account}"), error);
+        let mut written = pages.read(&account).await.map_err(Failure::later)?;
+        let mut journal = Journal::of_pages(&written.pages).map_err(failed)?;
+        if journal.of(message).is_none() {
+            let name = message.page();
+            // After the open ones: what is at its end meanwhile is found here.
+            if let Some(text) = pages.finished(&account, &name).await.map_err(Failure::later)? {
+                journal.insert(serde_json::from_str(&text).map_err(failed)?);
+                written.pages.insert(Page::Finished(name), text);
             }
         }
+        Ok(Self { journal, home: Home::Pages { pages, account, written } })
     }
 
     async fn of_file(folder: &Path, name: &str, surroundings: &impl Surroundings) -> Result<Self, Failure> {
@@ -264,9 +295,10 @@ impl Held {
 
     /// Durable once it returns.
     pub async fn write(&mut self) -> Result<(), Failure> {
-        self.journal.forget();
+        self.journal.forget_bytes();
         match &mut self.home {
             Home::File { path, written, .. } => {
+                self.journal.forget();
                 if self.journal != *written {
                     let replaced = replace(path, &self.journal);
                     replaced.map_err(|error| Failure::later(format!("{}: {error}", path.display())))?;
@@ -303,10 +335,10 @@ fn replace(path: &Path, journal: &Journal) -> io::Result<()> {
 }
 
 /// What is new and other first, so that no page is named that is not there; as much at once as one write may hold.
-fn writes(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<Vec<Change>> {
-    let puts = now.iter().filter(|(name, text)| before.get(*name) != Some(text));
-    let puts = puts.map(|(name, text)| (name.clone(), Some(text.clone())));
-    let gone = before.keys().filter(|name| !now.contains_key(*name)).map(|name| (name.clone(), None));
+fn writes(before: &BTreeMap<Page, String>, now: &BTreeMap<Page, String>) -> Vec<Vec<Change>> {
+    let puts = now.iter().filter(|(page, text)| before.get(*page) != Some(text));
+    let puts = puts.map(|(page, text)| (page.clone(), Some(text.clone())));
+    let gone = before.keys().filter(|page| !now.contains_key(*page)).map(|page| (page.clone(), None));
     let (mut writes, mut bytes) = (Vec::<Vec<Change>>::new(), 0);
     for change in puts.chain(gone) {
         let its_bytes = change.1.as_ref().map_or(0, String::len);
@@ -330,44 +362,58 @@ const SENT: &str = "sent-";
 const GAP: &str = "gap";
 
 impl Journal {
-    fn of_pages(pages: &BTreeMap<String, String>) -> Result<Self, serde_json::Error> {
+    /// Of the open ones.
+    fn of_pages(pages: &BTreeMap<Page, String>) -> Result<Self, serde_json::Error> {
         let mut sent = Vec::new();
+        let is_sent = |page: &Page| matches!(page, Page::Open(name) if name.starts_with(SENT));
         // Their names have them by nonce.
-        for (_, text) in pages.iter().filter(|(name, _)| name.starts_with(SENT)) {
+        for (_, text) in pages.iter().filter(|(page, _)| is_sent(page)) {
             let mut read: Sent = serde_json::from_str(text)?;
             for each in &mut read.tries {
-                each.raw = pages.get(&format!("{RAW}{}", each.hash)).cloned().unwrap_or_default();
+                let raw = Page::Open(format!("{RAW}{}", each.hash));
+                each.raw = pages.get(&raw).cloned().unwrap_or_default();
             }
             sent.push(read);
         }
-        let gap = pages.get(GAP).map(|text| serde_json::from_str(text)).transpose()?;
+        let gap = pages.get(&Page::Open(GAP.to_owned()));
+        let gap = gap.map(|text| serde_json::from_str(text)).transpose()?;
         Ok(Self { sent, gap })
     }
 
-    fn to_pages(&self) -> Result<BTreeMap<String, String>, Failure> {
+    fn to_pages(&self) -> Result<BTreeMap<Page, String>, Failure> {
         let mut pages = BTreeMap::new();
-        for sent in &self.sent {
+        let mut undone = 0;
+        // The newest first.
+        for sent in self.sent.iter().rev() {
+            let page = match sent.ended {
+                None => sent.open_page(),
+                // Nobody asks for what fills a nonce.
+                Some(Ended::Included) if sent.sink != FILLER => Page::Finished(sent.name().page()),
+                Some(_) if self.is_undone(sent) && undone < REMEMBERED_UNDONE => {
+                    undone += 1;
+                    sent.open_page()
+                }
+                // It came to nothing, and may be sent anew as if it had never been.
+                Some(_) => continue,
+            };
             let mut without = sent.clone();
             for each in &mut without.tries {
                 let raw = std::mem::take(&mut each.raw);
                 if !raw.is_empty() {
-                    pages.insert(format!("{RAW}{}", each.hash), raw);
+                    pages.insert(Page::Open(format!("{RAW}{}", each.hash)), raw);
                 }
             }
-            let first = sent.tries.first().map(|first| first.hash).unwrap_or_default();
-            let text = serde_json::to_string(&without);
-            let text = text.map_err(|error| Failure::later(format!("the journal: {error}")))?;
-            pages.insert(format!("{SENT}{:020}-{first}", sent.nonce), text);
+            pages.insert(page, text_of(&without)?);
         }
         if let Some(gap) = &self.gap {
-            let text = serde_json::to_string(gap);
-            pages.insert(
-                GAP.to_owned(),
-                text.map_err(|error| Failure::later(format!("the journal: {error}")))?,
-            );
+            pages.insert(Page::Open(GAP.to_owned()), text_of(gap)?);
         }
         Ok(pages)
     }
+}
+
+fn text_of(written: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(written).map_err(|error| Failure::later(format!("the journal: {error}")))
 }
 
 impl Journal {
@@ -383,12 +429,13 @@ impl Journal {
 
     /// A message of a sink that was said to be done, whose transaction came to nothing after all, and that was not sent anew.
     pub fn undone(&self, sink: &str) -> Option<&Sent> {
-        let mut counted = self.sent.iter().filter(|sent| sent.sink == sink && sent.has_counted);
-        counted.find(|sent| {
-            let is_later =
-                |other: &&Sent| other.sink == sent.sink && other.key == sent.key && other.nonce > sent.nonce;
-            sent.came_to_nothing() && !self.sent.iter().any(|other| is_later(&other))
-        })
+        self.sent.iter().find(|sent| sent.sink == sink && self.is_undone(sent))
+    }
+
+    fn is_undone(&self, sent: &Sent) -> bool {
+        let is_later =
+            |other: &Sent| other.sink == sent.sink && other.key == sent.key && other.nonce > sent.nonce;
+        sent.has_counted && sent.came_to_nothing() && !self.sent.iter().any(is_later)
     }
 
     /// Among the others, by its nonce.
@@ -406,11 +453,14 @@ impl Journal {
         self.open().map(|sent| sent.nonce.saturating_add(1)).fold(least, u64::max)
     }
 
-    fn forget(&mut self) {
+    fn forget_bytes(&mut self) {
         for sent in self.sent.iter_mut().filter(|sent| sent.ended.is_some()) {
             sent.tries.iter_mut().for_each(|each| each.raw.clear());
         }
-        // The newest of each sink are kept.
+    }
+
+    /// All but the newest of each sink.
+    fn forget(&mut self) {
         let mut kept: BTreeMap<String, usize> = BTreeMap::new();
         let newest_first = self.sent.iter().rev().map(|sent| {
             let of_sink = kept.entry(sent.sink.clone()).or_default();
@@ -423,7 +473,24 @@ impl Journal {
     }
 }
 
+impl Name<'_> {
+    /// Under which it is found once it is at its end.
+    fn page(&self) -> String {
+        let Self { sink, key, to, selector } = self;
+        keccak256(json!([sink, key, to, selector]).to_string()).to_string()
+    }
+}
+
 impl Sent {
+    fn name(&self) -> Name<'_> {
+        Name { sink: &self.sink, key: &self.key, to: self.to, selector: self.selector }
+    }
+
+    fn open_page(&self) -> Page {
+        let first = self.tries.first().map(|first| first.hash).unwrap_or_default();
+        Page::Open(format!("{SENT}{:020}-{first}", self.nonce))
+    }
+
     fn is(&self, name: Name<'_>) -> bool {
         self.sink == name.sink && self.key == name.key && self.to == name.to && self.selector == name.selector
     }
@@ -473,23 +540,61 @@ mod tests {
         let sent = vec![sent(2, &["0xaa", "0xbb"]), sent(3, &[""]), sent(10, &["0xcc"])];
         let journal = Journal { sent, gap };
         let pages = journal.to_pages().unwrap();
-        assert_eq!(pages.keys().filter(|name| name.starts_with(RAW)).count(), 3, "{pages:?}");
+        let is_raw = |page: &&Page| matches!(page, Page::Open(name) if name.starts_with(RAW));
+        assert_eq!(pages.keys().filter(is_raw).count(), 3, "{pages:?}");
         assert!(pages.values().filter(|text| text.starts_with('{')).all(|text| !text.contains("0xaa")));
         assert_eq!(Journal::of_pages(&pages).unwrap(), journal);
     }
 
     #[test]
+    fn what_is_at_its_end_is_on_a_page_of_its_own_or_on_none() {
+        let ended =
+            |nonce, ended, has_counted| Sent { ended: Some(ended), has_counted, ..sent(nonce, &[""]) };
+        let filler = Sent { sink: FILLER.to_owned(), ..ended(1, Ended::Included, false) };
+        let done = ended(2, Ended::Included, true);
+        let again = Sent { key: "c/commits/4".to_owned(), ..sent(9, &["0xaa"]) };
+        let all = vec![
+            filler,
+            done.clone(),
+            ended(3, Ended::Reverted, false),
+            ended(4, Ended::Overtaken, true),
+            ended(5, Ended::Reverted, true),
+            again,
+        ];
+        let pages = Journal { sent: all, gap: None }.to_pages().unwrap();
+        let finished: Vec<_> = pages.iter().filter(|(page, _)| matches!(page, Page::Finished(_))).collect();
+        assert_eq!(finished, [(&Page::Finished(done.name().page()), &text_of(&done).unwrap())]);
+        // What was undone is open until it is made anew.
+        let open: Vec<u64> = Journal::of_pages(&pages).unwrap().sent.iter().map(|sent| sent.nonce).collect();
+        assert_eq!(open, [5, 9]);
+    }
+
+    #[test]
+    fn no_two_messages_have_one_finished_page() {
+        let name = Name { sink: "l1", key: "c/commits/1", to: Address::ZERO, selector: Selector::ZERO };
+        let others = [
+            Name { sink: "l", key: "1c/commits/1", ..name },
+            Name { sink: "l2", ..name },
+            Name { to: Address::with_last_byte(1), ..name },
+            Name { selector: Selector::from([0, 0, 0, 1]), ..name },
+        ];
+        assert!(others.iter().all(|other| other.page() != name.page()));
+        assert!(name.page().len() <= 100);
+    }
+
+    #[test]
     fn a_write_holds_no_more_than_it_may_and_what_is_new_comes_first() {
         let large = "0".repeat(BYTES_A_WRITE / 2);
-        let pages = |names: std::ops::Range<u32>, text: &str| -> BTreeMap<String, String> {
-            names.map(|name| (format!("{name:03}"), text.to_owned())).collect()
+        let page = |name: u32| Page::Open(format!("{name:03}"));
+        let pages = |names: std::ops::Range<u32>, text: &str| -> BTreeMap<Page, String> {
+            names.map(|name| (page(name), text.to_owned())).collect()
         };
         assert_eq!(writes(&pages(0..3, "same"), &pages(0..3, "same")), Vec::<Vec<Change>>::new());
         let written = writes(&pages(0..70, "old"), &pages(60..120, "new"));
         assert_eq!(written.iter().map(Vec::len).collect::<Vec<_>>(), [50, 50, 20]);
         let changes = written.concat();
         assert!(changes[..60].iter().all(|(_, text)| text.as_deref() == Some("new")));
-        assert!(changes[60..].iter().all(|(name, text)| text.is_none() && name.as_str() < "060"));
+        assert!(changes[60..].iter().all(|(name, text)| text.is_none() && *name < page(60)));
         let written = writes(&BTreeMap::new(), &pages(0..5, &large));
         assert_eq!(written.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
     }

@@ -33,7 +33,7 @@ use proofyard_core::state::FailureKind;
 
 pub use account::KeyError;
 pub use acting::{OfTask, act};
-pub use journal::{Change, Journals, Pages, Written};
+pub use journal::{Change, Journals, Page, Pages, Written};
 pub use kms::{Kms, KmsError};
 pub use reading::{PROOF_BYTES, RESULT_BYTES};
 pub use submitting::{check, submit};

@@ -247,8 +247,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
 
     /// The journal has nothing of it that may take effect.
     async fn has_sent_nothing(&self) -> bool {
-        let held =
-            Held::open(self.place, self.contract.chain_id, self.account.address, self.surroundings).await;
+        let held = self.held().await;
         // A write can no longer be made once its journal has another version.
         held.is_ok_and(|held| {
             self.unsure.get().is_none_or(|version| version != held.version())
@@ -259,7 +258,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
     /// One look at the chain, and what follows from it, under the account's lock.
     async fn step(&self) -> Result<Step, Failure> {
         let address = self.account.address;
-        let mut held = Held::open(self.place, self.contract.chain_id, address, self.surroundings).await?;
+        let mut held = self.held().await?;
         let (chain_id, wanted) = (self.chain.chain_id().await?, self.contract.chain_id);
         if chain_id != wanted {
             return Err(Failure::later(format!(
@@ -301,6 +300,11 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             return Err(Failure::later(format!("{MAX_OPEN} transactions of {address} are in no block yet")));
         }
         self.begin(&head, count, &mut held).await
+    }
+
+    async fn held(&self) -> Result<Held, Failure> {
+        let (chain_id, account) = (self.contract.chain_id, self.account.address);
+        Held::open(self.place, chain_id, account, self.name(), self.surroundings).await
     }
 
     fn name(&self) -> Name<'a> {

@@ -12,7 +12,7 @@ use crate::pipeline::Pool;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Range, Stored};
 use crate::state::worker::PoolChain;
-use crate::state::{ChainState, Held, Listing, Scope, Slot, Task, Worker, WorkerId};
+use crate::state::{ChainState, Held, Listing, PoolTasks, Scope, Slot, Task, Worker, WorkerId};
 use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::{Yard, boxed};
 
@@ -99,7 +99,7 @@ impl Yard {
     /// The pool as its pipelines declare it; `None` where no pipeline names it.
     #[boxed(?Send)]
     pub async fn pool(&self, pool: &str) -> Result<Option<Pool>, Error> {
-        for chain in self.chains_of_pool(pool).await? {
+        for chain in self.chains_with(pool, self.takes()).await? {
             if let Some(declared) = self.chain(&chain).await?.1.pools.get(pool) {
                 return Ok(Some(declared.clone()));
             }
@@ -125,15 +125,29 @@ impl Yard {
     /// Which chains a pool serves, at most 256.
     #[boxed(?Send)]
     pub async fn chains_of_pool(&self, pool: &str) -> Result<Vec<String>, Error> {
+        self.chains_with(pool, PoolTasks::All).await
+    }
+
+    async fn chains_with(&self, pool: &str, tasks: PoolTasks) -> Result<Vec<String>, Error> {
         let served = read_range::<PoolChain>(&self.port, &PoolChain::range(pool, MAX_CHAINS)).await?;
-        Ok(served.into_iter().map(|(_, _, served)| served.chain).collect())
+        let served = served.into_iter().map(|(_, _, served)| served);
+        Ok(served.filter(|served| served.has(tasks)).map(|served| served.chain).collect())
     }
 
     /// How many listed tasks of a pool wait for a worker; counts no further than `limit`.
     #[boxed(?Send)]
     pub async fn waiting_tasks(&self, pool: &str, limit: usize) -> Result<usize, Error> {
+        self.listed(pool, self.takes(), limit).await
+    }
+
+    /// How many listed calls of a pool wait for whoever makes them, whatever this yard takes; counts no further than `limit`.
+    pub async fn waiting_calls(&self, pool: &str, limit: usize) -> Result<usize, Error> {
+        self.listed(pool, PoolTasks::Calls, limit).await
+    }
+
+    async fn listed(&self, pool: &str, tasks: PoolTasks, limit: usize) -> Result<usize, Error> {
         let mut waiting = 0;
-        for chain in self.chains_of_pool(pool).await? {
+        for chain in self.chains_with(pool, tasks).await? {
             let state: Option<ChainState> = read(&self.port, &ChainState::key_of(&chain)).await?;
             if waiting < limit && state.is_some_and(|state| state.takes_work()) {
                 let range = Range::all(Listing::partition(pool, &chain), limit - waiting);
@@ -151,7 +165,7 @@ impl Yard {
     /// The lowest rank among the heads of all chains; among equals, one by chance.
     async fn pick(&self, worker: &Worker, now_ms: u64) -> Result<Option<Head>, Error> {
         let mut heads = Vec::new();
-        for chain in self.chains_of_pool(&worker.pool).await? {
+        for chain in self.chains_with(&worker.pool, self.takes()).await? {
             let state: Option<ChainState> = read(&self.port, &ChainState::key_of(&chain)).await?;
             if state.is_some_and(|state| state.takes_work()) {
                 heads.extend(self.heads(worker, &chain, now_ms).await?);

@@ -14,7 +14,7 @@ pub(crate) use async_recursion::async_recursion as boxed;
 use crate::error::{Error, Refusal};
 use crate::pipeline::{self, Pipeline};
 use crate::port::Port;
-use crate::state::{ChainState, Frontier, LOOK_NOW_MS, PipelineHash, PipelineText, Scope, Tip};
+use crate::state::{ChainState, Frontier, LOOK_NOW_MS, PipelineHash, PipelineText, PoolTasks, Scope, Tip};
 use crate::transaction::{Tx, read};
 
 /// Pipelines kept parsed; a yard sees a handful in its life, so the bound is for safety only.
@@ -23,6 +23,7 @@ const MAX_CACHED_PIPELINES: usize = 256;
 pub struct Yard<P: ?Sized = dyn Port> {
     pipelines: Arc<Mutex<HashMap<PipelineHash, Arc<Pipeline>>>>,
     judged: bool,
+    takes: PoolTasks,
     #[cfg(feature = "planted-bugs")]
     bug: Option<crate::planted_bug::PlantedBug>,
     #[cfg(feature = "planted-bugs")]
@@ -44,6 +45,7 @@ impl<P: Port> Yard<P> {
         Self {
             pipelines: Arc::default(),
             judged: false,
+            takes: PoolTasks::All,
             #[cfg(feature = "planted-bugs")]
             bug: None,
             #[cfg(feature = "planted-bugs")]
@@ -58,6 +60,7 @@ impl<P: Port> Yard<P> {
         Yard {
             pipelines: Arc::clone(&self.pipelines),
             judged: self.judged,
+            takes: self.takes,
             #[cfg(feature = "planted-bugs")]
             bug: self.bug,
             #[cfg(feature = "planted-bugs")]
@@ -69,6 +72,11 @@ impl<P: Port> Yard<P> {
     /// A yard in which nothing is handed on before the judge has looked at it, if there is one.
     pub fn with_judge(self, judged: bool) -> Self {
         Self { judged, ..self }
+    }
+
+    /// A yard whose workers take only such tasks of their pools, and are asked for and counted by these alone.
+    pub fn taking(self, takes: PoolTasks) -> Self {
+        Self { takes, ..self }
     }
 
     /// A yard with a planted bug: it breaks one rule on purpose.
@@ -87,6 +95,10 @@ impl<P: Port> Yard<P> {
 impl Yard {
     pub fn is_judged(&self) -> bool {
         self.judged
+    }
+
+    pub(crate) fn takes(&self) -> PoolTasks {
+        self.takes
     }
 
     /// How many items one page of a loop takes, where `full` is what a home can take.

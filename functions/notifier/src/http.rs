@@ -1,16 +1,13 @@
 //! Sinks that are told over HTTP.
 
-use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use proofyard_aws::AwsHome;
 use proofyard_core::error::{Cause, with_causes};
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::sinks::Trouble;
 use proofyard_core::state::ArtifactRef;
-use proofyard_notify::{Surroundings, tell};
+use proofyard_notify::tell;
 use proofyard_sinks::{Message, Outcome, ToNotify};
-use proofyard_telling::{Secrets, fetched};
+use proofyard_telling::{Secrets, Variables, fetched};
 use tokio::task::spawn_blocking;
 
 /// What is fetched of a proof at most: `proofyard-notify` sends no more.
@@ -18,26 +15,6 @@ const PROOF_BYTES: u64 = 32 << 20;
 
 pub struct Http {
     secrets: Secrets,
-}
-
-/// What the yard's secret for sinks holds.
-struct Variables {
-    id: String,
-    are: BTreeMap<String, String>,
-}
-
-impl Surroundings for Variables {
-    fn variable(&self, name: &str) -> Option<String> {
-        self.are.get(name).cloned()
-    }
-
-    fn variables_are_in(&self) -> String {
-        format!("the secret {}", self.id)
-    }
-
-    fn now_s(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-    }
 }
 
 impl Http {
@@ -59,7 +36,7 @@ impl Http {
         message: &Message,
     ) -> Result<Outcome, Cause> {
         let are = self.secrets.variables(home, !target.environment().is_empty()).await?;
-        let variables = Variables { id: self.secrets.id().to_owned(), are };
+        let variables = Variables::of(&self.secrets, are);
         let mut message = message.clone();
         let folder = tempfile::tempdir()?;
         if let (SinkTarget::Ethproofs(_), Message::Block(block)) = (target, &mut message)

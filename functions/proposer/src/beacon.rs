@@ -1,38 +1,15 @@
 //! Beacon nodes: proofs are fetched and the keystore is opened for each block, by `proofyard-notify`.
 
-use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use proofyard_core::error::Cause;
 use proofyard_core::pipeline::{Beacon, SinkTarget};
 use proofyard_core::state::ArtifactRef;
-use proofyard_notify::{MAX_PROOF_BYTES, Surroundings, tell};
+use proofyard_notify::{MAX_PROOF_BYTES, tell};
 use proofyard_sinks::{Message, Outcome, ToNotify};
-use proofyard_telling::{ToldSink, fetched};
+use proofyard_telling::{ToldSink, Variables, fetched};
 use tokio::task::spawn_blocking;
 
 use crate::Proposing;
 use crate::keys::keystore;
-
-/// What the yard's secret for keys holds.
-struct Variables {
-    id: String,
-    are: BTreeMap<String, String>,
-}
-
-impl Surroundings for Variables {
-    fn variable(&self, name: &str) -> Option<String> {
-        self.are.get(name).cloned()
-    }
-
-    fn variables_are_in(&self) -> String {
-        format!("the secret {}", self.id)
-    }
-
-    fn now_s(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-    }
-}
 
 impl Proposing {
     pub(crate) async fn hand_in(
@@ -56,7 +33,7 @@ impl Proposing {
         }
         let target = Beacon { keystore: keystore.display().to_string(), ..beacon.clone() };
         let told = ToNotify { target: SinkTarget::Beacon(target), message };
-        let variables = Variables { id: self.secrets.id().to_owned(), are };
+        let variables = Variables::of(&self.secrets, are);
         // It waits for the nodes: what else this process does goes on.
         Ok(spawn_blocking(move || tell(&told, &variables)).await?)
     }

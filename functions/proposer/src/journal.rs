@@ -1,18 +1,19 @@
 //! The journals of accounts in the yard's table: a head whose version guards all, and an item for each page. A write is one
-//! transaction of DynamoDB, under the condition that the head is still as it was read.
+//! transaction of DynamoDB, under the condition that the head is still as it was read. Finished pages are no part of what is read
+//! at once.
 
 use std::fmt;
 
 use futures_util::future::LocalBoxFuture;
 use proofyard_aws::store::port::AwsPort;
-use proofyard_contract::{Change, Pages, Written};
+use proofyard_contract::{Change, Page, Pages, Written};
 use proofyard_core::error::{Cause, with_causes};
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Op, Port};
 use proofyard_core::state::KeyFamily;
 
 /// Pages that are read at once.
 const PAGES_A_READ: usize = 500;
-/// More than the sinks of a yard ever keep of one account.
+/// More than ever is under way of one account.
 const MAX_PAGES: usize = 100_000;
 
 pub struct TablePages {
@@ -44,7 +45,7 @@ impl TablePages {
             for (sort, stored) in found {
                 range.from = format!("{sort}\0");
                 let name = sort.strip_prefix(&prefix).unwrap_or(&sort).to_owned();
-                written.pages.insert(name, String::from_utf8(stored.value)?);
+                written.pages.insert(Page::Open(name), String::from_utf8(stored.value)?);
             }
             if count < PAGES_A_READ {
                 return Ok(written);
@@ -53,6 +54,11 @@ impl TablePages {
                 return Err(format!("the journal of {account} has more than {MAX_PAGES} pages").into());
             }
         }
+    }
+
+    async fn one(&self, account: &str, name: &str) -> Result<Option<String>, Cause> {
+        let stored = self.port.get(&KeyFamily::JournalFinished.key_in(account, name)).await?;
+        Ok(stored.map(|stored| String::from_utf8(stored.value)).transpose()?)
     }
 
     async fn commit(
@@ -66,8 +72,11 @@ impl TablePages {
             expect: version.map_or(Expect::Absent, Expect::Version),
             action: Action::Put { value: b"{}".to_vec(), due_ms: None },
         };
-        let pages = changes.iter().map(|(name, text)| Op {
-            key: KeyFamily::JournalPage.key_in(account, name),
+        let pages = changes.iter().map(|(page, text)| Op {
+            key: match page {
+                Page::Open(name) => KeyFamily::JournalPage.key_in(account, name),
+                Page::Finished(name) => KeyFamily::JournalFinished.key_in(account, name),
+            },
             expect: Expect::Any,
             action: match text {
                 Some(text) => Action::Put { value: text.clone().into_bytes(), due_ms: None },
@@ -87,6 +96,14 @@ impl TablePages {
 impl Pages for TablePages {
     fn read<'a>(&'a self, account: &'a str) -> LocalBoxFuture<'a, Result<Written, String>> {
         Box::pin(async move { self.all(account).await.map_err(|error| said(account, &error)) })
+    }
+
+    fn finished<'a>(
+        &'a self,
+        account: &'a str,
+        name: &'a str,
+    ) -> LocalBoxFuture<'a, Result<Option<String>, String>> {
+        Box::pin(async move { self.one(account, name).await.map_err(|error| said(account, &error)) })
     }
 
     fn write<'a>(

@@ -46,9 +46,18 @@ pub fn until(context: &Context) -> Instant {
 
 /// Handles a batch of a queue's messages; the answer names those that SQS is to deliver again.
 pub async fn take_messages(home: &AwsHome, queue: &str, event: SqsEvent, until: Instant) -> SqsBatchResponse {
-    let messages: Vec<Incoming> = event.records.into_iter().map(incoming).collect();
+    take(home, queue, &messages_of(event), until).await
+}
+
+/// The messages of a batch.
+pub fn messages_of(event: SqsEvent) -> Vec<Incoming> {
+    event.records.into_iter().map(incoming).collect()
+}
+
+/// As [`take_messages`].
+pub async fn take(home: &AwsHome, queue: &str, messages: &[Incoming], until: Instant) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
-    response.set_failures(home.take_batch(queue, &messages, until).await);
+    response.set_failures(home.take_batch(queue, messages, until).await);
     response
 }
 

@@ -6,6 +6,7 @@
 //! the function's own. Tasks of stages with an action ([`Acting`]) come by the same queue, on which each such pool is a group.
 
 mod outside;
+mod variables;
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -18,18 +19,23 @@ use proofyard_aws::AwsHome;
 use proofyard_aws::clients::names::Names;
 use proofyard_aws::home::Notifier;
 use proofyard_aws::pools::deployed::MOST_MESSAGE_MS;
-use proofyard_core::error::Error;
+use proofyard_aws::queues::Incoming;
+use proofyard_core::error::{Error, with_causes};
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::state::ArtifactRef;
-use proofyard_function::{run, take_messages, until};
+use proofyard_function::{messages_of, run, take, until};
 use proofyard_sinks::{Message, Outcome, SinkOf, Teller};
 use tracing::warn;
 
 pub use crate::outside::{FetchError, Secrets, fetched, stored};
+pub use crate::variables::Variables;
 
 /// Fetching a proof that is sent, and writing down how a message went.
 const AROUND_A_MESSAGE: Duration = Duration::from_secs(15);
+
+/// From when a handler should have ended until Lambda has surely ended it.
+const BEHIND_THE_END: Duration = Duration::from_secs(2);
 
 /// One function's way to its sinks, with the connections that it keeps from one message to the next.
 pub trait Way: Send + Sync + 'static {
@@ -84,10 +90,23 @@ pub fn run_telling<W: Way>(way: impl Fn(&AwsHome) -> W) -> Result<(), proofyard_
             let sinks = Arc::new(Sinks::by(way));
             (Arc::clone(&sinks), home.with_notifier(sinks), queue)
         });
-        let until = begins_until(until(&event.context));
+        let (ends, messages) = (until(&event.context), messages_of(event.payload));
+        hide_until(home, queue, &messages, ends).await;
+        let until = begins_until(ends);
         sinks.begin(until);
-        Ok(take_messages(home, queue, event.payload, until).await)
+        Ok(take(home, queue, &messages, until).await)
     })
+}
+
+/// From now on its messages are hidden for as long as the invocation may run, and no longer: where it is ended in the middle, they come
+/// again then. The queue hides them for six times as long, for as long as Lambda may take to begin.
+pub async fn hide_until(home: &AwsHome, queue: &str, messages: &[Incoming], ends: Instant) {
+    let left = ends.saturating_duration_since(Instant::now()) + BEHIND_THE_END;
+    let left_s = u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    let hidden: Vec<_> = messages.iter().map(|message| (message, left_s)).collect();
+    if let Err(error) = home.queues.retry_after(queue, &hidden).await {
+        warn!(error = %with_causes(&error), "should this function be ended, its messages come again later than they should");
+    }
 }
 
 /// When no other message is begun in an invocation that must be over then: one that is under way has all its time.

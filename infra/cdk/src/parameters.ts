@@ -31,9 +31,10 @@ export interface Parameters {
   readonly sink_targets?: readonly string[];
   /**
    * The function that tells sinks which hold keys is there, and may have these keys of KMS sign, by their ARNs. Without it
-   * there is no such function, secret or queue: what holds keys and is not needed is a risk.
+   * there is no such function, secret or queue: what holds keys and is not needed is a risk. With `acts` it also does the tasks
+   * of stages with an action, for which it writes what workers write.
    */
-  readonly proposer?: { readonly kms_keys?: readonly string[] };
+  readonly proposer?: { readonly acts?: boolean; readonly kms_keys?: readonly string[] };
   readonly page_emails: readonly string[];
   readonly notice_emails: readonly string[];
   /** By alarm, in place of the spec's. */

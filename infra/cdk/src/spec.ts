@@ -69,6 +69,8 @@ export interface RoleSpec extends OnlyWith {
   readonly name: string;
   readonly service: string;
   readonly policies: readonly string[];
+  /** In their place, where the parameters have the proposer act. */
+  readonly acting_policies?: readonly string[];
   readonly function?: string;
   /** It may send to the queues, topics and buses of the yard's parameters. */
   readonly tells_targets?: boolean;
@@ -115,8 +117,8 @@ export interface Spec {
   readonly nodes: { readonly secret: string };
   /** What may be done to a target of the yard's parameters, by the service in its ARN. */
   readonly sinks: { readonly secret: string; readonly target_actions: Readonly<Record<string, string>> };
-  /** What holds keys: its secret, and what may be done to a key of the yard's parameters. */
-  readonly proposer: { readonly secret: string; readonly key_actions: readonly string[] };
+  /** What holds keys: its secret, what may be done to a key of the yard's parameters, and the tag of its queue by which it is known to act. */
+  readonly proposer: { readonly secret: string; readonly key_actions: readonly string[]; readonly acts_tag: string };
   readonly queues: Readonly<Record<string, QueueSpec>>;
   readonly queue_defaults: {
     readonly visibility_s: number;
@@ -205,7 +207,10 @@ export function readSpec(file = join(SPEC_FOLDER, 'yard.json')): Spec {
   checkTimes(spec, bad);
   checkMachines(spec, bad);
   for (const [name, role] of Object.entries(spec.roles)) {
-    role.policies.filter((policy) => !(policy in spec.policies)).forEach((policy) => bad(`/roles/${name}/policies`, `names ${policy}, which /policies lacks`));
+    for (const list of ['policies', 'acting_policies'] as const) {
+      const unknown = (role[list] ?? []).filter((policy) => !(policy in spec.policies));
+      unknown.forEach((policy) => bad(`/roles/${name}/${list}`, `names ${policy}, which /policies lacks`));
+    }
     if (role.function !== undefined && !(role.function in spec.functions)) {
       bad(`/roles/${name}/function`, `names ${role.function}, which /functions lacks`);
     }
@@ -344,7 +349,12 @@ export function filled<T>(value: T, values: Values, pools: readonly string[]): T
 export function asked(spec: Spec, parameters: Parameters): Spec {
   const kept = <T extends OnlyWith>(parts: Readonly<Record<string, T>>): Record<string, T> =>
     Object.fromEntries(Object.entries(parts).filter(([, { only_with: needs }]) => needs === undefined || parameters[needs] !== undefined));
-  return { ...spec, queues: kept(spec.queues), functions: kept(spec.functions), roles: kept(spec.roles) };
+  const acts = parameters.proposer?.acts ?? false;
+  const roles = Object.entries(kept(spec.roles)).map(([name, role]): [string, RoleSpec] => [
+    name,
+    acts && role.acting_policies !== undefined ? { ...role, policies: role.acting_policies } : role,
+  ]);
+  return { ...spec, queues: kept(spec.queues), functions: kept(spec.functions), roles: Object.fromEntries(roles) };
 }
 
 /** The pools that an environment has, as large as it wants them. */

@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readSpec } from '../src/spec';
+import { readSpec, type Statement as Written } from '../src/spec';
 import { Yard } from '../src/yard';
 import { ofType, resourcesOf, yardOf, type Resource } from './support';
 
@@ -154,6 +154,17 @@ test('the notifier writes how far sinks are, and sends to itself and to what the
   ]);
 });
 
+function sendsOf(statements: readonly Written[]): string[] {
+  const sends = statements.filter(({ actions }) => actions.includes('sqs:SendMessage')).flatMap(({ resources }) => resources);
+  return sends.map((resource) => resource.split(':proofyard-prod-').at(-1)!).sort();
+}
+
+/** What is put into the bucket, and where. */
+function putsOf(statements: readonly Written[]): unknown[] {
+  const puts = statements.filter(({ actions }) => actions.some((action) => /^s3:Put/.test(action)));
+  return puts.map(({ actions, resources }) => [actions, resources.map((resource) => resource.split('/').slice(1))]);
+}
+
 test('the proposer alone reads keys and has keys sign, and is there only where it is asked for', () => {
   const key = 'arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
   const without = new Yard(readSpec(), yardOf('prod').parameters);
@@ -163,11 +174,9 @@ test('the proposer alone reads keys and has keys sign, and is there only where i
   const { statements: its } = yard.roleOfFunction('proposer');
   assert.deepEqual(its.at(-1), { actions: ['kms:GetPublicKey', 'kms:Sign'], resources: [key] });
   const written = its.filter(({ actions }) => actions.includes('dynamodb:PutItem'));
-  assert.deepEqual(written.map(({ leading_keys: keys }) => keys), [['A#*', 'C#*', 'N#*', 'T#*', 'M#*', 'R#*', 'W#*']]);
-  const sends = its.filter(({ actions }) => actions.includes('sqs:SendMessage')).flatMap(({ resources }) => resources);
-  assert.deepEqual(sends.map((resource) => resource.split(':proofyard-prod-').at(-1)).sort(), ['propose-dead.fifo', 'propose.fifo', 'results.fifo']);
-  const puts = its.filter(({ actions }) => actions.some((action) => /^s3:Put/.test(action)));
-  assert.deepEqual(puts.map(({ actions, resources }) => [actions, resources.map((resource) => resource.split('/').slice(1))]), [[['s3:PutObject'], [['artifacts', '*']]]]);
+  assert.deepEqual(written.map(({ leading_keys: keys }) => keys), [['A#*', 'C#*', 'N#*']]);
+  assert.deepEqual(sendsOf(its), ['propose-dead.fifo', 'propose.fifo']);
+  assert.deepEqual(putsOf(its), []);
   assert.ok(!its.some(({ actions }) => actions.some((action) => action.startsWith('batch:'))), 'it starts no worker');
   const secretsOf = (role: string) =>
     yard.roleOfFunction(role).statements.filter(({ actions }) => actions.includes('secretsmanager:GetSecretValue')).flatMap(({ resources }) => resources);
@@ -180,6 +189,17 @@ test('the proposer alone reads keys and has keys sign, and is there only where i
   }
   const none = new Yard(readSpec(), { ...yardOf('prod').parameters, proposer: {} }).roleOfFunction('proposer');
   assert.ok(!none.statements.some(({ actions }) => actions.some((action) => action.startsWith('kms:'))));
+});
+
+test('a proposer writes tasks and artifacts only where it acts, and its queue says that it does', () => {
+  const acting = new Yard(readSpec(), { ...yardOf('prod').parameters, proposer: { acts: true } }).roleOfFunction('proposer').statements;
+  const written = acting.filter(({ actions }) => actions.includes('dynamodb:PutItem'));
+  assert.deepEqual(written.map(({ leading_keys: keys }) => keys), [['A#*', 'C#*', 'N#*', 'T#*', 'M#*', 'R#*', 'W#*']]);
+  assert.deepEqual(sendsOf(acting), ['propose-dead.fifo', 'propose.fifo', 'results.fifo']);
+  assert.deepEqual(putsOf(acting), [[['s3:PutObject'], [['artifacts', '*']]]]);
+  assert.ok(!acting.some(({ actions }) => actions.some((action) => action.startsWith('batch:'))), 'it starts no worker');
+  const tagged = ofType(resourcesOf('local'), 'AWS::SQS::Queue').filter(({ properties }) => properties.Tags.some(({ Key }: any) => Key === 'proofyard:acts'));
+  assert.deepEqual(tagged.map(({ properties }) => properties.QueueName), ['proofyard-name-of-the-yard-propose.fifo']);
 });
 
 test('who brings blocks may say so, and nobody who proves', () => {

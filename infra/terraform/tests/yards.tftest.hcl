@@ -78,6 +78,31 @@ run "dev_with_a_proposer" {
     }
     error_message = "It may have the keys sign that are named."
   }
+  assert {
+    condition = (
+      jsondecode(aws_iam_role_policy.role["proposer"].policy).Statement[1].Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] ==
+      ["A#*", "C#*", "N#*"] && aws_sqs_queue.queue["propose"].tags == tomap({ "proofyard:yard" = "dev" })
+    )
+    error_message = "One that does not act writes no task, and says so."
+  }
+}
+
+run "dev_with_a_proposer_that_acts" {
+  command = plan
+  variables {
+    parameters = merge(run.written.environments.dev, { proposer = { acts = true } })
+  }
+  assert {
+    condition = (
+      jsondecode(aws_iam_role_policy.role["proposer"].policy).Statement[1].Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] ==
+      ["A#*", "C#*", "N#*", "T#*", "M#*", "R#*", "W#*"]
+    )
+    error_message = "It writes what workers write."
+  }
+  assert {
+    condition     = aws_sqs_queue.queue["propose"].tags["proofyard:acts"] == "true"
+    error_message = "Its queue says that it acts."
+  }
 }
 
 run "in_a_region_of_two_zones" {

@@ -3,6 +3,9 @@
 /// Longest name of a yard, so that every resource's stays within its service's limit (63 for a bucket).
 pub const MAX_YARD_BYTES: usize = 32;
 
+/// The tag of the queue of whatever holds keys, where that may do the tasks of stages with an action.
+pub const ACTS_TAG: &str = "proofyard:acts";
+
 #[derive(Debug, thiserror::Error)]
 #[error(
     "yard {0:?} cannot be a name on AWS: use 1 to {MAX_YARD_BYTES} lower-case letters, digits and single hyphens inside"
@@ -113,6 +116,7 @@ mod tests {
         assert_eq!(names.sinks_secret(), name("/sinks/secret"));
         assert_eq!(names.propose_queue(), name("/queues/propose/name"));
         assert_eq!(names.keys_secret(), name("/proposer/secret"));
+        assert_eq!(ACTS_TAG, name("/proposer/acts_tag"));
         assert_eq!(names.wake_queue("cpu"), name("/queues/wake/name"));
         assert_eq!(names.job_definition("cpu"), name("/pools/cpu/job_definition"));
         assert_eq!(Names::dead_letters_of("a.fifo"), "a-dead.fifo");

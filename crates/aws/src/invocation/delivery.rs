@@ -25,9 +25,7 @@ impl AwsHome {
                             self.send_wakes(&self.names.wake_queue(pool), vec![token()]).await;
                             self.supply.ensure_workers(&self.yard, pool, false).await;
                         }
-                        Supplier::Proposer => {
-                            to_propose.push(self.wake_message(&action_group(pool), &wake));
-                        }
+                        Supplier::Proposer => to_propose.push(wake),
                     },
                     Wake::Judge { .. } => {
                         to_judge.push(Outgoing { body: body_of(&wake), ..Outgoing::default() });
@@ -42,7 +40,7 @@ impl AwsHome {
                 }
             }
             self.send_wakes(&self.names.results_queue(), steps).await;
-            self.send_wakes(&self.names.propose_queue(), to_propose).await;
+            self.wake_proposer(to_propose).await;
             if let Some(notifier) = &self.notifier {
                 self.wake_sinks(&notifier.queue(&self.names), own).await;
             }
@@ -60,6 +58,15 @@ impl AwsHome {
             _ => None,
         });
         self.send_wakes(queue, messages.collect()).await;
+    }
+
+    /// For the tasks of stages with an action, each such pool a group.
+    pub(crate) async fn wake_proposer(&self, wakes: Vec<Wake>) {
+        let messages = wakes.iter().filter_map(|wake| match wake {
+            Wake::Pool { pool } => Some(self.wake_message(&action_group(pool), wake)),
+            _ => None,
+        });
+        self.send_wakes(&self.names.propose_queue(), messages.collect()).await;
     }
 
     async fn send_wakes(&self, queue: &str, messages: Vec<Outgoing>) {

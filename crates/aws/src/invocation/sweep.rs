@@ -14,7 +14,7 @@ const LONGEST_SWEEP: Duration = Duration::from_secs(20);
 const SHORTEST_SWEEP_MS: u64 = 1_000;
 
 impl AwsHome {
-    /// One sweep, which reads the table each time. The wakes that it sends are left in the outbox.
+    /// One sweep, which reads the table each time. The wakes that it sends are left in the outbox, but for those of the proposer.
     pub fn sweep(&self) -> LocalBoxFuture<'_, Result<(), Error>> {
         self.sweep_until(Instant::now() + LONGEST_SWEEP)
     }

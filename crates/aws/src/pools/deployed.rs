@@ -7,7 +7,7 @@ use proofyard_core::error::{Code, Coded};
 use proofyard_core::pipeline::{Pipeline, SinkTarget};
 
 use super::jobs::{JobError, Jobs};
-use crate::clients::names::Names;
+use crate::clients::names::{ACTS_TAG, Names};
 use crate::queues::{QueueError, Queues};
 
 /// How long one message to a sink may take: more than this and a reserve the notifier's timeout leaves no room for.
@@ -42,13 +42,13 @@ pub enum NotDeployed {
     )]
     NoProposer { sink: String, yard: String },
     #[error(
-        "[stage.{stage}] calls a contract, which the function `proposer` does, and yard {yard} does not have it; say \
-         `\"proposer\": {{}}` for it in infra/spec/environments.json, and deploy"
+        "[stage.{stage}] calls a contract, which the function `proposer` does where it may, and yard {yard} has none that may; say \
+         `\"proposer\": {{ \"acts\": true }}` for it in infra/spec/environments.json, and deploy"
     )]
     NoProposerForAction { stage: String, yard: String },
     #[error(
-        "[stage.{stage}] calls a contract, and yard {yard} has a pool of its name, whose workers would take its tasks; name the \
-         stage otherwise"
+        "[stage.{stage}] calls a contract, and yard {yard} has a pool of its name: of each task its workers would be told, and who \
+         makes the call only by the next tick; name the stage otherwise"
     )]
     PoolOfAction { stage: String, yard: String },
     #[error(
@@ -89,16 +89,19 @@ pub(crate) async fn check_deployed(
     own_workers: &BTreeSet<String>,
 ) -> Result<(), NotDeployed> {
     let yard = || names.yard().to_owned();
-    let has_proposer = needs_proposer(pipeline) && queues.exists(&names.propose_queue()).await?;
-    for stage in pipeline.pools.keys().filter(|pool| pipeline.is_action(pool)) {
+    let actions: Vec<&String> = pipeline.pools.keys().filter(|pool| pipeline.is_action(pool)).collect();
+    let acts = !actions.is_empty() && queues.is_tagged(&names.propose_queue(), ACTS_TAG).await?;
+    for stage in actions {
         let (stage, yard) = (stage.clone(), yard());
-        if !has_proposer {
+        if !acts {
             return Err(NotDeployed::NoProposerForAction { stage, yard });
         }
         if queues.exists(&names.wake_queue(&stage)).await? {
             return Err(NotDeployed::PoolOfAction { stage, yard });
         }
     }
+    let holds_key = pipeline.sinks.values().any(|sink| sink.target.holds_key());
+    let has_proposer = holds_key && queues.exists(&names.propose_queue()).await?;
     for (name, sink) in &pipeline.sinks {
         let (sink, time_limit_ms) = (&sink.target, sink.target.time_limit_ms());
         match sink {
@@ -140,10 +143,4 @@ pub(crate) async fn check_deployed(
         }
     }
     Ok(())
-}
-
-/// What holds a key: sinks, and stages that call contracts.
-fn needs_proposer(pipeline: &Pipeline) -> bool {
-    pipeline.sinks.values().any(|sink| sink.target.holds_key())
-        || pipeline.pools.keys().any(|pool| pipeline.is_action(pool))
 }

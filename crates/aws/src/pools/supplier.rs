@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proofyard_core::error::{Coded, with_causes};
 use proofyard_core::pipeline::Pipeline;
-use proofyard_core::port::{Port, Wake};
+use proofyard_core::port::Wake;
 use tracing::warn;
 
 use crate::home::AwsHome;
@@ -34,16 +34,16 @@ impl AwsHome {
         }
     }
 
-    /// Called by the sweeper: wakes the proposer for what is listed, whatever became of earlier wakes. What cannot be read now
-    /// is for the next tick.
+    /// Called by the sweeper: wakes the proposer for what is listed, whatever became of earlier wakes, and also where a pool of
+    /// that name has workers. What cannot be read now is for the next tick.
     pub(crate) async fn wake_actions(&self, pipelines: &[Arc<Pipeline>]) {
         let pools =
             pipelines.iter().flat_map(|pipeline| pipeline.pools.keys().map(move |pool| (pipeline, pool)));
         let actions = pools.filter(|(pipeline, pool)| pipeline.is_action(pool)).map(|(_, pool)| pool.clone());
         for pool in actions.collect::<BTreeSet<String>>() {
-            match self.yard.waiting_tasks(&pool, 1).await {
+            match self.yard.waiting_calls(&pool, 1).await {
                 Ok(0) => {}
-                Ok(_) => self.yard.port.send(&[Wake::Pool { pool }]).await,
+                Ok(_) => self.wake_proposer(vec![Wake::Pool { pool }]).await,
                 Err(error) => {
                     warn!(pool, code = %error.code(), error = %with_causes(&error), "its listed tasks cannot be counted")
                 }

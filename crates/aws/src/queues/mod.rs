@@ -107,6 +107,16 @@ impl Queues {
         }
     }
 
+    /// Whether the queue has this tag; one that is not there has none.
+    pub async fn is_tagged(&self, queue: &str, tag: &str) -> Result<bool, QueueError> {
+        if !self.exists(queue).await? {
+            return Ok(false);
+        }
+        let tags = self.client.list_queue_tags().queue_url(self.url(queue).await?).send().await;
+        let tags = tags.map_err(|error| failed(queue, error))?;
+        Ok(tags.tags.is_some_and(|tags| tags.contains_key(tag)))
+    }
+
     /// Whether this process has sent to it, or received from it.
     pub(crate) fn has_used(&self, queue: &str) -> bool {
         self.known_url(queue).is_some()

@@ -291,8 +291,9 @@ async fn put_text(tx: &mut Tx<'_>, new: &Pipeline, hash: &PipelineHash, text: &s
         tx.put(&KnownChain { chain: chain.clone() })?;
     }
     for pool in new.pools.keys() {
-        let entry = PoolChain { pool: pool.clone(), chain: chain.clone() };
-        if tx.peek::<PoolChain>(&crate::transaction::Item::key(&entry)).await?.is_none() {
+        let entry = PoolChain { pool: pool.clone(), chain: chain.clone(), acts: Some(new.is_action(pool)) };
+        let stored: Option<PoolChain> = tx.peek(&crate::transaction::Item::key(&entry)).await?;
+        if stored.as_ref() != Some(&entry) {
             tx.put(&entry)?;
         }
     }

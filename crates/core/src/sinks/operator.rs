@@ -41,20 +41,18 @@ impl Yard {
             }
             false => {
                 let log = pipeline.log_of(settings.stage);
-                if let SinkWord::Skip { sequence } = word {
-                    let entry: Option<OutEntry> =
-                        read(&self.port, &OutEntry::key_of(chain, log, sequence)).await?;
-                    entry.ok_or_else(|| Refusal::NoEntry { log: log.to_owned(), sequence })?;
-                }
-                let before = match word {
-                    SinkWord::Again { from } if from > 0 => {
-                        read::<OutEntry>(&self.port, &OutEntry::key_of(chain, log, from - 1)).await?
-                    }
-                    _ => None,
+                // What is skipped; or what is right before the first that comes again.
+                let named = match word {
+                    SinkWord::Skip { sequence } => Some(sequence),
+                    SinkWord::Again { from } => from.checked_sub(1),
+                    SinkWord::Pause | SinkWord::Resume => None,
                 };
-                let handed_before = SinkCursor::handed_before(before.as_ref());
+                let entry: Option<OutEntry> = match named {
+                    Some(sequence) => read(&self.port, &OutEntry::key_of(chain, log, sequence)).await?,
+                    None => None,
+                };
                 transact(&self.port, async |tx| {
-                    self.tell_ordered(tx, chain, sink, log, word, handed_before).await
+                    self.tell_ordered(tx, chain, sink, log, word, entry.as_ref()).await
                 })
                 .await
             }
@@ -68,7 +66,7 @@ impl Yard {
         sink: &str,
         log: &str,
         word: SinkWord,
-        handed_before: u64,
+        entry: Option<&OutEntry>,
     ) -> Result<SinkWordDone, Error> {
         let cursor: Option<SinkCursor> = tx.check(&SinkCursor::key_of(chain, sink, log)).await?;
         let cursor = cursor.unwrap_or_else(|| SinkCursor::at(chain, sink, log, 0));
@@ -76,29 +74,34 @@ impl Yard {
         let cursor = match word {
             SinkWord::Pause => SinkCursor { paused: true, ..cursor },
             SinkWord::Resume => SinkCursor { paused: false, ..cursor.untried() },
-            // It was skipped already, by this call or by another.
-            SinkWord::Skip { sequence } if sequence.checked_add(1) == Some(next) => cursor,
-            SinkWord::Skip { sequence } if sequence == cursor.waits_with() => {
-                cursor.passed_below(sequence.saturating_add(1))
-            }
-            SinkWord::Skip { sequence } => {
-                let next = cursor.waits_with();
-                return Err(Refusal::SkipsAnother { sink: sink.to_owned(), sequence, next }.into());
-            }
+            SinkWord::Skip { sequence } => match entry {
+                None => return Err(Refusal::NoEntry { log: log.to_owned(), sequence }.into()),
+                // It was skipped already, by this call or by another.
+                Some(_) if sequence.checked_add(1) == Some(next) => cursor,
+                // What follows is decided on as if the sink had it: a proof may be under way, and a retract is known to it.
+                Some(entry) if sequence == cursor.waits_with() => cursor.handed(entry),
+                Some(_) => {
+                    let next = cursor.waits_with();
+                    return Err(Refusal::SkipsAnother { sink: sink.to_owned(), sequence, next }.into());
+                }
+            },
             SinkWord::Again { from } if from > next => {
                 return Err(Refusal::NotYetHandedOn { sink: sink.to_owned(), from, next }.into());
             }
             // A retract that comes again takes back only what came again before it.
-            SinkWord::Again { from } => SinkCursor {
-                next_sequence: from,
-                handed_below: Some(
-                    cursor.handed_below.map_or(handed_before, |below| below.min(handed_before)),
-                ),
-                chosen: None,
-                next_call_ms: None,
-                looked: None,
-                ..cursor.untried()
-            },
+            SinkWord::Again { from } => {
+                let handed_before = SinkCursor::handed_before(entry);
+                SinkCursor {
+                    next_sequence: from,
+                    handed_below: Some(
+                        cursor.handed_below.map_or(handed_before, |below| below.min(handed_before)),
+                    ),
+                    chosen: None,
+                    next_call_ms: None,
+                    looked: None,
+                    ..cursor.untried()
+                }
+            }
         };
         tx.put(&cursor)?;
         told(tx, chain, sink);

@@ -119,8 +119,10 @@ pub enum KeyFamily {
     Told,
     /// Guards all pages of an account's journal.
     JournalHead,
-    /// What an account has sent, page by page.
+    /// What an account has under way, page by page.
     JournalPage,
+    /// What an account has sent that is at its end, each by its message's name.
+    JournalFinished,
     /// The workers of the process on this machine.
     LocalWorkers,
     /// Which jobs of AWS Batch were submitted for a pool.
@@ -154,7 +156,7 @@ enum Sort {
 }
 
 impl KeyFamily {
-    const ALL: [Self; 37] = [
+    const ALL: [Self; 38] = [
         Self::KnownChain,
         Self::SweepPlace,
         Self::Format,
@@ -188,6 +190,7 @@ impl KeyFamily {
         Self::Told,
         Self::JournalHead,
         Self::JournalPage,
+        Self::JournalFinished,
         Self::LocalWorkers,
         Self::PoolJobs,
         Self::BlocksTaken,
@@ -229,6 +232,7 @@ impl KeyFamily {
             Self::Told => (Table::Told, Of::Subject, Sort::Plain),
             Self::JournalHead => (Table::Account, Of::Subject, Sort::Is("head")),
             Self::JournalPage => (Table::Account, Of::Subject, Sort::Begins("page")),
+            Self::JournalFinished => (Table::Account, Of::Subject, Sort::Begins("done")),
             Self::LocalWorkers => (Table::Home, Of::Nothing, Sort::Is("workers")),
             Self::PoolJobs => (Table::Home, Of::Nothing, Sort::Begins("jobs")),
             Self::BlocksTaken => (Table::Home, Of::Subject, Sort::Is("fed")),
@@ -324,7 +328,7 @@ mod tests {
     fn keys_are_written_as_they_are_stored_and_known_again() {
         let scope = ScopeId::of_block("c", 7, &"0xab".into(), 0);
         let task = TaskId::new(&scope, "join", 3);
-        let served = PoolChain { pool: "gpu".into(), chain: "c".into() };
+        let served = PoolChain { pool: "gpu".into(), chain: "c".into(), acts: None };
         let written = [
             (KnownChain::key_of("c"), KeyFamily::KnownChain, "Y / c"),
             (SweepPlace::key(), KeyFamily::SweepPlace, "Y#sweep / place"),
@@ -366,6 +370,11 @@ mod tests {
                 KeyFamily::JournalPage.key_in("1-0xab", "raw-0xcd"),
                 KeyFamily::JournalPage,
                 "A#1-0xab / page#raw-0xcd",
+            ),
+            (
+                KeyFamily::JournalFinished.key_in("1-0xab", "0xcd"),
+                KeyFamily::JournalFinished,
+                "A#1-0xab / done#0xcd",
             ),
             (KeyFamily::LocalWorkers.key(""), KeyFamily::LocalWorkers, "L / workers"),
             (KeyFamily::PoolJobs.key_in("", "gpu"), KeyFamily::PoolJobs, "L / jobs#gpu"),

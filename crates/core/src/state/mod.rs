@@ -49,7 +49,7 @@ pub use subject::{Block, Cut, CutMember, Subject};
 pub use sweeping::{KindPlace, SweepPlace, VisitedEntry};
 pub use task::{BadTaskId, Life, Task, TaskId};
 pub use usage::{Metered, Usage};
-pub use worker::{Heartbeat, Held, SeenHeartbeat, Slot, Worker};
+pub use worker::{Heartbeat, Held, PoolTasks, SeenHeartbeat, Slot, Worker};
 pub use worker_id::WorkerId;
 
 use serde::{Deserialize, Serialize};

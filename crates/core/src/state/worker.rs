@@ -148,11 +148,34 @@ impl Item for Slot {
 pub struct PoolChain {
     pub pool: String,
     pub chain: String,
+    /// Its tasks there are the calls of a stage with an action; absent in older state, until the pipeline is put in force again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acts: Option<bool>,
+}
+
+/// Which of a pool's tasks. Two chains may have a pool of one name, of workers in one and of a stage with an action in the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PoolTasks {
+    #[default]
+    All,
+    /// Of stages that prove.
+    Proofs,
+    /// Of stages with an action.
+    Calls,
 }
 
 impl PoolChain {
     pub fn range(pool: &str, limit: usize) -> Range {
         KeyFamily::PoolChain.range(pool, limit)
+    }
+
+    /// Whether the chain's tasks in the pool are such; where that is not known, they may be.
+    pub fn has(&self, tasks: PoolTasks) -> bool {
+        match tasks {
+            PoolTasks::All => true,
+            PoolTasks::Proofs => self.acts != Some(true),
+            PoolTasks::Calls => self.acts != Some(false),
+        }
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use proofyard_core::pipeline::Pool;
 use proofyard_core::state::Usage;
 use proofyard_worker::energy::{Counter, Counters, EnergyMeter, Reading};
 use proofyard_worker::{PoolWorker, WorkerPlan};
 
-use super::home::TestHome;
+use super::home::{PATIENCE, TestHome};
 use super::run;
 
 /// The clock of these homes stands still, so that there is nothing to be had of either.
@@ -116,4 +117,30 @@ fn an_attempt_that_is_released_when_its_home_stops_counts_too() {
     });
     let usage = home.tasks()[0].usage();
     assert_eq!((usage.priced, usage.measured, usage.given), (1, 1, 0), "{usage:?}");
+}
+
+/// Attempts have the price that their worker has on record when they are claimed.
+#[test]
+fn a_price_that_cannot_be_written_holds_up_no_attempt_and_is_written_with_a_heartbeat() {
+    const MICROUSD: u64 = 7_654_321;
+    let home = TestHome::with_pool(&[], 1, PRICED).priced(MICROUSD);
+    home.port().fail_writing(&MICROUSD.to_string());
+    let worker = PoolWorker::new(WorkerPlan { max_tasks: Some(2), ..home.plan(1) });
+    run(&home, &worker, || {
+        home.wait_for("the first block's proof", |tasks| tasks.iter().all(|task| task.is_accepted()));
+        let began = Instant::now();
+        while home.worker(&worker.id()).price_microusd_per_hour != Some(MICROUSD) {
+            assert!(began.elapsed() < PATIENCE, "{:?}", home.worker(&worker.id()));
+            thread::sleep(Duration::from_millis(5));
+        }
+        home.block(2);
+    });
+    let tasks = home.tasks();
+    assert_eq!(tasks.len(), 2);
+    for task in &tasks {
+        assert_eq!((task.is_accepted(), task.started(), task.failures()), (true, 1, 0));
+        assert_eq!(task.usage().priced, 1, "the pool's price counts where the machine's is not on record");
+    }
+    let said = home.events("the machine's price");
+    assert!(matches!(&said[..], [said] if said.contains("a test's fault")), "{said:?}");
 }

@@ -35,6 +35,8 @@ pub struct TestHome {
     pipeline: Pipeline,
     folder: TempDir,
     bell: Bell,
+    /// What its machine costs an hour.
+    price_microusd: Option<u64>,
     /// Events and logged errors: what they are about, and what they say.
     events: Mutex<Vec<(String, String)>>,
 }
@@ -62,10 +64,16 @@ impl TestHome {
             pipeline,
             folder,
             bell: Bell::default(),
+            price_microusd: None,
             events: Mutex::default(),
         };
         (1..=blocks).for_each(|height| home.block(height));
         home
+    }
+
+    /// On a machine that costs so much an hour.
+    pub fn priced(self, microusd: u64) -> Self {
+        Self { price_microusd: Some(microusd), ..self }
     }
 
     pub fn port(&self) -> &SharedMemory {
@@ -199,6 +207,9 @@ impl WorkerHome for TestHome {
         assert!(!self.has_worker(worker));
         self.note("unregistered", worker);
         Ok(())
+    }
+    fn price_microusd_per_hour(&self) -> Option<u64> {
+        self.price_microusd
     }
     fn take_steps(&self, wake: &Wake) {
         now(self.yard.advance(wake)).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use proofyard_core::port::{
-    Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake, async_trait,
+    Action, Batch, CommitOutcome, Due, Key, Port, PortError, Range, Stored, Version, Wake, async_trait,
 };
 use proofyard_core::state::KeyFamily;
 
@@ -20,11 +20,18 @@ pub struct SharedMemory {
     fails: Mutex<Option<KeyFamily>>,
     /// How many of the next durable commits fail.
     durable_fails: Mutex<u32>,
+    /// The next commit that writes this text fails.
+    text_fails: Mutex<Option<String>>,
 }
 
 impl SharedMemory {
     pub fn new() -> Self {
-        Self { memory: Memory::new(START_MS, 7), fails: Mutex::default(), durable_fails: Mutex::default() }
+        Self {
+            memory: Memory::new(START_MS, 7),
+            fails: Mutex::default(),
+            durable_fails: Mutex::default(),
+            text_fails: Mutex::default(),
+        }
     }
 
     /// The next read of an item of this family fails.
@@ -35,6 +42,11 @@ impl SharedMemory {
     /// The next commits that must be on disk fail.
     pub fn fail_durable(&self, times: u32) {
         *self.durable_fails.lock().unwrap() = times;
+    }
+
+    /// The next commit of an item with this text fails.
+    pub fn fail_writing(&self, text: &str) {
+        *self.text_fails.lock().unwrap() = Some(text.to_owned());
     }
 
     pub fn next_wake(&self) -> Option<Wake> {
@@ -75,6 +87,15 @@ impl Port for SharedMemory {
         let mut fails = self.durable_fails.lock().unwrap();
         if batch.durable && *fails > 0 {
             *fails -= 1;
+            return Err(PortError::Unavailable("a test's fault".into()));
+        }
+        let writes = |text: &mut String| {
+            batch.ops.iter().any(|op| match &op.action {
+                Action::Put { value, .. } => String::from_utf8_lossy(value).contains(text.as_str()),
+                _ => false,
+            })
+        };
+        if self.text_fails.lock().unwrap().take_if(writes).is_some() {
             return Err(PortError::Unavailable("a test's fault".into()));
         }
         self.memory.commit(batch).await

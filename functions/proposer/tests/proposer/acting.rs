@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use proofyard_aws::queues::Outgoing;
 use proofyard_aws_tests::PATIENCE;
 use proofyard_aws_tests::driver::block;
 use proofyard_aws_tests::http::Fate;
-use proofyard_core::port::Port;
+use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
+use proofyard_core::heartbeat::WorkerRegistration;
+use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Op, Port};
 use proofyard_core::state::{ArtifactRef, Task, TaskId};
 use proofyard_core::transaction::read;
 use proofyard_follow_tests::anvil::Anvil;
 use proofyard_proposer::LEASE_MS;
+use proofyard_telling::hide_until;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
@@ -231,7 +235,7 @@ async fn a_function_that_is_killed_at_any_call_does_no_task_twice() {
     let (mut kills, mut calls) = (0, 0);
     for call in 0..60 {
         yard.sweep().await;
-        if yard.driver.home.yard.waiting_tasks("record", 1).await.unwrap() == 0 {
+        if yard.driver.home.yard.waiting_calls("record", 1).await.unwrap() == 0 {
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         }
@@ -340,4 +344,118 @@ async fn the_sweeper_finds_what_nobody_was_told_of() {
     yard.driver.take_steps().await.unwrap();
     yard.tell().await;
     assert_eq!(sent(&ledger), 1);
+}
+
+/// Its workers may start at any time, and take what is theirs alone.
+#[tokio::test]
+async fn a_pool_that_is_deployed_under_the_stages_name_takes_none_of_its_calls() {
+    let ledger = Ledger::start();
+    let pipeline = recording(&ledger, "").replace("[stage.record]", "[stage.gpu]");
+    let yard = ProposingYard::of(&pipeline, 1).await;
+    let home = &yard.driver.home;
+    // Its queue is known, as to a function that has woken its workers.
+    let token = Outgoing { body: "{}".to_owned(), ..Outgoing::default() };
+    home.queues.send(&home.names.wake_queue("gpu"), &[token]).await.unwrap();
+    for message in yard.received().await {
+        yard.proposer.queues.delete(&yard.proposer.names.propose_queue(), &[&message]).await.unwrap();
+    }
+    let registration = WorkerRegistration {
+        worker: "of-batch".into(),
+        pool: "gpu".to_owned(),
+        slots: 1,
+        alone: true,
+        lease_ms: LEASE_MS,
+        isolation: None,
+    };
+    home.yard.register_worker(&registration).await.unwrap();
+    let request = ClaimRequest { worker: "of-batch".into(), slot: 0, claim: "claim".to_owned() };
+    let claimed = home.begin().home.yard.claim(&request).await.unwrap();
+    assert!(matches!(claimed, ClaimOutcome::Nothing), "{claimed:?}");
+    assert_eq!(home.yard.waiting_tasks("gpu", 1).await.unwrap(), 0, "no job is submitted for it");
+    yard.driver.home.begin().home.sweep().await.unwrap();
+    yard.tell().await;
+    assert_eq!((ledger.times(1), sent(&ledger)), (1, 1), "the sweeper has woken the proposer");
+}
+
+fn proof_of(height: u64) -> TaskId {
+    record_of(height).to_string().replace("record", "prove").parse().unwrap()
+}
+
+impl ProposingYard {
+    /// What proved the block is in the table under this value, and was under that.
+    async fn put_proof_of(&self, height: u64, value: &[u8]) -> Vec<u8> {
+        let id = proof_of(height);
+        let port = &self.driver.home.begin().home.yard.port;
+        let stored = port.get(&id.task_key()).await.unwrap().unwrap();
+        let action = Action::Put { value: value.to_vec(), due_ms: None };
+        let op = Op { key: id.task_key(), expect: Expect::Version(stored.version), action };
+        let batch = Batch { version: port.random(), ops: vec![op], durable: true };
+        assert!(matches!(port.commit(&batch).await.unwrap(), CommitOutcome::Committed));
+        stored.value
+    }
+}
+
+#[tokio::test]
+async fn a_task_whose_inputs_are_damaged_waits_and_keeps_no_other() {
+    let ledger = Ledger::start();
+    let yard = ProposingYard::of(&recording(&ledger, ""), 2).await;
+    let proved = yard.put_proof_of(1, b"{").await;
+    yard.tell().await;
+    let task = yard.task(1).await;
+    let said = &task.notes().last().unwrap().message;
+    assert!(said.contains("T#") && said.contains("cannot be read"), "it names the item: {said}");
+    assert_eq!((task.is_parked(), task.is_listed(), task.failures(), task.losses()), (false, false, 0, 0));
+    assert!(task.due_ms().is_some(), "it is looked at again");
+    yard.until_recorded(2..=2).await;
+    assert_eq!((ledger.times(1), ledger.times(2)), (0, 1));
+    yard.put_proof_of(1, &proved).await;
+    yard.until_recorded(1..=1).await;
+    assert_eq!((ledger.times(1), sent(&ledger)), (1, 2));
+}
+
+/// The table is silent when the task's inputs are asked for.
+#[tokio::test]
+async fn a_task_whose_inputs_cannot_be_read_now_is_free_at_once() {
+    let ledger = Ledger::start();
+    let yard = ProposingYard::of(&recording(&ledger, ""), 1).await;
+    let messages = yard.received().await;
+    let key = proof_of(1).task_key();
+    yard.driver.http.breaks(move |operation, body| {
+        let is_read = matches!(operation, "GetItem" | "BatchGetItem");
+        let is_of_it = body.contains(&key.partition) && body.contains(&format!("\"{}\"", key.sort));
+        if is_read && is_of_it { Fate::NotSent } else { Fate::Made }
+    });
+    let queue = yard.proposer.names.propose_queue();
+    let again = yard.proposer.take_batch(&queue, &messages, soon()).await;
+    yard.driver.http.works();
+    assert_eq!(again.len(), 1, "its message comes again");
+    let task = yard.task(1).await;
+    assert_eq!((task.is_listed(), task.attempts().len(), task.failures(), task.losses()), (true, 0, 0, 0));
+    let hidden: Vec<_> = messages.iter().map(|message| (message, 0)).collect();
+    yard.proposer.queues.retry_after(&queue, &hidden).await.unwrap();
+    yard.until_recorded(1..=1).await;
+    assert_eq!((ledger.times(1), sent(&ledger)), (1, 1));
+}
+
+/// As it is where a function is ended in the middle.
+#[tokio::test]
+async fn a_message_is_hidden_for_no_longer_than_its_function_may_run() {
+    let ledger = Ledger::start();
+    let yard = ProposingYard::of(&recording(&ledger, ""), 1).await;
+    let (queue, messages) = (yard.proposer.names.propose_queue(), yard.received().await);
+    assert_eq!(messages.len(), 1);
+    let began = Instant::now();
+    hide_until(&yard.proposer, &queue, &messages, began + Duration::from_secs(2)).await;
+    let mut again = Vec::new();
+    while again.is_empty() {
+        assert!(began.elapsed() < PATIENCE, "the queue itself hides it for six minutes");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        again = yard.received().await;
+    }
+    assert!(
+        began.elapsed() >= Duration::from_secs(2),
+        "not while the function may run: {:?}",
+        began.elapsed()
+    );
+    assert_eq!(again[0].id, messages[0].id);
 }

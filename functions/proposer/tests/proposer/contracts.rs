@@ -4,23 +4,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proofyard_aws_tests::http::Fate;
-use proofyard_core::port::{Port, Range};
+use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Op, Port, Range};
 use proofyard_core::state::KeyFamily;
 use proofyard_follow_tests::between::{Between, Does};
+use serde_json::json;
 use tokio::sync::Barrier;
 
 use crate::evm::ACCOUNT;
 use crate::ledger::Ledger;
 use crate::yard::{OF_SECRET, ProposingYard, proposer, put_secret, sent, soon, submitting};
 
+fn account() -> String {
+    format!("31337-{ACCOUNT}")
+}
+
 /// As docs/sinks.md has it.
 const CALLS_A_LOOK: u64 = 18;
 
-/// What the table has of the account, by name.
+/// What the table has of the account that is read at each look, by name.
 async fn pages(yard: &ProposingYard) -> Vec<String> {
-    let account = format!("31337-{ACCOUNT}");
-    let range: Range = KeyFamily::JournalPage.range(account, 1_000);
-    let found = yard.driver.home.yard.port.range(&range).await.unwrap();
+    let range: Range = KeyFamily::JournalPage.range(account(), 1_000);
+    let found = yard.driver.home.begin().home.yard.port.range(&range).await.unwrap();
     found.into_iter().map(|(sort, _)| sort).collect()
 }
 
@@ -247,7 +251,7 @@ async fn a_journal_keeps_no_bytes_of_what_is_settled_and_knows_it() {
     yard.until_told("l1", 2).await;
     let pages = pages(&yard).await;
     let of = |kind: &str| pages.iter().filter(|page| page.starts_with(&format!("page#{kind}-"))).count();
-    assert_eq!((of("sent"), of("raw")), (2, 1), "{pages:?}");
+    assert_eq!((of("sent"), of("raw")), (1, 1), "what is settled is read by its name alone: {pages:?}");
     yard.driver
         .home
         .yard
@@ -257,6 +261,56 @@ async fn a_journal_keeps_no_bytes_of_what_is_settled_and_knows_it() {
     yard.driver.take_steps().await.unwrap();
     yard.until_told("l1", 2).await;
     assert_eq!((ledger.times(1), sent(&ledger)), (1, 2));
+}
+
+/// Puts what an older journal has of so many entries that are long done.
+async fn put_finished(yard: &ProposingYard, nonces: std::ops::Range<u64>) {
+    let port = &yard.driver.home.begin().home.yard.port;
+    let page = |nonce: u64| {
+        let hash = format!("{nonce:#066x}");
+        let text = json!({
+            "sink": "c/other", "key": format!("c/commits/{nonce}"), "nonce": nonce, "to": ACCOUNT, "selector": "0x00000000",
+            "fees": { "max_fee_gwei": null, "replace_after_ms": 1 }, "has_counted": true, "ended": "included",
+            "tries": [{ "hash": hash, "raw": "", "max_fee_wei": 1, "priority_fee_wei": 1, "at_ms": 1, "at_height": 1 }],
+            "included": { "transaction": hash, "height": 1, "block": hash, "has_succeeded": true, "gas_used": 1 },
+        });
+        let action = Action::Put { value: text.to_string().into_bytes(), due_ms: None };
+        let key = KeyFamily::JournalPage.key_in(account(), format!("sent-{nonce:020}-{hash}"));
+        Op { key, expect: Expect::Any, action }
+    };
+    for ops in nonces.map(page).collect::<Vec<_>>().chunks(80) {
+        let batch = Batch { version: port.random(), ops: ops.to_vec(), durable: true };
+        assert!(matches!(port.commit(&batch).await.unwrap(), CommitOutcome::Committed));
+    }
+}
+
+/// An older journal is brought into this form by the look that finds it.
+#[tokio::test]
+async fn a_look_costs_as_many_calls_after_2000_entries_as_after_20() {
+    let ledger = Ledger::start();
+    let yard = ProposingYard::with(&submitting("l1", &ledger, &ledger.anvil.url(), OF_SECRET), 1).await;
+    let (mut finished, mut counted) = (0, Vec::new());
+    for (at, all) in [20, 2_000].into_iter().enumerate() {
+        put_finished(&yard, 1_000_000 + finished..1_000_000 + all).await;
+        finished = all;
+        let block = 2 * at as u64 + 2;
+        yard.until_told("l1", block - 1).await;
+        yard.prove(block..=block).await;
+        let queue = yard.proposer.names.propose_queue();
+        let messages = yard.received().await;
+        yard.driver.http.take_counts();
+        yard.proposer.take_batch(&queue, &messages, soon()).await;
+        let counts = yard.driver.http.take_counts();
+        yard.proposer.queues.delete(&queue, &messages.iter().collect::<Vec<_>>()).await.unwrap();
+        assert_eq!(sent(&ledger), block, "it has sent the next");
+        counted.push(counts);
+        yard.until_told("l1", block).await;
+        yard.prove(block + 1..=block + 1).await;
+    }
+    assert_eq!(counted[0], counted[1]);
+    assert!(counted[1].values().sum::<u64>() <= CALLS_A_LOOK, "{counted:?}");
+    let open = pages(&yard).await;
+    assert!(open.len() < 20, "{open:?}");
 }
 
 /// A key without its name in the secret, and a keystore whose text stands there.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use proofyard_aws::clients::names::ACTS_TAG;
 use proofyard_aws_tests::driver::{Driver, PIPELINE};
 use proofyard_aws_tests::local::LocalAws;
 use proofyard_core::error::Coded;
@@ -44,14 +45,22 @@ async fn a_sink_that_holds_a_key_needs_a_yard_with_a_proposer() {
     assert!(said.contains("time_limit_ms = 30000"), "{said}");
     let said = refused(&driver, "command = [\"./submit\"]").await;
     assert!(said.starts_with("PY0718") && said.contains("`contract` or `beacon`"), "{said}");
-    // As a yard is for which environments.json asks for none.
+    // As a yard is whose proposer does not act.
     let sqs = aws_sdk_sqs::Client::new(&driver.config);
     let url = sqs.get_queue_url().queue_name(driver.home.names.propose_queue()).send().await.unwrap();
+    sqs.untag_queue().queue_url(url.queue_url().unwrap()).tag_keys(ACTS_TAG).send().await.unwrap();
+    assert_eq!(refused(&driver, CONTRACT).await, "");
+    let said = refused(&driver, &acting).await;
+    assert!(said.starts_with("PY0718") && said.contains("\"proposer\": { \"acts\": true }"), "{said}");
+    // And as one for which environments.json asks for none.
     sqs.delete_queue().queue_url(url.queue_url().unwrap()).send().await.unwrap();
     let driver = Driver::new(&aws).await;
     let said = refused(&driver, &acting).await;
     assert!(said.starts_with("PY0718") && said.contains("[stage.record]"), "{said}");
-    assert!(said.contains("\"proposer\": {}") && said.contains("environments.json"), "{said}");
+    assert!(
+        said.contains("\"proposer\": { \"acts\": true }") && said.contains("environments.json"),
+        "{said}"
+    );
     for sink in [CONTRACT, BEACON] {
         let said = refused(&driver, sink).await;
         assert!(said.starts_with("PY0718") && said.contains("[sink.told]"), "{said}");

@@ -1,6 +1,6 @@
 /** The queues with their dead letters, and what AWS itself puts on them: the end of jobs, and spot machines taken back. */
 
-import type { StackProps } from 'aws-cdk-lib';
+import { Tags, type StackProps } from 'aws-cdk-lib';
 import { CfnRule } from 'aws-cdk-lib/aws-events';
 import { CfnQueue, CfnQueuePolicy } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
@@ -39,7 +39,7 @@ export class MessagingStack extends YardStack {
         ? undefined
         : this.queue(`Dead${id}`, { ...shape, name: queue.deadLetters, retentionS: defaults.retention_s }, []);
     const rules = Object.values(this.yard.spec.events).filter((event) => event.queue === queue.key || queue.deadLetters === undefined);
-    this.queue(
+    const made = this.queue(
       `Queue${id}`,
       { ...shape, name: queue.name, retentionS: queue.retentionS, visibilityS: queue.visibilityS, deadLetters },
       [
@@ -48,6 +48,9 @@ export class MessagingStack extends YardStack {
         ...(queue.deadLetters === undefined ? this.scheduled() : []),
       ],
     );
+    if (queue.key === 'propose' && this.yard.parameters.proposer?.acts) {
+      Tags.of(made).add(this.yard.spec.proposer.acts_tag, 'true');
+    }
   }
 
   private scheduled(): string[] {

@@ -148,3 +148,42 @@ fn a_transaction_that_every_node_refuses_is_given_up_and_made_anew_once_it_canno
     submitter.submit(2).done();
     assert_eq!((count(&ledger), ledger.times(2)), (2, 1));
 }
+
+/// What asks for more is refused as well, and its time goes on.
+#[test]
+fn what_every_node_refuses_is_given_up_however_often_it_was_replaced_meanwhile() {
+    let ledger = Ledger::start_by_hand();
+    let keys = "confirmations = 1\ntime_limit_ms = 400\nreplace_after_ms = 1000";
+    let submitter = Submitter::of(&ledger, &ledger.anvil.url(), keys);
+    submitter.submit(2).later("nonce 0, waits for a block");
+    let paid = ledger.anvil.ask("eth_getBalance", &json!([ACCOUNT, "latest"]));
+    ledger.anvil.ask("anvil_dropAllTransactions", &json!([]));
+    ledger.anvil.ask("anvil_setBalance", &json!([ACCOUNT, "0x1"]));
+    submitter.submit(2).later("nsufficient funds");
+    let of = |what: &str| submitter.journaled()["sent"][0][what].clone();
+    let since = of("refused");
+    let mut base_fee: u128 = 10_000_000_000;
+    for tries in 2..=4 {
+        thread::sleep(Duration::from_millis(1_050));
+        ledger.anvil.ask("anvil_setNextBlockBaseFeePerGas", &json!([format!("{base_fee:#x}")]));
+        ledger.mine(1);
+        submitter.submit(2).later("nsufficient funds");
+        assert_eq!((of("tries").as_array().unwrap().len(), of("refused")), (tries, since.clone()));
+        base_fee = base_fee * 5 / 2;
+    }
+    thread::sleep(Duration::from_secs(10));
+    ledger.mine(1);
+    submitter.submit(2).later("every node refuses it: nonce 0 is filled");
+    let of = |at: usize, what: &str| submitter.journaled()["sent"][at][what].clone();
+    assert_eq!((of(0, "sink"), of(1, "sink"), of(1, "nonce")), (json!("account/gap"), json!("l1"), json!(0)));
+    ledger.anvil.ask("anvil_setBalance", &json!([ACCOUNT, paid]));
+    submitter.submit(2).later("every node refuses it");
+    ledger.mine(1);
+    assert_eq!((count(&ledger), ledger.times(2)), (1, 0), "none of the four is offered any more");
+    submitter.submit(2).later("nonce 0");
+    ledger.mine(12);
+    submitter.submit(2).later("nonce 1, waits for a block");
+    ledger.mine(1);
+    submitter.submit(2).done();
+    assert_eq!((count(&ledger), ledger.times(2)), (2, 1));
+}

@@ -17,6 +17,7 @@ mod operator;
 mod pipeline_files;
 mod pipeline_mistakes;
 mod pipeline_mutations;
+mod pool_tasks;
 mod port_example;
 mod results;
 mod signals;

@@ -450,6 +450,40 @@ fn what_may_have_been_handed_on_before_a_crash_is_taken_back() {
     }
 }
 
+/// Nothing that follows a retract that was skipped is taken for handed on before it.
+#[test]
+fn a_retract_that_is_skipped_leaves_the_sink_as_one_that_was_handed_on() {
+    let mut cursors = Vec::new();
+    for is_skipped in [false, true] {
+        let mut driver = driver("file = \"x\"\nconfirm = \"safe\"");
+        prove(&mut driver, 1..=3);
+        finalize(&driver, 3, "a3");
+        assert_eq!(handed_on(&driver), ["a1", "a2", "a3"]);
+        reorg(&driver, 2..=3);
+        driver.work("w", good);
+        let retract = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+        assert!(matches!(retract.kind, OutKind::Retract { from: 2, to: 3 }), "{retract:?}");
+        match is_skipped {
+            true => {
+                let done = tell(&driver, SinkWord::Skip { sequence: retract.sequence });
+                assert_eq!(done, Ok((retract.sequence + 1, false)));
+            }
+            false => now(driver.yard.sink_done("out", &retract)).unwrap(),
+        }
+        cursors.push(now(driver.yard.sink_cursor("c", "out", "commits")).unwrap());
+        // These blocks leave before anybody was told of them.
+        for height in [2, 3] {
+            driver.send(&block(height, "d", if height == 2 { "a" } else { "d" }));
+        }
+        now(driver.yard.record_reorg("c", 3, &"d3".into())).unwrap();
+        driver.settle();
+        driver.work("w", good);
+        finalize(&driver, 3, "d3");
+        assert_eq!(handed_on(&driver), ["d2", "d3"], "skipped: {is_skipped}");
+    }
+    assert_eq!(cursors[0], cursors[1]);
+}
+
 #[test]
 fn entries_that_are_handed_on_again_take_back_nothing_that_stands() {
     let mut driver = driver("file = \"x\"\nconfirm = \"finalized\"");

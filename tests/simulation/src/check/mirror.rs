@@ -233,7 +233,8 @@ pub fn decode(key: &Key, row: &Row) -> Result<Item, String> {
         | KeyFamily::LevelPlace
         | KeyFamily::Told
         | KeyFamily::JournalHead
-        | KeyFamily::JournalPage => Ok(Item::Other),
+        | KeyFamily::JournalPage
+        | KeyFamily::JournalFinished => Ok(Item::Other),
         KeyFamily::Format
         | KeyFamily::JobWorkers
         | KeyFamily::LocalWorkers

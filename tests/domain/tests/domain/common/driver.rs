@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::record::{BlockOutcome, FailureKind};
-use proofyard_core::state::{ArtifactRef, Block, List, Metered, TaskId};
+use proofyard_core::state::{ArtifactRef, Block, List, Metered, PoolTasks, TaskId};
 use proofyard_core::work::{Assignment, AttemptError, Executor, Performed, Proved};
 use proofyard_core::{Wake, Yard, pipeline};
 
@@ -65,6 +65,11 @@ impl Driver {
     /// Where a judge looks at what is handed on.
     pub fn judged(self) -> Self {
         Self { yard: self.yard.with_judge(true), ..self }
+    }
+
+    /// Where workers take only such tasks.
+    pub fn taking(self, tasks: PoolTasks) -> Self {
+        Self { yard: self.yard.taking(tasks), ..self }
     }
 
     pub fn take_to_judge(&self) -> BTreeSet<TaskId> {
