@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use proofyard_core::Pipeline;
 use proofyard_core::committed::Passed;
-use proofyard_core::error::Code;
+use proofyard_core::error::{Code, Error};
+use proofyard_core::port::Port;
 use proofyard_core::state::OutKind;
 use proofyard_core::status::{Finished, ParkedTask};
 use proofyard_embedded::block_on;
@@ -188,6 +189,7 @@ impl<'a> Run<'a> {
             if entries.is_empty() {
                 return Ok(());
             }
+            block_on(Port::sync(&machine.yard().port)).map_err(Error::from)?;
             for entry in &entries {
                 self.sequence = entry.sequence + 1;
                 let event = match &entry.kind {

@@ -141,6 +141,7 @@ impl Yard {
     }
 
     /// How many listed calls of a pool wait for whoever makes them, whatever this yard takes; counts no further than `limit`.
+    #[boxed(?Send)]
     pub async fn waiting_calls(&self, pool: &str, limit: usize) -> Result<usize, Error> {
         self.listed(pool, PoolTasks::Calls, limit).await
     }

@@ -155,7 +155,7 @@ pub async fn transact<T>(
     port: &dyn Port,
     mut body: impl AsyncFnMut(&mut Tx<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut unsure = Vec::new();
+    let (mut unsure, mut is_unsure) = (Vec::new(), false);
     let mut looked_anew = false;
     for tries in 1..=MAX_TRIES {
         let mut tx = Tx::new(port);
@@ -170,6 +170,9 @@ pub async fn transact<T>(
         match outcome {
             CommitOutcome::Committed => {
                 unsure.extend(wakes);
+                if is_unsure {
+                    port.sync().await?;
+                }
                 if !unsure.is_empty() {
                     port.send(&unsure).await;
                 }
@@ -178,8 +181,8 @@ pub async fn transact<T>(
             CommitOutcome::Conflict => {}
             // It may have happened, and the next run may then find nothing left to say, or to have on disk.
             CommitOutcome::Unknown => {
+                is_unsure = true;
                 unsure.extend(wakes);
-                port.sync().await?;
             }
         }
         port.step_aside(tries).await;

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use proofyard_blocks::{Line, RecordedBlock, Rules, parse_line};
 use proofyard_core::error::{Code, Coded, Error, with_causes};
-use proofyard_core::port::Port;
 use proofyard_core::record::BlockOutcome;
 use proofyard_core::state::{
     Canonical, EndpointState, EndpointStatus, Finality, Following, KnownBlock, NamedBlock,

@@ -51,6 +51,10 @@ impl SinkOf<'_> {
         let Some(entry) = yard.sink_next(self.chain, self.name).await? else { return Ok(false) };
         let results = self.results_of(yard, &entry, teller).await?;
         let block = self.block_of(yard, &entry, teller).await?;
+        if !results.is_empty() || block.is_some() {
+            // As the entry is, these are on disk before the sink has them.
+            yard.port.sync().await?;
+        }
         let message = Message::of_entry(entry.clone(), proofs_of(&entry, teller), results, block);
         let trouble = match teller.tell(&message).await {
             Outcome::Done => return yard.sink_done(self.name, &entry).await.map(|()| true),

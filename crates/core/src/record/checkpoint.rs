@@ -37,6 +37,10 @@ impl Yard {
             return Err(Refusal::OversizedResult { task: id.to_string(), fault }.into());
         }
         transact(&self.port, async |tx| {
+            // Also one that is over ends what it has under way by this answer.
+            if !self.planted(PlantedBug::CheckpointNotDurable) {
+                tx.durable();
+            }
             let task: Option<Task> = tx.check(&id.task_key()).await?;
             let obsolete = obsolete_reason(claim, task.as_ref(), None);
             let is_unfenced = self.planted(PlantedBug::CheckpointUnfenced);
@@ -46,9 +50,6 @@ impl Yard {
             let mut task = task.ok_or_else(|| Refusal::UnknownTask(id.to_string()))?;
             task.keep_checkpoint(text);
             tx.put(&task)?;
-            if !self.planted(PlantedBug::CheckpointNotDurable) {
-                tx.durable();
-            }
             Ok(CheckpointOutcome::Kept)
         })
         .await

@@ -88,6 +88,7 @@ impl Yard {
     }
 
     async fn unpark(&self, tx: &mut Tx<'_>, id: &TaskId) -> Result<bool, Error> {
+        tx.durable();
         let task: Option<Task> = tx.check(&id.task_key()).await?;
         let mut task = task.ok_or_else(|| Refusal::UnknownTask(id.to_string()))?;
         if !task.is_parked() {
@@ -95,7 +96,6 @@ impl Yard {
         }
         put_listing(tx, task.retry(self.port.now_ms()))?;
         tx.put(&task)?;
-        tx.durable();
         Ok(true)
     }
 }

@@ -184,6 +184,11 @@ impl Yard {
         executor: &mut E,
         assignment: &Assignment,
     ) -> Result<Performed, Error> {
+        // What acts outside by what it is given, such as a job's id or a block to make a call for, is given what is on disk.
+        let is_action = assignment.prover().contract.is_some();
+        if is_action || assignment.task.checkpoint().is_some() {
+            self.port.sync().await?;
+        }
         let attempted = self.attempt(executor, assignment).await;
         let metered = executor.metered();
         let error = match attempted {

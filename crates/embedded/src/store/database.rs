@@ -100,13 +100,14 @@ impl Database {
         let written: rusqlite::Result<Vec<_>> =
             group.iter().map(|work| work.write(&self.connection)).collect();
         let done = written.and_then(|outcomes| {
-            execute(&self.connection, "COMMIT")?;
+            self.syncs.write(|| {
+                execute(&self.connection, "COMMIT")?;
+                Ok(self.connection.total_changes() != changes)
+            })?;
             Ok(outcomes)
         });
-        match &done {
-            Ok(_) if self.connection.total_changes() != changes => self.syncs.wrote(),
-            Ok(_) => {}
-            Err(_) => self.roll_back()?,
+        if done.is_err() {
+            self.roll_back()?;
         }
         done
     }

@@ -4,8 +4,8 @@
 //! the next group is written while the disk still takes the one before. Whoever needs what was written on disk waits here. The
 //! first to come syncs; those who come meanwhile share the next sync.
 //!
-//! One sync covers all earlier commits: the log is one file that only grows between checkpoints, a sync is for the whole
-//! file, and a checkpoint syncs the log before it copies it and the database before the log starts anew.
+//! One sync covers all earlier commits: a sync is for the whole file; the log only grows until it starts anew, and before that
+//! a checkpoint has synced the database.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,9 @@ pub(super) struct LogSyncs {
     /// The database, for messages.
     file: PathBuf,
     failed: Failed,
-    /// How many transactions are in the log.
+    /// Held while SQLite commits: others can read a commit a moment before it counts as written.
+    committing: Mutex<()>,
+    /// Transactions written since the log was opened, from 1.
     written: AtomicU64,
     progress: Mutex<Progress>,
     changed: Condvar,
@@ -31,14 +33,14 @@ pub(super) struct LogSyncs {
 }
 
 struct Progress {
-    /// So many transactions are on disk.
+    /// So many of the transactions written are on disk.
     synced: u64,
     /// A thread syncs.
     is_syncing: bool,
 }
 
 impl LogSyncs {
-    /// Of the log beside the database, which must be open for writing: SQLite keeps one log file as long as it is.
+    /// Of the log beside the database, which must be open for writing: as long as it is, nobody removes or replaces the file.
     pub(super) fn open(file: &Path, failed: Failed) -> Result<Self, PortError> {
         let mut log = file.as_os_str().to_owned();
         log.push("-wal");
@@ -50,6 +52,7 @@ impl LogSyncs {
             log,
             file: file.to_owned(),
             failed,
+            committing: Mutex::default(),
             // An earlier process may have left commits in the log that were never synced, if a reader kept it from being copied.
             written: AtomicU64::new(1),
             progress: Mutex::new(Progress { synced: 0, is_syncing: false }),
@@ -59,15 +62,25 @@ impl LogSyncs {
         })
     }
 
-    /// One more transaction is in the log.
-    pub(super) fn wrote(&self) {
-        self.written.fetch_add(1, Ordering::Release);
+    /// Commits: `commit` has SQLite do so, and says whether anything was written.
+    pub(super) fn write(&self, commit: impl FnOnce() -> rusqlite::Result<bool>) -> rusqlite::Result<()> {
+        let _committing = lock(&self.committing);
+        if commit()? {
+            self.written.fetch_add(1, Ordering::Release);
+        }
+        Ok(())
     }
 
-    /// Returns once all that was written before this call is on disk.
-    pub(super) fn wait(&self) -> Result<(), PortError> {
+    /// Returns once all that could be read before this call is on disk.
+    pub(super) fn wait_for_all(&self) -> Result<(), PortError> {
+        drop(lock(&self.committing));
+        self.wait_for_written()
+    }
+
+    /// Returns once all whose commit was answered before this call is on disk.
+    pub(super) fn wait_for_written(&self) -> Result<(), PortError> {
         let wanted = self.written.load(Ordering::Acquire);
-        let mut progress = self.lock();
+        let mut progress = lock(&self.progress);
         if progress.synced < wanted {
             self.waited_for.fetch_add(1, Ordering::Relaxed);
         }
@@ -82,7 +95,7 @@ impl LogSyncs {
             progress.is_syncing = true;
             drop(progress);
             let synced = self.sync();
-            progress = self.lock();
+            progress = lock(&self.progress);
             progress.is_syncing = false;
             progress.synced = progress.synced.max(synced.unwrap_or_default());
             self.changed.notify_all();
@@ -90,7 +103,7 @@ impl LogSyncs {
         Ok(())
     }
 
-    /// How many transactions are on disk after it; `None` where it failed.
+    /// How many of the transactions written are on disk after it; `None` where it failed.
     fn sync(&self) -> Option<u64> {
         let written = self.written.load(Ordering::Acquire);
         match self.log.sync_data() {
@@ -110,13 +123,13 @@ impl LogSyncs {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// How many calls waited for that: several may share a sync.
+    /// How many commits, and others who read, waited for that: several may share a sync.
     pub(super) fn waited_for(&self) -> u64 {
         self.waited_for.load(Ordering::Relaxed)
     }
+}
 
-    /// What is guarded is whole also after a panic.
-    fn lock(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What is guarded is whole also after a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -38,7 +38,7 @@ const DOWN_FROM: &str =
 const DUE: &str = "SELECT due_ms, partition, sort FROM items WHERE due_shard = ?1 AND due_ms <= ?2
     AND (due_ms, partition, sort) > (?3, ?4, ?5) ORDER BY due_ms, partition, sort LIMIT ?6";
 
-/// How often the state was synced, and how many durable batches waited for it: several may share one sync.
+/// How often the state was synced, and how many commits, and others who had read, waited for that: several may share one sync.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Syncs {
     pub done: u64,
@@ -84,9 +84,10 @@ impl SqliteStore {
         self.writer.as_ref().map_or_else(Syncs::default, of_writer)
     }
 
-    /// Returns when all that was committed before is on disk. Where the state was opened for reading only, that is not asked.
+    /// Returns when all that could be read before is on disk. Where the state was opened for reading only this does nothing: a
+    /// power loss may take back what another process has just written.
     pub fn sync(&self) -> Result<(), PortError> {
-        self.writer.as_ref().map_or(Ok(()), |writer| writer.syncs().wait())
+        self.writer.as_ref().map_or(Ok(()), |writer| writer.syncs().wait_for_all())
     }
 
     pub fn file(&self) -> &Path {

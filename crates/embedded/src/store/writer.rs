@@ -74,7 +74,7 @@ impl Writer {
         let is_durable = batch.durable;
         let outcome = self.ask(Work::Commit(batch))?;
         if is_durable && outcome == CommitOutcome::Committed {
-            self.syncs.wait()?;
+            self.syncs.wait_for_written()?;
         }
         Ok(outcome)
     }

@@ -49,6 +49,13 @@ impl SharedMemory {
         *self.text_fails.lock().unwrap() = Some(text.to_owned());
     }
 
+    fn takes_a_fault(&self) -> bool {
+        let mut fails = self.durable_fails.lock().unwrap();
+        let left = fails.checked_sub(1);
+        *fails = left.unwrap_or(0);
+        left.is_some()
+    }
+
     pub fn next_wake(&self) -> Option<Wake> {
         self.memory.next_wake()
     }
@@ -84,9 +91,7 @@ impl Port for SharedMemory {
         self.memory.reschedule(key, version, due_ms).await
     }
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome, PortError> {
-        let mut fails = self.durable_fails.lock().unwrap();
-        if batch.durable && *fails > 0 {
-            *fails -= 1;
+        if batch.durable && self.takes_a_fault() {
             return Err(PortError::Unavailable("a test's fault".into()));
         }
         let writes = |text: &mut String| {

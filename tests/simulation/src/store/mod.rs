@@ -124,7 +124,12 @@ impl Table {
         self.losable.iter().filter(is_such).flat_map(|commit| commit.changes.iter())
     }
 
-    /// How many commits there were.
+    /// Whether the first `commits` commits are on disk.
+    pub fn is_synced(&self, commits: u64) -> bool {
+        self.losable.iter().all(|commit| commit.number > commits)
+    }
+
+    /// How many commits there were, and changes of due times.
     pub fn commits(&self) -> u64 {
         self.commits
     }
@@ -164,6 +169,7 @@ impl Table {
         let before = Some(row.clone());
         row.due_ms = due_ms;
         let changes = [Change { key: key.clone(), before, after: Some(row.clone()) }];
+        self.commits += 1;
         self.losable.push(Commit { number: self.commits, by, changes: changes.into(), is_lost: false });
         self.due.set(key, due_ms, seen_from_ms);
         true

@@ -91,7 +91,9 @@ impl World {
     }
 
     async fn send_block(&self, chain: &str, block: &Block) -> bool {
-        let Some(answer) = self.bounded(self.yard.record_block(chain, block)).await else { return false };
+        let Some(answer) = self.acknowledged(self.yard.record_block(chain, block)).await else {
+            return false;
+        };
         match answer {
             Ok(outcome) => {
                 self.simulation.trace(|| format!("{} {} of {chain}: {outcome:?}", block.height, block.hash));
@@ -122,7 +124,8 @@ impl World {
         if self.draw(|random| random.chance(3_000)) {
             return;
         }
-        let Some(answer) = self.bounded(self.yard.record_reorg(chain, head.height, &head.hash)).await else {
+        let Some(answer) = self.acknowledged(self.yard.record_reorg(chain, head.height, &head.hash)).await
+        else {
             return;
         };
         match answer {

@@ -198,6 +198,21 @@ impl World {
         answer
     }
 
+    /// The same, of a handler whose answer tells the outside what is stored, whoever wrote it: that is on disk.
+    pub async fn acknowledged<T>(
+        &self,
+        handler: impl Future<Output = Result<T, Error>>,
+    ) -> Option<Result<T, Error>> {
+        let began = self.simulation.table().commits();
+        let answer = self.bounded(handler).await;
+        if matches!(answer, Some(Ok(_))) && !self.simulation.table().is_synced(began) {
+            let by = self.simulation.caller();
+            self.simulation
+                .violate(format!("{by:?} was answered, and a power loss may take back what it read"));
+        }
+        answer
+    }
+
     /// What a call has answered is on disk, of what was written since there were so many commits; the pages of a reorg that it
     /// may have done besides need not be.
     fn check_durable(&self, began: u64) {

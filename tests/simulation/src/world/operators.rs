@@ -28,17 +28,22 @@ impl World {
     async fn act_at_random(self: &Rc<Self>, chain: &str) {
         let yard = &self.yard;
         let done = match self.draw(|random| random.below(12)) {
-            0 => self.note_answer("world: paused", self.bounded(yard.pause(chain)).await),
-            1 => self
-                .note_answer("world: halted", self.bounded(yard.halt(chain, "the operator says so")).await),
+            0 => self.note_answer("world: paused", self.acknowledged(yard.pause(chain)).await),
+            1 => self.note_answer(
+                "world: halted",
+                self.acknowledged(yard.halt(chain, "the operator says so")).await,
+            ),
             2..=4 => self.resume(chain).await,
             5 => {
                 let window = self.draw(|random| random.between(1, 8));
-                self.note_answer("world: window changed", self.bounded(yard.set_window(chain, window)).await)
+                self.note_answer(
+                    "world: window changed",
+                    self.acknowledged(yard.set_window(chain, window)).await,
+                )
             }
             6 => {
                 let from = self.any_height(chain);
-                self.note_answer("world: redone", self.bounded(yard.record_redo(chain, from)).await)
+                self.note_answer("world: redone", self.acknowledged(yard.record_redo(chain, from)).await)
             }
             7 => {
                 let height = self.any_height(chain);
@@ -50,7 +55,7 @@ impl World {
                 self.note_answer("world: retried", self.bounded(yard.retry(&selection)).await)
             }
             9 | 10 => self.edit(chain).await,
-            _ => self.note_answer("world: input ended", self.bounded(yard.record_end(chain)).await),
+            _ => self.note_answer("world: input ended", self.acknowledged(yard.record_end(chain)).await),
         };
         // An operator who saw an error does not know the outcome, and waits a moment.
         if !done {
@@ -65,7 +70,7 @@ impl World {
         self.simulation.sleep(think_ms).await;
         let hold =
             self.draw(|random| *random.pick(&[Hold::Any, Hold::Pause, Hold::Halt, Hold::Both, Hold::Both]));
-        let answer = self.bounded(self.yard.resume_from(chain, hold, Some(seen.halts))).await;
+        let answer = self.acknowledged(self.yard.resume_from(chain, hold, Some(seen.halts))).await;
         if let Some(Ok(resumed)) = &answer {
             self.check();
             let checker = self.checker.borrow();
@@ -97,7 +102,7 @@ impl World {
         let Some(text) = self.checker.borrow().mirror.text(chain).map(str::to_owned) else { return true };
         let (count, edit) = self.draw(|random| *random.pick(EDITS));
         let Some(text) = self.draw(|random| edit(&text, random)) else { return true };
-        let answer = self.bounded(self.yard.record_pipeline(&text)).await;
+        let answer = self.acknowledged(self.yard.record_pipeline(&text)).await;
         if let Some(Err(Error::Refused(refusal))) = &answer {
             self.simulation.count("world: edit refused");
             self.simulation.trace(|| format!("{count}: refused: {refusal}\n{text}"));

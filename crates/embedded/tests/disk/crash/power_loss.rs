@@ -158,6 +158,8 @@ fn on_a_disk_that_stalls() {
     put(&store, "first", 100).unwrap();
     fs::write(&stalled, "").unwrap();
     std::thread::scope(|scope| {
+        // Also after a failure, or the thread would wait for ever.
+        let goes_on = GoesOn(&stalled);
         let waits = scope.spawn(|| put(&store, "durable", 100));
         while store.get(&Key::new("p", "durable")).unwrap().is_none() {
             std::thread::yield_now();
@@ -165,12 +167,21 @@ fn on_a_disk_that_stalls() {
         assert_eq!(write(&store, "another", 100, false).unwrap(), CommitOutcome::Committed);
         assert!(store.get(&Key::new("p", "another")).unwrap().is_some());
         assert!(!waits.is_finished(), "it is not on disk yet");
-        fs::remove_file(&stalled).unwrap();
+        drop(goes_on);
         assert_eq!(waits.join().unwrap().unwrap(), CommitOutcome::Committed);
     });
     assert_eq!(store.syncs().done, 2);
     store.sync().unwrap();
     assert!(store.syncs().done <= 3, "one sync is enough for what was written meanwhile");
+}
+
+/// Ends the stall.
+struct GoesOn<'a>(&'a str);
+
+impl Drop for GoesOn<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.0);
+    }
 }
 
 fn says(error: &PortError, part: &str) -> bool {
