@@ -4,8 +4,8 @@
 //! whoever reads it to write it holds its lock. Elsewhere it is [`Pages`] under a version: nobody holds it, and whoever finds at
 //! writing that somebody else has written begins anew, so that what was signed for a nonce in between is never sent. Either way
 //! several sinks may have one account. What is at its end is kept without its bytes: a message that comes again is known by it. A
-//! file keeps the newest of each sink. Pages keep all, each found by its message's name alone: a look reads what is under way,
-//! and at most one that is at its end, however many there are.
+//! file keeps the newest of each sink. Pages keep all that blocks have taken, each found by its message's name alone: a look
+//! reads what is under way, and at most one that is at its end, however many there are.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -80,7 +80,8 @@ const BYTES_A_WRITE: usize = 2 << 20;
 
 /// Messages at their end that a file remembers, of each sink.
 const REMEMBERED: usize = 1_024;
-/// Of those on pages that were said to be done and came to nothing: there is one for each deep reorg of the chain that is called.
+/// Entries on pages that were said to be done and that a deep reorg has undone, of each sink: the first ones, since `--again`
+/// sends one and all that follow.
 const REMEMBERED_UNDONE: usize = 64;
 /// More cannot wait: nodes keep few of one account.
 pub(crate) const MAX_OPEN: usize = 64;
@@ -382,15 +383,18 @@ impl Journal {
 
     fn to_pages(&self) -> Result<BTreeMap<Page, String>, Failure> {
         let mut pages = BTreeMap::new();
-        let mut undone = 0;
-        // The newest first.
-        for sent in self.sent.iter().rev() {
+        let mut undone: BTreeMap<&str, usize> = BTreeMap::new();
+        for sent in &self.sent {
             let page = match sent.ended {
                 None => sent.open_page(),
                 // Nobody asks for what fills a nonce.
                 Some(Ended::Included) if sent.sink != FILLER => Page::Finished(sent.name().page()),
-                Some(_) if self.is_undone(sent) && undone < REMEMBERED_UNDONE => {
-                    undone += 1;
+                Some(_) if self.is_undone(sent) => {
+                    let before = undone.entry(&sent.sink).or_default();
+                    *before += 1;
+                    if *before > REMEMBERED_UNDONE {
+                        continue;
+                    }
                     sent.open_page()
                 }
                 // It came to nothing, and may be sent anew as if it had never been.
@@ -435,7 +439,9 @@ impl Journal {
     fn is_undone(&self, sent: &Sent) -> bool {
         let is_later =
             |other: &Sent| other.sink == sent.sink && other.key == sent.key && other.nonce > sent.nonce;
-        sent.has_counted && sent.came_to_nothing() && !self.sent.iter().any(is_later)
+        // A task that came to nothing is worked on anew.
+        let is_entry = sent.made_of.is_none();
+        is_entry && sent.has_counted && sent.came_to_nothing() && !self.sent.iter().any(is_later)
     }
 
     /// Among the others, by its nonce.
@@ -567,6 +573,24 @@ mod tests {
         // What was undone is open until it is made anew.
         let open: Vec<u64> = Journal::of_pages(&pages).unwrap().sent.iter().map(|sent| sent.nonce).collect();
         assert_eq!(open, [5, 9]);
+    }
+
+    #[test]
+    fn of_what_a_deep_reorg_has_undone_the_first_entries_of_each_sink_are_kept() {
+        let undone = |nonce: u64, sink: &str| Sent {
+            sink: sink.to_owned(),
+            key: format!("c/commits/{nonce}"),
+            has_counted: true,
+            ended: Some(Ended::Reverted),
+            ..sent(nonce, &[""])
+        };
+        let task =
+            Sent { made_of: Some(MadeOf { arguments: Vec::new(), reads: Map::new() }), ..undone(1, "stage") };
+        let others = (0..300).map(|nonce| undone(nonce + 2, if nonce % 2 == 0 { "l1" } else { "l2" }));
+        let all = std::iter::once(task).chain(others).collect();
+        let kept = Journal::of_pages(&Journal { sent: all, gap: None }.to_pages().unwrap()).unwrap().sent;
+        assert_eq!(kept.iter().filter(|sent| sent.sink == "l2").count(), REMEMBERED_UNDONE);
+        assert_eq!(kept.iter().map(|sent| sent.nonce).collect::<Vec<_>>(), (2..130).collect::<Vec<_>>());
     }
 
     #[test]

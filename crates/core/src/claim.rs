@@ -130,8 +130,28 @@ impl Yard {
 
     async fn chains_with(&self, pool: &str, tasks: PoolTasks) -> Result<Vec<String>, Error> {
         let served = read_range::<PoolChain>(&self.port, &PoolChain::range(pool, MAX_CHAINS)).await?;
-        let served = served.into_iter().map(|(_, _, served)| served);
-        Ok(served.filter(|served| served.has(tasks)).map(|served| served.chain).collect())
+        let mut chains = Vec::with_capacity(served.len());
+        for (_, _, PoolChain { chain, acts, .. }) in served {
+            let has_such = match (tasks, acts) {
+                (PoolTasks::All, _) => true,
+                (_, Some(acts)) => acts == (tasks == PoolTasks::Calls),
+                (_, None) => self.may_have(&chain, pool, tasks).await?,
+            };
+            if has_such {
+                chains.push(chain);
+            }
+        }
+        Ok(chains)
+    }
+
+    /// Of state in which a chain's row does not say it: its pipeline does.
+    async fn may_have(&self, chain: &str, pool: &str, tasks: PoolTasks) -> Result<bool, Error> {
+        match self.chain(chain).await {
+            Ok((_, pipeline)) => Ok(pipeline.is_action(pool) == (tasks == PoolTasks::Calls)),
+            Err(error) if error.passes() => Err(error),
+            // It may.
+            Err(_) => Ok(true),
+        }
     }
 
     /// How many listed tasks of a pool wait for a worker; counts no further than `limit`.

@@ -47,8 +47,8 @@ pub enum NotDeployed {
     )]
     NoProposerForAction { stage: String, yard: String },
     #[error(
-        "[stage.{stage}] calls a contract, and yard {yard} has a pool of its name: of each task its workers would be told, and who \
-         makes the call only by the next tick; name the stage otherwise"
+        "[stage.{stage}] calls a contract, and yard {yard} has a pool of its name: its workers would be woken for calls that \
+         they do not make, and the proposer, which makes them, only at the next tick; name the stage otherwise"
     )]
     PoolOfAction { stage: String, yard: String },
     #[error(

@@ -257,7 +257,12 @@ impl Queues {
                 let entries =
                     entries.collect::<Result<Vec<_>, _>>().map_err(|error| QueueError::new(queue, error))?;
                 let change = self.client.change_message_visibility_batch().queue_url(&url);
-                change.set_entries(Some(entries)).send().await.map_err(|error| failed(queue, error))?;
+                let changed = change.set_entries(Some(entries)).send().await;
+                let changed = changed.map_err(|error| failed(queue, error))?;
+                if let Some(refused) = changed.failed().first() {
+                    let code = refused.message().unwrap_or(refused.code());
+                    return Err(QueueError::new(queue, Cause::from(code)));
+                }
             }
             Ok(())
         })

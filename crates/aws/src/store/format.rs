@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::port::AwsPort;
 
 /// What this program reads and writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The item that holds the number. Programs of any format must be able to read that number, and nothing else of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Refusal};
 use crate::port::Wake;
-use crate::state::{LevelPlace, OutEntry, SinkCursor};
+use crate::state::{LevelPlace, OutEntry, OutKind, SinkCursor};
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{Yard, boxed};
 
@@ -78,8 +78,11 @@ impl Yard {
                 None => return Err(Refusal::NoEntry { log: log.to_owned(), sequence }.into()),
                 // It was skipped already, by this call or by another.
                 Some(_) if sequence.checked_add(1) == Some(next) => cursor,
-                // What follows is decided on as if the sink had it: a proof may be under way, and a retract is known to it.
-                Some(entry) if sequence == cursor.waits_with() => cursor.handed(entry),
+                Some(entry) if sequence == cursor.waits_with() => match entry.kind {
+                    // Whether it may have it was written down when that was offered.
+                    OutKind::Proof { .. } => cursor.passed(entry),
+                    OutKind::Retract { .. } => cursor.handed(entry),
+                },
                 Some(_) => {
                     let next = cursor.waits_with();
                     return Err(Refusal::SkipsAnother { sink: sink.to_owned(), sequence, next }.into());

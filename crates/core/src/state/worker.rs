@@ -168,15 +168,6 @@ impl PoolChain {
     pub fn range(pool: &str, limit: usize) -> Range {
         KeyFamily::PoolChain.range(pool, limit)
     }
-
-    /// Whether the chain's tasks in the pool are such; where that is not known, they may be.
-    pub fn has(&self, tasks: PoolTasks) -> bool {
-        match tasks {
-            PoolTasks::All => true,
-            PoolTasks::Proofs => self.acts != Some(true),
-            PoolTasks::Calls => self.acts != Some(false),
-        }
-    }
 }
 
 impl Item for PoolChain {

@@ -139,11 +139,11 @@ async fn what_a_newer_program_wrote_is_left_for_it() {
     assert_eq!(status().0, Some(0), "{}", status().1);
     let (blocks, results) = (driver.home.names.blocks_queue(), driver.home.names.results_queue());
     driver.drain_all().await;
-    overwrite(&driver, "Y#format", "format", &value(r#"{"format": 2, "more": true}"#)).await;
-    overwrite(&driver, "C#c", "tip", &value(r#"{"of_format_2": true}"#)).await;
+    overwrite(&driver, "Y#format", "format", &value(r#"{"format": 3, "more": true}"#)).await;
+    overwrite(&driver, "C#c", "tip", &value(r#"{"of_format_3": true}"#)).await;
     post(&driver, 1).await;
     let newer = Outgoing {
-        body: r#"{"message_of_format_2": {}}"#.into(),
+        body: r#"{"message_of_format_3": {}}"#.into(),
         group: Some("g".into()),
         deduplication: Some("1".into()),
         ..Outgoing::default()
@@ -156,13 +156,13 @@ async fn what_a_newer_program_wrote_is_left_for_it() {
     // Whoever starts now says what is the matter.
     let (code, said) = status();
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("yard test has format 2, and this program knows none after 1"), "{said}");
+    assert!(said.contains("yard test has format 3, and this program knows none after 2"), "{said}");
     let mut worker = aws.program("proofyard-worker");
     let worker = worker.args(["--pool", "cpu", "--idle-out-ms", "1000"]).output().unwrap();
     assert!(!worker.status.success());
-    assert!(String::from_utf8_lossy(&worker.stderr).contains("has format 2"), "{worker:?}");
+    assert!(String::from_utf8_lossy(&worker.stderr).contains("has format 3"), "{worker:?}");
     // In the format that is known, it is damaged.
-    overwrite(&driver, "Y#format", "format", &value(r#"{"format": 1}"#)).await;
+    overwrite(&driver, "Y#format", "format", &value(r#"{"format": 2}"#)).await;
     for queue in [&blocks, &results] {
         assert_eq!(take(&driver, queue).await, 0, "{queue}");
         assert_eq!(reasons(&driver, queue).await.len(), 1, "{queue}");

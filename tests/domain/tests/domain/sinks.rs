@@ -485,6 +485,18 @@ fn a_retract_that_is_skipped_leaves_the_sink_as_one_that_was_handed_on() {
 }
 
 #[test]
+fn a_proof_that_was_skipped_while_it_waited_is_not_taken_back() {
+    let mut driver = driver("file = \"x\"\nconfirm = \"safe\"");
+    prove(&mut driver, 1..=3);
+    finalize(&driver, 2, "a2");
+    assert_eq!(handed_on(&driver), ["a1", "a2"]);
+    assert_eq!(tell(&driver, SinkWord::Skip { sequence: 2 }), Ok((3, false)));
+    reorg(&driver, 3..=3);
+    driver.work("w", good);
+    assert_eq!(handed_on(&driver), [""; 0], "it never had a3");
+}
+
+#[test]
 fn entries_that_are_handed_on_again_take_back_nothing_that_stands() {
     let mut driver = driver("file = \"x\"\nconfirm = \"finalized\"");
     prove(&mut driver, 1..=3);
