@@ -37,7 +37,7 @@ mod taken;
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{ArtifactRef, Block};
+use proofyard_core::state::{ArtifactRef, Block, NamedBlock};
 
 use encoding::to_hex;
 pub use fault::{BlocksError, Fault};
@@ -72,6 +72,10 @@ pub struct RecordedBlock {
 }
 
 impl RecordedBlock {
+    pub fn named(&self) -> NamedBlock {
+        NamedBlock { height: self.height, hash: (&self.hash).into() }
+    }
+
     /// The event that tells of this block, whose payload is stored.
     pub fn event(&self, payload: ArtifactRef) -> Block {
         Block {

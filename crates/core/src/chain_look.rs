@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::port::Key;
-use crate::state::{Canonical, ChainState, Frontier, OutState, Scope, Tip};
+use crate::state::{BlockHash, Canonical, ChainState, Frontier, OutState, Scope, Tip};
 use crate::transaction::{read, read_many};
-use crate::yard::Yard;
+use crate::yard::{Yard, boxed};
 
 /// A chain's own items, read one after another.
 pub(crate) struct ChainLook {
@@ -34,6 +34,13 @@ impl Yard {
         let (state, pipeline) = self.chain(chain).await?;
         let (frontier, tip) = (self.frontier(chain).await?, self.tip(chain).await?);
         Ok(ChainLook { now_ms: self.port.now_ms(), state, pipeline, frontier, tip })
+    }
+
+    /// Which block is on the chain at a height, if one is.
+    #[boxed(?Send)]
+    pub async fn canonical_hash(&self, chain: &str, height: u64) -> Result<Option<BlockHash>, Error> {
+        let place: Option<Canonical> = read(&self.port, &Canonical::key_of(chain, height)).await?;
+        Ok(place.map(|place| place.hash))
     }
 
     /// The canonical block's scope.

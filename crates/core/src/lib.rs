@@ -10,10 +10,12 @@
 //! - [`claim`], [`heartbeat`], [`work`]: what workers do; [`sweep`]: what heals lost messages; [`sinks`]: handing on;
 //! - [`judge`]: what is verified once more before it is handed on; [`committed`]: what may be checked again;
 //!   [`operation`]: what an operator may command;
+//! - [`cadence`]: how often functions look by themselves;
 //! - [`pipeline`], [`strategy`], [`state`]: what all of it is about; [`port`], [`transaction`], [`view`], [`outbox`]: what it
 //!   stands on.
 
 pub mod advance;
+pub mod cadence;
 mod chain_look;
 pub mod claim;
 pub mod committed;

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use proofyard_blocks::{Line, RecordedBlock, Rules, parse_line};
+use proofyard_blocks::{Line, Rules, parse_line};
 use proofyard_core::error::{Code, Coded, Error, with_causes};
 use proofyard_core::record::BlockOutcome;
 use proofyard_core::state::{
-    Canonical, EndpointState, EndpointStatus, Finality, Following, KnownBlock, NamedBlock,
+    BlockHash, EndpointState, EndpointStatus, Finality, Following, KnownBlock, NamedBlock, shortened_trouble,
 };
 use proofyard_core::transaction::read;
 use proofyard_intake::{Fact, Intake};
@@ -34,7 +34,6 @@ const MOST_KNOWN: usize = 4_096;
 const KNOWN_AT_FIRST: u64 = 512;
 /// A head that did not come through here is a trouble once it is called so for so long: a payload may be recorded a moment later.
 const HEAD_PATIENCE: Duration = Duration::from_secs(2);
-const TROUBLE_BYTES: usize = 512;
 
 pub(crate) struct Recorder<'a, I> {
     pub intake: &'a I,
@@ -186,7 +185,7 @@ impl<I: Intake> Recorder<'_, I> {
             Ok(Line::Reorg { .. }) => return Ok(Came::Refused("a payload is no reorg".to_owned())),
             Err(error) => return Ok(Came::Refused(format!("it cannot be a block here: {error}"))),
         };
-        let name = name_of(&block);
+        let name = block.named();
         if let Some(id) = id {
             self.keep_witness(id, &name).await?;
         }
@@ -196,7 +195,7 @@ impl<I: Intake> Recorder<'_, I> {
             return Ok(Came::Recorded);
         }
         self.state.below_start = None;
-        let parent = hex_of(&block.parent);
+        let parent = String::from(BlockHash::from(&block.parent));
         let fact = Fact::Block(block);
         // What was missing on the way to another branch may be this one.
         self.state.no_way = None;
@@ -306,10 +305,7 @@ impl<I: Intake> Recorder<'_, I> {
     }
 
     async fn canonical_hash(&self, height: u64) -> Result<Option<String>, I::Error> {
-        let port = &self.intake.yard().port;
-        let place: Result<Option<Canonical>, Error> =
-            read(port, &Canonical::key_of(self.chain, height)).await;
-        Ok(place?.map(|place| place.hash.into()))
+        Ok(self.intake.yard().canonical_hash(self.chain, height).await?.map(String::from))
     }
 
     /// Writes down how it goes, where that changed or is old.
@@ -327,7 +323,7 @@ impl<I: Intake> Recorder<'_, I> {
             chain: self.chain.to_owned(),
             head: head.or_else(|| self.state.written.head.clone()),
             heard_ms: Some(now_ms),
-            trouble: self.trouble(tip).map(short),
+            trouble: self.trouble(tip).map(shortened_trouble),
             endpoints: self.endpoints(tip),
             ..Following::default()
         };
@@ -405,28 +401,15 @@ impl<I: Intake> Recorder<'_, I> {
         let execution_since_ms = upstream.as_ref().map_or_else(|| since(0), |upstream| upstream.since_ms);
         let execution = EndpointStatus {
             state: upstream.as_ref().map_or(EndpointState::New, |upstream| upstream.state),
-            error: upstream.and_then(|upstream| upstream.error).map(short),
+            error: upstream.and_then(|upstream| upstream.error).map(shortened_trouble),
             ..EndpointStatus::new(self.execution.to_owned(), execution_since_ms)
         };
         let proxy = EndpointStatus {
             state: EndpointState::Ready,
             head: tip,
-            error: without.map(short),
+            error: without.map(shortened_trouble),
             ..EndpointStatus::new(self.listen.to_owned(), since(1))
         };
         vec![execution, proxy]
     }
-}
-
-fn short(text: String) -> String {
-    let end = text.floor_char_boundary(TROUBLE_BYTES);
-    text[..end].to_owned()
-}
-
-fn hex_of(hash: &[u8; 32]) -> String {
-    format!("0x{}", hex::encode(hash))
-}
-
-fn name_of(block: &RecordedBlock) -> NamedBlock {
-    NamedBlock { height: block.height, hash: hex_of(&block.hash).into() }
 }

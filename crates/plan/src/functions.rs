@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
+use proofyard_core::cadence::{COUNT_WORKERS_EVERY_MS, GAUGES_EVERY_MS, LONGEST_SWEEP_MS, SHORTEST_SWEEP_MS};
 use proofyard_core::error::Error;
 use proofyard_core::port::Port;
 use proofyard_core::state::Block;
@@ -15,11 +16,6 @@ use crate::invocation::Invocation;
 use crate::queues::Message;
 use crate::usage::{Step, Usage};
 
-/// How many tasks are counted beyond those that a pool's workers could take at once.
-pub(crate) const MAX_WAITING: usize = 4_096;
-/// How often, at most, a process counts a pool's workers, and tells gauges.
-const COUNT_WORKERS_EVERY_US: u64 = 3_000_000;
-const GAUGES_EVERY_US: u64 = 15_000_000;
 /// As in infra/spec/yard.json.
 const MOST_AT_ONCE: u32 = 50;
 const MEMORY_MB: u64 = 256;
@@ -27,9 +23,6 @@ const SWEEPER_MEMORY_MB: u64 = 512;
 /// How many latencies of blocks one look exports.
 const MAX_VALUES: usize = 100;
 const MINUTE_MS: u64 = 60_000;
-/// How long a sweep may take, at least and at most.
-const SHORTEST_SWEEP_MS: u64 = 1_000;
-const LONGEST_SWEEP_MS: u64 = 20_000;
 
 /// What one process of a function remembers.
 #[derive(Default)]
@@ -42,7 +35,7 @@ impl Container {
     pub fn is_time_to_count(&self, pool: &str, on_tick: bool, now_us: u64) -> bool {
         let mut counted = self.counted_us.borrow_mut();
         let last_us = counted.get(&(pool.to_owned(), on_tick)).copied();
-        let is_time = last_us.is_none_or(|last_us| last_us + COUNT_WORKERS_EVERY_US <= now_us);
+        let is_time = last_us.is_none_or(|last_us| last_us + COUNT_WORKERS_EVERY_MS * 1_000 <= now_us);
         if is_time {
             counted.insert((pool.to_owned(), on_tick), now_us);
         }
@@ -50,7 +43,7 @@ impl Container {
     }
 
     fn is_time_to_tell(&self, now_us: u64) -> bool {
-        let is_time = self.told_us.get().is_none_or(|last_us| last_us + GAUGES_EVERY_US <= now_us);
+        let is_time = self.told_us.get().is_none_or(|last_us| last_us + GAUGES_EVERY_MS * 1_000 <= now_us);
         if is_time {
             self.told_us.set(Some(now_us));
         }

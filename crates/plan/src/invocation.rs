@@ -184,7 +184,7 @@ impl Invocation {
         if yard.pool(pool).await?.is_none() {
             return Ok(());
         }
-        let waiting = yard.waiting_tasks(pool, crate::functions::MAX_WAITING).await?;
+        let waiting = yard.waiting_tasks(pool, proofyard_core::cadence::MAX_WAITING_TASKS).await?;
         let reads = u64::from(on_tick) + u64::from(waiting > 0);
         for _ in 0..reads {
             // Of the pool's submissions: none is kept here.

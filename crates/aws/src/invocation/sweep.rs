@@ -3,20 +3,17 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
+use proofyard_core::cadence::{LONGEST_SWEEP_MS, SHORTEST_SWEEP_MS};
 use proofyard_core::error::{Coded, Error, with_causes};
 use proofyard_core::port::Port;
 use tracing::error;
 
 use crate::home::{AwsHome, shortest_tick_ms};
 
-/// The upper limit of a sweep that has no deadline, and the lower limit of any sweep.
-const LONGEST_SWEEP: Duration = Duration::from_secs(20);
-const SHORTEST_SWEEP_MS: u64 = 1_000;
-
 impl AwsHome {
     /// One sweep, which reads the table each time. The wakes that it sends are left in the outbox, but for those of the proposer.
     pub fn sweep(&self) -> LocalBoxFuture<'_, Result<(), Error>> {
-        self.sweep_until(Instant::now() + LONGEST_SWEEP)
+        self.sweep_until(Instant::now() + Duration::from_millis(LONGEST_SWEEP_MS))
     }
 
     /// Sweeps for a tick, or until then: the next tick's sweep goes on with what is left. Metrics and workers come before

@@ -6,6 +6,7 @@ pub mod emf;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use proofyard_core::cadence::GAUGES_EVERY_MS;
 use proofyard_core::error::{Coded, Error, with_causes};
 use proofyard_core::port::Port;
 use proofyard_core::status::SinkStatus;
@@ -17,9 +18,6 @@ use tracing::warn;
 use self::emf::{MAX_VALUES, line, print};
 use crate::pools::supply::{PoolGauges, Supply};
 use crate::store::port::AwsPort;
-
-/// Gauges are read from the state, which costs calls: CloudWatch keeps one value a minute.
-const GAUGES_EVERY_MS: u64 = 15_000;
 
 /// Prints a yard's metrics, each kind at most every 15 s of this process.
 pub struct Metrics {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use proofyard_core::cadence::{COUNT_WORKERS_EVERY_MS, MAX_WAITING_TASKS};
 use proofyard_core::error::{Error, with_causes};
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::port::Port;
@@ -16,12 +17,8 @@ use super::jobs::{JobError, Jobs, More, PoolJobs, Pools};
 use super::submissions::{Look, Submissions};
 use crate::store::port::AwsPort;
 
-/// How often, at most, a pool's workers are counted after tasks were listed; and as often by the sweeper.
-const COUNT_WORKERS_EVERY_MS: u64 = 3_000;
 /// For how long a list of jobs is used; much shorter than submitted jobs are remembered.
 const LISTED_FOR: Duration = Duration::from_secs(30);
-/// How many tasks are counted beyond those that a pool's workers could take at once.
-const MAX_WAITING: usize = 4_096;
 
 /// The pools whose workers this process may submit.
 pub struct Supply {
@@ -164,6 +161,6 @@ async fn wanted(yard: &Yard<AwsPort>, pool: &str, on_tick: bool) -> Result<Optio
         return Ok(Some(u32::from(!on_tick)));
     }
     let Some(declared) = yard.pool(pool).await? else { return Ok(None) };
-    let waiting = yard.waiting_tasks(pool, MAX_WAITING).await?;
+    let waiting = yard.waiting_tasks(pool, MAX_WAITING_TASKS).await?;
     Ok(Some(u32::try_from(waiting).unwrap_or(u32::MAX).div_ceil(declared.slots.max(1))))
 }

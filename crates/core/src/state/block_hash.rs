@@ -27,6 +27,13 @@ impl From<&str> for BlockHash {
     }
 }
 
+/// As nodes of Ethereum's kind write it.
+impl From<&[u8; 32]> for BlockHash {
+    fn from(bytes: &[u8; 32]) -> Self {
+        Self(format!("0x{}", hex::encode(bytes)))
+    }
+}
+
 impl From<BlockHash> for String {
     fn from(hash: BlockHash) -> Self {
         hash.0

@@ -9,6 +9,14 @@ use super::{BlockHash, KeyFamily};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
+/// Bytes that are kept of what is in the way, or of a node's last error.
+const MAX_TROUBLE_BYTES: usize = 512;
+
+/// As much of it as is kept.
+pub fn shortened_trouble(text: String) -> String {
+    text[..text.floor_char_boundary(MAX_TROUBLE_BYTES)].to_owned()
+}
+
 /// A block by height and hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedBlock {

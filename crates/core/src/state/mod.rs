@@ -33,6 +33,7 @@ pub use chain::{
 };
 pub use following::{
     AskedFinality, EndpointState, EndpointStatus, Finality, Following, LowerBranch, NamedBlock,
+    shortened_trouble,
 };
 pub use group::{Decision, Group, Inputs, Plan};
 pub use halt::{Disagreement, Halt, HaltCause, HaltReason, Wrong, WrongResult};

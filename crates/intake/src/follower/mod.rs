@@ -18,13 +18,12 @@ mod health;
 mod nodes;
 
 use proofyard_blocks::{Line, RecordedBlock, Rules, parse_line};
-use proofyard_core::error::{Error, with_causes};
+use proofyard_core::error::with_causes;
 use proofyard_core::pipeline::{MAX_HEIGHT, NodeSource};
 use proofyard_core::record::BlockOutcome;
 use proofyard_core::state::{
-    AskedFinality, BlockHash, Canonical, Finality, Following, LowerBranch, NamedBlock, Tip,
+    AskedFinality, BlockHash, Finality, Following, LowerBranch, NamedBlock, Tip, shortened_trouble,
 };
-use proofyard_core::transaction::read;
 
 use self::health::Health;
 pub use self::nodes::{Hint, Identity, NodeError, Nodes};
@@ -208,8 +207,8 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         // Whatever is wrong with the answer, the whole round finds out and says.
         let Ok(Some(json)) = self.nodes.block(of, hint.hash.as_str()).await else { return Ok(None) };
         let Ok(block) = self.checked(&json, hint.height) else { return Ok(None) };
-        let named = name_of(&block);
-        if named.hash != hint.hash || hex_of(&block.parent) != hint.parent {
+        let named = block.named();
+        if named.hash != hint.hash || BlockHash::from(&block.parent) != hint.parent {
             return Ok(None);
         }
         let outcome = self.intake.take(&self.chain, &Fact::Block(Box::new(block))).await?;
@@ -373,8 +372,8 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         let mut blocks: Vec<RecordedBlock> = Vec::new();
         for (height, json) in (from..).zip(self.nodes.blocks(of, from..=to).await?) {
             let block = self.checked(&json, height)?;
-            let parent = blocks.last().map(|block| hex_of(&block.hash)).or_else(|| parent.cloned());
-            if parent.is_some_and(|parent| parent != hex_of(&block.parent)) {
+            let parent = blocks.last().map(|block| BlockHash::from(&block.hash)).or_else(|| parent.cloned());
+            if parent.is_some_and(|parent| parent != BlockHash::from(&block.parent)) {
                 match blocks.is_empty() {
                     true => return Ok(Brought::Elsewhere),
                     // Its chain changed between two requests: what is below still holds together.
@@ -390,7 +389,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             .into());
         }
         let count = blocks.len() as u64;
-        let last = blocks.last().map(name_of);
+        let last = blocks.last().map(RecordedBlock::named);
         let mut are_appended = true;
         for block in blocks {
             let fact = Fact::Block(Box::new(block));
@@ -518,15 +517,12 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         Ok(tip.head.map(|(height, hash)| NamedBlock { height, hash }))
     }
 
-    async fn start_height(&self) -> Result<u64, I::Error> {
-        Ok(self.intake.yard().chain_state(&self.chain).await?.start_height)
+    async fn canonical_hash(&self, height: u64) -> Result<Option<BlockHash>, I::Error> {
+        Ok(self.intake.yard().canonical_hash(&self.chain, height).await?)
     }
 
-    async fn canonical_hash(&self, height: u64) -> Result<Option<BlockHash>, I::Error> {
-        let port = &self.intake.yard().port;
-        let place: Result<Option<Canonical>, Error> =
-            read(port, &Canonical::key_of(&self.chain, height)).await;
-        Ok(place?.map(|place| place.hash))
+    async fn start_height(&self) -> Result<u64, I::Error> {
+        Ok(self.intake.yard().chain_state(&self.chain).await?.start_height)
     }
 
     /// Writes down how following goes, where that changed or is old.
@@ -542,7 +538,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             head: head.cloned().or_else(|| before.head.clone()),
             heard_ms: head.map(|_| now_ms).or(before.heard_ms),
             head_since_ms: if is_new_head { now_ms } else { before.head_since_ms },
-            trouble: trouble.map(short),
+            trouble: trouble.map(shortened_trouble),
             endpoints: self.health.statuses().into_iter().chain(self.nodes.subscriptions()).collect(),
             written_ms: now_ms,
             finality_asked: self.finality_asked,
@@ -565,22 +561,6 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
     }
 }
 
-/// Bytes of what is in the way.
-const TROUBLE_BYTES: usize = 512;
-
-fn short(text: String) -> String {
-    let end = text.floor_char_boundary(TROUBLE_BYTES);
-    text[..end].to_owned()
-}
-
 fn below_start(head: &NamedBlock, start_height: u64) -> String {
     format!("the node's newest block is {}, and the chain starts at {start_height}", head.height)
-}
-
-fn hex_of(hash: &[u8; 32]) -> BlockHash {
-    format!("0x{}", hex::encode(hash)).into()
-}
-
-fn name_of(block: &RecordedBlock) -> NamedBlock {
-    NamedBlock { height: block.height, hash: hex_of(&block.hash) }
 }

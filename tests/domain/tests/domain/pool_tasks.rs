@@ -110,20 +110,18 @@ fn one_machine_does_both() {
     assert_eq!(chains_of_claims(&mut driver), ["calls", "proves"]);
 }
 
-/// What was stored before pools said so goes on as it did, and says so once the pipeline is put in force again.
+/// Of what was stored before pools said so, the pipeline says it.
 #[test]
-fn a_stored_pipeline_goes_on_and_is_known_once_it_is_put_in_force_again() {
-    let driver = yard();
+fn of_an_older_row_the_chains_pipeline_says_whose_tasks_they_are() {
+    let mut driver = yard();
     for chain in ["calls", "proves"] {
         let key = Key::new("R#record".to_owned(), chain.to_owned());
         let older = serde_json::json!({ "pool": "record", "chain": chain }).to_string();
         driver.yard.port.overwrite(&key, older.into_bytes());
     }
-    let waiting = |driver: &Driver| now(driver.yard.waiting_tasks("record", 9)).unwrap();
-    let driver = driver.taking(PoolTasks::Calls);
-    assert_eq!(waiting(&driver), 2, "nothing is out of reach");
-    for text in [CALLING, PROVING] {
-        now(driver.yard.record_pipeline(text)).unwrap();
-    }
-    assert_eq!(waiting(&driver), 1);
+    assert_eq!(now(driver.yard.waiting_calls("record", 9)).unwrap(), 1);
+    assert_eq!(now(driver.yard.waiting_tasks("record", 9)).unwrap(), 2);
+    driver = driver.taking(PoolTasks::Proofs);
+    assert_eq!(now(driver.yard.waiting_tasks("record", 9)).unwrap(), 1);
+    assert_eq!(chains_of_claims(&mut driver), ["proves"]);
 }

@@ -97,7 +97,7 @@ impl Prover {
     /// Where late blocks are given up: of some blocks all members of a quorum prove only after that, and often disagree then.
     fn outlasts_the_deadline(&self, assignment: &Assignment) -> bool {
         let is_missed = matches!(assignment.pipeline.chain.late, Late::Miss { .. });
-        let drawn = self.world.draw(|random| random.chance(4_000));
+        let drawn = self.world.draw(|random| random.chance(8_000));
         is_missed
             && !quorum_members(assignment).is_empty()
             && self.world.proving.borrow_mut().outlasts(&assignment.task.id().scope, drawn)
@@ -108,14 +108,16 @@ impl Prover {
         let Late::Miss { deadline_ms } = assignment.pipeline.chain.late else { return };
         let (world, id) = (&self.world, assignment.task.id());
         world.simulation.count("world: a member outlasts the deadline");
-        let after_ms = world.draw(|random| random.below(4_000));
+        let after_ms = world.draw(|random| random.below(500));
         let canonical_ms =
             world.checker.borrow().mirror.scope(&id.scope).and_then(|scope| scope.canonical_ms());
-        // Before a heartbeat is told that nobody waits for it.
-        let until_ms = canonical_ms.unwrap_or(0) + deadline_ms + after_ms;
-        while world.simulation.now_ms() < until_ms && !world.is_calm.get() {
-            world.simulation.sleep(500).await;
+        let until_ms = canonical_ms.unwrap_or(0) + deadline_ms + 20_000;
+        let is_missed = || world.checker.borrow().mirror.scope(&id.scope).is_none_or(Scope::is_missed);
+        while world.simulation.now_ms() < until_ms && !is_missed() && !world.is_calm.get() {
+            world.simulation.sleep(200).await;
         }
+        // Before a heartbeat is told that nobody waits for it.
+        world.simulation.sleep(after_ms).await;
     }
 
     /// Proves only when nothing is left to do in the block, if that comes soon.
@@ -181,7 +183,7 @@ impl Prover {
         let mut proving = world.proving.borrow_mut();
         let disagrees = !members.is_empty()
             && (world.happens(world.plan.disagrees)
-                || disagrees_often && world.draw(|random| random.chance(5_000)))
+                || disagrees_often && world.draw(|random| random.chance(8_000)))
             && proving.may_disagree(&id.scope, &id.stage, &members, number);
         if disagrees {
             world.simulation.count("fault: valid proof of other public values");
