@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use proofyard_core::error::because;
 use proofyard_core::port::PortError;
 
 use super::copier::Failed;
@@ -46,7 +47,7 @@ impl LogSyncs {
         log.push("-wal");
         let log = File::open(&log).map_err(|error| {
             let reason = format!("{} cannot be opened, to sync what is written", Path::new(&log).display());
-            PortError::Unavailable(proofyard_core::error::because(reason, error))
+            PortError::Unavailable(because(reason, error))
         })?;
         Ok(Self {
             log,

@@ -1,4 +1,4 @@
-//! The port's table in one SQLite file: readers side by side, one writer that shares its syncs (see `writer`).
+//! The port's table in one SQLite file: readers side by side, one writer that shares its syncs (see `writer`, `log_syncs`).
 
 mod copier;
 mod database;
