@@ -24,7 +24,7 @@ class Server:
     #: What people call it. Its log and its folder are called so too, in small letters.
     title: str
     #: How long it may take to answer, and from SIGTERM to SIGKILL.
-    start_patience_s = 30.0
+    start_patience_s = 120.0
     end_patience_s = 5.0
     #: Files that its process is given open.
     handed_over: tuple[int, ...] = ()

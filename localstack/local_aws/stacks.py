@@ -17,7 +17,7 @@ from .server import REGION, CannotStart
 from .templates import Template, of_type, with_pseudo_parameters, without_tls
 
 EXISTS = {"AlreadyExistsException", "BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 LOOK_S = 0.01
 
 
@@ -26,8 +26,11 @@ SESSION = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", 
 
 
 def client(service: str, endpoint: str) -> Any:
+    """It waits for an answer as long as a busy machine may need, and never asks again: what was made already would then be
+    refused as there."""
     config = Config(
-        retries={"max_attempts": 2}, connect_timeout=5, read_timeout=30, request_checksum_calculation="when_required"
+        retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=PATIENCE_S,
+        request_checksum_calculation="when_required",
     )
     return SESSION.client(service, endpoint_url=endpoint, config=config)
 

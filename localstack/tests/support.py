@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from local_aws.stacks import client
 
 FOLDER = Path(__file__).resolve().parents[1]
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 YARD = "test"
 QUEUE = f"proofyard-{YARD}-cpu"
 T = TypeVar("T")

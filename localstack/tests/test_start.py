@@ -5,12 +5,15 @@ import os
 import socket
 import subprocess
 import tempfile
+import threading
 import unittest
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 from local_aws import templates
-from local_aws.stacks import client
+from local_aws.server import CannotStart
+from local_aws.stacks import Stacks, client
 from support import PATIENCE_S, YARD, Local, command, with_functions
 
 
@@ -46,6 +49,31 @@ class Templates(unittest.TestCase):
         for bad in ("", "A", "a--b", "-a", "a-", "a" * 33, "a\n"):
             with self.assertRaises(templates.BadYard):
                 templates.check_yard(bad)
+
+
+class AskedOnce(unittest.TestCase):
+    def test_a_stack_is_asked_for_once(self) -> None:
+        """A second request for a stack that the first one made is refused."""
+        asked: list[str] = []
+
+        class Overloaded(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                asked.append(self.path)
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(503)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                pass
+
+        with HTTPServer(("127.0.0.1", 0), Overloaded) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stacks = Stacks(f"http://127.0.0.1:{server.server_port}", lambda _: True)
+            with self.assertRaises(CannotStart):
+                stacks.deploy("a", {"Resources": {}})
+            server.shutdown()
+        self.assertEqual(len(asked), 1)
 
 
 class Refused(unittest.TestCase):
