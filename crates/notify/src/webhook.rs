@@ -1,15 +1,13 @@
 //! A webhook: the message, or a body of the pipeline's, by POST.
 //!
-//! `x-proofyard-key` is the same each time that a message comes. Where there is a secret, the request carries
-//! `x-proofyard-timestamp` and `x-proofyard-signature`, signed as the requests are that a yard on AWS takes: `v1=` and the
-//! HMAC-SHA256, in hex, of `TIMESTAMP.CHAIN.BODY`.
+//! `x-proofyard-key` is the same each time that a message comes. Where there is a secret, the request is signed as
+//! `proofyard-signature` has it, like those that a yard on AWS takes.
 
-use hmac::{Hmac, KeyInit, Mac};
 use proofyard_core::pipeline::{VARIABLE, Webhook};
 use proofyard_core::state::OutKind;
+use proofyard_signature::{SIGNATURE, TIMESTAMP, sign};
 use proofyard_sinks::Message;
 use serde_json::{Map, Value};
-use sha2::Sha256;
 
 use crate::http::{JSON, Post};
 use crate::{Failure, Surroundings, url, variable};
@@ -29,20 +27,11 @@ pub(crate) fn tell(
     if let Some(name) = &target.secret_from {
         let secret = variable(name, surroundings)?;
         let timestamp = surroundings.now_s().to_string();
-        let signature = signature(secret.as_bytes(), &timestamp, chain_of(message), &body);
-        headers.extend([("x-proofyard-timestamp", timestamp), ("x-proofyard-signature", signature)]);
+        let signature = sign(secret.as_bytes(), &timestamp, chain_of(message), &body);
+        headers.extend([(TIMESTAMP, timestamp), (SIGNATURE, signature)]);
     }
     let post = Post { url: &address, content_type: JSON, headers, body, time_limit_ms: target.time_limit_ms };
     post.send()?.outcome()
-}
-
-fn signature(secret: &[u8], timestamp: &str, chain: &str, body: &[u8]) -> String {
-    // A key of any length is a key.
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap_or_else(|_| Hmac::new(&Default::default()));
-    for part in [timestamp.as_bytes(), b".", chain.as_bytes(), b".", body] {
-        mac.update(part);
-    }
-    format!("v1={}", hex::encode(mac.finalize().into_bytes()))
 }
 
 fn chain_of(message: &Message) -> &str {

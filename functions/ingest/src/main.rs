@@ -7,7 +7,7 @@ use std::env;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use proofyard_aws::AwsHome;
-use proofyard_aws::intake::signature::Request;
+use proofyard_aws::intake::authentication::Request;
 use proofyard_aws::queues::message::Message;
 use proofyard_core::port::Port;
 use proofyard_function::{Error, run};
@@ -45,8 +45,8 @@ fn request_of(payload: &Value) -> Option<Request> {
     let encoded = payload.get("isBase64Encoded").and_then(Value::as_bool).unwrap_or_default();
     Some(Request {
         chain: text("/rawPath").unwrap_or_default().trim_matches('/').to_owned(),
-        timestamp: header("x-proofyard-timestamp"),
-        signature: header("x-proofyard-signature"),
+        timestamp: header(proofyard_signature::TIMESTAMP),
+        signature: header(proofyard_signature::SIGNATURE),
         // A body that is not valid base64 becomes empty, and its signature does not match.
         body: if encoded { BASE64.decode(body).unwrap_or_default() } else { body.as_bytes().to_vec() },
     })

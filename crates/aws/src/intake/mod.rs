@@ -4,9 +4,9 @@
 //! Each stores a block's payload first. The first two then put the event that names it on the chain's queue, and write
 //! nothing of the yard's state but how far a blocks file was posted; a follower's blocks are recorded at once.
 
+pub mod authentication;
 pub mod blocks_file;
 pub mod recording;
-pub mod signature;
 pub mod webhook;
 
 use futures_util::future::LocalBoxFuture;

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
 use super::IntakeError;
-use super::signature::{Request, authenticate};
+use super::authentication::{Request, authenticate};
 use crate::clients::secrets::Secret;
 use crate::home::AwsHome;
 use crate::queues::message::Message;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_sdk_sqs::types::QueueAttributeName::{
     ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible,
 };
-use proofyard_aws::intake::signature::signature;
 use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::{LocalAws, Request, programs};
 use proofyard_aws_tests::wait_for;
+use proofyard_signature::sign;
 use serde_json::Value;
 
 const SECRET: &str = "not-the-default";
@@ -49,7 +49,7 @@ fn post_to_webhook(aws: &LocalAws) -> u16 {
     let chain = std::fs::read_to_string(chain).unwrap();
     let body = chain.lines().next().unwrap();
     let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
-    let signature = signature(SECRET.as_bytes(), &timestamp, "c", body.as_bytes());
+    let signature = sign(SECRET.as_bytes(), &timestamp, "c", body.as_bytes());
     let headers = [("x-proofyard-timestamp", timestamp.as_str()), ("x-proofyard-signature", &signature)];
     Request { method: "POST", path: &format!("{place}/c"), headers: &headers, body }.send(aws.endpoint()).0
 }

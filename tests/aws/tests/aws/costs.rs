@@ -5,12 +5,13 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use proofyard_aws::intake::signature::{Request, signature};
+use proofyard_aws::intake::authentication::Request;
 use proofyard_aws::pools::jobs::Pools;
 use proofyard_aws_tests::driver::{Driver, PIPELINE};
 use proofyard_aws_tests::local::LocalAws;
 use proofyard_aws_tests::usage::Usage;
 use proofyard_core::port::Port;
+use proofyard_signature::sign;
 use serde_json::Value;
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/aws.md");
@@ -71,7 +72,7 @@ impl Row {
 
 fn request(line: &str, at_s: u64) -> Request {
     let timestamp = at_s.to_string();
-    let signature = signature(b"secret", &timestamp, "c", line.as_bytes());
+    let signature = sign(b"secret", &timestamp, "c", line.as_bytes());
     Request {
         chain: "c".into(),
         timestamp: Some(timestamp),

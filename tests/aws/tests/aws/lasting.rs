@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use proofyard_aws::clients::names::Names;
-use proofyard_aws::intake::signature::{Request, signature};
+use proofyard_aws::intake::authentication::Request;
 use proofyard_aws::queues::Outgoing;
 use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
 use proofyard_core::port::Port;
+use proofyard_signature::sign;
 use serde_json::{Value, json};
 
 async fn post(driver: &Driver, height: u64) {
@@ -211,7 +212,7 @@ async fn a_secret_that_was_rotated_is_taken_up_in_a_minute_and_the_one_before_go
     // 404: it is authentic, and names a chain that is not there.
     let says = async |key: &str, expected: u16| {
         let timestamp = now_s.load(Ordering::Relaxed).to_string();
-        let signature = signature(key.as_bytes(), &timestamp, "c", b"x");
+        let signature = sign(key.as_bytes(), &timestamp, "c", b"x");
         let request = Request {
             chain: "c".into(),
             timestamp: Some(timestamp),

@@ -2,11 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use proofyard_aws::intake::signature::signature;
 use proofyard_aws::intake::webhook::MAX_BODY_BYTES;
 use proofyard_aws_tests::driver::{Driver, PIPELINE};
 use proofyard_aws_tests::local::{LocalAws, Request};
 use proofyard_aws_tests::wait_for;
+use proofyard_signature::sign;
 use serde_json::Value;
 
 const SECRET: &str = "not-the-default";
@@ -27,7 +27,7 @@ impl Sender<'_> {
     /// Signed as it must be.
     fn signed(&self, chain: &str, body: &str, at_s: u64) -> (u16, Value) {
         let timestamp = at_s.to_string();
-        let signature = signature(SECRET.as_bytes(), &timestamp, chain, body.as_bytes());
+        let signature = sign(SECRET.as_bytes(), &timestamp, chain, body.as_bytes());
         self.send(chain, body, &timestamp, &signature)
     }
 }
@@ -56,9 +56,9 @@ fn a_signed_block_is_recorded_and_nothing_else_is() {
         assert!(said["code"].as_str().unwrap().starts_with("PY0"), "{said}");
     };
     let now = now_s().to_string();
-    let forged = signature(b"another secret", &now, "c", first.as_bytes());
+    let forged = sign(b"another secret", &now, "c", first.as_bytes());
     refused(sender.send("c", first, &now, &forged), 401, "the signature is not");
-    let of_another = signature(SECRET.as_bytes(), &now, "c", second.as_bytes());
+    let of_another = sign(SECRET.as_bytes(), &now, "c", second.as_bytes());
     refused(sender.send("c", first, &now, &of_another), 401, "the signature is not");
     refused(sender.signed("c", first, now_s() - 400), 401, "older than five minutes");
     refused(sender.signed("c", first, now_s() + 400), 401, "from the future");

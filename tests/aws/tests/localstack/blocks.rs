@@ -6,9 +6,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use proofyard_aws::intake::signature::signature;
 use proofyard_aws_tests::local::LocalAws;
 use proofyard_aws_tests::wait_for;
+use proofyard_signature::sign;
 use serde_json::{Value, json};
 
 use crate::support::{lambda, recorded, run, said};
@@ -27,7 +27,7 @@ fn send(aws: &LocalAws, line: &str, second: u64) {
     let timestamp = second.to_string();
     let headers = json!({
         "x-proofyard-timestamp": timestamp,
-        "x-proofyard-signature": signature(SECRET, &timestamp, CHAIN, line.as_bytes()),
+        "x-proofyard-signature": sign(SECRET, &timestamp, CHAIN, line.as_bytes()),
     });
     let request = json!({
         "version": "2.0",
