@@ -65,6 +65,7 @@ impl Executor for Sleep<'_> {
             cycles: None,
             list: None,
             fields: BTreeMap::new(),
+            proving: None,
         })
     }
 

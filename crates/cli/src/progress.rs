@@ -138,9 +138,10 @@ impl Progress {
         let full = usize::try_from(passed * BAR as u64 / blocks.max(1)).unwrap_or(BAR).min(BAR);
         let bar = format!("[{}{}]", "#".repeat(full), "-".repeat(BAR - full));
         let mut lines = vec![format!(
-            "{}  {bar}  {passed} of {} committed  {}",
+            "{}  {bar}  {passed} of {} {}  {}",
             status.chain,
             count(blocks, "block"),
+            passed_word(status),
             pace.text()
         )];
         lines.push(format!("lag {}; window {}", lag(status), status.window));
@@ -152,7 +153,7 @@ impl Progress {
 
     fn sentence(&self, status: &ChainStatus, pace: &Pace) -> String {
         let (passed, blocks) = (status.heights_passed, self.blocks(status));
-        let mut parts = vec![format!("{passed} of {} committed", count(blocks, "block"))];
+        let mut parts = vec![format!("{passed} of {} {}", count(blocks, "block"), passed_word(status))];
         parts.extend(holds(status));
         parts.extend(parked(status));
         parts.extend(status.stages.iter().filter_map(|stage| {
@@ -263,6 +264,11 @@ pub fn lag(status: &ChainStatus) -> String {
         0 => "none".to_owned(),
         blocks => format!("{}, the oldest {}", count(blocks, "block"), span(status.lag_ms)),
     }
+}
+
+/// What became of the blocks below the frontier.
+pub fn passed_word(status: &ChainStatus) -> &'static str {
+    if status.gives_up_late { "committed or missed" } else { "committed" }
 }
 
 /// What holds the chain back as a whole.

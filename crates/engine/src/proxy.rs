@@ -146,7 +146,7 @@ impl Proxy {
     async fn pass(&self, head: &request::Parts, body: Bytes) -> Answer {
         match self.upstream.call(head, body).await {
             Ok(answer) => {
-                self.reached();
+                self.answered(answer.status());
                 let (parts, body) = answer.into_parts();
                 of_parts(parts.status, passed_on(&parts.headers), body.map_err(Into::into).boxed())
             }
@@ -161,7 +161,7 @@ impl Proxy {
         body: Bytes,
     ) -> Result<(Answer, Option<Outcome>), CallError> {
         let answer = self.upstream.call_plainly(head, body).await?;
-        self.reached();
+        self.answered(answer.status());
         let (parts, body) = answer.into_parts();
         let body = self.upstream.body(body, LOOKED_AT_BYTES).await?;
         let outcome = if parts.status == StatusCode::OK { serde_json::from_slice(&body).ok() } else { None };
@@ -202,8 +202,11 @@ impl Proxy {
                     });
                 match asked {
                     Asked::Answered(answer, is_valid) => {
-                        self.asking().came();
-                        self.reached();
+                        let status = answer.status();
+                        if !refuses_the_token(status) {
+                            self.asking().came();
+                        }
+                        self.answered(status);
                         if is_valid {
                             keeping.valid().await;
                         }
@@ -240,7 +243,7 @@ impl Proxy {
         };
         let (parts, mut body) = answer.into_parts();
         let mut headers = passed_on(&parts.headers);
-        if matches!(parts.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        if refuses_the_token(parts.status) {
             return Asked::Answered(of_parts(parts.status, headers, body.map_err(Into::into).boxed()), false);
         }
         let mut cutter = Cutter::new();
@@ -291,9 +294,20 @@ impl Proxy {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reached(&self) {
-        let error = self.asking().is_not_known.then(|| NOT_KNOWN_WORDS.to_owned());
-        self.shared.upstream_is(EndpointState::Followed, error);
+    fn answered(&self, status: StatusCode) {
+        let (state, error) = match refuses_the_token(status) {
+            true => {
+                let why = format!(
+                    "it refuses the consensus client's token, with HTTP status {}; both need the same JWT secret, and clocks that agree",
+                    status.as_u16()
+                );
+                (EndpointState::Wrong, Some(why))
+            }
+            false => {
+                (EndpointState::Followed, self.asking().is_not_known.then(|| NOT_KNOWN_WORDS.to_owned()))
+            }
+        };
+        self.shared.upstream_is(state, error);
     }
 
     fn no_answer(&self, error: &CallError) -> Answer {
@@ -413,6 +427,10 @@ fn json_headers() -> HeaderMap {
 }
 
 /// An answer of the proxy's own.
+fn refuses_the_token(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
 fn refused(status: StatusCode, why: String) -> Answer {
     let headers =
         HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))]);

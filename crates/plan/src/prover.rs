@@ -95,6 +95,7 @@ impl Executor for Attempt<'_> {
                 .into_iter()
                 .map(|name| (name, "1".to_owned()))
                 .collect::<BTreeMap<_, _>>(),
+            proving: None,
         })
     }
 

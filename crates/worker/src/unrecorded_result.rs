@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proofyard_core::state::{ArtifactRef, List, PipelineHash};
-use proofyard_core::work::{Assignment, Proved};
+use proofyard_core::work::{Assignment, Proved, Proving};
 use serde::{Deserialize, Serialize};
 
 /// It holds no public values: those count only from a verifier, which is asked again.
@@ -24,6 +24,9 @@ pub(crate) struct UnrecordedResult {
     pub cycles: Option<u64>,
     pub list: Option<List>,
     pub fields: BTreeMap<String, String>,
+    /// Missing in descriptions that earlier versions wrote.
+    #[serde(default)]
+    pub proving: Option<Proving>,
 }
 
 impl UnrecordedResult {
@@ -40,6 +43,7 @@ impl UnrecordedResult {
             cycles: proved.cycles,
             list: proved.list.clone(),
             fields: proved.fields.clone(),
+            proving: proved.proving,
         }
     }
 
@@ -74,6 +78,7 @@ impl UnrecordedResult {
             cycles: self.cycles,
             list: self.list,
             fields: self.fields,
+            proving: self.proving,
         }
     }
 }

@@ -195,6 +195,7 @@ impl Executor for Look<'_> {
             cycles: None,
             list: None,
             fields: BTreeMap::new(),
+            proving: None,
         })
     }
 

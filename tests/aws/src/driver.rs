@@ -273,6 +273,7 @@ impl Executor for Prover<'_> {
             cycles: None,
             list: None,
             fields: BTreeMap::new(),
+            proving: None,
         })
     }
 

@@ -6,8 +6,8 @@ use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::port::{Port, Wake};
 use tracing::warn;
 
+use super::supplier::Supplier;
 use crate::home::AwsHome;
-use crate::pools::Supplier;
 use crate::queues::message::Message;
 use crate::queues::{Outgoing, group_id};
 

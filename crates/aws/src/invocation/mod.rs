@@ -3,11 +3,13 @@
 //! - [`Invocation`]: a home whose port reads nothing twice, with an outbox of its own; its steps are taken here;
 //! - [`consume`]: how each message is handled, and when it is delivered again; [`sweep`]: what is due; [`ticks`]: when to
 //!   sweep;
-//! - [`delivery`]: wakes put on the queues; [`redrive`]: dead letters put back.
+//! - [`delivery`]: wakes put on the queues; [`supplier`]: whether those of a pool go to its workers, or to the function that
+//!   holds keys; [`redrive`]: dead letters put back.
 
 pub mod consume;
 pub mod delivery;
 pub mod redrive;
+mod supplier;
 pub mod sweep;
 pub mod ticks;
 

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proofyard_core::cadence::GAUGES_EVERY_MS;
 use proofyard_core::error::{Coded, Error, with_causes};
 use proofyard_core::port::Port;
-use proofyard_core::status::SinkStatus;
 use proofyard_core::status::gauges::ChainGauges;
+use proofyard_core::status::{SinkPlace, SinkStatus};
 use proofyard_core::yard::Yard;
 use serde_json::{Value, json};
 use tracing::warn;
@@ -124,8 +124,11 @@ impl Metrics {
     }
 
     fn print_sink(&self, now_ms: u64, chain: &str, sink: &SinkStatus, lag_ms: u64) {
-        let metrics =
-            [("SinkBehind", "Count", json!(sink.behind)), ("SinkLagSeconds", "Seconds", seconds(lag_ms))];
+        let mut metrics =
+            vec![("SinkBehind", "Count", json!(sink.behind)), ("SinkLagSeconds", "Seconds", seconds(lag_ms))];
+        if let SinkPlace::Blocks { refused, .. } = &sink.place {
+            metrics.push(("SinkRefused", "Count", json!(refused)));
+        }
         self.print(now_ms, &[("Chain", chain), ("Sink", &sink.sink)], &metrics);
     }
 

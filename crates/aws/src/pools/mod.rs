@@ -3,8 +3,7 @@
 //! - [`jobs`]: AWS Batch, and how many workers a pool should have; [`submissions`]: what all submitters share, so that
 //!   together they stay below a pool's maximum;
 //! - [`job_workers`]: which workers a job has registered, so that they are expired when it ends;
-//! - [`supply`]: submits workers where listed tasks wait for workers; [`supplier`]: whether a pool has workers at all, or the
-//!   function that holds keys does its tasks;
+//! - [`supply`]: submits workers where listed tasks wait for workers;
 //! - [`machine`]: how many jobs share a machine;
 //! - [`deployed`]: whether the pools that a pipeline names are there at all.
 //!
@@ -16,7 +15,4 @@ pub(crate) mod job_workers;
 pub mod jobs;
 pub mod machine;
 pub mod submissions;
-mod supplier;
 pub mod supply;
-
-pub(crate) use supplier::Supplier;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::progress::{holds, lag, stage_table};
+use crate::progress::{holds, lag, passed_word, stage_table};
 use crate::table::{Side, Table};
 use crate::text::shortened;
 use crate::yard::{FailedStarts, YardAccess, YardArguments};
@@ -129,7 +129,7 @@ fn head(
     for (number, said) in isolation.values().flatten().collect::<BTreeSet<_>>().into_iter().enumerate() {
         row(if number == 0 { "isolation" } else { "" }, said.clone());
     }
-    row("committed", committed);
+    row(passed_word(status), committed);
     row("known", known);
     if let Some(following) = &status.following {
         for (number, said) in nodes(following, status).into_iter().enumerate() {
@@ -209,7 +209,7 @@ fn sinks(status: &ChainStatus) -> Option<String> {
         ("last error", Side::Left),
     ]);
     for sink in &status.sinks {
-        let error = sink.last_error.as_deref().map(|error| shortened(error, NOTE_SHOWN));
+        let error = last_error(sink).map(|error| shortened(&error, NOTE_SHOWN));
         let (of, handed_on) = match &sink.place {
             SinkPlace::Log { next_sequence, .. } => (sink.stage.clone(), next_sequence.to_string()),
             SinkPlace::Blocks { settled_below, .. } => ("blocks".into(), format!("below {settled_below}")),
@@ -219,6 +219,17 @@ fn sinks(status: &ChainStatus) -> Option<String> {
         table.row([sink.sink.clone(), of, handed_on].into_iter().chain(counts).chain([waits]).chain(error));
     }
     (!table.is_empty()).then(|| table.to_string())
+}
+
+/// Why it cannot be told now; else what it has refused for good.
+fn last_error(sink: &SinkStatus) -> Option<String> {
+    let refused = match &sink.place {
+        SinkPlace::Blocks { refused: count @ 1.., last_refused, .. } => {
+            Some(format!("{count} refused; the last: {}", last_refused.as_deref().unwrap_or_default()))
+        }
+        _ => None,
+    };
+    sink.last_error.clone().or(refused)
 }
 
 /// What keeps a sink from what it has not got.

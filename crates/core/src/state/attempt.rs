@@ -60,7 +60,7 @@ pub struct TaskResult {
     pub worker: WorkerId,
     pub attempt: u32,
     pub claimed_ms: u64,
-    /// When its inputs were there and proving began; absent in older state.
+    /// When its prover was asked, its inputs being there; absent in older state.
     #[serde(default)]
     pub started_ms: Option<u64>,
     pub prove_ms: u64,

@@ -32,6 +32,9 @@ pub struct LevelPlace {
     pub paused: bool,
     /// Messages that the other side refused for good.
     pub refused: u64,
+    /// The newest of these, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_refused: Option<String>,
     /// Tries in a row that failed.
     pub failures: u32,
     pub last_error: Option<String>,
@@ -54,6 +57,7 @@ impl LevelPlace {
             epoch,
             paused: false,
             refused: 0,
+            last_refused: None,
             failures: 0,
             last_error: None,
             next_try_ms: None,

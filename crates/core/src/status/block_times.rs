@@ -4,8 +4,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::pages::Pages;
-use crate::pipeline::Pipeline;
-use crate::scope_stages::stages_of;
+use crate::scope_stages::{goal_of, stages_of};
 use crate::spending::{Spending, Used};
 use crate::state::{BlockHash, CutAt, Group, Inputs, Scope, ScopeId, Task, TaskId};
 use crate::transaction::{read, read_range};
@@ -15,8 +14,9 @@ use crate::yard::{Yard, boxed};
 const MAX_BLOCKS: usize = 10_000;
 const TASKS_A_PAGE: usize = 512;
 
-/// One canonical block. Where blocks are committed by cuts, `proved_ms`, `committed_ms` and `proof_bytes` are the
-/// cut's, and each block of it counts the cut's own tasks as well.
+/// One canonical block. Where blocks are committed by cuts, `proved_ms`, `committed_ms` and `proof_bytes` are the cut's, and each
+/// block of it counts the cut's own tasks as well; how often these were tried counts for the cut's last block alone, so that the
+/// attempts of many blocks can be summed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockTimes {
     pub height: u64,
@@ -80,15 +80,16 @@ impl Yard {
                 break;
             }
             let Some(scope) = self.block_scope(chain, height).await? else { continue };
-            let own = self.sums(&scope, &look.pipeline).await?;
+            let own = self.sums(&scope).await?;
             if let Some(index) = look.pipeline.commit_cut()
                 && let Some(covering) =
                     self.cut_covering(chain, &look.pipeline.stages[index].name, height).await?
             {
                 if cut.scope != *covering.id() {
-                    cut = self.sums(&covering, &look.pipeline).await?;
+                    cut = self.sums(&covering).await?;
                 }
-                times.extend(block_times(&scope, &own.with_cut(&cut)));
+                let is_last = covering.heights().1 == height;
+                times.extend(block_times(&scope, &own.with_cut(&cut, is_last)));
             } else {
                 times.extend(block_times(&scope, &own));
             }
@@ -110,7 +111,7 @@ impl Yard {
         }
     }
 
-    async fn sums(&self, scope: &Scope, current: &Pipeline) -> Result<Sums, Error> {
+    async fn sums(&self, scope: &Scope) -> Result<Sums, Error> {
         let mut sums = Sums {
             scope: scope.id().clone(),
             proved_ms: scope.proved_ms(),
@@ -122,8 +123,10 @@ impl Yard {
             return Ok(sums);
         }
         let pipeline = self.pipeline(scope.chain(), scope.pipeline()).await?;
-        let commit = &current.stages[current.commit].name;
-        let committing = self.committing_stages(scope, commit).await?;
+        let committing = match goal_of(&pipeline, scope) {
+            Some(goal) => self.committing_stages(scope, &pipeline.stages[goal].name).await?,
+            None => Vec::new(),
+        };
         for index in stages_of(&pipeline, scope) {
             let stage = &pipeline.stages[index].name;
             let commits = committing.contains(stage);
@@ -162,18 +165,19 @@ impl Sums {
         }
     }
 
-    fn with_cut(self, cut: &Self) -> Self {
+    fn with_cut(self, cut: &Self, is_last_of_it: bool) -> Self {
+        let tried = |own: u64, of_cut: u64| own + if is_last_of_it { of_cut } else { 0 };
         Self {
             first_claimed_ms: earlier(self.first_claimed_ms, cut.first_claimed_ms),
             tasks: self.tasks + cut.tasks,
             prove_ms: self.prove_ms + cut.prove_ms,
             verify_ms: self.verify_ms + cut.verify_ms,
             proof_bytes: cut.proof_bytes,
-            attempts: self.attempts + cut.attempts,
-            failures: self.failures + cut.failures,
-            losses: self.losses + cut.losses,
-            crashes: self.crashes + cut.crashes,
-            delays: self.delays + cut.delays,
+            attempts: tried(self.attempts, cut.attempts),
+            failures: tried(self.failures, cut.failures),
+            losses: tried(self.losses, cut.losses),
+            crashes: tried(self.crashes, cut.crashes),
+            delays: tried(self.delays, cut.delays),
             used: self.used.with(cut.used.parts(1, cut.blocks)),
             blocks: self.blocks,
             proved_ms: cut.proved_ms,

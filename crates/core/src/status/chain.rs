@@ -10,7 +10,7 @@ use super::{
 };
 use crate::chain_look::ChainLook;
 use crate::error::Error;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Late, Pipeline};
 use crate::state::{ChainState, KnownChain, Scope};
 use crate::transaction::read_range;
 use crate::yard::{Yard, boxed};
@@ -56,6 +56,7 @@ impl Yard {
             window: look.frontier.window,
             opened: look.frontier.opened,
             heights_passed: look.frontier.height.saturating_sub(look.state.start_height),
+            gives_up_late: matches!(look.pipeline.chain.late, Late::Miss { .. }),
             paused: look.state.paused,
             halted,
             reorg: look.state.reorg.as_ref().map(|reorg| ReorgStatus { from: reorg.from, head: reorg.head }),
@@ -120,7 +121,7 @@ impl Yard {
             let status = SinkStatus {
                 sink: name.clone(),
                 stage: look.pipeline.stages[settings.stage].name.clone(),
-                place: SinkPlace::Blocks { settled_below: 0, refused: 0 },
+                place: SinkPlace::Blocks { settled_below: 0, refused: 0, last_refused: None },
                 behind: 0,
                 confirm: settings.confirm,
                 paused: false,
@@ -157,7 +158,11 @@ impl Yard {
         let place = self.level_place(look.chain(), &status.sink).await?;
         let next = look.tip.height().map_or(look.state.start_height, |tip| tip.saturating_add(1));
         Ok(place.map(|place| SinkStatus {
-            place: SinkPlace::Blocks { settled_below: place.settled_below, refused: place.refused },
+            place: SinkPlace::Blocks {
+                settled_below: place.settled_below,
+                refused: place.refused,
+                last_refused: place.last_refused,
+            },
             behind: next.max(place.told_below).saturating_sub(place.settled_below),
             paused: place.paused,
             failures: place.failures,

@@ -96,11 +96,13 @@ impl Yard {
         })
     }
 
-    /// Since the next entry that a sink has not got was written; 0 where there is none, or where it waits until its blocks
-    /// are safe or final. Of a level sink that cannot be told: the age of the lowest block that is not settled.
+    /// Since the next entry that a sink has not got was written; 0 where there is none, where it waits until its blocks are safe
+    /// or final, and where it is paused. Of a level sink that cannot be told: the age of the lowest block that is not settled.
     #[boxed(?Send)]
     pub async fn sink_lag_ms(&self, chain: &str, sink: &SinkStatus) -> Result<u64, Error> {
         let waits_since_ms = match &sink.place {
+            // An operator wants it so.
+            _ if sink.paused => None,
             // It has its time.
             SinkPlace::Log { .. }
                 if sink.failures == 0

@@ -46,6 +46,8 @@ pub struct ChainStatus {
     pub opened: u64,
     /// Heights below the frontier: committed, or missed where the pipeline gives late blocks up.
     pub heights_passed: u64,
+    /// The pipeline gives late blocks up.
+    pub gives_up_late: bool,
     pub paused: bool,
     pub halted: Option<HaltStatus>,
     /// A reorg whose pages are not all written yet.
@@ -174,8 +176,14 @@ pub struct SinkStatus {
 pub enum SinkPlace {
     /// In an out log, by the next entry that it gets.
     Log { log: String, next_sequence: u64 },
-    /// It is notified of blocks: of all below this height it was told the last word. So many words it has refused.
-    Blocks { settled_below: u64, refused: u64 },
+    /// It is notified of blocks: of all below this height it was told the last word. So many words it has refused for good, the
+    /// last one for this reason.
+    Blocks {
+        settled_below: u64,
+        refused: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        last_refused: Option<String>,
+    },
 }
 
 /// One task that is not over.

@@ -10,6 +10,8 @@ mod inputs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::inputs::{Input, InputKind};
 use crate::claim::ClaimRequest;
 use crate::error::{Error, Refusal};
@@ -67,6 +69,16 @@ pub struct Proved<O> {
     pub cycles: Option<u64>,
     pub list: Option<List>,
     pub fields: BTreeMap<String, String>,
+    /// `None` where its home does not tell it apart from what comes before and after it.
+    pub proving: Option<Proving>,
+}
+
+/// What a prover took, without fetching its inputs and keeping its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proving {
+    /// When it was asked, on its worker's clock.
+    pub started_ms: u64,
+    pub prove_ms: u64,
 }
 
 /// Why an attempt has no result.
@@ -261,6 +273,9 @@ impl Yard {
         started_ms: u64,
     ) -> Result<ResultReport, AttemptError> {
         let proved_ms = self.port.now_ms();
+        let whole = Proving { started_ms, prove_ms: proved_ms.saturating_sub(started_ms) };
+        // Of an earlier attempt's result, what that attempt took.
+        let proving = proved.proving.unwrap_or(whole);
         let public_values =
             match assignment.must_verify() && !self.planted(PlantedBug::AcceptWithoutVerifying) {
                 true => Some(verified(executor, assignment, &proved).await?),
@@ -283,8 +298,8 @@ impl Yard {
             worker: assignment.worker.clone(),
             attempt: assignment.attempt,
             claimed_ms: assignment.claimed_ms,
-            started_ms: Some(started_ms),
-            prove_ms: proved_ms.saturating_sub(started_ms),
+            started_ms: Some(proving.started_ms),
+            prove_ms: proving.prove_ms,
             verify_ms: verified_ms.saturating_sub(proved_ms),
             at_ms: self.port.now_ms(),
         };

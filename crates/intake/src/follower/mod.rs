@@ -306,7 +306,8 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
             }
             if self.canonical_hash(head.height).await.map_err(Fault::Home)?.as_ref() == Some(&head.hash) {
                 self.lower = None;
-                let blocks = tip.height - head.height;
+                // Another process may have taken more since the tip was read.
+                let blocks = tip.height.saturating_sub(head.height);
                 let behind = format!("the node's newest block is {blocks} behind the newest that was taken");
                 return Ok((Round::default(), Some(behind)));
             }
@@ -328,7 +329,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
     ) -> Result<(Round, Option<String>), Fault<I::Error>> {
         let common = self.last_common(of, tip.height.min(head.height), start_height).await?;
         let from = common.as_ref().map_or(start_height, |block| block.height + 1);
-        if common.is_none() || tip.height - from >= DEEP_BLOCKS {
+        if common.is_none() || tip.height.saturating_sub(from) >= DEEP_BLOCKS {
             self.expect_this_chain(of).await?;
         }
         let brought = self.bring(of, from, head.height, common.as_ref().map(|block| &block.hash)).await?;

@@ -315,6 +315,25 @@ fn a_node_that_names_a_block_that_it_does_not_have_is_not_followed_for_it() {
     }
 }
 
+/// As one address does with two nodes behind it, or a reorg between two requests.
+#[test]
+fn a_node_that_calls_its_newest_block_otherwise_than_it_answers_it_rests() {
+    let mut test = Test::new();
+    test.node(0).grow(5, 0);
+    test.node(1).grow(5, 0);
+    test.follow();
+    test.node(0).claims.set(Some(5));
+    test.node(1).grow(7, 0);
+    test.follow();
+    assert_eq!(test.status().endpoints[0].state, EndpointState::Wrong);
+    test.expect_same_chain(1);
+    test.node(0).grow(8, 0);
+    test.node(0).claims.set(None);
+    test.pass(60_000);
+    test.follow();
+    test.expect_same_chain(0);
+}
+
 #[test]
 fn a_node_whose_branch_does_not_hold_together_rests() {
     let mut test = Test::new();

@@ -15,7 +15,7 @@ use proofyard_core::error::with_causes;
 use proofyard_core::pipeline::{Protocol, Verify};
 use proofyard_core::record::{self, FailureKind};
 use proofyard_core::state::{ArtifactRef, List, Metered};
-use proofyard_core::work::{Assignment, AttemptError, Executor, Input, InputKind, Proved};
+use proofyard_core::work::{Assignment, AttemptError, Executor, Input, InputKind, Proved, Proving};
 use proofyard_prover::message::{
     self, CHECKPOINT_BYTES, Input as PathInput, InputKind as PathInputKind, PROOF_SYSTEM_BYTES,
     PUBLIC_VALUES_BYTES, VERIFICATION_KEY_BYTES,
@@ -33,6 +33,7 @@ use crate::artifacts::{ArtifactError, ArtifactStore, Draft};
 use crate::attempts::TimedExecutor;
 use crate::checkpoints::Checkpoints;
 use crate::energy::Measuring;
+use crate::host::system_now_ms;
 use crate::isolation::Role;
 use crate::unrecorded_result::UnrecordedResult;
 
@@ -47,7 +48,7 @@ const _: () = {
 };
 
 /// A proof that took less time than this is not set aside before it is verified: it is cheaper to prove it again.
-const WORTH_SETTING_ASIDE: Duration = Duration::from_millis(100);
+const WORTH_SETTING_ASIDE_MS: u64 = 100;
 
 /// One attempt of a slot.
 pub(crate) struct Attempt<'a, A> {
@@ -62,8 +63,6 @@ pub(crate) struct Attempt<'a, A> {
 /// A proof, where its prover cannot change it, and its inputs.
 pub(crate) struct Output {
     proof: Proof,
-    /// How long proving took.
-    took: Duration,
     inputs: Vec<PathInput>,
 }
 
@@ -132,15 +131,15 @@ impl<'a, A: ArtifactStore> Attempt<'a, A> {
         })
     }
 
-    /// Runs the prover; answers also how long it took.
+    /// Runs the prover; answers also when, and how long it took.
     fn ask_prover(
         &mut self,
         assignment: &Assignment,
         launch: &Launch,
         request: &ProveRequest,
-    ) -> Result<(runner::Proved, Duration), AttemptError> {
+    ) -> Result<(runner::Proved, Proving), AttemptError> {
         let (job, cancel, checkpoints) = (Job::from(assignment), &self.cancel, self.checkpoints);
-        let began = Instant::now();
+        let (started_ms, began) = (system_now_ms(), Instant::now());
         let proved = match payload(job.prover.protocol) {
             Some(payload) => prove_files(launch, payload, &assignment.match_fields(), request, cancel),
             None => self.slot.sessions.ask(job, Role::Prove, launch, cancel, |session| {
@@ -150,7 +149,7 @@ impl<'a, A: ArtifactStore> Attempt<'a, A> {
         let took = began.elapsed();
         self.in_provers += took;
         let proved = proved.map_err(|error| self.on_this_host(prover_error(error)))?;
-        Ok((proved, took))
+        Ok((proved, Proving { started_ms, prove_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) }))
     }
 
     /// Copies the prover's output, from the file that was checked and is still open: the prover may have put another one
@@ -259,12 +258,12 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
         };
         let SlotProvers { launcher, artifacts, .. } = &mut *self.slot;
         let launch = launcher.launch(&**artifacts, job, Role::Prove, &job.prover.command)?;
-        let (proved, took) = self.ask_prover(assignment, &launch, &request)?;
+        let (proved, proving) = self.ask_prover(assignment, &launch, &request)?;
         let (draft, ok) = self.copied(proved)?;
         let sha256 = draft.artifact().sha256.clone();
         let verification_key = ok.verification_key.or_else(|| key_of_file(job.prover, draft.path()));
         Ok(Proved {
-            output: Output { proof: Proof::Draft(draft), took, inputs: request.inputs },
+            output: Output { proof: Proof::Draft(draft), inputs: request.inputs },
             claimed_public_values: ok.public_values.map(|value| bare_hex(&value)),
             verification_key,
             proof_system: ok.proof_system,
@@ -273,6 +272,7 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
             cycles: ok.cycles,
             list: ok.list.map(|list| List { count: list.count, sha256 }),
             fields: ok.fields,
+            proving: Some(proving),
         })
     }
 
@@ -281,11 +281,11 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
         assignment: &Assignment,
         proved: &Proved<Output>,
     ) -> Result<String, AttemptError> {
-        let Output { proof, took, inputs } = &proved.output;
+        let Output { proof, inputs } = &proved.output;
         let folder = self.slot.launcher.folder(Role::Verify)?;
         let path = match proof {
             Proof::Draft(draft) => {
-                if *took >= WORTH_SETTING_ASIDE {
+                if proved.proving.is_some_and(|proving| proving.prove_ms >= WORTH_SETTING_ASIDE_MS) {
                     let result = UnrecordedResult::of(assignment, proved, draft.artifact()).to_json();
                     let artifacts = &self.slot.artifacts;
                     artifacts.set_aside(draft, assignment.task.id(), result).map_err(artifact_error)?;
@@ -346,7 +346,7 @@ impl<A: ArtifactStore> Executor for Attempt<'_, A> {
         };
         let inputs = self.inputs(Job::from(assignment))?;
         let proof = Proof::Stored { path, artifact };
-        Ok(Some(result.into_proved(Output { proof, took: Duration::ZERO, inputs })))
+        Ok(Some(result.into_proved(Output { proof, inputs })))
     }
 
     fn metered(&mut self) -> Option<Metered> {

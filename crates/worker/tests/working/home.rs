@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -19,6 +20,7 @@ use proofyard_programs::programs;
 use proofyard_prover::runner::GuardCommand;
 use proofyard_worker::artifacts::{ArtifactError, ArtifactStore, Artifacts, Draft};
 use proofyard_worker::bell::Bell;
+use proofyard_worker::host::system_now_ms;
 use proofyard_worker::isolation::Isolation;
 use proofyard_worker::{Finished, WorkDir, WorkerHome, WorkerPlan};
 use tempfile::TempDir;
@@ -228,11 +230,21 @@ impl WorkerHome for TestHome {
 pub struct FlakyStore {
     folder: Artifacts,
     fails: Mutex<Option<bool>>,
+    /// When something was last fetched.
+    fetched_ms: AtomicU64,
 }
 
 impl FlakyStore {
     fn new(directory: &Path) -> Self {
-        Self { folder: Artifacts::open(directory).unwrap(), fails: Mutex::default() }
+        Self {
+            folder: Artifacts::open(directory).unwrap(),
+            fails: Mutex::default(),
+            fetched_ms: AtomicU64::default(),
+        }
+    }
+
+    pub fn fetched_ms(&self) -> u64 {
+        self.fetched_ms.load(Ordering::SeqCst)
     }
 
     /// The next artifact cannot be fetched.
@@ -250,7 +262,13 @@ impl ArtifactStore for FlakyStore {
                 source: "a test's fault".into(),
                 passes,
             }),
-            None => self.folder.fetch(artifact),
+            None => {
+                let fetched = self.folder.fetch(artifact);
+                // As from another machine.
+                thread::sleep(LOOK);
+                self.fetched_ms.store(system_now_ms(), Ordering::SeqCst);
+                fetched
+            }
         }
     }
     fn draft(&self, content: impl Read, max_bytes: u64, source: &Path) -> Result<Draft, ArtifactError> {

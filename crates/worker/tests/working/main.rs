@@ -62,6 +62,16 @@ fn a_worker_claims_as_many_tasks_as_it_may_and_ends() {
 }
 
 #[test]
+fn a_task_is_proved_from_when_its_inputs_are_there() {
+    let home = TestHome::new(&[], 1);
+    let worker = PoolWorker::new(WorkerPlan { max_tasks: Some(1), ..home.plan(1) });
+    run(&home, &worker, || {});
+    let [task] = &home.tasks()[..] else { panic!("one task") };
+    let result = task.clone().into_accepted().expect("a result");
+    assert!(result.started_ms >= Some(home.store().fetched_ms()), "{result:?}");
+}
+
+#[test]
 fn a_task_whose_claim_met_an_error_is_released_and_does_not_count_as_claimed() {
     let home = TestHome::new(&[], 1);
     home.port().fail_once(KeyFamily::Group);

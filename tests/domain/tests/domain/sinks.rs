@@ -7,7 +7,7 @@ use proofyard_core::sinks::{BlockNews, SinkWord, Trouble};
 use proofyard_core::state::{Finality, KeyFamily, NamedBlock, OutKind};
 use proofyard_core::status::{Finished, SinkPlace};
 
-use crate::common::driver::{Driver, block, good};
+use crate::common::driver::{Driver, PROVE_MS, VERIFY_MS, block, good};
 use crate::common::now;
 
 const PROVING: &str = r#"
@@ -247,7 +247,7 @@ fn each_block_is_told_of_as_far_as_it_is_and_the_newest_first() {
     driver.perform(&second, good(&second));
     assert_eq!(words(&told(&driver)), ["a3 committed", "a2 committed"]);
     let status = now(driver.yard.status("c", false)).unwrap();
-    assert_eq!(status.sinks[0].place, SinkPlace::Blocks { settled_below: 4, refused: 0 });
+    assert_eq!(status.sinks[0].place, SinkPlace::Blocks { settled_below: 4, refused: 0, last_refused: None });
     assert_eq!(status.sinks[0].behind, 0);
 }
 
@@ -332,7 +332,23 @@ fn a_word_that_is_refused_holds_up_no_other() {
     now(driver.yard.level_refused(&news, "400: no such block")).unwrap();
     assert_eq!(words(&told(&driver)), ["a3 accepted"]);
     let status = now(driver.yard.status("c", false)).unwrap();
-    assert_eq!(status.sinks[0].place, SinkPlace::Blocks { settled_below: 4, refused: 1 });
+    let last_refused = Some("block 3 as arrived: 400: no such block".to_owned());
+    let place = SinkPlace::Blocks { settled_below: 4, refused: 1, last_refused };
+    assert_eq!(status.sinks[0].place, place, "also once it has taken others");
+}
+
+#[test]
+fn a_paused_sink_lags_on_purpose() {
+    let mut driver = driver("file = \"out.jsonl\"");
+    prove(&mut driver, 1..=1);
+    driver.pass(5_000);
+    let lag_ms = |driver: &Driver| {
+        let sinks = now(driver.yard.status("c", false)).unwrap().sinks;
+        now(driver.yard.sink_lag_ms("c", &sinks[0])).unwrap()
+    };
+    assert_eq!(lag_ms(&driver), 5_000);
+    tell(&driver, SinkWord::Pause).unwrap();
+    assert_eq!(lag_ms(&driver), 0);
 }
 
 #[test]
@@ -396,6 +412,21 @@ fn what_a_call_reads_does_not_grow_with_what_is_behind() {
     assert_eq!(told(&driver).len(), 2_000, "in rounds, all of them");
     driver.work("w", good);
     assert_eq!(told(&driver).len(), 2_000);
+}
+
+/// The proofs of a block of two tasks take so long to be stored.
+#[test]
+fn how_long_a_block_was_proved_is_known_without_the_keeping_of_its_proof() {
+    let wrap = "[stage.wrap]\nstrategy = \"match\"\nfrom = \"prove\"\nprover = \"toy\"\npool = \"cpu\"\n";
+    let mut driver = driver(&format!("{REPORTS}\n\n{wrap}"));
+    let store_ms = 10_000;
+    driver.says.store_ms = store_ms;
+    driver.blocks(1..=1);
+    told(&driver);
+    driver.work("w", good);
+    let news = now(driver.yard.level_next("c", "out")).unwrap();
+    let proving_ms = news[0].proof.as_ref().map(|proof| proof.proving_ms);
+    assert_eq!(proving_ms, Some(2 * PROVE_MS + VERIFY_MS + store_ms), "{news:?}");
 }
 
 #[test]

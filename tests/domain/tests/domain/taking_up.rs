@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use crate::common::driver::Driver;
 use crate::common::now;
 use proofyard_core::record::{FailureKind, ResultOutcome};
-use proofyard_core::state::ArtifactRef;
-use proofyard_core::work::{Assignment, AttemptError, Executor, Performed, Proved};
+use proofyard_core::state::{ArtifactRef, Task, TaskResult};
+use proofyard_core::work::{Assignment, AttemptError, Executor, Performed, Proved, Proving};
 
 const DEMO: &str = include_str!("pipeline/demo.toml");
 const ANEW: &str = "0a";
 const BEFORE: &str = "0b";
+/// What the earlier attempt took.
+const EARLIER: Proving = Proving { started_ms: 5, prove_ms: 7_000 };
 
 /// A home that remembers a proof of an earlier attempt, and a verifier with an opinion of it.
 struct Remembers {
@@ -59,7 +61,7 @@ impl Executor for &Remembers {
         _: &Assignment,
     ) -> Result<Option<Proved<&'static str>>, AttemptError> {
         self.found.set(true);
-        Ok(Some(made(BEFORE, self.program)))
+        Ok(Some(Proved { proving: Some(EARLIER), ..made(BEFORE, self.program) }))
     }
 
     async fn reject_unrecorded(&mut self, _: &Assignment, why: &str) {
@@ -82,11 +84,18 @@ fn made(output: &'static str, program: &str) -> Proved<&'static str> {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
+        proving: None,
     }
 }
 
 /// The first task's attempt of this number, as the home has it done; and the public values that are recorded then.
 fn attempt(number: u32, home: &Remembers) -> (Performed, Option<String>) {
+    let (performed, result) = performed(number, home);
+    (performed, result.and_then(|result| result.public_values))
+}
+
+/// The same, with all that is recorded.
+fn performed(number: u32, home: &Remembers) -> (Performed, Option<TaskResult>) {
     let mut driver = Driver::new(DEMO);
     driver.worker("w", "cpu");
     driver.block(1);
@@ -98,11 +107,8 @@ fn attempt(number: u32, home: &Remembers) -> (Performed, Option<String>) {
     }
     let performed = now(driver.yard.perform(&mut &*home, &assignment)).expect("performing");
     let key = assignment.task.id().task_key();
-    let task = now(proofyard_core::transaction::read::<proofyard_core::state::Task>(&driver.yard.port, &key));
-    (
-        performed,
-        task.expect("a table").expect("the task").into_accepted().and_then(|result| result.public_values),
-    )
+    let task = now(proofyard_core::transaction::read::<Task>(&driver.yard.port, &key));
+    (performed, task.expect("a table").expect("the task").into_accepted())
 }
 
 fn recorded(values: &str) -> (Performed, Option<String>) {
@@ -125,6 +131,14 @@ fn what_its_verifier_accepts_is_not_proved_again() {
     let home = Remembers::with(Ok(()));
     assert_eq!(attempt(2, &home), recorded(BEFORE));
     assert!(!home.proved.get() && home.rejected.take().is_none());
+}
+
+/// Else a block whose worker died would be reported as proved within milliseconds.
+#[test]
+fn what_is_taken_up_took_what_the_attempt_took_that_made_it() {
+    let (_, result) = performed(2, &Remembers::with(Ok(())));
+    let result = result.expect("a result");
+    assert_eq!((result.started_ms, result.prove_ms), (Some(EARLIER.started_ms), EARLIER.prove_ms));
 }
 
 #[test]

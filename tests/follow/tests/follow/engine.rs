@@ -118,6 +118,10 @@ fn what_the_execution_client_refuses_comes_back_as_it_is() {
     for answer in [consensus.new_payload(&second), consensus.head(&second, None, None)] {
         assert_eq!((status_of(&answer), text(&answer)), ("401", "token is too old"));
     }
+    wait_for("the refused token is told of", || {
+        let (_, page) = yard.command(&["status", "--data", "yard"]);
+        page.contains("refuses the consensus client's token, with HTTP status 401").then_some(())
+    });
     for (does, word) in [(Does::Invalid, "INVALID"), (Does::Syncing, "SYNCING")] {
         execution.now(does);
         assert_eq!(text(&consensus.new_payload(&second)), second.valid().replace("VALID", word));

@@ -305,6 +305,7 @@ impl Executor for Prover {
             cycles: None,
             list,
             fields: BTreeMap::from([("state".to_owned(), assignment.task.id().scope.to_string())]),
+            proving: None,
         })
     }
 

@@ -120,8 +120,8 @@ impl Yard {
         self.change_told(news, |place, told| {
             *place = LevelPlace {
                 refused: place.refused.saturating_add(1),
+                last_refused: Some(format!("block {} as {}: {reason}", news.height, news.word.name())),
                 failed_at: None,
-                last_error: Some(format!("block {} as {}: {reason}", news.height, news.word.name())),
                 ..place.clone().untried()
             };
             told.hears(news);

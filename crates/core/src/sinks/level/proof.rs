@@ -19,8 +19,8 @@ pub struct NewsProof {
     /// That one, and where a quorum commits those of the other members that agreed; each with its prover's name.
     pub all: Vec<(String, OutProof)>,
     pub cycles: Option<u64>,
-    /// From when the inputs of the block's first task were there until its proof was, on the clocks of the workers that did
-    /// it; with one task, what its prover took.
+    /// From when the first prover of the block was asked until its proof was there, on the clocks of the workers that did it;
+    /// with one task, what its prover took.
     pub proving_ms: u64,
 }
 
@@ -48,7 +48,11 @@ impl Yard {
         };
         let all = proofs.into_iter().filter_map(|proof| Some((prover_of(&proof)?, proof))).collect();
         let began_ms = self.began_ms(scope, &pipeline).await?;
-        let ended_ms = result.at_ms.saturating_sub(result.verify_ms);
+        // Keeping a proof, and writing down that there is one, is not proving.
+        let ended_ms = match result.started_ms {
+            Some(started_ms) => started_ms.saturating_add(result.prove_ms),
+            None => result.at_ms.saturating_sub(result.verify_ms),
+        };
         let is_one_task =
             pipeline.stages[goal].sources().all(|source| pipeline.stages[source].name == WITNESS);
         let proving_ms = match began_ms {
@@ -58,7 +62,7 @@ impl Yard {
         Ok(Some(NewsProof { proof, all, cycles: result.cycles, proving_ms: proving_ms.max(1) }))
     }
 
-    /// When the first of the block's tasks, of those that are looked at, had its inputs.
+    /// When the prover of the first of the block's tasks, of those that are looked at, was asked.
     async fn began_ms(&self, scope: &Scope, pipeline: &Pipeline) -> Result<Option<u64>, Error> {
         let keys: Vec<Key> = first_stages(pipeline).map(|stage| Group::key_of(scope.id(), stage)).collect();
         let groups = read_many::<Group>(&self.port, &keys).await?.into_iter().flatten();

@@ -37,6 +37,8 @@ pub struct Says {
     pub proof_system: Option<String>,
     pub security_bits: Option<u32>,
     pub trusted_setup: Option<bool>,
+    /// How long its proof takes to be stored.
+    pub store_ms: u64,
 }
 
 /// What a prover does with a task.
@@ -233,6 +235,7 @@ impl Executor for Fake<'_> {
             fields: [("program", program), ("post_state", "x")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
+            proving: None,
         })
     }
 
@@ -242,6 +245,7 @@ impl Executor for Fake<'_> {
     }
 
     async fn store(&mut self, _: &Assignment, _: &Proved<()>) -> Result<ArtifactRef, AttemptError> {
+        self.memory.pass(self.says.store_ms);
         Ok(artifact(1_000))
     }
 

@@ -60,6 +60,44 @@ fn a_cut_counts_for_each_of_its_blocks() {
     assert_eq!((times[3].tasks, times[3].proved_ms), (1, None));
 }
 
+/// Metrics sum over blocks.
+#[test]
+fn how_often_a_cuts_tasks_were_tried_counts_once() {
+    let mut driver = Driver::new(CUTS);
+    driver.worker("w1", "cpu");
+    driver.blocks(1..=3);
+    let of_cut = loop {
+        let claimed = driver.claim("w1").expect("a task");
+        if claimed.task.id().scope.to_string().contains(":c:") {
+            break claimed;
+        }
+        driver.perform(&claimed, good(&claimed));
+    };
+    driver.perform(&of_cut, Does::Fails(FailureKind::Transient, "busy"));
+    driver.pass(5_000);
+    driver.sweep();
+    driver.worker("w2", "cpu");
+    driver.work("w2", good);
+    let counts: Vec<_> = times(&driver).iter().map(|block| (block.attempts, block.failures)).collect();
+    assert_eq!(counts, [(1, 0), (1, 0), (3, 1)]);
+    let gauges = now(driver.yard.gauges(&driver.chain, 100)).expect("gauges");
+    assert_eq!((gauges.passed.committed, gauges.passed.failures), (3, 1));
+}
+
+/// The stage that commits has another name by the time they are looked at.
+#[test]
+fn proofs_of_blocks_count_as_their_own_pipeline_has_it() {
+    let mut driver = Driver::new(DEMO);
+    driver.worker("w1", "cpu");
+    driver.blocks(1..=1);
+    driver.work("w1", good);
+    let renamed = DEMO.replace("[stage.join]", "[stage.whole]").replace("[prover.join]", "[prover.whole]");
+    assert_ne!(renamed, DEMO);
+    now(driver.yard.record_pipeline(&renamed)).expect("an edit");
+    driver.settle();
+    assert_eq!(times(&driver)[0].proof_bytes, 1_000);
+}
+
 #[test]
 fn a_quorum_counts_the_proofs_that_agreed_and_a_late_block_is_missed() {
     let mut driver = Driver::new(REALTIME);

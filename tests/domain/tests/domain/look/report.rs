@@ -31,8 +31,12 @@ fn verdict(report: &Report, name: GoalName) -> Verdict {
 /// Blocks that came at once and are proved one after the other.
 fn demo(blocks: u64) -> Driver {
     let mut driver = Driver::new(DEMO);
-    driver.says =
-        Says { proof_system: Some("stark".into()), security_bits: Some(96), trusted_setup: Some(false) };
+    driver.says = Says {
+        proof_system: Some("stark".into()),
+        security_bits: Some(96),
+        trusted_setup: Some(false),
+        ..Says::default()
+    };
     driver.worker("w1", "cpu");
     driver.blocks(1..=blocks);
     driver.work("w1", good);
@@ -95,7 +99,12 @@ fn nothing_is_said_of_an_empty_chain_and_waiting_blocks_are_told() {
 #[test]
 fn provers_are_told_by_stage_with_what_they_state() {
     let mut driver = demo(2);
-    driver.says = Says { proof_system: Some("stark".into()), security_bits: Some(120), trusted_setup: None };
+    driver.says = Says {
+        proof_system: Some("stark".into()),
+        security_bits: Some(120),
+        trusted_setup: None,
+        ..Says::default()
+    };
     driver.blocks(3..=3);
     let task = driver.claim("w1").expect("a segment");
     driver.perform(&task, Does::Fails(FailureKind::Transient, "busy"));
