@@ -38,7 +38,7 @@ pub fn head(report: &Report) -> String {
     let (Some(from), Some(to)) = (report.from, report.to) else {
         return format!("chain {}: nothing is committed or missed there yet", report.chain);
     };
-    let took = match (report.first_recorded_ms, report.last_proved_ms) {
+    let took = match (report.first_acknowledged_ms, report.last_proved_ms) {
         (Some(first), Some(last)) => format!(", over {}", seconds(last.saturating_sub(first))),
         _ => String::new(),
     };

@@ -84,7 +84,7 @@ impl Destination for Program {
                     Some(said) => format!("{error}: {said}"),
                     None => error.to_string(),
                 };
-                Outcome::Later(Trouble::saying(reason))
+                Outcome::Later(Trouble::asking(reason, wait_ms))
             }
         }
     }

@@ -163,7 +163,7 @@ fn table(times: &[BlockTimes]) -> Table {
     ]);
     for block in times {
         let after = |at_ms: Option<u64>| match at_ms {
-            Some(at_ms) => seconds(at_ms.saturating_sub(block.recorded_ms)),
+            Some(at_ms) => seconds(at_ms.saturating_sub(block.acknowledged_ms)),
             None => "-".to_owned(),
         };
         table.row([

@@ -171,7 +171,7 @@ fn blocks_come_one_a_slot() {
     Done::of(command.arg("--data").arg(&place.data).output().unwrap()).expect_code(0);
     let report = place.json(&["report"]).remove(0);
     let recorded =
-        report["blocks"].as_array().unwrap().iter().map(|block| block["recorded_ms"].as_u64().unwrap());
+        report["blocks"].as_array().unwrap().iter().map(|block| block["acknowledged_ms"].as_u64().unwrap());
     let recorded: Vec<u64> = recorded.collect();
     assert_eq!(recorded.len(), 3);
     for (slot, recorded_ms) in recorded.into_iter().enumerate() {

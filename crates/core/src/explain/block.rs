@@ -111,7 +111,7 @@ impl Yard {
 
     async fn unopened(&self, look: &ChainLook, scope: &Scope) -> Result<Answer, Error> {
         let height = scope.heights().0;
-        let waited = span(look.now_ms.saturating_sub(scope.recorded_ms()));
+        let waited = span(look.now_ms.saturating_sub(scope.acknowledged_ms()));
         let known = Line::new(format!("acknowledged {waited} ago, not opened yet"));
         let (frontier, window) = (look.frontier.height, look.frontier.window);
         if height >= look.window_end() {

@@ -8,6 +8,7 @@ mod hold;
 mod passed;
 mod stages;
 mod text;
+mod untold;
 
 use serde::Serialize;
 

@@ -117,7 +117,7 @@ impl Yard {
             return self.gather_missed(look, scope, to).await;
         }
         if scope.committed_ms().is_some() {
-            let sums = self.gather_scope(&scope, scope.recorded_ms(), to).await?;
+            let sums = self.gather_scope(&scope, scope.acknowledged_ms(), to).await?;
             to.block(&scope, sums);
             return Ok(());
         }
@@ -131,12 +131,12 @@ impl Yard {
         }
         if to.cut.as_ref().is_none_or(|before| before.scope.id() != cut.id()) {
             let first = self.block_scope(look.chain(), cut.heights().0).await?;
-            let recorded_ms = first.map_or(cut.recorded_ms(), |first| first.recorded_ms());
-            let sums = self.gather_scope(&cut, recorded_ms, to).await?;
+            let acknowledged_ms = first.map_or(cut.acknowledged_ms(), |first| first.acknowledged_ms());
+            let sums = self.gather_scope(&cut, acknowledged_ms, to).await?;
             to.close_cut();
             to.cut = Some(CutFigures { scope: cut, sums, seen: 0 });
         }
-        let own = self.gather_scope(&scope, scope.recorded_ms(), to).await?;
+        let own = self.gather_scope(&scope, scope.acknowledged_ms(), to).await?;
         to.block_of_cut(&scope, own);
         Ok(())
     }
@@ -144,13 +144,13 @@ impl Yard {
     async fn gather_missed(&self, look: &ChainLook, scope: Scope, to: &mut ReportSoFar) -> Result<(), Error> {
         if scope.opened_ms().is_none() || scope.pipeline().is_none() {
             to.block(&scope, Sums::default());
-            to.timeline.add(timeline_row(&scope, scope.recorded_ms()), std::iter::empty());
+            to.timeline.add(timeline_row(&scope, scope.acknowledged_ms()), std::iter::empty());
             to.misses.push(never_opened(look, &scope));
             return Ok(());
         }
         let pipeline = self.pipeline(scope.chain(), scope.pipeline()).await?;
         let found = self.scope_tasks(&scope, &pipeline).await?;
-        let sums = to.scope(&scope, &pipeline, &found, scope.recorded_ms());
+        let sums = to.scope(&scope, &pipeline, &found, scope.acknowledged_ms());
         to.block(&scope, sums);
         let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS_A_MISS)).await?;
         to.misses.push(miss(look, &work, &found.tasks));
@@ -160,12 +160,12 @@ impl Yard {
     async fn gather_scope(
         &self,
         scope: &Scope,
-        recorded_ms: u64,
+        acknowledged_ms: u64,
         to: &mut ReportSoFar,
     ) -> Result<Sums, Error> {
         let pipeline = self.pipeline(scope.chain(), scope.pipeline()).await?;
         let found = self.scope_tasks(scope, &pipeline).await?;
-        Ok(to.scope(scope, &pipeline, &found, recorded_ms))
+        Ok(to.scope(scope, &pipeline, &found, acknowledged_ms))
     }
 
     async fn scope_tasks(&self, scope: &Scope, pipeline: &Pipeline) -> Result<ScopeTasks, Error> {
@@ -190,7 +190,7 @@ impl Yard {
         let mut waiting = Waiting { blocks: end.saturating_sub(look.frontier.height), ..Waiting::default() };
         for height in look.frontier.height..end.min(look.frontier.height.saturating_add(MAX_WAITING)) {
             let Some(scope) = self.block_scope(look.chain(), height).await? else { continue };
-            let is_over = scope.recorded_ms().saturating_add(deadline_ms) < look.now_ms;
+            let is_over = scope.acknowledged_ms().saturating_add(deadline_ms) < look.now_ms;
             waiting.over_deadline += u64::from(is_over);
         }
         Ok(waiting)
@@ -199,9 +199,15 @@ impl Yard {
 
 impl ReportSoFar {
     /// Counts the tasks of a block or cut.
-    fn scope(&mut self, scope: &Scope, pipeline: &Pipeline, found: &ScopeTasks, recorded_ms: u64) -> Sums {
+    fn scope(
+        &mut self,
+        scope: &Scope,
+        pipeline: &Pipeline,
+        found: &ScopeTasks,
+        acknowledged_ms: u64,
+    ) -> Sums {
         let mut sums = Sums::default();
-        let until_ms = recorded_ms.saturating_add(self.deadline_ms);
+        let until_ms = acknowledged_ms.saturating_add(self.deadline_ms);
         let is_committed = !scope.is_missed();
         for task in &found.tasks {
             let Some((_, stage)) = pipeline.stage(&task.id().stage) else { continue };
@@ -225,7 +231,7 @@ impl ReportSoFar {
         }
         self.tasks += found.tasks.len();
         if self.timeline.has_room() {
-            self.timeline.add(timeline_row(scope, recorded_ms), found.tasks.iter());
+            self.timeline.add(timeline_row(scope, acknowledged_ms), found.tasks.iter());
         }
         sums
     }
@@ -262,10 +268,10 @@ impl ReportSoFar {
             hash: block.hash.clone(),
             cut_from,
             missed,
-            recorded_ms: scope.recorded_ms(),
+            acknowledged_ms: scope.acknowledged_ms(),
             proved_ms,
             committed_ms: proved_by.committed_ms(),
-            latency_ms: proved_ms.map(|proved_ms| proved_ms.saturating_sub(scope.recorded_ms())),
+            latency_ms: proved_ms.map(|proved_ms| proved_ms.saturating_sub(scope.acknowledged_ms())),
             proof_bytes: sums.proof_bytes,
             tasks: sums.tasks,
             attempts: sums.attempts,
@@ -310,7 +316,7 @@ impl ReportSoFar {
             from: blocks.first().map(|block| block.height),
             to: blocks.last().map(|block| block.height),
             heights_left_out: left_out,
-            first_recorded_ms: blocks.iter().map(|block| block.recorded_ms).min(),
+            first_acknowledged_ms: blocks.iter().map(|block| block.acknowledged_ms).min(),
             last_proved_ms: blocks.iter().filter_map(|block| block.proved_ms).max(),
             blocks_committed,
             blocks_missed,
@@ -377,14 +383,14 @@ fn latency(sorted: &[u64], blocks: usize, deadline_ms: u64) -> Latency {
     }
 }
 
-fn timeline_row(scope: &Scope, recorded_ms: u64) -> TimelineRow {
+fn timeline_row(scope: &Scope, acknowledged_ms: u64) -> TimelineRow {
     let (from, to) = scope.heights();
     TimelineRow {
         from,
         to,
         cut_by: scope.cut().map(|cut| cut.stage.clone()),
         missed: scope.is_missed(),
-        recorded_ms,
+        acknowledged_ms,
         proved_ms: scope.proved_ms(),
         committed_ms: scope.committed_ms(),
         tasks: Vec::new(),

@@ -20,7 +20,7 @@ const MESSAGE_CHARACTERS: usize = 48;
 pub struct Miss {
     pub height: u64,
     pub hash: BlockHash,
-    pub recorded_ms: u64,
+    pub acknowledged_ms: u64,
     /// When it was due by the pipeline; none where that gives nothing up any more.
     pub deadline_at_ms: Option<u64>,
     pub case: MissCase,
@@ -113,7 +113,7 @@ fn of(scope: &Scope, deadline_at_ms: Option<u64>, case: MissCase, cause: &str) -
     Miss {
         height: scope.heights().0,
         hash: scope.block().map(|block| block.hash.clone()).unwrap_or_default(),
-        recorded_ms: scope.recorded_ms(),
+        acknowledged_ms: scope.acknowledged_ms(),
         deadline_at_ms,
         case,
         stage: None,
@@ -252,7 +252,7 @@ fn not_proved(
     due_ms: Option<u64>,
     tried: Option<(MissCase, String)>,
 ) -> (MissCase, String) {
-    let since = |at_ms: u64| seconds(at_ms.saturating_sub(work.scope.recorded_ms()));
+    let since = |at_ms: u64| seconds(at_ms.saturating_sub(work.scope.acknowledged_ms()));
     // What was claimed after the deadline was not there by it.
     let is_in_time = |at_ms: u64| due_ms.is_none_or(|due_ms| at_ms < due_ms);
     let live = task.attempts().iter().min_by_key(|attempt| attempt.started_ms);

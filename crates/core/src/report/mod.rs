@@ -55,7 +55,7 @@ pub struct Report {
     /// Older heights of the range that it is not about, since it would grow without end.
     pub heights_left_out: u64,
     /// When the first of its blocks was acknowledged, and the last one's proof accepted.
-    pub first_recorded_ms: Option<u64>,
+    pub first_acknowledged_ms: Option<u64>,
     pub last_proved_ms: Option<u64>,
     pub blocks_committed: u64,
     pub blocks_missed: u64,
@@ -142,7 +142,7 @@ pub struct BlockFigures {
     /// First height of the cut that committed it.
     pub cut_from: Option<u64>,
     pub missed: bool,
-    pub recorded_ms: u64,
+    pub acknowledged_ms: u64,
     pub proved_ms: Option<u64>,
     pub committed_ms: Option<u64>,
     pub latency_ms: Option<u64>,

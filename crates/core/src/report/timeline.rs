@@ -24,7 +24,7 @@ pub struct TimelineRow {
     pub cut_by: Option<String>,
     pub missed: bool,
     /// A block's acknowledgement; of a cut, that of its first block.
-    pub recorded_ms: u64,
+    pub acknowledged_ms: u64,
     pub proved_ms: Option<u64>,
     pub committed_ms: Option<u64>,
     /// In the order in which they were claimed.

@@ -21,7 +21,7 @@ const TASKS_A_PAGE: usize = 512;
 pub struct BlockTimes {
     pub height: u64,
     pub hash: BlockHash,
-    pub recorded_ms: u64,
+    pub acknowledged_ms: u64,
     pub opened_ms: Option<u64>,
     /// The first claim of a task that was accepted.
     pub first_claimed_ms: Option<u64>,
@@ -196,7 +196,7 @@ fn block_times(scope: &Scope, sums: &Sums) -> Option<BlockTimes> {
     Some(BlockTimes {
         height: block.height,
         hash: block.hash.clone(),
-        recorded_ms: scope.recorded_ms(),
+        acknowledged_ms: scope.acknowledged_ms(),
         opened_ms: scope.opened_ms(),
         first_claimed_ms: sums.first_claimed_ms,
         proved_ms: sums.proved_ms,

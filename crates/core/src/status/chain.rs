@@ -92,7 +92,7 @@ impl Yard {
     async fn tip_status(&self, look: &ChainLook) -> Result<Option<TipStatus>, Error> {
         let Some((height, hash)) = look.tip.head.clone() else { return Ok(None) };
         let block = self.block_scope(look.chain(), height).await?;
-        let age_ms = |block: Scope| look.now_ms.saturating_sub(block.recorded_ms());
+        let age_ms = |block: Scope| look.now_ms.saturating_sub(block.acknowledged_ms());
         Ok(Some(TipStatus { height, hash, age_ms: block.map_or(0, age_ms) }))
     }
 
@@ -115,7 +115,7 @@ impl Yard {
         Ok(known.into_iter().map(|(_, _, known)| known.chain).collect())
     }
 
-    pub(super) async fn sinks(&self, look: &ChainLook) -> Result<Vec<SinkStatus>, Error> {
+    pub(crate) async fn sinks(&self, look: &ChainLook) -> Result<Vec<SinkStatus>, Error> {
         let mut sinks = Vec::new();
         for (name, settings) in &look.pipeline.sinks {
             let status = SinkStatus {

@@ -40,7 +40,7 @@ pub struct PassedBlocks {
     /// Attempts of theirs that failed, crashes included.
     pub failures: u64,
     pub losses: u64,
-    /// From recorded to committed, of each committed block.
+    /// From acknowledged to committed, of each committed block.
     pub latencies_ms: Vec<u64>,
     /// What each cost, and its energy: of those of which all attempts are known.
     pub costs_usd: Vec<f64>,
@@ -153,7 +153,7 @@ impl PassedBlocks {
             losses: blocks.iter().map(|block| block.losses).sum(),
             latencies_ms: blocks
                 .iter()
-                .filter_map(|block| Some(block.committed_ms?.saturating_sub(block.recorded_ms)))
+                .filter_map(|block| Some(block.committed_ms?.saturating_sub(block.acknowledged_ms)))
                 .collect(),
             costs_usd: spent()
                 .filter_map(|spent| spent.cost_usd.filter(|_| spent.cost_lacks_attempts == 0))

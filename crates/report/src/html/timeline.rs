@@ -30,7 +30,7 @@ pub(super) fn write(page: &mut String, report: &Report, stages: &[String]) -> Re
     }
     let given_up_after_ms = (report.deadline_is == DeadlineIs::Pipeline).then_some(report.deadline_ms);
     let mut ends: Vec<u64> =
-        rows.iter().map(|row| end_ms(row, given_up_after_ms).saturating_sub(row.recorded_ms)).collect();
+        rows.iter().map(|row| end_ms(row, given_up_after_ms).saturating_sub(row.acknowledged_ms)).collect();
     ends.sort_unstable();
     let longest_ms = ends.last().copied().unwrap_or(0);
     let most_ms = ends.get((ends.len() * 9 / 10).min(ends.len() - 1)).copied().unwrap_or(0);
@@ -93,8 +93,8 @@ fn end_ms(row: &TimelineRow, given_up_after_ms: Option<u64>) -> u64 {
         let failed = task.failed.last().map(|failed| failed.at_ms);
         [task.accepted_ms, task.claimed_ms, failed].into_iter().flatten()
     });
-    let given_up_ms = given_up_after_ms.filter(|_| row.missed).map(|after_ms| row.recorded_ms + after_ms);
-    tasks.chain(row.proved_ms).chain(given_up_ms).max().unwrap_or(row.recorded_ms)
+    let given_up_ms = given_up_after_ms.filter(|_| row.missed).map(|after_ms| row.acknowledged_ms + after_ms);
+    tasks.chain(row.proved_ms).chain(given_up_ms).max().unwrap_or(row.acknowledged_ms)
 }
 
 struct Drawing<'a> {
@@ -179,7 +179,7 @@ impl Drawing<'_> {
     }
 
     fn x(&self, row: &TimelineRow, at_ms: u64) -> f64 {
-        LEFT + self.time.at(at_ms.saturating_sub(row.recorded_ms))
+        LEFT + self.time.at(at_ms.saturating_sub(row.acknowledged_ms))
     }
 
     fn task(&self, page: &mut String, row: &TimelineRow, task: &TaskSpan, y: f64) -> Result {
@@ -242,7 +242,7 @@ fn about(row: &TimelineRow) -> String {
     let end = match (row.missed, row.proved_ms) {
         (true, _) => "\nmissed".to_owned(),
         (false, Some(proved_ms)) => {
-            format!("\nproved after {}", seconds(proved_ms.saturating_sub(row.recorded_ms)))
+            format!("\nproved after {}", seconds(proved_ms.saturating_sub(row.acknowledged_ms)))
         }
         (false, None) => String::new(),
     };
@@ -292,7 +292,7 @@ fn lanes(row: &TimelineRow, given_up_after_ms: Option<u64>) -> Vec<usize> {
 }
 
 fn told(row: &TimelineRow, task: &TaskSpan) -> String {
-    let since = |at_ms: u64| seconds(at_ms.saturating_sub(row.recorded_ms));
+    let since = |at_ms: u64| seconds(at_ms.saturating_sub(row.acknowledged_ms));
     let state = match task.state {
         TaskState::Accepted => "accepted",
         TaskState::Parked => "parked",

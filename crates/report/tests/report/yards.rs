@@ -26,6 +26,7 @@ pub fn realtime(blocks: u64) -> Driver {
         proof_system: Some("miden-stark".into()),
         security_bits: Some(96),
         trusted_setup: Some(false),
+        ..Says::default()
     };
     let worker = format!("w1 {EVIL}");
     driver.worker(&worker, "cpu");

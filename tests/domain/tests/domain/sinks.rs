@@ -338,6 +338,30 @@ fn a_word_that_is_refused_holds_up_no_other() {
 }
 
 #[test]
+fn explain_says_which_sinks_have_not_got_a_block_and_why() {
+    let mut driver = driver("file = \"out.jsonl\"");
+    prove(&mut driver, 1..=3);
+    let explained = |driver: &Driver, height: u64| now(driver.yard.explain("c", height)).unwrap().to_string();
+    let says = |driver: &Driver, height: u64, part: &str| {
+        let text = explained(driver, height);
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    };
+    let first = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+    now(driver.yard.sink_done("out", &first)).unwrap();
+    assert!(!explained(&driver, 1).contains("has not got it"), "{}", explained(&driver, 1));
+    says(&driver, 2, "sink out has not got it: entry 1 is its next one");
+    let second = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+    now(driver.yard.sink_failed("out", &second, &Trouble::saying("no room on the disk"))).unwrap();
+    says(
+        &driver,
+        3,
+        "sink out has not got it: entry 1 was tried 1 time in vain, at last: no room on the disk; its next try, in",
+    );
+    tell(&driver, SinkWord::Pause).unwrap();
+    says(&driver, 3, "it is paused before entry 1 (`proofyard sink out --resume`");
+}
+
+#[test]
 fn a_paused_sink_lags_on_purpose() {
     let mut driver = driver("file = \"out.jsonl\"");
     prove(&mut driver, 1..=1);

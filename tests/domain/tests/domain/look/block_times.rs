@@ -20,7 +20,7 @@ fn a_block_is_followed_from_its_arrival_to_its_commit() {
     driver.work("w1", good);
     let [first, second] = times(&driver).try_into().expect("two blocks");
     assert_eq!((first.height, first.hash.as_str(), second.height), (1, "a1", 2));
-    assert_eq!((first.recorded_ms, second.recorded_ms), (START_MS, START_MS + 1_000));
+    assert_eq!((first.acknowledged_ms, second.acknowledged_ms), (START_MS, START_MS + 1_000));
     assert_eq!(first.opened_ms, Some(START_MS));
     assert_eq!(first.first_claimed_ms, Some(START_MS + 2_000));
     let task_ms = PROVE_MS + VERIFY_MS;
