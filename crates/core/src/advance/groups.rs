@@ -28,7 +28,7 @@ impl Yard {
     ) -> Result<(), Error> {
         let blocked = Blocked { stage: stage.name.clone(), why };
         // By its words, since those are what is stored.
-        if scope.blocked().is_some_and(|before| before.to_string() == blocked.to_string()) {
+        if scope.blocked(&stage.name).is_some_and(|before| before.to_string() == blocked.to_string()) {
             return Ok(());
         }
         transact(&self.port, async |tx| {

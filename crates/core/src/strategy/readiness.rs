@@ -77,8 +77,9 @@ impl Yard {
         if stage.after_commit && !self.is_committed(scope, pipeline).await? {
             return Ok(Err(WaitsFor::Commit));
         }
-        let blocked = scope.blocked().filter(|blocked| depth == Depth::Tell && blocked.stage == stage.name);
-        if let Some(blocked) = blocked {
+        if depth == Depth::Tell
+            && let Some(blocked) = scope.blocked(&stage.name)
+        {
             return Ok(Err(WaitsFor::Blocked(blocked.why.clone())));
         }
         match &stage.strategy {

@@ -46,7 +46,8 @@ pub struct Scope {
     proved_ms: Option<u64>,
     relist: bool,
     disagreements: Vec<String>,
-    blocked: Option<Blocked>,
+    /// One for each stage that is.
+    blocked: Vec<Blocked>,
 }
 
 /// What a scope is.
@@ -134,7 +135,7 @@ impl Scope {
             proved_ms: None,
             relist: false,
             disagreements: Vec::new(),
-            blocked: None,
+            blocked: Vec::new(),
         }
     }
 
@@ -230,9 +231,10 @@ impl Scope {
         self.disagreements.extend((0..more).map(|_| stage.to_owned()));
     }
 
-    /// A stage cannot start. The last reason counts.
+    /// A stage cannot start. Of each, the last reason counts.
     pub fn block_stage(&mut self, blocked: Blocked) {
-        self.blocked = Some(blocked);
+        self.blocked.retain(|before| before.stage != blocked.stage);
+        self.blocked.push(blocked);
     }
 }
 

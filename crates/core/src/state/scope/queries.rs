@@ -186,7 +186,7 @@ impl Scope {
     }
 
     /// Why a stage cannot start though all that it gathers is there.
-    pub fn blocked(&self) -> Option<&Blocked> {
-        self.blocked.as_ref()
+    pub fn blocked(&self, stage: &str) -> Option<&Blocked> {
+        self.blocked.iter().find(|blocked| blocked.stage == stage)
     }
 }

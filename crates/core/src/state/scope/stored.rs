@@ -26,6 +26,9 @@ pub(super) struct StoredScope {
     relist: bool,
     disagreements: Vec<String>,
     blocked: Option<Blocked>,
+    /// Where more than one stage is: what earlier versions knew was one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    also_blocked: Vec<Blocked>,
     settled: bool,
     due_ms: Option<u64>,
 }
@@ -52,7 +55,7 @@ impl TryFrom<StoredScope> for Scope {
             proved_ms: stored.proved_ms,
             relist: stored.relist,
             disagreements: stored.disagreements,
-            blocked: stored.blocked,
+            blocked: stored.blocked.into_iter().chain(stored.also_blocked).collect(),
         })
     }
 }
@@ -82,7 +85,8 @@ impl StoredScope {
 }
 
 impl From<Scope> for StoredScope {
-    fn from(scope: Scope) -> Self {
+    fn from(mut scope: Scope) -> Self {
+        let mut blocked = std::mem::take(&mut scope.blocked).into_iter();
         Self {
             branch: scope.branch(),
             progress: scope.progress(),
@@ -101,7 +105,8 @@ impl From<Scope> for StoredScope {
             proved_ms: scope.proved_ms,
             relist: scope.relist,
             disagreements: scope.disagreements,
-            blocked: scope.blocked,
+            blocked: blocked.next(),
+            also_blocked: blocked.collect(),
         }
     }
 }
@@ -139,6 +144,7 @@ mod tests {
             ("relist", "false"),
             ("disagreements", "[]"),
             ("blocked", "null"),
+            ("also_blocked", ""),
             ("settled", "false"),
             ("due_ms", "null"),
         ];
@@ -158,6 +164,7 @@ mod tests {
             ("relist", "true"),
             ("disagreements", r#"["vote","vote"]"#),
             ("blocked", r#""stage join: its inputs differ in `root`: a and b""#),
+            ("also_blocked", r#"["stage wrap: its inputs differ in `root`: a and c"]"#),
         ];
         let (open, proved, missed) =
             (("progress", r#""open""#), ("progress", r#""proved""#), ("progress", r#""missed""#));

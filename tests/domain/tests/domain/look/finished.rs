@@ -1,10 +1,12 @@
 use std::cell::Cell;
 
 use proofyard_core::committed::Passed;
+use proofyard_core::explain::Case;
 use proofyard_core::record::{FailureKind, RetrySelection};
 use proofyard_core::state::Frontier;
 use proofyard_core::status::Finished;
 
+use super::explain::says;
 use super::{AFTER, CUTS, DEMO, REALTIME, fail_at};
 use crate::common::driver::{Does, Driver, block, good};
 use crate::common::now;
@@ -31,6 +33,32 @@ fn yes_only_once_all_is_committed_and_handed_on() {
     assert_eq!(finished(&driver), Finished::No, "the sink has nothing yet");
     hand_on(&driver, "file");
     assert_eq!(finished(&driver), Finished::Yes);
+}
+
+/// Two stages join outputs that do not fit together: nothing is left to do for either.
+#[test]
+fn stuck_when_several_stages_of_a_block_cannot_start() {
+    let stage = |name: &str, from: &str| {
+        format!(
+            "[stage.{name}]\nstrategy = \"match\"\nfrom = {from}\non = [\"program\"]\nprover = \"miden-join\"\npool = \"cpu\"\n\n"
+        )
+    };
+    let more = [stage("other", "\"segment\""), stage("whole", "[\"join\", \"other\"]")].concat();
+    let two = DEMO.replace("[prover.miden-segment]", &format!("{more}[prover.miden-segment]"));
+    let mut driver = Driver::new(&two);
+    driver.worker("w1", "cpu");
+    driver.blocks(1..=1);
+    driver.end();
+    driver.work("w1", |task| Does::ProvesOf(if task.task.id().index == 0 { "v1" } else { "v2" }));
+    for stage in ["join", "other"] {
+        says(
+            &driver,
+            1,
+            Case::Blocked,
+            &[&format!("stage {stage}: cannot start, its inputs differ in `program`")],
+        );
+    }
+    assert!(matches!(finished(&driver), Finished::Stuck { .. }), "{:?}", finished(&driver));
 }
 
 #[test]
