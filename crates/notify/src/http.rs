@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proofyard_core::sinks::Trouble;
-use ureq::http::header::USER_AGENT;
-use ureq::http::{HeaderValue, Request};
+use ureq::http::header::{DATE, HeaderName, RETRY_AFTER, USER_AGENT};
+use ureq::http::{HeaderMap, HeaderValue, Request};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, AsSendBody};
 
@@ -107,9 +107,7 @@ fn exchange(
     }
     let agent = Agent::new_with_config(config.build());
     let mut answer = agent.run(request).map_err(|error| unclear(url, &error))?;
-    let wait_s =
-        answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let wait_ms = wait_s.map(|wait_s: u64| wait_s.saturating_mul(1_000));
+    let wait_ms = retry_after_ms(answer.headers());
     let status = answer.status().as_u16();
     let mut body = Vec::new();
     let read = answer.body_mut().with_config().reader().take(most_bytes).read_to_end(&mut body);
@@ -118,6 +116,18 @@ fn exchange(
         return Err(Failure::later(format!("{host}: its answer ({status}) was cut off: {error}")));
     }
     Ok(Reply { host, status, wait_ms, body })
+}
+
+/// `Retry-After`, in seconds or as a date, which counts from the answer's own.
+fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
+    let header = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+    let asked = header(RETRY_AFTER)?;
+    if let Ok(seconds) = asked.parse::<u64>() {
+        return Some(seconds.saturating_mul(1_000));
+    }
+    let until = httpdate::parse_http_date(asked).ok()?;
+    let answered = httpdate::parse_http_date(header(DATE)?).ok()?;
+    u64::try_from(until.duration_since(answered).unwrap_or_default().as_millis()).ok()
 }
 
 fn unclear(url: &str, error: &dyn std::fmt::Display) -> Failure {

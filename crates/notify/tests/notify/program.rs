@@ -89,10 +89,20 @@ fn a_body_of_the_pipelines_is_filled_in() {
 fn what_may_pass_is_tried_again_and_what_will_not_is_refused() {
     let retry =
         |seconds: &str| Answer::Status(429, vec![("retry-after", seconds.into())], "slow\n  down".into());
+    // A date counts from the answer's own, whatever the clocks are here.
+    let until = |date: &str, answered: &[&str]| {
+        let dates = answered.iter().map(|date| ("date", (*date).to_owned()));
+        let headers = [("retry-after", date.to_owned())].into_iter().chain(dates).collect();
+        Answer::Status(503, headers, String::new())
+    };
+    let answered = "Sun, 06 Nov 1994 08:49:37 GMT";
     for (answer, code, wait_ms, says) in [
         (status(200), 0, 0, ""),
         (retry("30"), 75, 30_000, "429: slow down"),
         (retry("soon"), 75, 0, "429"),
+        (until("Sun, 06 Nov 1994 08:51:07 GMT", &[answered]), 75, 90_000, "503"),
+        (until("Sun, 06 Nov 1994 08:00:00 GMT", &[answered]), 75, 0, "503"),
+        (until("Sun, 06 Nov 1994 08:51:07 GMT", &[]), 75, 0, "503"),
         (status(500), 75, 0, "500"),
         (status(401), 75, 0, "401"),
         (status(404), 75, 0, "404"),

@@ -88,7 +88,7 @@ pub fn l1() -> Anvil {
 #[test]
 fn output_oracle_takes_each_range_once_and_in_order() {
     let (chain, l1) = (Anvil::start(), l1());
-    let oracle = deployed(&l1, "OutputOracle", &[word(0), word(4), word(0)].concat());
+    let oracle = deployed(&l1, "OutputOracle", &[word(0), word(4), word(42)].concat());
     chain.mine_fast(13);
     let mut yard = proposing("output-oracle.toml", &chain, &l1, &oracle);
     let way = Way::to(l1.at);
