@@ -37,12 +37,9 @@ need = 2
 command = [TOY]
 "#;
 
-/// A yard beside a node that has a beacon block for each of its blocks.
-fn yard(blocks: usize, work_ms: u64, node: &BeaconNode, server: &Server) -> Yard {
-    yard_that_waits(20_000, blocks, work_ms, node, server)
-}
-
-fn yard_that_waits(
+/// A yard beside a node that has a beacon block for each of its blocks, with more sinks.
+pub fn yard_with(
+    sinks: &str,
     time_limit_ms: u64,
     blocks: usize,
     work_ms: u64,
@@ -51,7 +48,7 @@ fn yard_that_waits(
 ) -> Yard {
     let sink = format!(
         "[sink.beacon]\nbeacon = \"{}\"\nproof_types = {{ toy = 1, other = 3 }}\nkeystore = \"validator.json\"\n\
-         password_from = \"PASSWORD\"\ntime_limit_ms = {time_limit_ms}\n",
+         password_from = \"PASSWORD\"\ntime_limit_ms = {time_limit_ms}\n{sinks}",
         server.url
     );
     let toy = format!("\"{}\"", programs().join("proofyard-toy-prover").display());
@@ -64,8 +61,23 @@ fn yard_that_waits(
     yard
 }
 
+/// A yard beside a node that has a beacon block for each of its blocks.
+fn yard(blocks: usize, work_ms: u64, node: &BeaconNode, server: &Server) -> Yard {
+    yard_that_waits(20_000, blocks, work_ms, node, server)
+}
+
+fn yard_that_waits(
+    time_limit_ms: u64,
+    blocks: usize,
+    work_ms: u64,
+    node: &BeaconNode,
+    server: &Server,
+) -> Yard {
+    yard_with("", time_limit_ms, blocks, work_ms, node, server)
+}
+
 /// The beacon blocks that carry the yard's blocks: root, slot, block hash.
-fn beacon_blocks(yard: &Yard) -> Vec<(Root, u64, String)> {
+pub fn beacon_blocks(yard: &Yard) -> Vec<(Root, u64, String)> {
     let text = fs::read_to_string(yard.path("blocks.jsonl")).unwrap();
     let block = |line: &str| {
         let block: Value = serde_json::from_str(line).unwrap();

@@ -8,6 +8,7 @@ mod beacon_yards;
 mod ethproofs_server;
 mod program;
 mod server;
+mod soon;
 mod yard;
 mod yards;
 

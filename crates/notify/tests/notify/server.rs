@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -14,6 +14,8 @@ pub struct Request {
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// When it was there.
+    pub at_ms: u64,
 }
 
 impl Request {
@@ -99,10 +101,11 @@ fn serve(
                 None => break,
             }
         }
-        let mut request = Request { method, path, headers, body: Vec::new() };
+        let mut request = Request { method, path, headers, body: Vec::new(), at_ms: 0 };
         let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         request.body = vec![0; length];
         reader.read_exact(&mut request.body)?;
+        request.at_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let answer = {
             // In one step, so that what was answered is among the requests in that order.
             let mut answers = answers.lock().unwrap();

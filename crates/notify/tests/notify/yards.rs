@@ -13,11 +13,11 @@ use crate::server::{Answer, Server, status};
 use crate::wait_for;
 use crate::yard::Yard;
 
-fn hook(server: &Server) -> String {
+pub fn hook(server: &Server) -> String {
     format!("[sink.hook]\nwebhook = \"{}/in\"\nsecret_from = \"SECRET\"\ntime_limit_ms = 2000\n", server.url)
 }
 
-fn reports(server: &Server) -> String {
+pub fn reports(server: &Server) -> String {
     format!(
         "[sink.reports]\nethproofs = \"{}\"\ncluster_id = {CLUSTER}\ntoken_from = \"TOKEN\"\ntime_limit_ms = 2000\n",
         server.url

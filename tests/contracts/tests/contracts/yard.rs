@@ -1,5 +1,8 @@
 //! Whole yards that submit to a contract: kills, an L1 that is down or refuses, a reorg of the own chain.
 
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
 use proofyard_follow_tests::anvil::Anvil;
 use proofyard_follow_tests::between::{Between, Does};
 use proofyard_follow_tests::wait_for;
@@ -103,4 +106,43 @@ fn a_sink_that_cannot_be_served_is_refused_before_anything_starts() {
     wait_for("it ends", || (!yard.is_running()).then_some(()));
     let log = yard.log();
     assert!(log.contains("PY0019") && log.contains("sink l1") && log.contains("uint257"), "{log}");
+}
+
+/// How soon after the acceptance of its proof a block's call is in a block of L1, which makes one as soon as it has a transaction.
+/// `PROOFYARD_TOLD_BLOCKS=64` says of how many blocks, and `--nocapture` shows what came out.
+#[test]
+fn a_block_is_submitted_once_its_proof_is_accepted() {
+    let blocks = std::env::var("PROOFYARD_TOLD_BLOCKS").map_or(3, |blocks| blocks.parse().unwrap());
+    let (chain, ledger) = (Anvil::start(), Ledger::start());
+    let mut yard = submitting(&chain, &ledger, &ledger.anvil.url(), "");
+    yard.start();
+    let mut mined_ms = Vec::new();
+    for height in 1..=blocks {
+        chain.mine(1);
+        let until = Instant::now() + Duration::from_secs(60);
+        while ledger.calls() < height {
+            assert!(Instant::now() < until, "block {height} is submitted");
+            thread::sleep(Duration::from_millis(2));
+        }
+        mined_ms.push(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
+    }
+    let (has_said, report) = yard.command(&["report", "--json", "--data", "yard"]);
+    assert!(has_said, "{report}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let accepted =
+        report["blocks"].as_array().unwrap().iter().map(|block| block["proved_ms"].as_u64().unwrap());
+    let mut took_ms: Vec<u64> = mined_ms
+        .iter()
+        .zip(accepted)
+        .map(|(mined_ms, accepted_ms)| mined_ms.checked_sub(accepted_ms).expect("a proof before its call"))
+        .collect();
+    assert_eq!(took_ms.len() as u64, blocks);
+    took_ms.sort_unstable();
+    let at = |percent: usize| took_ms[(took_ms.len() - 1) * percent / 100];
+    println!(
+        "from a proof's acceptance until its call is in a block: P50 {} ms, P99 {} ms, maximum {} ms ({blocks} blocks)",
+        at(50),
+        at(99),
+        at(100)
+    );
 }
