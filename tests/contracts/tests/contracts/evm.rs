@@ -49,6 +49,12 @@ impl Evm {
         Self { anvil: Anvil::start() }
     }
 
+    /// Its URL, for who sends transactions by itself: each is in a block at once.
+    pub fn url_of_automatic(&self) -> String {
+        self.anvil.ask("evm_setAutomine", &json!([true]));
+        self.anvil.url()
+    }
+
     /// The address of a new contract.
     pub fn deploy(&self, contract: &Value, arguments: &[Argument<'_>]) -> String {
         deployed_code(&self.anvil, contract, &hex::encode(encoded(arguments)))

@@ -9,8 +9,9 @@ use std::sync::OnceLock;
 use proofyard_contracts_tests::compiled;
 use proofyard_programs::programs;
 use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::evm::{Answer, Argument, Evm, address, selector};
+use crate::evm::{Answer, Argument, Evm, KEY, address, selector};
 
 /// The modulus of BN254's coordinates, as EIP-196 has it.
 const FIELD: &str = "30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47";
@@ -32,6 +33,8 @@ struct Entry {
 }
 
 struct Proved {
+    /// With the pipeline, its blocks and the yard.
+    folder: TempDir,
     entries: Vec<Entry>,
     contracts: Value,
 }
@@ -47,17 +50,8 @@ fn proved() -> &'static Proved {
         let blocks: String = blocks.split_inclusive('\n').take(3).collect();
         fs::write(folder.path().join("blocks.jsonl"), blocks).unwrap();
         fs::copy(examples.join("onchain.toml"), folder.path().join("pipeline.toml")).unwrap();
-        let run = |program: &str, arguments: &[&str]| {
-            let mut command = Command::new(programs().join(program));
-            // Development keys are kept from one run of the tests to the next, and made once for all.
-            command.env("PROOFYARD_KEYS", programs().join("../tmp/keys")).env("PROOFYARD_ISOLATION", "none");
-            command.args(arguments).current_dir(folder.path()).stdin(Stdio::null());
-            let output = command.output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{}\n{said}", String::from_utf8_lossy(&output.stdout));
-            output.stdout
-        };
-        run("proofyard", &["run", "pipeline.toml", "--blocks", "blocks.jsonl", "--data", "yard"]);
+        let run = |program: &str, arguments: &[&str]| run_in(folder.path(), program, arguments);
+        run("proofyard", &RUN);
         run("proofyard", &["verify", "--data", "yard"]);
         let contract = run("proofyard-groth16", &["solidity", "--key", "development"]);
         let sources = folder.path().join("sources");
@@ -75,8 +69,42 @@ fn proved() -> &'static Proved {
                 values: hex::decode(entry["proofs"][0]["public_values"].as_str().unwrap()).unwrap(),
             }
         };
-        Proved { entries: handed.lines().map(entry).collect(), contracts: compiled(&[&sources, here]) }
+        let entries = handed.lines().map(entry).collect();
+        Proved { entries, contracts: compiled(&[&sources, here]), folder }
     })
+}
+
+const RUN: [&str; 6] = ["run", "pipeline.toml", "--blocks", "blocks.jsonl", "--data", "yard"];
+
+/// What a program prints that ends well.
+fn run_in(folder: &Path, program: &str, arguments: &[&str]) -> Vec<u8> {
+    let mut command = Command::new(programs().join(program));
+    // Development keys are kept from one run of the tests to the next, and made once for all.
+    command.env("PROOFYARD_KEYS", programs().join("../tmp/keys")).env("PROOFYARD_ISOLATION", "none");
+    command.env("PROPOSER_KEY", KEY).args(arguments).current_dir(folder).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{said}", String::from_utf8_lossy(&output.stdout));
+    output.stdout
+}
+
+/// The contract that follows the ranges, before the first one; its address.
+fn ranges_contract(verifier: &Verifier) -> String {
+    let first = &proved().entries[0];
+    let start = [
+        Argument::Word(&address(&verifier.at)),
+        Argument::Word(&first.values[..8]),
+        Argument::Word(&first.values[8..16]),
+        Argument::Word(&first.values[24..56]),
+    ];
+    verifier.evm.deploy(&proved().contracts["Ranges"], &start)
+}
+
+fn state_of(evm: &Evm, ranges: &str, function: &str) -> Vec<u8> {
+    match evm.call(ranges, function, &[]) {
+        Answer::Returned(state) => state,
+        reverted => panic!("{reverted:?}"),
+    }
 }
 
 /// A contract that verifies, on a chain of its own.
@@ -119,19 +147,13 @@ impl Verifier {
 /// Each range's proof goes onto the chain where the one before it ended; what this costs.
 #[test]
 fn ranges_are_proved_and_a_contract_follows_them() {
-    let Proved { entries, contracts } = proved();
+    let Proved { entries, .. } = proved();
     let ranges: Vec<(u64, u64)> = entries.iter().map(|entry| (entry.from, entry.to)).collect();
     assert_eq!(ranges, [(1, 2), (3, 3)]);
     let [first, second] = entries.as_slice() else { panic!() };
     let verifier = Verifier::deployed();
     let evm = &verifier.evm;
-    let start = [
-        Argument::Word(&address(&verifier.at)),
-        Argument::Word(&first.values[..8]),
-        Argument::Word(&first.values[8..16]),
-        Argument::Word(&first.values[24..56]),
-    ];
-    let ranges = evm.deploy(&contracts["Ranges"], &start);
+    let ranges = ranges_contract(&verifier);
     let submit = |entry: &Entry| {
         evm.send(
             &ranges,
@@ -139,10 +161,7 @@ fn ranges_are_proved_and_a_contract_follows_them() {
             &[Argument::Bytes(&entry.proof), Argument::Bytes(&entry.values)],
         )
     };
-    let state = |function: &str| match evm.call(&ranges, function, &[]) {
-        Answer::Returned(state) => state,
-        reverted => panic!("{reverted:?}"),
-    };
+    let state = |function: &str| state_of(evm, &ranges, function);
     assert!(!submit(second).succeeded, "not before the first");
     assert_eq!(state("state()"), first.values[24..56]);
     let (one, two) = (submit(first), submit(second));
@@ -159,6 +178,44 @@ fn ranges_are_proved_and_a_contract_follows_them() {
         verified.gas_used, two.gas_used
     );
     assert!(verified.gas_used < 250_000, "{verified:?}");
+}
+
+/// From blocks to a contract that checks their proofs, by a pipeline alone.
+#[test]
+fn a_yard_takes_its_proofs_to_the_contract_by_itself() {
+    let Proved { folder, entries, .. } = proved();
+    let verifier = Verifier::deployed();
+    let ranges = ranges_contract(&verifier);
+    let sink = format!(
+        r#"
+[sink.submit]
+stage = "range"
+contract = "{ranges}"
+rpc = ["{}"]
+chain_id = 31337
+key_from = "PROPOSER_KEY"
+function = "submit(bytes proof, bytes publicValues)"
+arguments = ["{{proof}}", "{{public_values}}"]
+errors = ["NotNext(uint64 chainId, uint64 from, bytes32 pre)", "ProofRejected()"]
+done_if = ["{{next}}", ">", "{{to}}"]
+send_if = ["{{next}}", "==", "{{from}}"]
+confirmations = 1
+
+[sink.submit.read.next]
+function = "next() returns (uint64)"
+"#,
+        verifier.evm.url_of_automatic()
+    );
+    let pipeline = fs::read_to_string(folder.path().join("pipeline.toml")).unwrap();
+    fs::write(folder.path().join("pipeline.toml"), pipeline + &sink).unwrap();
+    run_in(folder.path(), "proofyard", &RUN);
+    let last = entries.last().unwrap();
+    assert_eq!(
+        state_of(&verifier.evm, &ranges, "state()"),
+        last.values[56..],
+        "the state after the last block"
+    );
+    assert_eq!(state_of(&verifier.evm, &ranges, "next()")[24..], (last.to + 1).to_be_bytes());
 }
 
 #[test]
