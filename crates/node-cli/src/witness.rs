@@ -1,4 +1,5 @@
-//! `proofyard-node witness`: what a prover needs with a block, as a stream prover whose output is data.
+//! `proofyard-node witness`: what a prover needs with a block, as a stream prover whose output is data. Nodes are asked for it, or a
+//! program is.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -17,12 +18,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::command::Program;
+
 /// In the output folder.
-const WITNESS: &str = "witness.json";
+const WITNESS: &str = "witness";
 
 pub fn run() -> ExitCode {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => serve(Fetcher { runtime, witnesses: Vec::new() }),
+        Ok(runtime) => serve(Fetcher { runtime, from: Source::Nodes(Vec::new()) }),
         Err(error) => {
             eprintln!("proofyard-node: {error}");
             ExitCode::FAILURE
@@ -32,13 +35,24 @@ pub fn run() -> ExitCode {
 
 struct Fetcher {
     runtime: Runtime,
-    /// Asked one after another.
-    witnesses: Vec<Witness>,
+    from: Source,
 }
 
-/// As [source.node.witness] or [source.engine.witness] says it.
+enum Source {
+    /// Asked one after another.
+    Nodes(Vec<Witness>),
+    Program(Program),
+}
+
+/// As [source.node.witness] says it where it names a program.
 #[derive(Deserialize)]
-struct SetupArguments {
+struct ProgramArguments {
+    command: Vec<String>,
+}
+
+/// As [source.node.witness] or [source.engine.witness] says it otherwise.
+#[derive(Deserialize)]
+struct NodeArguments {
     #[serde(flatten)]
     first: Asked,
     /// Who is asked for what the first do not have.
@@ -62,24 +76,13 @@ struct Line {
 
 impl Prover for Fetcher {
     fn setup(&mut self, request: &SetupRequest) -> Result<SetupOk, Failure> {
-        let told: SetupArguments =
-            serde_json::from_value(Value::Object(request.arguments.clone())).map_err(Failure::permanent)?;
-        let mut all = Vec::new();
-        for Asked { rpc, rpc_from, method, params } in
-            [Some(told.first), told.otherwise].into_iter().flatten()
-        {
-            let source = NodeSource { rpc, rpc_from, ..NodeSource::default() };
-            let endpoints = Endpoints::of_environment(&source).map_err(Failure::permanent)?;
-            all.push((endpoints.rpc, method, params));
-        }
-        // So that each node may be asked within the limit.
-        let nodes = u64::try_from(all.iter().map(|(urls, ..)| urls.len()).sum::<usize>()).unwrap_or(1).max(1);
-        let silence = Duration::from_millis((told.time_limit_ms / nodes).saturating_sub(1_000).max(1_000));
-        self.witnesses = all
-            .into_iter()
-            .map(|(urls, method, params)| Witness::new(urls, method, params, silence))
-            .collect::<Result<_, _>>()
-            .map_err(Failure::permanent)?;
+        let arguments = Value::Object(request.arguments.clone());
+        self.from = if request.arguments.contains_key("command") {
+            let told: ProgramArguments = serde_json::from_value(arguments).map_err(Failure::permanent)?;
+            Source::Program(Program::new(told.command)?)
+        } else {
+            Source::Nodes(nodes(serde_json::from_value(arguments).map_err(Failure::permanent)?)?)
+        };
         Ok(SetupOk::default())
     }
 
@@ -96,8 +99,15 @@ impl Prover for Fetcher {
         let Line { block } =
             serde_json::from_reader(BufReader::new(file)).map_err(|error| unreadable(&error))?;
         let output: PathBuf = request.output_dir.join(WITNESS);
+        let nodes = match &self.from {
+            Source::Nodes(nodes) => nodes,
+            Source::Program(program) => {
+                program.fetch(&block, &input.path, &output)?;
+                return Ok(ProveOk { proof: output, ..ProveOk::default() });
+            }
+        };
         let mut failed = None;
-        for witness in &self.witnesses {
+        for witness in nodes {
             match self.runtime.block_on(witness.fetch(&block, &output, &request.output_dir)) {
                 Ok(_) => return Ok(ProveOk { proof: output, ..ProveOk::default() }),
                 Err(error) => failed = Some(and_then(failed, failure(&error))),
@@ -109,6 +119,22 @@ impl Prover for Fetcher {
     fn verify(&mut self, _: &VerifyRequest) -> Result<VerifyOk, Failure> {
         Err(Failure::permanent("a witness is no proof: whoever proves with it finds out whether it is right"))
     }
+}
+
+fn nodes(told: NodeArguments) -> Result<Vec<Witness>, Failure> {
+    let mut all = Vec::new();
+    for Asked { rpc, rpc_from, method, params } in [Some(told.first), told.otherwise].into_iter().flatten() {
+        let source = NodeSource { rpc, rpc_from, ..NodeSource::default() };
+        let endpoints = Endpoints::of_environment(&source).map_err(Failure::permanent)?;
+        all.push((endpoints.rpc, method, params));
+    }
+    // So that each node may be asked within the limit.
+    let nodes = u64::try_from(all.iter().map(|(urls, ..)| urls.len()).sum::<usize>()).unwrap_or(1).max(1);
+    let silence = Duration::from_millis((told.time_limit_ms / nodes).saturating_sub(1_000).max(1_000));
+    all.into_iter()
+        .map(|(urls, method, params)| Witness::new(urls, method, params, silence))
+        .collect::<Result<_, _>>()
+        .map_err(Failure::permanent)
 }
 
 /// What two who were asked come to: it is hopeless only where both say so.
