@@ -57,6 +57,7 @@ pub(super) const WITNESS: &[&str] = &[
     "params",
     "command",
     "environment_from",
+    "encoding",
     "slots",
     "max_attempts",
     "time_limit_ms",
@@ -65,8 +66,18 @@ pub(super) const WITNESS: &[&str] = &[
 /// A consensus client whose calls go through here.
 pub(super) const ENGINE: &[&str] = &["kind", "listen", "execution", "timeout_ms", "body_bytes", "witness"];
 /// What the execution client gives with each payload.
-pub(super) const ENGINE_WITNESS: &[&str] =
-    &["wait_ms", "keep_bytes", "rpc", "rpc_from", "slots", "max_attempts", "time_limit_ms", "output_bytes"];
+pub(super) const ENGINE_WITNESS: &[&str] = &[
+    "wait_ms",
+    "keep_bytes",
+    "encoding",
+    "chain_id",
+    "rpc",
+    "rpc_from",
+    "slots",
+    "max_attempts",
+    "time_limit_ms",
+    "output_bytes",
+];
 pub(super) const SINK: &[&str] = &joined::<{ OF_SINKS.len() + CONTRACT.len() }>(OF_SINKS, CONTRACT);
 const OF_SINKS: &[&str] = &[
     "file",

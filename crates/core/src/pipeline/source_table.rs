@@ -169,6 +169,7 @@ fn read_engine_witness(
     let rpc_from = variables(&mut fields, "rpc_from");
     let wait_ms = fields.number_or("wait_ms", 1..=MAX_MS, 3_000);
     let keep_bytes = fields.number_or("keep_bytes", 1 << 20..=1 << 50, 16 << 30);
+    let guest_chain_id = read_encoding(&mut fields);
     let limits = witness_limits(&mut fields);
     let slots = witness_slots(&mut fields);
     // Whoever fetches is on this machine.
@@ -196,6 +197,9 @@ fn read_engine_witness(
         });
         told.push(("otherwise", otherwise));
     }
+    if let Some(chain_id) = guest_chain_id {
+        told.push(("guest_chain_id", json!(chain_id)));
+    }
     let kept = EngineWitness { wait_ms, keep_bytes, most_bytes: limits.output_bytes };
     (kept, witness_of(at, told, rpc_from, limits, slots))
 }
@@ -216,6 +220,11 @@ fn read_witness(at: usize, table: &DeTable<'_>, node: &NodeSource, mistakes: &mu
         _ => json!(["{height}"]),
     };
     let environment_from = read_environment_from(&mut fields);
+    if let Read::Is(encoding) = fields.get("encoding") {
+        let help = "a node's block has neither its access list nor its requests, which a guest's input needs: \
+                    take payloads, from [source.engine], or a `command` that says such an input";
+        fields.mistakes.add(encoding.key_at, "`encoding` has no meaning in [source.node.witness]", help);
+    }
     let limits = witness_limits(&mut fields);
     let slots = witness_slots(&mut fields);
     let told = match command {
@@ -267,6 +276,24 @@ fn read_witness_command(fields: &mut Fields<'_, '_>) -> Option<Vec<String>> {
         }
     }
     Some(command.value.into_iter().map(|word| word.value).collect())
+}
+
+/// The chain's id, where provers are given the input of EIP-8025's guest, which it is part of, in the place of a witness.
+fn read_encoding(fields: &mut Fields<'_, '_>) -> Option<u64> {
+    let encoding = fields.choice("encoding", &[("json", false), ("ssz", true)]);
+    let chain_id = fields.number("chain_id", 0..=u64::MAX >> 1);
+    let is_guest_input = matches!(encoding, Read::Is(At { value: true, .. }));
+    match (&encoding, &chain_id) {
+        (Read::Is(At { value: true, .. }), _) => {
+            fields.require("chain_id", "chain_id = 1, which the guest's input has in it")
+        }
+        (Read::Absent | Read::Is(_), Read::Is(chain_id)) => {
+            let help = "with encoding = \"ssz\" it is part of what provers get";
+            fields.mistakes.add(chain_id.key_at, "`chain_id` has no meaning in a witness of JSON", help);
+        }
+        _ => {}
+    }
+    chain_id.value().filter(|_| is_guest_input)
 }
 
 fn small(number: u64) -> u32 {
