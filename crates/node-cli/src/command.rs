@@ -5,17 +5,27 @@
 //! it writes to stderr is this prover's log, whose last lines the yard keeps. The yard's limits hold for it as for this process:
 //! the guard above kills both with all that they started.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use proofyard_node::OfBlock;
 use proofyard_prover::Failure;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use proofyard_prover::runner::adopt_orphans;
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, kill_process_group, wait, waitid,
+};
 
 /// `EX_TEMPFAIL` of `sysexits`: it has none of this block yet.
 const LATER: i32 = 75;
+/// Processes that take longer to end hang in the kernel.
+const END_WITHIN: Duration = Duration::from_secs(5);
+const KILL_EVERY: Duration = Duration::from_millis(2);
 
 pub(crate) struct Program {
     /// The program, then its arguments.
@@ -27,6 +37,7 @@ impl Program {
         if command.is_empty() {
             return Err(Failure::permanent("`command` names no program"));
         }
+        adopt_orphans()?;
         Ok(Self { command })
     }
 
@@ -65,12 +76,43 @@ impl Program {
 fn ended(mut child: Child) -> Result<ExitStatus, Failure> {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // Not reaped yet, so its number is nobody else's.
-        while let Err(rustix::io::Errno::INTR) =
-            waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
-        {}
+        while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+        }
         let _ = kill_process_group(pid, Signal::KILL);
     }
-    Ok(child.wait()?)
+    let status = child.wait()?;
+    end_orphans()?;
+    Ok(status)
+}
+
+/// Kills what left the program's group as well: it is this process' child by now, which has no other.
+fn end_orphans() -> Result<(), Failure> {
+    let until = Instant::now() + END_WITHIN;
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) | Err(Errno::INTR) => continue,
+            Ok(None) => {}
+            Err(_) => return Ok(()),
+        }
+        if Instant::now() >= until {
+            return Err(Failure::transient("it has left processes running that cannot be ended"));
+        }
+        for child in children()? {
+            let _ = kill_process(child, Signal::KILL);
+        }
+        thread::sleep(KILL_EVERY);
+    }
+}
+
+/// Of this process, which has not waited for them yet: so their numbers are nobody else's.
+fn children() -> io::Result<Vec<Pid>> {
+    let mut children = Vec::new();
+    for thread in fs::read_dir("/proc/self/task")?.flatten() {
+        // A thread that has ended has no list any more.
+        let list = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        children.extend(list.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)));
+    }
+    Ok(children)
 }
 
 fn how(status: ExitStatus) -> String {

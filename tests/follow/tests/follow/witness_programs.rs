@@ -1,6 +1,8 @@
 //! What a program says of a block is what its prover gets, whatever the program does.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use proofyard_follow_tests::anvil::Anvil;
 use proofyard_follow_tests::wait_for;
@@ -60,12 +62,14 @@ fn a_program_is_given_the_block_and_its_words_are_the_witness() {
 #[test]
 fn what_it_leaves_running_ends_with_it_and_writes_nothing_more() {
     let anvil = Anvil::start();
-    let script = "(sleep 97531; echo late) & (sleep 1; echo late) & echo '\"good\"'";
+    let script = "(sleep 97531; echo late) & setsid sh -c 'sleep 1; echo late; exec sleep 97532' & \
+                  until pgrep -fx 'sh -c sleep 1; echo late; exec sleep 97532' > /dev/null; do sleep 0.01; done; echo '\"good\"'";
     let mut yard = FollowingYard::with_witness_script(&[anvil.url()], script, "");
     anvil.mine_fast(1);
     yard.start();
     yard.wait_for_chain_of(&anvil);
-    assert!(!runs("sleep 97531"));
+    thread::sleep(Duration::from_millis(1_500));
+    assert!(!runs("sleep 97531") && !runs("sleep 97532"));
     assert_eq!(inputs(&yard)[0][1], "good");
 }
 
