@@ -1,12 +1,12 @@
 //! A witness as SSZ, from a file of JSON: `state` and `codes` go through part by part, headers are kept, since there are few.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Seek, SeekFrom, Write};
 
 use alloy_primitives::{B256, hex, keccak256};
 use alloy_rlp::{Decodable, Header};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use std::fmt;
 
 use super::{GuestInputError, offset, short};
 
