@@ -16,6 +16,7 @@
 //! Nothing of ours stops a call: what the disk does not take is held in memory, and what is lost is counted and shown.
 
 mod cut;
+mod guest_input;
 mod keep;
 mod payload;
 mod proxy;
@@ -25,6 +26,8 @@ mod shared;
 mod trie;
 mod upstream;
 mod witness;
+
+pub use self::guest_input::{GuestInputError, write_guest_input};
 
 use std::io;
 use std::net::TcpListener;

@@ -35,37 +35,37 @@ struct Params<'a>(
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Payload<'a> {
-    parent_hash: String,
-    fee_recipient: String,
-    state_root: String,
-    receipts_root: String,
-    logs_bloom: String,
-    prev_randao: String,
-    block_number: String,
-    gas_limit: String,
-    gas_used: String,
-    timestamp: String,
-    extra_data: String,
-    base_fee_per_gas: String,
-    block_hash: String,
+pub(crate) struct Payload<'a> {
+    pub parent_hash: String,
+    pub fee_recipient: String,
+    pub state_root: String,
+    pub receipts_root: String,
+    pub logs_bloom: String,
+    pub prev_randao: String,
+    pub block_number: String,
+    pub gas_limit: String,
+    pub gas_used: String,
+    pub timestamp: String,
+    pub extra_data: String,
+    pub base_fee_per_gas: String,
+    pub block_hash: String,
     #[serde(borrow)]
-    transactions: Vec<Cow<'a, str>>,
-    withdrawals: Vec<Withdrawal>,
-    blob_gas_used: String,
-    excess_blob_gas: String,
+    pub transactions: Vec<Cow<'a, str>>,
+    pub withdrawals: Vec<Withdrawal>,
+    pub blob_gas_used: String,
+    pub excess_blob_gas: String,
     #[serde(borrow)]
-    block_access_list: Cow<'a, str>,
-    slot_number: String,
+    pub block_access_list: Cow<'a, str>,
+    pub slot_number: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Withdrawal {
-    index: String,
-    validator_index: String,
-    address: String,
-    amount: String,
+pub(crate) struct Withdrawal {
+    pub index: String,
+    pub validator_index: String,
+    pub address: String,
+    pub amount: String,
 }
 
 #[derive(Debug, thiserror::Error)]

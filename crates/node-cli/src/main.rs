@@ -2,6 +2,7 @@
 //! `proofyard` runs it, with the arguments that it was given, as git runs its own programs. `proofyard-node witness` is the prover
 //! that `[source.node.witness]` and `[source.engine.witness]` name.
 
+mod command;
 mod witness;
 
 use std::process::ExitCode;

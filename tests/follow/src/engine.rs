@@ -33,7 +33,12 @@ pub struct Payload {
 impl Payload {
     /// The first of a chain.
     pub fn first() -> Self {
-        Self::of(1, &format!("0x{}", "00".repeat(32)), 0)
+        Self::genesis().next()
+    }
+
+    /// Nobody is told of it; its header is in the first one's witness.
+    fn genesis() -> Self {
+        Self::of(0, &format!("0x{}", "00".repeat(32)), 0)
     }
 
     pub fn next(&self) -> Self {
@@ -382,7 +387,8 @@ fn answer_to(method: &str, body: &[u8], does: Does, known: &[Payload], witness_b
     {
         return answer.clone();
     }
-    let parent = known.iter().rev().find(|other| other.hash == payload.parent);
+    let genesis = Payload::genesis();
+    let parent = known.iter().rev().chain([&genesis]).find(|other| other.hash == payload.parent);
     let other = Payload::of(payload.height, &payload.parent, 77);
     let witness = match does {
         Does::MalformedWitness => "\"0xc3c0c0\"".to_owned(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -42,6 +43,27 @@ impl FollowingYard {
     pub fn with_witness(rpc: &[String]) -> Self {
         let table = "[source.node.witness]\nparams = [\"{height}\"]\n\n";
         Self::with(rpc, &[], table, "[\"block\", \"witness\"]")
+    }
+
+    /// One whose witnesses a shell says, by this script: its first argument is the height, its second the hash, its third a folder
+    /// that the test writes to. `keys` are more ones of the witness's table. The prover's output is the list of its inputs.
+    pub fn with_witness_script(rpc: &[String], script: &str, keys: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Where provers have users of their own, these look in too.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let text = format!(
+            "[chain]\nname = \"c\"\nstart_height = 1\nwindow = 16\nreal_time = true\n\n\
+             [source.node]\nrpc = {rpc:?}\n{SOURCE}\n\
+             [source.node.witness]\n\
+             command = [\"sh\", \"-c\", {script:?}, \"sh\", \"{{height}}\", \"{{hash}}\", {:?}]\n{keys}\n\
+             [stage.prove]\nstrategy = \"match\"\nfrom = [\"block\", \"witness\"]\nprover = \"copy\"\npool = \"main\"\n\n\
+             [prover.copy]\ncommand = [\"cp\", \"{{input}}\", \"{{output}}\"]\nprotocol = \"files\"\n\
+             payload = \"bare\"\nverify = \"none\"\n\n\
+             [pool.main]\nslots = 2\n\n[sink.out]\nfile = \"out.jsonl\"\n",
+            folder.path().display().to_string(),
+        );
+        fs::write(folder.path().join("pipeline.toml"), text).unwrap();
+        Self { folder, process: None, environment: Vec::new() }
     }
 
     /// One of `examples/`, on this node and with the toy prover in the place of what it names; its sink of commits is the one that

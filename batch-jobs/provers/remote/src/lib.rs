@@ -5,6 +5,7 @@
 //! - [`protocols`]: the services' protocols, a file each.
 //! - [`job`]: one task, whatever the protocol: submit it or find it again, note its id, wait, fetch, cancel.
 //! - [`grpc`]: gRPC over the same.
+//! - [`artifact_store`]: what a cluster keeps in Redis.
 //! - [`http`]: calls that end when the task is no longer wanted, and say whether the service may have acted on them.
 //! - [`prover`]: the prover protocol over all of it.
 //!
@@ -12,6 +13,7 @@
 //! of ours, it is derived from the task, and whoever tries again finds the job by it. Where the id is the service's, it is a
 //! checkpoint before anything else is done.
 
+mod artifact_store;
 mod grpc;
 mod http;
 mod input;

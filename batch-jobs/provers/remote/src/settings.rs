@@ -157,13 +157,21 @@ impl<'a> Arguments<'a> {
                 "a token does not belong in the pipeline: name the variable that holds it, `token_from`",
             );
         }
+        let token = self.secret(name)?;
+        let is_one = token.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_one {
+            self.mistake(format_args!("the variable that `{name}` names holds no token"));
+        }
+        Some(token).filter(|_| is_one)
+    }
+
+    /// What the environment variable holds that this argument names.
+    pub fn secret(&mut self, name: &'static str) -> Option<String> {
         let variable = self.text(name)?;
         match std::env::var(&variable) {
-            Ok(token) if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                Some(token)
-            }
+            Ok(secret) if !secret.is_empty() => Some(secret),
             Ok(_) => {
-                self.mistake(format_args!("the variable {variable} holds no token"));
+                self.mistake(format_args!("the variable {variable} holds nothing"));
                 None
             }
             Err(_) => {

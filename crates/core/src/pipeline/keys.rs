@@ -52,13 +52,32 @@ pub(super) const SOURCE: &[&str] = &[
     "witness",
 ];
 /// What is fetched with each block.
-pub(super) const WITNESS: &[&str] =
-    &["method", "params", "slots", "max_attempts", "time_limit_ms", "output_bytes"];
+pub(super) const WITNESS: &[&str] = &[
+    "method",
+    "params",
+    "command",
+    "environment_from",
+    "encoding",
+    "slots",
+    "max_attempts",
+    "time_limit_ms",
+    "output_bytes",
+];
 /// A consensus client whose calls go through here.
 pub(super) const ENGINE: &[&str] = &["kind", "listen", "execution", "timeout_ms", "body_bytes", "witness"];
 /// What the execution client gives with each payload.
-pub(super) const ENGINE_WITNESS: &[&str] =
-    &["wait_ms", "keep_bytes", "rpc", "rpc_from", "slots", "max_attempts", "time_limit_ms", "output_bytes"];
+pub(super) const ENGINE_WITNESS: &[&str] = &[
+    "wait_ms",
+    "keep_bytes",
+    "encoding",
+    "chain_id",
+    "rpc",
+    "rpc_from",
+    "slots",
+    "max_attempts",
+    "time_limit_ms",
+    "output_bytes",
+];
 pub(super) const SINK: &[&str] = &joined::<{ OF_SINKS.len() + CONTRACT.len() }>(OF_SINKS, CONTRACT);
 const OF_SINKS: &[&str] = &[
     "file",

@@ -158,7 +158,7 @@ fn expect_key_where_it_is_told(prover: &Prover, fields: &mut Fields<'_, '_>) {
 }
 
 /// Names of variables. Those by which a worker reaches AWS are its own.
-fn read_environment_from(fields: &mut Fields<'_, '_>) -> Vec<String> {
+pub(super) fn read_environment_from(fields: &mut Fields<'_, '_>) -> Vec<String> {
     let what = "a list of names: environment_from = [\"API_KEY\"]";
     let Read::Is(names) = fields.texts("environment_from", what) else { return Vec::new() };
     let mut good = Vec::new();

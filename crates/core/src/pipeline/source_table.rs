@@ -3,7 +3,7 @@
 //!
 //! A witness is the output of a stage like any other, so that it is fetched once, retried, timed, kept by its content and shown
 //! like any other: `[source.node.witness]` stands for a stage, a prover and a pool, all named `witness`. So does
-//! `[source.engine.witness]`, whose prover fetches from the proxy what came with the payload.
+//! `[source.engine.witness]`, whose prover fetches from the proxy what came with the payload. The same prover runs a node's `command`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,6 +13,7 @@ use toml::de::DeTable;
 
 use super::keys::{ENGINE, ENGINE_WITNESS, SOURCE, WITNESS as WITNESS_KEYS};
 use super::mistake::Mistakes;
+use super::prover_table::read_environment_from;
 use super::reader::{At, Entry, Fields, Read, shown};
 use super::stage_table::{Kind, RawStage};
 use super::tables::Named;
@@ -168,6 +169,7 @@ fn read_engine_witness(
     let rpc_from = variables(&mut fields, "rpc_from");
     let wait_ms = fields.number_or("wait_ms", 1..=MAX_MS, 3_000);
     let keep_bytes = fields.number_or("keep_bytes", 1 << 20..=1 << 50, 16 << 30);
+    let guest_chain_id = read_encoding(&mut fields);
     let limits = witness_limits(&mut fields);
     let slots = witness_slots(&mut fields);
     // Whoever fetches is on this machine.
@@ -195,6 +197,9 @@ fn read_engine_witness(
         });
         told.push(("otherwise", otherwise));
     }
+    if let Some(chain_id) = guest_chain_id {
+        told.push(("guest_chain_id", json!(chain_id)));
+    }
     let kept = EngineWitness { wait_ms, keep_bytes, most_bytes: limits.output_bytes };
     (kept, witness_of(at, told, rpc_from, limits, slots))
 }
@@ -202,6 +207,7 @@ fn read_engine_witness(
 fn read_witness(at: usize, table: &DeTable<'_>, node: &NodeSource, mistakes: &mut Mistakes) -> RawWitness {
     let place = "[source.node.witness]".to_owned();
     let mut fields = Fields::open(place, at, table, WITNESS_KEYS, mistakes);
+    let command = read_witness_command(&mut fields);
     let method = fields.text("method").or("debug_executionWitness".to_owned());
     let params = match fields.get("params") {
         Read::Is(params) if params.value.get_ref().is_array() => {
@@ -213,16 +219,81 @@ fn read_witness(at: usize, table: &DeTable<'_>, node: &NodeSource, mistakes: &mu
         }
         _ => json!(["{height}"]),
     };
+    let environment_from = read_environment_from(&mut fields);
+    if let Read::Is(encoding) = fields.get("encoding") {
+        let help = "a node's block has neither its access list nor its requests, which a guest's input needs: \
+                    take payloads, from [source.engine], or a `command` that says such an input";
+        fields.mistakes.add(encoding.key_at, "`encoding` has no meaning in [source.node.witness]", help);
+    }
     let limits = witness_limits(&mut fields);
     let slots = witness_slots(&mut fields);
-    let told = vec![
-        ("rpc", json!(node.rpc)),
-        ("rpc_from", json!(node.rpc_from)),
-        ("method", json!(method)),
-        ("time_limit_ms", json!(limits.time_limit_ms)),
-        ("params", params),
-    ];
-    witness_of(at, told, node.rpc_from.clone(), limits, slots)
+    let told = match command {
+        Some(command) => vec![("command", json!(command))],
+        None => vec![
+            ("rpc", json!(node.rpc)),
+            ("rpc_from", json!(node.rpc_from)),
+            ("method", json!(method)),
+            ("time_limit_ms", json!(limits.time_limit_ms)),
+            ("params", params),
+        ],
+    };
+    let mut variables = node.rpc_from.clone();
+    variables.extend(environment_from.into_iter().filter(|name| !node.rpc_from.contains(name)));
+    witness_of(at, told, variables, limits, slots)
+}
+
+/// A program that is started for each block, in the place of a node that is asked.
+fn read_witness_command(fields: &mut Fields<'_, '_>) -> Option<Vec<String>> {
+    let command = match fields
+        .texts("command", "command = [\"./witness\", \"{hash}\"]: the program, then its arguments")
+    {
+        Read::Is(command) => command,
+        Read::Bad => return Some(Vec::new()),
+        Read::Absent => {
+            if let Read::Is(names) = fields.get("environment_from") {
+                let help = "a node is asked with the variables of `rpc_from`";
+                fields.mistakes.add(
+                    names.key_at,
+                    "`environment_from` has no meaning without `command`",
+                    help,
+                );
+            }
+            return None;
+        }
+    };
+    if command.value.first().is_none_or(|program| program.value.trim().is_empty()) {
+        let help = "the program, then its arguments, as in [\"./witness\", \"{hash}\"]";
+        fields.mistakes.add(command.at, "`command` names no program", help);
+    }
+    for key in ["method", "params"] {
+        if let Read::Is(asked) = fields.get(key) {
+            let message = format!("`{key}` has no meaning beside `command`");
+            fields.mistakes.add(
+                asked.key_at,
+                message,
+                "it says what a node is asked: leave it out, or `command`",
+            );
+        }
+    }
+    Some(command.value.into_iter().map(|word| word.value).collect())
+}
+
+/// The chain's id, where provers are given the input of EIP-8025's guest, which it is part of, in the place of a witness.
+fn read_encoding(fields: &mut Fields<'_, '_>) -> Option<u64> {
+    let encoding = fields.choice("encoding", &[("json", false), ("ssz", true)]);
+    let chain_id = fields.number("chain_id", 0..=u64::MAX >> 1);
+    let is_guest_input = matches!(encoding, Read::Is(At { value: true, .. }));
+    match (&encoding, &chain_id) {
+        (Read::Is(At { value: true, .. }), _) => {
+            fields.require("chain_id", "chain_id = 1, which the guest's input has in it")
+        }
+        (Read::Absent | Read::Is(_), Read::Is(chain_id)) => {
+            let help = "with encoding = \"ssz\" it is part of what provers get";
+            fields.mistakes.add(chain_id.key_at, "`chain_id` has no meaning in a witness of JSON", help);
+        }
+        _ => {}
+    }
+    chain_id.value().filter(|_| is_guest_input)
 }
 
 fn small(number: u64) -> u32 {

@@ -1,14 +1,16 @@
 //! Yards that stand between a consensus client and its execution client: the one sees nothing of it, the other is asked for
 //! witnesses, and what is valid is proved with them.
 
+use std::fs;
 use std::io::{BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use proofyard_follow_tests::engine::{Consensus, Does, Execution, Payload, TOKEN};
+use proofyard_follow_tests::engine::{Consensus, Does, Execution, Payload, TOKEN, hex};
 use proofyard_follow_tests::http::Message;
 use proofyard_follow_tests::wait_for;
 use proofyard_follow_tests::yard::FollowingYard;
+use sha3::{Digest, Keccak256};
 
 fn text(message: &Message) -> &str {
     std::str::from_utf8(&message.body).unwrap()
@@ -79,6 +81,61 @@ fn payloads_are_proved_with_their_witnesses_and_nobody_sees_the_proxy() {
     assert!(page.contains("engine API at") && page.contains("head 6, safe 5, finalized 1"), "{page}");
     let asked = execution.arrived().iter().filter(|call| call.method.contains("newPayload")).count();
     assert_eq!(asked, 6, "each payload once");
+}
+
+#[test]
+fn provers_are_given_the_guests_input_where_the_pipeline_asks_for_it() {
+    let execution = Execution::start();
+    let keys = "encoding = \"ssz\"\nchain_id = 4660\nmax_attempts = 1";
+    let (mut yard, listen) = FollowingYard::between_clients(&execution.url(), keys);
+    yard.start();
+    let mut consensus = Consensus::connect(listen);
+    let first = Payload::first();
+    let mut blocks = vec![first.clone()];
+    blocks.extend(first.chain(3));
+    for (payload, does) in
+        blocks.iter().zip([Does::Well, Does::WitnessAsObject, Does::Well, Does::WitnessAsObject])
+    {
+        execution.now(does);
+        bring(&execution, &mut consensus, payload);
+    }
+    wait_for_blocks(&yard, &blocks);
+    let inputs = guest_inputs(&yard);
+    for payload in &blocks {
+        // Where what is looked at lies, by the definition: 2 bytes of schema id; offsets; behind these the request, whose
+        // payload has 4 offsets and two roots before it.
+        let input = inputs.iter().find(|input| {
+            let height = input[22 + 44 + 404..][..8].try_into().unwrap();
+            u64::from_le_bytes(height) == payload.height
+        });
+        let input = input.unwrap_or_else(|| panic!("no input of block {}", payload.height));
+        assert_eq!(input[10..18], 4_660_u64.to_le_bytes());
+        let offset = |at: usize| u32::from_le_bytes(input[at..][..4].try_into().unwrap()) as usize;
+        let witness = &input[2 + offset(6)..2 + offset(18)];
+        assert_eq!(offset(18) + 2, input.len(), "it has no transactions, so no keys");
+        let headers = u32::from_le_bytes(witness[8..12].try_into().unwrap()) as usize;
+        let parent = hex(&Keccak256::digest(&witness[headers + 4..]));
+        assert_eq!(format!("0x{parent}"), payload.parent);
+    }
+    execution.now(Does::Well);
+    execution.witness_bytes(1_025);
+    let next = blocks[3].next();
+    bring(&execution, &mut consensus, &next);
+    wait_for("it is said why the block waits", || {
+        let (_, page) = yard.command(&["explain", "5", "--data", "yard"]);
+        let said = "a part of `state` has 1025 bytes, and a guest takes 1024";
+        (page.contains("parked") && page.contains(said)).then_some(())
+    });
+}
+
+/// All artifacts of the yard that begin as they do.
+fn guest_inputs(yard: &FollowingYard) -> Vec<Vec<u8>> {
+    let shards = fs::read_dir(yard.folder().join("yard/artifacts")).unwrap();
+    let files = shards.flatten().filter_map(|shard| fs::read_dir(shard.path()).ok()).flatten().flatten();
+    files
+        .filter_map(|file| fs::read(file.path()).ok())
+        .filter(|content| content.starts_with(&[0x15, 0x01]))
+        .collect()
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod bad_nodes;
 mod chain;
 mod engine;
 mod examples;
+mod witness_programs;
 mod witnesses;

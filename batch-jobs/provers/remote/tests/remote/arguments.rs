@@ -32,7 +32,7 @@ fn mistakes_are_told_together() {
     );
     refused(
         &json!({"protocol": "carrier-pigeon", "endpoint": "http://x"}),
-        &["`protocol` is \"carrier-pigeon\", but must be one of openvm-edge, bonsai, ere, zisk"],
+        &["`protocol` is \"carrier-pigeon\", but must be one of openvm-edge, bonsai, ere, sp1-cluster, zisk"],
     );
     refused(
         &json!({"protocol": "bonsai", "endpoint": "http://x", "image_id": "77"}),

@@ -3,6 +3,7 @@
 pub mod bonsai;
 pub mod ere;
 pub mod openvm_edge;
+pub mod sp1_cluster;
 pub mod zisk;
 
 /// A protobuf field of bytes.
