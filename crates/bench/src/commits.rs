@@ -25,7 +25,7 @@ impl Commits {
         let commits = Self { first, times: Arc::default() };
         let watching = commits.clone();
         machine.on_steps(move |yard| {
-            if let Ok(frontier) = block_on(yard.frontier(CHAIN)) {
+            if let Ok(frontier) = block_on(yard.frontier(&CHAIN.parse().unwrap())) {
                 watching.reached(frontier.height);
             }
         });

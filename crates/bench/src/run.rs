@@ -200,7 +200,7 @@ impl Bench<'_> {
     fn wait_until(&self, machine: &Machine, load: &Load, height: u64) -> Result<(), BenchError> {
         let most_quiet = MOST_QUIET + load.prove();
         let (mut done, mut since) = (0, Instant::now());
-        while block_on(machine.yard().frontier(CHAIN))?.height <= height {
+        while block_on(machine.yard().frontier(&CHAIN.parse().unwrap()))?.height <= height {
             if (self.stop)() {
                 return Err(BenchError::Interrupted);
             }
@@ -209,7 +209,7 @@ impl Bench<'_> {
                 (done, since) = (now, Instant::now());
             }
             if since.elapsed() > most_quiet {
-                let status = block_on(machine.yard().status(CHAIN, false))?;
+                let status = block_on(machine.yard().status(&CHAIN.parse().unwrap(), false))?;
                 let parked = status.parked.first().map(|parked| parked.reason.clone());
                 let reason = parked.unwrap_or_else(|| "`proofyard status` would say why".to_owned());
                 let quiet_s = most_quiet.as_secs();

@@ -22,7 +22,7 @@ pub(crate) fn take_in(
     stop: &dyn Fn() -> bool,
 ) -> Result<Vec<Taken>, BenchError> {
     let taken = load.feed(stop, |height| record(machine, height, load.segments, payload))?;
-    block_on(machine.yard().record_end(CHAIN))?;
+    block_on(machine.yard().record_end(&CHAIN.parse().unwrap()))?;
     Ok(taken)
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn take_in_and_list(
         taken
     });
     machine.take_queued_steps();
-    let opened = block_on(machine.yard().frontier(CHAIN))?.opened;
+    let opened = block_on(machine.yard().frontier(&CHAIN.parse().unwrap()))?.opened;
     if opened <= last && !stop() {
         let reason = format!("{} of {last} blocks were opened", opened - 1);
         return Err(BenchError::Stuck { done: 0, tasks: load.tasks(), quiet_s: 0, reason });
@@ -93,6 +93,6 @@ pub(crate) fn record(
         fields: std::collections::BTreeMap::default(),
         payload: payload.clone(),
     };
-    block_on(machine.yard().record_block(CHAIN, &block))?;
+    block_on(machine.yard().record_block(&CHAIN.parse().unwrap(), &block))?;
     Ok(())
 }

@@ -11,7 +11,7 @@ pub use diagnostic::Diagnostic;
 
 use crate::pipeline::MAX_HEIGHT;
 use crate::port::{Key, PortError};
-use crate::state::{BadTaskId, BlockHash, ChainName, PipelineHash};
+use crate::state::{BadChainName, BadTaskId, BlockHash, ChainName, PipelineHash};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -116,6 +116,13 @@ impl Error {
             | Self::Refused(_)
             | Self::WorkerDead { .. } => false,
         }
+    }
+}
+
+/// There is no chain that could not be called so.
+impl From<BadChainName> for Refusal {
+    fn from(BadChainName(text): BadChainName) -> Self {
+        Self::UnknownChain(text)
     }
 }
 

@@ -12,7 +12,7 @@ use proofyard_core::Yard;
 use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::pipeline::{Header, NodeSource};
 use proofyard_core::record::BlockOutcome;
-use proofyard_core::state::{ArtifactRef, BlockHash, Canonical, Finality, Following, NamedBlock};
+use proofyard_core::state::{ArtifactRef, BlockHash, Canonical, ChainName, Finality, Following, NamedBlock};
 use proofyard_core::transaction::read;
 use proofyard_intake::follower::{Follower, Hint, Identity, NodeError, Nodes, Round};
 use proofyard_intake::{Fact, Intake, record};
@@ -171,12 +171,12 @@ impl Nodes for ManyNodes {
         Ok(self.nodes[of].named(height))
     }
 
-    async fn finality(&self, of: usize, chain: &str) -> Result<Finality, NodeError> {
+    async fn finality(&self, of: usize, chain: &ChainName) -> Result<Finality, NodeError> {
         self.nodes[of].ask()?;
         let said = *self.nodes[of].finality.borrow();
         let safe = said.and_then(|(safe, _)| self.nodes[of].named(safe));
         let finalized = said.and_then(|(_, finalized)| self.nodes[of].named(finalized));
-        Ok(Finality { chain: chain.to_owned(), safe, finalized })
+        Ok(Finality { chain: chain.clone(), safe, finalized })
     }
 }
 
@@ -211,7 +211,7 @@ impl Intake for Home {
         &self.yard
     }
 
-    async fn take(&self, chain: &str, fact: &Fact) -> Result<Option<BlockOutcome>, HomeError> {
+    async fn take(&self, chain: &ChainName, fact: &Fact) -> Result<Option<BlockOutcome>, HomeError> {
         if let Some(left) = self.fails_after.get() {
             self.fails_after.set(left.checked_sub(1));
             if left == 0 {

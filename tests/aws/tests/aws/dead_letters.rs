@@ -13,7 +13,7 @@ use proofyard_aws_tests::local::LocalAws;
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Port;
-use proofyard_core::state::Worker;
+use proofyard_core::state::{ChainName, Worker};
 use serde_json::{Value, json};
 
 struct Sqs<'a> {
@@ -80,7 +80,7 @@ fn redrive_command(aws: &LocalAws) -> std::process::Command {
     command
 }
 
-async fn post_block(driver: &Driver, chain: &str, height: u64) {
+async fn post_block(driver: &Driver, chain: &ChainName, height: u64) {
     let message = Message::Block { chain: chain.into(), block: block(height, "a", "a") };
     driver.home.post(chain, format!("{:016x}", driver.home.yard.port.random()), &message).await.unwrap();
 }

@@ -78,7 +78,7 @@ fn yard() -> Driver {
 fn chains_of_claims(driver: &mut Driver) -> Vec<String> {
     let mut chains = Vec::new();
     while let Some(assignment) = driver.claim("v") {
-        chains.push(assignment.task.id().chain().to_owned());
+        chains.push(assignment.task.id().chain().clone());
     }
     chains.sort();
     chains
@@ -115,7 +115,7 @@ fn one_machine_does_both() {
 fn of_an_older_row_the_chains_pipeline_says_whose_tasks_they_are() {
     let mut driver = yard();
     for chain in ["calls", "proves"] {
-        let key = Key::new("R#record".to_owned(), chain.to_owned());
+        let key = Key::new("R#record".to_owned(), chain.clone());
         let older = serde_json::json!({ "pool": "record", "chain": chain }).to_string();
         driver.yard.port.overwrite(&key, older.into_bytes());
     }
