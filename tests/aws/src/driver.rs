@@ -13,13 +13,14 @@ use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::{Error, with_causes};
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Port;
-use proofyard_core::state::{ArtifactRef, Block, ChainName};
+use proofyard_core::state::{ArtifactRef, Block};
 use proofyard_core::work::{Assignment, AttemptError, Executor, Performed, Proved};
 use proofyard_core::yard::Yard;
 use sha2::{Digest, Sha256};
 
 use crate::http::Breakable;
 use crate::local::LocalAws;
+use crate::named;
 
 /// Every block is one task, and its proof commits it.
 pub const PIPELINE: &str = r#"
@@ -228,7 +229,8 @@ impl Driver {
     }
 
     /// Hashes of the out log's proofs, in order of sequence, each checked to be the next height.
-    pub async fn committed(&self, chain: &ChainName) -> Vec<(u64, String)> {
+    pub async fn committed(&self, chain: &str) -> Vec<(u64, String)> {
+        let chain = &named(chain);
         let committed = self.home.yard.committed(chain, &(0..=u64::MAX)).await.unwrap();
         let mut blocks = Vec::new();
         for entry in committed {

@@ -102,7 +102,7 @@ impl ToyYard {
     pub fn committed(&self) -> Vec<u64> {
         self.runtime.block_on(async {
             self.driver.drain_all().await;
-            self.driver.committed(&"c".parse().unwrap()).await.into_iter().map(|(height, _)| height).collect()
+            self.driver.committed("c").await.into_iter().map(|(height, _)| height).collect()
         })
     }
 

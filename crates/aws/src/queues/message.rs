@@ -69,7 +69,9 @@ mod tests {
 
     #[test]
     fn a_message_is_read_as_it_was_written() {
-        let wake = Message::Wake(Wake::Scope { scope: ScopeId::of_block("c", 7, &"0xab".into(), 0) });
+        let wake = Message::Wake(Wake::Scope {
+            scope: ScopeId::of_block(&"c".parse().unwrap(), 7, &"0xab".into(), 0),
+        });
         let body = serde_json::to_string(&wake).unwrap();
         assert_eq!(body, r#"{"wake":{"scope":{"scope":"c:b:7:0xab:0"}}}"#);
         assert_eq!(Event::read(&body).unwrap(), Event::Message(Box::new(wake)));

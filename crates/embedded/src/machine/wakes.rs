@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use proofyard_core::port::Wake;
-use proofyard_core::state::ChainName;
 use proofyard_worker::bell::Bell;
 
 /// How many wakes are queued; beyond that they are dropped, and the sweeper finds their work.
@@ -138,8 +137,8 @@ impl Drop for Taking<'_> {
 mod tests {
     use super::*;
 
-    fn wake(chain: &ChainName) -> Wake {
-        Wake::Chain { chain: chain.clone() }
+    fn wake(chain: &str) -> Wake {
+        Wake::Chain { chain: chain.parse().unwrap() }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use proofyard_aws::intake::signature::signature;
 use proofyard_aws::intake::webhook::MAX_BODY_BYTES;
 use proofyard_aws_tests::driver::{Driver, PIPELINE};
 use proofyard_aws_tests::local::{LocalAws, Request};
+use proofyard_aws_tests::named;
 use proofyard_aws_tests::wait_for;
 use serde_json::Value;
 
@@ -44,8 +45,8 @@ fn a_signed_block_is_recorded_and_nothing_else_is() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let driver = runtime.block_on(Driver::with_pipeline(&aws, PIPELINE));
     // What is recorded is not opened, so that no workers come.
-    runtime.block_on(driver.home.yard.pause("c")).unwrap();
-    let tip = || runtime.block_on(driver.home.yard.tip("c")).unwrap().height();
+    runtime.block_on(driver.home.yard.pause(&named("c"))).unwrap();
+    let tip = || runtime.block_on(driver.home.yard.tip(&named("c"))).unwrap().height();
     let chain = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/blocks/chain.jsonl");
     let chain = std::fs::read_to_string(chain).unwrap();
     let (first, rest) = chain.split_once('\n').unwrap();

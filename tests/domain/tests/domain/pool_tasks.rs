@@ -1,10 +1,10 @@
 //! Two chains of a yard have a pool of one name: workers prove in one, a stage with an action makes calls in the other.
 
 use proofyard_core::port::Key;
-use proofyard_core::state::PoolTasks;
+use proofyard_core::state::{ChainName, PoolTasks};
 
 use crate::common::driver::{Driver, good};
-use crate::common::now;
+use crate::common::{named, now};
 
 const CALLING: &str = r#"
 [chain]
@@ -69,16 +69,16 @@ fn yard() -> Driver {
     driver.blocks(1..=1);
     assert_eq!(driver.work("w", good), 1);
     now(driver.yard.record_pipeline(PROVING)).unwrap();
-    driver.chain = "proves".to_owned();
+    driver.chain = named("proves");
     driver.blocks(1..=1);
     driver
 }
 
 /// The chains whose tasks a worker of the pool gets.
-fn chains_of_claims(driver: &mut Driver) -> Vec<String> {
+fn chains_of_claims(driver: &mut Driver) -> Vec<ChainName> {
     let mut chains = Vec::new();
     while let Some(assignment) = driver.claim("v") {
-        chains.push(assignment.task.id().chain().clone());
+        chains.push(assignment.task.id().chain());
     }
     chains.sort();
     chains
@@ -115,7 +115,7 @@ fn one_machine_does_both() {
 fn of_an_older_row_the_chains_pipeline_says_whose_tasks_they_are() {
     let mut driver = yard();
     for chain in ["calls", "proves"] {
-        let key = Key::new("R#record".to_owned(), chain.clone());
+        let key = Key::new("R#record".to_owned(), chain.to_owned());
         let older = serde_json::json!({ "pool": "record", "chain": chain }).to_string();
         driver.yard.port.overwrite(&key, older.into_bytes());
     }

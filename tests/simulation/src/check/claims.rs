@@ -55,7 +55,7 @@ impl Claims {
                 }
                 (Some(Item::Listing(listing)), None) => {
                     check_avoid(context, commit, listing);
-                    let place = (listing.id.chain().clone(), change.key.sort.clone());
+                    let place = (listing.id.chain(), change.key.sort.clone());
                     self.listed.entry(listing.pool.clone()).or_default().remove(&place);
                 }
                 (before, Some(Item::Chain(state))) => {
@@ -66,7 +66,7 @@ impl Claims {
                 }
                 // A change of its task may have interrupted a claim, so a listing counts from there.
                 (_, Some(Item::Task(task))) if task.is_listed() => {
-                    let place = (task.id().chain().clone(), Listing::of(task).key().sort);
+                    let place = (task.id().chain(), Listing::of(task).key().sort);
                     let listed =
                         self.listed.get_mut(task.pool()).and_then(|listings| listings.get_mut(&place));
                     if let Some(listed) = listed {
@@ -89,7 +89,7 @@ impl Claims {
             return context
                 .must(false, || format!("{} is listed, and has no place in the order", listing.id));
         };
-        let place = (listing.id.chain().clone(), sort.to_owned());
+        let place = (listing.id.chain(), sort.to_owned());
         let listed = Listed { since_step: context.simulation.steps(), rank, listing: listing.clone() };
         self.listed.entry(listing.pool.clone()).or_default().insert(place, listed);
     }

@@ -110,6 +110,7 @@ impl Plan {
 }
 
 impl ChainPlan {
+    #[allow(clippy::expect_used, reason = "names of its own, as chains can be called")]
     fn draw(name: &str, pools: &Pools, random: &mut Random) -> Self {
         let name: ChainName = name.parse().expect("a chain's name");
         let start_height = *random.pick(&[0, 1, 1_020]);
