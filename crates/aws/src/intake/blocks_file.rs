@@ -35,15 +35,14 @@ impl Intake for Posting<'_> {
     }
 
     async fn take(&self, chain: &ChainName, fact: &Fact) -> Result<Option<BlockOutcome>, IntakeError> {
-        let chain_name = chain.clone();
         let message = match fact {
             Fact::Block(block) => {
-                Message::Block { chain: chain_name, block: self.0.keep_payload(block).await? }
+                Message::Block { chain: chain.clone(), block: self.0.keep_payload(block).await? }
             }
             Fact::Reorg { height, hash } => {
-                Message::Reorg { chain: chain_name, height: *height, hash: hash.clone() }
+                Message::Reorg { chain: chain.clone(), height: *height, hash: hash.clone() }
             }
-            Fact::End => Message::End { chain: chain_name },
+            Fact::End => Message::End { chain: chain.clone() },
             Fact::Finality(finality) => {
                 self.0.yard.record_finality(finality).await?;
                 return Ok(None);

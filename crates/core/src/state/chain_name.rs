@@ -54,7 +54,7 @@ impl FromStr for ChainName {
 /// With the text that was to be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} cannot be the name of a chain: {NAME_RULE}")]
-pub struct BadChainName(pub String);
+pub struct BadChainName(pub(crate) String);
 
 impl fmt::Display for ChainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -66,6 +66,8 @@ fn a_signed_block_is_recorded_and_nothing_else_is() {
     refused(sender.signed("c", &"x".repeat(MAX_BODY_BYTES + 1), now_s()), 413, "are the most");
     refused(sender.signed("c", "{}", now_s()), 400, "body:1");
     refused(sender.signed("another", first, now_s()), 404, "another");
+    let no_name = "chain A:b is not known here; run a pipeline that names it first";
+    refused(sender.signed("A:b", first, now_s()), 404, no_name);
     let queue = driver.home.names.blocks_queue();
     assert_eq!(runtime.block_on(driver.home.queues.receive(&queue, 0)).unwrap(), []);
     assert_eq!(tip(), None);
