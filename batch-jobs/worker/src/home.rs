@@ -127,7 +127,7 @@ impl WorkerHome for JobHome {
         let overhead_ms = (sample.claiming + sample.working).as_secs_f64() * 1_000.0;
         let (chain, height, attempt) =
             (task.chain(), finished.assignment.task.height(), finished.assignment.attempt);
-        info!(chain, height, scope = task.scope.as_str(), task = %task, attempt, outcome = ?finished.outcome, "recorded");
+        info!(%chain, height, scope = task.scope.as_str(), task = %task, attempt, outcome = ?finished.outcome, "recorded");
         self.print_metrics(&[("TaskOverhead", "Milliseconds", json!(overhead_ms))]);
     }
 }

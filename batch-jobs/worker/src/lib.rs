@@ -24,6 +24,7 @@ use proofyard_aws::objects::artifacts::ObjectArtifacts;
 use proofyard_aws::{AwsHome, ConnectError};
 use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::judge::JUDGE_POOL;
+use proofyard_core::state::ChainName;
 use proofyard_energy::meter_of_this_machine;
 use proofyard_prover::runner::{GuardCommand, User, adopt_orphans};
 use proofyard_worker::artifacts::ArtifactError;
@@ -103,7 +104,7 @@ pub enum WorkerError {
     #[error(transparent)]
     Isolation(#[from] IsolationError),
     #[error("{warning}; the pipeline of chain {chain} is strict, so nothing is proved here")]
-    Strict { chain: String, warning: String },
+    Strict { chain: ChainName, warning: String },
     #[error("{doing}")]
     Io { doing: &'static str, source: io::Error },
 }
@@ -247,7 +248,7 @@ impl ProverSite {
         aws: &AwsHome,
         runtime: &Runtime,
         guard: &GuardCommand,
-        chains: &[String],
+        chains: &[ChainName],
         slots: u32,
     ) -> Result<Self, WorkerError> {
         let scratch = match &arguments.scratch {

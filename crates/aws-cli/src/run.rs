@@ -16,6 +16,7 @@ use proofyard_cli::yard::YardAccess;
 use proofyard_core::committed::Passed;
 use proofyard_core::error::{Code, Error};
 use proofyard_core::explain::count;
+use proofyard_core::state::ChainName;
 use proofyard_core::status::Finished;
 use proofyard_intake::CheckedFile;
 
@@ -101,7 +102,7 @@ fn not_posted(error: IntakeError) -> Failure {
 }
 
 /// Whether all is committed; where more blocks may follow, all that can be once the chain is as high as what was posted.
-async fn finished(home: &AwsHome, chain: &str, wanted: Option<u64>) -> Result<Finished, Error> {
+async fn finished(home: &AwsHome, chain: &ChainName, wanted: Option<u64>) -> Result<Finished, Error> {
     let Some(wanted) = wanted else { return home.yard.is_finished(chain).await };
     match home.yard.tip(chain).await?.height() {
         Some(height) if height >= wanted => home.yard.is_finished_so_far(chain).await,

@@ -10,7 +10,7 @@ use proofyard_core::Yard;
 use proofyard_core::error::{Cause, Code, Coded, Error, with_causes};
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::pipeline::{Pipeline, SinkTarget};
-use proofyard_core::state::{PoolTasks, WorkerId};
+use proofyard_core::state::{ChainName, PoolTasks, WorkerId};
 use tracing::error;
 
 use crate::clients::call_fault::CallFault;
@@ -49,7 +49,7 @@ pub trait Notifier: Send + Sync {
     fn tell<'a>(
         &'a self,
         home: &'a AwsHome,
-        chain: &'a str,
+        chain: &'a ChainName,
         name: &'a str,
     ) -> LocalBoxFuture<'a, Result<(), Error>>;
 
@@ -66,7 +66,7 @@ pub trait Notifier: Send + Sync {
 }
 
 /// A chain that follows a node, with its pipeline in force.
-pub type FollowedChain = (String, Arc<Pipeline>);
+pub type FollowedChain = (ChainName, Arc<Pipeline>);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -272,7 +272,7 @@ impl AwsHome {
                     Err(error) if error.passes() => return Err(error),
                     // The other chains' nodes are followed all the same.
                     Err(error) => {
-                        error!(chain, code = %error.code(), error = %with_causes(&error), "this chain cannot be read")
+                        error!(%chain, code = %error.code(), error = %with_causes(&error), "this chain cannot be read")
                     }
                 }
             }
@@ -281,7 +281,7 @@ impl AwsHome {
     }
 
     /// The pipelines in force of these chains, but for those that cannot be read.
-    pub(crate) async fn pipelines_of(&self, chains: Vec<String>) -> Result<Vec<Arc<Pipeline>>, Error> {
+    pub(crate) async fn pipelines_of(&self, chains: Vec<ChainName>) -> Result<Vec<Arc<Pipeline>>, Error> {
         let mut pipelines = Vec::new();
         for chain in chains {
             match self.yard.chain(&chain).await {
@@ -289,7 +289,7 @@ impl AwsHome {
                 Err(error) if error.passes() => return Err(error),
                 // The other chains count all the same.
                 Err(error) => {
-                    error!(chain, code = %error.code(), error = %with_causes(&error), "this chain cannot be read, and nothing is done for it")
+                    error!(%chain, code = %error.code(), error = %with_causes(&error), "this chain cannot be read, and nothing is done for it")
                 }
             }
         }

@@ -4,10 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use proofyard_core::Pipeline;
 use proofyard_embedded::block_on;
 use proofyard_embedded::machine::Machine;
-
-use crate::load::CHAIN;
 
 /// A commit that nobody was notified of by then counts as of now: the sweeper tells of none.
 const LATEST: Duration = Duration::from_millis(200);
@@ -21,11 +20,11 @@ pub(crate) struct Commits {
 
 impl Commits {
     /// Of this height and those after it. A commit's time is when the steps ended in which it was made.
-    pub fn watch(machine: &Machine, first: u64) -> Self {
+    pub fn watch(machine: &Machine, pipeline: &Pipeline, first: u64) -> Self {
         let commits = Self { first, times: Arc::default() };
-        let watching = commits.clone();
+        let (watching, chain) = (commits.clone(), pipeline.chain.name.clone());
         machine.on_steps(move |yard| {
-            if let Ok(frontier) = block_on(yard.frontier(CHAIN)) {
+            if let Ok(frontier) = block_on(yard.frontier(&chain)) {
                 watching.reached(frontier.height);
             }
         });

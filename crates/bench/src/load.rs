@@ -46,8 +46,6 @@ pub struct Commands {
     pub verify: Vec<String>,
 }
 
-/// The load's only chain.
-pub(crate) const CHAIN: &str = "bench";
 /// The stage that joins a block's segments.
 pub(crate) const JOIN: &str = "join";
 
@@ -195,7 +193,7 @@ impl Load {
             }
         };
         Ok(format!(
-            "[chain]\nname = \"{CHAIN}\"\nstart_height = 1\nwindow = {MAX_WINDOW}\n\n{stages}\n\
+            "[chain]\nname = \"bench\"\nstart_height = 1\nwindow = {MAX_WINDOW}\n\n{stages}\n\
              [prover.sleep]\n{prover}\n\n[pool.cpu]\nslots = {}\n",
             self.workers
         ))

@@ -16,7 +16,7 @@ use proofyard_worker::isolation::Isolation;
 
 use crate::commits::Commits;
 use crate::in_process::Sleeps;
-use crate::load::{CHAIN, Commands, Load, ProverKind};
+use crate::load::{Commands, Load, ProverKind};
 use crate::measured::{Growth, Measured};
 use crate::taking_in::{record, take_in, take_in_and_list};
 use crate::usage::{Cpu, forget_peak_memory};
@@ -138,11 +138,11 @@ impl Bench<'_> {
         self.start(&mut machine, &quick, ProverKind::InProcess, (&pipeline, &payload))?;
         let done = quick.heights().try_for_each(|height| {
             if height.is_multiple_of(AHEAD) {
-                self.wait_until(&machine, &quick, height.saturating_sub(AHEAD))?;
+                self.wait_until(&machine, &quick, &pipeline, height.saturating_sub(AHEAD))?;
             }
-            record(&machine, height, quick.segments, &payload)
+            record(&machine, height, quick.segments, (&pipeline, &payload))
         });
-        let done = done.and_then(|()| self.wait_until(&machine, &quick, load.committed));
+        let done = done.and_then(|()| self.wait_until(&machine, &quick, &pipeline, load.committed));
         let stopped = machine.stop();
         done?;
         Ok(stopped?)
@@ -151,8 +151,8 @@ impl Bench<'_> {
     /// Takes in and lists the blocks that are measured and those that stay open; the machine is closed again after that.
     fn list(&self, load: &Load) -> Result<(Vec<Taken>, Growth), BenchError> {
         let machine = self.open()?;
-        let (_, payload) = self.prepare(&machine, load, load.prover)?;
-        let listed = take_in_and_list(&machine, load, &payload, self.stop)?;
+        let (pipeline, payload) = self.prepare(&machine, load, load.prover)?;
+        let listed = take_in_and_list(&machine, load, (&pipeline, &payload), self.stop)?;
         machine.stop()?;
         let blocks = load.blocks + load.open;
         let growth = Growth {
@@ -166,12 +166,14 @@ impl Bench<'_> {
     fn work(&self, machine: &mut Machine, load: &Load, takes_in: bool) -> Result<Observed, BenchError> {
         let (pipeline, payload) = self.prepare(machine, load, load.prover)?;
         let take_in = |machine: &Machine| match takes_in {
-            true => take_in(machine, load, &payload, self.stop),
+            true => take_in(machine, load, (&pipeline, &payload), self.stop),
             false => Ok(Vec::new()),
         };
         let start = |machine: &mut Machine| {
             self.start(machine, load, load.prover, (&pipeline, &payload))?;
-            Ok::<_, BenchError>((!load.is_closed()).then(|| Commits::watch(machine, *load.heights().start())))
+            Ok::<_, BenchError>(
+                (!load.is_closed()).then(|| Commits::watch(machine, &pipeline, *load.heights().start())),
+            )
         };
         let (taken, commits) = match load.is_closed() {
             true => (take_in(machine)?, start(machine)?),
@@ -180,7 +182,7 @@ impl Bench<'_> {
                 (take_in(machine)?, commits)
             }
         };
-        self.wait_until(machine, load, *load.heights().end())?;
+        self.wait_until(machine, load, &pipeline, *load.heights().end())?;
         let mut samples = machine.overheads().samples();
         let done = samples.len();
         samples.retain(|sample| load.heights().contains(&sample.height));
@@ -197,10 +199,17 @@ impl Bench<'_> {
     }
 
     /// Waits until this height is committed.
-    fn wait_until(&self, machine: &Machine, load: &Load, height: u64) -> Result<(), BenchError> {
+    fn wait_until(
+        &self,
+        machine: &Machine,
+        load: &Load,
+        pipeline: &Pipeline,
+        height: u64,
+    ) -> Result<(), BenchError> {
+        let chain = &pipeline.chain.name;
         let most_quiet = MOST_QUIET + load.prove();
         let (mut done, mut since) = (0, Instant::now());
-        while block_on(machine.yard().frontier(CHAIN))?.height <= height {
+        while block_on(machine.yard().frontier(chain))?.height <= height {
             if (self.stop)() {
                 return Err(BenchError::Interrupted);
             }
@@ -209,7 +218,7 @@ impl Bench<'_> {
                 (done, since) = (now, Instant::now());
             }
             if since.elapsed() > most_quiet {
-                let status = block_on(machine.yard().status(CHAIN, false))?;
+                let status = block_on(machine.yard().status(chain, false))?;
                 let parked = status.parked.first().map(|parked| parked.reason.clone());
                 let reason = parked.unwrap_or_else(|| "`proofyard status` would say why".to_owned());
                 let quiet_s = most_quiet.as_secs();

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use proofyard_core::Pipeline;
 use proofyard_core::state::{ArtifactRef, Block};
 use proofyard_embedded::block_on;
 use proofyard_embedded::machine::Machine;
 
-use crate::load::{CHAIN, Load};
+use crate::load::Load;
 use crate::{BenchError, Taken};
 
 /// So many blocks are taken in before all steps are taken: a queue of wakes is bounded.
@@ -18,11 +19,11 @@ const BLOCKS_A_TURN: u64 = 1_000;
 pub(crate) fn take_in(
     machine: &Machine,
     load: &Load,
-    payload: &ArtifactRef,
+    (pipeline, payload): (&Pipeline, &ArtifactRef),
     stop: &dyn Fn() -> bool,
 ) -> Result<Vec<Taken>, BenchError> {
-    let taken = load.feed(stop, |height| record(machine, height, load.segments, payload))?;
-    block_on(machine.yard().record_end(CHAIN))?;
+    let taken = load.feed(stop, |height| record(machine, height, load.segments, (pipeline, payload)))?;
+    block_on(machine.yard().record_end(&pipeline.chain.name))?;
     Ok(taken)
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct Listed {
 pub(crate) fn take_in_and_list(
     machine: &Machine,
     load: &Load,
-    payload: &ArtifactRef,
+    (pipeline, payload): (&Pipeline, &ArtifactRef),
     stop: &dyn Fn() -> bool,
 ) -> Result<Listed, BenchError> {
     let (began, is_over) = (Instant::now(), AtomicBool::new(false));
@@ -56,7 +57,7 @@ pub(crate) fn take_in_and_list(
                     return Err(BenchError::Interrupted);
                 }
                 let came = Instant::now();
-                record(machine, height, load.segments, payload)?;
+                record(machine, height, load.segments, (pipeline, payload))?;
                 let acknowledged = Instant::now();
                 if height.is_multiple_of(BLOCKS_A_TURN) {
                     machine.take_queued_steps();
@@ -69,7 +70,7 @@ pub(crate) fn take_in_and_list(
         taken
     });
     machine.take_queued_steps();
-    let opened = block_on(machine.yard().frontier(CHAIN))?.opened;
+    let opened = block_on(machine.yard().frontier(&pipeline.chain.name))?.opened;
     if opened <= last && !stop() {
         let reason = format!("{} of {last} blocks were opened", opened - 1);
         return Err(BenchError::Stuck { done: 0, tasks: load.tasks(), quiet_s: 0, reason });
@@ -82,7 +83,7 @@ pub(crate) fn record(
     machine: &Machine,
     height: u64,
     segments: u32,
-    payload: &ArtifactRef,
+    (pipeline, payload): (&Pipeline, &ArtifactRef),
 ) -> Result<(), BenchError> {
     let block = Block {
         height,
@@ -93,6 +94,6 @@ pub(crate) fn record(
         fields: std::collections::BTreeMap::default(),
         payload: payload.clone(),
     };
-    block_on(machine.yard().record_block(CHAIN, &block))?;
+    block_on(machine.yard().record_block(&pipeline.chain.name, &block))?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::io::BufRead;
 
 use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::port::{Key, Port};
-use proofyard_core::state::{BlockHash, Canonical, KeyFamily, Tip};
+use proofyard_core::state::{BlockHash, Canonical, ChainName, KeyFamily, Tip};
 use proofyard_core::transaction::{Item, read, transact};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -22,7 +22,7 @@ use crate::{Line, Reader, RecordedBlock, Rules};
 /// `L#chain` / `fed`: what was taken of a chain's blocks file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
-    pub chain: String,
+    pub chain: ChainName,
     /// So many lines, so that a restart does not take a reorg line a second time.
     pub lines: u64,
     /// SHA-256 of the first line, by which the file is known.
@@ -36,7 +36,7 @@ pub struct Taken {
 }
 
 impl Taken {
-    pub fn key_of(chain: &str) -> Key {
+    pub fn key_of(chain: &ChainName) -> Key {
         KeyFamily::BlocksTaken.key(chain)
     }
 }
@@ -127,7 +127,7 @@ pub struct Taking {
 impl Taking {
     pub async fn begin(
         port: &dyn Port,
-        chain: &str,
+        chain: &ChainName,
         file: &str,
         start_height: u64,
         rules: &Rules,
@@ -144,7 +144,7 @@ impl Taking {
             start_height,
             tip: tip.and_then(|tip| tip.head),
             before,
-            now: Taken { chain: chain.to_owned(), fields, ..Taken::default() },
+            now: Taken { chain: chain.clone(), fields, ..Taken::default() },
             again,
             same: false,
             beyond: false,
@@ -270,7 +270,7 @@ impl Taking {
 /// Whether a file that was checked goes on from what was taken before, found out before anything of it is taken.
 pub async fn check_goes_on<R: BufRead>(
     port: &dyn Port,
-    chain: &str,
+    chain: &ChainName,
     start_height: u64,
     reader: Reader<R>,
 ) -> Result<(), TakingError> {
@@ -284,7 +284,7 @@ pub async fn check_goes_on<R: BufRead>(
     taking.check_length()
 }
 
-async fn is_canonical(port: &dyn Port, chain: &str, block: &RecordedBlock) -> Result<bool, Error> {
+async fn is_canonical(port: &dyn Port, chain: &ChainName, block: &RecordedBlock) -> Result<bool, Error> {
     let place: Option<Canonical> = read(port, &Canonical::key_of(chain, block.height)).await?;
     Ok(place.is_some_and(|place| place.hash.as_str() == to_hex(&block.hash)))
 }

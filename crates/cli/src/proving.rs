@@ -10,7 +10,7 @@ use proofyard_core::Pipeline;
 use proofyard_core::committed::Passed;
 use proofyard_core::error::{Code, Error};
 use proofyard_core::port::Port;
-use proofyard_core::state::OutKind;
+use proofyard_core::state::{ChainName, OutKind};
 use proofyard_core::status::{Finished, ParkedTask};
 use proofyard_embedded::block_on;
 use proofyard_embedded::machine::{Feed, FeedError, GuardCommand, LocalIntake, Machine, Source};
@@ -123,7 +123,7 @@ fn isolate(machine: &Machine, job: &Job<'_>, progress: &Progress) -> Result<Isol
 }
 
 struct Run<'a> {
-    chain: &'a str,
+    chain: &'a ChainName,
     /// The file's end is the chain's.
     ends: bool,
     progress: &'a Progress,

@@ -7,6 +7,7 @@ use clap::Args;
 use proofyard_core::Yard;
 use proofyard_core::error::Code;
 use proofyard_core::operation::{Answer, Operation};
+use proofyard_core::state::ChainName;
 use proofyard_worker::artifacts::ArtifactStore;
 use serde::Serialize;
 
@@ -74,22 +75,24 @@ pub struct FailedStarts {
 
 impl YardArguments {
     /// The named chain, or all there are.
-    pub fn chains<Y: YardAccess>(&self, access: &Y, yard: &Yard) -> Result<Vec<String>, Failure> {
+    pub fn chains<Y: YardAccess>(&self, access: &Y, yard: &Yard) -> Result<Vec<ChainName>, Failure> {
         let known = access.block_on(yard.chains())?;
-        match &self.chain {
-            Some(chain) if known.contains(chain) => Ok(vec![chain.clone()]),
-            Some(chain) => {
-                let known = known.join(", ");
-                let message = format!("chain {chain} is not in {}; there is: {known}", access.name());
-                Err(Failure::usage_as(Code::UnknownChain, message))
-            }
+        match self.chain.as_deref() {
+            Some(named) => match known.iter().find(|chain| **chain == named) {
+                Some(chain) => Ok(vec![chain.clone()]),
+                None => {
+                    let known = known.join(", ");
+                    let message = format!("chain {named} is not in {}; there is: {known}", access.name());
+                    Err(Failure::usage_as(Code::UnknownChain, message))
+                }
+            },
             None if known.is_empty() => Err(Failure::usage_as(Code::NoChainYet, access.has_no_chain())),
             None => Ok(known),
         }
     }
 
     /// The named chain, or the only one.
-    pub fn one_chain<Y: YardAccess>(&self, access: &Y, yard: &Yard) -> Result<String, Failure> {
+    pub fn one_chain<Y: YardAccess>(&self, access: &Y, yard: &Yard) -> Result<ChainName, Failure> {
         let mut chains = self.chains(access, yard)?;
         match (chains.pop(), chains.is_empty()) {
             (Some(only), true) => Ok(only),
@@ -106,7 +109,7 @@ impl YardArguments {
     pub fn ask<Y: YardAccess>(
         &self,
         access: &Y,
-        word: impl FnOnce(String) -> Operation,
+        word: impl FnOnce(ChainName) -> Operation,
     ) -> Result<Answer, Failure> {
         let chain = self.one_chain(access, &access.look()?)?;
         access.carry_out(&word(chain))

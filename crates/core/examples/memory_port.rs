@@ -139,7 +139,7 @@ slots = 1
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let yard = Yard::new(MemoryPort::default());
     now(yard.record_pipeline(PIPELINE))?;
-    let frontier = now(yard.frontier("example"))?;
+    let frontier = now(yard.frontier(&"example".parse()?))?;
     assert_eq!(frontier.height, 1, "the first block to commit");
     println!("chain example waits for block {}", frontier.height);
     Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::port::Key;
-use crate::state::{BlockHash, Canonical, ChainState, Frontier, OutState, Scope, Tip};
+use crate::state::{BlockHash, Canonical, ChainName, ChainState, Frontier, OutState, Scope, Tip};
 use crate::transaction::{read, read_many};
 use crate::yard::{Yard, boxed};
 
@@ -19,7 +19,7 @@ pub(crate) struct ChainLook {
 }
 
 impl ChainLook {
-    pub(crate) fn chain(&self) -> &str {
+    pub(crate) fn chain(&self) -> &ChainName {
         &self.state.chain
     }
 
@@ -30,7 +30,7 @@ impl ChainLook {
 }
 
 impl Yard {
-    pub(crate) async fn look(&self, chain: &str) -> Result<ChainLook, Error> {
+    pub(crate) async fn look(&self, chain: &ChainName) -> Result<ChainLook, Error> {
         let (state, pipeline) = self.chain(chain).await?;
         let (frontier, tip) = (self.frontier(chain).await?, self.tip(chain).await?);
         Ok(ChainLook { now_ms: self.port.now_ms(), state, pipeline, frontier, tip })
@@ -38,13 +38,13 @@ impl Yard {
 
     /// Which block is on the chain at a height, if one is.
     #[boxed(?Send)]
-    pub async fn canonical_hash(&self, chain: &str, height: u64) -> Result<Option<BlockHash>, Error> {
+    pub async fn canonical_hash(&self, chain: &ChainName, height: u64) -> Result<Option<BlockHash>, Error> {
         let place: Option<Canonical> = read(&self.port, &Canonical::key_of(chain, height)).await?;
         Ok(place.map(|place| place.hash))
     }
 
     /// The canonical block's scope.
-    pub(crate) async fn block_scope(&self, chain: &str, height: u64) -> Result<Option<Scope>, Error> {
+    pub(crate) async fn block_scope(&self, chain: &ChainName, height: u64) -> Result<Option<Scope>, Error> {
         let place: Option<Canonical> = read(&self.port, &Canonical::key_of(chain, height)).await?;
         match place {
             Some(place) => read(&self.port, &Scope::key_of(&place.scope())).await,
@@ -55,7 +55,7 @@ impl Yard {
     /// The canonical blocks at these heights and their scopes, read at once.
     pub(crate) async fn block_scopes(
         &self,
-        chain: &str,
+        chain: &ChainName,
         heights: std::ops::Range<u64>,
     ) -> Result<Vec<Option<(Canonical, Scope)>>, Error> {
         let keys: Vec<Key> = heights.map(|height| Canonical::key_of(chain, height)).collect();

@@ -12,7 +12,7 @@ use crate::pipeline::Pool;
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Range, Stored};
 use crate::state::worker::PoolChain;
-use crate::state::{ChainState, Held, Listing, PoolTasks, Scope, Slot, Task, Worker, WorkerId};
+use crate::state::{ChainName, ChainState, Held, Listing, PoolTasks, Scope, Slot, Task, Worker, WorkerId};
 use crate::transaction::{Tx, read, read_many, read_range, transact};
 use crate::yard::{Yard, boxed};
 
@@ -124,11 +124,11 @@ impl Yard {
 
     /// Which chains a pool serves, at most 256.
     #[boxed(?Send)]
-    pub async fn chains_of_pool(&self, pool: &str) -> Result<Vec<String>, Error> {
+    pub async fn chains_of_pool(&self, pool: &str) -> Result<Vec<ChainName>, Error> {
         self.chains_with(pool, PoolTasks::All).await
     }
 
-    async fn chains_with(&self, pool: &str, tasks: PoolTasks) -> Result<Vec<String>, Error> {
+    async fn chains_with(&self, pool: &str, tasks: PoolTasks) -> Result<Vec<ChainName>, Error> {
         let served = read_range::<PoolChain>(&self.port, &PoolChain::range(pool, MAX_CHAINS)).await?;
         let mut chains = Vec::with_capacity(served.len());
         for (_, _, PoolChain { chain, acts, .. }) in served {
@@ -145,7 +145,7 @@ impl Yard {
     }
 
     /// Of state in which a chain's row does not say it: its pipeline does.
-    async fn may_have(&self, chain: &str, pool: &str, tasks: PoolTasks) -> Result<bool, Error> {
+    async fn may_have(&self, chain: &ChainName, pool: &str, tasks: PoolTasks) -> Result<bool, Error> {
         match self.chain(chain).await {
             Ok((_, pipeline)) => Ok(pipeline.is_action(pool) == (tasks == PoolTasks::Calls)),
             Err(error) if error.passes() => Err(error),
@@ -202,7 +202,7 @@ impl Yard {
 
     /// Up to 16 listings of lowest rank in one chain that this worker may run. If a whole head has one rank, its
     /// claimers are spread over all of that rank.
-    async fn heads(&self, worker: &Worker, chain: &str, now_ms: u64) -> Result<Vec<Head>, Error> {
+    async fn heads(&self, worker: &Worker, chain: &ChainName, now_ms: u64) -> Result<Vec<Head>, Error> {
         let partition = Listing::partition(&worker.pool, chain);
         let mut pages = Pages::of(Range::all(partition, self.page_of(HEADS)));
         while let Some(page) = pages.next(&self.port).await? {
@@ -222,7 +222,7 @@ impl Yard {
     async fn spread(
         &self,
         worker: &Worker,
-        chain: &str,
+        chain: &ChainName,
         rank: &str,
         now_ms: u64,
     ) -> Result<Vec<Head>, Error> {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Refusal};
 use crate::pipeline::{Pipeline, Prover, Stage};
-use crate::state::{ArtifactRef, COMMITS, Cut, OutEntry, OutKind, OutProof, Scope, ScopeId, Task, TaskId};
+use crate::state::{
+    ArtifactRef, COMMITS, ChainName, Cut, OutEntry, OutKind, OutProof, Scope, ScopeId, Task, TaskId,
+};
 use crate::transaction::{read, read_range};
 use crate::work::Input;
 use crate::yard::{Yard, boxed};
@@ -56,7 +58,7 @@ impl Yard {
     /// How many heights the frontier has passed. One look, but for a yard that began before its misses were counted: there
     /// the whole log of commits is read.
     #[boxed(?Send)]
-    pub async fn heights_passed(&self, chain: &str) -> Result<Passed, Error> {
+    pub async fn heights_passed(&self, chain: &ChainName) -> Result<Passed, Error> {
         let start_height = self.chain_state(chain).await?.start_height;
         let frontier = self.frontier(chain).await?;
         let passed = frontier.height.saturating_sub(start_height);
@@ -75,7 +77,7 @@ impl Yard {
     #[boxed(?Send)]
     pub async fn committed(
         &self,
-        chain: &str,
+        chain: &ChainName,
         heights: &RangeInclusive<u64>,
     ) -> Result<Vec<Committed>, Error> {
         let mut holds: BTreeMap<u64, Committed> = BTreeMap::new();
@@ -102,7 +104,7 @@ impl Yard {
 
     /// The log of commits from a sequence on, at most 256 entries.
     #[boxed(?Send)]
-    pub async fn out_log(&self, chain: &str, sequence: u64) -> Result<Vec<OutEntry>, Error> {
+    pub async fn out_log(&self, chain: &ChainName, sequence: u64) -> Result<Vec<OutEntry>, Error> {
         let range = OutEntry::range_from(chain, COMMITS, sequence, ENTRIES_A_PAGE);
         let entries = read_range::<OutEntry>(&self.port, &range).await?;
         Ok(entries.into_iter().map(|(_, _, entry)| entry).collect())
@@ -112,7 +114,7 @@ impl Yard {
     #[boxed(?Send)]
     pub async fn committed_proofs(
         &self,
-        chain: &str,
+        chain: &ChainName,
         committed: &Committed,
     ) -> Result<Vec<CommittedProof>, Error> {
         let key = OutEntry::key_of(chain, COMMITS, committed.sequence);
@@ -153,7 +155,7 @@ impl Yard {
 
     async fn committed_proof(
         &self,
-        chain: &str,
+        chain: &ChainName,
         scope: &ScopeId,
         proof: OutProof,
     ) -> Result<CommittedProof, Error> {

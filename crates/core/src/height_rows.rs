@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::port::Key;
-use crate::state::{BlockHash, Canonical, KeyFamily, KnownBlock};
+use crate::state::{BlockHash, Canonical, ChainName, KeyFamily, KnownBlock};
 use crate::transaction::decode;
 use crate::yard::Yard;
 
@@ -26,7 +26,7 @@ impl Yard {
     /// after whatever this transaction checked before.
     pub(crate) async fn height_rows(
         &self,
-        chain: &str,
+        chain: &ChainName,
         top: u64,
         lowest: u64,
         heights: u64,

@@ -36,7 +36,7 @@ pub(crate) fn delete_listing(tx: &mut Tx<'_>, task: &Task) {
 
 impl Yard {
     pub(crate) async fn limits_of(&self, task: &Task) -> Result<Arc<TaskLimits>, Error> {
-        let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
+        let pipeline = self.pipeline(&task.id().chain(), task.pipeline()).await?;
         let limits = pipeline.stage(&task.id().stage).map(|(_, stage)| stage.limits.clone());
         let unknown = || Refusal::UnknownTask(task.id().to_string());
         Ok(Arc::new(limits.ok_or_else(unknown)?))

@@ -5,17 +5,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Refusal};
 use crate::record::{Hold, Resumed, RetrySelection};
 use crate::sinks::{SinkWord, SinkWordDone};
-use crate::state::TaskId;
+use crate::state::{ChainName, TaskId};
 use crate::yard::{Yard, boxed};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "operation", deny_unknown_fields)]
 pub enum Operation {
     /// Nothing new is opened or claimed.
-    Pause { chain: String },
+    Pause { chain: ChainName },
     /// Ends a pause, or the halts that there are: the hold that is named, or the only one.
     Resume {
-        chain: String,
+        chain: ChainName,
         #[serde(default)]
         hold: Hold,
         /// The halts that were seen: all below this number. Left out, all that there are when this comes.
@@ -24,18 +24,18 @@ pub enum Operation {
     },
     /// Tries parked tasks again: one, those of a height, or all.
     Retry {
-        chain: String,
+        chain: ChainName,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         height: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<String>,
     },
     /// How many heights from the frontier may be in work at once.
-    Window { chain: String, window: u64 },
+    Window { chain: ChainName, window: u64 },
     /// Proves every height from this one on again.
-    Redo { chain: String, from: u64 },
+    Redo { chain: ChainName, from: u64 },
     /// Pauses a sink, resumes it, or moves it.
-    Sink { chain: String, sink: String, word: SinkWord },
+    Sink { chain: ChainName, sink: String, word: SinkWord },
 }
 
 /// What was done, and is on disk.
@@ -43,27 +43,27 @@ pub enum Operation {
 #[serde(rename_all = "snake_case", tag = "done")]
 pub enum Answer {
     Paused {
-        chain: String,
+        chain: ChainName,
     },
     Resumed {
-        chain: String,
+        chain: ChainName,
         #[serde(flatten)]
         resumed: Resumed,
     },
     Retried {
-        chain: String,
+        chain: ChainName,
         tasks: Vec<String>,
     },
     Window {
-        chain: String,
+        chain: ChainName,
         window: u64,
     },
     Redo {
-        chain: String,
+        chain: ChainName,
         from: u64,
     },
     Sink {
-        chain: String,
+        chain: ChainName,
         sink: String,
         word: SinkWord,
         #[serde(flatten)]
@@ -107,14 +107,14 @@ impl Yard {
     }
 }
 
-fn selection(chain: &str, height: Option<u64>, task: Option<&str>) -> Result<RetrySelection, Error> {
+fn selection(chain: &ChainName, height: Option<u64>, task: Option<&str>) -> Result<RetrySelection, Error> {
     match (height, task) {
-        (None, None) => Ok(RetrySelection::AllOf { chain: chain.to_owned() }),
-        (Some(height), None) => Ok(RetrySelection::Height { chain: chain.to_owned(), height }),
+        (None, None) => Ok(RetrySelection::AllOf { chain: chain.clone() }),
+        (Some(height), None) => Ok(RetrySelection::Height { chain: chain.clone(), height }),
         (None, Some(task)) => match task.parse::<TaskId>() {
-            Ok(id) if id.chain() == chain => Ok(RetrySelection::One(id)),
+            Ok(id) if id.chain() == *chain => Ok(RetrySelection::One(id)),
             Ok(id) => {
-                let (of, chain) = (id.chain().to_owned(), chain.to_owned());
+                let (of, chain) = (id.chain(), chain.clone());
                 Err(Refusal::TaskOfOtherChain { task: task.to_owned(), of, chain }.into())
             }
             Err(error) => Err(Refusal::from(error).into()),
@@ -141,10 +141,11 @@ mod tests {
 
     #[test]
     fn a_task_is_retried_on_its_own_chain_alone() {
-        let id = TaskId::new(&ScopeId::of_block("c", 7, &"0xab".into(), 0), "join", 3);
-        assert_eq!(selection("c", None, Some(&id.to_string())).unwrap(), RetrySelection::One(id.clone()));
-        selection("d", None, Some(&id.to_string())).unwrap_err();
-        selection("c", Some(7), Some(&id.to_string())).unwrap_err();
-        selection("c", None, Some("join/3")).unwrap_err();
+        let (chain, other) = (&ChainName::from("c"), &ChainName::from("d"));
+        let id = TaskId::new(&ScopeId::of_block(chain, 7, &"0xab".into(), 0), "join", 3);
+        assert_eq!(selection(chain, None, Some(&id.to_string())).unwrap(), RetrySelection::One(id.clone()));
+        selection(other, None, Some(&id.to_string())).unwrap_err();
+        selection(chain, Some(7), Some(&id.to_string())).unwrap_err();
+        selection(chain, None, Some("join/3")).unwrap_err();
     }
 }

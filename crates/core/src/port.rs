@@ -25,7 +25,7 @@ pub use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Cause;
-use crate::state::{ScopeId, Table, TaskId};
+use crate::state::{ChainName, ScopeId, Table, TaskId};
 
 /// Items that one commit may touch, in every home (DynamoDB allows 100; the rest is headroom).
 pub const MAX_BATCH_ITEMS: usize = 80;
@@ -227,7 +227,7 @@ pub enum Wake {
     /// A chain: its frontier may move, or blocks may be opened.
     Chain {
         /// Its name.
-        chain: String,
+        chain: ChainName,
     },
     /// A block or a cut: a stage of it may start, or it may be proved.
     Scope {
@@ -242,7 +242,7 @@ pub enum Wake {
     /// A sink: an entry may be handed on.
     Sink {
         /// Whose sink.
-        chain: String,
+        chain: ChainName,
         /// Its name in the chain's pipeline.
         sink: String,
     },

@@ -18,8 +18,8 @@ use crate::port::{Due, DueKind, Key, Version, Wake};
 use crate::record::{Ending, end_attempt};
 use crate::scope_stages::stages_of;
 use crate::state::{
-    KeyFamily, KindPlace, LevelPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task, VisitedEntry,
-    WorkerId,
+    ChainName, KeyFamily, KindPlace, LevelPlace, Scope, SeenHeartbeat, SinkCursor, SweepPlace, Task,
+    VisitedEntry, WorkerId,
 };
 use crate::strategy::readiness::keys_read;
 use crate::transaction::{Item, Tx, decode, read, read_stored, transact};
@@ -51,7 +51,7 @@ pub struct Sweep<'a> {
     found: SweepPlace,
     place: SweepPlace,
     /// Chains that were advanced.
-    advanced: BTreeSet<String>,
+    advanced: BTreeSet<ChainName>,
     swept: Swept,
 }
 
@@ -194,12 +194,12 @@ impl Sweep<'_> {
         match KeyFamily::of(key) {
             Some(KeyFamily::Scope) => self.visit_scope(key).await,
             Some(KeyFamily::ChainState | KeyFamily::Frontier) => {
-                let chain = KeyFamily::about(key);
-                if self.advanced.insert(chain.to_owned()) {
-                    self.yard.advance_chain(chain).await?;
-                    self.yard.wake_sinks(chain).await?;
+                let chain = ChainName::of_key(key);
+                if self.advanced.insert(chain.clone()) {
+                    self.yard.advance_chain(&chain).await?;
+                    self.yard.wake_sinks(&chain).await?;
                 }
-                self.yard.rest_chain(chain).await
+                self.yard.rest_chain(&chain).await
             }
             Some(KeyFamily::SinkCursor) => self.yard.visit_sink(key).await,
             Some(KeyFamily::LevelPlace) => self.yard.visit_level_sink(key).await,
@@ -218,7 +218,7 @@ impl Sweep<'_> {
         let Some((version, scope)) = again else { return Ok(()) };
         // The notifications of it may be lost.
         let waits = scope.is_proved() && scope.committed_ms().is_none();
-        if waits && self.advanced.insert(scope.chain().to_owned()) {
+        if waits && self.advanced.insert(scope.chain().clone()) {
             yard.advance_chain(scope.chain()).await?;
         }
         let tick_ms = yard.pipeline_of(&scope).await?.chain.tick_ms;

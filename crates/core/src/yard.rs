@@ -14,7 +14,9 @@ pub(crate) use async_recursion::async_recursion as boxed;
 use crate::error::{Error, Refusal};
 use crate::pipeline::{self, Pipeline};
 use crate::port::Port;
-use crate::state::{ChainState, Frontier, LOOK_NOW_MS, PipelineHash, PipelineText, PoolTasks, Scope, Tip};
+use crate::state::{
+    ChainName, ChainState, Frontier, LOOK_NOW_MS, PipelineHash, PipelineText, PoolTasks, Scope, Tip,
+};
 use crate::transaction::{Tx, read};
 
 /// Pipelines kept parsed; a yard sees a handful in its life, so the bound is for safety only.
@@ -154,7 +156,7 @@ impl Yard {
 
     /// The pipeline of that hash, as recorded for the chain.
     #[boxed(?Send)]
-    pub async fn pipeline(&self, chain: &str, hash: &PipelineHash) -> Result<Arc<Pipeline>, Error> {
+    pub async fn pipeline(&self, chain: &ChainName, hash: &PipelineHash) -> Result<Arc<Pipeline>, Error> {
         let cached = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned();
         if let Some(pipeline) = cached {
             return Ok(pipeline);
@@ -182,28 +184,28 @@ impl Yard {
 
     /// The chain's state and the pipeline now in force.
     #[boxed(?Send)]
-    pub async fn chain(&self, chain: &str) -> Result<(ChainState, Arc<Pipeline>), Error> {
+    pub async fn chain(&self, chain: &ChainName) -> Result<(ChainState, Arc<Pipeline>), Error> {
         let state = self.chain_state(chain).await?;
         let pipeline = self.pipeline(chain, &state.pipeline).await?;
         Ok((state, pipeline))
     }
 
     #[boxed(?Send)]
-    pub async fn chain_state(&self, chain: &str) -> Result<ChainState, Error> {
+    pub async fn chain_state(&self, chain: &ChainName) -> Result<ChainState, Error> {
         let state = read(&self.port, &ChainState::key_of(chain)).await?;
-        Ok(state.ok_or_else(|| Refusal::UnknownChain(chain.to_owned()))?)
+        Ok(state.ok_or_else(|| Refusal::UnknownChain(chain.to_string()))?)
     }
 
     #[boxed(?Send)]
-    pub async fn frontier(&self, chain: &str) -> Result<Frontier, Error> {
+    pub async fn frontier(&self, chain: &ChainName) -> Result<Frontier, Error> {
         let frontier = read(&self.port, &Frontier::key_of(chain)).await?;
-        Ok(frontier.ok_or_else(|| Refusal::UnknownChain(chain.to_owned()))?)
+        Ok(frontier.ok_or_else(|| Refusal::UnknownChain(chain.to_string()))?)
     }
 
     #[boxed(?Send)]
-    pub async fn tip(&self, chain: &str) -> Result<Tip, Error> {
+    pub async fn tip(&self, chain: &ChainName) -> Result<Tip, Error> {
         let tip = read(&self.port, &Tip::key_of(chain)).await?;
-        Ok(tip.ok_or_else(|| Refusal::UnknownChain(chain.to_owned()))?)
+        Ok(tip.ok_or_else(|| Refusal::UnknownChain(chain.to_string()))?)
     }
 }
 
@@ -218,31 +220,31 @@ pub(crate) fn parsed(hash: &PipelineHash, text: &str) -> Result<Pipeline, Refusa
 
 /// Reads the chain's items inside a transaction; a chain that is not there is refused by name.
 pub(crate) trait ChainReads {
-    async fn peek_chain(&mut self, chain: &str) -> Result<ChainState, Error>;
-    async fn check_chain(&mut self, chain: &str) -> Result<ChainState, Error>;
-    async fn check_tip(&mut self, chain: &str) -> Result<Tip, Error>;
-    async fn peek_frontier(&mut self, chain: &str) -> Result<Frontier, Error>;
-    async fn check_frontier(&mut self, chain: &str) -> Result<Frontier, Error>;
+    async fn peek_chain(&mut self, chain: &ChainName) -> Result<ChainState, Error>;
+    async fn check_chain(&mut self, chain: &ChainName) -> Result<ChainState, Error>;
+    async fn check_tip(&mut self, chain: &ChainName) -> Result<Tip, Error>;
+    async fn peek_frontier(&mut self, chain: &ChainName) -> Result<Frontier, Error>;
+    async fn check_frontier(&mut self, chain: &ChainName) -> Result<Frontier, Error>;
 }
 
 impl ChainReads for Tx<'_> {
-    async fn peek_chain(&mut self, chain: &str) -> Result<ChainState, Error> {
+    async fn peek_chain(&mut self, chain: &ChainName) -> Result<ChainState, Error> {
         known(chain, self.peek(&ChainState::key_of(chain)).await?)
     }
-    async fn check_chain(&mut self, chain: &str) -> Result<ChainState, Error> {
+    async fn check_chain(&mut self, chain: &ChainName) -> Result<ChainState, Error> {
         known(chain, self.check(&ChainState::key_of(chain)).await?)
     }
-    async fn check_tip(&mut self, chain: &str) -> Result<Tip, Error> {
+    async fn check_tip(&mut self, chain: &ChainName) -> Result<Tip, Error> {
         known(chain, self.check(&Tip::key_of(chain)).await?)
     }
-    async fn peek_frontier(&mut self, chain: &str) -> Result<Frontier, Error> {
+    async fn peek_frontier(&mut self, chain: &ChainName) -> Result<Frontier, Error> {
         known(chain, self.peek(&Frontier::key_of(chain)).await?)
     }
-    async fn check_frontier(&mut self, chain: &str) -> Result<Frontier, Error> {
+    async fn check_frontier(&mut self, chain: &ChainName) -> Result<Frontier, Error> {
         known(chain, self.check(&Frontier::key_of(chain)).await?)
     }
 }
 
-fn known<T>(chain: &str, item: Option<T>) -> Result<T, Error> {
-    Ok(item.ok_or_else(|| Refusal::UnknownChain(chain.to_owned()))?)
+fn known<T>(chain: &ChainName, item: Option<T>) -> Result<T, Error> {
+    Ok(item.ok_or_else(|| Refusal::UnknownChain(chain.to_string()))?)
 }

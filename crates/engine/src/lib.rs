@@ -42,6 +42,7 @@ use hyper_util::rt::TokioIo;
 use proofyard_blocks::Rules;
 use proofyard_core::error::{Code, Coded};
 use proofyard_core::pipeline::EngineSource;
+use proofyard_core::state::ChainName;
 use proofyard_intake::Intake;
 use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
@@ -106,7 +107,7 @@ impl Listener {
     pub fn run<I: Intake>(
         self,
         intake: &I,
-        chain: &str,
+        chain: &ChainName,
         rules: &Rules,
         folder: &Path,
         is_stopped: impl Fn() -> bool,

@@ -11,7 +11,8 @@ use proofyard_blocks::{Line, Rules, parse_line};
 use proofyard_core::error::{Code, Coded, Error, with_causes};
 use proofyard_core::record::BlockOutcome;
 use proofyard_core::state::{
-    BlockHash, EndpointState, EndpointStatus, Finality, Following, KnownBlock, NamedBlock, shortened_trouble,
+    BlockHash, ChainName, EndpointState, EndpointStatus, Finality, Following, KnownBlock, NamedBlock,
+    shortened_trouble,
 };
 use proofyard_core::transaction::read;
 use proofyard_intake::{Fact, Intake};
@@ -37,7 +38,7 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Recorder<'a, I> {
     pub intake: &'a I,
-    pub chain: &'a str,
+    pub chain: &'a ChainName,
     pub rules: &'a Rules,
     pub shared: &'a Shared,
     pub folder: Folder,
@@ -272,7 +273,7 @@ impl<I: Intake> Recorder<'_, I> {
             self.state.heights.get(&hash).map(|height| NamedBlock { height: *height, hash: hash.into() })
         };
         let finality = Finality {
-            chain: self.chain.to_owned(),
+            chain: self.chain.clone(),
             safe: named(&forkchoice.safe_block_hash)
                 .or_else(|| before.as_ref().and_then(|before| before.safe.clone())),
             finalized: named(&forkchoice.finalized_block_hash)
@@ -320,7 +321,7 @@ impl<I: Intake> Recorder<'_, I> {
             self.state.heights.get(&hash).map(|height| NamedBlock { height: *height, hash: hash.into() })
         });
         let following = Following {
-            chain: self.chain.to_owned(),
+            chain: self.chain.clone(),
             head: head.or_else(|| self.state.written.head.clone()),
             heard_ms: Some(now_ms),
             trouble: self.trouble(tip).map(shortened_trouble),

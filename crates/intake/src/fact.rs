@@ -6,7 +6,7 @@ use proofyard_blocks::{RecordedBlock, TakingError};
 use proofyard_core::Yard;
 use proofyard_core::error::{Coded, Error};
 use proofyard_core::record::BlockOutcome;
-use proofyard_core::state::{ArtifactRef, BlockHash, Finality};
+use proofyard_core::state::{ArtifactRef, BlockHash, ChainName, Finality};
 
 /// What a source brings of a chain.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +30,7 @@ pub trait Intake {
     /// Takes a fact; what became of a block, where that is known at once. When this returns, the fact outlives a crash.
     fn take(
         &self,
-        chain: &str,
+        chain: &ChainName,
         fact: &Fact,
     ) -> impl Future<Output = Result<Option<BlockOutcome>, Self::Error>>;
 
@@ -43,7 +43,7 @@ pub trait Intake {
 /// Records a fact in a yard, by a home that `keep`s payloads.
 pub async fn record<E: From<Error>>(
     yard: &Yard,
-    chain: &str,
+    chain: &ChainName,
     fact: &Fact,
     keep: impl AsyncFnOnce(&[u8]) -> Result<ArtifactRef, E>,
 ) -> Result<Option<BlockOutcome>, E> {

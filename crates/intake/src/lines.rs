@@ -6,6 +6,7 @@
 use proofyard_blocks::{BlocksError, Line, Rules, Step, Taking, TakingError};
 
 use crate::fact::{Fact, Intake};
+use proofyard_core::state::ChainName;
 
 /// A file that was checked as a whole.
 pub struct CheckedFile<'a> {
@@ -24,7 +25,7 @@ impl CheckedFile<'_> {
     pub async fn take<I: Intake>(
         &self,
         intake: &I,
-        chain: &str,
+        chain: &ChainName,
         lines: impl IntoIterator<Item = Result<(u64, Line), BlocksError>>,
         mut pace: impl FnMut() -> Result<(), I::Error>,
     ) -> Result<u64, I::Error> {

@@ -12,6 +12,7 @@ use proofyard_cli::commands::run::{Begun, Run};
 use proofyard_cli::failure::Failure;
 use proofyard_core::error::Code;
 use proofyard_core::pipeline::{EngineSource, NodeSource};
+use proofyard_core::state::ChainName;
 use proofyard_embedded::machine::{FeedError, LocalIntake};
 use proofyard_engine::Listener;
 use proofyard_intake::follower::Follower;
@@ -71,7 +72,7 @@ fn stand_between(run: &Run, begun: &Begun, source: &EngineSource) -> Result<(), 
 }
 
 struct Source {
-    chain: String,
+    chain: ChainName,
     rules: proofyard_blocks::Rules,
     source: NodeSource,
     endpoints: Endpoints,

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::iter;
 use proofyard_core::pipeline::{MAX_HEIGHT, NodeSource};
-use proofyard_core::state::{EndpointStatus, Finality, NamedBlock};
+use proofyard_core::state::{ChainName, EndpointStatus, Finality, NamedBlock};
 use proofyard_intake::follower::{Identity, NodeError, Nodes};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -279,8 +279,8 @@ impl Nodes for RpcNodes {
         self.brief(of, &format!("{height:#x}")).await
     }
 
-    async fn finality(&self, of: usize, chain: &str) -> Result<Finality, NodeError> {
+    async fn finality(&self, of: usize, chain: &ChainName) -> Result<Finality, NodeError> {
         let (safe, finalized) = (self.tagged(of, "safe").await?, self.tagged(of, "finalized").await?);
-        Ok(Finality { chain: chain.to_owned(), safe, finalized })
+        Ok(Finality { chain: chain.clone(), safe, finalized })
     }
 }

@@ -36,8 +36,8 @@ pub(crate) fn tell(
 
 fn chain_of(message: &Message) -> &str {
     match message {
-        Message::Entry(message) => &message.entry.chain,
-        Message::Block(message) => &message.chain,
+        Message::Entry(message) => message.entry.chain.as_str(),
+        Message::Block(message) => message.chain.as_str(),
     }
 }
 
@@ -94,7 +94,7 @@ fn parts(message: &Message) -> Vec<(&'static str, String)> {
             };
             vec![
                 ("key", message.key.clone()),
-                ("chain", entry.chain.clone()),
+                ("chain", entry.chain.to_string()),
                 ("log", entry.log.clone()),
                 ("sequence", entry.sequence.to_string()),
                 ("kind", kind.to_owned()),
@@ -105,7 +105,7 @@ fn parts(message: &Message) -> Vec<(&'static str, String)> {
         }
         Message::Block(message) => vec![
             ("key", message.key.clone()),
-            ("chain", message.chain.clone()),
+            ("chain", message.chain.to_string()),
             ("word", message.word.name().to_owned()),
             ("height", message.height.to_string()),
             ("hash", message.hash.to_string()),

@@ -124,8 +124,7 @@ impl Invocation {
     /// Puts a block event on its chain's queue.
     pub async fn post(&self, cloud: &Rc<Cloud>, message: Message) {
         self.send_to_queue(cloud, true).await;
-        let chain = cloud.pipeline.chain.name.clone();
-        crate::queues::send(cloud, Step::Dispatcher, &chain, message);
+        crate::queues::send(cloud, Step::Dispatcher, cloud.pipeline.chain.name.as_str(), message);
     }
 
     /// Puts all wakes that are left on the queues of their receivers; a function also sees to the pools' workers.
@@ -142,7 +141,7 @@ impl Invocation {
                         self.ensure_workers(cloud, container, pool, false).await;
                     }
                 }
-                Wake::Chain { chain } => steps.push((chain.clone(), wake)),
+                Wake::Chain { chain } => steps.push((chain.to_string(), wake)),
                 Wake::Scope { scope } => steps.push((scope.to_string(), wake)),
                 Wake::Sink { chain, sink } => steps.push((format!("{chain}:sink:{sink}"), wake)),
                 // There is no judge here.

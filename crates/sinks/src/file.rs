@@ -133,7 +133,7 @@ mod tests {
 
     fn entry(sequence: u64) -> OutEntry {
         let kind = OutKind::Retract { from: 1, to: 2 };
-        OutEntry { chain: "c".into(), log: "s".into(), sequence, at_ms: 0, kind }
+        OutEntry { chain: "c".parse().unwrap(), log: "s".into(), sequence, at_ms: 0, kind }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use proofyard_core::pipeline::{BlockWord, SinkTarget};
 use proofyard_core::sinks::BlockNews;
-use proofyard_core::state::{ArtifactRef, BlockHash, OutEntry};
+use proofyard_core::state::{ArtifactRef, BlockHash, ChainName, OutEntry};
 use serde::{Deserialize, Serialize};
 
 /// One message. `key` is the same each time that it comes.
@@ -39,7 +39,7 @@ pub struct EntryMessage {
 pub struct BlockMessage {
     /// SCOPE/EPOCH/WORD: the block in its generation, since which change of branch, and what is said of it.
     pub key: String,
-    pub chain: String,
+    pub chain: ChainName,
     pub height: u64,
     pub hash: BlockHash,
     pub word: BlockWord,

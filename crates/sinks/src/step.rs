@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use proofyard_core::error::Error;
 use proofyard_core::sinks::{BlockNews, Trouble};
-use proofyard_core::state::{ArtifactRef, OutEntry, OutKind};
+use proofyard_core::state::{ArtifactRef, ChainName, OutEntry, OutKind};
 use proofyard_core::yard::Yard;
 
 use crate::{Message, Outcome};
@@ -28,7 +28,7 @@ pub trait Teller {
 /// One sink of one chain.
 #[derive(Clone, Copy, Debug)]
 pub struct SinkOf<'a> {
-    pub chain: &'a str,
+    pub chain: &'a ChainName,
     pub name: &'a str,
     /// It is notified of blocks, and reads no log.
     pub is_level: bool,

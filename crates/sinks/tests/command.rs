@@ -33,7 +33,7 @@ fn message() -> Message {
     Message::Entry(EntryMessage {
         key: "c/commits/7".to_owned(),
         entry: OutEntry {
-            chain: "c".to_owned(),
+            chain: "c".parse().unwrap(),
             log: "commits".to_owned(),
             sequence: 7,
             at_ms: 1,

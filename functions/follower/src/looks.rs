@@ -13,7 +13,7 @@ use proofyard_blocks::Rules;
 use proofyard_core::error::{Code, Coded, Error, with_causes};
 use proofyard_core::pipeline::{NodeSource, Pipeline};
 use proofyard_core::port::Port;
-use proofyard_core::state::Following;
+use proofyard_core::state::{ChainName, Following};
 use proofyard_intake::follower::Follower;
 use proofyard_node::{Endpoints, RpcNodes};
 use tracing::{info, warn};
@@ -60,7 +60,7 @@ impl Coded for LookError {
 /// The connections that this process has, from one look to the next.
 pub struct Looks {
     of_yard: NodesOfYard,
-    kept: RefCell<BTreeMap<String, Kept>>,
+    kept: RefCell<BTreeMap<ChainName, Kept>>,
 }
 
 /// Blocks of one round.
@@ -92,11 +92,11 @@ impl Looks {
                 Ok(Err(error)) => error,
                 // What was recorded until then is, and the next tick goes on from there.
                 Err(_) => {
-                    warn!(chain, "there is no time left for the chain's nodes");
+                    warn!(%chain, "there is no time left for the chain's nodes");
                     continue;
                 }
             };
-            warn!(chain, code = %error.code(), error = %with_causes(&error), "the chain's nodes were not followed this time");
+            warn!(%chain, code = %error.code(), error = %with_causes(&error), "the chain's nodes were not followed this time");
             if ended.as_ref().err().is_none_or(LookError::passes) {
                 ended = Err(error);
             }
@@ -107,7 +107,7 @@ impl Looks {
     async fn look_at_chain(
         &self,
         home: &AwsHome,
-        chain: &str,
+        chain: &ChainName,
         pipeline: &Arc<Pipeline>,
         until: Instant,
     ) -> Result<(), LookError> {
@@ -139,7 +139,7 @@ impl Looks {
                 }
             };
             if round.blocks > 0 || round.reorg.is_some() {
-                info!(chain, blocks = round.blocks, reorg = ?round.reorg, "a round is over");
+                info!(%chain, blocks = round.blocks, reorg = ?round.reorg, "a round is over");
             }
             if !round.has_more || Instant::now() >= until {
                 break;
@@ -149,12 +149,17 @@ impl Looks {
         Ok(())
     }
 
-    fn keep(&self, chain: &str, kept: Kept) {
-        self.kept.borrow_mut().insert(chain.to_owned(), kept);
+    fn keep(&self, chain: &ChainName, kept: Kept) {
+        self.kept.borrow_mut().insert(chain.clone(), kept);
     }
 
     /// The connections of the last look, where the nodes are still the same.
-    async fn nodes_of(&self, home: &AwsHome, chain: &str, source: &NodeSource) -> Result<Kept, NodesError> {
+    async fn nodes_of(
+        &self,
+        home: &AwsHome,
+        chain: &ChainName,
+        source: &NodeSource,
+    ) -> Result<Kept, NodesError> {
         let endpoints = self.of_yard.endpoints(home, source).await?;
         let before = self.kept.borrow_mut().remove(chain);
         match before.filter(|kept| kept.endpoints == endpoints && kept.source == *source) {
@@ -177,7 +182,7 @@ fn in_small_rounds(source: &NodeSource) -> NodeSource {
 }
 
 /// `status` is to say why no node is asked.
-async fn tell(home: &AwsHome, chain: &str, error: &NodesError) -> Result<(), Error> {
+async fn tell(home: &AwsHome, chain: &ChainName, error: &NodesError) -> Result<(), Error> {
     let before = home.yard.following(chain).await?.unwrap_or_default();
     let trouble = Some(with_causes(error).to_string());
     if before.trouble != trouble {
@@ -185,7 +190,7 @@ async fn tell(home: &AwsHome, chain: &str, error: &NodesError) -> Result<(), Err
             0 => home.yard.port.now_ms(),
             since_ms => since_ms,
         };
-        let following = Following { chain: chain.to_owned(), trouble, head_since_ms, ..before };
+        let following = Following { chain: chain.clone(), trouble, head_since_ms, ..before };
         home.yard.record_following(&following).await?;
     }
     Ok(())

@@ -12,6 +12,7 @@ use proofyard_aws::intake::recording::Recording;
 use proofyard_blocks::Rules;
 use proofyard_core::error::{Coded, with_causes};
 use proofyard_core::pipeline::Pipeline;
+use proofyard_core::state::ChainName;
 use proofyard_intake::follower::Follower;
 use proofyard_node::{RpcNodes, follow};
 use tokio::runtime::Handle;
@@ -69,7 +70,7 @@ pub fn serve(home: &AwsHome, runtime: &Handle, stop: &AtomicBool) {
 }
 
 struct Followed {
-    chain: String,
+    chain: ChainName,
     pipeline: Arc<Pipeline>,
     is_over: Arc<AtomicBool>,
 }
@@ -78,14 +79,14 @@ fn follow_chain(
     home: &AwsHome,
     runtime: &Handle,
     of_yard: &NodesOfYard,
-    chain: &str,
+    chain: &ChainName,
     pipeline: &Pipeline,
     is_stopped: impl Fn() -> bool,
 ) {
     while !is_stopped() {
         let followed = block_on(runtime, follow_until(home, of_yard, chain, pipeline, &is_stopped));
         if let Err(error) = followed {
-            warn!(chain, code = %error.code(), error = %with_causes(&error), "the chain's nodes are not followed; it is tried again");
+            warn!(%chain, code = %error.code(), error = %with_causes(&error), "the chain's nodes are not followed; it is tried again");
             wait(LOOK_FOR_CHAINS, &is_stopped);
         }
     }
@@ -94,7 +95,7 @@ fn follow_chain(
 async fn follow_until(
     home: &AwsHome,
     of_yard: &NodesOfYard,
-    chain: &str,
+    chain: &ChainName,
     pipeline: &Pipeline,
     is_stopped: impl Fn() -> bool,
 ) -> Result<(), LookError> {
@@ -102,7 +103,7 @@ async fn follow_until(
     let endpoints = of_yard.endpoints(home, source).await?;
     let nodes = RpcNodes::new(&endpoints, source).map_err(NodesError::NoClient)?;
     let names = endpoints.names().collect::<Vec<_>>().join(", ");
-    info!(chain, nodes = names, "following");
+    info!(%chain, nodes = names, "following");
     let rules = Rules::of(pipeline);
     let mut follower = Follower::begin(Recording(home), nodes, chain, rules, source).await?;
     Ok(follow(&mut follower, &endpoints, source, is_stopped).await?)

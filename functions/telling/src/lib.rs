@@ -23,7 +23,7 @@ use proofyard_aws::queues::Incoming;
 use proofyard_core::error::{Error, with_causes};
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::port::{Port, Wake};
-use proofyard_core::state::ArtifactRef;
+use proofyard_core::state::{ArtifactRef, ChainName};
 use proofyard_function::{messages_of, run, take, until};
 use proofyard_sinks::{Message, Outcome, SinkOf, Teller};
 use tracing::warn;
@@ -68,7 +68,7 @@ pub trait Acting {
 #[derive(Clone, Copy)]
 pub struct ToldSink<'a> {
     pub home: &'a AwsHome,
-    pub chain: &'a str,
+    pub chain: &'a ChainName,
     pub name: &'a str,
     pub target: &'a SinkTarget,
 }
@@ -150,7 +150,7 @@ impl<W: Way> Notifier for Sinks<W> {
     fn tell<'a>(
         &'a self,
         home: &'a AwsHome,
-        chain: &'a str,
+        chain: &'a ChainName,
         name: &'a str,
     ) -> LocalBoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
@@ -167,7 +167,7 @@ impl<W: Way> Notifier for Sinks<W> {
             let (is_level, results) = (sink.is_level(), &BTreeSet::new());
             let sink = SinkOf { chain, name, is_level, results, names_block: false };
             if sink.step(&home.yard, &mut telling).await? {
-                home.yard.port.send(&[Wake::Sink { chain: chain.to_owned(), sink: name.to_owned() }]).await;
+                home.yard.port.send(&[Wake::Sink { chain: chain.clone(), sink: name.to_owned() }]).await;
             }
             Ok(())
         })
@@ -209,6 +209,6 @@ impl<W: Way> Teller for Telling<'_, W> {
     }
 
     fn log(&self, message: String) {
-        warn!(chain = self.told.chain, sink = self.told.name, "{message}");
+        warn!(chain = %self.told.chain, sink = self.told.name, "{message}");
     }
 }

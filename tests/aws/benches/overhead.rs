@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 
 const BLOCKS: u64 = 300;
 
@@ -22,7 +23,7 @@ async fn measure() {
     let driver = Driver::with_pipeline(&aws, &PIPELINE.replace("window = 8", "window = 512")).await;
     driver.register("w").await;
     for height in 1..=BLOCKS {
-        driver.home.yard.record_block("c", &block(height, "a", "a")).await.unwrap();
+        driver.home.yard.record_block(&named("c"), &block(height, "a", "a")).await.unwrap();
     }
     // Until all are listed.
     while driver.home.yard.waiting_tasks("cpu", BLOCKS as usize).await.unwrap() < BLOCKS as usize {

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::http::Breakable;
 use crate::local::LocalAws;
+use crate::named;
 
 /// Every block is one task, and its proof commits it.
 pub const PIPELINE: &str = r#"
@@ -229,6 +230,7 @@ impl Driver {
 
     /// Hashes of the out log's proofs, in order of sequence, each checked to be the next height.
     pub async fn committed(&self, chain: &str) -> Vec<(u64, String)> {
+        let chain = &named(chain);
         let committed = self.home.yard.committed(chain, &(0..=u64::MAX)).await.unwrap();
         let mut blocks = Vec::new();
         for entry in committed {

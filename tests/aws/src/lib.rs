@@ -13,8 +13,15 @@ pub mod usage;
 
 use std::time::{Duration, Instant};
 
+use proofyard_core::state::ChainName;
+
 /// No test waits longer for anything that must happen, however busy the machine is.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The chain that is called so.
+pub fn named(chain: &str) -> ChainName {
+    chain.parse().expect("a chain's name")
+}
 
 /// Waits for a condition that must come true.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

@@ -64,10 +64,10 @@ impl ToyYard {
         let put = self.driver.home.objects.put_bytes(&block.payload, content);
         self.runtime.block_on(put).unwrap();
         self.runtime.block_on(async {
-            self.driver.home.yard.record_block("c", &block).await.unwrap();
+            self.driver.home.yard.record_block(&"c".parse().unwrap(), &block).await.unwrap();
             self.driver.take_steps().await.unwrap();
         });
-        TaskId::new(&ScopeId::of_block("c", height, &block.hash, 0), "prove", 0)
+        TaskId::new(&ScopeId::of_block(&"c".parse().unwrap(), height, &block.hash, 0), "prove", 0)
     }
 
     pub fn task(&self, id: &TaskId) -> Task {
@@ -83,12 +83,12 @@ impl ToyYard {
 
     /// Nothing is claimed until it is resumed.
     pub fn pause(&self) {
-        self.runtime.block_on(self.driver.home.yard.pause("c")).unwrap();
+        self.runtime.block_on(self.driver.home.yard.pause(&"c".parse().unwrap())).unwrap();
     }
 
     pub fn resume(&self) {
         self.runtime.block_on(async {
-            self.driver.home.yard.resume("c").await.unwrap();
+            self.driver.home.yard.resume(&"c".parse().unwrap()).await.unwrap();
             self.driver.take_steps().await.unwrap();
         });
     }

@@ -4,6 +4,7 @@ use proofyard_blocks::{BlocksError, Line};
 use proofyard_core::Yard;
 use proofyard_core::port::Port;
 use proofyard_core::record::BlockOutcome;
+use proofyard_core::state::ChainName;
 use proofyard_intake::{CheckedFile, Fact, Intake};
 
 use super::IntakeError;
@@ -15,7 +16,7 @@ impl AwsHome {
     /// Answers how many lines it posted.
     pub async fn post_lines(
         &self,
-        chain: &str,
+        chain: &ChainName,
         file: &CheckedFile<'_>,
         lines: impl IntoIterator<Item = Result<(u64, Line), BlocksError>>,
     ) -> Result<u64, IntakeError> {
@@ -33,16 +34,15 @@ impl Intake for Posting<'_> {
         &self.0.yard
     }
 
-    async fn take(&self, chain: &str, fact: &Fact) -> Result<Option<BlockOutcome>, IntakeError> {
-        let chain_name = chain.to_owned();
+    async fn take(&self, chain: &ChainName, fact: &Fact) -> Result<Option<BlockOutcome>, IntakeError> {
         let message = match fact {
             Fact::Block(block) => {
-                Message::Block { chain: chain_name, block: self.0.keep_payload(block).await? }
+                Message::Block { chain: chain.clone(), block: self.0.keep_payload(block).await? }
             }
             Fact::Reorg { height, hash } => {
-                Message::Reorg { chain: chain_name, height: *height, hash: hash.clone() }
+                Message::Reorg { chain: chain.clone(), height: *height, hash: hash.clone() }
             }
-            Fact::End => Message::End { chain: chain_name },
+            Fact::End => Message::End { chain: chain.clone() },
             Fact::Finality(finality) => {
                 self.0.yard.record_finality(finality).await?;
                 return Ok(None);

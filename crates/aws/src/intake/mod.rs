@@ -12,7 +12,7 @@ pub mod webhook;
 use futures_util::future::LocalBoxFuture;
 use proofyard_blocks::{RecordedBlock, TakingError};
 use proofyard_core::error::{Code, Coded, Error};
-use proofyard_core::state::{ArtifactRef, Block};
+use proofyard_core::state::{ArtifactRef, Block, ChainName};
 use sha2::{Digest, Sha256};
 
 use crate::home::AwsHome;
@@ -61,7 +61,7 @@ impl AwsHome {
     /// Puts a fact on the queue of its chain, where it is kept until it is recorded.
     pub fn post<'a>(
         &'a self,
-        chain: &'a str,
+        chain: &'a ChainName,
         deduplication: String,
         message: &'a Message,
     ) -> LocalBoxFuture<'a, Result<(), QueueError>> {
@@ -71,7 +71,7 @@ impl AwsHome {
                 .map_err(|error| QueueError { queue: queue.clone(), source: error.into() })?;
             let outgoing = Outgoing {
                 body,
-                group: Some(group_id(chain)),
+                group: Some(group_id(chain.as_str())),
                 deduplication: Some(deduplication),
                 ..Outgoing::default()
             };

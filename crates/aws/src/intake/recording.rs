@@ -9,6 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use proofyard_core::Yard;
 use proofyard_core::error::with_causes;
 use proofyard_core::record::BlockOutcome;
+use proofyard_core::state::ChainName;
 use proofyard_intake::{Fact, Intake, record};
 use tracing::{info, warn};
 
@@ -25,7 +26,7 @@ pub struct Recording<'a>(pub &'a AwsHome);
 impl AwsHome {
     fn record_fact<'a>(
         &'a self,
-        chain: &'a str,
+        chain: &'a ChainName,
         fact: &'a Fact,
     ) -> LocalBoxFuture<'a, Result<Option<BlockOutcome>, IntakeError>> {
         Box::pin(async move {
@@ -34,9 +35,9 @@ impl AwsHome {
             match fact {
                 Fact::Block(block) => {
                     let repeated = outcome == Some(BlockOutcome::Repeated);
-                    info!(chain, height = block.height, repeated, "block recorded");
+                    info!(%chain, height = block.height, repeated, "block recorded");
                 }
-                Fact::Reorg { height, hash } => info!(chain, height, hash = hash.as_str(), "reorg recorded"),
+                Fact::Reorg { height, hash } => info!(%chain, height, hash = hash.as_str(), "reorg recorded"),
                 Fact::End | Fact::Finality(_) => {}
             }
             self.deliver().await;
@@ -52,7 +53,7 @@ impl Intake for Recording<'_> {
         &self.0.yard
     }
 
-    async fn take(&self, chain: &str, fact: &Fact) -> Result<Option<BlockOutcome>, IntakeError> {
+    async fn take(&self, chain: &ChainName, fact: &Fact) -> Result<Option<BlockOutcome>, IntakeError> {
         self.0.record_fact(chain, fact).await
     }
 

@@ -14,6 +14,7 @@ use proofyard_blocks::{BlocksError, Line, RecordedBlock, Rules, parse_line};
 use proofyard_core::error::{Code, Coded, Error, Refusal, with_causes};
 use proofyard_core::pipeline::Header;
 use proofyard_core::port::Port;
+use proofyard_core::state::ChainName;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
@@ -102,12 +103,12 @@ fn blocks_of(body: &[u8], rules: &Rules) -> Result<Vec<RecordedBlock>, BodyError
 }
 
 /// Logs which of a block's values are trusted unchecked, once in a function's life.
-fn log_unchecked(chain: &str, rules: &Rules, blocks: &[RecordedBlock]) {
+fn log_unchecked(chain: &ChainName, rules: &Rules, blocks: &[RecordedBlock]) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     let Some(block) = blocks.first().filter(|_| rules.header == Header::Trusted) else { return };
     if !TOLD.swap(true, Ordering::Relaxed) {
         let fields = block.not_understood.join(", ");
-        warn!(chain, fields, "hashes of blocks are taken as they are said; these fields are not understood");
+        warn!(%chain, fields, "hashes of blocks are taken as they are said; these fields are not understood");
     }
 }
 
@@ -150,7 +151,11 @@ impl AwsHome {
                 warn!(chain = request.chain, error = reason, "a request was refused");
                 return Response::refused(UNAUTHORIZED, Code::NotAuthentic, reason);
             }
-            let rules = match self.yard.chain(&request.chain).await {
+            let chain: ChainName = match request.chain.parse() {
+                Ok(chain) => chain,
+                Err(error) => return Response::refused_for(404, &Refusal::from(error)),
+            };
+            let rules = match self.yard.chain(&chain).await {
                 Ok((_, pipeline)) => Rules::of(&pipeline),
                 Err(error @ Error::Refused(Refusal::UnknownChain(_))) => {
                     return Response::refused_for(404, &error);
@@ -161,12 +166,12 @@ impl AwsHome {
                 Ok(blocks) => blocks,
                 Err(error) => return Response::refused_for(400, &error),
             };
-            log_unchecked(&request.chain, &rules, &blocks);
+            log_unchecked(&chain, &rules, &blocks);
             let delivery = request.timestamp.as_deref().unwrap_or_default();
-            match self.accept(&request.chain, &blocks, delivery).await {
+            match self.accept(&chain, &blocks, delivery).await {
                 Ok(()) => Response::accepted(blocks.len()),
                 Err(error) => {
-                    warn!(chain = request.chain, code = %error.code(), error = %with_causes(&error), "blocks cannot be taken now");
+                    warn!(%chain, code = %error.code(), error = %with_causes(&error), "blocks cannot be taken now");
                     Response::unavailable(&error)
                 }
             }
@@ -175,13 +180,18 @@ impl AwsHome {
 
     /// Keeps blocks: their payloads first, some side by side, since a function has little time; then, in their order, the
     /// events that name them.
-    async fn accept(&self, chain: &str, blocks: &[RecordedBlock], delivery: &str) -> Result<(), IntakeError> {
+    async fn accept(
+        &self,
+        chain: &ChainName,
+        blocks: &[RecordedBlock],
+        delivery: &str,
+    ) -> Result<(), IntakeError> {
         for some in blocks.chunks(PAYLOADS_AT_ONCE) {
             for block in try_join_all(some.iter().map(|block| self.keep_payload(block))).await? {
                 let said = format!("{chain}\u{0}{}\u{0}{}\u{0}{delivery}", block.height, block.hash);
                 let deduplication = hex::encode(Sha256::digest(said));
-                info!(chain, height = block.height, hash = block.hash.as_str(), "block accepted");
-                let message = Message::Block { chain: chain.to_owned(), block };
+                info!(%chain, height = block.height, hash = block.hash.as_str(), "block accepted");
+                let message = Message::Block { chain: chain.clone(), block };
                 self.post(chain, deduplication, &message).await?;
             }
         }

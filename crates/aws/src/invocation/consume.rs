@@ -175,11 +175,11 @@ impl Invocation {
                 // It was acknowledged to its sender when it was on the queue.
                 let outcome = self.home.yard.record_acknowledged_block(&chain, &block, sent_ms).await?;
                 let (height, hash) = (block.height, block.hash.as_str());
-                info!(chain, height, hash, repeated = outcome == BlockOutcome::Repeated, "block recorded");
+                info!(%chain, height, hash, repeated = outcome == BlockOutcome::Repeated, "block recorded");
             }
             Message::Reorg { chain, height, hash } => {
                 let outcome = self.home.yard.record_reorg(&chain, height, &hash).await?;
-                info!(chain, height, hash = hash.as_str(), ?outcome, "reorg recorded");
+                info!(%chain, height, hash = hash.as_str(), ?outcome, "reorg recorded");
             }
             Message::End { chain } => self.home.yard.record_end(&chain).await?,
             Message::Wake(wake) => self.home.yard.port.send(&[wake]).await,

@@ -4,6 +4,7 @@ use futures_util::future::LocalBoxFuture;
 use proofyard_core::error::with_causes;
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::port::{Port, Wake};
+use proofyard_core::state::ChainName;
 use tracing::warn;
 
 use super::supplier::Supplier;
@@ -30,7 +31,7 @@ impl AwsHome {
                     Wake::Judge { .. } => {
                         to_judge.push(Outgoing { body: body_of(&wake), ..Outgoing::default() });
                     }
-                    Wake::Chain { chain } => steps.push(self.wake_message(chain, &wake)),
+                    Wake::Chain { chain } => steps.push(self.wake_message(chain.as_str(), &wake)),
                     Wake::Scope { scope } => steps.push(self.wake_message(scope.as_str(), &wake)),
                     // What a function that tells sinks did not come to comes to it again.
                     Wake::Sink { .. } if self.notifier.is_some() => own.push(wake),
@@ -89,7 +90,7 @@ impl AwsHome {
     }
 }
 
-fn sink_group(chain: &str, sink: &str) -> String {
+fn sink_group(chain: &ChainName, sink: &str) -> String {
     format!("{chain}:sink:{sink}")
 }
 

@@ -21,6 +21,7 @@ use proofyard_core::error::{Coded, Error, with_causes};
 use proofyard_core::outbox::Outbox;
 use proofyard_core::pipeline::SinkTarget;
 use proofyard_core::port::Wake;
+use proofyard_core::state::ChainName;
 use tracing::error;
 
 use crate::home::AwsHome;
@@ -100,7 +101,7 @@ impl Invocation {
 
     /// A file's entries are put into the bucket at once. Whoever else is told may hang, which is to hold up nothing here:
     /// functions of their own tell them.
-    async fn tell_sink(&self, chain: &str, name: &str) -> Result<(), Error> {
+    async fn tell_sink(&self, chain: &ChainName, name: &str) -> Result<(), Error> {
         let home = &self.home;
         let (_, pipeline) = home.yard.chain(chain).await?;
         let Some(sink) = pipeline.sinks.get(name) else { return Ok(()) };
@@ -116,7 +117,7 @@ impl Invocation {
                     true => home.names.propose_queue(),
                     false => home.names.notify_queue(),
                 };
-                let wake = Wake::Sink { chain: chain.to_owned(), sink: name.to_owned() };
+                let wake = Wake::Sink { chain: chain.clone(), sink: name.to_owned() };
                 home.wake_sinks(&queue, vec![wake]).await;
                 Ok(())
             }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proofyard_core::cadence::GAUGES_EVERY_MS;
 use proofyard_core::error::{Coded, Error, with_causes};
 use proofyard_core::port::Port;
+use proofyard_core::state::ChainName;
 use proofyard_core::status::gauges::ChainGauges;
 use proofyard_core::status::{SinkPlace, SinkStatus};
 use proofyard_core::yard::Yard;
@@ -57,7 +58,7 @@ impl Metrics {
     }
 
     /// The chain first: a sink that cannot be read does not hide that the chain lags.
-    async fn print_chain_and_sinks(&self, yard: &Yard<AwsPort>, chain: &str) -> Result<(), Error> {
+    async fn print_chain_and_sinks(&self, yard: &Yard<AwsPort>, chain: &ChainName) -> Result<(), Error> {
         let gauges = yard.gauges(chain, MAX_VALUES).await?;
         self.print_chain(chain, &gauges);
         for sink in &gauges.sinks {
@@ -90,8 +91,8 @@ impl Metrics {
         self.print(now_ms, &[("Pool", pool)], &metrics);
     }
 
-    fn print_chain(&self, chain: &str, gauges: &ChainGauges) {
-        let (now_ms, of_chain) = (gauges.now_ms, [("Chain", chain)]);
+    fn print_chain(&self, chain: &ChainName, gauges: &ChainGauges) {
+        let (now_ms, of_chain) = (gauges.now_ms, [("Chain", chain.as_str())]);
         if let Some(age_ms) = gauges.tip_age_ms {
             self.print(now_ms, &of_chain, &[("TipAgeSeconds", "Seconds", seconds(age_ms))]);
         }
@@ -123,13 +124,13 @@ impl Metrics {
         }
     }
 
-    fn print_sink(&self, now_ms: u64, chain: &str, sink: &SinkStatus, lag_ms: u64) {
+    fn print_sink(&self, now_ms: u64, chain: &ChainName, sink: &SinkStatus, lag_ms: u64) {
         let mut metrics =
             vec![("SinkBehind", "Count", json!(sink.behind)), ("SinkLagSeconds", "Seconds", seconds(lag_ms))];
         if let SinkPlace::Blocks { refused, .. } = &sink.place {
             metrics.push(("SinkRefused", "Count", json!(refused)));
         }
-        self.print(now_ms, &[("Chain", chain), ("Sink", &sink.sink)], &metrics);
+        self.print(now_ms, &[("Chain", chain.as_str()), ("Sink", &sink.sink)], &metrics);
     }
 
     fn print(&self, now_ms: u64, dimensions: &[(&str, &str)], metrics: &[emf::Metric<'_>]) {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use proofyard_core::state::{ArtifactRef, TaskId};
+use proofyard_core::state::{ArtifactRef, ChainName, TaskId};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWrite;
 
@@ -28,7 +28,7 @@ fn made_key(task: &TaskId) -> String {
 }
 
 /// Where an entry of a sink is: listed, the keys are in order of sequence.
-pub fn sink_key(chain: &str, path: &str, sequence: u64) -> String {
+pub fn sink_key(chain: &ChainName, path: &str, sequence: u64) -> String {
     format!("sinks/{chain}/{}/{sequence:020}.json", path.trim_start_matches(['/', '.']))
 }
 

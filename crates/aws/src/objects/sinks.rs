@@ -3,7 +3,7 @@
 
 use proofyard_core::error::{Cause, Error, with_causes};
 use proofyard_core::sinks::Trouble;
-use proofyard_core::state::OutEntry;
+use proofyard_core::state::{ChainName, OutEntry};
 use proofyard_core::yard::Yard;
 use tracing::warn;
 
@@ -17,7 +17,7 @@ const MAX_IN_A_ROW: usize = 64;
 pub(crate) async fn hand_on(
     yard: &Yard<AwsPort>,
     objects: &Objects,
-    (chain, sink): (&str, &str),
+    (chain, sink): (&ChainName, &str),
     path: &str,
 ) -> Result<(), Error> {
     for _ in 0..MAX_IN_A_ROW {
@@ -26,7 +26,7 @@ pub(crate) async fn hand_on(
             Ok(()) => yard.sink_done(sink, &entry).await?,
             Err(error) => {
                 let reason = with_causes(error.as_ref()).to_string();
-                warn!(chain, sink, sequence = entry.sequence, reason, "an entry cannot be handed on");
+                warn!(%chain, sink, sequence = entry.sequence, reason, "an entry cannot be handed on");
                 let trouble = Trouble::saying(reason);
                 return yard.sink_failed(sink, &entry, &trouble).await;
             }
@@ -35,7 +35,7 @@ pub(crate) async fn hand_on(
     Ok(())
 }
 
-async fn put_entry(objects: &Objects, chain: &str, path: &str, entry: &OutEntry) -> Result<(), Cause> {
+async fn put_entry(objects: &Objects, chain: &ChainName, path: &str, entry: &OutEntry) -> Result<(), Cause> {
     let content = serde_json::to_vec(entry)?;
     let key = sink_key(chain, path, entry.sequence);
     match objects.put_entry(&key, content).await? {

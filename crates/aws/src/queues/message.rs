@@ -2,7 +2,7 @@
 //! is the truth. Facts come by a queue of their own, and count by no other.
 
 use proofyard_core::port::Wake;
-use proofyard_core::state::{Block, BlockHash};
+use proofyard_core::state::{Block, BlockHash, ChainName};
 use serde::{Deserialize, Serialize};
 
 /// A message of this yard's own.
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum Message {
     /// A block event; its payload is in the object store.
-    Block { chain: String, block: Block },
+    Block { chain: ChainName, block: Block },
     /// Another head is canonical: from an operator, a follower, or a blocks file.
-    Reorg { chain: String, height: u64, hash: BlockHash },
+    Reorg { chain: ChainName, height: u64, hash: BlockHash },
     /// No more blocks are expected.
-    End { chain: String },
+    End { chain: ChainName },
     /// Something may be ready to advance.
     Wake(Wake),
     /// Time has passed.
@@ -69,7 +69,9 @@ mod tests {
 
     #[test]
     fn a_message_is_read_as_it_was_written() {
-        let wake = Message::Wake(Wake::Scope { scope: ScopeId::of_block("c", 7, &"0xab".into(), 0) });
+        let wake = Message::Wake(Wake::Scope {
+            scope: ScopeId::of_block(&"c".parse().unwrap(), 7, &"0xab".into(), 0),
+        });
         let body = serde_json::to_string(&wake).unwrap();
         assert_eq!(body, r#"{"wake":{"scope":{"scope":"c:b:7:0xab:0"}}}"#);
         assert_eq!(Event::read(&body).unwrap(), Event::Message(Box::new(wake)));

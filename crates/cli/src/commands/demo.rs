@@ -12,6 +12,7 @@ use clap::Args;
 use proofyard_blocks::Rules;
 use proofyard_core::error::Code;
 use proofyard_core::pipeline::parse;
+use proofyard_core::state::ChainName;
 use proofyard_core::status::BlockTimes;
 use proofyard_embedded::block_on;
 use proofyard_embedded::machine::{Feed, Machine, check_blocks, look};
@@ -102,7 +103,7 @@ impl Demo {
         Ok(())
     }
 
-    fn times(&self, chain: &str) -> Result<Vec<BlockTimes>, Failure> {
+    fn times(&self, chain: &ChainName) -> Result<Vec<BlockTimes>, Failure> {
         Ok(block_on(look(&self.data)?.block_times(chain, 0, u64::MAX))?)
     }
 

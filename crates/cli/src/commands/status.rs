@@ -101,7 +101,7 @@ fn head(
         Some(tip) if status.ended => format!("up to height {}, and no more come", tip.height),
         Some(tip) => format!("up to height {}", tip.height),
     };
-    let mut table = Table::new([("chain", Side::Left), (&status.chain, Side::Left)]);
+    let mut table = Table::new([("chain", Side::Left), (status.chain.as_str(), Side::Left)]);
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
     let runs = match running {
         Some(true) => "running",

@@ -7,6 +7,7 @@ use proofyard_core::Yard;
 use proofyard_core::committed::{Committed, CommittedProof};
 use proofyard_core::error::Code;
 use proofyard_core::explain::count;
+use proofyard_core::state::ChainName;
 use proofyard_worker::{Refuted, Verdict, Verifier};
 use serde::Serialize;
 
@@ -96,7 +97,7 @@ impl Verify {
 fn check_entry<Y: YardAccess>(
     access: &Y,
     yard: &Yard,
-    chain: &str,
+    chain: &ChainName,
     entry: &Committed,
     verifier: &mut Verifier<Y::Artifacts>,
     tally: &mut Tally,

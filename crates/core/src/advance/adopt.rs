@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::record::fits;
-use crate::state::{KnownBlock, Scope};
+use crate::state::{ChainName, KnownBlock, Scope};
 use crate::transaction::{read_range, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -11,7 +11,7 @@ const MAX_SIBLINGS: usize = 64;
 
 impl Yard {
     /// Appends a stored block whose parent has become the tip, if just one fits; says whether it did.
-    pub(crate) async fn adopt(&self, chain: &str) -> Result<bool, Error> {
+    pub(crate) async fn adopt(&self, chain: &ChainName) -> Result<bool, Error> {
         let tip = self.tip(chain).await?;
         let next = match &tip.head {
             Some((height, _)) => height + 1,

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::port::Wake;
-use crate::state::{Cursor, Frontier};
+use crate::state::{ChainName, Cursor, Frontier};
 use crate::transaction::{read, read_stored, transact};
 use crate::yard::{ChainReads, Yard, boxed};
 
@@ -14,7 +14,7 @@ impl Yard {
     /// Takes the steps of a chain that are due, and wakes somebody for those that are too many for one call. What this call
     /// commits or emits is on disk when it returns: all of it by one sync.
     #[boxed(?Send)]
-    pub async fn advance_chain(&self, chain: &str) -> Result<(), Error> {
+    pub async fn advance_chain(&self, chain: &ChainName) -> Result<(), Error> {
         let mut commits = false;
         let done = self.take_chain_steps(chain, &mut commits).await;
         if commits {
@@ -24,7 +24,7 @@ impl Yard {
     }
 
     /// `commits` says whether anything was committed or emitted, also where a later step fails.
-    async fn take_chain_steps(&self, chain: &str, commits: &mut bool) -> Result<(), Error> {
+    async fn take_chain_steps(&self, chain: &ChainName, commits: &mut bool) -> Result<(), Error> {
         let mut steps = 0;
         // A reorg says since when blocks are on the chain: that is for who has the yard's clock, and it is due for the sweeper.
         if !self.port.has_yards_clock() && self.chain_state(chain).await?.reorg.is_some() {
@@ -53,12 +53,12 @@ impl Yard {
                 return Ok(());
             }
         }
-        self.port.send(&[Wake::Chain { chain: chain.to_owned() }]).await;
+        self.port.send(&[Wake::Chain { chain: chain.clone() }]).await;
         Ok(())
     }
 
     /// When the sweeper must look at the chain again; `None` if only something new can give it work.
-    pub(crate) async fn next_look(&self, chain: &str) -> Result<Option<u64>, Error> {
+    pub(crate) async fn next_look(&self, chain: &ChainName) -> Result<Option<u64>, Error> {
         let now_ms = self.port.now_ms();
         let (state, pipeline) = self.chain(chain).await?;
         let (frontier, tip) = (self.frontier(chain).await?, self.tip(chain).await?);
@@ -85,7 +85,7 @@ impl Yard {
 
     async fn sink_is_behind(
         &self,
-        chain: &str,
+        chain: &ChainName,
         pipeline: &Pipeline,
         frontier: &Frontier,
     ) -> Result<bool, Error> {
@@ -115,13 +115,13 @@ impl Yard {
     }
 
     /// Wakes the sinks of a chain, if one has not got all: what told it may be lost.
-    pub(crate) async fn wake_sinks(&self, chain: &str) -> Result<(), Error> {
+    pub(crate) async fn wake_sinks(&self, chain: &ChainName) -> Result<(), Error> {
         let pipeline = self.chain(chain).await?.1;
         let frontier = self.frontier(chain).await?;
         if self.sink_is_behind(chain, &pipeline, &frontier).await? {
             let sinks = pipeline.sinks.keys();
             let wakes: Vec<Wake> =
-                sinks.map(|sink| Wake::Sink { chain: chain.to_owned(), sink: sink.clone() }).collect();
+                sinks.map(|sink| Wake::Sink { chain: chain.clone(), sink: sink.clone() }).collect();
             self.port.send(&wakes).await;
         }
         Ok(())
@@ -131,7 +131,7 @@ impl Yard {
     ///
     /// A time beyond the next tick is written, and the tip with it, so that an append which saw an earlier due time and
     /// left it alone meets a conflict, or makes this one meet it.
-    pub(crate) async fn rest_chain(&self, chain: &str) -> Result<(), Error> {
+    pub(crate) async fn rest_chain(&self, chain: &ChainName) -> Result<(), Error> {
         let key = Frontier::key_of(chain);
         let Some((version, seen)) = read_stored::<Frontier>(&self.port, &key).await? else {
             return Ok(());

@@ -8,8 +8,8 @@ use crate::port::Wake;
 use crate::record::put_halt;
 use crate::scope_stages::stages_of;
 use crate::state::{
-    Block, BlockHash, COMMITS, Canonical, ChainState, Cut, CutAt, Frontier, Group, Halt, HaltReason,
-    OutEntry, OutKind, OutProof, Scope,
+    Block, BlockHash, COMMITS, Canonical, ChainName, ChainState, Cut, CutAt, Frontier, Group, Halt,
+    HaltReason, OutEntry, OutKind, OutProof, Scope,
 };
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
@@ -24,7 +24,7 @@ struct Next {
 impl Yard {
     /// Commits what is proved at the frontier, or records it missed, as the pipeline says that it opened with; says
     /// whether the frontier moved.
-    pub(crate) async fn commit_next(&self, chain: &str, pipeline: &Pipeline) -> Result<bool, Error> {
+    pub(crate) async fn commit_next(&self, chain: &ChainName, pipeline: &Pipeline) -> Result<bool, Error> {
         let frontier = self.frontier(chain).await?;
         let scope_id = match pipeline.commit_cut() {
             None => {
@@ -66,7 +66,7 @@ impl Yard {
     }
 
     /// Deadlines count from here on: whoever ended the hold did not know the yard's time.
-    async fn count_from_now(&self, chain: &str) -> Result<bool, Error> {
+    async fn count_from_now(&self, chain: &ChainName) -> Result<bool, Error> {
         if !self.port.has_yards_clock() {
             return Ok(false);
         }
@@ -104,7 +104,7 @@ impl Yard {
     async fn commit(
         &self,
         tx: &mut Tx<'_>,
-        chain: &str,
+        chain: &ChainName,
         pipeline: &Pipeline,
         seen: &Scope,
         settles: bool,
@@ -130,7 +130,7 @@ impl Yard {
     async fn may_commit(
         &self,
         tx: &mut Tx<'_>,
-        chain: &str,
+        chain: &ChainName,
         pipeline: &Pipeline,
         seen: &Scope,
     ) -> Result<Option<Next>, Error> {
@@ -212,7 +212,7 @@ impl Yard {
     ) -> Result<(), Error> {
         let (from, to) = scope.heights();
         let kind = OutKind::Proof { from, to, hash: ends(scope).1, scope: scope.id().clone(), proofs };
-        let (chain, log, at_ms) = (scope.chain().to_owned(), log.to_owned(), self.port.now_ms());
+        let (chain, log, at_ms) = (scope.chain().clone(), log.to_owned(), self.port.now_ms());
         tx.put(&OutEntry { chain, log, sequence, at_ms, kind })
     }
 

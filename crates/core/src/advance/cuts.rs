@@ -7,14 +7,16 @@ use crate::error::Error;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::Wake;
 use crate::scope_stages::goal_of;
-use crate::state::{COMMITS, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Scope, ScopeId, Subject};
+use crate::state::{
+    COMMITS, ChainName, Cursor, Cut, CutAt, CutMember, Frontier, OutState, Scope, ScopeId, Subject,
+};
 use crate::strategy::sequential::Closed;
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{ChainReads, Yard};
 
 impl Yard {
     /// Closes at most one cut of each `sequential` stage; says whether any closed.
-    pub(crate) async fn close_cuts(&self, chain: &str, pipeline: &Pipeline) -> Result<bool, Error> {
+    pub(crate) async fn close_cuts(&self, chain: &ChainName, pipeline: &Pipeline) -> Result<bool, Error> {
         let mut any = false;
         for (_, stage, _) in pipeline.cut_stages() {
             any |= self.close_cut(chain, &stage.name).await?;
@@ -22,7 +24,7 @@ impl Yard {
         Ok(any)
     }
 
-    async fn close_cut(&self, chain: &str, stage: &str) -> Result<bool, Error> {
+    async fn close_cut(&self, chain: &ChainName, stage: &str) -> Result<bool, Error> {
         let look = self.look(chain).await?;
         let ChainLook { state, .. } = &look;
         if !state.takes_work() || state.reorg.is_some() {
@@ -55,7 +57,7 @@ impl Yard {
                     (scope.heights().1, scope.id().clone())
                 }
             };
-            let (chain, stage, from) = (chain.to_owned(), stage.to_owned(), next.from);
+            let (chain, stage, from) = (chain.clone(), stage.to_owned(), next.from);
             tx.put(&Cursor { chain: chain.clone(), stage: stage.clone(), next: to + 1 })?;
             tx.put(&CutAt { chain, stage, from, to, scope })?;
             Ok(true)
@@ -91,7 +93,7 @@ impl Yard {
     }
 
     /// Emits the next finished cut of each after-commit stage; says whether any was.
-    pub(crate) async fn emit_next(&self, chain: &str, pipeline: &Pipeline) -> Result<bool, Error> {
+    pub(crate) async fn emit_next(&self, chain: &ChainName, pipeline: &Pipeline) -> Result<bool, Error> {
         let mut any = false;
         for (index, stage, _) in pipeline.cut_stages() {
             if pipeline.commit_cut() != Some(index) {
@@ -101,7 +103,7 @@ impl Yard {
         Ok(any)
     }
 
-    async fn emit_cut(&self, chain: &str, pipeline: &Pipeline, stage: &Stage) -> Result<bool, Error> {
+    async fn emit_cut(&self, chain: &ChainName, pipeline: &Pipeline, stage: &Stage) -> Result<bool, Error> {
         let start_height = self.chain_state(chain).await?.start_height;
         let seen = self.out_state(chain, stage, start_height).await?;
         let key = CutAt::key_of(chain, &stage.name, seen.next_from);
@@ -164,10 +166,15 @@ impl Yard {
         Ok(true)
     }
 
-    async fn out_state(&self, chain: &str, stage: &Stage, start_height: u64) -> Result<OutState, Error> {
+    async fn out_state(
+        &self,
+        chain: &ChainName,
+        stage: &Stage,
+        start_height: u64,
+    ) -> Result<OutState, Error> {
         let stored = read(&self.port, &OutState::key_of(chain, &stage.name)).await?;
         let first = || OutState {
-            chain: chain.to_owned(),
+            chain: chain.clone(),
             stage: stage.name.clone(),
             next_from: start_height,
             next_sequence: 0,

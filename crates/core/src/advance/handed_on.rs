@@ -130,7 +130,7 @@ impl Yard {
             if self.hand_on(tx, &state, &now, pipeline, stage).await?.is_none() {
                 return Ok(false);
             }
-            tx.send(Wake::Chain { chain: now.chain().to_owned() });
+            tx.send(Wake::Chain { chain: now.chain().clone() });
             wake_level_sinks(tx, pipeline);
             now.prove(self.port.now_ms());
             tx.put(&now)?;

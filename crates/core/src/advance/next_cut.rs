@@ -10,7 +10,7 @@ use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pages::height_pages;
 use crate::pipeline::{CutRule, Pipeline};
-use crate::state::{Block, Canonical, Cursor, PipelineHash};
+use crate::state::{Block, Canonical, ChainName, Cursor, PipelineHash};
 use crate::strategy::sequential::{Around, Candidate, Closed, Lacking, close, lacking, until_fork};
 use crate::transaction::read;
 use crate::yard::Yard;
@@ -176,7 +176,7 @@ impl Yard {
     }
 
     /// How many heights from `from` on, below `to`, have blocks of pipelines without this stage.
-    async fn passed_over(&self, chain: &str, stage: &str, from: u64, to: u64) -> Result<u64, Error> {
+    async fn passed_over(&self, chain: &ChainName, stage: &str, from: u64, to: u64) -> Result<u64, Error> {
         let mut passed = 0;
         for scope in self.block_scopes(chain, from..to.min(from + MAX_PASSED)).await? {
             let Some((_, scope)) = scope else { break };
@@ -208,7 +208,7 @@ impl Yard {
     }
 
     /// How many of these blocks, from the first, may be in one cut.
-    async fn alike(&self, chain: &str, stage: &str, waiting: &[Waiting]) -> Result<usize, Error> {
+    async fn alike(&self, chain: &ChainName, stage: &str, waiting: &[Waiting]) -> Result<usize, Error> {
         let mut known: HashMap<&PipelineHash, Option<String>> = HashMap::new();
         for (index, block) in waiting.iter().enumerate() {
             if !known.contains_key(&block.pipeline) {
@@ -223,7 +223,13 @@ impl Yard {
     }
 
     /// Canonical blocks with `from <= height < to`, as far as they are contiguous and opened.
-    async fn waiting(&self, chain: &str, from: u64, to: u64, commits: bool) -> Result<Vec<Waiting>, Error> {
+    async fn waiting(
+        &self,
+        chain: &ChainName,
+        from: u64,
+        to: u64,
+        commits: bool,
+    ) -> Result<Vec<Waiting>, Error> {
         let mut waiting: Vec<Waiting> = Vec::new();
         for heights in height_pages(from..to) {
             for found in self.block_scopes(chain, heights).await? {
@@ -244,7 +250,7 @@ impl Yard {
     }
 
     /// Since when the block at this height waits to be in a cut.
-    pub(crate) async fn waits_since(&self, chain: &str, height: u64) -> Result<Option<u64>, Error> {
+    pub(crate) async fn waits_since(&self, chain: &ChainName, height: u64) -> Result<Option<u64>, Error> {
         let waiting = self.waiting(chain, height, height + 1, false).await?;
         Ok(waiting.first().map(|block| block.candidate.since_ms))
     }

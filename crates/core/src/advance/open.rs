@@ -4,7 +4,7 @@ use crate::error::{Error, Refusal};
 use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::Wake;
-use crate::state::{Canonical, ChainState, KnownBlock, PipelineHash, Scope, Standing};
+use crate::state::{Canonical, ChainName, ChainState, KnownBlock, PipelineHash, Scope, Standing};
 use crate::transaction::{Tx, transact};
 use crate::yard::{ChainReads, Yard};
 
@@ -12,7 +12,7 @@ impl Yard {
     /// Opens the next height with the pipeline in force, which has this hash, if the window allows; says whether it did.
     pub(crate) async fn open_next(
         &self,
-        chain: &str,
+        chain: &ChainName,
         hash: &PipelineHash,
         pipeline: &Pipeline,
     ) -> Result<bool, Error> {

@@ -5,8 +5,8 @@ use crate::error::{Error, Refusal};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Wake};
 use crate::state::{
-    BlockHash, Branch, Canonical, ChainState, CutAt, Frontier, KnownBlock, Progress, Reorg, Scope, ScopeId,
-    Tip,
+    BlockHash, Branch, Canonical, ChainName, ChainState, CutAt, Frontier, KnownBlock, Progress, Reorg, Scope,
+    ScopeId, Tip,
 };
 use crate::transaction::{Tx, read_range, transact};
 use crate::yard::{ChainReads, Yard};
@@ -24,7 +24,7 @@ const CUTS_A_PAGE: usize = 32;
 impl Yard {
     /// Writes what is left of a recorded reorg, page by page; any process may, at any time. Says whether nothing is left: one
     /// call writes only so many pages.
-    pub(crate) async fn finish_reorg(&self, chain: &str) -> Result<bool, Error> {
+    pub(crate) async fn finish_reorg(&self, chain: &ChainName) -> Result<bool, Error> {
         for _ in 0..MAX_PAGES {
             let Some(intent) = self.chain_state(chain).await?.reorg else { return Ok(true) };
             // They say since when blocks are on the chain, and that is for the yard's clock.
@@ -42,7 +42,7 @@ impl Yard {
         Ok(self.chain_state(chain).await?.reorg.is_none())
     }
 
-    async fn rewrite_page(&self, chain: &str) -> Result<(), Error> {
+    async fn rewrite_page(&self, chain: &ChainName) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let mut state = tx.check_chain(chain).await?;
             let Some(mut intent) = state.reorg.take() else { return Ok(()) };
@@ -69,7 +69,12 @@ impl Yard {
     }
 
     /// Says whether it took back that a height was missed.
-    async fn rewrite_height(&self, tx: &mut Tx<'_>, chain: &str, intent: &mut Reorg) -> Result<bool, Error> {
+    async fn rewrite_height(
+        &self,
+        tx: &mut Tx<'_>,
+        chain: &ChainName,
+        intent: &mut Reorg,
+    ) -> Result<bool, Error> {
         let height = intent.next - 1;
         let place = Canonical::key_of(chain, height);
         let old: Option<Canonical> = tx.check(&place).await?;
@@ -87,7 +92,7 @@ impl Yard {
         match new {
             Some(known) => {
                 tx.put(&Canonical {
-                    chain: chain.to_owned(),
+                    chain: chain.clone(),
                     height,
                     hash: known.hash,
                     generation: known.generation,
@@ -110,7 +115,7 @@ impl Yard {
     async fn head_hash(
         &self,
         tx: &mut Tx<'_>,
-        chain: &str,
+        chain: &ChainName,
         intent: &Reorg,
     ) -> Result<Option<BlockHash>, Error> {
         let tip: Option<Tip> = tx.peek(&Tip::key_of(chain)).await?;
@@ -120,7 +125,7 @@ impl Yard {
     async fn new_canonical(
         &self,
         tx: &mut Tx<'_>,
-        chain: &str,
+        chain: &ChainName,
         height: u64,
         hash: &BlockHash,
         intent: &Reorg,
@@ -165,7 +170,7 @@ impl Yard {
         Ok(Some(was))
     }
 
-    async fn void_cuts_page(&self, chain: &str, stage: &str, from: u64) -> Result<(), Error> {
+    async fn void_cuts_page(&self, chain: &ChainName, stage: &str, from: u64) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let mut state = tx.check_chain(chain).await?;
             let Some(intent) = state.reorg.as_mut() else { return Ok(()) };
@@ -193,14 +198,14 @@ impl Yard {
         .await
     }
 
-    async fn close_intent(&self, chain: &str) -> Result<(), Error> {
+    async fn close_intent(&self, chain: &ChainName) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let state = tx.check_chain(chain).await?;
             let Some(intent) = &state.reorg else { return Ok(()) };
             if intent.next > intent.from || !intent.cuts_from.is_empty() {
                 return Ok(());
             }
-            tx.send(Wake::Chain { chain: chain.to_owned() });
+            tx.send(Wake::Chain { chain: chain.clone() });
             tx.put(&ChainState { reorg: None, ..state })
         })
         .await
@@ -210,7 +215,7 @@ impl Yard {
     async fn fetch_heights(
         &self,
         tx: &mut Tx<'_>,
-        chain: &str,
+        chain: &ChainName,
         intent: &Reorg,
         heights: u64,
     ) -> Result<(), Error> {

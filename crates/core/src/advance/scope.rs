@@ -173,7 +173,7 @@ impl Yard {
         // Where there is a judge, not before it has looked at it.
         let is_goal = goal_of(pipeline, &scope) == Some(index) && scope.is_open();
         if is_goal && !self.is_judged() {
-            tx.send(Wake::Chain { chain: scope.chain().to_owned() });
+            tx.send(Wake::Chain { chain: scope.chain().clone() });
             wake_level_sinks(tx, pipeline);
             scope.prove(self.port.now_ms());
             tx.put(&scope)?;

@@ -11,7 +11,7 @@ pub use diagnostic::Diagnostic;
 
 use crate::pipeline::MAX_HEIGHT;
 use crate::port::{Key, PortError};
-use crate::state::{BadTaskId, BlockHash, PipelineHash};
+use crate::state::{BadChainName, BadTaskId, BlockHash, ChainName, PipelineHash};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -53,7 +53,7 @@ pub enum Refusal {
     #[error(
         "chain {chain} starts at height {recorded}, and the pipeline file now says {given}; use another data directory"
     )]
-    StartHeightChanged { chain: String, recorded: u64, given: u64 },
+    StartHeightChanged { chain: ChainName, recorded: u64, given: u64 },
     #[error(
         "[pool.{pool}] is gone from the pipeline file, or is another kind there (of workers, or of a stage's action), and stage \
          {stage} of {what}, which was opened with it, is not over; keep the pool as it was until that is done (`proofyard explain {height}` says what it waits for), or have it opened \
@@ -64,7 +64,7 @@ pub enum Refusal {
         "[stage.{stage}] of chain {chain} {was}, and the pipeline file now {now}; what is in work could not go on: keep it \
          so, or use another data directory (another yard) for the new pipeline"
     )]
-    CutsChanged { chain: String, stage: String, was: &'static str, now: &'static str },
+    CutsChanged { chain: ChainName, stage: String, was: &'static str, now: &'static str },
     #[error(
         "sink {sink} has not got {behind} entries of the log of {log} yet, and the pipeline file takes it away from there; \
          keep it until it has them (`proofyard status`), or give them up: `--give-up-sink {sink}`"
@@ -73,18 +73,18 @@ pub enum Refusal {
     #[error(transparent)]
     BadTaskId(#[from] BadTaskId),
     #[error("task {task} is of chain {of}, not of {chain}")]
-    TaskOfOtherChain { task: String, of: String, chain: String },
+    TaskOfOtherChain { task: String, of: ChainName, chain: ChainName },
     #[error("a height or a task is retried, not both")]
     HeightAndTask,
     #[error(
         "chain {chain} is paused, and it is halted: say which of them ends, `proofyard resume --pause` or `proofyard resume \
          --halt`"
     )]
-    WhichHold { chain: String },
+    WhichHold { chain: ChainName },
     #[error("the window must be at least {least}, or the next commit could never be reached")]
     WindowTooSmall { least: u64 },
     #[error("chain {chain} has no sink {sink}")]
-    UnknownSink { chain: String, sink: String },
+    UnknownSink { chain: ChainName, sink: String },
     #[error("the log of {log} has no entry {sequence}")]
     NoEntry { log: String, sequence: u64 },
     #[error(
@@ -116,6 +116,13 @@ impl Error {
             | Self::Refused(_)
             | Self::WorkerDead { .. } => false,
         }
+    }
+}
+
+/// There is no chain that could not be called so.
+impl From<BadChainName> for Refusal {
+    fn from(BadChainName(text): BadChainName) -> Self {
+        Self::UnknownChain(text)
     }
 }
 

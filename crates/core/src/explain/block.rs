@@ -11,7 +11,9 @@ use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::{Late, Pipeline};
 use crate::scope_stages::goal_of;
-use crate::state::{Branch, Halt, HaltCause, Judgement, KnownBlock, Progress, Reorg, Scope, TaskId, short};
+use crate::state::{
+    Branch, ChainName, Halt, HaltCause, Judgement, KnownBlock, Progress, Reorg, Scope, TaskId, short,
+};
 use crate::status::look::Budget;
 use crate::status::work::{MAX_TASKS, ScopeWork};
 use crate::transaction::{read, read_range};
@@ -25,10 +27,10 @@ const MEMBERS_SHOWN: usize = 3;
 impl Yard {
     /// Why the block at a height is not committed, or how it was.
     #[boxed(?Send)]
-    pub async fn explain(&self, chain: &str, height: u64) -> Result<Explanation, Error> {
+    pub async fn explain(&self, chain: &ChainName, height: u64) -> Result<Explanation, Error> {
         let look = self.look(chain).await?;
         let Answer { case, verdict, details, ways } = self.answer(&look, height).await?;
-        let (chain, now_ms) = (chain.to_owned(), look.now_ms);
+        let (chain, now_ms) = (chain.clone(), look.now_ms);
         Ok(Explanation { chain, height, now_ms, case, verdict, details, what_would_move_it: ways })
     }
 

@@ -10,6 +10,7 @@ mod stages;
 mod text;
 mod untold;
 
+use crate::state::ChainName;
 use serde::Serialize;
 
 pub use text::{count, span};
@@ -17,7 +18,7 @@ pub use text::{count, span};
 /// The answer to "why is this block not committed?". `Display` writes it for people.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
-    pub chain: String,
+    pub chain: ChainName,
     pub height: u64,
     /// When this was read; times in the text are relative to it.
     pub now_ms: u64,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::state::{ArtifactRef, COMMITS};
+use crate::state::{ArtifactRef, COMMITS, ChainName};
 
 mod action_table;
 mod arguments;
@@ -71,7 +71,7 @@ pub struct Pipeline {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Chain {
-    pub name: String,
+    pub name: ChainName,
     pub start_height: u64,
     /// How many heights from the frontier may be in work at once, at the start; an operator may change it.
     pub window: u64,

@@ -13,7 +13,7 @@ use super::source_table::{RawSource, SourceTable, read_source};
 use super::stage_table::RawStage;
 use super::suggest;
 use super::{Chain, Header, JUDGE_POOL, Late, MAX_HEIGHT, MAX_MS, MAX_WINDOW, Pool, Prover};
-use crate::state::COMMITS;
+use crate::state::{COMMITS, ChainName, NAME_RULE, is_name};
 
 pub(super) const MAX_STAGES: usize = 64;
 /// Provers, pools or sinks of one file.
@@ -45,7 +45,7 @@ pub(super) struct Named<T> {
 
 pub(super) struct RawChain {
     pub at: usize,
-    pub name: Option<String>,
+    pub name: Option<ChainName>,
     pub start_height: Option<u64>,
     pub window: Read<u64>,
     pub late: Option<Late>,
@@ -169,15 +169,11 @@ fn named_tables<'t>(kind: &str, table: &'t DeTable<'t>, mistakes: &mut Mistakes)
 }
 
 fn check_name(kind: &str, name: &str, at: usize, mistakes: &mut Mistakes) {
-    let fits = |name: &str| {
-        (1..=32).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    };
-    if !fits(name) {
+    if !is_name(name) {
         let near = name.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
-        let such_as = if fits(&near) { format!(", such as \"{near}\"") } else { String::new() };
+        let such_as = if is_name(&near) { format!(", such as \"{near}\"") } else { String::new() };
         let message = format!("\"{}\" cannot be the name of a {kind}", shown(name));
-        mistakes.add(at, message, format!("1 to 32 letters a-z, digits and -{such_as}"));
+        mistakes.add(at, message, format!("{NAME_RULE}{such_as}"));
     } else if kind == "stage" && (name == "block" || name == COMMITS) {
         let help = match name {
             "block" => "name it otherwise: \"block\" is what stages read a block by",
@@ -205,7 +201,7 @@ impl RawChain {
         let late_at = fields.get("late").is().map_or(at, |late| late.key_at);
         Self {
             at,
-            name: name.value(),
+            name: name.value().and_then(|name| name.parse().ok()),
             start_height: fields.number("start_height", 0..=MAX_HEIGHT).value(),
             window: fields.number("window", 1..=MAX_WINDOW),
             late: read_late(&mut fields),

@@ -4,7 +4,7 @@ use crate::error::{Error, Refusal};
 use crate::pipeline::MAX_HEIGHT;
 use crate::planted_bug::PlantedBug;
 use crate::port::Wake;
-use crate::state::{Block, Canonical, Frontier, KnownBlock, Scope, ScopeId, Subject, Tip};
+use crate::state::{Block, Canonical, ChainName, Frontier, KnownBlock, Scope, ScopeId, Subject, Tip};
 use crate::transaction::{Tx, transact};
 use crate::yard::{ChainReads, Yard, boxed};
 
@@ -23,7 +23,7 @@ impl Yard {
     /// Records one block event. A repeat changes nothing, also one of a block that left the chain; only fields that were
     /// not kept when the block came are taken from it.
     #[boxed(?Send)]
-    pub async fn record_block(&self, chain: &str, block: &Block) -> Result<BlockOutcome, Error> {
+    pub async fn record_block(&self, chain: &ChainName, block: &Block) -> Result<BlockOutcome, Error> {
         self.record_acknowledged_block(chain, block, None).await
     }
 
@@ -31,7 +31,7 @@ impl Yard {
     #[boxed(?Send)]
     pub async fn record_acknowledged_block(
         &self,
-        chain: &str,
+        chain: &ChainName,
         block: &Block,
         acknowledged_ms: Option<u64>,
     ) -> Result<BlockOutcome, Error> {
@@ -67,7 +67,7 @@ impl Yard {
                     // Whoever takes the frontier's due time away meets a conflict.
                     tx.check_tip(chain).await?;
                     self.wake_frontier(tx, chain).await?;
-                    tx.send(Wake::Chain { chain: chain.to_owned() });
+                    tx.send(Wake::Chain { chain: chain.clone() });
                 }
                 return Ok(BlockOutcome::Repeated);
             }
@@ -87,7 +87,7 @@ impl Yard {
 
     /// No more blocks are expected: a last short cut may close.
     #[boxed(?Send)]
-    pub async fn record_end(&self, chain: &str) -> Result<(), Error> {
+    pub async fn record_end(&self, chain: &ChainName) -> Result<(), Error> {
         transact(&self.port, async |tx| {
             let mut tip = tx.check_tip(chain).await?;
             if !tip.ended {
@@ -95,14 +95,14 @@ impl Yard {
                 tx.put(&tip)?;
                 self.wake_frontier(tx, chain).await?;
             }
-            tx.send(Wake::Chain { chain: chain.to_owned() });
+            tx.send(Wake::Chain { chain: chain.clone() });
             tx.durable();
             Ok(())
         })
         .await
     }
 
-    pub(crate) fn new_block_scope(&self, chain: &str, block: &Block, generation: u64) -> Scope {
+    pub(crate) fn new_block_scope(&self, chain: &ChainName, block: &Block, generation: u64) -> Scope {
         let id = ScopeId::of_block(chain, block.height, &block.hash, generation);
         Scope::new(id, chain, Subject::Block(block.clone()), self.port.now_ms())
     }
@@ -134,7 +134,7 @@ impl Yard {
 
     /// Makes the frontier due if it is not by the next tick. Whoever puts it off for longer rewrites the tip, so that one
     /// of the two meets a conflict.
-    pub(crate) async fn wake_frontier(&self, tx: &mut Tx<'_>, chain: &str) -> Result<(), Error> {
+    pub(crate) async fn wake_frontier(&self, tx: &mut Tx<'_>, chain: &ChainName) -> Result<(), Error> {
         let mut frontier: Frontier = tx.peek_frontier(chain).await?;
         let state = tx.peek_chain(chain).await?;
         let tick_ms = self.pipeline(chain, &state.pipeline).await?.chain.tick_ms;
@@ -160,9 +160,9 @@ pub(crate) fn fits(tip: &Tip, block: &Block, start_height: u64) -> bool {
     }
 }
 
-fn store(tx: &mut Tx<'_>, chain: &str, block: &Block) -> Result<KnownBlock, Error> {
+fn store(tx: &mut Tx<'_>, chain: &ChainName, block: &Block) -> Result<KnownBlock, Error> {
     let known = KnownBlock {
-        chain: chain.to_owned(),
+        chain: chain.clone(),
         height: block.height,
         hash: block.hash.clone(),
         parent: block.parent.clone(),

@@ -17,7 +17,7 @@ impl Yard {
         slot_ms: u64,
         metered: Option<Metered>,
     ) -> Result<(), Error> {
-        let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
+        let pipeline = self.pipeline(&task.id().chain(), task.pipeline()).await?;
         if let Some(pool) = pipeline.pools.get(task.pool()) {
             task.use_up(Usage::of_attempt(attempt, pool, slot_ms, metered));
         }

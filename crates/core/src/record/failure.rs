@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::listing::{PARKED_LOOK_MS, delete_listing, put_listing, reschedule};
 use crate::pipeline::{MAX_BACKOFF_MS, Pool, TaskLimits};
 use crate::planted_bug::PlantedBug;
-use crate::state::{Attempt, FailureKind, Metered, Note, Slot, Task, TaskId, Worker, WorkerId};
+use crate::state::{Attempt, ChainName, FailureKind, Metered, Note, Slot, Task, TaskId, Worker, WorkerId};
 use crate::transaction::{Tx, transact};
 use crate::yard::{Yard, boxed};
 
@@ -97,7 +97,7 @@ impl Yard {
         transact(&self.port, async |tx| {
             let worker: Option<Worker> = tx.peek(&Worker::key_of(&report.worker)).await?;
             let pool = match &worker {
-                Some(worker) => self.pool_of(report.task.chain(), &worker.pool).await?,
+                Some(worker) => self.pool_of(&report.task.chain(), &worker.pool).await?,
                 None => None,
             };
             let ending = Ending::Failed(Failed {
@@ -206,7 +206,7 @@ impl Yard {
         tx.put(&worker)
     }
 
-    async fn pool_of(&self, chain: &str, pool: &str) -> Result<Option<Pool>, Error> {
+    async fn pool_of(&self, chain: &ChainName, pool: &str) -> Result<Option<Pool>, Error> {
         Ok(self.chain(chain).await?.1.pools.get(pool).cloned())
     }
 }

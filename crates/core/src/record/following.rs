@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::pipeline::Confirm;
 use crate::port::Wake;
-use crate::state::{Finality, Following};
+use crate::state::{ChainName, Finality, Following};
 use crate::transaction::{read, transact};
 use crate::yard::{Yard, boxed};
 
@@ -38,13 +38,13 @@ impl Yard {
 
     /// How following went when it was last written down; `None` where no node was ever followed.
     #[boxed(?Send)]
-    pub async fn following(&self, chain: &str) -> Result<Option<Following>, Error> {
+    pub async fn following(&self, chain: &ChainName) -> Result<Option<Following>, Error> {
         read(&self.port, &Following::key_of(chain)).await
     }
 
     /// What the followed node last called safe and finalized.
     #[boxed(?Send)]
-    pub async fn finality(&self, chain: &str) -> Result<Option<Finality>, Error> {
+    pub async fn finality(&self, chain: &ChainName) -> Result<Option<Finality>, Error> {
         read(&self.port, &Finality::key_of(chain)).await
     }
 }

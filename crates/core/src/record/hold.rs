@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Refusal};
 use crate::planted_bug::PlantedBug;
 use crate::port::{Key, Wake};
-use crate::state::{ChainState, Halt, HaltCause, HaltReason};
+use crate::state::{ChainName, ChainState, Halt, HaltCause, HaltReason};
 use crate::transaction::{Tx, read_many, transact};
 use crate::yard::{ChainReads, Yard, boxed};
 
@@ -52,13 +52,13 @@ pub struct Resumed {
 impl Yard {
     /// Nothing new is opened or claimed; running work ends, and commits go on.
     #[boxed(?Send)]
-    pub async fn pause(&self, chain: &str) -> Result<(), Error> {
+    pub async fn pause(&self, chain: &ChainName) -> Result<(), Error> {
         self.change_chain(chain, async |tx, state| tx.put(&ChainState { paused: true, ..state })).await
     }
 
     /// Also no commit and no hand-on, until resumed.
     #[boxed(?Send)]
-    pub async fn halt(&self, chain: &str, reason: &str) -> Result<(), Error> {
+    pub async fn halt(&self, chain: &ChainName, reason: &str) -> Result<(), Error> {
         let at_ms = self.port.now_ms();
         let halt = Halt::over(None, &HaltReason::Other(reason.to_owned()), at_ms);
         self.change_chain(chain, async |tx, state| {
@@ -73,17 +73,22 @@ impl Yard {
 
     /// Ends the pause or the halt that there is.
     #[boxed(?Send)]
-    pub async fn resume(&self, chain: &str) -> Result<Resumed, Error> {
+    pub async fn resume(&self, chain: &ChainName) -> Result<Resumed, Error> {
         self.resume_from(chain, Hold::Any, None).await
     }
 
     /// Ends a pause, or the halts that an operator has seen: all below a number, or all that there are now. What was
     /// disagreed on stays recorded, and does not halt again.
     #[boxed(?Send)]
-    pub async fn resume_from(&self, chain: &str, hold: Hold, seen: Option<u64>) -> Result<Resumed, Error> {
+    pub async fn resume_from(
+        &self,
+        chain: &ChainName,
+        hold: Hold,
+        seen: Option<u64>,
+    ) -> Result<Resumed, Error> {
         let found = self.chain_state(chain).await?;
         if hold == Hold::Any && found.paused && found.halted.is_some() {
-            return Err(Refusal::WhichHold { chain: chain.to_owned() }.into());
+            return Err(Refusal::WhichHold { chain: chain.clone() }.into());
         }
         let to = seen.unwrap_or(found.halts).min(found.halts);
         let named = self.halts(chain, found.halts_ended, to).await?;
@@ -140,7 +145,7 @@ impl Yard {
         Ok(causes)
     }
 
-    async fn halts(&self, chain: &str, from: u64, to: u64) -> Result<Vec<HaltCause>, Error> {
+    async fn halts(&self, chain: &ChainName, from: u64, to: u64) -> Result<Vec<HaltCause>, Error> {
         let numbers = from..to.min(from.saturating_add(MAX_NAMED));
         let keys: Vec<Key> = numbers.map(|number| HaltCause::key_of(chain, number)).collect();
         Ok(read_many::<HaltCause>(&self.port, &keys).await?.into_iter().flatten().collect())
@@ -148,7 +153,7 @@ impl Yard {
 
     async fn change_chain(
         &self,
-        chain: &str,
+        chain: &ChainName,
         mut change: impl AsyncFnMut(&mut Tx<'_>, ChainState) -> Result<(), Error>,
     ) -> Result<(), Error> {
         transact_chain(self, chain, async |tx, state| change(tx, state).await).await
@@ -158,7 +163,7 @@ impl Yard {
 /// Changes a chain's item, and wakes whatever may go on or must stop by it.
 async fn transact_chain<T>(
     yard: &Yard,
-    chain: &str,
+    chain: &ChainName,
     mut change: impl AsyncFnMut(&mut Tx<'_>, ChainState) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let pipeline = yard.chain(chain).await?.1;
@@ -166,13 +171,13 @@ async fn transact_chain<T>(
         let state = tx.check_chain(chain).await?;
         let changed = change(tx, state).await?;
         yard.wake_frontier(tx, chain).await?;
-        tx.send(Wake::Chain { chain: chain.to_owned() });
+        tx.send(Wake::Chain { chain: chain.clone() });
         // What was held back may go on: listed tasks, and entries to hand on.
         for pool in pipeline.pools.keys() {
             tx.send(Wake::Pool { pool: pool.clone() });
         }
         for sink in pipeline.sinks.keys() {
-            tx.send(Wake::Sink { chain: chain.to_owned(), sink: sink.clone() });
+            tx.send(Wake::Sink { chain: chain.clone(), sink: sink.clone() });
         }
         tx.durable();
         Ok(changed)

@@ -4,15 +4,15 @@ use crate::error::{Error, Refusal};
 use crate::listing::put_listing;
 use crate::pages::DuePages;
 use crate::port::{DueKind, Key, Wake};
-use crate::state::{Task, TaskId};
+use crate::state::{ChainName, Task, TaskId};
 use crate::transaction::{Tx, read_many, transact};
 use crate::yard::{ChainReads, Yard, boxed};
 
 /// Which parked tasks to try again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RetrySelection {
-    AllOf { chain: String },
-    Height { chain: String, height: u64 },
+    AllOf { chain: ChainName },
+    Height { chain: ChainName, height: u64 },
     One(TaskId),
 }
 
@@ -24,7 +24,7 @@ pub struct RetryOutcome {
 impl Yard {
     /// How many heights from the frontier may be in work at once.
     #[boxed(?Send)]
-    pub async fn set_window(&self, chain: &str, window: u64) -> Result<(), Error> {
+    pub async fn set_window(&self, chain: &ChainName, window: u64) -> Result<(), Error> {
         let pipeline = self.chain(chain).await?.1;
         let cut_rule = pipeline.commit_cut().and_then(|cut| pipeline.stages[cut].cut_rule());
         let least = cut_rule.map_or(1, |rule| rule.size);
@@ -36,7 +36,7 @@ impl Yard {
             frontier.window = window;
             frontier.due_ms = Some(self.port.now_ms());
             tx.put(&frontier)?;
-            tx.send(Wake::Chain { chain: chain.to_owned() });
+            tx.send(Wake::Chain { chain: chain.clone() });
             tx.durable();
             Ok(())
         })
@@ -57,14 +57,14 @@ impl Yard {
 
     /// Parked tasks, as the due index shows them.
     #[boxed(?Send)]
-    pub async fn parked(&self, chain: &str) -> Result<Vec<Task>, Error> {
+    pub async fn parked(&self, chain: &ChainName) -> Result<Vec<Task>, Error> {
         let mut parked = Vec::new();
         for shard in DueKind::Step.shards() {
             let mut pages = DuePages::all(shard);
             while let Some(page) = pages.next(self).await? {
                 let of_chain = page.into_iter().map(|due| due.key);
                 let keys: Vec<Key> = of_chain
-                    .filter(|key| TaskId::of_key(key).is_some_and(|task| task.chain() == chain))
+                    .filter(|key| TaskId::of_key(key).is_some_and(|task| task.chain() == *chain))
                     .collect();
                 let found = read_many::<Task>(&self.port, &keys).await?.into_iter().flatten();
                 parked.extend(found.filter(|task| task.is_parked()));

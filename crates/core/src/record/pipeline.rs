@@ -14,8 +14,8 @@ use crate::port::{DueKind, Key, Wake};
 use crate::scope_stages::stages_of;
 use crate::state::worker::PoolChain;
 use crate::state::{
-    COMMITS, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineHash, PipelineText,
-    Scope, SinkCursor, Tip,
+    COMMITS, ChainName, ChainState, Cursor, CutAt, Frontier, Group, KnownChain, OutState, PipelineHash,
+    PipelineText, Scope, SinkCursor, Tip,
 };
 use crate::transaction::{Tx, read, read_many, transact};
 use crate::yard::{ChainReads, Yard, boxed, parsed};
@@ -90,7 +90,7 @@ impl Yard {
         Err(Error::Contended { tries: MAX_LOOKS })
     }
 
-    async fn before_change(&self, chain: &str) -> Result<Option<Before>, Error> {
+    async fn before_change(&self, chain: &ChainName) -> Result<Option<Before>, Error> {
         if read::<ChainState>(&self.port, &ChainState::key_of(chain)).await?.is_none() {
             return Ok(None);
         }
@@ -134,13 +134,13 @@ impl Yard {
     }
 
     /// What is committed or handed on may have work left, such as a quorum's late members.
-    async fn refuse_lost_pool_of_passed(&self, chain: &str, new: &Pipeline) -> Result<(), Error> {
+    async fn refuse_lost_pool_of_passed(&self, chain: &ChainName, new: &Pipeline) -> Result<(), Error> {
         for shard in DueKind::Scope.shards() {
             let mut pages = DuePages::all(shard);
             while let Some(page) = pages.next(self).await? {
                 let keys = page.into_iter().map(|due| due.key);
                 let keys: Vec<Key> =
-                    keys.filter(|key| Scope::id_of_key(key).is_some_and(|id| id.chain() == chain)).collect();
+                    keys.filter(|key| Scope::id_of_key(key).is_some_and(|id| id.chain() == *chain)).collect();
                 for scope in read_many::<Scope>(&self.port, &keys).await? {
                     self.refuse_lost_pool_of_scope(scope, new).await?;
                 }

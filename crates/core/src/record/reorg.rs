@@ -13,8 +13,8 @@ use crate::pipeline::Pipeline;
 use crate::planted_bug::PlantedBug;
 use crate::port::Wake;
 use crate::state::{
-    BlockHash, COMMITS, Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, OutEntry, OutKind,
-    OutState, Reorg, Tip,
+    BlockHash, COMMITS, Canonical, ChainName, ChainState, Cursor, CutAt, Frontier, KnownBlock, OutEntry,
+    OutKind, OutState, Reorg, Tip,
 };
 use crate::transaction::{Tx, read_range, transact};
 use crate::yard::{ChainReads, Yard, boxed};
@@ -50,7 +50,7 @@ impl Yard {
     #[boxed(?Send)]
     pub async fn record_reorg(
         &self,
-        chain: &str,
+        chain: &ChainName,
         height: u64,
         hash: &BlockHash,
     ) -> Result<ReorgOutcome, Error> {
@@ -67,7 +67,7 @@ impl Yard {
 
     /// Proves every height from `from` on again, in scopes of a new generation.
     #[boxed(?Send)]
-    pub async fn record_redo(&self, chain: &str, from: u64) -> Result<ReorgOutcome, Error> {
+    pub async fn record_redo(&self, chain: &ChainName, from: u64) -> Result<ReorgOutcome, Error> {
         // After an unknown outcome it is recognised by the generation that its first height has got.
         let mut planned = Vec::new();
         self.change_branch(chain, async |tx, state, tip| {
@@ -85,7 +85,7 @@ impl Yard {
 
     async fn change_branch(
         &self,
-        chain: &str,
+        chain: &ChainName,
         mut plan: impl AsyncFnMut(&mut Tx<'_>, &ChainState, &Tip) -> Result<Plan, Error>,
     ) -> Result<ReorgOutcome, Error> {
         loop {
@@ -153,7 +153,7 @@ impl Yard {
     async fn step_cuts_back(
         &self,
         tx: &mut Tx<'_>,
-        chain: &str,
+        chain: &ChainName,
         stage: &str,
         first: u64,
     ) -> Result<u64, Error> {
@@ -208,14 +208,14 @@ impl Yard {
     fn retract(
         &self,
         tx: &mut Tx<'_>,
-        chain: &str,
+        chain: &ChainName,
         log: &str,
         sequence: u64,
         from: u64,
         to: u64,
     ) -> Result<(), Error> {
         tx.put(&OutEntry {
-            chain: chain.to_owned(),
+            chain: chain.clone(),
             log: log.to_owned(),
             sequence,
             at_ms: self.port.now_ms(),
@@ -227,7 +227,7 @@ impl Yard {
     async fn first_difference(
         &self,
         tx: &mut Tx<'_>,
-        chain: &str,
+        chain: &ChainName,
         head: &(u64, BlockHash),
     ) -> Result<u64, Error> {
         let (mut height, mut hash) = head.clone();

@@ -45,7 +45,7 @@ impl Yard {
     /// is a failed attempt.
     #[boxed(?Send)]
     pub async fn fault_of(&self, task: &Task, result: &TaskResult) -> Result<Option<String>, Error> {
-        let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
+        let pipeline = self.pipeline(&task.id().chain(), task.pipeline()).await?;
         let (index, _) =
             pipeline.stage(&task.id().stage).ok_or_else(|| Refusal::UnknownTask(task.id().to_string()))?;
         Ok(fault(&pipeline, index, task.height(), task.id().index, result))
@@ -88,7 +88,7 @@ impl Yard {
 
     /// Whether a quorum reads it.
     async fn is_vote(&self, task: &Task) -> Result<bool, Error> {
-        let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
+        let pipeline = self.pipeline(&task.id().chain(), task.pipeline()).await?;
         let Some((index, _)) = pipeline.stage(&task.id().stage) else { return Ok(false) };
         Ok(pipeline.is_voted_on(index))
     }

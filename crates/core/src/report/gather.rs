@@ -16,7 +16,7 @@ use crate::pages::Pages;
 use crate::pipeline::{Late, Output, Pipeline};
 use crate::scope_stages::stages_of;
 use crate::spending::Used;
-use crate::state::{Scope, Task, TaskId};
+use crate::state::{ChainName, Scope, Task, TaskId};
 use crate::status::look::Budget;
 use crate::status::work::MAX_TASKS as MAX_TASKS_A_MISS;
 use crate::yard::{Yard, boxed};
@@ -79,7 +79,7 @@ struct ScopeTasks {
 impl Yard {
     /// What was proved of a chain, how soon, and what was missed.
     #[boxed(?Send)]
-    pub async fn report(&self, chain: &str, request: &ReportRequest) -> Result<Report, Error> {
+    pub async fn report(&self, chain: &ChainName, request: &ReportRequest) -> Result<Report, Error> {
         let look = self.look(chain).await?;
         let (deadline_ms, deadline_is) = match (request.deadline_ms, look.pipeline.chain.late) {
             (Some(asked_ms), _) => (asked_ms, DeadlineIs::Asked),
@@ -308,7 +308,7 @@ impl ReportSoFar {
             proofs: &proofs,
         });
         Report {
-            chain: look.chain().to_owned(),
+            chain: look.chain().clone(),
             now_ms: look.now_ms,
             pipeline: look.state.pipeline.clone(),
             deadline_ms: self.deadline_ms,

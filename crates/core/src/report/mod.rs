@@ -23,7 +23,7 @@ pub use spending::SpendingFigures;
 pub use timeline::{Failed, MAX_TIMELINE_ROWS, TaskSpan, TimelineRow};
 
 pub use crate::spending::Spending;
-use crate::state::{BlockHash, PipelineHash};
+use crate::state::{BlockHash, ChainName, PipelineHash};
 
 /// Heights of one report.
 pub const MAX_REPORT_BLOCKS: usize = 10_000;
@@ -42,7 +42,7 @@ pub struct ReportRequest {
 /// One chain over a range of heights that are committed or missed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    pub chain: String,
+    pub chain: ChainName,
     /// When this was read.
     pub now_ms: u64,
     /// Hash of the pipeline now in force.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Refusal};
 use crate::port::Wake;
-use crate::state::{LevelPlace, OutEntry, OutKind, SinkCursor};
+use crate::state::{ChainName, LevelPlace, OutEntry, OutKind, SinkCursor};
 use crate::transaction::{Tx, read, transact};
 use crate::yard::{Yard, boxed};
 
@@ -30,9 +30,14 @@ pub struct SinkWordDone {
 
 impl Yard {
     #[boxed(?Send)]
-    pub async fn tell_sink(&self, chain: &str, sink: &str, word: SinkWord) -> Result<SinkWordDone, Error> {
+    pub async fn tell_sink(
+        &self,
+        chain: &ChainName,
+        sink: &str,
+        word: SinkWord,
+    ) -> Result<SinkWordDone, Error> {
         let pipeline = self.chain(chain).await?.1;
-        let unknown = || Refusal::UnknownSink { chain: chain.to_owned(), sink: sink.to_owned() };
+        let unknown = || Refusal::UnknownSink { chain: chain.clone(), sink: sink.to_owned() };
         let settings = pipeline.sinks.get(sink).ok_or_else(unknown)?;
         match settings.is_level() {
             true => {
@@ -62,7 +67,7 @@ impl Yard {
     async fn tell_ordered(
         &self,
         tx: &mut Tx<'_>,
-        chain: &str,
+        chain: &ChainName,
         sink: &str,
         log: &str,
         word: SinkWord,
@@ -133,7 +138,7 @@ impl Yard {
     }
 }
 
-fn told(tx: &mut Tx<'_>, chain: &str, sink: &str) {
-    tx.send(Wake::Sink { chain: chain.to_owned(), sink: sink.to_owned() });
+fn told(tx: &mut Tx<'_>, chain: &ChainName, sink: &str) {
+    tx.send(Wake::Sink { chain: chain.clone(), sink: sink.to_owned() });
     tx.durable();
 }

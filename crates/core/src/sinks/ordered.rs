@@ -11,7 +11,7 @@ use crate::error::{Error, Refusal};
 use crate::pipeline::{Confirm, EntryKind, Follows, Sink, SinkTarget};
 use crate::planted_bug::PlantedBug;
 use crate::port::Wake;
-use crate::state::{Canonical, Finality, OutEntry, OutKind, SinkCursor};
+use crate::state::{Canonical, ChainName, Finality, OutEntry, OutKind, SinkCursor};
 use crate::transaction::{read, transact};
 use crate::yard::{Yard, boxed};
 
@@ -31,7 +31,7 @@ impl Yard {
     /// The next entry to hand on, which is on disk. `None` when there is none, it is withheld, the chain is halted, the sink is
     /// paused, or a failed try must wait.
     #[boxed(?Send)]
-    pub async fn sink_next(&self, chain: &str, sink: &str) -> Result<Option<OutEntry>, Error> {
+    pub async fn sink_next(&self, chain: &ChainName, sink: &str) -> Result<Option<OutEntry>, Error> {
         let next = self.next_entry(chain, sink).await?;
         if next.is_some() && !self.planted(PlantedBug::HandOnNotDurable) {
             self.port.sync().await?;
@@ -39,7 +39,7 @@ impl Yard {
         Ok(next)
     }
 
-    async fn next_entry(&self, chain: &str, sink: &str) -> Result<Option<OutEntry>, Error> {
+    async fn next_entry(&self, chain: &ChainName, sink: &str) -> Result<Option<OutEntry>, Error> {
         let (state, pipeline) = self.chain(chain).await?;
         let Some(settings) = pipeline.sinks.get(sink) else { return Ok(None) };
         let Follows::Log(kinds) = &settings.follows else { return Ok(None) };
@@ -84,7 +84,7 @@ impl Yard {
                 Turn::Withhold => return Ok(None),
             }
         }
-        self.port.send(&[Wake::Sink { chain: chain.to_owned(), sink: sink.to_owned() }]).await;
+        self.port.send(&[Wake::Sink { chain: chain.clone(), sink: sink.to_owned() }]).await;
         Ok(None)
     }
 
@@ -135,7 +135,11 @@ impl Yard {
     }
 
     /// The highest height that the followed node calls so, if there is one yet.
-    pub(super) async fn confirmed_height(&self, chain: &str, confirm: Confirm) -> Result<Option<u64>, Error> {
+    pub(super) async fn confirmed_height(
+        &self,
+        chain: &ChainName,
+        confirm: Confirm,
+    ) -> Result<Option<u64>, Error> {
         let finality: Option<Finality> = match confirm {
             Confirm::Latest => return Ok(Some(u64::MAX)),
             Confirm::Safe | Confirm::Finalized => read(&self.port, &Finality::key_of(chain)).await?,
@@ -171,7 +175,7 @@ impl Yard {
 
     /// How far a sink has come in a log.
     #[boxed(?Send)]
-    pub async fn sink_cursor(&self, chain: &str, sink: &str, log: &str) -> Result<SinkCursor, Error> {
+    pub async fn sink_cursor(&self, chain: &ChainName, sink: &str, log: &str) -> Result<SinkCursor, Error> {
         let stored = read(&self.port, &SinkCursor::key_of(chain, sink, log)).await?;
         Ok(stored.unwrap_or_else(|| SinkCursor::at(chain, sink, log, 0)))
     }

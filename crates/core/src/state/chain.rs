@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockHash, Halt, KeyFamily, PipelineHash, ScopeId, height_key};
+use super::{BlockHash, ChainName, Halt, KeyFamily, PipelineHash, ScopeId, height_key};
 use crate::pipeline::{MAX_CUT_BLOCKS, MAX_WINDOW};
 use crate::port::{Key, Range};
 use crate::transaction::{Item, too_large};
@@ -15,11 +15,11 @@ use crate::transaction::{Item, too_large};
 /// A chain of this yard: it is in the list of them from its first pipeline on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KnownChain {
-    pub chain: String,
+    pub chain: ChainName,
 }
 
 impl KnownChain {
-    pub fn key_of(chain: &str) -> Key {
+    pub fn key_of(chain: &ChainName) -> Key {
         KeyFamily::KnownChain.key_in("", chain)
     }
     pub fn range(limit: usize) -> Range {
@@ -36,7 +36,7 @@ impl Item for KnownChain {
 /// Changes only on reorg, pause, halt, and when a new pipeline is put in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChainState {
-    pub chain: String,
+    pub chain: ChainName,
     pub start_height: u64,
     /// Moves with every recorded reorg.
     pub epoch: u64,
@@ -83,7 +83,7 @@ impl ChainState {
     /// A time that is still to be filled in on a host that has the yard's clock.
     pub(crate) const NOT_KNOWN_MS: u64 = u64::MAX;
 
-    pub fn key_of(chain: &str) -> Key {
+    pub fn key_of(chain: &ChainName) -> Key {
         KeyFamily::ChainState.key(chain)
     }
 
@@ -131,7 +131,7 @@ impl Item for ChainState {
 /// The newest canonical block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tip {
-    pub chain: String,
+    pub chain: ChainName,
     /// `None` before the first block.
     pub head: Option<(u64, BlockHash)>,
     /// No more blocks are expected, so that a last short cut may close.
@@ -139,7 +139,7 @@ pub struct Tip {
 }
 
 impl Tip {
-    pub fn key_of(chain: &str) -> Key {
+    pub fn key_of(chain: &ChainName) -> Key {
         KeyFamily::Tip.key(chain)
     }
     pub fn height(&self) -> Option<u64> {
@@ -159,7 +159,7 @@ impl Item for Tip {
 /// Where committing stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Frontier {
-    pub chain: String,
+    pub chain: ChainName,
     /// The next height to commit.
     pub height: u64,
     /// Hash of the block below it; `None` at the start height.
@@ -178,7 +178,7 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    pub fn key_of(chain: &str) -> Key {
+    pub fn key_of(chain: &ChainName) -> Key {
         KeyFamily::Frontier.key(chain)
     }
 }
@@ -204,13 +204,13 @@ impl Item for Frontier {
 /// Where the next cut of a `sequential` stage starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cursor {
-    pub chain: String,
+    pub chain: ChainName,
     pub stage: String,
     pub next: u64,
 }
 
 impl Cursor {
-    pub fn key_of(chain: &str, stage: &str) -> Key {
+    pub fn key_of(chain: &ChainName, stage: &str) -> Key {
         KeyFamily::Cursor.key_in(chain, stage)
     }
 }
@@ -227,13 +227,13 @@ impl Item for Cursor {
 /// A pipeline's text, by hash: scopes keep the one they opened with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PipelineText {
-    pub chain: String,
+    pub chain: ChainName,
     pub hash: PipelineHash,
     pub text: String,
 }
 
 impl PipelineText {
-    pub fn key_of(chain: &str, hash: &PipelineHash) -> Key {
+    pub fn key_of(chain: &ChainName, hash: &PipelineHash) -> Key {
         KeyFamily::PipelineText.key_in(chain, hash)
     }
 }
@@ -247,21 +247,21 @@ impl Item for PipelineText {
 /// Heights that share a partition.
 const HEIGHTS_A_PARTITION: u64 = 1_024;
 
-fn height_partition(chain: &str, height: u64) -> String {
+fn height_partition(chain: &ChainName, height: u64) -> String {
     KeyFamily::Canonical.partition(format_args!("{chain}#{}", height / HEIGHTS_A_PARTITION))
 }
 
 /// Which block is canonical at a height.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Canonical {
-    pub chain: String,
+    pub chain: ChainName,
     pub height: u64,
     pub hash: BlockHash,
     pub generation: u64,
 }
 
 impl Canonical {
-    pub fn key_of(chain: &str, height: u64) -> Key {
+    pub fn key_of(chain: &ChainName, height: u64) -> Key {
         Key::new(height_partition(chain, height), height_key(height))
     }
     /// The lowest height that shares its partition with this one.
@@ -270,7 +270,7 @@ impl Canonical {
     }
     /// All that is stored of the heights from `from` to `to`, which share a partition: which block is canonical at each, and
     /// under keys with a `#` each [`KnownBlock`].
-    pub fn rows(chain: &str, from: u64, to: u64, limit: usize) -> Range {
+    pub fn rows(chain: &ChainName, from: u64, to: u64, limit: usize) -> Range {
         Range {
             partition: height_partition(chain, to),
             from: height_key(from),
@@ -296,7 +296,7 @@ impl Item for Canonical {
 /// A block that was ever acknowledged, canonical or not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KnownBlock {
-    pub chain: String,
+    pub chain: ChainName,
     pub height: u64,
     pub hash: BlockHash,
     pub parent: BlockHash,
@@ -305,11 +305,11 @@ pub struct KnownBlock {
 }
 
 impl KnownBlock {
-    pub fn key_of(chain: &str, height: u64, hash: &BlockHash) -> Key {
+    pub fn key_of(chain: &ChainName, height: u64, hash: &BlockHash) -> Key {
         Key::new(height_partition(chain, height), format!("{}#{hash}", height_key(height)))
     }
     /// All known blocks of one height.
-    pub fn range(chain: &str, height: u64, limit: usize) -> Range {
+    pub fn range(chain: &ChainName, height: u64, limit: usize) -> Range {
         Range {
             partition: height_partition(chain, height),
             from: format!("{}#", height_key(height)),
@@ -335,7 +335,7 @@ impl Item for KnownBlock {
 /// Which cut starts at a height; or from where to where there is none, since those blocks' pipelines have no such stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CutAt {
-    pub chain: String,
+    pub chain: ChainName,
     pub stage: String,
     pub from: u64,
     pub to: u64,
@@ -347,14 +347,14 @@ impl CutAt {
     pub fn is_gap(&self) -> bool {
         self.scope.is_none()
     }
-    pub fn key_of(chain: &str, stage: &str, from: u64) -> Key {
+    pub fn key_of(chain: &ChainName, stage: &str, from: u64) -> Key {
         Key::new(Self::partition(chain, stage), height_key(from))
     }
-    fn partition(chain: &str, stage: &str) -> String {
+    fn partition(chain: &ChainName, stage: &str) -> String {
         KeyFamily::CutAt.partition(format_args!("{chain}#{stage}"))
     }
     /// The newest cut that starts at or below `height`.
-    pub fn covering(chain: &str, stage: &str, height: u64) -> Range {
+    pub fn covering(chain: &ChainName, stage: &str, height: u64) -> Range {
         Range {
             partition: Self::partition(chain, stage),
             from: String::new(),
@@ -364,7 +364,7 @@ impl CutAt {
         }
     }
     /// Cuts that start below `height`, the newest first.
-    pub fn range_back(chain: &str, stage: &str, height: u64, limit: usize) -> Range {
+    pub fn range_back(chain: &ChainName, stage: &str, height: u64, limit: usize) -> Range {
         Range {
             to: Some(height_key(height)),
             reverse: true,
@@ -372,7 +372,7 @@ impl CutAt {
         }
     }
     /// Cuts that start at or above `height`.
-    pub fn range_from(chain: &str, stage: &str, height: u64, limit: usize) -> Range {
+    pub fn range_from(chain: &ChainName, stage: &str, height: u64, limit: usize) -> Range {
         Range {
             partition: Self::partition(chain, stage),
             from: height_key(height),

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockHash, KeyFamily};
+use super::{BlockHash, ChainName, KeyFamily};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -27,13 +27,13 @@ pub struct NamedBlock {
 /// The newest blocks that the node calls safe and finalized.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finality {
-    pub chain: String,
+    pub chain: ChainName,
     pub safe: Option<NamedBlock>,
     pub finalized: Option<NamedBlock>,
 }
 
 impl Finality {
-    pub fn key_of(chain: &str) -> Key {
+    pub fn key_of(chain: &ChainName) -> Key {
         KeyFamily::Finality.key(chain)
     }
 }
@@ -50,7 +50,7 @@ impl Item for Finality {
 /// How following goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Following {
-    pub chain: String,
+    pub chain: ChainName,
     /// What the nodes must answer: as the pipeline says, else as the first one answered.
     pub chain_id: Option<u64>,
     /// The hash of block 0, likewise.
@@ -147,7 +147,7 @@ pub enum EndpointState {
 }
 
 impl Following {
-    pub fn key_of(chain: &str) -> Key {
+    pub fn key_of(chain: &ChainName) -> Key {
         KeyFamily::Following.key(chain)
     }
 }

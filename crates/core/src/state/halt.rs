@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockHash, KeyFamily, Scope, ScopeId, TaskId, WorkerId};
+use super::{BlockHash, ChainName, KeyFamily, Scope, ScopeId, TaskId, WorkerId};
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
 
@@ -122,14 +122,14 @@ impl Halt {
 /// One thing that halted a chain. It stays when the halt is ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HaltCause {
-    pub chain: String,
+    pub chain: ChainName,
     /// Counted over the chain's life.
     pub number: u64,
     pub halt: Halt,
 }
 
 impl HaltCause {
-    pub fn key_of(chain: &str, number: u64) -> Key {
+    pub fn key_of(chain: &ChainName, number: u64) -> Key {
         KeyFamily::Halt.key_in(chain, format_args!("{number:020}"))
     }
 }

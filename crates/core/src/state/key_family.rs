@@ -317,40 +317,41 @@ impl KeyFamily {
 mod tests {
     use super::super::worker::PoolChain;
     use super::super::{
-        Canonical, ChainState, Cursor, CutAt, Finality, Following, Frontier, Group, HaltCause, Heartbeat,
-        Judgement, KnownBlock, KnownChain, LevelPlace, OutEntry, OutState, PipelineText, Scope, ScopeId,
-        SeenHeartbeat, SinkCursor, Slot, SweepPlace, TaskId, Tip, Told, Worker,
+        Canonical, ChainName, ChainState, Cursor, CutAt, Finality, Following, Frontier, Group, HaltCause,
+        Heartbeat, Judgement, KnownBlock, KnownChain, LevelPlace, OutEntry, OutState, PipelineText, Scope,
+        ScopeId, SeenHeartbeat, SinkCursor, Slot, SweepPlace, TaskId, Tip, Told, Worker,
     };
     use super::*;
     use crate::transaction::Item;
 
     #[test]
     fn keys_are_written_as_they_are_stored_and_known_again() {
-        let scope = ScopeId::of_block("c", 7, &"0xab".into(), 0);
+        let chain = &ChainName::from("c");
+        let scope = ScopeId::of_block(chain, 7, &"0xab".into(), 0);
         let task = TaskId::new(&scope, "join", 3);
         let served = PoolChain { pool: "gpu".into(), chain: "c".into(), acts: None };
         let written = [
-            (KnownChain::key_of("c"), KeyFamily::KnownChain, "Y / c"),
+            (KnownChain::key_of(chain), KeyFamily::KnownChain, "Y / c"),
             (SweepPlace::key(), KeyFamily::SweepPlace, "Y#sweep / place"),
             (KeyFamily::Format.key(""), KeyFamily::Format, "Y#format / format"),
-            (ChainState::key_of("c"), KeyFamily::ChainState, "C#c / chain"),
-            (HaltCause::key_of("c", 2), KeyFamily::Halt, "C#c / halt#00000000000000000002"),
-            (Tip::key_of("c"), KeyFamily::Tip, "C#c / tip"),
-            (Frontier::key_of("c"), KeyFamily::Frontier, "C#c / frontier"),
-            (Finality::key_of("c"), KeyFamily::Finality, "C#c / finality"),
-            (Following::key_of("c"), KeyFamily::Following, "C#c / node"),
-            (Cursor::key_of("c", "wrap"), KeyFamily::Cursor, "C#c / cur#wrap"),
-            (OutState::key_of("c", "wrap"), KeyFamily::OutState, "C#c / out#wrap"),
-            (SinkCursor::key_of("c", "file", "commits"), KeyFamily::SinkCursor, "C#c / sink#file#commits"),
-            (LevelPlace::key_of("c", "file"), KeyFamily::LevelPlace, "C#c / level#file"),
-            (PipelineText::key_of("c", &"77".into()), KeyFamily::PipelineText, "C#c / pipe#77"),
-            (Canonical::key_of("c", 1_030), KeyFamily::Canonical, "H#c#1 / 00000000000000001030"),
+            (ChainState::key_of(chain), KeyFamily::ChainState, "C#c / chain"),
+            (HaltCause::key_of(chain, 2), KeyFamily::Halt, "C#c / halt#00000000000000000002"),
+            (Tip::key_of(chain), KeyFamily::Tip, "C#c / tip"),
+            (Frontier::key_of(chain), KeyFamily::Frontier, "C#c / frontier"),
+            (Finality::key_of(chain), KeyFamily::Finality, "C#c / finality"),
+            (Following::key_of(chain), KeyFamily::Following, "C#c / node"),
+            (Cursor::key_of(chain, "wrap"), KeyFamily::Cursor, "C#c / cur#wrap"),
+            (OutState::key_of(chain, "wrap"), KeyFamily::OutState, "C#c / out#wrap"),
+            (SinkCursor::key_of(chain, "file", "commits"), KeyFamily::SinkCursor, "C#c / sink#file#commits"),
+            (LevelPlace::key_of(chain, "file"), KeyFamily::LevelPlace, "C#c / level#file"),
+            (PipelineText::key_of(chain, &"77".into()), KeyFamily::PipelineText, "C#c / pipe#77"),
+            (Canonical::key_of(chain, 1_030), KeyFamily::Canonical, "H#c#1 / 00000000000000001030"),
             (
-                KnownBlock::key_of("c", 7, &"0xab".into()),
+                KnownBlock::key_of(chain, 7, &"0xab".into()),
                 KeyFamily::KnownBlock,
                 "H#c#0 / 00000000000000000007#0xab",
             ),
-            (CutAt::key_of("c", "wrap", 7), KeyFamily::CutAt, "K#c#wrap / 00000000000000000007"),
+            (CutAt::key_of(chain, "wrap", 7), KeyFamily::CutAt, "K#c#wrap / 00000000000000000007"),
             (Scope::key_of(&scope), KeyFamily::Scope, "S#c:b:7:0xab:0 / scope"),
             (Group::key_of(&scope, "join"), KeyFamily::Group, "S#c:b:7:0xab:0 / g#join"),
             (task.task_key(), KeyFamily::Task, "T#c:b:7:0xab:0#join / 00003"),
@@ -363,8 +364,12 @@ mod tests {
             (SeenHeartbeat::key_of(&"w-1".into()), KeyFamily::SeenHeartbeat, "W#w-1 / seen"),
             (Slot::key_of(&"w-1".into(), 4), KeyFamily::Slot, "W#w-1 / slot#0004"),
             (KeyFamily::JobWorkers.key("job:j"), KeyFamily::JobWorkers, "W#job:j / ids"),
-            (OutEntry::key_of("c", "commits", 9), KeyFamily::OutEntry, "O#c#commits / 00000000000000000009"),
-            (Told::key_of("c", "file", 9), KeyFamily::Told, "N#c#file / 00000000000000000009"),
+            (
+                OutEntry::key_of(chain, "commits", 9),
+                KeyFamily::OutEntry,
+                "O#c#commits / 00000000000000000009",
+            ),
+            (Told::key_of(chain, "file", 9), KeyFamily::Told, "N#c#file / 00000000000000000009"),
             (KeyFamily::JournalHead.key("1-0xab"), KeyFamily::JournalHead, "A#1-0xab / head"),
             (
                 KeyFamily::JournalPage.key_in("1-0xab", "raw-0xcd"),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyFamily, ScopeId, height_key};
+use super::{ChainName, KeyFamily, ScopeId, height_key};
 use crate::pipeline::BlockWord;
 use crate::port::Key;
 use crate::transaction::{Item, too_large};
@@ -10,7 +10,7 @@ use crate::transaction::{Item, too_large};
 /// How far a level sink is, all blocks together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LevelPlace {
-    pub chain: String,
+    pub chain: ChainName,
     pub sink: String,
     /// The first height that it is notified of.
     pub first: u64,
@@ -43,9 +43,9 @@ pub struct LevelPlace {
 
 impl LevelPlace {
     /// A sink that was notified of nothing, and is notified of this height and all above.
-    pub fn at(chain: &str, sink: &str, first: u64, epoch: u64) -> Self {
+    pub fn at(chain: &ChainName, sink: &str, first: u64, epoch: u64) -> Self {
         Self {
-            chain: chain.to_owned(),
+            chain: chain.clone(),
             sink: sink.to_owned(),
             first,
             settled_below: first,
@@ -64,7 +64,7 @@ impl LevelPlace {
         }
     }
 
-    pub fn key_of(chain: &str, sink: &str) -> Key {
+    pub fn key_of(chain: &ChainName, sink: &str) -> Key {
         KeyFamily::LevelPlace.key_in(chain, sink)
     }
 
@@ -97,7 +97,7 @@ impl Item for LevelPlace {
 /// What a level sink was told about the block at a height.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
-    pub chain: String,
+    pub chain: ChainName,
     pub sink: String,
     pub height: u64,
     pub scope: ScopeId,
@@ -110,7 +110,7 @@ pub struct Told {
 }
 
 impl Told {
-    pub fn key_of(chain: &str, sink: &str, height: u64) -> Key {
+    pub fn key_of(chain: &ChainName, sink: &str, height: u64) -> Key {
         KeyFamily::Told.key_in(format_args!("{chain}#{sink}"), height_key(height))
     }
 }

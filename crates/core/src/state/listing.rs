@@ -7,7 +7,7 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Avoid, KeyFamily, ScopeId, Task, TaskId};
+use super::{Avoid, ChainName, KeyFamily, ScopeId, Task, TaskId};
 use crate::port::{Key, Range};
 use crate::transaction::{Item, too_large};
 
@@ -62,7 +62,7 @@ impl Listing {
     }
 
     /// Of one rank, from some place in it on: where there are many, claimers that each take another place do not meet.
-    pub fn within_rank(pool: &str, chain: &str, rank: &str, place: u64, limit: usize) -> Range {
+    pub fn within_rank(pool: &str, chain: &ChainName, rank: &str, place: u64, limit: usize) -> Range {
         Range {
             from: Self::sort(rank, format_args!("{place:016x}")),
             // What follows a `#` in the order of sort keys.
@@ -76,14 +76,14 @@ impl Listing {
     }
 
     /// All pools have one shard until one needs more than about 200 claims a second on DynamoDB.
-    pub fn partition(pool: &str, chain: &str) -> String {
+    pub fn partition(pool: &str, chain: &ChainName) -> String {
         KeyFamily::Listing.partition(format_args!("{pool}#{chain}#0"))
     }
 }
 
 impl Item for Listing {
     fn key(&self) -> Key {
-        Key::new(Self::partition(&self.pool, self.id.chain()), Self::sort(&self.rank, self.id.short_hash()))
+        Key::new(Self::partition(&self.pool, &self.id.chain()), Self::sort(&self.rank, self.id.short_hash()))
     }
     fn damage(&self) -> Option<String> {
         too_large([self.avoid.as_ref().map_or(0, |avoid| avoid.until_ms)])

@@ -7,6 +7,7 @@ mod attempt;
 mod block_hash;
 mod blocked;
 pub mod chain;
+mod chain_name;
 mod following;
 mod group;
 mod halt;
@@ -31,6 +32,8 @@ pub use blocked::{Blocked, BlockedBy};
 pub use chain::{
     Canonical, ChainState, Cursor, CutAt, Frontier, KnownBlock, KnownChain, PipelineText, Reorg, Tip,
 };
+pub use chain_name::{BadChainName, ChainName};
+pub(crate) use chain_name::{NAME_RULE, is_name};
 pub use following::{
     AskedFinality, EndpointState, EndpointStatus, Finality, Following, LowerBranch, NamedBlock,
     shortened_trouble,

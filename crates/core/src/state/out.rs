@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactRef, BlockHash, KeyFamily, ScopeId, height_key};
+use super::{ArtifactRef, BlockHash, ChainName, KeyFamily, ScopeId, height_key};
 use crate::port::{Key, Range};
 use crate::transaction::{Item, too_large};
 
@@ -18,7 +18,7 @@ pub const COMMITS: &str = "commits";
 /// One entry; (chain, log, sequence) is the key by which a sink can tell a repeat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutEntry {
-    pub chain: String,
+    pub chain: ChainName,
     pub log: String,
     pub sequence: u64,
     pub at_ms: u64,
@@ -46,16 +46,16 @@ pub struct OutProof {
 }
 
 impl OutEntry {
-    pub fn key_of(chain: &str, log: &str, sequence: u64) -> Key {
+    pub fn key_of(chain: &ChainName, log: &str, sequence: u64) -> Key {
         Key::new(Self::partition(chain, log), height_key(sequence))
     }
 
-    fn partition(chain: &str, log: &str) -> String {
+    fn partition(chain: &ChainName, log: &str) -> String {
         KeyFamily::OutEntry.partition(format_args!("{chain}#{log}"))
     }
 
     /// These, the newest first.
-    pub fn range_back(chain: &str, log: &str, sequences: std::ops::Range<u64>) -> Range {
+    pub fn range_back(chain: &ChainName, log: &str, sequences: std::ops::Range<u64>) -> Range {
         Range {
             partition: Self::partition(chain, log),
             from: height_key(sequences.start),
@@ -65,7 +65,7 @@ impl OutEntry {
         }
     }
 
-    pub fn range_from(chain: &str, log: &str, sequence: u64, limit: usize) -> Range {
+    pub fn range_from(chain: &ChainName, log: &str, sequence: u64, limit: usize) -> Range {
         Range {
             partition: Self::partition(chain, log),
             from: height_key(sequence),
@@ -94,7 +94,7 @@ impl Item for OutEntry {
 /// The next range of an after-commit cut stage to emit, and the next sequence of its log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutState {
-    pub chain: String,
+    pub chain: ChainName,
     /// The `sequential` stage that makes the cuts; the log's name too.
     pub stage: String,
     pub next_from: u64,
@@ -102,7 +102,7 @@ pub struct OutState {
 }
 
 impl OutState {
-    pub fn key_of(chain: &str, stage: &str) -> Key {
+    pub fn key_of(chain: &ChainName, stage: &str) -> Key {
         KeyFamily::OutState.key_in(chain, stage)
     }
 }
@@ -119,7 +119,7 @@ impl Item for OutState {
 /// How far a sink has come in a log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SinkCursor {
-    pub chain: String,
+    pub chain: ChainName,
     pub sink: String,
     pub log: String,
     pub next_sequence: u64,
@@ -169,9 +169,9 @@ impl SinkCursor {
     }
 
     /// A place in a log at which no try has failed yet.
-    pub fn at(chain: &str, sink: &str, log: &str, next_sequence: u64) -> Self {
+    pub fn at(chain: &ChainName, sink: &str, log: &str, next_sequence: u64) -> Self {
         Self {
-            chain: chain.to_owned(),
+            chain: chain.clone(),
             sink: sink.to_owned(),
             log: log.to_owned(),
             next_sequence,
@@ -247,7 +247,7 @@ impl SinkCursor {
         Self { failures: 0, last_error: None, next_try_ms: None, ..self }
     }
 
-    pub fn key_of(chain: &str, sink: &str, log: &str) -> Key {
+    pub fn key_of(chain: &ChainName, sink: &str, log: &str) -> Key {
         KeyFamily::SinkCursor.key_in(chain, format_args!("{sink}#{log}"))
     }
 }

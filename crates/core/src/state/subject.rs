@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactRef, BlockHash, ScopeId};
+use super::{ArtifactRef, BlockHash, ChainName, ScopeId};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,7 +45,7 @@ pub struct Cut {
 
 impl Cut {
     /// The scope of a member, counted from the first.
-    pub fn member_id(&self, chain: &str, member: u32) -> Option<ScopeId> {
+    pub fn member_id(&self, chain: &ChainName, member: u32) -> Option<ScopeId> {
         let CutMember { hash, generation } = self.members.get(member as usize)?;
         Some(ScopeId::of_block(chain, self.from + u64::from(member), hash, *generation))
     }

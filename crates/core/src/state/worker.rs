@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyFamily, LOOK_NOW_MS, TaskId, WorkerId};
+use super::{ChainName, KeyFamily, LOOK_NOW_MS, TaskId, WorkerId};
 use crate::port::{Key, Range, Version};
 use crate::transaction::{Item, too_large};
 
@@ -147,7 +147,7 @@ impl Item for Slot {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PoolChain {
     pub pool: String,
-    pub chain: String,
+    pub chain: ChainName,
     /// Its tasks there are the calls of a stage with an action; absent in older state, until the pipeline is put in force again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acts: Option<bool>,

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::pages::Pages;
 use crate::scope_stages::{goal_of, stages_of};
 use crate::spending::{Spending, Used};
-use crate::state::{BlockHash, CutAt, Group, Inputs, Scope, ScopeId, Task, TaskId};
+use crate::state::{BlockHash, ChainName, CutAt, Group, Inputs, Scope, ScopeId, Task, TaskId};
 use crate::transaction::{read, read_range};
 use crate::yard::{Yard, boxed};
 
@@ -70,7 +70,7 @@ struct Sums {
 impl Yard {
     /// The times of the canonical blocks with `from <= height <= to`, at most 10,000 of them.
     #[boxed(?Send)]
-    pub async fn block_times(&self, chain: &str, from: u64, to: u64) -> Result<Vec<BlockTimes>, Error> {
+    pub async fn block_times(&self, chain: &ChainName, from: u64, to: u64) -> Result<Vec<BlockTimes>, Error> {
         let look = self.look(chain).await?;
         let mut times = Vec::new();
         let mut cut = Sums::default();
@@ -100,7 +100,7 @@ impl Yard {
     /// The cut of a stage that holds this height, if one has closed.
     pub(crate) async fn cut_covering(
         &self,
-        chain: &str,
+        chain: &ChainName,
         stage: &str,
         height: u64,
     ) -> Result<Option<Scope>, Error> {

@@ -11,7 +11,7 @@ use super::{
 use crate::chain_look::ChainLook;
 use crate::error::Error;
 use crate::pipeline::{Late, Pipeline};
-use crate::state::{ChainState, KnownChain, Scope};
+use crate::state::{ChainName, ChainState, KnownChain, Scope};
 use crate::transaction::read_range;
 use crate::yard::{Yard, boxed};
 
@@ -21,7 +21,7 @@ const MAX_CHAINS: usize = 256;
 impl Yard {
     /// Where a chain is; `with_tasks` adds a row for each open task.
     #[boxed(?Send)]
-    pub async fn status(&self, chain: &str, with_tasks: bool) -> Result<ChainStatus, Error> {
+    pub async fn status(&self, chain: &ChainName, with_tasks: bool) -> Result<ChainStatus, Error> {
         let look = self.look(chain).await?;
         let mut budget = Budget::new(MAX_TASKS);
         let mut scopes = Vec::new();
@@ -43,7 +43,7 @@ impl Yard {
             false => (None, None),
         };
         Ok(ChainStatus {
-            chain: chain.to_owned(),
+            chain: chain.clone(),
             now_ms: look.now_ms,
             pipeline: look.state.pipeline.clone(),
             epoch: look.state.epoch,
@@ -110,7 +110,7 @@ impl Yard {
 
     /// The names of this yard's chains, in their order, at most 256.
     #[boxed(?Send)]
-    pub async fn chains(&self) -> Result<Vec<String>, Error> {
+    pub async fn chains(&self) -> Result<Vec<ChainName>, Error> {
         let known = read_range::<KnownChain>(&self.port, &KnownChain::range(MAX_CHAINS)).await?;
         Ok(known.into_iter().map(|(_, _, known)| known.chain).collect())
     }

@@ -15,7 +15,7 @@ use crate::pages::{DuePages, height_pages};
 use crate::pipeline::{Confirm, Late};
 use crate::port::{DueKind, Key};
 use crate::scope_stages::is_handed_on;
-use crate::state::{CutAt, KeyFamily, OutEntry, Scope};
+use crate::state::{ChainName, CutAt, KeyFamily, OutEntry, Scope};
 use crate::strategy::waits_for::WaitsFor;
 use crate::transaction::{read, read_many};
 use crate::yard::{Yard, boxed};
@@ -47,18 +47,18 @@ struct Still {
 impl Yard {
     /// Whether there is anything left to do for a chain. A paused chain that has work left answers `No`.
     #[boxed(?Send)]
-    pub async fn is_finished(&self, chain: &str) -> Result<Finished, Error> {
+    pub async fn is_finished(&self, chain: &ChainName) -> Result<Finished, Error> {
         self.finished(chain, false).await
     }
 
     /// The same, as if no more blocks would come, though a cut may wait for them: `Yes` once nothing moves that does not
     /// wait for blocks.
     #[boxed(?Send)]
-    pub async fn is_finished_so_far(&self, chain: &str) -> Result<Finished, Error> {
+    pub async fn is_finished_so_far(&self, chain: &ChainName) -> Result<Finished, Error> {
         self.finished(chain, true).await
     }
 
-    async fn finished(&self, chain: &str, so_far: bool) -> Result<Finished, Error> {
+    async fn finished(&self, chain: &ChainName, so_far: bool) -> Result<Finished, Error> {
         let look = self.look(chain).await?;
         let mut still = Still::default();
         if look.state.reorg.is_some() || self.work_moves(&look, &mut still).await? {

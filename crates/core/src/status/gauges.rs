@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{BlockTimes, SinkPlace, SinkStatus};
 use crate::error::Error;
 use crate::port::Key;
-use crate::state::{KeyFamily, OutEntry};
+use crate::state::{ChainName, KeyFamily, OutEntry};
 use crate::transaction::{Item, read, transact};
 use crate::yard::{Yard, boxed};
 
@@ -50,12 +50,12 @@ pub struct PassedBlocks {
 /// Up to which height blocks were exported.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct MetricsCursor {
-    chain: String,
+    chain: ChainName,
     frontier: u64,
 }
 
 impl MetricsCursor {
-    fn key_of(chain: &str) -> Key {
+    fn key_of(chain: &ChainName) -> Key {
         KeyFamily::MetricsCursor.key(chain)
     }
 }
@@ -70,7 +70,7 @@ impl Yard {
     /// How a chain stands, and what the blocks took that the frontier passed since gauges were last read: of the newest
     /// `max_blocks` of those.
     #[boxed(?Send)]
-    pub async fn gauges(&self, chain: &str, max_blocks: usize) -> Result<ChainGauges, Error> {
+    pub async fn gauges(&self, chain: &ChainName, max_blocks: usize) -> Result<ChainGauges, Error> {
         let status = self.status(chain, false).await?;
         let frontier = status.frontier;
         let from = self.pass_metrics_cursor(chain, status.start_height, frontier).await?;
@@ -99,7 +99,7 @@ impl Yard {
     /// Since the next entry that a sink has not got was written; 0 where there is none, where it waits until its blocks are safe
     /// or final, and where it is paused. Of a level sink that cannot be told: the age of the lowest block that is not settled.
     #[boxed(?Send)]
-    pub async fn sink_lag_ms(&self, chain: &str, sink: &SinkStatus) -> Result<u64, Error> {
+    pub async fn sink_lag_ms(&self, chain: &ChainName, sink: &SinkStatus) -> Result<u64, Error> {
         let waits_since_ms = match &sink.place {
             // An operator wants it so.
             _ if sink.paused => None,
@@ -130,12 +130,17 @@ impl Yard {
 
     /// From which height blocks are to be exported, up to `frontier`. Whoever is answered exports them, and nobody else.
     #[boxed(?Send)]
-    pub async fn pass_metrics_cursor(&self, chain: &str, start: u64, frontier: u64) -> Result<u64, Error> {
+    pub async fn pass_metrics_cursor(
+        &self,
+        chain: &ChainName,
+        start: u64,
+        frontier: u64,
+    ) -> Result<u64, Error> {
         transact(&self.port, async |tx| {
             let cursor: Option<MetricsCursor> = tx.check(&MetricsCursor::key_of(chain)).await?;
             let from = cursor.map_or(start, |cursor| cursor.frontier);
             if from != frontier {
-                tx.put(&MetricsCursor { chain: chain.to_owned(), frontier })?;
+                tx.put(&MetricsCursor { chain: chain.clone(), frontier })?;
             }
             Ok(from)
         })

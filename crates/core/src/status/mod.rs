@@ -18,12 +18,12 @@ pub use block_times::BlockTimes;
 pub use finished::Finished;
 
 use crate::pipeline::Confirm;
-use crate::state::{BlockHash, Finality, Following, Note, PipelineHash};
+use crate::state::{BlockHash, ChainName, Finality, Following, Note, PipelineHash};
 
 /// Where one chain is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ChainStatus {
-    pub chain: String,
+    pub chain: ChainName,
     /// When this was read.
     pub now_ms: u64,
     /// Hash of the pipeline that scopes get when they open.

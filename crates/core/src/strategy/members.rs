@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::pages::KeyPages;
 use crate::pipeline::{Pipeline, Stage};
 use crate::port::Key;
-use crate::state::{Cut, Group, Inputs, Plan, Scope};
+use crate::state::{ChainName, Cut, Group, Inputs, Plan, Scope};
 use crate::yard::Yard;
 
 impl Yard {
@@ -52,7 +52,7 @@ impl Yard {
     /// Which of these members of a cut have their output of a stage.
     pub(crate) async fn members_there(
         &self,
-        chain: &str,
+        chain: &ChainName,
         cut: &Cut,
         stage: &str,
         members: &[u32],
@@ -69,7 +69,7 @@ impl Yard {
 }
 
 /// The groups of one stage that these members of a cut have.
-fn groups_of(chain: &str, cut: &Cut, stage: &str, members: &[u32]) -> Vec<(u32, Key)> {
+fn groups_of(chain: &ChainName, cut: &Cut, stage: &str, members: &[u32]) -> Vec<(u32, Key)> {
     let named = members.iter().filter_map(|member| Some((*member, cut.member_id(chain, *member)?)));
     named.map(|(member, id)| (member, Group::key_of(&id, stage))).collect()
 }

@@ -172,7 +172,7 @@ impl Yard {
         let attempt = task.attempt(&request.claim).cloned();
         let (number, claimed_ms) =
             attempt.map_or((task.started(), self.port.now_ms()), |a| (a.number, a.started_ms));
-        let pipeline = self.pipeline(task.id().chain(), task.pipeline()).await?;
+        let pipeline = self.pipeline(&task.id().chain(), task.pipeline()).await?;
         let stage = pipeline.stage(&task.id().stage).ok_or_else(unknown)?.0;
         let prover_name = pipeline.stages[stage].prover_at(task.height()).ok_or_else(unknown)?.to_owned();
         let inputs = self.inputs(&pipeline, task.id()).await?;

@@ -9,6 +9,7 @@ use proofyard_blocks::{BlocksError, Reader, Rules, Summary, TakingError, check_f
 use proofyard_core::Yard;
 use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::pipeline::Chain;
+use proofyard_core::state::ChainName;
 use proofyard_intake::CheckedFile;
 use proofyard_worker::artifacts::ArtifactError;
 
@@ -128,7 +129,7 @@ pub struct Feed {
 }
 
 /// Takes every line that was checked and not taken before; then the end of the input, if `ends`.
-pub(crate) fn feed(intake: &LocalIntake, chain: &str, feed: &Feed) -> Result<(), FeedError> {
+pub(crate) fn feed(intake: &LocalIntake, chain: &ChainName, feed: &Feed) -> Result<(), FeedError> {
     let lines = open(&feed.path, &feed.rules)?;
     let name = feed.path.display().to_string();
     let file = CheckedFile { name: &name, rules: &feed.rules, lines: feed.lines, ends: feed.ends };

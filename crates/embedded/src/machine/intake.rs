@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proofyard_core::Yard;
 use proofyard_core::record::BlockOutcome;
+use proofyard_core::state::ChainName;
 use proofyard_intake::{Fact, Intake, record};
 use proofyard_worker::WorkerHome;
 
@@ -47,7 +48,7 @@ impl Intake for LocalIntake {
         &self.shared.yard
     }
 
-    async fn take(&self, chain: &str, fact: &Fact) -> Result<Option<BlockOutcome>, FeedError> {
+    async fn take(&self, chain: &ChainName, fact: &Fact) -> Result<Option<BlockOutcome>, FeedError> {
         record(self.yard(), chain, fact, async |payload| Ok(self.shared.artifacts.put_bytes(payload)?)).await
     }
 

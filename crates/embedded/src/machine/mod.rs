@@ -35,6 +35,7 @@ use std::thread::{self, JoinHandle};
 
 use proofyard_core::Yard;
 use proofyard_core::port::PortError;
+use proofyard_core::state::ChainName;
 use proofyard_prover::message::CancelReason;
 use proofyard_prover::runner::Cancel;
 pub use proofyard_prover::runner::GuardCommand;
@@ -145,8 +146,8 @@ impl Machine {
 
     /// Takes the lines of a blocks file that [`check_blocks`] has checked, on a thread of its own; the handle answers how
     /// that ended.
-    pub fn feed(&self, chain: &str, feed: Feed) -> Result<Source, MachineError> {
-        let chain = chain.to_owned();
+    pub fn feed(&self, chain: &ChainName, feed: Feed) -> Result<Source, MachineError> {
+        let chain = chain.clone();
         self.run_source(move |intake| feed::feed(intake, &chain, &feed))
     }
 

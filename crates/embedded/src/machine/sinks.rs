@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use proofyard_core::error::Cause;
 use proofyard_core::pipeline::{AccountKey, BLOCK, Pipeline, Sink, SinkTarget};
-use proofyard_core::state::ArtifactRef;
+use proofyard_core::state::{ArtifactRef, ChainName};
 use proofyard_prover::confinement::Confinement;
 use proofyard_prover::runner::{Cancel, GuardCommand, Launch, Limits, run_program};
 use proofyard_sinks::{Destination, FileLog, Message, Outcome, Program, SinkOf, Teller, WaitLine};
@@ -29,7 +29,7 @@ const LOG_LINES: usize = 16;
 
 /// One sink of one chain.
 pub(super) struct LocalSink {
-    chain: String,
+    chain: ChainName,
     name: String,
     is_level: bool,
     destination: Box<dyn Destination + Send>,
@@ -42,7 +42,7 @@ impl LocalSink {
     /// `base` is the folder of relative file names, and the one that programs run in; `cancel` ends a message that is under
     /// way.
     pub fn new(
-        chain: &str,
+        chain: &ChainName,
         name: &str,
         sink: &Sink,
         (base, data_dir): (&Path, &Path),
@@ -63,7 +63,7 @@ impl LocalSink {
             SinkTarget::File { path } => {
                 let destination = Box::new(FileLog::at(base.join(path)));
                 return Ok(Self {
-                    chain: chain.to_owned(),
+                    chain: chain.clone(),
                     name: name.to_owned(),
                     is_level: false,
                     destination,
@@ -107,7 +107,7 @@ impl LocalSink {
             check(&what, target, &launch, cancel)?;
         }
         let destination = Box::new(Program { launch, cancel: cancel.clone(), target });
-        let (chain, name) = (chain.to_owned(), name.to_owned());
+        let (chain, name) = (chain.clone(), name.to_owned());
         let (results, names_block) = match &sink.target {
             SinkTarget::Contract(contract) => (contract.results(), contract.names(BLOCK)),
             _ => (BTreeSet::new(), false),

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn wake(chain: &str) -> Wake {
-        Wake::Chain { chain: chain.to_owned() }
+        Wake::Chain { chain: chain.parse().unwrap() }
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use proofyard_core::error::with_causes;
 use proofyard_core::port::{Action, Expect, Op};
-use proofyard_core::state::{ChainState, OutEntry, SinkCursor};
+use proofyard_core::state::{ChainName, ChainState, OutEntry, SinkCursor};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -287,14 +287,16 @@ fn a_file_of_the_first_format_is_brought_up_to_date() {
     }
     Connection::open(temp.path().join(STATE_FILE)).unwrap().pragma_update(None, "user_version", 1).unwrap();
     let (_dir, store) = opened(temp.path());
+    let chain: ChainName = "c".parse().unwrap();
     let read = |key: &Key| store.get(key).unwrap().map(|stored| stored.value);
-    let state: ChainState = serde_json::from_slice(&read(&ChainState::key_of("c")).unwrap()).unwrap();
+    let state: ChainState = serde_json::from_slice(&read(&ChainState::key_of(&chain)).unwrap()).unwrap();
     assert_eq!(state.pipeline_from, 5);
     for (log, sink) in [("commits", "blocks"), ("range", "ranges")] {
-        let entry: OutEntry = serde_json::from_slice(&read(&OutEntry::key_of("c", log, 0)).unwrap()).unwrap();
+        let entry: OutEntry =
+            serde_json::from_slice(&read(&OutEntry::key_of(&chain, log, 0)).unwrap()).unwrap();
         assert_eq!((entry.log.as_str(), entry.at_ms), (log, 5));
         let cursor: SinkCursor =
-            serde_json::from_slice(&read(&SinkCursor::key_of("c", sink, log)).unwrap()).unwrap();
+            serde_json::from_slice(&read(&SinkCursor::key_of(&chain, sink, log)).unwrap()).unwrap();
         assert_eq!((cursor.log.as_str(), cursor.next_sequence), (log, 1));
     }
     for (partition, sort) in

@@ -22,7 +22,7 @@ use proofyard_core::error::with_causes;
 use proofyard_core::pipeline::{MAX_HEIGHT, NodeSource};
 use proofyard_core::record::BlockOutcome;
 use proofyard_core::state::{
-    AskedFinality, BlockHash, Finality, Following, LowerBranch, NamedBlock, Tip, shortened_trouble,
+    AskedFinality, BlockHash, ChainName, Finality, Following, LowerBranch, NamedBlock, Tip, shortened_trouble,
 };
 
 use self::health::Health;
@@ -62,7 +62,7 @@ pub struct Round {
 pub struct Follower<I, N> {
     intake: I,
     nodes: N,
-    chain: String,
+    chain: ChainName,
     rules: Rules,
     source: NodeSource,
     health: Health,
@@ -97,7 +97,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
     pub async fn begin(
         intake: I,
         nodes: N,
-        chain: &str,
+        chain: &ChainName,
         rules: Rules,
         source: &NodeSource,
     ) -> Result<Self, I::Error> {
@@ -105,7 +105,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         let now_ms = yard.port.now_ms();
         let before = yard.following(chain).await?.unwrap_or_default();
         let following = Following {
-            chain: chain.to_owned(),
+            chain: chain.clone(),
             chain_id: source.chain_id.or(before.chain_id),
             genesis: source.genesis.clone().or(before.genesis),
             head: before.head,
@@ -115,7 +115,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
         };
         let health = Health::new(nodes.names(), now_ms);
         let (finality_asked, lower) = (None, None);
-        let (chain, source) = (chain.to_owned(), source.clone());
+        let (chain, source) = (chain.clone(), source.clone());
         Ok(Self { intake, nodes, chain, rules, source, health, following, finality_asked, lower })
     }
 
@@ -124,7 +124,7 @@ impl<I: Intake, N: Nodes> Follower<I, N> {
     pub async fn go_on_with(
         intake: I,
         nodes: N,
-        chain: &str,
+        chain: &ChainName,
         rules: Rules,
         source: &NodeSource,
     ) -> Result<Self, I::Error> {

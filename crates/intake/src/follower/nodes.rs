@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::ops::RangeInclusive;
 
-use proofyard_core::state::{BlockHash, EndpointStatus, Finality, NamedBlock};
+use proofyard_core::state::{BlockHash, ChainName, EndpointStatus, Finality, NamedBlock};
 
 /// The nodes that a follower may ask, by number, the preferred first. Requests to several go side by side.
 pub trait Nodes {
@@ -35,7 +35,7 @@ pub trait Nodes {
     -> impl Future<Output = Result<Option<NamedBlock>, NodeError>>;
 
     /// What it calls safe and finalized; neither where it does not know these words.
-    fn finality(&self, of: usize, chain: &str) -> impl Future<Output = Result<Finality, NodeError>>;
+    fn finality(&self, of: usize, chain: &ChainName) -> impl Future<Output = Result<Finality, NodeError>>;
 }
 
 /// Which chain a node is of.

@@ -12,15 +12,19 @@ use proofyard_core::Yard;
 use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::pipeline::{Header, NodeSource};
 use proofyard_core::record::BlockOutcome;
-use proofyard_core::state::{ArtifactRef, BlockHash, Canonical, Finality, Following, NamedBlock};
+use proofyard_core::state::{ArtifactRef, BlockHash, Canonical, ChainName, Finality, Following, NamedBlock};
 use proofyard_core::transaction::read;
 use proofyard_intake::follower::{Follower, Hint, Identity, NodeError, Nodes, Round};
 use proofyard_intake::{Fact, Intake, record};
 
 use crate::memory::Memory;
 
-pub const CHAIN: &str = "c";
 const START_MS: u64 = 1_000_000_000;
+
+/// As the pipeline calls it.
+fn chain() -> ChainName {
+    "c".parse().unwrap()
+}
 
 const PIPELINE: &str = r#"
 [chain]
@@ -171,12 +175,12 @@ impl Nodes for ManyNodes {
         Ok(self.nodes[of].named(height))
     }
 
-    async fn finality(&self, of: usize, chain: &str) -> Result<Finality, NodeError> {
+    async fn finality(&self, of: usize, chain: &ChainName) -> Result<Finality, NodeError> {
         self.nodes[of].ask()?;
         let said = *self.nodes[of].finality.borrow();
         let safe = said.and_then(|(safe, _)| self.nodes[of].named(safe));
         let finalized = said.and_then(|(_, finalized)| self.nodes[of].named(finalized));
-        Ok(Finality { chain: chain.to_owned(), safe, finalized })
+        Ok(Finality { chain: chain.clone(), safe, finalized })
     }
 }
 
@@ -211,7 +215,7 @@ impl Intake for Home {
         &self.yard
     }
 
-    async fn take(&self, chain: &str, fact: &Fact) -> Result<Option<BlockOutcome>, HomeError> {
+    async fn take(&self, chain: &ChainName, fact: &Fact) -> Result<Option<BlockOutcome>, HomeError> {
         if let Some(left) = self.fails_after.get() {
             self.fails_after.set(left.checked_sub(1));
             if left == 0 {
@@ -254,11 +258,11 @@ impl Test {
 
     fn over(yard: Yard<Memory>, nodes: ManyNodes) -> Self {
         let (home, source, rules) = Self::home_over(yard);
-        Self { follower: now(Follower::begin(home, nodes, CHAIN, rules, &source)).unwrap() }
+        Self { follower: now(Follower::begin(home, nodes, &chain(), rules, &source)).unwrap() }
     }
 
     fn home_over(yard: Yard<Memory>) -> (Home, NodeSource, Rules) {
-        let pipeline = now(yard.chain(CHAIN)).unwrap().1;
+        let pipeline = now(yard.chain(&chain())).unwrap().1;
         let source: NodeSource = pipeline.node.clone().unwrap();
         let rules = Rules { header: Header::Trusted, ..Rules::default() };
         (Home { yard, fails_after: Cell::default(), taken: RefCell::default() }, source, rules)
@@ -274,7 +278,7 @@ impl Test {
     pub fn gone_on(self) -> Self {
         let (home, nodes) = self.follower.into_parts();
         let (home, source, rules) = Self::home_over(home.yard);
-        Self { follower: now(Follower::go_on_with(home, nodes, CHAIN, rules, &source)).unwrap() }
+        Self { follower: now(Follower::go_on_with(home, nodes, &chain(), rules, &source)).unwrap() }
     }
 
     pub fn node(&self, index: usize) -> &OneNode {
@@ -316,21 +320,21 @@ impl Test {
     }
 
     pub fn tip(&self) -> Option<(u64, BlockHash)> {
-        now(self.home().yard.tip(CHAIN)).unwrap().head
+        now(self.home().yard.tip(&chain())).unwrap().head
     }
 
     pub fn canonical(&self, height: u64) -> Option<BlockHash> {
         let place: Option<Canonical> =
-            now(read(&self.home().yard.port, &Canonical::key_of(CHAIN, height))).unwrap();
+            now(read(&self.home().yard.port, &Canonical::key_of(&chain(), height))).unwrap();
         place.map(|place| place.hash)
     }
 
     pub fn status(&self) -> Following {
-        now(self.home().yard.following(CHAIN)).unwrap().unwrap()
+        now(self.home().yard.following(&chain())).unwrap().unwrap()
     }
 
     pub fn finality(&self) -> Option<Finality> {
-        now(self.home().yard.finality(CHAIN)).unwrap()
+        now(self.home().yard.finality(&chain())).unwrap()
     }
 
     /// The yard's chain is this node's, up to its head.

@@ -31,7 +31,8 @@ const COLOURS: usize = 7;
 pub fn html(report: &Report) -> String {
     let stages = stages(report);
     let (title, about) = (format!("Proofyard: {}", report.chain), about(report));
-    let heading = Heading { title: &title, brand: "Proofyard report", heading: &report.chain, about: &about };
+    let heading =
+        Heading { title: &title, brand: "Proofyard report", heading: report.chain.as_str(), about: &about };
     page::whole(&heading, goals::notes(report), |page| {
         cards::write(page, report)?;
         latency::write(page, report)?;

@@ -108,7 +108,7 @@ fn a_prover_hears_why_its_work_is_not_wanted() {
         now(home.yard().record_release(&held.worker, 9, &held.claim, task.id())).unwrap();
         log.wait_for("cancel lost");
         works(2);
-        now(home.yard().record_redo("test", 1)).unwrap();
+        now(home.yard().record_redo(&"test".parse().unwrap(), 1)).unwrap();
         home.take_all_steps();
         log.wait_for("cancel unwanted");
         home.stop();

@@ -118,7 +118,7 @@ impl TestHome {
             fields: Default::default(),
             payload: self.artifacts.folder.put_bytes(br#"{"block":{}}"#).unwrap(),
         };
-        now(self.yard.record_block("test", &block)).unwrap();
+        now(self.yard.record_block(&"test".parse().unwrap(), &block)).unwrap();
         self.take_all_steps();
     }
 
@@ -126,7 +126,8 @@ impl TestHome {
     pub fn tasks(&self) -> Vec<Task> {
         (1..)
             .map_while(|height| {
-                let scope = ScopeId::of_block("test", height, &format!("hash{height}").into(), 0);
+                let scope =
+                    ScopeId::of_block(&"test".parse().unwrap(), height, &format!("hash{height}").into(), 0);
                 now(read(&self.yard.port, &TaskId::new(&scope, "task", 0).task_key())).unwrap()
             })
             .collect()

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use proofyard_aws_tests::driver::Driver;
 use proofyard_aws_tests::http::Fate;
+use proofyard_aws_tests::named;
 use proofyard_core::error::{Code, Coded};
 use proofyard_core::state::EndpointState;
 use proofyard_follow_tests::anvil::Anvil;
@@ -29,7 +30,7 @@ fn a_tick_takes_what_the_node_has_and_the_same_tick_again_changes_nothing() {
     yard.prove();
     assert_eq!(yard.expect_chain_of(&anvil).entries, before);
     assert_eq!(yard.following().head_since_ms, followed.head_since_ms, "since then there is no newer block");
-    let finality = yard.runtime.block_on(yard.driver.home.yard.finality("c")).unwrap();
+    let finality = yard.runtime.block_on(yard.driver.home.yard.finality(&named("c"))).unwrap();
     assert!(finality.is_some_and(|finality| finality.finalized.is_some()), "it is recorded too");
     // A function that is new, on another machine, goes on from the table.
     anvil.mine(2);
@@ -70,7 +71,7 @@ fn a_node_that_is_down_is_said_to_be_and_followed_when_it_is_back() {
     let rests_until_ms = yard.following().endpoints[0].rests_until_ms;
     std::thread::sleep(Duration::from_millis(100));
     let silent_ms = || {
-        let gauges = yard.runtime.block_on(yard.driver.home.yard.gauges("c", 1)).unwrap();
+        let gauges = yard.runtime.block_on(yard.driver.home.yard.gauges(&named("c"), 1)).unwrap();
         gauges.node_silent_ms.expect("the alarm's figure")
     };
     let silent_for_ms = silent_ms();

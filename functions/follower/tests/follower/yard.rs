@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use proofyard_aws_tests::driver::{Driver, PIPELINE};
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_core::state::{EndpointState, Following};
 use proofyard_follow_tests::anvil::Anvil;
 use proofyard_follower::{LookError, Looks, NodesOfYard};
@@ -72,14 +73,14 @@ impl FollowingYard {
 
     pub fn tip(&self) -> Option<(u64, String)> {
         self.runtime
-            .block_on(self.driver.home.yard.tip("c"))
+            .block_on(self.driver.home.yard.tip(&named("c")))
             .unwrap()
             .head
             .map(|(height, hash)| (height, hash.into()))
     }
 
     pub fn following(&self) -> Following {
-        self.runtime.block_on(self.driver.home.yard.following("c")).unwrap().unwrap()
+        self.runtime.block_on(self.driver.home.yard.following(&named("c"))).unwrap().unwrap()
     }
 
     pub fn state_of_node(&self) -> EndpointState {

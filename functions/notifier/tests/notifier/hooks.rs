@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use proofyard_aws_tests::PATIENCE;
+use proofyard_aws_tests::named;
 
 use crate::server::{Answer, Server, status};
 use crate::yard::{ToldYard, notifier, tell_by};
@@ -71,7 +72,7 @@ async fn a_webhook_that_hangs_holds_up_no_other() {
     let yard = ToldYard::with(&hooks, 3).await;
     yard.tell().await;
     assert_eq!((yard.next_sequence("hangs").await, yard.next_sequence("works").await), (0, 3));
-    let cursor = yard.driver.home.yard.sink_cursor("c", "hangs", "commits").await.unwrap();
+    let cursor = yard.driver.home.yard.sink_cursor(&named("c"), "hangs", "commits").await.unwrap();
     assert!(cursor.next_try_ms.is_some() && cursor.failures == 1, "{cursor:?}");
 }
 
@@ -85,7 +86,7 @@ async fn ethproofs_is_told_with_the_proofs_bytes_and_the_secrets_token() {
     );
     let yard = ToldYard::with(&sink, 2).await;
     yard.tell().await;
-    let place = yard.driver.home.yard.level_place("c", "eth").await.unwrap().unwrap();
+    let place = yard.driver.home.yard.level_place(&named("c"), "eth").await.unwrap().unwrap();
     let id = yard.driver.home.names.sinks_secret();
     assert!(place.last_error.as_ref().is_some_and(|error| error.contains(&id)), "{place:?}");
     assert_eq!(server.requests().len(), 0);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use proofyard_aws_tests::http::Fate;
+use proofyard_aws_tests::named;
 use proofyard_core::sinks::SinkWord;
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ async fn a_fifo_queue_gets_each_entry_once_and_in_order() {
     let plain = notifier(&yard.driver.home);
     tell_by(&plain).await;
     // Everything again, as after a crash behind each.
-    yard.driver.home.yard.tell_sink("c", "queue", SinkWord::Again { from: 0 }).await.unwrap();
+    yard.driver.home.yard.tell_sink(&named("c"), "queue", SinkWord::Again { from: 0 }).await.unwrap();
     yard.driver.take_steps().await.unwrap();
     tell_by(&plain).await;
     assert_eq!(yard.next_sequence("queue").await, BLOCKS);
@@ -49,7 +50,7 @@ async fn a_queue_that_cannot_be_sent_to_holds_up_its_sink_alone() {
     let sink = "[sink.queue]\nsqs = \"http://127.0.0.1:1/000000000000/gone\"\n";
     let yard = ToldYard::with(sink, 2).await;
     tell_by(&notifier(&yard.driver.home)).await;
-    let cursor = yard.driver.home.yard.sink_cursor("c", "queue", "commits").await.unwrap();
+    let cursor = yard.driver.home.yard.sink_cursor(&named("c"), "queue", "commits").await.unwrap();
     assert_eq!((cursor.next_sequence, cursor.failures), (0, 1));
     assert!(cursor.last_error.is_some());
 }
@@ -74,9 +75,9 @@ async fn a_bus_that_fails_an_event_in_an_answer_that_succeeds_gets_it_again() {
     });
     let plain = notifier(&yard.driver.home);
     tell_by(&plain).await;
-    let cursor = yard.driver.home.yard.sink_cursor("c", "bus", "commits").await.unwrap();
+    let cursor = yard.driver.home.yard.sink_cursor(&named("c"), "bus", "commits").await.unwrap();
     assert!(cursor.last_error.as_ref().is_some_and(|error| error.contains("InternalFailure")), "{cursor:?}");
-    yard.driver.home.yard.tell_sink("c", "bus", SinkWord::Resume).await.unwrap();
+    yard.driver.home.yard.tell_sink(&named("c"), "bus", SinkWord::Resume).await.unwrap();
     yard.driver.take_steps().await.unwrap();
     tell_by(&plain).await;
     assert_eq!(yard.next_sequence("bus").await, 1);

@@ -7,6 +7,7 @@ use proofyard_aws::AwsHome;
 use proofyard_aws::queues::Incoming;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_notifier::Notifying;
 use proofyard_telling::Sinks;
 
@@ -33,7 +34,7 @@ impl ToldYard {
         let notifier = notifier(&driver.home);
         driver.register("w").await;
         for height in 1..=blocks {
-            driver.home.yard.record_block("c", &block(height, "a", "a")).await.unwrap();
+            driver.home.yard.record_block(&named("c"), &block(height, "a", "a")).await.unwrap();
         }
         driver.take_steps().await.unwrap();
         driver.work_all("w").await;
@@ -57,7 +58,7 @@ impl ToldYard {
     }
 
     pub async fn next_sequence(&self, sink: &str) -> u64 {
-        self.driver.home.yard.sink_cursor("c", sink, "commits").await.unwrap().next_sequence
+        self.driver.home.yard.sink_cursor(&named("c"), sink, "commits").await.unwrap().next_sequence
     }
 }
 

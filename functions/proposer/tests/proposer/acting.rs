@@ -8,6 +8,7 @@ use proofyard_aws::queues::Outgoing;
 use proofyard_aws_tests::PATIENCE;
 use proofyard_aws_tests::driver::block;
 use proofyard_aws_tests::http::Fate;
+use proofyard_aws_tests::named;
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Op, Port};
@@ -121,7 +122,7 @@ impl ProposingYard {
     }
 
     async fn explained(&self, height: u64) -> String {
-        self.driver.home.begin().home.yard.explain("c", height).await.unwrap().to_string()
+        self.driver.home.begin().home.yard.explain(&named("c"), height).await.unwrap().to_string()
     }
 
     /// What a task's call came to.
@@ -215,7 +216,7 @@ async fn a_wait_of_many_looks_uses_up_nothing_but_time() {
     }
     assert!(totals.iter().all(|total| *total <= CALLS_A_LOOK), "{totals:?}");
     assert!(yard.explained(1).await.contains("waits for a block"));
-    let status = yard.driver.home.begin().home.yard.status("c", true).await.unwrap();
+    let status = yard.driver.home.begin().home.yard.status(&named("c"), true).await.unwrap();
     assert_eq!(status.pools_without_workers, [""; 0], "nobody is missed between two looks");
     ledger.mine(1);
     yard.until_recorded(1..=1).await;

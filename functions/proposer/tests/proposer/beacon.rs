@@ -1,6 +1,7 @@
 //! Beacon nodes: the accepted proofs come from the bucket, the keystore from the secret.
 
 use proofyard_aws_tests::driver::block;
+use proofyard_aws_tests::named;
 use proofyard_core::state::Block;
 use serde_json::json;
 
@@ -34,12 +35,12 @@ async fn the_proofs_of_each_block_reach_the_node_signed_also_after_kills() {
     for height in 1..=BLOCKS {
         let (root, block) = in_slot(height);
         node.add(SLOT + height, root, block.hash.as_str());
-        yard.driver.home.yard.record_block("c", &block).await.unwrap();
+        yard.driver.home.yard.record_block(&named("c"), &block).await.unwrap();
     }
     yard.driver.take_steps().await.unwrap();
     yard.driver.work_all("w").await;
     yard.tell().await;
-    let place = yard.driver.home.yard.level_place("c", "beacon").await.unwrap().unwrap();
+    let place = yard.driver.home.yard.level_place(&named("c"), "beacon").await.unwrap().unwrap();
     let reason = place.last_error.unwrap();
     assert!(reason.contains("proofyard/test/keys has no validator.json"), "{reason}");
     put_secret(&yard.driver, &secret.to_string()).await;
@@ -49,7 +50,7 @@ async fn the_proofs_of_each_block_reach_the_node_signed_also_after_kills() {
     let is_done = |node: &BeaconNode| roots.iter().all(|root| node.types(*root) == [3]);
     let (mut call, mut kills) = (0, 0);
     while !is_done(&node) {
-        assert!(kills < 200, "{:?}", yard.driver.home.yard.level_place("c", "beacon").await);
+        assert!(kills < 200, "{:?}", yard.driver.home.yard.level_place(&named("c"), "beacon").await);
         yard.resume("beacon").await;
         match yard.tell_until_killed(call).await {
             true => (call, kills) = (call + 2, kills + 1),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proofyard_aws_tests::http::Fate;
+use proofyard_aws_tests::named;
 use proofyard_core::port::{Action, Batch, CommitOutcome, Expect, Op, Port, Range};
 use proofyard_core::state::KeyFamily;
 use proofyard_follow_tests::between::{Between, Does};
@@ -255,7 +256,7 @@ async fn a_journal_keeps_no_bytes_of_what_is_settled_and_knows_it() {
     yard.driver
         .home
         .yard
-        .tell_sink("c", "l1", proofyard_core::sinks::SinkWord::Again { from: 0 })
+        .tell_sink(&named("c"), "l1", proofyard_core::sinks::SinkWord::Again { from: 0 })
         .await
         .unwrap();
     yard.driver.take_steps().await.unwrap();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use proofyard_aws_tests::PATIENCE;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_follow_tests::between::{Between, Does};
 use serde_json::json;
 
@@ -25,13 +26,13 @@ async fn commits_become_transactions_by_the_function_in_its_role() {
     put_secret(&driver, &json!({ "KEY": KEY }).to_string()).await;
     driver.register("w").await;
     for height in 1..=BLOCKS {
-        driver.home.yard.record_block("c", &block(height, "a", "a")).await.unwrap();
+        driver.home.yard.record_block(&named("c"), &block(height, "a", "a")).await.unwrap();
     }
     driver.take_steps().await.unwrap();
     driver.work_all("w").await;
     let began = Instant::now();
     loop {
-        let cursor = driver.home.yard.sink_cursor("c", "l1", "commits").await.unwrap();
+        let cursor = driver.home.yard.sink_cursor(&named("c"), "l1", "commits").await.unwrap();
         if cursor.next_sequence == BLOCKS {
             break;
         }
@@ -59,15 +60,15 @@ async fn a_stages_calls_are_made_by_the_function_in_its_role_and_the_collector_g
     put_secret(&driver, &json!({ "KEY": KEY }).to_string()).await;
     driver.register("w").await;
     for height in 1..=BLOCKS {
-        driver.home.yard.record_block("c", &block(height, "a", "a")).await.unwrap();
+        driver.home.yard.record_block(&named("c"), &block(height, "a", "a")).await.unwrap();
     }
     driver.take_steps().await.unwrap();
     driver.work_all("w").await;
     let began = Instant::now();
     loop {
         let home = &driver.home.begin().home;
-        let explained = home.yard.explain("c", BLOCKS).await.unwrap().to_string();
-        let status = home.yard.status("c", true).await.unwrap();
+        let explained = home.yard.explain(&named("c"), BLOCKS).await.unwrap().to_string();
+        let status = home.yard.status(&named("c"), true).await.unwrap();
         // Scopes are settled by whoever hears of the results.
         if status.tasks.unwrap().is_empty() && ledger.calls() == BLOCKS {
             break;
@@ -108,7 +109,7 @@ async fn a_function_that_is_killed_costs_its_stage_about_a_minute() {
     let driver = Driver::with_pipeline(&aws, &pipeline).await.patient(&aws);
     put_secret(&driver, &json!({ "KEY": KEY }).to_string()).await;
     driver.register("w").await;
-    driver.home.yard.record_block("c", &block(1, "a", "a")).await.unwrap();
+    driver.home.yard.record_block(&named("c"), &block(1, "a", "a")).await.unwrap();
     driver.take_steps().await.unwrap();
     driver.work_all("w").await;
     let mut began = Instant::now();

@@ -10,6 +10,7 @@ use proofyard_aws_tests::PATIENCE;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_core::sinks::SinkWord;
 use proofyard_core::state::SinkCursor;
 use proofyard_proposer::Proposing;
@@ -59,7 +60,7 @@ impl ProposingYard {
     pub async fn prove(&self, heights: std::ops::RangeInclusive<u64>) {
         let all = *heights.end() as usize;
         for height in heights {
-            self.driver.home.yard.record_block("c", &block(height, "a", "a")).await.unwrap();
+            self.driver.home.yard.record_block(&named("c"), &block(height, "a", "a")).await.unwrap();
         }
         self.driver.take_steps().await.unwrap();
         self.driver.work_all("w").await;
@@ -78,7 +79,7 @@ impl ProposingYard {
 
     /// The sink is tried at once, as an operator has it.
     pub async fn resume(&self, sink: &str) {
-        self.driver.home.yard.tell_sink("c", sink, SinkWord::Resume).await.unwrap();
+        self.driver.home.yard.tell_sink(&named("c"), sink, SinkWord::Resume).await.unwrap();
         self.driver.take_steps().await.unwrap();
     }
 
@@ -89,7 +90,7 @@ impl ProposingYard {
     }
 
     pub async fn cursor(&self, sink: &str) -> SinkCursor {
-        self.driver.home.yard.sink_cursor("c", sink, "commits").await.unwrap()
+        self.driver.home.yard.sink_cursor(&named("c"), sink, "commits").await.unwrap()
     }
 
     /// The function, and the sweeper, until the sink has so many entries.

@@ -10,6 +10,7 @@ use aws_sdk_sqs::types::QueueAttributeName::{
 use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::{LocalAws, Request, programs};
+use proofyard_aws_tests::named;
 use proofyard_aws_tests::wait_for;
 use proofyard_signature::sign;
 use serde_json::Value;
@@ -72,7 +73,7 @@ fn a_dead_dispatcher_is_seen_by_the_age_of_the_oldest_block_and_by_the_lag_once_
     let aws = whole_without("proofyard-dispatcher", folder.path());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let driver = runtime.block_on(Driver::with_pipeline(&aws, PIPELINE));
-    runtime.block_on(driver.home.yard.pause("c")).unwrap();
+    runtime.block_on(driver.home.yard.pause(&named("c"))).unwrap();
     let queue = driver.home.names.blocks_queue();
     assert_eq!(post_to_webhook(&aws), 202);
     let acknowledged = Instant::now();
@@ -80,14 +81,14 @@ fn a_dead_dispatcher_is_seen_by_the_age_of_the_oldest_block_and_by_the_lag_once_
         assert!(runtime.block_on(count(&driver, &queue)) >= 1, "somebody took it");
         (acknowledged.elapsed() > Duration::from_secs(8)).then_some(())
     });
-    let status = runtime.block_on(driver.home.yard.status("c", false)).unwrap();
+    let status = runtime.block_on(driver.home.yard.status(&named("c"), false)).unwrap();
     assert_eq!((status.lag_ms, status.lag_blocks), (0, 0), "what is not recorded has no lag");
     // Nothing but time is missing from here to the threshold. Then it is back.
     assert!(above_s > 0.0);
     let taken =
         wait_for("the message", || Some(runtime.block_on(driver.drain(&queue))).filter(|taken| *taken > 0));
     assert!(taken >= 1);
-    let status = runtime.block_on(driver.home.yard.status("c", false)).unwrap();
+    let status = runtime.block_on(driver.home.yard.status(&named("c"), false)).unwrap();
     assert_eq!(status.lag_blocks, 1);
     assert!(status.lag_ms >= 8_000, "it counts from when it was acknowledged, and says {} ms", status.lag_ms);
 }
@@ -127,10 +128,10 @@ fn an_ingest_that_can_keep_nothing_tells_so() {
 async fn lag_counts_from_what_was_acknowledged() {
     let aws = LocalAws::without_functions();
     let driver = Driver::with_pipeline(&aws, PIPELINE).await;
-    let message = Message::Block { chain: "c".into(), block: block(1, "a", "a") };
-    driver.home.post("c", "1".into(), &message).await.unwrap();
+    let message = Message::Block { chain: named("c"), block: block(1, "a", "a") };
+    driver.home.post(&named("c"), "1".into(), &message).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     driver.drain_all().await;
-    let status = driver.home.yard.status("c", false).await.unwrap();
+    let status = driver.home.yard.status(&named("c"), false).await.unwrap();
     assert!(status.lag_ms >= 2_000, "{}", status.lag_ms);
 }

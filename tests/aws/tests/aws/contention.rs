@@ -11,9 +11,10 @@ use proofyard_aws::serve::{Role, serve};
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::port::Port;
-use proofyard_core::state::Block;
+use proofyard_core::state::{Block, ChainName};
 
 const WORKERS: usize = 500;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,7 +24,7 @@ async fn five_hundred_workers_claim_in_three_tries_each() {
     let split = split.replace("[prover.p]", "[stage.join]\nstrategy = \"match\"\nfrom = [\"block\", \"prove\"]\nprover = \"p\"\npool = \"cpu\"\n\n[prover.p]");
     let driver = Driver::with_pipeline(&aws, &split).await.patient(&aws);
     let wide = Block { segments: WORKERS as u32, ..block(1, "a", "a") };
-    driver.home.yard.record_block("c", &wide).await.unwrap();
+    driver.home.yard.record_block(&named("c"), &wide).await.unwrap();
     driver.take_steps().await.unwrap();
     let workers: Vec<String> = (0..WORKERS).map(|n| format!("w{n}")).collect();
     iter(&workers).for_each_concurrent(16, |worker| driver.register(worker)).await;
@@ -62,7 +63,7 @@ fn eight_groups_go_side_by_side() {
     const GROUPS: usize = 8;
     let aws = LocalAws::without_functions();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let chains: Vec<String> = (0..GROUPS).map(|n| format!("chain{n}")).collect();
+    let chains: Vec<ChainName> = (0..GROUPS).map(|n| named(&format!("chain{n}"))).collect();
     let driver = runtime.block_on(async {
         let driver = Driver::new(&aws).await;
         for chain in &chains {
@@ -72,7 +73,7 @@ fn eight_groups_go_side_by_side() {
         driver.take_steps().await.unwrap();
         for chain in &chains {
             let message = Message::Block { chain: chain.clone(), block: block(1, "a", "a") };
-            driver.home.post(chain, chain.clone(), &message).await.unwrap();
+            driver.home.post(chain, chain.to_string(), &message).await.unwrap();
         }
         driver
     });

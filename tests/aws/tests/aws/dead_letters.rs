@@ -10,6 +10,7 @@ use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::PATIENCE;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::port::Port;
@@ -81,8 +82,9 @@ fn redrive_command(aws: &LocalAws) -> std::process::Command {
 }
 
 async fn post_block(driver: &Driver, chain: &str, height: u64) {
-    let message = Message::Block { chain: chain.into(), block: block(height, "a", "a") };
-    driver.home.post(chain, format!("{:016x}", driver.home.yard.port.random()), &message).await.unwrap();
+    let chain = named(chain);
+    let message = Message::Block { chain: chain.clone(), block: block(height, "a", "a") };
+    driver.home.post(&chain, format!("{:016x}", driver.home.yard.port.random()), &message).await.unwrap();
 }
 
 /// Fails if the spec has a queue with dead letters that the test below leaves out.
@@ -120,7 +122,7 @@ async fn fill_dead_letters(driver: &Driver, sqs: &Sqs<'_>) {
     post_block(driver, "later", 1).await;
     assert_eq!(driver.drain(&names.blocks_queue()).await, 1);
     driver.register("w").await;
-    driver.home.yard.record_block("c", &block(1, "a", "a")).await.unwrap();
+    driver.home.yard.record_block(&named("c"), &block(1, "a", "a")).await.unwrap();
     driver.take_steps().await.unwrap();
     sqs.give_up(&names.wake_queue("cpu")).await;
     assert!(driver.work("w").await.unwrap());
@@ -150,9 +152,9 @@ async fn expect_effects(aws: &LocalAws, driver: &Driver, sqs: &Sqs<'_>) {
     assert_eq!(driver.drain(&names.results_queue()).await, 1);
     let heights: Vec<u64> = driver.committed("c").await.into_iter().map(|(height, _)| height).collect();
     assert_eq!(heights, [1]);
-    assert_eq!(yard.tip("later").await.unwrap().height(), None);
+    assert_eq!(yard.tip(&named("later")).await.unwrap().height(), None);
     assert_eq!(driver.drain(&names.blocks_queue()).await, 1);
-    assert_eq!(yard.tip("later").await.unwrap().height(), Some(1));
+    assert_eq!(yard.tip(&named("later")).await.unwrap().height(), Some(1));
     assert!(yard.port.get(&Worker::key_of(&"dead".into())).await.unwrap().is_some());
     assert_eq!(driver.drain(&names.ticks_queue()).await, 1);
     assert_eq!(yard.port.get(&Worker::key_of(&"dead".into())).await.unwrap(), None);
@@ -199,7 +201,7 @@ async fn what_still_cannot_be_taken_is_put_back_once() {
     let driver = Driver::with_pipeline(&aws, &PIPELINE.replace("cpu", "gpu")).await;
     let (sqs, queue) = (sqs(&driver), driver.home.names.blocks_queue());
     for height in [1, 2, 3] {
-        post_block(&driver, "nobody's", height).await;
+        post_block(&driver, "nobody", height).await;
     }
     assert_eq!(driver.drain(&queue).await, 3);
     for _ in 0..2 {
@@ -215,5 +217,5 @@ async fn what_still_cannot_be_taken_is_put_back_once() {
         assert_eq!(redriven.join().unwrap(), 3);
         assert_eq!(sqs.count(&Names::dead_letters_of(&queue)).await, 3);
     }
-    assert!(matches!(driver.home.yard.tip("nobody's").await, Err(Error::Refused(_))));
+    assert!(matches!(driver.home.yard.tip(&named("nobody")).await, Err(Error::Refused(_))));
 }

@@ -8,6 +8,7 @@ use proofyard_aws::queues::message::Message;
 use proofyard_aws::store::table::EXPIRES_S;
 use proofyard_aws_tests::driver::{Driver, LEASE_MS, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_blocks::Rules;
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
@@ -73,17 +74,17 @@ async fn only_what_nobody_reads_any_more_expires() {
     driver.home.remember_worker("job-1", &"w".into()).await.unwrap();
     driver.register("w").await;
     for event in [block(1, "a", "a"), block(2, "a", "a"), block(2, "b", "a")] {
-        yard.record_block("c", &event).await.unwrap();
+        yard.record_block(&named("c"), &event).await.unwrap();
     }
     driver.work_all("w").await;
-    yard.record_reorg("c", 2, &block(2, "b", "a").hash).await.unwrap();
+    yard.record_reorg(&named("c"), 2, &block(2, "b", "a").hash).await.unwrap();
     driver.take_steps().await.unwrap();
     driver.work_all("w").await;
-    yard.record_block("c", &block(3, "b", "b")).await.unwrap();
+    yard.record_block(&named("c"), &block(3, "b", "b")).await.unwrap();
     driver.take_steps().await.unwrap();
     claim(&driver, "w").await.unwrap();
     let file = CheckedFile { name: "none", rules: &Rules::default(), lines: 0, ends: true };
-    driver.home.post_lines("c", &file, []).await.unwrap();
+    driver.home.post_lines(&named("c"), &file, []).await.unwrap();
     driver.drain_all().await;
     let expiry = expiry(&aws, &driver).await;
     let kinds: std::collections::BTreeSet<&str> =
@@ -147,8 +148,8 @@ async fn a_dead_worker_that_comes_back_finds_nothing_under_its_id() {
     driver.home.remember_worker("job", &"dead".into()).await.unwrap();
     driver.register("dead").await;
     driver.register("other").await;
-    let message = Message::Block { chain: "c".into(), block: block(1, "a", "a") };
-    driver.home.post("c", "1".to_owned(), &message).await.unwrap();
+    let message = Message::Block { chain: named("c"), block: block(1, "a", "a") };
+    driver.home.post(&named("c"), "1".to_owned(), &message).await.unwrap();
     driver.drain_all().await;
     let (request, task) = claim(&driver, "dead").await.unwrap();
     job_ends(&driver, "job").await;

@@ -9,6 +9,7 @@ use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_core::error::Error;
 use proofyard_core::port::Port;
 
@@ -20,8 +21,8 @@ async fn a_table_that_is_throttled_for_a_minute_loses_no_message() {
     let driver = Driver::with_pipeline(&aws, PIPELINE).await;
     driver.register("w").await;
     for height in 1..=3 {
-        let message = Message::Block { chain: "c".into(), block: block(height, "a", "a") };
-        driver.home.post("c", format!("{height}"), &message).await.unwrap();
+        let message = Message::Block { chain: named("c"), block: block(height, "a", "a") };
+        driver.home.post(&named("c"), format!("{height}"), &message).await.unwrap();
     }
     let tables = ["GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem", "DeleteItem"];
     let waited_s = Arc::new(AtomicU64::new(0));
@@ -80,8 +81,8 @@ async fn whatever_calls_fail_blocks_are_committed_once_and_in_order() {
         }
     });
     for height in 1..=8 {
-        let message = Message::Block { chain: "c".into(), block: block(height, "a", "a") };
-        driver.home.post("c", format!("{height}"), &message).await.unwrap();
+        let message = Message::Block { chain: named("c"), block: block(height, "a", "a") };
+        driver.home.post(&named("c"), format!("{height}"), &message).await.unwrap();
     }
     let began = Instant::now();
     loop {
@@ -95,7 +96,7 @@ async fn whatever_calls_fail_blocks_are_committed_once_and_in_order() {
         // A step that was not taken has no message: it stays due.
         _ = driver.home.sweep().await;
         _ = driver.take_steps().await;
-        let frontier = driver.home.yard.frontier("c").await;
+        let frontier = driver.home.yard.frontier(&named("c")).await;
         if frontier.is_ok_and(|frontier| frontier.height == 9) {
             break;
         }
@@ -104,7 +105,7 @@ async fn whatever_calls_fail_blocks_are_committed_once_and_in_order() {
     driver.http.works();
     let heights: Vec<u64> = driver.committed("c").await.into_iter().map(|(height, _)| height).collect();
     assert_eq!(heights, (1..=8).collect::<Vec<_>>());
-    let log = driver.home.yard.out_log("c", 0).await.unwrap();
+    let log = driver.home.yard.out_log(&named("c"), 0).await.unwrap();
     assert_eq!(log.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proofyard_aws::queues::message::{Event, Message};
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_core::Wake;
 use proofyard_core::committed::CommittedProof;
 use proofyard_core::judge::{JUDGE_POOL, Judged, Verifies};
@@ -23,7 +24,7 @@ async fn a_judged_block_takes_so_many_calls_more() {
     driver.register("w").await;
     let mut counted = Vec::new();
     for height in 1..=3 {
-        driver.home.yard.record_block("c", &block(height, "a", "a")).await.unwrap();
+        driver.home.yard.record_block(&named("c"), &block(height, "a", "a")).await.unwrap();
         driver.take_steps().await.unwrap();
         assert!(driver.work("w").await.unwrap());
         driver.home.deliver().await;
@@ -77,9 +78,9 @@ async fn a_block_takes_so_many_calls_and_no_more() {
     let mut counted = Vec::new();
     for height in 1..=3 {
         driver.http.take_counts();
-        let message = Message::Block { chain: "c".into(), block: block(height, "a", "a") };
+        let message = Message::Block { chain: named("c"), block: block(height, "a", "a") };
         let deduplication = format!("{:016x}", driver.home.yard.port.random());
-        driver.home.post("c", deduplication, &message).await.unwrap();
+        driver.home.post(&named("c"), deduplication, &message).await.unwrap();
         let posted = driver.http.take_counts();
         driver.drain(&driver.home.names.blocks_queue()).await;
         let mut opened = driver.http.take_counts();

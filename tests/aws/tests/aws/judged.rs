@@ -4,6 +4,7 @@
 use proofyard_aws::queues::Outgoing;
 use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::driver::Driver;
+use proofyard_aws_tests::named;
 use proofyard_aws_tests::toy::{ToyYard, artifact};
 use proofyard_aws_tests::wait_for;
 use proofyard_core::Wake;
@@ -50,7 +51,7 @@ fn judgement(yard: &ToyYard, id: &TaskId) -> Option<Judgement> {
 }
 
 fn halted(yard: &ToyYard) -> Option<String> {
-    let state = yard.runtime.block_on(yard.driver.home.yard.chain_state("c")).unwrap();
+    let state = yard.runtime.block_on(yard.driver.home.yard.chain_state(&named("c"))).unwrap();
     state.halted.map(|halt| halt.reason)
 }
 
@@ -83,7 +84,7 @@ fn a_result_that_a_workers_credential_forges_is_committed_by_nobody_where_a_judg
         forged.await.unwrap_err();
     });
     // Proved anew by an honest worker, it is committed.
-    yard.runtime.block_on(yard.driver.home.yard.record_redo("c", 1)).unwrap();
+    yard.runtime.block_on(yard.driver.home.yard.record_redo(&named("c"), 1)).unwrap();
     yard.resume();
     let mut worker = yard.worker("worker", |command| {
         command.args(["--max-tasks", "1"]);

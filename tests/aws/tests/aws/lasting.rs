@@ -13,14 +13,15 @@ use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_core::port::Port;
 use proofyard_signature::sign;
 use serde_json::{Value, json};
 
 async fn post(driver: &Driver, height: u64) {
-    let message = Message::Block { chain: "c".into(), block: block(height, "a", "a") };
+    let message = Message::Block { chain: named("c"), block: block(height, "a", "a") };
     let deduplication = format!("{:016x}", driver.home.yard.port.random());
-    driver.home.post("c", deduplication, &message).await.unwrap();
+    driver.home.post(&named("c"), deduplication, &message).await.unwrap();
 }
 
 /// Takes what is there once; answers how many come again, which are shown at once.
@@ -124,7 +125,7 @@ async fn what_somebody_has_to_mend_for_all_alike_buries_nothing() {
     driver.http.works();
     assert_eq!(take(&driver, &queue).await, 0);
     assert_eq!(reasons(&driver, &queue).await, [""; 0]);
-    assert_eq!(driver.home.yard.tip("c").await.unwrap().height(), Some(1));
+    assert_eq!(driver.home.yard.tip(&named("c")).await.unwrap().height(), Some(1));
 }
 
 /// A deployment: newer functions run beside older ones for a while.

@@ -9,6 +9,7 @@ use proofyard_aws::queues::{Incoming, Outgoing};
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_core::port::Port;
 
 /// With ticks of a second, so that a test need not wait for quiet ones.
@@ -18,15 +19,15 @@ fn real_time() -> String {
 
 async fn post(driver: &Driver, message: &Message) {
     let deduplication = format!("{:016x}", driver.home.yard.port.random());
-    driver.home.post("c", deduplication, message).await.unwrap();
+    driver.home.post(&named("c"), deduplication, message).await.unwrap();
 }
 
 fn event(height: u64, branch: &str, parent_branch: &str) -> Message {
-    Message::Block { chain: "c".into(), block: block(height, branch, parent_branch) }
+    Message::Block { chain: named("c"), block: block(height, branch, parent_branch) }
 }
 
 fn reorg(height: u64, branch: &str) -> Message {
-    Message::Reorg { chain: "c".into(), height, hash: block(height, branch, branch).hash }
+    Message::Reorg { chain: named("c"), height, hash: block(height, branch, branch).hash }
 }
 
 /// Facts that came by a queue to which workers may write; a worker could send a chain back to a branch of its choice.
@@ -36,10 +37,10 @@ async fn a_block_a_reorg_and_an_end_count_only_if_they_come_by_the_queue_of_bloc
     let driver = Driver::with_pipeline(&aws, PIPELINE).await;
     let (yard, names) = (&driver.home.yard, &driver.home.names);
     for (height, branch, parent) in [(1, "a", "a"), (2, "a", "a"), (2, "b", "a")] {
-        yard.record_block("c", &block(height, branch, parent)).await.unwrap();
+        yard.record_block(&named("c"), &block(height, branch, parent)).await.unwrap();
     }
     driver.take_steps().await.unwrap();
-    let forged = [event(3, "a", "a"), reorg(2, "b"), Message::End { chain: "c".into() }, Message::Tick {}];
+    let forged = [event(3, "a", "a"), reorg(2, "b"), Message::End { chain: named("c") }, Message::Tick {}];
     for (message, queue) in
         forged.iter().flat_map(|message| [(message, names.results_queue()), (message, names.ticks_queue())])
     {
@@ -60,7 +61,7 @@ async fn a_block_a_reorg_and_an_end_count_only_if_they_come_by_the_queue_of_bloc
         let dead: Vec<_> = dead.iter().collect();
         driver.home.queues.delete(&Names::dead_letters_of(&queue), &dead).await.unwrap();
     }
-    let tip = yard.tip("c").await.unwrap();
+    let tip = yard.tip(&named("c")).await.unwrap();
     assert_eq!((tip.head, tip.ended), (Some((2, block(2, "a", "a").hash)), false));
 }
 
@@ -69,7 +70,7 @@ async fn a_block_a_reorg_and_an_end_count_only_if_they_come_by_the_queue_of_bloc
 async fn a_wake_goes_to_no_queue_of_blocks() {
     let aws = LocalAws::without_functions();
     let driver = Driver::with_pipeline(&aws, PIPELINE).await;
-    driver.home.yard.record_block("c", &block(1, "a", "a")).await.unwrap();
+    driver.home.yard.record_block(&named("c"), &block(1, "a", "a")).await.unwrap();
     driver.home.deliver().await;
     assert_eq!(driver.home.queues.receive(&driver.home.names.blocks_queue(), 0).await.unwrap(), []);
     assert_ne!(driver.home.queues.receive(&driver.home.names.results_queue(), 1).await.unwrap(), []);
@@ -118,7 +119,7 @@ async fn a_branch_that_comes_back_at_once_is_proved() {
     }
     driver.work_all("w").await;
     assert_eq!(heights(&driver).await, [1, 2, 3]);
-    let tip = driver.home.yard.tip("c").await.unwrap().head.unwrap();
+    let tip = driver.home.yard.tip(&named("c")).await.unwrap().head.unwrap();
     assert_eq!(tip, (3, block(3, "a", "a").hash));
 }
 
@@ -129,11 +130,15 @@ async fn a_block_goes_on_though_whoever_took_it_died_before_telling_anyone() {
     let driver = Driver::with_pipeline(&aws, &real_time()).await;
     driver.register("w").await;
     let forget = || driver.home.yard.port.outbox().take_all();
-    driver.home.yard.record_block("c", &block(1, "a", "a")).await.unwrap();
+    driver.home.yard.record_block(&named("c"), &block(1, "a", "a")).await.unwrap();
     assert!(!forget().is_empty());
     let began = Instant::now();
     while heights(&driver).await.is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", driver.home.yard.explain("c", 1).await);
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "{:?}",
+            driver.home.yard.explain(&named("c"), 1).await
+        );
         driver.home.sweep().await.unwrap();
         forget();
         driver.work("w").await.unwrap();
@@ -161,7 +166,7 @@ async fn a_queue_that_loses_every_tenth_message_costs_time_and_nothing_else() {
     let driver = Driver::with_pipeline(&aws, &real_time()).await;
     driver.register("w").await;
     for height in 1..=12 {
-        driver.home.yard.record_block("c", &block(height, "a", "a")).await.unwrap();
+        driver.home.yard.record_block(&named("c"), &block(height, "a", "a")).await.unwrap();
     }
     let sends = AtomicU64::new(0);
     driver.http.breaks(move |operation, body| match operation {

@@ -11,6 +11,7 @@ use proofyard_aws::pools::jobs::Pools;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_aws_tests::wait_for;
 use serde_json::{Value, json};
 
@@ -50,7 +51,7 @@ async fn much_to_do(aws: &LocalAws) -> Driver {
     let driver = Driver::with_pools(aws, pools(aws)).await;
     driver.home.yard.record_pipeline(PIPELINE).await.unwrap();
     for height in 1..=8 {
-        driver.home.yard.record_block("c", &block(height, "a", "a")).await.unwrap();
+        driver.home.yard.record_block(&named("c"), &block(height, "a", "a")).await.unwrap();
     }
     // Nobody but sweeps looks after workers.
     driver.http.breaks(|operation, _| match operation {

@@ -7,6 +7,7 @@ use hex::encode;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::http::Fate;
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_core::error::Error;
 use proofyard_core::state::{Block, ScopeId};
 use sha2::{Digest, Sha256};
@@ -23,7 +24,7 @@ fn head_of(branch: &str) -> u64 {
 
 async fn change_to(driver: &Driver, branch: &str) -> Result<(), Error> {
     let head = block_of(branch, head_of(branch));
-    driver.home.yard.record_reorg("c", head.height, &head.hash).await?;
+    driver.home.yard.record_reorg(&named("c"), head.height, &head.hash).await?;
     driver.take_steps().await
 }
 
@@ -32,7 +33,7 @@ async fn record_branches(driver: &Driver) {
     driver.register("w").await;
     for branch in ["b", "a"] {
         for height in 1..=head_of(branch) {
-            driver.home.yard.record_block("c", &block_of(branch, height)).await.unwrap();
+            driver.home.yard.record_block(&named("c"), &block_of(branch, height)).await.unwrap();
         }
     }
     driver.take_steps().await.unwrap();
@@ -85,10 +86,10 @@ async fn a_writer_that_dies_between_any_two_pages_of_a_reorg_leaves_one_branch()
         }
         next.home.sweep().await.unwrap();
         next.take_steps().await.unwrap();
-        let state = next.home.yard.chain_state("c").await.unwrap();
+        let state = next.home.yard.chain_state(&named("c")).await.unwrap();
         assert!(state.reorg.is_none(), "after {survives} writes a reorg is left: {:?}", state.reorg);
         let head = block_of(branch, head_of(branch));
-        assert_eq!(next.home.yard.tip("c").await.unwrap().head, Some((head.height, head.hash)));
+        assert_eq!(next.home.yard.tip(&named("c")).await.unwrap().head, Some((head.height, head.hash)));
         if is_done {
             assert!(survives > 4, "{survives} writes are too few for a reorg of several pages");
             break;
@@ -97,7 +98,7 @@ async fn a_writer_that_dies_between_any_two_pages_of_a_reorg_leaves_one_branch()
     driver.work_all("w").await;
     // In the end one branch is committed, each height once; proofs name their scope.
     let proof_of = |height: u64| {
-        let id = ScopeId::of_block("c", height, &block_of(branch, height).hash, 0);
+        let id = ScopeId::of_block(&named("c"), height, &block_of(branch, height).hash, 0);
         (height, encode(Sha256::digest(id.as_str())))
     };
     assert_eq!(driver.committed("c").await, (1..=head_of(branch)).map(proof_of).collect::<Vec<_>>());

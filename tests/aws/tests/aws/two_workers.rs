@@ -1,5 +1,6 @@
 //! Two workers with one task: a lease ran out, and its worker lives.
 
+use proofyard_aws_tests::named;
 use proofyard_aws_tests::toy::{ToyYard, Worker};
 use proofyard_aws_tests::wait_for;
 use proofyard_core::state::TaskId;
@@ -32,7 +33,7 @@ fn assert_once(yard: &ToyYard, task: &TaskId, workers: &mut [Worker; 2]) {
     assert_eq!((done.losses(), done.notes().len(), done.attempts().len()), (1, 1, 0), "{:?}", done.notes());
     assert_eq!(yard.asked_to_prove(task), 2);
     assert_eq!(yard.committed(), [1]);
-    let log = yard.runtime.block_on(yard.driver.home.yard.out_log("c", 0)).unwrap();
+    let log = yard.runtime.block_on(yard.driver.home.yard.out_log(&named("c"), 0)).unwrap();
     assert_eq!(log.len(), 1);
 }
 

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use proofyard_aws::intake::webhook::MAX_BODY_BYTES;
 use proofyard_aws_tests::driver::{Driver, PIPELINE};
 use proofyard_aws_tests::local::{LocalAws, Request};
+use proofyard_aws_tests::named;
 use proofyard_aws_tests::wait_for;
 use proofyard_signature::sign;
 use serde_json::Value;
@@ -44,8 +45,8 @@ fn a_signed_block_is_recorded_and_nothing_else_is() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let driver = runtime.block_on(Driver::with_pipeline(&aws, PIPELINE));
     // What is recorded is not opened, so that no workers come.
-    runtime.block_on(driver.home.yard.pause("c")).unwrap();
-    let tip = || runtime.block_on(driver.home.yard.tip("c")).unwrap().height();
+    runtime.block_on(driver.home.yard.pause(&named("c"))).unwrap();
+    let tip = || runtime.block_on(driver.home.yard.tip(&named("c"))).unwrap().height();
     let chain = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/blocks/chain.jsonl");
     let chain = std::fs::read_to_string(chain).unwrap();
     let (first, rest) = chain.split_once('\n').unwrap();
@@ -65,6 +66,8 @@ fn a_signed_block_is_recorded_and_nothing_else_is() {
     refused(sender.signed("c", &"x".repeat(MAX_BODY_BYTES + 1), now_s()), 413, "are the most");
     refused(sender.signed("c", "{}", now_s()), 400, "body:1");
     refused(sender.signed("another", first, now_s()), 404, "another");
+    let no_name = "chain A:b is not known here; run a pipeline that names it first";
+    refused(sender.signed("A:b", first, now_s()), 404, no_name);
     let queue = driver.home.names.blocks_queue();
     assert_eq!(runtime.block_on(driver.home.queues.receive(&queue, 0)).unwrap(), []);
     assert_eq!(tip(), None);

@@ -9,6 +9,7 @@ use proofyard_aws::clients::names::Names;
 use proofyard_aws::queues::message::Message;
 use proofyard_aws_tests::driver::{Driver, PIPELINE, block};
 use proofyard_aws_tests::local::LocalAws;
+use proofyard_aws_tests::named;
 use proofyard_aws_tests::relay::Relay;
 use proofyard_aws_tests::wait_for;
 use proofyard_core::port::Port;
@@ -95,9 +96,10 @@ impl<'a> Failing<'a> {
 
     fn post(&self, chain: &str, height: u64) {
         let block = block(height, chain, chain);
-        let message = Message::Block { chain: chain.to_owned(), block };
+        let chain = named(chain);
+        let message = Message::Block { chain: chain.clone(), block };
         let deduplication = format!("{:016x}", self.driver.home.yard.port.random());
-        self.runtime.block_on(self.driver.home.post(chain, deduplication, &message)).unwrap();
+        self.runtime.block_on(self.driver.home.post(&chain, deduplication, &message)).unwrap();
     }
 
     /// How often the dispatcher has handed a message back.

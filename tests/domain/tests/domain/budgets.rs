@@ -11,7 +11,7 @@ use proofyard_core::transaction::read;
 use proofyard_core::work::Assignment;
 
 use crate::common::driver::{Does, Driver, LEASE_MS, good};
-use crate::common::now;
+use crate::common::{named, now};
 
 /// One task a block.
 const ONE: &str = r#"
@@ -75,7 +75,7 @@ fn an_outage_behind_the_prover_uses_up_no_attempts() {
     let seen = task(&driver, &assignment);
     assert_eq!((seen.delays(), seen.failures(), seen.crashes(), seen.losses()), (20, 0, 0, 0));
     assert_eq!(seen.notes().len(), 1, "an outage is told once");
-    let text = now(driver.yard.explain("one", 1)).expect("an explanation").to_string();
+    let text = now(driver.yard.explain(&named("one"), 1)).expect("an explanation").to_string();
     assert!(text.contains("20 delays of an unavailable prover"), "{text}");
     driver.perform(&assignment, good(&assignment));
     assert!(task(&driver, &assignment).is_accepted());
@@ -151,7 +151,7 @@ fn a_crash_is_tried_on_another_worker_first_and_has_a_budget_of_its_own() {
     let seen = task(&driver, &again);
     let why = "its prover crashed 2 times: \"it was killed by signal 11\"";
     assert_eq!((seen.is_parked(), seen.parked()), (true, Some(why)));
-    now(driver.yard.retry(&RetrySelection::AllOf { chain: "one".into() })).expect("a retry");
+    now(driver.yard.retry(&RetrySelection::AllOf { chain: named("one") })).expect("a retry");
     assert_eq!(task(&driver, &again).crashes(), 0);
 }
 
@@ -223,7 +223,7 @@ fn one_worker_with_a_wrong_key_parks_nothing_for_minutes() {
         });
         driver.sweep();
     }
-    assert!(now(driver.yard.status("one", false)).expect("a status").parked.is_empty());
+    assert!(now(driver.yard.status(&named("one"), false)).expect("a status").parked.is_empty());
     assert_eq!(failed, 5 + 1, "five, and one each time that it comes back");
     assert_eq!(quarantines.len(), 2, "for one minute, and for two");
     driver.perform(&busy, good(&busy));

@@ -11,7 +11,7 @@ use proofyard_core::{Wake as Step, Yard};
 
 use crate::common::driver::Driver;
 use crate::common::intercepted_port::InterceptedPort;
-use crate::common::now;
+use crate::common::{named, now};
 use crate::starving::{pipeline, prove, stage};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -75,7 +75,7 @@ fn one_block(more: &str) -> Driver {
 }
 
 fn task(driver: &Driver) -> Task {
-    let id = TaskId::new(&ScopeId::of_block("c", 10, &"a10".into(), 0), "prove", 0);
+    let id = TaskId::new(&ScopeId::of_block(&named("c"), 10, &"a10".into(), 0), "prove", 0);
     now(read::<Task>(&driver.yard.port, &id.task_key())).expect("read").expect("the task")
 }
 
@@ -201,11 +201,11 @@ fn a_worker_whose_clock_is_ahead_gives_no_block_up() {
     let driver = Driver::new(&pipeline("window = 4\nlate = \"miss\"\ndeadline_ms = 60000", &prove()));
     driver.block(10);
     let ahead = Remote::start(&driver, "w", 3 * HOUR_MS);
-    now(ahead.yard.advance(&Step::Chain { chain: "c".into() })).expect("advancing");
-    assert_eq!(now(driver.yard.frontier("c")).expect("a frontier").height, 10);
+    now(ahead.yard.advance(&Step::Chain { chain: named("c") })).expect("advancing");
+    assert_eq!(now(driver.yard.frontier(&named("c"))).expect("a frontier").height, 10);
     driver.pass(60_000);
     driver.sweep();
-    assert_eq!(now(driver.yard.frontier("c")).expect("a frontier").height, 11);
+    assert_eq!(now(driver.yard.frontier(&named("c"))).expect("a frontier").height, 11);
 }
 
 /// It never hears of its death by an error that says something else.

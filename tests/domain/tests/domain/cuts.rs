@@ -1,7 +1,7 @@
 //! Cuts that are reduced level by level, and cuts beside a fork: what becomes a task, when, and of what.
 
 use crate::common::driver::{Does, Driver, LEASE_MS, block, good};
-use crate::common::now;
+use crate::common::{named, now};
 use proofyard_core::explain::Case;
 use proofyard_core::record::{FailureKind, RetrySelection};
 use proofyard_core::state::OutKind;
@@ -121,7 +121,7 @@ fn each_task_is_listed_as_early_as_its_own_children_are_there() {
     assert_eq!(given(&wrap), (0, vec!["#0".into()]));
     assert_eq!(wrap.inputs[0].kind, InputKind::Proof);
     driver.perform(&wrap, Does::Proves("0b"));
-    assert_eq!(now(driver.yard.frontier("joined")).expect("the frontier").height, 15);
+    assert_eq!(now(driver.yard.frontier(&named("joined"))).expect("the frontier").height, 15);
 }
 
 #[test]
@@ -131,12 +131,12 @@ fn the_root_goes_to_the_out_log_and_is_checked_against_its_own_children() {
     driver.blocks(10..=14);
     driver.work("blocks", good);
     assert_eq!(driver.work("folds", good), 4);
-    let log = now(driver.yard.out_log("joined", 0)).expect("the out log");
+    let log = now(driver.yard.out_log(&named("joined"), 0)).expect("the out log");
     let OutKind::Proof { from, to, proofs, .. } = &log[0].kind else { panic!("{log:?}") };
     assert_eq!((*from, *to, proofs.len()), (10, 14, 1));
     assert_eq!((proofs[0].stage.as_str(), proofs[0].index), ("fold", 0));
-    let committed = now(driver.yard.committed("joined", &(10..=14))).expect("what is committed");
-    let proofs = now(driver.yard.committed_proofs("joined", &committed[0])).expect("its proofs");
+    let committed = now(driver.yard.committed(&named("joined"), &(10..=14))).expect("what is committed");
+    let proofs = now(driver.yard.committed_proofs(&named("joined"), &committed[0])).expect("its proofs");
     let inputs: Vec<_> =
         proofs[0].inputs.iter().map(|input| (input.stage.clone(), input.task_index)).collect();
     assert_eq!(inputs, [(Some("fold".into()), 1), (Some("prove".into()), 0)]);
@@ -195,7 +195,7 @@ fn a_reorg_voids_the_tree_and_the_new_cut_takes_up_the_proofs_that_stay() {
     for height in 13..=14 {
         driver.send(&block(height, "b", if height == 13 { "a" } else { "b" }));
     }
-    now(driver.yard.record_reorg("joined", 14, &"b14".into())).expect("a reorg");
+    now(driver.yard.record_reorg(&named("joined"), 14, &"b14".into())).expect("a reorg");
     driver.settle();
     // A late proof of the old tree lists nothing in it.
     driver.perform(&running[0], Does::Proves("0a"));
@@ -207,7 +207,7 @@ fn a_reorg_voids_the_tree_and_the_new_cut_takes_up_the_proofs_that_stay() {
     assert_eq!(driver.work("blocks", good), 2);
     assert_eq!(driver.work("folds", good), 3);
     driver.work("wraps", good);
-    assert_eq!(now(driver.yard.frontier("joined")).expect("the frontier").height, 15);
+    assert_eq!(now(driver.yard.frontier(&named("joined"))).expect("the frontier").height, 15);
 }
 
 fn explained(driver: &Driver, height: u64, case: Case, parts: &[&str]) {
@@ -237,7 +237,7 @@ fn what_gathers_is_explained() {
             "task 3: joins block 13 that are not there yet",
         ],
     );
-    let rows = now(driver.yard.status("joined", true)).expect("a status").tasks.expect("its tasks");
+    let rows = now(driver.yard.status(&named("joined"), true)).expect("a status").tasks.expect("its tasks");
     assert_eq!(rows.iter().filter(|row| row.state == TaskState::Gathering).count(), 3);
     driver.work("folds", good);
     // Now only the blocks can move it, and the first of them is looked into.
@@ -260,7 +260,7 @@ fn fail(driver: &mut Driver, worker: &str) {
 }
 
 fn is_stuck_on_one(driver: &Driver) -> bool {
-    matches!(now(driver.yard.is_finished("joined")), Ok(Finished::Stuck { parked, .. }) if parked.len() == 1)
+    matches!(now(driver.yard.is_finished(&named("joined"))), Ok(Finished::Stuck { parked, .. }) if parked.len() == 1)
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn a_task_of_the_tree_that_parks_holds_up_what_is_above_it() {
         ],
     );
     assert!(is_stuck_on_one(&driver));
-    now(driver.yard.retry(&RetrySelection::AllOf { chain: "joined".into() })).expect("a retry");
+    now(driver.yard.retry(&RetrySelection::AllOf { chain: named("joined") })).expect("a retry");
     driver.settle();
     assert_eq!(driver.work("folds", good), 2);
 }
@@ -300,7 +300,7 @@ fn a_tree_that_waits_for_a_parked_block_is_stuck() {
     }
     fail(&mut driver, "blocks");
     assert_eq!(driver.work("folds", good), 1);
-    assert!(matches!(now(driver.yard.is_finished("joined")), Ok(Finished::No)));
+    assert!(matches!(now(driver.yard.is_finished(&named("joined"))), Ok(Finished::No)));
     driver.worker("blocks-2", "blocks");
     fail(&mut driver, "blocks-2");
     assert!(is_stuck_on_one(&driver));
@@ -361,7 +361,7 @@ command = ["q"]
 fn a_cut_ends_before_a_fork_of_whatever_goes_into_it() {
     let mut driver = driver(FORKS);
     let cut = |driver: &Driver, from: u64, to: u64, reason: &str| {
-        let text = now(driver.yard.explain("forks", from)).expect("an explanation").to_string();
+        let text = now(driver.yard.explain(&named("forks"), from)).expect("an explanation").to_string();
         let expected = format!("in the cut {from}..{to}, closed by {reason}");
         assert!(text.contains(&expected), "no {expected:?} in:\n{text}");
     };
@@ -437,7 +437,7 @@ fn only_proofs_under_the_pinned_key_count() {
         Case::Parked,
         &["the proof by prover p names no verification key, and the pipeline pins abcd"],
     );
-    let all = RetrySelection::AllOf { chain: "joined".into() };
+    let all = RetrySelection::AllOf { chain: named("joined") };
     now(driver.yard.retry(&all)).expect("a retry");
     driver.settle();
     driver.pass(10_000);

@@ -10,7 +10,7 @@ use proofyard_core::state::{COMMITS, KeyFamily, OutEntry};
 use proofyard_core::{Wake, Yard};
 
 use crate::common::driver::{Does, Driver, LEASE_MS, block, good};
-use crate::common::now;
+use crate::common::{named, now};
 
 const PIPELINE: &str = r#"
 [chain]
@@ -77,19 +77,19 @@ fn all_that_is_done(driver: &Driver) -> Vec<Error> {
     let mut errors = Vec::new();
     let mut tried = |result: Result<(), Error>| errors.extend(result.err());
     tried(now(yard.chains()).map(drop));
-    tried(now(yard.status("c", true)).map(drop));
+    tried(now(yard.status(&named("c"), true)).map(drop));
     for height in 0..=6 {
-        tried(now(yard.explain("c", height)).map(drop));
+        tried(now(yard.explain(&named("c"), height)).map(drop));
     }
     tried(now(yard.isolations()).map(drop));
-    tried(now(yard.is_finished("c")).map(drop));
-    tried(now(yard.block_times("c", 1, 5)).map(drop));
-    tried(now(yard.committed("c", &(0..=u64::MAX))).map(drop));
-    tried(now(yard.out_log("c", 0)).map(drop));
-    tried(now(yard.record_block("c", &block(6, "a", "a"))).map(drop));
-    tried(now(yard.record_reorg("c", 5, &block(5, "b", "a").hash)).map(drop));
-    tried(now(yard.record_end("c")));
-    tried(now(yard.advance(&Wake::Chain { chain: "c".into() })));
+    tried(now(yard.is_finished(&named("c"))).map(drop));
+    tried(now(yard.block_times(&named("c"), 1, 5)).map(drop));
+    tried(now(yard.committed(&named("c"), &(0..=u64::MAX))).map(drop));
+    tried(now(yard.out_log(&named("c"), 0)).map(drop));
+    tried(now(yard.record_block(&named("c"), &block(6, "a", "a"))).map(drop));
+    tried(now(yard.record_reorg(&named("c"), 5, &block(5, "b", "a").hash)).map(drop));
+    tried(now(yard.record_end(&named("c"))));
+    tried(now(yard.advance(&Wake::Chain { chain: named("c") })));
     tried(now(yard.heartbeat(&"w".into(), LEASE_MS)).map(drop));
     let claim = ClaimRequest { worker: "w".into(), slot: 0, claim: "another".into() };
     tried(now(yard.claim(&claim)).map(drop));
@@ -214,7 +214,7 @@ fn a_block_of_a_height_that_no_chain_comes_to_is_refused() {
     let driver = yard();
     let keys = driver.yard.port.keys();
     for height in [u64::MAX, 1 << 60, 1 << 53] {
-        let refused = now(driver.yard.record_block("c", &block(height, "a", "a"))).unwrap_err();
+        let refused = now(driver.yard.record_block(&named("c"), &block(height, "a", "a"))).unwrap_err();
         assert!(refused.to_string().starts_with(&format!("height {height} is above")), "{refused}");
     }
     assert_eq!(driver.yard.port.keys(), keys);
@@ -225,9 +225,9 @@ fn a_block_of_a_height_that_no_chain_comes_to_is_refused() {
 fn a_sink_that_cannot_be_read_does_not_hide_how_its_chain_stands() {
     let mut driver = yard();
     driver.work("w", good);
-    driver.yard.port.overwrite(&OutEntry::key_of("c", COMMITS, 0), b"{".to_vec());
-    let gauges = now(driver.yard.gauges("c", 100)).expect("how the chain stands");
+    driver.yard.port.overwrite(&OutEntry::key_of(&named("c"), COMMITS, 0), b"{".to_vec());
+    let gauges = now(driver.yard.gauges(&named("c"), 100)).expect("how the chain stands");
     let sink = &gauges.sinks[0];
     assert!(sink.behind > 0);
-    assert!(matches!(now(driver.yard.sink_lag_ms("c", sink)), Err(Error::Damaged { .. })));
+    assert!(matches!(now(driver.yard.sink_lag_ms(&named("c"), sink)), Err(Error::Damaged { .. })));
 }

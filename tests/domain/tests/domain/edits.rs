@@ -12,7 +12,7 @@ use proofyard_core::transaction::{read, read_range};
 use proofyard_core::work::Assignment;
 
 use crate::common::driver::{Does, Driver, block, good};
-use crate::common::now;
+use crate::common::{named, now};
 
 const START: u64 = 10;
 /// Blocks that come before the edit, and after it.
@@ -244,7 +244,7 @@ impl Run {
 
     /// There are workers of the pools that the pipeline in force declares, and no others.
     fn claim(&mut self) -> Option<Assignment> {
-        let in_force = now(self.driver.yard.chain("c")).expect("the chain").1;
+        let in_force = now(self.driver.yard.chain(&named("c"))).expect("the chain").1;
         let mut workers = ["cpu", "gpu"].into_iter().filter(|pool| in_force.pools.contains_key(*pool));
         workers.find_map(|pool| self.driver.claim(&format!("w-{pool}")))
     }
@@ -261,7 +261,7 @@ impl Run {
     }
 
     fn hand_on(&mut self) {
-        while let Some(entry) = now(self.driver.yard.sink_next("c", "main")).expect("an answer") {
+        while let Some(entry) = now(self.driver.yard.sink_next(&named("c"), "main")).expect("an answer") {
             now(self.driver.yard.sink_done("main", &entry)).expect("recorded");
             self.got.entry(entry.log.clone()).or_default().push(entry);
         }
@@ -285,7 +285,7 @@ impl Run {
                 }
             }
             Moment::OneCommitted => {
-                while now(self.driver.yard.frontier("c")).unwrap().height == START && self.step() {}
+                while now(self.driver.yard.frontier(&named("c"))).unwrap().height == START && self.step() {}
             }
             Moment::AllCommitted => self.work(),
             Moment::HandedOn => {
@@ -293,7 +293,7 @@ impl Run {
                 self.hand_on();
             }
             Moment::Parked => {
-                while now(self.driver.yard.parked("c")).unwrap().is_empty() {
+                while now(self.driver.yard.parked(&named("c"))).unwrap().is_empty() {
                     match self.claim() {
                         Some(assignment) => {
                             let does = Does::Fails(FailureKind::Permanent, "bad");
@@ -308,17 +308,17 @@ impl Run {
             }
             Moment::Paused => {
                 self.step();
-                now(self.driver.yard.pause("c")).unwrap();
+                now(self.driver.yard.pause(&named("c"))).unwrap();
             }
             Moment::Halted => {
                 self.step();
-                now(self.driver.yard.halt("c", "a test")).unwrap();
+                now(self.driver.yard.halt(&named("c"), "a test")).unwrap();
             }
             // Nothing is open when it is edited.
             Moment::ReturnedLater => {
                 self.step();
                 self.driver.send(&block(START + 1, "b", "a"));
-                now(self.driver.yard.record_reorg("c", START + 1, &format!("b{}", START + 1).into()))
+                now(self.driver.yard.record_reorg(&named("c"), START + 1, &format!("b{}", START + 1).into()))
                     .unwrap();
                 self.driver.settle();
                 self.work();
@@ -334,7 +334,7 @@ impl Run {
                     self.driver.send(&block(height, "b", if height == fork { "a" } else { "b" }));
                 }
                 let head = fork + BEFORE - 1;
-                now(self.driver.yard.record_reorg("c", head, &format!("b{head}").into())).unwrap();
+                now(self.driver.yard.record_reorg(&named("c"), head, &format!("b{head}").into())).unwrap();
                 if moment != Moment::InReorg {
                     self.driver.settle();
                     self.step();
@@ -356,42 +356,42 @@ impl Run {
             let does = good(&assignment);
             self.driver.perform(&assignment, does);
         }
-        now(self.driver.yard.resume("c")).unwrap();
-        let everything = proofyard_core::record::RetrySelection::AllOf { chain: "c".into() };
+        now(self.driver.yard.resume(&named("c"))).unwrap();
+        let everything = proofyard_core::record::RetrySelection::AllOf { chain: named("c") };
         now(self.driver.yard.retry(&everything)).unwrap();
         self.driver.settle();
         if matches!(moment, Moment::Returned | Moment::ReturnedLater) {
             // The branch before comes back, with whatever was opened of it.
             let head = START + BEFORE - 1;
-            now(self.driver.yard.record_reorg("c", head, &format!("a{head}").into())).unwrap();
+            now(self.driver.yard.record_reorg(&named("c"), head, &format!("a{head}").into())).unwrap();
             self.driver.settle();
         }
-        let tip = now(self.driver.yard.tip("c")).unwrap().head.unwrap_or((START - 1, "".into()));
+        let tip = now(self.driver.yard.tip(&named("c"))).unwrap().head.unwrap_or((START - 1, "".into()));
         let branch = tip.1.as_str().chars().next().map_or("a".to_owned(), |first| first.to_string());
         for height in tip.0 + 1..=tip.0 + AFTER {
             self.driver.send(&block(height, &branch, &branch));
         }
-        now(self.driver.yard.record_end("c")).unwrap();
+        now(self.driver.yard.record_end(&named("c"))).unwrap();
         self.driver.settle();
         for _ in 0..20 {
             self.work();
             self.hand_on();
-            if now(self.driver.yard.is_finished("c")).unwrap() == Finished::Yes {
+            if now(self.driver.yard.is_finished(&named("c"))).unwrap() == Finished::Yes {
                 break;
             }
             self.driver.pass(60_000);
             self.sweep();
         }
-        let finished = now(self.driver.yard.is_finished("c")).unwrap();
-        let status = now(self.driver.yard.status("c", true)).unwrap();
+        let finished = now(self.driver.yard.is_finished(&named("c"))).unwrap();
+        let status = now(self.driver.yard.status(&named("c"), true)).unwrap();
         assert_eq!(finished, Finished::Yes, "{why}: {status:#?}");
         self.check(why);
     }
 
     fn check(&self, why: &str) {
-        let tip = now(self.driver.yard.tip("c")).unwrap().height().unwrap();
+        let tip = now(self.driver.yard.tip(&named("c"))).unwrap().height().unwrap();
         assert_eq!(self.driver_frontier(), tip + 1, "{why}");
-        let pipeline = now(self.driver.yard.chain("c")).unwrap().1;
+        let pipeline = now(self.driver.yard.chain(&named("c"))).unwrap().1;
         let commits = self.log(COMMITS);
         assert_eq!(heights_of(&commits, START), (START..=tip).collect::<Vec<_>>(), "{why}");
         self.own_proofs(&commits, why);
@@ -412,17 +412,18 @@ impl Run {
             assert_eq!(last, self.log(log).last(), "{why}: the sink has all of {log}");
         }
         for height in START..=tip {
-            let told = now(self.driver.yard.explain("c", height)).expect("an explanation").to_string();
+            let told =
+                now(self.driver.yard.explain(&named("c"), height)).expect("an explanation").to_string();
             assert!(told.contains("was committed") && told.contains("by the proof"), "{why}: {told}");
         }
     }
 
     fn driver_frontier(&self) -> u64 {
-        now(self.driver.yard.frontier("c")).unwrap().height
+        now(self.driver.yard.frontier(&named("c"))).unwrap().height
     }
 
     fn log(&self, log: &str) -> Vec<OutEntry> {
-        let range = OutEntry::range_from("c", log, 0, 1_000);
+        let range = OutEntry::range_from(&named("c"), log, 0, 1_000);
         let rows = now(read_range::<OutEntry>(&self.driver.yard.port, &range)).unwrap();
         rows.into_iter().map(|(_, _, entry)| entry).collect()
     }
@@ -433,7 +434,7 @@ impl Run {
             let OutKind::Proof { scope, proofs, .. } = &entry.kind else { continue };
             let scope: Scope =
                 now(read(&self.driver.yard.port, &Scope::key_of(scope))).unwrap().expect("its scope");
-            let own = now(self.driver.yard.pipeline("c", scope.pipeline())).unwrap();
+            let own = now(self.driver.yard.pipeline(&named("c"), scope.pipeline())).unwrap();
             let by: Vec<&str> = proofs.iter().map(|proof| proof.stage.as_str()).collect();
             let expected = proving_stages(&own, &scope);
             let agreed =

@@ -12,7 +12,7 @@ use proofyard_core::transaction::{read, transact};
 use proofyard_core::work::AttemptError;
 
 use crate::common::driver::{Does, Driver, good};
-use crate::common::now;
+use crate::common::{named, now};
 
 const DEMO: &str = include_str!("pipeline/demo.toml");
 
@@ -98,14 +98,14 @@ fn what_no_stage_may_accept_halts_the_chain_before_anything_is_built_on_it() {
                 assert!(reason.contains(part), "{reason}");
             }
             assert_eq!(frontier(&driver), 1, "{told}");
-            now(driver.yard.resume("demo")).expect("resuming");
+            now(driver.yard.resume(&named("demo"))).expect("resuming");
             driver.settle();
             driver.pass(300_000);
             driver.sweep();
         }
         driver.worker("later", "cpu");
-        now(driver.yard.record_redo("demo", 1)).expect("redoing");
-        now(driver.yard.resume("demo")).expect("resuming");
+        now(driver.yard.record_redo(&named("demo"), 1)).expect("redoing");
+        now(driver.yard.resume(&named("demo"))).expect("resuming");
         driver.settle();
         driver.work("later", |assignment| match assignment.task.id().stage.as_str() {
             "join" => Does::ProvesUnder(Some("aa")),
@@ -173,7 +173,7 @@ fn a_block_is_committed_once_the_judge_has_looked_at_it() {
     let mut driver = Driver::new(DEMO);
     let (join, judge) = (joined(&mut driver), Judge::default());
     assert_eq!(frontier(&driver), 1);
-    let told = now(driver.yard.explain("demo", 1)).expect("an explanation").to_string();
+    let told = now(driver.yard.explain(&named("demo"), 1)).expect("an explanation").to_string();
     assert!(told.contains("the judge has not looked at demo:b:1:a1:0/join/0 yet"), "{told}");
     // What told the judge may be lost, and who looks again tells it.
     driver.pass(600_000);
@@ -211,13 +211,13 @@ fn a_forged_proof_is_never_committed_where_a_judge_looks() {
         assert!(reason.contains(part), "{reason}");
     }
     // Not by patience either.
-    now(driver.yard.resume("demo")).expect("resuming");
+    now(driver.yard.resume(&named("demo"))).expect("resuming");
     driver.settle();
     driver.pass(600_000);
     driver.sweep();
     assert_eq!((frontier(&driver), halted(&driver).is_some()), (1, true));
-    now(driver.yard.record_redo("demo", 1)).expect("redoing");
-    now(driver.yard.resume("demo")).expect("resuming");
+    now(driver.yard.record_redo(&named("demo"), 1)).expect("redoing");
+    now(driver.yard.resume(&named("demo"))).expect("resuming");
     driver.settle();
     driver.worker("later", "cpu");
     driver.work("later", good);
@@ -250,7 +250,8 @@ fn what_is_changed_after_the_judgement_is_not_committed() {
         if is_proved {
             // Proved, and its commit waits for an operator.
             now(transact(&driver.yard.port, async |tx| {
-                let state: ChainState = tx.check(&ChainState::key_of("demo")).await?.expect("the chain");
+                let state: ChainState =
+                    tx.check(&ChainState::key_of(&named("demo"))).await?.expect("the chain");
                 let halt = Halt { reason: "a test".into(), scope: None, at_ms: 0 };
                 tx.put(&ChainState { halted: Some(halt), ..state })
             }))
@@ -263,7 +264,7 @@ fn what_is_changed_after_the_judgement_is_not_committed() {
         assert_eq!(frontier(&driver), 1);
         forge(&driver, &join, |result| result.artifact.sha256 = "6b".repeat(32));
         if is_proved {
-            now(driver.yard.resume("demo")).expect("resuming");
+            now(driver.yard.resume(&named("demo"))).expect("resuming");
             driver.settle();
         }
         let reason = halted(&driver).expect("a halt");

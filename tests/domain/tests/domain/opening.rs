@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::common::driver::{Does, Driver};
-use crate::common::now;
+use crate::common::{named, now};
 
 fn pipeline(stages: usize, strategy: &str) -> String {
     let mut text = "[chain]\nname = \"c\"\nstart_height = 1\nwindow = 4\ncommit = \"join\"\n\
@@ -31,7 +31,7 @@ fn a_block_opens_however_many_stages_read_it() {
             driver.worker("w1", "cpu");
             driver.blocks(1..=2);
             driver.work("w1", |_| Does::Proves("01"));
-            let frontier = now(driver.yard.frontier("c")).unwrap();
+            let frontier = now(driver.yard.frontier(&named("c"))).unwrap();
             assert_eq!(frontier.height, 3, "{stages} {strategy}");
         }
     }

@@ -3,6 +3,8 @@
 use crate::common::driver::{Driver, block, good};
 use crate::common::now;
 use proofyard_core::committed::Committed;
+use proofyard_core::error::{Error, Refusal};
+use proofyard_core::operation::Operation;
 
 const DEMO: &str = include_str!("pipeline/demo.toml");
 
@@ -18,6 +20,20 @@ fn proved(blocks: std::ops::RangeInclusive<u64>) -> Driver {
 fn committed(driver: &Driver, heights: std::ops::RangeInclusive<u64>) -> Vec<(u64, u64)> {
     let committed = now(driver.yard.committed(&driver.chain, &heights)).expect("an out log");
     committed.iter().map(|Committed { from, sequence, .. }| (*from, *sequence)).collect()
+}
+
+#[test]
+fn a_word_about_a_chain_that_cannot_be_called_so_is_about_none_that_is_known() {
+    let driver = Driver::new(DEMO);
+    for name in ["", "A:b", "other"] {
+        let word = serde_json::json!({ "operation": "pause", "chain": name });
+        let word: Operation = serde_json::from_value(word).expect("a word");
+        let error = now(driver.yard.operate(&word)).expect_err("there is no such chain");
+        assert!(
+            matches!(&error, Error::Refused(Refusal::UnknownChain(unknown)) if unknown == name),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@
 use proofyard_core::pipeline::*;
 use proofyard_core::state::{ArtifactRef, PipelineHash};
 
+use crate::common::named;
+
 const DEMO: &str = include_str!("pipeline/demo.toml");
 const REALTIME: &str = include_str!("pipeline/realtime.toml");
 const ROLLUP: &str = include_str!("pipeline/rollup.toml");
@@ -56,7 +58,7 @@ fn names(pipeline: &Pipeline) -> Vec<&str> {
 fn what_is_left_out_has_its_default() {
     let demo = pipeline(DEMO);
     let chain = Chain {
-        name: "demo".to_string(),
+        name: named("demo"),
         start_height: 1,
         window: 8,
         late: Late::Wait,

@@ -1,10 +1,10 @@
 //! Two chains of a yard have a pool of one name: workers prove in one, a stage with an action makes calls in the other.
 
 use proofyard_core::port::Key;
-use proofyard_core::state::PoolTasks;
+use proofyard_core::state::{ChainName, PoolTasks};
 
 use crate::common::driver::{Driver, good};
-use crate::common::now;
+use crate::common::{named, now};
 
 const CALLING: &str = r#"
 [chain]
@@ -69,16 +69,16 @@ fn yard() -> Driver {
     driver.blocks(1..=1);
     assert_eq!(driver.work("w", good), 1);
     now(driver.yard.record_pipeline(PROVING)).unwrap();
-    driver.chain = "proves".to_owned();
+    driver.chain = named("proves");
     driver.blocks(1..=1);
     driver
 }
 
 /// The chains whose tasks a worker of the pool gets.
-fn chains_of_claims(driver: &mut Driver) -> Vec<String> {
+fn chains_of_claims(driver: &mut Driver) -> Vec<ChainName> {
     let mut chains = Vec::new();
     while let Some(assignment) = driver.claim("v") {
-        chains.push(assignment.task.id().chain().to_owned());
+        chains.push(assignment.task.id().chain());
     }
     chains.sort();
     chains

@@ -8,7 +8,7 @@ use proofyard_core::work::Assignment;
 
 use crate::common::driver::{Does, Driver, block, good};
 use crate::common::intercepted_port::{Call, InterceptedPort};
-use crate::common::now;
+use crate::common::{named, now};
 use crate::starving::{driver, forget_wakes, pipeline, prove, scope, stage};
 
 const MISSES: &str = "window = 4\nlate = \"miss\"\ndeadline_ms = 60000";
@@ -18,15 +18,15 @@ fn batches() -> String {
 }
 
 fn frontier(driver: &Driver) -> u64 {
-    now(driver.yard.frontier("c")).unwrap().height
+    now(driver.yard.frontier(&named("c"))).unwrap().height
 }
 
 fn ended(driver: &Driver) -> bool {
-    now(driver.yard.tip("c")).unwrap().ended
+    now(driver.yard.tip(&named("c"))).unwrap().ended
 }
 
 fn is_halted(driver: &Driver) -> bool {
-    now(driver.yard.chain_state("c")).unwrap().halted.is_some()
+    now(driver.yard.chain_state(&named("c"))).unwrap().halted.is_some()
 }
 
 /// Time passes, and the worker lives.
@@ -44,18 +44,21 @@ fn the_end_of_the_input_survives_the_adoption_of_a_block_that_came_before_it() {
     driver.block(11);
     driver.send(&block(11, "b", "a"));
     driver.work("w", good);
-    now(driver.yard.record_reorg("c", 11, &"b11".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 11, &"b11".into())).unwrap();
     // The reorg's pages are not written yet.
-    assert_eq!(now(driver.yard.record_block("c", &block(12, "b", "b"))).unwrap(), BlockOutcome::Stored);
-    now(driver.yard.record_end("c")).unwrap();
+    assert_eq!(
+        now(driver.yard.record_block(&named("c"), &block(12, "b", "b"))).unwrap(),
+        BlockOutcome::Stored
+    );
+    now(driver.yard.record_end(&named("c"))).unwrap();
     driver.settle();
     driver.work("w", good);
     pass(&driver, 15_000);
     driver.work("w", good);
     assert!(ended(&driver));
-    assert_eq!(now(driver.yard.tip("c")).unwrap().height(), Some(12));
+    assert_eq!(now(driver.yard.tip(&named("c"))).unwrap().height(), Some(12));
     assert_eq!(frontier(&driver), 13);
-    assert!(now(driver.yard.is_finished("c")).unwrap() == proofyard_core::status::Finished::Yes);
+    assert!(now(driver.yard.is_finished(&named("c"))).unwrap() == proofyard_core::status::Finished::Yes);
 }
 
 #[test]
@@ -65,7 +68,7 @@ fn the_end_of_the_input_survives_a_reorg_and_a_repeat_and_no_new_block() {
     driver.block(11);
     driver.send(&block(11, "b", "a"));
     driver.end();
-    now(driver.yard.record_reorg("c", 11, &"b11".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 11, &"b11".into())).unwrap();
     driver.settle();
     assert!(ended(&driver), "no more blocks come because of a reorg");
     driver.send(&block(11, "b", "a"));
@@ -78,8 +81,8 @@ fn the_end_of_the_input_survives_a_reorg_and_a_repeat_and_no_new_block() {
 #[test]
 fn a_deadline_counts_from_when_the_chain_takes_work() {
     type Hold = fn(&Driver);
-    let paused: Hold = |driver| now(driver.yard.pause("c")).unwrap();
-    let halted: Hold = |driver| now(driver.yard.halt("c", "a test")).unwrap();
+    let paused: Hold = |driver| now(driver.yard.pause(&named("c"))).unwrap();
+    let halted: Hold = |driver| now(driver.yard.halt(&named("c"), "a test")).unwrap();
     for hold in [paused, halted] {
         let driver = driver(&pipeline(MISSES, &prove()));
         driver.block(10);
@@ -87,7 +90,7 @@ fn a_deadline_counts_from_when_the_chain_takes_work() {
         hold(&driver);
         driver.settle();
         pass(&driver, 3_600_000);
-        now(driver.yard.resume("c")).unwrap();
+        now(driver.yard.resume(&named("c"))).unwrap();
         driver.settle();
         pass(&driver, 30_000);
         assert_eq!(frontier(&driver), 10, "it has its time again");
@@ -103,7 +106,7 @@ fn a_deadline_counts_from_when_the_block_is_canonical() {
     driver.block(10);
     driver.send(&block(10, "b", "a"));
     pass(&driver, 50_000);
-    now(driver.yard.record_reorg("c", 10, &"b10".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 10, &"b10".into())).unwrap();
     driver.settle();
     pass(&driver, 50_000);
     assert_eq!(frontier(&driver), 10);
@@ -201,14 +204,14 @@ fn a_redo_that_meets_a_reorg_is_made_all_the_same() {
     assert_eq!(frontier(&driver), 14);
     let another = driver.yard.over(driver.yard.port.clone());
     let reorg = move || {
-        now(another.record_reorg("c", 13, &"b13".into())).unwrap();
+        now(another.record_reorg(&named("c"), 13, &"b13".into())).unwrap();
     };
     let is_of_chain = |call: &Call<'_>| match call {
         Call::Commit(batch) => batch.ops.iter().any(|op| op.key == Key::new("C#c", "chain")),
         Call::Reschedule(_) => false,
     };
     let yard = Yard::new(InterceptedPort::acting_before(&driver.yard.port, is_of_chain, reorg));
-    assert_eq!(now(yard.record_redo("c", 11)).unwrap(), ReorgOutcome::From(11));
+    assert_eq!(now(yard.record_redo(&named("c"), 11)).unwrap(), ReorgOutcome::From(11));
     assert!(yard.port.has_intercepted());
     drop(yard);
     driver.settle();

@@ -8,7 +8,7 @@ use proofyard_core::state::{Finality, KeyFamily, NamedBlock, OutKind};
 use proofyard_core::status::{Finished, SinkPlace};
 
 use crate::common::driver::{Driver, PROVE_MS, VERIFY_MS, block, good};
-use crate::common::now;
+use crate::common::{named, now};
 
 const PROVING: &str = r#"
 [chain]
@@ -49,20 +49,20 @@ fn reorg(driver: &Driver, heights: std::ops::RangeInclusive<u64>) {
     for height in heights {
         driver.send(&block(height, "b", if height == first { "a" } else { "b" }));
     }
-    now(driver.yard.record_reorg("c", last, &format!("b{last}").into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), last, &format!("b{last}").into())).unwrap();
     driver.settle();
 }
 
 fn finalize(driver: &Driver, height: u64, hash: &str) {
     let block = Some(NamedBlock { height, hash: hash.into() });
-    let finality = Finality { chain: "c".into(), safe: block.clone(), finalized: block };
+    let finality = Finality { chain: named("c"), safe: block.clone(), finalized: block };
     now(driver.yard.record_finality(&finality)).unwrap();
 }
 
 /// Hands on what there is.
 fn handed_on(driver: &Driver) -> Vec<String> {
     let mut handed_on = Vec::new();
-    while let Some(entry) = now(driver.yard.sink_next("c", "out")).unwrap() {
+    while let Some(entry) = now(driver.yard.sink_next(&named("c"), "out")).unwrap() {
         handed_on.push(match &entry.kind {
             OutKind::Proof { hash, .. } => hash.to_string(),
             OutKind::Retract { from, to } => format!("retract {from}..{to}"),
@@ -73,7 +73,7 @@ fn handed_on(driver: &Driver) -> Vec<String> {
 }
 
 fn tell(driver: &Driver, word: SinkWord) -> Result<(u64, bool), String> {
-    let operation = Operation::Sink { chain: "c".into(), sink: "out".into(), word };
+    let operation = Operation::Sink { chain: named("c"), sink: "out".into(), word };
     match now(driver.yard.operate(&operation)) {
         Ok(Answer::Sink { place, .. }) => Ok((place.next, place.paused)),
         Ok(other) => panic!("{other:?}"),
@@ -96,7 +96,7 @@ fn what_is_not_final_waits_and_what_left_the_chain_before_is_never_handed_on() {
     for height in 3..=5 {
         driver.send(&block(height, "d", if height == 3 { "a" } else { "d" }));
     }
-    now(driver.yard.record_reorg("c", 5, &"d5".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 5, &"d5".into())).unwrap();
     driver.settle();
     driver.work("w", good);
     assert_eq!(handed_on(&driver), ["retract 3..5", "d3", "d4", "d5"]);
@@ -107,14 +107,14 @@ fn what_waits_until_it_is_final_is_no_lag_and_finality_wakes_the_sink() {
     let mut driver = driver("file = \"x\"\nconfirm = \"finalized\"");
     prove(&mut driver, 1..=2);
     driver.pass(1_000_000);
-    let status = now(driver.yard.status("c", false)).unwrap();
+    let status = now(driver.yard.status(&named("c"), false)).unwrap();
     assert_eq!(status.sinks[0].behind, 2);
-    assert_eq!(now(driver.yard.sink_lag_ms("c", &status.sinks[0])).unwrap(), 0);
+    assert_eq!(now(driver.yard.sink_lag_ms(&named("c"), &status.sinks[0])).unwrap(), 0);
     finalize(&driver, 1, "a1");
     let wake =
         std::iter::from_fn(|| driver.yard.port.next_wake()).find(|wake| format!("{wake:?}").contains("Sink"));
     assert!(wake.is_some());
-    assert!(now(driver.yard.sink_lag_ms("c", &status.sinks[0])).unwrap() >= 1_000_000);
+    assert!(now(driver.yard.sink_lag_ms(&named("c"), &status.sinks[0])).unwrap() >= 1_000_000);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn only_what_is_wanted_is_handed_on_and_the_rest_is_passed() {
         all.extend(handed_on(&driver));
     }
     assert_eq!(all, ["retract 199..200"]);
-    let status = now(driver.yard.status("c", false)).unwrap();
+    let status = now(driver.yard.status(&named("c"), false)).unwrap();
     assert_eq!(status.sinks[0].behind, 0);
 }
 
@@ -140,23 +140,23 @@ fn a_paused_sink_is_told_nothing_and_holds_up_nothing() {
     prove(&mut driver, 1..=3);
     driver.end();
     assert_eq!(handed_on(&driver), [""; 0]);
-    let status = now(driver.yard.status("c", false)).unwrap();
+    let status = now(driver.yard.status(&named("c"), false)).unwrap();
     assert_eq!((status.frontier, status.sinks[0].paused, status.sinks[0].behind), (4, true, 3));
-    let Finished::Stuck { reason, .. } = now(driver.yard.is_finished("c")).unwrap() else { panic!() };
+    let Finished::Stuck { reason, .. } = now(driver.yard.is_finished(&named("c"))).unwrap() else { panic!() };
     assert_eq!(reason, "sink out is paused");
     assert_eq!(tell(&driver, SinkWord::Resume), Ok((0, false)));
-    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::No);
+    assert_eq!(now(driver.yard.is_finished(&named("c"))).unwrap(), Finished::No);
     assert_eq!(handed_on(&driver), ["a1", "a2", "a3"]);
-    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::Yes);
+    assert_eq!(now(driver.yard.is_finished(&named("c"))).unwrap(), Finished::Yes);
 }
 
 #[test]
 fn an_entry_that_is_never_taken_is_skipped_and_entries_are_handed_on_again() {
     let mut driver = driver("file = \"x\"");
     prove(&mut driver, 1..=3);
-    let entry = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+    let entry = now(driver.yard.sink_next(&named("c"), "out")).unwrap().unwrap();
     now(driver.yard.sink_failed("out", &entry, &Trouble::saying("never"))).unwrap();
-    assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_none(), "its next try is later");
+    assert!(now(driver.yard.sink_next(&named("c"), "out")).unwrap().is_none(), "its next try is later");
     let error = tell(&driver, SinkWord::Skip { sequence: 1 }).unwrap_err();
     assert!(error.contains("sink out waits with entry 0, not with 1"), "{error}");
     let error = tell(&driver, SinkWord::Skip { sequence: 7 }).unwrap_err();
@@ -174,31 +174,31 @@ fn an_entry_that_is_never_taken_is_skipped_and_entries_are_handed_on_again() {
 fn a_sink_that_asks_to_wait_is_waited_for() {
     let mut driver = driver("file = \"x\"");
     prove(&mut driver, 1..=1);
-    let entry = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+    let entry = now(driver.yard.sink_next(&named("c"), "out")).unwrap().unwrap();
     let busy = Trouble::asking("429", Some(90_000));
     now(driver.yard.sink_failed("out", &entry, &busy)).unwrap();
     driver.pass(89_000);
-    assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_none());
+    assert!(now(driver.yard.sink_next(&named("c"), "out")).unwrap().is_none());
     driver.pass(1_000);
-    assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_some());
+    assert!(now(driver.yard.sink_next(&named("c"), "out")).unwrap().is_some());
 }
 
 #[test]
 fn a_sink_that_waits_for_what_goes_its_way_has_not_failed() {
     let mut driver = driver("file = \"x\"");
     prove(&mut driver, 1..=1);
-    let entry = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+    let entry = now(driver.yard.sink_next(&named("c"), "out")).unwrap().unwrap();
     for _ in 0..3 {
         now(driver.yard.sink_failed("out", &entry, &Trouble::saying("down"))).unwrap();
     }
     for _ in 0..5 {
         now(driver.yard.sink_failed("out", &entry, &Trouble::waiting("3 of 10 confirmations", 2_000)))
             .unwrap();
-        assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_none());
+        assert!(now(driver.yard.sink_next(&named("c"), "out")).unwrap().is_none());
         driver.pass(2_000);
-        assert!(now(driver.yard.sink_next("c", "out")).unwrap().is_some(), "no pause grows by it");
+        assert!(now(driver.yard.sink_next(&named("c"), "out")).unwrap().is_some(), "no pause grows by it");
     }
-    let cursor = now(driver.yard.sink_cursor("c", "out", "commits")).unwrap();
+    let cursor = now(driver.yard.sink_cursor(&named("c"), "out", "commits")).unwrap();
     assert_eq!((cursor.failures, cursor.last_error.as_deref()), (0, Some("3 of 10 confirmations")));
 }
 
@@ -206,7 +206,7 @@ fn a_sink_that_waits_for_what_goes_its_way_has_not_failed() {
 fn told(driver: &Driver) -> Vec<(String, BlockWord)> {
     let mut told = Vec::new();
     loop {
-        let news = now(driver.yard.level_next("c", "out")).unwrap();
+        let news = now(driver.yard.level_next(&named("c"), "out")).unwrap();
         for news in &news {
             assert!(now(driver.yard.level_sending(news)).unwrap());
             told.push((news.hash.to_string(), news.word));
@@ -246,7 +246,7 @@ fn each_block_is_told_of_as_far_as_it_is_and_the_newest_first() {
     assert_eq!(words(&told(&driver)), ["a3 accepted", "a2 started"]);
     driver.perform(&second, good(&second));
     assert_eq!(words(&told(&driver)), ["a3 committed", "a2 committed"]);
-    let status = now(driver.yard.status("c", false)).unwrap();
+    let status = now(driver.yard.status(&named("c"), false)).unwrap();
     assert_eq!(status.sinks[0].place, SinkPlace::Blocks { settled_below: 4, refused: 0, last_refused: None });
     assert_eq!(status.sinks[0].behind, 0);
 }
@@ -283,7 +283,7 @@ fn a_beacon_sink_gets_all_proofs_that_agreed_and_the_blocks_time_at_once() {
     for assignment in assignments.iter().filter(|one| one.task.height() == 2 && one.task.id().stage != "b") {
         driver.perform(assignment, good(assignment));
     }
-    let news = now(driver.yard.level_next("c", "out")).unwrap();
+    let news = now(driver.yard.level_next(&named("c"), "out")).unwrap();
     let [news] = news.as_slice() else { panic!("{news:?}") };
     assert_eq!((news.height, news.word, news.timestamp_s), (2, BlockWord::Accepted, Some(1_700_000_002)));
     let all = &news.proof.as_ref().unwrap().all;
@@ -301,19 +301,19 @@ fn a_beacon_sink_gets_all_proofs_that_agreed_and_the_blocks_time_at_once() {
 fn no_older_word_follows_a_newer_one_whatever_was_lost() {
     let mut driver = driver(REPORTS);
     driver.blocks(1..=1);
-    let arrived = now(driver.yard.level_next("c", "out")).unwrap().remove(0);
+    let arrived = now(driver.yard.level_next(&named("c"), "out")).unwrap().remove(0);
     assert!(now(driver.yard.level_sending(&arrived)).unwrap());
     // The answer is lost: it may be queued there. Nothing newer was sent, so it is introduced once more.
-    let again = now(driver.yard.level_next("c", "out")).unwrap().remove(0);
+    let again = now(driver.yard.level_next(&named("c"), "out")).unwrap().remove(0);
     assert_eq!(again.word, BlockWord::Arrived);
     now(driver.yard.level_done(&again)).unwrap();
     let assignment = driver.claim("w").unwrap();
-    let started = now(driver.yard.level_next("c", "out")).unwrap().remove(0);
+    let started = now(driver.yard.level_next(&named("c"), "out")).unwrap().remove(0);
     assert!(now(driver.yard.level_sending(&started)).unwrap());
     assert!(!now(driver.yard.level_sending(&arrived)).unwrap(), "the newer word may have come");
     now(driver.yard.level_failed(&started, &Trouble::saying("no answer"))).unwrap();
     driver.perform(&assignment, good(&assignment));
-    assert_eq!(now(driver.yard.level_next("c", "out")).unwrap(), [], "it backs off");
+    assert_eq!(now(driver.yard.level_next(&named("c"), "out")).unwrap(), [], "it backs off");
     driver.pass(10_000);
     assert_eq!(words(&told(&driver)), ["a1 accepted"]);
     // One that was read before is not sent any more.
@@ -327,11 +327,11 @@ fn a_word_that_is_refused_holds_up_no_other() {
     prove(&mut driver, 1..=2);
     told(&driver);
     prove(&mut driver, 3..=3);
-    let news = now(driver.yard.level_next("c", "out")).unwrap().remove(0);
+    let news = now(driver.yard.level_next(&named("c"), "out")).unwrap().remove(0);
     assert!(now(driver.yard.level_sending(&news)).unwrap());
     now(driver.yard.level_refused(&news, "400: no such block")).unwrap();
     assert_eq!(words(&told(&driver)), ["a3 accepted"]);
-    let status = now(driver.yard.status("c", false)).unwrap();
+    let status = now(driver.yard.status(&named("c"), false)).unwrap();
     let last_refused = Some("block 3 as arrived: 400: no such block".to_owned());
     let place = SinkPlace::Blocks { settled_below: 4, refused: 1, last_refused };
     assert_eq!(status.sinks[0].place, place, "also once it has taken others");
@@ -341,16 +341,16 @@ fn a_word_that_is_refused_holds_up_no_other() {
 fn explain_says_which_sinks_have_not_got_a_block_and_why() {
     let mut driver = driver("file = \"out.jsonl\"");
     prove(&mut driver, 1..=3);
-    let explained = |driver: &Driver, height: u64| now(driver.yard.explain("c", height)).unwrap().to_string();
+    let explained = |driver: &Driver, height: u64| now(driver.yard.explain(&named("c"), height)).unwrap().to_string();
     let says = |driver: &Driver, height: u64, part: &str| {
         let text = explained(driver, height);
         assert!(text.contains(part), "no {part:?} in:\n{text}");
     };
-    let first = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+    let first = now(driver.yard.sink_next(&named("c"), "out")).unwrap().unwrap();
     now(driver.yard.sink_done("out", &first)).unwrap();
     assert!(!explained(&driver, 1).contains("has not got it"), "{}", explained(&driver, 1));
     says(&driver, 2, "sink out has not got it: entry 1 is its next one");
-    let second = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+    let second = now(driver.yard.sink_next(&named("c"), "out")).unwrap().unwrap();
     now(driver.yard.sink_failed("out", &second, &Trouble::saying("no room on the disk"))).unwrap();
     says(
         &driver,
@@ -367,8 +367,8 @@ fn a_paused_sink_lags_on_purpose() {
     prove(&mut driver, 1..=1);
     driver.pass(5_000);
     let lag_ms = |driver: &Driver| {
-        let sinks = now(driver.yard.status("c", false)).unwrap().sinks;
-        now(driver.yard.sink_lag_ms("c", &sinks[0])).unwrap()
+        let sinks = now(driver.yard.status(&named("c"), false)).unwrap().sinks;
+        now(driver.yard.sink_lag_ms(&named("c"), &sinks[0])).unwrap()
     };
     assert_eq!(lag_ms(&driver), 5_000);
     tell(&driver, SinkWord::Pause).unwrap();
@@ -387,10 +387,10 @@ fn a_block_that_leaves_the_chain_is_taken_back_if_it_was_told_of() {
     assert_eq!(words(&told(&driver)), ["b2 committed"]);
     // It was never told of, so nothing is taken back.
     driver.send(&block(3, "b", "b"));
-    now(driver.yard.record_reorg("c", 3, &"a3".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 3, &"a3".into())).unwrap();
     driver.settle();
     assert_eq!(words(&told(&driver)), ["a3 committed", "b2 retracted", "a2 committed"]);
-    now(driver.yard.record_redo("c", 3)).unwrap();
+    now(driver.yard.record_redo(&named("c"), 3)).unwrap();
     driver.settle();
     assert_eq!(words(&told(&driver)), ["a3 retracted", "a3 arrived"]);
 }
@@ -405,9 +405,9 @@ fn a_chain_that_got_shorter_is_finished_when_all_above_is_taken_back() {
     driver.work("w", good);
     let said = words(&told(&driver));
     assert_eq!(said.iter().filter(|said| said.ends_with("retracted")).count(), 8, "{said:?}");
-    let status = now(driver.yard.status("c", false)).unwrap();
+    let status = now(driver.yard.status(&named("c"), false)).unwrap();
     assert_eq!(status.sinks[0].behind, 0);
-    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::Yes);
+    assert_eq!(now(driver.yard.is_finished(&named("c"))).unwrap(), Finished::Yes);
 }
 
 #[test]
@@ -430,7 +430,7 @@ fn a_deep_reorg_is_told_of_and_what_is_long_settled_is_forgotten() {
 fn what_a_call_reads_does_not_grow_with_what_is_behind() {
     let mut driver = driver(REPORTS);
     driver.blocks(1..=2_000);
-    let news = now(driver.yard.level_next("c", "out")).unwrap();
+    let news = now(driver.yard.level_next(&named("c"), "out")).unwrap();
     let heights: Vec<u64> = news.iter().map(|news| news.height).collect();
     assert_eq!(heights, (1_997..=2_000).rev().collect::<Vec<_>>(), "the newest first, a few at a time");
     assert_eq!(told(&driver).len(), 2_000, "in rounds, all of them");
@@ -448,7 +448,7 @@ fn how_long_a_block_was_proved_is_known_without_the_keeping_of_its_proof() {
     driver.blocks(1..=1);
     told(&driver);
     driver.work("w", good);
-    let news = now(driver.yard.level_next("c", "out")).unwrap();
+    let news = now(driver.yard.level_next(&named("c"), "out")).unwrap();
     let proving_ms = news[0].proof.as_ref().map(|proof| proof.proving_ms);
     assert_eq!(proving_ms, Some(2 * PROVE_MS + VERIFY_MS + store_ms), "{news:?}");
 }
@@ -468,9 +468,9 @@ fn a_paused_level_sink_waits_and_one_that_begins_now_is_told_of_new_blocks() {
     assert_eq!(words(&told(&driver)), ["a3 committed"]);
     let text = format!("{PROVING}\n[sink.out]\n{ALL}\n[sink.late]\n{ALL}\nfrom = \"now\"");
     now(driver.yard.record_pipeline(&text)).unwrap();
-    assert_eq!(now(driver.yard.level_next("c", "late")).unwrap(), []);
+    assert_eq!(now(driver.yard.level_next(&named("c"), "late")).unwrap(), []);
     prove(&mut driver, 4..=4);
-    let news = now(driver.yard.level_next("c", "late")).unwrap();
+    let news = now(driver.yard.level_next(&named("c"), "late")).unwrap();
     assert_eq!(news.iter().map(|news| news.height).collect::<Vec<_>>(), [4]);
 }
 
@@ -479,9 +479,9 @@ fn an_ended_chain_is_finished_when_level_sinks_have_the_last_word() {
     let mut driver = driver(REPORTS);
     prove(&mut driver, 1..=2);
     driver.end();
-    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::No);
+    assert_eq!(now(driver.yard.is_finished(&named("c"))).unwrap(), Finished::No);
     told(&driver);
-    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::Yes);
+    assert_eq!(now(driver.yard.is_finished(&named("c"))).unwrap(), Finished::Yes);
 }
 
 #[test]
@@ -490,10 +490,10 @@ fn what_may_have_been_handed_on_before_a_crash_is_taken_back() {
         let mut driver = driver("file = \"x\"\nconfirm = \"safe\"");
         prove(&mut driver, 1..=2);
         finalize(&driver, 2, "a2");
-        let first = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+        let first = now(driver.yard.sink_next(&named("c"), "out")).unwrap().unwrap();
         now(driver.yard.sink_done("out", &first)).unwrap();
         // The sink has it, and the yard dies, or the answer is lost.
-        let second = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+        let second = now(driver.yard.sink_next(&named("c"), "out")).unwrap().unwrap();
         if records_failure {
             now(driver.yard.sink_failed("out", &second, &Trouble::saying("no answer"))).unwrap();
             driver.pass(10_000);
@@ -516,7 +516,7 @@ fn a_retract_that_is_skipped_leaves_the_sink_as_one_that_was_handed_on() {
         assert_eq!(handed_on(&driver), ["a1", "a2", "a3"]);
         reorg(&driver, 2..=3);
         driver.work("w", good);
-        let retract = now(driver.yard.sink_next("c", "out")).unwrap().unwrap();
+        let retract = now(driver.yard.sink_next(&named("c"), "out")).unwrap().unwrap();
         assert!(matches!(retract.kind, OutKind::Retract { from: 2, to: 3 }), "{retract:?}");
         match is_skipped {
             true => {
@@ -525,12 +525,12 @@ fn a_retract_that_is_skipped_leaves_the_sink_as_one_that_was_handed_on() {
             }
             false => now(driver.yard.sink_done("out", &retract)).unwrap(),
         }
-        cursors.push(now(driver.yard.sink_cursor("c", "out", "commits")).unwrap());
+        cursors.push(now(driver.yard.sink_cursor(&named("c"), "out", "commits")).unwrap());
         // These blocks leave before anybody was told of them.
         for height in [2, 3] {
             driver.send(&block(height, "d", if height == 2 { "a" } else { "d" }));
         }
-        now(driver.yard.record_reorg("c", 3, &"d3".into())).unwrap();
+        now(driver.yard.record_reorg(&named("c"), 3, &"d3".into())).unwrap();
         driver.settle();
         driver.work("w", good);
         finalize(&driver, 3, "d3");
@@ -578,7 +578,7 @@ fn a_run_whose_sink_waits_for_finality_that_nobody_tells_is_stuck_and_says_so() 
     let mut driver = driver("file = \"x\"\nconfirm = \"finalized\"");
     prove(&mut driver, 1..=1);
     driver.end();
-    let Finished::Stuck { reason, .. } = now(driver.yard.is_finished("c")).unwrap() else { panic!() };
+    let Finished::Stuck { reason, .. } = now(driver.yard.is_finished(&named("c"))).unwrap() else { panic!() };
     assert_eq!(reason, "sink out waits for final blocks");
 }
 
@@ -589,10 +589,10 @@ fn reorg_upon_reorg_brings_back_nothing_that_is_forgotten() {
     prove(&mut driver, 1..=2_500);
     told(&driver);
     for _ in 0..3 {
-        now(driver.yard.record_redo("c", 2_500)).unwrap();
+        now(driver.yard.record_redo(&named("c"), 2_500)).unwrap();
         driver.settle();
         // It is looked at once, and no further, as where a server is down.
-        let news = now(driver.yard.level_next("c", "out")).unwrap();
+        let news = now(driver.yard.level_next(&named("c"), "out")).unwrap();
         assert_eq!(news, []);
     }
     driver.work("w", good);
@@ -608,14 +608,14 @@ fn a_block_that_returns_while_it_is_taken_back_is_told_of_anew() {
     reorg(&driver, 2..=2);
     let first = loop {
         // The first look only notices that the chain has changed.
-        if let Some(news) = now(driver.yard.level_next("c", "out")).unwrap().into_iter().next() {
+        if let Some(news) = now(driver.yard.level_next(&named("c"), "out")).unwrap().into_iter().next() {
             break news;
         }
     };
     assert_eq!((first.hash.as_str(), first.word), ("a2", BlockWord::Retracted));
     assert!(now(driver.yard.level_sending(&first)).unwrap());
     now(driver.yard.level_failed(&first, &Trouble::saying("no answer"))).unwrap();
-    now(driver.yard.record_reorg("c", 2, &"a2".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 2, &"a2".into())).unwrap();
     driver.settle();
     driver.pass(10_000);
     assert_eq!(words(&told(&driver)), ["a2 retracted", "a2 committed"]);
@@ -632,12 +632,12 @@ fn given_up_for_a_while(sink: &str) -> Driver {
     driver.pass(60_000);
     driver.sweep();
     driver.settle();
-    let missed = now(driver.yard.level_next("c", "out")).unwrap().remove(0);
+    let missed = now(driver.yard.level_next(&named("c"), "out")).unwrap().remove(0);
     assert_eq!((missed.hash.as_str(), missed.word), ("a2", BlockWord::Missed));
     assert!(now(driver.yard.level_sending(&missed)).unwrap());
     now(driver.yard.level_failed(&missed, &Trouble::saying("no answer"))).unwrap();
     reorg(&driver, 2..=2);
-    now(driver.yard.record_reorg("c", 2, &"a2".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 2, &"a2".into())).unwrap();
     driver.settle();
     driver.pass(10_000);
     driver.work("w", good);
@@ -665,7 +665,7 @@ fn a_block_that_cannot_be_told_holds_up_no_other() {
     prove(&mut driver, 1..=40);
     let mut said = 0;
     for _ in 0..200 {
-        for news in now(driver.yard.level_next("c", "out")).unwrap() {
+        for news in now(driver.yard.level_next(&named("c"), "out")).unwrap() {
             assert!(now(driver.yard.level_sending(&news)).unwrap());
             if news.height == 40 {
                 now(driver.yard.level_failed(&news, &Trouble::saying("500"))).unwrap();

@@ -9,7 +9,7 @@ use proofyard_core::status::Finished;
 
 use crate::common::driver::{Driver, block, good};
 use crate::common::intercepted_port::InterceptedPort;
-use crate::common::now;
+use crate::common::{named, now};
 use crate::starving::{due, sweep_for};
 
 const EVERY_MS: u64 = 60_000;
@@ -64,13 +64,13 @@ fn reorg(driver: &mut Driver, heights: std::ops::RangeInclusive<u64>) {
     for height in heights {
         driver.send(&block(height, "b", if height == first { "a" } else { "b" }));
     }
-    now(driver.yard.record_reorg("c", last, &format!("b{last}").into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), last, &format!("b{last}").into())).unwrap();
     driver.settle();
     driver.work("w", good);
 }
 
 fn next(driver: &Driver) -> Option<OutEntry> {
-    now(driver.yard.sink_next("c", "out")).unwrap()
+    now(driver.yard.sink_next(&named("c"), "out")).unwrap()
 }
 
 fn name(entry: &OutEntry) -> String {
@@ -97,7 +97,7 @@ fn fails(driver: &Driver, entry: &OutEntry, nothing_sent: bool) {
 }
 
 fn tell(driver: &Driver, word: SinkWord) -> Result<(), String> {
-    let operation = Operation::Sink { chain: "c".into(), sink: "out".into(), word };
+    let operation = Operation::Sink { chain: named("c"), sink: "out".into(), word };
     now(driver.yard.operate(&operation)).map(drop).map_err(|error| error.to_string())
 }
 
@@ -109,16 +109,16 @@ fn the_newest_entry_stands_for_all_that_came_since_the_last_call() {
     assert_eq!(handed_on(&driver), ["a3"]);
     prove(&mut driver, 4..=6);
     assert_eq!(handed_on(&driver), [""; 0]);
-    let status = now(driver.yard.status("c", false)).unwrap();
+    let status = now(driver.yard.status(&named("c"), false)).unwrap();
     let sink = &status.sinks[0];
     assert_eq!((sink.behind, sink.next_call_ms), (3, Some(due_ms)));
-    assert_eq!(now(driver.yard.sink_lag_ms("c", sink)).unwrap(), 0, "it has its time");
+    assert_eq!(now(driver.yard.sink_lag_ms(&named("c"), sink)).unwrap(), 0, "it has its time");
     prove(&mut driver, 7..=7);
     driver.pass(due_ms - 1 - driver.yard.port.now_ms());
     assert_eq!(handed_on(&driver), [""; 0]);
     driver.pass(1);
     assert_eq!(handed_on(&driver), ["a7"]);
-    assert_eq!(now(driver.yard.status("c", false)).unwrap().sinks[0].behind, 0);
+    assert_eq!(now(driver.yard.status(&named("c"), false)).unwrap().sinks[0].behind, 0);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_reorg_takes_back_what_was_handed_on_and_nothing_else() {
     // At once, and not when its time comes.
     driver.send(&block(6, "d", "b"));
     driver.send(&block(7, "d", "d"));
-    now(driver.yard.record_reorg("c", 7, &"d7".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 7, &"d7".into())).unwrap();
     driver.settle();
     driver.work("w", good);
     assert_eq!(handed_on(&driver), ["retract 6..7"]);
@@ -182,16 +182,16 @@ fn what_a_retract_at_the_logs_end_left_standing_is_handed_on_and_what_it_left_of
     assert_eq!(handed_on(&driver), ["a2"]);
     prove(&mut driver, 3..=6);
     // Back to block 4, and nothing follows.
-    now(driver.yard.record_reorg("c", 4, &"a4".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 4, &"a4".into())).unwrap();
     driver.settle();
     driver.end();
     driver.work("w", good);
     driver.pass(EVERY_MS);
     assert_eq!(handed_on(&driver), ["a4"]);
-    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::No, "its retract is left");
+    assert_eq!(now(driver.yard.is_finished(&named("c"))).unwrap(), Finished::No, "its retract is left");
     driver.pass(EVERY_MS);
     assert_eq!(handed_on(&driver), [""; 0]);
-    assert_eq!(now(driver.yard.is_finished("c")).unwrap(), Finished::Yes);
+    assert_eq!(now(driver.yard.is_finished(&named("c"))).unwrap(), Finished::Yes);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn only_what_is_final_is_handed_on() {
     let mut driver = driver("every_ms = 60000\nconfirm = \"finalized\"");
     let finalize = |driver: &Driver, height: u64, hash: &str| {
         let block = Some(NamedBlock { height, hash: hash.into() });
-        let finality = Finality { chain: "c".into(), safe: block.clone(), finalized: block };
+        let finality = Finality { chain: named("c"), safe: block.clone(), finalized: block };
         now(driver.yard.record_finality(&finality)).unwrap();
         driver.pass(EVERY_MS);
     };
@@ -221,14 +221,14 @@ fn a_long_log_is_not_read_entry_by_entry() {
     let mut driver = driver("every_ms = 60000\nconfirm = \"finalized\"");
     prove(&mut driver, 1..=600);
     let block = Some(NamedBlock { height: 234, hash: "a234".into() });
-    let finality = Finality { chain: "c".into(), safe: block.clone(), finalized: block };
+    let finality = Finality { chain: named("c"), safe: block.clone(), finalized: block };
     now(driver.yard.record_finality(&finality)).unwrap();
     let yard = Yard::new(InterceptedPort::counting(&driver.yard.port));
-    let entry = now(yard.sink_next("c", "out")).unwrap().unwrap();
+    let entry = now(yard.sink_next(&named("c"), "out")).unwrap().unwrap();
     now(yard.sink_done("out", &entry)).unwrap();
     assert_eq!(name(&entry), "a234");
     assert!(yard.port.reads() <= 50, "{} reads", yard.port.reads());
-    let cursor = now(driver.yard.sink_cursor("c", "out", "commits")).unwrap();
+    let cursor = now(driver.yard.sink_cursor(&named("c"), "out", "commits")).unwrap();
     assert_eq!(cursor.next_sequence, 234);
 }
 
@@ -266,7 +266,7 @@ fn it_is_woken_when_its_time_comes_and_is_not_due_without_a_reason() {
     assert!(swept.errors.is_empty());
     let wakes: Vec<_> = std::iter::from_fn(|| driver.yard.port.next_wake()).collect();
     assert!(
-        wakes.contains(&proofyard_core::Wake::Sink { chain: "c".into(), sink: "out".into() }),
+        wakes.contains(&proofyard_core::Wake::Sink { chain: named("c"), sink: "out".into() }),
         "{wakes:?}"
     );
 }

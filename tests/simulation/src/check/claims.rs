@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proofyard_core::state::{Listing, ScopeId, Task, WorkerId};
+use proofyard_core::state::{ChainName, Listing, ScopeId, Task, WorkerId};
 
 use proofyard_core::transaction::Item as _;
 
@@ -12,7 +12,7 @@ use super::mirror::{Changed, Item, Mirror};
 use super::ranks::{self, Rank};
 
 /// Chain and sort key of a listing.
-type Place = (String, String);
+type Place = (ChainName, String);
 
 /// Since which step each listing could have been claimed.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub struct Claims {
     /// By pool, then by place.
     listed: BTreeMap<String, BTreeMap<Place, Listed>>,
     /// At which step a chain last took no work (paused or halted); absent if it always did.
-    held_back: BTreeMap<String, u64>,
+    held_back: BTreeMap<ChainName, u64>,
     /// At which step a scope last was not live.
     unwanted: BTreeMap<ScopeId, u64>,
 }
@@ -55,7 +55,7 @@ impl Claims {
                 }
                 (Some(Item::Listing(listing)), None) => {
                     check_avoid(context, commit, listing);
-                    let place = (listing.id.chain().to_owned(), change.key.sort.clone());
+                    let place = (listing.id.chain(), change.key.sort.clone());
                     self.listed.entry(listing.pool.clone()).or_default().remove(&place);
                 }
                 (before, Some(Item::Chain(state))) => {
@@ -66,7 +66,7 @@ impl Claims {
                 }
                 // A change of its task may have interrupted a claim, so a listing counts from there.
                 (_, Some(Item::Task(task))) if task.is_listed() => {
-                    let place = (task.id().chain().to_owned(), Listing::of(task).key().sort);
+                    let place = (task.id().chain(), Listing::of(task).key().sort);
                     let listed =
                         self.listed.get_mut(task.pool()).and_then(|listings| listings.get_mut(&place));
                     if let Some(listed) = listed {
@@ -89,7 +89,7 @@ impl Claims {
             return context
                 .must(false, || format!("{} is listed, and has no place in the order", listing.id));
         };
-        let place = (listing.id.chain().to_owned(), sort.to_owned());
+        let place = (listing.id.chain(), sort.to_owned());
         let listed = Listed { since_step: context.simulation.steps(), rank, listing: listing.clone() };
         self.listed.entry(listing.pool.clone()).or_default().insert(place, listed);
     }

@@ -1,6 +1,6 @@
 //! Nothing open lacks a due time: whatever is left to do after a commit, a sweep will visit.
 
-use proofyard_core::state::{Life, Task};
+use proofyard_core::state::{ChainName, Life, Task};
 
 use super::Context;
 use super::mirror::{Changed, Item};
@@ -53,7 +53,7 @@ fn task_is_due(task: &Task) -> bool {
     }
 }
 
-fn check_frontier_due(context: &Context<'_>, chain: &str) {
+fn check_frontier_due(context: &Context<'_>, chain: &ChainName) {
     let (Some(frontier), Some(tip)) = (context.mirror.frontier(chain), context.mirror.tip(chain)) else {
         return;
     };

@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use proofyard_core::port::Key;
 use proofyard_core::state::{
-    BlockHash, Canonical, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat, Judgement,
-    KeyFamily, KnownBlock, Listing, Marker, OutEntry, OutState, PipelineText, Scope, ScopeId, SeenHeartbeat,
-    SinkCursor, Slot, Task, TaskId, Tip, Worker, WorkerId,
+    BlockHash, Canonical, ChainName, ChainState, Cursor, CutAt, Frontier, Group, HaltCause, Heartbeat,
+    Judgement, KeyFamily, KnownBlock, Listing, Marker, OutEntry, OutState, PipelineText, Scope, ScopeId,
+    SeenHeartbeat, SinkCursor, Slot, Task, TaskId, Tip, Worker, WorkerId,
 };
 use serde_json::from_slice;
 
@@ -92,28 +92,28 @@ impl Mirror {
         self.items.get(key).map(|item| &**item)
     }
 
-    pub fn chain(&self, chain: &str) -> Option<&ChainState> {
+    pub fn chain(&self, chain: &ChainName) -> Option<&ChainState> {
         match self.get(&ChainState::key_of(chain))? {
             Item::Chain(state) => Some(state),
             _ => None,
         }
     }
 
-    pub fn tip(&self, chain: &str) -> Option<&Tip> {
+    pub fn tip(&self, chain: &ChainName) -> Option<&Tip> {
         match self.get(&Tip::key_of(chain))? {
             Item::Tip(tip) => Some(tip),
             _ => None,
         }
     }
 
-    pub fn frontier(&self, chain: &str) -> Option<&Frontier> {
+    pub fn frontier(&self, chain: &ChainName) -> Option<&Frontier> {
         match self.get(&Frontier::key_of(chain))? {
             Item::Frontier(frontier) => Some(frontier),
             _ => None,
         }
     }
 
-    pub fn canonical(&self, chain: &str, height: u64) -> Option<&Canonical> {
+    pub fn canonical(&self, chain: &ChainName, height: u64) -> Option<&Canonical> {
         match self.get(&Canonical::key_of(chain, height))? {
             Item::Canonical(canonical) => Some(canonical),
             _ => None,
@@ -127,19 +127,19 @@ impl Mirror {
         }
     }
 
-    pub fn text(&self, chain: &str) -> Option<&str> {
+    pub fn text(&self, chain: &ChainName) -> Option<&str> {
         match self.get(&PipelineText::key_of(chain, &self.chain(chain)?.pipeline))? {
             Item::Text(text) => Some(&text.text),
             _ => None,
         }
     }
 
-    pub fn knows(&self, chain: &str, height: u64, hash: &BlockHash) -> bool {
+    pub fn knows(&self, chain: &ChainName, height: u64, hash: &BlockHash) -> bool {
         self.get(&KnownBlock::key_of(chain, height, hash)).is_some()
     }
 
     /// The scopes of a block, one for each generation.
-    pub fn scopes_of(&self, chain: &str, height: u64, hash: &BlockHash) -> Vec<&Scope> {
+    pub fn scopes_of(&self, chain: &ChainName, height: u64, hash: &BlockHash) -> Vec<&Scope> {
         let start = KeyFamily::Scope.partition(ScopeId::of_block(chain, height, hash, 0));
         let start = start.trim_end_matches('0').to_owned();
         let from = Key::new(start.clone(), "");
@@ -151,7 +151,7 @@ impl Mirror {
         .collect()
     }
 
-    pub fn out_state(&self, chain: &str, stage: &str) -> Option<&OutState> {
+    pub fn out_state(&self, chain: &ChainName, stage: &str) -> Option<&OutState> {
         match self.get(&OutState::key_of(chain, stage))? {
             Item::OutState(out) => Some(out),
             _ => None,

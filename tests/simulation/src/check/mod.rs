@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proofyard_core::pipeline::Pipeline;
-use proofyard_core::state::{PipelineHash, Scope, Task};
+use proofyard_core::state::{ChainName, PipelineHash, Scope, Task};
 
 use self::mirror::{Item, Mirror};
 use crate::executor::Simulation;
@@ -43,7 +43,7 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// The pipeline that is in force.
-    pub fn pipeline(&self, chain: &str) -> Option<&Pipeline> {
+    pub fn pipeline(&self, chain: &ChainName) -> Option<&Pipeline> {
         self.pipelines.get(&self.mirror.chain(chain)?.pipeline).map(|pipeline| &**pipeline)
     }
 

@@ -3,7 +3,8 @@
 
 use proofyard_core::pipeline::{Late, Source};
 use proofyard_core::state::{
-    Branch, COMMITS, Canonical, ChainState, Frontier, OutEntry, OutKind, Reorg, Scope, Subject, Tip,
+    Branch, COMMITS, Canonical, ChainName, ChainState, Frontier, OutEntry, OutKind, Reorg, Scope, Subject,
+    Tip,
 };
 
 use super::mirror::{Changed, Item};
@@ -157,9 +158,11 @@ fn check_happened_now(context: &Context<'_>, what: &str, at_ms: Option<u64>) {
 }
 
 /// The heights of the proof entry in the log of commits that this commit writes.
-fn committed_heights(commit: &[Changed], chain: &str) -> Option<(u64, u64)> {
+fn committed_heights(commit: &[Changed], chain: &ChainName) -> Option<(u64, u64)> {
     entries(commit).find_map(|entry| match &entry.kind {
-        OutKind::Proof { from, to, .. } if entry.chain == chain && entry.log == COMMITS => Some((*from, *to)),
+        OutKind::Proof { from, to, .. } if entry.chain == *chain && entry.log == COMMITS => {
+            Some((*from, *to))
+        }
         _ => None,
     })
 }

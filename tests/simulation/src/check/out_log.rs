@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use proofyard_core::state::{BlockHash, COMMITS, OutEntry, OutKind, OutProof, ScopeId, TaskId};
+use proofyard_core::state::{BlockHash, COMMITS, ChainName, OutEntry, OutKind, OutProof, ScopeId, TaskId};
 
 use super::Context;
 use super::mirror::{Changed, Item};
@@ -12,9 +12,9 @@ use super::mirror::{Changed, Item};
 /// For each chain and log: what a reader of the whole log would believe.
 #[derive(Default)]
 pub struct OutLogs {
-    logs: BTreeMap<(String, String), Replay>,
+    logs: BTreeMap<(ChainName, String), Replay>,
     /// Since when a chain has been halted, in steps.
-    halted_since: BTreeMap<String, u64>,
+    halted_since: BTreeMap<ChainName, u64>,
 }
 
 #[derive(Default)]
@@ -81,7 +81,7 @@ impl OutLogs {
         self.logs.clear();
         entries.into_iter().for_each(|entry| self.replay_of(entry).take(entry));
         let is_halted =
-            |chain: &String| context.mirror.chain(chain).is_some_and(|state| state.halted.is_some());
+            |chain: &ChainName| context.mirror.chain(chain).is_some_and(|state| state.halted.is_some());
         self.halted_since.retain(|chain, _| is_halted(chain));
     }
 
@@ -94,13 +94,13 @@ impl OutLogs {
     }
 
     /// How many entries a log has.
-    pub fn entries(&self, chain: &str, log: &str) -> u64 {
-        self.logs.get(&(chain.to_owned(), log.to_owned())).map_or(0, |replay| replay.entries)
+    pub fn entries(&self, chain: &ChainName, log: &str) -> u64 {
+        self.logs.get(&(chain.clone(), log.to_owned())).map_or(0, |replay| replay.entries)
     }
 
     /// The first entry among these that takes back something below this height.
-    pub fn takes_back(&self, chain: &str, log: &str, sequences: Range<u64>, below: u64) -> Option<u64> {
-        let replay = self.logs.get(&(chain.to_owned(), log.to_owned()))?;
+    pub fn takes_back(&self, chain: &ChainName, log: &str, sequences: Range<u64>, below: u64) -> Option<u64> {
+        let replay = self.logs.get(&(chain.clone(), log.to_owned()))?;
         replay.retracts.range(sequences).find(|(_, from)| **from < below).map(|(sequence, _)| *sequence)
     }
 
@@ -148,11 +148,11 @@ impl OutLogs {
     }
 
     /// The log of commits says what the frontier says.
-    fn check_frontier(&self, context: &Context<'_>, chain: &str) {
+    fn check_frontier(&self, context: &Context<'_>, chain: &ChainName) {
         let Some(pipeline) = context.pipeline(chain) else { return };
         let Some(frontier) = context.mirror.frontier(chain) else { return };
         let empty = Replay::default();
-        let replay = self.logs.get(&(chain.to_owned(), COMMITS.to_owned())).unwrap_or(&empty);
+        let replay = self.logs.get(&(chain.clone(), COMMITS.to_owned())).unwrap_or(&empty);
         context.must(frontier.next_sequence == replay.entries, || {
             format!(
                 "{chain}: the next sequence is {}, after {} entries",
@@ -178,7 +178,7 @@ impl OutLogs {
     }
 
     /// Heights below the frontier that the log does not name were missed.
-    fn check_missed(&self, context: &Context<'_>, chain: &str, from: u64, to: u64) {
+    fn check_missed(&self, context: &Context<'_>, chain: &ChainName, from: u64, to: u64) {
         for height in from..to {
             let scope = context
                 .mirror

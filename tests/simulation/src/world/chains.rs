@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use proofyard_core::error::{Error, with_causes};
-use proofyard_core::state::{Block, KnownBlock};
+use proofyard_core::state::{Block, ChainName, KnownBlock};
 
 use super::World;
 
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// A follower: sends the node's branch to the yard, again and again, and records a reorg where the yard is on another.
-    pub(super) async fn follow(self: Rc<Self>, chain: String) {
+    pub(super) async fn follow(self: Rc<Self>, chain: ChainName) {
         let mut sent = 0;
         loop {
             let branch = self.nodes.borrow().get(&chain).map(|node| node.branch()).unwrap_or_default();
@@ -85,12 +85,12 @@ impl World {
         }
     }
 
-    fn is_acknowledged(&self, chain: &str, block: &Block) -> bool {
+    fn is_acknowledged(&self, chain: &ChainName, block: &Block) -> bool {
         let nodes = self.nodes.borrow();
         nodes.get(chain).is_some_and(|node| node.acknowledged.contains(&(block.height, block.hash.clone())))
     }
 
-    async fn send_block(&self, chain: &str, block: &Block) -> bool {
+    async fn send_block(&self, chain: &ChainName, block: &Block) -> bool {
         let Some(answer) = self.acknowledged(self.yard.record_block(chain, block)).await else {
             return false;
         };
@@ -115,7 +115,7 @@ impl World {
     }
 
     /// Records a reorg unless the yard's tip is the node's head.
-    async fn reorg_onto(&self, chain: &str, head: &Block) {
+    async fn reorg_onto(&self, chain: &ChainName, head: &Block) {
         let Ok(tip) = self.yard.tip(chain).await else { return };
         if tip.head.as_ref().is_some_and(|(height, hash)| (*height, hash) == (head.height, &head.hash)) {
             return;
@@ -141,7 +141,7 @@ impl World {
     }
 
     /// Sends late repeats, blocks of branches that were left, and blocks whose parents the yard does not have.
-    pub(super) async fn make_noise(self: Rc<Self>, chain: String) {
+    pub(super) async fn make_noise(self: Rc<Self>, chain: ChainName) {
         loop {
             let pause_ms = self.draw(|random| random.between(1, self.plan.noise_interval_ms * 2));
             self.simulation.sleep(pause_ms).await;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::pipelines::{self, Pools};
 use crate::executor::START_MS;
 use crate::faults::Faults;
+use proofyard_core::state::ChainName;
 use proofyard_memory_store::Random;
 
 /// No handler compares two hosts' clocks, so they may be off by hours.
@@ -12,7 +13,7 @@ pub const WORKER_CLOCKS_OFF_MAX_MS: u64 = 3 * 3_600_000;
 
 #[derive(Clone, Debug)]
 pub struct ChainPlan {
-    pub name: String,
+    pub name: ChainName,
     pub start_height: u64,
     pub text: String,
     pub blocks: u64,
@@ -68,7 +69,7 @@ impl Plan {
     pub fn draw(random: &mut Random) -> Self {
         let pools = Pools::draw(random);
         let chains: Vec<ChainPlan> = (0..*random.pick(&[1, 1, 1, 2, 2, 3]))
-            .map(|index| ChainPlan::draw(&format!("chain-{}", ["a", "b", "c"][index]), &pools, random))
+            .map(|index| ChainPlan::draw(["chain-a", "chain-b", "chain-c"][index], &pools, random))
             .collect();
         let workers =
             pools.names.iter().map(|pool| ((*pool).to_owned(), random.between(1, 4) as u32)).collect();
@@ -109,14 +110,16 @@ impl Plan {
 }
 
 impl ChainPlan {
+    #[allow(clippy::expect_used, reason = "names of its own, as chains can be called")]
     fn draw(name: &str, pools: &Pools, random: &mut Random) -> Self {
+        let name: ChainName = name.parse().expect("a chain's name");
         let start_height = *random.pick(&[0, 1, 1_020]);
-        let text = pipelines::draw(name, start_height, pools, random);
+        let text = pipelines::draw(&name, start_height, pools, random);
         // Sometimes so many segments that a group's tasks take several pages.
         let (blocks, max_segments) =
             if random.chance(1_000) { (2, 60) } else { (random.between(2, 10), random.between(1, 4)) };
         Self {
-            name: name.to_owned(),
+            name,
             start_height,
             text,
             blocks,

@@ -22,7 +22,7 @@ use proofyard_core::error::Error;
 use proofyard_core::pipeline::Pipeline;
 use proofyard_core::planted_bug::PlantedBug;
 use proofyard_core::port::{Key, Wake};
-use proofyard_core::state::WorkerId;
+use proofyard_core::state::{ChainName, WorkerId};
 use proofyard_core::yard::Yard;
 
 use self::blocks::NodeChain;
@@ -43,9 +43,9 @@ use proofyard_memory_store::Random;
 /// What a process does, so that another can replace it when it dies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    Follower(String),
-    Noise(String),
-    Sink(String, String),
+    Follower(ChainName),
+    Noise(ChainName),
+    Sink(ChainName, String),
     Sweeper,
     Operator,
     Worker(String),
@@ -59,8 +59,8 @@ pub struct World {
     pub simulation: Simulation,
     pub plan: Plan,
     pub yard: Yard<WeakPort>,
-    pub pipelines: BTreeMap<String, Arc<Pipeline>>,
-    pub nodes: RefCell<BTreeMap<String, NodeChain>>,
+    pub pipelines: BTreeMap<ChainName, Arc<Pipeline>>,
+    pub nodes: RefCell<BTreeMap<ChainName, NodeChain>>,
     pub proving: RefCell<Proving>,
     pub checker: RefCell<Checker>,
     pub roles: RefCell<BTreeMap<ProcessId, Role>>,
@@ -143,7 +143,7 @@ impl World {
             pipelines.insert(chain.name.clone(), Arc::new(checked.pipeline));
             nodes.insert(
                 chain.name.clone(),
-                NodeChain::new(&chain.name, chain.start_height, chain.max_segments),
+                NodeChain::new(chain.name.as_str(), chain.start_height, chain.max_segments),
             );
             simulation.trace(|| format!("pipeline of {}:\n{}", chain.name, chain.text));
         }

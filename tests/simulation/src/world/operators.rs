@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use proofyard_core::error::Error;
 use proofyard_core::record::{Hold, MAX_NAMED, RetrySelection};
+use proofyard_core::state::ChainName;
 
 use super::edits::EDITS;
 use super::{Role, World};
@@ -25,7 +26,7 @@ impl World {
         }
     }
 
-    async fn act_at_random(self: &Rc<Self>, chain: &str) {
+    async fn act_at_random(self: &Rc<Self>, chain: &ChainName) {
         let yard = &self.yard;
         let done = match self.draw(|random| random.below(12)) {
             0 => self.note_answer("world: paused", self.acknowledged(yard.pause(chain)).await),
@@ -47,11 +48,11 @@ impl World {
             }
             7 => {
                 let height = self.any_height(chain);
-                let selection = RetrySelection::Height { chain: chain.to_owned(), height };
+                let selection = RetrySelection::Height { chain: chain.clone(), height };
                 self.note_answer("world: retried a height", self.bounded(yard.retry(&selection)).await)
             }
             8 => {
-                let selection = RetrySelection::AllOf { chain: chain.to_owned() };
+                let selection = RetrySelection::AllOf { chain: chain.clone() };
                 self.note_answer("world: retried", self.bounded(yard.retry(&selection)).await)
             }
             9 | 10 => self.edit(chain).await,
@@ -64,7 +65,7 @@ impl World {
     }
 
     /// An operator reads the chain's state, thinks, and ends the halts that they have seen: no later one.
-    async fn resume(&self, chain: &str) -> bool {
+    async fn resume(&self, chain: &ChainName) -> bool {
         let Ok(seen) = self.yard.chain_state(chain).await else { return false };
         let think_ms = self.draw(|random| random.skewed(5_000));
         self.simulation.sleep(think_ms).await;
@@ -98,7 +99,7 @@ impl World {
     }
 
     /// Edits the pipeline file and puts it in force; what is open keeps the text that it was opened with.
-    async fn edit(&self, chain: &str) -> bool {
+    async fn edit(&self, chain: &ChainName) -> bool {
         let Some(text) = self.checker.borrow().mirror.text(chain).map(str::to_owned) else { return true };
         let (count, edit) = self.draw(|random| *random.pick(EDITS));
         let Some(text) = self.draw(|random| edit(&text, random)) else { return true };
@@ -111,7 +112,7 @@ impl World {
         self.note_answer(count, answer)
     }
 
-    fn any_height(&self, chain: &str) -> u64 {
+    fn any_height(&self, chain: &ChainName) -> u64 {
         let nodes = self.nodes.borrow();
         let Some(node) = nodes.get(chain) else { return 0 };
         let head = node.head_block().map_or(node.start_height, |head| head.height);
@@ -151,12 +152,12 @@ impl World {
         }
     }
 
-    fn has_parked(&self, chain: &str) -> bool {
+    fn has_parked(&self, chain: &ChainName) -> bool {
         let checker = self.checker.borrow();
         checker.mirror.items().any(|(_, item)| match item {
             Item::Task(task) => {
                 let is_wanted = checker.mirror.scope(&task.id().scope).is_some_and(|scope| scope.is_live());
-                task.id().chain() == chain && task.is_parked() && is_wanted
+                task.id().chain() == *chain && task.is_parked() && is_wanted
             }
             _ => false,
         })

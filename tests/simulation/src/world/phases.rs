@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use proofyard_core::pipeline::Pipeline;
 use proofyard_core::port::Key;
-use proofyard_core::state::{Branch, Progress, Table};
+use proofyard_core::state::{Branch, ChainName, Progress, Table};
 use proofyard_core::work::Assignment;
 
 use super::pipelines::RARE;
@@ -117,7 +117,7 @@ impl World {
         self.sinks.borrow().signal.notify(&self.simulation);
     }
 
-    async fn end_input(&self, chain: &str) {
+    async fn end_input(&self, chain: &ChainName) {
         loop {
             self.simulation.sleep(500).await;
             let head = self.nodes.borrow().get(chain).and_then(|node| node.head.clone());
@@ -254,7 +254,7 @@ impl World {
         None
     }
 
-    fn cuts_left(&self, chain: &str, height: u64) -> Option<String> {
+    fn cuts_left(&self, chain: &ChainName, height: u64) -> Option<String> {
         let (checker, proving) = (self.checker.borrow(), self.proving.borrow());
         let context = checker.context(&self.simulation, &proving);
         let pipeline = context.pipeline(chain)?;

@@ -1,5 +1,6 @@
 //! Random pipelines, as the files that people would write.
 
+use proofyard_core::state::ChainName;
 use std::fmt::Write;
 
 use proofyard_memory_store::Random;
@@ -35,7 +36,7 @@ pub const LEVELS: &str = "levels";
 pub const RARE: &str = "rare";
 
 /// A pipeline's text.
-pub fn draw(chain: &str, start_height: u64, pools: &Pools, random: &mut Random) -> String {
+pub fn draw(chain: &ChainName, start_height: u64, pools: &Pools, random: &mut Random) -> String {
     let mut head = format!("[chain]\nname = \"{chain}\"\nstart_height = {start_height}\n");
     // Quorums and cuts are drawn more often, since most can go wrong there.
     let shape = *random.pick(&[0, 1, 2, 3, 3, 4, 5, 5, 6, 7]);

@@ -10,7 +10,7 @@ use proofyard_core::pipeline::BlockWord;
 use proofyard_core::port::Wake;
 use proofyard_core::record::FailureKind;
 use proofyard_core::sinks::{BlockNews, Trouble};
-use proofyard_core::state::{OutEntry, OutKind, ScopeId, SinkCursor, TaskId};
+use proofyard_core::state::{ChainName, OutEntry, OutKind, ScopeId, SinkCursor, TaskId};
 use proofyard_core::sweep::Swept;
 use proofyard_core::work::AttemptError;
 
@@ -30,9 +30,9 @@ pub(super) const NEVER_MS: u64 = 30 * 24 * 3_600_000;
 #[derive(Default)]
 pub struct Sinks {
     pub signal: Signal,
-    received: BTreeMap<(String, String), Vec<OutEntry>>,
+    received: BTreeMap<(ChainName, String), Vec<OutEntry>>,
     /// By chain and height: the newest word that the chain's level sink was told, and of which block.
-    heard: BTreeMap<String, BTreeMap<u64, (ScopeId, BlockWord)>>,
+    heard: BTreeMap<ChainName, BTreeMap<u64, (ScopeId, BlockWord)>>,
 }
 
 impl World {
@@ -141,7 +141,7 @@ impl World {
     }
 
     /// Hands a sink's entries on, one after another.
-    pub(super) async fn hand_on(self: Rc<Self>, chain: String, sink: String) {
+    pub(super) async fn hand_on(self: Rc<Self>, chain: ChainName, sink: String) {
         let signal = self.sinks.borrow().signal.clone();
         loop {
             let (since_step, notices) = (self.simulation.steps(), signal.notices());
@@ -164,7 +164,7 @@ impl World {
     }
 
     /// Tells a level sink how far blocks are.
-    pub(super) async fn tell_levels(self: Rc<Self>, chain: String, sink: String) {
+    pub(super) async fn tell_levels(self: Rc<Self>, chain: ChainName, sink: String) {
         let signal = self.sinks.borrow().signal.clone();
         loop {
             let notices = signal.notices();
@@ -284,7 +284,7 @@ impl World {
         });
     }
 
-    async fn hand_on_entry(&self, chain: &str, sink: &str, entry: OutEntry) {
+    async fn hand_on_entry(&self, chain: &ChainName, sink: &str, entry: OutEntry) {
         if self.happens(self.plan.sink_fails) {
             self.simulation.count("fault: sink failed");
             // One that is told once in a while may be sure of that, and then gets a newer one.
@@ -316,16 +316,16 @@ impl World {
         }
     }
 
-    fn has_received(&self, chain: &str, entry: &OutEntry) -> bool {
+    fn has_received(&self, chain: &ChainName, entry: &OutEntry) -> bool {
         let sinks = self.sinks.borrow();
-        let received = sinks.received.get(&(chain.to_owned(), RARE.to_owned()));
+        let received = sinks.received.get(&(chain.clone(), RARE.to_owned()));
         received.is_some_and(|received| received.contains(entry))
     }
 
     /// A sink that is told once in a while receives newer and newer entries; what takes back what it has it receives before.
-    fn receive_rarely(&self, chain: &str, entry: OutEntry) {
+    fn receive_rarely(&self, chain: &ChainName, entry: OutEntry) {
         let mut sinks = self.sinks.borrow_mut();
-        let received = sinks.received.entry((chain.to_owned(), RARE.to_owned())).or_default();
+        let received = sinks.received.entry((chain.clone(), RARE.to_owned())).or_default();
         let Some(last) = received.last().filter(|last| last.log == entry.log) else {
             return received.push(entry);
         };
@@ -354,12 +354,12 @@ impl World {
     }
 
     /// A sink receives the out log in order; a repeat is the same entry under the same key.
-    fn receive(&self, chain: &str, sink: &str, entry: OutEntry) {
+    fn receive(&self, chain: &ChainName, sink: &str, entry: OutEntry) {
         if sink == RARE {
             return self.receive_rarely(chain, entry);
         }
         let mut sinks = self.sinks.borrow_mut();
-        let received = sinks.received.entry((chain.to_owned(), sink.to_owned())).or_default();
+        let received = sinks.received.entry((chain.clone(), sink.to_owned())).or_default();
         let sequence = entry.sequence as usize;
         match received.get(sequence) {
             Some(earlier) if *earlier == entry => self.simulation.count("check: sink got a repeat"),

@@ -13,7 +13,7 @@ fn every_edit_makes_a_valid_pipeline() {
     for seed in 0..60 {
         let mut random = Random::new(seed);
         let pools = Pools::draw(&mut random);
-        let mut text = pipelines::draw("chain-a", 1, &pools, &mut random);
+        let mut text = pipelines::draw(&"chain-a".parse().unwrap(), 1, &pools, &mut random);
         for _ in 0..20 {
             let at = random.index(EDITS.len());
             let Some(edited) = EDITS[at].1(&text, &mut random) else { continue };

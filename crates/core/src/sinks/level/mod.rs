@@ -22,7 +22,7 @@ use crate::pipeline::BlockWord;
 use crate::planted_bug::PlantedBug;
 use crate::port::Wake;
 use crate::scope_stages::goal_of;
-use crate::state::{BlockHash, LevelPlace, NamedScope, ScopeId, Told};
+use crate::state::{BlockHash, ChainName, LevelPlace, NamedScope, ScopeId, Told};
 use crate::transaction::transact;
 use crate::yard::{Yard, boxed};
 
@@ -33,7 +33,7 @@ const MAX_NEWS: usize = 4;
 /// What a level sink is to be told next of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockNews {
-    pub chain: String,
+    pub chain: ChainName,
     pub sink: String,
     pub height: u64,
     pub hash: BlockHash,
@@ -52,7 +52,7 @@ impl Yard {
     /// What a level sink is to be told now, the newest blocks first; nothing while the chain is halted or changes its branch,
     /// the sink is paused, or a failed try must wait.
     #[boxed(?Send)]
-    pub async fn level_next(&self, chain: &str, sink: &str) -> Result<Vec<BlockNews>, Error> {
+    pub async fn level_next(&self, chain: &ChainName, sink: &str) -> Result<Vec<BlockNews>, Error> {
         let Some(look) = self.look_at_level(chain, sink).await? else { return Ok(Vec::new()) };
         let waits = look.place.next_try_ms.is_some_and(|next_try_ms| next_try_ms > self.port.now_ms());
         self.remember_first(&look).await?;
@@ -141,8 +141,8 @@ impl Yard {
         .await
     }
 
-    async fn wake_level(&self, chain: &str, sink: &str) -> Result<(), Error> {
-        self.port.send(&[Wake::Sink { chain: chain.to_owned(), sink: sink.to_owned() }]).await;
+    async fn wake_level(&self, chain: &ChainName, sink: &str) -> Result<(), Error> {
+        self.port.send(&[Wake::Sink { chain: chain.clone(), sink: sink.to_owned() }]).await;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::word::Compared;
 use crate::error::Error;
 use crate::pipeline::{BlockWord, Follows, Sink, SinkFrom, SinkTarget};
-use crate::state::{ChainState, LevelPlace, Told};
+use crate::state::{ChainName, ChainState, LevelPlace, Told};
 use crate::transaction::{read, transact};
 use crate::yard::{Yard, boxed};
 
@@ -38,19 +38,19 @@ pub(super) struct Look {
 impl Yard {
     /// How far a level sink is; where it would begin, if it was told nothing yet.
     #[boxed(?Send)]
-    pub async fn level_place(&self, chain: &str, sink: &str) -> Result<Option<LevelPlace>, Error> {
+    pub async fn level_place(&self, chain: &ChainName, sink: &str) -> Result<Option<LevelPlace>, Error> {
         Ok(self.look_at_level(chain, sink).await?.map(|look| look.place))
     }
 
     /// Whether a level sink has something left to be told that no more blocks are needed for.
-    pub(crate) async fn level_is_behind(&self, chain: &str, sink: &str) -> Result<bool, Error> {
+    pub(crate) async fn level_is_behind(&self, chain: &ChainName, sink: &str) -> Result<bool, Error> {
         let look = self.look_at_level(chain, sink).await?;
         Ok(look
             .is_some_and(|look| look.place.settled_below < look.end || look.place.epoch != look.state.epoch))
     }
 
     /// `None` where the pipeline in force has no level sink of that name.
-    pub(super) async fn look_at_level(&self, chain: &str, sink: &str) -> Result<Option<Look>, Error> {
+    pub(super) async fn look_at_level(&self, chain: &ChainName, sink: &str) -> Result<Option<Look>, Error> {
         let (state, pipeline) = self.chain(chain).await?;
         let Some(Sink { follows: Follows::Blocks(wanted), from, target, .. }) = pipeline.sinks.get(sink)
         else {

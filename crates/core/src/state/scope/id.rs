@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{BlockHash, Subject};
+use crate::state::{BlockHash, ChainName, Subject};
 
 /// A scope's name, derived from what it is about, so that anyone may tell it. Stored and sent as the text that it is; one that
 /// was read need not be the name of anything.
@@ -21,12 +21,12 @@ pub enum NamedScope<'a> {
 }
 
 impl ScopeId {
-    pub fn of_block(chain: &str, height: u64, hash: &BlockHash, generation: u64) -> Self {
-        NamedScope::Block { chain, height, hash: hash.as_str(), generation }.id()
+    pub fn of_block(chain: &ChainName, height: u64, hash: &BlockHash, generation: u64) -> Self {
+        NamedScope::Block { chain: chain.as_str(), height, hash: hash.as_str(), generation }.id()
     }
 
-    pub fn of_cut(chain: &str, stage: &str, from: u64, to: u64, epoch: u64) -> Self {
-        NamedScope::Cut { chain, stage, from, to, epoch }.id()
+    pub fn of_cut(chain: &ChainName, stage: &str, from: u64, to: u64, epoch: u64) -> Self {
+        NamedScope::Cut { chain: chain.as_str(), stage, from, to, epoch }.id()
     }
 
     /// Where there is no scope to name.
@@ -48,8 +48,8 @@ impl ScopeId {
     }
 
     /// The chain that it names first.
-    pub fn chain(&self) -> &str {
-        self.0.split(':').next().unwrap_or_default()
+    pub fn chain(&self) -> ChainName {
+        ChainName::as_written(self.0.split(':').next().unwrap_or_default())
     }
 
     /// `None` where no scope can be called so.
@@ -76,7 +76,7 @@ impl ScopeId {
     }
 
     /// Whether it names this block, in whichever generation, or this cut, of whichever epoch.
-    pub(super) fn is_about(&self, chain: &str, subject: &Subject) -> bool {
+    pub(super) fn is_about(&self, chain: &ChainName, subject: &Subject) -> bool {
         let any = match subject {
             Subject::Block(block) => Self::of_block(chain, block.height, &block.hash, 0),
             Subject::Cut(cut) => Self::of_cut(chain, &cut.stage, cut.from, cut.to, 0),
@@ -130,7 +130,7 @@ mod tests {
         let cut = NamedScope::Cut { chain: "c", stage: "wrap", from: 7, to: 9, epoch: 1 };
         for (named, text) in [(block, "c:b:7:0xab:2"), (cut, "c:c:wrap:7-9:1")] {
             let id: ScopeId = text.parse().unwrap();
-            assert_eq!((named.id().to_string(), id.chain()), (text.to_owned(), "c"));
+            assert_eq!((named.id().to_string(), id.chain()), (text.to_owned(), "c".into()));
             assert_eq!(id.named(), Some(named));
             assert_eq!(serde_json::to_string(&id).unwrap(), format!("{text:?}"));
         }

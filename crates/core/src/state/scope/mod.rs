@@ -27,6 +27,7 @@ pub use self::id::{BadScopeId, NamedScope, ScopeId};
 use self::stored::StoredScope;
 use super::{Blocked, KeyFamily, PipelineHash, Subject};
 use crate::port::Key;
+use crate::state::ChainName;
 use crate::transaction::{Item, too_large};
 
 /// A block or a cut, with how far its proving has come.
@@ -34,7 +35,7 @@ use crate::transaction::{Item, too_large};
 #[serde(try_from = "StoredScope", into = "StoredScope")]
 pub struct Scope {
     id: ScopeId,
-    chain: String,
+    chain: ChainName,
     subject: Subject,
     pipeline: PipelineHash,
     recorded_ms: u64,
@@ -121,10 +122,10 @@ impl Scope {
     }
 
     /// As it is when it is first recorded: off the chain, with nothing done.
-    pub(crate) fn new(id: ScopeId, chain: &str, subject: Subject, recorded_ms: u64) -> Self {
+    pub(crate) fn new(id: ScopeId, chain: &ChainName, subject: Subject, recorded_ms: u64) -> Self {
         Self {
             id,
-            chain: chain.to_owned(),
+            chain: chain.clone(),
             subject,
             pipeline: PipelineHash::none(),
             recorded_ms,

@@ -1,14 +1,14 @@
 //! What a scope says of itself.
 
 use super::{Branch, Progress, Scope, ScopeId, Standing, Watch};
-use crate::state::{Block, Blocked, Cut, PipelineHash, Subject};
+use crate::state::{Block, Blocked, ChainName, Cut, PipelineHash, Subject};
 
 impl Scope {
     pub fn id(&self) -> &ScopeId {
         &self.id
     }
 
-    pub fn chain(&self) -> &str {
+    pub fn chain(&self) -> &ChainName {
         &self.chain
     }
 

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Branch, Progress, Scope, ScopeId, Standing, Watch};
-use crate::state::{Blocked, PipelineHash, Subject};
+use crate::state::{Blocked, ChainName, PipelineHash, Subject};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredScope {
     id: ScopeId,
-    chain: String,
+    chain: ChainName,
     subject: Subject,
     branch: Branch,
     progress: Progress,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::port::{Key, Range};
-use crate::state::{KeyFamily, ScopeId};
+use crate::state::{ChainName, KeyFamily, ScopeId};
 
 /// Which task: derived from its scope, stage and index, so that anyone may name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl TaskId {
         hex::encode(&Sha256::digest(self.to_string().as_bytes())[..8])
     }
 
-    pub fn chain(&self) -> &str {
+    pub fn chain(&self) -> ChainName {
         self.scope.chain()
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::heartbeat::WorkerRegistration;
 use proofyard_core::record::{BlockOutcome, FailureKind};
-use proofyard_core::state::{ArtifactRef, Block, List, Metered, PoolTasks, TaskId};
+use proofyard_core::state::{ArtifactRef, Block, ChainName, List, Metered, PoolTasks, TaskId};
 use proofyard_core::work::{Assignment, AttemptError, Executor, Performed, Proved};
 use proofyard_core::{Wake, Yard, pipeline};
 
@@ -22,7 +22,7 @@ pub const LEASE_MS: u64 = 600_000;
 
 pub struct Driver {
     pub yard: Yard<Memory>,
-    pub chain: String,
+    pub chain: ChainName,
     /// What provers say of their proofs.
     pub says: Says,
     /// What is measured of each attempt.

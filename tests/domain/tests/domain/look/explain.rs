@@ -3,7 +3,7 @@ use proofyard_core::record::{FailureKind, RetrySelection};
 
 use super::{AFTER, DEMO, REALTIME, fail_at};
 use crate::common::driver::{Does, Driver, LEASE_MS, block, good};
-use crate::common::now;
+use crate::common::{named, now};
 
 pub fn explain(driver: &Driver, height: u64) -> Explanation {
     now(driver.yard.explain(&driver.chain, height)).expect("an explanation")
@@ -57,9 +57,9 @@ fn known_but_not_on_the_chain() {
         ],
     );
     driver.send(&block(3, "b", "a"));
-    now(driver.yard.record_reorg("demo", 3, &"b3".into())).expect("a reorg");
+    now(driver.yard.record_reorg(&named("demo"), 3, &"b3".into())).expect("a reorg");
     driver.settle();
-    now(driver.yard.record_reorg("demo", 3, &"a3".into())).expect("and back");
+    now(driver.yard.record_reorg(&named("demo"), 3, &"a3".into())).expect("and back");
     driver.settle();
     says(&driver, 4, Case::NotCanonical, &["b4 (parent b3) left the chain in a reorg"]);
 }
@@ -146,7 +146,7 @@ fn failures_are_told_with_their_last_log_lines() {
             "`proofyard retry 1`",
         ],
     );
-    now(driver.yard.retry(&RetrySelection::Height { chain: "demo".into(), height: 1 })).expect("retried");
+    now(driver.yard.retry(&RetrySelection::Height { chain: named("demo"), height: 1 })).expect("retried");
     says(&driver, 1, Case::Working, &["3 waiting for a worker"]);
 }
 
@@ -167,7 +167,7 @@ fn paused() {
     driver.worker("w1", "cpu");
     driver.blocks(1..=1);
     let running = driver.claim("w1").expect("a task");
-    now(driver.yard.pause("demo")).expect("paused");
+    now(driver.yard.pause(&named("demo"))).expect("paused");
     driver.blocks(2..=2);
     says(&driver, 1, Case::Working, &["1 running"]);
     driver.perform(&running, good(&running));
@@ -328,7 +328,7 @@ fn a_reorg_that_is_being_written() {
     let driver = Driver::new(DEMO);
     driver.blocks(1..=3);
     driver.send(&block(3, "b", "a"));
-    now(driver.yard.record_reorg("demo", 3, &"b3".into())).expect("a reorg");
+    now(driver.yard.record_reorg(&named("demo"), 3, &"b3".into())).expect("a reorg");
     says(&driver, 3, Case::Reorg, &["a reorg from height 3 is being written"]);
     says(&driver, 2, Case::Working, &[]);
     driver.settle();

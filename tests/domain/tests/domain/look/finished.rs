@@ -9,7 +9,7 @@ use proofyard_core::status::Finished;
 use super::explain::says;
 use super::{AFTER, CUTS, DEMO, REALTIME, fail_at};
 use crate::common::driver::{Does, Driver, block, good};
-use crate::common::now;
+use crate::common::{named, now};
 
 fn finished(driver: &Driver) -> Finished {
     now(driver.yard.is_finished(&driver.chain)).expect("an answer")
@@ -78,7 +78,7 @@ fn stuck_when_parked_work_is_all_that_is_left_and_not_before() {
     fail_at(&mut driver, ["w1", "w2"], "segment", 1);
     let Finished::Stuck { parked, reason } = finished(&driver) else { panic!("it is stuck") };
     assert_eq!((parked.len(), reason.as_str()), (3, "3 tasks are parked"));
-    now(driver.yard.retry(&RetrySelection::AllOf { chain: "demo".into() })).expect("retried");
+    now(driver.yard.retry(&RetrySelection::AllOf { chain: named("demo") })).expect("retried");
     assert_eq!(finished(&driver), Finished::No);
     driver.work("w1", good);
     hand_on(&driver, "file");
@@ -104,7 +104,7 @@ fn a_paused_chain_with_work_left_is_not_finished() {
     driver.worker("w1", "cpu");
     driver.blocks(1..=2);
     driver.end();
-    now(driver.yard.pause("demo")).expect("paused");
+    now(driver.yard.pause(&named("demo"))).expect("paused");
     assert_eq!(driver.work("w1", good), 0);
     assert_eq!(finished(&driver), Finished::No);
 }
@@ -116,7 +116,7 @@ fn a_halted_chain_is_stuck_once_nothing_runs() {
     driver.blocks(1..=2);
     driver.end();
     let running = driver.claim("w1").expect("a task");
-    now(driver.yard.halt("demo", "wrong node")).expect("halted");
+    now(driver.yard.halt(&named("demo"), "wrong node")).expect("halted");
     assert_eq!(finished(&driver), Finished::No, "a result may still come");
     driver.perform(&running, good(&running));
     let Finished::Stuck { parked, reason } = finished(&driver) else { panic!("it is stuck") };
@@ -193,13 +193,13 @@ fn what_was_missed_is_counted_and_a_reorg_takes_it_back() {
     assert_eq!(passed(&driver), (2, 3));
 
     driver.send(&block(21_000_004, "b", "a"));
-    now(driver.yard.record_reorg("realtime", 21_000_004, &block(21_000_004, "b", "a").hash))
+    now(driver.yard.record_reorg(&named("realtime"), 21_000_004, &block(21_000_004, "b", "a").hash))
         .expect("a reorg");
     driver.settle();
     assert_eq!(passed(&driver), (2, 2));
     driver.work("w1", good);
     assert_eq!(passed(&driver), (3, 2));
-    now(driver.yard.record_redo("realtime", 21_000_001)).expect("a redo");
+    now(driver.yard.record_redo(&named("realtime"), 21_000_001)).expect("a redo");
     driver.settle();
     assert_eq!(passed(&driver), (1, 0));
     driver.pass(12_000);
@@ -207,7 +207,7 @@ fn what_was_missed_is_counted_and_a_reorg_takes_it_back() {
     assert_eq!(passed(&driver), (1, 4));
 
     // A yard of before misses were counted.
-    let key = Frontier::key_of("realtime");
+    let key = Frontier::key_of(&named("realtime"));
     let stored = String::from_utf8(driver.yard.port.value(&key)).expect("text");
     let older = stored.replace(",\"missed\":4", "");
     assert_ne!(stored, older);
@@ -226,11 +226,11 @@ fn a_quorum_that_can_never_agree_is_stuck() {
     driver.work("w1", |_| Does::Proves(["01", "02", "03"][asked.replace(asked.get() + 1)]));
     let Finished::Stuck { reason, .. } = finished(&driver) else { panic!("it is stuck") };
     assert!(reason.contains("disagree"), "{reason}");
-    now(driver.yard.resume("realtime")).expect("resumed");
+    now(driver.yard.resume(&named("realtime"))).expect("resumed");
     driver.settle();
     driver.work("w1", |_| Does::Proves("03"));
     // A third opinion is news, which an operator must see as well.
-    now(driver.yard.resume("realtime")).expect("resumed");
+    now(driver.yard.resume(&named("realtime"))).expect("resumed");
     driver.settle();
     let Finished::Stuck { reason, .. } = finished(&driver) else { panic!("it is stuck") };
     assert_eq!(reason, "no 2 provers of stage agree agree at height 21000000");

@@ -10,7 +10,7 @@ use proofyard_core::work::Assignment;
 use super::REALTIME;
 use super::explain::says;
 use crate::common::driver::{Does, Driver};
-use crate::common::now;
+use crate::common::{named, now};
 
 const HEIGHT: u64 = 21_000_000;
 /// Where the test's provers leave all their proofs.
@@ -37,11 +37,11 @@ impl Votes {
     }
 
     fn frontier(&self) -> u64 {
-        now(self.driver.yard.frontier("realtime")).expect("the frontier").height
+        now(self.driver.yard.frontier(&named("realtime"))).expect("the frontier").height
     }
 
     fn status(&self) -> ChainStatus {
-        now(self.driver.yard.status("realtime", false)).expect("a status")
+        now(self.driver.yard.status(&named("realtime"), false)).expect("a status")
     }
 
     fn is_halted(&self) -> bool {
@@ -49,7 +49,7 @@ impl Votes {
     }
 
     fn resume(&self) {
-        now(self.driver.yard.resume("realtime")).expect("resuming");
+        now(self.driver.yard.resume(&named("realtime"))).expect("resuming");
         self.driver.settle();
     }
 }

@@ -6,7 +6,7 @@ use proofyard_core::status::Finished;
 
 use super::{CUTS, DEMO, REALTIME, ROLLUP};
 use crate::common::driver::{Driver, block, good};
-use crate::common::now;
+use crate::common::{named, now};
 
 /// The out log as a sink gets it: heights, and whether they were retracted.
 fn handed_on(driver: &Driver, sink: &str) -> Vec<(u64, u64, bool)> {
@@ -53,10 +53,10 @@ fn a_reorg_and_back_retracts_and_proves_nothing_twice() {
     driver.send(&block(3, "b", "a"));
     driver.send(&block(4, "b", "b"));
     driver.send(&block(5, "b", "b"));
-    now(driver.yard.record_reorg("demo", 5, &"b5".into())).expect("a reorg");
+    now(driver.yard.record_reorg(&named("demo"), 5, &"b5".into())).expect("a reorg");
     driver.settle();
     assert_eq!(driver.work("w1", good), 12, "three new blocks");
-    now(driver.yard.record_reorg("demo", 4, &"a4".into())).expect("and back");
+    now(driver.yard.record_reorg(&named("demo"), 4, &"a4".into())).expect("and back");
     driver.settle();
     assert_eq!(driver.work("w1", good), 0, "all of it is proved");
     driver.end();
@@ -76,9 +76,9 @@ fn a_reorg_voids_the_cut_that_holds_an_orphan() {
     driver.work("w1", good);
     driver.send(&block(5, "b", "a"));
     driver.send(&block(6, "b", "b"));
-    now(driver.yard.record_reorg("cuts", 6, &"b6".into())).expect("a reorg");
+    now(driver.yard.record_reorg(&named("cuts"), 6, &"b6".into())).expect("a reorg");
     driver.settle();
-    assert_eq!(now(driver.yard.status("cuts", false)).expect("a status").frontier, 4);
+    assert_eq!(now(driver.yard.status(&named("cuts"), false)).expect("a status").frontier, 4);
     assert_eq!(driver.work("w1", good), 3, "two blocks and their cut; block 4 keeps its proof");
     driver.end();
     assert_finished(&driver);
@@ -90,7 +90,7 @@ fn a_redo_proves_again_from_there() {
     driver.worker("w1", "cpu");
     driver.blocks(1..=3);
     driver.work("w1", good);
-    now(driver.yard.record_redo("demo", 2)).expect("a redo");
+    now(driver.yard.record_redo(&named("demo"), 2)).expect("a redo");
     driver.settle();
     assert_eq!(driver.work("w1", good), 8);
     driver.end();
@@ -116,9 +116,9 @@ fn lost_wakes_cost_only_time() {
     let mut driver = Driver::new(DEMO);
     driver.worker("w1", "cpu");
     for height in 1..=3 {
-        now(driver.yard.record_block("demo", &block(height, "a", "a"))).expect("recorded");
+        now(driver.yard.record_block(&named("demo"), &block(height, "a", "a"))).expect("recorded");
     }
-    now(driver.yard.record_end("demo")).expect("recorded");
+    now(driver.yard.record_end(&named("demo"))).expect("recorded");
     while driver.yard.port.next_wake().is_some() {}
     for _ in 0..8 {
         while let Some(task) = driver.claim("w1") {
@@ -137,9 +137,9 @@ fn lost_wakes_cost_only_time() {
 fn the_end_of_a_pause_wakes_the_workers_that_found_nothing() {
     let driver = Driver::new(DEMO);
     driver.blocks(1..=2);
-    now(driver.yard.pause("demo")).expect("paused");
+    now(driver.yard.pause(&named("demo"))).expect("paused");
     driver.settle();
-    now(driver.yard.resume("demo")).expect("resumed");
+    now(driver.yard.resume(&named("demo"))).expect("resumed");
     let wakes: Vec<_> = std::iter::from_fn(|| driver.yard.port.next_wake()).collect();
     assert!(wakes.contains(&Wake::Pool { pool: "cpu".into() }), "{wakes:?}");
 }

@@ -4,7 +4,7 @@ use proofyard_core::status::{ChainStatus, SinkPlace, TaskState};
 
 use super::{AFTER, DEMO, fail_at};
 use crate::common::driver::{Does, Driver, block, good};
-use crate::common::now;
+use crate::common::{named, now};
 
 fn status(driver: &Driver) -> ChainStatus {
     now(driver.yard.status(&driver.chain, true)).expect("a status")
@@ -13,7 +13,7 @@ fn status(driver: &Driver) -> ChainStatus {
 #[test]
 fn an_unknown_chain_is_refused_by_name() {
     let driver = Driver::new(DEMO);
-    let error = now(driver.yard.status("other", false)).expect_err("no such chain");
+    let error = now(driver.yard.status(&named("other"), false)).expect_err("no such chain");
     assert!(error.to_string().contains("chain other is not known"), "{error}");
 }
 
@@ -101,7 +101,7 @@ fn committed_blocks_reach_sinks_and_leave_nothing_open() {
     let at = |next_sequence| SinkPlace::Log { log: "commits".into(), next_sequence };
     assert_eq!(sink.place, at(0));
 
-    let entry = now(driver.yard.sink_next("demo", "file")).expect("an answer").expect("an entry");
+    let entry = now(driver.yard.sink_next(&named("demo"), "file")).expect("an answer").expect("an entry");
     now(driver.yard.sink_failed("file", &entry, &Trouble::saying("disk full"))).expect("recorded");
     let sinks = status(&driver).sinks;
     assert_eq!((sinks[0].failures, sinks[0].last_error.as_deref()), (1, Some("disk full")));
@@ -125,16 +125,16 @@ fn work_after_the_commit_is_counted_below_the_frontier() {
 #[test]
 fn an_operators_words_show() {
     let driver = Driver::new(DEMO);
-    now(driver.yard.pause("demo")).expect("paused");
+    now(driver.yard.pause(&named("demo"))).expect("paused");
     assert!(status(&driver).paused);
-    now(driver.yard.halt("demo", "a look at the node")).expect("halted");
+    now(driver.yard.halt(&named("demo"), "a look at the node")).expect("halted");
     assert_eq!(status(&driver).halted.expect("the halt").reason, "a look at the node");
-    let refused = now(driver.yard.resume("demo")).expect_err("which of them?").to_string();
+    let refused = now(driver.yard.resume(&named("demo"))).expect_err("which of them?").to_string();
     assert!(refused.contains("`proofyard resume --pause` or `proofyard resume --halt`"), "{refused}");
-    let resumed = now(driver.yard.resume_from("demo", Hold::Halt, None)).expect("resumed");
+    let resumed = now(driver.yard.resume_from(&named("demo"), Hold::Halt, None)).expect("resumed");
     assert_eq!((resumed.halts, resumed.still_paused), (vec!["a look at the node".to_owned()], true));
     assert!(status(&driver).paused && status(&driver).halted.is_none());
-    assert!(now(driver.yard.resume("demo")).expect("resumed").pause);
+    assert!(now(driver.yard.resume(&named("demo"))).expect("resumed").pause);
     assert!(!status(&driver).paused);
 }
 

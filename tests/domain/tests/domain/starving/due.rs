@@ -12,7 +12,7 @@ use proofyard_core::transaction::read;
 use super::{driver, due, forget_wakes, pipeline, prove, scope, segments, stage, sweep_for};
 use crate::common::driver::{Does, Driver, block, good};
 use crate::common::intercepted_port::{Call, InterceptedPort};
-use crate::common::now;
+use crate::common::{named, now};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -33,7 +33,7 @@ fn nothing_is_due_once_all_is_settled() {
     }
     driver.end();
     driver.work("w", good);
-    while let Some(entry) = now(driver.yard.sink_next("c", "main")).unwrap() {
+    while let Some(entry) = now(driver.yard.sink_next(&named("c"), "main")).unwrap() {
         now(driver.yard.sink_done("main", &entry)).unwrap();
     }
     sweep_for(&driver, 600_000, 15_000);
@@ -76,17 +76,17 @@ fn a_parked_task_of_an_orphan_is_due_only_when_its_block_returns() {
         driver.work("w", fails);
         sweep_for(&driver, 3_600_000, 1_800_000);
     }
-    let parked = |driver: &Driver| now(driver.yard.parked("c")).unwrap().len();
+    let parked = |driver: &Driver| now(driver.yard.parked(&named("c"))).unwrap().len();
     assert!(task(&driver, "c:b:11:a11:0", "prove").is_parked());
     assert_eq!(parked(&driver), 1);
     driver.send(&block(11, "b", "a"));
-    now(driver.yard.record_reorg("c", 11, &"b11".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 11, &"b11".into())).unwrap();
     driver.settle();
     driver.work("w", good);
     sweep_for(&driver, DAY_MS, 1_800_000);
     assert_eq!(due(&driver), []);
     assert_eq!(parked(&driver), 0);
-    now(driver.yard.record_reorg("c", 11, &"a11".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 11, &"a11".into())).unwrap();
     driver.settle();
     assert_eq!(parked(&driver), 1, "it waits for an operator again");
     sweep_for(&driver, 7_200_000, 1_800_000);
@@ -100,7 +100,7 @@ fn a_sink_that_is_gone_is_not_due() {
     let mut driver = driver(&text(&sink("main")));
     driver.block(10);
     driver.work("w", good);
-    let entry = now(driver.yard.sink_next("c", "main")).unwrap().unwrap();
+    let entry = now(driver.yard.sink_next(&named("c"), "main")).unwrap().unwrap();
     now(driver.yard.sink_failed("main", &entry, &Trouble::saying("no connection"))).unwrap();
     let refused = now(driver.yard.record_pipeline(&text(""))).unwrap_err().to_string();
     assert!(refused.contains("`--give-up-sink main`"), "{refused}");
@@ -113,7 +113,7 @@ fn a_sink_that_is_gone_is_not_due() {
     driver.work("w", good);
     now(driver.yard.record_pipeline(&text(&sink("main")))).unwrap();
     forget_wakes(&driver);
-    let next = now(driver.yard.sink_next("c", "main")).unwrap().map(|entry| entry.sequence);
+    let next = now(driver.yard.sink_next(&named("c"), "main")).unwrap().map(|entry| entry.sequence);
     assert_eq!(next, Some(1));
 }
 
@@ -130,12 +130,12 @@ fn an_attempt_that_runs_is_ended_in_time_though_its_block_left_and_returned() {
     driver.sweep();
     assert!(task(&driver, "c:b:10:a10:0", "prove").is_listed(), "a second copy may start");
     driver.send(&block(10, "b", "a"));
-    now(driver.yard.record_reorg("c", 10, &"b10".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 10, &"b10".into())).unwrap();
     driver.settle();
     assert_eq!(driver.claim("other").unwrap().task.id().scope.to_string(), "c:b:10:b10:0");
     assert!(driver.claim("other").is_none());
     assert!(!task(&driver, "c:b:10:a10:0", "prove").is_listed());
-    now(driver.yard.record_reorg("c", 10, &"a10".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 10, &"a10".into())).unwrap();
     driver.settle();
     let found = task(&driver, "c:b:10:a10:0", "prove");
     assert_eq!(found.attempts().len(), 1);
@@ -167,11 +167,11 @@ fn a_straggler_gets_its_second_copy_though_its_block_left_and_returned() {
     };
     pass(15_000);
     driver.send(&block(10, "b", "a"));
-    now(driver.yard.record_reorg("c", 10, &"b10".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 10, &"b10".into())).unwrap();
     driver.settle();
     pass(30_000);
     assert!(!task(&driver, "c:b:10:a10:0", "prove").is_listed(), "its block is off the chain");
-    now(driver.yard.record_reorg("c", 10, &"a10".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 10, &"a10".into())).unwrap();
     driver.settle();
     pass(15_000);
     assert!(task(&driver, "c:b:10:a10:0", "prove").is_listed(), "a second copy may start");

@@ -10,7 +10,7 @@ use proofyard_core::{Port, Wake, Yard};
 use super::far::{Far, ROUND_MS};
 use super::{forget_wakes, pipeline, prove, scope, segments, stage};
 use crate::common::driver::{Does, Driver, block, good};
-use crate::common::now;
+use crate::common::{named, now};
 use crate::look::fail_at;
 
 const CALL_MS: u64 = 5_000;
@@ -56,7 +56,8 @@ fn a_cut_of_1024_blocks_closes_and_is_gathered_in_time() {
     let assignment = driver.claim("w").unwrap();
     driver.record(&assignment, Does::Proves("0a"));
     settle(&driver);
-    let cuts = now(read_range::<CutAt>(&driver.yard.port, &CutAt::range_from("c", "batch", 0, 9))).unwrap();
+    let cuts =
+        now(read_range::<CutAt>(&driver.yard.port, &CutAt::range_from(&named("c"), "batch", 0, 9))).unwrap();
     assert_eq!(cuts.len(), 1);
     let request = ClaimRequest { worker: "far".into(), slot: 0, claim: "cut".into() };
     let (_, claimed) = call(&driver, async |yard| yard.claim(&request).await.unwrap());
@@ -71,7 +72,7 @@ fn a_cut_of_1024_blocks_is_reduced_in_time() {
     let batch = stage("batch", "sequential", "\"prove\"", "size = 1024\narity = 2");
     let mut driver = driver(&pipeline("window = 2000\ncommit = \"batch\"", &(prove() + &batch)));
     for height in 10..10 + 1_024 {
-        now(driver.yard.record_block("c", &block(height, "a", "a"))).unwrap();
+        now(driver.yard.record_block(&named("c"), &block(height, "a", "a"))).unwrap();
         settle(&driver);
     }
     // Nothing is proved yet: the sweeper looks at 1,023 tasks that gather.
@@ -80,14 +81,14 @@ fn a_cut_of_1024_blocks_is_reduced_in_time() {
     while !call(&driver, async |yard| yard.sweep_within(500).await.unwrap()).1.round_over {}
     forget_wakes(&driver);
     while driver.work("w", good) > 0 {}
-    assert_eq!(now(driver.yard.frontier("c")).unwrap().height, 10 + 1_024);
+    assert_eq!(now(driver.yard.frontier(&named("c"))).unwrap().height, 10 + 1_024);
 }
 
 #[test]
 fn outputs_that_must_agree_are_4096_and_read_in_time() {
     let join = stage("join", "match", "\"segment\"", "on = [\"program\"]");
     let mut driver = driver(&pipeline("window = 4", &(stage("segment", "split", "\"block\"", "") + &join)));
-    now(driver.yard.record_block("c", &Block { segments: 4_096, ..block(10, "a", "a") })).unwrap();
+    now(driver.yard.record_block(&named("c"), &Block { segments: 4_096, ..block(10, "a", "a") })).unwrap();
     let calls = settle(&driver);
     assert!(calls < 20, "{calls} calls");
     while let Some(assignment) = driver.claim("w") {
@@ -129,14 +130,15 @@ fn a_reorg_of_any_depth_is_recorded_and_written_in_time() {
         let driver = branches(blocks);
         let head = 10 + blocks;
         let hash = format!("b{head}");
-        let (rounds, _) =
-            call(&driver, async |yard| yard.record_reorg("c", head, &hash.as_str().into()).await.unwrap());
+        let (rounds, _) = call(&driver, async |yard| {
+            yard.record_reorg(&named("c"), head, &hash.as_str().into()).await.unwrap()
+        });
         println!("a reorg over {blocks} blocks is recorded in {rounds} rounds");
         assert!(rounds < 60, "{rounds} rounds");
         let calls = settle(&driver);
         println!("and written in {calls} calls");
-        assert!(now(driver.yard.chain_state("c")).unwrap().reorg.is_none());
-        assert_eq!(now(driver.yard.tip("c")).unwrap().head, Some((head, hash.into())));
+        assert!(now(driver.yard.chain_state(&named("c"))).unwrap().reorg.is_none());
+        assert_eq!(now(driver.yard.tip(&named("c"))).unwrap().head, Some((head, hash.into())));
         assert_eq!(scope(&driver, "c:b:11:b11:0").progress(), Progress::Open);
     }
 }
@@ -148,7 +150,7 @@ fn a_claim_never_says_nothing_while_something_is_listed() {
     let big = |own: &str, timestamp_s| Block { segments: 1_000, timestamp_s, ..block(10, own, "g") };
     driver.send(&big("a", 5));
     driver.send(&big("b", 6));
-    now(driver.yard.record_reorg("c", 10, &"b10".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 10, &"b10".into())).unwrap();
     driver.settle();
     let request = ClaimRequest { worker: "far".into(), slot: 0, claim: "x".into() };
     let (rounds, claimed) = call(&driver, async |yard| yard.claim(&request).await.unwrap());
@@ -164,7 +166,7 @@ fn a_block_of_4096_tasks_that_returns_is_listed_again_in_time() {
     let driver = driver(&pipeline("window = 4", &segments()));
     driver.send(&Block { segments: 4_096, ..block(10, "a", "g") });
     driver.send(&Block { segments: 1, ..block(10, "b", "g") });
-    now(driver.yard.record_reorg("c", 10, &"b10".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 10, &"b10".into())).unwrap();
     driver.settle();
     // Somebody claims, and so the listings go.
     let request = ClaimRequest { worker: "far".into(), slot: 0, claim: "x".into() };
@@ -175,9 +177,9 @@ fn a_block_of_4096_tasks_that_returns_is_listed_again_in_time() {
     });
     println!("a claim behind 4,096 listings of an orphan takes {rounds} rounds");
     assert!(
-        matches!(claimed, ClaimOutcome::Claimed(task) if task.id().scope == ScopeId::of_block("c", 10, &"b10".into(), 0))
+        matches!(claimed, ClaimOutcome::Claimed(task) if task.id().scope == ScopeId::of_block(&named("c"), 10, &"b10".into(), 0))
     );
-    now(driver.yard.record_reorg("c", 10, &"a10".into())).unwrap();
+    now(driver.yard.record_reorg(&named("c"), 10, &"a10".into())).unwrap();
     let calls = settle(&driver);
     assert!(calls < 20, "{calls} calls");
     assert!(!scope(&driver, "c:b:10:a10:0").relists());
@@ -201,7 +203,7 @@ fn a_long_row_of_proved_blocks_is_committed_in_calls_that_end() {
     driver.record(&last, Does::Proves("0a"));
     let calls = settle(&driver);
     assert!(calls > 10, "{calls} calls");
-    assert_eq!(now(driver.yard.frontier("c")).unwrap().height, 510);
+    assert_eq!(now(driver.yard.frontier(&named("c"))).unwrap().height, 510);
 }
 
 /// What one look at whether all is done takes once so many blocks are committed, and what it says. The audit of the first
@@ -218,7 +220,7 @@ fn finished_after(blocks: u64) -> (u64, Finished) {
         driver.work("w", good);
     }
     driver.end();
-    call(&driver, async |yard| yard.is_finished("c").await.unwrap())
+    call(&driver, async |yard| yard.is_finished(&named("c")).await.unwrap())
 }
 
 #[test]

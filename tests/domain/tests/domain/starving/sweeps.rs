@@ -8,7 +8,7 @@ use proofyard_core::{Port, Yard};
 use super::far::{Far, ROUND_MS};
 use super::{driver, due, forget_wakes, pipeline, prove, scope, segments, sweep_for};
 use crate::common::driver::{Does, Driver};
-use crate::common::now;
+use crate::common::{named, now};
 
 /// One sweep from afar, for at most a tick, as on AWS; answers its rounds, its visits and whether it ended a round.
 fn sweep(driver: &Driver, tick_ms: u64) -> (u64, usize, bool) {
@@ -95,7 +95,7 @@ fn each_open_block_is_looked_at_though_no_sweep_has_time_for_all() {
         sweeps += 1;
         assert!(sweeps < 200, "{} are left: {:?}", due(&driver).len(), &due(&driver)[..3]);
     }
-    assert_eq!(now(driver.yard.frontier("c")).unwrap().height, 210);
+    assert_eq!(now(driver.yard.frontier(&named("c"))).unwrap().height, 210);
     assert!(sweeps > 10 && rounds_over < sweeps / 2, "{rounds_over} rounds in {sweeps} sweeps");
 }
 
@@ -188,7 +188,7 @@ fn a_sink_that_was_not_told_of_the_last_entry_is_told_again() {
     now(driver.yard.sweep()).unwrap();
     let wakes: Vec<_> = std::iter::from_fn(|| driver.yard.port.next_wake()).collect();
     assert!(
-        wakes.contains(&proofyard_core::Wake::Sink { chain: "c".into(), sink: "main".into() }),
+        wakes.contains(&proofyard_core::Wake::Sink { chain: named("c"), sink: "main".into() }),
         "{wakes:?}"
     );
 }
@@ -202,9 +202,9 @@ fn a_block_does_not_wait_for_the_time_of_a_cut() {
     driver.block(10);
     driver.work("w", |_| Does::Proves("0a"));
     sweep_for(&driver, 120_000, 15_000);
-    let frontier = now(driver.yard.frontier("c")).unwrap();
+    let frontier = now(driver.yard.frontier(&named("c"))).unwrap();
     assert!(frontier.due_ms > Some(driver.yard.port.now_ms() + 30_000_000), "{frontier:?}");
-    now(driver.yard.record_block("c", &crate::common::driver::block(11, "a", "a"))).unwrap();
+    now(driver.yard.record_block(&named("c"), &crate::common::driver::block(11, "a", "a"))).unwrap();
     forget_wakes(&driver);
     sweep_for(&driver, 45_000, 15_000);
     assert!(driver.claim("w").is_some(), "the block is open");
