@@ -341,7 +341,8 @@ fn a_word_that_is_refused_holds_up_no_other() {
 fn explain_says_which_sinks_have_not_got_a_block_and_why() {
     let mut driver = driver("file = \"out.jsonl\"");
     prove(&mut driver, 1..=3);
-    let explained = |driver: &Driver, height: u64| now(driver.yard.explain(&named("c"), height)).unwrap().to_string();
+    let explained =
+        |driver: &Driver, height: u64| now(driver.yard.explain(&named("c"), height)).unwrap().to_string();
     let says = |driver: &Driver, height: u64, part: &str| {
         let text = explained(driver, height);
         assert!(text.contains(part), "no {part:?} in:\n{text}");

@@ -284,7 +284,10 @@ impl World {
                 Item::Task(task) => {
                     let is_wanted =
                         checker.mirror.scope(&task.id().scope).is_some_and(|scope| scope.is_live());
-                    is_wanted && (task.is_open() || task.is_parked())
+                    // A late result of a settled quorum is seen by the visit that it is due for, where no wake tells of it.
+                    let is_to_be_seen =
+                        task.is_accepted() && task.due_ms().is_some() && phase != Phase::ByWakes;
+                    is_to_be_seen || is_wanted && (task.is_open() || task.is_parked())
                 }
                 Item::Listing(_) => true,
                 Item::Slot(slot) => {
