@@ -11,6 +11,7 @@ use proofyard_aws::clients::block_on;
 use proofyard_aws::invocation::Invocation;
 use proofyard_aws::metrics::emf::{line, print};
 use proofyard_aws::objects::artifacts::ObjectArtifacts;
+use proofyard_core::cadence::WORKER_STEPS_MS;
 use proofyard_core::error::{Error, with_causes};
 use proofyard_core::port::{Port, Wake};
 use proofyard_core::state::WorkerId;
@@ -23,8 +24,7 @@ use tracing::{info, warn};
 
 use crate::price::KnownPrice;
 
-/// How long a worker takes the steps that one result leads to; the rest is left to the collector.
-const STEPS: Duration = Duration::from_secs(10);
+const STEPS: Duration = Duration::from_millis(WORKER_STEPS_MS);
 
 pub(crate) struct JobHost {
     pub aws: AwsHome,

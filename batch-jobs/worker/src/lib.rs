@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use proofyard_aws::objects::artifacts::ObjectArtifacts;
 use proofyard_aws::{AwsHome, ConnectError};
+use proofyard_core::cadence::SPOT_GRACE_MS;
 use proofyard_core::error::{Code, Coded, Error};
 use proofyard_core::judge::JUDGE_POOL;
 use proofyard_core::state::ChainName;
@@ -65,7 +66,7 @@ pub struct WorkerArguments {
     #[arg(long, value_name = "MS")]
     pub idle_out_ms: Option<u64>,
     /// How long running proofs may take after a spot notice, which comes two minutes before the end.
-    #[arg(long, value_name = "MS", default_value_t = 100_000)]
+    #[arg(long, value_name = "MS", default_value_t = SPOT_GRACE_MS)]
     pub spot_grace_ms: u64,
     /// How long running proofs may take after SIGTERM, which AWS Batch sends 30 s before SIGKILL.
     #[arg(long, value_name = "MS", default_value_t = 20_000)]

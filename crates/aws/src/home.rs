@@ -1,5 +1,5 @@
-//! AWS as the home of a yard: the domain's handlers over its port, and the services they need. Made once in a process;
-//! what is done for one message goes through an [`crate::invocation::Invocation`] of it.
+//! AWS as a yard's home: the domain's handlers over its port, and the services they need. There is one in a process; each
+//! message is handled through an [`crate::invocation::Invocation`] of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -33,19 +33,19 @@ use crate::store::table::Table;
 
 /// Says whether there is a judge; set by the deployment.
 const JUDGE: &str = "PROOFYARD_JUDGE";
-/// The tick, unless a chain has a shorter one.
+/// The sweep interval where no chain has a shorter tick.
 const QUIET_TICK_MS: u64 = 15_000;
 
-/// Tells sinks that are no files, and does tasks of stages with an action: functions of their own do, so that what these need is
-/// in no other, and keys least of all.
+/// Delivers to sinks other than files, and runs tasks of stages with an action. Separate functions implement it, so that their
+/// dependencies and keys are in no other function.
 pub trait Notifier: Send + Sync {
-    /// Whether sinks of this kind are told by this one.
+    /// Whether it delivers to sinks of this kind.
     fn tells(&self, target: &SinkTarget) -> bool;
 
-    /// The queue by which it is woken.
+    /// The SQS queue that triggers it.
     fn queue(&self, names: &Names) -> String;
 
-    /// Tells one sink what comes next, and leaves its wake in the home's outbox where there may be more.
+    /// Delivers the next entry to one sink; if more may follow, puts a wake into the home's outbox.
     fn tell<'a>(
         &'a self,
         home: &'a AwsHome,
@@ -122,7 +122,7 @@ impl AwsHome {
         })
     }
 
-    /// Asks AWS whether the yard is one that this program knows, and, where no variable says it, for the account's number.
+    /// Reads the yard's format and, where no variable says it, the AWS account id.
     pub fn connect(yard: &str) -> LocalBoxFuture<'_, Result<Self, ConnectError>> {
         Box::pin(async move {
             let names = Names::of(yard)?;
@@ -137,7 +137,7 @@ impl AwsHome {
             };
             let judged = judge_in_environment()?.unwrap_or(false);
             let home = Self::new(names, &config, bucket, pools).with_judge(judged);
-            // A program that may not read it, or cannot now, meets that error at its next call.
+            // A failure to read the format is ignored here: the next call reports it.
             match home.newer_format().await {
                 Ok(Some(newer)) => Err(newer.into()),
                 Ok(None) | Err(_) => Ok(home),
@@ -181,7 +181,7 @@ impl AwsHome {
         self.over(self.yard.port.clone().on_a_host_of_its_own())
     }
 
-    /// As the function that tells sinks.
+    /// The home as the notifier or proposer function uses it.
     pub fn with_notifier(&self, notifier: Arc<dyn Notifier>) -> Self {
         let home = self.over(self.yard.port.clone());
         let yard = match notifier.acts() {
@@ -201,8 +201,8 @@ impl AwsHome {
         Self { yard: self.yard.with_judge(is_judged), ..self }
     }
 
-    /// For programs that advance or explain, and whose environment does not say whether there is a judge: there is one if
-    /// its queue exists.
+    /// For programs that advance or explain: where the environment does not say whether there is a judge, looks for the judge's
+    /// queue.
     pub fn with_judge_found(self) -> LocalBoxFuture<'static, Result<Self, ConnectError>> {
         Box::pin(async move {
             if judge_in_environment()?.is_some() {
@@ -246,7 +246,7 @@ impl AwsHome {
         Box::pin(job_workers::remember_worker(&self.yard.port, job, worker))
     }
 
-    /// Why pools have no workers although they are submitted, by pool.
+    /// Pools whose submitted workers ended before they registered, with the reason.
     pub fn failed_starts(&self) -> LocalBoxFuture<'_, Result<BTreeMap<String, FailedStarts>, Error>> {
         Box::pin(job_workers::failed_starts(&self.yard.port))
     }
@@ -287,7 +287,7 @@ impl AwsHome {
             match self.yard.chain(&chain).await {
                 Ok((_, pipeline)) => pipelines.push(pipeline),
                 Err(error) if error.passes() => return Err(error),
-                // The other chains count all the same.
+                // An unreadable chain does not affect the others.
                 Err(error) => {
                     error!(%chain, code = %error.code(), error = %with_causes(&error), "this chain cannot be read, and nothing is done for it")
                 }

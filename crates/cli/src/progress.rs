@@ -13,15 +13,15 @@ use crate::table::{Side, Table};
 
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 const LINE_EVERY: Duration = Duration::from_secs(1);
-/// The rate is that of the last so many seconds.
+/// The rate is averaged over this long.
 const RATE_OVER: Duration = Duration::from_secs(30);
 /// Different notes that are remembered.
 const MAX_NOTES: usize = 64;
-/// How long the same error is not shown again.
+/// The same error is shown at most once in this time.
 const REPEAT_AFTER: Duration = Duration::from_secs(10);
 const BAR: usize = 24;
 /// Parked tasks that a JSON line names; `status` names all.
-const PARKED_TOLD: usize = 5;
+const MAX_PARKED_NAMED: usize = 5;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
@@ -48,7 +48,7 @@ struct Shown {
     notes: VecDeque<(Instant, String)>,
 }
 
-/// What is worth a new line.
+/// The part of the status whose change prints a new line.
 #[derive(Clone, PartialEq)]
 struct Seen {
     passed: u64,
@@ -72,7 +72,7 @@ impl Progress {
         Self { style, goal, shown: Mutex::default() }
     }
 
-    /// Whether it is time to show something; reading a status for nothing costs.
+    /// Whether the next update is due; asked before the status is read, which costs storage calls.
     pub fn is_due(&self) -> bool {
         let every = if self.style == Style::Drawing { DRAW_EVERY } else { LINE_EVERY };
         self.lock().last.as_ref().is_none_or(|(at, _)| at.elapsed() >= every)
@@ -180,7 +180,7 @@ impl Progress {
             "halted": status.halted,
             "lag_blocks": status.lag_blocks,
             "lag_ms": status.lag_ms,
-            "parked": status.parked.iter().take(PARKED_TOLD).collect::<Vec<_>>(),
+            "parked": status.parked.iter().take(MAX_PARKED_NAMED).collect::<Vec<_>>(),
             "blocks_per_s": pace.blocks_per_s,
             "left_s": pace.left.map(|left| left.as_secs_f64()),
             "stages": status.stages,

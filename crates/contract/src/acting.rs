@@ -14,7 +14,7 @@ use crate::chain::Head;
 use crate::journal::Sent;
 use crate::reading::{block_in, prefixed, proof_in};
 use crate::settling::shown;
-use crate::submitting::{Subject, Submission, TRANSACTION};
+use crate::submitting::{Purpose, Submission, TRANSACTION};
 use crate::values::Values;
 use crate::{Failure, Place, Surroundings};
 
@@ -40,12 +40,12 @@ pub async fn act(
     place: &Place,
     surroundings: &impl Surroundings,
 ) -> Result<Json, Failure> {
-    let subject = Subject::of_task(contract, task)?;
-    let outcome = Submission::of(contract, &subject, place, surroundings).await?.run().await?;
+    let purpose = Purpose::of_task(contract, task)?;
+    let outcome = Submission::of(contract, &purpose, place, surroundings).await?.run().await?;
     Ok(outcome.unwrap_or_default())
 }
 
-impl Subject {
+impl Purpose {
     fn of_task(contract: &Contract, task: &OfTask) -> Result<Self, Failure> {
         let no_task = |error: &dyn std::fmt::Display| Failure::Refused(format!("{}: {error}", task.id));
         let id: TaskId = task.id.parse().map_err(|error| no_task(&error))?;
@@ -76,7 +76,7 @@ impl Subject {
 impl<'a, S: Surroundings> Submission<'a, S> {
     /// What a task's call came to.
     pub(crate) async fn outcome(&self, sent: Option<&Sent>, head: &Head) -> Result<Option<Json>, Failure> {
-        if self.subject.is_entry {
+        if self.purpose.is_entry {
             return Ok(None);
         }
         let mut values = self.values()?;

@@ -90,8 +90,8 @@ async fn submitted(
     surroundings: &impl Surroundings,
 ) -> Result<(), (Failure, bool)> {
     let unknown = |failure| (failure, false);
-    let subject = Subject::of_entry(contract, message).map_err(unknown)?;
-    let submission = Submission::of(contract, &subject, place, surroundings).await.map_err(unknown)?;
+    let purpose = Purpose::of_entry(contract, message).map_err(unknown)?;
+    let submission = Submission::of(contract, &purpose, place, surroundings).await.map_err(unknown)?;
     match submission.run().await {
         Ok(_) => Ok(()),
         // The same entry is looked at again.
@@ -101,7 +101,7 @@ async fn submitted(
 }
 
 /// What a call is made for.
-pub(crate) struct Subject {
+pub(crate) struct Purpose {
     /// The same each time that it comes.
     pub key: String,
     /// What it gives to the pipeline's texts.
@@ -110,7 +110,7 @@ pub(crate) struct Subject {
     pub is_entry: bool,
 }
 
-impl Subject {
+impl Purpose {
     fn of_entry(contract: &Contract, message: &Message) -> Result<Self, Failure> {
         let Message::Entry(EntryMessage { key, entry, proof_files, result_files, block_file }) = message
         else {
@@ -158,7 +158,7 @@ impl Subject {
 
 pub(crate) struct Submission<'a, S> {
     pub contract: &'a Contract,
-    pub subject: &'a Subject,
+    pub purpose: &'a Purpose,
     pub place: &'a Place,
     pub surroundings: &'a S,
     pub chain: Chain,
@@ -185,7 +185,7 @@ enum Step {
 impl<'a, S: Surroundings> Submission<'a, S> {
     pub async fn of(
         contract: &'a Contract,
-        subject: &'a Subject,
+        purpose: &'a Purpose,
         place: &'a Place,
         surroundings: &'a S,
     ) -> Result<Self, Failure> {
@@ -196,7 +196,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         let address = address.map_err(|error| Failure::Refused(format!("{}: {error}", contract.address)))?;
         Ok(Self {
             contract,
-            subject,
+            purpose,
             place,
             surroundings,
             chain: Chain::open(&contract.rpc, contract.time_limit_ms, surroundings)?,
@@ -272,10 +272,10 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         let complaint = look.at(&mut held.journal).await;
         held.write().await?;
         let complaint = complaint?;
-        if self.subject.is_entry
+        if self.purpose.is_entry
             && !self.contract.covers_below
             && let Some(undone) = held.journal.undone(&self.place.sink)
-            && undone.key != self.subject.key
+            && undone.key != self.purpose.key
         {
             let sequence = undone.key.rsplit('/').next().unwrap_or_default();
             return Err(Failure::Refused(format!(
@@ -309,7 +309,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
 
     fn name(&self) -> Name<'a> {
         let selector = self.function.selector();
-        Name { sink: &self.place.sink, key: &self.subject.key, to: self.address, selector }
+        Name { sink: &self.place.sink, key: &self.purpose.key, to: self.address, selector }
     }
 
     /// What is sent already: for what it waits, if it does.
@@ -444,7 +444,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
         values: &mut Values<'_, S>,
         height: u64,
     ) -> Result<Option<MadeOf>, Failure> {
-        if self.subject.is_entry {
+        if self.purpose.is_entry {
             return Ok(None);
         }
         self.read_for(self.texts_behind(), values, height).await?;

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::error::{Error, Refusal};
+use crate::pages::Pages;
 use crate::pipeline::{Pipeline, Prover, Stage};
 use crate::state::{
     ArtifactRef, COMMITS, ChainName, Cut, OutEntry, OutKind, OutProof, Scope, ScopeId, Task, TaskId,
@@ -81,11 +82,9 @@ impl Yard {
         heights: &RangeInclusive<u64>,
     ) -> Result<Vec<Committed>, Error> {
         let mut holds: BTreeMap<u64, Committed> = BTreeMap::new();
-        let mut sequence = 0;
-        loop {
-            let page = self.out_log(chain, sequence).await?;
-            for entry in &page {
-                sequence = entry.sequence + 1;
+        let mut pages = Pages::<OutEntry>::of(OutEntry::range_from(chain, COMMITS, 0, ENTRIES_A_PAGE));
+        while let Some(page) = pages.next(&self.port).await? {
+            for (_, _, entry) in page {
                 match entry.kind {
                     OutKind::Proof { from, to, .. } if from <= *heights.end() && to >= *heights.start() => {
                         holds.insert(from, Committed { from, to, sequence: entry.sequence });
@@ -96,10 +95,8 @@ impl Yard {
                     }
                 }
             }
-            if page.len() < ENTRIES_A_PAGE {
-                return Ok(holds.into_values().collect());
-            }
         }
+        Ok(holds.into_values().collect())
     }
 
     /// The log of commits from a sequence on, at most 256 entries.

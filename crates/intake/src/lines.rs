@@ -20,8 +20,8 @@ pub struct CheckedFile<'a> {
 }
 
 impl CheckedFile<'_> {
-    /// Takes the lines that were not taken before; then the end of the input, if the file's end is that. Before each line is
-    /// taken `pace` is asked, which may wait, or end it all. Answers how many lines were taken.
+    /// Takes all lines that were not taken before, then records the end of the input if the file's end is that. Calls `pace`
+    /// before each line; it may wait, or abort with an error. Returns how many lines were taken.
     pub async fn take<I: Intake>(
         &self,
         intake: &I,
@@ -78,7 +78,7 @@ fn fact_of(line: Line, taking: &Taking) -> Fact {
     }
 }
 
-/// Tries again while the home says so: taking is idempotent.
+/// Retries while the home says so: taking is idempotent.
 async fn persist<I: Intake>(
     intake: &I,
     take: impl AsyncFn() -> Result<(), I::Error>,

@@ -120,9 +120,9 @@ impl Observed {
     pub fn committed(&mut self, batch: &Batch, now_us: u64) {
         for op in &batch.ops {
             let Action::Put { value, .. } = &op.action else { continue };
-            match op.key.partition.as_bytes().first() {
-                Some(b'R') if KeyFamily::of(&op.key) == Some(KeyFamily::Listing) => self.list(value, now_us),
-                Some(b'O') => self.log(value, now_us),
+            match KeyFamily::of(&op.key) {
+                Some(KeyFamily::Listing) => self.list(value, now_us),
+                Some(KeyFamily::OutEntry) => self.log(value, now_us),
                 _ => {}
             }
         }

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use proofyard_core::cadence::{SLOT_PAUSE_MS, SPOT_GRACE_MS, WORKER_STEPS_MS};
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::Error;
 use proofyard_core::heartbeat::WorkerRegistration;
@@ -21,12 +22,9 @@ use crate::latencies::evenly;
 use crate::prover::Attempt;
 use crate::usage::{Step, Usage};
 
-/// How long a worker takes the steps that one result leads to.
-const STEPS_US: u64 = 10_000_000;
-/// After an error of the storage a slot pauses.
-const ERROR_PAUSE_US: u64 = 500_000;
-/// How long running proofs may take after a spot notice.
-const SPOT_GRACE_US: u64 = 100_000_000;
+const STEPS_US: u64 = WORKER_STEPS_MS * 1_000;
+const ERROR_PAUSE_US: u64 = SLOT_PAUSE_MS * 1_000;
+const SPOT_GRACE_US: u64 = SPOT_GRACE_MS * 1_000;
 
 /// A machine of a pool.
 #[derive(Clone)]
@@ -65,7 +63,7 @@ impl Machine {
 
 /// A machine, and those that follow it when it is taken back.
 pub(crate) async fn run_machines(cloud: Rc<Cloud>, place: Place) {
-    // Machines that stay came at some time before.
+    // Machines already run at time 0: their heartbeats are spread over a third of the lease.
     let spread_us = cloud.random.borrow_mut().below(place.pool.lease_ms / 3 * 1_000);
     cloud.executor.sleep_us(spread_us).await;
     loop {
@@ -187,7 +185,7 @@ pub(crate) struct EmptyLook {
     took_us: u64,
 }
 
-/// Most looks of a large fleet find nothing listed: they are counted, and take their time, without being made anew.
+/// Optimisation: an idle poll is charged from a remembered cost instead of running the claim.
 async fn empty_look(cloud: &Rc<Cloud>, machine: &Machine) -> bool {
     let pool = &machine.place.pool_name;
     let Some(look) = cloud.empty_looks.borrow().get(pool).copied() else { return false };

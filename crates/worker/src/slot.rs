@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use proofyard_core::cadence::SLOT_PAUSE_MS;
 use proofyard_core::claim::{ClaimOutcome, ClaimRequest};
 use proofyard_core::error::{Cause, Error};
 use proofyard_core::port::Wake;
@@ -23,8 +24,7 @@ use crate::overhead::Sample;
 use crate::pool_worker::{PoolWorker, WorkerPlan};
 use crate::provers::SlotPlan;
 
-/// After an error of the storage or the host a slot pauses, and then tries again.
-const ERROR_PAUSE: Duration = Duration::from_millis(500);
+const ERROR_PAUSE: Duration = Duration::from_millis(SLOT_PAUSE_MS);
 
 pub(crate) struct Slot<'a, H, A> {
     worker: &'a PoolWorker,

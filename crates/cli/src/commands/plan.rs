@@ -14,7 +14,7 @@ use crate::output;
 use crate::signals::Signals;
 use crate::table::{Side, Table};
 
-/// What DynamoDB gives of one partition, as AWS publishes it.
+/// Reads per second that DynamoDB serves from one partition, as AWS publishes it.
 const PARTITION_READS_A_SECOND: f64 = 3_000.0;
 
 /// Predicts what a yard on AWS does under a load: how soon blocks are committed, what machines it needs, what it costs.
@@ -30,13 +30,13 @@ pub struct Plan {
     /// How long proofs take, by stage or prover: a TOML or JSON file, or what `proofyard report --json` answered.
     #[arg(long, value_name = "FILE")]
     provers: Option<PathBuf>,
-    /// Instead of the latencies and prices that come with the program; what the file leaves out stays.
+    /// File that overrides the built-in latencies and prices; what it leaves out keeps its default.
     #[arg(long, value_name = "FILE")]
     latencies: Option<PathBuf>,
-    /// Between two blocks, in seconds.
+    /// Block interval in seconds.
     #[arg(long, value_name = "S", default_value_t = 12.0)]
     block_s: f64,
-    /// Of each block, where the pipeline splits it.
+    /// Segments per block, where the pipeline splits blocks.
     #[arg(long, value_name = "N", default_value_t = 1)]
     segments: u32,
     /// How many blocks come.
@@ -45,7 +45,7 @@ pub struct Plan {
     /// GPUs of the fleet; several numbers are planned one after another. Where no pool says how many a slot has, it is one.
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,100,1000,10000")]
     gpus: Vec<u32>,
-    /// Who takes the steps that follow a result.
+    /// Which process advances a block after a result.
     #[arg(long, value_enum, default_value_t = Who::Both)]
     advance: Who,
     /// The same seed gives the same figures.
@@ -237,7 +237,7 @@ fn costs(planned: &[Prediction]) -> Table {
     table
 }
 
-/// What a person would overlook in the tables.
+/// Warnings that the tables do not show: no steady state, a fleet that is too large, a throttled partition.
 fn remarks(prediction: &Prediction) -> Vec<String> {
     let mut said = Vec::new();
     let [gpus, who] = fleet(prediction);

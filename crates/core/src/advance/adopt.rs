@@ -1,4 +1,4 @@
-//! Adopting: a block that came before its parent is appended once its parent is the tip.
+//! Adopting: a block that came before its parent is appended once its parent is the tip. Writes what recording a block writes.
 
 use crate::error::Error;
 use crate::record::fits;

@@ -1,4 +1,5 @@
-//! A chain's own steps: finish a reorg, adopt stored blocks, commit, open, close cuts, emit.
+//! A chain's own steps: finish a reorg, adopt stored blocks, commit, open, close cuts, emit. Each step writes by itself; this
+//! only orders them.
 
 use crate::error::Error;
 use crate::pipeline::Pipeline;

@@ -1,4 +1,5 @@
-//! Committing: the frontier moves over the canonical block, or the cut, that is proved at it.
+//! Committing: the frontier moves over the canonical block, or the cut, that is proved at it. Only this moves the
+//! frontier up and writes proofs into the log of commits; a reorg moves it back and writes retracts (`record/reorg.rs`).
 
 use crate::error::Error;
 use crate::pages::KeyPages;

@@ -1,4 +1,5 @@
-//! Cuts: closing ranges of contiguous canonical blocks, and emitting finished ones in order.
+//! Cuts: closing ranges of contiguous canonical blocks, and emitting finished ones in order. Only this creates cuts, and writes
+//! proofs into the logs of other stages than the one that commits.
 
 use super::commit::wake_sinks;
 use super::next_cut::{NextCut, Waiting};

@@ -1,4 +1,5 @@
-//! Groups: creating a stage's tasks page by page, once it is ready.
+//! Groups: creating a stage's tasks page by page, once it is ready. Only this creates groups, tasks and their markers, and says
+//! why a stage cannot start.
 
 use super::Step;
 use crate::error::Error;

@@ -1,4 +1,5 @@
-//! Opening: canonical heights from `opened` up to frontier + window, each with the tasks that can start with it.
+//! Opening: canonical heights from `opened` up to frontier + window, each with the tasks that can start with it. Only this opens
+//! scopes of blocks, and moves `opened` up.
 
 use crate::error::{Error, Refusal};
 use crate::pipeline::Pipeline;

@@ -1,4 +1,5 @@
-//! A quorum: decides at `need`, and watches its other members until all have settled.
+//! A quorum: decides at `need`, and watches its other members until all have settled. Only this decides quorums, cancels the
+//! members that are not needed, and halts a chain over a disagreement of members.
 
 use super::groups::new_group;
 use crate::error::Error;

@@ -1,4 +1,5 @@
-//! A scope's own steps: open groups whose inputs are there, create their tasks, decide complete ones, settle.
+//! A scope's own steps: open groups whose inputs are there, create their tasks, decide complete ones, settle. A scope is said
+//! to be proved here, or where its proof is handed on (`handed_on.rs`), and to be settled here or in the steps that end it.
 
 use super::commit::wake_level_sinks;
 use super::groups::TASKS_A_PAGE;

@@ -1,8 +1,8 @@
 //! A sink to beacon nodes (`beacon`): what it is, as the file says it, and whose proofs it hands in.
 //!
-//! A proof is handed in under the type that the nodes know its zkVM, guest program and version by. A prover's name in the
-//! pipeline stands for these: a fork that brings a new one brings a new name, also within one stage, and an operator chose it,
-//! where the name of a proof system is what a prover says of itself.
+//! Beacon nodes identify zkVM, guest program and version by a one-byte proof type. The pipeline maps each prover's name to one:
+//! the operator chooses the name, while a proof system's name is the prover's own claim. A fork that changes the program needs a
+//! prover of another name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ pub struct Beacon {
     pub time_limit_ms: u64,
 }
 
-/// A URL may hold a key: then a variable of the environment has all of them.
+/// Node URLs or, since a URL may contain an API key, the environment variable that lists them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BeaconNodes {
@@ -126,7 +126,7 @@ pub(super) fn named_provers(fields: &Fields<'_, '_>) -> Vec<At<String>> {
     names
 }
 
-/// Each prover that `proof_types` names has its proofs handed on, and each that has is named.
+/// A mistake if `proof_types` names a prover whose proofs are not handed on, or omits one whose proofs are.
 pub(super) fn check_proof_types(
     sink: &Named<RawSink>,
     file: &File,

@@ -1,4 +1,4 @@
-//! What an operator says of a sink.
+//! An operator's words to a sink: pause, resume, skip, again. Writes the sink's cursor or place, and nothing else.
 
 use serde::{Deserialize, Serialize};
 

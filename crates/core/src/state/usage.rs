@@ -1,5 +1,4 @@
-//! What attempts have cost in money and energy, each with how many attempts are in it, so that what is not known is never taken
-//! for nothing.
+//! Money and energy used by attempts. Each sum carries how many attempts it covers, so that unknown is never counted as zero.
 //!
 //! It is worked out when an attempt ends, by the pipeline that its task lives by, so that a price which is edited later changes
 //! nothing of it. Whoever ends the attempt writes it into the task.
@@ -47,8 +46,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Usage {
-    /// Of one attempt that had its slot, one of this pool, for so long. What is known of the price of the worker's own machine
-    /// goes before what the pool says of all.
+    /// Usage of one attempt that held a slot of this pool for `slot_ms`. The machine's own price takes precedence over the pool's.
     pub(crate) fn of_attempt(attempt: &Attempt, pool: &Pool, slot_ms: u64, metered: Option<Metered>) -> Self {
         let mut usage = Self::default();
         let price = attempt.price_microusd_per_hour.or(pool.price_microusd_per_hour);
@@ -77,7 +75,7 @@ impl Usage {
         Self::of_numbers(sums)
     }
 
-    /// What some of so many equal parts come to. The attempts stay as many.
+    /// `parts`/`of` of the amounts; the attempt counts stay.
     pub(crate) fn parts(self, parts: u64, of: u64) -> Self {
         let part = |amount: u64| {
             let amount = u128::from(amount) * u128::from(parts.min(of)) / u128::from(of.max(1));

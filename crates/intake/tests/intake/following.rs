@@ -1,4 +1,4 @@
-//! What a follower makes of a node's chain.
+//! A follower takes a node's chain: blocks, reorgs, faults, finality.
 
 use proofyard_core::state::{EndpointState, NamedBlock};
 use proofyard_intake::follower::NodeError;
@@ -35,14 +35,14 @@ fn a_restart_goes_on_from_the_state() {
 
 /// As on AWS, where each round may be a process of its own.
 #[test]
-fn rounds_by_followers_of_their_own_are_as_those_of_one() {
+fn each_round_may_run_in_a_new_process() {
     let mut test = Test::new();
     test.node(0).grow(12, 0);
     while test.round().has_more {
         test = test.gone_on();
     }
     test.expect_same_chain(0);
-    // A node that failed rests on, and the other one is followed.
+    // A failed node stays in backoff across processes; the other one is followed.
     test.node(1).grow(12, 0);
     test.node(0).faults.borrow_mut().push_back(NodeError::Down("no".to_owned()));
     test = test.gone_on();
@@ -62,7 +62,7 @@ fn rounds_by_followers_of_their_own_are_as_those_of_one() {
         [EndpointState::Ready, EndpointState::Followed],
         "it is not taken back at once"
     );
-    // A lower branch counts once its node has said so for a while, whoever heard it.
+    // A lower branch is followed once the node has reported it for 2 s, counted across processes.
     test.node(1).reorg(6, 8, 1);
     test.node(0).cut(0);
     test = test.gone_on();
@@ -73,7 +73,7 @@ fn rounds_by_followers_of_their_own_are_as_those_of_one() {
     test.expect_same_chain(1);
 }
 
-/// Its rounds are far between: another node may have taken its place.
+/// Another node may be behind the URL by now, so the chain id is asked again each minute.
 #[test]
 fn a_node_says_which_chain_it_is_of_each_minute() {
     let mut test = Test::new();
@@ -154,7 +154,7 @@ fn a_node_whose_newest_block_goes_back_on_the_same_chain_takes_nothing_away() {
     }
     assert_eq!(test.tip(), Some((10, hash(10, 0))));
     assert!(test.status().trouble.unwrap().contains("3 behind"));
-    // It goes on with other blocks from there: those count.
+    // Once it continues with other blocks, that is a reorg.
     test.node(0).grow(12, 1);
     test.follow();
     test.expect_same_chain(0);

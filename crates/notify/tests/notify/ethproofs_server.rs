@@ -1,6 +1,5 @@
-//! A server with the API of Ethproofs: what a request must hold is in `ethproofs.json`, as its public definition says; what is
-//! kept of it follows its rules. One proof for each block and cluster: `queued` and `proving` set it to what they say until it
-//! is proved; then all answer 409. `proving` and `proved` of a block that was never queued are refused here.
+//! A server with the Ethproofs API. Requests are validated against its public schema, `ethproofs.json`. One proof for each block
+//! and cluster: after `proved` every call answers 409. `proving` and `proved` of a block that was never queued are refused.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +13,7 @@ pub const CLUSTER: u64 = 7;
 
 #[derive(Clone, Debug, Default)]
 pub struct Block {
-    /// All that was said of it, in order.
+    /// Endpoints called for this block, in order.
     pub said: Vec<String>,
     pub proof: Option<Value>,
 }

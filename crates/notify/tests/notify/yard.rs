@@ -17,7 +17,7 @@ pub struct Yard {
 }
 
 impl Yard {
-    /// `sinks` is a part of the pipeline.
+    /// `sinks`: the TOML of the `[sink.*]` tables.
     pub fn new(blocks: usize, work_ms: u64, sinks: &str) -> Self {
         let stages =
             "[stage.prove]\nstrategy = \"match\"\nfrom = \"block\"\nprover = \"toy\"\npool = \"cpu\"\n";
@@ -61,7 +61,7 @@ impl Yard {
         self.folder.path().join(name)
     }
 
-    /// A program of the test's.
+    /// Writes an executable shell script into the yard's folder.
     pub fn script(&self, name: &str, text: &str) {
         fs::write(self.path(name), format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();

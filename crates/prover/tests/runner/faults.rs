@@ -1,4 +1,4 @@
-//! Each fault of a `stream` prover has its own kind of error, with the last log lines, and leaves nothing running.
+//! Each way a `stream` prover can fail has its own error kind, carries the last log lines, and leaves no process behind.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -24,7 +24,7 @@ fn failure(place: &Place, launch: &Launch) -> ProverError {
 }
 
 #[test]
-fn each_fault_of_the_toy_is_told_apart() {
+fn each_toy_fault_maps_to_its_error_kind() {
     let died = |exit, signal| ErrorKind::Died { exit, signal };
     let cases: [(&[&str], ErrorKind); 7] = [
         (&["--fail"], ErrorKind::Transient),
@@ -73,7 +73,7 @@ fn a_fault_that_happens_once_is_gone_in_the_next_process() {
     prove(&place, &launch).unwrap();
 }
 
-/// A claim is not trusted, and a false proof is refused: only the verifier's answer counts.
+/// Claimed public values are ignored and a false proof is rejected: only the verifier's answer counts.
 #[test]
 fn lies_are_found_by_the_verifier() {
     let (place, cancel) = (Place::new(), Cancel::new());
@@ -90,9 +90,9 @@ fn lies_are_found_by_the_verifier() {
     assert_eq!(verified.unwrap_err().kind, ErrorKind::Permanent);
 }
 
-/// The state has room for so much.
+/// The state stores 8,192 bytes of public values and 4,096 of key; more violates the protocol.
 #[test]
-fn what_a_prover_says_of_its_proof_has_limits() {
+fn public_values_and_keys_have_size_limits() {
     let key = "ab".repeat(4097);
     for (options, told) in [
         (["--huge-values", "8193"], "its public_values has 8193 bytes; 8192 are allowed"),
@@ -137,7 +137,7 @@ fn setup_has_its_own_time_limit() {
     assert_eq!(place.processes(), [""; 0]);
 }
 
-/// Neither a full pipe nor a flood of progress keeps the deadline from being seen.
+/// The time limit fires even if the prover does not read its input or floods its output with progress.
 #[test]
 fn the_time_limit_holds_whatever_the_prover_does_with_its_pipes() {
     let place = Place::new();
@@ -154,7 +154,7 @@ fn the_time_limit_holds_whatever_the_prover_does_with_its_pipes() {
 }
 
 #[test]
-fn output_without_an_end_is_told_as_soon_as_it_is_too_long() {
+fn a_line_without_end_fails_at_the_line_limit() {
     let place = Place::new();
     let mut launch = place.shell("tr '\\0' x < /dev/zero");
     launch.limits.time_ms = 600_000;
@@ -207,7 +207,7 @@ fn a_gigabyte_of_output_is_stopped_early() {
     assert!(written < 1_000_000_000, "{written} bytes were written");
 }
 
-/// Also what is written too fast to be seen while it happens.
+/// The limit also holds for output that is written between two size checks.
 #[test]
 fn output_is_measured_after_the_answer_too() {
     let place = Place::new();
@@ -237,7 +237,7 @@ fn memory_is_limited_over_all_processes() {
 }
 
 #[test]
-fn what_cannot_be_started_is_no_death() {
+fn a_program_that_cannot_start_is_not_reported_as_died() {
     let place = Place::new();
     fs::write(place.path("text"), "not a program").unwrap();
     for program in ["/no/such/program", "no-such-program", &place.text("text")] {
@@ -298,7 +298,7 @@ fn a_line_that_nobody_asked_for_ends_the_session() {
         assert!(!session.is_usable());
         assert_eq!(place.processes(), [""; 0], "{script}");
     }
-    // Behind an answer, it may be seen with it, and is seen before the next request.
+    // An unsolicited line after an answer is detected with that answer, or before the next request.
     for pause in ["true", "sleep 0.3"] {
         let place = Place::new();
         fs::write(place.path("out/proof"), "{}").unwrap();
@@ -310,7 +310,7 @@ fn a_line_that_nobody_asked_for_ends_the_session() {
     }
 }
 
-/// So no answer can be taken for one to another request.
+/// Request ids are unique and unguessable, so no answer can pass for that to another request.
 #[test]
 fn no_two_requests_have_one_id_and_none_can_be_guessed() {
     let place = Place::new();

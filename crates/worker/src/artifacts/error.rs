@@ -31,7 +31,7 @@ pub enum ArtifactError {
 }
 
 impl ArtifactError {
-    /// The same call may succeed later: once there is room again, or the other machine answers.
+    /// Whether the error is transient: the disk is full, or the remote store is unavailable.
     pub fn passes(&self) -> bool {
         match self {
             Self::Io { source, .. } => is_full_disk(source),
