@@ -26,7 +26,7 @@ impl<'a, S: Surroundings> Submission<'a, S> {
     /// What the entry or task gives.
     pub(crate) fn values(&self) -> Result<Values<'a, S>, Failure> {
         let mut values = Values::new(self.surroundings);
-        self.subject.given.iter().for_each(|(name, value)| values.put(name, value.clone()));
+        self.purpose.given.iter().for_each(|(name, value)| values.put(name, value.clone()));
         values.put("account", json!(self.account.address.to_string()));
         Ok(values)
     }
