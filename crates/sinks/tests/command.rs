@@ -1,6 +1,6 @@
 //! What a command sink makes of how its program ends.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on is over")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on is over")]
 
 use std::fs;
 use std::path::Path;
