@@ -284,10 +284,7 @@ impl World {
                 Item::Task(task) => {
                     let is_wanted =
                         checker.mirror.scope(&task.id().scope).is_some_and(|scope| scope.is_live());
-                    // A late result of a settled quorum is seen by the visit that it is due for, where no wake tells of it.
-                    let is_to_be_seen =
-                        task.is_accepted() && task.due_ms().is_some() && phase != Phase::ByWakes;
-                    is_to_be_seen || is_wanted && (task.is_open() || task.is_parked())
+                    is_wanted && (task.is_open() || task.is_parked())
                 }
                 Item::Listing(_) => true,
                 Item::Slot(slot) => {
@@ -300,7 +297,16 @@ impl World {
                 return Some(format!("{key} is left: {item:?}"));
             }
         }
-        None
+        if phase == Phase::ByWakes { None } else { self.unseen_result() }
+    }
+
+    /// A late result of a settled quorum, which is seen by the visit that it is due for where no wake tells of it.
+    fn unseen_result(&self) -> Option<String> {
+        let (checker, table) = (self.checker.borrow(), self.simulation.table());
+        let mut due = table.all_due().map(|(partition, sort, _)| Key::new(partition.clone(), sort.clone()));
+        let is_result =
+            |key: &Key| matches!(checker.mirror.get(key), Some(Item::Task(task)) if task.is_accepted());
+        due.find(is_result).map(|key| format!("the result of {key} is not seen yet"))
     }
 
     /// Once nothing is left to do: every acknowledged block is committed, missed, orphaned, or was never on the chain.
