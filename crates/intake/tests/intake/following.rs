@@ -327,7 +327,7 @@ fn a_node_that_calls_its_newest_block_otherwise_than_it_answers_it_rests() {
     test.follow();
     assert_eq!(test.status().endpoints[0].state, EndpointState::Wrong);
     test.expect_same_chain(1);
-    test.node(0).grow(8, 0);
+    test.node(0).grow(12, 0);
     test.node(0).claims.set(None);
     test.pass(60_000);
     test.follow();
