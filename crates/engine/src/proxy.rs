@@ -297,10 +297,8 @@ impl Proxy {
     fn answered(&self, status: StatusCode) {
         let (state, error) = match refuses_the_token(status) {
             true => {
-                let why = format!(
-                    "it refuses the consensus client's token, with HTTP status {}; both need the same JWT secret, and clocks that agree",
-                    status.as_u16()
-                );
+                let status = status.as_u16();
+                let why = format!("it refuses the client's token ({status}): both need the same JWT secret");
                 (EndpointState::Wrong, Some(why))
             }
             false => {

@@ -177,7 +177,7 @@ fn what_the_execution_client_refuses_comes_back_as_it_is() {
     }
     wait_for("the refused token is told of", || {
         let (_, page) = yard.command(&["status", "--data", "yard"]);
-        page.contains("refuses the consensus client's token, with HTTP status 401").then_some(())
+        page.contains("refuses the client's token (401): both need the same JWT secret").then_some(())
     });
     for (does, word) in [(Does::Invalid, "INVALID"), (Does::Syncing, "SYNCING")] {
         execution.now(does);
