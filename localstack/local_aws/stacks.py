@@ -25,11 +25,11 @@ LOOK_S = 0.01
 SESSION = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
 
 
-def client(service: str, endpoint: str) -> Any:
-    """It waits for an answer as long as a busy machine may need, and never asks again: what was made already would then be
-    refused as there."""
+def client(service: str, endpoint: str, retries: int = 2) -> Any:
+    """It waits for an answer as long as a busy machine may need. `retries=0` is for what makes something: where an answer is
+    lost, what was made already would be refused as there."""
     config = Config(
-        retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=PATIENCE_S,
+        retries={"max_attempts": retries}, connect_timeout=60, read_timeout=PATIENCE_S,
         request_checksum_calculation="when_required",
     )
     return SESSION.client(service, endpoint_url=endpoint, config=config)
@@ -69,6 +69,7 @@ class Stacks:
         self.endpoint = endpoint
         self.is_known = is_known
         self.formation = client("cloudformation", endpoint)
+        self.making = client("cloudformation", endpoint, retries=0)
 
     def deploy(self, name: str, template: Template) -> None:
         """All of it, or an error that says what failed."""
@@ -78,7 +79,7 @@ class Stacks:
         sent = with_pseudo_parameters(without_tls({**bare, "Resources": known}))
         body = json.dumps(sent, separators=(",", ":"))
         try:
-            self.formation.create_stack(StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])
+            self.making.create_stack(StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])
             until = time.monotonic() + PATIENCE_S
             while (status := self._status(name)).endswith("IN_PROGRESS"):
                 if time.monotonic() > until:

@@ -51,7 +51,7 @@ def make_table(endpoint: str, template: Template) -> None:
     [wanted] = of_type(template, "AWS::DynamoDB::Table")
     taken = ("TableName", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
     dynamodb = client("dynamodb", endpoint)
-    dynamodb.create_table(**{name: wanted[name] for name in taken})
+    client("dynamodb", endpoint, retries=0).create_table(**{name: wanted[name] for name in taken})
     dynamodb.get_waiter("table_exists").wait(TableName=wanted["TableName"], WaiterConfig={"Delay": 1})
     expiry = {"TableName": wanted["TableName"], "TimeToLiveSpecification": wanted["TimeToLiveSpecification"]}
     dynamodb.update_time_to_live(**expiry)

@@ -19,7 +19,7 @@ use std::io::{self, Write};
 
 use alloy_primitives::B256;
 
-use self::request::Request;
+use self::request::{PublicKeys, Request};
 use self::witness::Witness;
 
 /// Of Amsterdam, the 21st fork, in its first form.
@@ -40,22 +40,36 @@ pub enum GuestInputError {
     Io(#[from] io::Error),
 }
 
-/// Writes the input of the block in `line`, a line of blocks that came as a payload, of whose `witness` this is the file, in the
-/// form of `debug_executionWitness`. Answers its bytes.
+/// What a guest is given of a block, whichever witness comes with it.
+pub struct GuestBlock {
+    request: Vec<u8>,
+    keys: PublicKeys,
+    parent: B256,
+}
+
+impl GuestBlock {
+    /// Of a line of blocks that came as a payload.
+    ///
+    /// # Errors
+    /// Where it is not such that the guest can take it.
+    pub fn of_line(line: &[u8]) -> Result<Self, GuestInputError> {
+        let request = Request::of_line(line)?;
+        Ok(Self { keys: request.public_keys()?, parent: request.parent(), request: request.ssz() })
+    }
+}
+
+/// Writes the input of a block of whose `witness` this is the file, in the form of `debug_executionWitness`. Answers its bytes.
 ///
 /// # Errors
-/// Where the payload or the witness is not such that the guest can take it.
+/// Where the witness is not such that the guest can take it.
 pub fn write_guest_input(
-    line: &[u8],
+    block: &GuestBlock,
     witness: &File,
     chain_id: u64,
     output: &mut impl Write,
 ) -> Result<u64, GuestInputError> {
-    let request = Request::of_line(line)?;
-    let keys = request.public_keys()?;
-    let parent = request.parent();
-    let request = request.ssz();
-    let witness = Witness::measure(witness, parent)?;
+    let GuestBlock { request, keys, parent } = block;
+    let witness = Witness::measure(witness, *parent)?;
     let request_at = FIXED_BYTES as u64;
     let witness_at = request_at + request.len() as u64;
     let keys_at = witness_at + witness.bytes();
@@ -67,7 +81,7 @@ pub fn write_guest_input(
     output.write_all(&offset(witness_at)?)?;
     output.write_all(&chain_id.to_le_bytes())?;
     output.write_all(&offset(keys_at)?)?;
-    output.write_all(&request)?;
+    output.write_all(request)?;
     witness.write(output)?;
     keys.write(output)?;
     output.flush()?;

@@ -27,7 +27,7 @@ mod trie;
 mod upstream;
 mod witness;
 
-pub use self::guest_input::{GuestInputError, write_guest_input};
+pub use self::guest_input::{GuestBlock, GuestInputError, write_guest_input};
 
 use std::io;
 use std::net::TcpListener;

@@ -19,7 +19,7 @@ use futures_util::stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::http::request;
 use hyper::{Request, Response, StatusCode};
 use proofyard_core::state::EndpointState;
@@ -146,7 +146,10 @@ impl Proxy {
     async fn pass(&self, head: &request::Parts, body: Bytes) -> Answer {
         match self.upstream.call(head, body).await {
             Ok(answer) => {
-                self.answered(answer.status());
+                // Who shows no token is somebody else.
+                if head.headers.contains_key(AUTHORIZATION) {
+                    self.answered(answer.status());
+                }
                 let (parts, body) = answer.into_parts();
                 of_parts(parts.status, passed_on(&parts.headers), body.map_err(Into::into).boxed())
             }
@@ -424,11 +427,12 @@ fn json_headers() -> HeaderMap {
     HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))])
 }
 
-/// An answer of the proxy's own.
+/// The token of the consensus client's call, which this proxy does not look into.
 fn refuses_the_token(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
+/// An answer of the proxy's own.
 fn refused(status: StatusCode, why: String) -> Answer {
     let headers =
         HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proofyard_core::error::with_causes;
 use proofyard_core::pipeline::NodeSource;
-use proofyard_engine::{GuestInputError, write_guest_input};
+use proofyard_engine::{GuestBlock, GuestInputError, write_guest_input};
 use proofyard_node::{Endpoints, OfBlock, Witness, WitnessError};
 use proofyard_prover::{
     Failure, FailureKind, InputKind, ProveOk, ProveRequest, Prover, SetupOk, SetupRequest, VerifyOk,
@@ -115,11 +115,19 @@ impl Prover for Fetcher {
                 return Ok(ProveOk { proof: output, ..ProveOk::default() });
             }
         };
+        // A block that is no guest's input is none with any witness.
+        let guest = match guest_chain_id {
+            None => None,
+            Some(chain_id) => {
+                let line = fs::read(&input.path).map_err(|error| unreadable(&error))?;
+                Some((GuestBlock::of_line(&line).map_err(Failure::permanent)?, chain_id))
+            }
+        };
         let mut failed = None;
         for witness in witnesses {
             let fetched = self.runtime.block_on(witness.fetch(&block, &output, &request.output_dir));
-            let done = fetched.map_err(|error| failure(&error)).and_then(|_| match guest_chain_id {
-                Some(chain_id) => in_place_of(&output, &input.path, chain_id),
+            let done = fetched.map_err(|error| failure(&error)).and_then(|_| match &guest {
+                Some((block, chain_id)) => in_place_of(&output, block, *chain_id),
                 None => Ok(()),
             });
             match done {
@@ -145,18 +153,21 @@ fn nodes(told: NodeArguments) -> Result<Source, Failure> {
     // So that each node may be asked within the limit.
     let nodes = u64::try_from(all.iter().map(|(urls, ..)| urls.len()).sum::<usize>()).unwrap_or(1).max(1);
     let silence = Duration::from_millis((told.time_limit_ms / nodes).saturating_sub(1_000).max(1_000));
-    let witnesses = all.into_iter().map(|(urls, method, params)| Witness::new(urls, method, params, silence));
+    // One for each node: where the witness of one is not fit for a guest, the next is asked.
+    let witnesses = all.into_iter().flat_map(|(urls, method, params)| {
+        urls.into_iter().map(move |url| Witness::new(vec![url], method.clone(), params.clone(), silence))
+    });
     let witnesses = witnesses.collect::<Result<_, _>>().map_err(Failure::permanent)?;
     Ok(Source::Nodes { witnesses, guest_chain_id: told.guest_chain_id })
 }
 
-/// Makes the guest's input of a witness and its block's line, and puts it where the witness was. That one is read without its name
+/// Makes the guest's input of a witness and its block, and puts it where the witness was. That one is read without its name
 /// meanwhile, so that it counts for nothing in a folder whose size is limited.
-fn in_place_of(witness: &Path, line: &Path, chain_id: u64) -> Result<(), Failure> {
+fn in_place_of(witness: &Path, block: &GuestBlock, chain_id: u64) -> Result<(), Failure> {
     let came = File::open(witness)?;
     fs::remove_file(witness)?;
     let mut output = BufWriter::with_capacity(WRITE_BYTES, File::create_new(witness)?);
-    let written = write_guest_input(&fs::read(line)?, &came, chain_id, &mut output);
+    let written = write_guest_input(block, &came, chain_id, &mut output);
     written.map(drop).map_err(|error| match error {
         GuestInputError::Block(_) => Failure::permanent(error),
         GuestInputError::Witness(_) | GuestInputError::Io(_) => Failure::transient(with_causes(&error)),

@@ -4,17 +4,21 @@
 //! With several nodes, an artifact is on the one that a hash of its id says.
 
 use std::io::Read;
+use std::time::Duration;
 
 use redis::{Client, Cmd, Connection, RedisError};
 use ruzstd::decoding::StreamingDecoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
-use crate::http::{CONNECT, LONG, Line, NoAnswer};
+use crate::http::{CONNECT, LONG, Line, NoAnswer, SHORT};
 use crate::service::ServiceError;
 use crate::settings::Arguments;
 
 /// Of a hash with an artifact's pieces: how many there are. It is there only once all of them are.
 const PIECES: &str = "__n";
+
+/// What Redis takes as one value, as it comes (`proto-max-bulk-len`).
+const MOST_BYTES: usize = 512 << 20;
 
 pub(crate) struct ArtifactStore {
     nodes: Vec<Client>,
@@ -65,28 +69,34 @@ impl ArtifactStore {
     /// Whether all nodes answer.
     pub fn ask_all(&self, line: &mut Line<'_>) -> Result<(), ServiceError> {
         for node in &self.nodes {
-            on(node, line, |connection| redis::cmd("PING").query::<String>(connection))?;
+            on(node, line, SHORT, |connection| redis::cmd("PING").query::<String>(connection))?;
         }
         Ok(())
     }
 
     pub fn has(&self, line: &mut Line<'_>, id: &str) -> Result<bool, ServiceError> {
-        let (whole, pieces) = (one("EXISTS", id), two("HEXISTS", pieces_of(id), PIECES));
-        on(self.node_of(id), line, move |connection| {
-            Ok(whole.query::<bool>(connection)? || pieces.query::<bool>(connection)?)
-        })
+        // The pieces of an older cluster have no number; those of a proof whose job is done are all there.
+        let either = two("EXISTS", id, pieces_of(id));
+        on(self.node_of(id), line, SHORT, move |connection| Ok(either.query::<u64>(connection)? > 0))
     }
 
     /// Puts an artifact there, in the place of one of this id.
     pub fn put(&self, line: &mut Line<'_>, id: &str, content: &[u8], keep: Keep) -> Result<(), ServiceError> {
+        let compressed = compress_to_vec(content, CompressionLevel::Fastest);
+        if compressed.len() > MOST_BYTES {
+            return Err(ServiceError::permanent(format!(
+                "{id} has {} bytes compressed, and Redis takes {MOST_BYTES}",
+                compressed.len()
+            )));
+        }
         let mut set = redis::cmd("SET");
-        set.arg(id).arg(compress_to_vec(content, CompressionLevel::Fastest));
+        set.arg(id).arg(compressed);
         if let Keep::Seconds(seconds) = keep {
             set.arg("EX").arg(seconds);
         }
         // Pieces would be read in its place.
         let unlink = one("UNLINK", &pieces_of(id));
-        on(self.node_of(id), line, move |connection| {
+        on(self.node_of(id), line, LONG, move |connection| {
             set.query::<()>(connection)?;
             unlink.query::<()>(connection)
         })
@@ -100,10 +110,15 @@ impl ArtifactStore {
         most_bytes: u64,
     ) -> Result<Option<Vec<u8>>, ServiceError> {
         let (key, pieces, most) = (id.to_owned(), pieces_of(id), most_bytes);
-        let read = on(self.node_of(id), line, move |connection| {
-            let Some(count) = two("HGET", &pieces, PIECES).query::<Option<u64>>(connection)? else {
-                return one("GET", &key).query::<Option<Vec<u8>>>(connection);
+        let read = on(self.node_of(id), line, LONG, move |connection| {
+            let told = two("HGET", &pieces, PIECES).query::<Option<u64>>(connection)?;
+            let count = match told {
+                Some(count) => count,
+                None => one("HLEN", &pieces).query::<u64>(connection)?,
             };
+            if count == 0 {
+                return one("GET", &key).query::<Option<Vec<u8>>>(connection);
+            }
             let mut whole = Vec::new();
             for index in 0..count {
                 let piece = two("HGET", &pieces, index.to_string()).query::<Option<Vec<u8>>>(connection)?;
@@ -166,10 +181,11 @@ fn two(name: &str, first: impl AsRef<str>, second: impl AsRef<str>) -> Cmd {
 fn on<T: Send + 'static>(
     node: &Client,
     line: &mut Line<'_>,
+    limit: Duration,
     ask: impl FnOnce(&mut Connection) -> Result<T, RedisError> + Send + 'static,
 ) -> Result<T, ServiceError> {
     let name = node.get_connection_info().addr.to_string();
-    let limit = line.limit(LONG, &name)?;
+    let limit = line.limit(limit, &name)?;
     let node = node.clone();
     let call = move || {
         let failed = |error: RedisError| NoAnswer::NotSent(format!("the cluster's Redis at {name}: {error}"));

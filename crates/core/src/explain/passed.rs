@@ -40,7 +40,7 @@ impl Yard {
             answer.details.push(Line::new(format!("no cut of stage {stage} can close: {lacking}")));
             answer.ways.extend(ways_of_lacking(&stage));
         }
-        answer.details.extend(self.untold(look, height).await?);
+        answer.details.extend(self.untold(look, height).await);
         if !scope.is_settled() {
             let work = self.scope_work(scope, &mut Budget::new(MAX_TASKS)).await?;
             if !work.is_over() {

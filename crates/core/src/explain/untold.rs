@@ -3,23 +3,32 @@
 use super::Line;
 use super::text::{count, span};
 use crate::chain_look::ChainLook;
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 use crate::pipeline::Confirm;
+use crate::sinks::Turn;
 use crate::state::{OutEntry, OutKind};
 use crate::status::{SinkPlace, SinkStatus};
 use crate::transaction::read;
 use crate::yard::Yard;
 
 impl Yard {
-    /// A line for each sink that has not got what is below the frontier; two reads for each at most.
-    pub(super) async fn untold(&self, look: &ChainLook, height: u64) -> Result<Vec<Line>, Error> {
+    /// A line for each sink that has not got what is below the frontier; a few reads for each. What cannot be read of a sink
+    /// hides nothing else.
+    pub(super) async fn untold(&self, look: &ChainLook, height: u64) -> Vec<Line> {
+        let sinks = match self.sinks(look).await {
+            Ok(sinks) => sinks,
+            Err(error) => return vec![Line::new(format!("its sinks: {}", with_causes(&error)))],
+        };
         let mut lines = Vec::new();
-        for sink in self.sinks(look).await? {
-            if let Some(why) = self.why_untold(look, &sink, height).await? {
-                lines.push(Line::new(format!("sink {} has not got it: {why}", sink.sink)));
+        for sink in sinks {
+            let name = &sink.sink;
+            match self.why_untold(look, &sink, height).await {
+                Ok(None) => {}
+                Ok(Some(why)) => lines.push(Line::new(format!("sink {name} has not got it: {why}"))),
+                Err(error) => lines.push(Line::new(format!("sink {name}: {}", with_causes(&error)))),
             }
         }
-        Ok(lines)
+        lines
     }
 
     async fn why_untold(
@@ -36,14 +45,19 @@ impl Yard {
                 if *from > height {
                     return Ok(None);
                 }
-                let is_withheld = self.is_withheld(sink.confirm, &entry).await?;
-                if is_withheld && !sink.paused && sink.failures == 0 {
-                    let confirm = if sink.confirm == Confirm::Safe { "safe" } else { "finalized" };
-                    return Ok(Some(format!(
-                        "entry {next_sequence} waits until the node calls its blocks {confirm}"
-                    )));
+                let Some(settings) = look.pipeline.sinks.get(&sink.sink) else { return Ok(None) };
+                let cursor = self.sink_cursor(look.chain(), &sink.sink, log).await?;
+                match self.turn(settings, &cursor, &entry).await? {
+                    // The next step of the sink does that.
+                    Turn::PassOver => return Ok(None),
+                    Turn::Withhold if !sink.paused && sink.failures == 0 => {
+                        let confirm = if sink.confirm == Confirm::Safe { "safe" } else { "finalized" };
+                        return Ok(Some(format!(
+                            "entry {next_sequence} waits until the node calls its blocks {confirm}"
+                        )));
+                    }
+                    Turn::Withhold | Turn::HandOn => format!("entry {next_sequence}"),
                 }
-                format!("entry {next_sequence}")
             }
             // What it was told of this block alone is not known here.
             SinkPlace::Blocks { settled_below, .. } => {

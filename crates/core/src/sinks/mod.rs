@@ -13,6 +13,7 @@ mod spaced;
 
 pub use level::{BlockNews, NewsProof};
 pub use operator::{SinkWord, SinkWordDone};
+pub(crate) use ordered::Turn;
 
 use crate::yard::Yard;
 

@@ -19,7 +19,7 @@ use crate::yard::{Yard, boxed};
 const MAX_PASSED_OVER: usize = 64;
 
 /// What is to be done with the next entry.
-pub(super) enum Turn {
+pub(crate) enum Turn {
     HandOn,
     /// It is not for this sink.
     PassOver,
@@ -99,7 +99,7 @@ impl Yard {
         self.sink_cursor(&entry.chain, sink, &entry.log).await
     }
 
-    pub(super) async fn turn(
+    pub(crate) async fn turn(
         &self,
         settings: &Sink,
         cursor: &SinkCursor,

@@ -19,7 +19,7 @@ fn written(new_payload: &Value, witness: &str, chain_id: u64) -> Result<Vec<u8>,
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(witness.as_bytes()).unwrap();
     let mut output = Vec::new();
-    let bytes = write_guest_input(line.as_bytes(), &file, chain_id, &mut output)?;
+    let bytes = write_guest_input(&GuestBlock::of_line(line.as_bytes())?, &file, chain_id, &mut output)?;
     assert_eq!(bytes, output.len() as u64);
     Ok(output)
 }

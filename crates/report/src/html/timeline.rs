@@ -210,8 +210,15 @@ impl Drawing<'_> {
             (Some(accepted_ms), Some(_)) => {
                 bar(page, "held", claimed_ms, accepted_ms)?;
                 let started_ms = task.started_ms.unwrap_or(claimed_ms);
-                let proved_ms = started_ms.saturating_add(task.prove_ms.unwrap_or(0));
-                bar(page, "prove", started_ms, proved_ms)?;
+                // What an earlier attempt proved was taken up: this one only verified it.
+                let is_taken_up = started_ms < claimed_ms;
+                let proved_ms = match is_taken_up {
+                    true => claimed_ms,
+                    false => started_ms.saturating_add(task.prove_ms.unwrap_or(0)),
+                };
+                if !is_taken_up {
+                    bar(page, "prove", started_ms, proved_ms)?;
+                }
                 if let Some(verify_ms) = task.verify_ms.filter(|verify_ms| *verify_ms > 0) {
                     bar(page, "verify", proved_ms, proved_ms.saturating_add(verify_ms))?;
                 }

@@ -2,14 +2,13 @@
 //! one proof each, and the contract that `proofyard-groth16 solidity` writes verifies these, and nothing else.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use proofyard_contracts_tests::compiled;
 use proofyard_programs::programs;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::evm::{Answer, Argument, Evm, KEY, address, selector};
 
@@ -33,8 +32,8 @@ struct Entry {
 }
 
 struct Proved {
-    /// With the pipeline, its blocks and the yard.
-    folder: TempDir,
+    /// With the pipeline, its blocks and the yard; the next run of the tests begins it anew.
+    folder: PathBuf,
     entries: Vec<Entry>,
     contracts: Value,
 }
@@ -43,25 +42,27 @@ struct Proved {
 fn proved() -> &'static Proved {
     static PROVED: OnceLock<Proved> = OnceLock::new();
     PROVED.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("range-proofs");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let examples = here.join("../../examples");
         let blocks = fs::read_to_string(examples.join("blocks/quiet.jsonl")).unwrap();
         let blocks: String = blocks.split_inclusive('\n').take(3).collect();
-        fs::write(folder.path().join("blocks.jsonl"), blocks).unwrap();
-        fs::copy(examples.join("onchain.toml"), folder.path().join("pipeline.toml")).unwrap();
-        let run = |program: &str, arguments: &[&str]| run_in(folder.path(), program, arguments);
+        fs::write(folder.join("blocks.jsonl"), blocks).unwrap();
+        fs::copy(examples.join("onchain.toml"), folder.join("pipeline.toml")).unwrap();
+        let run = |program: &str, arguments: &[&str]| run_in(&folder, program, arguments);
         run("proofyard", &RUN);
         run("proofyard", &["verify", "--data", "yard"]);
         let contract = run("proofyard-groth16", &["solidity", "--key", "development"]);
-        let sources = folder.path().join("sources");
+        let sources = folder.join("sources");
         fs::create_dir(&sources).unwrap();
         fs::write(sources.join("RangeVerifier.sol"), contract).unwrap();
-        let handed = fs::read_to_string(folder.path().join("onchain.out.jsonl")).unwrap();
+        let handed = fs::read_to_string(folder.join("onchain.out.jsonl")).unwrap();
         let entry = |line: &str| {
             let entry: Value = serde_json::from_str(line).unwrap();
             let artifact = entry["proofs"][0]["artifact"]["sha256"].as_str().unwrap();
-            let artifacts = folder.path().join("yard/artifacts");
+            let artifacts = folder.join("yard/artifacts");
             Entry {
                 from: entry["from"].as_u64().unwrap(),
                 to: entry["to"].as_u64().unwrap(),
@@ -78,7 +79,9 @@ const RUN: [&str; 6] = ["run", "pipeline.toml", "--blocks", "blocks.jsonl", "--d
 
 /// What a program prints that ends well.
 fn run_in(folder: &Path, program: &str, arguments: &[&str]) -> Vec<u8> {
-    let mut command = Command::new(programs().join(program));
+    // What a contract does not take is tried again for ever.
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after", "10", "300"]).arg(programs().join(program));
     // Development keys are kept from one run of the tests to the next, and made once for all.
     command.env("PROOFYARD_KEYS", programs().join("../tmp/keys")).env("PROOFYARD_ISOLATION", "none");
     command.env("PROPOSER_KEY", KEY).args(arguments).current_dir(folder).stdin(Stdio::null());
@@ -206,9 +209,9 @@ function = "next() returns (uint64)"
 "#,
         verifier.evm.url_of_automatic()
     );
-    let pipeline = fs::read_to_string(folder.path().join("pipeline.toml")).unwrap();
-    fs::write(folder.path().join("pipeline.toml"), pipeline + &sink).unwrap();
-    run_in(folder.path(), "proofyard", &RUN);
+    let pipeline = fs::read_to_string(folder.join("pipeline.toml")).unwrap();
+    fs::write(folder.join("pipeline.toml"), pipeline + &sink).unwrap();
+    run_in(folder, "proofyard", &RUN);
     let last = entries.last().unwrap();
     assert_eq!(
         state_of(&verifier.evm, &ranges, "state()"),

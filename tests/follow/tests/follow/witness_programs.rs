@@ -33,6 +33,11 @@ fn runs(words: &str) -> bool {
         .any(|line| String::from_utf8_lossy(&line).replace('\0', " ").trim_end() == words)
 }
 
+/// Seconds to sleep that no process of another run of these tests has.
+fn own(number: u32) -> String {
+    (number * 10_000_000 + std::process::id()).to_string()
+}
+
 fn flag(yard: &FollowingYard) {
     fs::write(yard.folder().join("flag"), "").unwrap();
 }
@@ -62,14 +67,18 @@ fn a_program_is_given_the_block_and_its_words_are_the_witness() {
 #[test]
 fn what_it_leaves_running_ends_with_it_and_writes_nothing_more() {
     let anvil = Anvil::start();
-    let script = "(sleep 97531; echo late) & setsid sh -c 'sleep 1; echo late; exec sleep 97532' & \
-                  until pgrep -fx 'sh -c sleep 1; echo late; exec sleep 97532' > /dev/null; do sleep 0.01; done; echo '\"good\"'";
-    let mut yard = FollowingYard::with_witness_script(&[anvil.url()], script, "");
+    let [first, second] = [own(1), own(2)];
+    let script = format!(
+        "ready=$(mktemp -u); (sleep {first}; echo late) & \
+         setsid sh -c \": > $ready; sleep 1; echo late; exec sleep {second}\" & \
+         until test -e \"$ready\"; do sleep 0.01; done; echo '\"good\"'"
+    );
+    let mut yard = FollowingYard::with_witness_script(&[anvil.url()], &script, "");
     anvil.mine_fast(1);
     yard.start();
     yard.wait_for_chain_of(&anvil);
     thread::sleep(Duration::from_millis(1_500));
-    assert!(!runs("sleep 97531") && !runs("sleep 97532"));
+    assert!(!runs(&format!("sleep {first}")) && !runs(&format!("sleep {second}")));
     assert_eq!(inputs(&yard)[0][1], "good");
 }
 
@@ -132,19 +141,12 @@ fn a_program_that_is_not_there_or_prints_nothing_is_named() {
 fn a_program_that_prints_too_much_or_hangs_is_ended_with_its_children() {
     let anvil = Anvil::start();
     anvil.mine_fast(1);
+    let [yes, first, second] =
+        [format!("yes {}", own(3)), format!("sleep {}", own(4)), format!("sleep {}", own(5))];
+    let two = format!("{first} & {second}");
     let situations: [(&str, &str, &str, &[&str]); 2] = [
-        (
-            "yes 24680-witness",
-            "max_attempts = 1\noutput_bytes = 1000000",
-            "1000000 bytes",
-            &["yes 24680-witness"],
-        ),
-        (
-            "sleep 86420 & sleep 86421",
-            "max_attempts = 1\ntime_limit_ms = 1500",
-            "1500 ms",
-            &["sleep 86420", "sleep 86421"],
-        ),
+        (&yes, "max_attempts = 1\noutput_bytes = 1000000", "1000000 bytes", &[&yes]),
+        (&two, "max_attempts = 1\ntime_limit_ms = 1500", "1500 ms", &[&first, &second]),
     ];
     for (script, keys, said, children) in situations {
         let mut yard = FollowingYard::with_witness_script(&[anvil.url()], script, keys);
@@ -157,14 +159,14 @@ fn a_program_that_prints_too_much_or_hangs_is_ended_with_its_children() {
 #[test]
 fn a_yard_that_is_killed_takes_the_program_with_it_and_keeps_no_half_of_a_witness() {
     let anvil = Anvil::start();
-    let script = "printf '{\"a\":'; \
-                  test -e \"$3/flag\" || sleep 75319; printf '1}'";
-    let mut yard = FollowingYard::with_witness_script(&[anvil.url()], script, "");
+    let sleep = format!("sleep {}", own(6));
+    let script = format!("printf '{{\"a\":'; test -e \"$3/flag\" || {sleep}; printf '1}}'");
+    let mut yard = FollowingYard::with_witness_script(&[anvil.url()], &script, "");
     anvil.mine_fast(1);
     yard.start();
-    wait_for("the program is at work", || runs("sleep 75319").then_some(()));
+    wait_for("the program is at work", || runs(&sleep).then_some(()));
     yard.kill();
-    wait_for("the program is gone", || (!runs("sleep 75319")).then_some(()));
+    wait_for("the program is gone", || (!runs(&sleep)).then_some(()));
     flag(&yard);
     yard.start();
     yard.wait_for_chain_of(&anvil);

@@ -26,7 +26,6 @@ pub(crate) struct Sp1Cluster {
     is_stdin: bool,
     deadline: Duration,
     cycle_limit: u64,
-    gas_limit: u64,
     /// None where `setup` refuses the arguments.
     artifacts: Option<ArtifactStore>,
     max_proof_bytes: u64,
@@ -43,8 +42,11 @@ struct Guest {
 const MODES: [(&str, u64); 4] = [("core", 1), ("compressed", 2), ("plonk", 3), ("groth16", 4)];
 /// What the cluster's own command asks for.
 const DEFAULT_DEADLINE_S: u64 = 4 * 3600;
+const MOST_DEADLINE_S: u64 = 30 * 24 * 3600;
+/// How the cluster's words begin of a job that is over its limit.
+const OVER_CYCLE_LIMIT: &str = "cycle limit exceeded";
 /// How long the cluster's own clients keep artifacts but programs.
-const KEEP: Keep = Keep::Seconds(6 * 3600);
+const KEEP_S: u64 = 6 * 3600;
 /// A job may be completed in the last moment, and clocks differ.
 const AFTER_DEADLINE: Duration = Duration::from_secs(60);
 /// After this many jobs for one task that have ended without a proof, give up.
@@ -99,9 +101,8 @@ impl Sp1Cluster {
             elf,
             mode: MODES.into_iter().find(|(name, _)| *name == mode).unwrap_or(MODES[1]),
             is_stdin: arguments.one_of("input_form", &["bytes", "stdin"]) == Some("stdin"),
-            deadline: Duration::from_secs(arguments.number("deadline_s").unwrap_or(DEFAULT_DEADLINE_S)),
+            deadline: deadline(arguments),
             cycle_limit: arguments.number("cycle_limit").unwrap_or(u64::MAX),
-            gas_limit: arguments.number("gas_limit").unwrap_or(u64::MAX),
             artifacts: ArtifactStore::read(arguments),
             max_proof_bytes: settings.max_proof_bytes,
             guest: OnceCell::new(),
@@ -140,7 +141,9 @@ impl Sp1Cluster {
             artifacts.put(line, &guest.id, &in_bincode(&guest.elf), Keep::ForEver)?;
         }
         let stdin = if self.is_stdin { task.input.clone() } else { stdin(&task.input) };
-        artifacts.put(line, &stdin_of(job), &stdin, KEEP)?;
+        // A job that begins late still reads it.
+        let keep = Keep::Seconds(KEEP_S.max(self.deadline.as_secs()));
+        artifacts.put(line, &stdin_of(job), &stdin, keep)?;
         *begun = Some(job.clone());
         let until = SystemTime::now() + self.deadline;
         let until = until.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |until| until.as_secs());
@@ -149,7 +152,7 @@ impl Sp1Cluster {
         put_bytes(&mut create, 3, stdin_of(job).as_bytes());
         put_bytes(&mut create, 4, self.mode.1.to_string().as_bytes());
         put_bytes(&mut create, 5, proof_of(job).as_bytes());
-        for (field, value) in [(7, until), (8, self.cycle_limit), (9, self.gas_limit)] {
+        for (field, value) in [(7, until), (8, self.cycle_limit), (9, u64::MAX)] {
             put_number(&mut create, field, value);
         }
         match self.call(line, "ProofRequestCreate", create) {
@@ -185,7 +188,8 @@ impl Service for Sp1Cluster {
 
     fn program(&self) -> String {
         let id = self.guest.get().map_or("", |guest| &guest.id);
-        format!("{id}/{}", self.mode.0)
+        let form = if self.is_stdin { "/stdin" } else { "" };
+        format!("{id}/{}{form}", self.mode.0)
     }
 
     fn about(&self, line: &mut Line<'_>) -> Result<About, ServiceError> {
@@ -279,6 +283,14 @@ impl Service for Sp1Cluster {
     }
 }
 
+fn deadline(arguments: &mut Arguments<'_>) -> Duration {
+    let deadline_s = arguments.number("deadline_s").unwrap_or(DEFAULT_DEADLINE_S);
+    if !(1..=MOST_DEADLINE_S).contains(&deadline_s) {
+        arguments.mistake(format_args!("`deadline_s` must be 1 to {MOST_DEADLINE_S}"));
+    }
+    Duration::from_secs(deadline_s.min(MOST_DEADLINE_S))
+}
+
 impl Request {
     fn read(request: &Fields<'_>) -> Result<Request, ServiceError> {
         let text = |field| words(bytes(request, field).unwrap_or_default());
@@ -304,19 +316,20 @@ impl Request {
         let failed = executions.into_iter().find(|(status, _)| *status == 3);
         let cycles = [number(&executed, 3).unwrap_or(0), extra.cycles].into_iter().find(|cycles| *cycles > 0);
         let why = extra.proving_failure.map_or_else(|| text(16), |failure| words(failure.reason.as_bytes()));
+        let over_limit = why.starts_with(OVER_CYCLE_LIMIT).then(|| why.clone());
         Ok(Request {
             status,
             program: text(6),
             deadline_s: number(request, 11).unwrap_or(0),
             cycles,
-            guest_failed: failed.map(|(_, cause)| cause_of(cause)),
+            guest_failed: failed.map(|(_, cause)| cause_of(cause)).or(over_limit),
             why: if why.is_empty() { "nothing".to_owned() } else { why },
         })
     }
 
     fn is_overdue(&self) -> bool {
-        let deadline =
-            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.deadline_s) + AFTER_DEADLINE);
+        let deadline = SystemTime::UNIX_EPOCH
+            .checked_add(Duration::from_secs(self.deadline_s).saturating_add(AFTER_DEADLINE));
         deadline.is_some_and(|deadline| deadline < SystemTime::now())
     }
 }

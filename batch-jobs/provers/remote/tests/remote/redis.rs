@@ -70,6 +70,11 @@ impl State {
         self.hashes.insert(format!("{id}:chunks"), pieces);
     }
 
+    /// As clusters before 2.7 keep them, which do not say how many pieces there are.
+    pub fn forget_numbers_of_pieces(&mut self) {
+        self.hashes.values_mut().for_each(|pieces| _ = pieces.remove("__n"));
+    }
+
     pub fn break_artifact(&mut self, id: &str) {
         let whole = self.texts.get_mut(id).unwrap();
         whole.truncate(whole.len() / 2);
@@ -111,11 +116,12 @@ impl State {
                 b"+OK\r\n".to_vec()
             }
             "GET" => bulk(self.texts.get(&text(1))),
-            "EXISTS" => number(usize::from(self.texts.contains_key(&text(1)))),
-            "UNLINK" => number(usize::from(self.hashes.remove(&text(1)).is_some())),
-            "HEXISTS" => {
-                number(usize::from(self.hashes.get(&text(1)).is_some_and(|of| of.contains_key(&text(2)))))
+            "EXISTS" => {
+                let is_there = |key: &String| self.texts.contains_key(key) || self.hashes.contains_key(key);
+                number((1..command.len()).map(text).filter(is_there).count())
             }
+            "UNLINK" => number(usize::from(self.hashes.remove(&text(1)).is_some())),
+            "HLEN" => number(self.hashes.get(&text(1)).map_or(0, BTreeMap::len)),
             "HGET" => bulk(self.hashes.get(&text(1)).and_then(|of| of.get(&text(2)))),
             name => panic!("{name}"),
         }

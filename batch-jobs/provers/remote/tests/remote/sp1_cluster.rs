@@ -115,7 +115,22 @@ fn large_inputs_and_proofs_come_through_whole() {
     assert!(proof(&prover.prove(&attempt)) == input.repeat(3));
     // As the cluster keeps them where they are larger still.
     place.server.service().piece_bytes = Some(1 << 20);
-    assert!(proof(&prover.prove(&Attempt { task: "t2", ..attempt })) == input.repeat(3));
+    let second = Attempt { task: "t2", ..attempt };
+    assert!(proof(&prover.prove(&second)) == input.repeat(3));
+    // They are found again, also those of an older cluster.
+    assert!(proof(&prover.prove(&second.again(None))) == input.repeat(3));
+    place.redis.state().forget_numbers_of_pieces();
+    assert!(proof(&prover.prove(&second.again(None))) == input.repeat(3));
+    assert_eq!(place.jobs(), 2);
+}
+
+#[test]
+fn deadlines_that_no_job_can_have_are_refused() {
+    let (place, _) = start();
+    for deadline_s in [0, 2_592_001, i64::MAX] {
+        let arguments = place.arguments(&json!({ "deadline_s": deadline_s }));
+        failed(&place.start().setup(&arguments), "permanent", "`deadline_s` must be 1 to 2592000");
+    }
 }
 
 #[test]
@@ -212,7 +227,7 @@ fn a_job_whose_deadline_is_over_is_not_waited_for() {
 fn what_the_service_says_of_a_failed_job_is_told() {
     let (place, mut prover) = start();
     let executed = |cause| [number(1, 3), number(2, cause), number(3, 500)].concat();
-    let situations: [(u64, Vec<u8>, &'static str, &str, &str); 6] = [
+    let situations: [(u64, Vec<u8>, &'static str, &str, &str); 7] = [
         (FAILED, executed(1), "", "permanent", "an exit code other than 0"),
         (FAILED, executed(5), "", "permanent", "more cycles than `cycle_limit`"),
         (
@@ -229,6 +244,13 @@ fn what_the_service_says_of_a_failed_job_is_told() {
             "transient",
             "the service says: a GPU is gone",
         ),
+        (
+            FAILED,
+            Vec::new(),
+            r#"{"proving_failure":{"task_type":"Controller","reason":"cycle limit exceeded: 900 > 500"}}"#,
+            "permanent",
+            "cycle limit exceeded: 900 > 500",
+        ),
         (FAILED, Vec::new(), "no JSON", "transient", "the service says: no JSON"),
         (CANCELLED, Vec::new(), "", "transient", "cancelled the job at the service"),
     ];
@@ -236,7 +258,7 @@ fn what_the_service_says_of_a_failed_job_is_told() {
         place.ends_as(status, execution, extra_data);
         failed(&prover.prove(&Attempt::default()), kind, words);
     }
-    assert_eq!(place.jobs(), 6);
+    assert_eq!(place.jobs(), 7);
 }
 
 #[test]
