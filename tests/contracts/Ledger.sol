@@ -3,6 +3,7 @@ pragma solidity ^0.8.20;
 
 /// Counts what it is called with, so that a test sees a call that came twice.
 contract Ledger {
+    error Again(uint256 height);
     error Closed(uint256 since);
     error TooCheap(uint256 sent, uint256 price);
 
@@ -12,9 +13,11 @@ contract Ledger {
     uint256 public calls;
     uint256 public price;
     uint256 public closedSince;
+    bool public takesOne;
 
     function submit(uint256 height, bytes calldata proof) external payable {
         if (closedSince != 0) revert Closed(closedSince);
+        if (takesOne && times[height] != 0) revert Again(height);
         if (msg.value < price) revert TooCheap(msg.value, price);
         times[height] += 1;
         calls += 1;
@@ -24,6 +27,11 @@ contract Ledger {
 
     function close(uint256 since) external {
         closedSince = since;
+    }
+
+    /// From now on each height is taken once.
+    function takeOne(uint256) external {
+        takesOne = true;
     }
 
     function ask(uint256 wei_) external {

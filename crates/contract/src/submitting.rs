@@ -285,6 +285,9 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             )));
         }
         if let Some(sent) = held.journal.of(self.name()).cloned() {
+            if let Some(step) = self.done_though_reverted(&sent, &look, &head).await? {
+                return Ok(step);
+            }
             let is_hindered = complaint.is_some() && sent.included.is_none();
             if let Some(reason) = self.follow(&sent, &look, complaint).await? {
                 return Ok(if is_hindered { Step::WaitsForOther(reason) } else { Step::Waits(reason) });
@@ -390,6 +393,23 @@ impl<'a, S: Surroundings> Submission<'a, S> {
             &first,
         )
         .await
+    }
+
+    /// Its transaction reverted since another's came first, as where two proposers run by mistake: that is done once both are as
+    /// deep as is wanted. The journal keeps the transaction until nothing can come of it.
+    async fn done_though_reverted(
+        &self,
+        sent: &Sent,
+        look: &Look<'_, S>,
+        head: &Head,
+    ) -> Result<Option<Step>, Failure> {
+        let reverted = sent.included.as_ref().filter(|included| !included.has_succeeded);
+        let Some(reverted) = reverted.filter(|_| !self.contract.done_if.is_empty()) else { return Ok(None) };
+        let is_deep = look.depth(reverted.height) >= self.contract.confirmations;
+        if is_deep && self.is_done(&mut self.values()?, head.number.number()).await? {
+            return self.done_by_another(head).await.map(Some);
+        }
+        Ok(None)
     }
 
     /// Somebody else has done it. What they did in the newest blocks may go with them.

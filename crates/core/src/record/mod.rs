@@ -4,6 +4,7 @@
 //! pipelines, checkpoints, results, failures, releases, an operator's commands. Which items that are is said at the head of
 //! each file of `state`.
 
+mod attempt_end;
 mod block;
 mod charging;
 mod checkpoint;
@@ -28,4 +29,4 @@ pub use result::{MAX_PROOF_SYSTEM_BYTES, MAX_PUBLIC_VALUES_BYTES};
 pub use result::{ResultOutcome, ResultReport};
 pub(crate) use result::{accepted, fault};
 
-pub(crate) use failure::{Ending, end_attempt};
+pub(crate) use attempt_end::{Ending, end_attempt};

@@ -49,45 +49,15 @@ impl LocalSink {
         guard: &GuardCommand,
         cancel: &Cancel,
     ) -> Result<Self, MachineError> {
-        let environment: Vec<(String, String)> = sink
-            .target
-            .environment()
-            .into_iter()
-            .map(|name| Ok((name.clone(), variable(&name)?)))
-            .collect::<Result<_, String>>()
-            .map_err(|variable| MachineError::NoVariable { what: format!("sink {name}"), name: variable })?;
-        let environment = [environment, of_aws(&sink.target)].concat();
+        let (chain, name, is_level) = (chain.clone(), name.to_owned(), sink.is_level());
+        if let SinkTarget::File { path } = &sink.target {
+            let destination = Box::new(FileLog::at(base.join(path)));
+            let results = BTreeSet::new();
+            return Ok(Self { chain, name, is_level, destination, results, names_block: false });
+        }
         let what = format!("sink {name}");
-        let of_ours = |program: &'static str| own_program(program, &what);
-        let (command, time_limit_ms, target) = match &sink.target {
-            SinkTarget::File { path } => {
-                let destination = Box::new(FileLog::at(base.join(path)));
-                return Ok(Self {
-                    chain: chain.clone(),
-                    name: name.to_owned(),
-                    is_level: false,
-                    destination,
-                    results: BTreeSet::new(),
-                    names_block: false,
-                });
-            }
-            SinkTarget::Aws(_) => {
-                let reason = "yards on AWS tell queues, topics and buses; put the pipeline in force there, `proofyard run \
-                              PIPELINE --aws YARD`, or have a `command` that sends";
-                return Err(MachineError::BadSink { what, reason: reason.to_owned() });
-            }
-            SinkTarget::Command { command, time_limit_ms, .. } => (command.clone(), *time_limit_ms, None),
-            target @ (SinkTarget::Webhook(_) | SinkTarget::Ethproofs(_) | SinkTarget::Beacon(_)) => {
-                let time_limit_ms = target.time_limit_ms().saturating_add(GRACE_MS);
-                (vec![of_ours(NOTIFY)?], time_limit_ms, Some(target.clone()))
-            }
-            target @ SinkTarget::Contract(_) => {
-                let journal = accounts_folder(data_dir).display().to_string();
-                let options = ["--journal", &journal, "--sink", name].map(str::to_owned);
-                let time_limit_ms = target.time_limit_ms().saturating_add(GRACE_MS);
-                ([vec![of_ours(CONTRACT)?], options.to_vec()].concat(), time_limit_ms, Some(target.clone()))
-            }
-        };
+        let environment = environment_of(&what, &sink.target)?;
+        let ToRun { command, time_limit_ms, target } = ToRun::of(&what, &name, &sink.target, data_dir)?;
         let limits = Limits {
             time_ms: time_limit_ms,
             grace_ms: time_limit_ms,
@@ -107,12 +77,11 @@ impl LocalSink {
             check(&what, target, &launch, cancel)?;
         }
         let destination = Box::new(Program { launch, cancel: cancel.clone(), target });
-        let (chain, name) = (chain.clone(), name.to_owned());
         let (results, names_block) = match &sink.target {
             SinkTarget::Contract(contract) => (contract.results(), contract.names(BLOCK)),
             _ => (BTreeSet::new(), false),
         };
-        Ok(Self { chain, name, is_level: sink.is_level(), destination, results, names_block })
+        Ok(Self { chain, name, is_level, destination, results, names_block })
     }
 
     /// Tells the sink one thing after another, until the machine stops.
@@ -144,6 +113,51 @@ impl LocalSink {
     fn log(&self, shared: &Shared, message: String) {
         shared.log_error(&format!("sink {}", self.name), Cause::from(message).as_ref());
     }
+}
+
+/// The program that is run for a sink.
+struct ToRun {
+    command: Vec<String>,
+    time_limit_ms: u64,
+    /// Where the program serves several kinds.
+    target: Option<SinkTarget>,
+}
+
+impl ToRun {
+    fn of(what: &str, name: &str, target: &SinkTarget, data_dir: &Path) -> Result<Self, MachineError> {
+        let refused =
+            |reason: &str| MachineError::BadSink { what: what.to_owned(), reason: reason.to_owned() };
+        let own = |program: &'static str, options: Vec<String>| {
+            let command = [vec![own_program(program, what)?], options].concat();
+            let time_limit_ms = target.time_limit_ms().saturating_add(GRACE_MS);
+            Ok(Self { command, time_limit_ms, target: Some(target.clone()) })
+        };
+        match target {
+            SinkTarget::Command { command, time_limit_ms, .. } => {
+                Ok(Self { command: command.clone(), time_limit_ms: *time_limit_ms, target: None })
+            }
+            SinkTarget::Webhook(_) | SinkTarget::Ethproofs(_) | SinkTarget::Beacon(_) => {
+                own(NOTIFY, Vec::new())
+            }
+            SinkTarget::Contract(_) => {
+                let journal = accounts_folder(data_dir).display().to_string();
+                own(CONTRACT, ["--journal", &journal, "--sink", name].map(str::to_owned).to_vec())
+            }
+            SinkTarget::Aws(_) => Err(refused(
+                "yards on AWS tell queues, topics and buses; put the pipeline in force there, `proofyard run PIPELINE --aws \
+                 YARD`, or have a `command` that sends",
+            )),
+            SinkTarget::File { .. } => Err(refused("no program is run for a file")),
+        }
+    }
+}
+
+/// The variables that a sink's program gets.
+fn environment_of(what: &str, target: &SinkTarget) -> Result<Vec<(String, String)>, MachineError> {
+    let named = target.environment().into_iter().map(|name| Ok((name.clone(), variable(&name)?)));
+    let named: Result<Vec<_>, String> = named.collect();
+    let missing = |name| MachineError::NoVariable { what: what.to_owned(), name };
+    Ok([named.map_err(missing)?, of_aws(target)].concat())
 }
 
 /// One step's way to the sink.

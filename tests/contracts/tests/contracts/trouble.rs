@@ -5,7 +5,7 @@ use std::thread;
 use proofyard_follow_tests::between::{Between, Does};
 use serde_json::json;
 
-use crate::evm::{ACCOUNT, DEPLOYER, deployed, selector_text};
+use crate::evm::{ACCOUNT, DEPLOYER, SECOND_KEY, deployed, selector_text};
 use crate::ledger::Ledger;
 use crate::program::{Submitter, answer};
 
@@ -225,6 +225,32 @@ fn one_message_in_two_programs_by_mistake_is_one_transaction() {
         answer(output.status.code(), &output.stdout).done();
     }
     assert_eq!(ledger.calls(), 1);
+}
+
+/// Each has an account and a journal of its own, and both have sent before a block has either.
+#[test]
+fn a_second_proposer_by_mistake_costs_one_call_that_comes_to_nothing() {
+    let ledger = Ledger::start();
+    ledger.tell("takeOne(uint256)", 0);
+    ledger.anvil.ask("evm_setAutomine", &json!([false]));
+    let keys = "confirmations = 3\ntime_limit_ms = 300\nerrors = [\"Again(uint256 height)\"]\n\
+                done_if = [\"{latest}\", \">=\", \"{to}\"]\n[sink.l1.read.latest]\nfunction = \"latest() returns (uint256)\"";
+    let one = Submitter::of(&ledger, &ledger.anvil.url(), keys);
+    let other = Submitter { key: SECOND_KEY.to_owned(), ..Submitter::of(&ledger, &ledger.anvil.url(), keys) };
+    let both = [&one, &other];
+    both.map(|proposer| proposer.submit(3).later("waits for a block"));
+    ledger.mine(1);
+    both.map(|proposer| proposer.submit(3).later("in block"));
+    assert_eq!((ledger.times(3), ledger.calls()), (1, 1), "the other call reverted");
+    ledger.mine(2);
+    both.map(|proposer| proposer.submit(3).done());
+    // Neither is in the way of the next entry, also once the call that reverted is forgotten.
+    for height in [4, 5] {
+        both.map(|proposer| proposer.submit(height).later("waits for a block"));
+        ledger.mine(130);
+        both.map(|proposer| proposer.submit(height).done());
+        assert_eq!(ledger.times(height), 1);
+    }
 }
 
 #[test]
