@@ -236,19 +236,20 @@ fn a_second_proposer_by_mistake_costs_one_call_that_comes_to_nothing() {
     let keys = "confirmations = 3\ntime_limit_ms = 300\nerrors = [\"Again(uint256 height)\"]\n\
                 done_if = [\"{latest}\", \">=\", \"{to}\"]\n[sink.l1.read.latest]\nfunction = \"latest() returns (uint256)\"";
     let one = Submitter::of(&ledger, &ledger.anvil.url(), keys);
-    let other = Submitter { key: SECOND_KEY.to_owned(), ..Submitter::of(&ledger, &ledger.anvil.url(), keys) };
+    let mut other = Submitter::of(&ledger, &ledger.anvil.url(), keys);
+    other.key = SECOND_KEY.to_owned();
     let both = [&one, &other];
-    both.map(|proposer| proposer.submit(3).later("waits for a block"));
+    both.iter().for_each(|proposer| proposer.submit(3).later("waits for a block"));
     ledger.mine(1);
-    both.map(|proposer| proposer.submit(3).later("in block"));
+    both.iter().for_each(|proposer| proposer.submit(3).later("in block"));
     assert_eq!((ledger.times(3), ledger.calls()), (1, 1), "the other call reverted");
     ledger.mine(2);
-    both.map(|proposer| proposer.submit(3).done());
+    both.iter().for_each(|proposer| proposer.submit(3).done());
     // Neither is in the way of the next entry, also once the call that reverted is forgotten.
     for height in [4, 5] {
-        both.map(|proposer| proposer.submit(height).later("waits for a block"));
+        both.iter().for_each(|proposer| proposer.submit(height).later("waits for a block"));
         ledger.mine(130);
-        both.map(|proposer| proposer.submit(height).done());
+        both.iter().for_each(|proposer| proposer.submit(height).done());
         assert_eq!(ledger.times(height), 1);
     }
 }
