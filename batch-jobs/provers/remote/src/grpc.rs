@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use ureq::http::{HeaderMap, Request, Uri};
 
 use crate::http::{CONNECT, Http, Line, NoAnswer, words};
+use crate::service::ServiceError;
 
 /// What is received before the service has to wait.
 const WINDOW_BYTES: u32 = 4 << 20;
@@ -231,6 +232,29 @@ fn percent_decoded(text: &str) -> Vec<u8> {
         }
     }
     decoded
+}
+
+/// What a failed call means that creates no job, or has created none.
+pub(crate) fn meaning(wrong: Wrong) -> ServiceError {
+    match wrong {
+        Wrong::NoAnswer(none) => none.into(),
+        Wrong::Status(status, why) => {
+            let message = format!("the service says: {why}");
+            match status {
+                code::NOT_FOUND => ServiceError::Unknown(message),
+                code::CANCELLED
+                | code::UNKNOWN
+                | code::DEADLINE_EXCEEDED
+                | code::PERMISSION_DENIED
+                | code::RESOURCE_EXHAUSTED
+                | code::ABORTED
+                | code::INTERNAL
+                | code::UNAVAILABLE
+                | code::UNAUTHENTICATED => ServiceError::unavailable(message),
+                _ => ServiceError::permanent(message),
+            }
+        }
+    }
 }
 
 /// What a proxy's HTTP status is in gRPC.

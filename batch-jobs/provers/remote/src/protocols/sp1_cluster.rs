@@ -13,7 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::artifact_store::{ArtifactStore, Keep};
-use crate::grpc::{Wrong, code};
+use crate::grpc::{Wrong, code, meaning};
 use crate::http::{Line, NoAnswer, SHORT, words};
 use crate::protobuf::{Value, bytes, fields, number, put_bytes, put_number};
 use crate::service::{About, Job, Proof, Service, ServiceError, State, Submitted, Task};
@@ -350,28 +350,6 @@ fn cause_of(cause: u64) -> String {
     index
         .and_then(|index| known.get(index))
         .map_or_else(|| format!("cause {cause}"), |text| (*text).to_owned())
-}
-
-/// Of a call that creates no job.
-fn meaning(wrong: Wrong) -> ServiceError {
-    match wrong {
-        Wrong::NoAnswer(none) => none.into(),
-        Wrong::Status(status, why) => {
-            let message = format!("the service says: {why}");
-            match status {
-                code::CANCELLED
-                | code::UNKNOWN
-                | code::DEADLINE_EXCEEDED
-                | code::PERMISSION_DENIED
-                | code::RESOURCE_EXHAUSTED
-                | code::ABORTED
-                | code::INTERNAL
-                | code::UNAVAILABLE
-                | code::UNAUTHENTICATED => ServiceError::unavailable(message),
-                _ => ServiceError::permanent(message),
-            }
-        }
-    }
 }
 
 fn stdin_of(job: &Job) -> String {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use proofyard_prover::Failure;
 
-use crate::grpc::{Wrong, code};
+use crate::grpc::{Wrong, code, meaning};
 use crate::http::{LONG, Line, NoAnswer, SHORT, words};
 use crate::protobuf::{Value, bytes, fields, number, put_bytes, put_number};
 use crate::service::{About, Job, Proof, Service, ServiceError, State, Submitted, Task};
@@ -230,29 +230,6 @@ impl Service for Zisk {
         Err(ServiceError::permanent(
             "ZisK's coordinator verifies nothing: the pipeline must name a verifier, `verify = [...]`",
         ))
-    }
-}
-
-/// Of a call that creates no job, or has created none.
-fn meaning(wrong: Wrong) -> ServiceError {
-    match wrong {
-        Wrong::NoAnswer(none) => none.into(),
-        Wrong::Status(status, why) => {
-            let message = format!("the service says: {why}");
-            match status {
-                code::NOT_FOUND => ServiceError::Unknown(message),
-                code::CANCELLED
-                | code::UNKNOWN
-                | code::DEADLINE_EXCEEDED
-                | code::PERMISSION_DENIED
-                | code::RESOURCE_EXHAUSTED
-                | code::ABORTED
-                | code::INTERNAL
-                | code::UNAVAILABLE
-                | code::UNAUTHENTICATED => ServiceError::unavailable(message),
-                _ => ServiceError::permanent(message),
-            }
-        }
     }
 }
 
